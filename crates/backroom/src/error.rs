@@ -1,0 +1,109 @@
+//! The one error of the library.
+
+use std::{error::Error as StdError, fmt};
+
+use backroom_core::{Invalid, JobId, Refused};
+
+/// What went wrong, said so that a caller knows what to do about it.
+///
+/// The message reads "failed to …: why"; [`Error::kind`] is for programs.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The kinds of error, by what the caller should do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The input breaks a rule or a bound. Mend the input; trying again cannot help.
+    Invalid,
+    /// There is no such job or queue.
+    NotFound,
+    /// The job's state does not allow it. Look at the job again.
+    Refused,
+    /// Another job holds the unique key.
+    KeyHeld {
+        /// That job.
+        holder: JobId,
+    },
+    /// The job ended without an output: it was cancelled, discarded or deleted.
+    Unsuccessful,
+    /// The store cannot be reached or is busy. Nothing was half done; try again.
+    Unavailable,
+    /// The disk is full or cannot be written. Nothing acknowledged is lost; make room, then try again.
+    NoSpace,
+    /// The store is not one of ours, is newer than this program, or is damaged. An operator must look at it.
+    Unusable,
+    /// The client or worker was closed.
+    Closed,
+    /// A bug in Backroom.
+    Internal,
+}
+
+impl Error {
+    /// An error of `kind`; the message completes "failed to …".
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// The same error with what caused it.
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What the caller should do.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The message without its cause.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether the same call may succeed later without anybody mending anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unavailable)
+    }
+
+    pub(crate) fn not_found(id: JobId) -> Self {
+        Self::new(ErrorKind::NotFound, format!("find job {id}: it does not exist or was pruned"))
+    }
+
+    pub(crate) fn closed(what: &str) -> Self {
+        Self::new(ErrorKind::Closed, format!("use the {what}: it is closed"))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failed to {}", self.message)?;
+        if let Some(source) = &self.source {
+            write!(f, ": {source}")?;
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Self {
+        Self::new(ErrorKind::Invalid, format!("accept the input: {invalid}"))
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::new(ErrorKind::Refused, format!("change the job: {refused}"))
+    }
+}

@@ -1,0 +1,114 @@
+//! The seam between the engine and what keeps the jobs.
+//!
+//! About two dozen coarse verbs. Each is atomic and safe to repeat: a caller that lost the answer asks again and
+//! finds the same outcome. `now` is always an argument. No SQL, no transaction and no driver type appears here,
+//! and no store decides anything about a job's life: the decisions are [`backroom_core`]'s, stores
+//! compare-and-swap them. What a verb must do is said by its conformance file in
+//! [`testing::conformance`](crate::testing).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
+
+mod verbs;
+mod wakes;
+
+pub use verbs::{
+    Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, HealthCheck, Held, Inserted, Note,
+    Prune, QueueSetting, Record, Share, WorkerRow,
+};
+pub use wakes::{Listener, Wakes};
+
+use crate::Error;
+
+/// Keeps jobs. See the module's words for what all verbs promise.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Stores the jobs, durably once it answers; one answer per job, in order. A job whose id is already stored
+    /// is the same job and answers [`Inserted::Created`] again. All jobs are stored or, on an error, none.
+    async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error>;
+
+    /// Takes up to `limit` due jobs for a worker, as [`Event::Claim`](backroom_core::Event::Claim) says: of queues
+    /// that are not paused, of the kinds the worker handles, by priority, then `scheduled_at`, then id.
+    /// A repeated call (`repeat`) first answers with what the lost one took.
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error>;
+
+    /// Writes decisions, each under its guard and each alone: one answer per change, in order. Durable once it
+    /// answers. A change that is already written answers [`Committed::Done`] again.
+    async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error>;
+
+    /// Moves the leases that are still held to `until`; one answer per lease, in order.
+    async fn extend(&self, extend: Arc<Extend>, now: Timestamp) -> Result<Vec<Held>, Error>;
+
+    /// Writes what handlers say of themselves, where their lease still holds; elsewhere drops it.
+    async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error>;
+
+    /// Running jobs whose lease ran out, the longest ago first.
+    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error>;
+
+    /// Queued jobs past their `expires_at`, the longest ago first.
+    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error>;
+
+    /// Deletes finished jobs that a queue need no longer keep, with all that belongs to them, the oldest first.
+    /// A job that still holds its unique key for a window stays. Answers how many went.
+    async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error>;
+
+    /// Deletes one job that is not running, with all that belongs to it.
+    async fn delete(&self, id: JobId) -> Result<Deleted, Error>;
+
+    /// One job.
+    async fn job(&self, id: JobId) -> Result<Option<Job>, Error>;
+
+    /// Its unsuccessful attempts, the oldest first.
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error>;
+
+    /// Its log lines in the order they were written, at most `limit`, after skipping `skip`.
+    async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error>;
+
+    /// Jobs by id, the newest first, at most `limit`, below `before` when given.
+    async fn list(&self, filter: Arc<Filter>, before: Option<JobId>, limit: usize) -> Result<Vec<Job>, Error>;
+
+    /// How many jobs there are, by queue and by state as shown at `now`. Rows of zero are left out.
+    async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error>;
+
+    /// How many due jobs of the same queue are served before this queued job, counting no farther than `limit`.
+    async fn ahead(&self, job: Arc<Job>, limit: u64, now: Timestamp) -> Result<u64, Error>;
+
+    /// When the next queued job of these queues and kinds is due; a moment not after `now` if one is due already.
+    /// Paused queues count as empty.
+    async fn next_due(
+        &self,
+        queues: Arc<Vec<String>>,
+        kinds: Arc<Vec<String>>,
+    ) -> Result<Option<Timestamp>, Error>;
+
+    /// Every queue that a job or a setting ever named, by name.
+    async fn queues(&self) -> Result<Vec<Queue>, Error>;
+
+    /// Changes one setting of a queue; the queue comes into being if need be.
+    async fn set_queue(&self, name: &str, setting: QueueSetting) -> Result<(), Error>;
+
+    /// Writes what a worker says of itself.
+    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<(), Error>;
+
+    /// Forgets a worker that stopped. Its leases are not touched.
+    async fn leave(&self, worker: &str) -> Result<(), Error>;
+
+    /// Workers that beat at or after `since`, by name; older ones may be forgotten.
+    async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error>;
+
+    /// Stores whole records as they are, in any state, for moving a store and for filling one. Records whose id is
+    /// already stored are left as they are. Answers how many were new.
+    async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error>;
+
+    /// What an operator wants to know: versions, durability, size, and checks that may take seconds.
+    async fn health(&self) -> Result<Health, Error>;
+
+    /// Where to listen for hints that something happened. Polling is the truth; a lost hint costs time only.
+    fn wakes(&self) -> &Arc<Wakes>;
+
+    /// Finishes what was accepted and lets go of the store. Later calls answer
+    /// [`Closed`](crate::ErrorKind::Closed).
+    async fn close(&self) -> Result<(), Error>;
+}

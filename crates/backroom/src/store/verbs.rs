@@ -1,0 +1,247 @@
+//! What the verbs of the seam take and answer.
+
+use std::sync::Arc;
+
+use backroom_core::{
+    Attempt, Job, JobId, LeaseId, LogLine, Progress, Shown, State, Timestamp, queue::Queue,
+    retention::Retention,
+};
+use serde::{Deserialize, Serialize};
+
+/// What became of one inserted job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is stored.
+    Created,
+    /// It was not stored: this job holds its unique key and stays.
+    Kept(JobId),
+    /// It was not stored: this job holds its unique key and took over its content.
+    Replaced(JobId),
+    /// It was not stored: this job holds its unique key.
+    KeyHeld(JobId),
+}
+
+/// A worker's wish for jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The worker's name.
+    pub worker: String,
+    /// Queues in the order they are served. A queue may be named more than once: shares by weight first, then
+    /// again for what is left.
+    pub shares: Vec<Share>,
+    /// Kinds the worker handles; jobs of other kinds stay where they are.
+    pub kinds: Arc<Vec<String>>,
+    /// Most jobs over all shares.
+    pub limit: usize,
+    /// Fresh and random for this call.
+    pub lease: LeaseId,
+    /// Until when the leases hold unless extended.
+    pub until: Timestamp,
+    /// The same call was made before and its answer was lost: answer first with the jobs that already run under
+    /// this lease.
+    pub repeat: bool,
+}
+
+/// How much of a claim one queue may fill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// The queue.
+    pub queue: String,
+    /// Most jobs from it.
+    pub at_most: usize,
+}
+
+/// What became of one change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// It is written.
+    Done,
+    /// The row has moved on since the decision was made (or is gone): read it again and decide anew.
+    Stale,
+    /// The change would take a unique key that this job holds.
+    KeyHeld(JobId),
+}
+
+/// A worker's sign of life for the jobs it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extend {
+    /// The runs.
+    pub leases: Vec<(JobId, LeaseId)>,
+    /// Until when they should hold.
+    pub until: Timestamp,
+}
+
+/// Whether a lease is still held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Extended.
+    Yes,
+    /// Extended, and somebody asked for the job to stop.
+    CancelRequested,
+    /// The job runs elsewhere, is finished or gone. Stop the run and drop its result.
+    Lost,
+}
+
+/// What a handler says of itself while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// The job.
+    pub job: JobId,
+    /// The run.
+    pub lease: LeaseId,
+    /// Its progress, if it changed.
+    pub progress: Option<Progress>,
+    /// New log lines.
+    pub lines: Vec<LogLine>,
+}
+
+/// Which finished jobs may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prune {
+    /// Of this queue.
+    pub queue: String,
+    /// In this finished state.
+    pub state: State,
+    /// Those that finished before this moment.
+    pub finished_before: Option<Timestamp>,
+    /// Those beyond the newest this many.
+    pub beyond: Option<u64>,
+    /// Most jobs to delete in this call.
+    pub limit: usize,
+}
+
+/// What became of a delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone.
+    Yes,
+    /// It runs; cancel it first.
+    Running,
+    /// There is no such job.
+    NotFound,
+}
+
+/// Which jobs to list; all conditions hold together, none lists all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// In one of these states; empty for any.
+    pub states: Vec<State>,
+    /// Of this queue.
+    pub queue: Option<String>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// Created at or after.
+    pub created_from: Option<Timestamp>,
+    /// Created before.
+    pub created_before: Option<Timestamp>,
+}
+
+/// How many jobs of one queue are shown in one state.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Count {
+    /// The queue.
+    pub queue: String,
+    /// The state as shown.
+    pub state: Shown,
+    /// How many.
+    pub jobs: u64,
+}
+
+/// One setting of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueueSetting {
+    /// Claimed from no more, from this moment on. A paused queue keeps its first moment.
+    Pause(Timestamp),
+    /// Claimed from again.
+    Resume,
+    /// How long finished jobs are kept.
+    Retain(Retention),
+}
+
+/// What a worker says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerRow {
+    /// Unique among workers: host, process and a random part.
+    pub name: String,
+    /// The machine.
+    pub host: String,
+    /// The process.
+    pub pid: u32,
+    /// Since when.
+    pub started_at: Timestamp,
+    /// When it last said so.
+    pub beat_at: Timestamp,
+    /// Each queue it serves with the slots that may serve it.
+    pub queues: Vec<(String, u32)>,
+    /// Kinds it has a handler for.
+    pub kinds: Vec<String>,
+    /// All its slots.
+    pub slots: u32,
+    /// Slots taken.
+    pub running: u32,
+    /// Slots whose handler goes on after it was told to stop.
+    pub stuck: u32,
+    /// It takes no more jobs.
+    pub stopping: bool,
+}
+
+/// A job with all that belongs to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// The job, as it is.
+    pub job: Job,
+    /// Its unsuccessful attempts.
+    pub attempts: Vec<Attempt>,
+    /// Its log.
+    pub lines: Vec<LogLine>,
+}
+
+/// How safe an acknowledged write is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// It survives the death of the process and the loss of power.
+    #[default]
+    Full,
+    /// It survives the death of the process; power loss may take the last moments with it.
+    Relaxed,
+}
+
+/// What an operator wants to know of a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `memory`, `sqlite` or `postgres`, and where.
+    pub store: String,
+    /// Version of the engine behind it.
+    pub engine: String,
+    /// Version of our schema.
+    pub schema: u32,
+    /// How safe an acknowledged write is.
+    pub durability: Durability,
+    /// Size of all files or tables.
+    pub bytes: Option<u64>,
+    /// What was looked at.
+    pub checks: Vec<HealthCheck>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// What.
+    pub name: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// What was found and, if it is not as it should be, what to do.
+    pub found: String,
+}
+
+/// The queue after one setting was changed: said once for every store.
+pub(crate) fn apply_setting(queue: &mut Queue, setting: &QueueSetting) {
+    match setting {
+        QueueSetting::Pause(at) => queue.paused_at = queue.paused_at.or(Some(*at)),
+        QueueSetting::Resume => queue.paused_at = None,
+        QueueSetting::Retain(retention) => queue.retention = *retention,
+    }
+}

@@ -1,0 +1,183 @@
+//! What [`transition::apply`](crate::transition::apply) answers with: data that a store compares and swaps.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Job, JobId, Json, LeaseId, Progress, State, Timestamp};
+
+/// The whole life of a job after an event: every field that an event may move, with its new value, and the
+/// guard under which it may be written. A store writes it exactly if the row still has `revision_before` (and,
+/// for a report about a run, is running under `lease`), and sets the revision to the next one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// Which job.
+    pub id: JobId,
+    /// Where it waits: whom to wake when the change makes it due.
+    pub queue: String,
+    /// Guard: the run this is a report about. None for events from outside a run.
+    pub lease: Option<LeaseId>,
+    /// Guard: the revision the decision was made on.
+    pub revision_before: u64,
+    /// As [`Job::state`].
+    pub state: State,
+    /// As [`Job::attempt`].
+    pub attempt: u32,
+    /// As [`Job::max_attempts`].
+    pub max_attempts: u32,
+    /// As [`Job::crashes`].
+    pub crashes: u32,
+    /// As [`Job::scheduled_at`].
+    pub scheduled_at: Timestamp,
+    /// As [`Job::expires_at`].
+    pub expires_at: Option<Timestamp>,
+    /// As [`Job::unique_held`].
+    pub unique_held: bool,
+    /// As [`Job::lease_id`].
+    pub lease_id: Option<LeaseId>,
+    /// As [`Job::lease_until`].
+    pub lease_until: Option<Timestamp>,
+    /// As [`Job::worker`].
+    pub worker: Option<String>,
+    /// As [`Job::progress`]; written only where `Some(..)`: progress has its own path into the row, and a report
+    /// must not wipe out what the handler said a moment ago. `Some(None)` clears it.
+    pub progress: Option<Option<Progress>>,
+    /// As [`Job::output`].
+    pub output: Option<Json>,
+    /// As [`Job::reason`].
+    pub reason: Option<String>,
+    /// As [`Job::cancel_requested_at`].
+    pub cancel_requested_at: Option<Timestamp>,
+    /// As [`Job::woken`].
+    pub woken: bool,
+    /// As [`Job::started_at`].
+    pub started_at: Option<Timestamp>,
+    /// As [`Job::finished_at`].
+    pub finished_at: Option<Timestamp>,
+    /// The record of an attempt that did not succeed, written together with the change.
+    pub ended: Option<Attempt>,
+}
+
+impl Change {
+    /// A change that keeps the life of `job` as it is.
+    pub(crate) fn keeping(job: &Job) -> Self {
+        Self {
+            id: job.id,
+            queue: job.queue.clone(),
+            lease: None,
+            revision_before: job.revision,
+            state: job.state,
+            attempt: job.attempt,
+            max_attempts: job.max_attempts,
+            crashes: job.crashes,
+            scheduled_at: job.scheduled_at,
+            expires_at: job.expires_at,
+            unique_held: job.unique_held,
+            lease_id: job.lease_id,
+            lease_until: job.lease_until,
+            worker: job.worker.clone(),
+            progress: None,
+            output: job.output.clone(),
+            reason: job.reason.clone(),
+            cancel_requested_at: job.cancel_requested_at,
+            woken: job.woken,
+            started_at: job.started_at,
+            finished_at: job.finished_at,
+            ended: None,
+        }
+    }
+
+    /// Writes the change into `job`, as a store does into its row.
+    pub fn write_to(&self, job: &mut Job) {
+        job.state = self.state;
+        job.attempt = self.attempt;
+        job.max_attempts = self.max_attempts;
+        job.crashes = self.crashes;
+        job.scheduled_at = self.scheduled_at;
+        job.expires_at = self.expires_at;
+        job.unique_held = self.unique_held;
+        job.lease_id = self.lease_id;
+        job.lease_until = self.lease_until;
+        job.worker.clone_from(&self.worker);
+        if let Some(progress) = &self.progress {
+            job.progress.clone_from(progress);
+        }
+        job.output.clone_from(&self.output);
+        job.reason.clone_from(&self.reason);
+        job.cancel_requested_at = self.cancel_requested_at;
+        job.woken = self.woken;
+        job.started_at = self.started_at;
+        job.finished_at = self.finished_at;
+        job.revision = self.revision_before + 1;
+    }
+}
+
+/// The record of one attempt that did not succeed. A job that succeeds at once costs no such record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The run; with the job's id it names the record.
+    pub lease_id: LeaseId,
+    /// Which attempt of the budget it was. A crash gives its number back, so numbers may repeat.
+    pub attempt: u32,
+    /// In which way it ended.
+    pub end: AttemptEnd,
+    /// What to show people; at most [`ERROR_BYTES_MAX`](crate::bounds::ERROR_BYTES_MAX) bytes.
+    pub error: String,
+    /// Who ran it.
+    pub worker: Option<String>,
+    /// When it was claimed.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Timestamp,
+}
+
+/// In which way an attempt ended without success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttemptEnd {
+    /// The handler returned an error.
+    Failed,
+    /// The handler panicked; the panic was caught.
+    Panicked,
+    /// The handler ran longer than the job's timeout.
+    TimedOut,
+    /// The lease ran out: the worker died, was cut off, or slept.
+    Crashed,
+    /// The handler (or the decoding of its args) gave the job up.
+    Discarded,
+    /// The handler stopped the job.
+    Cancelled,
+}
+
+impl AttemptEnd {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Failed, Self::Panicked, Self::TimedOut, Self::Crashed, Self::Discarded, Self::Cancelled];
+
+    /// The word in tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Panicked => "panicked",
+            Self::TimedOut => "timedout",
+            Self::Crashed => "crashed",
+            Self::Discarded => "discarded",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl std::str::FromStr for AttemptEnd {
+    type Err = crate::Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|end| end.as_str() == text)
+            .ok_or_else(|| crate::Invalid::new("end of attempt", format!("{text:?} is unknown")))
+    }
+}
+
+impl std::fmt::Display for AttemptEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}

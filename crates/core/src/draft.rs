@@ -1,0 +1,259 @@
+//! From what a caller asks for to a job that may be stored.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Invalid, Job, JobId, Json, RetryPolicy, State, Timestamp,
+    bounds::{self, check_name, later, whole_micros},
+    unique::{OnConflict, UniqueRule},
+};
+
+/// The queue of a job that names none.
+pub const QUEUE_DEFAULT: &str = "default";
+/// The priority of a job that names none; 0 is served first, 9 last.
+pub const PRIORITY_DEFAULT: u8 = 5;
+/// How far in the past a start may lie: clocks of different machines differ by minutes, not more.
+pub const PAST_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// A job as asked for, unchecked. [`Draft::check`] turns it into one that may be stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Draft {
+    /// Which handler runs it.
+    pub kind: String,
+    /// Input of the handler.
+    pub args: Json,
+    /// Where it waits; default `default`.
+    pub queue: String,
+    /// Key inside the queue for order, limits and fairness.
+    pub lane: Option<String>,
+    /// 0 (first) to 9 (last); default 5.
+    pub priority: u8,
+    /// When it may run; default now.
+    pub start: When,
+    /// If it has not begun by then it is cancelled; default never.
+    pub expiry: Option<When>,
+    /// Longest run of one attempt; default unlimited.
+    pub timeout: Option<Duration>,
+    /// Attempts allowed, the first included; default 20, or what a list of retry delays spells out.
+    pub max_attempts: Option<u32>,
+    /// The wait between attempts; default that of its kind.
+    pub retry: Option<RetryPolicy>,
+    /// Keeps duplicates out; default none.
+    pub unique: Option<UniqueRule>,
+    /// Words to filter by.
+    pub tags: Vec<String>,
+    /// Free data of the caller.
+    pub meta: BTreeMap<String, String>,
+}
+
+/// A moment, or a span from now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// At once.
+    Now,
+    /// This long after enqueue.
+    In(Duration),
+    /// At this moment.
+    At(Timestamp),
+}
+
+/// A checked job and what to do when its unique key is held.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewJob {
+    /// Queued, revision 0.
+    pub job: Job,
+    /// Only looked at when the job has a unique key.
+    pub on_conflict: OnConflict,
+}
+
+impl Draft {
+    /// A job of `kind` with everything else at its default.
+    pub fn new(kind: impl Into<String>, args: Json) -> Self {
+        Self {
+            kind: kind.into(),
+            args,
+            queue: QUEUE_DEFAULT.into(),
+            lane: None,
+            priority: PRIORITY_DEFAULT,
+            start: When::Now,
+            expiry: None,
+            timeout: None,
+            max_attempts: None,
+            retry: None,
+            unique: None,
+            tags: Vec::new(),
+            meta: BTreeMap::new(),
+        }
+    }
+
+    /// Checks every bound and makes the job that is stored. `json_bytes_max` bounds the args.
+    pub fn check(self, id: JobId, now: Timestamp, json_bytes_max: usize) -> Result<NewJob, Invalid> {
+        let now = whole_micros(now);
+        check_name("kind", &self.kind)?;
+        check_name("queue", &self.queue)?;
+        self.lane.as_deref().map_or(Ok(()), |lane| check_name("lane", lane))?;
+        check_args(&self.args, json_bytes_max)?;
+        check_tags(&self.tags)?;
+        check_meta(&self.meta)?;
+        if self.priority > 9 {
+            let why = format!("is {}; use 0 (first) to 9 (last)", self.priority);
+            return Err(Invalid::new("priority", why));
+        }
+        let scheduled_at = start_at(self.start, now)?;
+        let expires_at = self.expiry.map(|expiry| expiry_at(expiry, scheduled_at, now)).transpose()?;
+        let timeout = self.timeout.map(check_timeout).transpose()?;
+        self.retry.as_ref().map_or(Ok(()), RetryPolicy::check)?;
+        let max_attempts = check_attempts(self.max_attempts, self.retry.as_ref())?;
+        let unique = self.unique.as_ref().map(|rule| rule.resolve(&self.kind, &self.args, now)).transpose()?;
+        let (unique_key, unique_while) = unique.map(|u| (u.key, u.hold)).unzip();
+        let job = Job {
+            id,
+            kind: self.kind,
+            queue: self.queue,
+            lane: self.lane,
+            priority: self.priority,
+            state: State::Queued,
+            args: self.args,
+            attempt: 0,
+            max_attempts,
+            crashes: 0,
+            scheduled_at,
+            expires_at,
+            timeout,
+            retry: self.retry,
+            unique_held: unique_key.is_some(),
+            unique_key,
+            unique_while,
+            lease_id: None,
+            lease_until: None,
+            worker: None,
+            progress: None,
+            output: None,
+            reason: None,
+            cancel_requested_at: None,
+            woken: false,
+            created_at: now,
+            started_at: None,
+            finished_at: None,
+            tags: self.tags,
+            meta: self.meta,
+            revision: 0,
+        };
+        let on_conflict = self.unique.map_or(OnConflict::Keep, |rule| rule.on_conflict);
+        Ok(NewJob { job, on_conflict })
+    }
+}
+
+fn check_args(args: &Json, bytes_max: usize) -> Result<(), Invalid> {
+    let bytes = args.as_str().len();
+    if bytes > bytes_max {
+        let why = format!(
+            "are {bytes} bytes of JSON; at most {bytes_max} are allowed. Store the bulk elsewhere and pass where it is"
+        );
+        return Err(Invalid::new("args", why));
+    }
+    Ok(())
+}
+
+fn check_tags(tags: &[String]) -> Result<(), Invalid> {
+    if tags.len() > bounds::TAGS_MAX {
+        let why = format!("are {}; at most {} are allowed", tags.len(), bounds::TAGS_MAX);
+        return Err(Invalid::new("tags", why));
+    }
+    for (index, tag) in tags.iter().enumerate() {
+        check_name("tag", tag)?;
+        if tags[..index].contains(tag) {
+            return Err(Invalid::new("tag", format!("{tag:?} is given twice; once is enough")));
+        }
+    }
+    Ok(())
+}
+
+fn check_meta(meta: &BTreeMap<String, String>) -> Result<(), Invalid> {
+    if meta.len() > bounds::META_ENTRIES_MAX {
+        let why = format!("has {} entries; at most {} are allowed", meta.len(), bounds::META_ENTRIES_MAX);
+        return Err(Invalid::new("meta", why));
+    }
+    for (key, value) in meta {
+        check_name("meta key", key)?;
+        if value.len() > bounds::META_VALUE_BYTES_MAX {
+            let why = format!(
+                "of {key:?} is {} bytes long; at most {} are allowed",
+                value.len(),
+                bounds::META_VALUE_BYTES_MAX
+            );
+            return Err(Invalid::new("meta value", why));
+        }
+        if value.contains('\0') {
+            return Err(Invalid::new("meta value", format!("of {key:?} holds a NUL byte; remove it")));
+        }
+    }
+    Ok(())
+}
+
+fn start_at(start: When, now: Timestamp) -> Result<Timestamp, Invalid> {
+    match start {
+        When::Now => Ok(now),
+        When::In(delay) => {
+            bounds::check_span("delay", delay)?;
+            Ok(later(now, delay))
+        }
+        When::At(at) => {
+            check_future("start", at, now)?;
+            if at < bounds::earlier(now, PAST_MAX) {
+                let why = format!("{at} lies in the past (it is {now}); leave the time out to run it now");
+                return Err(Invalid::new("start", why));
+            }
+            // A start of a moment ago means now; its place in line is that of jobs enqueued now.
+            Ok(whole_micros(at).max(now))
+        }
+    }
+}
+
+fn expiry_at(expiry: When, scheduled_at: Timestamp, now: Timestamp) -> Result<Timestamp, Invalid> {
+    let at = match expiry {
+        When::Now => now,
+        When::In(span) => {
+            bounds::check_span("expiry", span)?;
+            later(now, span)
+        }
+        When::At(at) => {
+            check_future("expiry", at, now)?;
+            whole_micros(at)
+        }
+    };
+    if at <= scheduled_at {
+        let why = format!("{at} is not after the start {scheduled_at}; the job could never run");
+        return Err(Invalid::new("expiry", why));
+    }
+    Ok(at)
+}
+
+fn check_future(what: &'static str, at: Timestamp, now: Timestamp) -> Result<(), Invalid> {
+    if at > later(now, bounds::SPAN_MAX) {
+        return Err(Invalid::new(what, format!("{at} lies more than ten years ahead; check the unit")));
+    }
+    Ok(())
+}
+
+fn check_timeout(timeout: Duration) -> Result<Duration, Invalid> {
+    bounds::check_span("timeout", timeout)?;
+    let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    if millis == 0 {
+        let why = "is less than a millisecond; leave it out for no limit";
+        return Err(Invalid::new("timeout", why));
+    }
+    Ok(Duration::from_millis(millis))
+}
+
+fn check_attempts(asked: Option<u32>, retry: Option<&RetryPolicy>) -> Result<u32, Invalid> {
+    let max_attempts = asked.unwrap_or_else(|| retry.unwrap_or(&RetryPolicy::DEFAULT).max_attempts_default());
+    if max_attempts == 0 || max_attempts > bounds::ATTEMPTS_MAX {
+        let why = format!("is {max_attempts}; use 1 (no retry) to {}", bounds::ATTEMPTS_MAX);
+        return Err(Invalid::new("max_attempts", why));
+    }
+    Ok(max_attempts)
+}

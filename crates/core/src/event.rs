@@ -1,0 +1,121 @@
+//! What can happen to a job.
+
+use std::time::Duration;
+
+use crate::{AttemptEnd, Json, LeaseId, RetryPolicy, Timestamp};
+
+/// Something that happened. [`transition::apply`](crate::transition::apply) decides what follows.
+/// Events of a run name its lease; one from a lease that is no longer current is refused.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A worker takes the job.
+    Claim {
+        /// Fresh for this claim call.
+        lease: LeaseId,
+        /// Until when the claim holds unless extended.
+        until: Timestamp,
+        /// The worker's name.
+        worker: String,
+    },
+    /// The handler returned its output.
+    Succeed {
+        /// The run.
+        lease: LeaseId,
+        /// What it returned.
+        output: Json,
+    },
+    /// The handler failed, panicked or ran out of time; it may be tried again.
+    Fail {
+        /// The run.
+        lease: LeaseId,
+        /// In which way it ended.
+        end: AttemptEnd,
+        /// What to show people.
+        error: String,
+        /// The policy in force: the job's own, else its kind's.
+        retry: RetryPolicy,
+        /// Uniform in `[0, 1)`: places the delay within the policy's jitter.
+        chance: f64,
+    },
+    /// The handler gives the job up for good.
+    Discard {
+        /// The run.
+        lease: LeaseId,
+        /// Why.
+        reason: String,
+    },
+    /// The handler ends the job as cancelled.
+    Stop {
+        /// The run.
+        lease: LeaseId,
+        /// Why.
+        reason: String,
+    },
+    /// The handler postpones the job without blame.
+    Snooze {
+        /// The run.
+        lease: LeaseId,
+        /// For how long.
+        delay: Duration,
+    },
+    /// The worker gives the job back unfinished because it is stopping.
+    Release {
+        /// The run.
+        lease: LeaseId,
+    },
+    /// The run parks itself until something wakes the job.
+    Suspend {
+        /// The run.
+        lease: LeaseId,
+    },
+    /// The lease ran out: the worker is dead, cut off, or asleep.
+    LeaseExpired,
+    /// A timer, signal, child or dependency calls.
+    Wake,
+    /// Somebody asks for the job to stop.
+    Cancel {
+        /// Why; shown to people.
+        reason: String,
+    },
+    /// Somebody asks for the job to run now, or once more.
+    Retry,
+    /// `expires_at` passed before the job began.
+    Expire,
+}
+
+impl Event {
+    /// The word in the table of `docs/state-machine.md`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Claim { .. } => "claim",
+            Self::Succeed { .. } => "succeed",
+            Self::Fail { .. } => "fail",
+            Self::Discard { .. } => "discard",
+            Self::Stop { .. } => "stop",
+            Self::Snooze { .. } => "snooze",
+            Self::Release { .. } => "release",
+            Self::Suspend { .. } => "suspend",
+            Self::LeaseExpired => "lease expired",
+            Self::Wake => "wake",
+            Self::Cancel { .. } => "cancel",
+            Self::Retry => "retry by hand",
+            Self::Expire => "expire",
+        }
+    }
+
+    /// The lease the event speaks for, if it is about a run.
+    pub const fn lease(&self) -> Option<LeaseId> {
+        match self {
+            Self::Succeed { lease, .. }
+            | Self::Fail { lease, .. }
+            | Self::Discard { lease, .. }
+            | Self::Stop { lease, .. }
+            | Self::Snooze { lease, .. }
+            | Self::Release { lease }
+            | Self::Suspend { lease } => Some(*lease),
+            // A claim brings a lease; it does not speak for one.
+            Self::Claim { .. } => None,
+            Self::LeaseExpired | Self::Wake | Self::Cancel { .. } | Self::Retry | Self::Expire => None,
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Why a job is where it is: an account of every live state, so that no job is ever simply "stuck".
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Job, State, Timestamp, bounds::span_until};
+
+/// What the answer depends on besides the job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Since when the job's queue is paused.
+    pub paused_at: Option<Timestamp>,
+    /// Every worker that beat within a lease.
+    pub workers: Vec<WorkerFacts>,
+    /// Due jobs of the same queue that are served before this one, as far as they were counted.
+    pub ahead: u64,
+}
+
+/// One living worker, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerFacts {
+    /// Its name.
+    pub name: String,
+    /// Queues it serves.
+    pub queues: Vec<String>,
+    /// Kinds it has a handler for.
+    pub kinds: Vec<String>,
+    /// Slots that serve the job's queue.
+    pub slots: u32,
+    /// Jobs it runs now.
+    pub running: u32,
+}
+
+/// One reason, as data for programs; `Display` says it for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Reason {
+    /// It is finished.
+    Finished {
+        /// How.
+        state: State,
+        /// When.
+        at: Option<Timestamp>,
+        /// Why, when it was cancelled or discarded.
+        why: Option<String>,
+    },
+    /// A worker runs it.
+    Running {
+        /// Who.
+        worker: String,
+        /// Since when.
+        since: Option<Timestamp>,
+        /// Until when its lease holds unless extended.
+        lease_until: Option<Timestamp>,
+    },
+    /// Its lease ran out; the next rescue gives it to another worker.
+    LeaseRanOut {
+        /// Whose lease.
+        worker: String,
+        /// How long ago, in seconds.
+        secs_ago: u64,
+    },
+    /// Somebody asked for it to stop; its handler was told.
+    CancelRequested {
+        /// When.
+        at: Timestamp,
+    },
+    /// It is parked until a timer, signal, child or dependency wakes it.
+    Parked,
+    /// It is not due yet.
+    NotDue {
+        /// When it will be.
+        at: Timestamp,
+        /// In how many seconds.
+        in_secs: u64,
+    },
+    /// It failed before and waits out its back-off.
+    BacksOff {
+        /// Attempts charged.
+        attempt: u32,
+        /// Attempts allowed.
+        max_attempts: u32,
+    },
+    /// Workers died running it; one more and it may be poison.
+    Crashed {
+        /// How many.
+        crashes: u32,
+    },
+    /// It expires if nobody begins it.
+    Expires {
+        /// When.
+        at: Timestamp,
+    },
+    /// Its queue is paused.
+    QueuePaused {
+        /// Which.
+        queue: String,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// No worker is alive.
+    NoWorker,
+    /// Workers are alive, none serves its queue.
+    NoWorkerForQueue {
+        /// Which.
+        queue: String,
+    },
+    /// Workers serve its queue, none has a handler for its kind.
+    NoWorkerForKind {
+        /// Which.
+        kind: String,
+    },
+    /// All slots of the workers that could run it are taken.
+    SlotsTaken {
+        /// Slots that could serve it.
+        slots: u64,
+        /// Of them taken.
+        running: u64,
+    },
+    /// Other due jobs are served first.
+    Behind {
+        /// How many.
+        ahead: u64,
+    },
+    /// Nothing stands in its way.
+    Ready,
+}
+
+/// Every reason that bears on the job, the most decisive first. Never empty.
+pub fn explain(job: &Job, facts: &Facts, now: Timestamp) -> Vec<Reason> {
+    match job.state {
+        State::Queued => explain_queued(job, facts, now),
+        State::Running => explain_running(job, now),
+        State::Waiting => vec![Reason::Parked],
+        State::Completed | State::Cancelled | State::Discarded => {
+            vec![Reason::Finished { state: job.state, at: job.finished_at, why: job.reason.clone() }]
+        }
+    }
+}
+
+fn explain_running(job: &Job, now: Timestamp) -> Vec<Reason> {
+    let worker = job.worker.clone().unwrap_or_default();
+    let mut reasons = vec![match job.lease_until {
+        Some(until) if until <= now => {
+            Reason::LeaseRanOut { worker, secs_ago: span_until(until, now).as_secs() }
+        }
+        until => Reason::Running { worker, since: job.started_at, lease_until: until },
+    }];
+    reasons.extend(job.cancel_requested_at.map(|at| Reason::CancelRequested { at }));
+    reasons
+}
+
+fn explain_queued(job: &Job, facts: &Facts, now: Timestamp) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if job.scheduled_at > now {
+        let in_secs = span_until(now, job.scheduled_at).as_secs();
+        reasons.push(Reason::NotDue { at: job.scheduled_at, in_secs });
+        if job.attempt > 0 {
+            reasons.push(Reason::BacksOff { attempt: job.attempt, max_attempts: job.max_attempts });
+        }
+    }
+    reasons.extend(facts.paused_at.map(|since| Reason::QueuePaused { queue: job.queue.clone(), since }));
+    reasons.extend(explain_workers(job, facts));
+    // Who is ahead matters only once the job stands in line.
+    if facts.ahead > 0 && job.scheduled_at <= now {
+        reasons.push(Reason::Behind { ahead: facts.ahead });
+    }
+    if job.crashes > 0 {
+        reasons.push(Reason::Crashed { crashes: job.crashes });
+    }
+    if reasons.is_empty() {
+        reasons.push(Reason::Ready);
+    }
+    reasons.extend(job.expires_at.map(|at| Reason::Expires { at }));
+    reasons
+}
+
+fn explain_workers(job: &Job, facts: &Facts) -> Option<Reason> {
+    let serving: Vec<_> = facts.workers.iter().filter(|w| w.queues.contains(&job.queue)).collect();
+    let able: Vec<_> = serving.iter().filter(|w| w.kinds.contains(&job.kind)).collect();
+    let slots: u64 = able.iter().map(|w| u64::from(w.slots)).sum();
+    let running: u64 = able.iter().map(|w| u64::from(w.running)).sum();
+    if facts.workers.is_empty() {
+        Some(Reason::NoWorker)
+    } else if serving.is_empty() {
+        Some(Reason::NoWorkerForQueue { queue: job.queue.clone() })
+    } else if able.is_empty() {
+        Some(Reason::NoWorkerForKind { kind: job.kind.clone() })
+    } else if running >= slots {
+        Some(Reason::SlotsTaken { slots, running })
+    } else {
+        None
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished { state, why, .. } => match why {
+                Some(why) => write!(f, "{state}: {why}"),
+                None => write!(f, "{state}"),
+            },
+            Self::Running { worker, .. } => write!(f, "running on worker {worker}"),
+            Self::LeaseRanOut { worker, secs_ago } => {
+                write!(f, "the lease of worker {worker} ran out {secs_ago} s ago; it will be rescued")
+            }
+            Self::CancelRequested { .. } => write!(f, "asked to stop; its handler was told"),
+            Self::Parked => write!(f, "parked until a timer, signal, child or dependency wakes it"),
+            Self::NotDue { in_secs, .. } => write!(f, "due in {}", spoken(*in_secs)),
+            Self::BacksOff { attempt, max_attempts } => {
+                write!(f, "attempt {attempt} of {max_attempts} failed; backing off")
+            }
+            Self::Crashed { crashes } => write!(f, "{crashes} workers died running it"),
+            Self::Expires { at } => write!(f, "expires at {at} if it has not begun by then"),
+            Self::QueuePaused { queue, .. } => write!(f, "queue {queue} is paused"),
+            Self::NoWorker => write!(f, "no worker is alive"),
+            Self::NoWorkerForQueue { queue } => write!(f, "no worker serves queue {queue}"),
+            Self::NoWorkerForKind { kind } => write!(f, "no worker handles kind {kind}"),
+            Self::SlotsTaken { slots, running } => {
+                write!(f, "all slots that could run it are taken ({running} running on {slots} slots)")
+            }
+            Self::Behind { ahead } => write!(f, "behind {ahead} due jobs of its queue"),
+            Self::Ready => write!(f, "ready; the next free worker claims it"),
+        }
+    }
+}
+
+/// A span as people say it: `45 s`, `4 min`, `3 h`, `2 d`.
+fn spoken(secs: u64) -> String {
+    let span = Duration::from_secs(secs).as_secs();
+    match span {
+        0..120 => format!("{span} s"),
+        120..7200 => format!("{} min", span / 60),
+        7200..172_800 => format!("{} h", span / 3600),
+        _ => format!("{} d", span / 86_400),
+    }
+}

@@ -1,0 +1,142 @@
+//! The job: one row, in one order everywhere (struct, table, JSON, page).
+
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    Invalid, Json, LeaseId, RetryPolicy, Shown, State, Timestamp,
+    unique::{Unique, UniqueWhile},
+};
+
+/// Names a job for ever. A UUIDv7 made by the client before the job is stored, so a repeated insert is the same
+/// job, and ids sort by the time of creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(pub Uuid);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        text.trim().parse().map(Self).map_err(|_| {
+            let why = format!("{text:?} is not a UUID, like 01890a5d-ac96-774b-bcce-b302099a8057");
+            Invalid::new("job id", why)
+        })
+    }
+}
+
+/// A unit of work and everything known about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Set by the client at enqueue; never changes.
+    pub id: JobId,
+    /// Which handler runs it. Set at enqueue; never changes.
+    pub kind: String,
+    /// Where it waits. Set at enqueue; never changes.
+    pub queue: String,
+    /// Key inside the queue for order, limits and fairness.
+    pub lane: Option<String>,
+    /// 0 (first) to 9 (last); default 5.
+    pub priority: u8,
+    /// Changed by [`transition::apply`](crate::transition::apply) alone.
+    pub state: State,
+    /// Input of the handler. A replacing enqueue may change it while the job is queued.
+    pub args: Json,
+    /// How many attempts were charged so far; +1 at each claim, given back by snooze, release and crash.
+    pub attempt: u32,
+    /// The budget; counts the first attempt. Raised by one when a spent job is retried by hand.
+    pub max_attempts: u32,
+    /// How many workers died (or lost their lease) while they ran it.
+    pub crashes: u32,
+    /// When it may run. Moved by back-off and snooze.
+    pub scheduled_at: Timestamp,
+    /// If it has not begun by then it is cancelled with the reason `expired`.
+    pub expires_at: Option<Timestamp>,
+    /// Longest run of one attempt, in whole milliseconds; none means unlimited.
+    pub timeout: Option<Duration>,
+    /// This job's own retry policy; none means its kind's.
+    pub retry: Option<RetryPolicy>,
+    /// The key that keeps duplicates out, prefixed with the kind.
+    pub unique_key: Option<String>,
+    /// How long the key is held; set exactly if the key is.
+    pub unique_while: Option<UniqueWhile>,
+    /// Whether this job holds its key now. A store keeps a unique index over the held keys.
+    pub unique_held: bool,
+    /// The current claim, or the last one when the job is not running: a repeated report about a finished run is
+    /// recognised by it.
+    pub lease_id: Option<LeaseId>,
+    /// Until when the claim holds unless it is extended; set exactly while running.
+    pub lease_until: Option<Timestamp>,
+    /// Name of the worker that holds, or last held, the lease.
+    pub worker: Option<String>,
+    /// What the handler last reported of this attempt.
+    pub progress: Option<Progress>,
+    /// What the handler returned; set exactly when completed.
+    pub output: Option<Json>,
+    /// Why it was cancelled or discarded; set exactly then.
+    pub reason: Option<String>,
+    /// When somebody asked for a running job to stop.
+    pub cancel_requested_at: Option<Timestamp>,
+    /// A wake arrived while the job ran; its next suspend returns at once.
+    pub woken: bool,
+    /// When it was enqueued.
+    pub created_at: Timestamp,
+    /// When the current or last attempt was claimed.
+    pub started_at: Option<Timestamp>,
+    /// When it finished; set exactly when finished.
+    pub finished_at: Option<Timestamp>,
+    /// Words to filter by.
+    pub tags: Vec<String>,
+    /// Free data of the caller.
+    pub meta: BTreeMap<String, String>,
+    /// +1 at every change of state or mark; what a compare-and-swap compares.
+    pub revision: u64,
+}
+
+impl Job {
+    /// Whether an attempt was charged or a worker died on it.
+    pub fn was_tried(&self) -> bool {
+        self.attempt > 0 || self.crashes > 0
+    }
+
+    /// How it is shown at `now`.
+    pub fn shown(&self, now: Timestamp) -> Shown {
+        Shown::of(self, now)
+    }
+
+    /// The uniqueness this job was enqueued with.
+    pub fn unique(&self) -> Option<Unique> {
+        let (key, hold) = (self.unique_key.clone()?, self.unique_while?);
+        Some(Unique { key, hold })
+    }
+}
+
+/// What a running handler says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// 0 to 100.
+    pub percent: u8,
+    /// At most [`MESSAGE_BYTES_MAX`](crate::bounds::MESSAGE_BYTES_MAX) bytes.
+    pub message: String,
+}
+
+/// One line that a handler logged on its job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// The run that wrote it.
+    pub lease_id: LeaseId,
+    /// Position within the run, from 0; with the lease it names the line, so a repeated write adds nothing.
+    pub seq: u32,
+    /// When it was written.
+    pub at: Timestamp,
+    /// The text, one line.
+    pub line: String,
+}

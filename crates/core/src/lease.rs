@@ -1,0 +1,29 @@
+//! The fence: which claim of a job is the current one.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Invalid;
+
+/// Names one claim. Fresh and random for every claim call; jobs taken by one call share it, so the pair
+/// (job, lease) names one run. Every later write about that run names the lease, and a store refuses the write
+/// when the row has moved on: attempt numbers could repeat, leases cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LeaseId(pub Uuid);
+
+impl fmt::Display for LeaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for LeaseId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        text.parse().map(Self).map_err(|_| Invalid::new("lease id", format!("{text:?} is not a UUID")))
+    }
+}

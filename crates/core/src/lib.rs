@@ -1,0 +1,41 @@
+//! The pure decisions of Backroom: what a job is, which states it may take, what each event does to it.
+//!
+//! Nothing here reads a clock, draws a random number, writes a row or knows of tokio: time, chance and ids
+//! are arguments, and answers are values that somebody else carries out. So every rule can be tested by
+//! calling a function.
+//!
+//! Start reading at [`transition::apply`], the one place that decides what an [`Event`] does to a [`Job`].
+
+#![deny(missing_docs)]
+
+pub mod bounds;
+mod change;
+pub mod draft;
+mod event;
+pub mod explain;
+pub mod invalid;
+mod job;
+pub mod json;
+mod lease;
+pub mod queue;
+pub mod retention;
+pub mod retry;
+mod state;
+pub mod transition;
+pub mod unique;
+
+pub use change::{Attempt, AttemptEnd, Change};
+pub use draft::Draft;
+pub use event::Event;
+pub use invalid::Invalid;
+pub use job::{Job, JobId, LogLine, Progress};
+pub use json::Json;
+pub use lease::LeaseId;
+pub use queue::Queue;
+pub use retry::RetryPolicy;
+pub use state::{Shown, State};
+pub use transition::Refused;
+
+/// A moment. Stores keep microseconds, so every moment that enters a job is cut to whole ones
+/// ([`bounds::whole_micros`]); otherwise a job would differ from itself after one trip through a store.
+pub type Timestamp = jiff::Timestamp;

@@ -1,0 +1,239 @@
+//! Keeping duplicates out: what makes two jobs the same, how long that counts, and what happens then.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{Invalid, Job, Json, State, Timestamp, bounds};
+
+/// What a caller asks for: no second job with the same key while the first holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UniqueRule {
+    /// What makes two jobs the same.
+    pub by: UniqueBy,
+    /// How long the key is held.
+    #[serde(rename = "while", default)]
+    pub hold: UniqueHold,
+    /// What happens to the second job.
+    #[serde(default)]
+    pub on_conflict: OnConflict,
+}
+
+/// What makes two jobs of one kind the same. Jobs of different kinds never are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UniqueBy {
+    /// Equal args. The order of object fields does not matter.
+    Args,
+    /// Equal values of these fields of the args; a missing field counts as `null`.
+    Fields(Vec<String>),
+    /// This key.
+    Key(String),
+}
+
+/// How long a job holds its unique key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UniqueHold {
+    /// Until it is finished.
+    #[default]
+    Live,
+    /// Until it is claimed for the first time.
+    Queued,
+    /// This many seconds from enqueue on, whatever becomes of the job: a throttle.
+    ForSecs(u64),
+}
+
+/// What happens when the key is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnConflict {
+    /// The job that holds the key stays; the caller is given its id.
+    #[default]
+    Keep,
+    /// The job that holds the key takes over args, times, priority, tags and meta of the new one, if it is still
+    /// queued; else the enqueue is refused, because the new args would be lost. With a delay this is a debounce.
+    Replace,
+    /// The enqueue is refused with an error that names the holder.
+    Reject,
+}
+
+/// A key and how long it is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unique {
+    /// As stored in [`Job::unique_key`].
+    pub key: String,
+    /// As stored in [`Job::unique_while`].
+    pub hold: UniqueWhile,
+}
+
+/// [`UniqueHold`] with its window made absolute, as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UniqueWhile {
+    /// Until the job is finished.
+    Live,
+    /// Until the job is claimed for the first time.
+    Queued,
+    /// Until this moment.
+    Until(Timestamp),
+}
+
+impl UniqueRule {
+    /// Equal args, while live, the first job stays.
+    pub const fn by_args() -> Self {
+        Self { by: UniqueBy::Args, hold: UniqueHold::Live, on_conflict: OnConflict::Keep }
+    }
+
+    /// Equal values of these fields of the args, while live, the first job stays.
+    pub fn by_fields<S: Into<String>>(fields: impl IntoIterator<Item = S>) -> Self {
+        let by = UniqueBy::Fields(fields.into_iter().map(Into::into).collect());
+        Self { by, ..Self::by_args() }
+    }
+
+    /// The same key, while live, the first job stays.
+    pub fn by_key(key: impl Into<String>) -> Self {
+        Self { by: UniqueBy::Key(key.into()), ..Self::by_args() }
+    }
+
+    /// The key is free again once the job has begun.
+    pub const fn while_queued(mut self) -> Self {
+        self.hold = UniqueHold::Queued;
+        self
+    }
+
+    /// The key is held for `window` (whole seconds) from enqueue on.
+    pub const fn within(mut self, window: Duration) -> Self {
+        self.hold = UniqueHold::ForSecs(window.as_secs());
+        self
+    }
+
+    /// The new job's args and times replace those of the queued holder.
+    pub const fn replace(mut self) -> Self {
+        self.on_conflict = OnConflict::Replace;
+        self
+    }
+
+    /// A second job is an error.
+    pub const fn reject(mut self) -> Self {
+        self.on_conflict = OnConflict::Reject;
+        self
+    }
+
+    /// The stored key and hold of a job of `kind` with `args`, enqueued at `now`.
+    pub fn resolve(&self, kind: &str, args: &Json, now: Timestamp) -> Result<Unique, Invalid> {
+        let key = match &self.by {
+            UniqueBy::Args => format!("{kind}#{}", fingerprint(&args.decode::<Value>()?)),
+            UniqueBy::Fields(fields) => format!("{kind}#{}", fingerprint(&chosen(fields, args)?)),
+            UniqueBy::Key(key) => {
+                bounds::check_text("unique key", key, bounds::UNIQUE_KEY_BYTES_MAX)?;
+                format!("{kind}={key}")
+            }
+        };
+        let hold = match self.hold {
+            UniqueHold::Live => UniqueWhile::Live,
+            UniqueHold::Queued => UniqueWhile::Queued,
+            UniqueHold::ForSecs(0) => {
+                return Err(Invalid::new("unique window", "is zero; give it at least one second"));
+            }
+            UniqueHold::ForSecs(secs) => {
+                let window = Duration::from_secs(secs);
+                bounds::check_span("unique window", window)?;
+                UniqueWhile::Until(bounds::later(now, window))
+            }
+        };
+        Ok(Unique { key, hold })
+    }
+}
+
+fn chosen(fields: &[String], args: &Json) -> Result<Value, Invalid> {
+    if fields.is_empty() {
+        return Err(Invalid::new("unique fields", "are an empty list; name at least one field of the args"));
+    }
+    let Value::Object(object) = args.decode::<Value>()? else {
+        return Err(Invalid::new("unique fields", "need args that are a JSON object"));
+    };
+    let field = |name: &String| (name.clone(), object.get(name).cloned().unwrap_or(Value::Null));
+    Ok(Value::Object(fields.iter().map(field).collect()))
+}
+
+/// Namespace of the fingerprints: any fixed UUID does, as long as it never changes.
+const NAMESPACE: Uuid = Uuid::from_u128(0x8f0f_4c5e_63b1_4c7a_9a52_1d2f_5b0e_77c1);
+
+/// A UUIDv5 (RFC 9562) over the value with object fields in sorted order.
+fn fingerprint(value: &Value) -> Uuid {
+    let mut text = String::new();
+    write_sorted(value, &mut text);
+    Uuid::new_v5(&NAMESPACE, text.as_bytes())
+}
+
+/// JSON with sorted fields. serde_json's own order depends on a feature that any crate of the program may turn
+/// on, and then equal args would stop being equal.
+fn write_sorted(value: &Value, text: &mut String) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            text.push_str(&value.to_string());
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for item in items {
+                write_sorted(item, text);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        Value::Object(object) => {
+            let mut fields: Vec<_> = object.iter().collect();
+            fields.sort_by_key(|(name, _)| *name);
+            text.push('{');
+            for (name, item) in fields {
+                text.push_str(&Value::String(name.clone()).to_string());
+                text.push(':');
+                write_sorted(item, text);
+                text.push(',');
+            }
+            text.push('}');
+        }
+    }
+}
+
+/// What an insert has to do about the job that holds its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// The hold has run out: take it from the holder, then insert.
+    Release,
+    /// Answer with the holder.
+    Keep,
+    /// Give the new content to the holder.
+    Replace,
+    /// Refuse.
+    Reject,
+}
+
+/// Decides between a new job and the `holder` of its key.
+pub fn resolve_conflict(holder: &Job, on_conflict: OnConflict, now: Timestamp) -> Resolution {
+    match (holder.unique_while, on_conflict) {
+        (Some(UniqueWhile::Until(until)), _) if until <= now => Resolution::Release,
+        (_, OnConflict::Keep) => Resolution::Keep,
+        (_, OnConflict::Replace) if holder.state == State::Queued => Resolution::Replace,
+        (_, OnConflict::Replace | OnConflict::Reject) => Resolution::Reject,
+    }
+}
+
+/// Writes the content of `new` into the queued `holder`. Identity, budget spent and history stay the holder's.
+pub fn replace_content(holder: &mut Job, new: &Job) {
+    holder.lane.clone_from(&new.lane);
+    holder.priority = new.priority;
+    holder.args = new.args.clone();
+    holder.max_attempts = new.max_attempts.max(holder.attempt + 1);
+    holder.scheduled_at = new.scheduled_at;
+    holder.expires_at = new.expires_at;
+    holder.timeout = new.timeout;
+    holder.retry.clone_from(&new.retry);
+    holder.tags.clone_from(&new.tags);
+    holder.meta.clone_from(&new.meta);
+    holder.revision += 1;
+}

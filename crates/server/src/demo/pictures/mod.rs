@@ -1,0 +1,22 @@
+//! The pictures of the demo: drawing some, listing them, and making a thumbnail of each.
+//!
+//! Everything here is synchronous, knows nothing of jobs, and returns values or typed errors; a handler calls
+//! it from a blocking thread. It never looks at a file's extension to learn what is inside, never follows
+//! folders through symbolic links, and never leaves half a file under a visible name.
+//!
+//! Start reading at [`thumbnail::make`]; [`draw::draw`] is what feeds it in the demo.
+
+pub(crate) mod draw;
+pub(crate) mod error;
+pub(crate) mod listing;
+pub(crate) mod thumbnail;
+
+mod atomically;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use draw::{draw, draw_broken};
+pub(crate) use error::PictureError;
+pub(crate) use listing::{is_candidate, list};
+pub(crate) use thumbnail::{Thumbnail, make, target_name};

@@ -1,0 +1,65 @@
+//! What the repository can do to itself, as `cargo xtask <task>`.
+//!
+//! It prepares a machine (tools, compiler, a PostgreSQL server to throw away) and runs cargo on it. It never
+//! holds a test: those live with the code they are about. Start reading at [`mod@test`], the list of steps;
+//! [`step`] runs such a list, [`tools`] and [`postgres`] are the steps, [`system`] is the machine below them.
+
+#[cfg(not(unix))]
+compile_error!("xtask starts and stops servers the Unix way; on Windows run it inside WSL");
+
+mod clock;
+mod failure;
+mod postgres;
+mod say;
+mod servers;
+mod step;
+mod system;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use failure::Failure;
+
+const HELP: &str = "\
+cargo xtask <task>
+
+  test           everything a change must pass; stops at the first step that fails
+  test --quick   the same without the documentation and dependency checks
+  fmt            format every crate
+  postgres <command> [argument…]
+                 run one command beside a PostgreSQL server made for it and thrown away after,
+                 e.g. cargo xtask postgres cargo test -p backroom --all-features
+  help           this text
+
+Variables
+  BACKROOM_TEST_POSTGRES   the tests' PostgreSQL server, as postgres://user:password@host:port/database.
+                           Set it to test against a server of yours; otherwise xtask starts one and sets it.
+  BACKROOM_TEST_PG_BIN     the folder of the PostgreSQL server's programs, for tests that start their own.
+                           Set by xtask, unless you name a server of yours.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let ended = match args.as_slice() {
+        ["test"] => test::run(test::Extent::Full),
+        ["test", "--quick"] => test::run(test::Extent::Quick),
+        ["fmt"] => tools::format_everything(),
+        ["postgres", program, args @ ..] => postgres::run_beside(program, args),
+        [] | ["help" | "--help" | "-h"] => {
+            say::line(HELP);
+            Ok(())
+        }
+        other => Err(Failure::new(
+            format!("there is no task `{}`", other.join(" ")),
+            "see `cargo xtask help` for those there are",
+        )),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say::failure(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The servers the tests talk to, kept from the step that starts them to the end of the run.
+
+use crate::postgres::Cluster;
+
+/// The servers that steps started for the tests. They stop when this is dropped, failed step or not.
+#[derive(Default)]
+pub(crate) struct Servers {
+    pub(crate) postgres: Option<Cluster>,
+}
+
+impl Servers {
+    /// The variables by which the tests find the servers. A test that needs a server fails without its variable:
+    /// it must not pass by not running.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        self.postgres.iter().flat_map(Cluster::variables).collect()
+    }
+}

@@ -1,0 +1,118 @@
+//! `cargo xtask test`: everything a change must pass, as a list of steps.
+//!
+//! Cheap steps come first, and the tests last: their closing lines are what a reader looks for, so they must
+//! not be followed by another step's pages.
+
+use crate::failure::Failure;
+use crate::postgres;
+use crate::step::{self, Ended, Step};
+use crate::system::Repository;
+use crate::tools;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    Full,
+    /// Without what tells little about the change at hand: documentation and dependencies.
+    Quick,
+}
+
+pub(crate) fn run(extent: Extent) -> Result<(), Failure> {
+    let repository = Repository::find()?;
+    let steps = steps(extent, repository.holds("crates/backroom/src/store/postgres/mod.rs"));
+    let task = match extent {
+        Extent::Full => "test",
+        Extent::Quick => "test --quick",
+    };
+    step::run_all(task, &steps, &repository)
+}
+
+fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
+    let mut steps = vec![TOOLCHAIN, COMPILER, FORMAT, LINTS];
+    if extent == Extent::Full {
+        steps.extend([DOCUMENTATION, DEPENDENCIES]);
+    }
+    if postgres_store_exists {
+        steps.push(POSTGRES);
+    }
+    steps.push(TESTS);
+    steps
+}
+
+const TOOLCHAIN: Step = Step {
+    name: "toolchain",
+    what: "rustfmt and clippy are there, or are added with rustup",
+    run: |_, _| tools::toolchain().map(passed),
+};
+
+const COMPILER: Step = Step {
+    name: "compiler",
+    what: "a C compiler is there, or is installed (SQLite is C)",
+    run: |_, _| tools::c_compiler().map(passed),
+};
+
+const FORMAT: Step = Step {
+    name: "format",
+    what: "rustfmt would change nothing",
+    run: |repository, _| tools::format_is_kept(repository).map(passed),
+};
+
+const LINTS: Step = Step {
+    name: "lints",
+    what: "clippy finds nothing in any crate, with every feature, tests included",
+    run: |repository, _| tools::lints(repository).map(passed),
+};
+
+const DOCUMENTATION: Step = Step {
+    name: "documentation",
+    what: "rustdoc builds it without a warning, so no link leads nowhere",
+    run: |repository, _| tools::documentation(repository).map(passed),
+};
+
+const DEPENDENCIES: Step = Step {
+    name: "dependencies",
+    what: "cargo-deny accepts their licences, sources and known faults",
+    run: |repository, _| tools::dependencies(repository),
+};
+
+const POSTGRES: Step = Step {
+    name: "postgres",
+    what: "a PostgreSQL server for the tests is started, on this machine and to be thrown away",
+    run: |_, servers| {
+        servers.postgres = postgres::for_tests()?;
+        Ok(Ended::Passed)
+    },
+};
+
+const TESTS: Step = Step {
+    name: "tests",
+    what: "every test of every crate, with every feature, and the examples in the documentation",
+    run: |repository, servers| tools::tests(repository, &servers.variables()).map(passed),
+};
+
+fn passed((): ()) -> Ended {
+    Ended::Passed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(extent: Extent, postgres_store_exists: bool) -> Vec<&'static str> {
+        steps(extent, postgres_store_exists).iter().map(|step| step.name).collect()
+    }
+
+    #[test]
+    fn tests_come_last_and_after_their_server() {
+        for extent in [Extent::Full, Extent::Quick] {
+            assert_eq!(names(extent, false).last(), Some(&"tests"));
+            assert!(names(extent, true).ends_with(&["postgres", "tests"]));
+        }
+    }
+
+    #[test]
+    fn quick_skips_documentation_and_dependencies_only() {
+        let mut full = names(Extent::Full, true);
+        full.retain(|name| !["documentation", "dependencies"].contains(name));
+        assert_eq!(full, names(Extent::Quick, true));
+    }
+}
