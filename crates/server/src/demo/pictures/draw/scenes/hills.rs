@@ -18,18 +18,21 @@ pub(super) fn paint(canvas: &mut Canvas, palette: &Palette, chance: &mut Chance)
     canvas.disc(sun, size * 0.09, 2.0, glow, 1.0);
 
     let terrain = Terrain::new(chance);
-    for range in 0..RANGES {
-        // From 0 for the farthest range to 1 for the nearest.
-        let near = f32::from(range) / f32::from(RANGES - 1);
-        let colour = palette.at(0.72 * (1.0 - near));
-        let haze = palette.at(0.78 * (1.0 - near) + 0.12);
-        let foot = height * (0.56 + 0.36 * near);
-        let rise = height * (0.17 + 0.05 * near);
-        let bends = 2.5 + 1.5 * near;
-        for x in 0..width as u32 {
-            let along = x as f32 / size * bends;
-            let top = foot - rise * terrain.rough(along, f32::from(range) * 5.7, 5);
-            canvas.column(x, top, height, |y| colour.mix(haze, ((y - top) / (height * 0.22)).min(1.0)));
+    for x in 0..width as u32 {
+        let along = x as f32 / size;
+        // From front to back, so that a range is painted only down to where a nearer one hides it.
+        let mut hidden_from = height;
+        for range in (0..RANGES).rev() {
+            // From 0 for the farthest range to 1 for the nearest.
+            let near = f32::from(range) / f32::from(RANGES - 1);
+            let rise = height * (0.17 + 0.05 * near);
+            let bends = 2.5 + 1.5 * near;
+            let top = height * (0.56 + 0.36 * near)
+                - rise * terrain.rough(along * bends, f32::from(range) * 5.7, 5);
+            let colour = palette.at(0.72 * (1.0 - near));
+            let haze = palette.at(0.78 * (1.0 - near) + 0.12);
+            canvas.column(x, top, hidden_from, |y| colour.mix(haze, ((y - top) / (height * 0.22)).min(1.0)));
+            hidden_from = hidden_from.min(top);
         }
     }
 }
