@@ -41,11 +41,8 @@ pub enum Backoff {
 
 impl RetryPolicy {
     /// `attempt⁴` seconds ± 10 %, at most 24 h.
-    pub const DEFAULT: Self = Self {
-        backoff: Backoff::Quartic,
-        jitter_percent: jitter_percent_default(),
-        cap: cap_default(),
-    };
+    pub const DEFAULT: Self =
+        Self { backoff: Backoff::Quartic, jitter_percent: jitter_percent_default(), cap: cap_default() };
 
     /// Always `delay` (± 10 %).
     pub const fn constant(delay: Duration) -> Self {
@@ -124,9 +121,7 @@ impl Backoff {
             Self::Quartic => Duration::from_secs(u64::from(attempt).saturating_pow(4)),
             Self::Constant(delay) => *delay,
             Self::Linear(step) => step.saturating_mul(attempt),
-            Self::Exponential(base) => {
-                base.saturating_mul(1u32.checked_shl(attempt - 1).unwrap_or(u32::MAX))
-            }
+            Self::Exponential(base) => base.saturating_mul(1u32.checked_shl(attempt - 1).unwrap_or(u32::MAX)),
             Self::List(delays) => {
                 let index = (attempt as usize - 1).min(delays.len().saturating_sub(1));
                 delays.get(index).copied().unwrap_or_default()
@@ -167,9 +162,7 @@ mod millis_list {
         serializer.collect_seq(spans.iter().map(|s| u64::try_from(s.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<Duration>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
         let spans = Vec::<u64>::deserialize(deserializer)?;
         Ok(spans.into_iter().map(Duration::from_millis).collect())
     }
