@@ -14,9 +14,9 @@ use crate::{
 };
 
 /// Most jobs on one page.
-pub const PAGE_JOBS_MAX: usize = 1000;
+pub(super) const PAGE_JOBS_MAX: usize = 1000;
 /// Most log lines in one answer.
-pub const LINES_MAX: usize = 1000;
+pub(super) const LINES_MAX: usize = 1000;
 /// How far the jobs ahead of one are counted.
 const AHEAD_MAX: u64 = 10_000;
 

@@ -17,7 +17,8 @@ mod report;
 mod shared;
 mod shutdown;
 
-pub use build::{LEASE_DEFAULT, Worker};
+pub(crate) use build::LEASE_DEFAULT;
+pub use build::Worker;
 pub use context::Context;
 pub use pool::Order;
 pub use shutdown::{RunningWorker, Stopped};

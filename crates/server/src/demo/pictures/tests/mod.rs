@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, GenericImageView, ImageFormat, Rgb, RgbImage, Rgba};
 
-use super::{PictureError, Thumbnail, make};
+use super::thumbnail::Thumbnail;
+use super::{PictureError, make};
 
 const RED: [u8; 3] = [220, 30, 30];
 const GREEN: [u8; 3] = [30, 200, 60];
