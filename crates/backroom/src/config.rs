@@ -94,12 +94,7 @@ impl Options {
     pub fn over(self, store: Arc<dyn Store>) -> Backroom {
         let ids = Arc::new(self.seed.map_or_else(Ids::from_entropy, Ids::seeded));
         let store = Arc::new(Observed::new(store, Arc::clone(&self.clock)));
-        Backroom::from_engine(Engine {
-            store,
-            clock: self.clock,
-            ids,
-            json_bytes_max: self.json_bytes_max,
-        })
+        Backroom::from_engine(Engine { store, clock: self.clock, ids, json_bytes_max: self.json_bytes_max })
     }
 }
 

@@ -47,9 +47,10 @@ impl Engine {
 
     async fn commit_one(&self, changes: &Arc<Vec<Change>>) -> Result<Committed, Error> {
         let answers = self.store.commit(Arc::clone(changes)).await?;
-        answers.first().copied().ok_or_else(|| {
-            Error::new(ErrorKind::Internal, "commit: the store gave no answer for a change")
-        })
+        answers
+            .first()
+            .copied()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "commit: the store gave no answer for a change"))
     }
 }
 
@@ -60,10 +61,8 @@ fn decide(job: &Job, event: Event, engine: &Engine) -> Result<Option<Change>, Er
             let message = format!("{event} job {}: it is {state}{remedy}", job.id);
             Error::new(ErrorKind::Refused, message)
         }
-        Refused::Fenced
-        | Refused::NotDue
-        | Refused::Expired
-        | Refused::LeaseHolds
-        | Refused::NotExpired => Error::from(refused),
+        Refused::Fenced | Refused::NotDue | Refused::Expired | Refused::LeaseHolds | Refused::NotExpired => {
+            Error::from(refused)
+        }
     })
 }

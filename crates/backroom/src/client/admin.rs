@@ -32,9 +32,10 @@ impl Backroom {
         match self.engine().store.delete(id).await? {
             Deleted::Yes => Ok(()),
             Deleted::NotFound => Err(Error::not_found(id)),
-            Deleted::Running => {
-                Err(Error::new(ErrorKind::Refused, format!("delete job {id}: it is running; cancel it first")))
-            }
+            Deleted::Running => Err(Error::new(
+                ErrorKind::Refused,
+                format!("delete job {id}: it is running; cancel it first"),
+            )),
         }
     }
 

@@ -142,16 +142,21 @@ impl<'a, J: 'a> Enqueue<'a, J> {
         let id = new.job.id;
         let now = new.job.created_at;
         let answers = backroom.engine().store.insert(Arc::new(vec![new]), now).await?;
-        let answer = answers.first().copied().ok_or_else(|| {
-            Error::new(ErrorKind::Internal, "enqueue: the store gave no answer for a job")
-        })?;
+        let answer = answers
+            .first()
+            .copied()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "enqueue: the store gave no answer for a job"))?;
         JobHandle::from_answer(backroom, id, answer)
     }
 }
 
 impl<J> JobHandle<J> {
     /// The handle to what the store answered for the new job `id`.
-    pub(super) fn from_answer(backroom: &Backroom, id: crate::JobId, answer: Inserted) -> Result<Self, Error> {
+    pub(super) fn from_answer(
+        backroom: &Backroom,
+        id: crate::JobId,
+        answer: Inserted,
+    ) -> Result<Self, Error> {
         match answer {
             Inserted::Created => Ok(Self::new(backroom, id, true)),
             Inserted::Kept(holder) | Inserted::Replaced(holder) => Ok(Self::new(backroom, holder, false)),

@@ -17,8 +17,12 @@ pub struct JobHandle<J> {
 }
 
 /// How often a waiting caller looks when no hint comes: soon at first, then less and less.
-const LOOKS: [Duration; 4] =
-    [Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(250), Duration::from_millis(500)];
+const LOOKS: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+];
 
 impl Backroom {
     /// A handle to a job that was enqueued elsewhere. Whether it exists shows when the handle is used.
@@ -153,6 +157,9 @@ impl<J> Clone for JobHandle<J> {
 
 impl<J> fmt::Debug for JobHandle<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JobHandle").field("id", &self.id).field("is_new", &self.is_new).finish_non_exhaustive()
+        f.debug_struct("JobHandle")
+            .field("id", &self.id)
+            .field("is_new", &self.is_new)
+            .finish_non_exhaustive()
     }
 }

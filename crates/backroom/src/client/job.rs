@@ -57,4 +57,3 @@ pub(crate) fn template<J: Job>() -> Draft {
 /// Stands for a job whose type the caller does not know: args and output are JSON.
 #[derive(Debug, Clone, Copy)]
 pub enum Untyped {}
-

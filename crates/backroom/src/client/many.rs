@@ -109,7 +109,8 @@ impl<'a> EnqueueMany<'a> {
 /// An error in the middle says how far it came: those jobs are stored and will run.
 fn after(sum: &EnqueuedMany, error: Error) -> Error {
     let done = sum.created + sum.kept + sum.replaced + sum.key_held;
-    Error::new(error.kind(), format!("enqueue many: {done} jobs were handled before the error")).caused_by(error)
+    Error::new(error.kind(), format!("enqueue many: {done} jobs were handled before the error"))
+        .caused_by(error)
 }
 
 impl EnqueuedMany {

@@ -8,10 +8,7 @@ use backroom_core::{
 };
 
 use super::Backroom;
-use crate::{
-    Count, Error, ErrorKind, Filter, Health, WorkerRow,
-    worker::LEASE_DEFAULT,
-};
+use crate::{Count, Error, ErrorKind, Filter, Health, WorkerRow, worker::LEASE_DEFAULT};
 
 /// Most jobs on one page.
 pub(super) const PAGE_JOBS_MAX: usize = 1000;

@@ -14,9 +14,10 @@ impl<'a, J: 'a> Enqueue<'a, J> {
         let new = self.check()?;
         let (id, now) = (new.job.id, new.job.created_at);
         let answers = SqliteStore::insert_in(transaction, &[new], now)?;
-        let answer = answers.first().copied().ok_or_else(|| {
-            Error::new(ErrorKind::Internal, "enqueue: the store gave no answer for a job")
-        })?;
+        let answer = answers
+            .first()
+            .copied()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "enqueue: the store gave no answer for a job"))?;
         JobHandle::from_answer(backroom, id, answer)
     }
 }

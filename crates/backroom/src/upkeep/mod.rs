@@ -26,7 +26,11 @@ pub(crate) async fn keep_up(engine: Engine) {
     );
 }
 
-async fn keep(engine: &Engine, duty: &'static str, tick: impl AsyncFn(&Engine, Timestamp) -> Result<Timestamp, Error>) {
+async fn keep(
+    engine: &Engine,
+    duty: &'static str,
+    tick: impl AsyncFn(&Engine, Timestamp) -> Result<Timestamp, Error>,
+) {
     loop {
         let next = match tick(engine, engine.clock.now()).await {
             Ok(next) => next,

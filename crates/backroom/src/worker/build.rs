@@ -61,8 +61,6 @@ pub(crate) struct Settings {
     pub(crate) stuck_after: Duration,
     /// Whether this worker also does the upkeep of the store.
     pub(crate) upkeep: bool,
-    /// Stop once no job is due.
-    pub(crate) until_empty: bool,
 }
 
 impl Worker {
@@ -83,7 +81,6 @@ impl Worker {
                 cancel_grace: Duration::from_secs(5),
                 stuck_after: Duration::from_secs(30),
                 upkeep: true,
-                until_empty: false,
             },
             cores: Arc::new(Semaphore::new(cores)),
             wrong: None,
@@ -247,10 +244,9 @@ impl Worker {
 
     /// Runs what is due now and what that makes due, then stops: for tests and for batch programs. Jobs that are
     /// scheduled for later, or wait out a back-off, stay.
-    pub async fn run_until_empty(mut self) -> Result<(), Error> {
-        self.settings.until_empty = true;
+    pub async fn run_until_empty(self) -> Result<(), Error> {
         let running = self.start().await?;
-        running.emptied().await;
+        running.emptied().await?;
         running.stop().await.map(drop)
     }
 

@@ -49,9 +49,6 @@ impl Claimer {
             match self.claim(wanted).await {
                 Ok(taken) if taken < wanted => {
                     self.failures = 0;
-                    if taken == 0 && self.shared.settings.until_empty && self.is_empty() {
-                        return;
-                    }
                     self.idle().await;
                 }
                 Ok(_) => self.failures = 0,
@@ -100,11 +97,6 @@ impl Claimer {
         }
     }
 
-    /// Whether this pool has run dry: nothing here, nothing due, nothing unrecorded that could make more.
-    fn is_empty(&self) -> bool {
-        self.pool.is_idle() && self.shared.held.is_empty()
-    }
-
     async fn pause(&mut self, error: &Error) {
         // Reported once per outage: by the store's decorator when it is transient, here when it is not.
         if self.failures == 0 && !error.is_transient() {
@@ -123,6 +115,7 @@ async fn take(
     claim: Arc<Claim>,
     now: Timestamp,
 ) -> Result<usize, Error> {
+    let _claiming = shared.claiming.begin();
     let jobs = shared.engine.store.claim(Arc::clone(&claim), now).await?;
     let runs: Vec<_> = jobs.into_iter().map(|job| Arc::new(Run::new(job, claim.lease))).collect();
     let taken = runs.len();
@@ -132,9 +125,6 @@ async fn take(
     shared.held.add(&runs);
     for _ in 0..pool.give(runs) {
         tokio::spawn(execute::keep_running(Arc::clone(&shared), Arc::clone(&pool)));
-    }
-    if shared.stopping.is_cancelled() {
-        shared.settled.notify_waiters();
     }
     Ok(taken)
 }

@@ -1,6 +1,6 @@
 //! What a handler is handed beside its args.
 
-use std::{any::type_name, any::TypeId, fmt, sync::Arc, time::Duration};
+use std::{any::TypeId, any::type_name, fmt, sync::Arc, time::Duration};
 
 use backroom_core::{
     Job, JobId,
@@ -49,7 +49,10 @@ impl Context {
     pub fn state<T: Send + Sync + 'static>(&self) -> Result<Arc<T>, Failure> {
         let value = self.shared.state.get(&TypeId::of::<T>()).cloned();
         value.and_then(|value| value.downcast::<T>().ok()).ok_or_else(|| {
-            Failure::retry(format!("the worker has no state of type {}; add it with Worker::state", type_name::<T>()))
+            Failure::retry(format!(
+                "the worker has no state of type {}; add it with Worker::state",
+                type_name::<T>()
+            ))
         })
     }
 
@@ -110,7 +113,8 @@ impl Context {
             Some(Held::CancelRequested) => self.run.tell(Stop::Cancelled, now),
             Some(Held::Lost) | None => {
                 self.run.tell(Stop::LeaseLost, now);
-                let message = format!("extend job {}: its lease was lost; stop working on it", self.run.job.id);
+                let message =
+                    format!("extend job {}: its lease was lost; stop working on it", self.run.job.id);
                 return Err(Error::new(ErrorKind::Refused, message));
             }
         }

@@ -68,8 +68,12 @@ async fn renew(shared: &Shared, now: Timestamp) -> Result<(), Error> {
     for chunk in runs.chunks(CHUNK_MAX) {
         let leases = chunk.iter().map(|run| (run.job.id, run.lease)).collect();
         let answers = shared.engine.store.extend(Arc::new(Extend { leases, until }), now).await?;
-        let lost: Vec<_> =
-            chunk.iter().zip(&answers).filter(|(run, held)| learn(shared, run, **held)).map(|(run, _)| run).collect();
+        let lost: Vec<_> = chunk
+            .iter()
+            .zip(&answers)
+            .filter(|(run, held)| learn(shared, run, **held))
+            .map(|(run, _)| run)
+            .collect();
         shared.held.remove(lost);
     }
     Ok(())

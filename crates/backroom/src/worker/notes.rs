@@ -39,7 +39,8 @@ pub(crate) struct Notes {
 impl Notes {
     pub(crate) fn progress(&self, run: &Arc<Run>, percent: u8, message: String) {
         let mut said = lock(&run.said);
-        said.progress = Some(Progress { percent: percent.min(100), message: clip(&message, MESSAGE_BYTES_MAX) });
+        said.progress =
+            Some(Progress { percent: percent.min(100), message: clip(&message, MESSAGE_BYTES_MAX) });
         self.list(run, said);
     }
 

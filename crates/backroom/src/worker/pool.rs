@@ -77,8 +77,8 @@ impl Order {
                 let start = lot(weights, turn % total.max(1));
                 let from_start = || weights.iter().cycle().skip(start).take(weights.len());
                 let part = |weight: u32| (limit as u64 * u64::from(weight)).div_ceil(total.max(1)) as usize;
-                let first =
-                    from_start().map(|(queue, weight)| Share { queue: queue.clone(), at_most: part(*weight) });
+                let first = from_start()
+                    .map(|(queue, weight)| Share { queue: queue.clone(), at_most: part(*weight) });
                 let rest = from_start().map(|(queue, _)| Share { queue: queue.clone(), at_most: limit });
                 first.chain(rest).collect()
             }

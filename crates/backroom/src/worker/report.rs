@@ -121,20 +121,22 @@ async fn settle(shared: &Shared, open: Vec<Open>, answers: &[Committed]) -> Vec<
     for (mut open, answer) in open.into_iter().zip(answers) {
         match answer {
             Committed::Done => {}
-            Committed::Stale | Committed::KeyHeld(_) => match shared.engine.store.job(open.run.job.id).await {
-                Ok(Some(job)) => {
-                    open.job = Some(Box::new(job));
-                    again.push(open);
+            Committed::Stale | Committed::KeyHeld(_) => {
+                match shared.engine.store.job(open.run.job.id).await {
+                    Ok(Some(job)) => {
+                        open.job = Some(Box::new(job));
+                        again.push(open);
+                    }
+                    Ok(None) => {
+                        tracing::warn!(job = %open.run.job.id, "the job was deleted; the run's result is dropped");
+                    }
+                    // The store is away: the same decision is refused once more and comes back here.
+                    Err(_) => {
+                        shared.engine.clock.sleep(PAUSE).await;
+                        again.push(open);
+                    }
                 }
-                Ok(None) => {
-                    tracing::warn!(job = %open.run.job.id, "the job was deleted; the run's result is dropped");
-                }
-                // The store is away: the same decision is refused once more and comes back here.
-                Err(_) => {
-                    shared.engine.clock.sleep(PAUSE).await;
-                    again.push(open);
-                }
-            },
+            }
         }
     }
     again

@@ -3,7 +3,10 @@
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
-    sync::{Arc, atomic::AtomicU32},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::{Notify, mpsc};
@@ -36,4 +39,39 @@ pub(crate) struct Shared {
     pub(crate) settled: Notify,
     /// Handlers running now.
     pub(crate) running: AtomicU32,
+    /// Claims under way: jobs that are neither in the store's queue nor among the held ones.
+    pub(crate) claiming: Claiming,
+}
+
+impl Shared {
+    /// Whether no job is anywhere between the store's queue and its recorded end. The count of claims so far comes
+    /// with it: equal counts mean that none came and went in between two answers.
+    pub(crate) fn at_rest(&self) -> Option<u64> {
+        let begun = self.claiming.begun.load(Ordering::SeqCst);
+        let under_way = begun != self.claiming.ended.load(Ordering::SeqCst);
+        if under_way || !self.held.is_empty() { None } else { Some(begun) }
+    }
+}
+
+/// Counts claims.
+#[derive(Default)]
+pub(crate) struct Claiming {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Claiming {
+    /// A claim is under way until the answer is dropped.
+    pub(crate) fn begin(&self) -> impl Drop + '_ {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        Ended(&self.ended)
+    }
+}
+
+struct Ended<'a>(&'a AtomicU64);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }

@@ -16,13 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     build::Worker,
-    claim,
-    heartbeat,
+    claim, heartbeat,
     held::{Held, Stop},
     notes::{self, Notes},
     pool::Pool,
     report,
-    shared::Shared,
+    shared::{Claiming, Shared},
 };
 use crate::{Error, upkeep};
 
@@ -49,6 +48,7 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         abandoned: CancellationToken::new(),
         settled: Notify::new(),
         running: AtomicU32::new(0),
+        claiming: Claiming::default(),
     });
     let pools: Arc<Vec<_>> =
         Arc::new(worker.pools.into_iter().map(|(order, slots)| Arc::new(Pool::new(order, slots))).collect());
@@ -60,8 +60,10 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         tasks.push(tokio::spawn(upkeep::keep_up(shared.engine.clone())));
     }
     let reporter = tokio::spawn(report::keep_reporting(Arc::clone(&shared), receiver));
-    let claimers =
-        pools.iter().map(|pool| tokio::spawn(claim::keep_claiming(Arc::clone(&shared), Arc::clone(pool)))).collect();
+    let claimers = pools
+        .iter()
+        .map(|pool| tokio::spawn(claim::keep_claiming(Arc::clone(&shared), Arc::clone(pool))))
+        .collect();
     Ok(RunningWorker { shared, pools, tasks, reporter: Some(reporter), claimers })
 }
 
@@ -134,16 +136,26 @@ impl RunningWorker {
         Ok(Stopped { released, stuck })
     }
 
-    /// Returns when no job is due and none runs (with `until_empty`).
-    pub(super) async fn emptied(&self) {
+    /// Returns when no job is due and none runs.
+    pub(super) async fn emptied(&self) -> Result<(), Error> {
+        let engine = &self.shared.engine;
+        let queues = Arc::new(self.pools.iter().flat_map(|pool| pool.order.queues()).collect::<Vec<_>>());
         loop {
             let settled = self.shared.settled.notified();
-            if self.claimers.iter().all(JoinHandle::is_finished) {
-                return;
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            let before = self.shared.at_rest();
+            if before.is_some() {
+                let kinds = Arc::clone(&self.shared.kinds);
+                let next = engine.store.next_due(Arc::clone(&queues), kinds).await?;
+                // At rest before and after, with no claim in between: what the store said still holds.
+                if next.is_none_or(|at| at > engine.clock.now()) && self.shared.at_rest() == before {
+                    return Ok(());
+                }
             }
             tokio::select! {
                 () = settled => {}
-                () = self.shared.engine.clock.sleep(self.shared.settings.poll) => {}
+                () = engine.clock.sleep(self.shared.settings.poll) => {}
             }
         }
     }
