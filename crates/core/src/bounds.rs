@@ -97,9 +97,17 @@ pub fn span_until(from: Timestamp, until: Timestamp) -> Duration {
 /// The text cut to at most `bytes_max` bytes at a character boundary, with NUL bytes (which PostgreSQL cannot
 /// store) replaced. For texts that come from failing code: there a cut text beats a second failure.
 pub fn clip(text: &str, bytes_max: usize) -> String {
+    let mut clipped = head(text, bytes_max).replace('\0', "\u{fffd}");
+    // The replacement is longer than what it replaces, and may have pushed the text over its bound again.
+    clipped.truncate(head(&clipped, bytes_max).len());
+    clipped
+}
+
+/// The longest beginning of at most `bytes_max` bytes that ends at a character boundary.
+fn head(text: &str, bytes_max: usize) -> &str {
     let mut end = bytes_max.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].replace('\0', "\u{fffd}")
+    &text[..end]
 }
