@@ -74,7 +74,10 @@ pub fn check_span(what: &'static str, span: Duration) -> Result<(), Invalid> {
 
 /// The moment cut to whole microseconds, the precision of both stores.
 pub fn whole_micros(at: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+    // Within the very last second no microsecond is accepted, so a store could not read it back.
+    Timestamp::from_microsecond(at.as_microsecond())
+        .or_else(|_| Timestamp::from_second(at.as_second()))
+        .unwrap_or(at)
 }
 
 /// `at + span`, held inside the range a [`Timestamp`] can express.
