@@ -82,7 +82,8 @@ fn a_plain_draft_becomes_a_job_due_now() {
 
 #[test]
 fn names_have_one_to_128_bytes_and_nothing_invisible() {
-    let setters: [(&str, fn(&mut Draft, String)); 5] = [
+    type Set = fn(&mut Draft, String);
+    let setters: [(&str, Set); 5] = [
         ("kind", |draft, name| draft.kind = name),
         ("queue", |draft, name| draft.queue = name),
         ("lane", |draft, name| draft.lane = Some(name)),
