@@ -25,7 +25,7 @@ pub(super) fn shrink(pixels: DynamicImage, orientation: Orientation, width: u32)
 
 /// The size of a picture of `size` that is not wider than `width`, in the same proportions as far as whole
 /// pixels allow.
-pub(crate) fn fit(size: (u32, u32), width: u32) -> (u32, u32) {
+fn fit(size: (u32, u32), width: u32) -> (u32, u32) {
     if size.0 <= width {
         return size;
     }
