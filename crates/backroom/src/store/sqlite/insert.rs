@@ -13,6 +13,7 @@ use super::{
     error::{Fault, is_unique_violation},
     hints::Hints,
     row::{self, micros, millis},
+    upkeep::forget_tags,
 };
 use crate::{Error, ErrorKind, store::Inserted};
 
@@ -116,6 +117,7 @@ fn release(connection: &Connection, holder: JobId) -> Result<(), Fault> {
 
 /// Writes the content that a queued holder took over; guarded by the revision before it.
 fn replace(connection: &Connection, holder: &Job) -> Result<(), Fault> {
+    forget_tags(connection, holder.id)?;
     let mut update = connection.prepare_cached(
         "UPDATE backroom_jobs SET lane = ?3, priority = ?4, args = ?5, max_attempts = ?6, scheduled_at = ?7, \
          expires_at = ?8, timeout_ms = ?9, retry = ?10, tags = ?11, meta = ?12, revision = ?2 \
@@ -135,6 +137,5 @@ fn replace(connection: &Connection, holder: &Job) -> Result<(), Fault> {
         row::tags(&holder.tags)?,
         row::meta(&holder.meta)?,
     ])?;
-    super::upkeep::forget_tags(connection, holder.id)?;
     row::insert_tags(connection, holder)
 }
