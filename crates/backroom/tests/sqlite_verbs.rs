@@ -56,7 +56,7 @@ async fn a_claim_leaves_the_row_exactly_as_core_says() {
 }
 
 #[tokio::test]
-async fn a_repeated_claim_answers_with_what_the_lost_one_took_and_fills_up() {
+async fn a_repeated_claim_answers_with_what_the_lost_one_took_and_no_more() {
     let place = Place::new();
     let store = place.open().await;
     for _ in 0..5 {
@@ -67,9 +67,8 @@ async fn a_repeated_claim_answers_with_what_the_lost_one_took_and_fills_up() {
     wish.repeat = true;
     let again = store.claim(Arc::new(wish.clone()), place.now).await.unwrap();
     assert_eq!(first, again);
-    wish.limit = 4;
-    wish.shares[0].at_most = 3;
-    assert_eq!(store.claim(Arc::new(wish), place.now).await.unwrap().len(), 3);
+    wish.lease = place.ids.lease();
+    assert_eq!(store.claim(Arc::new(wish), place.now).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -17,17 +17,16 @@ pub(super) fn claim(
     now: Timestamp,
     hints: &mut Hints,
 ) -> Result<Vec<Job>, Fault> {
-    let mut taken = if claim.repeat { taken_before(connection, claim)? } else { Vec::new() };
-    // What the lost answer held counts against the share it came from.
-    let mut unattributed: Vec<String> = taken.iter().map(|job| job.queue.clone()).collect();
+    if claim.repeat {
+        // If the lost call took anything, that is the whole answer: its shares were filled then.
+        let taken = taken_before(connection, claim)?;
+        if !taken.is_empty() {
+            return Ok(taken);
+        }
+    }
+    let mut taken = Vec::new();
     for share in &claim.shares {
-        let mut left = share.at_most;
-        unattributed.retain(|queue| {
-            let counts = *queue == share.queue && left > 0;
-            left -= usize::from(counts);
-            !counts
-        });
-        let limit = left.min(claim.limit.saturating_sub(taken.len()));
+        let limit = share.at_most.min(claim.limit.saturating_sub(taken.len()));
         if limit == 0 || is_paused(connection, &share.queue)? {
             continue;
         }

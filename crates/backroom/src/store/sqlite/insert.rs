@@ -17,10 +17,6 @@ use super::{
 };
 use crate::{Error, ErrorKind, store::Inserted};
 
-/// Jobs due within this many microseconds ring at once: a worker that sleeps until the next one it knows of should
-/// hear of them. Farther ones are found by polling long before they are due.
-const RING_AHEAD_MICROS: i64 = 60_000_000;
-
 /// Stores the jobs; one answer per job, in order.
 pub(super) fn insert(
     connection: &Connection,
@@ -32,9 +28,8 @@ pub(super) fn insert(
     let mut answers = Vec::with_capacity(jobs.len());
     for new in jobs {
         let answer = insert_one(connection, new, now, hints)?;
-        if answer == Inserted::Created
-            && micros(new.job.scheduled_at) <= micros(now).saturating_add(RING_AHEAD_MICROS)
-        {
+        if answer == Inserted::Created {
+            // Even for a job that is due later: whoever sleeps until the next due time has to put the alarm forward.
             hints.queue(&new.job.queue);
         }
         answers.push(answer);
