@@ -1,6 +1,6 @@
 //! What workers do with jobs that run.
 
-use backroom_core::{Event, Job, JobId, LeaseId, State, Timestamp, transition};
+use backroom_core::{Event, Job, JobId, LeaseId, State, Timestamp, bounds::JOB_LOG_LINES_MAX, transition};
 
 use super::rows::{Ring, Rows, turn};
 use crate::store::{Claim, Held, Note, Share, WorkerRow};
@@ -68,7 +68,8 @@ impl Rows {
         }
         let lines = self.lines.entry(note.job).or_default();
         for line in &note.lines {
-            if !lines.iter().any(|other| (other.lease_id, other.seq) == (line.lease_id, line.seq)) {
+            let is_new = !lines.iter().any(|other| (other.lease_id, other.seq) == (line.lease_id, line.seq));
+            if is_new && lines.len() < JOB_LOG_LINES_MAX as usize {
                 lines.push(line.clone());
             }
         }
