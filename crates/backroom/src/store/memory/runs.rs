@@ -1,6 +1,6 @@
 //! What workers do with jobs that run.
 
-use backroom_core::{Event, Job, JobId, LeaseId, State, Timestamp, transition};
+use backroom_core::{Event, Job, JobId, LeaseId, State, Timestamp, bounds::LOG_LINES_MAX, transition};
 
 use super::rows::{Ring, Rows, turn};
 use crate::store::{Claim, Held, Note, Share, WorkerRow};
@@ -68,7 +68,9 @@ impl Rows {
         }
         let lines = self.lines.entry(note.job).or_default();
         for line in &note.lines {
-            if !lines.iter().any(|other| (other.lease_id, other.seq) == (line.lease_id, line.seq)) {
+            let has_room = lines.len() < LOG_LINES_MAX as usize;
+            if has_room && !lines.iter().any(|other| (other.lease_id, other.seq) == (line.lease_id, line.seq))
+            {
                 lines.push(line.clone());
             }
         }
