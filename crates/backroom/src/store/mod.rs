@@ -48,7 +48,7 @@ pub trait Store: Send + Sync + 'static {
     async fn extend(&self, extend: Arc<Extend>, now: Timestamp) -> Result<Vec<Held>, Error>;
 
     /// Writes what handlers say of themselves, where their lease still holds; elsewhere drops it. Lines beyond
-    /// [`LOG_LINES_MAX`](backroom_core::bounds::LOG_LINES_MAX) of one job are dropped too.
+    /// [`JOB_LOG_LINES_MAX`](backroom_core::bounds::JOB_LOG_LINES_MAX) of one job are dropped too.
     async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error>;
 
     /// Running jobs whose lease ran out, the longest ago first.

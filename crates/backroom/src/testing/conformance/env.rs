@@ -150,7 +150,7 @@ impl Env {
     }
 
     pub(super) async fn logs(&self, id: JobId) -> Vec<LogLine> {
-        self.store.logs(id, 0, 10_000).await.expect("logs")
+        self.store.logs(id, 0, 100_000).await.expect("logs")
     }
 
     pub(super) async fn attempts(&self, id: JobId) -> Vec<Attempt> {

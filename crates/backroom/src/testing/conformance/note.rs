@@ -1,6 +1,6 @@
 //! What handlers say of themselves is kept while they hold their job.
 
-use backroom_core::{Event, Job, bounds::LOG_LINES_MAX};
+use backroom_core::{Event, Job, bounds::JOB_LOG_LINES_MAX};
 
 use super::env::{Env, decide, lease, lines, note, progress, succeed};
 use crate::store::Committed;
@@ -83,12 +83,12 @@ pub(super) async fn lines_of_all_attempts_come_in_order_and_in_pages(env: Env) {
 
 pub(super) async fn lines_beyond_the_bound_are_dropped(env: Env) {
     let running = env.running().await;
-    let texts = vec!["line"; LOG_LINES_MAX as usize + 5];
+    let texts = vec!["line"; JOB_LOG_LINES_MAX as usize + 5];
     let said = lines(&running, 0, &texts);
-    let (first, rest) = said.split_at(700);
+    let (first, rest) = said.split_at(JOB_LOG_LINES_MAX as usize - 5);
     env.note(note(&running, None, first.to_vec())).await;
     env.note(note(&running, None, rest.to_vec())).await;
-    env.note(note(&running, Some(progress(1, "still")), lines(&running, 2000, &["more"]))).await;
-    assert_eq!(env.logs(running.id).await, said[..LOG_LINES_MAX as usize]);
+    env.note(note(&running, Some(progress(1, "still")), lines(&running, 2 * JOB_LOG_LINES_MAX, &["more"]))).await;
+    assert_eq!(env.logs(running.id).await, said[..JOB_LOG_LINES_MAX as usize]);
     assert_eq!(env.read(running.id).await.progress, Some(progress(1, "still")));
 }
