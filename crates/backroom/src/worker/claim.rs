@@ -122,7 +122,7 @@ async fn take(
     if span_until(shared.engine.clock.now(), claim.until).is_zero() {
         tracing::warn!(worker = %shared.name, jobs = taken, "a claim took longer than its lease");
     }
-    shared.held.add(&runs);
+    shared.held.add(&runs, shared.engine.clock.now());
     for _ in 0..pool.give(runs) {
         tokio::spawn(execute::keep_running(Arc::clone(&shared), Arc::clone(&pool)));
     }

@@ -142,8 +142,15 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    pub(crate) fn add(&self, runs: &[Arc<Run>]) {
-        self.runs().extend(runs.iter().map(|run| (run.job.id, Arc::clone(run))));
+    /// Keeps the leases of newly claimed runs. A job whose earlier run is still held here was rescued unnoticed and
+    /// came back: nobody would ask about the old lease again, so its handler is told now.
+    pub(crate) fn add(&self, claimed: &[Arc<Run>], now: Timestamp) {
+        let mut runs = self.runs();
+        for run in claimed {
+            if let Some(displaced) = runs.insert(run.job.id, Arc::clone(run)) {
+                displaced.tell(Stop::LeaseLost, now);
+            }
+        }
     }
 
     /// Forgets runs. One that was claimed anew meanwhile stays.
