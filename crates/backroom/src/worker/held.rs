@@ -163,8 +163,12 @@ impl Held {
         }
     }
 
+    /// In the order of their ids: the order of a map differs from run to run, and with it that of everything that
+    /// follows, so that a seed would not repeat it.
     pub(crate) fn all(&self) -> Vec<Arc<Run>> {
-        self.runs().values().cloned().collect()
+        let mut all: Vec<_> = self.runs().values().cloned().collect();
+        all.sort_unstable_by_key(|run| run.job.id);
+        all
     }
 
     pub(crate) fn is_empty(&self) -> bool {
