@@ -104,6 +104,7 @@ impl Driver {
         for machine in self.machines.iter_mut().flatten() {
             machine.resume();
             machine.heal();
+            machine.troubled_at = self.parts.world.now();
         }
         self.advance(self.parts.lease * 2).await?;
         self.replace_bad_clocks().await?;
@@ -113,6 +114,9 @@ impl Driver {
         let until = plus(self.parts.world.now(), END_MAX);
         while !self.is_wrong() && self.parts.world.now() < until && self.is_anything_live() {
             self.advance(Duration::from_secs(10)).await?;
+        }
+        if self.is_wrong() {
+            return Ok(());
         }
         self.account().await?;
         for machine in self.machines.iter_mut().flatten() {
@@ -289,6 +293,7 @@ impl Driver {
             invariants::check_rows(&mut self.parts.stage.model(), &rows);
         }
         invariants::check_told(&self.parts, &self.machines);
+        invariants::check_prompt(&self.parts, &self.machines);
         Ok(())
     }
 

@@ -4,13 +4,17 @@ use std::{collections::BTreeMap, time::Duration};
 
 use backroom::{
     JobRow, State,
-    core::{bounds::CRASHES_MAX, unique::UniqueWhile},
+    clock::Clock as _,
+    core::{
+        bounds::{CRASHES_MAX, later},
+        unique::UniqueWhile,
+    },
 };
 
 use crate::{
     handlers::Stage,
     machine::{Machine, Parts},
-    model::{self, Model},
+    model::{self, Model, Row},
 };
 
 /// Checks the store's rows against the model and against themselves.
@@ -83,7 +87,7 @@ pub fn check_told(parts: &Parts, machines: &[Option<Machine>]) {
                 continue;
             }
             let since = (*live.lost_since.get_or_insert(now)).max(machine.troubled_at);
-            if backroom::core::bounds::later(since, patience) < now {
+            if later(since, patience) < now {
                 wrong
                     .push(format!("the handler of job {id} on {worker} was not told that its lease is lost"));
             }
@@ -91,6 +95,37 @@ pub fn check_told(parts: &Parts, machines: &[Option<Machine>]) {
     }
     report(&parts.stage, wrong);
 }
+
+/// A due job does not wait while a worker that could run it has room: neither polling nor back-off may come between.
+pub fn check_prompt(parts: &Parts, machines: &[Option<Machine>]) {
+    let mut wrong = Vec::new();
+    for machine in machines.iter().flatten().filter(|machine| machine.is_well() && machine.has_room()) {
+        if later(machine.troubled_at, TROUBLE_PASSES) > parts.world.now() {
+            continue;
+        }
+        let now = machine.clock.now();
+        let (queues, kinds) = &machine.serves;
+        let model = parts.stage.model();
+        let waits = |row: &Row| {
+            row.state == State::Queued
+                && later(row.scheduled_at, PICKUP_MAX) < now
+                && row.expires_at.is_none_or(|at| at > now)
+                && !model.is_paused(&row.queue)
+                && queues.contains(&row.queue)
+                && kinds.contains(&row.kind.as_str())
+        };
+        let waiting = model.rows().find(|(_, _, row)| waits(row));
+        wrong.extend(
+            waiting.map(|(id, _, _)| format!("job {id} is due and {} does not take it", machine.name)),
+        );
+    }
+    report(&parts.stage, wrong);
+}
+
+/// A due job is taken within this span of a worker's time.
+const PICKUP_MAX: Duration = Duration::from_millis(500);
+/// So long after a trouble a worker may still wait for its last failed call.
+const TROUBLE_PASSES: Duration = Duration::from_secs(20);
 
 /// Once a worker has stopped in order, none of its jobs is left running.
 pub fn check_stopped(stage: &Stage, worker: &str) {

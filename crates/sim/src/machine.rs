@@ -41,6 +41,10 @@ pub struct Machine {
     pub clock: Arc<MachineClock>,
     /// Its client.
     pub backroom: Backroom,
+    /// What its worker serves: queues and kinds.
+    pub serves: (Vec<String>, Vec<&'static str>),
+    /// Its worker's slots.
+    pub slots: u32,
     /// When something last befell it.
     pub troubled_at: Timestamp,
     /// Whether it does not run now.
@@ -76,6 +80,12 @@ impl Machine {
         let faults = Arc::new(Faults::new(Arc::clone(&wire) as _));
         let options = Options::new().clock(Arc::clone(&clock) as _).seed(rng.random());
         let backroom = options.over(Arc::clone(&faults) as _);
+        let (order, slots) = (order(&mut rng, index), rng.random_range(1..6));
+        let mut kinds = Vec::new();
+        let queues = match &order {
+            Order::Strict(queues) => queues.clone(),
+            Order::Weighted(queues) => queues.iter().map(|(queue, _)| queue.clone()).collect(),
+        };
         let mut worker = Worker::new(&backroom)
             .name(name.clone())
             .lease(parts.lease)
@@ -84,10 +94,11 @@ impl Machine {
             .cancel_grace(Duration::from_millis(rng.random_range(0..5_000)))
             .upkeep(index == 0 || rng.random_bool(0.7))
             .state(Arc::clone(&parts.stage))
-            .queues(order(&mut rng, index), rng.random_range(1..6));
+            .queues(order, slots);
         for kind in KINDS {
             if index == 0 || rng.random_bool(0.8) || kind == KINDS[0] {
                 worker = handlers::register(worker, kind);
+                kinds.push(kind);
             }
         }
         let worker = worker.start().await?;
@@ -96,6 +107,8 @@ impl Machine {
             name,
             clock,
             backroom,
+            serves: (queues, kinds),
+            slots,
             troubled_at: parts.world.now(),
             paused: false,
             cut: false,
@@ -118,6 +131,11 @@ impl Machine {
     /// Whether its worker is at work.
     pub fn works(&self) -> bool {
         self.worker.is_some()
+    }
+
+    /// Whether its worker has a slot to spare.
+    pub fn has_room(&self) -> bool {
+        self.worker.as_ref().is_some_and(|worker| worker.running() < self.slots)
     }
 
     /// Whether its worker was told to stop and has not yet.
