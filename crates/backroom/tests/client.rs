@@ -1,5 +1,4 @@
 //! What a client may ask for, and what it is told when it asks for nonsense.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 
