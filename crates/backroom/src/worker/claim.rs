@@ -132,7 +132,7 @@ async fn take(
     claim: Arc<Claim>,
     now: Timestamp,
 ) -> Result<usize, Error> {
-    let _claiming = shared.claiming.begin();
+    let claiming = shared.claiming.begin();
     let jobs = shared.engine.store.claim(Arc::clone(&claim), now).await?;
     let runs: Vec<_> = jobs.into_iter().map(|job| Arc::new(Run::new(job, claim.lease))).collect();
     let taken = runs.len();
@@ -143,5 +143,8 @@ async fn take(
     for _ in 0..pool.give(runs) {
         tokio::spawn(execute::keep_running(Arc::clone(&shared), Arc::clone(&pool)));
     }
+    // Whoever waits for the worker to be at rest looks again, even if nothing came.
+    drop(claiming);
+    shared.settled.notify_waiters();
     Ok(taken)
 }

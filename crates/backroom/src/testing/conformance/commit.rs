@@ -98,9 +98,11 @@ pub(super) async fn each_change_is_judged_alone(env: Env) {
 
 pub(super) async fn of_two_decisions_on_one_revision_the_first_is_written(env: Env) {
     let job = env.put(draft()).await;
-    let (one, other) = (decide(&job, cancel(), env.at(1)), decide(&job, Event::Retry, env.at(1)));
+    let (one, other) = (decide(&job, cancel(), env.at(1)), decide(&job, Event::Cancel { reason: "late".into() }, env.at(1)));
     assert_eq!(env.commit_many(vec![one, other]).await, [Committed::Done, Committed::Stale]);
-    assert_eq!(env.read(job.id).await.state, State::Cancelled);
+    let after = env.read(job.id).await;
+    assert_eq!(after.state, State::Cancelled);
+    assert_ne!(after.reason.as_deref(), Some("late"));
 }
 
 pub(super) async fn a_change_of_a_job_that_is_gone_is_stale(env: Env) {
