@@ -30,6 +30,8 @@ pub struct Parts {
     pub lease: Duration,
     /// How often idle workers look.
     pub poll: Duration,
+    /// Whether the store's hints come within the moment, so that a due job must be taken at once.
+    pub prompt: bool,
 }
 
 /// A machine that was started; it may be paused, cut off, or stopping.
