@@ -30,6 +30,6 @@ fn the_same_seed_plays_the_same() {
 }
 
 /// So many take about twenty seconds on two cores; `cargo run -p backroom-sim` plays more.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 90;
 /// Each takes several times as long as one in memory.
-const SEEDS_ON_SQLITE: u64 = 12;
+const SEEDS_ON_SQLITE: u64 = 8;
