@@ -38,8 +38,8 @@ pub struct Live {
     pub context: Context,
     /// Its lease.
     pub lease: LeaseId,
-    /// Since when its lease is known to be somebody else's.
-    pub lost_since: Option<Timestamp>,
+    /// Since when its lease is known to be somebody else's, or its job to be cancelled.
+    pub unwanted_since: Option<Timestamp>,
 }
 
 impl Stage {
@@ -163,7 +163,7 @@ fn enter(stage: &Arc<Stage>, context: &Context, lease: LeaseId) -> OnStage {
     let worker = context.job().worker.clone().unwrap_or_default();
     stage.model().begins(context.id(), lease, &worker);
     let number = stage.numbers.fetch_add(1, Ordering::SeqCst);
-    stage.live().push(Live { number, context: context.clone(), lease, lost_since: None });
+    stage.live().push(Live { number, context: context.clone(), lease, unwanted_since: None });
     OnStage { stage: Arc::clone(stage), number }
 }
 

@@ -66,8 +66,8 @@ fn broken(row: &JobRow) -> Vec<&'static str> {
     rules.into_iter().filter(|(holds, _)| !holds).map(|(_, what)| what).collect()
 }
 
-/// A handler whose lease is somebody else's is told so, as soon as its worker can know: otherwise it would hold its
-/// slot, and go on with work that counts for nothing.
+/// A handler whose lease is somebody else's, or whose job was cancelled, is told so as soon as its worker can know:
+/// otherwise it would hold its slot, and go on with work that counts for nothing.
 pub fn check_told(parts: &Parts, machines: &[Option<Machine>]) {
     let now = parts.world.now();
     let patience = parts.lease + Duration::from_secs(5);
@@ -76,20 +76,20 @@ pub fn check_told(parts: &Parts, machines: &[Option<Machine>]) {
         let model = parts.stage.model();
         for live in parts.stage.live().iter_mut() {
             let (id, worker) = (live.context.id(), live.context.job().worker.as_deref().unwrap_or_default());
-            let holds = model.rows().any(|(other, _, row)| other == id && row.runs_under(live.lease));
+            let wanted = |row: &Row| row.runs_under(live.lease) && !row.cancel_asked;
+            let goes_on = model.rows().any(|(other, _, row)| other == id && wanted(row));
             let machine = machines.iter().flatten().find(|machine| machine.name == worker);
             let Some(machine) = machine.filter(|machine| machine.is_well()) else {
-                live.lost_since = None;
+                live.unwanted_since = None;
                 continue;
             };
-            if holds || live.context.is_cancelled() {
-                live.lost_since = None;
+            if goes_on || live.context.is_cancelled() {
+                live.unwanted_since = None;
                 continue;
             }
-            let since = (*live.lost_since.get_or_insert(now)).max(machine.troubled_at);
+            let since = (*live.unwanted_since.get_or_insert(now)).max(machine.troubled_at);
             if later(since, patience) < now {
-                wrong
-                    .push(format!("the handler of job {id} on {worker} was not told that its lease is lost"));
+                wrong.push(format!("the handler of job {id} on {worker} was not told to stop"));
             }
         }
     }
@@ -115,9 +115,7 @@ pub fn check_prompt(parts: &Parts, machines: &[Option<Machine>]) {
                 && kinds.contains(&row.kind.as_str())
         };
         let waiting = model.rows().find(|(_, _, row)| waits(row));
-        wrong.extend(
-            waiting.map(|(id, _, _)| format!("job {id} is due and {} does not take it", machine.name)),
-        );
+        wrong.extend(waiting.map(|(id, _, _)| format!("job {id} is due and {machine:?} does not take it")));
     }
     report(&parts.stage, wrong);
 }

@@ -24,6 +24,7 @@ pub mod world;
 use std::{
     fmt, io,
     panic::{self, PanicHookInfo},
+    path::Path,
     sync::{
         Arc, Mutex, Once, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -31,7 +32,13 @@ use std::{
     time::Duration,
 };
 
-use backroom::store::{MemoryStore, Store};
+use backroom::{
+    Durability, Error,
+    store::{
+        MemoryStore, Store,
+        sqlite::{SqliteOptions, SqliteStore},
+    },
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::sync::Notify;
 
@@ -47,6 +54,8 @@ use world::World;
 pub struct Played {
     /// The seed.
     pub seed: u64,
+    /// The store.
+    pub on: On,
     /// The first thing that went wrong.
     pub wrong: Option<String>,
     /// Everything that happened, in order.
@@ -55,13 +64,22 @@ pub struct Played {
     pub tally: Tally,
 }
 
+/// Which store a seed is played on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// In memory: a seed decides everything.
+    Memory,
+    /// A real file. Its threads keep their own time, so a seed decides what is done and not quite in which order.
+    Sqlite,
+}
+
 /// Plays a seed on a memory store.
 pub fn play(seed: u64) -> io::Result<Played> {
-    play_on(seed, Arc::new(MemoryStore::new()))
+    play_on(seed, On::Memory)
 }
 
 /// Plays a seed on an empty store.
-pub fn play_on(seed: u64, store: Arc<dyn Store>) -> io::Result<Played> {
+pub fn play_on(seed: u64, on: On) -> io::Result<Played> {
     hush_scripted_panics();
     let (at_rest, busy) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -79,11 +97,13 @@ pub fn play_on(seed: u64, store: Arc<dyn Store>) -> io::Result<Played> {
     let world = Arc::new(World::default());
     let model = Arc::new(Mutex::new(Model::default()));
     let stage = Arc::new(Stage::new(Arc::clone(&model)));
-    let server = Arc::new(Server::new(store, Arc::clone(&model), Arc::clone(&world), busy));
+    let folder = tempfile::tempdir()?;
+    let store = runtime.block_on(open(on, folder.path())).map_err(io::Error::other)?;
+    let server = Arc::new(Server::new(Arc::clone(&store), Arc::clone(&model), Arc::clone(&world), busy));
     let mut rng = StdRng::seed_from_u64(seed);
     let lease = Duration::from_secs(if rng.random() { 30 } else { 10 });
     let poll = Duration::from_secs(if rng.random() { 1 } else { 5 });
-    let parts = Parts { world, server, stage, lease, poll };
+    let parts = Parts { world, server, stage, lease, poll, prompt: on == On::Memory };
     let mut driver = Driver::new(parts, rng, at_rest);
     let ended = runtime.block_on(driver.run());
     // Tasks that wait for a frozen machine end here; what they still do is of no interest.
@@ -94,7 +114,20 @@ pub fn play_on(seed: u64, store: Arc<dyn Store>) -> io::Result<Played> {
         }
         (model.first_wrong().map(str::to_owned), model.trace().to_vec(), model.tally)
     };
-    Ok(Played { seed, wrong, trace, tally })
+    runtime.block_on(store.close()).map_err(io::Error::other)?;
+    Ok(Played { seed, on, wrong, trace, tally })
+}
+
+async fn open(on: On, folder: &Path) -> Result<Arc<dyn Store>, Error> {
+    match on {
+        On::Memory => Ok(Arc::new(MemoryStore::new())),
+        On::Sqlite => {
+            // No power is lost here, and a thousand times less is waited for the disk.
+            let mut options = SqliteOptions::default();
+            options.durability = Durability::Relaxed;
+            Ok(Arc::new(SqliteStore::open(folder.join("backroom.db"), options).await?))
+        }
+    }
 }
 
 impl Played {
@@ -104,8 +137,9 @@ impl Played {
         let last = self.trace.len().saturating_sub(40);
         let trace = self.trace[last..].join("\n");
         let seed = self.seed;
+        let on = if self.on == On::Sqlite { " --sqlite" } else { "" };
         Some(format!(
-            "seed {seed}: {wrong}\n{trace}\nsee it again: cargo run -p backroom-sim -- --from {seed} --seeds 1 --trace"
+            "seed {seed}: {wrong}\n{trace}\nsee it again: cargo run -p backroom-sim -- --from {seed} --seeds 1{on} --trace"
         ))
     }
 

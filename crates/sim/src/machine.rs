@@ -1,9 +1,10 @@
 //! One simulated machine: a clock, a wire, a client and a worker, and what can befall them.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use backroom::{
     Backroom, Error, Options, Order, RunningWorker, Stopped, Timestamp, Worker,
+    clock::Clock as _,
     testing::faults::{Fault, Faults},
 };
 use jiff::SignedDuration;
@@ -29,6 +30,8 @@ pub struct Parts {
     pub lease: Duration,
     /// How often idle workers look.
     pub poll: Duration,
+    /// Whether the store's hints come within the moment, so that a due job must be taken at once.
+    pub prompt: bool,
 }
 
 /// A machine that was started; it may be paused, cut off, or stopping.
@@ -238,5 +241,18 @@ fn order(rng: &mut StdRng, index: usize) -> Order {
         Order::strict(queues)
     } else {
         Order::weighted(queues.into_iter().map(|queue| (queue, rng.random_range(1..4))).collect::<Vec<_>>())
+    }
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine")
+            .field("name", &self.name)
+            .field("now", &self.clock.now())
+            .field("serves", &self.serves)
+            .field("slots", &self.slots)
+            .field("running", &self.worker.as_ref().map(RunningWorker::running))
+            .field("troubled_at", &self.troubled_at)
+            .finish_non_exhaustive()
     }
 }

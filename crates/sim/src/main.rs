@@ -4,15 +4,19 @@
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: backroom-sim [--seeds N] [--from SEED] [--trace] [--keep-going]
+use backroom_sim::{On, play_on};
+
+const USAGE: &str = "usage: backroom-sim [--seeds N] [--from SEED] [--sqlite] [--trace] [--keep-going]
   --seeds N      how many seeds to play (default 1000)
   --from SEED    the first one (default 0)
+  --sqlite       play on a SQLite file instead of in memory
   --trace        print everything that happened
   --keep-going   play on after a seed that fails";
 
 struct Asked {
     seeds: u64,
     from: u64,
+    on: On,
     trace: bool,
     keep_going: bool,
 }
@@ -27,7 +31,7 @@ fn main() -> ExitCode {
     };
     let mut failed = 0;
     for seed in asked.from..asked.from.saturating_add(asked.seeds) {
-        let played = match backroom_sim::play(seed) {
+        let played = match play_on(seed, asked.on) {
             Ok(played) => played,
             Err(error) => {
                 println!("failed to start a runtime: {error}");
@@ -53,7 +57,7 @@ fn main() -> ExitCode {
 }
 
 fn read(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let mut asked = Asked { seeds: 1000, from: 0, trace: false, keep_going: false };
+    let mut asked = Asked { seeds: 1000, from: 0, on: On::Memory, trace: false, keep_going: false };
     while let Some(arg) = args.next() {
         let mut number = || {
             let text = args.next().ok_or_else(|| format!("{arg} needs a number"))?;
@@ -62,6 +66,7 @@ fn read(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
         match arg.as_str() {
             "--seeds" => asked.seeds = number()?,
             "--from" => asked.from = number()?,
+            "--sqlite" => asked.on = On::Sqlite,
             "--trace" => asked.trace = true,
             "--keep-going" => asked.keep_going = true,
             _ => return Err(format!("{arg} is unknown")),

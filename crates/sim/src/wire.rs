@@ -60,9 +60,11 @@ impl Server {
         &self.store
     }
 
-    /// Every row, the newest first.
-    pub async fn rows(&self) -> Result<Vec<JobRow>, Error> {
-        rows(&self.store).await
+    /// Looks at every row, the newest first, while no call changes any: what the model holds belongs to them.
+    pub async fn look(&self, look: impl FnOnce(Vec<JobRow>)) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
+        look(rows(&self.store).await?);
+        Ok(())
     }
 }
 

@@ -1,14 +1,12 @@
 //! Judging what inserts did.
 
-use std::collections::BTreeSet;
-
 use backroom::{
     JobId, State, Timestamp,
     core::{draft::NewJob, unique::UniqueWhile},
     store::Inserted,
 };
 
-use super::{Known, Model, Place, Row};
+use super::{Model, Place, Row};
 
 impl Model {
     pub(crate) fn inserted(&mut self, place: &Place, new: &[NewJob], answers: &[Inserted], now: Timestamp) {
@@ -45,18 +43,11 @@ impl Model {
             }
         }
         self.tally.stored += 1;
-        let again = self.jobs.insert(
-            new.job.id,
-            Known {
-                row: Some(Row::of(&new.job)),
-                acknowledged: false,
-                asked_cancel: false,
-                asked_retry: false,
-                asked_delete: false,
-                ended: BTreeSet::new(),
-            },
-        );
-        if again.is_some_and(|known| known.acknowledged) {
+        let known = self.jobs.entry(new.job.id).or_default();
+        // A repeated call may bring a job back that went meanwhile, as long as nobody was told that it is stored.
+        let returns = known.acknowledged;
+        known.row = Some(Row::of(&new.job));
+        if returns {
             self.wrong(format!("job {} was acknowledged, went, and came into being again", new.job.id));
         }
     }

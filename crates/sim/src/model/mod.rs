@@ -52,7 +52,7 @@ pub struct Tally {
 }
 
 /// What is known of one job.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Known {
     /// The row as it must be; none once it is pruned or deleted.
     pub row: Option<Row>,
