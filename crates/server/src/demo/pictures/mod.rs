@@ -16,6 +16,7 @@ mod listing;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use atomically::write as write_whole;
 pub(crate) use draw::{draw, draw_broken};
 pub(crate) use error::PictureError;
 pub(crate) use listing::{is_candidate, list};

@@ -1,0 +1,76 @@
+//! Why the demo could not begin or go on.
+
+use std::{io, path::PathBuf};
+
+use super::pictures::PictureError;
+
+/// The messages complete "failed to …".
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DemoError {
+    /// `--photos` leads nowhere, or not to a folder.
+    #[error("watch {}: {why}", .folder.display())]
+    Photos {
+        /// As given.
+        folder: PathBuf,
+        /// With the remedy.
+        why: String,
+    },
+    /// `--photos` is empty and the demo is not to wait.
+    #[error(
+        "find pictures in {}: there is no file in it; put some JPEG, PNG, WebP or GIF pictures there, or leave \
+         --photos away to have some drawn",
+        .folder.display()
+    )]
+    NoPictures {
+        /// As given.
+        folder: PathBuf,
+    },
+    /// There are more files than the demo watches.
+    #[error("watch {}: {files} files are more than the {max} that the demo takes on", .folder.display())]
+    TooMany {
+        /// The watched folder.
+        folder: PathBuf,
+        /// How many there are.
+        files: usize,
+        /// How many may be.
+        max: usize,
+    },
+    /// `--out` cannot be written.
+    #[error("write thumbnails into {}: {error}; name another folder with --out", .folder.display())]
+    Out {
+        /// As given.
+        folder: PathBuf,
+        /// What the system answered.
+        error: io::Error,
+    },
+    /// The folder could not be read.
+    #[error("{0}")]
+    Look(io::Error),
+    /// The pictures could not be drawn.
+    #[error(transparent)]
+    Draw(PictureError),
+    /// Standard output, or a signal, could not be used.
+    #[error("{doing}: {error}")]
+    Io {
+        /// The verb of the message.
+        doing: &'static str,
+        /// What the system answered.
+        error: io::Error,
+    },
+    /// The store said no.
+    #[error("{}", said(.0))]
+    Store(#[from] backroom::Error),
+}
+
+/// The library's message without its own "failed to".
+fn said(error: &backroom::Error) -> String {
+    let whole = error.to_string();
+    whole.strip_prefix("failed to ").map_or(whole.clone(), str::to_owned)
+}
+
+impl DemoError {
+    /// For `map_err`.
+    pub(crate) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Io { doing, error }
+    }
+}
