@@ -1,4 +1,5 @@
 //! What a worker does with the jobs of its queues.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 

@@ -74,7 +74,10 @@ pub fn check_span(what: &'static str, span: Duration) -> Result<(), Invalid> {
 
 /// The moment cut to whole microseconds, the precision of both stores.
 pub fn whole_micros(at: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+    // Within the very last second no microsecond is accepted, so a store could not read it back.
+    Timestamp::from_microsecond(at.as_microsecond())
+        .or_else(|_| Timestamp::from_second(at.as_second()))
+        .unwrap_or(at)
 }
 
 /// `at + span`, held inside the range a [`Timestamp`] can express.
@@ -97,9 +100,17 @@ pub fn span_until(from: Timestamp, until: Timestamp) -> Duration {
 /// The text cut to at most `bytes_max` bytes at a character boundary, with NUL bytes (which PostgreSQL cannot
 /// store) replaced. For texts that come from failing code: there a cut text beats a second failure.
 pub fn clip(text: &str, bytes_max: usize) -> String {
+    let mut clipped = head(text, bytes_max).replace('\0', "\u{fffd}");
+    // The replacement is longer than what it replaces, and may have pushed the text over its bound again.
+    clipped.truncate(head(&clipped, bytes_max).len());
+    clipped
+}
+
+/// The longest beginning of at most `bytes_max` bytes that ends at a character boundary.
+fn head(text: &str, bytes_max: usize) -> &str {
     let mut end = bytes_max.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].replace('\0', "\u{fffd}")
+    &text[..end]
 }

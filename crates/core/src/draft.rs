@@ -124,7 +124,7 @@ impl Draft {
             scheduled_at,
             expires_at,
             timeout,
-            retry: self.retry,
+            retry: self.retry.map(RetryPolicy::whole_millis),
             unique_held: unique_key.is_some(),
             unique_key,
             unique_while,

@@ -88,6 +88,20 @@ impl RetryPolicy {
         }
     }
 
+    /// The policy with its spans cut to whole milliseconds, as it is stored; otherwise a job would differ from itself
+    /// after one trip through a store.
+    pub fn whole_millis(self) -> Self {
+        let cut = |span: Duration| Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+        let backoff = match self.backoff {
+            Backoff::Quartic => Backoff::Quartic,
+            Backoff::Constant(delay) => Backoff::Constant(cut(delay)),
+            Backoff::Linear(step) => Backoff::Linear(cut(step)),
+            Backoff::Exponential(base) => Backoff::Exponential(cut(base)),
+            Backoff::List(delays) => Backoff::List(delays.into_iter().map(cut).collect()),
+        };
+        Self { backoff, cap: cut(self.cap), ..self }
+    }
+
     /// Refuses a policy that cannot be meant: an empty or endless list, waits of years, jitter over 100 %.
     pub fn check(&self) -> Result<(), Invalid> {
         if self.jitter_percent > 100 {

@@ -1,6 +1,12 @@
-//! Kit for testing programs that use Backroom.
+//! What tests of programs and of stores need. Behind the feature `testing`.
+//!
+//! For programs that use Backroom: [`drain`] and [`perform`] run jobs, [`assert_enqueued`] looks at what was handed
+//! over, [`TestClock`] owns the time. For whoever writes a store: [`conformance`] says what every verb must do, and
+//! [`faults`] loses calls on purpose.
 
 mod clock;
+pub mod conformance;
+pub mod faults;
 mod kit;
 
 pub use clock::TestClock;

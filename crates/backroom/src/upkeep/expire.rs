@@ -1,11 +1,11 @@
 //! Cancelling jobs that nobody began in time.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use backroom_core::{Event, Timestamp, bounds::later, transition};
+use backroom_core::{Event, Timestamp, bounds::later};
 
-use super::ROWS_MAX;
-use crate::{Error, engine::Engine, store::Committed};
+use super::{ROWS_MAX, apply_to_all};
+use crate::{Error, engine::Engine};
 
 /// How often to look. An expired job is not claimed even before this has cancelled it.
 const SPAN: Duration = Duration::from_secs(5);
@@ -14,17 +14,9 @@ const SPAN: Duration = Duration::from_secs(5);
 pub(crate) async fn tick(engine: &Engine, now: Timestamp) -> Result<Timestamp, Error> {
     loop {
         let expired = engine.store.expired(ROWS_MAX, now).await?;
-        let changes: Vec<_> = expired
-            .iter()
-            .filter_map(|job| transition::apply(job, Event::Expire, now).ok().flatten())
-            .collect();
-        if changes.is_empty() {
-            break;
-        }
-        let answers = engine.store.commit(Arc::new(changes)).await?;
-        if expired.len() < ROWS_MAX || answers.iter().all(|answer| *answer != Committed::Done) {
-            break;
+        let cancelled = apply_to_all(engine, &expired, &Event::Expire, now).await?;
+        if expired.len() < ROWS_MAX || cancelled == 0 {
+            return Ok(later(now, SPAN));
         }
     }
-    Ok(later(now, SPAN))
 }

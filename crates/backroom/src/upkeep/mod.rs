@@ -6,11 +6,11 @@ mod expire;
 mod prune;
 mod rescue;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use backroom_core::{Timestamp, bounds::later};
+use backroom_core::{Event, Job, Timestamp, bounds::later, transition};
 
-use crate::{Error, engine::Engine};
+use crate::{Error, engine::Engine, store::Committed};
 
 /// Most rows per call, so that no tick holds up the store for long.
 const ROWS_MAX: usize = 500;
@@ -44,4 +44,16 @@ async fn keep(
         };
         engine.clock.sleep_until(next).await;
     }
+}
+
+/// Applies `event` to each job and answers how many it changed. The others were extended, recorded or changed by
+/// somebody else since they were read.
+async fn apply_to_all(engine: &Engine, jobs: &[Job], event: &Event, now: Timestamp) -> Result<usize, Error> {
+    let decide = |job| transition::apply(job, event.clone(), now).ok().flatten();
+    let changes: Vec<_> = jobs.iter().filter_map(decide).collect();
+    if changes.is_empty() {
+        return Ok(0);
+    }
+    let answers = engine.store.commit(Arc::new(changes)).await?;
+    Ok(answers.iter().filter(|answer| **answer == Committed::Done).count())
 }

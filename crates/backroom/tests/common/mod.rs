@@ -1,5 +1,6 @@
 //! What the tests of client and worker share: jobs, and a fresh store of each kind.
 #![allow(dead_code, reason = "every test file uses its own part")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,14 +8,14 @@ use backroom::{Backroom, Context, Failure, Job, Options, testing::TestClock};
 use serde::{Deserialize, Serialize};
 
 /// A fresh store and what must live as long as it.
-pub struct Fresh {
-    pub backroom: Backroom,
-    pub clock: Arc<TestClock>,
+pub(crate) struct Fresh {
+    pub(crate) backroom: Backroom,
+    pub(crate) clock: Arc<TestClock>,
     _dir: tempfile::TempDir,
 }
 
 /// Fresh stores of every embedded kind on a clock that the test moves.
-pub async fn fresh_stores() -> Vec<Fresh> {
+pub(crate) async fn fresh_stores() -> Vec<Fresh> {
     let mut stores = Vec::new();
     for scheme in ["memory"] {
         let dir = tempfile::tempdir().unwrap();
@@ -27,14 +28,14 @@ pub async fn fresh_stores() -> Vec<Fresh> {
 }
 
 /// A SQLite store on the machine's own clock.
-pub async fn sqlite() -> (Backroom, tempfile::TempDir) {
+pub(crate) async fn sqlite() -> (Backroom, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", dir.path().join("backroom.db").display());
     (Backroom::open(&url).await.unwrap(), dir)
 }
 
 /// Fails the test instead of hanging it.
-pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(Duration::from_secs(20), future).await {
         Ok(output) => output,
         Err(_) => panic!("waited 20 s in vain: {what}"),
@@ -42,20 +43,20 @@ pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Double(pub u32);
+pub(crate) struct Double(pub(crate) u32);
 
 impl Job for Double {
     const KIND: &'static str = "double";
     type Output = u32;
 }
 
-pub async fn double(job: Double, _: Context) -> Result<u32, Failure> {
+pub(crate) async fn double(job: Double, _: Context) -> Result<u32, Failure> {
     Ok(job.0 * 2)
 }
 
 /// Does as its args say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Act {
+pub(crate) enum Act {
     Succeed,
     Fail,
     FailUntilAttempt(u32),
@@ -71,7 +72,7 @@ impl Job for Act {
     type Output = String;
 }
 
-pub async fn act(job: Act, ctx: Context) -> Result<String, Failure> {
+pub(crate) async fn act(job: Act, ctx: Context) -> Result<String, Failure> {
     match job {
         Act::Succeed => Ok("done".into()),
         Act::Fail => Err(Failure::retry("it failed")),
