@@ -2,10 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use backroom::{
-    Backroom, Context, Error, Failure, Job, State, UniqueRule,
-    core::bounds::{later, span_until},
-};
+use backroom::{Backroom, Context, Error, Failure, Job, State, UniqueRule, core::bounds::span_until};
 use serde::{Deserialize, Serialize};
 
 use super::{KEY_HELD, Made, MailReceipt, MakeThumbnail, OFFICE, PICTURES, PathText, all};

@@ -19,13 +19,11 @@ pub(crate) struct Plain {
 
 impl Plain {
     pub(super) fn say(&mut self, line: &str) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        writeln!(out, "{line}")?;
-        out.flush()
+        say(line)
     }
 
     pub(super) fn drawing(&mut self, drawn: u16, of: u16) -> io::Result<()> {
-        if drawn == of { self.say(&format!("drew {of} pictures")) } else { Ok(()) }
+        if drawn == of { say(&format!("drew {of} pictures")) } else { Ok(()) }
     }
 
     pub(super) fn show(&mut self, view: &View) -> io::Result<()> {
@@ -33,29 +31,35 @@ impl Plain {
         let fifth = (tally.finished() * LINES).checked_div(tally.jobs).unwrap_or_default();
         let was_finished = self.said.as_ref().map_or(0, |said| said.tally.finished());
         if fifth != self.fifth && tally.finished() > was_finished {
-            self.say(&format!("thumbnails: {} of {} jobs done", tally.finished(), tally.jobs))?;
+            say(&format!("thumbnails: {} of {} jobs done", tally.finished(), tally.jobs))?;
         }
         self.fifth = fifth;
         if let Some(run) = &view.run {
             let before = self.said.as_ref().and_then(|said| said.run.as_ref());
-            let told = run.order.clone().map(told);
+            let news = run.order.clone().map(told);
             let was_told = before.map(|before| before.order.clone().map(told));
-            if is_news(&told, was_told.as_ref()) {
-                self.say(&format!("order {}: {}", run.number, order_line(&told)))?;
+            if is_news(&news, was_told.as_ref()) {
+                say(&format!("order {}: {}", run.number, order_line(&news)))?;
             }
             // When it is due, and that it is written; its snoozes in between are no news.
-            let is_news = match (&run.report, before.map(|before| is_end(&before.report))) {
+            let report_is_news = match (&run.report, before.map(|before| is_end(&before.report))) {
                 (Step::Scheduled(_), None) => true,
                 (report, Some(false) | None) => is_end(report),
                 (_, Some(true)) => false,
             };
-            if is_news {
-                self.say(&format!("report {}: {}", run.number, report_line(&run.report, tally)))?;
+            if report_is_news {
+                say(&format!("report {}: {}", run.number, report_line(&run.report, tally)))?;
             }
         }
         self.said = Some(view.clone());
         Ok(())
     }
+}
+
+fn say(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
 }
 
 fn is_end(step: &Step) -> bool {
