@@ -1,30 +1,45 @@
-//! Stand-in until the commands are here.
+//! The binary `backroom`: run, watch and mend background jobs.
+//!
+//! `main` only parses, starts the runtime, hands over to the command's own file in [`cli`] (or to [`demo`]), and
+//! turns what came of it into an exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+
+mod cli;
 mod demo;
-use clap::Parser;
-#[derive(Parser)]
-struct Cli {
-    #[arg(long, env = "BACKROOM_STORE", default_value = "sqlite:backroom.db")]
-    store: String,
-    #[command(subcommand)]
-    command: Command,
-}
-#[derive(clap::Subcommand)]
-enum Command {
-    Demo(demo::DemoArgs),
-}
-#[tokio::main]
-async fn main() -> std::process::ExitCode {
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command, Problem, out};
+use settings::Settings;
+
+fn main() -> ExitCode {
     let cli = Cli::parse();
-    let Command::Demo(args) = cli.command;
-    let backroom = backroom::Backroom::open(&cli.store).await.expect("open");
-    match demo::run(args, &backroom, &cli.store).await {
-        Ok(code) => code,
-        Err(error) => {
-            #[allow(clippy::print_stderr)]
-            {
-                eprintln!("failed to {error}");
-            }
-            std::process::ExitCode::FAILURE
-        }
+    let settings = Settings::from_args(cli.global);
+    cli::notices::start(&settings);
+    let outcome = runtime().and_then(|runtime| {
+        let outcome = runtime.block_on(run(cli.command, &settings));
+        // Whoever still reads stdin or sleeps must not keep a finished command from ending.
+        runtime.shutdown_background();
+        outcome
+    });
+    out::exit(outcome)
+}
+
+/// One command, from its arguments to its outcome.
+async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
+    match command {
+        // These stop by themselves when asked to, each in its own way.
+        Command::Demo(args) => demo::run(args, settings).await,
+        Command::Enqueue(args) => cli::enqueue::run(args, settings).await,
+        Command::Completions(args) => cli::completions::run(&args, settings),
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Problem::new("start the async runtime", &error))
 }

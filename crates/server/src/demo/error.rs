@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use super::pictures::PictureError;
+use crate::cli::Problem;
 
 /// The messages complete "failed to …".
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +50,7 @@ pub(crate) enum DemoError {
     /// The pictures could not be drawn.
     #[error(transparent)]
     Draw(PictureError),
-    /// Standard output, or a signal, could not be used.
+    /// The system refused something else.
     #[error("{doing}: {error}")]
     Io {
         /// The verb of the message.
@@ -57,20 +58,33 @@ pub(crate) enum DemoError {
         /// What the system answered.
         error: io::Error,
     },
+    /// Nothing can be said any more; the problem tells why.
+    #[error("write the answer")]
+    Say(Problem),
     /// The store said no.
-    #[error("{}", said(.0))]
+    #[error(transparent)]
     Store(#[from] backroom::Error),
-}
-
-/// The library's message without its own "failed to".
-fn said(error: &backroom::Error) -> String {
-    let whole = error.to_string();
-    whole.strip_prefix("failed to ").map_or(whole.clone(), str::to_owned)
 }
 
 impl DemoError {
     /// For `map_err`.
     pub(crate) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Io { doing, error }
+    }
+}
+
+impl From<DemoError> for Problem {
+    fn from(error: DemoError) -> Self {
+        match error {
+            DemoError::Store(error) => error.into(),
+            DemoError::Say(problem) => problem,
+            error => Self::Failed { message: error.to_string(), hint: None },
+        }
+    }
+}
+
+impl From<Problem> for DemoError {
+    fn from(problem: Problem) -> Self {
+        Self::Say(problem)
     }
 }

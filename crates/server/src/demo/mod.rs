@@ -18,15 +18,23 @@ mod summary;
 mod view;
 mod watch;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use backroom::{Backroom, Order, RunningWorker, Worker, core::bounds::span_until};
 
-pub(crate) use error::DemoError;
+use crate::{
+    cli::{Problem, out},
+    settings::Settings,
+};
+
+use error::DemoError;
 use jobs::{OFFICE, PICTURES};
 use ledger::Ledger;
+use pictures::PictureError;
 use places::Places;
+pub(crate) use screen::Notices;
 use screen::Screen;
+use summary::Summary;
 use watch::{End, Watch};
 
 /// Silence after which a killed demo's jobs come back. Far shorter than a program of one's own would take it, so
@@ -60,31 +68,40 @@ pub(crate) struct DemoArgs {
     draw: u16,
 }
 
-/// Runs the demo on an open store. `store` is its URL.
-///
-/// Ends with success when all was done (broken pictures count as done, and are named) or, while watching, when it
-/// was stopped; with failure when something was left undone.
-pub(crate) async fn run(args: DemoArgs, backroom: &Backroom, store: &str) -> Result<ExitCode, DemoError> {
-    let places = Places::find(args.photos.as_deref(), args.out.as_deref(), store)?;
+/// Runs the demo. Done means that all jobs are finished, and none was given up for want of luck; broken pictures
+/// count as done, and are named.
+pub(crate) async fn run(args: DemoArgs, settings: &Settings) -> Result<(), Problem> {
+    // Before the store: a mistyped folder should not leave one behind.
+    let places = Places::find(args.photos.as_deref(), args.out.as_deref(), settings)?;
+    let backroom = settings.open_or_create().await?;
+    let outcome = run_on(&backroom, &args, &places, settings).await;
+    backroom.close().await?;
+    outcome
+}
+
+async fn run_on(
+    backroom: &Backroom,
+    args: &DemoArgs,
+    places: &Places,
+    settings: &Settings,
+) -> Result<(), Problem> {
     let slots = args.slots.unwrap_or_else(cores);
-    let mut screen = Screen::open(slots);
+    let mut screen = Screen::open(settings, slots);
     let begun_at = backroom.clock().now();
     if places.are_drawn {
-        draw(&places, args.draw, &mut screen).await?;
+        draw(places, args.draw, &mut screen).await?;
     }
-    screen.say(format!(
-        "Making thumbnails of {} in {} with {slots} at once.",
-        places.photos_shown, places.out_shown
-    ))?;
+    let Places { photos_shown, out_shown, .. } = places;
+    screen.say(format!("Making thumbnails of {photos_shown} in {out_shown}, {slots} at once."))?;
 
     // Before the worker begins, so that what an earlier run left is seen as it was left.
     let ledger = Ledger::load(backroom).await?;
     let mut stop = stop::listen()?;
     let worker = start_worker(backroom, slots).await?;
-    let mut watch = Watch::new(backroom, &places, &mut screen, ledger, args.once);
+    let mut watch = Watch::new(backroom, places, &mut screen, ledger, args.once);
     let ended = watch.run(&mut stop).await;
 
-    watch.screen().clear()?;
+    let cleared = watch.screen().clear();
     if matches!(ended, Ok(End::Stopped)) && worker.running() > 0 {
         let running = worker.running();
         watch.screen().say(format!(
@@ -94,37 +111,48 @@ pub(crate) async fn run(args: DemoArgs, backroom: &Backroom, store: &str) -> Res
     }
     worker.stop().await?;
     let end = ended?;
+    cleared?;
     watch.read_again().await?;
 
-    let took = span_until(begun_at, backroom.clock().now());
-    let (lines, is_all) = summary::of(&watch, &places, end, took);
-    for line in lines {
-        watch.screen().say(line)?;
+    let summary = Summary::of(&watch, places, end, span_until(begun_at, backroom.clock().now()));
+    if settings.json {
+        out::json(&summary, settings.terminal)?;
+    } else {
+        for line in summary.lines() {
+            watch.screen().say(line)?;
+        }
     }
-    watch.screen().say("Look inside with `backroom jobs`, `backroom job ID` and `backroom queues`.")?;
-    let is_fine = is_all || (end == End::Stopped && !args.once);
-    Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    match end {
+        End::Stopped if args.once => Err(Problem::Interrupted),
+        End::Stopped => Ok(()),
+        End::Done | End::Unsettled if summary.done => Ok(()),
+        End::Done | End::Unsettled => Err(Problem::Told),
+    }
 }
 
 /// Draws the pictures, a broken one among them. One that is there is kept, so a killed run goes on with the next.
 async fn draw(places: &Places, count: u16, screen: &mut Screen) -> Result<(), DemoError> {
-    let drawing =
-        |error: tokio::task::JoinError| DemoError::io("draw pictures")(std::io::Error::other(error));
     for number in 1..=count {
-        screen.drawing(number - 1, count)?;
+        screen.drawing(number - 1, count);
         let folder = places.photos.clone();
-        let drawn = tokio::task::spawn_blocking(move || pictures::draw(&folder, number, SEED)).await;
-        drawn.map_err(drawing)?.map_err(DemoError::Draw)?;
+        on_thread(move || pictures::draw(&folder, number, SEED)).await?;
     }
+    screen.drawing(count, count);
     let folder = places.photos.clone();
-    let broken = tokio::task::spawn_blocking(move || pictures::draw_broken(&folder, SEED)).await;
-    let broken = broken.map_err(drawing)?.map_err(DemoError::Draw)?;
-    screen.drawing(count, count)?;
+    let broken = on_thread(move || pictures::draw_broken(&folder, SEED)).await?;
     let name = broken.file_name().unwrap_or_default().display();
     screen.say(format!(
-        "There are {count} drawn pictures in {}, and {name}, half a file on purpose: its jobs will be discarded.",
+        "Drew {count} pictures in {}, and {name}, half a file on purpose: its jobs will be discarded.",
         places.photos_shown
     ))
+}
+
+/// Drawing computes; on the runtime's own threads it would hold up everything else.
+async fn on_thread<T: Send + 'static>(
+    draw: impl FnOnce() -> Result<T, PictureError> + Send + 'static,
+) -> Result<T, DemoError> {
+    let drawn = tokio::task::spawn_blocking(draw).await;
+    drawn.map_err(|panic| DemoError::io("draw pictures")(panic.into()))?.map_err(DemoError::Draw)
 }
 
 async fn start_worker(backroom: &Backroom, slots: u32) -> Result<RunningWorker, DemoError> {

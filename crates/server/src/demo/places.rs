@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::DemoError;
+use crate::settings::Settings;
 
 /// The demo's own folder, under the current one.
 const HOME: &str = "backroom-demo";
@@ -30,7 +31,11 @@ pub(crate) struct Places {
 
 impl Places {
     /// Finds the folders, makes those that are ours, and refuses what could not work.
-    pub(crate) fn find(photos: Option<&Path>, out: Option<&Path>, store: &str) -> Result<Self, DemoError> {
+    pub(crate) fn find(
+        photos: Option<&Path>,
+        out: Option<&Path>,
+        settings: &Settings,
+    ) -> Result<Self, DemoError> {
         let are_drawn = photos.is_none();
         let drawn = Path::new(HOME).join("photos");
         let photos = photos.unwrap_or(&drawn);
@@ -48,9 +53,7 @@ impl Places {
             photos_shown: photos.display().to_string(),
             out_shown: out.display().to_string(),
             are_drawn,
-            store: store
-                .strip_prefix("sqlite:")
-                .and_then(|place| fs::canonicalize(place.strip_prefix("//").unwrap_or(place)).ok()),
+            store: settings.file().and_then(|file| absolute(&file)),
         })
     }
 
@@ -59,6 +62,12 @@ impl Places {
         let below = path.strip_prefix(&self.out).map(|below| Path::new(&self.out_shown).join(below));
         below.unwrap_or_else(|_| path.to_path_buf()).display().to_string()
     }
+}
+
+/// The store's file may not exist yet, but its folder must.
+fn absolute(file: &Path) -> Option<PathBuf> {
+    let folder = file.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    Some(fs::canonicalize(folder).ok()?.join(file.file_name()?))
 }
 
 fn watched(photos: &Path) -> Result<PathBuf, DemoError> {

@@ -1,8 +1,9 @@
 //! The words at the beginning and at the end.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use backroom::{JobRow, State};
+use serde::Serialize;
 
 use super::{
     Places,
@@ -29,65 +30,112 @@ pub(crate) fn left_by_earlier(begin: Begin, tally: Tally, missing: usize, held: 
     }
     if held > 0 {
         lines.push(format!(
-            "{held} jobs were in the hands of a process that is gone (or still at work): they come back when its \
-             lease ends, within seconds."
+            "{held} of them are in the hands of a process that was killed (or still works): they come back within \
+             seconds, when its lease ends."
         ));
     }
     lines
 }
 
-/// The end of a run, in lines; and whether all that it answers for was done.
-pub(crate) fn of(watch: &Watch<'_>, places: &Places, end: End, took: Duration) -> (Vec<String>, bool) {
-    let tally = Tally::of(&watch.ledger);
-    let office = watch.office();
-    let left = tally.jobs - tally.finished();
-    let is_all = end == End::Done && tally.given_up == 0 && office.is_some_and(|(_, run)| run.is_done());
+/// What a run did, as `--json` prints it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    /// Whether all that the run answers for was done.
+    pub(crate) done: bool,
+    /// Whether it was stopped before.
+    stopped: bool,
+    took_secs: f64,
+    /// Pictures that have their thumbnails.
+    pictures: usize,
+    /// Thumbnails made by this run.
+    thumbnails_made: usize,
+    /// Thumbnails that an earlier run made.
+    thumbnails_made_before: usize,
+    /// Jobs that are not finished.
+    jobs_left: usize,
+    /// Files that are no pictures, each with the reason.
+    discarded: BTreeMap<String, String>,
+    /// Pictures that errors or crashes kept from being done.
+    given_up: BTreeMap<String, String>,
+    /// Pictures that were removed or changed, or whose jobs were cancelled by hand.
+    cancelled: BTreeMap<String, String>,
+    /// Files that went on changing.
+    unsettled: Vec<String>,
+    /// The order's number; none if it did not begin.
+    order: Option<u32>,
+    /// How far it came.
+    order_steps: Option<String>,
+    /// The report's file, or why there is none.
+    report: Option<String>,
+    /// The thumbnails' folder.
+    out: String,
+}
 
-    let mut lines = vec![match end {
-        End::Done if is_all => format!("Done in {:.1} s.", took.as_secs_f64()),
-        End::Done | End::Unsettled => format!("Not all was done in {:.1} s:", took.as_secs_f64()),
-        End::Stopped => format!("Stopped after {:.1} s.", took.as_secs_f64()),
-    }];
-    let mut line = |name: &str, what: String| lines.push(format!("  {name:<11} {what}"));
-
-    let made = pictures_with_reasons(&watch.ledger, places, |state, _| state == State::Completed);
-    let refused = pictures_with_reasons(&watch.ledger, places, |state, is_refused| {
-        state == State::Discarded && is_refused
-    });
-    let given_up = pictures_with_reasons(&watch.ledger, places, |state, is_refused| {
-        state == State::Discarded && !is_refused
-    });
-    let gone = pictures_with_reasons(&watch.ledger, places, |state, _| state == State::Cancelled);
-
-    line("pictures", format!("{} with thumbnails, {} discarded", made.len(), refused.len()));
-    let new = tally.made - tally.made_before;
-    line(
-        "thumbnails",
-        match tally.made_before {
-            0 => format!("{new} made, in {}", places.out_shown),
-            before => format!("{new} made, {before} were made before, in {}", places.out_shown),
-        },
-    );
-    for (name, pictures) in [("discarded", refused), ("given up", given_up), ("cancelled", gone)] {
-        let more = pictures.len().saturating_sub(NAMED_MAX);
-        for (picture, reason) in pictures.into_iter().take(NAMED_MAX) {
-            line(name, format!("{picture}: {reason}"));
+impl Summary {
+    /// The summary of a run that has ended.
+    pub(crate) fn of(watch: &Watch<'_>, places: &Places, end: End, took: Duration) -> Self {
+        let tally = Tally::of(&watch.ledger);
+        let office = watch.office();
+        let ended = |is_so: fn(State, bool) -> bool| pictures_with_reasons(&watch.ledger, places, is_so);
+        let unsettled = watch.unsettled().iter().map(|file| file.display().to_string());
+        Self {
+            done: end == End::Done && tally.given_up == 0 && office.is_some_and(|(_, run)| run.is_done()),
+            stopped: end == End::Stopped,
+            took_secs: took.as_secs_f64(),
+            pictures: ended(|state, _| state == State::Completed).len(),
+            thumbnails_made: tally.made - tally.made_before,
+            thumbnails_made_before: tally.made_before,
+            jobs_left: tally.jobs - tally.finished(),
+            discarded: ended(|state, is_refused| state == State::Discarded && is_refused),
+            given_up: ended(|state, is_refused| state == State::Discarded && !is_refused),
+            cancelled: ended(|state, _| state == State::Cancelled),
+            unsettled: if end == End::Done { Vec::new() } else { unsettled.collect() },
+            order: office.map(|(number, _)| number),
+            order_steps: office.map(|(_, run)| order(run)),
+            report: office.map(|(_, run)| report(run, places)),
+            out: places.out_shown.clone(),
         }
-        if more > 0 {
-            line("", format!("and {more} more"));
+    }
+
+    /// The same for people.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let took = format!("{:.1} s", self.took_secs);
+        let mut lines = vec![match (self.stopped, self.done) {
+            (true, _) => format!("Stopped after {took}."),
+            (false, true) => format!("Done in {took}."),
+            (false, false) => format!("Not all was done in {took}:"),
+        }];
+        let mut line = |name: &str, what: String| lines.push(format!("  {name:<11} {what}"));
+        line("pictures", format!("{} with thumbnails, {} discarded", self.pictures, self.discarded.len()));
+        let before = match self.thumbnails_made_before {
+            0 => String::new(),
+            before => format!(" ({before} were made before)"),
+        };
+        line("thumbnails", format!("{} made{before}, in {}", self.thumbnails_made, self.out));
+        for (name, pictures) in
+            [("discarded", &self.discarded), ("given up", &self.given_up), ("cancelled", &self.cancelled)]
+        {
+            for (picture, reason) in pictures.iter().take(NAMED_MAX) {
+                line(name, format!("{picture}: {reason}"));
+            }
+            if pictures.len() > NAMED_MAX {
+                line("", format!("and {} more", pictures.len() - NAMED_MAX));
+            }
         }
+        for file in self.unsettled.iter().take(NAMED_MAX) {
+            line("left", format!("{file}: it goes on changing"));
+        }
+        if self.jobs_left > 0 {
+            let left = self.jobs_left;
+            line("left", format!("{left} jobs; they wait in the store, start the demo again to go on"));
+        }
+        if let (Some(number), Some(steps), Some(report)) = (self.order, &self.order_steps, &self.report) {
+            line(&format!("order {number}"), steps.clone());
+            line("report", report.clone());
+        }
+        lines.push("Look inside with `backroom jobs`, `backroom job ID` and `backroom queues`.".into());
+        lines
     }
-    for file in watch.unsettled().iter().take(if end == End::Unsettled { NAMED_MAX } else { 0 }) {
-        line("left", format!("{}: it goes on changing", file.display()));
-    }
-    if left > 0 {
-        line("left", format!("{left} jobs; they wait in the store, start the demo again to go on"));
-    }
-    if let Some((number, run)) = office {
-        line(&format!("order {number}"), order(run));
-        line("report", report(run, places));
-    }
-    (lines, is_all)
 }
 
 fn order(run: &Run) -> String {
@@ -108,6 +156,6 @@ fn report(run: &Run, places: &Places) -> String {
     match (written, &row.reason) {
         (Some(path), _) => places.show(path.as_path()),
         (None, Some(reason)) => format!("not written: {reason}"),
-        (None, None) => "not written".into(),
+        (None, None) => "not written yet".into(),
     }
 }

@@ -182,7 +182,7 @@ fn seconds(span: Duration) -> String {
 pub(crate) fn pictures_with_reasons(
     ledger: &Ledger,
     places: &Places,
-    is_so: impl Fn(State, bool) -> bool,
+    is_so: fn(State, bool) -> bool,
 ) -> BTreeMap<String, String> {
     let folder = PathText::from(places.photos.as_path());
     let ended = ledger.ours().filter(|entry| is_so(entry.row.state, entry.is_refused));

@@ -38,7 +38,7 @@ pub(crate) struct Watch<'a> {
     once: bool,
     looks: Looks,
     look_at: Timestamp,
-    look: Option<(Timestamp, JoinHandle<Result<Vec<Found>, DemoError>>)>,
+    look: Option<UnderWay>,
     pub(crate) ledger: Ledger,
     begun: Option<Begin>,
     runs: BTreeMap<u32, Run>,
@@ -46,6 +46,9 @@ pub(crate) struct Watch<'a> {
     told: Vec<String>,
     is_quiet: bool,
 }
+
+/// A look that was begun at this moment.
+type UnderWay = (Timestamp, JoinHandle<Result<Vec<Found>, DemoError>>);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +157,7 @@ impl<'a> Watch<'a> {
             Some((begun_at, look)) if look.is_finished() => {
                 let took = span_until(begun_at, now);
                 self.look_at = later(begun_at, LOOK.max(took * LOOK_SHARE));
-                let found = look.await.map_err(|panic| DemoError::Look(std::io::Error::other(panic)))??;
+                let found = look.await.map_err(|panic| DemoError::Look(panic.into()))??;
                 Ok(Some(found))
             }
             Some(under_way) => {

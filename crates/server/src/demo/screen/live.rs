@@ -4,7 +4,11 @@ use std::{io, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::demo::view::{View, order_line, report_line};
+use super::notices;
+use crate::{
+    cli::{Problem, out},
+    demo::view::{View, order_line, report_line},
+};
 
 /// Most lines for thumbnails being made: the whole must fit on a screen.
 const RUNNING_MAX: u32 = 8;
@@ -18,27 +22,43 @@ pub(crate) struct Live {
     running: Vec<ProgressBar>,
     order: ProgressBar,
     report: ProgressBar,
+    busy: ProgressStyle,
+    free: ProgressStyle,
+    is_attached: bool,
 }
 
 impl Live {
-    pub(super) fn new(slots: u32) -> Self {
+    pub(super) fn new(slots: u32, color: bool) -> Self {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
         // Hidden until there is something to show, so that the first line is not an empty bar.
-        let line = |template: &str| {
+        let line = |template: &ProgressStyle| {
             let bar = ProgressBar::hidden();
-            bar.set_style(style(template));
+            bar.set_style(template.clone());
             bar
         };
-        let thumbnails = line("  {prefix:<11.bold} {bar:30.green/dim} {pos} of {len}  {msg:.dim}");
-        let running =
-            (0..slots.clamp(1, RUNNING_MAX)).map(|_| line("  {spinner:>11.cyan} {wide_msg:.dim}")).collect();
-        let order = line("  {prefix:<11.bold} {wide_msg}");
-        let report = line("  {prefix:<11.bold} {wide_msg}");
-        Self { all, thumbnails, running, order, report }
+        let [counted, busy, said] = if color {
+            [
+                "  {prefix:<11.bold} {bar:30.green/dim} {pos} of {len}  {wide_msg:.dim}",
+                "  {spinner:>11.cyan} {wide_msg:.dim}",
+                "  {prefix:<11.bold} {wide_msg}",
+            ]
+        } else {
+            [
+                "  {prefix:<11} {bar:30} {pos} of {len}  {wide_msg}",
+                "  {spinner:>11} {wide_msg}",
+                "  {prefix:<11} {wide_msg}",
+            ]
+        };
+        let (busy, free, said) = (style(busy), style(" "), style(said));
+        let thumbnails = line(&style(counted));
+        let running = (0..slots.clamp(1, RUNNING_MAX)).map(|_| line(&free)).collect();
+        let (order, report) = (line(&said), line(&said));
+        Self { all, thumbnails, running, order, report, busy, free, is_attached: false }
     }
 
-    pub(super) fn say(&mut self, line: &str) -> io::Result<()> {
-        self.all.println(line)
+    pub(super) fn say(&self, line: &str) -> Result<(), Problem> {
+        // Not through `println` of the bars: it pads each line to the width of the terminal.
+        self.all.suspend(|| out::line(line))
     }
 
     pub(super) fn drawing(&mut self, drawn: u16, of: u16) {
@@ -64,15 +84,14 @@ impl Live {
         });
         // A line without a job stays, empty: lines that come and go make the eye jump.
         for (bar, doing) in self.running.iter().zip(doing.map(Some).chain(std::iter::repeat(None))) {
-            match doing {
-                Some(doing) => {
-                    bar.set_style(style("  {spinner:>11.cyan} {wide_msg:.dim}"));
-                    bar.set_message(doing);
-                }
-                None => {
-                    bar.set_style(style(" "));
-                    bar.set_message("");
-                }
+            let (style, doing) = match doing {
+                Some(doing) => (&self.busy, doing),
+                None => (&self.free, String::new()),
+            };
+            // Each setting draws the whole screen anew.
+            if bar.message() != doing {
+                bar.set_style(style.clone());
+                bar.set_message(doing);
             }
         }
         if let Some(run) = &view.run {
@@ -87,12 +106,15 @@ impl Live {
         for bar in self.running.iter().chain([&self.thumbnails, &self.order, &self.report]) {
             bar.finish_and_clear();
         }
+        notices::bars_are(None);
         self.all.clear()
     }
 
     /// Puts the lines on the screen, once.
     fn attach(&mut self) {
-        if self.thumbnails.is_hidden() && !self.all.is_hidden() {
+        if !self.is_attached {
+            self.is_attached = true;
+            notices::bars_are(Some(self.all.clone()));
             self.all.add(self.thumbnails.clone());
             for bar in &self.running {
                 self.all.add(bar.clone());

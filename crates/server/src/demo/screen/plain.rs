@@ -1,37 +1,42 @@
 //! Plain lines for files, pipes and logs: one when something happened, none because time passed.
 
-use std::{
-    io::{self, Write},
-    mem::discriminant,
-};
+use std::mem::discriminant;
 
-use crate::demo::view::{Step, View, order_line, report_line};
+use crate::{
+    cli::{Problem, out},
+    demo::view::{Step, View, order_line, report_line},
+};
 
 /// How many lines tell of the thumbnails from the first to the last.
 const LINES: usize = 5;
 
 /// Remembers what was said, so as not to say it twice.
-#[derive(Default)]
 pub(crate) struct Plain {
+    /// Whether the lines go to stderr, because stdout is for the answer.
+    is_aside: bool,
     said: Option<View>,
     fifth: usize,
 }
 
 impl Plain {
-    pub(super) fn say(&mut self, line: &str) -> io::Result<()> {
-        say(line)
+    pub(super) fn new(is_aside: bool) -> Self {
+        Self { is_aside, said: None, fifth: 0 }
     }
 
-    pub(super) fn drawing(&mut self, drawn: u16, of: u16) -> io::Result<()> {
-        if drawn == of { say(&format!("drew {of} pictures")) } else { Ok(()) }
+    pub(super) fn say(&self, line: &str) -> Result<(), Problem> {
+        if self.is_aside {
+            out::note(line);
+            return Ok(());
+        }
+        out::line(line)
     }
 
-    pub(super) fn show(&mut self, view: &View) -> io::Result<()> {
+    pub(super) fn show(&mut self, view: &View) -> Result<(), Problem> {
         let tally = view.tally;
         let fifth = (tally.finished() * LINES).checked_div(tally.jobs).unwrap_or_default();
-        let was_finished = self.said.as_ref().map_or(0, |said| said.tally.finished());
+        let was_finished = self.said.as_ref().map_or(tally.before, |said| said.tally.finished());
         if fifth != self.fifth && tally.finished() > was_finished {
-            say(&format!("thumbnails: {} of {} jobs done", tally.finished(), tally.jobs))?;
+            self.say(&format!("thumbnails: {} of {} jobs done", tally.finished(), tally.jobs))?;
         }
         self.fifth = fifth;
         if let Some(run) = &view.run {
@@ -39,7 +44,7 @@ impl Plain {
             let news = run.order.clone().map(told);
             let was_told = before.map(|before| before.order.clone().map(told));
             if is_news(&news, was_told.as_ref()) {
-                say(&format!("order {}: {}", run.number, order_line(&news)))?;
+                self.say(&format!("order {}: {}", run.number, order_line(&news)))?;
             }
             // When it is due, and that it is written; its snoozes in between are no news.
             let report_is_news = match (&run.report, before.map(|before| is_end(&before.report))) {
@@ -48,18 +53,12 @@ impl Plain {
                 (_, Some(true)) => false,
             };
             if report_is_news {
-                say(&format!("report {}: {}", run.number, report_line(&run.report, tally)))?;
+                self.say(&format!("report {}: {}", run.number, report_line(&run.report, tally)))?;
             }
         }
         self.said = Some(view.clone());
         Ok(())
     }
-}
-
-fn say(line: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
 }
 
 fn is_end(step: &Step) -> bool {
