@@ -152,3 +152,40 @@ pub(crate) async fn read(backroom: &Backroom) -> Result<BTreeMap<u32, Run>, Erro
     }
     Ok(runs)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use backroom::Timestamp;
+
+    fn row(state: State) -> Option<JobRow> {
+        let now = Timestamp::UNIX_EPOCH;
+        let draft = backroom::Draft::new("any", backroom::Json::null());
+        let id = backroom::ids::Ids::seeded(1).job(now);
+        let mut job = draft.check(id, now, 100).unwrap().job;
+        job.state = state;
+        Some(job)
+    }
+
+    fn run(mail: Option<JobRow>, report: State) -> BTreeMap<u32, Run> {
+        let done = row(State::Completed);
+        let run = Run { pay: done.clone(), pack: done, mail, report: row(report), ..Run::default() };
+        BTreeMap::from([(3, run)])
+    }
+
+    #[test]
+    fn a_run_goes_on_until_its_receipt_is_mailed_and_its_report_written() {
+        assert_eq!(Begin::decide(&BTreeMap::new(), false), Begin::New(1));
+        assert_eq!(Begin::decide(&run(None, State::Completed), true), Begin::GoOn(3));
+        assert_eq!(Begin::decide(&run(row(State::Running), State::Completed), true), Begin::GoOn(3));
+        assert_eq!(Begin::decide(&run(row(State::Completed), State::Queued), true), Begin::GoOn(3));
+        assert_eq!(Begin::decide(&run(row(State::Completed), State::Completed), true), Begin::New(4));
+        assert_eq!(Begin::decide(&run(row(State::Completed), State::Completed), false), Begin::Nothing(3));
+    }
+
+    #[test]
+    fn what_was_given_up_is_begun_anew_and_what_was_cancelled_by_hand_is_left() {
+        assert_eq!(Begin::decide(&run(row(State::Discarded), State::Completed), false), Begin::GoOn(3));
+        assert_eq!(Begin::decide(&run(row(State::Cancelled), State::Completed), false), Begin::Nothing(3));
+    }
+}
