@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use cli::{Cli, Command, Problem, out};
+use cli::{Cli, Command, Problem, out, unless_interrupted};
 use settings::Settings;
 
 fn main() -> ExitCode {
@@ -32,8 +32,16 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
     match command {
         // These stop by themselves when asked to, each in its own way.
         Command::Demo(args) => demo::run(args, settings).await,
-        Command::Enqueue(args) => cli::enqueue::run(args, settings).await,
-        Command::Completions(args) => cli::completions::run(&args, settings),
+        Command::Enqueue(args) => cli::enqueue::run(*args, settings).await,
+        Command::Jobs(args) => unless_interrupted(cli::jobs::run(args, settings)).await,
+        Command::Job(args) => unless_interrupted(cli::job::run(args, settings)).await,
+        Command::Cancel(args) => unless_interrupted(cli::cancel::run(args, settings)).await,
+        Command::Retry(args) => unless_interrupted(cli::retry::run(args, settings)).await,
+        Command::Delete(args) => unless_interrupted(cli::delete::run(args, settings)).await,
+        Command::Queues(args) => unless_interrupted(cli::queues::run(args, settings)).await,
+        Command::Workers(args) => unless_interrupted(cli::workers::run(args, settings)).await,
+        Command::Doctor(args) => unless_interrupted(cli::doctor::run(args, settings)).await,
+        Command::Completions(args) => cli::completions::run(&args),
     }
 }
 

@@ -74,11 +74,38 @@ impl Settings {
         self.open_or_create().await
     }
 
+    /// Does something with a store that is there, and closes it.
+    pub(crate) async fn with_store<T>(
+        &self,
+        work: impl AsyncFnOnce(&Backroom) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        used(self.open().await?, work).await
+    }
+
+    /// Does something with a store that is created if need be, and closes it.
+    pub(crate) async fn with_new_store<T>(
+        &self,
+        work: impl AsyncFnOnce(&Backroom) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        used(self.open_or_create().await?, work).await
+    }
+
     /// The file of a SQLite store.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         let place = self.store.strip_prefix("sqlite:")?;
         Some(PathBuf::from(place.strip_prefix("//").unwrap_or(place)))
     }
+}
+
+async fn used<T>(
+    backroom: Backroom,
+    work: impl AsyncFnOnce(&Backroom) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let done = work(&backroom).await;
+    let closed = backroom.close().await;
+    let done = done?;
+    closed?;
+    Ok(done)
 }
 
 fn is_missing(path: &Path) -> bool {

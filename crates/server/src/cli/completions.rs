@@ -4,7 +4,6 @@ use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
 use super::{Cli, Problem, out};
-use crate::settings::Settings;
 
 /// Print a script that completes `backroom` commands in your shell
 #[derive(Debug, Args)]
@@ -19,7 +18,7 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &CompletionsArgs, _: &Settings) -> Result<(), Problem> {
+pub(crate) fn run(args: &CompletionsArgs) -> Result<(), Problem> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "backroom", &mut script);
     out::text(&String::from_utf8_lossy(&script))

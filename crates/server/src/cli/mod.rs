@@ -3,12 +3,31 @@
 //! A command asks the library and writes the answer through [`out`]; it decides nothing about jobs. Start reading
 //! at [`Command`].
 
+pub(crate) mod cancel;
 pub(crate) mod completions;
+pub(crate) mod delete;
+pub(crate) mod doctor;
 pub(crate) mod enqueue;
+pub(crate) mod job;
+pub(crate) mod jobs;
 pub(crate) mod notices;
 pub(crate) mod out;
+mod parse;
 mod problem;
+pub(crate) mod queues;
+pub(crate) mod retry;
+mod several;
+mod table;
+mod view;
+mod words;
+pub(crate) mod workers;
 
+use std::future::Future;
+
+use backroom::{
+    Timestamp,
+    clock::{Clock as _, SystemClock},
+};
 use clap::{Parser, Subcommand};
 
 pub(crate) use problem::Problem;
@@ -48,6 +67,38 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(DemoArgs),
-    Enqueue(enqueue::EnqueueArgs),
+    Enqueue(Box<enqueue::EnqueueArgs>),
+    Jobs(jobs::JobsArgs),
+    Job(job::JobArgs),
+    Cancel(cancel::CancelArgs),
+    Retry(retry::RetryArgs),
+    Delete(delete::DeleteArgs),
+    Queues(queues::QueuesArgs),
+    Workers(workers::WorkersArgs),
+    Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
+}
+
+/// The time, for words like "2h ago" and for times that are written relative to it.
+pub(crate) fn now() -> Timestamp {
+    SystemClock::default().now()
+}
+
+/// Returns at the first Ctrl-C. From the first call on Ctrl-C no longer ends the program by itself.
+pub(crate) async fn interrupted() -> Problem {
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => Problem::Interrupted,
+        // Where no handler can be set, Ctrl-C goes on ending the program as it always did.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Runs something that may be dropped half-way at any point.
+pub(crate) async fn unless_interrupted<T>(
+    work: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    tokio::select! {
+        done = work => done,
+        problem = interrupted() => Err(problem),
+    }
 }

@@ -37,6 +37,15 @@ impl Problem {
         }
     }
 
+    /// The same, said to have happened while doing something larger.
+    #[must_use]
+    pub(crate) fn at(self, doing: impl fmt::Display) -> Self {
+        match self {
+            Self::Failed { message, hint } => Self::Failed { message: format!("{doing}: {message}"), hint },
+            Self::Told | Self::NobodyReads | Self::Interrupted => self,
+        }
+    }
+
     /// What became of a write to stdout.
     pub(crate) fn of_writing(error: &io::Error) -> Self {
         match error.kind() {
