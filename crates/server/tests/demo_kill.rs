@@ -4,15 +4,31 @@
 
 mod demo_common;
 
-use backroom::State;
-use demo_common::{Place, assert_each_finished_once, count};
+use std::{fs, thread, time::Duration};
 
-const PICTURES: usize = 12;
+use backroom::State;
+use demo_common::{Place, Running, assert_each_finished_once, count};
+
+const PICTURES: usize = 20;
+
+fn start(place: &Place) -> Running {
+    place.start(&["--photos", "photos", "--out", "out", "--once", "--slots", "2"])
+}
 
 /// Runs until a line with `words` is said, then kills.
-fn kill_at(place: &Place, words: &str) {
-    let mut demo = place.start(&["--photos", "photos", "--out", "out", "--once", "--slots", "2"]);
+fn kill_at_words(place: &Place, words: &str) {
+    let mut demo = start(place);
     assert!(demo.read_until(words), "it ended before it said {words:?}");
+    demo.kill();
+}
+
+/// Runs until there are so many files in the thumbnails' folder, then kills.
+fn kill_at_files(place: &Place, files: usize) {
+    let demo = start(place);
+    while fs::read_dir(place.path("out")).map_or(0, Iterator::count) < files {
+        // Nothing tells when another process has written a file, so it is looked for.
+        thread::park_timeout(Duration::from_millis(5));
+    }
     demo.kill();
 }
 
@@ -24,14 +40,14 @@ fn a_killed_demo_goes_on_where_it_stopped_and_loses_nothing() {
     }
     place.file("notes.txt", b"not a picture at all");
 
-    kill_at(&place, "Making thumbnails");
-    kill_at(&place, "due in");
+    kill_at_words(&place, "Making thumbnails");
+    kill_at_words(&place, "report 1: due in");
     // More deaths in the midst of thumbnails than the three that make a job poison.
-    for _ in 0..4 {
-        kill_at(&place, "thumbnails: ");
+    for files in [1, 6, 12, 18, 30] {
+        kill_at_files(&place, files);
     }
-    kill_at(&place, "order 1: paid");
-    kill_at(&place, "mailed");
+    kill_at_words(&place, "order 1: paid");
+    kill_at_words(&place, "mailed");
 
     let summary = place.once(&["--photos", "photos", "--out", "out"]);
     assert_eq!(summary["pictures"], PICTURES, "{summary}");

@@ -11,14 +11,12 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::settings::Settings;
-
 /// Shown unless `BACKROOM_LOG` says otherwise.
 const LEVEL_DEFAULT: &str = "warn";
 
 /// Begins to show what the library tells through `tracing`. `BACKROOM_LOG` takes a level (`debug`) or targets with
 /// levels (`backroom::worker=debug,warn`).
-pub(crate) fn start(settings: &Settings) {
+pub(crate) fn start() {
     let wanted = std::env::var("BACKROOM_LOG").unwrap_or_default();
     let wanted = if wanted.trim().is_empty() { LEVEL_DEFAULT } else { wanted.as_str() };
     let (filter, unreadable) = match Targets::from_str(wanted) {
@@ -27,7 +25,8 @@ pub(crate) fn start(settings: &Settings) {
     };
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(crate::demo::Notices::default)
-        .with_ansi(settings.color)
+        // The lines have no colours; asking for any panics without the feature for them.
+        .with_ansi(false)
         .event_format(Line);
     // Only fails when a subscriber is set already, which nobody but us does.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
