@@ -18,7 +18,7 @@ mod summary;
 mod view;
 mod watch;
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use backroom::{Backroom, Order, RunningWorker, Worker, core::bounds::span_until};
 
@@ -59,7 +59,7 @@ pub(crate) struct DemoArgs {
     /// End when all is done instead of watching on.
     #[arg(long)]
     once: bool,
-    /// Thumbnails made at once. Default: one per core.
+    /// Thumbnails taken on at once, of which one per core is computed. Default: one per core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     slots: Option<u32>,
     /// How many pictures to draw when --photos is not given.
@@ -92,7 +92,8 @@ async fn run_on(
         draw(places, args.draw, &mut screen).await?;
     }
     let Places { photos_shown, out_shown, .. } = places;
-    screen.say(format!("Making thumbnails of {photos_shown} in {out_shown}, {slots} at once."))?;
+    let at_once = slots.min(cores());
+    screen.say(format!("Making thumbnails of {photos_shown} in {out_shown}, {at_once} at once."))?;
 
     // Before the worker begins, so that what an earlier run left is seen as it was left.
     let ledger = Ledger::load(backroom).await?;
@@ -132,6 +133,8 @@ async fn run_on(
 
 /// Draws the pictures, a broken one among them. One that is there is kept, so a killed run goes on with the next.
 async fn draw(places: &Places, count: u16, screen: &mut Screen) -> Result<(), DemoError> {
+    let files = || fs::read_dir(&places.photos).map_or(0, Iterator::count);
+    let files_before = files();
     for number in 1..=count {
         screen.drawing(number - 1, count);
         let folder = places.photos.clone();
@@ -140,6 +143,10 @@ async fn draw(places: &Places, count: u16, screen: &mut Screen) -> Result<(), De
     screen.drawing(count, count);
     let folder = places.photos.clone();
     let broken = on_thread(move || pictures::draw_broken(&folder, SEED)).await?;
+    if files() == files_before {
+        // All of them were drawn by an earlier run.
+        return Ok(());
+    }
     let name = broken.file_name().unwrap_or_default().display();
     screen.say(format!(
         "Drew {count} pictures in {}, and {name}, half a file on purpose: its jobs will be discarded.",

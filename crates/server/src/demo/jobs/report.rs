@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use backroom::{Backroom, Context, Error, Failure, Job, State, UniqueRule, core::bounds::span_until};
+use backroom::{Backroom, Context, Error, Failure, Job, Shown, State, UniqueRule, core::bounds::span_until};
 use serde::{Deserialize, Serialize};
 
 use super::{KEY_HELD, Made, MailReceipt, MakeThumbnail, OFFICE, PICTURES, PathText, all};
@@ -38,16 +38,31 @@ impl Job for NightlyReport {
 /// Writes `report-N.txt`. While there is work that it would have to leave out it snoozes, up to a minute.
 pub(crate) async fn nightly_report(job: NightlyReport, ctx: Context) -> Result<PathText, Failure> {
     let backroom = ctx.backroom();
-    let sum = Sum::read(&backroom, &job).await?;
     let waited = span_until(ctx.job().created_at, backroom.clock().now());
-    if sum.live > 0 && waited < PATIENCE {
+    if waited < PATIENCE && is_work_left(&backroom, job.order).await? {
         return Err(Failure::snooze(Duration::from_millis(500)));
     }
+    let sum = Sum::read(&backroom, &job).await?;
     let path = job.out.as_path().join(format!("report-{}.txt", job.order));
     let text = sum.text(&job);
     let target = path.clone();
     tokio::task::spawn_blocking(move || pictures::write_whole(&target, text.as_bytes())).await??;
     Ok(path.as_path().into())
+}
+
+/// Whether thumbnails or the order are under way. By counts: reading every job twice a second would cost more than
+/// making them.
+async fn is_work_left(backroom: &Backroom, order: u32) -> Result<bool, Error> {
+    let is_live = |shown: Shown| match shown {
+        Shown::Scheduled | Shown::Retrying | Shown::Available | Shown::Running | Shown::Waiting => true,
+        Shown::Completed | Shown::Cancelled | Shown::Discarded => false,
+    };
+    let counts = backroom.counts().await?;
+    if counts.iter().any(|count| count.queue == PICTURES && is_live(count.state) && count.jobs > 0) {
+        return Ok(true);
+    }
+    let mails = all::<MailReceipt>(backroom, OFFICE).await?;
+    Ok(!mails.iter().any(|(mail, row)| mail.order == order && row.state.is_finished()))
 }
 
 /// What the report says.
@@ -109,7 +124,7 @@ impl Sum {
             line("", format!("{} not made: their pictures were removed or changed", self.cancelled));
         }
         line("order", format!("number {}: {}", job.order, self.receipt));
-        line("discarded", format!("{} pictures", self.discarded.len()));
+        line("discarded", format!("{} files", self.discarded.len()));
         self.discarded.iter().take(NAMED_MAX).for_each(|one| line("", one.clone()));
         if self.discarded.len() > NAMED_MAX {
             line("", format!("and {} more", self.discarded.len() - NAMED_MAX));
