@@ -24,7 +24,7 @@ fn fresh(folder: &tempfile::TempDir) -> impl AsyncFn() -> Arc<dyn Store> {
         let file = folder.path().join(format!("{}.db", count.fetch_add(1, Ordering::Relaxed)));
         let mut options = SqliteOptions::default();
         options.durability = Durability::Relaxed;
-        Arc::new(SqliteStore::open(file, options).await.unwrap()) as Arc<dyn Store>
+        Arc::new(SqliteStore::open(file, options).await.expect("a new file opens")) as Arc<dyn Store>
     }
 }
 
@@ -38,4 +38,10 @@ async fn sqlite_conforms() {
 async fn sqlite_conforms_under_faults() {
     let folder = tempfile::tempdir().unwrap();
     conformance::conforms_under_faults(fresh(&folder)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_is_atomic_when_calls_are_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    conformance::is_atomic_when_calls_are_lost(fresh(&folder)).await;
 }

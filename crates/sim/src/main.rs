@@ -1,0 +1,71 @@
+//! Plays many seeds: `cargo run -p backroom-sim -- --seeds 1000 --from 1`.
+
+#![expect(clippy::print_stdout, reason = "a command's output is what it is for")]
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: backroom-sim [--seeds N] [--from SEED] [--trace] [--keep-going]
+  --seeds N      how many seeds to play (default 1000)
+  --from SEED    the first one (default 0)
+  --trace        print everything that happened
+  --keep-going   play on after a seed that fails";
+
+struct Asked {
+    seeds: u64,
+    from: u64,
+    trace: bool,
+    keep_going: bool,
+}
+
+fn main() -> ExitCode {
+    let asked = match read(std::env::args().skip(1)) {
+        Ok(asked) => asked,
+        Err(why) => {
+            println!("{why}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut failed = 0;
+    for seed in asked.from..asked.from.saturating_add(asked.seeds) {
+        let played = match backroom_sim::play(seed) {
+            Ok(played) => played,
+            Err(error) => {
+                println!("failed to start a runtime: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        if asked.trace {
+            println!("{}", played.trace.join("\n"));
+        }
+        match played.report() {
+            None => println!("seed {seed}: {}", played.tally),
+            Some(report) => {
+                println!("{report}\n");
+                failed += 1;
+                if !asked.keep_going {
+                    break;
+                }
+            }
+        }
+    }
+    println!("{failed} seeds failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn read(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
+    let mut asked = Asked { seeds: 1000, from: 0, trace: false, keep_going: false };
+    while let Some(arg) = args.next() {
+        let mut number = || {
+            let text = args.next().ok_or_else(|| format!("{arg} needs a number"))?;
+            text.parse().map_err(|_| format!("{arg}: {text:?} is not a number"))
+        };
+        match arg.as_str() {
+            "--seeds" => asked.seeds = number()?,
+            "--from" => asked.from = number()?,
+            "--trace" => asked.trace = true,
+            "--keep-going" => asked.keep_going = true,
+            _ => return Err(format!("{arg} is unknown")),
+        }
+    }
+    Ok(asked)
+}
