@@ -109,7 +109,7 @@ impl Summary {
         line("pictures", format!("{} with thumbnails, {} discarded", self.pictures, self.discarded.len()));
         let before = match self.thumbnails_made_before {
             0 => String::new(),
-            before => format!(" ({before} were made before)"),
+            before => format!(" ({before} made before)"),
         };
         line("thumbnails", format!("{} made{before}, in {}", self.thumbnails_made, self.out));
         for (name, pictures) in
