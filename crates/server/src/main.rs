@@ -17,7 +17,7 @@ use settings::Settings;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let settings = Settings::from_args(cli.global);
-    cli::notices::start(&settings);
+    cli::notices::start();
     let outcome = runtime().and_then(|runtime| {
         let outcome = runtime.block_on(run(cli.command, &settings));
         // Whoever still reads stdin or sleeps must not keep a finished command from ending.

@@ -11,24 +11,20 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::settings::Settings;
-
 /// Shown unless `BACKROOM_LOG` says otherwise.
 const LEVEL_DEFAULT: &str = "warn";
 
 /// Begins to show what the library tells through `tracing`. `BACKROOM_LOG` takes a level (`debug`) or targets with
 /// levels (`backroom::worker=debug,warn`).
-pub(crate) fn start(settings: &Settings) {
+pub(crate) fn start() {
     let wanted = std::env::var("BACKROOM_LOG").unwrap_or_default();
     let wanted = if wanted.trim().is_empty() { LEVEL_DEFAULT } else { wanted.as_str() };
     let (filter, unreadable) = match Targets::from_str(wanted) {
         Ok(filter) => (filter, None),
         Err(error) => (Targets::new().with_default(Level::WARN), Some(error)),
     };
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(settings.color)
-        .event_format(Line);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).event_format(Line);
     // Only fails when a subscriber is set already, which nobody but us does.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     if let Some(error) = unreadable {
