@@ -17,7 +17,13 @@ pub(crate) const STORE_DEFAULT: &str = "sqlite:backroom.db";
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GlobalArgs {
     /// Where the jobs are kept: sqlite:PATH [default: sqlite:backroom.db]
-    #[arg(long, global = true, env = "BACKROOM_STORE", value_name = "URL", help_heading = "For every command")]
+    #[arg(
+        long,
+        global = true,
+        env = "BACKROOM_STORE",
+        value_name = "URL",
+        help_heading = "For every command"
+    )]
     store: Option<String>,
 
     /// Answer with one JSON document on stdout, for programs

@@ -25,7 +25,8 @@ pub(crate) async fn run(args: BenchArgs, settings: &Settings) -> Result<(), Prob
 }
 
 fn shown(report: &Report, settings: &Settings) -> String {
-    let mut rows = table::table(settings, &[Column::Whole("FIGURE"), Column::Number("VALUE"), Column::Text("")]);
+    let mut rows =
+        table::table(settings, &[Column::Whole("FIGURE"), Column::Number("VALUE"), Column::Text("")]);
     let mut add = |name: &str, value: Option<f64>, unit: &str| {
         if let Some(value) = value {
             let shown = if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") };
