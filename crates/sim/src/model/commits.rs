@@ -36,7 +36,9 @@ impl Model {
     /// A change was refused as stale. If it was not, a worker would report in vain for ever.
     fn refused(&mut self, change: &Change) {
         let fits = self.row(change.id).is_some_and(|row| {
-            row.revision == change.revision_before && change.lease.is_none_or(|lease| row.runs_under(lease))
+            row.revision == change.revision_before
+                && change.lease.is_none_or(|lease| row.runs_under(lease))
+                && change.lapsed_by.is_none_or(|by| row.lease_until.is_some_and(|until| until <= by))
         });
         if fits {
             self.wrong(format!("a change of job {} was refused although nothing had changed", change.id));

@@ -170,6 +170,7 @@ behaviours! {
         lapsed_leases_are_found_the_longest_ago_first
         only_running_jobs_lapse
         a_rescued_job_runs_again_at_once_and_uncharged
+        a_lease_extended_after_a_rescue_was_decided_stays_held
         a_job_that_kills_its_workers_is_poison
     }
     expire {

@@ -1,9 +1,11 @@
 //! Jobs of dead workers are found and run elsewhere.
 
+use std::sync::Arc;
+
 use backroom_core::{AttemptEnd, Event, Job, State};
 
 use super::env::{Env, LEASE_SECS, decide, draft, draft_later, ids, lease, succeed};
-use crate::store::{Claim, Committed};
+use crate::store::{Claim, Committed, Extend, Held};
 
 async fn lapsed(env: &Env, limit: usize, secs: i64) -> Vec<Job> {
     env.store.lapsed(limit, env.at(secs)).await.expect("lapsed")
@@ -42,6 +44,17 @@ pub(super) async fn a_rescued_job_runs_again_at_once_and_uncharged(env: Env) {
     assert_ne!(again.lease_id, found.lease_id);
     assert_eq!(env.attempts(found.id).await[0].end, AttemptEnd::Crashed);
     env.drive(&again, succeed(&again), env.at(60)).await;
+}
+
+pub(super) async fn a_lease_extended_after_a_rescue_was_decided_stays_held(env: Env) {
+    let running = env.running().await;
+    let rescue = decide(&running, Event::LeaseExpired, env.at(LEASE_SECS));
+    let leases = vec![(running.id, lease(&running))];
+    let extend = Extend { leases, until: env.at(LEASE_SECS + 30) };
+    let held = env.store.extend(Arc::new(extend), env.at(LEASE_SECS)).await.expect("extend");
+    assert_eq!(held, [Held::Yes]);
+    assert_eq!(env.commit(rescue).await, Committed::Stale);
+    assert_eq!(env.read(running.id).await.state, State::Running);
 }
 
 pub(super) async fn a_job_that_kills_its_workers_is_poison(env: Env) {
