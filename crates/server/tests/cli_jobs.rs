@@ -33,6 +33,25 @@ fn jobs_are_listed_newest_first_page_by_page() {
 }
 
 #[test]
+fn the_fields_of_a_job_stand_in_the_one_order() {
+    let place = Place::new();
+    let id = place.enqueue(&["k"]);
+    let one = place.run(["job", &id, "--json"]).out;
+    let list = place.run(["jobs", "--json"]).out;
+    let order = [
+        "id", "kind", "queue", "lane", "priority", "state", "args", "attempt", "max_attempts", "crashes",
+        "scheduled_at", "expires_at", "timeout_ms", "retry", "unique_key", "unique_while", "unique_held", "lease_id",
+        "lease_until", "worker", "progress", "output", "reason", "cancel_requested_at", "woken", "created_at",
+        "started_at", "finished_at", "tags", "meta", "revision", "shown",
+    ];
+    for document in [one, list] {
+        let places: Vec<_> =
+            order.iter().map(|field| document.find(&format!("\"{field}\":")).expect(field)).collect();
+        assert!(places.is_sorted(), "{document}");
+    }
+}
+
+#[test]
 fn jobs_are_filtered_by_every_filter() {
     let place = Place::new();
     let due = place.enqueue(&["a", "--queue", "x", "--tag", "t"]);

@@ -155,6 +155,8 @@ fn table(jobs: &[JobRow], settings: &Settings, now: Timestamp) -> String {
             cell(when(job, now)),
         ]);
     }
+    // Queue, then tries: what is least missed; `job ID` and --json have everything.
+    table::narrow(&mut rows, &[2, 4]);
     table::text(&rows)
 }
 
