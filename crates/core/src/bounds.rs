@@ -27,8 +27,10 @@ pub const ERROR_BYTES_MAX: usize = 8 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 256;
 /// Longest log line, in bytes; the rest is cut.
 pub const LOG_LINE_BYTES_MAX: usize = 4096;
-/// Most log lines kept per job; later ones are counted, not kept.
+/// Most log lines kept of one run; a last line counts those that were left out.
 pub const LOG_LINES_MAX: u32 = 1000;
+/// Most log lines kept of one job, over all its runs; later ones are dropped.
+pub const JOB_LOG_LINES_MAX: u32 = 10_000;
 /// Most attempts a job may be given.
 pub const ATTEMPTS_MAX: u32 = 10_000;
 /// A job that killed its worker this often is discarded as poison.

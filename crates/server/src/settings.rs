@@ -16,17 +16,16 @@ pub(crate) const STORE_DEFAULT: &str = "sqlite:backroom.db";
 /// The options that every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GlobalArgs {
-    /// Where the jobs are kept: sqlite:PATH
+    /// Where the jobs are kept: sqlite:PATH [default: sqlite:backroom.db]
     #[arg(
         long,
         global = true,
         env = "BACKROOM_STORE",
         hide_env_values = true,
         value_name = "URL",
-        default_value = STORE_DEFAULT,
         help_heading = "For every command"
     )]
-    store: String,
+    store: Option<String>,
 
     /// Answer with one JSON document on stdout, for programs
     #[arg(long, global = true, help_heading = "For every command")]
@@ -40,8 +39,10 @@ pub(crate) struct GlobalArgs {
 /// The same, settled.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// URL of the store, as given.
+    /// URL of the store.
     pub(crate) store: String,
+    /// Whether somebody named it.
+    pub(crate) store_given: bool,
     /// Whether answers are JSON.
     pub(crate) json: bool,
     /// Whether answers may be coloured.
@@ -55,7 +56,13 @@ impl Settings {
         let terminal = std::io::stdout().is_terminal();
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-        Self { store: args.store, json: args.json, color: terminal && !args.no_color && !unwanted, terminal }
+        Self {
+            store_given: args.store.is_some(),
+            store: args.store.unwrap_or_else(|| STORE_DEFAULT.into()),
+            json: args.json,
+            color: terminal && !args.no_color && !unwanted,
+            terminal,
+        }
     }
 
     /// Opens the store and creates it if need be: for commands that put jobs into it.

@@ -1,5 +1,7 @@
 //! What bad input gets: an error that names the thing, nothing stored, no panic.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod cli_support;
 
 use cli_support::Place;

@@ -1,5 +1,7 @@
 //! Stores that are missing, unreadable, or none.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod cli_support;
 
 use cli_support::Place;

@@ -17,7 +17,7 @@ pub(crate) struct Fresh {
 /// Fresh stores of every embedded kind on a clock that the test moves.
 pub(crate) async fn fresh_stores() -> Vec<Fresh> {
     let mut stores = Vec::new();
-    for scheme in ["memory"] {
+    for scheme in ["memory", "sqlite"] {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(TestClock::default());
         let url = format!("{scheme}:{}", dir.path().join("backroom.db").display());

@@ -45,7 +45,8 @@ async fn fill(args: &BenchArgs, place: &Place, say: &dyn Fn(&str)) -> Result<(),
         let records = (made..made + count).map(|number| {
             // Finished jobs lie behind, one every 30 ms; future ones ahead, one every second.
             let finished = number < args.deep_finished;
-            let created = earlier(now, Duration::from_millis(30) * (args.deep_finished.saturating_sub(number) + 1));
+            let created =
+                earlier(now, Duration::from_millis(30) * (args.deep_finished.saturating_sub(number) + 1));
             let id = ids.job(created);
             record(args, number, finished, id, created, now)
         });

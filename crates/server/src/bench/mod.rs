@@ -21,7 +21,11 @@ use backroom::Error;
 use place::Place;
 
 /// Measures one scenario and answers with its figures. `say` is told of each step, for people who wait.
-pub(crate) async fn measure(args: &BenchArgs, store: Option<&str>, say: &dyn Fn(&str)) -> Result<Report, Error> {
+pub(crate) async fn measure(
+    args: &BenchArgs,
+    store: Option<&str>,
+    say: &dyn Fn(&str),
+) -> Result<Report, Error> {
     let place = Place::open(args, store).await?;
     let mut report = Report::new(args, &place).await?;
     let measured = match args.scenario {

@@ -85,7 +85,8 @@ async fn send(
     }
     let mut sent = HashMap::new();
     for caller in callers {
-        let part = caller.await.map_err(|error| Error::new(ErrorKind::Internal, "enqueue").caused_by(error))?;
+        let part =
+            caller.await.map_err(|error| Error::new(ErrorKind::Internal, "enqueue").caused_by(error))?;
         sent.extend(part?);
     }
     Ok(sent)

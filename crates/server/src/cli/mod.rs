@@ -3,6 +3,7 @@
 //! A command asks the library and writes the answer through [`out`]; it decides nothing about jobs. Start reading
 //! at [`Command`].
 
+pub(crate) mod bench;
 pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod delete;
@@ -32,7 +33,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use problem::Problem;
 
-use crate::{demo::DemoArgs, settings::GlobalArgs};
+use crate::{bench::BenchArgs, demo::DemoArgs, settings::GlobalArgs};
 
 /// Background jobs: hand work to the back room and go on serving your users.
 ///
@@ -68,6 +69,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(DemoArgs),
+    Bench(BenchArgs),
     Enqueue(Box<enqueue::EnqueueArgs>),
     Jobs(jobs::JobsArgs),
     Job(job::JobArgs),

@@ -23,8 +23,11 @@ pub(crate) fn start() {
         Ok(filter) => (filter, None),
         Err(error) => (Targets::new().with_default(Level::WARN), Some(error)),
     };
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).event_format(Line);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(crate::demo::Notices::default)
+        // The lines have no colours; asking for any panics without the feature for them.
+        .with_ansi(false)
+        .event_format(Line);
     // Only fails when a subscriber is set already, which nobody but us does.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     if let Some(error) = unreadable {

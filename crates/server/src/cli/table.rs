@@ -119,11 +119,12 @@ mod tests {
     use super::*;
 
     fn settings() -> Settings {
-        Settings { store: String::new(), json: false, color: false, terminal: true }
+        Settings { store: String::new(), store_given: false, json: false, color: false, terminal: true }
     }
 
     fn wide(room: u16) -> Table {
-        let mut rows = table(&settings(), &[Column::Whole("ID"), Column::Text("QUEUE"), Column::Text("WHEN")]);
+        let mut rows =
+            table(&settings(), &[Column::Whole("ID"), Column::Text("QUEUE"), Column::Text("WHEN")]);
         rows.add_row(vec![cell("x".repeat(36)), cell("q".repeat(20)), cell("now")]);
         rows.set_width(room);
         rows

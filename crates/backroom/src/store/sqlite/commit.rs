@@ -20,9 +20,7 @@ pub(super) fn commit(
 }
 
 fn commit_one(connection: &Connection, change: &Change, hints: &mut Hints) -> Result<Committed, Fault> {
-    let written =
-        if is_plain_success(change) { succeed(connection, change) } else { write(connection, change) };
-    match written {
+    match write(connection, change) {
         Ok(0) => return unwritten(connection, change),
         Ok(_) => {}
         Err(Fault::Sql(error)) if is_unique_violation(&error) => {
@@ -43,33 +41,6 @@ fn commit_one(connection: &Connection, change: &Change, hints: &mut Hints) -> Re
         State::Running | State::Waiting | State::Completed | State::Cancelled | State::Discarded => {}
     }
     Ok(Committed::Done)
-}
-
-/// A run that succeeded: what nearly every commit is. It moves few fields, and a statement that names only those is
-/// cheaper than one that names all.
-fn is_plain_success(change: &Change) -> bool {
-    change.state == State::Completed
-        && change.lease.is_some()
-        && change.lease == change.lease_id
-        && change.ended.is_none()
-        && change.progress.is_none()
-}
-
-fn succeed(connection: &Connection, change: &Change) -> Result<usize, Fault> {
-    // The fields that `Succeed` moves. All others are, by the revision in the guard, what the decision saw.
-    let mut update = connection.prepare_cached(
-        "UPDATE backroom_jobs SET state = 'completed', unique_held = ?4, lease_until = NULL, output = ?5, \
-         reason = NULL, woken = 0, finished_at = ?6, revision = revision + 1 \
-         WHERE id = ?1 AND revision = ?2 AND state = 'running' AND lease_id = ?3",
-    )?;
-    Ok(update.execute(params![
-        change.id.0.as_bytes(),
-        row::revision(change.revision_before),
-        row::lease(change.lease.as_ref()),
-        change.unique_held,
-        change.output.as_ref().map(Json::as_str),
-        change.finished_at.map(micros),
-    ])?)
 }
 
 fn write(connection: &Connection, change: &Change) -> Result<usize, Fault> {

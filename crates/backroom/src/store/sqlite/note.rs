@@ -1,6 +1,6 @@
 //! Writing what handlers say of themselves.
 
-use backroom_core::bounds::LOG_LINES_MAX;
+use backroom_core::bounds::JOB_LOG_LINES_MAX;
 use rusqlite::{Connection, params};
 
 use super::{error::Fault, hints::Hints, row};
@@ -43,6 +43,6 @@ fn write(connection: &Connection, note: &Note) -> Result<(), Fault> {
     }
     let mut count = connection.prepare_cached("SELECT count(*) FROM backroom_logs WHERE job_id = ?1")?;
     let kept: u32 = count.query_row([note.job.0.as_bytes()], |found| found.get(0))?;
-    let room = LOG_LINES_MAX.saturating_sub(kept) as usize;
+    let room = JOB_LOG_LINES_MAX.saturating_sub(kept) as usize;
     note.lines.iter().take(room).try_for_each(|line| row::insert_line(connection, note.job, line))
 }
