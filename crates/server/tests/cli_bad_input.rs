@@ -174,6 +174,7 @@ fn filters_that_mean_nothing_are_refused() {
     place.run(["queues", "retain", "q"]).refused_naming("--completed");
     place.run(["queues", "retain", "q", "--completed", "7"]).refused_naming("forever");
     place.run(["completions", "tcsh"]).refused_naming("tcsh");
+    place.run(["enqueue", "k", "--prioritty", "3"]).refused_naming("--prioritty");
     place.run(["frobnicate"]).refused_naming("frobnicate");
 }
 

@@ -77,6 +77,8 @@ fn args_come_from_a_file_or_stdin() {
     std::fs::write(place.path("args.json"), "{\"from\": \"file\"}\n").unwrap();
     let id = place.enqueue(&["k", "@args.json"]);
     assert_eq!(place.job(&id)["args"], json!({"from": "file"}));
+    let id = place.enqueue(&["k", "-5"]);
+    assert_eq!(place.job(&id)["args"], -5);
     let said = place.run_with(b"{\"from\": \"stdin\"}\n", &["enqueue", "k", "-", "--json"]);
     let id = said.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(place.job(&id)["args"], json!({"from": "stdin"}));
