@@ -42,7 +42,12 @@ pub struct Server {
     turn: tokio::sync::Mutex<()>,
     /// Calls that another thread works on: while there are any, the world is not at rest.
     busy: Arc<AtomicUsize>,
+    /// A moment, and how many calls came in it.
+    calls: Mutex<(Timestamp, u32)>,
 }
+
+/// More calls than this within one moment are a loop that nothing ends.
+const CALLS_PER_MOMENT_MAX: u32 = 20_000;
 
 impl Server {
     /// A server for `store`. `busy` counts the calls under way.
@@ -52,7 +57,25 @@ impl Server {
         world: Arc<World>,
         busy: Arc<AtomicUsize>,
     ) -> Self {
-        Self { store, model, world, turn: tokio::sync::Mutex::default(), busy }
+        Self { store, model, world, turn: tokio::sync::Mutex::default(), busy, calls: Mutex::default() }
+    }
+
+    /// Counts a call. Callers in an endless loop get no answer any more, so that the world comes to rest and the loop is
+    /// reported.
+    async fn admit(&self, verb: &str) {
+        let now = self.world.now();
+        let count = {
+            let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = if calls.0 == now { calls.1 } else { 0 };
+            *calls = (now, before + 1);
+            before + 1
+        };
+        if count > CALLS_PER_MOMENT_MAX {
+            let what =
+                format!("more than {CALLS_PER_MOMENT_MAX} calls within one moment, the last one a {verb}");
+            self.model.lock().unwrap_or_else(PoisonError::into_inner).wrong(what);
+            std::future::pending::<()>().await;
+        }
     }
 
     /// The store, for looking at what it holds.
@@ -161,6 +184,7 @@ impl Wire {
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         self.pass().await;
+        self.server.admit(verb).await;
         let (there, back) = (self.draw(), self.draw());
         let (server, clock, machine) =
             (Arc::clone(&self.server), Arc::clone(&self.clock), self.machine.clone());
