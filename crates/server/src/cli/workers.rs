@@ -62,5 +62,7 @@ pub(crate) async fn run(_: WorkersArgs, settings: &Settings) -> Result<(), Probl
             cell(words::from_now(worker.beat_at, now)),
         ]);
     }
+    // Kinds can be many and long; --json has them.
+    table::narrow(&mut rows, &[4, 6]);
     out::text(&table::text(&rows))
 }
