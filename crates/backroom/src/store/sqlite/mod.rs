@@ -16,6 +16,7 @@ mod import;
 mod insert;
 mod note;
 mod operation;
+mod pairs;
 mod queues;
 mod read;
 mod readers;
@@ -206,8 +207,9 @@ impl Store for SqliteStore {
         &self,
         queues: Arc<Vec<String>>,
         kinds: Arc<Vec<String>>,
+        now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
-        self.readers.run(move |reader| read::next_due(reader, &queues, &kinds)).await
+        self.readers.run(move |reader| read::next_due(reader, &queues, &kinds, now)).await
     }
 
     async fn queues(&self) -> Result<Vec<Queue>, Error> {
