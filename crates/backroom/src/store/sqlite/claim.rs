@@ -1,5 +1,7 @@
 //! Taking due jobs.
 
+use std::collections::BTreeSet;
+
 use backroom_core::{Event, Job, JobId, Timestamp, transition::apply};
 use rusqlite::{CachedStatement, Connection, params};
 
@@ -33,10 +35,30 @@ pub(super) fn claim(
         if limit == 0 || is_paused(connection, &share.queue)? {
             continue;
         }
-        for id in finding.due(&claim.kinds, &share.queue, limit, now)? {
-            if let Some(job) = taking.take(claim, id, now)? {
-                hints.job(job.id);
-                taken.push(job);
+        let full = taken.len() + limit;
+        // Rows of this queue that cannot be read. Behind them the claim looks again, each time as far as they reach.
+        let mut damaged = BTreeSet::new();
+        loop {
+            let known = damaged.len();
+            let ids = finding.due(&claim.kinds, &share.queue, full - taken.len() + known, now)?;
+            for id in ids {
+                if taken.len() >= full {
+                    break;
+                }
+                if damaged.contains(&id) {
+                    continue;
+                }
+                match taking.take(claim, id, now)? {
+                    Take::Taken(job) => {
+                        hints.job(job.id);
+                        taken.push(*job);
+                    }
+                    Take::Damaged => _ = damaged.insert(id),
+                    Take::NotDue => {}
+                }
+            }
+            if damaged.len() == known || taken.len() >= full {
+                break;
             }
         }
     }
@@ -55,9 +77,9 @@ fn taken_before(connection: &Connection, claim: &Claim) -> Result<Vec<Job>, Faul
     let sql = concat!(
         "SELECT ",
         columns!(),
-        " FROM backroom_jobs WHERE state = 'running' AND lease_id = ?1 ORDER BY priority, scheduled_at, id LIMIT ?2"
+        " FROM backroom_jobs WHERE state = 'running' AND lease_id = ?1 ORDER BY priority, scheduled_at, id"
     );
-    row::jobs(connection, sql, params![claim.lease.0.as_bytes(), row::at_most(claim.limit)])
+    row::jobs(connection, sql, params![claim.lease.0.as_bytes()], claim.limit)
 }
 
 /// Finds due jobs, all from the entries of one index.
@@ -113,6 +135,15 @@ impl<'a> Finding<'a> {
     }
 }
 
+/// What became of a candidate.
+enum Take {
+    Taken(Box<Job>),
+    /// Core or the guard refused: it is not to be had.
+    NotDue,
+    /// Its row cannot be read.
+    Damaged,
+}
+
 /// Takes jobs one by one, as core decides. Reading the row and then writing it measures faster than
 /// `UPDATE … RETURNING`, which keeps a copy of every row it answers with.
 struct Taking<'a> {
@@ -132,10 +163,15 @@ impl<'a> Taking<'a> {
         Ok(Self { read, write })
     }
 
-    fn take(&mut self, claim: &Claim, id: JobId, now: Timestamp) -> Result<Option<Job>, Fault> {
-        let Some(mut job) = row::find_with(&mut self.read, id)? else { return Ok(None) };
+    fn take(&mut self, claim: &Claim, id: JobId, now: Timestamp) -> Result<Take, Fault> {
+        let read = self.read.query([id.0.as_bytes()])?.next()?.map(row::job_if_whole).transpose()?;
+        let mut job = match read {
+            Some((_, Some(job))) => job,
+            Some((_, None)) => return Ok(Take::Damaged),
+            None => return Ok(Take::NotDue),
+        };
         let event = Event::Claim { lease: claim.lease, until: claim.until, worker: claim.worker.clone() };
-        let Ok(Some(change)) = apply(&job, event, now) else { return Ok(None) };
+        let Ok(Some(change)) = apply(&job, event, now) else { return Ok(Take::NotDue) };
         let written = self.write.execute(params![
             id.0.as_bytes(),
             row::revision(change.revision_before),
@@ -147,9 +183,9 @@ impl<'a> Taking<'a> {
             change.started_at.map(micros),
         ])?;
         if written == 0 {
-            return Ok(None);
+            return Ok(Take::NotDue);
         }
         change.write_to(&mut job);
-        Ok(Some(job))
+        Ok(Take::Taken(Box::new(job)))
     }
 }

@@ -38,13 +38,35 @@ pub(super) fn logs(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Jobs that match, the newest first.
+/// Jobs that match, the newest first. Behind damaged rows it goes on until the page is full, for a page that is not says
+/// that it is the last.
 pub(super) fn list(
     connection: &Connection,
     filter: &Filter,
     before: Option<JobId>,
     limit: usize,
 ) -> Result<Vec<Job>, Fault> {
+    let mut jobs = Vec::new();
+    let mut before = before;
+    loop {
+        let wanted = limit - jobs.len();
+        let rows = matching(connection, filter, before, wanted)?;
+        let is_last = rows.len() < wanted;
+        before = rows.last().map(|(id, _)| *id).or(before);
+        jobs.extend(rows.into_iter().filter_map(|(_, job)| job));
+        if is_last || jobs.len() >= limit {
+            return Ok(jobs);
+        }
+    }
+}
+
+/// Rows that match, the newest first; those that are damaged without their job.
+fn matching(
+    connection: &Connection,
+    filter: &Filter,
+    before: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<(JobId, Option<Job>)>, Fault> {
     // Ids first, from an index that may hold all that is asked for; then only the rows of this page.
     let mut sql = format!("SELECT id FROM backroom_jobs {} WHERE 1", index_for(filter));
     let mut values: Vec<Value> = Vec::new();
@@ -85,7 +107,9 @@ pub(super) fn list(
     _ = write!(sql, " ORDER BY id DESC LIMIT ?{}", values.len());
     let sql = format!("SELECT {} FROM backroom_jobs WHERE id IN ({sql}) ORDER BY id DESC", columns!());
     let params: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
-    row::jobs(connection, &sql, &params)
+    let mut select = connection.prepare_cached(&sql)?;
+    let rows = select.query_map(params.as_slice(), row::job_if_whole)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Which way to go through the table. By id ends soon when many jobs match; where only few can, their own index does.
