@@ -94,7 +94,8 @@ async fn a_durable_verb_written_together_with_others_makes_them_all_wait() {
             store.extend(Arc::new(extend), place.now),
             store.insert(Arc::new(vec![new]), place.now)
         );
-        (extended.unwrap(), inserted.unwrap());
+        extended.unwrap();
+        inserted.unwrap();
         assert!(seen(&place).contains(&FULL), "the insert");
         assert_eq!(store.delete(id).await.unwrap(), Deleted::Yes);
         assert_eq!(seen(&place), [FULL]);
