@@ -129,6 +129,8 @@ impl fmt::Debug for Next<'_> {
 pub(crate) struct Handler {
     /// The policy in force for jobs that carry none.
     pub(crate) retry: RetryPolicy,
+    /// Whether it runs on a thread and may have to wait for a core.
+    pub(crate) is_blocking: bool,
     pub(crate) run: Run,
 }
 
