@@ -50,7 +50,7 @@ impl Failure {
         Self { outcome: Outcome::Cancel, message: why.to_string() }
     }
 
-    /// Run the job again after `delay`; no attempt is charged and nothing counts as failed.
+    /// Run the job again after `delay`, at most ten years; no attempt is charged and nothing counts as failed.
     pub fn snooze(delay: Duration) -> Self {
         Self { outcome: Outcome::Snooze(delay), message: format!("snoozed for {delay:?}") }
     }

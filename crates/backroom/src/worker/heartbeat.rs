@@ -148,6 +148,7 @@ fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: Timestamp) -> Work
         pid: std::process::id(),
         started_at: shared.started_at,
         beat_at: now,
+        lease_ms: u64::try_from(shared.settings.lease.as_millis()).unwrap_or(u64::MAX),
         queues,
         kinds: shared.kinds.to_vec(),
         slots: pools.iter().map(|pool| pool.slots).sum(),

@@ -127,6 +127,7 @@ CREATE TABLE backroom_workers (
     pid        INTEGER NOT NULL,
     started_at INTEGER NOT NULL,
     beat_at    INTEGER NOT NULL,
+    lease_ms   INTEGER NOT NULL,
     queues     TEXT    NOT NULL,
     kinds      TEXT    NOT NULL,
     slots      INTEGER NOT NULL,
