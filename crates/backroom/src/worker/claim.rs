@@ -111,7 +111,7 @@ impl Claimer {
         let look = later(clock.now(), self.shared.settings.poll);
         let vain = &mut self.vain;
         let due = async {
-            let next = self.shared.engine.store.next_due(queues, kinds).await;
+            let next = self.shared.engine.store.next_due(queues, kinds, clock.now()).await;
             // An error here costs no more than a later look.
             let next = next.ok().flatten().unwrap_or(look);
             let now = clock.now();

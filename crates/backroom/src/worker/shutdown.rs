@@ -166,7 +166,7 @@ impl RunningWorker {
             let before = self.shared.at_rest();
             if before.is_some() {
                 let kinds = Arc::clone(&self.shared.kinds);
-                let next = engine.store.next_due(Arc::clone(&queues), kinds).await?;
+                let next = engine.store.next_due(Arc::clone(&queues), kinds, engine.clock.now()).await?;
                 // At rest before and after, with no claim in between: what the store said still holds.
                 if next.is_none_or(|at| at > engine.clock.now()) && self.shared.at_rest() == before {
                     return Ok(());

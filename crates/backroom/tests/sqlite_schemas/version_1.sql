@@ -50,7 +50,7 @@ CREATE TABLE backroom_jobs (
     CHECK ((progress_percent IS NULL) = (progress_message IS NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX backroom_jobs_queued
-    ON backroom_jobs (queue, priority, scheduled_at, id, kind, expires_at, attempt, crashes)
+    ON backroom_jobs (queue, priority, kind, scheduled_at, id, expires_at, attempt, crashes)
     WHERE state = 'queued';
 CREATE INDEX backroom_jobs_running ON backroom_jobs (lease_until, id) WHERE state = 'running';
 CREATE INDEX backroom_jobs_finished ON backroom_jobs (queue, state, finished_at, id) WHERE finished_at IS NOT NULL;
