@@ -67,3 +67,8 @@ pub use handler::{Failure, Middleware, Next};
 pub use rusqlite;
 pub use store::{Count, Durability, Filter, Health, HealthCheck, WorkerRow};
 pub use worker::{Context, Order, RunningWorker, Stopped, Worker};
+
+/// The examples of the README are compiled and run with those of the library.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,5 +1,4 @@
 //! What a worker promises about shares, pace, cores and time.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 
