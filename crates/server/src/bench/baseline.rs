@@ -101,7 +101,7 @@ impl<'a> Loop<'a> {
     fn claim(&self, lease: &[u8; 16]) -> rusqlite::Result<Vec<[u8; 16]>> {
         let now = self.clock.now().as_microsecond();
         let mut select = self.connection.prepare_cached(
-            "SELECT id FROM backroom_jobs WHERE state = 'queued' AND queue = 'bench' AND priority = 5 \
+            "SELECT id FROM backroom_jobs WHERE state = 'queued' AND queue = 'bench' AND priority = 5 AND kind = 'bench_noop' \
              AND scheduled_at <= ?1 ORDER BY scheduled_at, id LIMIT ?2",
         )?;
         let ids = select.query_map(params![now, BATCH], |row| row.get(0))?;
