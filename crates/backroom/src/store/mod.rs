@@ -11,6 +11,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod verbs;
 mod wakes;
 
@@ -67,7 +69,8 @@ pub trait Store: Send + Sync + 'static {
     async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error>;
 
     /// Jobs by id, the newest first, at most `limit`, below `before` when given.
-    async fn list(&self, filter: Arc<Filter>, before: Option<JobId>, limit: usize) -> Result<Vec<Job>, Error>;
+    async fn list(&self, filter: Arc<Filter>, before: Option<JobId>, limit: usize)
+    -> Result<Vec<Job>, Error>;
 
     /// How many jobs there are, by queue and by state as shown at `now`. Rows of zero are left out.
     async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error>;

@@ -1,0 +1,515 @@
+//! Writing decisions, each under its guard.
+//!
+//! Most are runs that succeeded: one statement moves all of a batch from `jobs` to `finished` and writes only what a
+//! success writes. Two more statements write any other change: to a row that stays in `jobs`, and to one that leaves
+//! for `finished`. Rows the guards let through by none of them are looked at: written already, to be revived from the
+//! history, or stale.
+
+use std::collections::{HashMap, HashSet};
+
+use backroom_core::{Change, Job, JobId, State, Timestamp};
+use futures_util::future::join3;
+use tokio_postgres::{Row, types::Type};
+use uuid::Uuid;
+
+use super::{
+    Core,
+    batch::{Columns, JOB_TYPES, unnested_jobs},
+    connection::Param,
+    error::Fault,
+    moment::{Moment, opt},
+    row::{self, revision},
+    sql::{Sql, columns},
+};
+use crate::store::Committed;
+
+/// Rows in one statement.
+const ROWS_MAX: usize = 5000;
+/// How often a batch that collided with another is tried before its caller hears of it.
+const TRIES_MAX: u32 = 5;
+
+/// Finishes runs that succeeded: from `jobs` to `finished`, with what a success writes; by the revision in the guard all
+/// else is what the decision saw. Answers with the ids. Parameters: id, revision, lease, output, finished_at.
+static SUCCEED: Sql = Sql {
+    text: "WITH gone AS ( \
+             DELETE FROM {schema}.jobs USING unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], \
+               $5::timestamptz[]) AS new (id, revision, lease, output, finished_at) \
+             WHERE jobs.id = new.id AND jobs.revision = new.revision AND jobs.lease_id = new.lease \
+               AND jobs.state = 'running' \
+             RETURNING jobs.*, new.output AS new_output, new.finished_at AS new_finished_at) \
+           INSERT INTO {schema}.finished \
+             (id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
+             timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, lease_id, worker, \
+             progress_percent, progress_message, output, cancel_requested_at, woken, created_at, started_at, \
+             finished_at, tags, meta, revision) \
+           SELECT id, kind, queue, lane, priority, 'completed', args, attempt, max_attempts, crashes, scheduled_at, \
+             expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, false, lease_id, worker, \
+             progress_percent, progress_message, new_output, cancel_requested_at, false, created_at, started_at, \
+             new_finished_at, tags, meta, revision + 1 FROM gone RETURNING id",
+    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ_ARRAY],
+};
+
+/// The types of [`Lives::params`].
+const LIFE_TYPES: [Type; 29] = [
+    Type::UUID_ARRAY,
+    Type::INT8_ARRAY,
+    Type::UUID_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::BOOL_ARRAY,
+    Type::UUID_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::BOOL_ARRAY,
+    Type::INT2_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::BOOL_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::UUID_ARRAY,
+    Type::INT8_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+];
+
+/// `new`: whole lives as parameters 1 to 29.
+macro_rules! unnested_lives {
+    () => {
+        "new AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], \
+         $6::bigint[], $7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::boolean[], $11::uuid[], \
+         $12::timestamptz[], $13::text[], $14::boolean[], $15::smallint[], $16::text[], $17::text[], $18::text[], \
+         $19::timestamptz[], $20::boolean[], $21::timestamptz[], $22::timestamptz[], $23::uuid[], $24::bigint[], \
+         $25::text[], $26::text[], $27::text[], $28::timestamptz[], $29::timestamptz[]) \
+         AS new (id, revision_before, guard, state, attempt, max_attempts, crashes, scheduled_at, expires_at, \
+         unique_held, lease_id, lease_until, worker, progress_is_set, progress_percent, progress_message, output, \
+         reason, cancel_requested_at, woken, started_at, finished_at, ended_lease, ended_attempt, ended_end, \
+         ended_error, ended_worker, ended_started_at, ended_at))"
+    };
+}
+
+/// The guard: the revision, and for a report about a run the run.
+macro_rules! guard {
+    () => {
+        "jobs.id = new.id AND jobs.revision = new.revision_before \
+         AND (new.guard IS NULL OR (jobs.lease_id = new.guard AND jobs.state = 'running'))"
+    };
+}
+
+/// Notes the attempts that ended with the changes that got through; then answers with their ids.
+macro_rules! noted {
+    () => {
+        "ended AS ( \
+           INSERT INTO {schema}.attempts (job_id, lease_id, attempt, \"end\", error, worker, started_at, ended_at) \
+           SELECT new.id, ended_lease, ended_attempt, ended_end, ended_error, ended_worker, ended_started_at, ended_at \
+           FROM new JOIN written ON written.id = new.id WHERE ended_lease IS NOT NULL \
+           ON CONFLICT DO NOTHING) \
+         SELECT id FROM written"
+    };
+}
+
+/// Writes changes to rows that stay in `jobs`. A mark on a run that goes on (from running to running) must not pull back
+/// a lease that was extended since it was read: extending leaves the revision alone. Parameters: lives.
+static STAY: Sql = Sql {
+    text: concat!(
+        "WITH ",
+        unnested_lives!(),
+        ", written AS ( \
+           UPDATE {schema}.jobs SET state = new.state, attempt = new.attempt, max_attempts = new.max_attempts, \
+             crashes = new.crashes, scheduled_at = new.scheduled_at, expires_at = new.expires_at, \
+             unique_held = new.unique_held, lease_id = new.lease_id, \
+             lease_until = CASE WHEN new.state = 'running' AND jobs.state = 'running' \
+               THEN greatest(jobs.lease_until, new.lease_until) ELSE new.lease_until END, \
+             worker = new.worker, output = new.output, reason = new.reason, \
+             cancel_requested_at = new.cancel_requested_at, woken = new.woken, started_at = new.started_at, \
+             finished_at = new.finished_at, \
+             progress_percent = \
+               CASE WHEN new.progress_is_set THEN new.progress_percent ELSE jobs.progress_percent END, \
+             progress_message = \
+               CASE WHEN new.progress_is_set THEN new.progress_message ELSE jobs.progress_message END, \
+             revision = jobs.revision + 1 \
+           FROM new WHERE ",
+        guard!(),
+        " RETURNING jobs.id), ",
+        noted!()
+    ),
+    types: &LIFE_TYPES,
+};
+
+/// Writes changes that finish a job: its row leaves `jobs` for `finished`. Parameters: lives.
+static FINISH: Sql = Sql {
+    text: concat!(
+        "WITH ",
+        unnested_lives!(),
+        ", gone AS (DELETE FROM {schema}.jobs USING new WHERE ",
+        guard!(),
+        " RETURNING jobs.*), \
+         written AS ( \
+           INSERT INTO {schema}.finished (",
+        columns!(),
+        ") \
+           SELECT gone.id, gone.kind, gone.queue, gone.lane, gone.priority, new.state, gone.args, new.attempt, \
+             new.max_attempts, new.crashes, new.scheduled_at, new.expires_at, gone.timeout_ms, gone.retry, \
+             gone.unique_key, gone.unique_while, gone.unique_until, false, new.lease_id, new.lease_until, new.worker, \
+             CASE WHEN new.progress_is_set THEN new.progress_percent ELSE gone.progress_percent END, \
+             CASE WHEN new.progress_is_set THEN new.progress_message ELSE gone.progress_message END, \
+             new.output, new.reason, new.cancel_requested_at, new.woken, gone.created_at, new.started_at, \
+             new.finished_at, gone.tags, gone.meta, gone.revision + 1 \
+           FROM gone JOIN new ON new.id = gone.id RETURNING finished.id), ",
+        noted!()
+    ),
+    types: &LIFE_TYPES,
+};
+
+/// Jobs wherever they lie. Parameter: ids.
+static LOOK: Sql = Sql {
+    text: concat!("SELECT ", columns!(), " FROM {schema}.every_job WHERE id = ANY($1::uuid[])"),
+    types: &[Type::UUID_ARRAY],
+};
+
+/// Takes finished jobs out of the history; answers with the ids. Parameters: ids, revisions.
+static UNEARTH: Sql = Sql {
+    text: "DELETE FROM {schema}.finished USING unnest($1::uuid[], $2::bigint[]) AS new (id, revision) \
+           WHERE finished.id = new.id AND finished.revision = new.revision RETURNING finished.id",
+    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY],
+};
+
+/// Stores revived jobs; a key that is held meanwhile is an error. Parameters: all columns.
+static REVIVE: Sql = Sql {
+    text: concat!("INSERT INTO {schema}.jobs (", columns!(), ") ", unnested_jobs!()),
+    types: &JOB_TYPES,
+};
+
+/// Who holds the key that this job has. Parameter: the id.
+static HOLDER: Sql = Sql {
+    text: "SELECT holder.id FROM {schema}.every_job AS job JOIN {schema}.jobs AS holder \
+           ON holder.unique_key = job.unique_key AND holder.unique_held \
+           WHERE job.id = $1 AND holder.id <> job.id",
+    types: &[Type::UUID],
+};
+
+/// Writes the changes of several calls; one answer per change, in order.
+pub(super) async fn commit(
+    core: &Core,
+    calls: &[std::sync::Arc<Vec<Change>>],
+) -> Result<Vec<Vec<Committed>>, Fault> {
+    let changes: Vec<&Change> = calls.iter().flat_map(|call| call.iter()).collect();
+    let mut answers = vec![Committed::Stale; changes.len()];
+    let mut open: Vec<usize> = (0..changes.len()).collect();
+    while !open.is_empty() {
+        // One change per job in a statement: a second one is decided on what the first leaves.
+        let mut ids = HashSet::with_capacity(open.len().min(ROWS_MAX));
+        let (mut round, mut later) = (Vec::new(), Vec::new());
+        for index in open {
+            let fits = round.len() < ROWS_MAX && ids.insert(changes[index].id);
+            if fits { round.push(index) } else { later.push(index) }
+        }
+        // In the order of ids, so that two batches do not wait for each other in a circle.
+        round.sort_unstable_by_key(|index| changes[*index].id);
+        let batch: Vec<&Change> = round.iter().map(|index| changes[*index]).collect();
+        for (index, answer) in round.iter().zip(commit_batch(core, &batch).await?) {
+            answers[*index] = answer;
+        }
+        open = later;
+    }
+    ring(core, &changes, &answers);
+    let mut answers = answers.into_iter();
+    Ok(calls.iter().map(|call| answers.by_ref().take(call.len()).collect()).collect())
+}
+
+fn ring(core: &Core, changes: &[&Change], answers: &[Committed]) {
+    let done = || changes.iter().zip(answers).filter(|(_, answer)| **answer == Committed::Done);
+    core.hints.jobs(done().map(|(change, _)| change.id));
+    let queues: HashSet<&str> =
+        done().filter(|(c, _)| c.state == State::Queued).map(|(c, _)| c.queue.as_str()).collect();
+    queues.into_iter().for_each(|queue| core.hints.queue(queue));
+    if done().any(|(c, _)| c.state == State::Running && c.cancel_requested_at.is_some()) {
+        core.hints.cancel();
+    }
+}
+
+async fn commit_batch(core: &Core, batch: &[&Change]) -> Result<Vec<Committed>, Fault> {
+    match settle(core, batch).await {
+        // Somebody's key is held. Each alone, so that only that one hears of it.
+        Err(fault) if fault.is_unique_violation() => {
+            let mut answers = Vec::with_capacity(batch.len());
+            for change in batch {
+                answers.push(commit_alone(core, change).await?);
+            }
+            Ok(answers)
+        }
+        settled => settled,
+    }
+}
+
+async fn commit_alone(core: &Core, change: &Change) -> Result<Committed, Fault> {
+    match settle(core, &[change]).await {
+        Ok(answers) => Ok(answers.into_iter().next().unwrap_or(Committed::Stale)),
+        Err(fault) if fault.is_unique_violation() => {
+            let rows = core.writer.query(&HOLDER, &[&change.id.0]).await?;
+            match rows.first() {
+                Some(row) => Ok(Committed::KeyHeld(JobId(row.try_get(0)?))),
+                // Given up again in this moment: the caller decides anew.
+                None => Ok(Committed::Stale),
+            }
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+async fn settle(core: &Core, batch: &[&Change]) -> Result<Vec<Committed>, Fault> {
+    let mut tries = 0;
+    let written = loop {
+        tries += 1;
+        match write(core, batch).await {
+            Err(fault) if fault.is_collision() && tries < TRIES_MAX => {}
+            written => break written?,
+        }
+    };
+    let open: Vec<&Change> = batch.iter().copied().filter(|change| !written.contains(&change.id)).collect();
+    let mut answers: HashMap<JobId, Committed> =
+        written.into_iter().map(|id| (id, Committed::Done)).collect();
+    if !open.is_empty() {
+        answers.extend(look(core, &open).await?);
+    }
+    Ok(batch.iter().map(|change| answers.get(&change.id).copied().unwrap_or(Committed::Stale)).collect())
+}
+
+/// Sends the three statements one behind the other; answers with the ids that got through.
+async fn write(core: &Core, batch: &[&Change]) -> Result<HashSet<JobId>, Fault> {
+    let (successes, others): (Vec<&Change>, Vec<&Change>) =
+        batch.iter().copied().partition(|change| is_plain_success(change));
+    let (leaving, staying): (Vec<&Change>, Vec<&Change>) =
+        others.into_iter().partition(|change| change.state.is_finished() && !change.unique_held);
+    let (succeeded, finished, stayed) =
+        join3(succeed(core, &successes), live(core, &FINISH, &leaving), live(core, &STAY, &staying)).await;
+    let rows = [succeeded?, finished?, stayed?];
+    let ids = rows.iter().flatten().map(|row| row.try_get(0).map(JobId));
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// A run that succeeded, with nothing else to write.
+fn is_plain_success(change: &Change) -> bool {
+    change.state == State::Completed
+        && change.lease.is_some()
+        && change.lease == change.lease_id
+        && change.reason.is_none()
+        && change.ended.is_none()
+        && change.progress.is_none()
+        && !change.unique_held
+}
+
+async fn succeed(core: &Core, changes: &[&Change]) -> Result<Vec<Row>, Fault> {
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Uuid> = changes.iter().map(|change| change.id.0).collect();
+    let revisions: Vec<i64> = changes.iter().map(|change| revision(change.revision_before)).collect();
+    let leases: Vec<Option<Uuid>> = changes.iter().map(|change| change.lease.map(|lease| lease.0)).collect();
+    let outputs: Vec<Option<&str>> =
+        changes.iter().map(|change| change.output.as_ref().map(|output| output.as_str())).collect();
+    let finished: Vec<Option<Moment>> = changes.iter().map(|change| opt(change.finished_at)).collect();
+    core.writer.query(&SUCCEED, &[&ids, &revisions, &leases, &outputs, &finished]).await
+}
+
+async fn live(core: &Core, sql: &'static Sql, changes: &[&Change]) -> Result<Vec<Row>, Fault> {
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut lives = Lives::default();
+    changes.iter().for_each(|change| lives.push(change));
+    core.writer.query(sql, &lives.params()).await
+}
+
+/// The guards let these through nowhere: written before and the answer lost, in the history and to be revived, or stale.
+async fn look(core: &Core, changes: &[&Change]) -> Result<Vec<(JobId, Committed)>, Fault> {
+    let ids: Vec<Uuid> = changes.iter().map(|change| change.id.0).collect();
+    let found = row::jobs(&core.writer.query(&LOOK, &[&ids]).await?)?;
+    let found: HashMap<JobId, Job> = found.into_iter().map(|job| (job.id, job)).collect();
+    let (mut answers, mut revived) = (Vec::with_capacity(changes.len()), Vec::new());
+    for change in changes {
+        let answer = match found.get(&change.id) {
+            None => Committed::Stale,
+            Some(job) if is_written(change, job) => Committed::Done,
+            Some(job) if is_to_be_revived(change, job) => {
+                let mut job = job.clone();
+                change.write_to(&mut job);
+                revived.push(job);
+                continue;
+            }
+            Some(_) => Committed::Stale,
+        };
+        answers.push((change.id, answer));
+    }
+    if !revived.is_empty() {
+        answers.extend(revive(core, &revived).await?);
+    }
+    Ok(answers)
+}
+
+/// Whether the row looks as it does right after this change.
+fn is_written(change: &Change, job: &Job) -> bool {
+    job.revision == change.revision_before + 1
+        && job.state == change.state
+        && job.lease_id == change.lease_id
+        && job.attempt == change.attempt
+        && job.crashes == change.crashes
+        && same(job.finished_at, change.finished_at)
+        && same(Some(job.scheduled_at), Some(change.scheduled_at))
+        && same(job.cancel_requested_at, change.cancel_requested_at)
+}
+
+fn same(one: Option<Timestamp>, other: Option<Timestamp>) -> bool {
+    one.map(Timestamp::as_microsecond) == other.map(Timestamp::as_microsecond)
+}
+
+fn is_to_be_revived(change: &Change, job: &Job) -> bool {
+    job.state.is_finished()
+        && (!change.state.is_finished() || change.unique_held)
+        && job.revision == change.revision_before
+        && change.lease.is_none()
+}
+
+/// Moves jobs from the history back among the live, all or none: a key that is held undoes it.
+async fn revive(core: &Core, jobs: &[Job]) -> Result<Vec<(JobId, Committed)>, Fault> {
+    let ids: Vec<Uuid> = jobs.iter().map(|job| job.id.0).collect();
+    let revisions: Vec<i64> = jobs.iter().map(|job| revision(job.revision - 1)).collect();
+    let transaction = core.writer.begin().await?;
+    let unearthed = async {
+        let rows = transaction.query(&UNEARTH, &[&ids, &revisions]).await?;
+        let unearthed: HashSet<Uuid> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        let columns = Columns::of(jobs.iter().filter(|job| unearthed.contains(&job.id.0)))?;
+        transaction.query(&REVIVE, &columns.params()).await?;
+        Ok::<_, Fault>(unearthed)
+    }
+    .await;
+    match unearthed {
+        Ok(unearthed) => {
+            transaction.commit().await?;
+            let answer = |job: &Job| {
+                let is_back = unearthed.contains(&job.id.0);
+                (job.id, if is_back { Committed::Done } else { Committed::Stale })
+            };
+            Ok(jobs.iter().map(answer).collect())
+        }
+        Err(fault) => {
+            // The reason is what the caller must hear; a rollback that fails takes the connection along.
+            _ = transaction.rollback().await;
+            Err(fault)
+        }
+    }
+}
+
+/// The columns of many changes.
+#[derive(Default)]
+struct Lives<'a> {
+    id: Vec<Uuid>,
+    revision_before: Vec<i64>,
+    guard: Vec<Option<Uuid>>,
+    state: Vec<&'static str>,
+    attempt: Vec<i64>,
+    max_attempts: Vec<i64>,
+    crashes: Vec<i64>,
+    scheduled_at: Vec<Moment>,
+    expires_at: Vec<Option<Moment>>,
+    unique_held: Vec<bool>,
+    lease_id: Vec<Option<Uuid>>,
+    lease_until: Vec<Option<Moment>>,
+    worker: Vec<Option<&'a str>>,
+    progress_is_set: Vec<bool>,
+    progress_percent: Vec<Option<i16>>,
+    progress_message: Vec<Option<&'a str>>,
+    output: Vec<Option<&'a str>>,
+    reason: Vec<Option<&'a str>>,
+    cancel_requested_at: Vec<Option<Moment>>,
+    woken: Vec<bool>,
+    started_at: Vec<Option<Moment>>,
+    finished_at: Vec<Option<Moment>>,
+    ended_lease: Vec<Option<Uuid>>,
+    ended_attempt: Vec<Option<i64>>,
+    ended_end: Vec<Option<&'static str>>,
+    ended_error: Vec<Option<&'a str>>,
+    ended_worker: Vec<Option<&'a str>>,
+    ended_started_at: Vec<Option<Moment>>,
+    ended_at: Vec<Option<Moment>>,
+}
+
+impl<'a> Lives<'a> {
+    fn push(&mut self, change: &'a Change) {
+        let progress = change.progress.as_ref().and_then(Option::as_ref);
+        let ended = change.ended.as_ref();
+        self.id.push(change.id.0);
+        self.revision_before.push(revision(change.revision_before));
+        self.guard.push(change.lease.map(|lease| lease.0));
+        self.state.push(change.state.as_str());
+        self.attempt.push(change.attempt.into());
+        self.max_attempts.push(change.max_attempts.into());
+        self.crashes.push(change.crashes.into());
+        self.scheduled_at.push(Moment(change.scheduled_at));
+        self.expires_at.push(opt(change.expires_at));
+        self.unique_held.push(change.unique_held);
+        self.lease_id.push(change.lease_id.map(|lease| lease.0));
+        self.lease_until.push(opt(change.lease_until));
+        self.worker.push(change.worker.as_deref());
+        self.progress_is_set.push(change.progress.is_some());
+        self.progress_percent.push(progress.map(|progress| progress.percent.into()));
+        self.progress_message.push(progress.map(|progress| progress.message.as_str()));
+        self.output.push(change.output.as_ref().map(|output| output.as_str()));
+        self.reason.push(change.reason.as_deref());
+        self.cancel_requested_at.push(opt(change.cancel_requested_at));
+        self.woken.push(change.woken);
+        self.started_at.push(opt(change.started_at));
+        self.finished_at.push(opt(change.finished_at));
+        self.ended_lease.push(ended.map(|ended| ended.lease_id.0));
+        self.ended_attempt.push(ended.map(|ended| ended.attempt.into()));
+        self.ended_end.push(ended.map(|ended| ended.end.as_str()));
+        self.ended_error.push(ended.map(|ended| ended.error.as_str()));
+        self.ended_worker.push(ended.and_then(|ended| ended.worker.as_deref()));
+        self.ended_started_at.push(ended.and_then(|ended| opt(ended.started_at)));
+        self.ended_at.push(ended.map(|ended| Moment(ended.ended_at)));
+    }
+
+    /// In the order of [`unnested_lives!`]; types as [`LIFE_TYPES`].
+    fn params(&self) -> Vec<Param<'_>> {
+        vec![
+            &self.id,
+            &self.revision_before,
+            &self.guard,
+            &self.state,
+            &self.attempt,
+            &self.max_attempts,
+            &self.crashes,
+            &self.scheduled_at,
+            &self.expires_at,
+            &self.unique_held,
+            &self.lease_id,
+            &self.lease_until,
+            &self.worker,
+            &self.progress_is_set,
+            &self.progress_percent,
+            &self.progress_message,
+            &self.output,
+            &self.reason,
+            &self.cancel_requested_at,
+            &self.woken,
+            &self.started_at,
+            &self.finished_at,
+            &self.ended_lease,
+            &self.ended_attempt,
+            &self.ended_end,
+            &self.ended_error,
+            &self.ended_worker,
+            &self.ended_started_at,
+            &self.ended_at,
+        ]
+    }
+}
