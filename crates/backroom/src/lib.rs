@@ -1,11 +1,66 @@
-//! Background jobs for Rust programs.
+//! Background jobs: hand work to the back room and go on serving your users.
+//!
+//! A *job* is a kind and its args. A *client* ([`Backroom`]) enqueues it into a *queue* of a store; a [`Worker`]
+//! claims it under a lease, runs its *handler* and records what became of it. An acknowledged enqueue is
+//! durable, a job runs at least once and is recorded once, and a dead worker's jobs run elsewhere.
+//!
+//! ```
+//! use backroom::{Backroom, Context, Failure, Job, Worker};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Greet { name: String }
+//!
+//! impl Job for Greet {
+//!     const KIND: &'static str = "greet";
+//!     type Output = String;
+//! }
+//!
+//! async fn greet(job: Greet, _: Context) -> Result<String, Failure> {
+//!     Ok(format!("hello, {}", job.name))
+//! }
+//!
+//! # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let url = format!("sqlite:{}", dir.path().join("backroom.db").display());
+//! let backroom = Backroom::open(&url).await?; // "sqlite:backroom.db"
+//! let worker = Worker::new(&backroom).queue("default", 4).handle(greet).start().await?;
+//! let job = backroom.enqueue(Greet { name: "Ada".into() }).await?;
+//! assert_eq!(job.wait().await?, "hello, Ada");
+//! worker.stop().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! The path of one job, to read along: [`Backroom::enqueue`] → `Draft::check` → [`store::Store::insert`] ·
+//! `worker/claim.rs` → [`store::Store::claim`] · `worker/execute.rs` → your handler · `worker/report.rs` →
+//! `transition::apply` → [`store::Store::commit`].
 
 #![deny(missing_docs)]
 
+mod client;
 pub mod clock;
+mod config;
+mod engine;
 mod error;
+mod handler;
 pub mod ids;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod upkeep;
+mod worker;
 
 pub use backroom_core as core;
+pub use backroom_core::{
+    Attempt, AttemptEnd, Draft, Invalid, Job as JobRow, JobId, Json, LeaseId, LogLine, Progress, Queue,
+    RetryPolicy, Shown, State, Timestamp,
+    explain::Reason,
+    retention::{Keep, Retention},
+    unique::UniqueRule,
+};
+pub use client::{Backroom, Enqueue, EnqueueMany, EnqueuedMany, Explanation, Job, JobHandle, Page, Untyped};
+pub use config::Options;
 pub use error::{Error, ErrorKind};
+pub use handler::{Failure, Middleware, Next};
+pub use store::{Count, Durability, Filter, Health, HealthCheck, WorkerRow};
+pub use worker::{Context, Order, RunningWorker, Stopped, Worker};

@@ -27,8 +27,10 @@ pub const ERROR_BYTES_MAX: usize = 8 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 256;
 /// Longest log line, in bytes; the rest is cut.
 pub const LOG_LINE_BYTES_MAX: usize = 4096;
-/// Most log lines kept per job; later ones are counted, not kept.
+/// Most log lines kept of one run; a last line counts those that were left out.
 pub const LOG_LINES_MAX: u32 = 1000;
+/// Most log lines kept of one job, over all its runs; later ones are dropped.
+pub const JOB_LOG_LINES_MAX: u32 = 10_000;
 /// Most attempts a job may be given.
 pub const ATTEMPTS_MAX: u32 = 10_000;
 /// A job that killed its worker this often is discarded as poison.
@@ -74,7 +76,10 @@ pub fn check_span(what: &'static str, span: Duration) -> Result<(), Invalid> {
 
 /// The moment cut to whole microseconds, the precision of both stores.
 pub fn whole_micros(at: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+    // Within the very last second no microsecond is accepted, so a store could not read it back.
+    Timestamp::from_microsecond(at.as_microsecond())
+        .or_else(|_| Timestamp::from_second(at.as_second()))
+        .unwrap_or(at)
 }
 
 /// `at + span`, held inside the range a [`Timestamp`] can express.
@@ -97,9 +102,17 @@ pub fn span_until(from: Timestamp, until: Timestamp) -> Duration {
 /// The text cut to at most `bytes_max` bytes at a character boundary, with NUL bytes (which PostgreSQL cannot
 /// store) replaced. For texts that come from failing code: there a cut text beats a second failure.
 pub fn clip(text: &str, bytes_max: usize) -> String {
+    let mut clipped = head(text, bytes_max).replace('\0', "\u{fffd}");
+    // The replacement is longer than what it replaces, and may have pushed the text over its bound again.
+    clipped.truncate(head(&clipped, bytes_max).len());
+    clipped
+}
+
+/// The longest beginning of at most `bytes_max` bytes that ends at a character boundary.
+fn head(text: &str, bytes_max: usize) -> &str {
     let mut end = bytes_max.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].replace('\0', "\u{fffd}")
+    &text[..end]
 }

@@ -107,7 +107,8 @@ impl Draft {
         let timeout = self.timeout.map(check_timeout).transpose()?;
         self.retry.as_ref().map_or(Ok(()), RetryPolicy::check)?;
         let max_attempts = check_attempts(self.max_attempts, self.retry.as_ref())?;
-        let unique = self.unique.as_ref().map(|rule| rule.resolve(&self.kind, &self.args, now)).transpose()?;
+        let unique =
+            self.unique.as_ref().map(|rule| rule.resolve(&self.kind, &self.args, now)).transpose()?;
         let (unique_key, unique_while) = unique.map(|u| (u.key, u.hold)).unzip();
         let job = Job {
             id,
@@ -123,7 +124,7 @@ impl Draft {
             scheduled_at,
             expires_at,
             timeout,
-            retry: self.retry,
+            retry: self.retry.map(RetryPolicy::whole_millis),
             unique_held: unique_key.is_some(),
             unique_key,
             unique_while,

@@ -92,6 +92,11 @@ pub enum Reason {
         /// When.
         at: Timestamp,
     },
+    /// It was not begun in time; the next upkeep cancels it.
+    Expired {
+        /// When.
+        at: Timestamp,
+    },
     /// Its queue is paused.
     QueuePaused {
         /// Which.
@@ -152,6 +157,9 @@ fn explain_running(job: &Job, now: Timestamp) -> Vec<Reason> {
 }
 
 fn explain_queued(job: &Job, facts: &Facts, now: Timestamp) -> Vec<Reason> {
+    if let Some(at) = job.expires_at.filter(|at| *at <= now) {
+        return vec![Reason::Expired { at }];
+    }
     let mut reasons = Vec::new();
     if job.scheduled_at > now {
         let in_secs = span_until(now, job.scheduled_at).as_secs();
@@ -166,11 +174,12 @@ fn explain_queued(job: &Job, facts: &Facts, now: Timestamp) -> Vec<Reason> {
     if facts.ahead > 0 && job.scheduled_at <= now {
         reasons.push(Reason::Behind { ahead: facts.ahead });
     }
-    if job.crashes > 0 {
-        reasons.push(Reason::Crashed { crashes: job.crashes });
-    }
     if reasons.is_empty() {
         reasons.push(Reason::Ready);
+    }
+    // Worth knowing, but neither stands in its way.
+    if job.crashes > 0 {
+        reasons.push(Reason::Crashed { crashes: job.crashes });
     }
     reasons.extend(job.expires_at.map(|at| Reason::Expires { at }));
     reasons
@@ -211,8 +220,10 @@ impl fmt::Display for Reason {
             Self::BacksOff { attempt, max_attempts } => {
                 write!(f, "attempt {attempt} of {max_attempts} failed; backing off")
             }
+            Self::Crashed { crashes: 1 } => write!(f, "a worker died running it"),
             Self::Crashed { crashes } => write!(f, "{crashes} workers died running it"),
             Self::Expires { at } => write!(f, "expires at {at} if it has not begun by then"),
+            Self::Expired { at } => write!(f, "expired at {at} before it began; it will be cancelled"),
             Self::QueuePaused { queue, .. } => write!(f, "queue {queue} is paused"),
             Self::NoWorker => write!(f, "no worker is alive"),
             Self::NoWorkerForQueue { queue } => write!(f, "no worker serves queue {queue}"),
@@ -220,6 +231,7 @@ impl fmt::Display for Reason {
             Self::SlotsTaken { slots, running } => {
                 write!(f, "all slots that could run it are taken ({running} running on {slots} slots)")
             }
+            Self::Behind { ahead: 1 } => write!(f, "behind one due job of its queue"),
             Self::Behind { ahead } => write!(f, "behind {ahead} due jobs of its queue"),
             Self::Ready => write!(f, "ready; the next free worker claims it"),
         }

@@ -41,11 +41,8 @@ pub enum Backoff {
 
 impl RetryPolicy {
     /// `attempt⁴` seconds ± 10 %, at most 24 h.
-    pub const DEFAULT: Self = Self {
-        backoff: Backoff::Quartic,
-        jitter_percent: jitter_percent_default(),
-        cap: cap_default(),
-    };
+    pub const DEFAULT: Self =
+        Self { backoff: Backoff::Quartic, jitter_percent: jitter_percent_default(), cap: cap_default() };
 
     /// Always `delay` (± 10 %).
     pub const fn constant(delay: Duration) -> Self {
@@ -91,6 +88,20 @@ impl RetryPolicy {
         }
     }
 
+    /// The policy with its spans cut to whole milliseconds, as it is stored; otherwise a job would differ from itself
+    /// after one trip through a store.
+    pub fn whole_millis(self) -> Self {
+        let cut = |span: Duration| Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+        let backoff = match self.backoff {
+            Backoff::Quartic => Backoff::Quartic,
+            Backoff::Constant(delay) => Backoff::Constant(cut(delay)),
+            Backoff::Linear(step) => Backoff::Linear(cut(step)),
+            Backoff::Exponential(base) => Backoff::Exponential(cut(base)),
+            Backoff::List(delays) => Backoff::List(delays.into_iter().map(cut).collect()),
+        };
+        Self { backoff, cap: cut(self.cap), ..self }
+    }
+
     /// Refuses a policy that cannot be meant: an empty or endless list, waits of years, jitter over 100 %.
     pub fn check(&self) -> Result<(), Invalid> {
         if self.jitter_percent > 100 {
@@ -124,9 +135,7 @@ impl Backoff {
             Self::Quartic => Duration::from_secs(u64::from(attempt).saturating_pow(4)),
             Self::Constant(delay) => *delay,
             Self::Linear(step) => step.saturating_mul(attempt),
-            Self::Exponential(base) => {
-                base.saturating_mul(1u32.checked_shl(attempt - 1).unwrap_or(u32::MAX))
-            }
+            Self::Exponential(base) => base.saturating_mul(1u32.checked_shl(attempt - 1).unwrap_or(u32::MAX)),
             Self::List(delays) => {
                 let index = (attempt as usize - 1).min(delays.len().saturating_sub(1));
                 delays.get(index).copied().unwrap_or_default()
@@ -167,9 +176,7 @@ mod millis_list {
         serializer.collect_seq(spans.iter().map(|s| u64::try_from(s.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Vec<Duration>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
         let spans = Vec::<u64>::deserialize(deserializer)?;
         Ok(spans.into_iter().map(Duration::from_millis).collect())
     }

@@ -51,7 +51,10 @@ pub fn apply(job: &Job, event: Event, now: Timestamp) -> Result<Option<Change>, 
     let change = match (job.state, event) {
         (State::Queued, Event::Claim { lease, until, worker }) => claim(job, lease, until, worker, now)?,
         (State::Queued, Event::Cancel { reason }) => finish(job, State::Cancelled, Some(reason), now),
-        (State::Queued, Event::Retry) => Change { scheduled_at: now, ..Change::keeping(job) },
+        (State::Queued, Event::Retry) => match hurry(job, now) {
+            Some(change) => change,
+            None => return Ok(None),
+        },
         (State::Queued, Event::Expire) => expire(job, now)?,
         // It runs anyway when it is due: there is nothing to wake it from.
         (State::Queued, Event::Wake) => return Ok(None),
@@ -204,6 +207,16 @@ fn expire(job: &Job, now: Timestamp) -> Result<Change, Refused> {
         Some(at) if at <= now => Ok(finish(job, State::Cancelled, Some("expired".into()), now)),
         Some(_) | None => Err(Refused::NotExpired),
     }
+}
+
+/// A queued job is due now. One that is due already keeps its place: asking for haste must not send it behind the
+/// jobs that became due after it.
+fn hurry(job: &Job, now: Timestamp) -> Option<Change> {
+    let expires_at = job.expires_at.filter(|at| *at > now);
+    if job.scheduled_at <= now && expires_at == job.expires_at {
+        return None;
+    }
+    Some(Change { scheduled_at: job.scheduled_at.min(now), expires_at, ..Change::keeping(job) })
 }
 
 /// A finished job begins anew with one more attempt allowed; what ended it is forgotten, its record stays.

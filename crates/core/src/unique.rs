@@ -125,6 +125,7 @@ impl UniqueRule {
 
     /// The stored key and hold of a job of `kind` with `args`, enqueued at `now`.
     pub fn resolve(&self, kind: &str, args: &Json, now: Timestamp) -> Result<Unique, Invalid> {
+        let kind = escaped(kind);
         let key = match &self.by {
             UniqueBy::Args => format!("{kind}#{}", fingerprint(&args.decode::<Value>()?)),
             UniqueBy::Fields(fields) => format!("{kind}#{}", fingerprint(&chosen(fields, args)?)),
@@ -147,6 +148,11 @@ impl UniqueRule {
         };
         Ok(Unique { key, hold })
     }
+}
+
+/// The kind with the signs that end it in a key escaped: kind `a=b` with key `c` is not kind `a` with key `b=c`.
+fn escaped(kind: &str) -> String {
+    kind.replace('%', "%25").replace('=', "%3D").replace('#', "%23")
 }
 
 fn chosen(fields: &[String], args: &Json) -> Result<Value, Invalid> {

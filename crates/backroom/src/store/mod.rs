@@ -11,11 +11,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
 
+mod memory;
+mod observed;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 mod verbs;
 mod wakes;
 
+pub use memory::MemoryStore;
+pub use observed::{Observed, REPEAT_AFTER, REPEATS_MAX};
 pub use verbs::{
     Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, HealthCheck, Held, Inserted, Note,
     Prune, QueueSetting, Record, Share, WorkerRow,
@@ -33,7 +39,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Takes up to `limit` due jobs for a worker, as [`Event::Claim`](backroom_core::Event::Claim) says: of queues
     /// that are not paused, of the kinds the worker handles, by priority, then `scheduled_at`, then id.
-    /// A repeated call (`repeat`) first answers with what the lost one took.
+    /// A repeated call (`repeat`) answers with what the lost one took; only if that took nothing does it take jobs.
     async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error>;
 
     /// Writes decisions, each under its guard and each alone: one answer per change, in order. Durable once it

@@ -37,8 +37,8 @@ pub struct Claim {
     pub lease: LeaseId,
     /// Until when the leases hold unless extended.
     pub until: Timestamp,
-    /// The same call was made before and its answer was lost: answer first with the jobs that already run under
-    /// this lease.
+    /// The same call was made before and its answer was lost: answer with the jobs that already run under this
+    /// lease, and take no more. If there are none, take jobs as if it were the first call.
     pub repeat: bool,
 }
 

@@ -61,27 +61,28 @@ static CLAIM: Sql = Sql {
     ],
 };
 
-/// Jobs that run under a lease. Reads the index of leases: as many entries as jobs run at all. Parameters: lease,
-/// limit.
+/// Jobs that run under a lease. Reads the index of leases: as many entries as jobs run at all. Parameter: the
+/// lease.
 static TAKEN_BEFORE: Sql = Sql {
     text: concat!(
         "SELECT ",
         columns!(),
-        " FROM {schema}.jobs WHERE state = 'running' AND lease_id = $1 ORDER BY priority, scheduled_at, id LIMIT $2"
+        " FROM {schema}.jobs WHERE state = 'running' AND lease_id = $1 ORDER BY priority, scheduled_at, id"
     ),
-    types: &[Type::UUID, Type::INT8],
+    types: &[Type::UUID],
 };
 
 /// Takes up to `claim.limit` jobs, queue by queue in the order of the shares.
 pub(super) async fn claim(core: &Core, claim: &Claim, now: Timestamp) -> Result<Vec<Job>, Fault> {
-    let mut taken = Vec::new();
     if claim.repeat {
-        let limit = row::at_most(claim.limit);
-        taken = row::jobs(&core.claims.query(&TAKEN_BEFORE, &[&claim.lease.0, &limit]).await?)?;
+        let taken = row::jobs(&core.claims.query(&TAKEN_BEFORE, &[&claim.lease.0]).await?)?;
+        if !taken.is_empty() {
+            return Ok(taken);
+        }
     }
+    let mut taken = Vec::new();
     let mut shares: Vec<(&str, usize)> =
         claim.shares.iter().map(|share| (share.queue.as_str(), share.at_most)).collect();
-    settle(&mut shares, &taken);
     // A queue may be named twice, but in one statement only once: there its rows would be found, locked by ourselves,
     // a second time.
     while taken.len() < claim.limit && shares.iter().any(|(_, at_most)| *at_most > 0) {
@@ -104,16 +105,6 @@ pub(super) async fn claim(core: &Core, claim: &Claim, now: Timestamp) -> Result<
         taken.extend(found);
     }
     Ok(taken)
-}
-
-/// What the lost answer held counts against the shares it came from.
-fn settle(shares: &mut [(&str, usize)], taken: &[Job]) {
-    for job in taken {
-        let share = shares.iter_mut().find(|(queue, left)| *queue == job.queue && *left > 0);
-        if let Some((_, left)) = share {
-            *left -= 1;
-        }
-    }
 }
 
 /// The shares up to the first queue that is named a second time.

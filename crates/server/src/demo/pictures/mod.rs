@@ -4,14 +4,14 @@
 //! it from a blocking thread. It never looks at a file's extension to learn what is inside, never follows
 //! folders through symbolic links, and never leaves half a file under a visible name.
 //!
-//! Start reading at [`thumbnail::make`]; [`draw::draw`] is what feeds it in the demo.
+//! Start reading at [`make`]; [`draw()`] is what feeds it in the demo.
 
-pub(crate) mod draw;
-pub(crate) mod error;
-pub(crate) mod listing;
 pub(crate) mod thumbnail;
 
 mod atomically;
+mod draw;
+mod error;
+mod listing;
 
 #[cfg(test)]
 mod tests;
@@ -19,4 +19,4 @@ mod tests;
 pub(crate) use draw::{draw, draw_broken};
 pub(crate) use error::PictureError;
 pub(crate) use listing::{is_candidate, list};
-pub(crate) use thumbnail::{Thumbnail, make, target_name};
+pub(crate) use thumbnail::{make, target_name};

@@ -62,13 +62,16 @@ pub(crate) fn make(source: &Path, target: &Path, width: u32) -> Result<Thumbnail
 /// The file's content, or why it is not worth reading.
 fn read(source: &Path) -> io::Result<Result<Vec<u8>, String>> {
     // Asked before opening: opening a named pipe would wait for a writer that may never come.
-    if !fs::metadata(source)?.is_file() {
+    let found = fs::metadata(source)?;
+    if !found.is_file() {
         return Ok(Err("it is not a regular file".to_owned()));
     }
     let mut content = Vec::new();
-    // One byte more than allowed tells a file that is too large, even one that grows while it is read.
-    File::open(source)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
-    Ok(if content.len() as u64 > FILE_BYTES_MAX {
+    if found.len() <= FILE_BYTES_MAX {
+        // Bounded all the same, by one byte more than allowed: the file may grow while it is read.
+        File::open(source)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
+    }
+    Ok(if found.len().max(content.len() as u64) > FILE_BYTES_MAX {
         Err(format!("the file is larger than {} MiB; save it smaller", FILE_BYTES_MAX >> 20))
     } else {
         Ok(content)

@@ -37,9 +37,9 @@ impl Canvas {
         let rows = self.height;
         let row_length = self.width as usize * CHANNELS;
         for (y, row) in (0..rows).zip(self.pixels.chunks_exact_mut(row_length)) {
-            let [red, green, blue] = colour(y as f32 / rows as f32).0.map(to_channel);
+            let colour = opaque(colour(y as f32 / rows as f32));
             for pixel in row.chunks_exact_mut(CHANNELS) {
-                pixel.copy_from_slice(&[red, green, blue, u8::MAX]);
+                pixel.copy_from_slice(&colour);
             }
         }
     }
@@ -49,8 +49,19 @@ impl Canvas {
         let width = self.width as usize;
         for (index, pixel) in self.pixels.chunks_exact_mut(CHANNELS).enumerate() {
             let (x, y) = (index % width, index / width);
-            let [red, green, blue] = colour(x as f32, y as f32).0.map(to_channel);
-            pixel.copy_from_slice(&[red, green, blue, u8::MAX]);
+            pixel.copy_from_slice(&opaque(colour(x as f32, y as f32)));
+        }
+    }
+
+    /// Copies `stamp`, what is transparent included, to where its upper left corner is to be.
+    pub(super) fn stamp(&mut self, stamp: &Canvas, left: u32, top: u32) {
+        let columns = stamp.width.min(self.width.saturating_sub(left)) as usize;
+        let rows = stamp.height.min(self.height.saturating_sub(top));
+        for row in 0..rows {
+            let from = (row * stamp.width) as usize * CHANNELS;
+            let to = ((top + row) * self.width + left) as usize * CHANNELS;
+            self.pixels[to..to + columns * CHANNELS]
+                .copy_from_slice(&stamp.pixels[from..from + columns * CHANNELS]);
         }
     }
 
@@ -61,13 +72,18 @@ impl Canvas {
         }
         let start = (y * self.width + x) as usize * CHANNELS;
         let pixel = &mut self.pixels[start..start + CHANNELS];
-        // The colour below counts as far as it shows (Porter and Duff's "over").
-        let over = opacity.min(1.0);
-        let under = f32::from(pixel[3]) / 255.0 * (1.0 - over);
-        let result = over + under;
-        for (channel, colour) in pixel.iter_mut().zip(colour.0) {
-            *channel = to_channel((colour * over + f32::from(*channel) * under) / result);
+        let [red, green, blue] = colour.0;
+        if opacity >= 1.0 {
+            pixel.copy_from_slice(&opaque(colour));
+            return;
         }
+        // The colour below counts as far as it shows (Porter and Duff's "over").
+        let under = f32::from(pixel[3]) / 255.0 * (1.0 - opacity);
+        let result = opacity + under;
+        let (over, under) = (opacity / result, under / result);
+        pixel[0] = to_channel(red * over + f32::from(pixel[0]) * under);
+        pixel[1] = to_channel(green * over + f32::from(pixel[1]) * under);
+        pixel[2] = to_channel(blue * over + f32::from(pixel[2]) * under);
         pixel[3] = to_channel(result * 255.0);
     }
 
@@ -111,6 +127,11 @@ fn within(from: f32, to: f32, size: u32) -> Range<u32> {
     let from = from.floor() as u32;
     let to = to.ceil() as u32;
     from.min(size)..to.min(size)
+}
+
+fn opaque(colour: Colour) -> [u8; CHANNELS] {
+    let [red, green, blue] = colour.0;
+    [to_channel(red), to_channel(green), to_channel(blue), u8::MAX]
 }
 
 fn to_channel(value: f32) -> u8 {

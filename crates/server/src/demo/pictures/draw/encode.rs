@@ -75,7 +75,7 @@ fn jpeg(
 
 /// The smallest EXIF block: a TIFF header and one directory (TIFF 6.0, section 2) with the orientation alone
 /// (tag 0x0112, one SHORT), little-endian.
-pub(crate) fn exif(orientation: Orientation) -> Vec<u8> {
+fn exif(orientation: Orientation) -> Vec<u8> {
     let mut block = Vec::from(*b"II\x2a\x00\x08\x00\x00\x00"); // the directory starts at byte 8
     block.extend([1, 0]); // it has one entry
     block.extend([0x12, 0x01]); // tag

@@ -12,8 +12,9 @@ use super::jpeg_end;
 /// The longest side that is decoded, in pixels.
 const SIDE_MAX: u32 = 20_000;
 
-/// What the decoded pixels and the decoder's own buffers may take, in bytes. A file of a few kilobytes can
-/// announce gigabytes (a decompression bomb), and an allocation that fails would end the whole process.
+/// What the decoded pixels may take, in bytes. A file of a few kilobytes can announce gigabytes (a decompression
+/// bomb), and an allocation that fails would end the whole process. Some decoders use about as much again for
+/// themselves while they work.
 const DECODED_BYTES_MAX: u64 = 512 << 20;
 
 /// The largest colour profile that is carried over, in bytes; usual ones have 500 to 60,000.

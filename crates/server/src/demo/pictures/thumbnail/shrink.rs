@@ -4,6 +4,12 @@ use image::imageops::FilterType;
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbaImage};
 
+const OPAQUE_FILTER: FilterType = FilterType::Lanczos3;
+
+/// Softer, but without the overshoot of Lanczos beside hard edges: of opacity the overshoot would be cut off, of
+/// colours not, and a light fringe would remain.
+const TRANSPARENT_FILTER: FilterType = FilterType::Triangle;
+
 /// How much larger than the result the first, fast pass leaves the picture. Averaging boxes alone looks coarse
 /// and Lanczos alone is slow on a photograph; Lanczos over three pixels hides the boxes and is fast.
 const FIRST_PASS_FACTOR: u32 = 3;
@@ -25,7 +31,7 @@ pub(super) fn shrink(pixels: DynamicImage, orientation: Orientation, width: u32)
 
 /// The size of a picture of `size` that is not wider than `width`, in the same proportions as far as whole
 /// pixels allow.
-pub(crate) fn fit(size: (u32, u32), width: u32) -> (u32, u32) {
+fn fit(size: (u32, u32), width: u32) -> (u32, u32) {
     if size.0 <= width {
         return size;
     }
@@ -43,10 +49,10 @@ fn resize_in_8_bits(pixels: DynamicImage, to: (u32, u32)) -> DynamicImage {
             return resize_transparent(pixels, to);
         }
         // An alpha channel that hides nothing is common in screenshots; the thumbnail does without.
-        return resize(DynamicImage::ImageRgba8(pixels), to).into_rgb8().into();
+        return resize(DynamicImage::ImageRgba8(pixels), to, OPAQUE_FILTER).into_rgb8().into();
     }
     let is_coloured = pixels.color().has_color();
-    let small = resize(pixels, to);
+    let small = resize(pixels, to, OPAQUE_FILTER);
     if is_coloured { small.into_rgb8().into() } else { small.into_luma8().into() }
 }
 
@@ -59,7 +65,7 @@ fn resize_transparent(mut pixels: RgbaImage, to: (u32, u32)) -> DynamicImage {
             *channel = rounded(u32::from(*channel) * u32::from(*alpha), u32::from(u8::MAX));
         }
     }
-    let mut small = resize(pixels.into(), to).into_rgba8();
+    let mut small = resize(pixels.into(), to, TRANSPARENT_FILTER).into_rgba8();
     for pixel in small.pixels_mut() {
         let [channels @ .., alpha] = &mut pixel.0;
         for channel in channels {
@@ -72,21 +78,21 @@ fn resize_transparent(mut pixels: RgbaImage, to: (u32, u32)) -> DynamicImage {
     small.into()
 }
 
-/// `dividend / divisor`, rounded, and no more than a channel holds: Lanczos may overshoot the opacity.
+/// `dividend / divisor`, rounded, and no more than a channel holds: rounding may leave a colour above its opacity.
 fn rounded(dividend: u32, divisor: u32) -> u8 {
     u8::try_from((dividend + divisor / 2) / divisor).unwrap_or(u8::MAX)
 }
 
 // Through `DynamicImage`, not the generic functions of `imageops`: those would be compiled into this crate, and
 // crawl in an unoptimised build.
-fn resize(pixels: DynamicImage, to: (u32, u32)) -> DynamicImage {
+fn resize(pixels: DynamicImage, to: (u32, u32), filter: FilterType) -> DynamicImage {
     let size = (pixels.width(), pixels.height());
     if size == to {
         return pixels;
     }
     let first = (first_pass(size.0, to.0), first_pass(size.1, to.1));
     let pixels = if first == size { pixels } else { pixels.thumbnail_exact(first.0, first.1) };
-    pixels.resize_exact(to.0, to.1, FilterType::Lanczos3)
+    pixels.resize_exact(to.0, to.1, filter)
 }
 
 /// One side's length after the fast pass.

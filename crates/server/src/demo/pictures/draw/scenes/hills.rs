@@ -1,11 +1,13 @@
 //! Ranges of hills, one behind the other in the haze, and a low sun.
 
+use std::array;
+
 use super::super::canvas::Canvas;
 use super::super::chance::Chance;
 use super::super::palette::{Colour, Palette};
 use super::super::terrain::Terrain;
 
-const RANGES: u8 = 6;
+const RANGES: usize = 6;
 
 pub(super) fn paint(canvas: &mut Canvas, palette: &Palette, chance: &mut Chance) {
     let (width, height) = (canvas.width(), canvas.height());
@@ -18,18 +20,24 @@ pub(super) fn paint(canvas: &mut Canvas, palette: &Palette, chance: &mut Chance)
     canvas.disc(sun, size * 0.09, 2.0, glow, 1.0);
 
     let terrain = Terrain::new(chance);
-    for range in 0..RANGES {
-        // From 0 for the farthest range to 1 for the nearest.
-        let near = f32::from(range) / f32::from(RANGES - 1);
-        let colour = palette.at(0.72 * (1.0 - near));
-        let haze = palette.at(0.78 * (1.0 - near) + 0.12);
-        let foot = height * (0.56 + 0.36 * near);
-        let rise = height * (0.17 + 0.05 * near);
-        let bends = 2.5 + 1.5 * near;
-        for x in 0..width as u32 {
-            let along = x as f32 / size * bends;
-            let top = foot - rise * terrain.rough(along, f32::from(range) * 5.7, 5);
-            canvas.column(x, top, height, |y| colour.mix(haze, ((y - top) / (height * 0.22)).min(1.0)));
+    for x in 0..width as u32 {
+        let tops: [f32; RANGES] = array::from_fn(|range| {
+            let near = nearness(range);
+            let along = x as f32 / size * (2.5 + 1.5 * near);
+            let rise = height * (0.17 + 0.05 * near) * terrain.rough(along, range as f32 * 5.7, 5);
+            height * (0.56 + 0.36 * near) - rise
+        });
+        for (range, &top) in tops.iter().enumerate() {
+            // Only down to where nearer ones hide it, and a pixel further, as their edges are soft.
+            let hidden_from = tops[range + 1..].iter().copied().fold(height, f32::min) + 1.0;
+            let colour = palette.at(0.72 * (1.0 - nearness(range)));
+            let haze = palette.at(0.78 * (1.0 - nearness(range)) + 0.12);
+            canvas.column(x, top, hidden_from, |y| colour.mix(haze, ((y - top) / (height * 0.22)).min(1.0)));
         }
     }
+}
+
+/// From 0 for the farthest range to 1 for the nearest.
+fn nearness(range: usize) -> f32 {
+    range as f32 / (RANGES - 1) as f32
 }

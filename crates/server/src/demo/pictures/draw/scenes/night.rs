@@ -8,6 +8,7 @@ use super::super::terrain::Terrain;
 const STARS: u16 = 700;
 const CURTAINS: u8 = 3;
 const NIGHT: Colour = Colour::hex(0x08_0c_22);
+const OXYGEN: Colour = Colour::hex(0x6d_f5_b4);
 
 pub(super) fn paint(canvas: &mut Canvas, palette: &Palette, chance: &mut Chance) {
     let (width, height) = (canvas.width(), canvas.height());
@@ -21,7 +22,8 @@ pub(super) fn paint(canvas: &mut Canvas, palette: &Palette, chance: &mut Chance)
     }
     let terrain = Terrain::new(chance);
     for curtain in 0..CURTAINS {
-        let colour = palette.at(0.55 + 0.2 * f32::from(curtain));
+        // Oxygen glows green lowest down; the palette tints the rest.
+        let colour = OXYGEN.mix(palette.at(0.65), 0.75 - 0.3 * f32::from(curtain));
         hang(canvas, &terrain, f32::from(curtain), colour);
     }
     plant(canvas, &terrain, chance);
@@ -40,7 +42,7 @@ fn hang(canvas: &mut Canvas, terrain: &Terrain, curtain: f32, colour: Colour) {
         for y in (hem - length).max(0.0) as u32..(hem + height * 0.03).max(0.0) as u32 {
             let up = (hem - y as f32) / length;
             let shine = if up < 0.0 { 1.0 + up * length / (height * 0.03) } else { (1.0 - up).powi(2) };
-            canvas.blend(x, y, colour, 0.75 * shine * presence * (0.35 + 0.65 * folds));
+            canvas.blend(x, y, colour, 0.95 * shine * presence * (0.35 + 0.65 * folds));
         }
     }
 }

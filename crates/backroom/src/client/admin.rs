@@ -1,0 +1,62 @@
+//! Changing jobs and queues by hand.
+
+use backroom_core::{Event, JobId, bounds::check_name, retention::Retention};
+
+use super::Backroom;
+use crate::{
+    Error, ErrorKind,
+    store::{Deleted, QueueSetting},
+};
+
+impl Backroom {
+    /// Asks for a job to stop. A queued or waiting job is cancelled at once; a running one is marked and its handler
+    /// told, and it ends as cancelled unless the handler succeeds first. Nothing happens to a finished job.
+    pub async fn cancel(&self, id: JobId) -> Result<(), Error> {
+        self.cancel_because(id, "cancelled by hand").await
+    }
+
+    /// [`Backroom::cancel`] with a reason to show to people.
+    pub async fn cancel_because(&self, id: JobId, reason: &str) -> Result<(), Error> {
+        self.engine().apply(id, Event::Cancel { reason: reason.into() }).await.map(drop)
+    }
+
+    /// Makes a queued job due now, or gives a finished one another attempt.
+    /// [`Refused`](ErrorKind::Refused) while it runs or waits;
+    /// [`KeyHeld`](ErrorKind::KeyHeld) when another live job holds its unique key.
+    pub async fn retry(&self, id: JobId) -> Result<(), Error> {
+        self.engine().apply(id, Event::Retry).await.map(drop)
+    }
+
+    /// Deletes a job with its attempts and log. [`Refused`](ErrorKind::Refused) while it runs: cancel it first.
+    pub async fn delete(&self, id: JobId) -> Result<(), Error> {
+        match self.engine().store.delete(id).await? {
+            Deleted::Yes => Ok(()),
+            Deleted::NotFound => Err(Error::not_found(id)),
+            Deleted::Running => Err(Error::new(
+                ErrorKind::Refused,
+                format!("delete job {id}: it is running; cancel it first"),
+            )),
+        }
+    }
+
+    /// Stops claiming from a queue, everywhere. Jobs that run finish; enqueueing goes on.
+    pub async fn pause(&self, queue: &str) -> Result<(), Error> {
+        let now = self.engine().clock.now();
+        self.set_queue(queue, QueueSetting::Pause(now)).await
+    }
+
+    /// Claims from a paused queue again.
+    pub async fn resume(&self, queue: &str) -> Result<(), Error> {
+        self.set_queue(queue, QueueSetting::Resume).await
+    }
+
+    /// Sets how long a queue keeps its finished jobs.
+    pub async fn retain(&self, queue: &str, retention: Retention) -> Result<(), Error> {
+        self.set_queue(queue, QueueSetting::Retain(retention)).await
+    }
+
+    async fn set_queue(&self, queue: &str, setting: QueueSetting) -> Result<(), Error> {
+        check_name("queue", queue)?;
+        self.engine().store.set_queue(queue, setting).await
+    }
+}

@@ -1,0 +1,178 @@
+//! Enqueueing one job.
+
+use std::{
+    future::{Future, IntoFuture},
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use backroom_core::{
+    Draft, Json, RetryPolicy, Timestamp,
+    draft::{NewJob, When},
+    unique::UniqueRule,
+};
+
+use super::{Backroom, Job, JobHandle, Untyped, job};
+use crate::{Error, ErrorKind, store::Inserted};
+
+impl Backroom {
+    /// Enqueues a job: `backroom.enqueue(job).queue("images").await?`. Once that answers, the job is on disk.
+    pub fn enqueue<J: Job>(&self, job: J) -> Enqueue<'_, J> {
+        Enqueue { backroom: self, draft: job::draft_of(&job), typed: PhantomData }
+    }
+
+    /// Enqueues a job of a kind that is known by name only, with args as JSON.
+    pub fn enqueue_untyped(&self, kind: impl Into<String>, args: Json) -> Enqueue<'_, Untyped> {
+        self.enqueue_draft(Draft::new(kind, args))
+    }
+
+    /// Enqueues a whole draft.
+    pub fn enqueue_draft(&self, draft: Draft) -> Enqueue<'_, Untyped> {
+        Enqueue { backroom: self, draft: Ok(draft), typed: PhantomData }
+    }
+}
+
+/// A job about to be enqueued: set what differs from its kind's defaults, then `.await` it.
+#[must_use = "nothing is enqueued until this is awaited"]
+pub struct Enqueue<'a, J> {
+    pub(super) backroom: &'a Backroom,
+    pub(super) draft: Result<Draft, Error>,
+    pub(super) typed: PhantomData<fn() -> J>,
+}
+
+/// The options of an enqueue, the same for one job and for many.
+macro_rules! options {
+    () => {
+        /// The queue it waits in. Default `default`, or what its kind says.
+        pub fn queue(self, queue: impl Into<String>) -> Self {
+            self.set(|draft| draft.queue = queue.into())
+        }
+
+        /// Key inside the queue for order, limits and fairness. Stored; queues do not act on it yet.
+        pub fn lane(self, lane: impl Into<String>) -> Self {
+            self.set(|draft| draft.lane = Some(lane.into()))
+        }
+
+        /// 0 (served first) to 9 (last). Default 5.
+        pub fn priority(self, priority: u8) -> Self {
+            self.set(|draft| draft.priority = priority)
+        }
+
+        /// May run after this delay.
+        pub fn delay(self, delay: Duration) -> Self {
+            self.set(|draft| draft.start = When::In(delay))
+        }
+
+        /// May run at this moment; not more than five minutes ago, not more than ten years ahead.
+        pub fn at(self, at: Timestamp) -> Self {
+            self.set(|draft| draft.start = When::At(at))
+        }
+
+        /// Cancelled with the reason `expired` unless it has begun within this span from now.
+        pub fn expires_in(self, span: Duration) -> Self {
+            self.set(|draft| draft.expiry = Some(When::In(span)))
+        }
+
+        /// Cancelled with the reason `expired` unless it has begun by then.
+        pub fn expires_at(self, at: Timestamp) -> Self {
+            self.set(|draft| draft.expiry = Some(When::At(at)))
+        }
+
+        /// Longest run of one attempt; more is a failure. Whole milliseconds.
+        pub fn timeout(self, timeout: Duration) -> Self {
+            self.set(|draft| draft.timeout = Some(timeout))
+        }
+
+        /// Attempts allowed, the first included: 1 means no retry. Default 20.
+        pub fn max_attempts(self, attempts: u32) -> Self {
+            self.set(|draft| draft.max_attempts = Some(attempts))
+        }
+
+        /// The wait between attempts, instead of its kind's. Sets the attempts allowed too, to the policy's
+        /// default; call `max_attempts` after it for another budget.
+        pub fn retry(self, retry: RetryPolicy) -> Self {
+            self.set(|draft| {
+                draft.max_attempts = Some(retry.max_attempts_default());
+                draft.retry = Some(retry);
+            })
+        }
+
+        /// Keeps duplicates out.
+        pub fn unique(self, rule: UniqueRule) -> Self {
+            self.set(|draft| draft.unique = Some(rule))
+        }
+
+        /// A word to filter by; at most 32.
+        pub fn tag(self, tag: impl Into<String>) -> Self {
+            self.set(|draft| draft.tags.push(tag.into()))
+        }
+
+        /// An entry of free data; at most 64.
+        pub fn meta(self, key: impl Into<String>, value: impl Into<String>) -> Self {
+            self.set(|draft| {
+                draft.meta.insert(key.into(), value.into());
+            })
+        }
+    };
+}
+pub(super) use options;
+
+impl<'a, J: 'a> Enqueue<'a, J> {
+    options!();
+
+    fn set(mut self, change: impl FnOnce(&mut Draft)) -> Self {
+        if let Ok(draft) = &mut self.draft {
+            change(draft);
+        }
+        self
+    }
+
+    /// The checked job.
+    pub(super) fn check(self) -> Result<NewJob, Error> {
+        let engine = self.backroom.engine();
+        let now = engine.clock.now();
+        Ok(self.draft?.check(engine.ids.job(now), now, engine.json_bytes_max)?)
+    }
+
+    async fn send(self) -> Result<JobHandle<J>, Error> {
+        let backroom = self.backroom;
+        let new = self.check()?;
+        let id = new.job.id;
+        let now = new.job.created_at;
+        let answers = backroom.engine().store.insert(Arc::new(vec![new]), now).await?;
+        let answer = answers
+            .first()
+            .copied()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "enqueue: the store gave no answer for a job"))?;
+        JobHandle::from_answer(backroom, id, answer)
+    }
+}
+
+impl<J> JobHandle<J> {
+    /// The handle to what the store answered for the new job `id`.
+    pub(super) fn from_answer(
+        backroom: &Backroom,
+        id: crate::JobId,
+        answer: Inserted,
+    ) -> Result<Self, Error> {
+        match answer {
+            Inserted::Created => Ok(Self::new(backroom, id, true)),
+            Inserted::Kept(holder) | Inserted::Replaced(holder) => Ok(Self::new(backroom, holder, false)),
+            Inserted::KeyHeld(holder) => {
+                let message = format!("enqueue: job {holder} holds the unique key");
+                Err(Error::new(ErrorKind::KeyHeld { holder }, message))
+            }
+        }
+    }
+}
+
+impl<'a, J: 'a> IntoFuture for Enqueue<'a, J> {
+    type Output = Result<JobHandle<J>, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}

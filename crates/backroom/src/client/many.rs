@@ -1,0 +1,136 @@
+//! Enqueueing many jobs without holding them all.
+
+use std::{
+    future::{Future, IntoFuture},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use backroom_core::{
+    Draft, Json, RetryPolicy, Timestamp,
+    draft::{NewJob, When},
+    unique::UniqueRule,
+};
+
+use super::{Backroom, Job, enqueue::options, job};
+use crate::{Error, engine::Engine, store::Inserted};
+
+/// Jobs per transaction: large enough that the cost of a commit vanishes, small enough that single enqueues of
+/// others do not wait for long.
+const CHUNK_JOBS_MAX: usize = 1000;
+/// Args per transaction.
+const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+impl Backroom {
+    /// Enqueues the jobs of an iterator in transactions of up to a thousand, taking them from it as it goes:
+    /// `backroom.enqueue_many(jobs).queue("mail").await?`. A million jobs take the memory of two thousand.
+    pub fn enqueue_many<J: Job, I>(&self, jobs: I) -> EnqueueMany<'_>
+    where
+        I: IntoIterator<Item = J>,
+        I::IntoIter: Send + 'static,
+    {
+        let args = jobs.into_iter().map(|job| Json::encode(&job));
+        EnqueueMany { backroom: self, template: job::template::<J>(), args: Box::new(args) }
+    }
+
+    /// The same for a kind that is known by name only, with args as JSON.
+    pub fn enqueue_many_untyped<I>(&self, kind: impl Into<String>, args: I) -> EnqueueMany<'_>
+    where
+        I: IntoIterator<Item = Json>,
+        I::IntoIter: Send + 'static,
+    {
+        let args = args.into_iter().map(Ok);
+        EnqueueMany { backroom: self, template: Draft::new(kind, Json::null()), args: Box::new(args) }
+    }
+}
+
+type Args = Box<dyn Iterator<Item = Result<Json, backroom_core::Invalid>> + Send>;
+
+/// Jobs about to be enqueued: the options hold for all of them.
+#[must_use = "nothing is enqueued until this is awaited"]
+pub struct EnqueueMany<'a> {
+    backroom: &'a Backroom,
+    template: Draft,
+    args: Args,
+}
+
+/// What became of many jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EnqueuedMany {
+    /// Stored.
+    pub created: u64,
+    /// Not stored: another job holds the unique key and stays.
+    pub kept: u64,
+    /// Not stored: another job holds the unique key and took over the content.
+    pub replaced: u64,
+    /// Refused: another job holds the unique key.
+    pub key_held: u64,
+}
+
+impl<'a> EnqueueMany<'a> {
+    options!();
+
+    fn set(mut self, change: impl FnOnce(&mut Draft)) -> Self {
+        change(&mut self.template);
+        self
+    }
+
+    /// One chunk is encoded while the one before it is written: neither the processor nor the disk waits.
+    async fn send(mut self) -> Result<EnqueuedMany, Error> {
+        let engine = self.backroom.engine().clone();
+        let mut sum = EnqueuedMany::default();
+        let mut next = self.chunk(&engine).map_err(|error| after(&sum, error))?;
+        while !next.is_empty() {
+            let now = engine.clock.now();
+            let chunk = Arc::new(std::mem::take(&mut next));
+            let write = engine.store.insert(chunk, now);
+            let (answers, encoded) = tokio::join!(write, async { self.chunk(&engine) });
+            sum.count(&answers.map_err(|error| after(&sum, error))?);
+            next = encoded.map_err(|error| after(&sum, error))?;
+        }
+        Ok(sum)
+    }
+
+    fn chunk(&mut self, engine: &Engine) -> Result<Vec<NewJob>, Error> {
+        let now = engine.clock.now();
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        while chunk.len() < CHUNK_JOBS_MAX && bytes < CHUNK_BYTES_MAX {
+            let Some(args) = self.args.next() else { break };
+            let draft = Draft { args: args?, ..self.template.clone() };
+            let new = draft.check(engine.ids.job(now), now, engine.json_bytes_max)?;
+            bytes += new.job.args.as_str().len();
+            chunk.push(new);
+        }
+        Ok(chunk)
+    }
+}
+
+/// An error in the middle says how far it came: those jobs are stored and will run.
+fn after(sum: &EnqueuedMany, error: Error) -> Error {
+    let done = sum.created + sum.kept + sum.replaced + sum.key_held;
+    Error::new(error.kind(), format!("enqueue many: {done} jobs were handled before the error"))
+        .caused_by(error)
+}
+
+impl EnqueuedMany {
+    fn count(&mut self, answers: &[Inserted]) {
+        for answer in answers {
+            match answer {
+                Inserted::Created => self.created += 1,
+                Inserted::Kept(_) => self.kept += 1,
+                Inserted::Replaced(_) => self.replaced += 1,
+                Inserted::KeyHeld(_) => self.key_held += 1,
+            }
+        }
+    }
+}
+
+impl<'a> IntoFuture for EnqueueMany<'a> {
+    type Output = Result<EnqueuedMany, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}

@@ -1,0 +1,63 @@
+//! The client: enqueues jobs, asks about them, and administers queues.
+
+mod admin;
+mod enqueue;
+mod handle;
+mod job;
+mod many;
+mod read;
+#[cfg(feature = "sqlite")]
+mod within;
+
+pub use enqueue::Enqueue;
+pub use handle::JobHandle;
+pub use job::{Job, Untyped};
+pub use many::{EnqueueMany, EnqueuedMany};
+pub use read::{Explanation, Page};
+
+use std::{fmt, sync::Arc};
+
+use crate::{Error, Options, clock::Clock, engine::Engine, store::Store};
+
+/// An open store: cheap to clone, safe to share.
+#[derive(Clone)]
+pub struct Backroom {
+    engine: Engine,
+}
+
+impl Backroom {
+    /// Opens the store at `url` with the default [`Options`]: `sqlite:backroom.db`, `memory:`.
+    pub async fn open(url: &str) -> Result<Self, Error> {
+        Options::new().open(url).await
+    }
+
+    /// The store behind this client.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.engine.store
+    }
+
+    /// Where this client's time comes from.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.engine.clock
+    }
+
+    /// Finishes what was accepted and lets go of the store; every clone of this client is closed with it. Dropping
+    /// all clones does the same without waiting.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.engine.store.close().await
+    }
+
+    pub(crate) fn from_engine(engine: Engine) -> Self {
+        Self { engine }
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl fmt::Debug for Backroom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backroom").field("clock", &self.engine.clock).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+//! Asking about jobs, queues and workers.
+
+use std::{sync::Arc, time::Duration};
+
+use backroom_core::{
+    Attempt, Job, JobId, LogLine, Queue, bounds,
+    explain::{Facts, Reason, WorkerFacts, explain},
+};
+
+use super::Backroom;
+use crate::{Count, Error, ErrorKind, Filter, Health, WorkerRow, worker::LEASE_DEFAULT};
+
+/// Most jobs on one page.
+pub(super) const PAGE_JOBS_MAX: usize = 1000;
+/// Most log lines in one answer.
+pub(super) const LINES_MAX: usize = 1000;
+/// How far the jobs ahead of one are counted.
+const AHEAD_MAX: u64 = 10_000;
+
+/// One page of a list, the newest jobs first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// The jobs.
+    pub jobs: Vec<Job>,
+    /// Pass it as `before` for the next page; none after the last one.
+    pub next: Option<JobId>,
+}
+
+/// A job and why it is where it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// The job as it was when this was answered.
+    pub job: Job,
+    /// Every reason that bears on it, the most decisive first; never empty.
+    pub reasons: Vec<Reason>,
+}
+
+impl Backroom {
+    /// One job; [`NotFound`](ErrorKind::NotFound) if it does not exist or was pruned.
+    pub async fn job(&self, id: JobId) -> Result<Job, Error> {
+        self.engine().store.job(id).await?.ok_or_else(|| Error::not_found(id))
+    }
+
+    /// A job's attempts that did not succeed, the oldest first.
+    pub async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error> {
+        self.engine().store.attempts(id).await
+    }
+
+    /// A job's log, after skipping `skip` lines; at most a thousand lines in one answer.
+    pub async fn log(&self, id: JobId, skip: usize) -> Result<Vec<LogLine>, Error> {
+        self.engine().store.logs(id, skip, LINES_MAX).await
+    }
+
+    /// Up to `limit` (at most 1000) jobs that match, the newest first, continuing below `before`.
+    pub async fn list(&self, filter: Filter, before: Option<JobId>, limit: usize) -> Result<Page, Error> {
+        if limit == 0 || limit > PAGE_JOBS_MAX {
+            let message = format!("list jobs: a page of {limit} is out of range; use 1 to {PAGE_JOBS_MAX}");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        let jobs = self.engine().store.list(Arc::new(filter), before, limit).await?;
+        let next = if jobs.len() == limit { jobs.last().map(|job| job.id) } else { None };
+        Ok(Page { jobs, next })
+    }
+
+    /// How many jobs there are, by queue and state as shown now.
+    pub async fn counts(&self) -> Result<Vec<Count>, Error> {
+        let now = self.engine().clock.now();
+        self.engine().store.counts(now).await
+    }
+
+    /// Every queue, by name.
+    pub async fn queues(&self) -> Result<Vec<Queue>, Error> {
+        self.engine().store.queues().await
+    }
+
+    /// Every worker that beat within the default lease.
+    pub async fn workers(&self) -> Result<Vec<WorkerRow>, Error> {
+        let since = bounds::earlier(self.engine().clock.now(), WORKER_SILENCE_MAX);
+        self.engine().store.workers(since).await
+    }
+
+    /// Why a job is where it is.
+    pub async fn explain(&self, id: JobId) -> Result<Explanation, Error> {
+        let job = self.job(id).await?;
+        let now = self.engine().clock.now();
+        let queues = self.queues().await?;
+        let paused_at = queues.iter().find(|queue| queue.name == job.queue).and_then(|queue| queue.paused_at);
+        let workers = self.workers().await?;
+        let ahead = self.engine().store.ahead(Arc::new(job.clone()), AHEAD_MAX, now).await?;
+        let workers = workers.into_iter().map(|worker| facts_of(worker, &job.queue)).collect();
+        let reasons = explain(&job, &Facts { paused_at, workers, ahead }, now);
+        Ok(Explanation { job, reasons })
+    }
+
+    /// What an operator wants to know of the store; may take seconds on a large one.
+    pub async fn health(&self) -> Result<Health, Error> {
+        self.engine().store.health().await
+    }
+}
+
+/// A worker silent for longer has lost its leases, so it counts as gone.
+const WORKER_SILENCE_MAX: Duration = LEASE_DEFAULT;
+
+fn facts_of(worker: WorkerRow, queue: &str) -> WorkerFacts {
+    let slots = worker.queues.iter().filter(|(name, _)| name == queue).map(|(_, slots)| slots).sum();
+    WorkerFacts {
+        name: worker.name,
+        queues: worker.queues.into_iter().map(|(name, _)| name).collect(),
+        kinds: worker.kinds,
+        slots,
+        running: worker.running,
+    }
+}

@@ -1,0 +1,68 @@
+//! What client, worker and upkeep share: the store, the clock, the source of ids, and the bounds.
+
+use std::sync::Arc;
+
+use backroom_core::{Change, Event, Job, JobId, Refused, transition};
+
+use crate::{
+    Error, ErrorKind,
+    clock::Clock,
+    ids::Ids,
+    store::{Committed, Store},
+};
+
+/// One open store and what belongs to it.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<Ids>,
+    /// Bound on args and output, each, in bytes of JSON text.
+    pub(crate) json_bytes_max: usize,
+}
+
+/// How often a decision is made anew when others keep changing the job in between. Each try loses only to a
+/// change that was written, so this many in a row means something is wrong.
+const DECISIONS_MAX: usize = 100;
+
+impl Engine {
+    /// Applies an event from outside a run: reads the job, decides, and writes unless it moved on meanwhile; then
+    /// again. `Ok(None)` means that there was nothing to do.
+    pub(crate) async fn apply(&self, id: JobId, event: Event) -> Result<Option<Change>, Error> {
+        for _ in 0..DECISIONS_MAX {
+            let job = self.store.job(id).await?.ok_or_else(|| Error::not_found(id))?;
+            let Some(change) = decide(&job, event.clone(), self)? else { return Ok(None) };
+            let changes = Arc::new(vec![change]);
+            match self.commit_one(&changes).await? {
+                Committed::Done => return Ok(changes.first().cloned()),
+                Committed::Stale => {}
+                Committed::KeyHeld(holder) => {
+                    let message = format!("change job {id}: job {holder} holds its unique key");
+                    return Err(Error::new(ErrorKind::KeyHeld { holder }, message));
+                }
+            }
+        }
+        Err(Error::new(ErrorKind::Unavailable, format!("change job {id}: it kept changing; try again")))
+    }
+
+    async fn commit_one(&self, changes: &Arc<Vec<Change>>) -> Result<Committed, Error> {
+        let answers = self.store.commit(Arc::clone(changes)).await?;
+        answers
+            .first()
+            .copied()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "commit: the store gave no answer for a change"))
+    }
+}
+
+fn decide(job: &Job, event: Event, engine: &Engine) -> Result<Option<Change>, Error> {
+    transition::apply(job, event, engine.clock.now()).map_err(|refused| match refused {
+        Refused::NotInState { event, state } => {
+            let remedy = if state == backroom_core::State::Running { "; cancel it first" } else { "" };
+            let message = format!("{event} job {}: it is {state}{remedy}", job.id);
+            Error::new(ErrorKind::Refused, message)
+        }
+        Refused::Fenced | Refused::NotDue | Refused::Expired | Refused::LeaseHolds | Refused::NotExpired => {
+            Error::from(refused)
+        }
+    })
+}

@@ -1,0 +1,66 @@
+//! How jobs leave the memory store.
+
+use std::{cmp::Reverse, collections::BTreeSet};
+
+use backroom_core::{Job, JobId, State, Timestamp, unique::UniqueWhile};
+
+use super::rows::{Ring, Rows};
+use crate::store::{Deleted, Prune};
+
+impl Rows {
+    pub(super) fn prune(&mut self, prune: &Prune, now: Timestamp) -> u64 {
+        let chosen = self.prunable(prune, now);
+        for id in &chosen {
+            self.forget(*id);
+        }
+        chosen.len() as u64
+    }
+
+    pub(super) fn delete(&mut self, id: JobId) -> Deleted {
+        match self.job(id).map(|job| job.state) {
+            None => Deleted::NotFound,
+            Some(State::Running) => Deleted::Running,
+            Some(State::Queued | State::Waiting | State::Completed | State::Cancelled | State::Discarded) => {
+                self.forget(id);
+                Deleted::Yes
+            }
+        }
+    }
+
+    /// The oldest first.
+    fn prunable(&self, prune: &Prune, now: Timestamp) -> Vec<JobId> {
+        let of_the_queue =
+            |job: &&Job| job.queue == prune.queue && job.state == prune.state && job.state.is_finished();
+        let mut finished: Vec<&Job> = self.jobs.values().filter(of_the_queue).collect();
+        finished.sort_by_key(|job| Reverse((job.finished_at, job.id)));
+        let kept =
+            prune.beyond.map_or(finished.len(), |newest| usize::try_from(newest).unwrap_or(usize::MAX));
+        let beyond: BTreeSet<JobId> = finished.iter().skip(kept).map(|job| job.id).collect();
+        let too_old = |job: &Job| {
+            let (Some(finished_at), Some(before)) = (job.finished_at, prune.finished_before) else {
+                return false;
+            };
+            finished_at < before
+        };
+        finished
+            .into_iter()
+            .rev()
+            .filter(|job| beyond.contains(&job.id) || too_old(job))
+            .filter(|job| !holds_for_a_window(job, now))
+            .take(prune.limit)
+            .map(|job| job.id)
+            .collect()
+    }
+
+    fn forget(&mut self, id: JobId) {
+        self.jobs.remove(&id);
+        self.attempts.remove(&id);
+        self.lines.remove(&id);
+        self.ring(Ring::Job(id));
+    }
+}
+
+/// Pruned before its window has passed, a throttled job could be enqueued again too early.
+fn holds_for_a_window(job: &Job, now: Timestamp) -> bool {
+    job.unique_held && matches!(job.unique_while, Some(UniqueWhile::Until(until)) if until > now)
+}

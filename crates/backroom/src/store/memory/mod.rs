@@ -1,0 +1,204 @@
+//! The reference store: everything in maps under one lock, gone when it is dropped.
+//!
+//! It is what the other stores are compared with, so it is simple and obviously right rather than fast: it scans
+//! where they have indexes. It decides nothing about a job's life; the decisions are [`backroom_core`]'s. Start
+//! reading at `rows`.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
+
+use super::{
+    Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, HealthCheck, Held, Inserted, Note,
+    Prune, QueueSetting, Record, Store, Wakes, WorkerRow,
+};
+use crate::Error;
+
+mod finished;
+mod reads;
+mod rows;
+mod runs;
+
+use rows::{Ring, Rows};
+
+/// Keeps jobs in memory. For tests, and for programs whose jobs need not outlive them.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    rows: Mutex<Kept>,
+    wakes: Arc<Wakes>,
+}
+
+#[derive(Debug)]
+enum Kept {
+    Open(Rows),
+    Closed,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self::Open(Rows::default())
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Rows) -> T) -> Result<T, Error> {
+        match &*self.kept() {
+            Kept::Open(rows) => Ok(look(rows)),
+            Kept::Closed => Err(Error::closed("memory store")),
+        }
+    }
+
+    /// Runs one verb, then rings for what it did, outside the lock so that nobody wakes only to wait.
+    fn write<T>(&self, verb: impl FnOnce(&mut Rows) -> T) -> Result<T, Error> {
+        let (answer, rings) = match &mut *self.kept() {
+            Kept::Open(rows) => (verb(rows), rows.take_rings()),
+            Kept::Closed => return Err(Error::closed("memory store")),
+        };
+        for ring in rings {
+            match ring {
+                Ring::Queue(queue) => self.wakes.ring_queue(&queue),
+                Ring::Job(id) => self.wakes.ring_job(id),
+                Ring::Cancels => self.wakes.ring_cancels(),
+            }
+        }
+        Ok(answer)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // A panic under the lock is a bug that fails its own call; the rows stay readable for finding it.
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
+        self.write(|rows| jobs.iter().map(|new| rows.insert(new, now)).collect())
+    }
+
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error> {
+        self.write(|rows| rows.claim(&claim, now))
+    }
+
+    async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
+        self.write(|rows| changes.iter().map(|change| rows.commit(change)).collect())
+    }
+
+    async fn extend(&self, extend: Arc<Extend>, _now: Timestamp) -> Result<Vec<Held>, Error> {
+        let until = extend.until;
+        self.write(|rows| extend.leases.iter().map(|(id, lease)| rows.extend(*id, *lease, until)).collect())
+    }
+
+    async fn note(&self, notes: Arc<Vec<Note>>, _now: Timestamp) -> Result<(), Error> {
+        self.write(|rows| notes.iter().for_each(|note| rows.note(note)))
+    }
+
+    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+        self.read(|rows| rows.lapsed(limit, now))
+    }
+
+    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+        self.read(|rows| rows.expired(limit, now))
+    }
+
+    async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
+        self.write(|rows| rows.prune(&prune, now))
+    }
+
+    async fn delete(&self, id: JobId) -> Result<Deleted, Error> {
+        self.write(|rows| rows.delete(id))
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        self.read(|rows| rows.job(id).cloned())
+    }
+
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error> {
+        self.read(|rows| rows.attempts(id))
+    }
+
+    async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error> {
+        self.read(|rows| rows.logs(id, skip, limit))
+    }
+
+    async fn list(
+        &self,
+        filter: Arc<Filter>,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<Job>, Error> {
+        self.read(|rows| rows.list(&filter, before, limit))
+    }
+
+    async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error> {
+        self.read(|rows| rows.counts(now))
+    }
+
+    async fn ahead(&self, job: Arc<Job>, limit: u64, now: Timestamp) -> Result<u64, Error> {
+        self.read(|rows| rows.ahead(&job, limit, now))
+    }
+
+    async fn next_due(
+        &self,
+        queues: Arc<Vec<String>>,
+        kinds: Arc<Vec<String>>,
+    ) -> Result<Option<Timestamp>, Error> {
+        self.read(|rows| rows.next_due(&queues, &kinds))
+    }
+
+    async fn queues(&self) -> Result<Vec<Queue>, Error> {
+        self.read(Rows::queues)
+    }
+
+    async fn set_queue(&self, name: &str, setting: QueueSetting) -> Result<(), Error> {
+        self.write(|rows| rows.set_queue(name, &setting))
+    }
+
+    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<(), Error> {
+        self.write(|rows| rows.beat(&worker))
+    }
+
+    async fn leave(&self, worker: &str) -> Result<(), Error> {
+        self.write(|rows| rows.leave(worker))
+    }
+
+    async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
+        // Those that stopped without a word are forgotten here, or a long life would fill the map with them.
+        self.write(|rows| rows.workers(since))
+    }
+
+    async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {
+        self.write(|rows| rows.import(&records))?
+    }
+
+    async fn health(&self) -> Result<Health, Error> {
+        let jobs = self.read(Rows::len)?;
+        Ok(Health {
+            store: "memory".into(),
+            engine: format!("backroom {}", env!("CARGO_PKG_VERSION")),
+            schema: 1,
+            durability: Durability::Relaxed,
+            bytes: None,
+            checks: vec![HealthCheck {
+                name: "durability".into(),
+                ok: true,
+                found: format!("{jobs} jobs are kept in memory and end with this process"),
+            }],
+        })
+    }
+
+    fn wakes(&self) -> &Arc<Wakes> {
+        &self.wakes
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        *self.kept() = Kept::Closed;
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! What is asked of the memory store.
+
+use std::collections::BTreeMap;
+
+use backroom_core::{Attempt, Job, JobId, LogLine, Queue, State, Timestamp};
+
+use super::rows::{Rows, turn};
+use crate::store::{Count, Filter};
+
+impl Rows {
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(super) fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.get(&id)
+    }
+
+    pub(super) fn attempts(&self, id: JobId) -> Vec<Attempt> {
+        self.attempts.get(&id).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn logs(&self, id: JobId, skip: usize, limit: usize) -> Vec<LogLine> {
+        self.lines.get(&id).into_iter().flatten().skip(skip).take(limit).cloned().collect()
+    }
+
+    pub(super) fn lapsed(&self, limit: usize, now: Timestamp) -> Vec<Job> {
+        let ran_out =
+            |job: &&Job| job.state == State::Running && job.lease_until.is_some_and(|until| until <= now);
+        self.earliest(ran_out, |job| job.lease_until, limit)
+    }
+
+    pub(super) fn expired(&self, limit: usize, now: Timestamp) -> Vec<Job> {
+        let ran_out = |job: &&Job| job.state == State::Queued && job.expires_at.is_some_and(|at| at <= now);
+        self.earliest(ran_out, |job| job.expires_at, limit)
+    }
+
+    fn earliest(
+        &self,
+        wanted: impl Fn(&&Job) -> bool,
+        at: impl Fn(&Job) -> Option<Timestamp>,
+        limit: usize,
+    ) -> Vec<Job> {
+        let mut jobs: Vec<&Job> = self.jobs.values().filter(wanted).collect();
+        jobs.sort_by_key(|job| (at(job), job.id));
+        jobs.into_iter().take(limit).cloned().collect()
+    }
+
+    pub(super) fn list(&self, filter: &Filter, before: Option<JobId>, limit: usize) -> Vec<Job> {
+        let wanted = |job: &&Job| {
+            before.is_none_or(|before| job.id < before)
+                && (filter.states.is_empty() || filter.states.contains(&job.state))
+                && filter.queue.as_ref().is_none_or(|queue| job.queue == *queue)
+                && filter.kind.as_ref().is_none_or(|kind| job.kind == *kind)
+                && filter.tag.as_ref().is_none_or(|tag| job.tags.contains(tag))
+                && filter.created_from.is_none_or(|from| job.created_at >= from)
+                && filter.created_before.is_none_or(|before| job.created_at < before)
+        };
+        self.jobs.values().rev().filter(wanted).take(limit).cloned().collect()
+    }
+
+    pub(super) fn counts(&self, now: Timestamp) -> Vec<Count> {
+        let mut counts = BTreeMap::new();
+        for job in self.jobs.values() {
+            *counts.entry((job.queue.clone(), job.shown(now))).or_insert(0) += 1;
+        }
+        counts.into_iter().map(|((queue, state), jobs)| Count { queue, state, jobs }).collect()
+    }
+
+    pub(super) fn ahead(&self, job: &Job, limit: u64, now: Timestamp) -> u64 {
+        let before = |other: &&Job| {
+            other.state == State::Queued
+                && other.queue == job.queue
+                && other.scheduled_at <= now
+                && turn(other) < turn(job)
+        };
+        (self.jobs.values().filter(before).count() as u64).min(limit)
+    }
+
+    pub(super) fn next_due(&self, queues: &[String], kinds: &[String]) -> Option<Timestamp> {
+        let paused = |name: &String| self.queues.get(name).is_some_and(|queue| queue.paused_at.is_some());
+        let wanted = |job: &&Job| {
+            job.state == State::Queued
+                && queues.contains(&job.queue)
+                && kinds.contains(&job.kind)
+                && !paused(&job.queue)
+        };
+        self.jobs.values().filter(wanted).map(|job| job.scheduled_at).min()
+    }
+
+    pub(super) fn queues(&self) -> Vec<Queue> {
+        self.queues.values().cloned().collect()
+    }
+}

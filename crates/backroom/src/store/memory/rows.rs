@@ -1,0 +1,187 @@
+//! The rows of the memory store, and how jobs come into them.
+
+use std::collections::BTreeMap;
+
+use backroom_core::{
+    Attempt, Change, Job, JobId, LeaseId, LogLine, Queue, State, Timestamp,
+    draft::NewJob,
+    unique::{Resolution, replace_content, resolve_conflict},
+};
+
+use crate::{
+    Error, ErrorKind,
+    store::{Committed, Inserted, QueueSetting, Record, WorkerRow, verbs::apply_setting},
+};
+
+/// All rows, each map by its primary key.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) jobs: BTreeMap<JobId, Job>,
+    /// The oldest first.
+    pub(super) attempts: BTreeMap<JobId, Vec<Attempt>>,
+    /// In the order they were written.
+    pub(super) lines: BTreeMap<JobId, Vec<LogLine>>,
+    pub(super) queues: BTreeMap<String, Queue>,
+    pub(super) workers: BTreeMap<String, WorkerRow>,
+    rings: Vec<Ring>,
+}
+
+/// A hint that is owed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ring {
+    Queue(String),
+    Job(JobId),
+    Cancels,
+}
+
+/// Where a job stands in its queue: by priority, then the time it is due, then its id.
+pub(super) fn turn(job: &Job) -> (u8, Timestamp, JobId) {
+    (job.priority, job.scheduled_at, job.id)
+}
+
+impl Rows {
+    /// The hints owed for what was done since they were last taken.
+    pub(super) fn take_rings(&mut self) -> Vec<Ring> {
+        std::mem::take(&mut self.rings)
+    }
+
+    pub(super) fn ring(&mut self, ring: Ring) {
+        self.rings.push(ring);
+    }
+
+    pub(super) fn insert(&mut self, new: &NewJob, now: Timestamp) -> Inserted {
+        if self.jobs.contains_key(&new.job.id) {
+            return Inserted::Created;
+        }
+        let holder = new.job.unique_key.as_deref().and_then(|key| self.holder(key));
+        if let Some(holder) = holder {
+            match resolve_conflict(&self.jobs[&holder], new.on_conflict, now) {
+                Resolution::Release => self.release(holder),
+                Resolution::Keep => return Inserted::Kept(holder),
+                Resolution::Reject => return Inserted::KeyHeld(holder),
+                Resolution::Replace => {
+                    self.replace(holder, &new.job);
+                    return Inserted::Replaced(holder);
+                }
+            }
+        }
+        self.add(new.job.clone());
+        Inserted::Created
+    }
+
+    /// Writes one decision under its guard.
+    pub(super) fn commit(&mut self, change: &Change) -> Committed {
+        let Some(job) = self.jobs.get(&change.id) else { return Committed::Stale };
+        let mut after = job.clone();
+        change.write_to(&mut after);
+        if is_written(job, &after) {
+            return Committed::Done;
+        }
+        let speaks_for_the_run =
+            change.lease.is_none_or(|lease| job.state == State::Running && job.lease_id == Some(lease));
+        if job.revision != change.revision_before || !speaks_for_the_run {
+            return Committed::Stale;
+        }
+        let other =
+            after.unique_key.as_deref().filter(|_| after.unique_held).and_then(|key| self.holder(key));
+        if let Some(other) = other.filter(|other| *other != change.id) {
+            return Committed::KeyHeld(other);
+        }
+        self.ring_changed(&after);
+        self.attempts.entry(change.id).or_default().extend(change.ended.clone());
+        self.jobs.insert(change.id, after);
+        Committed::Done
+    }
+
+    pub(super) fn import(&mut self, records: &[Record]) -> Result<u64, Error> {
+        // Checked whole before anything is written: all records or none.
+        let mut keys = BTreeMap::new();
+        for record in records.iter().filter(|record| !self.jobs.contains_key(&record.job.id)) {
+            let Some(key) = record.job.unique_key.as_deref().filter(|_| record.job.unique_held) else {
+                continue;
+            };
+            let other = self.holder(key).or_else(|| keys.insert(key, record.job.id));
+            if let Some(holder) = other.filter(|other| *other != record.job.id) {
+                let why = format!("import job {}: its unique key is held by job {holder}", record.job.id);
+                return Err(Error::new(ErrorKind::KeyHeld { holder }, why));
+            }
+        }
+        let mut created = 0;
+        for record in records {
+            let id = record.job.id;
+            if self.jobs.contains_key(&id) {
+                continue;
+            }
+            self.add(record.job.clone());
+            self.attempts.insert(id, record.attempts.clone());
+            self.lines.insert(id, record.lines.clone());
+            created += 1;
+        }
+        Ok(created)
+    }
+
+    pub(super) fn set_queue(&mut self, name: &str, setting: &QueueSetting) {
+        apply_setting(self.queue(name), setting);
+        self.ring(Ring::Queue(name.to_owned()));
+    }
+
+    /// The job that holds this unique key now: at most one does.
+    fn holder(&self, key: &str) -> Option<JobId> {
+        let holds = |job: &&Job| job.unique_held && job.unique_key.as_deref() == Some(key);
+        self.jobs.values().find(holds).map(|job| job.id)
+    }
+
+    /// Takes the key, whose window has passed, from its holder. A decision made before this must not give it back,
+    /// so it counts as a change of the row.
+    fn release(&mut self, holder: JobId) {
+        if let Some(job) = self.jobs.get_mut(&holder) {
+            job.unique_held = false;
+            job.revision += 1;
+        }
+    }
+
+    fn replace(&mut self, holder: JobId, new: &Job) {
+        if let Some(job) = self.jobs.get_mut(&holder) {
+            replace_content(job, new);
+            let job = job.clone();
+            self.ring_changed(&job);
+        }
+    }
+
+    fn add(&mut self, job: Job) {
+        self.queue(&job.queue);
+        self.ring_changed(&job);
+        self.jobs.insert(job.id, job);
+    }
+
+    /// Rings for a queued job even when it is due later only: whoever sleeps until the next due time has to put
+    /// the alarm forward.
+    fn ring_changed(&mut self, after: &Job) {
+        self.ring(Ring::Job(after.id));
+        match after.state {
+            State::Queued => self.ring(Ring::Queue(after.queue.clone())),
+            State::Running if after.cancel_requested_at.is_some() => self.ring(Ring::Cancels),
+            State::Running | State::Waiting => {}
+            State::Completed | State::Cancelled | State::Discarded => {}
+        }
+    }
+
+    fn queue(&mut self, name: &str) -> &mut Queue {
+        self.queues.entry(name.to_owned()).or_insert_with(|| Queue::new(name))
+    }
+
+    /// The job if it runs under this lease.
+    pub(super) fn running(&mut self, id: JobId, lease: LeaseId) -> Option<&mut Job> {
+        let under = |job: &&mut Job| job.state == State::Running && job.lease_id == Some(lease);
+        self.jobs.get_mut(&id).filter(under)
+    }
+}
+
+/// Whether the row already is what the change would make of it. Progress and the end of the lease move without
+/// a revision, so they tell nothing.
+fn is_written(job: &Job, after: &Job) -> bool {
+    let mut after = after.clone();
+    after.progress.clone_from(&job.progress);
+    after.lease_until = after.lease_until.and(job.lease_until);
+    after == *job
+}

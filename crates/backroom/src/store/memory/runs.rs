@@ -1,0 +1,91 @@
+//! What workers do with jobs that run.
+
+use backroom_core::{Event, Job, JobId, LeaseId, State, Timestamp, bounds::JOB_LOG_LINES_MAX, transition};
+
+use super::rows::{Ring, Rows, turn};
+use crate::store::{Claim, Held, Note, Share, WorkerRow};
+
+impl Rows {
+    pub(super) fn claim(&mut self, claim: &Claim, now: Timestamp) -> Vec<Job> {
+        let taken = self.taken_before(claim);
+        if !taken.is_empty() {
+            return taken;
+        }
+        let mut taken = Vec::new();
+        for share in &claim.shares {
+            let room = share.at_most.min(claim.limit - taken.len());
+            for id in self.first_due(share, claim, room, now) {
+                taken.extend(self.claim_one(id, claim, now));
+            }
+        }
+        taken
+    }
+
+    /// What the lost call of a repeated claim took. If it took anything, that is the whole answer: the shares
+    /// were filled then, and taking more now would overfill them.
+    fn taken_before(&self, claim: &Claim) -> Vec<Job> {
+        let under = |job: &&Job| job.state == State::Running && job.lease_id == Some(claim.lease);
+        let mut taken: Vec<Job> =
+            self.jobs.values().filter(|_| claim.repeat).filter(under).cloned().collect();
+        taken.sort_by_key(turn);
+        taken
+    }
+
+    fn first_due(&self, share: &Share, claim: &Claim, room: usize, now: Timestamp) -> Vec<JobId> {
+        let paused = self.queues.get(&share.queue).is_some_and(|queue| queue.paused_at.is_some());
+        let due = |job: &&Job| {
+            job.state == State::Queued
+                && job.queue == share.queue
+                && claim.kinds.contains(&job.kind)
+                && job.scheduled_at <= now
+                && job.expires_at.is_none_or(|at| at > now)
+        };
+        let mut turns: Vec<_> = self.jobs.values().filter(|_| !paused).filter(due).map(turn).collect();
+        turns.sort_unstable();
+        turns.into_iter().take(room).map(|(_, _, id)| id).collect()
+    }
+
+    fn claim_one(&mut self, id: JobId, claim: &Claim, now: Timestamp) -> Option<Job> {
+        let job = self.jobs.get_mut(&id)?;
+        let event = Event::Claim { lease: claim.lease, until: claim.until, worker: claim.worker.clone() };
+        let change = transition::apply(job, event, now).ok().flatten()?;
+        change.write_to(job);
+        let job = job.clone();
+        self.ring(Ring::Job(id));
+        Some(job)
+    }
+
+    pub(super) fn extend(&mut self, id: JobId, lease: LeaseId, until: Timestamp) -> Held {
+        let Some(job) = self.running(id, lease) else { return Held::Lost };
+        job.lease_until = Some(until);
+        if job.cancel_requested_at.is_some() { Held::CancelRequested } else { Held::Yes }
+    }
+
+    pub(super) fn note(&mut self, note: &Note) {
+        let Some(job) = self.running(note.job, note.lease) else { return };
+        if note.progress.is_some() {
+            job.progress.clone_from(&note.progress);
+        }
+        let lines = self.lines.entry(note.job).or_default();
+        for line in &note.lines {
+            let is_new = !lines.iter().any(|other| (other.lease_id, other.seq) == (line.lease_id, line.seq));
+            if is_new && lines.len() < JOB_LOG_LINES_MAX as usize {
+                lines.push(line.clone());
+            }
+        }
+        self.ring(Ring::Job(note.job));
+    }
+
+    pub(super) fn beat(&mut self, worker: &WorkerRow) {
+        self.workers.insert(worker.name.clone(), worker.clone());
+    }
+
+    pub(super) fn leave(&mut self, worker: &str) {
+        self.workers.remove(worker);
+    }
+
+    pub(super) fn workers(&mut self, since: Timestamp) -> Vec<WorkerRow> {
+        self.workers.retain(|_, worker| worker.beat_at >= since);
+        self.workers.values().cloned().collect()
+    }
+}

@@ -1,0 +1,244 @@
+//! The one decorator of every store: spans, counts, and patience with a store that is away for a moment.
+//!
+//! Every verb is safe to repeat, so a call that met a transient error is simply made again. It never repeats
+//! anything else: what is wrong with the input or the store does not mend itself.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use backroom_core::{
+    Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, bounds::span_until, draft::NewJob,
+};
+use futures_util::future::BoxFuture;
+use tracing::Instrument as _;
+
+use super::{
+    Claim, Committed, Count, Deleted, Extend, Filter, Health, Held, Inserted, Note, Prune, QueueSetting,
+    Record, Store, Wakes, WorkerRow,
+};
+use crate::{Error, clock::Clock};
+
+/// How often a call is made again before its error is passed on.
+pub const REPEATS_MAX: u32 = 6;
+/// The first wait; each further one doubles it. With [`REPEATS_MAX`] that makes about three seconds in all: long
+/// enough for a busy file or a server that restarts, short enough for a caller that waits.
+pub const REPEAT_AFTER: Duration = Duration::from_millis(50);
+
+/// Watches over a store: a span for each call with its rows and errors at debug level, transient errors tried
+/// again with back-off, and one warning for an outage however many calls meet it.
+pub struct Observed {
+    inner: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    /// Since when the store has been away, while it is.
+    outage: Mutex<Option<Timestamp>>,
+}
+
+impl Observed {
+    /// Watches over `inner`, waiting by `clock` between repeats.
+    pub fn new(inner: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { inner, clock, outage: Mutex::new(None) }
+    }
+
+    /// Makes one call, and makes it again (`repeat` is true then) while it meets transient errors.
+    async fn call<'a, T>(
+        &'a self,
+        verb: &'static str,
+        rows: impl Fn(&T) -> usize,
+        call: impl Fn(bool) -> BoxFuture<'a, Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let span = tracing::debug_span!("store", verb);
+        async {
+            let mut repeats = 0;
+            loop {
+                let answer = call(repeats > 0).await;
+                match &answer {
+                    Ok(answer) => {
+                        tracing::debug!(verb, rows = rows(answer), repeats, "answered");
+                        self.back();
+                    }
+                    Err(error) => {
+                        tracing::debug!(verb, %error, repeats, "failed");
+                        if error.is_transient() {
+                            // One miss that the first repeat mends is no outage.
+                            if repeats > 0 {
+                                self.away(verb, error);
+                            }
+                            if repeats < REPEATS_MAX {
+                                self.clock.sleep(REPEAT_AFTER * 2u32.pow(repeats)).await;
+                                repeats += 1;
+                                continue;
+                            }
+                        }
+                    }
+                }
+                return answer;
+            }
+        }
+        .instrument(span)
+        .await
+    }
+
+    fn away(&self, verb: &str, error: &Error) {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        if outage.is_none() {
+            *outage = Some(self.clock.now());
+            tracing::warn!(verb, %error, "the store does not answer; trying again until it does");
+        }
+    }
+
+    fn back(&self) {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(since) = outage.take() {
+            let away_ms = u64::try_from(span_until(since, self.clock.now()).as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(away_ms, "the store answers again");
+        }
+    }
+}
+
+impl std::fmt::Debug for Observed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Observed").field("clock", &self.clock).field("outage", &self.outage).finish()
+    }
+}
+
+/// For verbs that answer with one thing.
+fn one<T>(_: &T) -> usize {
+    1
+}
+
+/// A count may exceed what an address can, on small machines only.
+fn counted(rows: &u64) -> usize {
+    usize::try_from(*rows).unwrap_or(usize::MAX)
+}
+
+#[async_trait]
+impl Store for Observed {
+    async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
+        self.call("insert", Vec::len, |_| self.inner.insert(Arc::clone(&jobs), now)).await
+    }
+
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error> {
+        self.call("claim", Vec::len, |repeat| {
+            let mut claim = Arc::clone(&claim);
+            if repeat && !claim.repeat {
+                Arc::make_mut(&mut claim).repeat = true;
+            }
+            self.inner.claim(claim, now)
+        })
+        .await
+    }
+
+    async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
+        self.call("commit", Vec::len, |_| self.inner.commit(Arc::clone(&changes))).await
+    }
+
+    async fn extend(&self, extend: Arc<Extend>, now: Timestamp) -> Result<Vec<Held>, Error> {
+        self.call("extend", Vec::len, |_| self.inner.extend(Arc::clone(&extend), now)).await
+    }
+
+    async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error> {
+        self.call("note", |()| notes.len(), |_| self.inner.note(Arc::clone(&notes), now)).await
+    }
+
+    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+        self.call("lapsed", Vec::len, |_| self.inner.lapsed(limit, now)).await
+    }
+
+    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+        self.call("expired", Vec::len, |_| self.inner.expired(limit, now)).await
+    }
+
+    async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
+        self.call("prune", counted, |_| self.inner.prune(Arc::clone(&prune), now)).await
+    }
+
+    async fn delete(&self, id: JobId) -> Result<Deleted, Error> {
+        self.call("delete", one, |_| self.inner.delete(id)).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        self.call("job", |job: &Option<Job>| usize::from(job.is_some()), |_| self.inner.job(id)).await
+    }
+
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error> {
+        self.call("attempts", Vec::len, |_| self.inner.attempts(id)).await
+    }
+
+    async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error> {
+        self.call("logs", Vec::len, |_| self.inner.logs(id, skip, limit)).await
+    }
+
+    async fn list(
+        &self,
+        filter: Arc<Filter>,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<Job>, Error> {
+        self.call("list", Vec::len, |_| self.inner.list(Arc::clone(&filter), before, limit)).await
+    }
+
+    async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error> {
+        self.call("counts", Vec::len, |_| self.inner.counts(now)).await
+    }
+
+    async fn ahead(&self, job: Arc<Job>, limit: u64, now: Timestamp) -> Result<u64, Error> {
+        self.call("ahead", one, |_| self.inner.ahead(Arc::clone(&job), limit, now)).await
+    }
+
+    async fn next_due(
+        &self,
+        queues: Arc<Vec<String>>,
+        kinds: Arc<Vec<String>>,
+    ) -> Result<Option<Timestamp>, Error> {
+        self.call("next_due", one, |_| self.inner.next_due(Arc::clone(&queues), Arc::clone(&kinds))).await
+    }
+
+    async fn queues(&self) -> Result<Vec<Queue>, Error> {
+        self.call("queues", Vec::len, |_| self.inner.queues()).await
+    }
+
+    async fn set_queue(&self, name: &str, setting: QueueSetting) -> Result<(), Error> {
+        let name: Arc<str> = name.into();
+        self.call("set_queue", one, |_| {
+            let (name, setting) = (Arc::clone(&name), setting.clone());
+            Box::pin(async move { self.inner.set_queue(&name, setting).await })
+        })
+        .await
+    }
+
+    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<(), Error> {
+        self.call("beat", one, |_| self.inner.beat(Arc::clone(&worker))).await
+    }
+
+    async fn leave(&self, worker: &str) -> Result<(), Error> {
+        let worker: Arc<str> = worker.into();
+        self.call("leave", one, |_| {
+            let worker = Arc::clone(&worker);
+            Box::pin(async move { self.inner.leave(&worker).await })
+        })
+        .await
+    }
+
+    async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
+        self.call("workers", Vec::len, |_| self.inner.workers(since)).await
+    }
+
+    async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {
+        self.call("import", counted, |_| self.inner.import(Arc::clone(&records))).await
+    }
+
+    async fn health(&self) -> Result<Health, Error> {
+        self.call("health", one, |_| self.inner.health()).await
+    }
+
+    fn wakes(&self) -> &Arc<Wakes> {
+        self.inner.wakes()
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.call("close", one, |_| self.inner.close()).await
+    }
+}

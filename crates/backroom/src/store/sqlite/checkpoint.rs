@@ -1,0 +1,108 @@
+//! Folding the write-ahead log back into the file, without stopping commits.
+//!
+//! A thread of its own copies pages while the writer goes on; a log that is copied whole starts anew at the next write.
+//! Under steady load it is never whole, because the writer stays ahead: then the writer itself copies the short rest. So
+//! the log stays bounded, unless some process keeps reading an old state of it.
+
+use std::{
+    path::Path,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread::JoinHandle,
+};
+
+use rusqlite::Connection;
+
+use super::connection::open_checkpointer;
+use crate::{Error, ErrorKind};
+
+/// Pages not yet copied at which the thread is told to copy.
+const COPY_PAGES: i64 = 1000;
+/// Pages in the log at which the writer copies the rest, so that the log can start anew: 64 MiB of 8 KiB pages.
+const RESTART_PAGES: i64 = 8 * 1000;
+/// The most pages the writer copies by itself below the hard bound: a few milliseconds.
+const REST_PAGES: i64 = 500;
+/// Pages in the log at which the writer waits for readers and the thread, whatever it costs.
+const HARD_PAGES: i64 = 64 * 1000;
+/// What is left of the log's file when it starts anew.
+pub(super) const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+
+/// The writer's side.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    /// Dropped to end the thread.
+    tell: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+    /// Grows when waiting was in vain, so that one endless reader does not stop every commit.
+    hard_pages: i64,
+}
+
+/// What SQLite says of its log.
+struct LogState {
+    pages: i64,
+    copied: i64,
+}
+
+impl Checkpoints {
+    pub(super) fn start(path: &Path) -> Result<Self, Error> {
+        let connection = open_checkpointer(path)?;
+        // One word is enough: it says that there is something to copy, not how much.
+        let (tell, told) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("backroom-checkpoint".into())
+            .spawn(move || copy_when_told(&connection, &told))
+            .map_err(|error| {
+                Error::new(ErrorKind::Unavailable, "start a thread of the store").caused_by(error)
+            })?;
+        Ok(Self { tell: Some(tell), thread: Some(thread), hard_pages: HARD_PAGES })
+    }
+
+    /// Looks how long the log is and has it copied. Called by the writer between transactions.
+    pub(super) fn after_commit(&mut self, connection: &Connection) {
+        let Some(log) = state(connection, "NOOP") else { return };
+        let rest = log.pages - log.copied;
+        if log.pages >= self.hard_pages {
+            let restarted = state(connection, "RESTART").is_some_and(|log| log.pages == log.copied);
+            self.hard_pages = if restarted { HARD_PAGES } else { log.pages + HARD_PAGES / 4 };
+            if !restarted {
+                tracing::warn!(
+                    pages = log.pages,
+                    "the write-ahead log cannot be folded back: a reader holds it"
+                );
+            }
+        } else if log.pages >= RESTART_PAGES && rest > 0 && rest <= REST_PAGES {
+            state(connection, "PASSIVE");
+        } else if rest >= COPY_PAGES
+            && let Some(tell) = &self.tell
+        {
+            // Full means that it was told already.
+            _ = tell.try_send(());
+        }
+    }
+
+    /// Folds all of the log back and ends the thread.
+    pub(super) fn finish(&mut self, connection: &Connection) {
+        self.tell = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the checkpoint thread of the store panicked");
+        }
+        state(connection, "TRUNCATE");
+    }
+}
+
+fn copy_when_told(connection: &Connection, told: &Receiver<()>) {
+    while told.recv().is_ok() {
+        state(connection, "PASSIVE");
+    }
+}
+
+/// Checkpoints in this mode (`NOOP` only looks) and answers with the log as it is then. An error is no more than a log
+/// that stays longer: the next commit tries again.
+fn state(connection: &Connection, mode: &str) -> Option<LogState> {
+    let looked =
+        connection.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})")).and_then(|mut checkpoint| {
+            checkpoint.query_row([], |found| Ok(LogState { pages: found.get(1)?, copied: found.get(2)? }))
+        });
+    looked.inspect_err(|error| tracing::warn!(%error, mode, "failed to checkpoint the store")).ok()
+}

@@ -1,0 +1,133 @@
+//! Writing decisions, each under its guard.
+
+use backroom_core::{Change, JobId, Json, State};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    error::{Fault, is_unique_violation},
+    hints::Hints,
+    row::{self, micros},
+};
+use crate::store::Committed;
+
+/// Writes the changes; one answer per change, in order.
+pub(super) fn commit(
+    connection: &Connection,
+    changes: &[Change],
+    hints: &mut Hints,
+) -> Result<Vec<Committed>, Fault> {
+    changes.iter().map(|change| commit_one(connection, change, hints)).collect()
+}
+
+fn commit_one(connection: &Connection, change: &Change, hints: &mut Hints) -> Result<Committed, Fault> {
+    let written =
+        if is_plain_success(change) { succeed(connection, change) } else { write(connection, change) };
+    match written {
+        Ok(0) => return unwritten(connection, change),
+        Ok(_) => {}
+        Err(Fault::Sql(error)) if is_unique_violation(&error) => {
+            return match holder_against(connection, change.id)? {
+                Some(holder) => Ok(Committed::KeyHeld(holder)),
+                None => Err(error.into()),
+            };
+        }
+        Err(other) => return Err(other),
+    }
+    if let Some(ended) = &change.ended {
+        row::insert_attempt(connection, change.id, ended)?;
+    }
+    hints.job(change.id);
+    match change.state {
+        State::Queued => hints.queue(&change.queue),
+        State::Running if change.cancel_requested_at.is_some() => hints.cancel(),
+        State::Running | State::Waiting | State::Completed | State::Cancelled | State::Discarded => {}
+    }
+    Ok(Committed::Done)
+}
+
+/// A run that succeeded: what nearly every commit is. It moves few fields, and a statement that names only those is
+/// cheaper than one that names all.
+fn is_plain_success(change: &Change) -> bool {
+    change.state == State::Completed
+        && change.lease.is_some()
+        && change.lease == change.lease_id
+        && change.ended.is_none()
+        && change.progress.is_none()
+}
+
+fn succeed(connection: &Connection, change: &Change) -> Result<usize, Fault> {
+    // The fields that `Succeed` moves. All others are, by the revision in the guard, what the decision saw.
+    let mut update = connection.prepare_cached(
+        "UPDATE backroom_jobs SET state = 'completed', unique_held = ?4, lease_until = NULL, output = ?5, \
+         reason = NULL, woken = 0, finished_at = ?6, revision = revision + 1 \
+         WHERE id = ?1 AND revision = ?2 AND state = 'running' AND lease_id = ?3",
+    )?;
+    Ok(update.execute(params![
+        change.id.0.as_bytes(),
+        row::revision(change.revision_before),
+        row::lease(change.lease.as_ref()),
+        change.unique_held,
+        change.output.as_ref().map(Json::as_str),
+        change.finished_at.map(micros),
+    ])?)
+}
+
+fn write(connection: &Connection, change: &Change) -> Result<usize, Fault> {
+    // Every field that an event may move, under the guard: the revision, and for a report (?3 is its lease) the run.
+    // Progress only where the change brings one (?20). A mark on a run that goes on (from running to running) must not
+    // pull back a lease that was extended since it was read: extending leaves the revision alone.
+    let mut update = connection.prepare_cached(
+        "UPDATE backroom_jobs SET state = ?4, attempt = ?5, max_attempts = ?6, crashes = ?7, scheduled_at = ?8, \
+         expires_at = ?9, unique_held = ?10, lease_id = ?11, \
+         lease_until = iif(?4 = 'running' AND state = 'running', max(lease_until, ?12), ?12), worker = ?13, \
+         output = ?14, reason = ?15, cancel_requested_at = ?16, woken = ?17, started_at = ?18, finished_at = ?19, \
+         progress_percent = iif(?20, ?21, progress_percent), progress_message = iif(?20, ?22, progress_message), \
+         revision = revision + 1 \
+         WHERE id = ?1 AND revision = ?2 AND (?3 IS NULL OR (state = 'running' AND lease_id = ?3))",
+    )?;
+    let progress = change.progress.as_ref().and_then(Option::as_ref);
+    Ok(update.execute(params![
+        change.id.0.as_bytes(),
+        row::revision(change.revision_before),
+        row::lease(change.lease.as_ref()),
+        change.state.as_str(),
+        change.attempt,
+        change.max_attempts,
+        change.crashes,
+        micros(change.scheduled_at),
+        change.expires_at.map(micros),
+        change.unique_held,
+        row::lease(change.lease_id.as_ref()),
+        change.lease_until.map(micros),
+        change.worker,
+        change.output.as_ref().map(Json::as_str),
+        change.reason,
+        change.cancel_requested_at.map(micros),
+        change.woken,
+        change.started_at.map(micros),
+        change.finished_at.map(micros),
+        change.progress.is_some(),
+        progress.map(|progress| progress.percent),
+        progress.map(|progress| &progress.message),
+    ])?)
+}
+
+/// The guard let nothing through: either this very change was written before and its answer lost, or the row has
+/// moved on. Progress and the end of the lease move without a revision, so they tell nothing.
+fn unwritten(connection: &Connection, change: &Change) -> Result<Committed, Fault> {
+    let Some(row) = row::find(connection, change.id)? else { return Ok(Committed::Stale) };
+    let mut after = row.clone();
+    change.write_to(&mut after);
+    after.progress.clone_from(&row.progress);
+    after.lease_until = after.lease_until.and(row.lease_until);
+    Ok(if after == row { Committed::Done } else { Committed::Stale })
+}
+
+/// Who holds the key that this job would take.
+fn holder_against(connection: &Connection, id: JobId) -> Result<Option<JobId>, Fault> {
+    let mut select = connection.prepare_cached(
+        "SELECT holder.id FROM backroom_jobs AS job JOIN backroom_jobs AS holder \
+         ON holder.unique_key = job.unique_key AND holder.unique_held = 1 WHERE job.id = ?1 AND holder.id <> job.id",
+    )?;
+    Ok(select.query_row([id.0.as_bytes()], |found| row::job_id(found, 0)).optional()?)
+}

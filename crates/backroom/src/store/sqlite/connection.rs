@@ -1,0 +1,181 @@
+//! Opening the file: whose it is, how SQLite is set up, and how long a lock is waited for.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{
+    SqliteOptions,
+    error::{Fault, explain},
+    schema,
+};
+use crate::{Error, ErrorKind};
+
+/// Rows are updated in place by id and read in ranges by index: with 8 KiB a page both cost fewer writes to the log
+/// than with SQLite's 4 KiB (docs/decisions/0010). Only a new file takes it on.
+const PAGE_BYTES: u32 = 8192;
+/// Per connection. The file itself stays in the operating system's cache; memory here counts against the worker.
+const WRITER_CACHE_KIB: u32 = 16 * 1024;
+const READER_CACHE_KIB: u32 = 4 * 1024;
+/// Statements kept prepared per connection: more than there are.
+const STATEMENTS: usize = 96;
+
+/// The path as the store uses it, checked as far as that goes without opening it.
+pub(super) fn checked_path(path: &Path) -> Result<PathBuf, Error> {
+    let refuse =
+        |kind, why: String| Err(Error::new(kind, format!("open the store {}: {why}", path.display())));
+    let text = path.to_string_lossy();
+    if text.is_empty() || text.contains(":memory:") || text.contains("mode=memory") {
+        let why = "a SQLite database in memory cannot be shared by the store's connections; name a file, or use the memory store";
+        return refuse(ErrorKind::Invalid, why.into());
+    }
+    if text.contains('\0') {
+        return refuse(ErrorKind::Invalid, "the path holds a NUL byte".into());
+    }
+    // Absolute, so that a later change of the working folder moves nothing, and so that a file whose name begins with
+    // `file:` is not taken for a URI.
+    let absolute = match std::path::absolute(path) {
+        Ok(absolute) => absolute,
+        Err(error) => {
+            return refuse(ErrorKind::Invalid, format!("the path cannot be made absolute: {error}"));
+        }
+    };
+    if absolute.is_dir() {
+        return refuse(ErrorKind::Invalid, "it is a folder; name a file in it".into());
+    }
+    match absolute.parent() {
+        Some(folder) if !folder.is_dir() => refuse(
+            ErrorKind::Invalid,
+            format!("the folder {} does not exist; create it first", folder.display()),
+        ),
+        Some(_) | None => Ok(absolute),
+    }
+}
+
+/// Opens the file to write, creates it if need be, and brings its tables to the newest version.
+pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, Error> {
+    check_header(path)?;
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    set_up_writer(&connection, path, options).map_err(|fault| fault.explain(path))?;
+    Ok(connection)
+}
+
+fn set_up_writer(connection: &Connection, path: &Path, options: &SqliteOptions) -> Result<(), Fault> {
+    if connection.is_readonly("main")? {
+        let why = format!(
+            "open the store {}: the file is read-only; make it and its folder writable",
+            path.display()
+        );
+        return Err(Error::new(ErrorKind::NoSpace, why).into());
+    }
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |found| found.get(0))?;
+    if mode != "wal" {
+        let why = format!(
+            "open the store {}: SQLite cannot keep a write-ahead log there; move the file to a local disk",
+            path.display()
+        );
+        return Err(Error::new(ErrorKind::Unusable, why).into());
+    }
+    connection.pragma_update(None, "cache_size", -i64::from(WRITER_CACHE_KIB))?;
+    // Savepoints keep old pages aside; in memory, not in a file of their own.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    set_up_durable(connection)?;
+    // Commits do not stop to fold the log back into the file; `checkpoint` does.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // A log that grew once is cut when it starts anew.
+    connection.pragma_update(None, "journal_size_limit", super::checkpoint::LOG_BYTES_KEPT)?;
+    if let Some(pages) = options.pages_max {
+        // Bound by hand: as a plain argument it would be a string.
+        connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+    }
+    schema::migrate(connection)?;
+    schema::check_readable(connection)
+}
+
+/// Opens the file to fold its log back.
+pub(super) fn open_checkpointer(path: &Path) -> Result<Connection, Error> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    set_up_durable(&connection).map_err(|error| explain(&error, path))?;
+    Ok(connection)
+}
+
+/// Opens the file to read. The tables exist by then.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection
+        .pragma_update(None, "cache_size", -i64::from(READER_CACHE_KIB))
+        .and_then(|()| connection.pragma_update(None, "temp_store", "MEMORY"))
+        .map_err(|error| explain(&error, path))?;
+    Ok(connection)
+}
+
+/// On macOS a plain fsync leaves the data in the drive's own cache; elsewhere these mean nothing.
+fn set_up_durable(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "fullfsync", true)?;
+    connection.pragma_update(None, "checkpoint_fullfsync", true)
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
+    // Each connection has one owner at a time, so SQLite need not lock it once more.
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(|error| unopened(&error, path))?;
+    connection.busy_handler(Some(wait_for_lock)).map_err(|error| explain(&error, path))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+fn unopened(error: &rusqlite::Error, path: &Path) -> Error {
+    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) {
+        let why = format!(
+            "open the store {}: the file cannot be created or read; make it and its folder readable and writable",
+            path.display()
+        );
+        return Error::new(ErrorKind::NoSpace, why).caused_by(error.to_string());
+    }
+    explain(error, path)
+}
+
+/// Refuses a file that is something else, before SQLite could write to it.
+fn check_header(path: &Path) -> Result<(), Error> {
+    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+    let Ok(mut file) = fs::File::open(path) else { return Ok(()) };
+    let mut header = Vec::with_capacity(MAGIC.len());
+    let read = file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut header);
+    // An empty file is a database without tables; one that cannot be read is SQLite's to report.
+    if read.is_err() || header.is_empty() || header == MAGIC {
+        return Ok(());
+    }
+    let why =
+        format!("open the store {}: the file is not a SQLite database; name another file", path.display());
+    Err(Error::new(ErrorKind::Unusable, why))
+}
+
+/// A file that SQLite keeps beside the database.
+pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Waits for another process's transaction: shortly at first, because ours take about a millisecond, and about five
+/// seconds in all. Then the caller hears that the store is busy.
+fn wait_for_lock(tries: i32) -> bool {
+    let pause = match tries {
+        ..100 => Duration::from_micros(500),
+        100..1090 => Duration::from_millis(5),
+        _ => return false,
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "SQLite asks from inside a statement, where no clock can be passed"
+    )]
+    std::thread::sleep(pause);
+    true
+}

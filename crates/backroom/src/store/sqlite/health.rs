@@ -1,0 +1,88 @@
+//! What an operator wants to know of a store.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{connection::sibling, error::Fault, schema};
+use crate::store::{Durability, Health, HealthCheck};
+
+/// Problems named in one answer; a damaged file can have millions.
+const PROBLEMS_MAX: i64 = 20;
+
+/// Looks at everything, the whole file included: seconds to minutes for gigabytes.
+pub(super) fn health(connection: &Connection, path: &Path, durability: Durability) -> Result<Health, Fault> {
+    let schema = schema::version(connection)?;
+    Ok(Health {
+        store: format!("sqlite {}", path.display()),
+        engine: format!("SQLite {}", rusqlite::version()),
+        schema,
+        durability,
+        bytes: bytes(path),
+        checks: vec![
+            integrity(connection)?,
+            journal(connection)?,
+            log_size(path),
+            job_of_every_tag(connection)?,
+        ],
+    })
+}
+
+fn bytes(path: &Path) -> Option<u64> {
+    let main = std::fs::metadata(path).ok()?.len();
+    let log = std::fs::metadata(sibling(path, "-wal")).map_or(0, |found| found.len());
+    Some(main + log)
+}
+
+fn integrity(connection: &Connection) -> Result<HealthCheck, Fault> {
+    let mut check = connection.prepare(&format!("PRAGMA integrity_check({PROBLEMS_MAX})"))?;
+    let problems = check.query_map([], |found| found.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    let ok = problems == ["ok"];
+    let found = if ok {
+        "every page and index is whole".into()
+    } else {
+        format!("{}; stop all processes, copy the file, restore a backup", problems.join("; "))
+    };
+    Ok(HealthCheck { name: "integrity".into(), ok, found })
+}
+
+fn journal(connection: &Connection) -> Result<HealthCheck, Fault> {
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |found| found.get(0))?;
+    let ok = mode == "wal";
+    let found = if ok {
+        "write-ahead log".into()
+    } else {
+        format!("{mode}; another program changed it, reopen the store to set it back")
+    };
+    Ok(HealthCheck { name: "journal".into(), ok, found })
+}
+
+/// The log only grows past its bound while something keeps reading an old state of the file.
+fn log_size(path: &Path) -> HealthCheck {
+    let bytes = std::fs::metadata(sibling(path, "-wal")).map_or(0, |found| found.len());
+    let mib = bytes / (1024 * 1024);
+    let ok = mib < 1024;
+    let found = if ok {
+        format!("{mib} MiB")
+    } else {
+        format!(
+            "{mib} MiB; some process keeps a read transaction open and the log cannot be folded back, end it"
+        )
+    };
+    HealthCheck { name: "log size".into(), ok, found }
+}
+
+fn job_of_every_tag(connection: &Connection) -> Result<HealthCheck, Fault> {
+    let stray: i64 = connection.query_row(
+        "SELECT count(*) FROM backroom_tags WHERE job_id NOT IN (SELECT id FROM backroom_jobs)",
+        [],
+        |found| found.get(0),
+    )?;
+    let ok = stray == 0;
+    let found = if ok {
+        "every tag belongs to a job".into()
+    } else {
+        format!("{stray} tags belong to no job; rows of backroom_jobs were deleted by hand")
+    };
+    Ok(HealthCheck { name: "tags".into(), ok, found })
+}

@@ -1,0 +1,43 @@
+//! Storing whole records as they are.
+
+use rusqlite::Connection;
+
+use super::{
+    error::{Fault, is_unique_violation},
+    hints::Hints,
+    insert::{holder_of, is_stored, name_queues},
+    row,
+};
+use crate::{Error, ErrorKind, store::Record};
+
+/// Stores the records whose id is new; answers how many were.
+pub(super) fn import(connection: &Connection, records: &[Record], hints: &mut Hints) -> Result<u64, Fault> {
+    name_queues(connection, records.iter().map(|record| record.job.queue.as_str()))?;
+    let mut stored = 0;
+    for record in records {
+        if is_stored(connection, record.job.id)? {
+            continue;
+        }
+        import_one(connection, record)?;
+        hints.queue(&record.job.queue);
+        stored += 1;
+    }
+    Ok(stored)
+}
+
+fn import_one(connection: &Connection, record: &Record) -> Result<(), Fault> {
+    let job = &record.job;
+    match row::insert(&mut *connection.prepare_cached(row::INSERT)?, job) {
+        Ok(()) => {}
+        Err(Fault::Sql(error)) if is_unique_violation(&error) => {
+            let key = job.unique_key.as_deref().unwrap_or_default();
+            let Some(holder) = holder_of(connection, key)? else { return Err(error.into()) };
+            let why = format!("import job {}: job {holder} holds its unique key {key:?}", job.id);
+            return Err(Error::new(ErrorKind::KeyHeld { holder }, why).into());
+        }
+        Err(other) => return Err(other),
+    }
+    row::insert_tags(connection, job)?;
+    record.attempts.iter().try_for_each(|attempt| row::insert_attempt(connection, job.id, attempt))?;
+    record.lines.iter().try_for_each(|line| row::insert_line(connection, job.id, line))
+}

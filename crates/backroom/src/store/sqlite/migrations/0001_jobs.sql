@@ -1,0 +1,132 @@
+-- The first schema: jobs and all that belongs to them, queues, workers.
+--
+-- Columns stand in the order of `Job` in backroom-core. Moments are microseconds since 1970 (UTC), spans
+-- milliseconds, ids the 16 bytes of a UUID. The CHECKs repeat what core promises of every job, so that a row written
+-- by hand cannot break it either.
+CREATE TABLE backroom_jobs (
+    id                  BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    kind                TEXT    NOT NULL CHECK (kind <> ''),
+    queue               TEXT    NOT NULL CHECK (queue <> ''),
+    lane                TEXT,
+    priority            INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 9),
+    state               TEXT    NOT NULL
+        CHECK (state IN ('queued', 'running', 'waiting', 'completed', 'cancelled', 'discarded')),
+    args                TEXT    NOT NULL,
+    attempt             INTEGER NOT NULL CHECK (attempt BETWEEN 0 AND 4294967295),
+    max_attempts        INTEGER NOT NULL CHECK (max_attempts BETWEEN 1 AND 4294967295),
+    crashes             INTEGER NOT NULL CHECK (crashes BETWEEN 0 AND 4294967295),
+    scheduled_at        INTEGER NOT NULL,
+    expires_at          INTEGER,
+    timeout_ms          INTEGER CHECK (timeout_ms > 0),
+    retry               TEXT,
+    unique_key          TEXT,
+    unique_while        TEXT    CHECK (unique_while IN ('live', 'queued', 'until')),
+    unique_until        INTEGER,
+    unique_held         INTEGER NOT NULL CHECK (unique_held IN (0, 1)),
+    lease_id            BLOB    CHECK (length(lease_id) = 16),
+    lease_until         INTEGER,
+    worker              TEXT,
+    progress_percent    INTEGER CHECK (progress_percent BETWEEN 0 AND 100),
+    progress_message    TEXT,
+    output              TEXT,
+    reason              TEXT,
+    cancel_requested_at INTEGER,
+    woken               INTEGER NOT NULL CHECK (woken IN (0, 1)),
+    created_at          INTEGER NOT NULL,
+    started_at          INTEGER,
+    finished_at         INTEGER,
+    tags                TEXT,
+    meta                TEXT,
+    revision            INTEGER NOT NULL CHECK (revision >= 0),
+    CHECK ((lease_until IS NOT NULL) = (state = 'running')),
+    CHECK (state <> 'running' OR lease_id IS NOT NULL),
+    CHECK ((finished_at IS NOT NULL) = (state IN ('completed', 'cancelled', 'discarded'))),
+    CHECK ((output IS NOT NULL) = (state = 'completed')),
+    CHECK (reason IS NOT NULL OR state NOT IN ('cancelled', 'discarded')),
+    CHECK ((unique_key IS NULL) = (unique_while IS NULL)),
+    CHECK ((unique_until IS NOT NULL) = (unique_while IS 'until')),
+    CHECK (unique_held = 0 OR unique_key IS NOT NULL),
+    CHECK ((progress_percent IS NULL) = (progress_message IS NULL))
+) STRICT, WITHOUT ROWID;
+
+-- The order of claims, one range per queue and priority. The columns after `id` let a claim, a look ahead and the
+-- counts answer from the index alone.
+CREATE INDEX backroom_jobs_queued
+    ON backroom_jobs (queue, priority, scheduled_at, id, kind, expires_at, attempt, crashes)
+    WHERE state = 'queued';
+
+-- Leases, the first to run out first.
+CREATE INDEX backroom_jobs_running ON backroom_jobs (lease_until, id) WHERE state = 'running';
+
+-- History, the oldest first: for pruning and counting.
+CREATE INDEX backroom_jobs_finished ON backroom_jobs (queue, state, finished_at, id) WHERE finished_at IS NOT NULL;
+
+-- States that few jobs are in, the newest found first: completed jobs, the many, do not pay for it. Written with OR:
+-- from `state = 'waiting'` the planner sees that this holds, from an IN it would not.
+CREATE INDEX backroom_jobs_rare ON backroom_jobs (state, id, queue)
+    WHERE state = 'waiting' OR state = 'cancelled' OR state = 'discarded';
+
+-- Queued jobs that will expire.
+CREATE INDEX backroom_jobs_expiring ON backroom_jobs (expires_at, id) WHERE state = 'queued' AND expires_at IS NOT NULL;
+
+-- One job per held key.
+CREATE UNIQUE INDEX backroom_jobs_unique ON backroom_jobs (unique_key) WHERE unique_held = 1;
+
+-- Attempts that did not succeed. A job that succeeds at once has none.
+CREATE TABLE backroom_attempts (
+    seq        INTEGER PRIMARY KEY,
+    job_id     BLOB    NOT NULL CHECK (length(job_id) = 16),
+    lease_id   BLOB    NOT NULL CHECK (length(lease_id) = 16),
+    attempt    INTEGER NOT NULL CHECK (attempt BETWEEN 0 AND 4294967295),
+    "end"      TEXT    NOT NULL
+        CHECK ("end" IN ('failed', 'panicked', 'timedout', 'crashed', 'discarded', 'cancelled')),
+    error      TEXT    NOT NULL,
+    worker     TEXT,
+    started_at INTEGER,
+    ended_at   INTEGER NOT NULL
+) STRICT;
+
+-- A run ends once, however often its end is reported.
+CREATE UNIQUE INDEX backroom_attempts_run ON backroom_attempts (job_id, lease_id);
+
+-- What handlers logged; `seq` is the position within the run.
+CREATE TABLE backroom_logs (
+    line_id  INTEGER PRIMARY KEY,
+    job_id   BLOB    NOT NULL CHECK (length(job_id) = 16),
+    lease_id BLOB    NOT NULL CHECK (length(lease_id) = 16),
+    seq      INTEGER NOT NULL CHECK (seq BETWEEN 0 AND 4294967295),
+    at       INTEGER NOT NULL,
+    line     TEXT    NOT NULL
+) STRICT;
+
+-- A line is written once, however often it is sent.
+CREATE UNIQUE INDEX backroom_logs_line ON backroom_logs (job_id, lease_id, seq);
+
+-- To find jobs by tag, the newest first. Untagged jobs cost nothing here.
+CREATE TABLE backroom_tags (
+    tag    TEXT NOT NULL,
+    job_id BLOB NOT NULL CHECK (length(job_id) = 16),
+    PRIMARY KEY (tag, job_id)
+) STRICT, WITHOUT ROWID;
+
+-- Queues that a job or a setting ever named; `retention` is JSON, none is the default.
+CREATE TABLE backroom_queues (
+    name      TEXT NOT NULL PRIMARY KEY CHECK (name <> ''),
+    paused_at INTEGER,
+    retention TEXT
+) STRICT, WITHOUT ROWID;
+
+-- What workers say of themselves; `queues` and `kinds` are JSON.
+CREATE TABLE backroom_workers (
+    name       TEXT    NOT NULL PRIMARY KEY,
+    host       TEXT    NOT NULL,
+    pid        INTEGER NOT NULL,
+    started_at INTEGER NOT NULL,
+    beat_at    INTEGER NOT NULL,
+    queues     TEXT    NOT NULL,
+    kinds      TEXT    NOT NULL,
+    slots      INTEGER NOT NULL,
+    running    INTEGER NOT NULL,
+    stuck      INTEGER NOT NULL,
+    stopping   INTEGER NOT NULL CHECK (stopping IN (0, 1))
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,253 @@
+//! The store in one SQLite file.
+//!
+//! One thread writes (`writer`), a few connections read (`readers`). Each verb's SQL stands in the file of its name;
+//! this one only sends verbs there. No rule about a job's life is here: they are core's. Start reading at `writer`, then
+//! `claim` and `commit`.
+
+mod checkpoint;
+mod claim;
+mod commit;
+mod connection;
+mod error;
+mod extend;
+mod health;
+mod hints;
+mod import;
+mod insert;
+mod note;
+mod operation;
+mod queues;
+mod read;
+mod readers;
+mod row;
+mod schema;
+mod upkeep;
+mod watch;
+mod workers;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
+
+use self::{error::Fault, hints::Hints, operation::Weight, readers::Readers, writer::Writer};
+use super::{
+    Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, Held, Inserted, Note, Prune,
+    QueueSetting, Record, Store, Wakes, WorkerRow,
+};
+use crate::{Error, ErrorKind};
+
+/// How a SQLite store is opened.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SqliteOptions {
+    /// How safe an acknowledged write is; default [`Durability::Full`].
+    pub durability: Durability,
+    /// Most pages (of 8 KiB in a file that Backroom created) that the file may grow to; default as many as SQLite and
+    /// the disk allow. Over it, writes that need room fail with [`ErrorKind::NoSpace`].
+    pub pages_max: Option<u32>,
+}
+
+/// Keeps jobs in one SQLite file, which an application's own tables may share and several processes may use at once.
+///
+/// Its tables are prefixed `backroom_`. The file is kept in WAL mode and must lie on a local disk.
+///
+/// Needs a tokio runtime. Dropped without [`close`](Store::close), it finishes what it accepted in the background.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    durability: Durability,
+    writer: Writer,
+    readers: Readers,
+    wakes: Arc<Wakes>,
+}
+
+impl SqliteStore {
+    /// Opens the file at `path`, creates it if it does not exist (its folder must), and brings its tables to the newest
+    /// version.
+    ///
+    /// Errors: [`ErrorKind::Invalid`] for a path that cannot be meant (in memory, a folder, in a folder that does not
+    /// exist); [`ErrorKind::Unusable`] for a file that is no SQLite database, is damaged, or was written by a newer
+    /// version; [`ErrorKind::NoSpace`] where it cannot be written; [`ErrorKind::Unavailable`] when another process
+    /// holds it for more than five seconds.
+    pub async fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, Error> {
+        let path = connection::checked_path(path.as_ref())?;
+        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(path, &options));
+        opening.await.unwrap_or_else(|failed| {
+            Err(Error::new(ErrorKind::Internal, "open the store: the opening thread ended").caused_by(failed))
+        })
+    }
+
+    fn open_blocking(path: PathBuf, options: &SqliteOptions) -> Result<Self, Error> {
+        let wakes = Arc::new(Wakes::default());
+        let writer = Writer::start(&path, options, Arc::clone(&wakes))?;
+        let readers = Readers::open(&path)?;
+        Ok(Self { path, durability: options.durability, writer, readers, wakes })
+    }
+
+    /// Stores the jobs inside the caller's own transaction: they exist exactly if it commits. One answer per job, in
+    /// order; on an error none of them is stored and the transaction goes on as it was. How durable they are is up to
+    /// the caller's connection (`PRAGMA synchronous`).
+    ///
+    /// The database must have been opened with [`SqliteStore::open`] once, so that the tables are there; else the error
+    /// is [`ErrorKind::Unusable`]. Workers in any process notice the jobs within milliseconds of the commit.
+    pub fn insert_in(
+        tx: &rusqlite::Transaction<'_>,
+        jobs: &[NewJob],
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, Error> {
+        let inserting = || -> Result<_, Fault> {
+            schema::check_newest(tx)?;
+            tx.execute_batch("SAVEPOINT backroom_insert")?;
+            let inserted = insert::insert(tx, jobs, now, &mut Hints::default());
+            // The savepoint is gone when the error was one that ends the whole transaction.
+            if inserted.is_err() && !tx.is_autocommit() {
+                tx.execute_batch("ROLLBACK TO backroom_insert")?;
+            }
+            if !tx.is_autocommit() {
+                tx.execute_batch("RELEASE backroom_insert")?;
+            }
+            inserted
+        };
+        inserting().map_err(|fault| fault.explain(Path::new(tx.path().unwrap_or("of the transaction"))))
+    }
+
+    /// Has the writer do something whose answer promises that it survives the loss of power.
+    async fn write_durably<T: Send + 'static>(
+        &self,
+        rows: usize,
+        work: impl FnMut(&rusqlite::Connection, &mut Hints) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.writer.run(Weight { rows, durable: true }, work).await
+    }
+
+    /// Has the writer do something that only matters while its workers live.
+    async fn write<T: Send + 'static>(
+        &self,
+        rows: usize,
+        work: impl FnMut(&rusqlite::Connection, &mut Hints) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.writer.run(Weight { rows, durable: false }, work).await
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
+        self.write_durably(jobs.len(), move |tx, hints| insert::insert(tx, &jobs, now, hints)).await
+    }
+
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error> {
+        self.write(claim.limit, move |tx, hints| claim::claim(tx, &claim, now, hints)).await
+    }
+
+    async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
+        self.write_durably(changes.len(), move |tx, hints| commit::commit(tx, &changes, hints)).await
+    }
+
+    async fn extend(&self, extend: Arc<Extend>, _now: Timestamp) -> Result<Vec<Held>, Error> {
+        self.write(extend.leases.len(), move |tx, _| extend::extend(tx, &extend)).await
+    }
+
+    async fn note(&self, notes: Arc<Vec<Note>>, _now: Timestamp) -> Result<(), Error> {
+        self.write(notes.len(), move |tx, hints| note::note(tx, &notes, hints)).await
+    }
+
+    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+        self.readers.run(move |reader| upkeep::lapsed(reader, limit, now)).await
+    }
+
+    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+        self.readers.run(move |reader| upkeep::expired(reader, limit, now)).await
+    }
+
+    async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
+        self.write_durably(prune.limit, move |tx, hints| upkeep::prune(tx, &prune, now, hints)).await
+    }
+
+    async fn delete(&self, id: JobId) -> Result<Deleted, Error> {
+        self.write_durably(1, move |tx, hints| upkeep::delete(tx, id, hints)).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        self.readers.run(move |reader| row::find(reader, id)).await
+    }
+
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error> {
+        self.readers.run(move |reader| read::attempts(reader, id)).await
+    }
+
+    async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error> {
+        self.readers.run(move |reader| read::logs(reader, id, skip, limit)).await
+    }
+
+    async fn list(
+        &self,
+        filter: Arc<Filter>,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<Job>, Error> {
+        self.readers.run(move |reader| read::list(reader, &filter, before, limit)).await
+    }
+
+    async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error> {
+        self.readers.run(move |reader| read::counts(reader, now)).await
+    }
+
+    async fn ahead(&self, job: Arc<Job>, limit: u64, now: Timestamp) -> Result<u64, Error> {
+        self.readers.run(move |reader| read::ahead(reader, &job, limit, now)).await
+    }
+
+    async fn next_due(
+        &self,
+        queues: Arc<Vec<String>>,
+        kinds: Arc<Vec<String>>,
+    ) -> Result<Option<Timestamp>, Error> {
+        self.readers.run(move |reader| read::next_due(reader, &queues, &kinds)).await
+    }
+
+    async fn queues(&self) -> Result<Vec<Queue>, Error> {
+        self.readers.run(queues::queues).await
+    }
+
+    async fn set_queue(&self, name: &str, setting: QueueSetting) -> Result<(), Error> {
+        let name = name.to_owned();
+        self.write_durably(1, move |tx, hints| queues::set_queue(tx, &name, &setting, hints)).await
+    }
+
+    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<(), Error> {
+        self.write(1, move |tx, _| workers::beat(tx, &worker)).await
+    }
+
+    async fn leave(&self, worker: &str) -> Result<(), Error> {
+        let worker = worker.to_owned();
+        self.write(1, move |tx, _| workers::leave(tx, &worker)).await
+    }
+
+    async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
+        self.readers.run(move |reader| workers::workers(reader, since)).await
+    }
+
+    async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {
+        self.write_durably(records.len(), move |tx, hints| import::import(tx, &records, hints)).await
+    }
+
+    async fn health(&self) -> Result<Health, Error> {
+        let (path, durability) = (self.path.clone(), self.durability);
+        self.readers.run(move |reader| health::health(reader, &path, durability)).await
+    }
+
+    fn wakes(&self) -> &Arc<Wakes> {
+        &self.wakes
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        // Readers first: the last of the log can only be folded back when nobody reads an old state of it.
+        self.readers.close().await;
+        self.writer.close().await
+    }
+}

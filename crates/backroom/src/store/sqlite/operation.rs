@@ -1,0 +1,83 @@
+//! One write on its way through the writer thread.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+};
+
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::{
+    error::{Fault, explain},
+    hints::Hints,
+};
+use crate::{Error, ErrorKind};
+
+/// What the writer needs to know of an operation before it runs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Weight {
+    /// Roughly how many rows it writes.
+    pub(super) rows: usize,
+    /// Whether its answer promises that it survives the loss of power.
+    pub(super) durable: bool,
+}
+
+/// An operation whose types are forgotten.
+pub(super) trait Operation: Send {
+    fn weight(&self) -> Weight;
+
+    /// Runs it within the current transaction and keeps the answer. Whether it went well. May run again after its
+    /// transaction failed as a whole.
+    fn run(&mut self, connection: &Connection, path: &Path, hints: &mut Hints) -> bool;
+
+    /// Puts this error in the place of the answer: the transaction failed.
+    fn fail(&mut self, error: &rusqlite::Error, path: &Path);
+
+    /// Gives the answer to the caller, who may have left.
+    fn answer(self: Box<Self>);
+}
+
+/// An operation and who waits for it.
+pub(super) struct Pending<T, F> {
+    pub(super) weight: Weight,
+    pub(super) work: F,
+    pub(super) result: Option<Result<T, Error>>,
+    pub(super) reply: oneshot::Sender<Result<T, Error>>,
+    /// Its place in the queue of the writer, free again once this is dropped.
+    pub(super) _place: OwnedSemaphorePermit,
+}
+
+impl<T, F> Operation for Pending<T, F>
+where
+    T: Send,
+    F: FnMut(&Connection, &mut Hints) -> Result<T, Fault> + Send,
+{
+    fn weight(&self) -> Weight {
+        self.weight
+    }
+
+    fn run(&mut self, connection: &Connection, path: &Path, hints: &mut Hints) -> bool {
+        let work = &mut self.work;
+        // The caller undoes what was half done by rolling back, in SQLite and in the hints alike.
+        let result = catch_unwind(AssertUnwindSafe(|| work(connection, hints)));
+        let result = match result {
+            Ok(done) => done.map_err(|fault| fault.explain(path)),
+            Err(_) => Err(Error::new(ErrorKind::Internal, "write to the store: the operation panicked")),
+        };
+        let ok = result.is_ok();
+        self.result = Some(result);
+        ok
+    }
+
+    fn fail(&mut self, error: &rusqlite::Error, path: &Path) {
+        self.result = Some(Err(explain(error, path)));
+    }
+
+    fn answer(self: Box<Self>) {
+        let unanswered =
+            || Err(Error::new(ErrorKind::Internal, "write to the store: the operation never ran"));
+        // Nobody waits when the caller was dropped; what it asked for is written all the same.
+        _ = self.reply.send(self.result.unwrap_or_else(unanswered));
+    }
+}

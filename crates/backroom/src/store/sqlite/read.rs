@@ -1,0 +1,197 @@
+//! Looking at jobs without changing them.
+
+use std::fmt::Write as _;
+
+use backroom_core::{Attempt, Job, JobId, LogLine, Shown, State, Timestamp};
+use rusqlite::{Connection, ToSql, params, types::Value};
+
+use super::{
+    claim::is_paused,
+    error::Fault,
+    row::{self, columns, micros},
+};
+use crate::store::{Count, Filter};
+
+/// The unsuccessful attempts of a job, the oldest first.
+pub(super) fn attempts(connection: &Connection, id: JobId) -> Result<Vec<Attempt>, Fault> {
+    let mut select = connection.prepare_cached(
+        "SELECT lease_id, attempt, \"end\", error, worker, started_at, ended_at FROM backroom_attempts \
+         WHERE job_id = ?1 ORDER BY ended_at, seq",
+    )?;
+    let rows = select.query_map([id.0.as_bytes()], row::attempt)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The log lines of a job in the order they were written.
+pub(super) fn logs(
+    connection: &Connection,
+    id: JobId,
+    skip: usize,
+    limit: usize,
+) -> Result<Vec<LogLine>, Fault> {
+    let mut select = connection.prepare_cached(
+        "SELECT lease_id, seq, at, line FROM backroom_logs WHERE job_id = ?1 ORDER BY line_id LIMIT ?2 OFFSET ?3",
+    )?;
+    let rows =
+        select.query_map(params![id.0.as_bytes(), row::at_most(limit), row::at_most(skip)], row::log_line)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Jobs that match, the newest first.
+pub(super) fn list(
+    connection: &Connection,
+    filter: &Filter,
+    before: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<Job>, Fault> {
+    let mut sql = format!("SELECT {} FROM backroom_jobs {} WHERE 1", columns!(), index_for(filter));
+    let mut values: Vec<Value> = Vec::new();
+    let mut and = |condition: &str, value: Value| {
+        values.push(value);
+        let place = format!("?{}", values.len());
+        sql.push_str(" AND ");
+        sql.push_str(&condition.replace('?', &place));
+    };
+    if let Some(before) = before {
+        and("id < ?", Value::Blob(before.0.as_bytes().to_vec()));
+    }
+    if let Some(queue) = &filter.queue {
+        and("queue = ?", Value::Text(queue.clone()));
+    }
+    if let Some(kind) = &filter.kind {
+        and("kind = ?", Value::Text(kind.clone()));
+    }
+    if let Some(tag) = &filter.tag {
+        and("id IN (SELECT job_id FROM backroom_tags WHERE tag = ?)", Value::Text(tag.clone()));
+    }
+    if let Some(from) = filter.created_from {
+        and("created_at >= ?", Value::Integer(micros(from)));
+    }
+    if let Some(until) = filter.created_before {
+        and("created_at < ?", Value::Integer(micros(until)));
+    }
+    // Our own words, written out, one with `=`: so the planner can prove that a partial index holds all that is asked for.
+    match filter.states.as_slice() {
+        [] => {}
+        [state] => _ = write!(sql, " AND state = '{state}'"),
+        states => {
+            let words: Vec<String> = states.iter().map(|state| format!("'{state}'")).collect();
+            _ = write!(sql, " AND state IN ({})", words.join(", "));
+        }
+    }
+    values.push(Value::Integer(row::at_most(limit)));
+    _ = write!(sql, " ORDER BY id DESC LIMIT ?{}", values.len());
+    let params: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
+    row::jobs(connection, &sql, &params)
+}
+
+/// Which way to go through the table. By id ends soon when many jobs match; where only few can, their own index does.
+fn index_for(filter: &Filter) -> &'static str {
+    if filter.tag.is_some() {
+        return "";
+    }
+    match filter.states.as_slice() {
+        [State::Running] => "INDEXED BY backroom_jobs_running",
+        [State::Queued] => "INDEXED BY backroom_jobs_queued",
+        [State::Waiting | State::Cancelled | State::Discarded] => "INDEXED BY backroom_jobs_rare",
+        _ => "NOT INDEXED",
+    }
+}
+
+/// How many jobs there are, by queue and state as shown.
+pub(super) fn counts(connection: &Connection, now: Timestamp) -> Result<Vec<Count>, Fault> {
+    // Each part answers from one index alone, except the running jobs, which are few. Parameter: now.
+    let mut select = connection.prepare_cached(
+        "SELECT queue, iif(scheduled_at <= ?1, 'available', iif(attempt > 0 OR crashes > 0, 'retrying', 'scheduled')) \
+             AS shown, count(*) FROM backroom_jobs INDEXED BY backroom_jobs_queued WHERE state = 'queued' GROUP BY 1, 2 \
+         UNION ALL \
+         SELECT queue, state, count(*) FROM backroom_jobs INDEXED BY backroom_jobs_running \
+             WHERE state = 'running' GROUP BY queue \
+         UNION ALL \
+         SELECT queue, state, count(*) FROM backroom_jobs INDEXED BY backroom_jobs_rare \
+             WHERE state = 'waiting' GROUP BY queue \
+         UNION ALL \
+         SELECT queue, state, count(*) FROM backroom_jobs INDEXED BY backroom_jobs_finished \
+             WHERE finished_at IS NOT NULL GROUP BY queue, state",
+    )?;
+    let rows = select.query_map([micros(now)], |found| {
+        let word = found.get_ref(1)?.as_str()?;
+        let shown = Shown::ALL.into_iter().find(|shown| shown.as_str() == word);
+        let jobs = found.get::<_, i64>(2)?.unsigned_abs();
+        Ok((found.get::<_, String>(0)?, shown, jobs))
+    })?;
+    let mut counts = Vec::new();
+    for found in rows {
+        let (queue, shown, jobs) = found?;
+        if let Some(state) = shown {
+            counts.push(Count { queue, state, jobs });
+        }
+    }
+    counts.sort_unstable();
+    Ok(counts)
+}
+
+/// How many due jobs of the same queue are served before this one, counted up to `limit`.
+pub(super) fn ahead(connection: &Connection, job: &Job, limit: u64, now: Timestamp) -> Result<u64, Fault> {
+    // One index range per priority up to the job's own; of that one only what sorts before the job.
+    let mut select = connection.prepare_cached(
+        "SELECT count(*) FROM (SELECT 1 FROM backroom_jobs INDEXED BY backroom_jobs_queued \
+         WHERE state = 'queued' AND queue = ?1 AND priority = ?2 AND scheduled_at <= ?3 \
+         AND (expires_at IS NULL OR expires_at > ?3) AND (?2 < ?4 OR (scheduled_at, id) < (?5, ?6)) LIMIT ?7)",
+    )?;
+    let mut ahead = 0u64;
+    for priority in 0..=job.priority.min(9) {
+        let left = i64::try_from(limit.saturating_sub(ahead)).unwrap_or(i64::MAX);
+        if left == 0 {
+            break;
+        }
+        let found: i64 = select.query_row(
+            params![
+                job.queue,
+                priority,
+                micros(now),
+                job.priority,
+                micros(job.scheduled_at),
+                job.id.0.as_bytes(),
+                left
+            ],
+            |found| found.get(0),
+        )?;
+        ahead += found.unsigned_abs();
+    }
+    Ok(ahead)
+}
+
+/// When the next queued job of these queues and kinds is due.
+pub(super) fn next_due(
+    connection: &Connection,
+    queues: &[String],
+    kinds: &[String],
+) -> Result<Option<Timestamp>, Fault> {
+    // The first entry of each priority's range whose kind is handled.
+    let mut select = connection.prepare_cached(
+        "SELECT scheduled_at, kind FROM backroom_jobs INDEXED BY backroom_jobs_queued \
+         WHERE state = 'queued' AND queue = ?1 AND priority = ?2 ORDER BY scheduled_at, id",
+    )?;
+    let mut next: Option<Timestamp> = None;
+    for queue in queues {
+        if is_paused(connection, queue)? {
+            continue;
+        }
+        for priority in 0..=9 {
+            let mut rows = select.query(params![queue, priority])?;
+            while let Some(entry) = rows.next()? {
+                let at = row::moment(entry, 0)?;
+                if next.is_some_and(|next| next <= at) {
+                    break;
+                }
+                let kind = entry.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+                if kinds.iter().any(|known| known == kind) {
+                    next = Some(at);
+                    break;
+                }
+            }
+        }
+    }
+    Ok(next)
+}

@@ -1,0 +1,73 @@
+//! A small pool of connections that only read.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::{connection::open_reader, error::Fault};
+use crate::{Error, ErrorKind};
+
+/// Enough for a page that loads while a slow count runs; more would only share the same disk.
+const CONNECTIONS: usize = 2;
+
+/// Reads see what is committed, each a state of its own.
+#[derive(Debug)]
+pub(super) struct Readers {
+    path: PathBuf,
+    places: Arc<Semaphore>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Readers {
+    /// Opens one connection now, so that a file that cannot be read is known at once; the other when it is needed.
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let idle = vec![open_reader(path)?];
+        Ok(Self {
+            path: path.to_owned(),
+            places: Arc::new(Semaphore::new(CONNECTIONS)),
+            idle: Arc::new(Mutex::new(idle)),
+        })
+    }
+
+    /// Runs `read` on a thread that may block.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::closed("store"))?;
+        let (idle, path) = (Arc::clone(&self.idle), self.path.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match kept {
+                Some(connection) => connection,
+                None => open_reader(&path)?,
+            };
+            let answer = read(&connection);
+            // A connection that met an error is not kept: whatever was wrong, the next one starts afresh.
+            if answer.is_ok() {
+                idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            }
+            // Only now may the next one look for an idle connection.
+            drop(place);
+            answer.map_err(|fault| fault.explain(&path))
+        });
+        reading.await.unwrap_or_else(|failed| {
+            Err(Error::new(ErrorKind::Internal, "read from the store: the reading thread ended")
+                .caused_by(failed))
+        })
+    }
+
+    /// Waits for reads under way and lets go of the file. Later reads are refused.
+    pub(super) async fn close(&self) {
+        // Fails only when somebody else closed already.
+        if let Ok(all) = self.places.acquire_many(CONNECTIONS as u32).await {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.places.close();
+            drop(all);
+        }
+    }
+}

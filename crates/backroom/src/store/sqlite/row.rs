@@ -1,0 +1,297 @@
+//! Between a row of `backroom_jobs` and a [`Job`], both ways.
+
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
+
+use backroom_core::{
+    Attempt, Job, JobId, Json, LeaseId, LogLine, Progress, Timestamp, bounds::whole_micros,
+    unique::UniqueWhile,
+};
+use rusqlite::{Connection, Row, Statement, ToSql, params, types::Type};
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use super::error::Fault;
+
+/// All columns of `backroom_jobs`, in the order [`job`] reads and [`insert`] writes them.
+macro_rules! columns {
+    () => {
+        "id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
+         timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, lease_id, lease_until, worker, \
+         progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, started_at, \
+         finished_at, tags, meta, revision"
+    };
+}
+pub(super) use columns;
+
+/// A job from a row selected by [`columns!`].
+pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let unique_while = match row.get_ref(15)?.as_str_or_null()? {
+        None => None,
+        Some("live") => Some(UniqueWhile::Live),
+        Some("queued") => Some(UniqueWhile::Queued),
+        Some(_) => Some(UniqueWhile::Until(moment(row, 16)?)),
+    };
+    let progress = match row.get::<_, Option<u8>>(21)? {
+        Some(percent) => Some(Progress { percent, message: row.get(22)? }),
+        None => None,
+    };
+    Ok(Job {
+        id: job_id(row, 0)?,
+        kind: row.get(1)?,
+        queue: row.get(2)?,
+        lane: row.get(3)?,
+        priority: row.get(4)?,
+        state: word(row, 5)?,
+        args: json(row, 6)?.unwrap_or_else(Json::null),
+        attempt: row.get(7)?,
+        max_attempts: row.get(8)?,
+        crashes: row.get(9)?,
+        scheduled_at: moment(row, 10)?,
+        expires_at: moment_or_none(row, 11)?,
+        timeout: row.get::<_, Option<i64>>(12)?.map(|ms| Duration::from_millis(ms.unsigned_abs())),
+        retry: decoded(row, 13)?,
+        unique_key: row.get(14)?,
+        unique_while,
+        unique_held: row.get(17)?,
+        lease_id: row.get::<_, Option<[u8; 16]>>(18)?.map(|bytes| LeaseId(Uuid::from_bytes(bytes))),
+        lease_until: moment_or_none(row, 19)?,
+        worker: row.get(20)?,
+        progress,
+        output: json(row, 23)?,
+        reason: row.get(24)?,
+        cancel_requested_at: moment_or_none(row, 25)?,
+        woken: row.get(26)?,
+        created_at: moment(row, 27)?,
+        started_at: moment_or_none(row, 28)?,
+        finished_at: moment_or_none(row, 29)?,
+        tags: decoded(row, 30)?.unwrap_or_default(),
+        meta: decoded(row, 31)?.unwrap_or_default(),
+        revision: row.get::<_, i64>(32)?.unsigned_abs(),
+    })
+}
+
+/// An attempt from `lease_id, attempt, end, error, worker, started_at, ended_at`.
+pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<Attempt> {
+    Ok(Attempt {
+        lease_id: LeaseId(Uuid::from_bytes(row.get(0)?)),
+        attempt: row.get(1)?,
+        end: word(row, 2)?,
+        error: row.get(3)?,
+        worker: row.get(4)?,
+        started_at: moment_or_none(row, 5)?,
+        ended_at: moment(row, 6)?,
+    })
+}
+
+/// A log line from `lease_id, seq, at, line`.
+pub(super) fn log_line(row: &Row<'_>) -> rusqlite::Result<LogLine> {
+    Ok(LogLine {
+        lease_id: LeaseId(Uuid::from_bytes(row.get(0)?)),
+        seq: row.get(1)?,
+        at: moment(row, 2)?,
+        line: row.get(3)?,
+    })
+}
+
+/// Writes a whole job: parameters 1 to 33 in the order of [`columns!`].
+pub(super) const INSERT: &str = concat!(
+    "INSERT INTO backroom_jobs (",
+    columns!(),
+    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, \
+     ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)"
+);
+
+/// Runs a statement prepared from [`INSERT`].
+pub(super) fn insert(statement: &mut Statement<'_>, job: &Job) -> Result<(), Fault> {
+    let (unique_while, unique_until) = match job.unique_while {
+        None => (None, None),
+        Some(UniqueWhile::Live) => (Some("live"), None),
+        Some(UniqueWhile::Queued) => (Some("queued"), None),
+        Some(UniqueWhile::Until(until)) => (Some("until"), Some(micros(until))),
+    };
+    statement.execute(params![
+        job.id.0.as_bytes(),
+        job.kind,
+        job.queue,
+        job.lane,
+        job.priority,
+        job.state.as_str(),
+        job.args.as_str(),
+        job.attempt,
+        job.max_attempts,
+        job.crashes,
+        micros(job.scheduled_at),
+        job.expires_at.map(micros),
+        job.timeout.map(millis),
+        encoded(job.retry.as_ref())?,
+        job.unique_key,
+        unique_while,
+        unique_until,
+        job.unique_held,
+        lease(job.lease_id.as_ref()),
+        job.lease_until.map(micros),
+        job.worker,
+        job.progress.as_ref().map(|progress| progress.percent),
+        job.progress.as_ref().map(|progress| &progress.message),
+        job.output.as_ref().map(Json::as_str),
+        job.reason,
+        job.cancel_requested_at.map(micros),
+        job.woken,
+        micros(job.created_at),
+        job.started_at.map(micros),
+        job.finished_at.map(micros),
+        tags(&job.tags)?,
+        meta(&job.meta)?,
+        revision(job.revision),
+    ])?;
+    Ok(())
+}
+
+/// Writes which tags a new job has, for finding it by them.
+pub(super) fn insert_tags(connection: &Connection, job: &Job) -> Result<(), Fault> {
+    if job.tags.is_empty() {
+        return Ok(());
+    }
+    let mut insert =
+        connection.prepare_cached("INSERT OR IGNORE INTO backroom_tags (tag, job_id) VALUES (?1, ?2)")?;
+    for tag in &job.tags {
+        insert.execute(params![tag, job.id.0.as_bytes()])?;
+    }
+    Ok(())
+}
+
+/// Writes the record of an attempt; one that is already there stays as it is.
+pub(super) fn insert_attempt(connection: &Connection, id: JobId, attempt: &Attempt) -> Result<(), Fault> {
+    let mut insert = connection.prepare_cached(
+        "INSERT OR IGNORE INTO backroom_attempts (job_id, lease_id, attempt, \"end\", error, worker, started_at, ended_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    insert.execute(params![
+        id.0.as_bytes(),
+        attempt.lease_id.0.as_bytes(),
+        attempt.attempt,
+        attempt.end.as_str(),
+        attempt.error,
+        attempt.worker,
+        attempt.started_at.map(micros),
+        micros(attempt.ended_at),
+    ])?;
+    Ok(())
+}
+
+/// Writes a log line; one that is already there stays as it is.
+pub(super) fn insert_line(connection: &Connection, id: JobId, line: &LogLine) -> Result<(), Fault> {
+    let mut insert = connection.prepare_cached(
+        "INSERT OR IGNORE INTO backroom_logs (job_id, lease_id, seq, at, line) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    insert.execute(params![
+        id.0.as_bytes(),
+        line.lease_id.0.as_bytes(),
+        line.seq,
+        micros(line.at),
+        line.line
+    ])?;
+    Ok(())
+}
+
+/// A job by its id.
+pub(super) fn find(connection: &Connection, id: JobId) -> Result<Option<Job>, Fault> {
+    let mut select =
+        connection.prepare_cached(concat!("SELECT ", columns!(), " FROM backroom_jobs WHERE id = ?1"))?;
+    let mut rows = select.query([id.0.as_bytes()])?;
+    Ok(rows.next()?.map(job).transpose()?)
+}
+
+/// The jobs a query over [`columns!`] answers with.
+pub(super) fn jobs(connection: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Job>, Fault> {
+    let mut select = connection.prepare_cached(sql)?;
+    let rows = select.query_map(params, job)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The id in this column.
+pub(super) fn job_id(row: &Row<'_>, column: usize) -> rusqlite::Result<JobId> {
+    Ok(JobId(Uuid::from_bytes(row.get(column)?)))
+}
+
+/// The moment in this column.
+pub(super) fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    let micros = row.get(column)?;
+    Timestamp::from_microsecond(micros).map_err(|error| foreign(column, Type::Integer, error))
+}
+
+/// The moment in this column, if there is one.
+pub(super) fn moment_or_none(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    let micros = row.get::<_, Option<i64>>(column)?;
+    let moment = micros.map(Timestamp::from_microsecond).transpose();
+    moment.map_err(|error| foreign(column, Type::Integer, error))
+}
+
+/// The JSON in this column decoded into `T`, if there is any.
+pub(super) fn decoded<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+    let text = row.get_ref(column)?.as_str_or_null()?;
+    text.map(serde_json::from_str).transpose().map_err(|error| foreign(column, Type::Text, error))
+}
+
+/// As JSON text.
+pub(super) fn encoded<T: Serialize>(value: Option<&T>) -> Result<Option<String>, Fault> {
+    let encode = |value| {
+        serde_json::to_string(value).map_err(|error| {
+            Fault::Ours(crate::Error::new(crate::ErrorKind::Internal, "encode a column").caused_by(error))
+        })
+    };
+    value.map(encode).transpose()
+}
+
+/// As the `tags` column keeps them.
+pub(super) fn tags(tags: &[String]) -> Result<Option<String>, Fault> {
+    encoded((!tags.is_empty()).then_some(&tags))
+}
+
+/// As the `meta` column keeps it.
+pub(super) fn meta(meta: &BTreeMap<String, String>) -> Result<Option<String>, Fault> {
+    encoded((!meta.is_empty()).then_some(meta))
+}
+
+/// As moments are stored.
+pub(super) fn micros(at: Timestamp) -> i64 {
+    whole_micros(at).as_microsecond()
+}
+
+/// As spans are stored.
+pub(super) fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// As revisions are stored.
+pub(super) fn revision(revision: u64) -> i64 {
+    i64::try_from(revision).unwrap_or(i64::MAX)
+}
+
+/// As leases are stored.
+pub(super) fn lease(lease: Option<&LeaseId>) -> Option<&[u8; 16]> {
+    lease.map(|lease| lease.0.as_bytes())
+}
+
+/// As limits are passed to SQLite.
+pub(super) fn at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Json>> {
+    let text = row.get::<_, Option<String>>(column)?;
+    text.map(Json::stored).transpose().map_err(|error| foreign(column, Type::Text, error))
+}
+
+fn word<T: FromStr<Err = backroom_core::Invalid>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    row.get_ref(column)?.as_str()?.parse().map_err(|error| foreign(column, Type::Text, error))
+}
+
+/// A value that we never wrote: somebody else did, or the disk is failing.
+fn foreign(
+    column: usize,
+    found: Type,
+    why: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, found, why.into())
+}

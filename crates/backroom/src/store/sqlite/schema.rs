@@ -1,0 +1,121 @@
+//! Our tables in the file: which version they have, and the way from each version to the newest.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::error::Fault;
+use crate::{Error, ErrorKind};
+
+/// Forward only, one after the other; a published one never changes.
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "jobs", sql: include_str!("migrations/0001_jobs.sql") }];
+
+struct Migration {
+    version: u32,
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// Every table that the newest version has; each is looked at when a file is opened.
+const TABLES: [&str; 6] = [
+    "backroom_jobs",
+    "backroom_attempts",
+    "backroom_logs",
+    "backroom_tags",
+    "backroom_queues",
+    "backroom_workers",
+];
+
+/// The version this program writes.
+pub(super) fn newest() -> u32 {
+    MIGRATIONS.last().map_or(0, |migration| migration.version)
+}
+
+/// The version of the file; 0 if our tables are not there.
+pub(super) fn version(connection: &Connection) -> Result<u32, Fault> {
+    let mut select = connection
+        .prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'backroom_schema'")?;
+    if !select.exists([])? {
+        return Ok(0);
+    }
+    let mut select = connection.prepare_cached("SELECT max(version) FROM backroom_schema")?;
+    let version = select.query_row([], |found| found.get::<_, Option<u32>>(0)).optional()?;
+    Ok(version.flatten().unwrap_or(0))
+}
+
+/// Brings the file to the newest version, in one transaction. Several processes may do so at once: the second waits
+/// for the first and finds nothing left to do.
+pub(super) fn migrate(connection: &Connection) -> Result<(), Fault> {
+    let found = version(connection)?;
+    check_not_newer(found)?;
+    if found == newest() {
+        return Ok(());
+    }
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let migrated = migrate_from_here(connection).and_then(|()| Ok(connection.execute_batch("COMMIT")?));
+    if migrated.is_err() && !connection.is_autocommit() {
+        // The reason is what the caller must hear; closing the connection undoes the rest in any case.
+        _ = connection.execute_batch("ROLLBACK");
+    }
+    migrated
+}
+
+fn migrate_from_here(connection: &Connection) -> Result<(), Fault> {
+    connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS backroom_schema (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL) STRICT",
+    )?;
+    let found = version(connection)?;
+    check_not_newer(found)?;
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
+        connection.execute_batch(migration.sql)?;
+        connection.execute(
+            "INSERT INTO backroom_schema (version, name) VALUES (?1, ?2)",
+            (migration.version, migration.name),
+        )?;
+    }
+    Ok(())
+}
+
+/// Refuses a file that this program cannot be sure to understand.
+fn check_not_newer(found: u32) -> Result<(), Fault> {
+    if found <= newest() {
+        return Ok(());
+    }
+    let why = format!(
+        "open the store: its tables have version {found}, this program knows versions up to {}; update the program",
+        newest()
+    );
+    Err(Error::new(ErrorKind::Unusable, why).into())
+}
+
+/// Refuses a connection of the caller whose file is not ready for this program.
+pub(super) fn check_newest(connection: &Connection) -> Result<(), Fault> {
+    let found = version(connection)?;
+    check_not_newer(found)?;
+    if found == newest() {
+        return Ok(());
+    }
+    let what = if found == 0 {
+        "the database of this transaction has no Backroom tables".to_owned()
+    } else {
+        format!("the Backroom tables of this database have the older version {found}")
+    };
+    let why = format!("insert the jobs: {what}; open the file once with SqliteStore::open");
+    Err(Error::new(ErrorKind::Unusable, why).into())
+}
+
+/// Reads the first page of every table and index of ours. What is broken farther down shows when it is read, or in a
+/// full check ([`health`](super::health)); reading gigabytes at every start would be no help.
+pub(super) fn check_readable(connection: &Connection) -> Result<(), Fault> {
+    for table in TABLES {
+        connection.prepare(&format!("SELECT * FROM {table} LIMIT 1"))?.query([])?.next()?;
+    }
+    let mut select = connection.prepare(
+        "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name LIKE 'backroom\\_%' ESCAPE '\\'",
+    )?;
+    let indexes = select.query_map([], |found| found.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    if !indexes.iter().any(|index| index == "backroom_jobs_queued") {
+        let why = "open the store: the index backroom_jobs_queued is missing; restore a backup";
+        return Err(Error::new(ErrorKind::Unusable, why).into());
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! Looking after jobs that nobody asks about: leases and expiries that ran out, history that may go.
+
+use backroom_core::{Job, JobId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    error::Fault,
+    hints::Hints,
+    row::{self, columns, micros},
+};
+use crate::store::{Deleted, Prune};
+
+/// Running jobs whose lease ran out, the longest ago first.
+pub(super) fn lapsed(connection: &Connection, limit: usize, now: Timestamp) -> Result<Vec<Job>, Fault> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM backroom_jobs INDEXED BY backroom_jobs_running WHERE state = 'running' AND lease_until <= ?1 \
+         ORDER BY lease_until, id LIMIT ?2"
+    );
+    row::jobs(connection, sql, params![micros(now), row::at_most(limit)])
+}
+
+/// Queued jobs past their expiry, the longest ago first.
+pub(super) fn expired(connection: &Connection, limit: usize, now: Timestamp) -> Result<Vec<Job>, Fault> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM backroom_jobs INDEXED BY backroom_jobs_expiring WHERE state = 'queued' AND expires_at <= ?1 \
+         ORDER BY expires_at, id LIMIT ?2"
+    );
+    row::jobs(connection, sql, params![micros(now), row::at_most(limit)])
+}
+
+/// Deletes finished jobs that need no longer be kept, the oldest first.
+pub(super) fn prune(
+    connection: &Connection,
+    prune: &Prune,
+    now: Timestamp,
+    hints: &mut Hints,
+) -> Result<u64, Fault> {
+    if !prune.state.is_finished() {
+        return Ok(0);
+    }
+    let beyond = prune.beyond.map(|beyond| newest_beyond(connection, prune, beyond)).transpose()?.flatten();
+    let ids = prunable(connection, prune, beyond, now)?;
+    for id in &ids {
+        remove(connection, *id)?;
+        hints.job(*id);
+    }
+    Ok(ids.len() as u64)
+}
+
+/// Deletes one job that is not running.
+pub(super) fn delete(connection: &Connection, id: JobId, hints: &mut Hints) -> Result<Deleted, Fault> {
+    let mut select =
+        connection.prepare_cached("SELECT state = 'running' FROM backroom_jobs WHERE id = ?1")?;
+    match select.query_row([id.0.as_bytes()], |found| found.get(0)).optional()? {
+        None => Ok(Deleted::NotFound),
+        Some(true) => Ok(Deleted::Running),
+        Some(false) => {
+            remove(connection, id)?;
+            hints.job(id);
+            Ok(Deleted::Yes)
+        }
+    }
+}
+
+/// Forgets by which tags a job is found.
+pub(super) fn forget_tags(connection: &Connection, id: JobId) -> Result<(), Fault> {
+    // The job's own row lists its tags, so each is one lookup and an untagged job costs none.
+    let mut select =
+        connection.prepare_cached("SELECT tags FROM backroom_jobs WHERE id = ?1 AND tags IS NOT NULL")?;
+    let tags: Option<Vec<String>> =
+        select.query_row([id.0.as_bytes()], |found| row::decoded(found, 0)).optional()?.flatten();
+    let mut delete = connection.prepare_cached("DELETE FROM backroom_tags WHERE tag = ?1 AND job_id = ?2")?;
+    for tag in tags.into_iter().flatten() {
+        delete.execute(params![tag, id.0.as_bytes()])?;
+    }
+    Ok(())
+}
+
+/// Where a job stands in its queue's history: when it finished, then its id.
+type Place = (i64, [u8; 16]);
+
+/// The newest job beyond the newest `beyond`: it and all older ones are too many. Reads that many index entries.
+fn newest_beyond(connection: &Connection, prune: &Prune, beyond: u64) -> Result<Option<Place>, Fault> {
+    let mut select = connection.prepare_cached(
+        "SELECT finished_at, id FROM backroom_jobs INDEXED BY backroom_jobs_finished \
+         WHERE queue = ?1 AND state = ?2 AND finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC \
+         LIMIT 1 OFFSET ?3",
+    )?;
+    let offset = i64::try_from(beyond).unwrap_or(i64::MAX);
+    let found = select.query_row(params![prune.queue, prune.state.as_str(), offset], |found| {
+        Ok((found.get(0)?, found.get(1)?))
+    });
+    Ok(found.optional()?)
+}
+
+fn prunable(
+    connection: &Connection,
+    prune: &Prune,
+    beyond: Option<Place>,
+    now: Timestamp,
+) -> Result<Vec<JobId>, Fault> {
+    // From the oldest on; whether the unique key is still held for a window (?3 is now) comes from the row.
+    let mut select = connection.prepare_cached(
+        "SELECT finished_at, id, unique_held = 1 AND unique_until > ?3 FROM backroom_jobs \
+         INDEXED BY backroom_jobs_finished WHERE queue = ?1 AND state = ?2 AND finished_at IS NOT NULL \
+         ORDER BY finished_at, id",
+    )?;
+    let finished_before = prune.finished_before.map(micros);
+    let mut rows = select.query(params![prune.queue, prune.state.as_str(), micros(now)])?;
+    let mut ids = Vec::new();
+    while let Some(found) = rows.next()? {
+        let place: Place = (found.get(0)?, found.get(1)?);
+        let is_old = finished_before.is_some_and(|before| place.0 < before);
+        let is_too_many = beyond.is_some_and(|newest| place <= newest);
+        if ids.len() >= prune.limit || !(is_old || is_too_many) {
+            break;
+        }
+        if found.get::<_, Option<bool>>(2)? != Some(true) {
+            ids.push(row::job_id(found, 1)?);
+        }
+    }
+    Ok(ids)
+}
+
+/// Removes a job with all that belongs to it.
+fn remove(connection: &Connection, id: JobId) -> Result<(), Fault> {
+    forget_tags(connection, id)?;
+    for sql in [
+        "DELETE FROM backroom_attempts WHERE job_id = ?1",
+        "DELETE FROM backroom_logs WHERE job_id = ?1",
+        "DELETE FROM backroom_jobs WHERE id = ?1 AND state <> 'running'",
+    ] {
+        connection.prepare_cached(sql)?.execute([id.0.as_bytes()])?;
+    }
+    Ok(())
+}

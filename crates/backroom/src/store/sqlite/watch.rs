@@ -1,0 +1,57 @@
+//! Noticing what other processes wrote.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use crate::store::Wakes;
+
+/// How often to look while somebody listens: half of it is what a job of another process waits on average.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// How often to see whether somebody listens now.
+pub(super) const IDLE_EVERY: Duration = Duration::from_millis(100);
+
+/// Looks at `PRAGMA data_version`, which changes exactly when another connection committed, and never by our own writes.
+/// Connections of this process that write (a caller's own transaction) count as others, which is as it should be.
+#[derive(Debug)]
+pub(super) struct Watch {
+    last_version: Option<i64>,
+    last_look: Instant,
+}
+
+impl Watch {
+    pub(super) fn new() -> Self {
+        Self { last_version: None, last_look: now() }
+    }
+
+    /// How long the writer may sleep before it should look again.
+    pub(super) fn pause(wakes: &Wakes) -> Duration {
+        if wakes.anybody_listens() { LOOK_EVERY } else { IDLE_EVERY }
+    }
+
+    /// Rings for everything when another connection wrote since the last look. Does nothing when the last look was a
+    /// moment ago or nobody listens.
+    pub(super) fn look(&mut self, connection: &Connection, wakes: &Wakes) {
+        if !wakes.anybody_listens() || self.last_look.elapsed() < LOOK_EVERY {
+            return;
+        }
+        self.last_look = now();
+        let version = connection
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut select| select.query_row([], |found| found.get(0)));
+        match version {
+            Ok(version) => {
+                if self.last_version.replace(version).is_some_and(|last| last != version) {
+                    wakes.ring_all();
+                }
+            }
+            // A hint that could not be had; the next look tries again, and polling is the truth.
+            Err(error) => tracing::debug!(%error, "failed to look for writes of other processes"),
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "paces looks at the file; nothing about a job depends on it")]
+fn now() -> Instant {
+    Instant::now()
+}

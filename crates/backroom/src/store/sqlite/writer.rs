@@ -1,0 +1,285 @@
+//! The one thread that writes.
+//!
+//! It takes what has arrived, runs it as one transaction, commits, then answers everybody: the disk is waited for once
+//! for all of them. Within a group every operation has a savepoint, so that one that fails is undone alone.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread::JoinHandle,
+};
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::{
+    SqliteOptions,
+    checkpoint::Checkpoints,
+    connection::open_writer,
+    error::Fault,
+    hints::Hints,
+    operation::{Operation, Pending, Weight},
+    watch::Watch,
+};
+use crate::{
+    Error, ErrorKind,
+    store::{Durability, Wakes},
+};
+
+/// Operations that may wait for the writer; who comes later waits to be let in.
+const WAITING_MAX: usize = 1024;
+/// Operations in one transaction.
+const GROUP_OPERATIONS_MAX: usize = 256;
+/// Rows at which a transaction takes in no more operations: who waits for the first should not wait long for the last.
+const GROUP_ROWS_MAX: usize = 2000;
+
+/// The callers' side.
+#[derive(Debug)]
+pub(super) struct Writer {
+    sender: Sender<Message>,
+    places: Arc<Semaphore>,
+    closed: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+enum Message {
+    Write(Box<dyn Operation>),
+    Close,
+}
+
+impl Writer {
+    /// Opens the file and starts the thread. Blocks while it does.
+    pub(super) fn start(path: &Path, options: &SqliteOptions, wakes: Arc<Wakes>) -> Result<Self, Error> {
+        let connection = open_writer(path, options)?;
+        let (sender, receiver) = channel();
+        let serving = Serving {
+            path: path.to_owned(),
+            checkpoints: Checkpoints::start(path)?,
+            connection,
+            durability: options.durability,
+            synced: true,
+            wakes,
+            watch: Watch::new(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("backroom-writer".into())
+            .spawn(move || serving.serve(&receiver))
+            .map_err(|error| {
+                Error::new(ErrorKind::Unavailable, "start a thread of the store").caused_by(error)
+            })?;
+        Ok(Self {
+            sender,
+            places: Arc::new(Semaphore::new(WAITING_MAX)),
+            closed: AtomicBool::new(false),
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Has `work` done by the writer and waits until it is committed. `work` may run twice, the first time undone.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        weight: Weight,
+        work: impl FnMut(&Connection, &mut Hints) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::closed("store"))?;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::closed("store"));
+        }
+        let (reply, answer) = oneshot::channel();
+        let pending = Pending { weight, work, result: None, reply, _place: place };
+        if self.sender.send(Message::Write(Box::new(pending))).is_err() {
+            return Err(self.ended());
+        }
+        answer.await.unwrap_or_else(|_| Err(self.ended()))
+    }
+
+    /// Lets the writer finish what it accepted and waits for its thread to end.
+    pub(super) async fn close(&self) -> Result<(), Error> {
+        self.closed.store(true, Ordering::Release);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return Ok(()) };
+        // Fails only when the thread has ended by itself; joining it says how.
+        _ = self.sender.send(Message::Close);
+        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+        match joined {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => {
+                Err(Error::new(ErrorKind::Internal, "close the store: its writer thread panicked"))
+            }
+        }
+    }
+
+    /// Why nobody answers.
+    fn ended(&self) -> Error {
+        if self.closed.load(Ordering::Acquire) {
+            return Error::closed("store");
+        }
+        Error::new(ErrorKind::Internal, "write to the store: its writer thread ended; open the store again")
+    }
+}
+
+/// The thread's side.
+struct Serving {
+    path: PathBuf,
+    connection: Connection,
+    durability: Durability,
+    /// Whether commits wait for the disk now (`synchronous = FULL`).
+    synced: bool,
+    wakes: Arc<Wakes>,
+    watch: Watch,
+    checkpoints: Checkpoints,
+}
+
+/// Why a transaction came to nothing as a whole.
+enum Lost {
+    /// SQLite gave it up while an operation ran; that operation knows why.
+    InOperation,
+    /// It could not begin.
+    AtBegin(rusqlite::Error),
+    /// It could not be committed.
+    AtCommit(rusqlite::Error),
+}
+
+impl Serving {
+    fn serve(mut self, receiver: &Receiver<Message>) {
+        loop {
+            let (group, close) = match receiver.recv_timeout(Watch::pause(&self.wakes)) {
+                Ok(first) => gather(first, receiver),
+                Err(RecvTimeoutError::Timeout) => (Vec::new(), false),
+                // The store was dropped; nobody is left to ask or to be answered.
+                Err(RecvTimeoutError::Disconnected) => (Vec::new(), true),
+            };
+            if !group.is_empty() {
+                self.write(group);
+                self.checkpoints.after_commit(&self.connection);
+            }
+            if close {
+                break;
+            }
+            self.watch.look(&self.connection, &self.wakes);
+        }
+        self.checkpoints.finish(&self.connection);
+    }
+
+    /// Writes a group and answers everybody in it.
+    fn write(&mut self, mut group: Vec<Box<dyn Operation>>) {
+        match self.attempt(&mut group) {
+            Ok(hints) => {
+                answer(group);
+                hints.ring_jobs(&self.wakes);
+            }
+            // One too large for the disk takes the transaction of all with it. Alone, the others may pass.
+            Err(Lost::InOperation) if group.len() > 1 => self.write_singly(group),
+            Err(Lost::AtCommit(error)) if group.len() > 1 && is_for_want_of_space(&error) => {
+                self.write_singly(group);
+            }
+            Err(Lost::InOperation) => answer(group),
+            Err(Lost::AtBegin(error) | Lost::AtCommit(error)) => {
+                for operation in &mut group {
+                    operation.fail(&error, &self.path);
+                }
+                answer(group);
+            }
+        }
+    }
+
+    fn write_singly(&mut self, group: Vec<Box<dyn Operation>>) {
+        for operation in group {
+            self.write(vec![operation]);
+        }
+    }
+
+    /// Runs the group as one transaction. On an error nothing of it is written.
+    fn attempt(&mut self, group: &mut [Box<dyn Operation>]) -> Result<Hints, Lost> {
+        let durable = group.iter().any(|operation| operation.weight().durable);
+        self.begin(durable).map_err(Lost::AtBegin)?;
+        let attempted = self.run_all(group).and_then(|hints| {
+            hints.ring_queues(&self.wakes);
+            self.execute("COMMIT").map_err(Lost::AtCommit)?;
+            Ok(hints)
+        });
+        if attempted.is_err()
+            && !self.connection.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK")
+        {
+            tracing::error!(%error, "failed to roll back");
+        }
+        attempted
+    }
+
+    fn run_all(&self, group: &mut [Box<dyn Operation>]) -> Result<Hints, Lost> {
+        let mut hints = Hints::default();
+        let alone = group.len() == 1;
+        for operation in group {
+            let mut own = Hints::default();
+            if !alone {
+                self.execute("SAVEPOINT operation").map_err(Lost::AtCommit)?;
+            }
+            if operation.run(&self.connection, &self.path, &mut own) {
+                hints.take(own);
+            } else if alone || self.connection.is_autocommit() {
+                return Err(Lost::InOperation);
+            } else {
+                self.execute("ROLLBACK TO operation").map_err(Lost::AtCommit)?;
+            }
+            if !alone {
+                self.execute("RELEASE operation").map_err(Lost::AtCommit)?;
+            }
+        }
+        Ok(hints)
+    }
+
+    fn begin(&mut self, durable: bool) -> rusqlite::Result<()> {
+        // Claims, heartbeats and notes need not survive the loss of power: after it no worker lives, and a job whose
+        // claim was lost is simply queued still. Waiting for the disk at each claim would halve the throughput. The log
+        // is one sequence, so the next durable commit makes them durable too. The level can only be set outside a
+        // transaction, and setting it costs a statement: only when it differs.
+        let synced = durable && self.durability == Durability::Full;
+        if synced != self.synced {
+            self.connection.execute_batch(if synced {
+                "PRAGMA synchronous = FULL"
+            } else {
+                "PRAGMA synchronous = NORMAL"
+            })?;
+            self.synced = synced;
+        }
+        self.execute("BEGIN IMMEDIATE")
+    }
+
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+}
+
+/// What has arrived, up to the bounds of a transaction, and whether the store is to close after it.
+fn gather(first: Message, receiver: &Receiver<Message>) -> (Vec<Box<dyn Operation>>, bool) {
+    let (mut group, mut rows) = (Vec::new(), 0);
+    let mut next = Some(first);
+    while let Some(message) = next {
+        match message {
+            Message::Write(operation) => {
+                rows += operation.weight().rows;
+                group.push(operation);
+            }
+            Message::Close => return (group, true),
+        }
+        let is_full = group.len() >= GROUP_OPERATIONS_MAX || rows >= GROUP_ROWS_MAX;
+        next = if is_full { None } else { receiver.try_recv().ok() };
+    }
+    (group, false)
+}
+
+fn answer(group: Vec<Box<dyn Operation>>) {
+    for operation in group {
+        operation.answer();
+    }
+}
+
+fn is_for_want_of_space(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
+}

@@ -1,0 +1,163 @@
+//! Workers take what is due, what they handle, and no more than they asked for.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use backroom_core::{Draft, Event, Job, draft::When, transition};
+
+use super::env::{Env, QUEUE, WORKER, draft, draft_in, draft_later, ids, sorted_ids};
+use crate::store::{Claim, QueueSetting};
+
+/// What the state machine says that `claim` makes of `job`.
+fn claimed(env: &Env, job: &Job, claim: &Claim) -> Job {
+    let event = Event::Claim { lease: claim.lease, until: claim.until, worker: claim.worker.clone() };
+    let change = transition::apply(job, event, env.now).expect("claimable").expect("a claim changes the job");
+    let mut job = job.clone();
+    change.write_to(&mut job);
+    job
+}
+
+pub(super) async fn every_claimed_row_is_what_the_state_machine_says(env: Env) {
+    let unique = backroom_core::unique::UniqueRule::by_key("k").while_queued();
+    let jobs = env
+        .put_many([
+            draft(),
+            Draft { priority: 0, timeout: Some(Duration::from_secs(9)), ..draft() },
+            Draft { unique: Some(unique), tags: vec!["t".into()], ..draft() },
+            Draft { expiry: Some(When::In(Duration::from_secs(1))), lane: Some("l".into()), ..draft() },
+        ])
+        .await;
+    let claim = env.claim_of(10);
+    let taken = env.claim(claim.clone()).await;
+    assert_eq!(sorted_ids(&taken), ids(&jobs));
+    for job in &jobs {
+        let expected = claimed(&env, job, &claim);
+        assert_eq!(taken.iter().find(|taken| taken.id == job.id), Some(&expected), "the answer");
+        assert_eq!(env.read(job.id).await, expected, "the row");
+    }
+    assert_eq!(taken[0].worker.as_deref(), Some(WORKER));
+}
+
+pub(super) async fn takes_due_jobs_only(env: Env) {
+    let jobs = env.put_many([draft_later(10), draft(), draft_later(11)]).await;
+    assert_eq!(ids(&env.claim(env.claim_of(10)).await), [jobs[1].id]);
+    assert_eq!(ids(&env.claim_at(env.claim_of(10), env.at(9)).await), []);
+    assert_eq!(ids(&env.claim_at(env.claim_of(10), env.at(10)).await), [jobs[0].id]);
+    assert_eq!(env.read(jobs[2].id).await, jobs[2]);
+}
+
+pub(super) async fn takes_the_kinds_asked_for_only(env: Env) {
+    let of = |kind: &str| Draft { kind: kind.into(), ..draft() };
+    let jobs = env.put_many([of("a"), of("b"), of("c"), of("a")]).await;
+    let kinds = Arc::new(vec!["a".into(), "c".into(), "never seen".into()]);
+    let taken = env.claim(Claim { kinds, ..env.claim_of(10) }).await;
+    assert_eq!(sorted_ids(&taken), [jobs[0].id, jobs[2].id, jobs[3].id]);
+    assert_eq!(env.read(jobs[1].id).await, jobs[1]);
+}
+
+pub(super) async fn takes_from_the_queues_asked_for_only(env: Env) {
+    let jobs = env.put_many(["a", "b", "c"].map(draft_in)).await;
+    let taken = env.claim(env.claim_from(&[("a", 10), ("c", 10), ("never seen", 10)], 10)).await;
+    assert_eq!(sorted_ids(&taken), [jobs[0].id, jobs[2].id]);
+    assert_eq!(env.read(jobs[1].id).await, jobs[1]);
+}
+
+pub(super) async fn skips_paused_queues(env: Env) {
+    let jobs = env.put_many(["a", "b"].map(draft_in)).await;
+    env.store.set_queue("a", QueueSetting::Pause(env.now)).await.expect("set_queue");
+    let claim = || env.claim_from(&[("a", 10), ("b", 10)], 10);
+    assert_eq!(ids(&env.claim(claim()).await), [jobs[1].id]);
+    env.store.set_queue("a", QueueSetting::Resume).await.expect("set_queue");
+    assert_eq!(ids(&env.claim(claim()).await), [jobs[0].id]);
+}
+
+pub(super) async fn skips_jobs_past_their_expiry(env: Env) {
+    let expiring = |secs| Draft { expiry: Some(When::In(Duration::from_secs(secs))), ..draft() };
+    let jobs = env.put_many([expiring(10), expiring(11)]).await;
+    assert_eq!(ids(&env.claim_at(env.claim_of(10), env.at(10)).await), [jobs[1].id]);
+    assert_eq!(env.read(jobs[0].id).await, jobs[0]);
+}
+
+pub(super) async fn takes_no_more_than_the_limit(env: Env) {
+    let jobs = env.put_many(vec![draft(); 7]).await;
+    let claim = |limit| env.claim_from(&[(QUEUE, 100)], limit);
+    assert_eq!(ids(&env.claim(claim(3)).await), ids(&jobs[..3]));
+    assert_eq!(ids(&env.claim(claim(3)).await), ids(&jobs[3..6]));
+    assert_eq!(ids(&env.claim(claim(3)).await), ids(&jobs[6..]));
+}
+
+pub(super) async fn takes_no_more_from_a_queue_than_its_share(env: Env) {
+    env.put_many(["a", "a", "a", "b", "b", "b"].map(draft_in)).await;
+    let taken = env.claim(env.claim_from(&[("a", 1), ("b", 2)], 10)).await;
+    let of = |queue: &str| taken.iter().filter(|job| job.queue == queue).count();
+    assert_eq!((of("a"), of("b")), (1, 2));
+}
+
+pub(super) async fn serves_queues_in_the_order_of_the_shares(env: Env) {
+    // Priority counts within a queue: the order of the queues is the worker's wish.
+    let jobs = env.put_many([draft_in("a"), draft_in("b"), Draft { priority: 0, ..draft_in("a") }]).await;
+    let taken = env.claim(env.claim_from(&[("b", 10), ("a", 10)], 2)).await;
+    assert_eq!(sorted_ids(&taken), [jobs[1].id, jobs[2].id]);
+}
+
+pub(super) async fn fills_up_from_a_queue_named_again(env: Env) {
+    let jobs = env.put_many(["a", "a", "a", "b"].map(draft_in)).await;
+    let shares = [("a", 1), ("b", 2), ("a", 10), ("b", 10)];
+    let taken = env.claim(env.claim_from(&shares, 3)).await;
+    assert_eq!(sorted_ids(&taken), [jobs[0].id, jobs[1].id, jobs[3].id]);
+}
+
+pub(super) async fn asks_for_nothing_and_gets_nothing(env: Env) {
+    let job = env.put(draft()).await;
+    assert_eq!(env.claim(env.claim_of(0)).await, []);
+    assert_eq!(env.claim(env.claim_from(&[], 10)).await, []);
+    assert_eq!(env.claim(env.claim_from(&[(QUEUE, 0)], 10)).await, []);
+    assert_eq!(env.claim(Claim { kinds: Arc::default(), ..env.claim_of(10) }).await, []);
+    assert_eq!(env.read(job.id).await, job);
+}
+
+pub(super) async fn a_claimed_job_is_not_claimed_again(env: Env) {
+    let running = env.running().await;
+    assert_eq!(env.claim(env.claim_of(10)).await, []);
+    // Not even after its lease ran out: that is for the rescue to decide, which counts the crash.
+    assert_eq!(env.claim_at(env.claim_of(10), env.at(3600)).await, []);
+    assert_eq!(env.read(running.id).await, running);
+}
+
+pub(super) async fn a_repeated_claim_answers_with_what_the_lost_one_took(env: Env) {
+    env.put_many(vec![draft(); 5]).await;
+    let claim = env.claim_from(&[(QUEUE, 2)], 10);
+    let taken = env.claim(claim.clone()).await;
+    assert_eq!(taken.len(), 2);
+    let again = env.claim_at(Claim { repeat: true, ..claim }, env.at(1)).await;
+    assert_eq!(again, taken, "the same jobs, as they are, and no more than the share");
+    assert_eq!(env.claim(env.claim_of(10)).await.len(), 3);
+}
+
+pub(super) async fn a_repeated_claim_that_lost_nothing_takes_jobs(env: Env) {
+    let job = env.put(draft()).await;
+    let claim = Claim { repeat: true, ..env.claim_of(10) };
+    let expected = claimed(&env, &job, &claim);
+    assert_eq!(env.claim(claim).await, [expected]);
+}
+
+pub(super) async fn concurrent_claims_never_share_a_job(env: Env) {
+    let jobs = env.put_many(vec![draft(); 40]).await;
+    let tasks: Vec<_> = (0..12)
+        .map(|_| {
+            let (store, claim, now) = (Arc::clone(&env.store), env.claim_of(5), env.now);
+            tokio::spawn(async move { store.claim(Arc::new(claim), now).await.expect("claim") })
+        })
+        .collect();
+    let mut taken = Vec::new();
+    for task in tasks {
+        taken.extend(task.await.expect("a task that claims"));
+    }
+    let distinct: BTreeSet<_> = taken.iter().map(|job| job.id).collect();
+    assert_eq!(distinct.len(), taken.len(), "no job is claimed twice");
+    // A claim may pass over what another one is just taking; nothing is lost by that.
+    taken.extend(env.claim(env.claim_of(100)).await);
+    assert_eq!(sorted_ids(&taken), ids(&jobs));
+    for job in &taken {
+        assert_eq!(env.read(job.id).await, *job);
+    }
+}

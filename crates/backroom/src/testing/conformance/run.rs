@@ -1,0 +1,106 @@
+//! Runs all behaviours and collects what failed, so that one fault does not hide the others.
+
+use std::{
+    any::Any,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use backroom_core::Timestamp;
+
+use super::{BEHAVIOURS, Behaviour};
+use crate::{
+    clock::Clock,
+    store::{Observed, Store},
+    testing::faults::{Fault, Faults},
+};
+
+/// More calls than any behaviour makes: a store for which faults never end is broken in another way.
+const CALLS_MAX: u64 = 1000;
+
+/// Runs every behaviour over a store that `fresh` makes for it, empty, and closes that store afterwards. Panics at
+/// the end with the list of those that failed; prints how many passed.
+pub async fn conforms(fresh: impl AsyncFn() -> Arc<dyn Store>) {
+    let mut failed = Vec::new();
+    for behaviour in BEHAVIOURS {
+        let store = fresh().await;
+        if let Err(why) = attempt(behaviour, Arc::clone(&store)).await {
+            failed.push(format!("{behaviour:?}: {why}"));
+        }
+        close(&store).await;
+    }
+    report("behaviours", BEHAVIOURS.len(), &failed);
+}
+
+/// Runs every behaviour through `Observed` over `Faults`, failing its first call before it reaches the store, then
+/// its second, and so on until no call is left to fail; then the same with answers lost after the call took effect.
+/// Each run has a store of its own from `fresh`. Panics at the end with the list of those that failed.
+pub async fn conforms_under_faults(fresh: impl AsyncFn() -> Arc<dyn Store>) {
+    let mut failed = Vec::new();
+    let mut runs = 0;
+    for behaviour in BEHAVIOURS {
+        for fault in [Fault::Before, Fault::After] {
+            for nth in 1..=CALLS_MAX {
+                let store = fresh().await;
+                let faults = Arc::new(Faults::new(Arc::clone(&store)));
+                faults.fail_call(nth, fault);
+                let observed = Observed::new(Arc::clone(&faults) as _, Arc::new(Hurried::default()));
+                let outcome = attempt(behaviour, Arc::new(observed)).await;
+                close(&store).await;
+                runs += 1;
+                if let Err(why) = outcome {
+                    failed.push(format!("{behaviour:?}, call {nth} lost {fault:?}: {why}"));
+                    break;
+                }
+                if faults.failed() == 0 {
+                    break;
+                }
+                assert!(nth < CALLS_MAX, "{behaviour:?} makes no end of calls");
+            }
+        }
+    }
+    report("runs under faults", runs, &failed);
+}
+
+/// Runs one behaviour in a task of its own, so that its panic is an answer.
+async fn attempt(behaviour: &Behaviour, store: Arc<dyn Store>) -> Result<(), String> {
+    let behaviour = *behaviour;
+    let outcome = tokio::spawn(async move { behaviour.run(store).await }).await;
+    outcome.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => said(&*panic),
+        Err(error) => error.to_string(),
+    })
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words").into()
+}
+
+pub(super) async fn close(store: &Arc<dyn Store>) {
+    store.close().await.expect("a store closes");
+}
+
+#[expect(clippy::print_stdout, reason = "tests show it on demand, and it says that nothing was left out")]
+pub(super) fn report(what: &str, all: usize, failed: &[String]) {
+    println!("{} of {all} {what} passed", all - failed.len());
+    assert!(failed.is_empty(), "{} of {all} {what} failed:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// A clock on which every wait is over at once.
+#[derive(Debug, Default)]
+struct Hurried {
+    now: Mutex<Timestamp>,
+}
+
+#[async_trait]
+impl Clock for Hurried {
+    fn now(&self) -> Timestamp {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn sleep_until(&self, at: Timestamp) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        *now = at.max(*now);
+    }
+}

@@ -1,0 +1,230 @@
+//! A store that fails on purpose, always at the same call.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
+
+use crate::{
+    Error, ErrorKind,
+    store::{
+        Claim, Committed, Count, Deleted, Extend, Filter, Health, Held, Inserted, Note, Prune, QueueSetting,
+        Record, Store, Wakes, WorkerRow,
+    },
+};
+
+/// On which side of the store a call is lost. Every fault is a transient
+/// [`Unavailable`](crate::ErrorKind::Unavailable): the caller cannot tell the two apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The call never reaches the store.
+    Before,
+    /// The call takes effect and its answer is lost.
+    After,
+}
+
+/// Wraps a store and fails chosen calls.
+pub struct Faults {
+    inner: Arc<dyn Store>,
+    plan: Mutex<Plan>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Plan {
+    calls: u64,
+    /// Which call fails, counted like `calls`, and how.
+    once: Option<(u64, Fault)>,
+    /// All fail until healed.
+    cut: Option<Fault>,
+    failed: u64,
+}
+
+impl Faults {
+    /// Passes every call on until told otherwise.
+    pub fn new(inner: Arc<dyn Store>) -> Self {
+        Self { inner, plan: Mutex::default() }
+    }
+
+    /// Fails the `nth` call from now (1 is the next one), once.
+    pub fn fail_call(&self, nth: u64, fault: Fault) {
+        let mut plan = self.plan();
+        plan.once = Some((plan.calls + nth, fault));
+    }
+
+    /// Fails every call from now until [`heal`](Self::heal).
+    pub fn cut(&self, fault: Fault) {
+        self.plan().cut = Some(fault);
+    }
+
+    /// Fails no call from now on.
+    pub fn heal(&self) {
+        let mut plan = self.plan();
+        (plan.once, plan.cut) = (None, None);
+    }
+
+    /// How many calls were made, failed ones included.
+    pub fn calls(&self) -> u64 {
+        self.plan().calls
+    }
+
+    /// How many calls were failed.
+    pub fn failed(&self) -> u64 {
+        self.plan().failed
+    }
+
+    /// Counts a call and says what is to happen to it.
+    fn next(&self) -> Option<Fault> {
+        let mut plan = self.plan();
+        plan.calls += 1;
+        let once = plan.once.filter(|(nth, _)| *nth == plan.calls).map(|(_, fault)| fault);
+        let fault = plan.cut.or(once);
+        plan.failed += u64::from(fault.is_some());
+        fault
+    }
+
+    async fn call<T>(
+        &self,
+        verb: &'static str,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match self.next() {
+            None => call.await,
+            Some(Fault::Before) => Err(injected(verb, "before it reached the store")),
+            Some(Fault::After) => {
+                call.await?;
+                Err(injected(verb, "after it took effect"))
+            }
+        }
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        // Plain numbers: they are whole after every statement.
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn injected(verb: &str, place: &str) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("{verb}: a fault was injected {place}"))
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Faults").field("plan", &*self.plan()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for Faults {
+    async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
+        self.call("insert", self.inner.insert(jobs, now)).await
+    }
+
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error> {
+        self.call("claim", self.inner.claim(claim, now)).await
+    }
+
+    async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
+        self.call("commit", self.inner.commit(changes)).await
+    }
+
+    async fn extend(&self, extend: Arc<Extend>, now: Timestamp) -> Result<Vec<Held>, Error> {
+        self.call("extend", self.inner.extend(extend, now)).await
+    }
+
+    async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error> {
+        self.call("note", self.inner.note(notes, now)).await
+    }
+
+    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+        self.call("lapsed", self.inner.lapsed(limit, now)).await
+    }
+
+    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+        self.call("expired", self.inner.expired(limit, now)).await
+    }
+
+    async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
+        self.call("prune", self.inner.prune(prune, now)).await
+    }
+
+    async fn delete(&self, id: JobId) -> Result<Deleted, Error> {
+        self.call("delete", self.inner.delete(id)).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        self.call("job", self.inner.job(id)).await
+    }
+
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error> {
+        self.call("attempts", self.inner.attempts(id)).await
+    }
+
+    async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error> {
+        self.call("logs", self.inner.logs(id, skip, limit)).await
+    }
+
+    async fn list(
+        &self,
+        filter: Arc<Filter>,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<Job>, Error> {
+        self.call("list", self.inner.list(filter, before, limit)).await
+    }
+
+    async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error> {
+        self.call("counts", self.inner.counts(now)).await
+    }
+
+    async fn ahead(&self, job: Arc<Job>, limit: u64, now: Timestamp) -> Result<u64, Error> {
+        self.call("ahead", self.inner.ahead(job, limit, now)).await
+    }
+
+    async fn next_due(
+        &self,
+        queues: Arc<Vec<String>>,
+        kinds: Arc<Vec<String>>,
+    ) -> Result<Option<Timestamp>, Error> {
+        self.call("next_due", self.inner.next_due(queues, kinds)).await
+    }
+
+    async fn queues(&self) -> Result<Vec<Queue>, Error> {
+        self.call("queues", self.inner.queues()).await
+    }
+
+    async fn set_queue(&self, name: &str, setting: QueueSetting) -> Result<(), Error> {
+        self.call("set_queue", self.inner.set_queue(name, setting)).await
+    }
+
+    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<(), Error> {
+        self.call("beat", self.inner.beat(worker)).await
+    }
+
+    async fn leave(&self, worker: &str) -> Result<(), Error> {
+        self.call("leave", self.inner.leave(worker)).await
+    }
+
+    async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
+        self.call("workers", self.inner.workers(since)).await
+    }
+
+    async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {
+        self.call("import", self.inner.import(records)).await
+    }
+
+    async fn health(&self) -> Result<Health, Error> {
+        self.call("health", self.inner.health()).await
+    }
+
+    fn wakes(&self) -> &Arc<Wakes> {
+        self.inner.wakes()
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.call("close", self.inner.close()).await
+    }
+}

@@ -1,0 +1,53 @@
+//! Deleting finished jobs that nobody wants to keep.
+
+use std::{sync::Arc, time::Duration};
+
+use backroom_core::{Queue, State, Timestamp, bounds::later, retention::Keep};
+
+use super::ROWS_MAX;
+use crate::{Error, engine::Engine, store::Prune};
+
+/// How often to look when all is pruned.
+const SPAN: Duration = Duration::from_secs(60);
+/// Batches per tick and bound; after them the store gets a moment for others.
+const BATCHES_MAX: usize = 20;
+/// That moment.
+const BREATH: Duration = Duration::from_secs(1);
+
+/// Prunes every queue by age and count in bounded batches.
+pub(crate) async fn tick(engine: &Engine, now: Timestamp) -> Result<Timestamp, Error> {
+    let mut all_done = true;
+    for queue in engine.store.queues().await? {
+        for (state, keep) in queue.retention.by_state() {
+            all_done &= prune(engine, &queue, state, keep, now).await?;
+        }
+    }
+    Ok(later(now, if all_done { SPAN } else { BREATH }))
+}
+
+/// Answers whether nothing is left to prune.
+async fn prune(
+    engine: &Engine,
+    queue: &Queue,
+    state: State,
+    keep: Keep,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    if keep == Keep::FOREVER {
+        return Ok(true);
+    }
+    let prune = Arc::new(Prune {
+        queue: queue.name.clone(),
+        state,
+        finished_before: keep.finished_before(now),
+        beyond: keep.count,
+        limit: ROWS_MAX,
+    });
+    for _ in 0..BATCHES_MAX {
+        let pruned = engine.store.prune(Arc::clone(&prune), now).await?;
+        if pruned < ROWS_MAX as u64 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

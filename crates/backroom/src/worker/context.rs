@@ -1,0 +1,142 @@
+//! What a handler is handed beside its args.
+
+use std::{any::TypeId, any::type_name, fmt, sync::Arc, time::Duration};
+
+use backroom_core::{
+    Job, JobId,
+    bounds::{later, span_until},
+};
+
+use super::{
+    held::{Run, Stop},
+    shared::Shared,
+};
+use crate::{
+    Backroom, Error, ErrorKind, Failure,
+    store::{Extend, Held},
+};
+
+/// A running handler's view of its job and its worker. Cheap to clone; all calls work from plain functions as well
+/// as from async ones, except where they say `async`.
+#[derive(Clone)]
+pub struct Context {
+    shared: Arc<Shared>,
+    run: Arc<Run>,
+}
+
+impl Context {
+    pub(super) fn new(shared: Arc<Shared>, run: Arc<Run>) -> Self {
+        Self { shared, run }
+    }
+
+    /// The job as it was claimed.
+    pub fn job(&self) -> &Job {
+        &self.run.job
+    }
+
+    /// The job's id.
+    pub fn id(&self) -> JobId {
+        self.run.job.id
+    }
+
+    /// Which attempt this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.run.job.attempt
+    }
+
+    /// The value of this type given to [`Worker::state`](crate::Worker::state). Without one the job fails and is
+    /// tried again, because another deployment may bring it.
+    pub fn state<T: Send + Sync + 'static>(&self) -> Result<Arc<T>, Failure> {
+        let value = self.shared.state.get(&TypeId::of::<T>()).cloned();
+        value.and_then(|value| value.downcast::<T>().ok()).ok_or_else(|| {
+            Failure::retry(format!(
+                "the worker has no state of type {}; add it with Worker::state",
+                type_name::<T>()
+            ))
+        })
+    }
+
+    /// A client on the worker's store, for enqueueing further jobs.
+    pub fn backroom(&self) -> Backroom {
+        Backroom::from_engine(self.shared.engine.clone())
+    }
+
+    /// Says how far the work is: 0 to 100 (more counts as 100) and a few words. Cheap; written at most four times a
+    /// second, the last word in any case.
+    pub fn progress(&self, percent: u8, message: impl Into<String>) {
+        self.shared.notes.progress(&self.run, percent, message.into());
+    }
+
+    /// Writes a line to the job's log, which people see beside the job. At most a thousand lines of 4 KiB are
+    /// kept per run; the log says how many were left out.
+    pub fn log(&self, line: impl Into<String>) {
+        self.shared.notes.log(&self.run, line.into(), self.shared.engine.clock.now());
+    }
+
+    /// Returns when the handler should stop: the job was cancelled, its lease was lost, it ran out of time, or the
+    /// worker is stopping. What a handler returns after that still counts, unless the lease was lost.
+    pub async fn cancelled(&self) {
+        self.run.stop.cancelled().await;
+    }
+
+    /// Whether the handler should stop; for loops in plain functions.
+    pub fn is_cancelled(&self) -> bool {
+        self.run.stop.is_cancelled()
+    }
+
+    /// Why the handler should stop, in words; none while it should not.
+    pub fn why_cancelled(&self) -> Option<String> {
+        self.run.told().map(|(why, _)| why.to_string())
+    }
+
+    /// Ends the handler early when it should stop: `ctx.checkpoint()?` between two steps of a long computation.
+    pub fn checkpoint(&self) -> Result<(), Failure> {
+        match self.run.told() {
+            None => Ok(()),
+            // Nobody is to blame, and the next worker may begin at once.
+            Some((Stop::Stopping, _)) => Err(Failure::snooze(Duration::ZERO)),
+            Some((why @ (Stop::Cancelled | Stop::LeaseLost | Stop::TimedOut), _)) => Err(Failure::retry(why)),
+        }
+    }
+
+    /// Asks for at least `span` from now: the lease is renewed at once and the timeout, if there is one, moved.
+    /// Leases are renewed by themselves; this is for work that finds out how long it takes, and for a last check
+    /// before a step that must not happen twice. [`Refused`](ErrorKind::Refused) if the lease was lost: stop.
+    pub async fn extend(&self, span: Duration) -> Result<(), Error> {
+        let engine = &self.shared.engine;
+        let now = engine.clock.now();
+        let until = later(now, span.max(self.shared.settings.lease));
+        let leases = vec![(self.run.job.id, self.run.lease)];
+        let held = engine.store.extend(Arc::new(Extend { leases, until }), now).await?;
+        match held.first() {
+            Some(Held::Yes) => {}
+            Some(Held::CancelRequested) => self.run.tell(Stop::Cancelled, now),
+            Some(Held::Lost) | None => {
+                self.run.tell(Stop::LeaseLost, now);
+                let message =
+                    format!("extend job {}: its lease was lost; stop working on it", self.run.job.id);
+                return Err(Error::new(ErrorKind::Refused, message));
+            }
+        }
+        if self.run.job.timeout.is_some() {
+            self.run.extend_deadline(later(now, span));
+        }
+        Ok(())
+    }
+
+    /// How much of the timeout is left; none without a timeout.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.run.job.timeout?;
+        Some(span_until(self.shared.engine.clock.now(), self.run.deadline()?))
+    }
+
+    pub(super) fn run(&self) -> &Run {
+        &self.run
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("job", &self.run.job.id).finish_non_exhaustive()
+    }
+}

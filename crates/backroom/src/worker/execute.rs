@@ -1,0 +1,116 @@
+//! Running one job in its slot.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::Ordering},
+};
+
+use backroom_core::{
+    Json,
+    bounds::{later, span_until},
+};
+use futures_util::FutureExt;
+
+use super::{
+    build::panicked,
+    context::Context,
+    held::{Run, Stop},
+    pool::Pool,
+    report::Report,
+    shared::Shared,
+};
+use crate::{
+    Failure,
+    handler::{Next, Outcome},
+};
+
+/// A runner: holds one slot and works off the pool's jobs until none waits. Started per burst rather than per
+/// job: a short job then costs no task of its own.
+pub(crate) async fn keep_running(shared: Arc<Shared>, pool: Arc<Pool>) {
+    let mut took = None;
+    while let Some(run) = pool.next(took) {
+        let began = shared.engine.clock.now();
+        execute(&shared, &run).await;
+        took = Some(span_until(began, shared.engine.clock.now()));
+    }
+    shared.settled.notify_waiters();
+}
+
+/// Runs the handler and hands what it answered to the reporter.
+async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
+    shared.running.fetch_add(1, Ordering::Relaxed);
+    let result = tokio::select! {
+        biased;
+        result = guarded(shared, run) => Some(result),
+        () = shared.abandoned.cancelled() => None,
+    };
+    shared.running.fetch_sub(1, Ordering::Relaxed);
+    // Abandoned runs are given back by whoever abandoned them.
+    if let Some(result) = result
+        && run.end()
+    {
+        let report = Report { run: Arc::clone(run), result: Some(result) };
+        // The reporter outlives the runners; if it is gone the worker was dropped and the lease will run out.
+        let _ = shared.reports.send(report).await;
+    }
+}
+
+/// The handler with its panics caught and its time limited.
+async fn guarded(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Json, Failure> {
+    let Some(handler) = shared.handlers.get(&run.job.kind) else {
+        // A store that ignores the kinds of a claim: give the job back rather than judge it.
+        return Err(Failure::snooze(shared.settings.poll));
+    };
+    let context = Context::new(Arc::clone(shared), Arc::clone(run));
+    let handling = Next { middleware: &shared.middleware, handler }.run(context);
+    // Building the future runs user code as well; both are caught.
+    let caught = AssertUnwindSafe(handling).catch_unwind();
+    let limited = async {
+        match run.job.timeout {
+            None => caught.await,
+            Some(timeout) => {
+                tokio::select! {
+                    biased;
+                    result = caught => result,
+                    () = out_of_time(shared, run, timeout) => {
+                        run.tell(Stop::TimedOut, shared.engine.clock.now());
+                        let message = format!("ran longer than its timeout of {timeout:?}");
+                        Ok(Err(Failure::new(Outcome::TimedOut, message)))
+                    }
+                }
+            }
+        }
+    };
+    match limited.await {
+        Ok(Ok(output)) => bounded(shared, output),
+        Ok(Err(failure)) => Err(failure),
+        Err(panic) => Err(panicked(&*panic)),
+    }
+}
+
+/// An output over the bound would be refused by every store at every attempt.
+fn bounded(shared: &Shared, output: Json) -> Result<Json, Failure> {
+    let (bytes, most) = (output.as_str().len(), shared.engine.json_bytes_max);
+    if bytes > most {
+        let why = format!("the output is {bytes} bytes of JSON; at most {most} are allowed");
+        return Err(Failure::discard(why));
+    }
+    Ok(output)
+}
+
+/// Returns when the attempt has run out of time: at a deadline that the handler may move.
+async fn out_of_time(shared: &Shared, run: &Run, timeout: std::time::Duration) {
+    let clock = &shared.engine.clock;
+    run.set_deadline(later(clock.now(), timeout));
+    loop {
+        let Some(deadline) = run.deadline() else { return };
+        tokio::select! {
+            () = clock.sleep_until(deadline) => {}
+            // It waited for a core until now.
+            () = run.begun() => run.set_deadline(later(clock.now(), timeout)),
+        }
+        if run.deadline().is_none_or(|deadline| deadline <= clock.now()) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Keeping the leases, and learning what became of them.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use backroom_core::{Timestamp, bounds::later};
+
+use super::{
+    held::{Run, Stop},
+    pool::Pool,
+    shared::Shared,
+};
+use crate::{
+    Error,
+    clock::Clock,
+    store::{Extend, Held, Listener, WorkerRow},
+};
+
+/// Leases are renewed so often within their span: two renewals may fail before one runs out.
+const RENEWALS_PER_LEASE: u32 = 3;
+/// Most leases per call.
+const CHUNK_MAX: usize = 1000;
+/// The least span between two looks for cancel marks that nobody told us of for certain.
+const LOOK_SPAN: Duration = Duration::from_secs(1);
+
+/// Beats and renews until the worker ends; in between, looks for cancel marks when a hint comes.
+pub(crate) async fn keep_beating(shared: Arc<Shared>, pools: Arc<Vec<Arc<Pool>>>) {
+    let clock = Arc::clone(&shared.engine.clock);
+    let cancels = shared.engine.store.wakes().listen_cancels();
+    let mut next_beat = clock.now();
+    let mut next_look = clock.now();
+    loop {
+        tokio::select! {
+            biased;
+            () = clock.sleep_until(next_beat) => next_beat = beat(&shared, &pools, clock.now()).await,
+            () = hinted(&cancels, &clock, next_look) => {
+                next_look = later(clock.now(), LOOK_SPAN);
+                let _ = renew(&shared, clock.now()).await;
+            }
+        }
+    }
+}
+
+async fn hinted(cancels: &Listener, clock: &Arc<dyn Clock>, next: Timestamp) {
+    cancels.woken().await;
+    clock.sleep_until(next).await;
+}
+
+/// One beat. Answers when the next one is due.
+async fn beat(shared: &Shared, pools: &[Arc<Pool>], now: Timestamp) -> Timestamp {
+    let next = later(now, shared.settings.lease / RENEWALS_PER_LEASE);
+    let renewed = renew(shared, now).await;
+    let row = Arc::new(row(shared, pools, report_stuck(shared, now), now));
+    let beaten = shared.engine.store.beat(row).await;
+    match renewed.and(beaten) {
+        Ok(()) => next,
+        // Sooner again: the leases are running out.
+        Err(_) => later(shared.engine.clock.now(), shared.settings.lease / (RENEWALS_PER_LEASE * 10)),
+    }
+}
+
+/// Renews every lease, and tells the handlers whose lease is lost or whose job was cancelled.
+async fn renew(shared: &Shared, now: Timestamp) -> Result<(), Error> {
+    let runs = shared.held.all();
+    let until = later(now, shared.settings.lease);
+    for chunk in runs.chunks(CHUNK_MAX) {
+        let leases = chunk.iter().map(|run| (run.job.id, run.lease)).collect();
+        let answers = shared.engine.store.extend(Arc::new(Extend { leases, until }), now).await?;
+        let lost: Vec<_> = chunk
+            .iter()
+            .zip(&answers)
+            .filter(|(run, held)| learn(shared, run, **held))
+            .map(|(run, _)| run)
+            .collect();
+        shared.held.remove(lost);
+    }
+    Ok(())
+}
+
+/// Passes on what a renewal found. Answers whether the lease is lost.
+fn learn(shared: &Shared, run: &Run, held: Held) -> bool {
+    let now = shared.engine.clock.now();
+    match held {
+        Held::Yes => false,
+        Held::CancelRequested => {
+            run.tell(Stop::Cancelled, now);
+            false
+        }
+        // Its own end was written a moment ago.
+        Held::Lost if run.is_over() => true,
+        Held::Lost => {
+            tracing::warn!(job = %run.job.id, kind = %run.job.kind, "the lease was lost; the handler is told to stop");
+            run.tell(Stop::LeaseLost, now);
+            true
+        }
+    }
+}
+
+/// Counts handlers that go on although they were told to stop, and reports each once: they hold a slot, and only
+/// a new process frees it.
+fn report_stuck(shared: &Shared, now: Timestamp) -> u32 {
+    let span = shared.settings.stuck_after;
+    let stuck: Vec<_> = shared.held.all().into_iter().filter(|run| run.is_stuck(span, now)).collect();
+    for run in &stuck {
+        if run.first_stuck_report() {
+            let why = run.told().map(|(why, _)| why.to_string()).unwrap_or_default();
+            tracing::error!(
+                job = %run.job.id, kind = %run.job.kind, why,
+                "the handler is stuck: it was told to stop and goes on; let it look at Context::is_cancelled"
+            );
+        }
+    }
+    u32::try_from(stuck.len()).unwrap_or(u32::MAX)
+}
+
+fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: Timestamp) -> WorkerRow {
+    let mut queues: Vec<(String, u32)> = Vec::new();
+    for pool in pools {
+        for queue in pool.order.queues() {
+            match queues.iter_mut().find(|(name, _)| *name == queue) {
+                Some((_, slots)) => *slots += pool.slots,
+                None => queues.push((queue, pool.slots)),
+            }
+        }
+    }
+    WorkerRow {
+        name: shared.name.clone(),
+        host: host(),
+        pid: std::process::id(),
+        started_at: shared.started_at,
+        beat_at: now,
+        queues,
+        kinds: shared.kinds.to_vec(),
+        slots: pools.iter().map(|pool| pool.slots).sum(),
+        running: shared.running.load(Ordering::Relaxed),
+        stuck,
+        stopping: shared.stopping.is_cancelled(),
+    }
+}
+
+/// The machine's name, as far as it can be told without asking the network.
+pub(crate) fn host() -> String {
+    let from_kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let from_shell = || std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok();
+    let host = from_kernel.or_else(from_shell).map(|host| host.trim().to_owned());
+    host.filter(|host| !host.is_empty() && host.len() <= 64).unwrap_or_else(|| "localhost".into())
+}

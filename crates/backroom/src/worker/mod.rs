@@ -1,0 +1,24 @@
+//! The worker: claims jobs into slots, runs their handlers, and records what became of them.
+//!
+//! One job's way through this room: [`claim`] takes it into a [`pool`], [`execute`] runs it, [`report`] decides and
+//! commits. Beside them [`heartbeat`] keeps the leases, [`notes`] writes progress and logs, [`shutdown`] ends it
+//! all in order.
+
+mod build;
+mod claim;
+mod context;
+mod execute;
+mod heartbeat;
+mod held;
+mod notes;
+mod pool;
+mod prefetch;
+mod report;
+mod shared;
+mod shutdown;
+
+pub(crate) use build::LEASE_DEFAULT;
+pub use build::Worker;
+pub use context::Context;
+pub use pool::Order;
+pub use shutdown::{RunningWorker, Stopped};

@@ -1,0 +1,185 @@
+//! Recording what became of the runs, in batches.
+
+use std::{sync::Arc, time::Duration};
+
+use backroom_core::{AttemptEnd, Change, Event, Job, Json, RetryPolicy, Timestamp, transition};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::sync::mpsc;
+
+use super::{held::Run, notes, shared::Shared};
+use crate::{ErrorKind, Failure, handler::Outcome, store::Committed};
+
+/// Most reports per commit.
+const BATCH_MAX: usize = 1000;
+/// Commits under way at once: the next batch is decided and sent while the last one is on its way to the disk.
+const COMMITS_MAX: usize = 2;
+/// The wait before a batch that could not be written is tried again.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The end of one run. No result means that the job is given back.
+pub(crate) struct Report {
+    pub(crate) run: Arc<Run>,
+    pub(crate) result: Option<Result<Json, Failure>>,
+}
+
+/// Records reports until the last sender is gone.
+pub(crate) async fn keep_reporting(shared: Arc<Shared>, mut reports: mpsc::Receiver<Report>) {
+    let mut commits = FuturesUnordered::new();
+    let mut batch = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(()) = commits.next(), if !commits.is_empty() => {}
+            count = reports.recv_many(&mut batch, BATCH_MAX), if commits.len() < COMMITS_MAX => {
+                if count == 0 {
+                    break;
+                }
+                commits.push(record(Arc::clone(&shared), std::mem::take(&mut batch)));
+            }
+        }
+    }
+    while commits.next().await.is_some() {}
+}
+
+/// Writes the ends of a batch, again and again until each is written or refused. A store that is gone for a while
+/// holds the batch here; the slots behind it fill up, and claiming stops by itself.
+async fn record(shared: Arc<Shared>, reports: Vec<Report>) {
+    notes::flush(&shared, reports.iter().map(|report| &report.run)).await;
+    let runs: Vec<_> = reports.iter().map(|report| Arc::clone(&report.run)).collect();
+    let mut open: Vec<Open> = reports.into_iter().map(|report| Open::new(&shared, report)).collect();
+    loop {
+        let changes = decide(&shared, &mut open);
+        if open.is_empty() {
+            break;
+        }
+        match shared.engine.store.commit(Arc::new(changes)).await {
+            Ok(answers) => open = settle(&shared, open, &answers).await,
+            Err(error) if error.kind() == ErrorKind::Closed => {
+                tracing::error!(worker = %shared.name, jobs = open.len(), "the store was closed under the worker");
+                break;
+            }
+            Err(error) => {
+                if !error.is_transient() {
+                    tracing::error!(worker = %shared.name, %error, "recording failed; it is tried again");
+                }
+                shared.engine.clock.sleep(PAUSE).await;
+            }
+        }
+    }
+    shared.held.remove(&runs);
+    shared.settled.notify_waiters();
+}
+
+/// The end of one run on its way into the store.
+struct Open {
+    run: Arc<Run>,
+    event: Event,
+    /// The job as read again; none as long as the decision rests on the job as it was claimed.
+    job: Option<Box<Job>>,
+}
+
+impl Open {
+    fn new(shared: &Shared, report: Report) -> Self {
+        let Report { run, result } = report;
+        let event = event_of(shared, &run, result);
+        Self { run, event, job: None }
+    }
+
+    fn decide(&self, now: Timestamp) -> Option<Change> {
+        let (run, job) = (&self.run, self.job.as_deref().unwrap_or(&self.run.job));
+        if run.is_lost() {
+            tracing::warn!(job = %job.id, kind = %job.kind, "the lease was lost; the run's result is dropped");
+            return None;
+        }
+        match transition::apply(job, self.event.clone(), now) {
+            Ok(change) => change,
+            Err(refused) => {
+                tracing::warn!(job = %job.id, kind = %job.kind, %refused, "the run's result is dropped");
+                None
+            }
+        }
+    }
+}
+
+/// The changes to write, one for each that stays open.
+fn decide(shared: &Shared, open: &mut Vec<Open>) -> Vec<Change> {
+    let now = shared.engine.clock.now();
+    let mut changes = Vec::with_capacity(open.len());
+    open.retain(|open| match open.decide(now) {
+        Some(change) => {
+            changes.push(change);
+            true
+        }
+        None => false,
+    });
+    changes
+}
+
+/// Drops what is written, and reads again what moved on in between (a cancel mark, a wake).
+async fn settle(shared: &Shared, open: Vec<Open>, answers: &[Committed]) -> Vec<Open> {
+    let mut again = Vec::new();
+    for (mut open, answer) in open.into_iter().zip(answers) {
+        match answer {
+            Committed::Done => {}
+            Committed::Stale | Committed::KeyHeld(_) => {
+                match shared.engine.store.job(open.run.job.id).await {
+                    Ok(Some(job)) => {
+                        open.job = Some(Box::new(job));
+                        again.push(open);
+                    }
+                    Ok(None) => {
+                        tracing::warn!(job = %open.run.job.id, "the job was deleted; the run's result is dropped");
+                    }
+                    // The store is away: the same decision is refused once more and comes back here.
+                    Err(_) => {
+                        shared.engine.clock.sleep(PAUSE).await;
+                        again.push(open);
+                    }
+                }
+            }
+        }
+    }
+    again
+}
+
+/// What the answer of a handler means.
+fn event_of(shared: &Shared, run: &Run, result: Option<Result<Json, Failure>>) -> Event {
+    let lease = run.lease;
+    let failure = match result {
+        None => return Event::Release { lease },
+        Some(Ok(output)) => return Event::Succeed { lease, output },
+        Some(Err(failure)) => failure,
+    };
+    let error = failure.message;
+    let fail = |end, error| Event::Fail {
+        lease,
+        end,
+        error,
+        retry: policy(shared, run),
+        chance: shared.engine.ids.chance(),
+    };
+    match failure.outcome {
+        Outcome::Retry => fail(AttemptEnd::Failed, error),
+        Outcome::Panicked => fail(AttemptEnd::Panicked, error),
+        Outcome::TimedOut => fail(AttemptEnd::TimedOut, error),
+        Outcome::Discard => Event::Discard { lease, reason: error },
+        Outcome::Cancel => Event::Stop { lease, reason: error },
+        Outcome::Snooze(delay) => Event::Snooze { lease, delay },
+    }
+}
+
+/// The job's own policy, else its kind's.
+fn policy(shared: &Shared, run: &Run) -> RetryPolicy {
+    let of_kind = || shared.handlers.get(&run.job.kind).map(|handler| handler.retry.clone());
+    run.job.retry.clone().or_else(of_kind).unwrap_or_default()
+}
+
+/// Reports runs that end without a result of their own.
+pub(crate) async fn give_back(shared: &Shared, runs: Vec<Arc<Run>>) {
+    for run in runs {
+        if run.end() {
+            // The reporter is gone only when the worker was dropped; then the lease runs out by itself.
+            let _ = shared.reports.send(Report { run, result: None }).await;
+        }
+    }
+}

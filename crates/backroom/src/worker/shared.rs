@@ -1,0 +1,77 @@
+//! What the tasks of one running worker share.
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::{build::Settings, held::Held, notes::Notes, report::Report};
+use crate::{Middleware, Timestamp, engine::Engine, handler::Handler};
+
+/// One running worker.
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) name: String,
+    pub(crate) started_at: Timestamp,
+    pub(crate) handlers: HashMap<String, Handler>,
+    pub(crate) kinds: Arc<Vec<String>>,
+    pub(crate) middleware: Vec<Arc<dyn Middleware>>,
+    pub(crate) state: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pub(crate) settings: Settings,
+    /// The runs whose leases this worker keeps.
+    pub(crate) held: Held,
+    /// What handlers said and nobody wrote yet.
+    pub(crate) notes: Notes,
+    /// To the reporter. Bounded: when the store is slow, slots wait here and no more jobs are claimed.
+    pub(crate) reports: mpsc::Sender<Report>,
+    /// No more claims.
+    pub(crate) stopping: CancellationToken,
+    /// Runs are dropped where they stand.
+    pub(crate) abandoned: CancellationToken,
+    /// Rings whenever a run left its slot or was recorded.
+    pub(crate) settled: Notify,
+    /// Handlers running now.
+    pub(crate) running: AtomicU32,
+    /// Claims under way: jobs that are neither in the store's queue nor among the held ones.
+    pub(crate) claiming: Claiming,
+}
+
+impl Shared {
+    /// Whether no job is anywhere between the store's queue and its recorded end. The count of claims so far comes
+    /// with it: equal counts mean that none came and went in between two answers.
+    pub(crate) fn at_rest(&self) -> Option<u64> {
+        let begun = self.claiming.begun.load(Ordering::SeqCst);
+        let under_way = begun != self.claiming.ended.load(Ordering::SeqCst);
+        if under_way || !self.held.is_empty() { None } else { Some(begun) }
+    }
+}
+
+/// Counts claims.
+#[derive(Default)]
+pub(crate) struct Claiming {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Claiming {
+    /// A claim is under way until the answer is dropped.
+    pub(crate) fn begin(&self) -> impl Drop + '_ {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        Ended(&self.ended)
+    }
+}
+
+struct Ended<'a>(&'a AtomicU64);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,224 @@
+//! Starting the tasks of a worker, and ending them in order.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    build::Worker,
+    claim, heartbeat,
+    held::{Held, Stop},
+    notes::{self, Notes},
+    pool::Pool,
+    report,
+    shared::{Claiming, Shared},
+};
+use crate::{Error, upkeep};
+
+/// Starts every task of a worker.
+pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
+    let engine = worker.backroom.engine().clone();
+    let (reports, receiver) = mpsc::channel(REPORTS_MAX);
+    let mut kinds: Vec<_> = worker.handlers.keys().cloned().collect();
+    kinds.sort();
+    let name = worker.name.unwrap_or_else(|| name(&engine.ids.lease().0.simple().to_string()));
+    let shared = Arc::new(Shared {
+        started_at: engine.clock.now(),
+        engine,
+        name,
+        handlers: worker.handlers,
+        kinds: Arc::new(kinds),
+        middleware: worker.middleware,
+        state: worker.state,
+        settings: worker.settings,
+        held: Held::default(),
+        notes: Notes::default(),
+        reports,
+        stopping: CancellationToken::new(),
+        abandoned: CancellationToken::new(),
+        settled: Notify::new(),
+        running: AtomicU32::new(0),
+        claiming: Claiming::default(),
+    });
+    let pools: Arc<Vec<_>> =
+        Arc::new(worker.pools.into_iter().map(|(order, slots)| Arc::new(Pool::new(order, slots))).collect());
+    let mut tasks = vec![
+        tokio::spawn(heartbeat::keep_beating(Arc::clone(&shared), Arc::clone(&pools))),
+        tokio::spawn(notes::keep_writing(Arc::clone(&shared))),
+    ];
+    if shared.settings.upkeep {
+        tasks.push(tokio::spawn(upkeep::keep_up(shared.engine.clone())));
+    }
+    let reporter = tokio::spawn(report::keep_reporting(Arc::clone(&shared), receiver));
+    let claimers = pools
+        .iter()
+        .map(|pool| tokio::spawn(claim::keep_claiming(Arc::clone(&shared), Arc::clone(pool))))
+        .collect();
+    Ok(RunningWorker { shared, pools, tasks, reporter: Some(reporter), claimers })
+}
+
+/// Most ends on their way to the reporter.
+const REPORTS_MAX: usize = 4096;
+
+fn name(random: &str) -> String {
+    format!("{}-{}-{}", heartbeat::host(), std::process::id(), &random[..6])
+}
+
+/// A worker at work. [`stop`](RunningWorker::stop) it to end in order.
+pub struct RunningWorker {
+    shared: Arc<Shared>,
+    pools: Arc<Vec<Arc<Pool>>>,
+    tasks: Vec<JoinHandle<()>>,
+    reporter: Option<JoinHandle<()>>,
+    claimers: Vec<JoinHandle<()>>,
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stopped {
+    /// Jobs that were claimed and given back unfinished; no attempt was charged.
+    pub released: u64,
+    /// Handlers on threads that could not be stopped. Their jobs run elsewhere; their threads go on.
+    pub stuck: u32,
+}
+
+impl RunningWorker {
+    /// Its name in lists.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Handlers running now.
+    pub fn running(&self) -> u32 {
+        self.shared.running.load(Ordering::Relaxed)
+    }
+
+    /// Stops in order: claims no more and gives back what has not begun; lets handlers finish within the grace;
+    /// tells the rest to stop and waits a little longer; gives their jobs back with the attempt not charged.
+    /// Everything that ended is recorded before this returns.
+    pub async fn stop(mut self) -> Result<Stopped, Error> {
+        let shared = Arc::clone(&self.shared);
+        let (clock, settings) = (&shared.engine.clock, shared.settings);
+        shared.stopping.cancel();
+        for claimer in self.claimers.drain(..) {
+            let _ = claimer.await;
+        }
+        let mut released = self.release_waiting().await;
+        let unfinished = tokio::select! {
+            biased;
+            () = self.idle() => false,
+            () = clock.sleep(settings.grace) => true,
+        };
+        if unfinished {
+            shared.held.all().iter().for_each(|run| run.tell(Stop::Stopping, clock.now()));
+            tokio::select! {
+                biased;
+                () = self.idle() => {}
+                () = clock.sleep(settings.cancel_grace) => released += self.abandon().await,
+            }
+        }
+        // A claim that was under way may have brought more.
+        released += self.release_waiting().await;
+        self.recorded().await;
+        self.end_tasks();
+        let stuck = self.running();
+        shared.engine.store.leave(&shared.name).await?;
+        Ok(Stopped { released, stuck })
+    }
+
+    /// Returns when no job is due and none runs.
+    pub(super) async fn emptied(&self) -> Result<(), Error> {
+        let engine = &self.shared.engine;
+        let queues = Arc::new(self.pools.iter().flat_map(|pool| pool.order.queues()).collect::<Vec<_>>());
+        loop {
+            let settled = self.shared.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            let before = self.shared.at_rest();
+            if before.is_some() {
+                let kinds = Arc::clone(&self.shared.kinds);
+                let next = engine.store.next_due(Arc::clone(&queues), kinds).await?;
+                // At rest before and after, with no claim in between: what the store said still holds.
+                if next.is_none_or(|at| at > engine.clock.now()) && self.shared.at_rest() == before {
+                    return Ok(());
+                }
+            }
+            tokio::select! {
+                () = settled => {}
+                () = engine.clock.sleep(self.shared.settings.poll) => {}
+            }
+        }
+    }
+
+    async fn release_waiting(&self) -> u64 {
+        let waiting: Vec<_> = self.pools.iter().flat_map(|pool| pool.take_waiting()).collect();
+        let released = waiting.len() as u64;
+        report::give_back(&self.shared, waiting).await;
+        released
+    }
+
+    /// Drops the handlers where they stand and gives their jobs back.
+    async fn abandon(&self) -> u64 {
+        let left: Vec<_> = self.shared.held.all().into_iter().filter(|run| !run.is_over()).collect();
+        let count = left.len() as u64;
+        // Reported first: a handler that ends this very moment must not report as well.
+        report::give_back(&self.shared, left).await;
+        self.shared.abandoned.cancel();
+        count
+    }
+
+    /// Returns when no runner is at work.
+    async fn idle(&self) {
+        loop {
+            let settled = self.shared.settled.notified();
+            tokio::pin!(settled);
+            // Enabled before the look, or a run that settles in between would not be heard.
+            settled.as_mut().enable();
+            if self.pools.iter().all(|pool| pool.is_idle()) {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    /// Returns when every end is recorded.
+    async fn recorded(&self) {
+        loop {
+            let settled = self.shared.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            if self.shared.held.is_empty() {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    fn end_tasks(&mut self) {
+        self.tasks.drain(..).chain(self.reporter.take()).for_each(|task| task.abort());
+    }
+}
+
+impl Drop for RunningWorker {
+    fn drop(&mut self) {
+        self.shared.stopping.cancel();
+        self.shared.abandoned.cancel();
+        self.end_tasks();
+    }
+}
+
+impl fmt::Debug for RunningWorker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningWorker").field("name", &self.shared.name).finish_non_exhaustive()
+    }
+}

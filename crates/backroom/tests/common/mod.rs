@@ -1,0 +1,93 @@
+//! What the tests of client and worker share: jobs, and a fresh store of each kind.
+#![allow(dead_code, reason = "every test file uses its own part")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use std::{sync::Arc, time::Duration};
+
+use backroom::{Backroom, Context, Failure, Job, Options, testing::TestClock};
+use serde::{Deserialize, Serialize};
+
+/// A fresh store and what must live as long as it.
+pub(crate) struct Fresh {
+    pub(crate) backroom: Backroom,
+    pub(crate) clock: Arc<TestClock>,
+    _dir: tempfile::TempDir,
+}
+
+/// Fresh stores of every embedded kind on a clock that the test moves.
+pub(crate) async fn fresh_stores() -> Vec<Fresh> {
+    let mut stores = Vec::new();
+    for scheme in ["memory", "sqlite"] {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(TestClock::default());
+        let url = format!("{scheme}:{}", dir.path().join("backroom.db").display());
+        let backroom = Options::new().clock(Arc::clone(&clock) as _).seed(7).open(&url).await.unwrap();
+        stores.push(Fresh { backroom, clock, _dir: dir });
+    }
+    stores
+}
+
+/// A SQLite store on the machine's own clock.
+pub(crate) async fn sqlite() -> (Backroom, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", dir.path().join("backroom.db").display());
+    (Backroom::open(&url).await.unwrap(), dir)
+}
+
+/// Fails the test instead of hanging it.
+pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(Duration::from_secs(20), future).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited 20 s in vain: {what}"),
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Double(pub(crate) u32);
+
+impl Job for Double {
+    const KIND: &'static str = "double";
+    type Output = u32;
+}
+
+pub(crate) async fn double(job: Double, _: Context) -> Result<u32, Failure> {
+    Ok(job.0 * 2)
+}
+
+/// Does as its args say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Act {
+    Succeed,
+    Fail,
+    FailUntilAttempt(u32),
+    Panic,
+    Discard,
+    Cancel,
+    SnoozeOnce,
+    Hang,
+}
+
+impl Job for Act {
+    const KIND: &'static str = "act";
+    type Output = String;
+}
+
+pub(crate) async fn act(job: Act, ctx: Context) -> Result<String, Failure> {
+    match job {
+        Act::Succeed => Ok("done".into()),
+        Act::Fail => Err(Failure::retry("it failed")),
+        Act::FailUntilAttempt(attempt) if ctx.attempt() < attempt => {
+            Err(std::io::Error::other("not yet").into())
+        }
+        Act::FailUntilAttempt(_) => Ok("at last".into()),
+        Act::Panic => panic!("out of cheese"),
+        Act::Discard => Err(Failure::discard("worthless")),
+        Act::Cancel => Err(Failure::cancel("no longer wanted")),
+        Act::SnoozeOnce if ctx.job().meta.contains_key("snoozed") => Ok("awake".into()),
+        Act::SnoozeOnce => Err(Failure::snooze(Duration::from_secs(60))),
+        Act::Hang => {
+            ctx.cancelled().await;
+            Err(Failure::retry("told to stop"))
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What the tests of the SQLite store share.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use backroom::{
+    core::{
+        Change, Draft, Event, Job, JobId, Json, LeaseId, Timestamp, bounds::later, draft::NewJob,
+        transition::apply,
+    },
+    ids::Ids,
+    store::{
+        Claim, Committed, Inserted, Share, Store,
+        sqlite::{SqliteOptions, SqliteStore},
+    },
+};
+use tempfile::TempDir;
+
+/// A folder, a moment and a source of ids.
+pub(crate) struct Place {
+    folder: TempDir,
+    pub(crate) ids: Ids,
+    pub(crate) now: Timestamp,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        Self { folder: tempfile::tempdir().unwrap(), ids: Ids::seeded(7), now }
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("jobs.db")
+    }
+
+    pub(crate) async fn open(&self) -> SqliteStore {
+        SqliteStore::open(self.file(), SqliteOptions::default()).await.unwrap()
+    }
+
+    pub(crate) fn secs(&self, secs: u64) -> Timestamp {
+        later(self.now, Duration::from_secs(secs))
+    }
+
+    pub(crate) fn draft(&self) -> Draft {
+        Draft::new("mail", Json::parse(r#"{"to":"ann"}"#).unwrap())
+    }
+
+    pub(crate) fn job(&self) -> NewJob {
+        self.checked(self.draft())
+    }
+
+    pub(crate) fn checked(&self, draft: Draft) -> NewJob {
+        draft.check(self.ids.job(self.now), self.now, 1 << 20).unwrap()
+    }
+
+    pub(crate) async fn insert(&self, store: &dyn Store, job: NewJob) -> JobId {
+        let id = job.job.id;
+        assert_eq!(store.insert(Arc::new(vec![job]), self.now).await.unwrap(), [Inserted::Created]);
+        id
+    }
+
+    pub(crate) fn wish(&self, limit: usize) -> Claim {
+        Claim {
+            worker: "worker-1".into(),
+            shares: vec![Share { queue: "default".into(), at_most: limit }],
+            kinds: Arc::new(vec!["mail".into()]),
+            limit,
+            lease: self.ids.lease(),
+            until: self.secs(30),
+            repeat: false,
+        }
+    }
+
+    pub(crate) async fn claim(&self, store: &dyn Store, limit: usize) -> Vec<Job> {
+        store.claim(Arc::new(self.wish(limit)), self.now).await.unwrap()
+    }
+}
+
+pub(crate) fn lease(job: &Job) -> LeaseId {
+    job.lease_id.unwrap()
+}
+
+pub(crate) fn success(job: &Job, at: Timestamp) -> Change {
+    apply(job, Event::Succeed { lease: lease(job), output: Json::null() }, at).unwrap().unwrap()
+}
+
+pub(crate) async fn commit(store: &dyn Store, change: Change) -> Committed {
+    store.commit(Arc::new(vec![change])).await.unwrap()[0]
+}

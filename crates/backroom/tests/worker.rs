@@ -1,0 +1,449 @@
+//! What a worker does with the jobs of its queues.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod common;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use backroom::{
+    AttemptEnd, Context, ErrorKind, Failure, Job, Json, Middleware, Next, Order, RetryPolicy, State, Worker,
+    testing::drain,
+};
+use common::{Act, Double, act, double, fresh_stores, soon, sqlite};
+use serde::{Deserialize, Serialize};
+
+#[tokio::test]
+async fn a_job_runs_and_its_typed_output_comes_back() {
+    for store in fresh_stores().await {
+        let worker = Worker::new(&store.backroom).handle(double).start().await.unwrap();
+        let job = store.backroom.enqueue(Double(21)).await.unwrap();
+        assert_eq!(soon("output", job.wait()).await.unwrap(), 42);
+        let row = job.status().await.unwrap();
+        assert_eq!((row.state, row.attempt), (State::Completed, 1));
+        assert_eq!(row.worker.as_deref(), Some(worker.name()));
+        soon("stop", worker.stop()).await.unwrap();
+        assert!(store.backroom.workers().await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn every_outcome_of_a_handler_is_recorded() {
+    for store in fresh_stores().await {
+        let ends = [
+            (Act::Succeed, State::Completed, None),
+            (Act::Fail, State::Queued, Some(AttemptEnd::Failed)),
+            (Act::Panic, State::Queued, Some(AttemptEnd::Panicked)),
+            (Act::Discard, State::Discarded, Some(AttemptEnd::Discarded)),
+            (Act::Cancel, State::Cancelled, Some(AttemptEnd::Cancelled)),
+            (Act::SnoozeOnce, State::Queued, None),
+        ];
+        for (job, state, end) in ends {
+            let handle = store.backroom.enqueue(job.clone()).await.unwrap();
+            soon("drain", drain(Worker::new(&store.backroom).handle(act))).await.unwrap();
+            let row = handle.status().await.unwrap();
+            assert_eq!(row.state, state, "{job:?}");
+            let attempts = store.backroom.attempts(handle.id()).await.unwrap();
+            assert_eq!(attempts.first().map(|attempt| attempt.end), end, "{job:?}");
+            if job == Act::SnoozeOnce {
+                assert_eq!(row.attempt, 0, "a snooze is not charged");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_job_is_tried_again_after_its_backoff_and_not_before() {
+    for store in fresh_stores().await {
+        let retry = RetryPolicy::constant(Duration::from_secs(3600)).jitter(0);
+        let job = store.backroom.enqueue(Act::FailUntilAttempt(3)).retry(retry).await.unwrap();
+        for attempt in 1..=3 {
+            soon("drain", drain(Worker::new(&store.backroom).handle(act))).await.unwrap();
+            soon("drain", drain(Worker::new(&store.backroom).handle(act))).await.unwrap();
+            assert_eq!(job.status().await.unwrap().attempt, attempt);
+            store.clock.advance(Duration::from_secs(3600));
+        }
+        assert_eq!(job.wait().await.unwrap(), "at last");
+        assert_eq!(store.backroom.attempts(job.id()).await.unwrap().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_spent_job_is_discarded_with_its_last_error() {
+    for store in fresh_stores().await {
+        let job = store.backroom.enqueue(Act::Fail).max_attempts(1).await.unwrap();
+        soon("drain", drain(Worker::new(&store.backroom).handle(act))).await.unwrap();
+        let row = job.status().await.unwrap();
+        assert_eq!(row.state, State::Discarded);
+        assert!(row.reason.unwrap().contains("it failed"));
+        assert_eq!(job.wait().await.unwrap_err().kind(), ErrorKind::Unsuccessful);
+    }
+}
+
+#[tokio::test]
+async fn args_that_do_not_decode_discard_the_job_with_the_reason() {
+    for store in fresh_stores().await {
+        let args = Json::parse(r#"{"not":"a number"}"#).unwrap();
+        let job = store.backroom.enqueue_untyped("double", args).await.unwrap();
+        soon("drain", drain(Worker::new(&store.backroom).handle(double))).await.unwrap();
+        let row = job.status().await.unwrap();
+        assert_eq!(row.state, State::Discarded);
+        assert!(row.reason.unwrap().contains("args do not decode"));
+    }
+}
+
+#[tokio::test]
+async fn a_kind_that_no_handler_knows_stays_queued_and_is_explained() {
+    for store in fresh_stores().await {
+        let job = store.backroom.enqueue_untyped("unheard_of", Json::null()).await.unwrap();
+        let worker = Worker::new(&store.backroom).handle(double).start().await.unwrap();
+        let other = store.backroom.enqueue(Double(1)).await.unwrap();
+        assert_eq!(soon("the job behind it", other.wait()).await.unwrap(), 2);
+        assert_eq!(job.status().await.unwrap().state, State::Queued);
+        let explanation = store.backroom.explain(job.id()).await.unwrap();
+        let said: Vec<_> = explanation.reasons.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|reason| reason.contains("no worker handles kind unheard_of")), "{said:?}");
+        soon("stop", worker.stop()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn strict_order_serves_the_first_queue_first() {
+    for store in fresh_stores().await {
+        for (queue, number) in [("late", 1), ("late", 2), ("early", 3), ("early", 4)] {
+            store.backroom.enqueue(Double(number)).queue(queue).await.unwrap();
+        }
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let worker = Worker::new(&store.backroom).queues(Order::strict(["early", "late"]), 1).handle(
+            move |job: Double, _| {
+                log.lock().unwrap().push(job.0);
+                async move { Ok::<_, Failure>(job.0) }
+            },
+        );
+        soon("drain", drain(worker)).await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), [3, 4, 1, 2]);
+    }
+}
+
+#[tokio::test]
+async fn slots_bound_how_many_run_at_once() {
+    let (backroom, _dir) = sqlite().await;
+    backroom.enqueue_many((0..50).map(Double)).await.unwrap();
+    let (now, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let (running, high) = (Arc::clone(&now), Arc::clone(&most));
+    let worker = Worker::new(&backroom).queue("default", 3).handle(move |job: Double, _| {
+        let (running, high) = (Arc::clone(&running), Arc::clone(&high));
+        async move {
+            high.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok::<_, Failure>(job.0)
+        }
+    });
+    soon("drain", drain(worker)).await.unwrap();
+    assert!((1..=3).contains(&most.load(Ordering::SeqCst)));
+    assert_eq!(now.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn blocking_handlers_run_and_their_panics_are_failures() {
+    for store in fresh_stores().await {
+        let good = store.backroom.enqueue(Double(4)).await.unwrap();
+        let bad = store.backroom.enqueue(Act::Panic).await.unwrap();
+        let worker = Worker::new(&store.backroom)
+            .handle_blocking(|job: Double, _: Context| Ok(job.0 * 2))
+            .handle_blocking(|_: Act, _: Context| -> Result<String, Failure> { panic!("boom") });
+        soon("drain", drain(worker)).await.unwrap();
+        assert_eq!(good.wait().await.unwrap(), 8);
+        let attempts = store.backroom.attempts(bad.id()).await.unwrap();
+        assert_eq!(attempts[0].end, AttemptEnd::Panicked);
+        assert!(attempts[0].error.contains("boom"));
+    }
+}
+
+#[tokio::test]
+async fn a_handler_that_runs_out_of_time_has_failed() {
+    for store in fresh_stores().await {
+        let job = store.backroom.enqueue(Act::Hang).timeout(Duration::from_secs(5)).await.unwrap();
+        let worker = Worker::new(&store.backroom)
+            .handle(|_: Act, _| async { std::future::pending::<Result<String, Failure>>().await })
+            .start()
+            .await
+            .unwrap();
+        wait_for(&store.backroom, job.id(), State::Running).await;
+        // The handler's deadline is set a moment after the claim.
+        let moving = async {
+            while store.backroom.attempts(job.id()).await.unwrap().is_empty() {
+                store.clock.advance(Duration::from_secs(1));
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("timeout", moving).await;
+        let attempts = store.backroom.attempts(job.id()).await.unwrap();
+        assert_eq!(attempts[0].end, AttemptEnd::TimedOut);
+        soon("stop", worker.stop()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn cancelling_a_running_job_tells_its_handler_and_ends_it_as_cancelled() {
+    for store in fresh_stores().await {
+        let job = store.backroom.enqueue(Act::Hang).await.unwrap();
+        let worker = Worker::new(&store.backroom).handle(act).start().await.unwrap();
+        wait_for(&store.backroom, job.id(), State::Running).await;
+        store.backroom.cancel_because(job.id(), "changed my mind").await.unwrap();
+        let row = soon("end", job.finished()).await.unwrap();
+        assert_eq!((row.state, row.reason.as_deref()), (State::Cancelled, Some("changed my mind")));
+        soon("stop", worker.stop()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_lost_lease_is_told_to_the_handler_and_its_result_refused() {
+    for store in fresh_stores().await {
+        let told = Arc::new(tokio::sync::Notify::new());
+        let tell = Arc::clone(&told);
+        let job = store.backroom.enqueue(Act::Hang).await.unwrap();
+        let worker = Worker::new(&store.backroom)
+            .upkeep(false)
+            .handle(move |_: Act, ctx: Context| {
+                let tell = Arc::clone(&tell);
+                async move {
+                    ctx.cancelled().await;
+                    assert_eq!(ctx.why_cancelled().as_deref(), Some("the lease was lost"));
+                    tell.notify_one();
+                    Ok("a result that nobody may see".to_owned())
+                }
+            })
+            .start()
+            .await
+            .unwrap();
+        wait_for(&store.backroom, job.id(), State::Running).await;
+        // Or this very worker would claim it again.
+        store.backroom.pause("default").await.unwrap();
+        take_away(&store.backroom, job.id()).await;
+        store.clock.advance(Duration::from_secs(11));
+        soon("the handler to be told", told.notified()).await;
+        soon("stop", worker.stop()).await.unwrap();
+        let row = job.status().await.unwrap();
+        assert_eq!((row.state, row.output, row.crashes), (State::Queued, None, 1));
+    }
+}
+
+#[tokio::test]
+async fn stopping_lets_running_jobs_finish_and_gives_back_the_rest() {
+    let (backroom, _dir) = sqlite().await;
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let waiting = Arc::clone(&gate);
+    backroom.enqueue_many((0..20).map(Double)).await.unwrap();
+    let worker = Worker::new(&backroom)
+        .queue("default", 2)
+        .handle(move |job: Double, _| {
+            let gate = Arc::clone(&waiting);
+            async move {
+                gate.notified().await;
+                Ok::<_, Failure>(job.0)
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    let running = async {
+        while worker.running() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("two running", running).await;
+    let stopping = tokio::spawn(worker.stop());
+    tokio::task::yield_now().await;
+    gate.notify_waiters();
+    soon("stop", stopping).await.unwrap().unwrap();
+    let counts = backroom.counts().await.unwrap();
+    let of = |shown: &str| counts.iter().filter(|c| c.state.as_str() == shown).map(|c| c.jobs).sum::<u64>();
+    assert_eq!((of("completed"), of("available"), of("running")), (2, 18, 0));
+}
+
+#[tokio::test]
+async fn a_job_that_does_not_stop_in_time_is_given_back_uncharged() {
+    let (backroom, _dir) = sqlite().await;
+    let job = backroom.enqueue(Act::Hang).await.unwrap();
+    let worker = Worker::new(&backroom)
+        .grace(Duration::from_millis(10))
+        .cancel_grace(Duration::from_millis(10))
+        .handle(|_: Act, _| async { std::future::pending::<Result<String, Failure>>().await })
+        .start()
+        .await
+        .unwrap();
+    wait_for(&backroom, job.id(), State::Running).await;
+    let stopped = soon("stop", worker.stop()).await.unwrap();
+    assert_eq!((stopped.released, stopped.stuck), (1, 0));
+    let row = job.status().await.unwrap();
+    assert_eq!((row.state, row.attempt, row.crashes), (State::Queued, 0, 0));
+    assert!(backroom.attempts(job.id()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_dropped_worker_loses_its_jobs_to_the_next_one() {
+    for store in fresh_stores().await {
+        let job = store.backroom.enqueue(Act::Hang).await.unwrap();
+        let dead = Worker::new(&store.backroom).handle(act).start().await.unwrap();
+        wait_for(&store.backroom, job.id(), State::Running).await;
+        drop(dead);
+        let next = Worker::new(&store.backroom)
+            .handle(|_: Act, _| async { Ok::<_, Failure>("rescued".to_owned()) })
+            .start()
+            .await
+            .unwrap();
+        store.clock.advance(Duration::from_secs(31));
+        let waiting = async {
+            loop {
+                if job.status().await.unwrap().state.is_finished() {
+                    return;
+                }
+                store.clock.advance(Duration::from_secs(1));
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("rescue", waiting).await;
+        let row = job.status().await.unwrap();
+        assert_eq!((row.state, row.attempt, row.crashes), (State::Completed, 1, 1));
+        soon("stop", next.stop()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn progress_and_log_lines_are_kept_the_last_word_in_any_case() {
+    for store in fresh_stores().await {
+        let job = store.backroom.enqueue(Double(1)).await.unwrap();
+        let worker = Worker::new(&store.backroom).handle(|job: Double, ctx: Context| async move {
+            for percent in 0..=100 {
+                ctx.progress(percent, format!("{percent} of 100"));
+            }
+            (0..1500).for_each(|line| ctx.log(format!("line {line}")));
+            Ok::<_, Failure>(job.0)
+        });
+        soon("drain", drain(worker)).await.unwrap();
+        let progress = job.status().await.unwrap().progress.unwrap();
+        assert_eq!((progress.percent, progress.message.as_str()), (100, "100 of 100"));
+        assert_eq!(store.backroom.log(job.id(), 0).await.unwrap().len(), 1000);
+        let rest = store.backroom.log(job.id(), 1000).await.unwrap();
+        assert_eq!(rest.len(), 1);
+        assert_eq!(rest[0].line, "500 more lines were left out");
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stateful;
+
+impl Job for Stateful {
+    const KIND: &'static str = "stateful";
+    type Output = String;
+}
+
+#[tokio::test]
+async fn state_reaches_the_handler_and_missing_state_says_so() {
+    for store in fresh_stores().await {
+        let handler = async |_: Stateful, ctx: Context| Ok::<_, Failure>(ctx.state::<String>()?.to_string());
+        let job = store.backroom.enqueue(Stateful).await.unwrap();
+        soon("drain", drain(Worker::new(&store.backroom).handle(handler))).await.unwrap();
+        assert!(store.backroom.attempts(job.id()).await.unwrap()[0].error.contains("Worker::state"));
+        store.backroom.retry(job.id()).await.unwrap();
+        let worker = Worker::new(&store.backroom).state("shared".to_owned()).handle(handler);
+        soon("drain", drain(worker)).await.unwrap();
+        assert_eq!(job.wait().await.unwrap(), "shared");
+    }
+}
+
+struct Tag(&'static str);
+
+#[async_trait::async_trait]
+impl Middleware for Tag {
+    async fn handle(&self, context: Context, next: Next<'_>) -> Result<Json, Failure> {
+        context.log(format!("{} before", self.0));
+        let result = next.run(context.clone()).await;
+        context.log(format!("{} after", self.0));
+        result
+    }
+}
+
+#[tokio::test]
+async fn middleware_runs_around_the_handler_the_first_outermost() {
+    for store in fresh_stores().await {
+        let job = store.backroom.enqueue(Double(1)).await.unwrap();
+        let worker =
+            Worker::new(&store.backroom).middleware(Tag("outer")).middleware(Tag("inner")).handle(double);
+        soon("drain", drain(worker)).await.unwrap();
+        let lines: Vec<_> =
+            store.backroom.log(job.id(), 0).await.unwrap().into_iter().map(|line| line.line).collect();
+        assert_eq!(lines, ["outer before", "inner before", "inner after", "outer after"]);
+    }
+}
+
+#[tokio::test]
+async fn workers_that_make_no_sense_do_not_start() {
+    let store = fresh_stores().await.remove(0);
+    let new = || Worker::new(&store.backroom);
+    let wrong = [
+        new(),
+        new().handle(double).queue("images", 0),
+        new().handle(double).queue("", 1),
+        new().handle(double).handle(double),
+        new().handle(double).name("two\nlines"),
+        new().handle(double).lease(Duration::ZERO),
+        new().handle(double).queues(Order::weighted([("a", 0)]), 1),
+    ];
+    for worker in wrong {
+        let shown = format!("{worker:?}");
+        assert_eq!(worker.start().await.unwrap_err().kind(), ErrorKind::Invalid, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_shows_itself() {
+    for store in fresh_stores().await {
+        let worker = Worker::new(&store.backroom)
+            .name("w1")
+            .queue("a", 2)
+            .queue("b", 3)
+            .handle(double)
+            .start()
+            .await
+            .unwrap();
+        let beaten = async {
+            while store.backroom.workers().await.unwrap().is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("a beat", beaten).await;
+        let row = store.backroom.workers().await.unwrap().remove(0);
+        assert_eq!((row.name.as_str(), row.slots), ("w1", 5));
+        assert_eq!(row.queues, [("a".to_owned(), 2), ("b".to_owned(), 3)]);
+        assert_eq!(row.kinds, ["double"]);
+        soon("stop", worker.stop()).await.unwrap();
+    }
+}
+
+async fn wait_for(backroom: &backroom::Backroom, id: backroom::JobId, state: State) {
+    let waiting = async {
+        while backroom.job(id).await.unwrap().state != state {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the job's state", waiting).await;
+}
+
+/// What a rescue does, without waiting for the lease.
+async fn take_away(backroom: &backroom::Backroom, id: backroom::JobId) {
+    let mut job = backroom.job(id).await.unwrap();
+    let now = backroom.clock().now();
+    job.lease_until = Some(now);
+    let change = backroom::core::transition::apply(&job, backroom::core::Event::LeaseExpired, now);
+    let changes = Arc::new(vec![change.unwrap().unwrap()]);
+    backroom.store().commit(changes).await.unwrap();
+}

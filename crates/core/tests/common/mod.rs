@@ -1,0 +1,225 @@
+//! What the tests of the core share: moments, leases, jobs in every situation, one event of each sort, and the
+//! invariants that every stored job obeys.
+#![allow(dead_code, reason = "each test program uses its own part of it")]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use backroom_core::{
+    AttemptEnd, Event, Job, JobId, Json, LeaseId, RetryPolicy, State, Timestamp,
+    bounds::{self, CRASHES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX},
+    draft::Draft,
+    unique::UniqueWhile,
+};
+use uuid::Uuid;
+
+/// The lease of the run that is under way, or was the last one.
+pub(crate) const LEASE: LeaseId = LeaseId(Uuid::from_u128(0x1ea5e));
+/// A lease of some earlier run.
+pub(crate) const STALE: LeaseId = LeaseId(Uuid::from_u128(0x57a1e));
+/// The lease that a claim brings.
+pub(crate) const FRESH: LeaseId = LeaseId(Uuid::from_u128(0xf5e54));
+
+/// The present of every test.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).expect("a moment in 2027")
+}
+
+/// `secs` after the present; before it when negative.
+pub(crate) fn at(secs: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + secs).expect("a moment near 2027")
+}
+
+pub(crate) fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+pub(crate) fn json(text: &str) -> Json {
+    Json::parse(text).expect("the test's JSON is valid")
+}
+
+pub(crate) fn id() -> JobId {
+    JobId(Uuid::from_u128(0x10b))
+}
+
+pub(crate) fn draft() -> Draft {
+    Draft::new("make_thumbnail", json(r#"{"photo":"a.jpg","width":320}"#))
+}
+
+/// A queued job, due a minute ago, that failed once and holds a key while it lives.
+pub(crate) fn queued() -> Job {
+    Job {
+        id: id(),
+        kind: "make_thumbnail".into(),
+        queue: "images".into(),
+        lane: None,
+        priority: 5,
+        state: State::Queued,
+        args: json("{}"),
+        attempt: 1,
+        max_attempts: 5,
+        crashes: 0,
+        scheduled_at: at(-60),
+        expires_at: None,
+        timeout: None,
+        retry: None,
+        unique_key: Some("make_thumbnail=a".into()),
+        unique_while: Some(UniqueWhile::Live),
+        unique_held: true,
+        lease_id: Some(LEASE),
+        lease_until: None,
+        worker: Some("worker-1".into()),
+        progress: None,
+        output: None,
+        reason: None,
+        cancel_requested_at: None,
+        woken: false,
+        created_at: at(-3600),
+        started_at: Some(at(-120)),
+        finished_at: None,
+        tags: vec!["tag".into()],
+        meta: BTreeMap::new(),
+        revision: 7,
+    }
+}
+
+/// A job on its second attempt of five under [`LEASE`].
+pub(crate) fn running() -> Job {
+    Job {
+        state: State::Running,
+        attempt: 2,
+        lease_until: Some(at(20)),
+        started_at: Some(at(-10)),
+        ..queued()
+    }
+}
+
+/// The same job, over.
+pub(crate) fn finished(state: State) -> Job {
+    Job {
+        state,
+        lease_until: None,
+        unique_held: false,
+        output: (state == State::Completed).then(|| json("1")),
+        reason: (state != State::Completed).then(|| "asked by Bob".into()),
+        finished_at: Some(at(-5)),
+        ..running()
+    }
+}
+
+fn cancelling(job: Job) -> Job {
+    Job { cancel_requested_at: Some(at(-3)), reason: Some("asked by Bob".into()), ..job }
+}
+
+/// Every situation in which an event may find a job and that makes a difference to what follows.
+pub(crate) fn starts() -> Vec<(&'static str, Job)> {
+    let woken = || Job { woken: true, ..running() };
+    let last = || Job { attempt: 5, ..running() };
+    let lapsed = || Job { lease_until: Some(at(-1)), ..running() };
+    let killer = || Job { crashes: CRASHES_MAX - 1, ..lapsed() };
+    let waiting = || Job { state: State::Waiting, lease_until: None, attempt: 1, ..running() };
+    let gone = Some(at(-1));
+    vec![
+        ("queued, due", queued()),
+        ("queued, not due", Job { scheduled_at: at(60), ..queued() }),
+        ("queued, due, expired", Job { expires_at: gone, ..queued() }),
+        ("queued, not due, expired", Job { scheduled_at: at(60), expires_at: gone, ..queued() }),
+        ("running", running()),
+        ("running, cancel pending", cancelling(running())),
+        ("running, woken", woken()),
+        ("running, woken, cancel pending", cancelling(woken())),
+        ("running, last attempt", last()),
+        ("running, last attempt, cancel pending", cancelling(last())),
+        ("running, lease ran out", lapsed()),
+        ("running, lease ran out, cancel pending", cancelling(lapsed())),
+        ("running, lease ran out, third crash", killer()),
+        ("running, lease ran out, third crash, cancel pending", cancelling(killer())),
+        ("waiting", waiting()),
+        ("waiting, expired", Job { expires_at: gone, ..waiting() }),
+        ("completed", finished(State::Completed)),
+        ("cancelled", cancelling(finished(State::Cancelled))),
+        ("cancelled, expired", Job { expires_at: gone, ..finished(State::Cancelled) }),
+        ("discarded, attempts spent", Job { attempt: 5, ..finished(State::Discarded) }),
+        ("discarded, poison", Job { crashes: CRASHES_MAX, ..finished(State::Discarded) }),
+    ]
+}
+
+/// The seven reports that a run makes about itself, under `lease`.
+pub(crate) fn reports(lease: LeaseId) -> Vec<Event> {
+    let retry = RetryPolicy::constant(secs(60)).jitter(0);
+    vec![
+        Event::Succeed { lease, output: json(r#"{"ok":true}"#) },
+        Event::Fail { lease, end: AttemptEnd::Failed, error: "boom".into(), retry, chance: 0.5 },
+        Event::Discard { lease, reason: "no such picture".into() },
+        Event::Stop { lease, reason: "not wanted".into() },
+        Event::Snooze { lease, delay: secs(300) },
+        Event::Release { lease },
+        Event::Suspend { lease },
+    ]
+}
+
+/// The claim that the tests make.
+pub(crate) fn claim() -> Event {
+    Event::Claim { lease: FRESH, until: at(30), worker: "worker-2".into() }
+}
+
+/// What reaches a job from outside a run.
+pub(crate) fn calls() -> Vec<Event> {
+    let cancel = Event::Cancel { reason: "asked by Ann".into() };
+    vec![Event::LeaseExpired, Event::Wake, cancel, Event::Retry, Event::Expire]
+}
+
+/// What is true of every job between two events. `Err` names what is not.
+pub(crate) fn invariants(job: &Job) -> Result<(), String> {
+    let running = job.state == State::Running;
+    let finished = job.state.is_finished();
+    let given_up = matches!(job.state, State::Cancelled | State::Discarded);
+    let pending = running && job.cancel_requested_at.is_some();
+    let moments = [
+        Some(job.scheduled_at),
+        Some(job.created_at),
+        job.expires_at,
+        job.lease_until,
+        job.cancel_requested_at,
+        job.started_at,
+        job.finished_at,
+    ];
+    let hold_is_right = match job.unique_while {
+        Some(UniqueWhile::Live) => !(job.unique_held && finished),
+        Some(UniqueWhile::Queued) => !job.unique_held || job.state == State::Queued,
+        Some(UniqueWhile::Until(_)) => true,
+        None => !job.unique_held,
+    };
+    let rules = [
+        ("the attempt is within the budget", job.attempt <= job.max_attempts),
+        ("a job that may be claimed has an attempt left", {
+            !matches!(job.state, State::Queued | State::Waiting) || job.attempt < job.max_attempts
+        }),
+        ("a running job was charged an attempt", !running || job.attempt > 0),
+        ("crashes are below the limit while live", finished || job.crashes < CRASHES_MAX),
+        ("lease_until is set exactly while running", job.lease_until.is_some() == running),
+        ("a running job has lease, worker and start", {
+            !running || (job.lease_id.is_some() && job.worker.is_some() && job.started_at.is_some())
+        }),
+        ("finished_at is set exactly when finished", job.finished_at.is_some() == finished),
+        ("output is set exactly when completed", job.output.is_some() == (job.state == State::Completed)),
+        ("reason is set exactly when given up or asked to stop", {
+            job.reason.is_some() == (given_up || pending)
+        }),
+        ("a reason fits its line", job.reason.as_ref().is_none_or(|r| r.len() <= MESSAGE_BYTES_MAX)),
+        ("a live job with a pending cancel runs", {
+            job.cancel_requested_at.is_none() || running || finished
+        }),
+        ("a wake is remembered only while running", !job.woken || running),
+        ("key and hold come together", job.unique_key.is_some() == job.unique_while.is_some()),
+        ("the key is held only while its rule allows", hold_is_right),
+        ("moments are whole microseconds", {
+            moments.iter().flatten().all(|at| bounds::whole_micros(*at) == *at)
+        }),
+        ("the priority is a digit", job.priority <= 9),
+        ("names fit", job.kind.len() <= NAME_BYTES_MAX && job.queue.len() <= NAME_BYTES_MAX),
+    ];
+    match rules.iter().find(|(_, holds)| !holds) {
+        Some((rule, _)) => Err(format!("broken: {rule}: {job:?}")),
+        None => Ok(()),
+    }
+}

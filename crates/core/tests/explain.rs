@@ -1,0 +1,198 @@
+//! No job is ever simply stuck: every situation has an account, in words people understand.
+
+mod common;
+
+use std::collections::BTreeSet;
+
+use backroom_core::{
+    Job, State,
+    explain::{Facts, Reason, WorkerFacts, explain},
+};
+use common::{at, finished, now, queued, running, starts};
+use proptest::prelude::*;
+
+fn worker() -> WorkerFacts {
+    WorkerFacts {
+        name: "worker-1".into(),
+        queues: vec!["images".into()],
+        kinds: vec!["make_thumbnail".into()],
+        slots: 4,
+        running: 1,
+    }
+}
+
+fn free() -> Facts {
+    Facts { workers: vec![worker()], ..Facts::default() }
+}
+
+fn served_by(workers: impl Into<Vec<WorkerFacts>>) -> Facts {
+    Facts { workers: workers.into(), ..Facts::default() }
+}
+
+/// (what is the case, the job, the facts, what is said about it)
+fn cases() -> Vec<(&'static str, Job, Facts, Vec<&'static str>)> {
+    let later = |secs| Job { scheduled_at: at(secs), attempt: 0, ..queued() };
+    let elsewhere = WorkerFacts { queues: vec!["mail".into()], ..worker() };
+    let unable = WorkerFacts { kinds: vec!["send_mail".into()], ..worker() };
+    let full = WorkerFacts { running: 4, ..worker() };
+    let ahead = |ahead| Facts { ahead, ..free() };
+    let paused = Facts { paused_at: Some(at(-9)), ..free() };
+    let ready = "ready; the next free worker claims it";
+    vec![
+        ("ready", queued(), free(), vec![ready]),
+        ("due at this moment", later(0), free(), vec![ready]),
+        ("soon", later(119), free(), vec!["due in 119 s"]),
+        ("minutes", later(120), free(), vec!["due in 2 min"]),
+        ("hours", later(7200), free(), vec!["due in 2 h"]),
+        ("days", later(2 * 86_400), free(), vec!["due in 2 d"]),
+        (
+            "backing off",
+            Job { attempt: 2, ..later(60) },
+            free(),
+            vec!["due in 60 s", "attempt 2 of 5 failed; backing off"],
+        ),
+        ("not due, jobs ahead", later(5), ahead(9), vec!["due in 5 s"]),
+        ("paused", queued(), paused, vec!["queue images is paused"]),
+        ("no worker", queued(), served_by([]), vec!["no worker is alive"]),
+        ("not served", queued(), served_by([elsewhere.clone()]), vec!["no worker serves queue images"]),
+        ("not handled", queued(), served_by([unable.clone()]), vec!["no worker handles kind make_thumbnail"]),
+        (
+            "split duties",
+            queued(),
+            served_by([elsewhere, unable.clone()]),
+            vec!["no worker handles kind make_thumbnail"],
+        ),
+        (
+            "full",
+            queued(),
+            served_by([full.clone(), unable]),
+            vec!["all slots that could run it are taken (4 running on 4 slots)"],
+        ),
+        ("one full, one free", queued(), served_by([full, worker()]), vec![ready]),
+        ("one ahead", queued(), ahead(1), vec!["behind one due job of its queue"]),
+        ("many ahead", queued(), ahead(12), vec!["behind 12 due jobs of its queue"]),
+        ("crashed once", Job { crashes: 1, ..queued() }, free(), vec![ready, "a worker died running it"]),
+        (
+            "crashed twice",
+            Job { crashes: 2, ..queued() },
+            served_by([]),
+            vec!["no worker is alive", "2 workers died running it"],
+        ),
+        (
+            "expires",
+            Job { expires_at: Some(at(60)), ..queued() },
+            free(),
+            vec![ready, "expires at 2027-01-15T08:01:00Z if it has not begun by then"],
+        ),
+        (
+            "expired",
+            Job { expires_at: Some(now()), ..queued() },
+            free(),
+            vec!["expired at 2027-01-15T08:00:00Z before it began; it will be cancelled"],
+        ),
+        ("running", running(), free(), vec!["running on worker worker-1"]),
+        (
+            "lease at its end",
+            Job { lease_until: Some(now()), ..running() },
+            free(),
+            vec!["the lease of worker worker-1 ran out 0 s ago; it will be rescued"],
+        ),
+        (
+            "lease ran out",
+            Job { lease_until: Some(at(-7)), ..running() },
+            free(),
+            vec!["the lease of worker worker-1 ran out 7 s ago; it will be rescued"],
+        ),
+        (
+            "stopping",
+            Job { cancel_requested_at: Some(at(-1)), ..running() },
+            free(),
+            vec!["running on worker worker-1", "asked to stop; its handler was told"],
+        ),
+        (
+            "parked",
+            Job { state: State::Waiting, lease_until: None, ..running() },
+            free(),
+            vec!["parked until a timer, signal, child or dependency wakes it"],
+        ),
+        ("completed", finished(State::Completed), free(), vec!["completed"]),
+        ("cancelled", finished(State::Cancelled), free(), vec!["cancelled: asked by Bob"]),
+        ("discarded", finished(State::Discarded), free(), vec!["discarded: asked by Bob"]),
+    ]
+}
+
+/// A new reason does not compile here until it is named, and fails below until a case reaches it.
+const fn place_of(reason: &Reason) -> usize {
+    match reason {
+        Reason::Finished { .. } => 0,
+        Reason::Running { .. } => 1,
+        Reason::LeaseRanOut { .. } => 2,
+        Reason::CancelRequested { .. } => 3,
+        Reason::Parked => 4,
+        Reason::NotDue { .. } => 5,
+        Reason::BacksOff { .. } => 6,
+        Reason::Crashed { .. } => 7,
+        Reason::Expires { .. } => 8,
+        Reason::Expired { .. } => 9,
+        Reason::QueuePaused { .. } => 10,
+        Reason::NoWorker => 11,
+        Reason::NoWorkerForQueue { .. } => 12,
+        Reason::NoWorkerForKind { .. } => 13,
+        Reason::SlotsTaken { .. } => 14,
+        Reason::Behind { .. } => 15,
+        Reason::Ready => 16,
+    }
+}
+const REASONS: usize = 17;
+
+#[test]
+fn every_case_is_explained_in_these_words() {
+    for (case, job, facts, expected) in cases() {
+        let said: Vec<_> = explain(&job, &facts, now()).iter().map(Reason::to_string).collect();
+        assert_eq!(said, expected, "{case}");
+    }
+}
+
+#[test]
+fn every_reason_is_reached_and_survives_json() {
+    let mut reached = BTreeSet::new();
+    for (_, job, facts, _) in cases() {
+        for reason in explain(&job, &facts, now()) {
+            reached.insert(place_of(&reason));
+            let text = serde_json::to_string(&reason).expect("encodes");
+            assert!(text.starts_with(r#"{"reason":""#), "{text}");
+            assert_eq!(serde_json::from_str::<Reason>(&text).expect("decodes"), reason);
+        }
+    }
+    assert_eq!(reached, (0..REASONS).collect());
+}
+
+proptest! {
+    #[test]
+    fn every_job_has_an_account_that_fits_its_state(
+        start in 0..starts().len(),
+        paused: bool,
+        ahead in 0u64..3,
+        workers in prop::collection::vec((any::<bool>(), any::<bool>(), 0u32..3, 0u32..3), 0..3),
+        offset in -100_000i64..100_000,
+    ) {
+        let (situation, job) = starts().swap_remove(start);
+        let workers = workers.into_iter().map(|(serves, handles, slots, running)| WorkerFacts {
+            queues: vec![if serves { "images" } else { "mail" }.into()],
+            kinds: vec![if handles { "make_thumbnail" } else { "send_mail" }.into()],
+            slots,
+            running,
+            ..worker()
+        });
+        let facts = Facts { paused_at: paused.then(now), workers: workers.collect(), ahead };
+        let reasons = explain(&job, &facts, at(offset));
+        prop_assert!(!reasons.is_empty(), "{situation}");
+        prop_assert!(reasons.iter().all(|reason| !reason.to_string().is_empty()));
+        // Ready is said exactly when a claim now would be granted by a worker with a free slot.
+        let free = facts.workers.iter().filter(|w| w.queues == ["images"] && w.kinds == ["make_thumbnail"]);
+        let (slots, busy) = free.fold((0, 0), |(slots, busy), w| (slots + w.slots, busy + w.running));
+        let claim = backroom_core::transition::apply(&job, common::claim(), at(offset));
+        let open = claim.is_ok() && !paused && ahead == 0 && busy < slots;
+        prop_assert_eq!(reasons.contains(&Reason::Ready), open, "{}: {:?}", situation, reasons);
+    }
+}

@@ -1,0 +1,163 @@
+//! Says in words what `apply` answered. Every field of a change is looked at: one that moves without a word for it
+//! shows as "unexpected".
+
+use backroom_core::{Change, Event, Job, Refused, State};
+
+use crate::common::{at, now};
+
+/// The answer, as the table and the page spell it.
+pub(crate) fn of(job: &Job, event: &Event, answer: &Result<Option<Change>, Refused>) -> String {
+    match answer {
+        Ok(None) => "nothing".into(),
+        Ok(Some(change)) => {
+            let effects = effects(job, event, change);
+            let stop = if effects.is_empty() { "" } else { ": " };
+            format!("{}{stop}{}", change.state, effects.join(", "))
+        }
+        Err(refused) => format!("refused: {}", why(refused, job, event)),
+    }
+}
+
+fn why(refused: &Refused, job: &Job, asked: &Event) -> &'static str {
+    match *refused {
+        Refused::NotInState { event, state } => {
+            assert_eq!((event, state), (asked.name(), job.state), "the refusal names event and state");
+            "not in this state"
+        }
+        Refused::Fenced => "the lease is stale",
+        Refused::NotDue => "not due",
+        Refused::Expired => "expired",
+        Refused::LeaseHolds => "the lease holds",
+        Refused::NotExpired => "not expired",
+    }
+}
+
+fn effects(job: &Job, event: &Event, change: &Change) -> Vec<String> {
+    // Without `..`: a new field of a change must get its word here.
+    let Change {
+        id: _,
+        queue: _,
+        lease: _,
+        revision_before: _,
+        state,
+        attempt,
+        max_attempts,
+        crashes,
+        scheduled_at,
+        expires_at,
+        unique_held,
+        lease_id,
+        lease_until,
+        worker,
+        progress,
+        output,
+        reason,
+        cancel_requested_at,
+        woken,
+        started_at,
+        finished_at,
+        ended,
+    } = change;
+    let mut words: Vec<String> = Vec::new();
+    let mut say = |word: &str| words.push(word.to_owned());
+
+    match i64::from(*attempt) - i64::from(job.attempt) {
+        0 => {}
+        1 => say("attempt +1"),
+        -1 => say("attempt given back"),
+        other => say(&format!("unexpected: attempt moved by {other}")),
+    }
+    match max_attempts - job.max_attempts {
+        0 => {}
+        1 => say("one attempt more"),
+        other => say(&format!("unexpected: {other} attempts more")),
+    }
+    match (job.crashes, *crashes) {
+        (before, after) if before == after => {}
+        (before, after) if after == before + 1 => say("crashes +1"),
+        (_, 0) => say("crashes reset"),
+        (_, after) => say(&format!("unexpected: {after} crashes")),
+    }
+    match *scheduled_at {
+        same if same == job.scheduled_at => {}
+        due if due == now() => say("due now"),
+        due if due == at(60) => say("due in 60 s"),
+        due if due == at(300) => say("due in 300 s"),
+        other => say(&format!("unexpected: due at {other}")),
+    }
+    match (job.expires_at, *expires_at) {
+        (before, after) if before == after => {}
+        (_, None) => say("expiry dropped"),
+        (_, Some(other)) => say(&format!("unexpected: expires at {other}")),
+    }
+    if let Some(word) = lease_word(job, event, change) {
+        say(&word);
+    }
+    match progress {
+        None => {}
+        Some(None) => say("progress cleared"),
+        Some(Some(_)) => say("unexpected: progress"),
+    }
+    match (&job.output, output) {
+        (before, after) if before == after => {}
+        (None, Some(_)) => say("output set"),
+        (_, None) => say("output dropped"),
+        (Some(_), Some(_)) => say("unexpected: another output"),
+    }
+    match (job.cancel_requested_at, *cancel_requested_at) {
+        (before, after) if before == after => {}
+        (None, Some(asked)) if asked == now() => say("cancel pending"),
+        (Some(_), None) => say("cancel dropped"),
+        other => say(&format!("unexpected: cancel {other:?}")),
+    }
+    match (&job.reason, reason) {
+        (_, Some(reason)) if matches!(state, State::Cancelled | State::Discarded) => {
+            say(&format!("reason {reason:?}"));
+        }
+        (before, after) if before == after => {}
+        (_, Some(reason)) => say(&format!("reason {reason:?}")),
+        (_, None) => say("reason dropped"),
+    }
+    match (job.unique_held, *unique_held) {
+        (true, false) => say("key freed"),
+        (false, true) => say("key taken"),
+        (true, true) | (false, false) => {}
+    }
+    match (job.woken, *woken) {
+        (false, true) => say("wake remembered"),
+        (true, false) => say("wake cleared"),
+        (true, true) | (false, false) => {}
+    }
+    let ends_now = !job.state.is_finished() && state.is_finished();
+    let finished_expected = match ends_now {
+        true => Some(now()),
+        false if state.is_finished() => job.finished_at,
+        false => None,
+    };
+    if *finished_at != finished_expected {
+        say(&format!("unexpected: finished at {finished_at:?}"));
+    }
+    if let Some(attempt) = ended {
+        say(&format!("recorded as {}", attempt.end));
+    }
+    // The lease's four fields have one word between them.
+    let _ = (lease_id, lease_until, worker, started_at);
+    words
+}
+
+/// A claim sets lease, worker and start together; the end of a run clears `lease_until` alone, so that the last
+/// run stays known. Both are implied by the states and only a deviation (or the claim) is said.
+fn lease_word(job: &Job, event: &Event, change: &Change) -> Option<String> {
+    let after = (change.lease_id, change.lease_until, change.worker.clone(), change.started_at);
+    if let Event::Claim { lease, until, worker } = event {
+        let claimed = (Some(*lease), Some(*until), Some(worker.clone()), Some(now()));
+        return Some(if after == claimed {
+            "new lease".into()
+        } else {
+            format!("unexpected: lease {after:?}")
+        });
+    }
+    let until = if change.state == State::Running { job.lease_until } else { None };
+    let kept = (job.lease_id, until, job.worker.clone(), job.started_at);
+    (after != kept).then(|| format!("unexpected: lease {after:?}"))
+}

@@ -1,0 +1,289 @@
+//! Random lives: whatever happens to a job in whatever order, its invariants hold.
+
+mod common;
+
+use backroom_core::{
+    AttemptEnd, Change, Event, Job, LeaseId, RetryPolicy, State, Timestamp,
+    bounds::{CRASHES_MAX, ERROR_BYTES_MAX, MESSAGE_BYTES_MAX},
+    transition::{Refused, apply},
+    unique::UniqueWhile,
+};
+use common::{LEASE, at, calls, invariants, json, now, running, secs, starts};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+/// What a step of a life may be; the lease is filled in when it happens.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Claim,
+    Succeed,
+    Fail(f64),
+    Discard,
+    Stop,
+    Snooze(u64),
+    Release,
+    Suspend,
+    LeaseExpired,
+    Wake,
+    Cancel,
+    Retry,
+    Expire,
+}
+
+/// Claims and failures are likely, so that lives are long.
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => Just(Step::Claim),
+        1 => Just(Step::Succeed),
+        3 => (0.0f64..1.0).prop_map(Step::Fail),
+        1 => Just(Step::Discard),
+        1 => Just(Step::Stop),
+        2 => (0u64..100).prop_map(Step::Snooze),
+        2 => Just(Step::Release),
+        2 => Just(Step::Suspend),
+        3 => Just(Step::LeaseExpired),
+        2 => Just(Step::Wake),
+        1 => Just(Step::Cancel),
+        2 => Just(Step::Retry),
+        1 => Just(Step::Expire),
+    ]
+}
+
+/// A step, how many seconds pass before it (some clocks go backwards), and which earlier lease it names, if not the
+/// current one.
+fn life() -> impl Strategy<Value = Vec<(Step, i64, Option<usize>)>> {
+    let wait = prop_oneof![4 => 0i64..100, 1 => -50i64..0, 1 => 100i64..100_000];
+    let stale = prop_oneof![4 => Just(None), 1 => (0usize..8).prop_map(Some)];
+    prop::collection::vec((step(), wait, stale), 0..60)
+}
+
+/// Any situation with any hold and expiry that fits it.
+fn start() -> impl Strategy<Value = Job> {
+    let hold = prop_oneof![
+        Just(None),
+        Just(Some(UniqueWhile::Live)),
+        Just(Some(UniqueWhile::Queued)),
+        (-100i64..1000).prop_map(|secs| Some(UniqueWhile::Until(at(secs)))),
+    ];
+    (0..starts().len(), hold, prop::option::of(-10i64..2000)).prop_map(|(index, hold, expiry)| {
+        let (_, job) = starts().swap_remove(index);
+        let unique_held = match hold {
+            None => false,
+            Some(UniqueWhile::Live) => !job.state.is_finished(),
+            Some(UniqueWhile::Queued) => job.state == State::Queued,
+            Some(UniqueWhile::Until(_)) => true,
+        };
+        Job {
+            unique_key: hold.map(|_| "make_thumbnail=a".into()),
+            unique_while: hold,
+            unique_held,
+            expires_at: expiry.map(at).or(job.expires_at),
+            ..job
+        }
+    })
+}
+
+fn event(step: Step, lease: LeaseId, fresh: LeaseId, now: Timestamp) -> Event {
+    let reason = "x".repeat(MESSAGE_BYTES_MAX + 50);
+    match step {
+        Step::Claim => {
+            Event::Claim { lease: fresh, until: now + secs(30), worker: format!("worker-{fresh}") }
+        }
+        Step::Succeed => Event::Succeed { lease, output: json("[1]") },
+        Step::Fail(chance) => Event::Fail {
+            lease,
+            end: AttemptEnd::Panicked,
+            error: reason,
+            retry: RetryPolicy::DEFAULT,
+            chance,
+        },
+        Step::Discard => Event::Discard { lease, reason },
+        Step::Stop => Event::Stop { lease, reason },
+        Step::Snooze(span) => Event::Snooze { lease, delay: secs(span) },
+        Step::Release => Event::Release { lease },
+        Step::Suspend => Event::Suspend { lease },
+        Step::LeaseExpired => Event::LeaseExpired,
+        Step::Wake => Event::Wake,
+        Step::Cancel => Event::Cancel { reason },
+        Step::Retry => Event::Retry,
+        Step::Expire => Event::Expire,
+    }
+}
+
+/// What must be true of one written change, told from before, event and after alone.
+fn check_change(
+    before: &Job,
+    step: Step,
+    change: &Change,
+    after: &Job,
+    now: Timestamp,
+) -> Result<(), TestCaseError> {
+    prop_assert_eq!(invariants(after), Ok(()));
+    prop_assert_eq!(change.revision_before, before.revision);
+    prop_assert_eq!(after.revision, before.revision + 1, "every written change is one revision");
+    prop_assert!(!before.state.is_finished() || matches!(step, Step::Retry), "finished rows are frozen");
+    prop_assert!(!matches!(step, Step::Retry) || after.state == State::Queued);
+
+    let poison = before.crashes + 1 >= CRASHES_MAX;
+    let charged = match step {
+        Step::Claim => 1,
+        Step::Snooze(_) | Step::Release | Step::Suspend => -1,
+        Step::LeaseExpired if poison => 0,
+        Step::LeaseExpired => -1,
+        Step::Succeed | Step::Fail(_) | Step::Discard | Step::Stop => 0,
+        Step::Wake | Step::Cancel | Step::Retry | Step::Expire => 0,
+    };
+    prop_assert_eq!(i64::from(after.attempt) - i64::from(before.attempt), charged, "attempts charged");
+    let budget_grows = matches!(step, Step::Retry) && before.attempt == before.max_attempts;
+    prop_assert_eq!(after.max_attempts, before.max_attempts + u32::from(budget_grows));
+    let crashes = match step {
+        Step::LeaseExpired => before.crashes + 1,
+        Step::Retry if before.state.is_finished() => 0,
+        _ => before.crashes,
+    };
+    prop_assert_eq!(after.crashes, crashes);
+
+    let pending = before.cancel_requested_at.is_some() && before.state == State::Running;
+    if pending
+        && matches!(
+            step,
+            Step::Fail(_) | Step::Snooze(_) | Step::Release | Step::Suspend | Step::LeaseExpired
+        )
+    {
+        prop_assert_eq!(after.state, State::Cancelled, "a pending cancel ends the job with its run");
+        prop_assert_eq!(&after.reason, &before.reason);
+    }
+    if before.woken && matches!(step, Step::Suspend) && !pending {
+        prop_assert_eq!((after.state, after.scheduled_at), (State::Queued, now), "a wake is not lost");
+    }
+    if matches!(step, Step::Claim) {
+        prop_assert!(before.scheduled_at <= now && before.expires_at.is_none_or(|at| at > now));
+    }
+    let ended = matches!(step, Step::Fail(_) | Step::Discard | Step::Stop | Step::LeaseExpired);
+    prop_assert_eq!(change.ended.is_some(), ended, "an attempt that ended badly is recorded");
+    let freed_by_claim = before.unique_while == Some(UniqueWhile::Queued);
+    let may_free = after.state.is_finished() || (freed_by_claim && after.state == State::Running);
+    prop_assert!(after.unique_held || !before.unique_held || may_free, "a key is not freed early");
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn whatever_happens_the_invariants_hold(start in start(), life in life()) {
+        let (mut job, mut now) = (start, now());
+        let mut leases = vec![LEASE];
+        for (index, (step, wait, stale)) in life.into_iter().enumerate() {
+            now += jiff::SignedDuration::from_secs(wait);
+            let fresh = LeaseId(Uuid::from_u128(1_000_000 + index as u128));
+            let lease = match stale {
+                Some(earlier) => leases[earlier % leases.len()],
+                None => job.lease_id.unwrap_or(LEASE),
+            };
+            let event = event(step, lease, fresh, now);
+            let current = job.state == State::Running && job.lease_id == Some(lease);
+            let about_a_run = event.lease().is_some();
+            let answer = apply(&job, event.clone(), now);
+            if about_a_run {
+                prop_assert_eq!(answer.is_ok(), current, "a report counts exactly under the current lease");
+                prop_assert!(!matches!(answer, Ok(None)), "an accepted report always changes the job");
+            }
+            let Ok(Some(change)) = answer else { continue };
+            prop_assert_eq!(change.lease, event.lease());
+            let mut after = job.clone();
+            change.write_to(&mut after);
+            check_change(&job, step, &change, &after, now)?;
+            if matches!(step, Step::Claim) {
+                leases.push(fresh);
+            }
+            job = after;
+        }
+    }
+
+    #[test]
+    fn a_job_that_always_fails_is_claimed_as_often_as_its_budget_says(max_attempts in 1u32..50, chance in 0.0f64..1.0) {
+        let mut asked = common::draft();
+        asked.max_attempts = Some(max_attempts);
+        let mut job = asked.check(common::id(), now(), 1000).expect("allowed").job;
+        let mut claims = 0;
+        while !job.state.is_finished() {
+            let due = job.scheduled_at;
+            for step in [Step::Claim, Step::Fail(chance)] {
+                let change = apply(&job, event(step, LEASE, LEASE, due), due).expect("taken").expect("changes");
+                change.write_to(&mut job);
+            }
+            claims += 1;
+        }
+        prop_assert_eq!(claims, max_attempts);
+        prop_assert_eq!(job.state, State::Discarded);
+    }
+
+    #[test]
+    fn texts_of_failing_code_are_cut_not_refused(error in "[aé\0\n]{0,60}", times in 1usize..300) {
+        let error = error.repeat(times);
+        let retry = RetryPolicy::DEFAULT;
+        let fail = Event::Fail { lease: LEASE, end: AttemptEnd::Failed, error, retry, chance: 0.5 };
+        let last = Job { attempt: 5, ..running() };
+        let change = apply(&last, fail, now()).expect("taken").expect("changes");
+        let (reason, error) = (change.reason.expect("a reason"), change.ended.expect("a record").error);
+        prop_assert!(reason.len() <= MESSAGE_BYTES_MAX && error.len() <= ERROR_BYTES_MAX);
+        prop_assert!(!reason.contains('\0') && !error.contains('\0'));
+    }
+}
+
+#[test]
+fn the_third_crash_is_poison_however_the_crashes_are_spread() {
+    let mut job = running();
+    for crash in 1..=CRASHES_MAX {
+        job.lease_until = Some(now());
+        let change = apply(&job, Event::LeaseExpired, now()).expect("taken").expect("changes");
+        change.write_to(&mut job);
+        assert_eq!(job.crashes, crash);
+        if crash < CRASHES_MAX {
+            assert_eq!(job.state, State::Queued, "crash {crash}");
+            for step in [Step::Claim, Step::Release, Step::Claim] {
+                let change = apply(&job, event(step, LEASE, LEASE, now()), now()).expect("taken");
+                change.expect("changes").write_to(&mut job);
+            }
+        }
+    }
+    assert_eq!(job.state, State::Discarded);
+}
+
+#[test]
+fn moments_count_from_their_own_microsecond_on() {
+    let due = Job { scheduled_at: now(), expires_at: Some(at(1)), ..common::queued() };
+    assert!(apply(&due, common::claim(), now()).is_ok(), "due at its very moment");
+    assert_eq!(apply(&due, common::claim(), at(1)), Err(Refused::Expired), "expired at its very moment");
+    assert!(apply(&due, Event::Expire, at(1)).is_ok());
+    assert_eq!(apply(&due, Event::Expire, now()), Err(Refused::NotExpired));
+    let leased = Job { lease_until: Some(at(1)), ..running() };
+    assert_eq!(apply(&leased, Event::LeaseExpired, now()), Err(Refused::LeaseHolds));
+    assert!(apply(&leased, Event::LeaseExpired, at(1)).is_ok());
+}
+
+#[test]
+fn cancelling_twice_keeps_the_first_reason() {
+    let mut job = running();
+    for reason in ["first", "second"] {
+        let cancel = Event::Cancel { reason: reason.into() };
+        if let Some(change) = apply(&job, cancel, now()).expect("taken") {
+            change.write_to(&mut job);
+        }
+    }
+    assert_eq!(job.reason.as_deref(), Some("first"));
+}
+
+#[test]
+fn refusals_read_as_sentences() {
+    let report = Event::Release { lease: common::STALE };
+    let said = |job: &Job, event: Event| apply(job, event, now()).expect_err("refused").to_string();
+    assert_eq!(said(&common::queued(), report.clone()), "a queued job does not take the event \"release\"");
+    assert_eq!(said(&running(), report), "the lease is no longer current");
+    for event in calls() {
+        if let Err(refused) = apply(&running(), event, now()) {
+            assert!(!refused.to_string().is_empty());
+        }
+    }
+}

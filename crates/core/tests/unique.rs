@@ -1,0 +1,277 @@
+//! Keeping duplicates out: equal work has one key, different work has another, and a held key has one answer.
+
+mod common;
+
+use std::time::Duration;
+
+use backroom_core::{
+    Job, Json, State,
+    bounds::UNIQUE_KEY_BYTES_MAX,
+    unique::{
+        OnConflict, Resolution, UniqueBy, UniqueHold, UniqueRule, UniqueWhile, replace_content,
+        resolve_conflict,
+    },
+};
+use common::{at, draft, finished, id, json, now, queued, running, secs};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn key_of(rule: &UniqueRule, kind: &str, args: &str) -> String {
+    rule.resolve(kind, &json(args), now()).expect("allowed").key
+}
+
+fn key(args: &str) -> String {
+    key_of(&UniqueRule::by_args(), "mail", args)
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        // Eighths are exact, so equal values are equal texts.
+        any::<i32>().prop_map(|eighths| Value::from(f64::from(eighths) / 8.0)),
+        "[a-c\"\\\\{,:é]{0,3}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+            prop::collection::btree_map("[a-c\"]{0,2}", inner, 0..4)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+/// The value as JSON with the fields of every object turned by `turn` places, and spaced out.
+fn turned(value: &Value, turn: usize) -> String {
+    match value {
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(|item| turned(item, turn)).collect();
+            format!("[ {} ]", items.join(" , "))
+        }
+        Value::Object(object) => {
+            let name = |name: &String| Value::String(name.clone());
+            let mut fields: Vec<_> =
+                object.iter().map(|(n, v)| format!("{} : {}", name(n), turned(v, turn))).collect();
+            let places = turn % fields.len().max(1);
+            fields.rotate_left(places);
+            format!("{{ {} }}", fields.join(" , "))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+    }
+}
+
+#[test]
+fn keys_of_this_release_are_those_of_the_next() {
+    // Changing them would let every duplicate in while old and new processes share a store.
+    assert_eq!(key(r#"{"to":"ann","lines":[1,2]}"#), "mail#0aca3989-8723-5361-87ee-a5aa7940958a");
+    assert_eq!(key_of(&UniqueRule::by_key("order-7"), "mail", "{}"), "mail=order-7");
+}
+
+#[test]
+fn nearly_equal_args_have_different_keys() {
+    let texts = [
+        "{}",
+        "[]",
+        "null",
+        "0",
+        "1",
+        "\"1\"",
+        "1.0",
+        "true",
+        "\"\"",
+        "[[]]",
+        "[[],[]]",
+        "[1,2]",
+        "[2,1]",
+        "[12]",
+        r#"{"a":1}"#,
+        r#"{"a":"1"}"#,
+        r#"{"a":null}"#,
+        r#"{"b":1}"#,
+        r#"{"a":{"b":1}}"#,
+        r#"{"a":1,"b":1}"#,
+        r#"["a",1]"#,
+        r#"{"a":[1]}"#,
+        r#"{"a\":1,\"b":1}"#,
+        r#"["a,b"]"#,
+        r#"["a","b"]"#,
+    ];
+    for (index, a) in texts.iter().enumerate() {
+        for b in &texts[..index] {
+            assert_ne!(key(a), key(b), "{a} and {b}");
+        }
+    }
+}
+
+#[test]
+fn jobs_of_different_kinds_are_never_the_same() {
+    for rule in [UniqueRule::by_args(), UniqueRule::by_fields(["a"]), UniqueRule::by_key("k")] {
+        assert_ne!(key_of(&rule, "mail", r#"{"a":1}"#), key_of(&rule, "post", r#"{"a":1}"#));
+    }
+    // A kind may hold the very signs that end it in a key.
+    let whole = key_of(&UniqueRule::by_key("b=c"), "a", "1");
+    assert_ne!(whole, key_of(&UniqueRule::by_key("c"), "a=b", "1"));
+    let (hash, given) = (key("1"), UniqueRule::by_key("k"));
+    assert_ne!(key_of(&given, &hash, "1"), key_of(&UniqueRule::by_args(), "mail", "1"));
+    assert_ne!(key_of(&given, "a%3D", "1"), key_of(&given, "a=", "1"));
+}
+
+#[test]
+fn only_the_chosen_fields_count() {
+    let by = |fields: &[&str], args: &str| key_of(&UniqueRule::by_fields(fields.to_vec()), "mail", args);
+    let base = by(&["to", "day"], r#"{"to":"ann","day":1,"text":"x"}"#);
+    assert_eq!(base, by(&["day", "to"], r#"{"text":"y","more":[1],"day":1,"to":"ann"}"#));
+    assert_ne!(base, by(&["to", "day"], r#"{"to":"ann","day":2,"text":"x"}"#));
+    assert_ne!(base, by(&["to"], r#"{"to":"ann","day":1,"text":"x"}"#));
+    assert_eq!(by(&["to"], "{}"), by(&["to"], r#"{"to":null}"#), "a missing field counts as null");
+}
+
+#[test]
+fn rules_that_cannot_be_met_are_refused() {
+    let beyond = "x".repeat(UNIQUE_KEY_BYTES_MAX + 1);
+    let nothing: [&str; 0] = [];
+    let cases = [
+        (UniqueRule::by_fields(nothing), "{}", "unique fields are an empty list"),
+        (UniqueRule::by_fields(["a"]), "[1]", "unique fields need args that are a JSON object"),
+        (UniqueRule::by_key(""), "{}", "unique key is empty"),
+        (UniqueRule::by_key("a\0b"), "{}", "control character"),
+        (UniqueRule::by_key(beyond), "{}", "unique key is 513 bytes long; at most 512"),
+        (UniqueRule::by_args().within(Duration::ZERO), "{}", "unique window is zero"),
+        (UniqueRule::by_args().within(Duration::from_millis(999)), "{}", "unique window is zero"),
+        (UniqueRule::by_args().within(Duration::MAX), "{}", "unique window of"),
+    ];
+    for (rule, args, text) in cases {
+        let said = rule.resolve("mail", &json(args), now()).expect_err(text).to_string();
+        assert!(said.contains(text), "{said:?} lacks {text:?}");
+    }
+}
+
+#[test]
+fn a_window_begins_at_enqueue() {
+    let hold = |rule: UniqueRule| rule.resolve("mail", &json("1"), now()).expect("allowed").hold;
+    assert_eq!(hold(UniqueRule::by_args()), UniqueWhile::Live);
+    assert_eq!(hold(UniqueRule::by_args().while_queued()), UniqueWhile::Queued);
+    assert_eq!(hold(UniqueRule::by_args().within(secs(90))), UniqueWhile::Until(at(90)));
+}
+
+#[test]
+fn a_rule_reads_as_people_write_it() {
+    let text = r#"{"by":{"fields":["to"]},"while":{"for_secs":60},"on_conflict":"replace"}"#;
+    let rule = UniqueRule::by_fields(["to"]).within(secs(60)).replace();
+    assert_eq!(serde_json::from_str::<UniqueRule>(text).expect("decodes"), rule);
+    assert_eq!(serde_json::to_string(&rule).expect("encodes"), text);
+    let short: UniqueRule = serde_json::from_str(r#"{"by":"args"}"#).expect("defaults");
+    assert_eq!(
+        short,
+        UniqueRule { by: UniqueBy::Args, hold: UniqueHold::Live, on_conflict: OnConflict::Keep }
+    );
+    serde_json::from_str::<UniqueRule>(r#"{"by":"args","onconflict":"keep"}"#).expect_err("unknown field");
+}
+
+#[test]
+fn a_held_key_has_one_answer() {
+    use OnConflict::{Keep, Reject, Replace};
+    use Resolution as Answer;
+    let (gone, ahead) = (Some(UniqueWhile::Until(now())), Some(UniqueWhile::Until(at(1))));
+    let (live, first) = (Some(UniqueWhile::Live), Some(UniqueWhile::Queued));
+    let waiting = Job { state: State::Waiting, lease_until: None, ..running() };
+    // (the holder, how long it holds, keep, replace, reject)
+    let table = [
+        (queued(), live, [Answer::Keep, Answer::Replace, Answer::Reject]),
+        (queued(), first, [Answer::Keep, Answer::Replace, Answer::Reject]),
+        (queued(), ahead, [Answer::Keep, Answer::Replace, Answer::Reject]),
+        (queued(), gone, [Answer::Release, Answer::Release, Answer::Release]),
+        (running(), live, [Answer::Keep, Answer::Reject, Answer::Reject]),
+        (running(), ahead, [Answer::Keep, Answer::Reject, Answer::Reject]),
+        (running(), gone, [Answer::Release, Answer::Release, Answer::Release]),
+        (waiting, live, [Answer::Keep, Answer::Reject, Answer::Reject]),
+        (finished(State::Completed), ahead, [Answer::Keep, Answer::Reject, Answer::Reject]),
+        (finished(State::Discarded), gone, [Answer::Release, Answer::Release, Answer::Release]),
+    ];
+    for (holder, unique_while, answers) in table {
+        let holder = Job { unique_while, unique_held: true, ..holder };
+        for (asked, expected) in [Keep, Replace, Reject].into_iter().zip(answers) {
+            let said = resolve_conflict(&holder, asked, now());
+            assert_eq!(
+                said, expected,
+                "{asked:?} against a {} job that holds {unique_while:?}",
+                holder.state
+            );
+        }
+    }
+}
+
+#[test]
+fn replacing_changes_the_content_and_keeps_identity_and_history() {
+    let mut asked = draft();
+    asked.args = json("[2]");
+    asked.lane = Some("tenant-42".into());
+    asked.priority = 1;
+    asked.max_attempts = Some(1);
+    asked.timeout = Some(secs(9));
+    asked.tags = vec!["new".into()];
+    asked.meta = [("by".to_owned(), "ann".to_owned())].into();
+    let new = asked.check(id(), at(50), 100).expect("allowed").job;
+    let before = Job { attempt: 3, crashes: 1, ..queued() };
+    let mut holder = before.clone();
+    replace_content(&mut holder, &new);
+    let expected = Job {
+        lane: new.lane,
+        priority: 1,
+        args: json("[2]"),
+        // One attempt of the new content is always possible.
+        max_attempts: 4,
+        scheduled_at: at(50),
+        timeout: Some(secs(9)),
+        tags: vec!["new".into()],
+        meta: new.meta,
+        revision: before.revision + 1,
+        ..before
+    };
+    assert_eq!(holder, expected);
+    common::invariants(&holder).expect("invariants hold after the replacement");
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_fields_makes_no_difference(value in value(), turn in 0usize..5) {
+        prop_assert_eq!(key(&turned(&value, turn)), key(&value.to_string()));
+    }
+
+    #[test]
+    fn different_args_have_different_keys(a in value(), b in value()) {
+        prop_assume!(a != b);
+        prop_assert_ne!(key(&a.to_string()), key(&b.to_string()));
+    }
+
+    #[test]
+    fn a_change_at_any_depth_changes_the_key(value in value(), depth in 0usize..20) {
+        let wrap = |inner: Value| (0..depth).fold(inner, |inner, n| json!({"x": [n, inner], "a": n}));
+        let other = json!([value.clone()]);
+        prop_assert_ne!(key(&wrap(value).to_string()), key(&wrap(other).to_string()));
+    }
+
+    #[test]
+    fn fields_that_were_not_chosen_make_no_difference(a in value(), b in value(), c in value()) {
+        let rule = UniqueRule::by_fields(["chosen"]);
+        let of = |args: Value| key_of(&rule, "mail", &args.to_string());
+        let base = of(json!({"chosen": a, "other": b}));
+        prop_assert_eq!(&base, &of(json!({"other": c, "more": b, "chosen": a})));
+        prop_assert_eq!(base == of(json!({"chosen": c, "other": b})), a == c);
+    }
+
+    #[test]
+    fn given_keys_are_kept_apart(kind_a in "[a=#%3D]{1,4}", a in "[b=#%3D]{1,4}", kind_b in "[a=#%3D]{1,4}", b in "[b=#%3D]{1,4}") {
+        let same = key_of(&UniqueRule::by_key(&*a), &kind_a, "1") == key_of(&UniqueRule::by_key(&*b), &kind_b, "1");
+        prop_assert_eq!(same, (&kind_a, &a) == (&kind_b, &b));
+    }
+
+    #[test]
+    fn any_args_that_are_json_have_a_key(text in r#"[\[\]{}",:0-9a-c ]{0,16}"#) {
+        if let Ok(args) = Json::parse(text) {
+            let resolved = UniqueRule::by_args().resolve("mail", &args, now()).expect("a key");
+            prop_assert!(resolved.key.starts_with("mail#"));
+        }
+    }
+}

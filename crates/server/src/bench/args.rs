@@ -1,0 +1,73 @@
+//! What can be chosen.
+
+use clap::{Args, ValueEnum};
+
+/// Measure this machine's disk and database.
+///
+/// The figures hold for this machine, this disk and this moment: compare figures of one run with each other, and take
+/// the middle of several runs.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  backroom bench                                   enqueue, run and complete 100,000 jobs
+  backroom bench --baseline                        and compare with a bare loop over the same tables
+  backroom bench --scenario latency                how soon an idle worker picks a job up
+  backroom bench --scenario steady                 how soon at half of the machine's capacity
+  backroom bench --scenario deep                   with ten million finished and a million future jobs
+  backroom bench --json | jq .lifecycle_per_s")]
+pub(crate) struct BenchArgs {
+    /// What to measure
+    #[arg(long, value_enum, default_value_t = Scenario::Drain)]
+    pub(crate) scenario: Scenario,
+    /// Jobs to run
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub(crate) jobs: u32,
+    /// Slots of the worker
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) slots: u32,
+    /// Size of each job's args, about
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
+    pub(crate) payload_bytes: u32,
+    /// Finished jobs already there in the scenario `deep`
+    #[arg(long, default_value_t = 10_000_000)]
+    pub(crate) deep_finished: u32,
+    /// Future jobs already there in the scenario `deep`
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) deep_future: u32,
+    /// Measure a bare loop over the same tables as well, and print the ratio
+    #[arg(long)]
+    pub(crate) baseline: bool,
+    /// Prune finished jobs at once instead of keeping them
+    #[arg(long)]
+    pub(crate) no_history: bool,
+    /// Survive the death of the process only, not the loss of power
+    #[arg(long)]
+    pub(crate) relaxed: bool,
+    /// Write the id of every acknowledged enqueue to this file (for tests that kill this process)
+    #[arg(long, hide = true)]
+    pub(crate) ledger: Option<std::path::PathBuf>,
+}
+
+/// What to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scenario {
+    /// Enqueue all jobs, then run and complete them
+    Drain,
+    /// Enqueue one by one at half of the capacity while a worker runs
+    Steady,
+    /// One job at a time on an idle worker
+    Latency,
+    /// As drain, before and after the store is filled with old and future jobs
+    Deep,
+}
+
+impl Scenario {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Steady => "steady",
+            Self::Latency => "latency",
+            Self::Deep => "deep",
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The no-op job, and keeping count of it.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use backroom::{Context, Error, Failure, Job, Keep, Retention, RunningWorker, Timestamp, Worker};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use super::{BenchArgs, place::Place};
+
+/// A job that does nothing, and carries its number and some bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Noop {
+    pub(crate) number: u64,
+    pub(crate) filler: String,
+}
+
+impl Job for Noop {
+    const KIND: &'static str = "bench_noop";
+    const QUEUE: &'static str = "bench";
+    type Output = ();
+}
+
+impl Noop {
+    /// Job `number` with about `bytes` of JSON.
+    pub(crate) fn new(number: u64, bytes: u32) -> Self {
+        // Braces, names and quotes take some thirty bytes.
+        Self { number, filler: "x".repeat((bytes as usize).saturating_sub(30)) }
+    }
+
+    pub(crate) fn many(count: u32, bytes: u32) -> impl Iterator<Item = Self> + Send + 'static {
+        (0..u64::from(count)).map(move |number| Self::new(number, bytes))
+    }
+}
+
+/// What the handlers saw.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    runs: AtomicU64,
+    /// The first moment of each run, with the job's number.
+    began: Mutex<Vec<(u64, Timestamp)>>,
+    rang: Notify,
+}
+
+impl Seen {
+    pub(crate) fn runs(&self) -> u64 {
+        self.runs.load(Ordering::Relaxed)
+    }
+
+    /// Returns when `count` runs have begun.
+    pub(crate) async fn reach(&self, count: u64) {
+        loop {
+            let rang = self.rang.notified();
+            tokio::pin!(rang);
+            rang.as_mut().enable();
+            if self.runs() >= count {
+                return;
+            }
+            rang.await;
+        }
+    }
+
+    pub(crate) fn take_began(&self) -> Vec<(u64, Timestamp)> {
+        std::mem::take(&mut *self.began.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn run(&self, number: u64, at: Timestamp) {
+        self.began.lock().unwrap_or_else(PoisonError::into_inner).push((number, at));
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        self.rang.notify_waiters();
+    }
+}
+
+/// A worker for the no-op jobs that notes when each began.
+pub(crate) async fn noting_worker(
+    args: &BenchArgs,
+    place: &Place,
+) -> Result<(RunningWorker, Arc<Seen>), Error> {
+    let seen = Arc::new(Seen::default());
+    let (noting, clock) = (Arc::clone(&seen), Arc::clone(place.backroom.clock()));
+    let worker = Worker::new(&place.backroom).queue(Noop::QUEUE, args.slots).handle(move |job: Noop, _| {
+        noting.run(job.number, clock.now());
+        std::future::ready(Ok::<_, Failure>(()))
+    });
+    Ok((worker.start().await?, seen))
+}
+
+/// A worker for the no-op jobs that does nothing else.
+pub(crate) fn plain_worker(args: &BenchArgs, place: &Place) -> Worker {
+    let noop = |_: Noop, _: Context| std::future::ready(Ok::<_, Failure>(()));
+    Worker::new(&place.backroom).queue(Noop::QUEUE, args.slots).handle(noop)
+}
+
+/// Says how long finished jobs are kept: for ever, or (`--no-history`) not at all.
+pub(crate) async fn set_history(args: &BenchArgs, place: &Place) -> Result<(), Error> {
+    let keep = if args.no_history { Keep::newest(0) } else { Keep::FOREVER };
+    let retention = Retention { completed: keep, ..Retention::FOREVER };
+    place.backroom.retain(Noop::QUEUE, retention).await
+}
