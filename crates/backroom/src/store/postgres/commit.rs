@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use backroom_core::{Change, Job, JobId, State, Timestamp};
+use backroom_core::{Change, Job, JobId, State};
 use futures_util::future::join3;
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
@@ -356,20 +356,14 @@ async fn look(core: &Core, changes: &[&Change]) -> Result<Vec<(JobId, Committed)
     Ok(answers)
 }
 
-/// Whether the row looks as it does right after this change.
+/// Whether the row looks as it does right after this change. What notes and extends may have moved since is left out:
+/// they leave the revision alone.
 fn is_written(change: &Change, job: &Job) -> bool {
-    job.revision == change.revision_before + 1
-        && job.state == change.state
-        && job.lease_id == change.lease_id
-        && job.attempt == change.attempt
-        && job.crashes == change.crashes
-        && same(job.finished_at, change.finished_at)
-        && same(Some(job.scheduled_at), Some(change.scheduled_at))
-        && same(job.cancel_requested_at, change.cancel_requested_at)
-}
-
-fn same(one: Option<Timestamp>, other: Option<Timestamp>) -> bool {
-    one.map(Timestamp::as_microsecond) == other.map(Timestamp::as_microsecond)
+    let mut after = job.clone();
+    change.write_to(&mut after);
+    after.progress.clone_from(&job.progress);
+    after.lease_until = after.lease_until.and(job.lease_until);
+    after == *job
 }
 
 fn is_to_be_revived(change: &Change, job: &Job) -> bool {

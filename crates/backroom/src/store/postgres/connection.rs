@@ -87,7 +87,7 @@ impl Settings {
     /// Tells once that the database is away.
     fn report_away(&self, error: &Error) {
         if !self.is_away.swap(true, Ordering::Relaxed) {
-            tracing::warn!(postgres = %self.shown, %error, "PostgreSQL cannot be reached; trying again until it can");
+            tracing::info!(postgres = %self.shown, %error, "PostgreSQL cannot be reached; trying again until it can");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use backroom_core::{JobId, bounds::LOG_LINES_MAX};
+use backroom_core::{JobId, bounds::JOB_LOG_LINES_MAX};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -21,16 +21,19 @@ static PROGRESS: Sql = Sql {
 /// Appends lines of runs whose lease is still held, as many as the job's log has room for; a line written before stays
 /// as it is. Parameters: jobs, leases, seqs, times, lines, the most a log keeps.
 static LINES: Sql = Sql {
-    text: "INSERT INTO {schema}.logs (job_id, lease_id, seq, at, line) \
-           SELECT note.job, note.lease, note.seq, note.at, note.line FROM ( \
-             SELECT *, row_number() OVER (PARTITION BY job ORDER BY place) AS nth \
+    text: "WITH new AS MATERIALIZED ( \
+             SELECT lines.*, row_number() OVER (PARTITION BY job ORDER BY place) AS nth \
              FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::text[]) WITH ORDINALITY \
                AS lines (job, lease, seq, at, line, place) \
              WHERE NOT EXISTS (SELECT FROM {schema}.logs \
-               WHERE logs.job_id = lines.job AND logs.lease_id = lines.lease AND logs.seq = lines.seq)) AS note \
-           JOIN {schema}.jobs ON jobs.id = note.job AND jobs.lease_id = note.lease AND jobs.state = 'running' \
-           WHERE note.nth + (SELECT count(*) FROM {schema}.logs WHERE logs.job_id = note.job) <= $6 \
-           ORDER BY note.place ON CONFLICT DO NOTHING",
+               WHERE logs.job_id = lines.job AND logs.lease_id = lines.lease AND logs.seq = lines.seq)), \
+           kept AS MATERIALIZED ( \
+             SELECT named.job, (SELECT count(*) FROM {schema}.logs WHERE logs.job_id = named.job) AS lines \
+             FROM (SELECT DISTINCT job FROM new) AS named) \
+           INSERT INTO {schema}.logs (job_id, lease_id, seq, at, line) \
+           SELECT new.job, new.lease, new.seq, new.at, new.line FROM new JOIN kept ON kept.job = new.job \
+           JOIN {schema}.jobs ON jobs.id = new.job AND jobs.lease_id = new.lease AND jobs.state = 'running' \
+           WHERE new.nth + kept.lines <= $6 ORDER BY new.place ON CONFLICT DO NOTHING",
     types: &[
         Type::UUID_ARRAY,
         Type::UUID_ARRAY,
@@ -82,7 +85,7 @@ async fn write_lines(core: &Core, notes: &[Note]) -> Result<(), Fault> {
         let seqs: Vec<i64> = chunk.iter().map(|(_, _, line)| line.seq.into()).collect();
         let times: Vec<Moment> = chunk.iter().map(|(_, _, line)| Moment(line.at)).collect();
         let texts: Vec<&str> = chunk.iter().map(|(_, _, line)| line.line.as_str()).collect();
-        let most = i64::from(LOG_LINES_MAX);
+        let most = i64::from(JOB_LOG_LINES_MAX);
         core.writer.query(&LINES, &[&jobs, &leases, &seqs, &times, &texts, &most]).await?;
     }
     Ok(())
