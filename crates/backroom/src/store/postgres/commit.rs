@@ -240,6 +240,7 @@ pub(super) async fn commit(
         }
         open = later;
     }
+    core.litter.add(changes.len());
     ring(core, &changes, &answers);
     let mut answers = answers.into_iter();
     Ok(calls.iter().map(|call| answers.by_ref().take(call.len()).collect()).collect())
