@@ -13,6 +13,8 @@ use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draf
 
 mod memory;
 mod observed;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod verbs;

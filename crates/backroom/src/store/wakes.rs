@@ -68,6 +68,15 @@ impl Wakes {
         }
     }
 
+    /// Many jobs may have changed, too many to name: every listener to a job looks.
+    pub fn ring_jobs(&self) {
+        let by_topic = self.topics();
+        let jobs = by_topic.iter().filter(|(topic, _)| matches!(topic, Topic::Job(_)));
+        for notify in jobs.flat_map(|(_, listeners)| listeners) {
+            notify.notify_one();
+        }
+    }
+
     /// A running job may have been asked to stop.
     pub fn ring_cancels(&self) {
         self.ring(&Topic::Cancels);

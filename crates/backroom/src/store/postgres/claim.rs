@@ -1,0 +1,161 @@
+//! Taking due jobs.
+
+use std::collections::HashMap;
+
+use backroom_core::{Job, Timestamp, bounds::whole_micros};
+use tokio_postgres::types::Type;
+
+use super::{
+    Core,
+    error::Fault,
+    moment::Moment,
+    row,
+    sql::{Sql, columns},
+};
+use crate::store::Claim;
+
+/// Jobs in one statement; a larger claim takes several.
+const ROWS_MAX: usize = 5000;
+
+/// Takes due jobs of several queues, each named once, as core's `Event::Claim` says. Parameters: queues and how many of
+/// each at most, kinds, now, limit, lease, until, worker.
+///
+/// The CTE is a fence: inlined, the planner could run the locking subquery again and again, and lock more rows than it
+/// takes. It has one index range per priority, so what lies in the future is never looked at, however much it is. Rows
+/// that another claim holds are skipped, not waited for. The update then goes straight to the rows by their place.
+/// Columns that the claim itself sets are not sent back.
+static CLAIM: Sql = Sql {
+    text: "WITH open AS MATERIALIZED ( \
+             SELECT queue, at_most FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY \
+               AS share (queue, at_most, place) \
+             WHERE NOT EXISTS (SELECT FROM {schema}.queues \
+               WHERE queues.name = share.queue AND queues.paused_at IS NOT NULL) \
+             ORDER BY place), \
+           due AS MATERIALIZED ( \
+             SELECT found.tid FROM open CROSS JOIN LATERAL ( \
+               SELECT ranged.tid FROM generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
+                 SELECT jobs.ctid AS tid FROM {schema}.jobs \
+                 WHERE jobs.state = 'queued' AND jobs.queue = open.queue \
+                   AND jobs.priority = p.priority::smallint AND jobs.scheduled_at <= $4 \
+                   AND jobs.kind = ANY($3::text[]) AND (jobs.expires_at IS NULL OR jobs.expires_at > $4) \
+                 ORDER BY jobs.scheduled_at, jobs.id LIMIT open.at_most FOR UPDATE SKIP LOCKED) AS ranged \
+               LIMIT open.at_most) AS found \
+             LIMIT $5) \
+           UPDATE {schema}.jobs SET state = 'running', attempt = attempt + 1, \
+             unique_held = unique_held AND unique_while <> 'queued', lease_id = $6, lease_until = $7, worker = $8, \
+             progress_percent = NULL, progress_message = NULL, started_at = $4, revision = revision + 1 \
+           FROM due WHERE jobs.ctid = due.tid \
+           RETURNING id, kind, queue, lane, priority, 'running', args, attempt, max_attempts, crashes, scheduled_at, \
+             expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, NULL::uuid, \
+             NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, output, reason, cancel_requested_at, woken, \
+             created_at, NULL::timestamptz, finished_at, tags, meta, revision",
+    types: &[
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TIMESTAMPTZ,
+        Type::INT8,
+        Type::UUID,
+        Type::TIMESTAMPTZ,
+        Type::TEXT,
+    ],
+};
+
+/// Jobs that run under a lease. Reads the index of leases: as many entries as jobs run at all. Parameter: the
+/// lease.
+static TAKEN_BEFORE: Sql = Sql {
+    text: concat!(
+        "SELECT ",
+        columns!(),
+        " FROM {schema}.jobs WHERE state = 'running' AND lease_id = $1 ORDER BY priority, scheduled_at, id"
+    ),
+    types: &[Type::UUID],
+};
+
+/// Takes up to `claim.limit` jobs, queue by queue in the order of the shares.
+pub(super) async fn claim(core: &Core, claim: &Claim, now: Timestamp) -> Result<Vec<Job>, Fault> {
+    if claim.repeat {
+        let taken = row::jobs(&core.claims.query(&TAKEN_BEFORE, &[&claim.lease.0]).await?)?;
+        if !taken.is_empty() {
+            return Ok(taken);
+        }
+    }
+    let mut taken = Vec::new();
+    let mut shares: Vec<(&str, usize)> =
+        claim.shares.iter().map(|share| (share.queue.as_str(), share.at_most)).collect();
+    // A queue may be named twice, but in one statement only once: there its rows would be found, locked by ourselves,
+    // a second time.
+    while taken.len() < claim.limit && shares.iter().any(|(_, at_most)| *at_most > 0) {
+        let round = next_round(&mut shares);
+        let limit = (claim.limit - taken.len()).min(ROWS_MAX);
+        let found = take(core, claim, &round, limit, now).await?;
+        let count_of = |queue: &str| found.iter().filter(|job| job.queue == queue).count();
+        let is_full = found.len() >= limit;
+        // What a queue did not give now it will not give in the next round either; but a statement that was full may
+        // have left something.
+        if is_full {
+            shares.splice(0..0, round.iter().map(|(queue, at_most)| (*queue, at_most - count_of(queue))));
+        }
+        for (queue, at_most) in &round {
+            let given = count_of(queue);
+            if !is_full && given < *at_most {
+                shares.iter_mut().filter(|(other, _)| other == queue).for_each(|(_, left)| *left = 0);
+            }
+        }
+        taken.extend(found);
+    }
+    Ok(taken)
+}
+
+/// The shares up to the first queue that is named a second time.
+fn next_round<'a>(shares: &mut Vec<(&'a str, usize)>) -> Vec<(&'a str, usize)> {
+    shares.retain(|(_, at_most)| *at_most > 0);
+    let is_second = |index: &usize| shares[..*index].iter().any(|(queue, _)| *queue == shares[*index].0);
+    let end = (0..shares.len()).find(is_second).unwrap_or(shares.len());
+    shares.drain(..end).collect()
+}
+
+async fn take(
+    core: &Core,
+    claim: &Claim,
+    round: &[(&str, usize)],
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<Job>, Fault> {
+    let queues: Vec<&str> = round.iter().map(|(queue, _)| *queue).collect();
+    let at_most: Vec<i64> = round.iter().map(|(_, at_most)| row::at_most((*at_most).min(limit))).collect();
+    let rows = core
+        .claims
+        .query(
+            &CLAIM,
+            &[
+                &queues,
+                &at_most,
+                &*claim.kinds,
+                &Moment(now),
+                &row::at_most(limit),
+                &claim.lease.0,
+                &Moment(claim.until),
+                &claim.worker,
+            ],
+        )
+        .await?;
+    let mut jobs = row::jobs(&rows)?;
+    for job in &mut jobs {
+        job.lease_id = Some(claim.lease);
+        job.lease_until = Some(whole_micros(claim.until));
+        job.worker = Some(claim.worker.clone());
+        job.started_at = Some(whole_micros(now));
+    }
+    // An update answers in no order.
+    let places: HashMap<&str, usize> =
+        queues.iter().enumerate().map(|(place, queue)| (*queue, place)).collect();
+    jobs.sort_by(|one, other| {
+        let place =
+            |job: &Job| (places.get(job.queue.as_str()).copied(), job.priority, job.scheduled_at, job.id);
+        place(one).cmp(&place(other))
+    });
+    core.litter.add(rows.len());
+    core.hints.jobs_here(jobs.iter().map(|job| job.id));
+    Ok(jobs)
+}

@@ -1,0 +1,375 @@
+//! Writing decisions, each under its guard.
+//!
+//! Most are runs that succeeded: one statement moves all of a batch from `jobs` to `finished` and writes only what a
+//! success writes. Two more statements write any other change: to a row that stays in `jobs`, and to one that leaves
+//! for `finished`. Rows the guards let through by none of them are looked at: written already, to be revived from the
+//! history, or stale.
+
+use std::collections::{HashMap, HashSet};
+
+use backroom_core::{Change, Job, JobId, State};
+use futures_util::future::join3;
+use tokio_postgres::{Row, types::Type};
+use uuid::Uuid;
+
+use super::{
+    Core,
+    batch::{Columns, JOB_TYPES, unnested_jobs},
+    error::Fault,
+    lives::{LIFE_TYPES, Lives, unnested_lives},
+    moment::{Moment, opt},
+    row::{self, revision},
+    sql::{Sql, columns, rows_by_id},
+};
+use crate::store::Committed;
+
+/// Rows in one statement.
+const ROWS_MAX: usize = 5000;
+/// How often a batch that collided with another is tried before its caller hears of it.
+const TRIES_MAX: u32 = 5;
+
+/// Finishes runs that succeeded: from `jobs` to `finished`, with what a success writes; by the revision in the guard all
+/// else is what the decision saw. Answers with the ids. Parameters: id, revision, lease, output, finished_at.
+static SUCCEED: Sql = Sql {
+    text: concat!(
+        "WITH gone AS ( \
+             DELETE FROM {schema}.jobs USING unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], \
+               $5::timestamptz[]) AS new (id, revision, lease, output, finished_at) ",
+        rows_by_id!(),
+        " AND jobs.revision = new.revision AND jobs.lease_id = new.lease AND jobs.lease_until IS NOT NULL \
+             RETURNING jobs.*, new.output AS new_output, new.finished_at AS new_finished_at) \
+           INSERT INTO {schema}.finished \
+             (id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
+             timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, lease_id, worker, \
+             progress_percent, progress_message, output, cancel_requested_at, woken, created_at, started_at, \
+             finished_at, tags, meta, revision) \
+           SELECT id, kind, queue, lane, priority, 'completed', args, attempt, max_attempts, crashes, scheduled_at, \
+             expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, false, lease_id, worker, \
+             progress_percent, progress_message, new_output, cancel_requested_at, false, created_at, started_at, \
+             new_finished_at, tags, meta, revision + 1 FROM gone RETURNING id"
+    ),
+    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ_ARRAY],
+};
+
+/// The guards: the revision, for a report about a run the run, and for a rescue that the lease has not been extended.
+macro_rules! guard {
+    () => {
+        " AND jobs.revision = new.revision_before \
+         AND (new.guard IS NULL OR (jobs.lease_id = new.guard AND jobs.lease_until IS NOT NULL)) \
+         AND (new.lapsed_by IS NULL OR jobs.lease_until <= new.lapsed_by)"
+    };
+}
+
+/// What a change brings for the record of attempts.
+macro_rules! ended_columns {
+    () => {
+        "new.ended_lease, new.ended_attempt, new.ended_end, new.ended_error, new.ended_worker, new.ended_started_at, \
+         new.ended_at"
+    };
+}
+
+/// Notes the attempts that ended with the changes that got through, which are the rows of the CTE named next.
+macro_rules! note_ended_from {
+    () => {
+        "ended AS ( \
+           INSERT INTO {schema}.attempts (job_id, lease_id, attempt, \"end\", error, worker, started_at, ended_at) \
+           SELECT id, ended_lease, ended_attempt, ended_end, ended_error, ended_worker, ended_started_at, ended_at \
+           FROM written WHERE ended_lease IS NOT NULL ON CONFLICT DO NOTHING)"
+    };
+}
+
+/// Writes changes to rows that stay in `jobs`. A mark on a run that goes on (from running to running) must not pull back
+/// a lease that was extended since it was read: extending leaves the revision alone. Parameters: lives.
+static STAY: Sql = Sql {
+    text: concat!(
+        "WITH ",
+        unnested_lives!(),
+        ", written AS ( \
+           UPDATE {schema}.jobs SET state = new.state, attempt = new.attempt, max_attempts = new.max_attempts, \
+             crashes = new.crashes, scheduled_at = new.scheduled_at, expires_at = new.expires_at, \
+             unique_held = new.unique_held, lease_id = new.lease_id, \
+             lease_until = CASE WHEN new.state = 'running' AND jobs.state = 'running' \
+               THEN greatest(jobs.lease_until, new.lease_until) ELSE new.lease_until END, \
+             worker = new.worker, output = new.output, reason = new.reason, \
+             cancel_requested_at = new.cancel_requested_at, woken = new.woken, started_at = new.started_at, \
+             finished_at = new.finished_at, \
+             progress_percent = \
+               CASE WHEN new.progress_is_set THEN new.progress_percent ELSE jobs.progress_percent END, \
+             progress_message = \
+               CASE WHEN new.progress_is_set THEN new.progress_message ELSE jobs.progress_message END, \
+             revision = jobs.revision + 1 \
+           FROM new ",
+        rows_by_id!(),
+        guard!(),
+        " RETURNING jobs.id, ",
+        ended_columns!(),
+        "), ",
+        note_ended_from!(),
+        " SELECT id FROM written"
+    ),
+    types: &LIFE_TYPES,
+};
+
+/// Writes changes that finish a job: its row leaves `jobs` for `finished`. Parameters: lives.
+static FINISH: Sql = Sql {
+    text: concat!(
+        "WITH ",
+        unnested_lives!(),
+        ", written AS (DELETE FROM {schema}.jobs USING new ",
+        rows_by_id!(),
+        guard!(),
+        " RETURNING jobs.id, jobs.kind, jobs.queue, jobs.lane, jobs.priority, new.state, jobs.args, new.attempt, \
+             new.max_attempts, new.crashes, new.scheduled_at, new.expires_at, jobs.timeout_ms, jobs.retry, \
+             jobs.unique_key, jobs.unique_while, jobs.unique_until, new.lease_id, new.lease_until, new.worker, \
+             CASE WHEN new.progress_is_set THEN new.progress_percent ELSE jobs.progress_percent END \
+               AS progress_percent, \
+             CASE WHEN new.progress_is_set THEN new.progress_message ELSE jobs.progress_message END \
+               AS progress_message, \
+             new.output, new.reason, new.cancel_requested_at, new.woken, jobs.created_at, new.started_at, \
+             new.finished_at, jobs.tags, jobs.meta, jobs.revision + 1 AS revision, ",
+        ended_columns!(),
+        "), ",
+        note_ended_from!(),
+        " INSERT INTO {schema}.finished (",
+        columns!(),
+        ") SELECT id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, \
+             expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, false, lease_id, lease_until, worker, \
+             progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, started_at, \
+             finished_at, tags, meta, revision FROM written RETURNING id"
+    ),
+    types: &LIFE_TYPES,
+};
+
+/// Jobs wherever they lie. Parameter: ids.
+static LOOK: Sql = Sql {
+    text: concat!("SELECT ", columns!(), " FROM {schema}.every_job WHERE id = ANY($1::uuid[])"),
+    types: &[Type::UUID_ARRAY],
+};
+
+/// Takes finished jobs out of the history; answers with the ids. Parameters: ids, revisions.
+static UNEARTH: Sql = Sql {
+    text: "DELETE FROM {schema}.finished WHERE id = ANY($1::uuid[]) \
+           AND revision = ($2::bigint[])[array_position($1::uuid[], id)] RETURNING id",
+    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY],
+};
+
+/// Stores revived jobs; a key that is held meanwhile is an error. Parameters: all columns.
+static REVIVE: Sql = Sql {
+    text: concat!("INSERT INTO {schema}.jobs (", columns!(), ") ", unnested_jobs!()),
+    types: &JOB_TYPES,
+};
+
+/// Who holds the key that this job has. Parameter: the id.
+static HOLDER: Sql = Sql {
+    text: "SELECT holder.id FROM {schema}.every_job AS job JOIN {schema}.jobs AS holder \
+           ON holder.unique_key = job.unique_key AND holder.unique_held \
+           WHERE job.id = $1 AND holder.id <> job.id",
+    types: &[Type::UUID],
+};
+
+/// Writes the changes of several calls; one answer per change, in order.
+pub(super) async fn commit(
+    core: &Core,
+    calls: &[std::sync::Arc<Vec<Change>>],
+) -> Result<Vec<Vec<Committed>>, Fault> {
+    let changes: Vec<&Change> = calls.iter().flat_map(|call| call.iter()).collect();
+    let mut answers = vec![Committed::Stale; changes.len()];
+    let mut open: Vec<usize> = (0..changes.len()).collect();
+    while !open.is_empty() {
+        // One change per job in a statement: a second one is decided on what the first leaves.
+        let mut ids = HashSet::with_capacity(open.len().min(ROWS_MAX));
+        let (mut round, mut later) = (Vec::new(), Vec::new());
+        for index in open {
+            let fits = round.len() < ROWS_MAX && ids.insert(changes[index].id);
+            if fits { round.push(index) } else { later.push(index) }
+        }
+        // In the order of ids, so that two batches do not wait for each other in a circle.
+        round.sort_unstable_by_key(|index| changes[*index].id);
+        let batch: Vec<&Change> = round.iter().map(|index| changes[*index]).collect();
+        for (index, answer) in round.iter().zip(commit_batch(core, &batch).await?) {
+            answers[*index] = answer;
+        }
+        open = later;
+    }
+    core.litter.add(changes.len());
+    ring(core, &changes, &answers);
+    let mut answers = answers.into_iter();
+    Ok(calls.iter().map(|call| answers.by_ref().take(call.len()).collect()).collect())
+}
+
+fn ring(core: &Core, changes: &[&Change], answers: &[Committed]) {
+    let done = || changes.iter().zip(answers).filter(|(_, answer)| **answer == Committed::Done);
+    core.hints.jobs(done().map(|(change, _)| change.id));
+    let queues: HashSet<&str> =
+        done().filter(|(c, _)| c.state == State::Queued).map(|(c, _)| c.queue.as_str()).collect();
+    queues.into_iter().for_each(|queue| core.hints.queue(queue));
+    if done().any(|(c, _)| c.state == State::Running && c.cancel_requested_at.is_some()) {
+        core.hints.cancel();
+    }
+}
+
+async fn commit_batch(core: &Core, batch: &[&Change]) -> Result<Vec<Committed>, Fault> {
+    match settle(core, batch).await {
+        // Somebody's key is held. Each alone, so that only that one hears of it.
+        Err(fault) if fault.is_unique_violation() => {
+            let mut answers = Vec::with_capacity(batch.len());
+            for change in batch {
+                answers.push(commit_alone(core, change).await?);
+            }
+            Ok(answers)
+        }
+        settled => settled,
+    }
+}
+
+async fn commit_alone(core: &Core, change: &Change) -> Result<Committed, Fault> {
+    match settle(core, &[change]).await {
+        Ok(answers) => Ok(answers.into_iter().next().unwrap_or(Committed::Stale)),
+        Err(fault) if fault.is_unique_violation() => {
+            let rows = core.writer.query(&HOLDER, &[&change.id.0]).await?;
+            match rows.first() {
+                Some(row) => Ok(Committed::KeyHeld(JobId(row.try_get(0)?))),
+                // Given up again in this moment: the caller decides anew.
+                None => Ok(Committed::Stale),
+            }
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
+async fn settle(core: &Core, batch: &[&Change]) -> Result<Vec<Committed>, Fault> {
+    let mut tries = 0;
+    let written = loop {
+        tries += 1;
+        match write(core, batch).await {
+            Err(fault) if fault.is_collision() && tries < TRIES_MAX => {}
+            written => break written?,
+        }
+    };
+    let open: Vec<&Change> = batch.iter().copied().filter(|change| !written.contains(&change.id)).collect();
+    let mut answers: HashMap<JobId, Committed> =
+        written.into_iter().map(|id| (id, Committed::Done)).collect();
+    if !open.is_empty() {
+        answers.extend(look(core, &open).await?);
+    }
+    Ok(batch.iter().map(|change| answers.get(&change.id).copied().unwrap_or(Committed::Stale)).collect())
+}
+
+/// Sends the three statements one behind the other; answers with the ids that got through.
+async fn write(core: &Core, batch: &[&Change]) -> Result<HashSet<JobId>, Fault> {
+    let (successes, others): (Vec<&Change>, Vec<&Change>) =
+        batch.iter().copied().partition(|change| is_plain_success(change));
+    let (leaving, staying): (Vec<&Change>, Vec<&Change>) =
+        others.into_iter().partition(|change| change.state.is_finished() && !change.unique_held);
+    let (succeeded, finished, stayed) =
+        join3(succeed(core, &successes), live(core, &FINISH, &leaving), live(core, &STAY, &staying)).await;
+    let rows = [succeeded?, finished?, stayed?];
+    let ids = rows.iter().flatten().map(|row| row.try_get(0).map(JobId));
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// A run that succeeded, with nothing else to write.
+fn is_plain_success(change: &Change) -> bool {
+    change.state == State::Completed
+        && change.lease.is_some()
+        && change.lease == change.lease_id
+        && change.reason.is_none()
+        && change.ended.is_none()
+        && change.progress.is_none()
+        && !change.unique_held
+}
+
+async fn succeed(core: &Core, changes: &[&Change]) -> Result<Vec<Row>, Fault> {
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<Uuid> = changes.iter().map(|change| change.id.0).collect();
+    let revisions: Vec<i64> = changes.iter().map(|change| revision(change.revision_before)).collect();
+    let leases: Vec<Option<Uuid>> = changes.iter().map(|change| change.lease.map(|lease| lease.0)).collect();
+    let outputs: Vec<Option<&str>> =
+        changes.iter().map(|change| change.output.as_ref().map(|output| output.as_str())).collect();
+    let finished: Vec<Option<Moment>> = changes.iter().map(|change| opt(change.finished_at)).collect();
+    core.writer.query(&SUCCEED, &[&ids, &revisions, &leases, &outputs, &finished]).await
+}
+
+async fn live(core: &Core, sql: &'static Sql, changes: &[&Change]) -> Result<Vec<Row>, Fault> {
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut lives = Lives::default();
+    changes.iter().for_each(|change| lives.push(change));
+    core.writer.query(sql, &lives.params()).await
+}
+
+/// The guards let these through nowhere: written before and the answer lost, in the history and to be revived, or stale.
+async fn look(core: &Core, changes: &[&Change]) -> Result<Vec<(JobId, Committed)>, Fault> {
+    let ids: Vec<Uuid> = changes.iter().map(|change| change.id.0).collect();
+    let found = row::jobs(&core.writer.query(&LOOK, &[&ids]).await?)?;
+    let found: HashMap<JobId, Job> = found.into_iter().map(|job| (job.id, job)).collect();
+    let (mut answers, mut revived) = (Vec::with_capacity(changes.len()), Vec::new());
+    for change in changes {
+        let answer = match found.get(&change.id) {
+            None => Committed::Stale,
+            Some(job) if is_written(change, job) => Committed::Done,
+            Some(job) if is_to_be_revived(change, job) => {
+                let mut job = job.clone();
+                change.write_to(&mut job);
+                revived.push(job);
+                continue;
+            }
+            Some(_) => Committed::Stale,
+        };
+        answers.push((change.id, answer));
+    }
+    if !revived.is_empty() {
+        answers.extend(revive(core, &revived).await?);
+    }
+    Ok(answers)
+}
+
+/// Whether the row looks as it does right after this change. What notes and extends may have moved since is left out:
+/// they leave the revision alone.
+fn is_written(change: &Change, job: &Job) -> bool {
+    let mut after = job.clone();
+    change.write_to(&mut after);
+    after.progress.clone_from(&job.progress);
+    after.lease_until = after.lease_until.and(job.lease_until);
+    after == *job
+}
+
+fn is_to_be_revived(change: &Change, job: &Job) -> bool {
+    job.state.is_finished()
+        && (!change.state.is_finished() || change.unique_held)
+        && job.revision == change.revision_before
+        && change.lease.is_none()
+}
+
+/// Moves jobs from the history back among the live, all or none: a key that is held undoes it.
+async fn revive(core: &Core, jobs: &[Job]) -> Result<Vec<(JobId, Committed)>, Fault> {
+    let ids: Vec<Uuid> = jobs.iter().map(|job| job.id.0).collect();
+    let revisions: Vec<i64> = jobs.iter().map(|job| revision(job.revision - 1)).collect();
+    let transaction = core.writer.begin().await?;
+    let unearthed = async {
+        let rows = transaction.query(&UNEARTH, &[&ids, &revisions]).await?;
+        let unearthed: HashSet<Uuid> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        let columns = Columns::of(jobs.iter().filter(|job| unearthed.contains(&job.id.0)))?;
+        transaction.query(&REVIVE, &columns.params()).await?;
+        Ok::<_, Fault>(unearthed)
+    }
+    .await;
+    match unearthed {
+        Ok(unearthed) => {
+            transaction.commit().await?;
+            let answer = |job: &Job| {
+                let is_back = unearthed.contains(&job.id.0);
+                (job.id, if is_back { Committed::Done } else { Committed::Stale })
+            };
+            Ok(jobs.iter().map(answer).collect())
+        }
+        Err(fault) => {
+            // The reason is what the caller must hear; a rollback that fails takes the connection along.
+            _ = transaction.rollback().await;
+            Err(fault)
+        }
+    }
+}

@@ -1,0 +1,489 @@
+//! One connection to the database, made anew whenever it is lost.
+//!
+//! [`Link`] is what verbs use: it hands out the living connection ([`Live`]) and makes one where there is none, with
+//! back-off and one report per outage. Statements of several callers are sent one behind the other without waiting;
+//! a transaction that waits for answers ([`Transaction`]) has the connection to itself.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use backroom_core::{Timestamp, bounds::later};
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
+use tokio_postgres::{
+    AsyncMessage, Client, Config, Notification, Row, Statement,
+    types::{ToSql, Type},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{error::Fault, options::PostgresOptions, sql::Sql, tls::Tls};
+use crate::{
+    Error, ErrorKind,
+    clock::{Clock, SystemClock},
+    store::Durability,
+};
+
+/// Our statements find rows by index alone. The planner must not be tempted by a hash or sequential plan while its
+/// statistics are wrong, as they always are for a queue that fills and empties within seconds; and a nested loop over
+/// the sorted ids of a batch is also what keeps two batches from locking rows in opposite orders.
+const BY_INDEX: [&str; 5] =
+    ["enable_hashjoin=off", "enable_mergejoin=off", "enable_seqscan=off", "enable_bitmapscan=off", "jit=off"];
+
+/// The same where a setting lasts as long as a transaction.
+macro_rules! begin_by_index {
+    () => {
+        "BEGIN; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; \
+         SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off"
+    };
+}
+
+/// The wait before connecting again after the first failure; doubled with each further one up to the longest.
+const BACKOFF_FIRST: Duration = Duration::from_millis(50);
+const BACKOFF_LONGEST: Duration = Duration::from_secs(2);
+
+/// What a parameter is.
+pub(super) type Param<'a> = &'a (dyn ToSql + Sync);
+
+/// What all connections of a store share.
+pub(super) struct Settings {
+    pub(super) config: Config,
+    pub(super) tls: Tls,
+    pub(super) options: PostgresOptions,
+    pub(super) shown: String,
+    /// Cancelled when the store is closed.
+    pub(super) closed: CancellationToken,
+    /// The store's own waits: for a database that is away, not for jobs.
+    pub(super) clock: SystemClock,
+    pub(super) is_away: AtomicBool,
+    /// Our statements with the schema's name in them.
+    texts: Mutex<HashMap<usize, Arc<str>>>,
+}
+
+impl Settings {
+    pub(super) fn new(config: Config, tls: Tls, options: PostgresOptions, shown: String) -> Self {
+        Self {
+            config,
+            tls,
+            options,
+            shown,
+            closed: CancellationToken::new(),
+            clock: SystemClock::default(),
+            is_away: AtomicBool::new(false),
+            texts: Mutex::default(),
+        }
+    }
+
+    pub(super) fn schema(&self) -> &str {
+        &self.options.schema
+    }
+
+    fn text(&self, sql: &'static Sql) -> Arc<str> {
+        let mut texts = held(&self.texts);
+        Arc::clone(texts.entry(key(sql)).or_insert_with(|| sql.for_schema(self.schema()).into()))
+    }
+
+    fn is_session_ours(&self) -> bool {
+        self.options.listen
+    }
+
+    /// Tells once that the database is away.
+    fn report_away(&self, error: &Error) {
+        if !self.is_away.swap(true, Ordering::Relaxed) {
+            tracing::info!(postgres = %self.shown, %error, "PostgreSQL cannot be reached; trying again until it can");
+        }
+    }
+
+    fn report_back(&self) {
+        if self.is_away.swap(false, Ordering::Relaxed) {
+            tracing::info!(postgres = %self.shown, "PostgreSQL is back");
+        }
+    }
+}
+
+/// A static has one address for ever.
+fn key(sql: &'static Sql) -> usize {
+    std::ptr::from_ref(sql) as usize
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whole after every statement; a panic elsewhere does not damage it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// Statements that find a few rows by index.
+    ByIndex,
+    /// Anything, slow looks at everything included.
+    Anything,
+}
+
+/// Called with every notification.
+pub(super) type Hear = Arc<dyn Fn(Notification) + Send + Sync>;
+
+/// A connection that comes back.
+pub(super) struct Link {
+    settings: Arc<Settings>,
+    duty: Duty,
+    hear: Option<Hear>,
+    live: Mutex<Option<Arc<Live>>>,
+    connecting: tokio::sync::Mutex<Attempts>,
+    turn: Arc<RwLock<()>>,
+}
+
+#[derive(Default)]
+struct Attempts {
+    failed: u32,
+    not_before: Option<Timestamp>,
+}
+
+impl Link {
+    pub(super) fn new(settings: Arc<Settings>, duty: Duty, hear: Option<Hear>) -> Self {
+        let (live, connecting, turn) = (Mutex::default(), tokio::sync::Mutex::default(), Arc::default());
+        Self { settings, duty, hear, live, connecting, turn }
+    }
+
+    /// The living connection; made if there is none.
+    pub(super) async fn live(&self) -> Result<Arc<Live>, Error> {
+        if self.settings.closed.is_cancelled() {
+            return Err(Error::closed("store"));
+        }
+        if let Some(live) = self.living() {
+            return Ok(live);
+        }
+        // One caller connects, the others wait for what becomes of it.
+        let mut attempts = self.connecting.lock().await;
+        if let Some(live) = self.living() {
+            return Ok(live);
+        }
+        if let Some(not_before) = attempts.not_before {
+            self.settings.clock.sleep_until(not_before).await;
+        }
+        match Live::connect(&self.settings, self.duty, self.hear.clone()).await {
+            Ok(live) => {
+                *attempts = Attempts::default();
+                self.settings.report_back();
+                let live = Arc::new(live);
+                *held(&self.live) = Some(Arc::clone(&live));
+                Ok(live)
+            }
+            Err(error) => {
+                let wait = BACKOFF_FIRST * 2u32.saturating_pow(attempts.failed.min(10));
+                attempts.failed += 1;
+                attempts.not_before = Some(later(self.settings.clock.now(), wait.min(BACKOFF_LONGEST)));
+                if error.is_transient() {
+                    self.settings.report_away(&error);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn living(&self) -> Option<Arc<Live>> {
+        held(&self.live).as_ref().filter(|live| live.is_alive()).map(Arc::clone)
+    }
+
+    /// Runs one statement.
+    pub(super) async fn query(&self, sql: &'static Sql, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
+        let live = self.live().await?;
+        let _turn = self.turn.read().await;
+        live.query(sql, params).await
+    }
+
+    /// Runs one statement whose text is made for the occasion.
+    pub(super) async fn query_text(
+        &self,
+        text: &str,
+        params: &[(Param<'_>, Type)],
+    ) -> Result<Vec<Row>, Fault> {
+        let live = self.live().await?;
+        let _turn = self.turn.read().await;
+        live.patiently(async { Ok(live.client.query_typed(text, params).await?) }).await
+    }
+
+    /// Runs statements as one transaction, in one round trip.
+    pub(super) async fn all_or_none(
+        &self,
+        statements: &[(&'static Sql, Vec<Param<'_>>)],
+    ) -> Result<Vec<Vec<Row>>, Fault> {
+        let live = self.live().await?;
+        let _turn = self.turn.read().await;
+        live.all_or_none(statements).await
+    }
+
+    /// Begins a transaction; nobody else uses the connection until it ends.
+    pub(super) async fn begin(&self) -> Result<Transaction, Fault> {
+        let live = self.live().await?;
+        let turn = Arc::clone(&self.turn).write_owned().await;
+        let transaction = Transaction { live, _turn: turn, ended: false };
+        transaction.live.say(transaction.live.begin_text()).await?;
+        Ok(transaction)
+    }
+
+    /// Waits until the living connection ends, at once if there is none.
+    pub(super) async fn ended(&self) {
+        if let Some(live) = self.living() {
+            live.ended.cancelled().await;
+        }
+    }
+
+    /// Drops the connection; what is under way ends with it.
+    pub(super) fn drop_connection(&self) {
+        *held(&self.live) = None;
+    }
+}
+
+/// One living connection.
+pub(super) struct Live {
+    client: Client,
+    settings: Arc<Settings>,
+    duty: Duty,
+    statements: Mutex<HashMap<usize, Statement>>,
+    /// Given up: a statement took too long, or a transaction was left open.
+    is_broken: AtomicBool,
+    /// Cancelled when the driver has seen its end.
+    ended: CancellationToken,
+}
+
+impl Live {
+    async fn connect(settings: &Arc<Settings>, duty: Duty, hear: Option<Hear>) -> Result<Self, Error> {
+        let mut config = settings.config.clone();
+        if settings.is_session_ours() {
+            config.options(startup_options(settings, duty));
+        }
+        let connecting = config.connect(settings.tls.clone());
+        let patience = settings.options.statement_timeout;
+        let reach = || format!("connect to PostgreSQL at {}", settings.shown);
+        let (client, mut connection) = tokio::time::timeout(patience, connecting)
+            .await
+            .map_err(|_| {
+                Error::new(ErrorKind::Unavailable, format!("{}: no answer in {patience:?}", reach()))
+            })?
+            .map_err(|error| Error::new(super::error::kind_of_connect(&error), reach()).caused_by(error))?;
+        let ended = CancellationToken::new();
+        let drive = {
+            let ended = ended.clone().drop_guard();
+            async move {
+                let _ended = ended;
+                while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+                    match (message, &hear) {
+                        (Ok(AsyncMessage::Notification(notification)), Some(hear)) => hear(notification),
+                        // Notices are for people at a prompt.
+                        (Ok(_), _) => {}
+                        // Every statement under way is told; the next one connects anew.
+                        (Err(error), _) => {
+                            tracing::debug!(%error, "a connection to PostgreSQL ended");
+                            return;
+                        }
+                    }
+                }
+            }
+        };
+        tokio::spawn(drive);
+        let (settings, statements) = (Arc::clone(settings), Mutex::default());
+        Ok(Self { client, settings, duty, statements, is_broken: AtomicBool::new(false), ended })
+    }
+
+    fn is_alive(&self) -> bool {
+        !self.is_broken.load(Ordering::Relaxed) && !self.client.is_closed()
+    }
+
+    /// Runs one statement.
+    pub(super) async fn query(&self, sql: &'static Sql, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
+        if self.duty == Duty::ByIndex && !self.settings.is_session_ours() {
+            // The planner's settings last as long as a transaction here.
+            let mut answers = self.all_or_none(&[(sql, params.to_vec())]).await?;
+            return Ok(answers.pop().unwrap_or_default());
+        }
+        let statement = self.statement(sql).await?;
+        self.patiently(self.ask(sql, statement.as_ref(), params)).await
+    }
+
+    /// Runs statements as one transaction without waiting between them. The first failure undoes all.
+    async fn all_or_none(
+        &self,
+        statements: &[(&'static Sql, Vec<Param<'_>>)],
+    ) -> Result<Vec<Vec<Row>>, Fault> {
+        let mut prepared = Vec::with_capacity(statements.len());
+        for (sql, _) in statements {
+            prepared.push(self.statement(sql).await?);
+        }
+        type Sent<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Fault>> + Send + 'a>>;
+        let mut sent: Vec<Sent<'_>> = Vec::with_capacity(statements.len() + 2);
+        let word = |word: &'static str| async move {
+            self.client.batch_execute(word).await?;
+            Ok(Vec::new())
+        };
+        sent.push(Box::pin(word(self.begin_text())));
+        for ((sql, params), statement) in statements.iter().zip(&prepared) {
+            sent.push(Box::pin(self.ask(sql, statement.as_ref(), params)));
+        }
+        sent.push(Box::pin(word("COMMIT")));
+        // The driver sends at the first poll. All first polls happen here, in order and without a pause, so no other
+        // statement comes between, and dropping this call later leaves no transaction open.
+        let mut answers = Vec::with_capacity(sent.len());
+        poll_fn(|cx| {
+            answers = sent.iter_mut().map(|future| future.as_mut().poll(cx)).collect();
+            std::task::Poll::Ready(())
+        })
+        .await;
+        let waiting = async {
+            let mut rows = Vec::with_capacity(sent.len());
+            let mut failed = None;
+            for (future, answer) in sent.iter_mut().zip(std::mem::take(&mut answers)) {
+                let answer = match answer {
+                    std::task::Poll::Ready(answer) => answer,
+                    std::task::Poll::Pending => future.await,
+                };
+                match answer {
+                    Ok(found) => rows.push(found),
+                    // The first says why; those behind it only say that the transaction is aborted.
+                    Err(fault) => failed = failed.or(Some(fault)),
+                }
+            }
+            failed.map_or(Ok(rows), Err)
+        };
+        let mut rows = self.patiently(waiting).await?;
+        rows.pop();
+        rows.remove(0);
+        Ok(rows)
+    }
+
+    /// Runs words without parameters or answer.
+    pub(super) async fn say(&self, words: &str) -> Result<(), Fault> {
+        self.patiently(async { Ok(self.client.batch_execute(words).await?) }).await
+    }
+
+    fn begin_text(&self) -> &'static str {
+        if self.duty == Duty::Anything || self.settings.is_session_ours() {
+            return "BEGIN";
+        }
+        match self.settings.options.durability {
+            Durability::Full => begin_by_index!(),
+            Durability::Relaxed => concat!(begin_by_index!(), "; SET LOCAL synchronous_commit = off"),
+        }
+    }
+
+    async fn ask(
+        &self,
+        sql: &'static Sql,
+        statement: Option<&Statement>,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, Fault> {
+        match statement {
+            Some(statement) => Ok(self.client.query(statement, params).await?),
+            None => {
+                let text = self.settings.text(sql);
+                let typed: Vec<_> = params.iter().copied().zip(sql.types.iter().cloned()).collect();
+                Ok(self.client.query_typed(&text, &typed).await?)
+            }
+        }
+    }
+
+    /// The prepared statement; none where a connection is nobody's and nothing can be kept on it.
+    async fn statement(&self, sql: &'static Sql) -> Result<Option<Statement>, Fault> {
+        if !self.settings.is_session_ours() {
+            return Ok(None);
+        }
+        if let Some(statement) = held(&self.statements).get(&key(sql)) {
+            return Ok(Some(statement.clone()));
+        }
+        let text = self.settings.text(sql);
+        let preparing = async { Ok(self.client.prepare_typed(&text, sql.types).await?) };
+        let statement = self.patiently(preparing).await?;
+        held(&self.statements).insert(key(sql), statement.clone());
+        Ok(Some(statement))
+    }
+
+    /// Waits as long as a statement may take; after that the connection is given up, because nobody knows what the
+    /// server still does on it.
+    async fn patiently<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        // A little longer than the server's own limit, whose answer leaves the connection usable.
+        let patience = self.settings.options.statement_timeout + Duration::from_secs(5);
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Err(Fault::Sql(error))) if super::error::ends_usefulness(&error) => {
+                self.give_up();
+                Err(Fault::Sql(error))
+            }
+            Ok(answer) => answer,
+            Err(_) => {
+                self.give_up();
+                let why = format!("hear from PostgreSQL at {} within {patience:?}", self.settings.shown);
+                Err(Error::new(ErrorKind::Unavailable, why).into())
+            }
+        }
+    }
+
+    fn give_up(&self) {
+        self.is_broken.store(true, Ordering::Relaxed);
+    }
+}
+
+fn startup_options(settings: &Settings, duty: Duty) -> String {
+    let mut options = settings.config.get_options().unwrap_or_default().to_owned();
+    let timeout = format!("statement_timeout={}", settings.options.statement_timeout.as_millis());
+    let by_index = match duty {
+        Duty::ByIndex => BY_INDEX.as_slice(),
+        Duty::Anything => &[],
+    };
+    let relaxed = match settings.options.durability {
+        Durability::Full => None,
+        Durability::Relaxed => Some("synchronous_commit=off"),
+    };
+    for setting in by_index.iter().copied().chain([timeout.as_str()]).chain(relaxed) {
+        options.push_str(" -c ");
+        options.push_str(setting);
+    }
+    options
+}
+
+/// A transaction that waits for answers. Dropped before its end, it takes the connection with it, and the server
+/// undoes it.
+pub(super) struct Transaction {
+    live: Arc<Live>,
+    _turn: OwnedRwLockWriteGuard<()>,
+    ended: bool,
+}
+
+impl Transaction {
+    /// Runs one statement.
+    pub(super) async fn query(&self, sql: &'static Sql, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
+        let statement = self.live.statement(sql).await?;
+        self.live.patiently(self.live.ask(sql, statement.as_ref(), params)).await
+    }
+
+    /// Runs words without parameters or answer.
+    pub(super) async fn say(&self, words: &str) -> Result<(), Fault> {
+        self.live.say(words).await
+    }
+
+    /// Makes it durable.
+    pub(super) async fn commit(mut self) -> Result<(), Fault> {
+        self.live.say("COMMIT").await?;
+        self.ended = true;
+        Ok(())
+    }
+
+    /// Undoes it.
+    pub(super) async fn rollback(mut self) -> Result<(), Fault> {
+        self.live.say("ROLLBACK").await?;
+        self.ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.live.give_up();
+        }
+    }
+}

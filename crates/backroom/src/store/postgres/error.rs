@@ -1,0 +1,151 @@
+//! What PostgreSQL says when it fails, in the words of our one error.
+
+use tokio_postgres::error::SqlState;
+
+use crate::{Error, ErrorKind};
+
+/// A failure before anybody decided what it means: some are answers (a key is held), some are tried again.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// From the driver or the server.
+    Sql(tokio_postgres::Error),
+    /// Already in our words.
+    Ours(Error),
+}
+
+impl Fault {
+    /// A unique index refused the row.
+    pub(super) fn is_unique_violation(&self) -> bool {
+        self.code() == Some(&SqlState::UNIQUE_VIOLATION)
+    }
+
+    /// Two transactions got into each other's way and this one was rolled back: the same again may succeed at once.
+    pub(super) fn is_collision(&self) -> bool {
+        self.code().is_some_and(|code| {
+            *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED
+        })
+    }
+
+    pub(super) fn code(&self) -> Option<&SqlState> {
+        match self {
+            Self::Sql(error) => error.code(),
+            Self::Ours(_) => None,
+        }
+    }
+
+    /// In the words of the library; `doing` completes "failed to …".
+    pub(super) fn into_error(self, doing: &str) -> Error {
+        match self {
+            Self::Ours(error) => error,
+            Self::Sql(error) => {
+                let kind = kind_of(&error);
+                Error::new(kind, format!("{doing} in PostgreSQL{}", remedy(kind, error.code())))
+                    .caused_by(Said(error))
+            }
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for Fault {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Ours(error)
+    }
+}
+
+/// What the caller should do, by SQLSTATE (PostgreSQL manual, appendix A). No code: the connection broke or the bytes
+/// made no sense.
+pub(super) fn kind_of(error: &tokio_postgres::Error) -> ErrorKind {
+    let Some(code) = error.code() else {
+        return if is_about_the_connection(error) { ErrorKind::Unavailable } else { ErrorKind::Internal };
+    };
+    match code.code() {
+        // Disk full.
+        "53100" => ErrorKind::NoSpace,
+        // Wrong password or database, no right to do it, no such table or column: somebody must set it up.
+        "28000" | "28P01" | "3D000" | "3F000" | "42501" | "42P01" | "42703" => ErrorKind::Unusable,
+        // The database is damaged.
+        "XX001" | "XX002" => ErrorKind::Unusable,
+        // A text or number that PostgreSQL cannot keep (a NUL byte, a date out of range).
+        code if code.starts_with("22") => ErrorKind::Invalid,
+        // Our own CHECKs and unique indexes refuse the row.
+        code if code.starts_with("23") => ErrorKind::Invalid,
+        // Connection, rollback (deadlock, serialization), resources, operator (shutdown, cancelled statement), lock not
+        // available, I/O error, read-only after a failover, an aborted transaction after one of these.
+        code if ["08", "40", "53", "57", "55", "58", "25"].iter().any(|class| code.starts_with(class)) => {
+            ErrorKind::Unavailable
+        }
+        _ => ErrorKind::Internal,
+    }
+}
+
+fn is_about_the_connection(error: &tokio_postgres::Error) -> bool {
+    use std::error::Error as _;
+    if error.is_closed() {
+        return true;
+    }
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if inner.is::<std::io::Error>() {
+            return true;
+        }
+        cause = inner.source();
+    }
+    // What is left: TLS, an authentication the driver lacks, a value that does not encode.
+    error.to_string().contains("connecting")
+}
+
+fn remedy(kind: ErrorKind, code: Option<&SqlState>) -> &'static str {
+    match (kind, code.map(SqlState::code)) {
+        (ErrorKind::NoSpace, _) => "; its disk is full, make room",
+        (ErrorKind::Unusable, Some("28000" | "28P01")) => "; check user and password of the URL",
+        (ErrorKind::Unusable, Some("3D000")) => "; create the database or correct the URL",
+        (ErrorKind::Unusable, Some("42501")) => "; grant the user rights on the schema",
+        (ErrorKind::Unusable, Some("42P01" | "42703" | "3F000")) => {
+            "; our tables are missing or not ours, run the migrations"
+        }
+        _ => "",
+    }
+}
+
+/// The driver's own Display says only "db error"; this says what the server said.
+#[derive(Debug)]
+struct Said(tokio_postgres::Error);
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.as_db_error() {
+            Some(said) => {
+                write!(f, "{} (SQLSTATE {})", said.message(), said.code().code())?;
+                said.detail().map_or(Ok(()), |detail| write!(f, ": {detail}"))
+            }
+            None => self.0.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Said {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// As [`kind_of`], while connecting: whatever the server does not say with a code means that it cannot be reached
+/// (yet), TLS and a missing writable host among it.
+pub(super) fn kind_of_connect(error: &tokio_postgres::Error) -> ErrorKind {
+    match error.code() {
+        None => ErrorKind::Unavailable,
+        Some(_) => kind_of(error),
+    }
+}
+
+/// Whether the connection is of no more use after this failure: a server that became read-only is a standby now, and
+/// the one that can write is found by connecting anew.
+pub(super) fn ends_usefulness(error: &tokio_postgres::Error) -> bool {
+    error.is_closed() || error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+}

@@ -1,0 +1,190 @@
+//! Telling others that something happened: listeners of this process at once, other processes by NOTIFY.
+//!
+//! What is to be told is gathered and sent by one task: the first word at once, what follows within a few milliseconds
+//! together. So a queue is named at most once per span however many jobs go in, and the hot writes carry no NOTIFY:
+//! a transaction that notifies takes a lock that the whole database shares.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use backroom_core::JobId;
+use tokio::sync::Notify;
+use tokio_postgres::{error::SqlState, types::Type};
+use uuid::Uuid;
+
+use super::{connection::Settings, sql::Sql};
+use crate::{clock::Clock, ids::Ids, store::Wakes};
+
+/// The least time between two NOTIFYs of one process.
+const SPAN: Duration = Duration::from_millis(5);
+/// Most jobs named in one span; more are told as "many". A payload holds 8000 bytes.
+const JOBS_MAX: usize = 200;
+
+/// Sends words to other processes. Parameters: channel, words.
+static NOTIFY: Sql = Sql {
+    text: "SELECT pg_notify($1, word) FROM unnest($2::text[]) AS word",
+    types: &[Type::TEXT, Type::TEXT_ARRAY],
+};
+
+/// The channel of a schema.
+pub(super) fn channel(schema: &str) -> String {
+    format!("backroom_{schema}")
+}
+
+/// The bell of one store.
+pub(super) struct Hints {
+    pub(super) wakes: Arc<Wakes>,
+    /// Marks our own words, which this process need not hear again.
+    origin: String,
+    is_told: AtomicBool,
+    pending: Mutex<Pending>,
+    more: Notify,
+}
+
+#[derive(Default)]
+struct Pending {
+    queues: BTreeSet<String>,
+    jobs: Vec<Uuid>,
+    many_jobs: bool,
+    cancels: bool,
+}
+
+impl Hints {
+    pub(super) fn new(is_told: bool) -> Self {
+        let mut origin = Ids::from_entropy().lease().0.simple().to_string();
+        origin.truncate(16);
+        let (pending, more) = (Mutex::default(), Notify::new());
+        Self { wakes: Arc::default(), origin, is_told: AtomicBool::new(is_told), pending, more }
+    }
+
+    /// A job of this queue may be due.
+    pub(super) fn queue(&self, queue: &str) {
+        self.wakes.ring_queue(queue);
+        self.tell(|pending| {
+            if !pending.queues.contains(queue) {
+                pending.queues.insert(queue.to_owned());
+            }
+        });
+    }
+
+    /// This job changed.
+    pub(super) fn job(&self, id: JobId) {
+        self.jobs([id].into_iter());
+    }
+
+    /// These jobs changed.
+    pub(super) fn jobs(&self, ids: impl Iterator<Item = JobId> + Clone) {
+        self.jobs_here(ids.clone());
+        self.tell(|pending| {
+            for id in ids {
+                if pending.jobs.len() >= JOBS_MAX {
+                    pending.many_jobs = true;
+                    return;
+                }
+                pending.jobs.push(id.0);
+            }
+        });
+    }
+
+    /// These jobs changed, in a way that only listeners of this process hear at once: a claim is told to no other
+    /// process, because nobody waits for it and there would be as many words as jobs.
+    pub(super) fn jobs_here(&self, ids: impl Iterator<Item = JobId>) {
+        if self.wakes.anybody_listens() {
+            ids.for_each(|id| self.wakes.ring_job(id));
+        }
+    }
+
+    /// A running job was asked to stop.
+    pub(super) fn cancel(&self) {
+        self.wakes.ring_cancels();
+        self.tell(|pending| pending.cancels = true);
+    }
+
+    fn tell(&self, add: impl FnOnce(&mut Pending)) {
+        if self.is_told.load(Ordering::Relaxed) {
+            add(&mut self.pending());
+            self.more.notify_one();
+        }
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What to send.
+    fn words(&self) -> Vec<String> {
+        let pending = std::mem::take(&mut *self.pending());
+        let origin = &self.origin;
+        let mut words: Vec<String> = pending.queues.iter().map(|queue| format!("{origin}q{queue}")).collect();
+        if pending.cancels {
+            words.push(format!("{origin}c"));
+        }
+        if pending.many_jobs {
+            words.push(format!("{origin}m"));
+        } else if !pending.jobs.is_empty() {
+            let mut word = format!("{origin}j");
+            for id in &pending.jobs {
+                _ = write!(word, "{}", id.simple());
+            }
+            words.push(word);
+        }
+        words
+    }
+
+    /// Rings for a word that another process sent.
+    pub(super) fn hear(&self, word: &str) {
+        let Some((origin, word)) = word.split_at_checked(16) else { return };
+        if origin == self.origin {
+            return;
+        }
+        let Some((what, rest)) = word.split_at_checked(1) else { return };
+        match what {
+            "q" => self.wakes.ring_queue(rest),
+            "c" => self.wakes.ring_cancels(),
+            "m" => self.wakes.ring_jobs(),
+            "j" => rest
+                .as_bytes()
+                .chunks(32)
+                .filter_map(|digits| Uuid::try_parse_ascii(digits).ok())
+                .for_each(|id| self.wakes.ring_job(JobId(id))),
+            // A newer program's word: something happened, look at everything.
+            _ => self.wakes.ring_all(),
+        }
+    }
+}
+
+/// Sends what is to be told, until the store is closed.
+pub(super) async fn send(hints: Arc<Hints>, link: Arc<super::connection::Link>, settings: Arc<Settings>) {
+    let channel = channel(settings.schema());
+    loop {
+        tokio::select! {
+            () = hints.more.notified() => {}
+            () = settings.closed.cancelled() => return,
+        }
+        let words = hints.words();
+        if words.is_empty() {
+            continue;
+        }
+        if let Err(fault) = link.query(&NOTIFY, &[&channel, &words]).await {
+            let is_unknown = fault.code().is_some_and(|code| {
+                *code == SqlState::FEATURE_NOT_SUPPORTED || *code == SqlState::UNDEFINED_FUNCTION
+            });
+            let error = fault.into_error("tell other processes of new work");
+            if is_unknown {
+                hints.is_told.store(false, Ordering::Relaxed);
+                tracing::warn!(%error, "this server knows no NOTIFY; other processes find work by polling");
+            } else {
+                // A hint that is lost costs time only.
+                tracing::debug!(%error, "a hint was lost");
+            }
+        }
+        settings.clock.sleep(SPAN).await;
+    }
+}

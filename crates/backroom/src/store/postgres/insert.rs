@@ -1,0 +1,392 @@
+//! Storing new jobs.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use backroom_core::{
+    Job, JobId, Timestamp,
+    bounds::later,
+    draft::NewJob,
+    unique::{Resolution, replace_content, resolve_conflict},
+};
+use tokio_postgres::{Row, types::Type};
+use uuid::Uuid;
+
+use super::{
+    Core,
+    batch::{Columns, JOB_TYPES, unnested_jobs},
+    connection::{Param, Transaction},
+    error::Fault,
+    hints::Hints,
+    row,
+    sql::{Sql, columns, rows_by_id},
+};
+use crate::{Error, ErrorKind, store::Inserted};
+
+/// Rows in one statement.
+pub(super) const ROWS_MAX: usize = 5000;
+/// Jobs due within this span ring at once: a worker that sleeps until the next one it knows of should hear of them.
+/// Farther ones are found by polling long before they are due.
+const RING_AHEAD: std::time::Duration = std::time::Duration::from_secs(60);
+/// How often keys may be snatched away between the look at their holders and the insert.
+const ROUNDS_MAX: u32 = 8;
+
+/// Stores new jobs without lane, expiry, timeout, retry policy, key, tags and meta; those already stored stay as they
+/// are. Parameters: id, kind, queue, priority, args, max_attempts, scheduled_at, created_at; an array each.
+static INSERT_PLAIN: Sql = Sql {
+    text: "INSERT INTO {schema}.jobs (id, kind, queue, priority, state, args, attempt, max_attempts, crashes, \
+           scheduled_at, unique_held, woken, created_at, revision) \
+           SELECT id, kind, queue, priority, 'queued', args, 0, max_attempts, 0, scheduled_at, false, false, \
+           created_at, 0 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bigint[], \
+           $7::timestamptz[], $8::timestamptz[]) \
+           AS new (id, kind, queue, priority, args, max_attempts, scheduled_at, created_at) \
+           ON CONFLICT (id) DO NOTHING",
+    types: &[
+        Type::UUID_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT2_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+        Type::TIMESTAMPTZ_ARRAY,
+        Type::TIMESTAMPTZ_ARRAY,
+    ],
+};
+
+/// Stores live jobs as they are; answers with the ids that are new and whose key was free. Parameters: all columns.
+pub(super) static INSERT: Sql = Sql {
+    text: concat!(
+        "INSERT INTO {schema}.jobs (",
+        columns!(),
+        ") ",
+        unnested_jobs!(),
+        " ON CONFLICT DO NOTHING RETURNING id"
+    ),
+    types: &JOB_TYPES,
+};
+
+/// Takes back jobs that an insert stored although they are finished already: it was repeated, and the job had run
+/// meanwhile. In the same transaction, so nobody ever sees them. Parameter: the ids.
+static TAKE_BACK: Sql = Sql {
+    text: "DELETE FROM {schema}.jobs \
+           WHERE id = ANY(ARRAY(SELECT id FROM {schema}.finished WHERE id = ANY($1::uuid[])))",
+    types: &[Type::UUID_ARRAY],
+};
+
+/// Lets queues come into being. Parameter: their names.
+pub(super) static NAME_QUEUES: Sql = Sql {
+    text: "INSERT INTO {schema}.queues (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING",
+    types: &[Type::TEXT_ARRAY],
+};
+
+/// Which of these ids are stored. Parameter: the ids.
+pub(super) static STORED: Sql =
+    Sql { text: "SELECT id FROM {schema}.every_job WHERE id = ANY($1::uuid[])", types: &[Type::UUID_ARRAY] };
+
+/// The jobs that hold these keys, and nobody else may change them until the transaction ends. In the order of ids, so
+/// that two inserts do not wait for each other. Parameter: the keys.
+static HOLDERS: Sql = Sql {
+    text: concat!(
+        "SELECT ",
+        columns!(),
+        " FROM {schema}.jobs WHERE unique_held AND unique_key = ANY($1::text[]) ORDER BY id FOR UPDATE"
+    ),
+    types: &[Type::TEXT_ARRAY],
+};
+
+/// Takes the keys from jobs whose window has passed. The revision moves, so that a report decided on the row as it was
+/// cannot take the key back. Parameter: the ids.
+static RELEASE: Sql = Sql {
+    text: "UPDATE {schema}.jobs SET unique_held = false, revision = revision + 1 WHERE id = ANY($1::uuid[])",
+    types: &[Type::UUID_ARRAY],
+};
+
+/// Writes the content that queued holders took over; their rows are locked by [`HOLDERS`]. Parameters: all columns.
+static REPLACE: Sql = Sql {
+    text: concat!(
+        "UPDATE {schema}.jobs SET lane = new.lane, priority = new.priority, args = new.args, \
+         max_attempts = new.max_attempts, scheduled_at = new.scheduled_at, expires_at = new.expires_at, \
+         timeout_ms = new.timeout_ms, retry = new.retry, tags = new.tags, meta = new.meta, revision = new.revision \
+         FROM (",
+        unnested_jobs!(),
+        ") AS new ",
+        rows_by_id!(),
+        " AND jobs.lease_until IS NULL AND jobs.finished_at IS NULL"
+    ),
+    types: &JOB_TYPES,
+};
+
+/// Stores the jobs of several calls, all in one transaction.
+pub(super) async fn insert(
+    core: &Core,
+    calls: &[(Arc<Vec<NewJob>>, Timestamp)],
+) -> Result<Vec<Vec<Inserted>>, Fault> {
+    let jobs: Vec<(&NewJob, Timestamp)> =
+        calls.iter().flat_map(|(call, now)| call.iter().map(move |new| (new, *now))).collect();
+    let unnamed = core.unnamed_queues(jobs.iter().map(|(new, _)| new.job.queue.as_str()));
+    let is_keyed = jobs.iter().any(|(new, _)| new.job.unique_key.is_some());
+    let answers = if is_keyed {
+        let transaction = core.writer.begin().await?;
+        let session = Session::Ours(&transaction);
+        match insert_keyed(&session, &jobs, &unnamed).await {
+            Ok(answers) => {
+                transaction.commit().await?;
+                answers
+            }
+            Err(fault) => {
+                // The reason is what the caller must hear; a rollback that fails takes the connection along.
+                _ = transaction.rollback().await;
+                return Err(fault);
+            }
+        }
+    } else {
+        insert_plain(core, &jobs, &unnamed).await?;
+        vec![Inserted::Created; jobs.len()]
+    };
+    core.remember_queues(unnamed);
+    ring(&core.hints, &jobs, &answers);
+    let mut answers = answers.into_iter();
+    Ok(calls.iter().map(|(call, _)| answers.by_ref().take(call.len()).collect()).collect())
+}
+
+/// Rings for queues whose jobs are due now or soon.
+fn ring(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
+    let mut queues: HashSet<&str> = HashSet::new();
+    for ((new, now), answer) in jobs.iter().zip(answers) {
+        match answer {
+            Inserted::Created if new.job.scheduled_at <= later(*now, RING_AHEAD) => {
+                queues.insert(&new.job.queue);
+            }
+            Inserted::Replaced(holder) => {
+                queues.insert(&new.job.queue);
+                hints.job(*holder);
+            }
+            Inserted::Created | Inserted::Kept(_) | Inserted::KeyHeld(_) => {}
+        }
+    }
+    queues.into_iter().for_each(|queue| hints.queue(queue));
+}
+
+/// Jobs without keys: one round trip however many there are.
+async fn insert_plain(core: &Core, jobs: &[(&NewJob, Timestamp)], unnamed: &[String]) -> Result<(), Fault> {
+    let chunks: Vec<(bool, Columns<'_>)> = jobs
+        .chunks(ROWS_MAX)
+        .map(|chunk| {
+            let is_plain = chunk.iter().all(|(new, _)| is_plain(&new.job));
+            Ok((is_plain, Columns::of(chunk.iter().map(|(new, _)| &new.job))?))
+        })
+        .collect::<Result<_, Error>>()?;
+    let mut statements: Vec<(&'static Sql, Vec<Param<'_>>)> = Vec::with_capacity(chunks.len() * 2 + 1);
+    if !unnamed.is_empty() {
+        statements.push((&NAME_QUEUES, vec![&unnamed as Param<'_>]));
+    }
+    for (is_plain, columns) in &chunks {
+        if *is_plain {
+            statements.push((&INSERT_PLAIN, columns.plain_params()));
+        } else {
+            statements.push((&INSERT, columns.params()));
+        }
+        statements.push((&TAKE_BACK, vec![columns.ids()]));
+    }
+    core.writer.all_or_none(&statements).await?;
+    Ok(())
+}
+
+/// Whether [`INSERT_PLAIN`] says all about it, which is new and so queued and untouched.
+fn is_plain(job: &Job) -> bool {
+    job.lane.is_none()
+        && job.expires_at.is_none()
+        && job.timeout.is_none()
+        && job.retry.is_none()
+        && job.unique_key.is_none()
+        && job.tags.is_empty()
+        && job.meta.is_empty()
+}
+
+/// A transaction: of ours, or of the caller.
+pub(super) enum Session<'a> {
+    /// On our connection.
+    Ours(&'a Transaction),
+    /// On the caller's, whose schema is given.
+    Theirs(&'a tokio_postgres::Transaction<'a>, &'a str),
+}
+
+impl Session<'_> {
+    pub(super) async fn query(&self, sql: &'static Sql, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
+        match self {
+            Self::Ours(transaction) => transaction.query(sql, params).await,
+            Self::Theirs(transaction, schema) => {
+                let typed: Vec<_> = params.iter().copied().zip(sql.types.iter().cloned()).collect();
+                Ok(transaction.query_typed(&sql.for_schema(schema), &typed).await?)
+            }
+        }
+    }
+}
+
+/// Jobs of which some have keys: who holds them is looked at first, core decides, and whatever was snatched away
+/// between the look and the insert is looked at again.
+pub(super) async fn insert_keyed(
+    session: &Session<'_>,
+    jobs: &[(&NewJob, Timestamp)],
+    unnamed: &[String],
+) -> Result<Vec<Inserted>, Fault> {
+    if !unnamed.is_empty() {
+        session.query(&NAME_QUEUES, &[&unnamed]).await?;
+    }
+    let mut answers: Vec<Option<Inserted>> = vec![None; jobs.len()];
+    let mut open: Vec<usize> = (0..jobs.len()).collect();
+    for _ in 0..ROUNDS_MAX {
+        let mut contested = Vec::new();
+        for chunk in open.chunks(ROWS_MAX) {
+            contested.extend(insert_chunk(session, jobs, chunk, &mut answers).await?);
+        }
+        open = contested;
+        if open.is_empty() {
+            return Ok(answers.into_iter().flatten().collect());
+        }
+    }
+    let why = "insert the jobs: their unique keys change hands too fast";
+    Err(Error::new(ErrorKind::Unavailable, why).into())
+}
+
+/// Who holds a key while a chunk is decided.
+enum Holder {
+    /// A stored job, locked.
+    Stored(Box<Job>),
+    /// A job of this very chunk.
+    Fresh(usize),
+}
+
+/// What a chunk amounts to.
+#[derive(Default)]
+struct Plan<'a> {
+    holders: HashMap<&'a str, Holder>,
+    fresh: Vec<(usize, Cow<'a, Job>)>,
+    releases: Vec<Uuid>,
+    replaced: BTreeSet<&'a str>,
+    /// Answers that stand only if a fresh job gets in: (job, position in `fresh`).
+    leaning: Vec<(usize, usize)>,
+}
+
+async fn insert_chunk(
+    session: &Session<'_>,
+    jobs: &[(&NewJob, Timestamp)],
+    chunk: &[usize],
+    answers: &mut [Option<Inserted>],
+) -> Result<Vec<usize>, Fault> {
+    let ids: Vec<Uuid> = chunk.iter().map(|index| jobs[*index].0.job.id.0).collect();
+    let stored = session.query(&STORED, &[&ids]).await?;
+    let mut known: HashSet<Uuid> = stored.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let keys: Vec<&str> = chunk.iter().filter_map(|index| held_key(&jobs[*index].0.job)).collect();
+    let locked = row::jobs(&session.query(&HOLDERS, &[&keys]).await?)?;
+
+    let mut plan = Plan::default();
+    for holder in locked {
+        let wanted = keys.iter().find(|key| holder.unique_key.as_deref() == Some(**key));
+        if let Some(key) = wanted {
+            plan.holders.insert(*key, Holder::Stored(Box::new(holder)));
+        }
+    }
+    for index in chunk {
+        let (new, now) = jobs[*index];
+        answers[*index] = Some(if known.insert(new.job.id.0) {
+            decide(&mut plan, *index, new, now)
+        } else {
+            Inserted::Created
+        });
+    }
+    let contested = write(session, &plan, &ids).await?;
+    contested.iter().for_each(|index| answers[*index] = None);
+    Ok(contested)
+}
+
+/// The key that a job would hold.
+fn held_key(job: &Job) -> Option<&str> {
+    job.unique_key.as_deref().filter(|_| job.unique_held)
+}
+
+fn decide<'a>(plan: &mut Plan<'a>, index: usize, new: &'a NewJob, now: Timestamp) -> Inserted {
+    let Some(key) = held_key(&new.job) else {
+        plan.fresh.push((index, Cow::Borrowed(&new.job)));
+        return Inserted::Created;
+    };
+    let (holder, position) = match plan.holders.get_mut(key) {
+        None => return take(plan, index, new, key),
+        Some(Holder::Stored(holder)) => (holder.as_mut(), None),
+        Some(Holder::Fresh(position)) => (plan.fresh[*position].1.to_mut(), Some(*position)),
+    };
+    if let Some(position) = position {
+        plan.leaning.push((index, position));
+    }
+    match resolve_conflict(holder, new.on_conflict, now) {
+        Resolution::Keep => Inserted::Kept(holder.id),
+        Resolution::Reject => Inserted::KeyHeld(holder.id),
+        Resolution::Replace => {
+            replace_content(holder, &new.job);
+            let id = holder.id;
+            if position.is_none() {
+                plan.replaced.insert(key);
+            }
+            Inserted::Replaced(id)
+        }
+        Resolution::Release => {
+            match position {
+                None => plan.releases.push(holder.id.0),
+                Some(_) => {
+                    holder.unique_held = false;
+                    holder.revision += 1;
+                }
+            }
+            take(plan, index, new, key)
+        }
+    }
+}
+
+fn take<'a>(plan: &mut Plan<'a>, index: usize, new: &'a NewJob, key: &'a str) -> Inserted {
+    plan.holders.insert(key, Holder::Fresh(plan.fresh.len()));
+    plan.fresh.push((index, Cow::Borrowed(&new.job)));
+    Inserted::Created
+}
+
+/// Carries the plan out; answers with the jobs whose key was snatched away.
+async fn write(session: &Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> Result<Vec<usize>, Fault> {
+    if !plan.releases.is_empty() {
+        session.query(&RELEASE, &[&plan.releases]).await?;
+    }
+    let mut replaced: Vec<&Job> = plan
+        .replaced
+        .iter()
+        .filter_map(|key| match plan.holders.get(key) {
+            Some(Holder::Stored(holder)) => Some(holder.as_ref()),
+            Some(Holder::Fresh(_)) | None => None,
+        })
+        .collect();
+    replaced.sort_unstable_by_key(|job| job.id);
+    if !replaced.is_empty() {
+        session.query(&REPLACE, &Columns::of(replaced.into_iter())?.params()).await?;
+    }
+    if plan.fresh.is_empty() {
+        return Ok(Vec::new());
+    }
+    // In the order of keys, so that two processes that insert the same keys do not wait for each other in a circle.
+    let mut fresh: Vec<&Job> = plan.fresh.iter().map(|(_, job)| job.as_ref()).collect();
+    fresh.sort_by(|one, other| one.unique_key.cmp(&other.unique_key));
+    let rows = session.query(&INSERT, &Columns::of(fresh.into_iter())?.params()).await?;
+    session.query(&TAKE_BACK, &[ids]).await?;
+    if rows.len() == plan.fresh.len() {
+        return Ok(Vec::new());
+    }
+    let stored: HashSet<JobId> =
+        rows.iter().map(|row| row.try_get(0).map(JobId)).collect::<Result<_, _>>()?;
+    let is_in = |position: usize| stored.contains(&plan.fresh[position].1.id);
+    let mut contested: Vec<usize> = (0..plan.fresh.len())
+        .filter(|position| !is_in(*position))
+        .map(|position| plan.fresh[position].0)
+        .collect();
+    contested.extend(plan.leaning.iter().filter(|(_, position)| !is_in(*position)).map(|(index, _)| *index));
+    contested.sort_unstable();
+    Ok(contested)
+}

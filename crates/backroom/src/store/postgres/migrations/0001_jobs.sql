@@ -1,0 +1,157 @@
+-- The first schema: jobs and all that belongs to them, queues, workers. `{schema}` stands for the schema's name.
+--
+-- Columns stand in the order of `Job` in backroom-core. The CHECKs repeat what core promises of every job, so that a
+-- row written by hand cannot break it either.
+
+-- Jobs that are live, and the few finished ones that still hold their unique key: the unique index over held keys
+-- needs them in one table. Small and hot; vacuumed often, because every row leaves it.
+CREATE TABLE {schema}.jobs (
+    id                  uuid        NOT NULL PRIMARY KEY,
+    kind                text        NOT NULL,
+    queue               text        NOT NULL,
+    lane                text,
+    priority            smallint    NOT NULL,
+    state               text        NOT NULL,
+    args                text        NOT NULL,
+    attempt             bigint      NOT NULL,
+    max_attempts        bigint      NOT NULL,
+    crashes             bigint      NOT NULL,
+    scheduled_at        timestamptz NOT NULL,
+    expires_at          timestamptz,
+    timeout_ms          bigint,
+    retry               text,
+    unique_key          text,
+    unique_while        text,
+    unique_until        timestamptz,
+    unique_held         boolean     NOT NULL,
+    lease_id            uuid,
+    lease_until         timestamptz,
+    worker              text,
+    progress_percent    smallint,
+    progress_message    text,
+    output              text,
+    reason              text,
+    cancel_requested_at timestamptz,
+    woken               boolean     NOT NULL,
+    created_at          timestamptz NOT NULL,
+    started_at          timestamptz,
+    finished_at         timestamptz,
+    tags                jsonb,
+    meta                jsonb,
+    revision            bigint      NOT NULL,
+    CONSTRAINT jobs_numbers CHECK (
+        priority BETWEEN 0 AND 9
+        AND attempt BETWEEN 0 AND 4294967295 AND max_attempts BETWEEN 1 AND 4294967295
+        AND crashes BETWEEN 0 AND 4294967295 AND revision >= 0
+        AND (timeout_ms IS NULL OR timeout_ms > 0)),
+    CONSTRAINT jobs_state CHECK (CASE state
+        WHEN 'queued' THEN lease_until IS NULL AND finished_at IS NULL AND output IS NULL
+        WHEN 'running' THEN lease_until IS NOT NULL AND lease_id IS NOT NULL AND finished_at IS NULL
+            AND output IS NULL
+        WHEN 'waiting' THEN lease_until IS NULL AND finished_at IS NULL AND output IS NULL
+        WHEN 'completed' THEN lease_until IS NULL AND finished_at IS NOT NULL AND output IS NOT NULL
+        WHEN 'cancelled' THEN lease_until IS NULL AND finished_at IS NOT NULL AND output IS NULL
+            AND reason IS NOT NULL
+        WHEN 'discarded' THEN lease_until IS NULL AND finished_at IS NOT NULL AND output IS NULL
+            AND reason IS NOT NULL
+        ELSE false END),
+    CONSTRAINT jobs_unique CHECK (
+        (unique_key IS NULL) = (unique_while IS NULL)
+        AND (unique_while IS NULL OR unique_while IN ('live', 'queued', 'until'))
+        AND (unique_until IS NOT NULL) = (unique_while IS NOT DISTINCT FROM 'until')
+        AND (NOT unique_held OR unique_key IS NOT NULL)),
+    CONSTRAINT jobs_progress CHECK (
+        (progress_percent IS NULL) = (progress_message IS NULL)
+        AND (progress_percent IS NULL OR progress_percent BETWEEN 0 AND 100))
+) WITH (
+    fillfactor = 85,
+    autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 2000,
+    autovacuum_analyze_scale_factor = 0.2,
+    autovacuum_analyze_threshold = 5000
+);
+
+-- The history. Appended to and pruned, changed only to revive a job. No key is held here.
+CREATE TABLE {schema}.finished (
+    LIKE {schema}.jobs INCLUDING CONSTRAINTS,
+    PRIMARY KEY (id),
+    CONSTRAINT finished_only CHECK (finished_at IS NOT NULL AND NOT unique_held)
+);
+
+-- Every job there is, wherever it lies.
+CREATE VIEW {schema}.every_job AS
+    SELECT * FROM {schema}.jobs UNION ALL SELECT * FROM {schema}.finished;
+
+-- The order of claims, one range per queue and priority.
+CREATE INDEX jobs_queued ON {schema}.jobs (queue, priority, scheduled_at, id) WHERE state = 'queued';
+
+-- Leases, the first to run out first.
+CREATE INDEX jobs_running ON {schema}.jobs (lease_until) WHERE state = 'running';
+
+-- Queued jobs that will expire.
+CREATE INDEX jobs_expiring ON {schema}.jobs (expires_at) WHERE state = 'queued' AND expires_at IS NOT NULL;
+
+-- Live jobs that neither of the indexes above finds, and finished ones that hold their key.
+CREATE INDEX jobs_rare ON {schema}.jobs (state, id) WHERE state NOT IN ('queued', 'running');
+
+-- One job per held key.
+CREATE UNIQUE INDEX jobs_held_key ON {schema}.jobs (unique_key) WHERE unique_held;
+
+-- The history of a queue, the oldest first: for pruning and counting.
+CREATE INDEX finished_by_age ON {schema}.finished (queue, state, finished_at, id);
+
+-- States that few finished jobs are in, the newest found first: completed jobs, the many, do not pay for it.
+CREATE INDEX finished_rare ON {schema}.finished (state, id) WHERE state <> 'completed';
+
+-- To find jobs by tag. Untagged jobs cost nothing here.
+CREATE INDEX jobs_tags ON {schema}.jobs USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL;
+CREATE INDEX finished_tags ON {schema}.finished USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL;
+
+-- Attempts that did not succeed. A job that succeeds at once has none. A run ends once, however often its end is
+-- reported.
+CREATE TABLE {schema}.attempts (
+    seq        bigint      GENERATED ALWAYS AS IDENTITY,
+    job_id     uuid        NOT NULL,
+    lease_id   uuid        NOT NULL,
+    attempt    bigint      NOT NULL CHECK (attempt BETWEEN 0 AND 4294967295),
+    "end"      text        NOT NULL
+        CHECK ("end" IN ('failed', 'panicked', 'timedout', 'crashed', 'discarded', 'cancelled')),
+    error      text        NOT NULL,
+    worker     text,
+    started_at timestamptz,
+    ended_at   timestamptz NOT NULL,
+    PRIMARY KEY (job_id, lease_id)
+);
+
+-- What handlers logged; `seq` is the position within the run. A line is written once, however often it is sent.
+CREATE TABLE {schema}.logs (
+    line_id  bigint      GENERATED ALWAYS AS IDENTITY,
+    job_id   uuid        NOT NULL,
+    lease_id uuid        NOT NULL,
+    seq      bigint      NOT NULL CHECK (seq BETWEEN 0 AND 4294967295),
+    at       timestamptz NOT NULL,
+    line     text        NOT NULL,
+    PRIMARY KEY (job_id, lease_id, seq)
+);
+
+-- Queues that a job or a setting ever named; `retention` is JSON, none is the default.
+CREATE TABLE {schema}.queues (
+    name      text NOT NULL PRIMARY KEY CHECK (name <> ''),
+    paused_at timestamptz,
+    retention text
+);
+
+-- What workers say of themselves; `queues` and `kinds` are JSON.
+CREATE TABLE {schema}.workers (
+    name       text        NOT NULL PRIMARY KEY,
+    host       text        NOT NULL,
+    pid        bigint      NOT NULL,
+    started_at timestamptz NOT NULL,
+    beat_at    timestamptz NOT NULL,
+    queues     text        NOT NULL,
+    kinds      text        NOT NULL,
+    slots      bigint      NOT NULL,
+    running    bigint      NOT NULL,
+    stuck      bigint      NOT NULL,
+    stopping   boolean     NOT NULL
+) WITH (fillfactor = 50);

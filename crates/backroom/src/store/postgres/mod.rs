@@ -1,0 +1,344 @@
+//! The store for many machines: PostgreSQL 14 or newer, through at most three connections per process.
+//!
+//! Rows of live jobs lie in `jobs`, a small hot table; finished ones in `finished`, which is appended to and pruned
+//! (`docs/decisions/0020`). One connection writes, one claims and looks up single jobs, one listens and does what may
+//! take long. None is held while a handler runs, and nothing is kept on one that a transaction does not end: so the
+//! store also runs behind PgBouncer in transaction mode (`?listen=false`).
+//!
+//! It decides nothing about a job's life. Start reading at [`PostgresStore::connect`]; then one file per verb.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
+
+mod batch;
+mod claim;
+mod commit;
+mod connection;
+mod error;
+mod extend;
+mod health;
+mod hints;
+mod import;
+mod insert;
+mod lives;
+mod moment;
+mod note;
+mod options;
+mod queues;
+mod read;
+mod row;
+mod schema;
+mod sql;
+mod time;
+mod tls;
+mod upkeep;
+mod vacuum;
+mod watch;
+mod workers;
+mod writer;
+
+pub use options::{PostgresOptions, SCHEMA_BYTES_MAX, SCHEMA_DEFAULT};
+
+use self::{
+    connection::{Duty, Hear, Link, Settings},
+    error::Fault,
+    hints::Hints,
+    insert::Session,
+    time::{AlignedClock, DatabaseTime},
+    vacuum::Litter,
+    writer::Batcher,
+};
+use super::{
+    Claim, Committed, Count, Deleted, Extend, Filter, Health, Held, Inserted, Note, Prune, QueueSetting,
+    Record, Store, Wakes, WorkerRow,
+};
+use crate::{Error, clock::Clock};
+
+/// Queues this process remembers to have named. Beyond it names are written again, which costs time only.
+const QUEUES_REMEMBERED_MAX: usize = 10_000;
+
+/// A PostgreSQL schema full of jobs.
+pub struct PostgresStore {
+    core: Arc<Core>,
+    inserts: Batcher<(Arc<Vec<NewJob>>, Timestamp), Inserted>,
+    commits: Batcher<Arc<Vec<Change>>, Committed>,
+}
+
+/// What the verbs share.
+struct Core {
+    settings: Arc<Settings>,
+    writer: Arc<Link>,
+    claims: Arc<Link>,
+    reads: Arc<Link>,
+    hints: Arc<Hints>,
+    database_time: Arc<DatabaseTime>,
+    litter: Litter,
+    named_queues: Mutex<HashSet<String>>,
+}
+
+impl Core {
+    /// The queues that this process has not named before.
+    fn unnamed_queues<'a>(&self, queues: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let named = self.named_queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let unnamed: BTreeSet<&str> = queues.filter(|queue| !named.contains(*queue)).collect();
+        unnamed.into_iter().map(str::to_owned).collect()
+    }
+
+    fn remember_queues(&self, queues: Vec<String>) {
+        if !queues.is_empty() {
+            let mut named = self.named_queues.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = QUEUES_REMEMBERED_MAX.saturating_sub(named.len());
+            named.extend(queues.into_iter().take(room));
+        }
+    }
+}
+
+impl PostgresStore {
+    /// Connects to the database of a URL such as
+    /// `postgres://user:password@host:5432/database?schema=backroom&sslmode=verify-full`, creates or migrates the tables
+    /// and measures the offset to the database's clock. Several hosts (`host1:5432,host2:5432`) are tried in turn for
+    /// the one that can write. Must be called on a tokio runtime, which also runs the store's tasks.
+    ///
+    /// Fails as [`Invalid`](crate::ErrorKind::Invalid) for a URL that is not understood,
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when no server answers, and
+    /// [`Unusable`](crate::ErrorKind::Unusable) when one does that is too old, refuses the user, or holds tables newer
+    /// than this program.
+    pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, Error> {
+        let address = options::parse(url, options)?;
+        let tls = tls::Tls::new(&address.verify)?;
+        let settings = Arc::new(Settings::new(address.config, tls, address.options, address.shown));
+        let hints = Arc::new(Hints::new(settings.options.notify));
+        let hear: Hear = {
+            let hints = Arc::clone(&hints);
+            Arc::new(move |notification| hints.hear(notification.payload()))
+        };
+        let link = |duty, hear| Arc::new(Link::new(Arc::clone(&settings), duty, hear));
+        let core = Arc::new(Core {
+            writer: link(Duty::ByIndex, None),
+            claims: link(Duty::ByIndex, None),
+            reads: link(Duty::Anything, Some(hear)),
+            hints,
+            database_time: Arc::default(),
+            litter: Litter::default(),
+            named_queues: Mutex::default(),
+            settings,
+        });
+        // Through the connection for reads: its planner is free, and it is needed anyway.
+        schema::check_server(&core.reads).await.map_err(|fault| fault.into_error("look at the server"))?;
+        schema::prepare(&core.reads, &core.settings)
+            .await
+            .map_err(|fault| fault.into_error("create or migrate the tables"))?;
+        core.database_time.measure(&core.claims).await?;
+        Ok(Self::start(core))
+    }
+
+    fn start(core: Arc<Core>) -> Self {
+        tokio::spawn(hints::send(
+            Arc::clone(&core.hints),
+            Arc::clone(&core.claims),
+            Arc::clone(&core.settings),
+        ));
+        if core.settings.options.listen {
+            tokio::spawn(watch::listen(Arc::clone(&core)));
+        }
+        tokio::spawn(watch::align(Arc::clone(&core)));
+        tokio::spawn(vacuum::sweep(Arc::clone(&core)));
+        let inserts = {
+            let core = Arc::clone(&core);
+            Batcher::start(move |calls| {
+                let core = Arc::clone(&core);
+                Box::pin(async move {
+                    insert::insert(&core, &calls).await.map_err(|fault| fault.into_error("insert jobs"))
+                })
+            })
+        };
+        let commits = {
+            let core = Arc::clone(&core);
+            Batcher::start(move |calls| {
+                let core = Arc::clone(&core);
+                Box::pin(async move {
+                    commit::commit(&core, &calls).await.map_err(|fault| fault.into_error("write changes"))
+                })
+            })
+        };
+        Self { core, inserts, commits }
+    }
+
+    /// A clock that shows the database's time: `inner` and the measured offset. All machines of an installation agree on
+    /// it, so one whose clock is wrong by minutes changes nothing. The offset is measured at connect and every 30 s.
+    pub fn clock(&self, inner: Arc<dyn Clock>) -> Arc<dyn Clock> {
+        Arc::new(AlignedClock::new(inner, Arc::clone(&self.core.database_time)))
+    }
+
+    /// The migrations of a schema as (version, name, SQL), for an operator who runs them by hand, in order, each in a
+    /// transaction. Fails as [`Invalid`](crate::ErrorKind::Invalid) for a name that is not one of a schema.
+    pub fn migrations(schema: &str) -> Result<Vec<(u32, String, String)>, Error> {
+        options::check_schema(schema)?;
+        Ok(schema::migrations(schema))
+    }
+
+    /// Stores jobs in a transaction of the caller, in the tables of `schema`: they exist exactly if it commits. The
+    /// answers are as of [`Store::insert`]. Workers find the jobs by polling; nothing is told before the commit.
+    ///
+    /// Fails as [`Store::insert`] does. After a failure the transaction can only be rolled back.
+    pub async fn insert_in(
+        transaction: &tokio_postgres::Transaction<'_>,
+        schema: &str,
+        jobs: &[NewJob],
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, Error> {
+        options::check_schema(schema)?;
+        let queues: BTreeSet<&str> = jobs.iter().map(|new| new.job.queue.as_str()).collect();
+        let queues: Vec<String> = queues.into_iter().map(str::to_owned).collect();
+        let jobs: Vec<(&NewJob, Timestamp)> = jobs.iter().map(|new| (new, now)).collect();
+        insert::insert_keyed(&Session::Theirs(transaction, schema), &jobs, &queues)
+            .await
+            .map_err(|fault| fault.into_error("insert jobs"))
+    }
+
+    /// The schema that holds the tables.
+    pub fn schema(&self) -> &str {
+        self.core.settings.schema()
+    }
+}
+
+impl std::fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresStore").field("at", &self.core.settings.shown).finish_non_exhaustive()
+    }
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        // The tasks hold the connections; without this they would outlive the store.
+        self.core.settings.closed.cancel();
+    }
+}
+
+/// What a failed verb was about.
+fn failing(doing: &'static str) -> impl Fn(Fault) -> Error {
+    move |fault| fault.into_error(doing)
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
+        self.inserts.write((jobs, now)).await
+    }
+
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error> {
+        claim::claim(&self.core, &claim, now).await.map_err(failing("claim jobs"))
+    }
+
+    async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
+        self.commits.write(changes).await
+    }
+
+    async fn extend(&self, extend: Arc<Extend>, _: Timestamp) -> Result<Vec<Held>, Error> {
+        extend::extend(&self.core, &extend).await.map_err(failing("extend leases"))
+    }
+
+    async fn note(&self, notes: Arc<Vec<Note>>, _: Timestamp) -> Result<(), Error> {
+        note::note(&self.core, &notes).await.map_err(failing("write notes"))
+    }
+
+    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+        upkeep::lapsed(&self.core, limit, now).await.map_err(failing("find lapsed leases"))
+    }
+
+    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+        upkeep::expired(&self.core, limit, now).await.map_err(failing("find expired jobs"))
+    }
+
+    async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
+        upkeep::prune(&self.core, &prune, now).await.map_err(failing("prune jobs"))
+    }
+
+    async fn delete(&self, id: JobId) -> Result<Deleted, Error> {
+        upkeep::delete(&self.core, id).await.map_err(failing("delete a job"))
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+        read::job(&self.core, id).await.map_err(failing("read a job"))
+    }
+
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error> {
+        read::attempts(&self.core, id).await.map_err(failing("read attempts"))
+    }
+
+    async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error> {
+        read::logs(&self.core, id, skip, limit).await.map_err(failing("read a log"))
+    }
+
+    async fn list(
+        &self,
+        filter: Arc<Filter>,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<Job>, Error> {
+        read::list(&self.core, &filter, before, limit).await.map_err(failing("list jobs"))
+    }
+
+    async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error> {
+        read::counts(&self.core, now).await.map_err(failing("count jobs"))
+    }
+
+    async fn ahead(&self, job: Arc<Job>, limit: u64, now: Timestamp) -> Result<u64, Error> {
+        read::ahead(&self.core, &job, limit, now).await.map_err(failing("count jobs ahead"))
+    }
+
+    async fn next_due(
+        &self,
+        queues: Arc<Vec<String>>,
+        kinds: Arc<Vec<String>>,
+    ) -> Result<Option<Timestamp>, Error> {
+        read::next_due(&self.core, &queues, &kinds).await.map_err(failing("look when the next job is due"))
+    }
+
+    async fn queues(&self) -> Result<Vec<Queue>, Error> {
+        queues::queues(&self.core).await.map_err(failing("list queues"))
+    }
+
+    async fn set_queue(&self, name: &str, setting: QueueSetting) -> Result<(), Error> {
+        queues::set_queue(&self.core, name, &setting).await.map_err(failing("change a queue"))
+    }
+
+    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<(), Error> {
+        workers::beat(&self.core, &worker).await.map_err(failing("write a worker's beat"))
+    }
+
+    async fn leave(&self, worker: &str) -> Result<(), Error> {
+        workers::leave(&self.core, worker).await.map_err(failing("forget a worker"))
+    }
+
+    async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
+        workers::workers(&self.core, since).await.map_err(failing("list workers"))
+    }
+
+    async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {
+        import::import(&self.core, &records).await.map_err(failing("import jobs"))
+    }
+
+    async fn health(&self) -> Result<Health, Error> {
+        health::health(&self.core).await.map_err(failing("look at the server"))
+    }
+
+    fn wakes(&self) -> &Arc<Wakes> {
+        &self.core.hints.wakes
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.inserts.finish().await;
+        self.commits.finish().await;
+        self.core.settings.closed.cancel();
+        for link in [&self.core.writer, &self.core.claims, &self.core.reads] {
+            link.drop_connection();
+        }
+        Ok(())
+    }
+}

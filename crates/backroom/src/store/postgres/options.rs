@@ -1,0 +1,216 @@
+//! What the URL and the program say about the way to the database.
+
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use tokio_postgres::{
+    Config,
+    config::{Host, SslMode, TargetSessionAttrs},
+};
+
+use super::tls::Verify;
+use crate::{Error, ErrorKind, store::Durability};
+
+/// The schema of a store that names none.
+pub const SCHEMA_DEFAULT: &str = "backroom";
+/// Longest name of a schema, in bytes: PostgreSQL allows 63 for the channel of our hints, which has it as a part.
+pub const SCHEMA_BYTES_MAX: usize = 48;
+
+/// How to use a PostgreSQL database. What the URL says (`?schema=…&listen=false`) goes before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresOptions {
+    /// The schema that holds our tables; URL parameter `schema`. Lower-case letters, digits and `_`, at most
+    /// [`SCHEMA_BYTES_MAX`]. Several stores live side by side in one database under different names. Default
+    /// `backroom`.
+    pub schema: String,
+    /// Whether this process hears of what others do by LISTEN; URL parameter `listen`. Turn it off behind PgBouncer in
+    /// transaction mode, where a connection is nobody's: then nothing is kept on a connection (no prepared
+    /// statements, no settings), and polling alone finds the jobs of other processes. Default true.
+    pub listen: bool,
+    /// Whether this process tells others by NOTIFY; URL parameter `notify`. Turn it off for engines that do not know
+    /// the statement. Default true.
+    pub notify: bool,
+    /// Whether connecting creates and migrates the tables; URL parameter `migrate`. Where it is off, a store whose
+    /// tables are missing or old is refused. Default true.
+    pub migrate: bool,
+    /// How safe an acknowledged write is; URL parameter `durability`, `full` or `relaxed`. Relaxed does not wait for
+    /// the server's disk (`synchronous_commit=off`): a crash of the server may take the last moments with it. Default
+    /// full, which is as safe as the server is set up to be; [`health`](crate::store::Store::health) says how safe
+    /// that is.
+    pub durability: Durability,
+    /// Longest time one statement may take before it is given up and the connection with it. Default 60 s.
+    pub statement_timeout: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA_DEFAULT.into(),
+            listen: true,
+            notify: true,
+            migrate: true,
+            durability: Durability::Full,
+            statement_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The URL taken apart.
+pub(super) struct Address {
+    pub(super) options: PostgresOptions,
+    pub(super) config: Config,
+    pub(super) verify: Verify,
+    /// Hosts and database, without user or password: for messages.
+    pub(super) shown: String,
+}
+
+/// Reads the URL over the options of the program.
+pub(super) fn parse(url: &str, mut options: PostgresOptions) -> Result<Address, Error> {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let (mut kept, mut ssl_mode, mut root_certificate) = (Vec::new(), None, None);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent_decode_str(value).decode_utf8_lossy();
+        match name {
+            "schema" => options.schema = value.into_owned(),
+            "listen" => options.listen = switch(name, &value)?,
+            "notify" => options.notify = switch(name, &value)?,
+            "migrate" => options.migrate = switch(name, &value)?,
+            "durability" => options.durability = durability(&value)?,
+            "sslmode" => ssl_mode = Some(value.into_owned()),
+            "sslrootcert" => root_certificate = Some(value.into_owned()),
+            // Everything else is the driver's; it refuses what it does not know.
+            _ => kept.push(pair),
+        }
+    }
+    check_schema(&options.schema)?;
+    let url = if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) };
+    let mut config: Config = url.parse().map_err(|error| {
+        invalid(
+            "has a part that is not understood; it looks like postgres://user:password@host:5432/database",
+        )
+        .caused_by(error)
+    })?;
+    let verify = tls(&mut config, ssl_mode.as_deref(), root_certificate)?;
+    defaults(&mut config);
+    let shown = shown(&config);
+    Ok(Address { options, config, verify, shown })
+}
+
+fn tls(config: &mut Config, mode: Option<&str>, root_certificate: Option<String>) -> Result<Verify, Error> {
+    // As libpq: without a root certificate `prefer` and `require` encrypt and believe any server.
+    let verify = root_certificate.clone().map_or(Verify::Nothing, Verify::AgainstFile);
+    let (ssl_mode, verify) = match mode {
+        Some("disable") => (SslMode::Disable, Verify::Nothing),
+        None | Some("allow" | "prefer") => (SslMode::Prefer, verify),
+        Some("require") => (SslMode::Require, verify),
+        Some("verify-ca" | "verify-full") => {
+            (SslMode::Require, root_certificate.map_or(Verify::AgainstSystem, Verify::AgainstFile))
+        }
+        Some(other) => {
+            let why = format!("has sslmode {other:?}; use disable, prefer, require or verify-full");
+            return Err(invalid(&why));
+        }
+    };
+    config.ssl_mode(ssl_mode);
+    Ok(verify)
+}
+
+/// What the URL leaves open: a dead peer is noticed in seconds, and of several hosts the one that can write is meant.
+fn defaults(config: &mut Config) {
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(Duration::from_secs(5));
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(Duration::from_secs(15));
+    }
+    config.keepalives_idle(config.get_keepalives_idle().min(Duration::from_secs(15)));
+    if config.get_application_name().is_none() {
+        config.application_name("backroom");
+    }
+    if config.get_hosts().len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    }
+}
+
+fn shown(config: &Config) -> String {
+    let hosts: Vec<String> = config
+        .get_hosts()
+        .iter()
+        .enumerate()
+        .map(|(index, host)| {
+            let ports = config.get_ports();
+            let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+            match host {
+                Host::Tcp(name) => format!("{name}:{port}"),
+                #[cfg(unix)]
+                Host::Unix(path) => format!("{}:{port}", path.display()),
+            }
+        })
+        .collect();
+    format!("{}/{}", hosts.join(","), config.get_dbname().unwrap_or_default())
+}
+
+fn switch(name: &str, value: &str) -> Result<bool, Error> {
+    match value {
+        "true" | "1" | "on" | "yes" => Ok(true),
+        "false" | "0" | "off" | "no" => Ok(false),
+        _ => Err(invalid(&format!("has {name}={value:?}; use true or false"))),
+    }
+}
+
+fn durability(value: &str) -> Result<Durability, Error> {
+    match value {
+        "full" => Ok(Durability::Full),
+        "relaxed" => Ok(Durability::Relaxed),
+        _ => Err(invalid(&format!("has durability={value:?}; use full or relaxed"))),
+    }
+}
+
+pub(super) fn check_schema(schema: &str) -> Result<(), Error> {
+    let is_fit =
+        |(index, c): (usize, char)| c.is_ascii_lowercase() || c == '_' || (index > 0 && c.is_ascii_digit());
+    let fits =
+        !schema.is_empty() && schema.len() <= SCHEMA_BYTES_MAX && schema.chars().enumerate().all(is_fit);
+    if fits && !schema.starts_with("pg_") {
+        return Ok(());
+    }
+    let why = format!(
+        "names the schema {schema:?}; use lower-case letters, digits and _, at most {SCHEMA_BYTES_MAX}, not pg_…"
+    );
+    Err(invalid(&why))
+}
+
+fn invalid(why: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("open the store: the URL {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_goes_before_the_options_and_hides_the_password() {
+        let url = "postgres://me:secret@one:5433,two/jobs?schema=x_1&listen=false&connect_timeout=2";
+        let address = parse(url, PostgresOptions::default()).unwrap();
+        assert_eq!(address.options.schema, "x_1");
+        assert!(!address.options.listen);
+        assert_eq!(address.config.get_connect_timeout(), Some(&Duration::from_secs(2)));
+        assert_eq!(address.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
+        assert!(!address.shown.contains("secret"), "{}", address.shown);
+    }
+
+    #[test]
+    fn schema_that_would_need_quoting_is_refused() {
+        for schema in ["", "Jobs", "a b", "a\"b", "1a", "pg_x", &"a".repeat(49)] {
+            let options = PostgresOptions { schema: schema.into(), ..PostgresOptions::default() };
+            let error = parse("postgres://localhost/db", options).err().expect("refused");
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+        }
+    }
+
+    #[test]
+    fn unknown_parameter_is_refused() {
+        assert!(parse("postgres://localhost/db?lisen=false", PostgresOptions::default()).is_err());
+    }
+}

@@ -1,0 +1,58 @@
+//! Queues and their settings.
+
+use backroom_core::Queue;
+use tokio_postgres::{Row, types::Type};
+
+use super::{Core, error::Fault, insert::NAME_QUEUES, moment::opt, row, sql::Sql};
+use crate::{
+    Error, ErrorKind,
+    store::{QueueSetting, verbs::apply_setting},
+};
+
+/// Every queue. No parameter.
+static QUEUES: Sql = Sql {
+    text: "SELECT name, paused_at, retention FROM {schema}.queues ORDER BY name COLLATE \"C\"",
+    types: &[],
+};
+
+/// One queue, and nobody else may change it until the transaction ends. Parameter: name.
+static QUEUE: Sql = Sql {
+    text: "SELECT name, paused_at, retention FROM {schema}.queues WHERE name = $1 FOR UPDATE",
+    types: &[Type::TEXT],
+};
+
+/// Writes the settings of a queue. Parameters: name, paused_at, retention.
+static SET: Sql = Sql {
+    text: "UPDATE {schema}.queues SET paused_at = $2, retention = $3 WHERE name = $1",
+    types: &[Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT],
+};
+
+/// Every queue, by name.
+pub(super) async fn queues(core: &Core) -> Result<Vec<Queue>, Fault> {
+    core.reads.query(&QUEUES, &[]).await?.iter().map(queue).collect()
+}
+
+/// Changes one setting; the queue comes into being if need be.
+pub(super) async fn set_queue(core: &Core, name: &str, setting: &QueueSetting) -> Result<(), Fault> {
+    let transaction = core.writer.begin().await?;
+    transaction.query(&NAME_QUEUES, &[&[name].as_slice()]).await?;
+    let rows = transaction.query(&QUEUE, &[&name]).await?;
+    let found = rows.first().ok_or_else(|| Error::new(ErrorKind::Internal, "change a queue: it vanished"))?;
+    let mut queue = queue(found)?;
+    apply_setting(&mut queue, setting);
+    let retention = row::encoded(&queue.retention)?;
+    transaction.query(&SET, &[&name, &opt(queue.paused_at), &retention]).await?;
+    transaction.commit().await?;
+    // A resumed queue may have jobs that are due.
+    core.hints.queue(name);
+    Ok(())
+}
+
+fn queue(row: &Row) -> Result<Queue, Fault> {
+    let retention = row.try_get::<_, Option<&str>>(2)?.map(row::decoded).transpose()?;
+    Ok(Queue {
+        name: row.try_get(0)?,
+        paused_at: row::moment_or_none(row, 1)?,
+        retention: retention.unwrap_or_default(),
+    })
+}

@@ -1,0 +1,162 @@
+//! Our tables: which version they have, and the way from each version to the newest.
+
+use tokio_postgres::types::Type;
+
+use super::{
+    connection::{Link, Settings},
+    error::Fault,
+    sql::Sql,
+};
+use crate::{Error, ErrorKind};
+
+/// Forward only, one after the other; a published one never changes.
+const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "jobs", sql: include_str!("migrations/0001_jobs.sql") }];
+
+struct Migration {
+    version: u32,
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// The oldest server we know how to use.
+const SERVER_OLDEST: i32 = 14;
+
+/// Which versions the tables went through. A row's `needs` is the newest version a program must know to use tables that
+/// went through it: a migration that older programs can live with names an older version there, so that they go on
+/// working while the newer ones come up.
+const CREATE_VERSIONS: &str = "CREATE SCHEMA IF NOT EXISTS {schema}; \
+     CREATE TABLE IF NOT EXISTS {schema}.migrations (version bigint NOT NULL PRIMARY KEY, name text NOT NULL, \
+     needs bigint, migrated_at timestamptz NOT NULL DEFAULT now())";
+
+/// The versions to be written, in words for an operator who runs them by hand: (version, name, SQL).
+pub(super) fn migrations(schema: &str) -> Vec<(u32, String, String)> {
+    MIGRATIONS
+        .iter()
+        .map(|migration| {
+            let sql = format!(
+                "{};\n\n{}\nINSERT INTO {{schema}}.migrations (version, name, needs) VALUES ({}, '{}', {});\n",
+                CREATE_VERSIONS, migration.sql, migration.version, migration.name, migration.version
+            );
+            (migration.version, migration.name.to_owned(), sql.replace("{schema}", schema))
+        })
+        .collect()
+}
+
+/// The version this program writes.
+pub(super) fn newest() -> u32 {
+    MIGRATIONS.last().map_or(0, |migration| migration.version)
+}
+
+/// The server's version as a number (150004 is 15.4).
+static SERVER_VERSION: Sql = Sql { text: "SELECT current_setting('server_version_num')::int", types: &[] };
+
+/// Whether the table of versions is there. Parameter: schema.
+static HAS_VERSIONS: Sql = Sql {
+    text: "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = 'migrations')",
+    types: &[Type::TEXT],
+};
+
+/// The newest version and the one that must be known.
+static VERSIONS: Sql = Sql {
+    text: "SELECT coalesce(max(version), 0), coalesce(max(coalesce(needs, version)), 0) FROM {schema}.migrations",
+    types: &[],
+};
+
+/// Lets one node migrate a schema at a time; ends with the transaction. Parameter: the name of the lock.
+static LOCK: Sql =
+    Sql { text: "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", types: &[Type::TEXT] };
+
+/// Notes a version. Parameters: version, name.
+static NOTE_VERSION: Sql = Sql {
+    text: "INSERT INTO {schema}.migrations (version, name, needs) VALUES ($1, $2, $1)",
+    types: &[Type::INT8, Type::TEXT],
+};
+
+/// Refuses servers that lack what our statements need.
+pub(super) async fn check_server(link: &Link) -> Result<(), Fault> {
+    let rows = link.query(&SERVER_VERSION, &[]).await?;
+    let version: i32 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
+    if version / 10_000 >= SERVER_OLDEST {
+        return Ok(());
+    }
+    let why = format!(
+        "open the store: the server is PostgreSQL {}; use {SERVER_OLDEST} or newer",
+        version / 10_000
+    );
+    Err(Error::new(ErrorKind::Unusable, why).into())
+}
+
+/// Sees to it that the tables are there and of a version this program knows. Looks first, so that a node of a running
+/// installation neither waits for a lock nor needs the right to create.
+pub(super) async fn prepare(link: &Link, settings: &Settings) -> Result<(), Fault> {
+    let schema = settings.schema();
+    let found = version(link, schema).await?;
+    check_known(&found)?;
+    if found.newest >= i64::from(newest()) {
+        return Ok(());
+    }
+    if !settings.options.migrate {
+        let why = format!(
+            "open the store: the tables in schema {schema} have version {}, this program needs {}; run the migrations",
+            found.newest,
+            newest()
+        );
+        return Err(Error::new(ErrorKind::Unusable, why).into());
+    }
+    migrate(link, schema).await
+}
+
+struct Found {
+    newest: i64,
+    needs: i64,
+}
+
+/// The newest version of the tables; 0 where there are none.
+pub(super) async fn version_number(link: &Link, schema: &str) -> Result<u32, Fault> {
+    Ok(u32::try_from(version(link, schema).await?.newest).unwrap_or(u32::MAX))
+}
+
+async fn version(link: &Link, schema: &str) -> Result<Found, Fault> {
+    let rows = link.query(&HAS_VERSIONS, &[&schema]).await?;
+    if !rows.first().map_or(Ok(false), |row| row.try_get(0))? {
+        return Ok(Found { newest: 0, needs: 0 });
+    }
+    let rows = link.query(&VERSIONS, &[]).await?;
+    let row =
+        rows.first().ok_or_else(|| Error::new(ErrorKind::Internal, "read the version of the tables"))?;
+    Ok(Found { newest: row.try_get(0)?, needs: row.try_get(1)? })
+}
+
+/// Refuses tables that this program cannot be sure to understand.
+fn check_known(found: &Found) -> Result<(), Error> {
+    if found.needs <= i64::from(newest()) {
+        return Ok(());
+    }
+    let why = format!(
+        "open the store: its tables have version {}, this program knows versions up to {}; update the program",
+        found.newest,
+        newest()
+    );
+    Err(Error::new(ErrorKind::Unusable, why))
+}
+
+/// Brings the tables to the newest version, in one transaction. Nodes that do so at once wait for the first and find
+/// nothing left to do.
+async fn migrate(link: &Link, schema: &str) -> Result<(), Fault> {
+    let transaction = link.begin().await?;
+    let lock = format!("backroom migrations of {schema}");
+    transaction.query(&LOCK, &[&lock]).await?;
+    transaction.say(&CREATE_VERSIONS.replace("{schema}", schema)).await?;
+    let rows = transaction.query(&VERSIONS, &[]).await?;
+    let found = match rows.first() {
+        Some(row) => Found { newest: row.try_get(0)?, needs: row.try_get(1)? },
+        None => Found { newest: 0, needs: 0 },
+    };
+    check_known(&found)?;
+    for migration in MIGRATIONS.iter().filter(|migration| i64::from(migration.version) > found.newest) {
+        transaction.say(&migration.sql.replace("{schema}", schema)).await?;
+        transaction.query(&NOTE_VERSION, &[&i64::from(migration.version), &migration.name]).await?;
+    }
+    transaction.commit().await
+}

@@ -1,0 +1,23 @@
+//! The PostgreSQL store does what every store must do.
+
+#![cfg(feature = "postgres")]
+
+mod postgres_support;
+
+use backroom::testing::conformance;
+use postgres_support::{Schemas, server};
+
+/// The tests' server does not sync to its disk, and a store that is not told so says that it is not well.
+const RELAXED: &str = "&durability=relaxed";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_conforms() {
+    let schemas = Schemas::at(&server(), RELAXED).await;
+    conformance::conforms(async || schemas.fresh().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_conforms_under_faults() {
+    let schemas = Schemas::at(&server(), RELAXED).await;
+    conformance::conforms_under_faults(async || schemas.fresh().await).await;
+}

@@ -1,0 +1,216 @@
+//! The PostgreSQL store when its server goes away: nothing acknowledged is lost, nothing is done twice, and it comes
+//! back by itself.
+
+#![cfg(all(feature = "postgres", unix))]
+// A panic is how a test reports.
+#![allow(clippy::unwrap_used)]
+
+mod postgres_support;
+
+use std::{
+    collections::HashSet,
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use backroom::{
+    clock::{Clock, SystemClock},
+    core::{Change, State},
+    store::{
+        Committed, Filter, Observed, Store,
+        postgres::{PostgresOptions, PostgresStore},
+    },
+};
+use postgres_support::{Place, success, variable};
+use tokio::sync::watch;
+
+/// A server of this test's own, which it may stop as it likes.
+struct Server {
+    folder: tempfile::TempDir,
+    bin: PathBuf,
+    port: u16,
+    account: Option<(u32, u32)>,
+}
+
+impl Server {
+    fn make() -> Self {
+        let bin = PathBuf::from(variable("BACKROOM_TEST_PG_BIN"));
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let account = account();
+        if let Some((uid, gid)) = account {
+            std::os::unix::fs::chown(folder.path(), Some(uid), Some(gid)).unwrap();
+        }
+        let server = Self { folder, bin, port, account };
+        let data = server.data();
+        let made = server
+            .command("initdb")
+            .args(["--username", "backroom", "--auth", "trust", "--encoding", "UTF8", "--locale", "C"])
+            .arg("--no-sync")
+            .arg(&data)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        server
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn url(&self) -> String {
+        format!("postgres://backroom@127.0.0.1:{}/postgres", self.port)
+    }
+
+    fn start(&self) {
+        let options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories={}",
+            self.port,
+            self.folder.path().display()
+        );
+        self.control(&[
+            "-w",
+            "-o",
+            &options,
+            "-l",
+            &self.folder.path().join("log").display().to_string(),
+            "start",
+        ]);
+    }
+
+    /// `immediate` as by a crash: no goodbye, recovery at the next start.
+    fn stop(&self, mode: &str) {
+        self.control(&["-w", "-m", mode, "stop"]);
+    }
+
+    fn control(&self, words: &[&str]) {
+        let status = self.command("pg_ctl").arg("-D").arg(self.data()).args(words).status().unwrap();
+        assert!(status.success(), "pg_ctl {words:?}");
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        command
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if let Some((uid, gid)) = self.account {
+            command.uid(uid).gid(gid);
+        }
+        command
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.command("pg_ctl").arg("-D").arg(self.data()).args(["-m", "immediate", "stop"]).status();
+    }
+}
+
+/// PostgreSQL refuses to run as root.
+fn account() -> Option<(u32, u32)> {
+    let number = |words: &[&str]| -> Option<u32> {
+        let output = Command::new("id").args(words).output().ok()?;
+        String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+    };
+    if number(&["-u"])? != 0 {
+        return None;
+    }
+    ["postgres", "nobody"].into_iter().find_map(|name| Some((number(&["-u", name])?, number(&["-g", name])?)))
+}
+
+/// Claims and completes until nothing is left and nobody adds any more; answers how many were accepted.
+async fn drain(store: Arc<dyn Store>, place: Arc<Place>, is_over: Arc<AtomicBool>) -> usize {
+    let mut done = 0;
+    loop {
+        let was_over = is_over.load(Ordering::SeqCst);
+        let taken = store.claim(Arc::new(place.wish(20)), place.now).await.unwrap();
+        if taken.is_empty() && was_over {
+            return done;
+        }
+        let changes: Vec<Change> = taken.iter().map(|job| success(job, place.now)).collect();
+        let answers = store.commit(Arc::new(changes)).await.unwrap();
+        done += answers.iter().filter(|answer| **answer == Committed::Done).count();
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Returns when so many more jobs were acknowledged.
+async fn work(mut feeding: watch::Receiver<usize>) {
+    let enough = *feeding.borrow() + 100;
+    let fed = tokio::time::timeout(Duration::from_secs(60), feeding.wait_for(|fed| *fed >= enough)).await;
+    fed.expect("the store takes jobs").expect("the feeder feeds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_restarted_in_mid_work_loses_nothing_and_does_nothing_twice() {
+    let server = Server::make();
+    server.start();
+    let place = Arc::new(Place { server: server.url(), ..Place::new() });
+    let store = PostgresStore::connect(&place.url(), PostgresOptions::default()).await.unwrap();
+    let store: Arc<dyn Store> = Arc::new(Observed::new(Arc::new(store), Arc::new(SystemClock::default())));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let drainer = tokio::spawn(drain(Arc::clone(&store), Arc::clone(&place), Arc::clone(&is_over)));
+    let (fed, feeding) = watch::channel(0);
+    let feeder = {
+        let (store, place, is_over) = (Arc::clone(&store), Arc::clone(&place), Arc::clone(&is_over));
+        tokio::spawn(async move {
+            let mut acknowledged = HashSet::new();
+            while !is_over.load(Ordering::SeqCst) {
+                acknowledged.insert(place.insert(&*store, place.new_job()).await);
+                fed.send_replace(acknowledged.len());
+            }
+            acknowledged
+        })
+    };
+    for mode in ["immediate", "fast"] {
+        work(feeding.clone()).await;
+        server.stop(mode);
+        server.start();
+    }
+    work(feeding).await;
+    is_over.store(true, Ordering::SeqCst);
+    let acknowledged = feeder.await.unwrap();
+    let done = drainer.await.unwrap();
+    let jobs = store.list(Arc::new(Filter::default()), None, 1_000_000).await.unwrap();
+    let stored: HashSet<_> = jobs.iter().map(|job| job.id).collect();
+    assert!(acknowledged.is_subset(&stored), "an acknowledged job is lost");
+    let completed = jobs.iter().filter(|job| job.state == State::Completed).count();
+    // What a lost claim took in vain runs until its lease ends; it is not lost.
+    let running = jobs.iter().filter(|job| job.state == State::Running).count();
+    assert_eq!(completed + running, jobs.len());
+    assert_eq!(done, completed, "each outcome is accepted once");
+    assert!(jobs.iter().all(|job| job.attempt == 1), "nothing ran twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verb_that_meets_a_dead_server_is_unavailable_and_works_again_after() {
+    let server = Server::make();
+    server.start();
+    let place = Place { server: server.url(), ..Place::new() };
+    let store = place.open().await;
+    place.insert(&store, place.new_job()).await;
+    server.stop("immediate");
+    let error = store.insert(Arc::new(vec![place.new_job()]), place.now).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    server.start();
+    let clock = SystemClock::default();
+    for _ in 0..100 {
+        match store.claim(Arc::new(place.wish(1)), place.now).await {
+            Ok(taken) => {
+                assert_eq!(taken.len(), 1, "what was acknowledged is there");
+                return;
+            }
+            Err(error) => assert!(error.is_transient(), "{error}"),
+        }
+        clock.sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the store did not come back");
+}

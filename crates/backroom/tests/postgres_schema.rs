@@ -1,0 +1,147 @@
+//! The PostgreSQL store's tables: made once by however many, refused when they are not understood.
+
+#![cfg(feature = "postgres")]
+
+mod postgres_support;
+
+use std::sync::Arc;
+
+use backroom::{
+    ErrorKind,
+    store::{
+        Inserted, Store,
+        postgres::{PostgresOptions, PostgresStore},
+    },
+};
+use futures_util::future::join_all;
+use postgres_support::{Place, client, with};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_nodes_migrate_at_once() {
+    let place = Arc::new(Place::new());
+    let opening = (0..8).map(|_| {
+        let place = Arc::clone(&place);
+        tokio::spawn(async move { place.open().await })
+    });
+    let stores: Vec<_> = join_all(opening).await.into_iter().map(Result::unwrap).collect();
+    for store in &stores {
+        place.insert(store, place.new_job()).await;
+    }
+    assert_eq!(place.claim(&stores[0], 10).await.len(), 8);
+    let versions = place.client().await.query("SELECT version FROM migrations", &[]).await.unwrap();
+    assert_eq!(versions.len(), PostgresStore::migrations(&place.schema).unwrap().len());
+}
+
+#[tokio::test]
+async fn tables_newer_than_the_program_are_refused() {
+    let place = Place::new();
+    place.open().await.close().await.unwrap();
+    let client = place.client().await;
+    client.batch_execute("INSERT INTO migrations (version, name) VALUES (999, 'later')").await.unwrap();
+    let error = PostgresStore::connect(&place.url(), PostgresOptions::default()).await.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Unusable);
+    assert!(error.to_string().contains("update the program"), "{error}");
+}
+
+#[tokio::test]
+async fn tables_newer_in_a_way_this_program_can_live_with_are_used() {
+    let place = Place::new();
+    place.open().await.close().await.unwrap();
+    let client = place.client().await;
+    client
+        .batch_execute("INSERT INTO migrations (version, name, needs) VALUES (999, 'later', 1)")
+        .await
+        .unwrap();
+    place.insert(&place.open().await, place.new_job()).await;
+}
+
+#[tokio::test]
+async fn migrations_run_by_hand_are_the_same() {
+    let place = Place::new();
+    let client = client(&place.server).await;
+    for (_, _, sql) in PostgresStore::migrations(&place.schema).unwrap() {
+        client.batch_execute(&sql).await.unwrap();
+    }
+    let url = with(&place.url(), "migrate=false");
+    let store = PostgresStore::connect(&url, PostgresOptions::default()).await.unwrap();
+    place.insert(&store, place.new_job()).await;
+}
+
+#[tokio::test]
+async fn missing_tables_are_refused_where_migrating_is_off() {
+    let place = Place::new();
+    let url = with(&place.url(), "migrate=false");
+    let error = PostgresStore::connect(&url, PostgresOptions::default()).await.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Unusable);
+    assert!(error.to_string().contains("run the migrations"), "{error}");
+}
+
+#[tokio::test]
+async fn several_stores_live_in_one_database() {
+    let (one, other) = (Place::new(), Place::new());
+    let (first, second) = (one.open().await, other.open().await);
+    one.insert(&first, one.new_job()).await;
+    assert!(other.claim(&second, 10).await.is_empty());
+    assert_eq!(one.claim(&first, 10).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_unusable_and_a_dead_port_unavailable() {
+    let place = Place::new();
+    let config: tokio_postgres::Config = place.server.parse().unwrap();
+    let port = config.get_ports()[0];
+    let wrong = format!("postgres://nobody_of_ours:x@127.0.0.1:{port}/postgres");
+    let error = PostgresStore::connect(&wrong, PostgresOptions::default()).await.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Unusable, "{error}");
+    let dead = "postgres://a:b@127.0.0.1:1/postgres";
+    let error = PostgresStore::connect(dead, PostgresOptions::default()).await.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+#[tokio::test]
+async fn a_rolled_back_transaction_leaves_no_job_and_a_committed_one_does() {
+    let place = Place::new();
+    let store = place.open().await;
+    let mut client = place.client().await;
+    for (commits, jobs) in [(false, 0), (true, 1)] {
+        let transaction = client.transaction().await.unwrap();
+        let new = place.new_job();
+        let id = new.job.id;
+        let answers = PostgresStore::insert_in(&transaction, &place.schema, &[new], place.now).await.unwrap();
+        assert_eq!(answers, [Inserted::Created]);
+        assert_eq!(store.job(id).await.unwrap(), None, "not before the commit");
+        if commits {
+            transaction.commit().await.unwrap()
+        } else {
+            transaction.rollback().await.unwrap()
+        }
+        assert_eq!(place.claim(&store, 10).await.len(), jobs);
+    }
+}
+
+#[tokio::test]
+async fn health_says_what_an_operator_wants_to_know() {
+    let place = Place::new();
+    let health = place.open().await.health().await.unwrap();
+    assert!(health.engine.starts_with("PostgreSQL "), "{health:?}");
+    assert_eq!(health.schema, 1);
+    assert!(health.bytes.is_some_and(|bytes| bytes > 0));
+    assert!(!health.store.contains('@'), "no password: {health:?}");
+    let config: tokio_postgres::Config = place.server.parse().unwrap();
+    let password = String::from_utf8(config.get_password().unwrap_or_default().to_vec()).unwrap();
+    assert!(password.is_empty() || !format!("{health:?}").contains(&password), "no password");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_sync_is_not_well_unless_it_was_asked_for() {
+    let place = Place::new();
+    let is_synced =
+        place.client().await.query_one("SHOW fsync", &[]).await.unwrap().get::<_, &str>(0) == "on";
+    for (parameter, is_well) in [("durability=full", is_synced), ("durability=relaxed", true)] {
+        let url = with(&place.url(), parameter);
+        let store = PostgresStore::connect(&url, PostgresOptions::default()).await.unwrap();
+        let health = store.health().await.unwrap();
+        let check = health.checks.iter().find(|check| check.name == "durable writes").unwrap();
+        assert_eq!(check.ok, is_well, "{check:?}");
+    }
+}

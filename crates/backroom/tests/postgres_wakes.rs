@@ -1,0 +1,102 @@
+//! What one process tells another, and the time both agree on.
+
+#![cfg(feature = "postgres")]
+
+mod postgres_support;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use backroom::{
+    clock::{Clock, SystemClock},
+    core::{
+        Event, Timestamp,
+        bounds::{later, span_until},
+        transition::apply,
+    },
+    store::{Listener, Store},
+};
+use postgres_support::{Place, success};
+
+/// Longer than any hint takes; a hint that never comes fails the test.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Does `act` again and again until `listener` hears of it. The first hint may be the one that rings for everything when
+/// the connection for hints is made; the second can only be what was told.
+async fn hears_twice(listener: &Listener, act: impl AsyncFn()) {
+    let heard = async {
+        for _ in 0..2 {
+            loop {
+                act().await;
+                if tokio::time::timeout(Duration::from_millis(200), listener.woken()).await.is_ok() {
+                    break;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, heard).await.expect("the other process hears of it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_insert_wakes_workers_of_another_process() {
+    let place = Place::new();
+    let (one, other) = (place.open().await, place.open().await);
+    let listener = other.wakes().listen_queues(&["default".into()]);
+    hears_twice(&listener, async || {
+        place.insert(&one, place.new_job()).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_job_and_a_cancel_are_told_to_other_processes() {
+    let place = Place::new();
+    let (one, other) = (place.open().await, place.open().await);
+    let listener = other.wakes().listen_queues(&["default".into()]);
+    hears_twice(&listener, async || {
+        place.insert(&one, place.new_job()).await;
+    })
+    .await;
+    let job = place.claim(&one, 1).await.remove(0);
+    let (ends, cancels) = (other.wakes().listen_job(job.id), other.wakes().listen_cancels());
+
+    let mark = apply(&job, Event::Cancel { reason: "enough".into() }, place.now).unwrap().unwrap();
+    one.commit(Arc::new(vec![mark.clone()])).await.unwrap();
+    tokio::time::timeout(PATIENCE, cancels.woken()).await.expect("the other process hears of the cancel");
+    tokio::time::timeout(PATIENCE, ends.woken()).await.expect("and that the job changed");
+    let mut marked = job.clone();
+    mark.write_to(&mut marked);
+    one.commit(Arc::new(vec![success(&marked, place.now)])).await.unwrap();
+    tokio::time::timeout(PATIENCE, ends.woken()).await.expect("the other process hears of the end");
+}
+
+/// A machine's clock that is ten minutes fast.
+#[derive(Debug, Default)]
+struct Fast(SystemClock);
+
+#[async_trait]
+impl Clock for Fast {
+    fn now(&self) -> Timestamp {
+        later(self.0.now(), Duration::from_secs(600))
+    }
+
+    async fn sleep_until(&self, at: Timestamp) {
+        let left = span_until(self.now(), at);
+        self.0.sleep(left).await;
+    }
+}
+
+#[tokio::test]
+async fn a_machine_whose_clock_is_minutes_fast_sees_the_time_of_the_database() {
+    let place = Place::new();
+    let store = place.open().await;
+    let clock = store.clock(Arc::new(Fast::default()));
+    let client = place.client().await;
+    let words = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    let database: i64 = client.query_one(words, &[]).await.unwrap().get(0);
+    let off = clock.now().as_millisecond() - database;
+    assert!((-50..2000).contains(&off), "{off} ms off");
+    let start = clock.now();
+    clock.sleep(Duration::from_millis(20)).await;
+    assert!(clock.now() >= later(start, Duration::from_millis(20)));
+}
