@@ -59,7 +59,7 @@ pub use backroom_core::{
     unique::UniqueRule,
 };
 pub use client::{Backroom, Enqueue, EnqueueMany, EnqueuedMany, Explanation, Job, JobHandle, Page, Untyped};
-pub use config::Options;
+pub use config::{Options, without_password};
 pub use error::{Error, ErrorKind};
 pub use handler::{Failure, Middleware, Next};
 pub use store::{Count, Durability, Filter, Health, HealthCheck, WorkerRow};

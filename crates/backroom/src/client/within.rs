@@ -1,23 +1,20 @@
 //! Enqueueing inside a transaction of the caller: the job exists exactly if the order does.
 
-use super::{Enqueue, JobHandle};
-use crate::{Error, ErrorKind, store::sqlite::SqliteStore};
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 
-impl<'a, J: 'a> Enqueue<'a, J> {
-    /// Enqueues inside a `rusqlite` transaction on the same file: the job comes into being when the caller commits,
-    /// and never if the caller rolls back. Workers see it within milliseconds of the commit.
-    ///
-    /// Waiting on the handle before the commit waits for a job that does not exist yet, and answers
-    /// [`NotFound`](ErrorKind::NotFound).
-    pub fn within(self, transaction: &rusqlite::Transaction<'_>) -> Result<JobHandle<J>, Error> {
-        let backroom = self.backroom;
-        let new = self.check()?;
-        let (id, now) = (new.job.id, new.job.created_at);
-        let answers = SqliteStore::insert_in(transaction, &[new], now)?;
-        let answer = answers
-            .first()
-            .copied()
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "enqueue: the store gave no answer for a job"))?;
-        JobHandle::from_answer(backroom, id, answer)
-    }
+use backroom_core::JobId;
+
+use super::{Backroom, JobHandle};
+use crate::{Error, ErrorKind, store::Inserted};
+
+/// The handle to what was answered for the one job `id`.
+fn handle<J>(backroom: &Backroom, id: JobId, answers: &[Inserted]) -> Result<JobHandle<J>, Error> {
+    let answer = answers
+        .first()
+        .copied()
+        .ok_or_else(|| Error::new(ErrorKind::Internal, "enqueue: the store gave no answer for a job"))?;
+    JobHandle::from_answer(backroom, id, answer)
 }

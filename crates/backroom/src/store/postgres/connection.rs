@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{error::Fault, options::PostgresOptions, sql::Sql, tls::Tls};
 use crate::{
-    Error, ErrorKind,
+    Durability, Error, ErrorKind,
     clock::{Clock, SystemClock},
 };
 
@@ -425,7 +425,11 @@ fn startup_options(settings: &Settings, duty: Duty) -> String {
         Duty::ByIndex => BY_INDEX.as_slice(),
         Duty::Anything => &[],
     };
-    for setting in by_index.iter().copied().chain([timeout.as_str()]) {
+    let durability = match settings.options.durability {
+        Durability::Full => None,
+        Durability::Relaxed => Some("synchronous_commit=off"),
+    };
+    for setting in by_index.iter().copied().chain([timeout.as_str()]).chain(durability) {
         options.push_str(" -c ");
         options.push_str(setting);
     }

@@ -107,7 +107,7 @@ fn remedy(kind: ErrorKind, code: Option<&SqlState>) -> &'static str {
         (ErrorKind::Unusable, Some("3D000")) => "; create the database or correct the URL",
         (ErrorKind::Unusable, Some("42501")) => "; grant the user rights on the schema",
         (ErrorKind::Unusable, Some("42P01" | "42703" | "3F000")) => {
-            "; our tables are missing or not ours, run the migrations"
+            "; our tables are missing or not ours, run `backroom migrate`"
         }
         _ => "",
     }

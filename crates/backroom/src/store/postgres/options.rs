@@ -9,7 +9,7 @@ use tokio_postgres::{
 };
 
 use super::tls::Verify;
-use crate::{Error, ErrorKind};
+use crate::{Durability, Error, ErrorKind};
 
 /// The schema of a store that names none.
 pub const SCHEMA_DEFAULT: &str = "backroom";
@@ -33,6 +33,9 @@ pub struct PostgresOptions {
     /// Whether connecting creates and migrates the tables; URL parameter `migrate`. Where it is off, a store whose
     /// tables are missing or old is refused. Default true.
     pub migrate: bool,
+    /// How safe an acknowledged write is. `Full` leaves it to the server's `synchronous_commit`; `Relaxed` turns that off
+    /// for our connections, except where `listen` is off and nothing can be kept on one. Default `Full`.
+    pub durability: Durability,
     /// Longest time one statement may take before it is given up and the connection with it. Default 60 s.
     pub statement_timeout: Duration,
 }
@@ -44,8 +47,17 @@ impl Default for PostgresOptions {
             listen: true,
             notify: true,
             migrate: true,
+            durability: Durability::Full,
             statement_timeout: Duration::from_secs(60),
         }
+    }
+}
+
+impl PostgresOptions {
+    /// These options with what the parameters of a URL say instead. Fails as [`Invalid`](ErrorKind::Invalid) for a URL
+    /// that is not understood.
+    pub fn with_url(self, url: &str) -> Result<Self, Error> {
+        Ok(parse(url, self)?.options)
     }
 }
 
