@@ -197,7 +197,8 @@ async fn wait_for_running(args: &MoveArgs, source: &Backroom, settings: &Setting
             return Ok(());
         }
         if span_until(source.clock().now(), until).is_zero() {
-            let why = format!("{} still run at the source after {}", jobs(running), words::span(args.wait));
+            let why =
+                format!("still running at the source after {}: {}", words::span(args.wait), jobs(running));
             return Err(Problem::new("move the store", &why).hint(
                 "wait longer (--wait 10m), or cancel them (`backroom jobs --state running`); the source's queues stay paused",
             ));
@@ -262,20 +263,17 @@ fn answer(report: &Report, from: &Settings, to: &Settings, settings: &Settings) 
     if whole {
         return if settings.json { Ok(()) } else { praise(report, from, to) };
     }
-    if let Some(refusal) = &report.copied.refusal {
-        out::note(format_args!(
-            "{} refused, the first: {}",
-            jobs(report.copied.refused),
-            words::safe(refusal)
-        ));
-    }
     let (missing, different) = (report.sum(|sum| sum.missing), report.sum(|sum| sum.different));
-    let why = format!(
+    let mut why = format!(
         "of {} at the source, {} are missing at the target and {} are different there",
         jobs(report.sum(|sum| sum.source)),
         words::thousands(missing),
         words::thousands(different)
     );
+    if let Some(refusal) = &report.copied.refusal {
+        let refused = jobs(report.copied.refused);
+        why += &format!("; the target refused {refused}, the first: {}", words::safe(refusal));
+    }
     Err(Problem::new("move every job", &why).hint(
         "run it again if jobs were enqueued or changed at the source meanwhile; a job that both sides have changed stays \
          different: decide by `backroom job ID` on each side and delete one",
