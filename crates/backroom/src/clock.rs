@@ -29,23 +29,39 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
 /// The machine's clock, held to go forward.
 ///
-/// When the machine's clock is set back, this one goes on at the pace of real time from where it was until the
-/// machine's has caught up: leases and schedules would otherwise stand still for as long as it was set back.
+/// When the machine's clock is set back, this one goes on at half the pace of real time from where it was until the
+/// machine's has caught up, so after twice the span it was set back. Standing still meanwhile would hold up leases
+/// and schedules; going on at the full pace would keep it ahead of the machine's for ever.
 #[derive(Debug, Default)]
 pub struct SystemClock {
-    last: Mutex<Option<(Timestamp, Instant)>>,
+    last: Mutex<Option<Last>>,
+}
+
+/// The last answer, and where the machine's clock was last trusted.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    answer: Timestamp,
+    trusted: Timestamp,
+    since: Instant,
 }
 
 impl SystemClock {
     /// Keeps `last` so that an answer is never earlier than one before.
     fn held_forward(&self, wall: Timestamp, monotonic: Instant) -> Timestamp {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = match *last {
-            Some((at, since)) if wall < at => later(at, monotonic.saturating_duration_since(since)),
-            Some(_) | None => wall,
+        let mut held = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = Last { answer: wall, trusted: wall, since: monotonic };
+        let last = match *held {
+            Some(last) => {
+                // Reckoned from one fixed moment: halving the span between two calls would round it away.
+                let half = monotonic.saturating_duration_since(last.since) / 2;
+                // Of two threads the one that read the clocks first may come here second.
+                let answer = last.answer.max(later(last.trusted, half));
+                if wall < answer { Last { answer, ..last } } else { fresh }
+            }
+            None => fresh,
         };
-        *last = Some((now, monotonic));
-        now
+        *held = Some(last);
+        last.answer
     }
 }
 
@@ -73,18 +89,49 @@ impl Clock for SystemClock {
 mod tests {
     use super::*;
 
-    #[test]
-    fn time_set_back_goes_on_at_the_pace_of_real_time() {
+    const START: i64 = 1_000_000;
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_second(START + secs).unwrap()
+    }
+
+    /// A clock that was asked once, and the moment it was asked.
+    fn asked() -> (SystemClock, Instant) {
         let clock = SystemClock::default();
-        let start = Timestamp::from_second(1_000_000).unwrap();
         #[expect(clippy::disallowed_methods, reason = "a base to add to")]
         let monotonic = Instant::now();
-        assert_eq!(clock.held_forward(start, monotonic), start);
-        let set_back = Timestamp::from_second(900_000).unwrap();
+        assert_eq!(clock.held_forward(at(0), monotonic), at(0));
+        (clock, monotonic)
+    }
+
+    #[test]
+    fn time_set_back_by_an_hour_agrees_again_after_two() {
+        let (clock, monotonic) = asked();
         let second = Duration::from_secs(1);
-        assert_eq!(clock.held_forward(set_back, monotonic + second), later(start, second));
-        assert_eq!(clock.held_forward(set_back, monotonic + 3 * second), later(start, 3 * second));
-        let ahead = Timestamp::from_second(2_000_000).unwrap();
-        assert_eq!(clock.held_forward(ahead, monotonic + 4 * second), ahead);
+        let mut before = at(0);
+        for passed in 1..=3 * 3600_u32 {
+            let wall = at(i64::from(passed) - 3600);
+            let now = clock.held_forward(wall, monotonic + passed * second);
+            assert!(before <= now, "{now} is earlier than {before}");
+            let expected = if passed < 7200 { later(at(0), passed * second / 2) } else { wall };
+            assert_eq!(now, expected, "after {passed} s");
+            before = now;
+        }
+    }
+
+    #[test]
+    fn time_set_back_goes_on_however_often_it_is_asked() {
+        let (clock, monotonic) = asked();
+        for passed in 1..=4000 {
+            clock.held_forward(at(-9), monotonic + passed * Duration::from_nanos(500));
+        }
+        assert_eq!(clock.held_forward(at(-9), monotonic), later(at(0), Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn time_set_ahead_is_believed() {
+        let (clock, monotonic) = asked();
+        assert_eq!(clock.held_forward(at(-60), monotonic + Duration::from_secs(2)), at(1));
+        assert_eq!(clock.held_forward(at(3600), monotonic + Duration::from_secs(3)), at(3600));
     }
 }

@@ -20,7 +20,7 @@ pub struct Error {
 pub enum ErrorKind {
     /// The input breaks a rule or a bound. Mend the input; trying again cannot help.
     Invalid,
-    /// There is no such job or queue.
+    /// There is no such job or queue. A job that was there has been deleted or pruned since.
     NotFound,
     /// The job's state does not allow it. Look at the job again.
     Refused,
@@ -29,7 +29,7 @@ pub enum ErrorKind {
         /// That job.
         holder: JobId,
     },
-    /// The job ended without an output: it was cancelled, discarded or deleted.
+    /// The job ended without an output: it was cancelled or discarded.
     Unsuccessful,
     /// The store cannot be reached or is busy. Nothing was half done; try again.
     Unavailable,

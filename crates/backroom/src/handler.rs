@@ -50,7 +50,7 @@ impl Failure {
         Self { outcome: Outcome::Cancel, message: why.to_string() }
     }
 
-    /// Run the job again after `delay`; no attempt is charged and nothing counts as failed.
+    /// Run the job again after `delay`, at most ten years; no attempt is charged and nothing counts as failed.
     pub fn snooze(delay: Duration) -> Self {
         Self { outcome: Outcome::Snooze(delay), message: format!("snoozed for {delay:?}") }
     }
@@ -129,6 +129,8 @@ impl fmt::Debug for Next<'_> {
 pub(crate) struct Handler {
     /// The policy in force for jobs that carry none.
     pub(crate) retry: RetryPolicy,
+    /// Whether it runs on a thread and may have to wait for a core.
+    pub(crate) is_blocking: bool,
     pub(crate) run: Run,
 }
 

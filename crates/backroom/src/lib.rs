@@ -62,5 +62,8 @@ pub use client::{Backroom, Enqueue, EnqueueMany, EnqueuedMany, Explanation, Job,
 pub use config::{Options, without_password};
 pub use error::{Error, ErrorKind};
 pub use handler::{Failure, Middleware, Next};
+/// The SQLite driver, in the version whose transactions [`Enqueue::within`] takes. Feature `sqlite`.
+#[cfg(feature = "sqlite")]
+pub use rusqlite;
 pub use store::{Count, Durability, Filter, Health, HealthCheck, WorkerRow};
 pub use worker::{Context, Order, RunningWorker, Stopped, Worker};

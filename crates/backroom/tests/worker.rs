@@ -170,7 +170,8 @@ async fn blocking_handlers_run_and_their_panics_are_failures() {
 #[tokio::test]
 async fn a_handler_that_runs_out_of_time_has_failed() {
     for store in fresh_stores().await {
-        let job = store.backroom.enqueue(Act::Hang).timeout(Duration::from_secs(5)).await.unwrap();
+        let job =
+            store.backroom.enqueue(Act::Hang).timeout(Duration::from_secs(5)).max_attempts(1).await.unwrap();
         let worker = Worker::new(&store.backroom)
             .handle(|_: Act, _| async { std::future::pending::<Result<String, Failure>>().await })
             .start()
@@ -224,7 +225,7 @@ async fn a_lost_lease_is_told_to_the_handler_and_its_result_refused() {
             .start()
             .await
             .unwrap();
-        wait_for(&store.backroom, job.id(), State::Running).await;
+        wait_until_running(&worker).await;
         // Or this very worker would claim it again.
         store.backroom.pause("default").await.unwrap();
         take_away(&store.backroom, job.id()).await;
@@ -280,7 +281,7 @@ async fn a_job_that_does_not_stop_in_time_is_given_back_uncharged() {
         .start()
         .await
         .unwrap();
-    wait_for(&backroom, job.id(), State::Running).await;
+    wait_until_running(&worker).await;
     let stopped = soon("stop", worker.stop()).await.unwrap();
     assert_eq!((stopped.released, stopped.stuck), (1, 0));
     let row = job.status().await.unwrap();
@@ -429,6 +430,15 @@ async fn a_worker_shows_itself() {
     }
 }
 
+async fn wait_until_running(worker: &backroom::RunningWorker) {
+    let running = async {
+        while worker.running() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("a running handler", running).await;
+}
+
 async fn wait_for(backroom: &backroom::Backroom, id: backroom::JobId, state: State) {
     let waiting = async {
         while backroom.job(id).await.unwrap().state != state {
@@ -444,6 +454,8 @@ async fn take_away(backroom: &backroom::Backroom, id: backroom::JobId) {
     let now = backroom.clock().now();
     job.lease_until = Some(now);
     let change = backroom::core::transition::apply(&job, backroom::core::Event::LeaseExpired, now);
-    let changes = Arc::new(vec![change.unwrap().unwrap()]);
-    backroom.store().commit(changes).await.unwrap();
+    let mut change = change.unwrap().unwrap();
+    change.lapsed_by = None;
+    let written = backroom.store().commit(Arc::new(vec![change])).await.unwrap();
+    assert_eq!(written, [backroom::store::Committed::Done]);
 }

@@ -55,7 +55,7 @@ pub enum Event {
     Snooze {
         /// The run.
         lease: LeaseId,
-        /// For how long.
+        /// For how long; what is beyond [`SPAN_MAX`](crate::bounds::SPAN_MAX) counts as that.
         delay: Duration,
     },
     /// The worker gives the job back unfinished because it is stopping.

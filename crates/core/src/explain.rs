@@ -11,7 +11,7 @@ use crate::{Job, State, Timestamp, bounds::span_until};
 pub struct Facts {
     /// Since when the job's queue is paused.
     pub paused_at: Option<Timestamp>,
-    /// Every worker that beat within a lease.
+    /// Every worker that beat within its lease.
     pub workers: Vec<WorkerFacts>,
     /// Due jobs of the same queue that are served before this one, as far as they were counted.
     pub ahead: u64,
@@ -26,10 +26,12 @@ pub struct WorkerFacts {
     pub queues: Vec<String>,
     /// Kinds it has a handler for.
     pub kinds: Vec<String>,
-    /// Slots that serve the job's queue.
+    /// All its slots, whichever queue they serve.
     pub slots: u32,
-    /// Jobs it runs now.
+    /// Jobs it runs now, of whichever queue.
     pub running: u32,
+    /// It finishes what it runs and takes no more.
+    pub stopping: bool,
 }
 
 /// One reason, as data for programs; `Display` says it for people.
@@ -116,9 +118,15 @@ pub enum Reason {
         /// Which.
         kind: String,
     },
-    /// All slots of the workers that could run it are taken.
+    /// Workers could run it, every one of them is stopping.
+    WorkersStopping {
+        /// How many.
+        workers: u64,
+    },
+    /// All slots of the workers that could run it are taken. Not said when only the slots of its queue are: how many
+    /// jobs run in those is not known, and a wrong reason is worse than none.
     SlotsTaken {
-        /// Slots that could serve it.
+        /// All slots of those workers.
         slots: u64,
         /// Of them taken.
         running: u64,
@@ -188,15 +196,18 @@ fn explain_queued(job: &Job, facts: &Facts, now: Timestamp) -> Vec<Reason> {
 fn explain_workers(job: &Job, facts: &Facts) -> Option<Reason> {
     let serving: Vec<_> = facts.workers.iter().filter(|w| w.queues.contains(&job.queue)).collect();
     let able: Vec<_> = serving.iter().filter(|w| w.kinds.contains(&job.kind)).collect();
-    let slots: u64 = able.iter().map(|w| u64::from(w.slots)).sum();
-    let running: u64 = able.iter().map(|w| u64::from(w.running)).sum();
+    let taking: Vec<_> = able.iter().filter(|w| !w.stopping).collect();
     if facts.workers.is_empty() {
         Some(Reason::NoWorker)
     } else if serving.is_empty() {
         Some(Reason::NoWorkerForQueue { queue: job.queue.clone() })
     } else if able.is_empty() {
         Some(Reason::NoWorkerForKind { kind: job.kind.clone() })
-    } else if running >= slots {
+    } else if taking.is_empty() {
+        Some(Reason::WorkersStopping { workers: able.len() as u64 })
+    } else if taking.iter().all(|w| w.running >= w.slots) {
+        let slots = taking.iter().map(|w| u64::from(w.slots)).sum();
+        let running = taking.iter().map(|w| u64::from(w.running)).sum();
         Some(Reason::SlotsTaken { slots, running })
     } else {
         None
@@ -228,6 +239,10 @@ impl fmt::Display for Reason {
             Self::NoWorker => write!(f, "no worker is alive"),
             Self::NoWorkerForQueue { queue } => write!(f, "no worker serves queue {queue}"),
             Self::NoWorkerForKind { kind } => write!(f, "no worker handles kind {kind}"),
+            Self::WorkersStopping { workers: 1 } => write!(f, "the one worker that could run it is stopping"),
+            Self::WorkersStopping { workers } => {
+                write!(f, "all {workers} workers that could run it are stopping")
+            }
             Self::SlotsTaken { slots, running } => {
                 write!(f, "all slots that could run it are taken ({running} running on {slots} slots)")
             }

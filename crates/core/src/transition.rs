@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{
     Attempt, AttemptEnd, Change, Event, Job, LeaseId, State, Timestamp,
-    bounds::{CRASHES_MAX, ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, clip, later},
+    bounds::{CRASHES_MAX, ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, clip, later},
     unique::UniqueWhile,
 };
 
@@ -78,7 +78,9 @@ pub fn apply(job: &Job, event: Event, now: Timestamp) -> Result<Option<Change>, 
             Change { lease: Some(lease), ended, ..finish(job, State::Cancelled, Some(reason), now) }
         }
         (State::Running, Event::Snooze { lease, delay }) => {
-            or_cancelled(job, Some(lease), uncharged(requeue(job, later(now, delay))), now)
+            // A handler's number is outside input: unbounded, one slip would put the job off for ever.
+            let due = later(now, delay.min(SPAN_MAX));
+            or_cancelled(job, Some(lease), uncharged(requeue(job, due)), now)
         }
         (State::Running, Event::Release { lease }) => {
             or_cancelled(job, Some(lease), uncharged(requeue(job, job.scheduled_at)), now)

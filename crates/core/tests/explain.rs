@@ -18,6 +18,7 @@ fn worker() -> WorkerFacts {
         kinds: vec!["make_thumbnail".into()],
         slots: 4,
         running: 1,
+        stopping: false,
     }
 }
 
@@ -35,6 +36,7 @@ fn cases() -> Vec<(&'static str, Job, Facts, Vec<&'static str>)> {
     let elsewhere = WorkerFacts { queues: vec!["mail".into()], ..worker() };
     let unable = WorkerFacts { kinds: vec!["send_mail".into()], ..worker() };
     let full = WorkerFacts { running: 4, ..worker() };
+    let leaving = WorkerFacts { stopping: true, ..worker() };
     let ahead = |ahead| Facts { ahead, ..free() };
     let paused = Facts { paused_at: Some(at(-9)), ..free() };
     let ready = "ready; the next free worker claims it";
@@ -68,6 +70,25 @@ fn cases() -> Vec<(&'static str, Job, Facts, Vec<&'static str>)> {
             served_by([full.clone(), unable]),
             vec!["all slots that could run it are taken (4 running on 4 slots)"],
         ),
+        (
+            "one stopping",
+            queued(),
+            served_by([leaving.clone()]),
+            vec!["the one worker that could run it is stopping"],
+        ),
+        (
+            "all stopping",
+            queued(),
+            served_by([leaving.clone(), leaving.clone()]),
+            vec!["all 2 workers that could run it are stopping"],
+        ),
+        (
+            "one full, one stopping",
+            queued(),
+            served_by([full.clone(), leaving.clone()]),
+            vec!["all slots that could run it are taken (4 running on 4 slots)"],
+        ),
+        ("one free, one stopping", queued(), served_by([leaving, worker()]), vec![ready]),
         ("one full, one free", queued(), served_by([full, worker()]), vec![ready]),
         ("one ahead", queued(), ahead(1), vec!["behind one due job of its queue"]),
         ("many ahead", queued(), ahead(12), vec!["behind 12 due jobs of its queue"]),
@@ -138,12 +159,13 @@ const fn place_of(reason: &Reason) -> usize {
         Reason::NoWorker => 11,
         Reason::NoWorkerForQueue { .. } => 12,
         Reason::NoWorkerForKind { .. } => 13,
-        Reason::SlotsTaken { .. } => 14,
-        Reason::Behind { .. } => 15,
-        Reason::Ready => 16,
+        Reason::WorkersStopping { .. } => 14,
+        Reason::SlotsTaken { .. } => 15,
+        Reason::Behind { .. } => 16,
+        Reason::Ready => 17,
     }
 }
-const REASONS: usize = 17;
+const REASONS: usize = 18;
 
 #[test]
 fn every_case_is_explained_in_these_words() {
@@ -173,15 +195,16 @@ proptest! {
         start in 0..starts().len(),
         paused: bool,
         ahead in 0u64..3,
-        workers in prop::collection::vec((any::<bool>(), any::<bool>(), 0u32..3, 0u32..3), 0..3),
+        workers in prop::collection::vec(any::<(bool, bool, bool)>().prop_flat_map(|duty| (Just(duty), 0u32..3, 0u32..3)), 0..3),
         offset in -100_000i64..100_000,
     ) {
         let (situation, job) = starts().swap_remove(start);
-        let workers = workers.into_iter().map(|(serves, handles, slots, running)| WorkerFacts {
+        let workers = workers.into_iter().map(|((serves, handles, stopping), slots, running)| WorkerFacts {
             queues: vec![if serves { "images" } else { "mail" }.into()],
             kinds: vec![if handles { "make_thumbnail" } else { "send_mail" }.into()],
             slots,
             running,
+            stopping,
             ..worker()
         });
         let facts = Facts { paused_at: paused.then(now), workers: workers.collect(), ahead };
@@ -189,10 +212,10 @@ proptest! {
         prop_assert!(!reasons.is_empty(), "{situation}");
         prop_assert!(reasons.iter().all(|reason| !reason.to_string().is_empty()));
         // Ready is said exactly when a claim now would be granted by a worker with a free slot.
-        let free = facts.workers.iter().filter(|w| w.queues == ["images"] && w.kinds == ["make_thumbnail"]);
-        let (slots, busy) = free.fold((0, 0), |(slots, busy), w| (slots + w.slots, busy + w.running));
+        let able = facts.workers.iter().filter(|w| w.queues == ["images"] && w.kinds == ["make_thumbnail"]);
+        let free = able.filter(|w| !w.stopping && w.running < w.slots).count() > 0;
         let claim = backroom_core::transition::apply(&job, common::claim(), at(offset));
-        let open = claim.is_ok() && !paused && ahead == 0 && busy < slots;
+        let open = claim.is_ok() && !paused && ahead == 0 && free;
         prop_assert_eq!(reasons.contains(&Reason::Ready), open, "{}: {:?}", situation, reasons);
     }
 }

@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::time::Duration;
+
 use backroom_core::{
     AttemptEnd, Change, Event, Job, LeaseId, RetryPolicy, State, Timestamp,
-    bounds::{CRASHES_MAX, ERROR_BYTES_MAX, MESSAGE_BYTES_MAX},
+    bounds::{CRASHES_MAX, ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, later},
     transition::{Refused, apply},
     unique::UniqueWhile,
 };
@@ -261,6 +263,17 @@ fn moments_count_from_their_own_microsecond_on() {
     let leased = Job { lease_until: Some(at(1)), ..running() };
     assert_eq!(apply(&leased, Event::LeaseExpired, now()), Err(Refused::LeaseHolds));
     assert!(apply(&leased, Event::LeaseExpired, at(1)).is_ok());
+}
+
+#[test]
+fn a_snooze_is_held_inside_the_bound_of_every_span() {
+    let snoozed = |delay| {
+        let event = Event::Snooze { lease: LEASE, delay };
+        apply(&running(), event, now()).expect("taken").expect("something changes").scheduled_at
+    };
+    assert_eq!(snoozed(SPAN_MAX), later(now(), SPAN_MAX));
+    assert_eq!(snoozed(SPAN_MAX + secs(1)), later(now(), SPAN_MAX));
+    assert_eq!(snoozed(Duration::MAX), later(now(), SPAN_MAX));
 }
 
 #[test]

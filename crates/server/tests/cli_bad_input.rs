@@ -1,5 +1,7 @@
 //! What bad input gets: an error that names the thing, nothing stored, no panic.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod cli_support;
 
 use cli_support::Place;
@@ -172,6 +174,7 @@ fn filters_that_mean_nothing_are_refused() {
     place.run(["queues", "retain", "q"]).refused_naming("--completed");
     place.run(["queues", "retain", "q", "--completed", "7"]).refused_naming("forever");
     place.run(["completions", "tcsh"]).refused_naming("tcsh");
+    place.run(["enqueue", "k", "--prioritty", "3"]).refused_naming("--prioritty");
     place.run(["frobnicate"]).refused_naming("frobnicate");
 }
 

@@ -1,6 +1,14 @@
 //! `backroom enqueue`, in a process of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod cli_support;
+
+#[cfg(unix)]
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Command, Stdio},
+};
 
 use cli_support::Place;
 use serde_json::json;
@@ -69,6 +77,8 @@ fn args_come_from_a_file_or_stdin() {
     std::fs::write(place.path("args.json"), "{\"from\": \"file\"}\n").unwrap();
     let id = place.enqueue(&["k", "@args.json"]);
     assert_eq!(place.job(&id)["args"], json!({"from": "file"}));
+    let id = place.enqueue(&["k", "-5"]);
+    assert_eq!(place.job(&id)["args"], -5);
     let said = place.run_with(b"{\"from\": \"stdin\"}\n", &["enqueue", "k", "-", "--json"]);
     let id = said.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(place.job(&id)["args"], json!({"from": "stdin"}));
@@ -183,4 +193,41 @@ fn lines_that_meet_a_held_key_fail_the_command_and_are_counted() {
     );
     said.failed_naming("1 job");
     assert_eq!(said.json(), json!({"created": 2, "kept": 0, "replaced": 0, "key_held": 1}));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_between_lines_says_how_far_it_came() {
+    let place = Place::new();
+    let mut child = place
+        .command()
+        .args(["enqueue", "k", "--lines"])
+        .env("BACKROOM_LOG", "debug")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"1\n2\n").unwrap();
+    // The library tells of the insert; only then is the interrupt sent.
+    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let (mut line, mut rows) = (String::new(), 0);
+    while rows < 2 {
+        line.clear();
+        assert_ne!(told.read_line(&mut line).unwrap(), 0, "it ended before it stored the lines");
+        if line.contains("insert") {
+            let told = line.split("rows=").nth(1).and_then(|rest| rest.split_whitespace().next());
+            rows += told.unwrap().parse::<u64>().unwrap();
+        }
+    }
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    // Whoever tells goes on being heard, else the telling would fail.
+    std::io::copy(&mut told, &mut std::io::sink()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "enqueued 2 jobs\n");
+    assert_eq!(place.json(["jobs"])["jobs"].as_array().unwrap().len(), 2);
+    drop(stdin);
 }

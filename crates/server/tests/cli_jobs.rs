@@ -1,5 +1,7 @@
 //! Looking at jobs and changing them, in processes of their own.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod cli_support;
 
 use std::{process::Stdio, time::Duration};
@@ -33,6 +35,24 @@ fn jobs_are_listed_newest_first_page_by_page() {
 }
 
 #[test]
+fn the_fields_of_a_job_stand_in_the_one_order() {
+    let place = Place::new();
+    let id = place.enqueue(&["k"]);
+    let one = place.run(["job", &id, "--json"]).out;
+    let list = place.run(["jobs", "--json"]).out;
+    let order = "id kind queue lane priority state args attempt max_attempts crashes scheduled_at expires_at \
+                 timeout_ms retry unique_key unique_while unique_held lease_id lease_until worker progress output \
+                 reason cancel_requested_at woken created_at started_at finished_at tags meta revision shown";
+    for document in [one, list] {
+        let places: Vec<_> = order
+            .split_whitespace()
+            .map(|field| document.find(&format!("\"{field}\":")).expect(field))
+            .collect();
+        assert!(places.is_sorted(), "{document}");
+    }
+}
+
+#[test]
 fn jobs_are_filtered_by_every_filter() {
     let place = Place::new();
     let due = place.enqueue(&["a", "--queue", "x", "--tag", "t"]);
@@ -40,14 +60,14 @@ fn jobs_are_filtered_by_every_filter() {
     let stopped = place.enqueue(&["c", "--queue", "y"]);
     place.run(["cancel", &stopped]).succeeded();
     let listed = |args: &[&str]| ids(&place.json(["jobs"].iter().chain(args)));
-    assert_eq!(listed(&["--state", "available"]), [due.clone()]);
-    assert_eq!(listed(&["--state", "scheduled"]), [later.clone()]);
+    assert_eq!(listed(&["--state", "available"]), [due.as_str()]);
+    assert_eq!(listed(&["--state", "scheduled"]), [later.as_str()]);
     assert_eq!(listed(&["--state", "queued"]), [later.clone(), due.clone()]);
     assert_eq!(listed(&["--state", "available,cancelled"]), [stopped.clone(), due.clone()]);
     assert_eq!(listed(&["--state", "retrying"]), [""; 0]);
-    assert_eq!(listed(&["--queue", "y", "--state", "cancelled"]), [stopped.clone()]);
-    assert_eq!(listed(&["--kind", "b"]), [later.clone()]);
-    assert_eq!(listed(&["--tag", "t"]), [due.clone()]);
+    assert_eq!(listed(&["--queue", "y", "--state", "cancelled"]), [stopped.as_str()]);
+    assert_eq!(listed(&["--kind", "b"]), [later.as_str()]);
+    assert_eq!(listed(&["--tag", "t"]), [due.as_str()]);
     assert_eq!(listed(&["--since", "1h"]), [stopped, later, due]);
     assert_eq!(listed(&["--until", "1h ago"]), [""; 0]);
     assert_eq!(place.run(["jobs", "--kind", "z"]).succeeded().out, "no jobs\n");

@@ -1,5 +1,7 @@
 //! Queues, health, help and completions, in processes of their own.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod cli_support;
 
 use cli_support::Place;

@@ -340,9 +340,14 @@ impl Store for Wire {
         &self,
         queues: Arc<Vec<String>>,
         kinds: Arc<Vec<String>>,
+        now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
-        self.call("next_due", async move |store: Arc<dyn Store>| store.next_due(queues, kinds).await, unseen)
-            .await
+        self.call(
+            "next_due",
+            async move |store: Arc<dyn Store>| store.next_due(queues, kinds, now).await,
+            unseen,
+        )
+        .await
     }
 
     async fn queues(&self) -> Result<Vec<Queue>, Error> {

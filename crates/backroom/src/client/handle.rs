@@ -111,7 +111,7 @@ impl<J> JobHandle<J> {
 
 impl<J: Job> JobHandle<J> {
     /// Returns the output once the job has completed; [`Unsuccessful`](ErrorKind::Unsuccessful) if it was cancelled
-    /// or discarded. Retries are waited for.
+    /// or discarded, [`NotFound`](ErrorKind::NotFound) if it was deleted. Retries are waited for.
     pub async fn wait(&self) -> Result<J::Output, Error> {
         Ok(self.output().await?.decode()?)
     }
@@ -119,7 +119,7 @@ impl<J: Job> JobHandle<J> {
 
 impl JobHandle<Untyped> {
     /// Returns the output as JSON once the job has completed; [`Unsuccessful`](ErrorKind::Unsuccessful) if it was
-    /// cancelled or discarded. Retries are waited for.
+    /// cancelled or discarded, [`NotFound`](ErrorKind::NotFound) if it was deleted. Retries are waited for.
     pub async fn wait(&self) -> Result<Json, Error> {
         self.output().await
     }

@@ -8,7 +8,7 @@ use backroom_core::{
 };
 
 use super::Backroom;
-use crate::{Count, Error, ErrorKind, Filter, Health, WorkerRow, worker::LEASE_DEFAULT};
+use crate::{Count, Error, ErrorKind, Filter, Health, WorkerRow};
 
 /// Most jobs on one page.
 pub(super) const PAGE_JOBS_MAX: usize = 1000;
@@ -73,10 +73,13 @@ impl Backroom {
         self.engine().store.queues().await
     }
 
-    /// Every worker that beat within the default lease.
+    /// Every worker that beat within its lease, and within a day.
     pub async fn workers(&self) -> Result<Vec<WorkerRow>, Error> {
-        let since = bounds::earlier(self.engine().clock.now(), WORKER_SILENCE_MAX);
-        self.engine().store.workers(since).await
+        let now = self.engine().clock.now();
+        let mut workers = self.engine().store.workers(bounds::earlier(now, WORKER_SILENCE_MAX)).await?;
+        // A worker silent for longer has lost its leases, so it counts as gone.
+        workers.retain(|worker| bounds::later(worker.beat_at, Duration::from_millis(worker.lease_ms)) >= now);
+        Ok(workers)
     }
 
     /// Why a job is where it is.
@@ -87,7 +90,7 @@ impl Backroom {
         let paused_at = queues.iter().find(|queue| queue.name == job.queue).and_then(|queue| queue.paused_at);
         let workers = self.workers().await?;
         let ahead = self.engine().store.ahead(Arc::new(job.clone()), AHEAD_MAX, now).await?;
-        let workers = workers.into_iter().map(|worker| facts_of(worker, &job.queue)).collect();
+        let workers = workers.into_iter().map(facts_of).collect();
         let reasons = explain(&job, &Facts { paused_at, workers, ahead }, now);
         Ok(Explanation { job, reasons })
     }
@@ -98,16 +101,16 @@ impl Backroom {
     }
 }
 
-/// A worker silent for longer has lost its leases, so it counts as gone.
-const WORKER_SILENCE_MAX: Duration = LEASE_DEFAULT;
+/// How far back workers are looked for; stores forget those that are silent for longer.
+const WORKER_SILENCE_MAX: Duration = Duration::from_secs(24 * 3600);
 
-fn facts_of(worker: WorkerRow, queue: &str) -> WorkerFacts {
-    let slots = worker.queues.iter().filter(|(name, _)| name == queue).map(|(_, slots)| slots).sum();
+fn facts_of(worker: WorkerRow) -> WorkerFacts {
     WorkerFacts {
         name: worker.name,
         queues: worker.queues.into_iter().map(|(name, _)| name).collect(),
         kinds: worker.kinds,
-        slots,
+        slots: worker.slots,
         running: worker.running,
+        stopping: worker.stopping,
     }
 }

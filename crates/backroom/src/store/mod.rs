@@ -51,7 +51,8 @@ pub trait Store: Send + Sync + 'static {
     /// answers. A change that is already written answers [`Committed::Done`] again.
     async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error>;
 
-    /// Moves the leases that are still held to `until`; one answer per lease, in order.
+    /// Moves the leases that are still held to `until`; one answer per lease, in order. A lease that holds longer
+    /// already stays: a beat must not shorten what a handler extended farther.
     async fn extend(&self, extend: Arc<Extend>, now: Timestamp) -> Result<Vec<Held>, Error>;
 
     /// Writes what handlers say of themselves, where their lease still holds; elsewhere drops it. Lines beyond
@@ -91,11 +92,12 @@ pub trait Store: Send + Sync + 'static {
     async fn ahead(&self, job: Arc<Job>, limit: u64, now: Timestamp) -> Result<u64, Error>;
 
     /// When the next queued job of these queues and kinds is due; a moment not after `now` if one is due already.
-    /// Paused queues count as empty.
+    /// Paused queues count as empty, and jobs that have expired by `now` as gone.
     async fn next_due(
         &self,
         queues: Arc<Vec<String>>,
         kinds: Arc<Vec<String>>,
+        now: Timestamp,
     ) -> Result<Option<Timestamp>, Error>;
 
     /// Every queue that a job or a setting ever named, by name.

@@ -192,8 +192,10 @@ impl Store for Observed {
         &self,
         queues: Arc<Vec<String>>,
         kinds: Arc<Vec<String>>,
+        now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
-        self.call("next_due", one, |_| self.inner.next_due(Arc::clone(&queues), Arc::clone(&kinds))).await
+        self.call("next_due", one, |_| self.inner.next_due(Arc::clone(&queues), Arc::clone(&kinds), now))
+            .await
     }
 
     async fn queues(&self) -> Result<Vec<Queue>, Error> {

@@ -173,6 +173,8 @@ pub struct WorkerRow {
     pub started_at: Timestamp,
     /// When it last said so.
     pub beat_at: Timestamp,
+    /// How long it may be silent before it counts as gone: its lease, in milliseconds.
+    pub lease_ms: u64,
     /// Each queue it serves with the slots that may serve it.
     pub queues: Vec<(String, u32)>,
     /// Kinds it has a handler for.

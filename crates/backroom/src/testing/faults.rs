@@ -188,8 +188,9 @@ impl Store for Faults {
         &self,
         queues: Arc<Vec<String>>,
         kinds: Arc<Vec<String>>,
+        now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
-        self.call("next_due", self.inner.next_due(queues, kinds)).await
+        self.call("next_due", self.inner.next_due(queues, kinds, now)).await
     }
 
     async fn queues(&self) -> Result<Vec<Queue>, Error> {

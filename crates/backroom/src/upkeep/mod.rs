@@ -10,12 +10,17 @@ use std::{sync::Arc, time::Duration};
 
 use backroom_core::{Event, Job, Timestamp, bounds::later, transition};
 
-use crate::{Error, engine::Engine, store::Committed};
+use crate::{Error, engine::Engine, store::Committed, worker::LEASE_DEFAULT};
 
 /// Most rows per call, so that no tick holds up the store for long.
 const ROWS_MAX: usize = 500;
 /// The wait after a tick that failed.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// A duty that is later than this was not merely waiting for a processor.
+const LATE: Duration = Duration::from_secs(5);
+/// By then every living worker with a lease of the usual length has renewed.
+const RECOVERY: Duration = LEASE_DEFAULT.checked_div(2).expect("two is not zero");
 
 /// Does all upkeep until it is aborted.
 pub(crate) async fn keep_up(engine: Engine) {
@@ -31,8 +36,17 @@ async fn keep(
     duty: &'static str,
     tick: impl AsyncFn(&Engine, Timestamp) -> Result<Timestamp, Error>,
 ) {
+    let mut due = engine.clock.now();
     loop {
-        let next = match tick(engine, engine.clock.now()).await {
+        engine.clock.sleep_until(due).await;
+        let now = engine.clock.now();
+        if now > later(due, LATE) {
+            // The machine slept, or its clock was put forward. Leases seem to have run out that living workers, this one
+            // among them, are about to renew: rescuing now would run their jobs twice.
+            tracing::warn!(duty, "time went on without this process; upkeep waits for leases to be renewed");
+            engine.clock.sleep(RECOVERY).await;
+        }
+        due = match tick(engine, engine.clock.now()).await {
             Ok(next) => next,
             Err(error) => {
                 // Outages are reported once by the store's decorator.
@@ -42,7 +56,6 @@ async fn keep(
                 later(engine.clock.now(), PAUSE)
             }
         };
-        engine.clock.sleep_until(next).await;
     }
 }
 

@@ -112,7 +112,7 @@ impl Worker {
         R: Future<Output = Result<J::Output, Failure>> + Send + 'static,
     {
         let handler = Arc::new(handler);
-        self.register(J::KIND, J::retry(), move |context| {
+        self.register(J::KIND, J::retry(), false, move |context| {
             let handler = Arc::clone(&handler);
             async move {
                 let job = decode::<J>(&context)?;
@@ -131,15 +131,15 @@ impl Worker {
     {
         let handler = Arc::new(handler);
         let cores = Arc::clone(&self.cores);
-        self.register(J::KIND, J::retry(), move |context| {
+        self.register(J::KIND, J::retry(), true, move |context| {
             let (handler, cores) = (Arc::clone(&handler), Arc::clone(&cores));
             async move {
                 let job = decode::<J>(&context)?;
                 let permit = cores.acquire_owned().await?;
-                context.run().begins();
                 // The permit goes with the thread: a thread that was given up on still has its core.
+                let on_thread = context.run().begins_on_thread();
                 let thread = tokio::task::spawn_blocking(move || {
-                    let _permit = permit;
+                    let (_permit, _on_thread) = (permit, on_thread);
                     encode(&handler(job, context)?)
                 });
                 match thread.await {
@@ -160,7 +160,7 @@ impl Worker {
         F: Fn(Json, Context) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Json, Failure>> + Send + 'static,
     {
-        self.register(kind, RetryPolicy::DEFAULT, move |context| {
+        self.register(kind, RetryPolicy::DEFAULT, false, move |context| {
             handler(context.job().args.clone(), context).boxed()
         })
     }
@@ -250,7 +250,7 @@ impl Worker {
         running.stop().await.map(drop)
     }
 
-    fn register<F>(mut self, kind: impl Into<String>, retry: RetryPolicy, run: F) -> Self
+    fn register<F>(mut self, kind: impl Into<String>, retry: RetryPolicy, is_blocking: bool, run: F) -> Self
     where
         F: Fn(Context) -> futures_util::future::BoxFuture<'static, Result<Json, Failure>>
             + Send
@@ -264,7 +264,7 @@ impl Worker {
             let message = format!("build the worker: kind {kind:?} has two handlers; give each kind one");
             self.check(Err(Error::new(ErrorKind::Invalid, message)));
         }
-        self.handlers.insert(kind, Handler { retry, run: Box::new(run) });
+        self.handlers.insert(kind, Handler { retry, is_blocking, run: Box::new(run) });
         self
     }
 

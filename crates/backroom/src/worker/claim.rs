@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use backroom_core::{
     Timestamp,
-    bounds::{later, span_until},
+    bounds::{CRASHES_MAX, earlier, later, span_until},
 };
 
-use super::{execute, held::Run, pool::Pool, shared::Shared};
+use super::{execute, heartbeat, held::Run, pool::Pool, report, shared::Shared};
 use crate::{
     Error,
     store::{Claim, Listener},
@@ -20,6 +20,11 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// limit is short, because behind the job that seems due another one may become due.
 const LOOK_MIN: Duration = Duration::from_micros(200);
 const LOOK_MAX: Duration = Duration::from_millis(50);
+
+/// About how long a job is put off that must run alone while another one does.
+const SUSPECT_WAIT: Duration = Duration::from_secs(2);
+/// Claimed jobs that no slot has begun within this span go back to the store, for other workers.
+const HOARD: Duration = Duration::from_secs(1);
 
 /// Keeps a pool in jobs until the worker stops.
 pub(crate) async fn keep_claiming(shared: Arc<Shared>, pool: Arc<Pool>) {
@@ -48,9 +53,13 @@ struct Claimer {
 impl Claimer {
     async fn run(&mut self) {
         loop {
+            self.give_back_hoard().await;
             let wanted = self.pool.wanted();
             if wanted == 0 {
-                self.pool.wants.notified().await;
+                tokio::select! {
+                    () = self.pool.wants.notified() => {}
+                    () = self.shared.engine.clock.sleep(HOARD) => {}
+                }
                 continue;
             }
             match self.claim(wanted).await {
@@ -83,7 +92,12 @@ impl Claimer {
             until: later(now, shared.settings.lease),
             repeat: false,
         };
-        let taking = tokio::spawn(take(shared, pool, Arc::new(claim), now));
+        let under_way = shared.begin_claim();
+        let taking = tokio::spawn(async move {
+            let taken = take(&shared, &pool, Arc::new(claim), now).await;
+            drop(under_way);
+            taken
+        });
         match taking.await {
             Ok(taken) => taken,
             Err(error) => Err(Error::new(crate::ErrorKind::Internal, "claim jobs").caused_by(error)),
@@ -97,7 +111,7 @@ impl Claimer {
         let look = later(clock.now(), self.shared.settings.poll);
         let vain = &mut self.vain;
         let due = async {
-            let next = self.shared.engine.store.next_due(queues, kinds).await;
+            let next = self.shared.engine.store.next_due(queues, kinds, clock.now()).await;
             // An error here costs no more than a later look.
             let next = next.ok().flatten().unwrap_or(look);
             let now = clock.now();
@@ -114,6 +128,13 @@ impl Claimer {
         }
     }
 
+    /// Short jobs are claimed ahead; when a long one then takes the slots, those behind it would wait here while other
+    /// workers are idle.
+    async fn give_back_hoard(&self) {
+        let before = earlier(self.shared.engine.clock.now(), HOARD);
+        report::give_back(&self.shared, self.pool.take_hoard(before)).await;
+    }
+
     async fn pause(&mut self, error: &Error) {
         // Reported once per outage: by the store's decorator when it is transient, here when it is not.
         if self.failures == 0 && !error.is_transient() {
@@ -127,24 +148,49 @@ impl Claimer {
 
 /// Claims, registers the runs so that their leases are kept from now on, and starts runners for them.
 async fn take(
-    shared: Arc<Shared>,
-    pool: Arc<Pool>,
+    shared: &Arc<Shared>,
+    pool: &Arc<Pool>,
     claim: Arc<Claim>,
     now: Timestamp,
 ) -> Result<usize, Error> {
-    let claiming = shared.claiming.begin();
     let jobs = shared.engine.store.claim(Arc::clone(&claim), now).await?;
     let runs: Vec<_> = jobs.into_iter().map(|job| Arc::new(Run::new(job, claim.lease))).collect();
     let taken = runs.len();
-    if span_until(shared.engine.clock.now(), claim.until).is_zero() {
-        tracing::warn!(worker = %shared.name, jobs = taken, "a claim took longer than its lease");
-    }
     shared.held.add(&runs, shared.engine.clock.now());
-    for _ in 0..pool.give(runs) {
-        tokio::spawn(execute::keep_running(Arc::clone(&shared), Arc::clone(&pool)));
+    if span_until(shared.engine.clock.now(), claim.until) < shared.settings.lease / 2 {
+        // The answer took its time. What is lost meanwhile is told to its run, which then does not begin.
+        tracing::warn!(worker = %shared.name, jobs = taken, "a claim took half of its lease; the leases are renewed");
+        heartbeat::renew(shared, shared.engine.clock.now()).await?;
     }
-    // Whoever waits for the worker to be at rest looks again, even if nothing came.
-    drop(claiming);
-    shared.settled.notify_waiters();
+    if shared.stopping.is_cancelled() {
+        report::give_back(shared, runs).await;
+        return Ok(taken);
+    }
+    let runs = set_suspects_apart(shared, runs).await;
+    for _ in 0..pool.give(runs) {
+        tokio::spawn(execute::keep_running(Arc::clone(shared), Arc::clone(pool)));
+    }
     Ok(taken)
+}
+
+/// Lets only one job at a time run that one more crash would discard as poison; the others are put off for a moment.
+///
+/// A worker that dies takes all jobs with it that it holds, those that only waited here among them, and each is charged
+/// a crash. Without this, a job that kills its worker three times would take its innocent neighbours to the grave.
+async fn set_suspects_apart(shared: &Arc<Shared>, runs: Vec<Arc<Run>>) -> Vec<Arc<Run>> {
+    let is_suspect = |run: &Arc<Run>| run.job.crashes + 1 >= CRASHES_MAX;
+    let (suspects, mut ready): (Vec<_>, Vec<_>) = runs.into_iter().partition(is_suspect);
+    for run in suspects {
+        match Arc::clone(&shared.last_chance).try_acquire_owned() {
+            Ok(permit) => {
+                run.keep(permit);
+                ready.push(run);
+            }
+            Err(_) => {
+                let wait = SUSPECT_WAIT.mul_f64(0.5 + shared.engine.ids.chance());
+                report::put_off(shared, run, wait).await;
+            }
+        }
+    }
+    ready
 }

@@ -3,6 +3,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use backroom_core::{
@@ -16,12 +17,12 @@ use super::{
     context::Context,
     held::{Run, Stop},
     pool::Pool,
-    report::Report,
+    report::{self, Report},
     shared::Shared,
 };
 use crate::{
     Failure,
-    handler::{Next, Outcome},
+    handler::{Handler, Next, Outcome},
 };
 
 /// A runner: holds one slot and works off the pool's jobs until none waits. Started per burst rather than per
@@ -38,12 +39,20 @@ pub(crate) async fn keep_running(shared: Arc<Shared>, pool: Arc<Pool>) {
 
 /// Runs the handler and hands what it answered to the reporter.
 async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
+    if run.told().is_some() {
+        // Cancelled or lost before it began: it does not begin. Given back, a cancelled one ends as cancelled.
+        return report::give_back(shared, vec![Arc::clone(run)]).await;
+    }
     shared.running.fetch_add(1, Ordering::Relaxed);
+    run.set_executing(true);
+    // Dropping a handler half-way runs its code, too.
+    let handled = AssertUnwindSafe(guarded(shared, run)).catch_unwind();
     let result = tokio::select! {
         biased;
-        result = guarded(shared, run) => Some(result),
+        result = handled => Some(result.unwrap_or_else(|panic| Err(panicked(&*panic)))),
         () = shared.abandoned.cancelled() => None,
     };
+    run.set_executing(false);
     shared.running.fetch_sub(1, Ordering::Relaxed);
     // Abandoned runs are given back by whoever abandoned them.
     if let Some(result) = result
@@ -72,7 +81,7 @@ async fn guarded(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Json, Failure> 
                 tokio::select! {
                     biased;
                     result = caught => result,
-                    () = out_of_time(shared, run, timeout) => {
+                    () = out_of_time(shared, run, handler, timeout) => {
                         run.tell(Stop::TimedOut, shared.engine.clock.now());
                         let message = format!("ran longer than its timeout of {timeout:?}");
                         Ok(Err(Failure::new(Outcome::TimedOut, message)))
@@ -98,18 +107,17 @@ fn bounded(shared: &Shared, output: Json) -> Result<Json, Failure> {
     Ok(output)
 }
 
-/// Returns when the attempt has run out of time: at a deadline that the handler may move.
-async fn out_of_time(shared: &Shared, run: &Run, timeout: std::time::Duration) {
+/// Returns when the attempt has run out of time: at a deadline that the handler may move. The time that a blocking
+/// handler waits for a core does not count.
+async fn out_of_time(shared: &Shared, run: &Run, handler: &Handler, timeout: Duration) {
     let clock = &shared.engine.clock;
+    if handler.is_blocking {
+        run.begun().await;
+    }
     run.set_deadline(later(clock.now(), timeout));
-    loop {
-        let Some(deadline) = run.deadline() else { return };
-        tokio::select! {
-            () = clock.sleep_until(deadline) => {}
-            // It waited for a core until now.
-            () = run.begun() => run.set_deadline(later(clock.now(), timeout)),
-        }
-        if run.deadline().is_none_or(|deadline| deadline <= clock.now()) {
+    while let Some(deadline) = run.deadline() {
+        clock.sleep_until(deadline).await;
+        if run.deadline() == Some(deadline) {
             return;
         }
     }

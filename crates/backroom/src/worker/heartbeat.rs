@@ -22,6 +22,8 @@ use crate::{
 const RENEWALS_PER_LEASE: u32 = 3;
 /// Most leases per call.
 const CHUNK_MAX: usize = 1000;
+/// Most jobs looked at when a hint comes; the others hear at the next renewal.
+const LOOKS_MAX: usize = 200;
 /// The least span between two looks for cancel marks that nobody told us of for certain.
 const LOOK_SPAN: Duration = Duration::from_secs(1);
 
@@ -37,7 +39,7 @@ pub(crate) async fn keep_beating(shared: Arc<Shared>, pools: Arc<Vec<Arc<Pool>>>
             () = clock.sleep_until(next_beat) => next_beat = beat(&shared, &pools, clock.now()).await,
             () = hinted(&cancels, &clock, next_look) => {
                 next_look = later(clock.now(), LOOK_SPAN);
-                let _ = renew(&shared, clock.now()).await;
+                look(&shared).await;
             }
         }
     }
@@ -61,8 +63,20 @@ async fn beat(shared: &Shared, pools: &[Arc<Pool>], now: Timestamp) -> Timestamp
     }
 }
 
+/// Looks for cancel marks on what runs. Reads only: a write would be heard by every other process on the same file,
+/// which would look in turn, and so on for ever.
+async fn look(shared: &Shared) {
+    for run in shared.held.all().into_iter().filter(|run| run.is_executing()).take(LOOKS_MAX) {
+        // What cannot be read now is learned from the next renewal.
+        let Ok(Some(job)) = shared.engine.store.job(run.job.id).await else { continue };
+        if job.lease_id == Some(run.lease) && job.cancel_requested_at.is_some() {
+            run.tell(Stop::Cancelled, shared.engine.clock.now());
+        }
+    }
+}
+
 /// Renews every lease, and tells the handlers whose lease is lost or whose job was cancelled.
-async fn renew(shared: &Shared, now: Timestamp) -> Result<(), Error> {
+pub(super) async fn renew(shared: &Shared, now: Timestamp) -> Result<(), Error> {
     let runs = shared.held.all();
     let until = later(now, shared.settings.lease);
     for chunk in runs.chunks(CHUNK_MAX) {
@@ -74,6 +88,7 @@ async fn renew(shared: &Shared, now: Timestamp) -> Result<(), Error> {
             .filter(|(run, held)| learn(shared, run, **held))
             .map(|(run, _)| run)
             .collect();
+        shared.strays.add(lost.iter().copied());
         shared.held.remove(lost);
     }
     Ok(())
@@ -102,7 +117,9 @@ fn learn(shared: &Shared, run: &Run, held: Held) -> bool {
 /// a new process frees it.
 fn report_stuck(shared: &Shared, now: Timestamp) -> u32 {
     let span = shared.settings.stuck_after;
-    let stuck: Vec<_> = shared.held.all().into_iter().filter(|run| run.is_stuck(span, now)).collect();
+    let held = shared.held.all().into_iter().filter(|run| run.goes_on());
+    let runs = held.chain(shared.strays.all());
+    let stuck: Vec<_> = runs.filter(|run| run.is_stuck(span, now)).collect();
     for run in &stuck {
         if run.first_stuck_report() {
             let why = run.told().map(|(why, _)| why.to_string()).unwrap_or_default();
@@ -131,6 +148,7 @@ fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: Timestamp) -> Work
         pid: std::process::id(),
         started_at: shared.started_at,
         beat_at: now,
+        lease_ms: u64::try_from(shared.settings.lease.as_millis()).unwrap_or(u64::MAX),
         queues,
         kinds: shared.kinds.to_vec(),
         slots: pools.iter().map(|pool| pool.slots).sum(),

@@ -11,6 +11,7 @@ use std::{
 };
 
 use backroom_core::{Job, JobId, LeaseId, Timestamp, bounds::later};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::notes::Said;
@@ -29,8 +30,12 @@ pub(crate) struct Run {
     over: AtomicBool,
     /// When the attempt runs out of time, in microseconds; `i64::MAX` for never.
     deadline_micros: AtomicI64,
-    /// Restarts the timeout once the handler has its core.
-    began: tokio::sync::Notify,
+    /// Rings once a blocking handler has its core.
+    began: Notify,
+    executing: AtomicBool,
+    on_thread: AtomicBool,
+    /// Goes with the run: the right to run a job that one more crash would discard.
+    permit: OnceLock<OwnedSemaphorePermit>,
     reported_stuck: AtomicBool,
     pub(crate) said: Mutex<Said>,
 }
@@ -69,7 +74,10 @@ impl Run {
             lost: AtomicBool::new(false),
             over: AtomicBool::new(false),
             deadline_micros: AtomicI64::new(i64::MAX),
-            began: tokio::sync::Notify::new(),
+            began: Notify::new(),
+            executing: AtomicBool::new(false),
+            on_thread: AtomicBool::new(false),
+            permit: OnceLock::new(),
             reported_stuck: AtomicBool::new(false),
             said: Mutex::default(),
         }
@@ -107,11 +115,34 @@ impl Run {
         !self.reported_stuck.swap(true, Ordering::Relaxed)
     }
 
-    /// The handler begins in earnest; waiting for a core does not count against its timeout.
-    pub(crate) fn begins(&self) {
-        self.began.notify_one();
+    /// Whether its handler runs now.
+    pub(crate) fn is_executing(&self) -> bool {
+        self.executing.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn set_executing(&self, executing: bool) {
+        self.executing.store(executing, Ordering::Relaxed);
+    }
+
+    /// A blocking handler has its core and begins; it is on its thread until the answer is dropped.
+    pub(crate) fn begins_on_thread(self: &Arc<Self>) -> impl Drop + Send + use<> {
+        self.on_thread.store(true, Ordering::Release);
+        self.began.notify_one();
+        OnThread(Arc::clone(self))
+    }
+
+    /// Whether user code runs to this moment, on a slot or on a thread that was given up on.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.is_executing() || self.on_thread.load(Ordering::Acquire)
+    }
+
+    /// Keeps a permit as long as the run exists.
+    pub(crate) fn keep(&self, permit: OwnedSemaphorePermit) {
+        // A run is given one at most; a second one would just be free again.
+        let _ = self.permit.set(permit);
+    }
+
+    /// Returns once a blocking handler has begun.
     pub(crate) async fn begun(&self) {
         self.began.notified().await;
     }
@@ -132,6 +163,38 @@ impl Run {
     /// Whether it goes on although it was told to stop `span` or longer ago.
     pub(crate) fn is_stuck(&self, span: Duration, now: Timestamp) -> bool {
         self.told().is_some_and(|(_, at)| later(at, span) <= now)
+    }
+}
+
+struct OnThread(Arc<Run>);
+
+impl Drop for OnThread {
+    fn drop(&mut self) {
+        self.0.on_thread.store(false, Ordering::Release);
+    }
+}
+
+/// Runs that ended for the store while their handler went on: a thread cannot be stopped from outside, and a handler
+/// whose lease is lost is only told.
+#[derive(Default)]
+pub(crate) struct Strays(Mutex<Vec<Arc<Run>>>);
+
+impl Strays {
+    /// Takes in those of the runs whose handler goes on.
+    pub(crate) fn add<'a>(&self, ended: impl IntoIterator<Item = &'a Arc<Run>>) {
+        let strays = ended.into_iter().filter(|run| run.goes_on()).cloned();
+        self.runs().extend(strays);
+    }
+
+    /// Those whose handler goes on to this moment.
+    pub(crate) fn all(&self) -> Vec<Arc<Run>> {
+        let mut runs = self.runs();
+        runs.retain(|run| run.goes_on());
+        runs.clone()
+    }
+
+    fn runs(&self) -> MutexGuard<'_, Vec<Arc<Run>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

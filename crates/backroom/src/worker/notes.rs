@@ -34,6 +34,8 @@ pub(crate) struct Said {
 pub(crate) struct Notes {
     talkers: Mutex<Vec<Arc<Run>>>,
     rang: Notify,
+    /// One flush at a time: the end of a job must not overtake what its handler said before.
+    flushing: tokio::sync::Mutex<()>,
 }
 
 impl Notes {
@@ -76,6 +78,7 @@ pub(crate) async fn keep_writing(shared: Arc<Shared>) {
 
 /// Writes what these runs said and nobody wrote.
 pub(crate) async fn flush(shared: &Shared, runs: impl Iterator<Item = &Arc<Run>>) {
+    let _flushing = shared.notes.flushing.lock().await;
     let notes: Vec<_> = runs.filter_map(|run| take(run, shared.engine.clock.now())).collect();
     if notes.is_empty() {
         return;

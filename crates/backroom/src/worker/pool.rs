@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::bounds::check_name;
+use backroom_core::{Timestamp, bounds::check_name};
 use tokio::sync::Notify;
 
 use super::{held::Run, prefetch::Pace};
@@ -152,6 +152,18 @@ impl Pool {
             self.wants.notify_one();
         }
         next
+    }
+
+    /// Takes out the jobs that were claimed before `before` and that no runner has begun, and stops claiming ahead until
+    /// jobs are seen to be short again.
+    pub(crate) fn take_hoard(&self, before: Timestamp) -> Vec<Arc<Run>> {
+        let mut state = self.state();
+        let is_old = |run: &Arc<Run>| run.job.started_at.is_some_and(|at| at <= before);
+        if !state.waiting.front().is_some_and(is_old) {
+            return Vec::new();
+        }
+        state.pace.ran_long();
+        state.waiting.drain(..).collect()
     }
 
     /// Takes out the jobs that no runner has begun.

@@ -24,6 +24,11 @@ impl Pace {
         self.average_nanos = Some(self.average_nanos.map_or(nanos, |average| average * 0.9 + nanos * 0.1));
     }
 
+    /// A job runs and runs: nothing is known of the ones to come.
+    pub(crate) fn ran_long(&mut self) {
+        self.average_nanos = None;
+    }
+
     /// How many jobs to claim with `running` of `slots` taken and `waiting` jobs ready; 0 while enough are in
     /// hand. It asks late and then for much, because a claim costs nearly the same for one job as for hundreds.
     pub(crate) fn wanted(&self, slots: usize, running: usize, waiting: usize) -> usize {

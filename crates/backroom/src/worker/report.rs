@@ -1,6 +1,9 @@
 //! Recording what became of the runs, in batches.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use backroom_core::{AttemptEnd, Change, Event, Job, Json, RetryPolicy, Timestamp, transition};
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -15,6 +18,8 @@ const BATCH_MAX: usize = 1000;
 const COMMITS_MAX: usize = 2;
 /// The wait before a batch that could not be written is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Tries for one end that the store refuses for a reason that waiting does not mend.
+const FAILURES_MAX: u32 = 10;
 
 /// The end of one run. No result means that the job is given back.
 pub(crate) struct Report {
@@ -41,33 +46,64 @@ pub(crate) async fn keep_reporting(shared: Arc<Shared>, mut reports: mpsc::Recei
     while commits.next().await.is_some() {}
 }
 
-/// Writes the ends of a batch, again and again until each is written or refused. A store that is gone for a while
-/// holds the batch here; the slots behind it fill up, and claiming stops by itself.
+/// Records the ends of a batch, and lets go of their leases.
 async fn record(shared: Arc<Shared>, reports: Vec<Report>) {
     notes::flush(&shared, reports.iter().map(|report| &report.run)).await;
     let runs: Vec<_> = reports.iter().map(|report| Arc::clone(&report.run)).collect();
-    let mut open: Vec<Open> = reports.into_iter().map(|report| Open::new(&shared, report)).collect();
-    loop {
-        let changes = decide(&shared, &mut open);
-        if open.is_empty() {
-            break;
-        }
-        match shared.engine.store.commit(Arc::new(changes)).await {
-            Ok(answers) => open = settle(&shared, open, &answers).await,
-            Err(error) if error.kind() == ErrorKind::Closed => {
-                tracing::error!(worker = %shared.name, jobs = open.len(), "the store was closed under the worker");
-                break;
-            }
-            Err(error) => {
-                if !error.is_transient() {
-                    tracing::error!(worker = %shared.name, %error, "recording failed; it is tried again");
-                }
-                shared.engine.clock.sleep(PAUSE).await;
-            }
-        }
-    }
+    let open = reports.into_iter().map(|report| Open::new(&shared, report)).collect();
+    write(&shared, open).await;
+    shared.strays.add(&runs);
     shared.held.remove(&runs);
     shared.settled.notify_waiters();
+}
+
+/// Writes, again and again until each end is written or refused. A store that is gone or full for a while holds the
+/// batch here; the slots behind it fill up, and claiming stops by itself.
+async fn write(shared: &Shared, mut open: Vec<Open>) {
+    let mut failures = 0;
+    loop {
+        let changes = decide(shared, &mut open);
+        if open.is_empty() {
+            return;
+        }
+        let error = match shared.engine.store.commit(Arc::new(changes)).await {
+            Ok(answers) => {
+                open = settle(shared, open, &answers).await;
+                continue;
+            }
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::Closed => {
+                tracing::error!(worker = %shared.name, jobs = open.len(), "the store was closed under the worker");
+                return;
+            }
+            // Outages are reported once by the store's decorator.
+            ErrorKind::Unavailable => {}
+            ErrorKind::NoSpace => {
+                if failures == 0 {
+                    tracing::error!(worker = %shared.name, %error, "recording failed; it is tried until it succeeds");
+                }
+                failures += 1;
+            }
+            // One row that cannot be written must not hold up its neighbours.
+            _ if open.len() > 1 => {
+                for one in open {
+                    Box::pin(write(shared, vec![one])).await;
+                }
+                return;
+            }
+            _ => {
+                failures += 1;
+                if failures > FAILURES_MAX {
+                    let job = open.first().map(|open| open.run.job.id.to_string());
+                    tracing::error!(job, %error, "the end of a run cannot be recorded; its lease will run out");
+                    return;
+                }
+            }
+        }
+        shared.engine.clock.sleep(PAUSE).await;
+    }
 }
 
 /// The end of one run on its way into the store.
@@ -174,10 +210,20 @@ fn policy(shared: &Shared, run: &Run) -> RetryPolicy {
     run.job.retry.clone().or_else(of_kind).unwrap_or_default()
 }
 
+/// Reports that a run has not begun and its job should wait a moment.
+pub(crate) async fn put_off(shared: &Shared, run: Arc<Run>, wait: Duration) {
+    if run.end() {
+        let _ = shared.reports.send(Report { run, result: Some(Err(Failure::snooze(wait))) }).await;
+    }
+}
+
 /// Reports runs that end without a result of their own.
 pub(crate) async fn give_back(shared: &Shared, runs: Vec<Arc<Run>>) {
     for run in runs {
         if run.end() {
+            if shared.stopping.is_cancelled() {
+                shared.released.fetch_add(1, Ordering::Relaxed);
+            }
             // The reporter is gone only when the worker was dropped; then the lease runs out by itself.
             let _ = shared.reports.send(Report { run, result: None }).await;
         }

@@ -9,10 +9,15 @@ use std::{
     },
 };
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::{build::Settings, held::Held, notes::Notes, report::Report};
+use super::{
+    build::Settings,
+    held::{Held, Strays},
+    notes::Notes,
+    report::Report,
+};
 use crate::{Middleware, Timestamp, engine::Engine, handler::Handler};
 
 /// One running worker.
@@ -39,8 +44,14 @@ pub(crate) struct Shared {
     pub(crate) settled: Notify,
     /// Handlers running now.
     pub(crate) running: AtomicU32,
+    /// Jobs given back since the worker is stopping.
+    pub(crate) released: AtomicU64,
     /// Claims under way: jobs that are neither in the store's queue nor among the held ones.
     pub(crate) claiming: Claiming,
+    /// Runs that ended here while their handler still held a thread.
+    pub(crate) strays: Strays,
+    /// Held by the one run that may be its job's last: see [`claim`](super::claim).
+    pub(crate) last_chance: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -48,8 +59,18 @@ impl Shared {
     /// with it: equal counts mean that none came and went in between two answers.
     pub(crate) fn at_rest(&self) -> Option<u64> {
         let begun = self.claiming.begun.load(Ordering::SeqCst);
-        let under_way = begun != self.claiming.ended.load(Ordering::SeqCst);
-        if under_way || !self.held.is_empty() { None } else { Some(begun) }
+        if self.is_claiming() || !self.held.is_empty() { None } else { Some(begun) }
+    }
+
+    /// Whether a claim is under way.
+    pub(crate) fn is_claiming(&self) -> bool {
+        self.claiming.begun.load(Ordering::SeqCst) != self.claiming.ended.load(Ordering::SeqCst)
+    }
+
+    /// A claim is under way until the answer is dropped.
+    pub(crate) fn begin_claim(self: &Arc<Self>) -> ClaimUnderWay {
+        self.claiming.begun.fetch_add(1, Ordering::SeqCst);
+        ClaimUnderWay(Arc::clone(self))
     }
 }
 
@@ -60,18 +81,13 @@ pub(crate) struct Claiming {
     ended: AtomicU64,
 }
 
-impl Claiming {
-    /// A claim is under way until the answer is dropped.
-    pub(crate) fn begin(&self) -> impl Drop + '_ {
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        Ended(&self.ended)
-    }
-}
+/// One claim from before it is sent until its jobs are in the pool, given back, or known not to come.
+pub(crate) struct ClaimUnderWay(Arc<Shared>);
 
-struct Ended<'a>(&'a AtomicU64);
-
-impl Drop for Ended<'_> {
+impl Drop for ClaimUnderWay {
     fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        self.0.claiming.ended.fetch_add(1, Ordering::SeqCst);
+        // Whoever waits for the worker to be at rest looks again, even if nothing came.
+        self.0.settled.notify_waiters();
     }
 }

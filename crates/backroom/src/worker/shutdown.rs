@@ -4,12 +4,12 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, Semaphore, mpsc},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     build::Worker,
     claim, heartbeat,
-    held::{Held, Stop},
+    held::{Held, Stop, Strays},
     notes::{self, Notes},
     pool::Pool,
     report,
     shared::{Claiming, Shared},
 };
-use crate::{Error, upkeep};
+use crate::{Error, ErrorKind, upkeep};
 
 /// Starts every task of a worker.
 pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
@@ -48,7 +48,10 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         abandoned: CancellationToken::new(),
         settled: Notify::new(),
         running: AtomicU32::new(0),
+        released: AtomicU64::new(0),
         claiming: Claiming::default(),
+        strays: Strays::default(),
+        last_chance: Arc::new(Semaphore::new(1)),
     });
     let pools: Arc<Vec<_>> =
         Arc::new(worker.pools.into_iter().map(|(order, slots)| Arc::new(Pool::new(order, slots))).collect());
@@ -88,7 +91,7 @@ pub struct RunningWorker {
 pub struct Stopped {
     /// Jobs that were claimed and given back unfinished; no attempt was charged.
     pub released: u64,
-    /// Handlers on threads that could not be stopped. Their jobs run elsewhere; their threads go on.
+    /// Handlers that could not be stopped, on threads of their own. Their jobs run elsewhere; their threads go on.
     pub stuck: u32,
 }
 
@@ -105,7 +108,9 @@ impl RunningWorker {
 
     /// Stops in order: claims no more and gives back what has not begun; lets handlers finish within the grace;
     /// tells the rest to stop and waits a little longer; gives their jobs back with the attempt not charged.
-    /// Everything that ended is recorded before this returns.
+    /// Everything that ended is recorded before this returns; if the store cannot be written to within another grace,
+    /// it returns the error [`Unavailable`](ErrorKind::Unavailable), and the jobs concerned run again when their
+    /// leases run out.
     pub async fn stop(mut self) -> Result<Stopped, Error> {
         let shared = Arc::clone(&self.shared);
         let (clock, settings) = (&shared.engine.clock, shared.settings);
@@ -113,27 +118,41 @@ impl RunningWorker {
         for claimer in self.claimers.drain(..) {
             let _ = claimer.await;
         }
-        let mut released = self.release_waiting().await;
+        // A claim that is under way gives back what it takes, now that the worker is stopping.
+        self.settled(|| !shared.is_claiming()).await;
+        self.release_waiting().await;
+        let idle = || self.pools.iter().all(|pool| pool.is_idle());
         let unfinished = tokio::select! {
             biased;
-            () = self.idle() => false,
+            () = self.settled(idle) => false,
             () = clock.sleep(settings.grace) => true,
         };
         if unfinished {
             shared.held.all().iter().for_each(|run| run.tell(Stop::Stopping, clock.now()));
             tokio::select! {
                 biased;
-                () = self.idle() => {}
-                () = clock.sleep(settings.cancel_grace) => released += self.abandon().await,
+                () = self.settled(idle) => {}
+                () = clock.sleep(settings.cancel_grace) => self.abandon().await,
             }
         }
-        // A claim that was under way may have brought more.
-        released += self.release_waiting().await;
-        self.recorded().await;
+        let recorded = tokio::select! {
+            biased;
+            () = self.settled(|| shared.held.is_empty()) => Ok(()),
+            () = clock.sleep(settings.grace.max(settings.cancel_grace)) => Err(self.unrecorded()),
+        };
         self.end_tasks();
-        let stuck = self.running();
+        let stuck = u32::try_from(shared.strays.all().len()).unwrap_or(u32::MAX);
+        recorded?;
         shared.engine.store.leave(&shared.name).await?;
-        Ok(Stopped { released, stuck })
+        Ok(Stopped { released: shared.released.load(Ordering::Relaxed), stuck })
+    }
+
+    fn unrecorded(&self) -> Error {
+        let jobs = self.shared.held.all().len();
+        let message = format!(
+            "stop the worker: the ends of {jobs} jobs could not be recorded; the jobs run again when their leases run out"
+        );
+        Error::new(ErrorKind::Unavailable, message)
     }
 
     /// Returns when no job is due and none runs.
@@ -147,7 +166,7 @@ impl RunningWorker {
             let before = self.shared.at_rest();
             if before.is_some() {
                 let kinds = Arc::clone(&self.shared.kinds);
-                let next = engine.store.next_due(Arc::clone(&queues), kinds).await?;
+                let next = engine.store.next_due(Arc::clone(&queues), kinds, engine.clock.now()).await?;
                 // At rest before and after, with no claim in between: what the store said still holds.
                 if next.is_none_or(|at| at > engine.clock.now()) && self.shared.at_rest() == before {
                     return Ok(());
@@ -160,44 +179,26 @@ impl RunningWorker {
         }
     }
 
-    async fn release_waiting(&self) -> u64 {
-        let waiting: Vec<_> = self.pools.iter().flat_map(|pool| pool.take_waiting()).collect();
-        let released = waiting.len() as u64;
+    async fn release_waiting(&self) {
+        let waiting = self.pools.iter().flat_map(|pool| pool.take_waiting()).collect();
         report::give_back(&self.shared, waiting).await;
-        released
     }
 
     /// Drops the handlers where they stand and gives their jobs back.
-    async fn abandon(&self) -> u64 {
-        let left: Vec<_> = self.shared.held.all().into_iter().filter(|run| !run.is_over()).collect();
-        let count = left.len() as u64;
+    async fn abandon(&self) {
         // Reported first: a handler that ends this very moment must not report as well.
-        report::give_back(&self.shared, left).await;
+        report::give_back(&self.shared, self.shared.held.all()).await;
         self.shared.abandoned.cancel();
-        count
     }
 
-    /// Returns when no runner is at work.
-    async fn idle(&self) {
+    /// Returns when `done` holds; looks whenever something settles.
+    async fn settled(&self, done: impl Fn() -> bool) {
         loop {
             let settled = self.shared.settled.notified();
             tokio::pin!(settled);
-            // Enabled before the look, or a run that settles in between would not be heard.
+            // Enabled before the look, or what settles in between would not be heard.
             settled.as_mut().enable();
-            if self.pools.iter().all(|pool| pool.is_idle()) {
-                return;
-            }
-            settled.await;
-        }
-    }
-
-    /// Returns when every end is recorded.
-    async fn recorded(&self) {
-        loop {
-            let settled = self.shared.settled.notified();
-            tokio::pin!(settled);
-            settled.as_mut().enable();
-            if self.shared.held.is_empty() {
+            if done() {
                 return;
             }
             settled.await;

@@ -50,7 +50,7 @@ CREATE TABLE backroom_jobs (
     CHECK ((progress_percent IS NULL) = (progress_message IS NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX backroom_jobs_queued
-    ON backroom_jobs (queue, priority, scheduled_at, id, kind, expires_at, attempt, crashes)
+    ON backroom_jobs (queue, priority, kind, scheduled_at, id, expires_at, attempt, crashes)
     WHERE state = 'queued';
 CREATE INDEX backroom_jobs_running ON backroom_jobs (lease_until, id) WHERE state = 'running';
 CREATE INDEX backroom_jobs_finished ON backroom_jobs (queue, state, finished_at, id) WHERE finished_at IS NOT NULL;
@@ -97,6 +97,7 @@ CREATE TABLE backroom_workers (
     pid        INTEGER NOT NULL,
     started_at INTEGER NOT NULL,
     beat_at    INTEGER NOT NULL,
+    lease_ms   INTEGER NOT NULL,
     queues     TEXT    NOT NULL,
     kinds      TEXT    NOT NULL,
     slots      INTEGER NOT NULL,
@@ -117,5 +118,5 @@ INSERT INTO backroom_tags VALUES('red',X'018cc251f4007000800000000000000b');
 INSERT INTO backroom_tags VALUES('red',X'018cc251f4007000800000000000000f');
 INSERT INTO backroom_queues VALUES('default',NULL,NULL);
 INSERT INTO backroom_queues VALUES('other',1800000003000000,'{"completed":{"count":10}}');
-INSERT INTO backroom_workers VALUES('worker-1','host',42,1800000000000000,1800000001000000,'[["default",4]]','["mail"]',4,1,0,0);
+INSERT INTO backroom_workers VALUES('worker-1','host',42,1800000000000000,1800000001000000,30000,'[["default",4]]','["mail"]',4,1,0,0);
 COMMIT;

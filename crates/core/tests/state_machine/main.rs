@@ -66,10 +66,10 @@ fn every_state_and_every_event_is_in_the_table() {
     assert_eq!(made, (0..EVENTS).collect(), "an event is missing in common::reports or common::calls");
 
     let situations: Vec<_> = starts().into_iter().map(|(name, _)| name).collect();
-    let written: Vec<_> = table::TABLE.iter().map(|(name, _)| *name).collect();
+    let written: Vec<_> = table::rows().map(|(name, _)| *name).collect();
     assert_eq!(written, situations, "the table's situations are not those of common::starts");
     let names: Vec<_> = events().into_iter().map(|(name, _)| name).collect();
-    for (situation, lines) in table::TABLE {
+    for (situation, lines) in table::rows() {
         let written: Vec<_> = lines.iter().map(|(event, _)| *event).collect();
         assert_eq!(written, names, "the table's events for a job that is {situation:?}");
     }
@@ -85,7 +85,7 @@ fn every_situation_is_one_a_store_may_hold() {
 #[test]
 fn every_event_does_to_every_situation_what_the_table_says() {
     let mut wrong = Vec::new();
-    for ((situation, job), (_, lines)) in starts().into_iter().zip(table::TABLE) {
+    for ((situation, job), (_, lines)) in starts().into_iter().zip(table::rows()) {
         for ((name, event), (_, expected)) in events().into_iter().zip(*lines) {
             let answer = apply(&job, event.clone(), now());
             check_guards(&job, &event, &answer);

@@ -60,8 +60,9 @@ pub(crate) struct JobsArgs {
     before: Option<JobId>,
 }
 
-/// Most jobs looked at for one page when the store cannot filter by how a job is shown: about a second's work.
-const LOOKED_AT_MAX: usize = 50_000;
+/// Most jobs looked at for one page when the store cannot filter by how a job is shown; then the person is told where
+/// to go on, rather than kept waiting.
+const LOOKED_AT_MAX: usize = 20_000;
 /// Jobs asked for at once then.
 const LOOK_JOBS: usize = 1000;
 
@@ -73,10 +74,11 @@ pub(crate) async fn run(args: JobsArgs, settings: &Settings) -> Result<(), Probl
         let jobs = page.jobs.iter().map(|job| JobView::new(job, now)).collect();
         return out::json(&JobsView { jobs, next: page.next }, settings.terminal);
     }
-    if page.jobs.is_empty() && page.next.is_none() {
-        return out::line("no jobs");
+    if page.jobs.is_empty() {
+        out::line(if page.next.is_none() { "no jobs" } else { "no jobs so far" })?;
+    } else {
+        out::text(&table(&page.jobs, settings, now))?;
     }
-    out::text(&table(&page.jobs, settings, now))?;
     if let Some(next) = page.next {
         // On stderr, so that a table in a pipe holds nothing but jobs.
         out::note(format_args!("there may be more: add --before {next}"));
@@ -155,6 +157,8 @@ fn table(jobs: &[JobRow], settings: &Settings, now: Timestamp) -> String {
             cell(when(job, now)),
         ]);
     }
+    // Queue, then tries: what is least missed; `job ID` and --json have everything.
+    table::narrow(&mut rows, &[2, 4]);
     table::text(&rows)
 }
 

@@ -44,6 +44,7 @@ use crate::{bench::BenchArgs, demo::DemoArgs, settings::GlobalArgs};
 /// workers live in your own programs, through the library.
 #[derive(Debug, Parser)]
 #[command(
+    name = "backroom",
     version,
     max_term_width = 100,
     arg_required_else_help = true,

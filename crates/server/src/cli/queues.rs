@@ -107,6 +107,8 @@ async fn list(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
         row.push(cell(view.paused_at.map_or(String::new(), |at| words::from_now(at, now()))));
         rows.add_row(row);
     }
+    // Waiting and cancelled are the counts that are least missed; --json has all.
+    table::narrow(&mut rows, &[5, 7]);
     out::text(&table::text(&rows))
 }
 

@@ -48,7 +48,8 @@ pub(crate) fn table(settings: &Settings, columns: &[Column]) -> Table {
     table.set_header(columns.iter().map(|column| Cell::new(column.title()).add_attribute(Attribute::Bold)));
     for (index, wanted) in columns.iter().enumerate() {
         let Some(column) = table.column_mut(index) else { continue };
-        column.set_padding((0, 2));
+        // The terminal's style puts one more blank between the columns.
+        column.set_padding((0, if settings.terminal { GAP - 1 } else { GAP }));
         match wanted {
             Column::Text(_) => {}
             Column::Whole(_) => {
@@ -61,6 +62,27 @@ pub(crate) fn table(settings: &Settings, columns: &[Column]) -> Table {
         }
     }
     table
+}
+
+/// Blanks between columns.
+const GAP: u16 = 2;
+
+/// Leaves out columns, the first named first, until the table fits the terminal: a row that is broken into pieces of
+/// a few letters can no longer be read.
+pub(crate) fn narrow(table: &mut Table, droppable: &[usize]) {
+    let Some(room) = table.width().map(usize::from) else { return };
+    let widths = table.column_max_content_widths();
+    let mut wide: usize = widths.iter().map(|width| usize::from(*width + GAP)).sum();
+    for &index in droppable {
+        // The blanks after the last column may be cut.
+        if wide <= room + usize::from(GAP) {
+            return;
+        }
+        if let Some(column) = table.column_mut(index) {
+            column.set_constraint(ColumnConstraint::Hidden);
+            wide -= usize::from(widths.get(index).copied().unwrap_or(0) + GAP);
+        }
+    }
 }
 
 /// The table as text, without blanks at the ends of lines.
@@ -89,5 +111,49 @@ fn state_color(shown: backroom::Shown) -> Color {
         Shown::Completed => Color::Green,
         Shown::Cancelled => Color::DarkGrey,
         Shown::Discarded => Color::Red,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings { store: String::new(), store_given: false, json: false, color: false, terminal: true }
+    }
+
+    fn wide(room: u16) -> Table {
+        let mut rows =
+            table(&settings(), &[Column::Whole("ID"), Column::Text("QUEUE"), Column::Text("WHEN")]);
+        rows.add_row(vec![cell("x".repeat(36)), cell("q".repeat(20)), cell("now")]);
+        rows.set_width(room);
+        rows
+    }
+
+    #[test]
+    fn a_table_that_fits_keeps_its_columns() {
+        let mut rows = wide(80);
+        narrow(&mut rows, &[1]);
+        assert!(text(&rows).contains("QUEUE"));
+    }
+
+    #[test]
+    fn a_table_that_is_too_wide_loses_what_is_least_missed() {
+        let mut rows = wide(50);
+        narrow(&mut rows, &[1, 2]);
+        let said = text(&rows);
+        assert!(!said.contains("QUEUE"), "{said}");
+        assert!(said.contains("WHEN") && said.contains(&"x".repeat(36)), "{said}");
+        assert!(said.lines().all(|line| line.chars().count() <= 50), "{said}");
+    }
+
+    #[test]
+    fn no_colours_are_written_unless_wanted() {
+        let mut rows = table(&settings(), &[Column::Text("STATE")]);
+        rows.add_row(vec![state_cell(backroom::Shown::Discarded)]);
+        assert!(!text(&rows).contains('\u{1b}'));
+        let mut rows = table(&Settings { color: true, ..settings() }, &[Column::Text("STATE")]);
+        rows.add_row(vec![state_cell(backroom::Shown::Discarded)]);
+        assert!(text(&rows).contains('\u{1b}'));
     }
 }

@@ -12,16 +12,16 @@ use crate::settings::Settings;
 
 /// List the workers that are alive
 ///
-/// A worker is a program of yours that runs jobs through the library. One that was silent for half a minute counts as
-/// gone, and its jobs run elsewhere.
+/// A worker is a program of yours that runs jobs through the library. One that was silent for longer than its lease
+/// (half a minute if it did not choose another) counts as gone, and its jobs run elsewhere.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   backroom workers
   backroom workers --json | jq '[.workers[].slots] | add'
 
-With --json: {\"workers\": [{\"name\", \"host\", \"pid\", \"started_at\", \"beat_at\", \"queues\", \"kinds\",
-\"slots\", \"running\", \"stuck\", \"stopping\"}]}.")]
+With --json: {\"workers\": [{\"name\", \"host\", \"pid\", \"started_at\", \"beat_at\", \"lease_ms\", \"queues\",
+\"kinds\", \"slots\", \"running\", \"stuck\", \"stopping\"}]}.")]
 pub(crate) struct WorkersArgs {}
 
 pub(crate) async fn run(_: WorkersArgs, settings: &Settings) -> Result<(), Problem> {
@@ -62,5 +62,7 @@ pub(crate) async fn run(_: WorkersArgs, settings: &Settings) -> Result<(), Probl
             cell(words::from_now(worker.beat_at, now)),
         ]);
     }
+    // Kinds can be many and long; --json has them.
+    table::narrow(&mut rows, &[4, 6]);
     out::text(&table::text(&rows))
 }

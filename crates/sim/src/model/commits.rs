@@ -167,7 +167,9 @@ impl Model {
                 must(!row.cancel_asked, "it was to be cancelled");
             }
             State::Queued => {
-                must(said == Some(&Said::Snoozed) || stopping, "nobody gave it back");
+                // What a worker holds and has not begun it may give back at any time.
+                let unbegun = run.is_none();
+                must(said == Some(&Said::Snoozed) || stopping || unbegun, "nobody gave it back");
                 must(!row.cancel_asked, "it was to be cancelled");
             }
             State::Discarded => {

@@ -148,8 +148,9 @@ impl Store for MemoryStore {
         &self,
         queues: Arc<Vec<String>>,
         kinds: Arc<Vec<String>>,
+        now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
-        self.read(|rows| rows.next_due(&queues, &kinds))
+        self.read(|rows| rows.next_due(&queues, &kinds, now))
     }
 
     async fn queues(&self) -> Result<Vec<Queue>, Error> {

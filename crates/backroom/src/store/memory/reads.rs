@@ -72,17 +72,19 @@ impl Rows {
             other.state == State::Queued
                 && other.queue == job.queue
                 && other.scheduled_at <= now
+                && other.expires_at.is_none_or(|at| at > now)
                 && turn(other) < turn(job)
         };
         (self.jobs.values().filter(before).count() as u64).min(limit)
     }
 
-    pub(super) fn next_due(&self, queues: &[String], kinds: &[String]) -> Option<Timestamp> {
+    pub(super) fn next_due(&self, queues: &[String], kinds: &[String], now: Timestamp) -> Option<Timestamp> {
         let paused = |name: &String| self.queues.get(name).is_some_and(|queue| queue.paused_at.is_some());
         let wanted = |job: &&Job| {
             job.state == State::Queued
                 && queues.contains(&job.queue)
                 && kinds.contains(&job.kind)
+                && job.expires_at.is_none_or(|at| at > now)
                 && !paused(&job.queue)
         };
         self.jobs.values().filter(wanted).map(|job| job.scheduled_at).min()

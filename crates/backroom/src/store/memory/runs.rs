@@ -59,7 +59,7 @@ impl Rows {
 
     pub(super) fn extend(&mut self, id: JobId, lease: LeaseId, until: Timestamp) -> Held {
         let Some(job) = self.running(id, lease) else { return Held::Lost };
-        job.lease_until = Some(until);
+        job.lease_until = job.lease_until.max(Some(until));
         if job.cancel_requested_at.is_some() { Held::CancelRequested } else { Held::Yes }
     }
 

@@ -1,11 +1,14 @@
 //! Taking due jobs.
 
+use std::collections::BTreeSet;
+
 use backroom_core::{Event, Job, JobId, Timestamp, transition::apply};
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::{
     error::Fault,
     hints::Hints,
+    pairs::{Pair, Pairs},
     row::{self, columns, micros},
 };
 use crate::store::Claim;
@@ -24,16 +27,38 @@ pub(super) fn claim(
             return Ok(taken);
         }
     }
+    let mut finding = Finding::prepare(connection)?;
+    let mut taking = Taking::prepare(connection)?;
     let mut taken = Vec::new();
     for share in &claim.shares {
         let limit = share.at_most.min(claim.limit.saturating_sub(taken.len()));
         if limit == 0 || is_paused(connection, &share.queue)? {
             continue;
         }
-        for id in due(connection, claim, &share.queue, limit, now)? {
-            if let Some(job) = take(connection, claim, id, now)? {
-                hints.job(job.id);
-                taken.push(job);
+        let full = taken.len() + limit;
+        // Rows of this queue that cannot be read. Behind them the claim looks again, each time as far as they reach.
+        let mut damaged = BTreeSet::new();
+        loop {
+            let known = damaged.len();
+            let ids = finding.due(&claim.kinds, &share.queue, full - taken.len() + known, now)?;
+            for id in ids {
+                if taken.len() >= full {
+                    break;
+                }
+                if damaged.contains(&id) {
+                    continue;
+                }
+                match taking.take(claim, id, now)? {
+                    Take::Taken(job) => {
+                        hints.job(job.id);
+                        taken.push(*job);
+                    }
+                    Take::Damaged => _ = damaged.insert(id),
+                    Take::NotDue => {}
+                }
+            }
+            if damaged.len() == known || taken.len() >= full {
+                break;
             }
         }
     }
@@ -52,70 +77,115 @@ fn taken_before(connection: &Connection, claim: &Claim) -> Result<Vec<Job>, Faul
     let sql = concat!(
         "SELECT ",
         columns!(),
-        " FROM backroom_jobs WHERE state = 'running' AND lease_id = ?1 ORDER BY priority, scheduled_at, id LIMIT ?2"
+        " FROM backroom_jobs WHERE state = 'running' AND lease_id = ?1 ORDER BY priority, scheduled_at, id"
     );
-    row::jobs(connection, sql, params![claim.lease.0.as_bytes(), row::at_most(claim.limit)])
+    row::jobs(connection, sql, params![claim.lease.0.as_bytes()], claim.limit)
 }
 
-/// Ids of due jobs of one queue, in the order they are served. One index range per priority, so what lies in the future
-/// is never looked at, however much it is; kind and expiry are read from the index entry itself.
-fn due(
-    connection: &Connection,
-    claim: &Claim,
-    queue: &str,
-    limit: usize,
-    now: Timestamp,
-) -> Result<Vec<JobId>, Fault> {
-    let mut select = connection.prepare_cached(
-        "SELECT id, kind, expires_at FROM backroom_jobs INDEXED BY backroom_jobs_queued \
-         WHERE state = 'queued' AND queue = ?1 AND priority = ?2 AND scheduled_at <= ?3 \
-         ORDER BY scheduled_at, id",
-    )?;
-    let mut ids = Vec::new();
-    for priority in 0..=9 {
-        let mut rows = select.query(params![queue, priority, micros(now)])?;
-        while let Some(entry) = rows.next()? {
-            let kind = entry.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-            let expires_at = entry.get::<_, Option<i64>>(2)?;
-            if expires_at.is_some_and(|at| at <= micros(now))
-                || !claim.kinds.iter().any(|known| known == kind)
-            {
-                continue;
+/// Finds due jobs, all from the entries of one index.
+struct Finding<'a> {
+    pairs: Pairs<'a>,
+    of_pair: CachedStatement<'a>,
+}
+
+impl<'a> Finding<'a> {
+    fn prepare(connection: &'a Connection) -> Result<Self, Fault> {
+        // Due jobs of one queue, priority and kind that have not expired (?4 is now), at most ?5.
+        let of_pair = connection.prepare_cached(
+            "SELECT scheduled_at, id FROM backroom_jobs INDEXED BY backroom_jobs_queued \
+             WHERE state = 'queued' AND queue = ?1 AND priority = ?2 AND kind = ?3 AND scheduled_at <= ?4 \
+             AND (expires_at IS NULL OR expires_at > ?4) ORDER BY scheduled_at, id LIMIT ?5",
+        )?;
+        Ok(Self { pairs: Pairs::prepare(connection)?, of_pair })
+    }
+
+    /// Ids of due jobs of one queue, in the order they are served. What lies in the future and the kinds that are not
+    /// handled are never looked at, however much it is; within a priority the kinds are merged by their turn.
+    fn due(
+        &mut self,
+        kinds: &[String],
+        queue: &str,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<JobId>, Fault> {
+        let mut found = Vec::new();
+        let mut merged = 0;
+        let mut before: Option<Pair> = None;
+        while let Some(pair) = self.pairs.after(queue, before.as_ref())? {
+            if before.as_ref().is_some_and(|before| before.priority != pair.priority) {
+                found[merged..].sort_unstable();
+                if found.len() >= limit {
+                    break;
+                }
+                merged = found.len();
             }
-            ids.push(row::job_id(entry, 0)?);
-            if ids.len() >= limit {
-                return Ok(ids);
+            if kinds.contains(&pair.kind) {
+                let room = row::at_most(limit - merged);
+                let mut rows =
+                    self.of_pair.query(params![queue, pair.priority, pair.kind, micros(now), room])?;
+                while let Some(entry) = rows.next()? {
+                    found.push((entry.get::<_, i64>(0)?, row::job_id(entry, 1)?));
+                }
             }
+            before = Some(pair);
         }
+        found[merged..].sort_unstable();
+        found.truncate(limit);
+        Ok(found.into_iter().map(|(_, id)| id).collect())
     }
-    Ok(ids)
 }
 
-/// Takes one job, as core decides. Reading the row and then writing it measures faster than `UPDATE … RETURNING`, which
-/// keeps a copy of every row it answers with.
-fn take(connection: &Connection, claim: &Claim, id: JobId, now: Timestamp) -> Result<Option<Job>, Fault> {
-    let Some(mut job) = row::find(connection, id)? else { return Ok(None) };
-    let event = Event::Claim { lease: claim.lease, until: claim.until, worker: claim.worker.clone() };
-    let Ok(Some(change)) = apply(&job, event, now) else { return Ok(None) };
-    // Every field that a claim moves; the rest keeps its value. Guarded by the revision that was just read.
-    let mut update = connection.prepare_cached(
-        "UPDATE backroom_jobs SET state = 'running', attempt = ?3, unique_held = ?4, lease_id = ?5, lease_until = ?6, \
-         worker = ?7, progress_percent = NULL, progress_message = NULL, started_at = ?8, revision = revision + 1 \
-         WHERE id = ?1 AND revision = ?2 AND state = 'queued'",
-    )?;
-    let written = update.execute(params![
-        id.0.as_bytes(),
-        row::revision(change.revision_before),
-        change.attempt,
-        change.unique_held,
-        row::lease(change.lease_id.as_ref()),
-        change.lease_until.map(micros),
-        change.worker,
-        change.started_at.map(micros),
-    ])?;
-    if written == 0 {
-        return Ok(None);
+/// What became of a candidate.
+enum Take {
+    Taken(Box<Job>),
+    /// Core or the guard refused: it is not to be had.
+    NotDue,
+    /// Its row cannot be read.
+    Damaged,
+}
+
+/// Takes jobs one by one, as core decides. Reading the row and then writing it measures faster than
+/// `UPDATE … RETURNING`, which keeps a copy of every row it answers with.
+struct Taking<'a> {
+    read: CachedStatement<'a>,
+    write: CachedStatement<'a>,
+}
+
+impl<'a> Taking<'a> {
+    fn prepare(connection: &'a Connection) -> Result<Self, Fault> {
+        let read = connection.prepare_cached(row::FIND)?;
+        // Every field that a claim moves; the rest keeps its value. Guarded by the revision that was just read.
+        let write = connection.prepare_cached(
+            "UPDATE backroom_jobs SET state = 'running', attempt = ?3, unique_held = ?4, lease_id = ?5, \
+             lease_until = ?6, worker = ?7, progress_percent = NULL, progress_message = NULL, started_at = ?8, \
+             revision = revision + 1 WHERE id = ?1 AND revision = ?2 AND state = 'queued'",
+        )?;
+        Ok(Self { read, write })
     }
-    change.write_to(&mut job);
-    Ok(Some(job))
+
+    fn take(&mut self, claim: &Claim, id: JobId, now: Timestamp) -> Result<Take, Fault> {
+        let read = self.read.query([id.0.as_bytes()])?.next()?.map(row::job_if_whole).transpose()?;
+        let mut job = match read {
+            Some((_, Some(job))) => job,
+            Some((_, None)) => return Ok(Take::Damaged),
+            None => return Ok(Take::NotDue),
+        };
+        let event = Event::Claim { lease: claim.lease, until: claim.until, worker: claim.worker.clone() };
+        let Ok(Some(change)) = apply(&job, event, now) else { return Ok(Take::NotDue) };
+        let written = self.write.execute(params![
+            id.0.as_bytes(),
+            row::revision(change.revision_before),
+            change.attempt,
+            change.unique_held,
+            row::lease(change.lease_id.as_ref()),
+            change.lease_until.map(micros),
+            change.worker,
+            change.started_at.map(micros),
+        ])?;
+        if written == 0 {
+            return Ok(Take::NotDue);
+        }
+        change.write_to(&mut job);
+        Ok(Take::Taken(Box::new(job)))
+    }
 }

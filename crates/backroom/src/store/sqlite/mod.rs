@@ -16,6 +16,7 @@ mod import;
 mod insert;
 mod note;
 mod operation;
+mod pairs;
 mod queues;
 mod read;
 mod readers;
@@ -27,6 +28,7 @@ mod workers;
 mod writer;
 
 use std::{
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -63,6 +65,8 @@ pub struct SqliteStore {
     durability: Durability,
     writer: Writer,
     readers: Readers,
+    /// For what workers wait for: short reads that no slow list, count or check may hold up.
+    vital_readers: Readers,
     wakes: Arc<Wakes>,
 }
 
@@ -108,8 +112,10 @@ impl SqliteStore {
     fn open_blocking(path: PathBuf, options: &SqliteOptions) -> Result<Self, Error> {
         let wakes = Arc::new(Wakes::default());
         let writer = Writer::start(&path, options, Arc::clone(&wakes))?;
-        let readers = Readers::open(&path)?;
-        Ok(Self { path, durability: options.durability, writer, readers, wakes })
+        // Two for pages that load while a slow count runs; more would only share the same disk.
+        let readers = Readers::open(&path, 2)?;
+        let vital_readers = Readers::open(&path, 1)?;
+        Ok(Self { path, durability: options.durability, writer, readers, vital_readers, wakes })
     }
 
     /// Stores the jobs inside the caller's own transaction: they exist exactly if it commits. One answer per job, in
@@ -148,6 +154,18 @@ impl SqliteStore {
         self.writer.run(Weight { rows, durable: true }, work).await
     }
 
+    async fn commit_part(
+        &self,
+        changes: &Arc<Vec<Change>>,
+        part: Range<usize>,
+    ) -> Result<Vec<Committed>, Error> {
+        let (changes, rows) = (Arc::clone(changes), part.len());
+        let work = move |tx: &rusqlite::Connection, hints: &mut Hints| {
+            commit::commit(tx, &changes[part.clone()], hints)
+        };
+        self.write_durably(rows, work).await
+    }
+
     /// Has the writer do something that only matters while its workers live.
     async fn write<T: Send + 'static>(
         &self,
@@ -156,6 +174,11 @@ impl SqliteStore {
     ) -> Result<T, Error> {
         self.writer.run(Weight { rows, durable: false }, work).await
     }
+}
+
+/// Whether the error lies in what was to be written, not in the state of the store or the machine.
+fn is_of_one(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Internal | ErrorKind::Invalid | ErrorKind::Unusable)
 }
 
 #[async_trait]
@@ -169,7 +192,20 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
-        self.write_durably(changes.len(), move |tx, hints| commit::commit(tx, &changes, hints)).await
+        match self.commit_part(&changes, 0..changes.len()).await {
+            Err(error) if changes.len() > 1 && is_of_one(&error) => {}
+            answered => return answered,
+        }
+        // One change that cannot be written took the others with it. Alone, they pass; the caller, who hears of the
+        // error, finds them done when it asks again.
+        let (mut answers, mut refused) = (Vec::with_capacity(changes.len()), None);
+        for index in 0..changes.len() {
+            match self.commit_part(&changes, index..index + 1).await {
+                Ok(answer) => answers.extend(answer),
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        refused.map_or(Ok(answers), Err)
     }
 
     async fn extend(&self, extend: Arc<Extend>, _now: Timestamp) -> Result<Vec<Held>, Error> {
@@ -181,11 +217,11 @@ impl Store for SqliteStore {
     }
 
     async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
-        self.readers.run(move |reader| upkeep::lapsed(reader, limit, now)).await
+        self.vital_readers.run(move |reader| upkeep::lapsed(reader, limit, now)).await
     }
 
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
-        self.readers.run(move |reader| upkeep::expired(reader, limit, now)).await
+        self.vital_readers.run(move |reader| upkeep::expired(reader, limit, now)).await
     }
 
     async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
@@ -197,7 +233,7 @@ impl Store for SqliteStore {
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
-        self.readers.run(move |reader| row::find(reader, id)).await
+        self.vital_readers.run(move |reader| row::find(reader, id)).await
     }
 
     async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error> {
@@ -229,12 +265,13 @@ impl Store for SqliteStore {
         &self,
         queues: Arc<Vec<String>>,
         kinds: Arc<Vec<String>>,
+        now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
-        self.readers.run(move |reader| read::next_due(reader, &queues, &kinds)).await
+        self.vital_readers.run(move |reader| read::next_due(reader, &queues, &kinds, now)).await
     }
 
     async fn queues(&self) -> Result<Vec<Queue>, Error> {
-        self.readers.run(queues::queues).await
+        self.vital_readers.run(queues::queues).await
     }
 
     async fn set_queue(&self, name: &str, setting: QueueSetting) -> Result<(), Error> {
@@ -271,6 +308,7 @@ impl Store for SqliteStore {
     async fn close(&self) -> Result<(), Error> {
         // Readers first: the last of the log can only be folded back when nobody reads an old state of it.
         self.readers.close().await;
+        self.vital_readers.close().await;
         self.writer.close().await
     }
 }

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use backroom_core::{Attempt, Job, JobId, LogLine, Shown, State, Timestamp};
-use rusqlite::{Connection, ToSql, params, types::Value};
+use rusqlite::{Connection, OptionalExtension, ToSql, params, types::Value};
 
 use super::{
     claim::is_paused,
     error::Fault,
+    pairs::{Pair, Pairs},
     row::{self, columns, micros},
 };
 use crate::store::{Count, Filter};
@@ -37,13 +38,35 @@ pub(super) fn logs(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Jobs that match, the newest first.
+/// Jobs that match, the newest first. Behind damaged rows it goes on until the page is full, for a page that is not says
+/// that it is the last.
 pub(super) fn list(
     connection: &Connection,
     filter: &Filter,
     before: Option<JobId>,
     limit: usize,
 ) -> Result<Vec<Job>, Fault> {
+    let mut jobs = Vec::new();
+    let mut before = before;
+    loop {
+        let wanted = limit - jobs.len();
+        let rows = matching(connection, filter, before, wanted)?;
+        let is_last = rows.len() < wanted;
+        before = rows.last().map(|(id, _)| *id).or(before);
+        jobs.extend(rows.into_iter().filter_map(|(_, job)| job));
+        if is_last || jobs.len() >= limit {
+            return Ok(jobs);
+        }
+    }
+}
+
+/// Rows that match, the newest first; those that are damaged without their job.
+fn matching(
+    connection: &Connection,
+    filter: &Filter,
+    before: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<(JobId, Option<Job>)>, Fault> {
     // Ids first, from an index that may hold all that is asked for; then only the rows of this page.
     let mut sql = format!("SELECT id FROM backroom_jobs {} WHERE 1", index_for(filter));
     let mut values: Vec<Value> = Vec::new();
@@ -84,7 +107,9 @@ pub(super) fn list(
     _ = write!(sql, " ORDER BY id DESC LIMIT ?{}", values.len());
     let sql = format!("SELECT {} FROM backroom_jobs WHERE id IN ({sql}) ORDER BY id DESC", columns!());
     let params: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
-    row::jobs(connection, &sql, &params)
+    let mut select = connection.prepare_cached(&sql)?;
+    let rows = select.query_map(params.as_slice(), row::job_if_whole)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Which way to go through the table. By id ends soon when many jobs match; where only few can, their own index does.
@@ -135,64 +160,62 @@ pub(super) fn counts(connection: &Connection, now: Timestamp) -> Result<Vec<Coun
 
 /// How many due jobs of the same queue are served before this one, counted up to `limit`.
 pub(super) fn ahead(connection: &Connection, job: &Job, limit: u64, now: Timestamp) -> Result<u64, Fault> {
-    // One index range per priority up to the job's own; of that one only what sorts before the job.
+    // Due jobs of one queue, priority and kind (?4 is now) before a place: ?5, ?6. At most ?7.
     let mut select = connection.prepare_cached(
         "SELECT count(*) FROM (SELECT 1 FROM backroom_jobs INDEXED BY backroom_jobs_queued \
-         WHERE state = 'queued' AND queue = ?1 AND priority = ?2 AND scheduled_at <= ?3 \
-         AND (expires_at IS NULL OR expires_at > ?3) AND (?2 < ?4 OR (scheduled_at, id) < (?5, ?6)) LIMIT ?7)",
+         WHERE state = 'queued' AND queue = ?1 AND priority = ?2 AND kind = ?3 AND scheduled_at <= min(?4, ?5) \
+         AND (expires_at IS NULL OR expires_at > ?4) AND (scheduled_at < ?5 OR id < ?6) LIMIT ?7)",
     )?;
+    let mut pairs = Pairs::prepare(connection)?;
+    let mut before: Option<Pair> = None;
     let mut ahead = 0u64;
-    for priority in 0..=job.priority.min(9) {
+    while let Some(pair) = pairs.after(&job.queue, before.as_ref())? {
         let left = i64::try_from(limit.saturating_sub(ahead)).unwrap_or(i64::MAX);
-        if left == 0 {
+        if left == 0 || pair.priority > job.priority {
             break;
         }
+        // Of the job's own priority only what sorts before it, of those served first all.
+        let place = if pair.priority == job.priority { micros(job.scheduled_at) } else { i64::MAX };
         let found: i64 = select.query_row(
-            params![
-                job.queue,
-                priority,
-                micros(now),
-                job.priority,
-                micros(job.scheduled_at),
-                job.id.0.as_bytes(),
-                left
-            ],
+            params![job.queue, pair.priority, pair.kind, micros(now), place, job.id.0.as_bytes(), left],
             |found| found.get(0),
         )?;
         ahead += found.unsigned_abs();
+        before = Some(pair);
     }
     Ok(ahead)
 }
 
-/// When the next queued job of these queues and kinds is due.
+/// When the next queued job of these queues and kinds is due that has not expired.
 pub(super) fn next_due(
     connection: &Connection,
     queues: &[String],
     kinds: &[String],
+    now: Timestamp,
 ) -> Result<Option<Timestamp>, Fault> {
-    // The first entry of each priority's range whose kind is handled.
+    // The first of one queue, priority and kind; ?4 is now.
     let mut select = connection.prepare_cached(
-        "SELECT scheduled_at, kind FROM backroom_jobs INDEXED BY backroom_jobs_queued \
-         WHERE state = 'queued' AND queue = ?1 AND priority = ?2 ORDER BY scheduled_at, id",
+        "SELECT scheduled_at FROM backroom_jobs INDEXED BY backroom_jobs_queued \
+         WHERE state = 'queued' AND queue = ?1 AND priority = ?2 AND kind = ?3 \
+         AND (expires_at IS NULL OR expires_at > ?4) ORDER BY scheduled_at, id LIMIT 1",
     )?;
+    let mut pairs = Pairs::prepare(connection)?;
     let mut next: Option<Timestamp> = None;
     for queue in queues {
         if is_paused(connection, queue)? {
             continue;
         }
-        for priority in 0..=9 {
-            let mut rows = select.query(params![queue, priority])?;
-            while let Some(entry) = rows.next()? {
-                let at = row::moment(entry, 0)?;
-                if next.is_some_and(|next| next <= at) {
-                    break;
-                }
-                let kind = entry.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-                if kinds.iter().any(|known| known == kind) {
-                    next = Some(at);
-                    break;
-                }
+        let mut before: Option<Pair> = None;
+        while let Some(pair) = pairs.after(queue, before.as_ref())? {
+            if kinds.contains(&pair.kind) {
+                let first = select
+                    .query_row(params![queue, pair.priority, pair.kind, micros(now)], |found| {
+                        row::moment(found, 0)
+                    })
+                    .optional()?;
+                next = next.into_iter().chain(first).min();
             }
+            before = Some(pair);
         }
     }
     Ok(next)

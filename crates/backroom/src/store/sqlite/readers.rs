@@ -11,24 +11,24 @@ use tokio::sync::Semaphore;
 use super::{connection::open_reader, error::Fault};
 use crate::{Error, ErrorKind};
 
-/// Enough for a page that loads while a slow count runs; more would only share the same disk.
-const CONNECTIONS: usize = 2;
-
 /// Reads see what is committed, each a state of its own.
 #[derive(Debug)]
 pub(super) struct Readers {
     path: PathBuf,
+    connections: u32,
     places: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl Readers {
-    /// Opens one connection now, so that a file that cannot be read is known at once; the other when it is needed.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    /// A pool of at most so many connections. Opens one now, so that a file that cannot be read is known at once; the
+    /// others when they are needed.
+    pub(super) fn open(path: &Path, connections: u32) -> Result<Self, Error> {
         let idle = vec![open_reader(path)?];
         Ok(Self {
             path: path.to_owned(),
-            places: Arc::new(Semaphore::new(CONNECTIONS)),
+            connections,
+            places: Arc::new(Semaphore::new(connections as usize)),
             idle: Arc::new(Mutex::new(idle)),
         })
     }
@@ -64,7 +64,7 @@ impl Readers {
     /// Waits for reads under way and lets go of the file. Later reads are refused.
     pub(super) async fn close(&self) {
         // Fails only when somebody else closed already.
-        if let Ok(all) = self.places.acquire_many(CONNECTIONS as u32).await {
+        if let Ok(all) = self.places.acquire_many(self.connections).await {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
             self.places.close();
             drop(all);

@@ -196,17 +196,49 @@ pub(super) fn insert_line(connection: &Connection, id: JobId, line: &LogLine) ->
 
 /// A job by its id.
 pub(super) fn find(connection: &Connection, id: JobId) -> Result<Option<Job>, Fault> {
-    let mut select =
-        connection.prepare_cached(concat!("SELECT ", columns!(), " FROM backroom_jobs WHERE id = ?1"))?;
-    let mut rows = select.query([id.0.as_bytes()])?;
+    let mut select = connection.prepare_cached(FIND)?;
+    find_with(&mut select, id)
+}
+
+/// One job: parameter 1 is its id.
+pub(super) const FIND: &str = concat!("SELECT ", columns!(), " FROM backroom_jobs WHERE id = ?1");
+
+/// A job by its id, with a statement prepared from [`FIND`] for many of them.
+pub(super) fn find_with(find: &mut Statement<'_>, id: JobId) -> Result<Option<Job>, Fault> {
+    let mut rows = find.query([id.0.as_bytes()])?;
     Ok(rows.next()?.map(job).transpose()?)
 }
 
-/// The jobs a query over [`columns!`] answers with.
-pub(super) fn jobs(connection: &Connection, sql: &str, params: &[&dyn ToSql]) -> Result<Vec<Job>, Fault> {
+/// The jobs a query over [`columns!`] answers with, at most `limit`. Damaged rows are passed over: the query sets no
+/// limit of its own, so that what lies behind them is found.
+pub(super) fn jobs(
+    connection: &Connection,
+    sql: &str,
+    params: &[&dyn ToSql],
+    limit: usize,
+) -> Result<Vec<Job>, Fault> {
     let mut select = connection.prepare_cached(sql)?;
-    let rows = select.query_map(params, job)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut rows = select.query(params)?;
+    let mut jobs = Vec::new();
+    while jobs.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        jobs.extend(job_if_whole(row)?.1);
+    }
+    Ok(jobs)
+}
+
+/// The id and the job of a row selected by [`columns!`]; of a row that cannot be read (somebody wrote into it, or the
+/// disk is failing) only the id, and a line in the log. One such row must not keep all others from being served.
+pub(super) fn job_if_whole(row: &Row<'_>) -> rusqlite::Result<(JobId, Option<Job>)> {
+    let id = job_id(row, 0)?;
+    match job(row) {
+        Ok(job) => Ok((id, Some(job))),
+        Err(error) => {
+            tracing::error!(job = %id, %error, "the row of this job is damaged and was left out; restore it or delete the job");
+            Ok((id, None))
+        }
+    }
 }
 
 /// The id in this column.

@@ -16,9 +16,9 @@ pub(super) fn lapsed(connection: &Connection, limit: usize, now: Timestamp) -> R
         "SELECT ",
         columns!(),
         " FROM backroom_jobs INDEXED BY backroom_jobs_running WHERE state = 'running' AND lease_until <= ?1 \
-         ORDER BY lease_until, id LIMIT ?2"
+         ORDER BY lease_until, id"
     );
-    row::jobs(connection, sql, params![micros(now), row::at_most(limit)])
+    row::jobs(connection, sql, params![micros(now)], limit)
 }
 
 /// Queued jobs past their expiry, the longest ago first.
@@ -27,9 +27,9 @@ pub(super) fn expired(connection: &Connection, limit: usize, now: Timestamp) -> 
         "SELECT ",
         columns!(),
         " FROM backroom_jobs INDEXED BY backroom_jobs_expiring WHERE state = 'queued' AND expires_at <= ?1 \
-         ORDER BY expires_at, id LIMIT ?2"
+         ORDER BY expires_at, id"
     );
-    row::jobs(connection, sql, params![micros(now), row::at_most(limit)])
+    row::jobs(connection, sql, params![micros(now)], limit)
 }
 
 /// Deletes finished jobs that need no longer be kept, the oldest first.
@@ -71,8 +71,13 @@ pub(super) fn forget_tags(connection: &Connection, id: JobId) -> Result<(), Faul
     // The job's own row lists its tags, so each is one lookup and an untagged job costs none.
     let mut select =
         connection.prepare_cached("SELECT tags FROM backroom_jobs WHERE id = ?1 AND tags IS NOT NULL")?;
-    let tags: Option<Vec<String>> =
-        select.query_row([id.0.as_bytes()], |found| row::decoded(found, 0)).optional()?.flatten();
+    let tags =
+        select.query_row([id.0.as_bytes()], |found| Ok(row::decoded::<Vec<String>>(found, 0))).optional()?;
+    let Ok(tags) = tags.transpose().map(Option::flatten) else {
+        // The list is damaged. Going through all tags is slow, but a job that cannot be deleted blocks all pruning.
+        connection.execute("DELETE FROM backroom_tags WHERE job_id = ?1", [id.0.as_bytes()])?;
+        return Ok(());
+    };
     let mut delete = connection.prepare_cached("DELETE FROM backroom_tags WHERE tag = ?1 AND job_id = ?2")?;
     for tag in tags.into_iter().flatten() {
         delete.execute(params![tag, id.0.as_bytes()])?;

@@ -18,8 +18,8 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 pub(super) fn beat(connection: &Connection, worker: &WorkerRow) -> Result<(), Fault> {
     let mut upsert = connection.prepare_cached(
         "INSERT OR REPLACE INTO backroom_workers \
-         (name, host, pid, started_at, beat_at, queues, kinds, slots, running, stuck, stopping) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+         (name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?;
     upsert.execute(params![
         worker.name,
@@ -27,6 +27,7 @@ pub(super) fn beat(connection: &Connection, worker: &WorkerRow) -> Result<(), Fa
         worker.pid,
         micros(worker.started_at),
         micros(worker.beat_at),
+        row::millis(Duration::from_millis(worker.lease_ms)),
         row::encoded(Some(&worker.queues))?,
         row::encoded(Some(&worker.kinds))?,
         worker.slots,
@@ -48,7 +49,7 @@ pub(super) fn leave(connection: &Connection, worker: &str) -> Result<(), Fault> 
 /// Workers that beat at or after `since`, by name.
 pub(super) fn workers(connection: &Connection, since: Timestamp) -> Result<Vec<WorkerRow>, Fault> {
     let mut select = connection.prepare_cached(
-        "SELECT name, host, pid, started_at, beat_at, queues, kinds, slots, running, stuck, stopping \
+        "SELECT name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping \
          FROM backroom_workers WHERE beat_at >= ?1 ORDER BY name",
     )?;
     let rows = select.query_map([micros(since)], |found| {
@@ -58,12 +59,13 @@ pub(super) fn workers(connection: &Connection, since: Timestamp) -> Result<Vec<W
             pid: found.get(2)?,
             started_at: row::moment(found, 3)?,
             beat_at: row::moment(found, 4)?,
-            queues: row::decoded(found, 5)?.unwrap_or_default(),
-            kinds: row::decoded(found, 6)?.unwrap_or_default(),
-            slots: found.get(7)?,
-            running: found.get(8)?,
-            stuck: found.get(9)?,
-            stopping: found.get(10)?,
+            lease_ms: found.get::<_, i64>(5)?.unsigned_abs(),
+            queues: row::decoded(found, 6)?.unwrap_or_default(),
+            kinds: row::decoded(found, 7)?.unwrap_or_default(),
+            slots: found.get(8)?,
+            running: found.get(9)?,
+            stuck: found.get(10)?,
+            stopping: found.get(11)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -62,3 +62,10 @@ pub(super) async fn leases_are_answered_in_order(env: Env) {
     assert_eq!(answers, [Held::Yes, Held::Lost, Held::CancelRequested, Held::Yes]);
     assert_eq!(extend(&env, Vec::new(), 100).await, []);
 }
+
+pub(super) async fn a_later_beat_does_not_shorten_a_lease(env: Env) {
+    let running = env.running().await;
+    assert_eq!(extend(&env, vec![run(&running)], 100).await, [Held::Yes]);
+    assert_eq!(extend(&env, vec![run(&running)], 40).await, [Held::Yes]);
+    assert_eq!(env.read(running.id).await.lease_until, Some(env.at(100)));
+}

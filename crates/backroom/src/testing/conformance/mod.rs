@@ -128,6 +128,8 @@ behaviours! {
         jobs_of_one_priority_are_served_by_their_time
         jobs_of_one_time_are_served_by_their_id
         a_full_limit_leaves_the_last_in_line
+        kinds_of_one_priority_are_served_by_their_time
+        kinds_and_expiry_count_for_who_is_ahead
         ahead_counts_due_jobs_served_before
         ahead_counts_no_farther_than_its_limit
     }
@@ -155,6 +157,7 @@ behaviours! {
         a_cancel_request_is_told
         a_report_decided_before_an_extension_is_accepted
         leases_are_answered_in_order
+        a_later_beat_does_not_shorten_a_lease
     }
     note {
         progress_and_lines_are_written
@@ -219,6 +222,7 @@ behaviours! {
         the_earliest_of_the_queues_and_kinds_is_told
         an_idle_store_has_no_next_due
         a_paused_queue_counts_as_empty
+        an_expired_job_is_not_due
     }
     workers {
         every_field_of_a_worker_comes_back

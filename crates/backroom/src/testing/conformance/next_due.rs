@@ -1,15 +1,15 @@
 //! When a worker has to look again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use backroom_core::{Draft, Timestamp};
+use backroom_core::{Draft, Timestamp, draft::When};
 
 use super::env::{Env, KIND, QUEUE, draft, draft_later};
 use crate::store::QueueSetting;
 
 async fn next_due(env: &Env, queues: &[&str], kinds: &[&str]) -> Option<Timestamp> {
     let owned = |names: &[&str]| Arc::new(names.iter().map(|&name| name.to_owned()).collect());
-    env.store.next_due(owned(queues), owned(kinds)).await.expect("next_due")
+    env.store.next_due(owned(queues), owned(kinds), env.now).await.expect("next_due")
 }
 
 pub(super) async fn the_earliest_of_the_queues_and_kinds_is_told(env: Env) {
@@ -42,4 +42,13 @@ pub(super) async fn a_paused_queue_counts_as_empty(env: Env) {
     assert_eq!(next_due(&env, &[QUEUE], &[KIND]).await, None);
     env.store.set_queue(QUEUE, QueueSetting::Resume).await.expect("set_queue");
     assert!(next_due(&env, &[QUEUE], &[KIND]).await.is_some_and(|at| at <= env.now));
+}
+
+pub(super) async fn an_expired_job_is_not_due(env: Env) {
+    let created = env.at(-60);
+    let expiring = Draft { expiry: Some(When::In(Duration::from_secs(30))), ..draft() };
+    env.insert(vec![env.new_job_at(expiring, created)]).await;
+    assert_eq!(next_due(&env, &[QUEUE], &[KIND]).await, None, "it expired and waits for upkeep");
+    env.put(draft_later(20)).await;
+    assert_eq!(next_due(&env, &[QUEUE], &[KIND]).await, Some(env.at(20)));
 }

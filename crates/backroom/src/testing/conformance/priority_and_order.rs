@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use backroom_core::{Draft, Job, draft::When};
 
 use super::env::{Env, draft, draft_in, draft_later, ids};
+use crate::store::Claim;
 
 fn of_priority(priority: u8) -> Draft {
     Draft { priority, ..draft() }
@@ -60,4 +61,38 @@ pub(super) async fn ahead_counts_no_farther_than_its_limit(env: Env) {
     assert_eq!(ahead(&env, &jobs[9], 4, 0).await, 4);
     assert_eq!(ahead(&env, &jobs[9], 9, 0).await, 9);
     assert_eq!(ahead(&env, &jobs[3], 4, 0).await, 3);
+}
+
+pub(super) async fn kinds_of_one_priority_are_served_by_their_time(env: Env) {
+    let of_kind = |kind: &str, priority, secs| Draft { kind: kind.into(), priority, ..draft_later(secs) };
+    let jobs = env
+        .put_many([
+            of_kind("b", 1, 3),
+            of_kind("a", 1, 4),
+            of_kind("c", 1, 1),
+            of_kind("a", 1, 2),
+            of_kind("c", 2, 0),
+            of_kind("unhandled", 0, 0),
+        ])
+        .await;
+    let kinds = Arc::new(["a", "b", "c"].map(str::to_owned).to_vec());
+    let claim = Claim { kinds, ..env.claim_of(3) };
+    let order = [2, 3, 0].map(|index: usize| jobs[index].id);
+    assert_eq!(ids(&env.claim_at(claim.clone(), env.at(9)).await), order);
+    let rest = Claim { lease: env.ids.lease(), ..claim };
+    assert_eq!(ids(&env.claim_at(rest, env.at(9)).await), [jobs[1].id, jobs[4].id]);
+}
+
+pub(super) async fn kinds_and_expiry_count_for_who_is_ahead(env: Env) {
+    let of_kind = |kind: &str, priority, secs| Draft { kind: kind.into(), priority, ..draft_later(secs) };
+    let expiring = Draft { expiry: Some(When::In(Duration::from_secs(1))), ..draft() };
+    let jobs = env
+        .put_many([of_kind("b", 1, 3), of_kind("a", 1, 4), of_kind("c", 1, 1), of_kind("c", 2, 0)])
+        .await;
+    env.put(Draft { priority: 0, ..expiring }).await;
+    assert_eq!(ahead(&env, &jobs[0], 100, 0).await, 1, "the one that expires at 1");
+    assert_eq!(ahead(&env, &jobs[0], 100, 9).await, 1, "c");
+    assert_eq!(ahead(&env, &jobs[1], 100, 9).await, 2, "c and b");
+    assert_eq!(ahead(&env, &jobs[3], 100, 9).await, 3);
+    assert_eq!(ahead(&env, &jobs[3], 2, 9).await, 2, "no farther than the limit");
 }

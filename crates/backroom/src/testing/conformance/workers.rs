@@ -14,6 +14,7 @@ fn worker(env: &Env, name: &str, secs: i64) -> WorkerRow {
         pid: u32::MAX,
         started_at: env.at(-100),
         beat_at: env.at(secs),
+        lease_ms: 300_000,
         queues: vec![("mail".into(), 4), ("images".into(), 2)],
         kinds: vec!["work".into(), "mail".into()],
         slots: 6,

@@ -47,7 +47,7 @@ impl Work {
         let kinds: BTreeSet<_> = workers.iter().flat_map(|worker| worker.kinds.iter().cloned()).collect();
         let oldest_due = backroom
             .store()
-            .next_due(Arc::new(served.into_iter().collect()), Arc::new(kinds.into_iter().collect()))
+            .next_due(Arc::new(served.into_iter().collect()), Arc::new(kinds.into_iter().collect()), now)
             .await?
             .filter(|at| *at <= now);
         let counts = backroom.counts().await?;

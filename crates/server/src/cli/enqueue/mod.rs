@@ -35,7 +35,7 @@ pub(crate) struct EnqueueArgs {
     kind: String,
 
     /// The args: JSON, @FILE, or - for stdin; {} if left out
-    #[arg(value_name = "ARGS", allow_hyphen_values = true)]
+    #[arg(value_name = "ARGS", allow_negative_numbers = true)]
     args: Option<String>,
 
     /// Many jobs: one JSON value per line, from stdin or @FILE; the options hold for all

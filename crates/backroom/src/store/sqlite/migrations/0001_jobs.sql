@@ -51,10 +51,11 @@ CREATE TABLE backroom_jobs (
     CHECK ((progress_percent IS NULL) = (progress_message IS NULL))
 ) STRICT, WITHOUT ROWID;
 
--- The order of claims, one range per queue and priority. The columns after `id` let a claim, a look ahead and the
--- counts answer from the index alone.
+-- The order of claims, one range per queue, priority and kind: a claim leaps over the kinds that its worker does not
+-- handle, however many jobs of them wait. The columns after `id` let a claim, a look ahead and the counts answer from
+-- the index alone.
 CREATE INDEX backroom_jobs_queued
-    ON backroom_jobs (queue, priority, scheduled_at, id, kind, expires_at, attempt, crashes)
+    ON backroom_jobs (queue, priority, kind, scheduled_at, id, expires_at, attempt, crashes)
     WHERE state = 'queued';
 
 -- Leases, the first to run out first.
@@ -126,6 +127,7 @@ CREATE TABLE backroom_workers (
     pid        INTEGER NOT NULL,
     started_at INTEGER NOT NULL,
     beat_at    INTEGER NOT NULL,
+    lease_ms   INTEGER NOT NULL,
     queues     TEXT    NOT NULL,
     kinds      TEXT    NOT NULL,
     slots      INTEGER NOT NULL,

@@ -1,0 +1,165 @@
+//! What the SQLite store does for workers under hardship: jobs nobody handles, damaged rows, slow readers.
+
+#![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod sqlite_support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use backroom::{
+    ErrorKind,
+    core::{JobId, State, draft::When},
+    store::{Committed, Deleted, Filter, Store},
+};
+use rusqlite::Connection;
+use sqlite_support::{Place, success};
+use tokio::task::JoinSet;
+
+#[expect(clippy::disallowed_methods, reason = "measures what a claim really takes")]
+async fn usual_time_of_a_claim(place: &Place, store: &dyn Store) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..15 {
+        let begun = Instant::now();
+        assert_eq!(place.claim(store, 1).await.len(), 1);
+        let queues = Arc::new(vec!["default".to_owned()]);
+        let next = store.next_due(queues, Arc::new(vec!["mail".into()]), place.now).await.unwrap();
+        assert_eq!(next, Some(place.now));
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn due_jobs_of_an_unhandled_kind_cost_a_claim_nothing() {
+    let place = Place::new();
+    let store = place.open().await;
+    let usual = (0..100).map(|_| place.job()).collect();
+    store.insert(Arc::new(usual), place.now).await.unwrap();
+    let before = usual_time_of_a_claim(&place, &store).await;
+    for _ in 0..100 {
+        let of_kind = |index: u8| {
+            let mut draft = place.draft();
+            draft.kind = "unhandled".into();
+            draft.priority = index % 2;
+            place.checked(draft)
+        };
+        let unhandled = (0..1000_u32).map(|index| of_kind((index % 10) as u8)).collect();
+        store.insert(Arc::new(unhandled), place.now).await.unwrap();
+    }
+    let after = usual_time_of_a_claim(&place, &store).await;
+    // Passing over each of them takes some 30 ms, a claim well under one.
+    assert!(after < before * 10 + Duration::from_millis(5), "{before:?} before, {after:?} after");
+}
+
+/// What somebody else could do to a row.
+fn damage(place: &Place, set: &str, id: JobId) {
+    let damaged = Connection::open(place.file())
+        .unwrap()
+        .execute(&format!("UPDATE backroom_jobs SET {set} WHERE id = ?1"), [id.0.as_bytes()]);
+    assert_eq!(damaged.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn damaged_rows_do_not_keep_others_from_being_claimed() {
+    let place = Place::new();
+    let store = place.open().await;
+    for set in ["retry = '{'", "tags = 'no list'", "meta = '[]'"] {
+        let id = place.insert(&store, place.job()).await;
+        damage(&place, set, id);
+    }
+    let whole = [place.insert(&store, place.job()).await, place.insert(&store, place.job()).await];
+    assert_eq!(place.claim(&store, 1).await[0].id, whole[0]);
+    let rest: Vec<_> = place.claim(&store, 10).await.iter().map(|job| job.id).collect();
+    assert_eq!(rest, whole[1..]);
+    assert!(place.claim(&store, 1).await.is_empty());
+}
+
+#[tokio::test]
+async fn damaged_rows_do_not_keep_others_from_being_found() {
+    let place = Place::new();
+    let store = place.open().await;
+    let expiring = || {
+        let mut draft = place.draft();
+        draft.expiry = Some(When::In(Duration::from_secs(10)));
+        place.checked(draft)
+    };
+    let damaged = place.insert(&store, expiring()).await;
+    let whole = place.insert(&store, expiring()).await;
+    let newest = place.insert(&store, expiring()).await;
+    damage(&place, "retry = '{'", damaged);
+    assert_eq!(store.expired(1, place.secs(10)).await.unwrap()[0].id, whole);
+    damage(&place, "retry = '{'", newest);
+    let page = store.list(Arc::new(Filter::default()), None, 1).await.unwrap();
+    assert_eq!(page[0].id, whole, "the page goes on behind the damaged row");
+    assert_eq!(store.list(Arc::new(Filter::default()), None, 9).await.unwrap().len(), 1);
+    damage(&place, "retry = NULL", damaged);
+    damage(&place, "retry = NULL", newest);
+    assert_eq!(place.claim(&store, 3).await.len(), 3);
+    damage(&place, "retry = '{'", damaged);
+    let lapsed: Vec<_> = store.lapsed(2, place.secs(60)).await.unwrap().iter().map(|job| job.id).collect();
+    assert_eq!(lapsed, [whole, newest]);
+}
+
+#[tokio::test]
+async fn a_job_whose_tags_are_damaged_can_be_deleted() {
+    let place = Place::new();
+    let store = place.open().await;
+    let mut draft = place.draft();
+    draft.tags = vec!["t".into()];
+    let id = place.insert(&store, place.checked(draft)).await;
+    damage(&place, "tags = 'no list'", id);
+    assert_eq!(store.delete(id).await.unwrap(), Deleted::Yes);
+    assert!(store.health().await.unwrap().checks.iter().all(|check| check.ok));
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_written_does_not_take_the_others_with_it() {
+    let place = Place::new();
+    let store = place.open().await;
+    for _ in 0..3 {
+        place.insert(&store, place.job()).await;
+    }
+    let jobs = place.claim(&store, 3).await;
+    let mut changes: Vec<_> = jobs.iter().map(|job| success(job, place.secs(1))).collect();
+    // A CHECK refuses this one: a finished job has a moment at which it finished.
+    changes[1].finished_at = None;
+    assert_eq!(store.commit(Arc::new(changes.clone())).await.unwrap_err().kind(), ErrorKind::Internal);
+    let state = async |index: usize| store.job(jobs[index].id).await.unwrap().unwrap().state;
+    assert_eq!(
+        [state(0).await, state(1).await, state(2).await],
+        [State::Completed, State::Running, State::Completed]
+    );
+    changes.remove(1);
+    assert_eq!(store.commit(Arc::new(changes)).await.unwrap(), [Committed::Done; 2]);
+}
+
+#[tokio::test]
+async fn slow_reads_do_not_hold_up_what_workers_wait_for() {
+    let place = Place::new();
+    let store = Arc::new(place.open().await);
+    let jobs: Vec<_> = (0..5000).map(|_| place.job()).collect();
+    let id = jobs[0].job.id;
+    store.insert(Arc::new(jobs), place.now).await.unwrap();
+    let checked = Arc::new(AtomicUsize::new(0));
+    let mut checking = JoinSet::new();
+    for _ in 0..10 {
+        let (store, checked) = (Arc::clone(&store), Arc::clone(&checked));
+        checking.spawn(async move {
+            store.health().await.unwrap();
+            checked.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+    // On this one thread, all of them get in line before this goes on.
+    tokio::task::yield_now().await;
+    assert!(store.job(id).await.unwrap().is_some());
+    assert!(checked.load(Ordering::Relaxed) < 6, "the read waited for slow ones");
+    checking.join_all().await;
+}

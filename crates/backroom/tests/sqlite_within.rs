@@ -1,0 +1,58 @@
+//! Enqueueing inside the application's own transaction: the job exists exactly if the order does.
+
+#![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod common;
+
+use std::time::Duration;
+
+use backroom::{ErrorKind, Filter, Worker};
+use common::{Double, double, soon, sqlite};
+use rusqlite::Connection;
+
+/// The application's own connection with a table of its own.
+fn application(folder: &tempfile::TempDir) -> Connection {
+    let connection = Connection::open(folder.path().join("backroom.db")).unwrap();
+    connection.busy_timeout(Duration::from_secs(5)).unwrap();
+    connection.execute_batch("CREATE TABLE orders (number INTEGER) STRICT").unwrap();
+    connection
+}
+
+fn orders(connection: &Connection) -> i64 {
+    connection.query_row("SELECT count(*) FROM orders", [], |found| found.get(0)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_a_committed_transaction_is_run_by_a_worker_that_waits() {
+    let (backroom, folder) = sqlite().await;
+    let mut application = application(&folder);
+    // It hardly ever looks by itself: what it finds, it was told of.
+    let worker = Worker::new(&backroom).handle(double).poll(Duration::from_secs(3600)).start().await.unwrap();
+    let first = backroom.enqueue(Double(1)).await.unwrap();
+    assert_eq!(soon("the worker is up", first.wait()).await.unwrap(), 2);
+    let transaction = application.transaction().unwrap();
+    transaction.execute("INSERT INTO orders VALUES (7)", []).unwrap();
+    let job = backroom.enqueue(Double(21)).within(&transaction).unwrap();
+    assert!(job.is_new());
+    let early = backroom.job(job.id()).await.unwrap_err();
+    assert!(matches!(early.kind(), ErrorKind::NotFound), "{early}");
+    transaction.commit().unwrap();
+    assert_eq!(soon("the output", job.wait()).await.unwrap(), 42);
+    assert_eq!(orders(&application), 1);
+    soon("stop", worker.stop()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_rolled_back_leaves_no_job() {
+    let (backroom, folder) = sqlite().await;
+    let mut application = application(&folder);
+    let transaction = application.transaction().unwrap();
+    transaction.execute("INSERT INTO orders VALUES (7)", []).unwrap();
+    let job = backroom.enqueue(Double(21)).within(&transaction).unwrap();
+    transaction.rollback().unwrap();
+    assert_eq!(orders(&application), 0);
+    assert!(matches!(job.wait().await.unwrap_err().kind(), ErrorKind::NotFound));
+    assert_eq!(backroom.list(Filter::default(), None, 10).await.unwrap().jobs, []);
+    soon("drain", Worker::new(&backroom).handle(double).run_until_empty()).await.unwrap();
+}
