@@ -66,4 +66,7 @@ pub use handler::{Failure, Middleware, Next};
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
 pub use store::{Count, Durability, Filter, Health, HealthCheck, WorkerRow};
+/// The PostgreSQL driver, in the version whose transactions [`Enqueue::within_postgres`] takes. Feature `postgres`.
+#[cfg(feature = "postgres")]
+pub use tokio_postgres;
 pub use worker::{Context, Order, RunningWorker, Stopped, Worker};

@@ -2,6 +2,8 @@
 //! back by itself.
 
 #![cfg(all(feature = "postgres", unix))]
+// A panic is how a test reports.
+#![allow(clippy::unwrap_used)]
 
 mod postgres_support;
 

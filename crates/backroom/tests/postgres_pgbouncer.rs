@@ -2,6 +2,8 @@
 //! statements, no settings.
 
 #![cfg(all(feature = "postgres", unix))]
+// A panic is how a test reports.
+#![allow(clippy::unwrap_used)]
 
 mod postgres_support;
 
@@ -10,19 +12,14 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
     time::Duration,
 };
 
 use backroom::{
     clock::{Clock, SystemClock},
-    store::{
-        Store,
-        postgres::{PostgresOptions, PostgresStore},
-    },
     testing::conformance,
 };
-use postgres_support::{Place, client, server, variable, with};
+use postgres_support::{Schemas, server, variable};
 
 /// A PgBouncer in front of the tests' server, with so few connections that clients must share them.
 struct PgBouncer {
@@ -106,16 +103,6 @@ fn run_as_nobody_if_root(command: &mut Command, folder: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_conforms_through_pgbouncer_in_transaction_mode() {
     let bouncer = PgBouncer::start().await;
-    let place = Place::new();
-    let url = with(&bouncer.url, &format!("schema={}&listen=false", place.schema));
-    let emptier = client(&server()).await;
-    let fresh = async || {
-        let store = PostgresStore::connect(&url, PostgresOptions::default()).await.unwrap();
-        let schema = &place.schema;
-        let tables = ["jobs", "finished", "attempts", "logs", "queues", "workers"];
-        let tables = tables.map(|table| format!("{schema}.{table}")).join(", ");
-        emptier.batch_execute(&format!("TRUNCATE {tables}")).await.unwrap();
-        Arc::new(store) as Arc<dyn Store>
-    };
-    conformance::conforms(fresh).await;
+    let schemas = Schemas::at(&bouncer.url, "&durability=relaxed&listen=false").await;
+    conformance::conforms(async || schemas.fresh().await).await;
 }

@@ -38,8 +38,7 @@ async fn tables_newer_than_the_program_are_refused() {
     place.open().await.close().await.unwrap();
     let client = place.client().await;
     client.batch_execute("INSERT INTO migrations (version, name) VALUES (999, 'later')").await.unwrap();
-    let error =
-        PostgresStore::connect(&place.url(), PostgresOptions::default()).await.err().expect("refused");
+    let error = PostgresStore::connect(&place.url(), PostgresOptions::default()).await.expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Unusable);
     assert!(error.to_string().contains("update the program"), "{error}");
 }
@@ -72,7 +71,7 @@ async fn migrations_run_by_hand_are_the_same() {
 async fn missing_tables_are_refused_where_migrating_is_off() {
     let place = Place::new();
     let url = with(&place.url(), "migrate=false");
-    let error = PostgresStore::connect(&url, PostgresOptions::default()).await.err().expect("refused");
+    let error = PostgresStore::connect(&url, PostgresOptions::default()).await.expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Unusable);
     assert!(error.to_string().contains("run the migrations"), "{error}");
 }
@@ -92,10 +91,10 @@ async fn a_wrong_password_is_unusable_and_a_dead_port_unavailable() {
     let config: tokio_postgres::Config = place.server.parse().unwrap();
     let port = config.get_ports()[0];
     let wrong = format!("postgres://nobody_of_ours:x@127.0.0.1:{port}/postgres");
-    let error = PostgresStore::connect(&wrong, PostgresOptions::default()).await.err().expect("refused");
+    let error = PostgresStore::connect(&wrong, PostgresOptions::default()).await.expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Unusable, "{error}");
     let dead = "postgres://a:b@127.0.0.1:1/postgres";
-    let error = PostgresStore::connect(dead, PostgresOptions::default()).await.err().expect("refused");
+    let error = PostgresStore::connect(dead, PostgresOptions::default()).await.expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }
 
@@ -127,5 +126,22 @@ async fn health_says_what_an_operator_wants_to_know() {
     assert!(health.engine.starts_with("PostgreSQL "), "{health:?}");
     assert_eq!(health.schema, 1);
     assert!(health.bytes.is_some_and(|bytes| bytes > 0));
-    assert!(!health.store.contains(':') || !health.store.contains('@'), "no password: {health:?}");
+    assert!(!health.store.contains('@'), "no password: {health:?}");
+    let config: tokio_postgres::Config = place.server.parse().unwrap();
+    let password = String::from_utf8(config.get_password().unwrap_or_default().to_vec()).unwrap();
+    assert!(password.is_empty() || !format!("{health:?}").contains(&password), "no password");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_sync_is_not_well_unless_it_was_asked_for() {
+    let place = Place::new();
+    let is_synced =
+        place.client().await.query_one("SHOW fsync", &[]).await.unwrap().get::<_, &str>(0) == "on";
+    for (parameter, is_well) in [("durability=full", is_synced), ("durability=relaxed", true)] {
+        let url = with(&place.url(), parameter);
+        let store = PostgresStore::connect(&url, PostgresOptions::default()).await.unwrap();
+        let health = store.health().await.unwrap();
+        let check = health.checks.iter().find(|check| check.name == "durable writes").unwrap();
+        assert_eq!(check.ok, is_well, "{check:?}");
+    }
 }

@@ -1,5 +1,6 @@
 //! Opening by URL, and enqueueing inside a transaction of the caller, on the tests' PostgreSQL server.
 #![cfg(feature = "postgres")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 mod postgres_support;

@@ -1,4 +1,5 @@
 //! Every command of the real binary on a real PostgreSQL server, by nothing but the store's URL.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod cli_support;
 

@@ -1,10 +1,10 @@
 //! A schema for each test in the PostgreSQL server that the tests are given, so that they run side by side.
 
-// Each test file uses its own part of this.
-#![allow(dead_code)]
+// Each test file uses its own part of this; and a panic is how a test reports.
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, Weak,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -126,4 +126,44 @@ pub(crate) fn lease(job: &Job) -> LeaseId {
 pub(crate) fn success(job: &Job, now: Timestamp) -> Change {
     let event = Event::Succeed { lease: lease(job), output: Json::null() };
     apply(job, event, now).unwrap().unwrap()
+}
+
+/// Schemas to use again and again: making the tables anew for each of thousands of stores would be all that a run does.
+pub(crate) struct Schemas {
+    server: String,
+    parameters: &'static str,
+    emptier: Client,
+    lent: Mutex<Vec<Lent>>,
+}
+
+struct Lent {
+    schema: String,
+    to: Weak<PostgresStore>,
+}
+
+impl Schemas {
+    /// Stores reach the server by `url`, with `parameters` added.
+    pub(crate) async fn at(url: &str, parameters: &'static str) -> Self {
+        Self { server: url.to_owned(), parameters, emptier: client(&server()).await, lent: Mutex::default() }
+    }
+
+    /// An empty store, in a schema that no other living store uses.
+    pub(crate) async fn fresh(&self) -> Arc<dyn Store> {
+        let free = {
+            let mut lent = self.lent.lock().unwrap();
+            let free = lent.iter().position(|lent| lent.to.strong_count() == 0);
+            free.map(|index| lent.swap_remove(index).schema)
+        };
+        let is_used = free.is_some();
+        let schema = free.unwrap_or_else(schema_name);
+        if is_used {
+            let tables = ["jobs", "finished", "attempts", "logs", "queues", "workers"];
+            let tables = tables.map(|table| format!("{schema}.{table}")).join(", ");
+            self.emptier.batch_execute(&format!("TRUNCATE {tables}")).await.unwrap();
+        }
+        let url = with(&self.server, &format!("schema={schema}{}", self.parameters));
+        let store = Arc::new(PostgresStore::connect(&url, PostgresOptions::default()).await.unwrap());
+        self.lent.lock().unwrap().push(Lent { schema, to: Arc::downgrade(&store) });
+        store
+    }
 }

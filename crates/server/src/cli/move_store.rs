@@ -174,7 +174,7 @@ async fn refuse_workers(args: &MoveArgs, source: &Backroom, besides: &str) -> Re
     let names: Vec<_> = workers.iter().map(|worker| words::safe(&worker.name)).collect();
     let why = format!("its workers are alive: {}{besides}", names.join(", "));
     Err(Problem::new("move the store", &why).hint(
-        "stop them (one that was killed counts as alive for half a minute), or use --live, which keeps them from \
+        "stop them (one that was killed counts as alive for its lease, 30s by default), or use --live, which keeps them from \
          claiming and waits for what they run",
     ))
 }

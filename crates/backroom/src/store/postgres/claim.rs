@@ -155,6 +155,7 @@ async fn take(
             |job: &Job| (places.get(job.queue.as_str()).copied(), job.priority, job.scheduled_at, job.id);
         place(one).cmp(&place(other))
     });
+    core.litter.add(rows.len());
     core.hints.jobs_here(jobs.iter().map(|job| job.id));
     Ok(jobs)
 }

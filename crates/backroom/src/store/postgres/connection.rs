@@ -25,8 +25,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{error::Fault, options::PostgresOptions, sql::Sql, tls::Tls};
 use crate::{
-    Durability, Error, ErrorKind,
+    Error, ErrorKind,
     clock::{Clock, SystemClock},
+    store::Durability,
 };
 
 /// Our statements find rows by index alone. The planner must not be tempted by a hash or sequential plan while its
@@ -34,6 +35,14 @@ use crate::{
 /// the sorted ids of a batch is also what keeps two batches from locking rows in opposite orders.
 const BY_INDEX: [&str; 5] =
     ["enable_hashjoin=off", "enable_mergejoin=off", "enable_seqscan=off", "enable_bitmapscan=off", "jit=off"];
+
+/// The same where a setting lasts as long as a transaction.
+macro_rules! begin_by_index {
+    () => {
+        "BEGIN; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; \
+         SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off"
+    };
+}
 
 /// The wait before connecting again after the first failure; doubled with each further one up to the longest.
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
@@ -354,12 +363,12 @@ impl Live {
     }
 
     fn begin_text(&self) -> &'static str {
-        match (self.duty, self.settings.is_session_ours()) {
-            (Duty::ByIndex, false) => {
-                "BEGIN; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; \
-                 SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off"
-            }
-            (Duty::ByIndex, true) | (Duty::Anything, _) => "BEGIN",
+        if self.duty == Duty::Anything || self.settings.is_session_ours() {
+            return "BEGIN";
+        }
+        match self.settings.options.durability {
+            Durability::Full => begin_by_index!(),
+            Durability::Relaxed => concat!(begin_by_index!(), "; SET LOCAL synchronous_commit = off"),
         }
     }
 
@@ -425,11 +434,11 @@ fn startup_options(settings: &Settings, duty: Duty) -> String {
         Duty::ByIndex => BY_INDEX.as_slice(),
         Duty::Anything => &[],
     };
-    let durability = match settings.options.durability {
+    let relaxed = match settings.options.durability {
         Durability::Full => None,
         Durability::Relaxed => Some("synchronous_commit=off"),
     };
-    for setting in by_index.iter().copied().chain([timeout.as_str()]).chain(durability) {
+    for setting in by_index.iter().copied().chain([timeout.as_str()]).chain(relaxed) {
         options.push_str(" -c ");
         options.push_str(setting);
     }

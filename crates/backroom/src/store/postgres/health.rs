@@ -41,16 +41,24 @@ pub(super) async fn health(core: &Core) -> Result<Health, Fault> {
         (server.try_get(0)?, server.try_get(1)?, server.try_get(2)?, server.try_get(3)?, server.try_get(4)?);
     let (bytes, dead, live): (i64, i64, i64) = (tables.try_get(0)?, tables.try_get(1)?, tables.try_get(2)?);
     let is_durable = is_fsynced && commit != "off";
+    // A weaker level is as it should be only where somebody asked for it by name.
+    let is_asked = settings.options.durability == Durability::Relaxed;
     let version = schema::version_number(&core.reads, settings.schema()).await?;
     Ok(Health {
         store: format!("postgres {} schema {}", settings.shown, settings.schema()),
         engine: format!("PostgreSQL {engine}"),
         schema: version,
-        durability: if is_durable { Durability::Full } else { Durability::Relaxed },
+        durability: if is_durable && !is_asked { Durability::Full } else { Durability::Relaxed },
         bytes: Some(bytes.unsigned_abs()),
         checks: vec![
-            check("durable writes", is_durable, || {
-                format!("fsync is {}, synchronous_commit is {commit}", if is_fsynced { "on" } else { "off" })
+            check("durable writes", is_durable || is_asked, || {
+                let fsync = if is_fsynced { "on" } else { "off" };
+                let remedy = match (is_durable, is_asked) {
+                    (true, false) => "",
+                    (_, true) => "; relaxed was asked for",
+                    (false, false) => "; turn them on, or ask for durability=relaxed",
+                };
+                format!("fsync is {fsync}, synchronous_commit is {commit}{remedy}")
             }),
             check("server takes writes", !is_standby, || {
                 if is_standby {

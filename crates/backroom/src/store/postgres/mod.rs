@@ -36,6 +36,7 @@ mod sql;
 mod time;
 mod tls;
 mod upkeep;
+mod vacuum;
 mod watch;
 mod workers;
 mod writer;
@@ -48,6 +49,7 @@ use self::{
     hints::Hints,
     insert::Session,
     time::{AlignedClock, DatabaseTime},
+    vacuum::Litter,
     writer::Batcher,
 };
 use super::{
@@ -74,6 +76,7 @@ struct Core {
     reads: Arc<Link>,
     hints: Arc<Hints>,
     database_time: Arc<DatabaseTime>,
+    litter: Litter,
     named_queues: Mutex<HashSet<String>>,
 }
 
@@ -118,6 +121,7 @@ impl PostgresStore {
             reads: link(Duty::Anything, Some(hear)),
             hints,
             database_time: Arc::default(),
+            litter: Litter::default(),
             named_queues: Mutex::default(),
             settings,
         });
@@ -140,6 +144,7 @@ impl PostgresStore {
             tokio::spawn(watch::listen(Arc::clone(&core)));
         }
         tokio::spawn(watch::align(Arc::clone(&core)));
+        tokio::spawn(vacuum::sweep(Arc::clone(&core)));
         let inserts = {
             let core = Arc::clone(&core);
             Batcher::start(move |calls| {
@@ -307,8 +312,11 @@ impl Store for PostgresStore {
         &self,
         queues: Arc<Vec<String>>,
         kinds: Arc<Vec<String>>,
+        now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
-        read::next_due(&self.core, &queues, &kinds).await.map_err(failing("look when the next job is due"))
+        read::next_due(&self.core, &queues, &kinds, now)
+            .await
+            .map_err(failing("look when the next job is due"))
     }
 
     async fn queues(&self) -> Result<Vec<Queue>, Error> {

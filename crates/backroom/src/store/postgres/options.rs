@@ -9,7 +9,7 @@ use tokio_postgres::{
 };
 
 use super::tls::Verify;
-use crate::{Durability, Error, ErrorKind};
+use crate::{Error, ErrorKind, store::Durability};
 
 /// The schema of a store that names none.
 pub const SCHEMA_DEFAULT: &str = "backroom";
@@ -33,8 +33,10 @@ pub struct PostgresOptions {
     /// Whether connecting creates and migrates the tables; URL parameter `migrate`. Where it is off, a store whose
     /// tables are missing or old is refused. Default true.
     pub migrate: bool,
-    /// How safe an acknowledged write is. `Full` leaves it to the server's `synchronous_commit`; `Relaxed` turns that off
-    /// for our connections, except where `listen` is off and nothing can be kept on one. Default `Full`.
+    /// How safe an acknowledged write is; URL parameter `durability`, `full` or `relaxed`. Relaxed does not wait for
+    /// the server's disk (`synchronous_commit=off`): a crash of the server may take the last moments with it. Default
+    /// full, which is as safe as the server is set up to be; [`health`](crate::store::Store::health) says how safe
+    /// that is.
     pub durability: Durability,
     /// Longest time one statement may take before it is given up and the connection with it. Default 60 s.
     pub statement_timeout: Duration,
@@ -82,6 +84,7 @@ pub(super) fn parse(url: &str, mut options: PostgresOptions) -> Result<Address, 
             "listen" => options.listen = switch(name, &value)?,
             "notify" => options.notify = switch(name, &value)?,
             "migrate" => options.migrate = switch(name, &value)?,
+            "durability" => options.durability = durability(&value)?,
             "sslmode" => ssl_mode = Some(value.into_owned()),
             "sslrootcert" => root_certificate = Some(value.into_owned()),
             // Everything else is the driver's; it refuses what it does not know.
@@ -161,6 +164,14 @@ fn switch(name: &str, value: &str) -> Result<bool, Error> {
         "true" | "1" | "on" | "yes" => Ok(true),
         "false" | "0" | "off" | "no" => Ok(false),
         _ => Err(invalid(&format!("has {name}={value:?}; use true or false"))),
+    }
+}
+
+fn durability(value: &str) -> Result<Durability, Error> {
+    match value {
+        "full" => Ok(Durability::Full),
+        "relaxed" => Ok(Durability::Relaxed),
+        _ => Err(invalid(&format!("has durability={value:?}; use full or relaxed"))),
     }
 }
 
