@@ -25,6 +25,7 @@ mod health;
 mod hints;
 mod import;
 mod insert;
+mod lives;
 mod moment;
 mod note;
 mod options;
