@@ -70,3 +70,8 @@ pub use store::{Count, Durability, Filter, Health, HealthCheck, WorkerRow};
 #[cfg(feature = "postgres")]
 pub use tokio_postgres;
 pub use worker::{Context, Order, RunningWorker, Stopped, Worker};
+
+/// The examples of the README are compiled and run with those of the library.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

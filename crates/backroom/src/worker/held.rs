@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -28,8 +28,7 @@ pub(crate) struct Run {
     lost: AtomicBool,
     /// Its end was reported, or it was given back: a result that comes later is dropped.
     over: AtomicBool,
-    /// When the attempt runs out of time, in microseconds; `i64::MAX` for never.
-    deadline_micros: AtomicI64,
+    deadline: Mutex<Deadline>,
     /// Rings once a blocking handler has its core.
     began: Notify,
     executing: AtomicBool,
@@ -38,6 +37,13 @@ pub(crate) struct Run {
     permit: OnceLock<OwnedSemaphorePermit>,
     reported_stuck: AtomicBool,
     pub(crate) said: Mutex<Said>,
+}
+
+/// Until when an attempt may run.
+#[derive(Debug, Clone, Copy, Default)]
+struct Deadline {
+    timeout_at: Option<Timestamp>,
+    extended_to: Option<Timestamp>,
 }
 
 /// Why a handler was told to stop.
@@ -73,7 +79,7 @@ impl Run {
             told: OnceLock::new(),
             lost: AtomicBool::new(false),
             over: AtomicBool::new(false),
-            deadline_micros: AtomicI64::new(i64::MAX),
+            deadline: Mutex::default(),
             began: Notify::new(),
             executing: AtomicBool::new(false),
             on_thread: AtomicBool::new(false),
@@ -147,17 +153,25 @@ impl Run {
         self.began.notified().await;
     }
 
+    /// The attempt's time begins to run.
     pub(crate) fn set_deadline(&self, at: Timestamp) {
-        self.deadline_micros.store(at.as_microsecond(), Ordering::Relaxed);
+        self.lock_deadline().timeout_at = Some(at);
     }
 
-    /// Moves the deadline, if there is one, to no earlier than `at`.
+    /// The handler asks for time until `at`; it may do so before its time begins to run.
     pub(crate) fn extend_deadline(&self, at: Timestamp) {
-        self.deadline_micros.fetch_max(at.as_microsecond(), Ordering::Relaxed);
+        let mut deadline = self.lock_deadline();
+        deadline.extended_to = deadline.extended_to.max(Some(at));
     }
 
+    /// When the attempt runs out of time; none before its time begins to run, or without a timeout.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        Timestamp::from_microsecond(self.deadline_micros.load(Ordering::Relaxed)).ok()
+        let deadline = *self.lock_deadline();
+        deadline.timeout_at.max(deadline.timeout_at.and(deadline.extended_to))
+    }
+
+    fn lock_deadline(&self) -> MutexGuard<'_, Deadline> {
+        self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it goes on although it was told to stop `span` or longer ago.

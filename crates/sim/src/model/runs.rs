@@ -149,7 +149,8 @@ impl Model {
             }
             let mut right = *held == Held::Lost;
             if let Some(row) = self.row_mut(*id).filter(|row| row.runs_under(*lease)) {
-                row.lease_until = Some(extend.until);
+                // A later renewal never shortens a lease.
+                row.lease_until = row.lease_until.max(Some(extend.until));
                 right = *held == if row.cancel_asked { Held::CancelRequested } else { Held::Yes };
             }
             if !right {
