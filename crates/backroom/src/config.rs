@@ -5,11 +5,11 @@ use std::sync::Arc;
 use backroom_core::bounds;
 
 use crate::{
-    Backroom, Durability, Error, ErrorKind,
+    Backroom, Durability, Error,
     clock::{Clock, SystemClock},
     engine::Engine,
     ids::Ids,
-    store::{MemoryStore, Observed, Store},
+    store::{Kind, MemoryStore, Observed, Store},
 };
 
 /// Everything that can be chosen when a store is opened. [`Backroom::open`] takes the defaults.
@@ -38,7 +38,9 @@ impl Options {
         Self::default()
     }
 
-    /// How safe an acknowledged enqueue is. Default [`Durability::Full`].
+    /// How safe an acknowledged enqueue is. Default [`Durability::Full`], which on PostgreSQL means what its server is
+    /// set to (`synchronous_commit`, on unless somebody turned it off; `backroom doctor` looks). Behind PgBouncer
+    /// (`listen=false`) `Relaxed` asks for nothing and the server's setting stays.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
@@ -67,38 +69,104 @@ impl Options {
         self
     }
 
-    /// Opens the store at `url` and brings its schema up to date:
+    /// Opens the store at `url` and brings its tables up to date:
     ///
-    /// - `sqlite:backroom.db`, `sqlite:/var/lib/app/jobs.db`: a SQLite file, made if it does not exist;
+    /// - `sqlite:backroom.db`, `sqlite:/var/lib/app/jobs.db`: a SQLite file, made if it does not exist (feature
+    ///   `sqlite`);
+    /// - `postgres://user:password@host:5432/database?schema=backroom`: tables in a schema of a PostgreSQL database,
+    ///   made if they do not exist (feature `postgres`; its `PostgresOptions` say which parameters there are). The client
+    ///   then goes by the database's time, which all machines agree on;
     /// - `memory:`: nothing is kept; for tests.
+    ///
+    /// Fails as [`Invalid`](crate::ErrorKind::Invalid) for any other URL, and otherwise as opening that kind of store does.
     pub async fn open(self, url: &str) -> Result<Backroom, Error> {
-        let (scheme, place) = url.split_once(':').ok_or_else(|| unknown_url(url))?;
-        match scheme {
-            "memory" => Ok(self.over(Arc::new(MemoryStore::default()))),
+        match Kind::of(url)? {
+            Kind::Memory => Ok(self.over(Arc::new(MemoryStore::default()))),
             #[cfg(feature = "sqlite")]
-            "sqlite" => {
+            Kind::Sqlite(path) => {
                 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-                let path = place.strip_prefix("//").unwrap_or(place);
                 let options = SqliteOptions { durability: self.durability, ..SqliteOptions::default() };
                 let store = SqliteStore::open(path, options).await?;
                 Ok(self.over(Arc::new(store)))
             }
-            _ => {
-                let _ = place;
-                Err(unknown_url(url))
+            #[cfg(feature = "postgres")]
+            Kind::Postgres => {
+                use crate::store::postgres::{PostgresOptions, PostgresStore};
+                let options = PostgresOptions { durability: self.durability, ..PostgresOptions::default() };
+                let store = PostgresStore::connect(url, options).await?;
+                Ok(self.over_postgres(store))
             }
         }
+    }
+
+    /// A client over a PostgreSQL store that is connected already. It goes by the database's time, measured against the
+    /// clock chosen here, and can enqueue inside transactions of the caller.
+    #[cfg(feature = "postgres")]
+    pub fn over_postgres(self, store: crate::store::postgres::PostgresStore) -> Backroom {
+        let clock = store.clock(Arc::clone(&self.clock));
+        let schema = store.schema().into();
+        let backroom = self.clock(clock).over(Arc::new(store));
+        let engine = backroom.engine().clone();
+        Backroom::from_engine(Engine { postgres_schema: Some(schema), ..engine })
     }
 
     /// A client over a store that is open already, for stores of your own.
     pub fn over(self, store: Arc<dyn Store>) -> Backroom {
         let ids = Arc::new(self.seed.map_or_else(Ids::from_entropy, Ids::seeded));
         let store = Arc::new(Observed::new(store, Arc::clone(&self.clock)));
-        Backroom::from_engine(Engine { store, clock: self.clock, ids, json_bytes_max: self.json_bytes_max })
+        Backroom::from_engine(Engine {
+            store,
+            clock: self.clock,
+            ids,
+            json_bytes_max: self.json_bytes_max,
+            #[cfg(feature = "postgres")]
+            postgres_schema: None,
+        })
     }
 }
 
-fn unknown_url(url: &str) -> Error {
-    let message = format!("open store {url:?}: write sqlite:PATH for a file, or memory: for tests");
-    Error::new(ErrorKind::Invalid, message)
+/// A store's URL for messages and reports: without the password, if it has one. What looks like one counts, so that a
+/// mistyped URL does not give it away either.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
+    let (userinfo, place) = match rest.rsplit_once('@') {
+        Some((userinfo, place)) => (Some(userinfo), place),
+        None => (None, rest),
+    };
+    let user = userinfo.map(|userinfo| match userinfo.split_once(':') {
+        Some((user, _)) => format!("{user}:***@"),
+        None => format!("{userinfo}@"),
+    });
+    let (base, query) = place.split_once('?').map_or((place, None), |(base, query)| (base, Some(query)));
+    let query = query.map(|query| {
+        let shown = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
+            Some(_) | None => pair.to_owned(),
+        });
+        format!("?{}", shown.collect::<Vec<_>>().join("&"))
+    });
+    format!("{scheme}://{}{base}{}", user.unwrap_or_default(), query.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (url, shown) in [
+            ("sqlite:jobs.db", "sqlite:jobs.db"),
+            ("sqlite://a@b:c.db", "sqlite://a@b:c.db"),
+            ("postgres://host/db?schema=x", "postgres://host/db?schema=x"),
+            ("postgres://ada@host/db", "postgres://ada@host/db"),
+            ("postgres://ada:secret@host/db?schema=x", "postgres://ada:***@host/db?schema=x"),
+            ("postgre://ada:se@c:r/e?t@one,two/db", "postgre://ada:***@one,two/db"),
+            (
+                "postgres:///db?host=/run&password=secret&user=ada",
+                "postgres:///db?host=/run&password=***&user=ada",
+            ),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
 }

@@ -19,6 +19,9 @@ pub(crate) struct Engine {
     pub(crate) ids: Arc<Ids>,
     /// Bound on args and output, each, in bytes of JSON text.
     pub(crate) json_bytes_max: usize,
+    /// The schema of a PostgreSQL store, for enqueueing in transactions of the caller; none for other stores.
+    #[cfg(feature = "postgres")]
+    pub(crate) postgres_schema: Option<Arc<str>>,
 }
 
 /// How often a decision is made anew when others keep changing the job in between. Each try loses only to a

@@ -59,13 +59,16 @@ pub use backroom_core::{
     unique::UniqueRule,
 };
 pub use client::{Backroom, Enqueue, EnqueueMany, EnqueuedMany, Explanation, Job, JobHandle, Page, Untyped};
-pub use config::Options;
+pub use config::{Options, without_password};
 pub use error::{Error, ErrorKind};
 pub use handler::{Failure, Middleware, Next};
 /// The SQLite driver, in the version whose transactions [`Enqueue::within`] takes. Feature `sqlite`.
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
 pub use store::{Count, Durability, Filter, Health, HealthCheck, WorkerRow};
+/// The PostgreSQL driver, in the version whose transactions [`Enqueue::within_postgres`] takes. Feature `postgres`.
+#[cfg(feature = "postgres")]
+pub use tokio_postgres;
 pub use worker::{Context, Order, RunningWorker, Stopped, Worker};
 
 /// The examples of the README are compiled and run with those of the library.

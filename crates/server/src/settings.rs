@@ -16,11 +16,13 @@ pub(crate) const STORE_DEFAULT: &str = "sqlite:backroom.db";
 /// The options that every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GlobalArgs {
-    /// Where the jobs are kept: sqlite:PATH [default: sqlite:backroom.db]
+    /// Where the jobs are kept: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME [default:
+    /// sqlite:backroom.db]
     #[arg(
         long,
         global = true,
         env = "BACKROOM_STORE",
+        // It may hold a password.
         hide_env_values = true,
         value_name = "URL",
         help_heading = "For every command"
@@ -73,13 +75,35 @@ impl Settings {
     /// Opens a store that is there. A command that only looks must not leave an empty store behind: with a mistyped
     /// path everybody would then wonder where the jobs went.
     pub(crate) async fn open(&self) -> Result<Backroom, Problem> {
-        if let Some(path) = self.file().filter(|path| is_missing(path)) {
-            let message = format!("open store {:?}: there is no file {}", self.store, path.display());
+        if let Some(lacks) = self.lacks().await? {
+            let message = format!("open store {:?}: {lacks}", self.shown());
             return Err(Problem::new(message, &"nothing was enqueued there yet").hint(
                 "`backroom enqueue` and `backroom demo` create it; --store or BACKROOM_STORE name another",
             ));
         }
         self.open_or_create().await
+    }
+
+    /// What is not there where the store should be; none if all is.
+    async fn lacks(&self) -> Result<Option<String>, Problem> {
+        if let Some(path) = self.file() {
+            return Ok(is_missing(&path).then(|| format!("there is no file {}", path.display())));
+        }
+        let is_server = self.store.starts_with("postgres://") || self.store.starts_with("postgresql://");
+        if is_server && backroom::store::version(&self.store).await? == 0 {
+            return Ok(Some("there are no tables of Backroom in that schema".into()));
+        }
+        Ok(None)
+    }
+
+    /// The same settings for another store.
+    pub(crate) fn with_url(&self, store: &str) -> Self {
+        Self { store: store.into(), store_given: true, ..self.clone() }
+    }
+
+    /// The store's URL for people: without its password.
+    pub(crate) fn shown(&self) -> String {
+        backroom::without_password(&self.store)
     }
 
     /// Does something with a store that is there, and closes it.

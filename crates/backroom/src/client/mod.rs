@@ -6,7 +6,7 @@ mod handle;
 mod job;
 mod many;
 mod read;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod within;
 
 pub use enqueue::Enqueue;
@@ -26,7 +26,8 @@ pub struct Backroom {
 }
 
 impl Backroom {
-    /// Opens the store at `url` with the default [`Options`]: `sqlite:backroom.db`, `memory:`.
+    /// Opens the store at `url` with the default [`Options`]: `sqlite:backroom.db`,
+    /// `postgres://user:password@host/database`, `memory:`. See [`Options::open`].
     pub async fn open(url: &str) -> Result<Self, Error> {
         Options::new().open(url).await
     }

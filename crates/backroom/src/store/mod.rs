@@ -12,6 +12,8 @@ use async_trait::async_trait;
 use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
 
 mod memory;
+mod migrations;
+mod moving;
 mod observed;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -21,6 +23,9 @@ mod verbs;
 mod wakes;
 
 pub use memory::MemoryStore;
+pub(crate) use migrations::Kind;
+pub use migrations::{Migration, migrations, version};
+pub use moving::{Compared, Copied, compare, copy_jobs, copy_queues};
 pub use observed::{Observed, REPEAT_AFTER, REPEATS_MAX};
 pub use verbs::{
     Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, HealthCheck, Held, Inserted, Note,

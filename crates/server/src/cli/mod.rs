@@ -11,6 +11,8 @@ pub(crate) mod doctor;
 pub(crate) mod enqueue;
 pub(crate) mod job;
 pub(crate) mod jobs;
+pub(crate) mod migrate;
+pub(crate) mod move_store;
 pub(crate) mod notices;
 pub(crate) mod out;
 mod parse;
@@ -37,7 +39,7 @@ use crate::{bench::BenchArgs, demo::DemoArgs, settings::GlobalArgs};
 
 /// Background jobs: hand work to the back room and go on serving your users.
 ///
-/// A job is a kind and its args. It waits in a queue of a store (one SQLite file) until a worker runs it, and is
+/// A job is a kind and its args. It waits in a queue of a store (one SQLite file, or a PostgreSQL database) until a worker runs it, and is
 /// tried again when it fails. These commands put jobs in, show where they are and why, and mend what is stuck;
 /// workers live in your own programs, through the library.
 #[derive(Debug, Parser)]
@@ -79,6 +81,8 @@ pub(crate) enum Command {
     Queues(queues::QueuesArgs),
     Workers(workers::WorkersArgs),
     Doctor(doctor::DoctorArgs),
+    Migrate(migrate::MigrateArgs),
+    Move(move_store::MoveArgs),
     Completions(completions::CompletionsArgs),
 }
 

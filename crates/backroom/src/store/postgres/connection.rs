@@ -267,7 +267,7 @@ impl Live {
             .map_err(|_| {
                 Error::new(ErrorKind::Unavailable, format!("{}: no answer in {patience:?}", reach()))
             })?
-            .map_err(|error| Error::new(super::error::kind_of_connect(&error), reach()).caused_by(error))?;
+            .map_err(|error| super::error::unconnected(error, &reach()))?;
         let ended = CancellationToken::new();
         let drive = {
             let ended = ended.clone().drop_guard();

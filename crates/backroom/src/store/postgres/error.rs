@@ -107,7 +107,7 @@ fn remedy(kind: ErrorKind, code: Option<&SqlState>) -> &'static str {
         (ErrorKind::Unusable, Some("3D000")) => "; create the database or correct the URL",
         (ErrorKind::Unusable, Some("42501")) => "; grant the user rights on the schema",
         (ErrorKind::Unusable, Some("42P01" | "42703" | "3F000")) => {
-            "; our tables are missing or not ours, run the migrations"
+            "; our tables are missing or not ours, run `backroom migrate`"
         }
         _ => "",
     }
@@ -124,7 +124,11 @@ impl std::fmt::Display for Said {
                 write!(f, "{} (SQLSTATE {})", said.message(), said.code().code())?;
                 said.detail().map_or(Ok(()), |detail| write!(f, ": {detail}"))
             }
-            None => self.0.fmt(f),
+            None => {
+                self.0.fmt(f)?;
+                // The driver says what it was doing, its cause what went wrong.
+                std::error::Error::source(&self.0).map_or(Ok(()), |cause| write!(f, ": {cause}"))
+            }
         }
     }
 }
@@ -135,13 +139,17 @@ impl std::error::Error for Said {
     }
 }
 
-/// As [`kind_of`], while connecting: whatever the server does not say with a code means that it cannot be reached
-/// (yet), TLS and a missing writable host among it.
-pub(super) fn kind_of_connect(error: &tokio_postgres::Error) -> ErrorKind {
-    match error.code() {
-        None => ErrorKind::Unavailable,
-        Some(_) => kind_of(error),
-    }
+/// Why there is no connection, with a remedy. As [`kind_of`], but whatever the server does not say with a code means that
+/// it cannot be reached (yet), TLS and a missing writable host among it.
+pub(super) fn unconnected(error: tokio_postgres::Error, reach: &str) -> Error {
+    let (kind, remedy) = match error.code() {
+        None => (ErrorKind::Unavailable, "; is it running, and are host and port right?"),
+        Some(code) => {
+            let kind = kind_of(&error);
+            (kind, remedy(kind, Some(code)))
+        }
+    };
+    Error::new(kind, format!("{reach}{remedy}")).caused_by(Said(error))
 }
 
 /// Whether the connection is of no more use after this failure: a server that became read-only is a standby now, and

@@ -13,11 +13,11 @@ use super::{
 };
 use crate::store::{Extend, Held};
 
-/// Moves the leases that are still held; answers with the runs and whether a cancel is marked. The revision stays: a
+/// Moves the leases that are still held, never back; answers with the runs and whether a cancel is marked. The revision stays: a
 /// heartbeat must not make stale what a worker is about to report. Parameters: ids, leases, until.
 static EXTEND: Sql = Sql {
     text: concat!(
-        "UPDATE {schema}.jobs SET lease_until = $3 FROM unnest($1::uuid[], $2::uuid[]) AS new (id, lease) ",
+        "UPDATE {schema}.jobs SET lease_until = greatest(lease_until, $3) FROM unnest($1::uuid[], $2::uuid[]) AS new (id, lease) ",
         rows_by_id!(),
         " AND jobs.lease_id = new.lease AND jobs.lease_until IS NOT NULL \
          RETURNING jobs.id, jobs.lease_id, jobs.cancel_requested_at IS NOT NULL"

@@ -109,9 +109,7 @@ impl PostgresStore {
     /// [`Unusable`](crate::ErrorKind::Unusable) when one does that is too old, refuses the user, or holds tables newer
     /// than this program.
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, Error> {
-        let address = options::parse(url, options)?;
-        let tls = tls::Tls::new(&address.verify)?;
-        let settings = Arc::new(Settings::new(address.config, tls, address.options, address.shown));
+        let settings = settings(url, options)?;
         let hints = Arc::new(Hints::new(settings.options.notify));
         let hear: Hear = {
             let hints = Arc::clone(&hints);
@@ -182,6 +180,18 @@ impl PostgresStore {
         Ok(schema::migrations(schema))
     }
 
+    /// The version of the tables in the schema that a URL names; 0 where there are none. Nothing is created or changed.
+    ///
+    /// Fails as [`connect`](Self::connect), except that a version newer than this program's is no error.
+    pub async fn version(url: &str) -> Result<u32, Error> {
+        let settings = settings(url, PostgresOptions::default())?;
+        let link = Link::new(Arc::clone(&settings), Duty::Anything, None);
+        schema::check_server(&link).await.map_err(|fault| fault.into_error("look at the server"))?;
+        schema::version_number(&link, settings.schema())
+            .await
+            .map_err(|fault| fault.into_error("read the version of the tables"))
+    }
+
     /// Stores jobs in a transaction of the caller, in the tables of `schema`: they exist exactly if it commits. The
     /// answers are as of [`Store::insert`]. Workers find the jobs by polling; nothing is told before the commit.
     ///
@@ -205,6 +215,13 @@ impl PostgresStore {
     pub fn schema(&self) -> &str {
         self.core.settings.schema()
     }
+}
+
+/// What the URL says over the options of the program.
+fn settings(url: &str, options: PostgresOptions) -> Result<Arc<Settings>, Error> {
+    let address = options::parse(url, options)?;
+    let tls = tls::Tls::new(&address.verify)?;
+    Ok(Arc::new(Settings::new(address.config, tls, address.options, address.shown)))
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -296,8 +313,11 @@ impl Store for PostgresStore {
         &self,
         queues: Arc<Vec<String>>,
         kinds: Arc<Vec<String>>,
+        now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
-        read::next_due(&self.core, &queues, &kinds).await.map_err(failing("look when the next job is due"))
+        read::next_due(&self.core, &queues, &kinds, now)
+            .await
+            .map_err(failing("look when the next job is due"))
     }
 
     async fn queues(&self) -> Result<Vec<Queue>, Error> {

@@ -55,6 +55,14 @@ impl Default for PostgresOptions {
     }
 }
 
+impl PostgresOptions {
+    /// These options with what the parameters of a URL say instead. Fails as [`Invalid`](ErrorKind::Invalid) for a URL
+    /// that is not understood.
+    pub fn with_url(self, url: &str) -> Result<Self, Error> {
+        Ok(parse(url, self)?.options)
+    }
+}
+
 /// The URL taken apart.
 pub(super) struct Address {
     pub(super) options: PostgresOptions,

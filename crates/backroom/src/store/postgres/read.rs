@@ -57,17 +57,17 @@ static AHEAD: Sql = Sql {
     types: &[Type::TEXT, Type::INT4, Type::TIMESTAMPTZ, Type::UUID, Type::TIMESTAMPTZ, Type::INT8],
 };
 
-/// When the next queued job is due: the first of each priority's range whose kind is handled. Parameters: queues,
-/// kinds.
+/// When the next queued job is due: the first of each priority's range whose kind is handled and that has not
+/// expired. Parameters: queues, kinds, now.
 static NEXT_DUE: Sql = Sql {
     text: "SELECT min(first.scheduled_at) FROM unnest($1::text[]) AS asked (queue) \
            CROSS JOIN generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
              SELECT scheduled_at FROM {schema}.jobs WHERE state = 'queued' AND jobs.queue = asked.queue \
                AND jobs.priority = p.priority::smallint AND kind = ANY($2::text[]) \
-               ORDER BY scheduled_at, id LIMIT 1) AS first \
+               AND (expires_at IS NULL OR expires_at > $3) ORDER BY scheduled_at, id LIMIT 1) AS first \
            WHERE NOT EXISTS (SELECT FROM {schema}.queues \
              WHERE queues.name = asked.queue AND queues.paused_at IS NOT NULL)",
-    types: &[Type::TEXT_ARRAY, Type::TEXT_ARRAY],
+    types: &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ],
 };
 
 /// One job.
@@ -160,8 +160,9 @@ pub(super) async fn next_due(
     core: &Core,
     queues: &Vec<String>,
     kinds: &Vec<String>,
+    now: Timestamp,
 ) -> Result<Option<Timestamp>, Fault> {
-    let rows = core.claims.query(&NEXT_DUE, &[queues, kinds]).await?;
+    let rows = core.claims.query(&NEXT_DUE, &[queues, kinds, &Moment(now)]).await?;
     rows.first().map_or(Ok(None), |row| row::moment_or_none(row, 0))
 }
 

@@ -98,7 +98,7 @@ pub(super) async fn prepare(link: &Link, settings: &Settings) -> Result<(), Faul
     }
     if !settings.options.migrate {
         let why = format!(
-            "open the store: the tables in schema {schema} have version {}, this program needs {}; run the migrations",
+            "open the store: the tables in schema {schema} have version {}, this program needs {}; run `backroom migrate`",
             found.newest,
             newest()
         );

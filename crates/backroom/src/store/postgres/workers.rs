@@ -1,5 +1,7 @@
 //! What workers say of themselves.
 
+use std::time::Duration;
+
 use backroom_core::Timestamp;
 use tokio_postgres::{Row, types::Type};
 
@@ -12,10 +14,11 @@ const REMEMBERED: &str = "7 days";
 /// Writes what a worker says. Parameters: the columns.
 static BEAT: Sql = Sql {
     text: "INSERT INTO {schema}.workers \
-             (name, host, pid, started_at, beat_at, queues, kinds, slots, running, stuck, stopping) \
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+             (name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping) \
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
            ON CONFLICT (name) DO UPDATE SET host = excluded.host, pid = excluded.pid, \
-             started_at = excluded.started_at, beat_at = excluded.beat_at, queues = excluded.queues, \
+             started_at = excluded.started_at, beat_at = excluded.beat_at, \
+             lease_ms = excluded.lease_ms, queues = excluded.queues, \
              kinds = excluded.kinds, slots = excluded.slots, running = excluded.running, stuck = excluded.stuck, \
              stopping = excluded.stopping",
     types: &[
@@ -24,6 +27,7 @@ static BEAT: Sql = Sql {
         Type::INT8,
         Type::TIMESTAMPTZ,
         Type::TIMESTAMPTZ,
+        Type::INT8,
         Type::TEXT,
         Type::TEXT,
         Type::INT8,
@@ -44,7 +48,7 @@ static FORGET: Sql = Sql {
 
 /// Workers that beat at or after a moment. Parameter: it.
 static WORKERS: Sql = Sql {
-    text: "SELECT name, host, pid, started_at, beat_at, queues, kinds, slots, running, stuck, stopping \
+    text: "SELECT name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping \
            FROM {schema}.workers WHERE beat_at >= $1 ORDER BY name COLLATE \"C\"",
     types: &[Type::TIMESTAMPTZ],
 };
@@ -62,6 +66,7 @@ pub(super) async fn beat(core: &Core, worker: &WorkerRow) -> Result<(), Fault> {
                 &number(worker.pid),
                 &Moment(worker.started_at),
                 &Moment(worker.beat_at),
+                &row::millis(Duration::from_millis(worker.lease_ms)),
                 &queues,
                 &kinds,
                 &number(worker.slots),
@@ -96,11 +101,12 @@ fn worker(row: &Row) -> Result<WorkerRow, Fault> {
         pid: row::number(row, 2)?,
         started_at: row::moment(row, 3)?,
         beat_at: row::moment(row, 4)?,
-        queues: row::decoded(row.try_get(5)?)?,
-        kinds: row::decoded(row.try_get(6)?)?,
-        slots: row::number(row, 7)?,
-        running: row::number(row, 8)?,
-        stuck: row::number(row, 9)?,
-        stopping: row.try_get(10)?,
+        lease_ms: row.try_get::<_, i64>(5)?.unsigned_abs(),
+        queues: row::decoded(row.try_get(6)?)?,
+        kinds: row::decoded(row.try_get(7)?)?,
+        slots: row::number(row, 8)?,
+        running: row::number(row, 9)?,
+        stuck: row::number(row, 10)?,
+        stopping: row.try_get(11)?,
     })
 }

@@ -105,6 +105,12 @@ pub(super) fn open_checkpointer(path: &Path) -> Result<Connection, Error> {
     Ok(connection)
 }
 
+/// Opens a file to read, whatever it may hold.
+pub(super) fn open_to_look(path: &Path) -> Result<Connection, Error> {
+    check_header(path)?;
+    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
 /// Opens the file to read. The tables exist by then.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;

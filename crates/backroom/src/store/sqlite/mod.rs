@@ -38,8 +38,8 @@ use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draf
 
 use self::{error::Fault, hints::Hints, operation::Weight, readers::Readers, writer::Writer};
 use super::{
-    Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, Held, Inserted, Note, Prune,
-    QueueSetting, Record, Store, Wakes, WorkerRow,
+    Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, Held, Inserted, Migration, Note,
+    Prune, QueueSetting, Record, Store, Wakes, WorkerRow,
 };
 use crate::{Error, ErrorKind};
 
@@ -83,6 +83,29 @@ impl SqliteStore {
         let opening = tokio::task::spawn_blocking(move || Self::open_blocking(path, &options));
         opening.await.unwrap_or_else(|failed| {
             Err(Error::new(ErrorKind::Internal, "open the store: the opening thread ended").caused_by(failed))
+        })
+    }
+
+    /// The migrations, the oldest first, for an operator who runs them by hand: each in a transaction.
+    pub fn migrations() -> Vec<Migration> {
+        schema::migrations()
+    }
+
+    /// The version of the tables in the file at `path`; 0 where there are none. Nothing is created or changed.
+    ///
+    /// Errors as of [`SqliteStore::open`], except that a version newer than this program's is none.
+    pub async fn version(path: impl AsRef<Path>) -> Result<u32, Error> {
+        let path = connection::checked_path(path.as_ref())?;
+        let looking = tokio::task::spawn_blocking(move || {
+            if !path.exists() {
+                return Ok(0);
+            }
+            let connection = connection::open_to_look(&path)?;
+            schema::version(&connection).map_err(|fault| fault.explain(&path))
+        });
+        looking.await.unwrap_or_else(|failed| {
+            Err(Error::new(ErrorKind::Internal, "look at the store: the looking thread ended")
+                .caused_by(failed))
         })
     }
 

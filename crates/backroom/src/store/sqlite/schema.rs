@@ -15,6 +15,23 @@ struct Migration {
     sql: &'static str,
 }
 
+/// Which versions the tables went through.
+const CREATE_VERSIONS: &str = "CREATE TABLE IF NOT EXISTS backroom_schema (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL) STRICT";
+
+/// The migrations as an operator would run them by hand.
+pub(super) fn migrations() -> Vec<crate::store::Migration> {
+    MIGRATIONS
+        .iter()
+        .map(|Migration { version, name, sql }| crate::store::Migration {
+            version: *version,
+            name: (*name).into(),
+            sql: format!(
+                "{CREATE_VERSIONS};\n\n{sql}\nINSERT INTO backroom_schema (version, name) VALUES ({version}, '{name}');\n"
+            ),
+        })
+        .collect()
+}
+
 /// Every table that the newest version has; each is looked at when a file is opened.
 const TABLES: [&str; 6] = [
     "backroom_jobs",
@@ -60,9 +77,7 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), Fault> {
 }
 
 fn migrate_from_here(connection: &Connection) -> Result<(), Fault> {
-    connection.execute_batch(
-        "CREATE TABLE IF NOT EXISTS backroom_schema (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL) STRICT",
-    )?;
+    connection.execute_batch(CREATE_VERSIONS)?;
     let found = version(connection)?;
     check_not_newer(found)?;
     for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {

@@ -148,6 +148,7 @@ CREATE TABLE {schema}.workers (
     pid        bigint      NOT NULL,
     started_at timestamptz NOT NULL,
     beat_at    timestamptz NOT NULL,
+    lease_ms   bigint      NOT NULL,
     queues     text        NOT NULL,
     kinds      text        NOT NULL,
     slots      bigint      NOT NULL,

@@ -1,0 +1,43 @@
+//! Inside a `tokio_postgres` transaction.
+
+use std::sync::Arc;
+
+use super::handle;
+use crate::{
+    Error, ErrorKind,
+    client::{Backroom, Enqueue, JobHandle},
+    store::postgres::PostgresStore,
+};
+
+impl<'a, J: 'a> Enqueue<'a, J> {
+    /// Enqueues inside a `tokio_postgres` transaction on the same database: the job comes into being when the caller
+    /// commits, and never if the caller rolls back. Workers find it when they poll next; one that waits for work does so
+    /// within a second of the commit.
+    ///
+    /// Waiting on the handle before the commit waits for a job that does not exist yet, and answers
+    /// [`NotFound`](ErrorKind::NotFound). A unique key that another transaction is about to take is waited for until
+    /// that one ends, so enqueue late and commit soon.
+    ///
+    /// Fails as [`Invalid`](ErrorKind::Invalid) on a client that was not opened with a `postgres://` URL, and otherwise
+    /// as an enqueue does. After an error that the server told, the transaction can only be rolled back.
+    pub async fn within_postgres(
+        self,
+        transaction: &tokio_postgres::Transaction<'_>,
+    ) -> Result<JobHandle<J>, Error> {
+        let backroom = self.backroom;
+        let schema = schema_of(backroom)?;
+        let new = self.check()?;
+        let (id, now) = (new.job.id, new.job.created_at);
+        let answers = PostgresStore::insert_in(transaction, &schema, &[new], now).await?;
+        handle(backroom, id, &answers)
+    }
+}
+
+/// The schema that the client's store keeps its tables in.
+pub(super) fn schema_of(backroom: &Backroom) -> Result<Arc<str>, Error> {
+    backroom.engine().postgres_schema.clone().ok_or_else(|| {
+        let why =
+            "enqueue in a PostgreSQL transaction: the store is no PostgreSQL; open it with a postgres:// URL";
+        Error::new(ErrorKind::Invalid, why)
+    })
+}

@@ -1,0 +1,297 @@
+//! Moving all that one store holds into another, of any kind.
+//!
+//! Nothing is taken from the source, and what the target holds already is left alone unless it is an older copy: so a
+//! move that was cut off is simply begun again. Both stores are read side by side from the newest job to the oldest, a
+//! page at a time, so memory stays bounded whatever their size. Who may work meanwhile is the caller's to see to.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use backroom_core::{Job, JobId, State};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Serialize;
+
+use super::{Deleted, Filter, QueueSetting, Record, Store};
+use crate::{Error, ErrorKind};
+
+/// Jobs on the first page, before it is known how large they are.
+const PAGE_JOBS_FIRST: usize = 50;
+/// Most jobs on a page.
+const PAGE_JOBS_MAX: usize = 1000;
+/// Bytes of jobs on a page, about; and of records in one import.
+const PAGE_BYTES: usize = 8 * 1024 * 1024;
+/// Records in one import: one transaction at the target.
+const IMPORT_RECORDS_MAX: usize = 1000;
+/// Jobs whose attempts and logs are read at the same time.
+const READS_AT_ONCE: usize = 8;
+/// Log lines in one read.
+const LINES_AT_ONCE: usize = 1000;
+
+/// How far a copy has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Copied {
+    /// Jobs of the source looked at.
+    pub seen: u64,
+    /// Written to the target, with their attempts and logs; those of which it had an older copy included.
+    pub written: u64,
+    /// The target could not take them, or is running an older copy.
+    pub refused: u64,
+    /// Why the first of those was refused.
+    pub refusal: Option<String>,
+}
+
+/// What became of the source's jobs of one queue and state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Compared {
+    /// The queue.
+    pub queue: String,
+    /// The state at the source.
+    pub state: State,
+    /// How many there are at the source.
+    pub source: u64,
+    /// How many of these the target holds, just as they are or further on.
+    pub target: u64,
+    /// How many of the latter went on at the target since they were copied.
+    pub gone_on: u64,
+    /// How many the target does not hold.
+    pub missing: u64,
+    /// How many the target holds otherwise: an older copy, or a job that went another way.
+    pub different: u64,
+}
+
+impl Compared {
+    /// Whether the target holds them all.
+    pub fn is_whole(&self) -> bool {
+        self.missing == 0 && self.different == 0
+    }
+}
+
+/// Gives the target the queues it has not heard of, with their settings. A queue it knows keeps its own.
+pub async fn copy_queues(from: &dyn Store, to: &dyn Store) -> Result<u64, Error> {
+    let known = to.queues().await?;
+    let mut copied = 0;
+    for queue in from.queues().await? {
+        if known.iter().any(|other| other.name == queue.name) {
+            continue;
+        }
+        // Whichever comes first lets the queue come into being; a queue that is half set is still known next time, so
+        // what would do harm if it lacked goes first: a queue must not be served that was paused.
+        if let Some(at) = queue.paused_at {
+            to.set_queue(&queue.name, QueueSetting::Pause(at)).await?;
+        }
+        to.set_queue(&queue.name, QueueSetting::Retain(queue.retention)).await?;
+        copied += 1;
+    }
+    Ok(copied)
+}
+
+/// Copies every job that the target lacks or has an older copy of, with attempts and log, the newest first. `told` hears
+/// how far it came after every page.
+///
+/// Fails as the stores do; what was written until then stays and is not written again by the next call.
+pub async fn copy_jobs(
+    from: &dyn Store,
+    to: &dyn Store,
+    told: &(dyn Fn(&Copied) + Send + Sync),
+) -> Result<Copied, Error> {
+    let (mut source, mut target) = (Descent::new(from), Descent::new(to));
+    let mut copied = Copied::default();
+    while let Some(page) = source.page().await? {
+        copied.seen += page.len() as u64;
+        let mut wanted = Vec::new();
+        for job in page {
+            match target.find(job.id).await? {
+                Some(there) if there.revision >= job.revision => {}
+                Some(_) => match to.delete(job.id).await? {
+                    Deleted::Yes | Deleted::NotFound => wanted.push(job),
+                    Deleted::Running => {
+                        copied.refuse(1, || {
+                            format!("job {}: an older copy of it is running at the target", job.id)
+                        });
+                    }
+                },
+                None => wanted.push(job),
+            }
+        }
+        write(from, to, wanted, &mut copied).await?;
+        told(&copied);
+    }
+    Ok(copied)
+}
+
+/// Looks for every job of the source at the target, by queue and state. `told` hears after every page how many were
+/// looked at.
+pub async fn compare(
+    from: &dyn Store,
+    to: &dyn Store,
+    told: &(dyn Fn(u64) + Send + Sync),
+) -> Result<Vec<Compared>, Error> {
+    let (mut source, mut target) = (Descent::new(from), Descent::new(to));
+    let mut sums: BTreeMap<(String, &'static str), Compared> = BTreeMap::new();
+    let mut seen = 0;
+    while let Some(page) = source.page().await? {
+        seen += page.len() as u64;
+        for job in page {
+            let there = target.find(job.id).await?;
+            let sum = sums.entry((job.queue.clone(), job.state.as_str()));
+            sum.or_insert_with(|| Compared::none(&job)).count(&job, there.as_ref());
+        }
+        told(seen);
+    }
+    Ok(sums.into_values().collect())
+}
+
+impl Compared {
+    fn none(job: &Job) -> Self {
+        let (queue, state) = (job.queue.clone(), job.state);
+        Self { queue, state, source: 0, target: 0, gone_on: 0, missing: 0, different: 0 }
+    }
+
+    fn count(&mut self, job: &Job, there: Option<&Job>) {
+        self.source += 1;
+        match there {
+            None => self.missing += 1,
+            Some(there) if there.revision > job.revision => {
+                self.target += 1;
+                self.gone_on += 1;
+            }
+            // A run extends its lease and tells its progress under one revision.
+            Some(there) if there == job || (there.revision == job.revision && both_run(there, job)) => {
+                self.target += 1;
+            }
+            Some(_) => self.different += 1,
+        }
+    }
+}
+
+fn both_run(one: &Job, other: &Job) -> bool {
+    one.state == State::Running && other.state == State::Running && one.lease_id == other.lease_id
+}
+
+impl Copied {
+    fn refuse(&mut self, jobs: u64, why: impl FnOnce() -> String) {
+        self.refused += jobs;
+        self.refusal.get_or_insert_with(why);
+    }
+}
+
+/// A store's jobs from the newest to the oldest.
+struct Descent<'a> {
+    store: &'a dyn Store,
+    below: Option<JobId>,
+    limit: usize,
+    has_ended: bool,
+    /// Read and not yet passed, for [`Descent::find`].
+    ahead: VecDeque<Job>,
+}
+
+impl<'a> Descent<'a> {
+    fn new(store: &'a dyn Store) -> Self {
+        Self { store, below: None, limit: PAGE_JOBS_FIRST, has_ended: false, ahead: VecDeque::new() }
+    }
+
+    /// The next page; none after the last. As many jobs as have room, going by the size of those before.
+    async fn page(&mut self) -> Result<Option<Vec<Job>>, Error> {
+        if self.has_ended {
+            return Ok(None);
+        }
+        let page = self.store.list(Arc::new(Filter::default()), self.below, self.limit).await?;
+        self.has_ended = page.len() < self.limit;
+        self.below = page.last().map(|job| job.id).or(self.below);
+        let each = page.iter().map(bytes_of_job).sum::<usize>() / page.len().max(1);
+        // No faster than double: one page of small jobs says little about the next.
+        self.limit = (PAGE_BYTES / each.max(1)).clamp(1, PAGE_JOBS_MAX).min(self.limit * 2);
+        Ok(if page.is_empty() { None } else { Some(page) })
+    }
+
+    /// The job with this id, if there is one. Ids must be asked for from the newest to the oldest.
+    async fn find(&mut self, id: JobId) -> Result<Option<Job>, Error> {
+        loop {
+            while self.ahead.front().is_some_and(|job| job.id > id) {
+                self.ahead.pop_front();
+            }
+            if let Some(job) = self.ahead.front() {
+                return Ok(if job.id == id { self.ahead.pop_front() } else { None });
+            }
+            match self.page().await? {
+                Some(page) => self.ahead = page.into(),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// Reads what belongs to the jobs and writes all of it to the target.
+async fn write(from: &dyn Store, to: &dyn Store, jobs: Vec<Job>, copied: &mut Copied) -> Result<(), Error> {
+    let mut records = stream::iter(jobs.into_iter().map(|job| record(from, job))).buffered(READS_AT_ONCE);
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while let Some(record) = records.try_next().await? {
+        bytes += bytes_of(&record);
+        batch.push(record);
+        if bytes >= PAGE_BYTES || batch.len() >= IMPORT_RECORDS_MAX {
+            import(to, std::mem::take(&mut batch), copied).await?;
+            bytes = 0;
+        }
+    }
+    import(to, batch, copied).await
+}
+
+/// Writes records in one transaction; or each alone where one of them is not taken, so that it does not keep the others
+/// back.
+async fn import(to: &dyn Store, records: Vec<Record>, copied: &mut Copied) -> Result<(), Error> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let records = Arc::new(records);
+    match to.import(Arc::clone(&records)).await {
+        // Counted by what was asked for: a repeated call after a lost answer finds them stored.
+        Ok(_) => copied.written += records.len() as u64,
+        Err(error) if !is_about_a_record(&error) => return Err(error),
+        Err(_) => {
+            for record in records.iter() {
+                match to.import(Arc::new(vec![record.clone()])).await {
+                    Ok(_) => copied.written += 1,
+                    Err(error) if is_about_a_record(&error) => {
+                        copied.refuse(1, || format!("job {}: {error}", record.job.id));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_about_a_record(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::KeyHeld { .. } | ErrorKind::Invalid)
+}
+
+/// A job with all that belongs to it.
+async fn record(from: &dyn Store, job: Job) -> Result<Record, Error> {
+    // Only a run leaves attempts and lines, and it leaves its lease's id; most queued jobs never ran.
+    if job.lease_id.is_none() && job.attempt == 0 && job.crashes == 0 {
+        return Ok(Record { job, attempts: Vec::new(), lines: Vec::new() });
+    }
+    let attempts = from.attempts(job.id).await?;
+    let mut lines = Vec::new();
+    loop {
+        let more = from.logs(job.id, lines.len(), LINES_AT_ONCE).await?;
+        let is_last = more.len() < LINES_AT_ONCE;
+        lines.extend(more);
+        if is_last {
+            return Ok(Record { job, attempts, lines });
+        }
+    }
+}
+
+fn bytes_of(record: &Record) -> usize {
+    let attempts: usize = record.attempts.iter().map(|attempt| attempt.error.len() + 100).sum();
+    let lines: usize = record.lines.iter().map(|line| line.line.len() + 60).sum();
+    bytes_of_job(&record.job) + attempts + lines
+}
+
+fn bytes_of_job(job: &Job) -> usize {
+    500 + job.args.as_str().len() + job.output.as_ref().map_or(0, |output| output.as_str().len())
+}

@@ -1,0 +1,117 @@
+//! Moving a store into another: every pair of kinds moves the same jobs.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use backroom::{
+    Backroom, JobId, Json, Keep, Retention, UniqueRule, Worker,
+    store::{Store, compare, copy_jobs, copy_queues},
+};
+use common::{Act, act, fresh_stores, soon};
+
+/// Jobs in several states, with attempts and logs, more than fit one page.
+async fn fill(backroom: &Backroom) -> Vec<JobId> {
+    let worker = Worker::new(backroom).queue("done", 4).handle(act);
+    let worker = worker
+        .handle_untyped("talk", async |_, ctx: backroom::Context| {
+            ctx.log("one");
+            ctx.log("two");
+            Ok(Json::null())
+        })
+        .start()
+        .await
+        .unwrap();
+    let done = [Act::Succeed, Act::Discard, Act::Cancel, Act::SnoozeOnce, Act::Fail];
+    for args in done {
+        backroom.enqueue(args).queue("done").await.unwrap();
+    }
+    let talk = backroom.enqueue_untyped("talk", Json::null()).queue("done").await.unwrap();
+    soon("the talk", talk.finished()).await.unwrap();
+    worker.stop().await.unwrap();
+    let keyed = backroom.enqueue(Act::Succeed).unique(UniqueRule::by_key("k")).tag("t").await.unwrap();
+    backroom.enqueue_many((0..120).map(|_| Act::Succeed)).queue("bulk").await.unwrap();
+    backroom.pause("bulk").await.unwrap();
+    let keep = Retention { completed: Keep { age_secs: Some(77), count: None }, ..Retention::default() };
+    backroom.retain("done", keep).await.unwrap();
+    vec![keyed.id(), talk.id()]
+}
+
+async fn is_whole(from: &dyn Store, to: &dyn Store) -> bool {
+    compare(from, to, &|_| {}).await.unwrap().iter().all(backroom::store::Compared::is_whole)
+}
+
+#[tokio::test]
+async fn every_job_comes_over_as_it_was_and_once() {
+    for (from, to) in fresh_stores().await.into_iter().zip(fresh_stores().await.into_iter().rev()) {
+        let (from, to) = (&from.backroom, &to.backroom);
+        fill(from).await;
+        let (source, target) = (from.store().as_ref(), to.store().as_ref());
+        assert!(!is_whole(source, target).await);
+        copy_queues(source, target).await.unwrap();
+        let seen = Mutex::new(Vec::new());
+        let copied =
+            copy_jobs(source, target, &|copied| seen.lock().unwrap().push(copied.seen)).await.unwrap();
+        assert_eq!((copied.seen, copied.written, copied.refused), (127, 127, 0), "{copied:?}");
+        assert_eq!(*seen.lock().unwrap(), [50, 127], "pages, the second larger");
+
+        let list = async |store: &dyn Store| store.list(Arc::default(), None, 1000).await.unwrap();
+        let jobs = list(source).await;
+        assert_eq!(list(target).await, jobs);
+        for job in &jobs {
+            assert_eq!(target.attempts(job.id).await.unwrap(), source.attempts(job.id).await.unwrap());
+            let lines = target.logs(job.id, 0, 10).await.unwrap();
+            assert_eq!(lines, source.logs(job.id, 0, 10).await.unwrap());
+            assert_eq!(lines.len(), if job.kind == "talk" { 2 } else { 0 });
+        }
+        assert_eq!(to.queues().await.unwrap(), from.queues().await.unwrap());
+        assert!(is_whole(source, target).await);
+        let again = copy_jobs(source, target, &|_| {}).await.unwrap();
+        assert_eq!((again.seen, again.written), (127, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_move_begun_again_brings_what_is_missing_and_what_went_on() {
+    for (from, to) in fresh_stores().await.into_iter().zip(fresh_stores().await.into_iter().rev()) {
+        let (from, to) = (&from.backroom, &to.backroom);
+        let ids = fill(from).await;
+        let (source, target) = (from.store().as_ref(), to.store().as_ref());
+        copy_jobs(source, target, &|_| {}).await.unwrap();
+        // The source was worked on after all: a job ended and another took its key.
+        from.cancel(ids[0]).await.unwrap();
+        let keyed = from.enqueue(Act::Succeed).unique(UniqueRule::by_key("k")).await.unwrap();
+        to.delete(ids[1]).await.unwrap();
+        let sums = compare(source, target, &|_| {}).await.unwrap();
+        assert_eq!(sums.iter().map(|sum| sum.missing).sum::<u64>(), 2, "{sums:?}");
+        assert_eq!(sums.iter().map(|sum| sum.different).sum::<u64>(), 1, "{sums:?}");
+
+        // The new holder of the key comes before the old one has let go of it.
+        let first = copy_jobs(source, target, &|_| {}).await.unwrap();
+        assert_eq!((first.written, first.refused), (2, 1), "{first:?}");
+        assert!(first.refusal.unwrap().contains(&keyed.id().to_string()));
+        let second = copy_jobs(source, target, &|_| {}).await.unwrap();
+        assert_eq!((second.written, second.refused), (1, 0), "{second:?}");
+        assert!(is_whole(source, target).await);
+
+        // What goes on at the target stays as it is.
+        to.cancel(keyed.id()).await.unwrap();
+        assert_eq!(copy_jobs(source, target, &|_| {}).await.unwrap().written, 0);
+        let sums = compare(source, target, &|_| {}).await.unwrap();
+        assert_eq!(sums.iter().map(|sum| sum.gone_on).sum::<u64>(), 1, "{sums:?}");
+        assert!(is_whole(source, target).await);
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_the_target_knows_keeps_its_settings() {
+    let stores = fresh_stores().await;
+    let (from, to) = (&stores[0].backroom, &stores[1].backroom);
+    from.pause("a").await.unwrap();
+    from.pause("b").await.unwrap();
+    to.retain("a", Retention::default()).await.unwrap();
+    assert_eq!(copy_queues(from.store().as_ref(), to.store().as_ref()).await.unwrap(), 1);
+    let paused: Vec<_> = to.queues().await.unwrap().iter().map(|queue| queue.paused_at.is_some()).collect();
+    assert_eq!(paused, [false, true]);
+}

@@ -1,0 +1,327 @@
+//! `backroom move`: copy a live store into another and count both sides.
+//!
+//! The library copies and compares ([`copy_jobs`], [`compare`]); this room sees to it that nobody runs the jobs at the
+//! source meanwhile, shows how far it is and gives the verdict.
+
+use std::time::Duration;
+
+use backroom::{
+    Backroom, Shown, State,
+    core::bounds::{later, span_until},
+    store::{Compared, Copied, compare, copy_jobs, copy_queues},
+};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::{
+    Problem, out,
+    parse::span,
+    table::{self, Column, cell},
+    unless_interrupted, words,
+};
+use crate::settings::Settings;
+
+/// Copy a live store into another, of any kind
+///
+/// Jobs in every state with their attempts, logs and tags, and the settings of queues. Nothing is taken from the source.
+/// Cut off, it is begun again with the same command, which copies only what is missing or was changed at the source
+/// meanwhile.
+///
+/// Every queue of the source is paused first and stays so, because a job that runs on both sides runs twice. Programs
+/// may go on enqueueing there: point them at the target when this ends, then run it once more to fetch the last jobs. A
+/// job that runs while its worker is dead comes over with its lease, and a worker of the target rescues it when that
+/// runs out. Queues that the target does not know get the source's settings as they were before; those it knows keep
+/// their own.
+///
+/// To go back instead, resume the source's queues and drop the target: what a target's workers have run they have run.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backroom move --from sqlite:backroom.db --to 'postgres://ada@db.example.org/shop?schema=backroom'
+  backroom move --from sqlite:backroom.db --to sqlite:new.db --live --wait 10m
+
+Order of a move without losing an order: stop the source's workers (or use --live), move, start workers at the target,
+point whoever enqueues at the target, move once more.
+
+Exit code: 0 if the target holds every job of the source, 1 if not.
+
+With --json: {\"from\", \"to\", \"whole\", \"written\", \"refused\", \"refusal\", \"jobs_at_target_only\", \"compared\":
+[{\"queue\", \"state\", \"source\", \"target\", \"gone_on\", \"missing\", \"different\"}]}.")]
+pub(crate) struct MoveArgs {
+    /// The store to read: sqlite:PATH or postgres://…
+    #[arg(long, value_name = "URL")]
+    from: String,
+
+    /// The store to fill; created if need be
+    #[arg(long, value_name = "URL")]
+    to: String,
+
+    /// Go ahead while workers are alive at the source: they are kept from claiming, and what they run is waited for
+    #[arg(long)]
+    live: bool,
+
+    /// How long to wait for running jobs
+    #[arg(long, value_name = "SPAN", value_parser = span, default_value = "60s", requires = "live")]
+    wait: Duration,
+}
+
+/// How often all is looked through again while new jobs keep coming.
+const PASSES_MAX: u32 = 10;
+/// How often running jobs are looked at while they are waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+pub(crate) async fn run(args: MoveArgs, settings: &Settings) -> Result<(), Problem> {
+    let (from, to) = (settings.with_url(&args.from), settings.with_url(&args.to));
+    check_apart(&from, &to)?;
+    let source = from.open().await?;
+    let target = to.open_or_create().await?;
+    let moving = move_all(&args, &source, &target, settings);
+    let moved = match unless_interrupted(moving).await {
+        Err(Problem::Interrupted) => {
+            out::note("what was copied stays, and the source's queues stay paused; the same command goes on");
+            Err(Problem::Interrupted)
+        }
+        ended => ended,
+    };
+    let closed = source.close().await.and(target.close().await);
+    let report = moved?;
+    closed?;
+    answer(&report, &from, &to, settings)
+}
+
+/// What came of it.
+struct Report {
+    copied: Copied,
+    compared: Vec<Compared>,
+    jobs_at_target_only: u64,
+}
+
+impl Report {
+    fn is_whole(&self) -> bool {
+        self.compared.iter().all(Compared::is_whole)
+    }
+
+    fn sum(&self, of: impl Fn(&Compared) -> u64) -> u64 {
+        self.compared.iter().map(of).sum()
+    }
+}
+
+async fn move_all(
+    args: &MoveArgs,
+    source: &Backroom,
+    target: &Backroom,
+    settings: &Settings,
+) -> Result<Report, Problem> {
+    refuse_workers(args, source, "").await?;
+    // The settings first: afterwards every queue of the source is paused, by whomever.
+    copy_queues(source.store().as_ref(), target.store().as_ref()).await?;
+    pause_all(source).await?;
+    // One may have come up meanwhile.
+    refuse_workers(args, source, "; the source's queues are paused now").await?;
+    if args.live {
+        wait_for_running(args, source, settings).await?;
+    }
+    let copied = copy(source, target).await?;
+    let bar = bar("counting both sides", jobs_of(source).await?);
+    let looked = |seen| bar.set_position(seen);
+    let compared = compare(source.store().as_ref(), target.store().as_ref(), &looked).await;
+    bar.finish_and_clear();
+    let compared = compared?;
+    let held = compared.iter().map(|sum| sum.target + sum.different).sum();
+    let jobs_at_target_only = jobs_of(target).await?.saturating_sub(held);
+    Ok(Report { copied, compared, jobs_at_target_only })
+}
+
+/// Copies until a pass finds nothing new: whoever enqueues at the source may go on while this runs.
+async fn copy(source: &Backroom, target: &Backroom) -> Result<Copied, Problem> {
+    let (from, to) = (source.store().as_ref(), target.store().as_ref());
+    let mut sum = Copied::default();
+    for pass in 1..=PASSES_MAX {
+        let what = if pass == 1 { "copying" } else { "copying what came meanwhile" };
+        let bar = bar(what, jobs_of(source).await?);
+        let ended = copy_jobs(from, to, &|copied| bar.set_position(copied.seen)).await;
+        bar.finish_and_clear();
+        let copied = ended?;
+        let is_done = copied.written == 0;
+        sum = Copied { written: sum.written + copied.written, ..copied };
+        if is_done {
+            break;
+        }
+        copy_queues(from, to).await?;
+        pause_all(source).await?;
+    }
+    Ok(sum)
+}
+
+fn check_apart(from: &Settings, to: &Settings) -> Result<(), Problem> {
+    let file = |side: &Settings| side.file().and_then(|file| file.canonicalize().ok());
+    let same_file = file(from).is_some_and(|one| Some(one) == file(to));
+    if from.store == to.store || same_file {
+        return Err(Problem::new("move a store", &"--from and --to name the same one"));
+    }
+    if [from, to].iter().any(|side| side.store.starts_with("memory:")) {
+        return Err(Problem::new("move a store", &"memory: ends with this command; name a file or a server"));
+    }
+    Ok(())
+}
+
+async fn refuse_workers(args: &MoveArgs, source: &Backroom, besides: &str) -> Result<(), Problem> {
+    let workers = source.workers().await?;
+    if args.live || workers.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = workers.iter().map(|worker| words::safe(&worker.name)).collect();
+    let why = format!("its workers are alive: {}{besides}", names.join(", "));
+    Err(Problem::new("move the store", &why).hint(
+        "stop them (one that was killed counts as alive for its lease, 30s by default), or use --live, which keeps them from \
+         claiming and waits for what they run",
+    ))
+}
+
+async fn pause_all(source: &Backroom) -> Result<(), Problem> {
+    for queue in source.queues().await?.iter().filter(|queue| queue.paused_at.is_none()) {
+        source.pause(&queue.name).await?;
+    }
+    Ok(())
+}
+
+async fn wait_for_running(args: &MoveArgs, source: &Backroom, settings: &Settings) -> Result<(), Problem> {
+    let until = later(source.clock().now(), args.wait);
+    let mut told = false;
+    loop {
+        let counts = source.counts().await?;
+        let running: u64 =
+            counts.iter().filter(|count| count.state == Shown::Running).map(|count| count.jobs).sum();
+        if running == 0 {
+            return Ok(());
+        }
+        if span_until(source.clock().now(), until).is_zero() {
+            let why =
+                format!("still running at the source after {}: {}", words::span(args.wait), jobs(running));
+            return Err(Problem::new("move the store", &why).hint(
+                "wait longer (--wait 10m), or cancel them (`backroom jobs --state running`); the source's queues stay paused",
+            ));
+        }
+        if !told && !settings.json {
+            out::note(format_args!("… waiting for {} to end", jobs(running)));
+            told = true;
+        }
+        source.clock().sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn jobs_of(store: &Backroom) -> Result<u64, Problem> {
+    Ok(store.counts().await?.iter().map(|count| count.jobs).sum())
+}
+
+fn jobs(number: u64) -> String {
+    words::count(number, "job")
+}
+
+/// Only drawn where stderr is a terminal.
+fn bar(what: &'static str, jobs: u64) -> ProgressBar {
+    let template = "{msg} {bar:30} {human_pos} of {human_len} jobs, {per_sec}, {eta} left";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(jobs).with_style(style).with_message(what);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    from: String,
+    to: String,
+    whole: bool,
+    written: u64,
+    refused: u64,
+    refusal: Option<&'a str>,
+    jobs_at_target_only: u64,
+    compared: &'a [Compared],
+}
+
+fn answer(report: &Report, from: &Settings, to: &Settings, settings: &Settings) -> Result<(), Problem> {
+    let whole = report.is_whole();
+    if settings.json {
+        let answer = Answer {
+            from: from.shown(),
+            to: to.shown(),
+            whole,
+            written: report.copied.written,
+            refused: report.copied.refused,
+            refusal: report.copied.refusal.as_deref(),
+            jobs_at_target_only: report.jobs_at_target_only,
+            compared: &report.compared,
+        };
+        out::json(&answer, settings.terminal)?;
+    } else {
+        out::text(&sides(report, settings))?;
+        if report.jobs_at_target_only > 0 {
+            out::line(format_args!("{} at the target only", jobs(report.jobs_at_target_only)))?;
+        }
+    }
+    if whole {
+        return if settings.json { Ok(()) } else { praise(report, from, to) };
+    }
+    let (missing, different) = (report.sum(|sum| sum.missing), report.sum(|sum| sum.different));
+    let mut why = format!(
+        "of {} at the source, {} are missing at the target and {} are different there",
+        jobs(report.sum(|sum| sum.source)),
+        words::thousands(missing),
+        words::thousands(different)
+    );
+    if let Some(refusal) = &report.copied.refusal {
+        let refused = jobs(report.copied.refused);
+        why += &format!("; the target refused {refused}, the first: {}", words::safe(refusal));
+    }
+    Err(Problem::new("move every job", &why).hint(
+        "run it again if jobs were enqueued or changed at the source meanwhile; a job that both sides have changed stays \
+         different: decide by `backroom job ID` on each side and delete one",
+    ))
+}
+
+fn praise(report: &Report, from: &Settings, to: &Settings) -> Result<(), Problem> {
+    let source = report.sum(|sum| sum.source);
+    out::line(format_args!(
+        "the target holds all {} of the source; {} copied now",
+        jobs(source),
+        words::thousands(report.copied.written)
+    ))?;
+    out::line(format_args!(
+        "{} is kept as it was, its queues paused: use {} from now on, and do not resume them",
+        from.shown(),
+        to.shown()
+    ))
+}
+
+/// Both sides by queue and state.
+fn sides(report: &Report, settings: &Settings) -> String {
+    if report.compared.is_empty() {
+        return "the source holds no job\n".into();
+    }
+    let mut rows = table::table(
+        settings,
+        &[
+            Column::Text("QUEUE"),
+            Column::Whole("STATE"),
+            Column::Number("SOURCE"),
+            Column::Number("TARGET"),
+            Column::Number("WENT ON"),
+            Column::Number("MISSING"),
+            Column::Number("DIFFERENT"),
+        ],
+    );
+    for sum in &report.compared {
+        let number = |number: u64| cell(words::thousands(number));
+        rows.add_row(vec![
+            cell(&sum.queue),
+            cell(State::as_str(sum.state)),
+            number(sum.source),
+            number(sum.target),
+            number(sum.gone_on),
+            number(sum.missing),
+            number(sum.different),
+        ]);
+    }
+    table::text(&rows)
+}

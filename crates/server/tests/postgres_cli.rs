@@ -1,0 +1,223 @@
+//! Every command of the real binary on a real PostgreSQL server, by nothing but the store's URL.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod cli_support;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cli_support::{Place, Said};
+use serde_json::Value;
+
+/// The tests' server. Its absence is a failure, never a pass.
+fn server() -> String {
+    std::env::var("BACKROOM_TEST_POSTGRES").unwrap_or_else(|_| {
+        panic!(
+            "BACKROOM_TEST_POSTGRES is not set; run the tests by `cargo xtask test` or \
+             `cargo xtask postgres cargo test …`"
+        )
+    })
+}
+
+/// The server's URL with a schema that no other test has.
+fn store(test: &str) -> String {
+    #[expect(clippy::disallowed_methods, reason = "makes a name that no run before had")]
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+    let joint = if server().contains('?') { '&' } else { '?' };
+    format!("{}{joint}schema=cli_{test}_{}_{now}", server(), std::process::id())
+}
+
+/// A folder and a store.
+struct Side {
+    place: Place,
+    store: String,
+}
+
+impl Side {
+    fn new(test: &str) -> Self {
+        Self { place: Place::new(), store: store(test) }
+    }
+
+    fn run(&self, args: &[&str]) -> Said {
+        self.place.run(args.iter().chain(&["--store", &self.store]))
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        let said = self.run(&[args, &["--json"]].concat());
+        assert_eq!(said.code, 0, "{said:?}");
+        said.json()
+    }
+
+    fn enqueue(&self, args: &[&str]) -> String {
+        self.json(&[&["enqueue"], args].concat())["id"].as_str().unwrap().into()
+    }
+}
+
+/// What stands between the user and the host of a URL.
+fn password(url: &str) -> &str {
+    let userinfo = url.split_once("://").unwrap().1.rsplit_once('@').unwrap().0;
+    userinfo.split_once(':').expect("the tests' server wants a password").1
+}
+
+#[test]
+fn a_job_goes_through_the_hands_of_every_command() {
+    let side = Side::new("job");
+    let id = side.enqueue(&["mail", r#"{"to":"ada"}"#, "--queue", "mails", "--tag", "t"]);
+    let listed = side.json(&["jobs", "--queue", "mails"]);
+    assert_eq!(listed["jobs"][0]["id"], id.as_str());
+    let job = side.json(&["job", &id]);
+    assert_eq!((&job["args"]["to"], &job["shown"]), (&"ada".into(), &"available".into()));
+
+    side.run(&["queues", "pause", "mails"]).succeeded();
+    assert_eq!(side.json(&["job", &id])["reasons"][0]["reason"], "queue_paused");
+    side.run(&["queues", "resume", "mails"]).succeeded();
+    side.run(&["queues", "retain", "mails", "--completed", "1d"]).succeeded();
+    assert_eq!(side.json(&["queues"])["queues"][0]["counts"]["available"], 1);
+
+    side.run(&["cancel", &id]).succeeded();
+    assert_eq!(side.json(&["job", &id])["state"], "cancelled");
+    side.run(&["retry", &id]).succeeded();
+    assert_eq!(side.json(&["job", &id])["state"], "queued");
+    assert!(side.run(&["workers"]).succeeded().out.contains("no worker"));
+    side.run(&["delete", &id]).succeeded();
+    side.run(&["job", &id]).failed_naming(&id);
+}
+
+#[test]
+fn many_lines_are_enqueued_and_paged_through() {
+    let side = Side::new("lines");
+    let lines: String = (0..2500).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    let args = ["enqueue", "k", "--lines", "--json", "--store", &side.store];
+    let said = side.place.run_with(lines.as_bytes(), &args);
+    assert_eq!(said.succeeded().json()["created"], 2500);
+    let page = side.json(&["jobs", "-n", "1000"]);
+    assert_eq!(page["jobs"].as_array().unwrap().len(), 1000);
+    let next = page["next"].as_str().unwrap();
+    assert_eq!(side.json(&["jobs", "-n", "1000", "--before", next])["jobs"].as_array().unwrap().len(), 1000);
+}
+
+#[test]
+fn doctor_examines_the_server() {
+    let side = Side::new("doctor");
+    side.enqueue(&["k", "--delay", "1h"]);
+    let said = side.run(&["doctor", "--json"]);
+    let health = said.json();
+    assert!(health["engine"].as_str().unwrap().starts_with("PostgreSQL "), "{health}");
+    assert!(health["bytes"].as_u64().unwrap() > 0, "{health}");
+    // The tests' server may trade safety for speed, which doctor reports; nothing else is amiss.
+    let failed: Vec<_> =
+        health["checks"].as_array().unwrap().iter().filter(|check| check["ok"] == false).collect();
+    assert!(failed.iter().all(|check| check["name"] == "durable writes"), "{failed:?}");
+    assert!(!said.out.contains(password(&server())), "the password is shown: {said:?}");
+}
+
+#[test]
+fn bench_measures_the_server() {
+    let side = Side::new("bench");
+    let report = side.json(&["bench", "--scenario", "drain", "--jobs", "2000"]);
+    assert!(["postgres", "postgresql"].contains(&report["store"].as_str().unwrap()), "{report}");
+    assert!(report["drain_per_s"].as_f64().unwrap() > 0.0, "{report}");
+    // It runs them twice: all enqueued before, and all while they are enqueued.
+    assert_eq!(side.json(&["queues"])["queues"][0]["counts"]["completed"], 4000);
+}
+
+#[test]
+fn looking_creates_no_schema() {
+    let side = Side::new("look");
+    for command in [vec!["jobs"], vec!["queues"], vec!["workers"], vec!["doctor"]] {
+        side.run(&command).failed_naming("no tables of Backroom");
+    }
+    assert_eq!(side.json(&["migrate", "--print"])["from"], 0);
+}
+
+#[test]
+fn migrate_says_from_where_to_where() {
+    let side = Side::new("migrate");
+    let unmigrated = format!("{}&migrate=false", side.store);
+    side.place.run(["enqueue", "k", "--store", &unmigrated]).failed_naming("backroom migrate");
+    let printed = side.run(&["migrate", "--print"]);
+    assert!(printed.succeeded().out.contains("CREATE TABLE cli_migrate_"), "{printed:?}");
+    let ran = side.place.run(["migrate", "--store", &unmigrated]);
+    assert!(ran.succeeded().out.contains("from version 0 to "), "{ran:?}");
+    assert!(!ran.out.contains(password(&server())), "the password is shown: {ran:?}");
+    assert!(side.run(&["migrate"]).succeeded().out.contains("already"));
+    assert_eq!(side.run(&["migrate", "--print"]).succeeded().out, "");
+    side.place.run(["enqueue", "k", "--store", &unmigrated]).succeeded();
+}
+
+#[test]
+fn a_store_moves_there_and_back() {
+    let side = Side::new("move");
+    let file = "sqlite:backroom.db";
+    let lines: String = (0..1500).map(|n| format!("{{\"n\":{n},\"text\":\"grüße\"}}\n")).collect();
+    side.place.run_with(lines.as_bytes(), &["enqueue", "k", "--lines", "--queue", "many"]).succeeded();
+    side.place.run(["bench", "--jobs", "300", "--store", file]).succeeded();
+    let key =
+        side.place.enqueue(&["k", "{}", "--unique-key", "k", "--meta", "a=b", "--retry-exponential", "5s"]);
+    let discarded = side.place.enqueue(&["k"]);
+    side.place.run(["cancel", &discarded]).succeeded();
+
+    let moved = side.place.run(["move", "--from", file, "--to", &side.store]);
+    assert!(moved.succeeded().out.contains("holds all 2,102 jobs"), "{moved:?}");
+    assert!(!moved.out.contains(password(&server())), "the password is shown: {moved:?}");
+    let back = ["move", "--from", &side.store, "--to", "sqlite:back.db", "--json"];
+    let answer = side.place.json(back[..5].iter());
+    assert_eq!((&answer["whole"], &answer["written"]), (&true.into(), &2102.into()), "{answer}");
+    for id in [&key, &discarded] {
+        let job = |store: &str| {
+            let mut job = side.place.json(["job", id, "--store", store]);
+            // Of these one tells of the queue, which was paused by the move.
+            job.as_object_mut().unwrap().remove("reasons");
+            job
+        };
+        assert_eq!(job(&side.store), job(file));
+        assert_eq!(job("sqlite:back.db"), job(file));
+    }
+    // The way back has paused the server's queues in turn; a second run finds all there.
+    let again = side.place.json(["move", "--from", file, "--to", &side.store]);
+    assert_eq!((&again["whole"], &again["written"]), (&true.into(), &0.into()), "{again}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named_with_a_remedy() {
+    let place = Place::new();
+    for command in [["jobs"].as_slice(), &["enqueue", "k"], &["doctor"], &["migrate"]] {
+        // Port 9 is nobody's.
+        let said = place.run(command.iter().chain(&["--store", "postgres://ada:hidden@127.0.0.1:9/jobs"]));
+        said.failed_naming("127.0.0.1:9/jobs");
+        assert!(said.err.contains("is it running"), "{said:?}");
+        assert!(!said.err.contains("hidden"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_wrong_password_and_a_missing_database_are_told_apart() {
+    let place = Place::new();
+    let real = server();
+    let wrong = real.replacen(&format!(":{}@", password(&real)), ":wr0ng-secret@", 1);
+    let said = place.run(["jobs", "--store", &wrong]);
+    said.failed_naming("check user and password");
+    assert!(!said.err.contains("wr0ng-secret"), "{said:?}");
+
+    let (base, _) = real.split_once('?').unwrap_or((&real, ""));
+    let missing = format!("{}/no_such_db", base.rsplit_once('/').unwrap().0);
+    let said = place.run(["jobs", "--store", &missing]);
+    said.failed_naming("no_such_db");
+    assert!(said.err.contains("create the database"), "{said:?}");
+    assert!(!said.err.contains(password(&real)), "{said:?}");
+}
+
+#[test]
+fn urls_that_are_not_understood_give_no_password_away() {
+    let place = Place::new();
+    for url in [
+        "postgre://ada:hidden@host/db",
+        "postgres://ada:hidden@host/db?schema=Not%20One",
+        "postgres://ada:hidden@host/db?lisen=false",
+        "postgres://ada:hidden@host:port/db",
+        "postgres://ada:hid den@:::/db",
+    ] {
+        let said = place.run(["enqueue", "k", "--store", url]);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(!said.err.contains("hidden"), "{said:?}");
+    }
+}
