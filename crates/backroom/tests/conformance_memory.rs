@@ -20,3 +20,8 @@ async fn memory_conforms() {
 async fn memory_conforms_under_faults() {
     conformance::conforms_under_faults(fresh).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_atomic_when_calls_are_lost() {
+    conformance::is_atomic_when_calls_are_lost(fresh).await;
+}

@@ -17,6 +17,9 @@ pub struct Change {
     pub lease: Option<LeaseId>,
     /// Guard: the revision the decision was made on.
     pub revision_before: u64,
+    /// Guard: the lease has run out by this moment. Extending a lease does not touch the revision, and a rescue that
+    /// was decided before the extension must not take the job away after it.
+    pub lapsed_by: Option<Timestamp>,
     /// As [`Job::state`].
     pub state: State,
     /// As [`Job::attempt`].
@@ -64,6 +67,7 @@ impl Change {
             queue: job.queue.clone(),
             lease: None,
             revision_before: job.revision,
+            lapsed_by: None,
             state: job.state,
             attempt: job.attempt,
             max_attempts: job.max_attempts,

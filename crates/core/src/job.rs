@@ -61,6 +61,7 @@ pub struct Job {
     /// If it has not begun by then it is cancelled with the reason `expired`.
     pub expires_at: Option<Timestamp>,
     /// Longest run of one attempt, in whole milliseconds; none means unlimited.
+    #[serde(rename = "timeout_ms", with = "whole_millis", default)]
     pub timeout: Option<Duration>,
     /// This job's own retry policy; none means its kind's.
     pub retry: Option<RetryPolicy>,
@@ -139,4 +140,24 @@ pub struct LogLine {
     pub at: Timestamp,
     /// The text, one line.
     pub line: String,
+}
+
+/// A span as whole milliseconds: a number that any language reads.
+mod whole_millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        span: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        span.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Option::<u64>::deserialize(deserializer).map(|span| span.map(Duration::from_millis))
+    }
 }

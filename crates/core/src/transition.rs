@@ -199,7 +199,7 @@ fn crash(job: &Job, now: Timestamp) -> Result<Change, Refused> {
     } else {
         finish(job, State::Discarded, Some(format!("poison: {crashes} workers died running it")), now)
     };
-    Ok(Change { crashes, ended, ..or_cancelled(job, None, after, now) })
+    Ok(Change { crashes, ended, lapsed_by: Some(now), ..or_cancelled(job, None, after, now) })
 }
 
 fn expire(job: &Job, now: Timestamp) -> Result<Change, Refused> {

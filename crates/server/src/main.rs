@@ -1,17 +1,55 @@
-//! tmp
-#![allow(warnings)]
+//! The binary `backroom`: run, watch and mend background jobs.
+//!
+//! `main` only parses, starts the runtime, hands over to the command's own file in [`cli`] (or to [`demo`]), and
+//! turns what came of it into an exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+
 mod bench;
-use clap::Parser;
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    bench: bench::BenchArgs,
-    #[arg(long)]
-    store: Option<String>,
-}
-#[tokio::main]
-async fn main() {
+mod cli;
+mod demo;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command, Problem, out, unless_interrupted};
+use settings::Settings;
+
+fn main() -> ExitCode {
     let cli = Cli::parse();
-    let report = bench::measure(&cli.bench, cli.store.as_deref(), &|s| eprintln!("{s}")).await.unwrap();
-    println!("{}", serde_json::to_string_pretty(&report).unwrap());
+    let settings = Settings::from_args(cli.global);
+    cli::notices::start();
+    let outcome = runtime().and_then(|runtime| {
+        let outcome = runtime.block_on(run(cli.command, &settings));
+        // Whoever still reads stdin or sleeps must not keep a finished command from ending.
+        runtime.shutdown_background();
+        outcome
+    });
+    out::exit(outcome)
+}
+
+/// One command, from its arguments to its outcome.
+async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
+    match command {
+        // These stop by themselves when asked to, each in its own way.
+        Command::Demo(args) => demo::run(args, settings).await,
+        Command::Bench(args) => unless_interrupted(cli::bench::run(args, settings)).await,
+        Command::Enqueue(args) => cli::enqueue::run(*args, settings).await,
+        Command::Jobs(args) => unless_interrupted(cli::jobs::run(args, settings)).await,
+        Command::Job(args) => unless_interrupted(cli::job::run(args, settings)).await,
+        Command::Cancel(args) => unless_interrupted(cli::cancel::run(args, settings)).await,
+        Command::Retry(args) => unless_interrupted(cli::retry::run(args, settings)).await,
+        Command::Delete(args) => unless_interrupted(cli::delete::run(args, settings)).await,
+        Command::Queues(args) => unless_interrupted(cli::queues::run(args, settings)).await,
+        Command::Workers(args) => unless_interrupted(cli::workers::run(args, settings)).await,
+        Command::Doctor(args) => unless_interrupted(cli::doctor::run(args, settings)).await,
+        Command::Completions(args) => cli::completions::run(&args),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Problem::new("start the async runtime", &error))
 }

@@ -49,7 +49,8 @@ pub trait Store: Send + Sync + 'static {
     /// Moves the leases that are still held to `until`; one answer per lease, in order.
     async fn extend(&self, extend: Arc<Extend>, now: Timestamp) -> Result<Vec<Held>, Error>;
 
-    /// Writes what handlers say of themselves, where their lease still holds; elsewhere drops it.
+    /// Writes what handlers say of themselves, where their lease still holds; elsewhere drops it. Lines beyond
+    /// [`JOB_LOG_LINES_MAX`](backroom_core::bounds::JOB_LOG_LINES_MAX) of one job are dropped too.
     async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error>;
 
     /// Running jobs whose lease ran out, the longest ago first.
@@ -108,7 +109,8 @@ pub trait Store: Send + Sync + 'static {
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error>;
 
     /// Stores whole records as they are, in any state, for moving a store and for filling one. Records whose id is
-    /// already stored are left as they are. Answers how many were new.
+    /// already stored are left as they are. A new one whose unique key another job holds refuses them all with
+    /// [`KeyHeld`](crate::ErrorKind::KeyHeld). Answers how many were new.
     async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error>;
 
     /// What an operator wants to know: versions, durability, size, and checks that may take seconds.
@@ -118,6 +120,6 @@ pub trait Store: Send + Sync + 'static {
     fn wakes(&self) -> &Arc<Wakes>;
 
     /// Finishes what was accepted and lets go of the store. Later calls answer
-    /// [`Closed`](crate::ErrorKind::Closed).
+    /// [`Closed`](crate::ErrorKind::Closed); closing once more is no error.
     async fn close(&self) -> Result<(), Error>;
 }

@@ -16,12 +16,17 @@ use crate::{
 /// The wait after a claim that failed, doubled up to the limit while claims go on failing.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The wait before looking again when a job seemed due, doubled up to the limit while claims go on taking nothing. The
+/// limit is short, because behind the job that seems due another one may become due.
+const LOOK_MIN: Duration = Duration::from_micros(200);
+const LOOK_MAX: Duration = Duration::from_millis(50);
 
 /// Keeps a pool in jobs until the worker stops.
 pub(crate) async fn keep_claiming(shared: Arc<Shared>, pool: Arc<Pool>) {
     let queues = Arc::new(pool.order.queues());
     let listener = shared.engine.store.wakes().listen_queues(&queues);
-    let mut claimer = Claimer { shared: Arc::clone(&shared), pool, queues, listener, turn: 0, failures: 0 };
+    let mut claimer =
+        Claimer { shared: Arc::clone(&shared), pool, queues, listener, turn: 0, failures: 0, vain: 0 };
     tokio::select! {
         biased;
         () = shared.stopping.cancelled() => {}
@@ -36,6 +41,8 @@ struct Claimer {
     listener: Listener,
     turn: u64,
     failures: u32,
+    /// Claims in a row that took nothing although something seemed due.
+    vain: u32,
 }
 
 impl Claimer {
@@ -47,11 +54,15 @@ impl Claimer {
                 continue;
             }
             match self.claim(wanted).await {
-                Ok(taken) if taken < wanted => {
+                Ok(taken) => {
                     self.failures = 0;
-                    self.idle().await;
+                    if taken > 0 {
+                        self.vain = 0;
+                    }
+                    if taken < wanted {
+                        self.idle().await;
+                    }
                 }
-                Ok(_) => self.failures = 0,
                 Err(error) => self.pause(&error).await,
             }
         }
@@ -84,11 +95,17 @@ impl Claimer {
         let clock = &self.shared.engine.clock;
         let (queues, kinds) = (Arc::clone(&self.queues), Arc::clone(&self.shared.kinds));
         let look = later(clock.now(), self.shared.settings.poll);
+        let vain = &mut self.vain;
         let due = async {
             let next = self.shared.engine.store.next_due(queues, kinds).await;
             // An error here costs no more than a later look.
             let next = next.ok().flatten().unwrap_or(look);
-            clock.sleep_until(next.max(later(clock.now(), Duration::from_micros(200))).min(look)).await;
+            let now = clock.now();
+            *vain = if next <= now { *vain + 1 } else { 0 };
+            // What seems due and is not taken has expired, or went to somebody else: asking for it again and again
+            // would burn a core until upkeep cancels it. A new job rings, and is not kept waiting by this.
+            let again = LOOK_MIN.saturating_mul(1 << vain.saturating_sub(1).min(20)).min(LOOK_MAX);
+            clock.sleep_until(next.max(later(now, again)).min(look)).await;
         };
         tokio::select! {
             biased;
@@ -122,7 +139,7 @@ async fn take(
     if span_until(shared.engine.clock.now(), claim.until).is_zero() {
         tracing::warn!(worker = %shared.name, jobs = taken, "a claim took longer than its lease");
     }
-    shared.held.add(&runs);
+    shared.held.add(&runs, shared.engine.clock.now());
     for _ in 0..pool.give(runs) {
         tokio::spawn(execute::keep_running(Arc::clone(&shared), Arc::clone(&pool)));
     }

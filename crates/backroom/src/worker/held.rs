@@ -142,8 +142,15 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    pub(crate) fn add(&self, runs: &[Arc<Run>]) {
-        self.runs().extend(runs.iter().map(|run| (run.job.id, Arc::clone(run))));
+    /// Keeps the leases of newly claimed runs. A job whose earlier run is still held here was rescued unnoticed and
+    /// came back: nobody would ask about the old lease again, so its handler is told now.
+    pub(crate) fn add(&self, claimed: &[Arc<Run>], now: Timestamp) {
+        let mut runs = self.runs();
+        for run in claimed {
+            if let Some(displaced) = runs.insert(run.job.id, Arc::clone(run)) {
+                displaced.tell(Stop::LeaseLost, now);
+            }
+        }
     }
 
     /// Forgets runs. One that was claimed anew meanwhile stays.
@@ -156,8 +163,12 @@ impl Held {
         }
     }
 
+    /// In the order of their ids: the order of a map differs from run to run, and with it that of everything that
+    /// follows, so that a seed would not repeat it.
     pub(crate) fn all(&self) -> Vec<Arc<Run>> {
-        self.runs().values().cloned().collect()
+        let mut all: Vec<_> = self.runs().values().cloned().collect();
+        all.sort_unstable_by_key(|run| run.job.id);
+        all
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -1,6 +1,7 @@
 //! What the tests of the SQLite store share.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

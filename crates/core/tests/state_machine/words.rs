@@ -39,6 +39,7 @@ fn effects(job: &Job, event: &Event, change: &Change) -> Vec<String> {
         queue: _,
         lease: _,
         revision_before: _,
+        lapsed_by: _,
         state,
         attempt,
         max_attempts,

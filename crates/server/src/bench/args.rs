@@ -46,6 +46,9 @@ pub(crate) struct BenchArgs {
     /// Write the id of every acknowledged enqueue to this file (for tests that kill this process)
     #[arg(long, hide = true)]
     pub(crate) ledger: Option<std::path::PathBuf>,
+    /// Lease of the worker, in milliseconds (for the same tests)
+    #[arg(long, hide = true, default_value_t = 30_000)]
+    pub(crate) lease_ms: u64,
 }
 
 /// What to measure.

@@ -12,7 +12,17 @@ pub(crate) struct Place {
     pub(crate) url: String,
     pub(crate) durability: Durability,
     /// The folder of a file that was made for this measurement.
-    folder: Option<PathBuf>,
+    folder: Option<Folder>,
+}
+
+/// A folder that goes with whoever holds it, also when a measurement is interrupted.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left behind is named after the program and is in nobody's way.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Place {
@@ -28,7 +38,7 @@ impl Place {
                     let message = format!("make the folder {} for the measurement", folder.display());
                     Error::new(ErrorKind::NoSpace, message).caused_by(error)
                 })?;
-                (format!("sqlite:{}", folder.join("bench.db").display()), Some(folder))
+                (format!("sqlite:{}", folder.join("bench.db").display()), Some(Folder(folder)))
             }
         };
         let backroom = Options::new().durability(durability).open(&url).await?;
@@ -42,13 +52,8 @@ impl Place {
     }
 
     pub(super) async fn close(self) -> Result<(), Error> {
-        self.backroom.close().await?;
-        if let Some(folder) = self.folder {
-            std::fs::remove_dir_all(&folder).map_err(|error| {
-                let message = format!("remove the folder {}; remove it by hand", folder.display());
-                Error::new(ErrorKind::NoSpace, message).caused_by(error)
-            })?;
-        }
-        Ok(())
+        let closed = self.backroom.close().await;
+        drop(self.folder);
+        closed
     }
 }

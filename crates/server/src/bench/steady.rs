@@ -104,7 +104,7 @@ struct Ledger(Mutex<std::fs::File>);
 impl Ledger {
     fn open(path: &std::path::Path) -> Result<Self, Error> {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-        file.map(|file| Self(Mutex::new(file))).map_err(|error| Self::failed(error))
+        file.map(|file| Self(Mutex::new(file))).map_err(Self::failed)
     }
 
     fn write(&self, id: JobId) -> Result<(), Error> {

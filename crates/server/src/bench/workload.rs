@@ -1,8 +1,11 @@
 //! The no-op job, and keeping count of it.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use backroom::{Context, Error, Failure, Job, Keep, Retention, RunningWorker, Timestamp, Worker};
@@ -81,10 +84,12 @@ pub(crate) async fn noting_worker(
 ) -> Result<(RunningWorker, Arc<Seen>), Error> {
     let seen = Arc::new(Seen::default());
     let (noting, clock) = (Arc::clone(&seen), Arc::clone(place.backroom.clock()));
-    let worker = Worker::new(&place.backroom).queue(Noop::QUEUE, args.slots).handle(move |job: Noop, _| {
+    let noop = move |job: Noop, _: Context| {
         noting.run(job.number, clock.now());
         std::future::ready(Ok::<_, Failure>(()))
-    });
+    };
+    let worker = Worker::new(&place.backroom).queue(Noop::QUEUE, args.slots);
+    let worker = worker.lease(Duration::from_millis(args.lease_ms)).handle(noop);
     Ok((worker.start().await?, seen))
 }
 

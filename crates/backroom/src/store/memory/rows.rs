@@ -79,7 +79,8 @@ impl Rows {
         }
         let speaks_for_the_run =
             change.lease.is_none_or(|lease| job.state == State::Running && job.lease_id == Some(lease));
-        if job.revision != change.revision_before || !speaks_for_the_run {
+        let lapsed = change.lapsed_by.is_none_or(|by| job.lease_until.is_some_and(|until| until <= by));
+        if job.revision != change.revision_before || !speaks_for_the_run || !lapsed {
             return Committed::Stale;
         }
         let other =

@@ -1,5 +1,7 @@
 //! What workers do with jobs that run.
 
+use std::collections::BTreeSet;
+
 use backroom_core::{Event, Job, JobId, LeaseId, State, Timestamp, bounds::JOB_LOG_LINES_MAX, transition};
 
 use super::rows::{Ring, Rows, turn};
@@ -67,9 +69,10 @@ impl Rows {
             job.progress.clone_from(&note.progress);
         }
         let lines = self.lines.entry(note.job).or_default();
+        let mut written: BTreeSet<_> = lines.iter().map(|line| (line.lease_id, line.seq)).collect();
         for line in &note.lines {
-            let is_new = !lines.iter().any(|other| (other.lease_id, other.seq) == (line.lease_id, line.seq));
-            if is_new && lines.len() < JOB_LOG_LINES_MAX as usize {
+            let has_room = lines.len() < JOB_LOG_LINES_MAX as usize;
+            if has_room && written.insert((line.lease_id, line.seq)) {
                 lines.push(line.clone());
             }
         }

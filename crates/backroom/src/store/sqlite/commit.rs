@@ -20,9 +20,7 @@ pub(super) fn commit(
 }
 
 fn commit_one(connection: &Connection, change: &Change, hints: &mut Hints) -> Result<Committed, Fault> {
-    let written =
-        if is_plain_success(change) { succeed(connection, change) } else { write(connection, change) };
-    match written {
+    match write(connection, change) {
         Ok(0) => return unwritten(connection, change),
         Ok(_) => {}
         Err(Fault::Sql(error)) if is_unique_violation(&error) => {
@@ -45,33 +43,6 @@ fn commit_one(connection: &Connection, change: &Change, hints: &mut Hints) -> Re
     Ok(Committed::Done)
 }
 
-/// A run that succeeded: what nearly every commit is. It moves few fields, and a statement that names only those is
-/// cheaper than one that names all.
-fn is_plain_success(change: &Change) -> bool {
-    change.state == State::Completed
-        && change.lease.is_some()
-        && change.lease == change.lease_id
-        && change.ended.is_none()
-        && change.progress.is_none()
-}
-
-fn succeed(connection: &Connection, change: &Change) -> Result<usize, Fault> {
-    // The fields that `Succeed` moves. All others are, by the revision in the guard, what the decision saw.
-    let mut update = connection.prepare_cached(
-        "UPDATE backroom_jobs SET state = 'completed', unique_held = ?4, lease_until = NULL, output = ?5, \
-         reason = NULL, woken = 0, finished_at = ?6, revision = revision + 1 \
-         WHERE id = ?1 AND revision = ?2 AND state = 'running' AND lease_id = ?3",
-    )?;
-    Ok(update.execute(params![
-        change.id.0.as_bytes(),
-        row::revision(change.revision_before),
-        row::lease(change.lease.as_ref()),
-        change.unique_held,
-        change.output.as_ref().map(Json::as_str),
-        change.finished_at.map(micros),
-    ])?)
-}
-
 fn write(connection: &Connection, change: &Change) -> Result<usize, Fault> {
     // Every field that an event may move, under the guard: the revision, and for a report (?3 is its lease) the run.
     // Progress only where the change brings one (?20). A mark on a run that goes on (from running to running) must not
@@ -83,7 +54,8 @@ fn write(connection: &Connection, change: &Change) -> Result<usize, Fault> {
          output = ?14, reason = ?15, cancel_requested_at = ?16, woken = ?17, started_at = ?18, finished_at = ?19, \
          progress_percent = iif(?20, ?21, progress_percent), progress_message = iif(?20, ?22, progress_message), \
          revision = revision + 1 \
-         WHERE id = ?1 AND revision = ?2 AND (?3 IS NULL OR (state = 'running' AND lease_id = ?3))",
+         WHERE id = ?1 AND revision = ?2 AND (?3 IS NULL OR (state = 'running' AND lease_id = ?3)) \
+         AND (?23 IS NULL OR lease_until <= ?23)",
     )?;
     let progress = change.progress.as_ref().and_then(Option::as_ref);
     Ok(update.execute(params![
@@ -109,6 +81,7 @@ fn write(connection: &Connection, change: &Change) -> Result<usize, Fault> {
         change.progress.is_some(),
         progress.map(|progress| progress.percent),
         progress.map(|progress| &progress.message),
+        change.lapsed_by.map(micros),
     ])?)
 }
 

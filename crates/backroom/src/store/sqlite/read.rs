@@ -44,7 +44,8 @@ pub(super) fn list(
     before: Option<JobId>,
     limit: usize,
 ) -> Result<Vec<Job>, Fault> {
-    let mut sql = format!("SELECT {} FROM backroom_jobs {} WHERE 1", columns!(), index_for(filter));
+    // Ids first, from an index that may hold all that is asked for; then only the rows of this page.
+    let mut sql = format!("SELECT id FROM backroom_jobs {} WHERE 1", index_for(filter));
     let mut values: Vec<Value> = Vec::new();
     let mut and = |condition: &str, value: Value| {
         values.push(value);
@@ -81,6 +82,7 @@ pub(super) fn list(
     }
     values.push(Value::Integer(row::at_most(limit)));
     _ = write!(sql, " ORDER BY id DESC LIMIT ?{}", values.len());
+    let sql = format!("SELECT {} FROM backroom_jobs WHERE id IN ({sql}) ORDER BY id DESC", columns!());
     let params: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
     row::jobs(connection, &sql, &params)
 }

@@ -6,10 +6,11 @@ use rusqlite::Connection;
 
 use crate::store::Wakes;
 
-/// How often to look while somebody listens: half of it is what a job of another process waits on average.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// How often to look while somebody listens: half of it is what a job of another process waits on average, and each
+/// look costs some tens of microseconds, most of them for waking up (docs/decisions/0013).
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How often to see whether somebody listens now.
-pub(super) const IDLE_EVERY: Duration = Duration::from_millis(100);
+const IDLE_EVERY: Duration = Duration::from_millis(100);
 
 /// Looks at `PRAGMA data_version`, which changes exactly when another connection committed, and never by our own writes.
 /// Connections of this process that write (a caller's own transaction) count as others, which is as it should be.
@@ -20,8 +21,9 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new() -> Self {
-        Self { last_version: None, last_look: now() }
+    /// Begins with the file as it is now: whatever comes later is heard of, even if nobody listens yet.
+    pub(super) fn new(connection: &Connection) -> Self {
+        Self { last_version: version(connection), last_look: now() }
     }
 
     /// How long the writer may sleep before it should look again.
@@ -36,19 +38,21 @@ impl Watch {
             return;
         }
         self.last_look = now();
-        let version = connection
-            .prepare_cached("PRAGMA data_version")
-            .and_then(|mut select| select.query_row([], |found| found.get(0)));
-        match version {
-            Ok(version) => {
-                if self.last_version.replace(version).is_some_and(|last| last != version) {
-                    wakes.ring_all();
-                }
-            }
-            // A hint that could not be had; the next look tries again, and polling is the truth.
-            Err(error) => tracing::debug!(%error, "failed to look for writes of other processes"),
+        let version = version(connection);
+        if version != self.last_version {
+            self.last_version = version;
+            wakes.ring_all();
         }
     }
+}
+
+/// None when it cannot be read: the next look tries again, and polling is the truth.
+fn version(connection: &Connection) -> Option<i64> {
+    connection
+        .prepare_cached("PRAGMA data_version")
+        .and_then(|mut select| select.query_row([], |found| found.get(0)))
+        .inspect_err(|error| tracing::debug!(%error, "failed to look for writes of other processes"))
+        .ok()
 }
 
 #[expect(clippy::disallowed_methods, reason = "paces looks at the file; nothing about a job depends on it")]

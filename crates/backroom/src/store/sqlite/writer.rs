@@ -59,11 +59,11 @@ impl Writer {
         let serving = Serving {
             path: path.to_owned(),
             checkpoints: Checkpoints::start(path)?,
+            watch: Watch::new(&connection),
             connection,
             durability: options.durability,
             synced: true,
             wakes,
-            watch: Watch::new(),
         };
         let thread = std::thread::Builder::new()
             .name("backroom-writer".into())

@@ -43,6 +43,10 @@ pub(super) async fn takes_due_jobs_only(env: Env) {
     assert_eq!(ids(&env.claim_at(env.claim_of(10), env.at(9)).await), []);
     assert_eq!(ids(&env.claim_at(env.claim_of(10), env.at(10)).await), [jobs[0].id]);
     assert_eq!(env.read(jobs[2].id).await, jobs[2]);
+    // What is ahead in line but not due must not use up the limit.
+    env.put(Draft { priority: 0, ..draft_later(30) }).await;
+    let due = env.put(draft()).await;
+    assert_eq!(ids(&env.claim(env.claim_of(1)).await), [due.id]);
 }
 
 pub(super) async fn takes_the_kinds_asked_for_only(env: Env) {

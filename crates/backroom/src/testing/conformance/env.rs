@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::{
-    Change, Draft, Event, Job, JobId, Json, LeaseId, Timestamp,
+    Attempt, Change, Draft, Event, Job, JobId, Json, LeaseId, LogLine, Progress, Timestamp,
     bounds::{earlier, later},
     draft::{NewJob, When},
     transition,
@@ -11,7 +11,7 @@ use backroom_core::{
 
 use crate::{
     ids::Ids,
-    store::{Claim, Committed, Filter, Inserted, Share, Store},
+    store::{Claim, Committed, Filter, Inserted, Note, Share, Store},
 };
 
 /// The kind of jobs that need no other.
@@ -139,6 +139,24 @@ impl Env {
         self.drive(&job, succeed(&job), self.now).await
     }
 
+    /// Puts a job and cancels it, so many seconds after the beginning.
+    pub(super) async fn cancelled_at(&self, draft: Draft, secs: i64) -> Job {
+        let job = self.put(draft).await;
+        self.drive(&job, cancel(), self.at(secs)).await
+    }
+
+    pub(super) async fn note(&self, note: Note) {
+        self.store.note(Arc::new(vec![note]), self.now).await.expect("note");
+    }
+
+    pub(super) async fn logs(&self, id: JobId) -> Vec<LogLine> {
+        self.store.logs(id, 0, 100_000).await.expect("logs")
+    }
+
+    pub(super) async fn attempts(&self, id: JobId) -> Vec<Attempt> {
+        self.store.attempts(id).await.expect("attempts")
+    }
+
     pub(super) async fn commit_many(&self, changes: Vec<Change>) -> Vec<Committed> {
         self.store.commit(Arc::new(changes)).await.expect("commit")
     }
@@ -213,4 +231,24 @@ pub(super) fn fail(job: &Job) -> Event {
 
 pub(super) fn cancel() -> Event {
     Event::Cancel { reason: "not wanted any more".into() }
+}
+
+/// Lines of a run, numbered from `from`.
+pub(super) fn lines(job: &Job, from: u32, texts: &[&str]) -> Vec<LogLine> {
+    let line = |(seq, text): (u32, &&str)| LogLine {
+        lease_id: lease(job),
+        seq,
+        at: job.started_at.expect("the job ran"),
+        line: (*text).into(),
+    };
+    (from..).zip(texts).map(line).collect()
+}
+
+pub(super) fn progress(percent: u8, message: &str) -> Progress {
+    Progress { percent, message: message.into() }
+}
+
+/// A note of this run.
+pub(super) fn note(job: &Job, progress: Option<Progress>, lines: Vec<LogLine>) -> Note {
+    Note { job: job.id, lease: lease(job), progress, lines }
 }

@@ -1,6 +1,6 @@
 //! What every store must do, as functions: one per behaviour, one file per family.
 //!
-//! Whoever writes a store runs these over it, from a test with a multi-threaded runtime:
+//! Whoever writes a store runs all three over it, from a test with a multi-threaded runtime:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -21,6 +21,8 @@
 //! [`Observed`](crate::store::Observed) over [`Faults`](super::faults::Faults), losing the first call, then the
 //! second, until none is lost; the assertions are the same, so it shows that every verb is safe to repeat.
 //!
+//! [`is_atomic_when_calls_are_lost`] loses and abandons calls that nobody repeats, and looks at what they left.
+//!
 //! A behaviour that asserts on an answer asserts on one that a repeated call gives too. Three answers are not of
 //! that kind, because they count what this very call did: those of `prune`, `delete` and `import`. Behaviours look
 //! at the rows these leave instead.
@@ -31,9 +33,11 @@ use futures_util::future::BoxFuture;
 
 use crate::store::Store;
 
+mod atomic;
 mod env;
 mod run;
 
+pub use atomic::is_atomic_when_calls_are_lost;
 use env::Env;
 pub use run::{conforms, conforms_under_faults};
 
@@ -144,5 +148,110 @@ behaviours! {
         a_report_under_a_foreign_lease_is_stale
         a_rescue_that_lost_to_the_report_is_stale
         commits_racing_with_a_rescue_are_accepted_once
+    }
+    extend {
+        a_held_lease_moves
+        a_lease_that_is_not_held_is_lost
+        a_cancel_request_is_told
+        a_report_decided_before_an_extension_is_accepted
+        leases_are_answered_in_order
+    }
+    note {
+        progress_and_lines_are_written
+        a_repeated_note_adds_nothing
+        a_note_without_progress_keeps_it
+        a_note_under_a_lost_lease_is_dropped
+        a_report_keeps_progress_that_came_after_the_decision
+        a_new_attempt_starts_without_progress
+        lines_of_all_attempts_come_in_order_and_in_pages
+        lines_beyond_the_bound_are_dropped
+    }
+    rescue {
+        lapsed_leases_are_found_the_longest_ago_first
+        only_running_jobs_lapse
+        a_rescued_job_runs_again_at_once_and_uncharged
+        a_lease_extended_after_a_rescue_was_decided_stays_held
+        a_job_that_kills_its_workers_is_poison
+    }
+    expire {
+        jobs_past_their_expiry_are_found_the_longest_ago_first
+        only_queued_jobs_expire
+        an_expired_job_is_cancelled
+    }
+    prune {
+        jobs_older_than_the_bound_go
+        jobs_beyond_the_newest_go
+        either_bound_is_enough
+        without_a_bound_nothing_goes
+        only_the_queue_and_state_asked_for_is_touched
+        live_jobs_never_go
+        the_oldest_go_first_and_no_more_than_the_limit
+        a_job_that_holds_its_key_for_a_window_stays
+        all_that_belongs_to_a_job_goes_with_it
+    }
+    delete {
+        a_job_that_does_not_run_goes_with_all_that_belongs_to_it
+        a_running_job_stays
+        an_unknown_job_is_not_found
+    }
+    read_list {
+        an_unknown_id_is_no_job
+        the_newest_come_first
+        pages_meet_without_gap_or_overlap
+        each_filter_narrows
+        filters_hold_together
+        tags_follow_a_replacing_enqueue
+    }
+    counts {
+        each_queue_is_counted_by_shown_state
+        an_empty_store_counts_nothing
+        counts_follow_deletes
+    }
+    queues_pause {
+        a_queue_exists_from_the_first_job_that_names_it
+        a_queue_exists_from_the_first_setting_that_names_it
+        a_queue_outlives_its_jobs
+        queues_come_by_name
+        a_paused_queue_keeps_its_first_moment
+        settings_do_not_touch_each_other
+    }
+    next_due {
+        the_earliest_of_the_queues_and_kinds_is_told
+        an_idle_store_has_no_next_due
+        a_paused_queue_counts_as_empty
+    }
+    workers {
+        every_field_of_a_worker_comes_back
+        a_later_beat_replaces_the_earlier
+        silent_workers_are_not_listed
+        a_worker_that_leaves_is_forgotten_and_its_leases_stay
+    }
+    import {
+        records_in_every_state_come_back_as_they_were
+        a_record_that_is_stored_already_is_left_alone
+        a_record_whose_key_is_held_refuses_the_whole_import
+        imported_jobs_go_on_where_they_were
+    }
+    wakes {
+        a_due_job_wakes_its_queue
+        a_retried_job_wakes_its_queue
+        a_resumed_queue_is_woken
+        a_change_wakes_who_follows_the_job
+        progress_wakes_who_follows_the_job
+        a_cancel_mark_wakes_the_workers
+    }
+    odd_input {
+        texts_of_all_scripts_come_back
+        escaped_nul_in_args_and_output_comes_back
+        a_mebibyte_of_args_comes_back
+        json_comes_back_as_it_was_written
+        names_that_look_like_sql_are_only_names
+        extreme_times_come_back
+        names_and_keys_differ_by_case_and_by_bytes
+    }
+    close {
+        a_closed_store_answers_that_it_is_closed
+        a_store_closes_twice
+        a_healthy_store_says_so
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use backroom_core::Timestamp;
+use futures_util::stream::{self, StreamExt as _};
 
 use super::{BEHAVIOURS, Behaviour};
 use crate::{
@@ -18,48 +19,86 @@ use crate::{
 /// More calls than any behaviour makes: a store for which faults never end is broken in another way.
 const CALLS_MAX: u64 = 1000;
 
-/// Runs every behaviour over a store that `fresh` makes for it, empty, and closes that store afterwards. Panics at
-/// the end with the list of those that failed; prints how many passed.
+/// Behaviours that run at the same time, each over a store of its own: most of a run over a file or a server is
+/// waiting.
+const AT_ONCE: usize = 4;
+
+/// Runs every behaviour over a store that `fresh` makes for it, and closes that store afterwards. Panics at the end
+/// with the list of those that failed; prints how many passed.
+///
+/// A few behaviours run at once, so stores from `fresh` must be empty and apart from each other: a file or a schema
+/// each.
 pub async fn conforms(fresh: impl AsyncFn() -> Arc<dyn Store>) {
-    let mut failed = Vec::new();
-    for behaviour in BEHAVIOURS {
+    let once = async |behaviour| {
         let store = fresh().await;
-        if let Err(why) = attempt(behaviour, Arc::clone(&store)).await {
-            failed.push(format!("{behaviour:?}: {why}"));
-        }
+        let outcome = attempt(behaviour, Arc::clone(&store)).await;
         close(&store).await;
-    }
-    report("behaviours", BEHAVIOURS.len(), &failed);
+        let failed = outcome.err().map(|why| format!("{behaviour:?}: {why}"));
+        Tally { runs: 1, failed: Vec::from_iter(failed) }
+    };
+    let tally = all(once).await;
+    report("behaviours", tally.runs, &tally.failed);
 }
 
 /// Runs every behaviour through `Observed` over `Faults`, failing its first call before it reaches the store, then
 /// its second, and so on until no call is left to fail; then the same with answers lost after the call took effect.
-/// Each run has a store of its own from `fresh`. Panics at the end with the list of those that failed.
+/// Each run has a store of its own from `fresh`, as in [`conforms`]. Panics at the end with the list of those that
+/// failed.
 pub async fn conforms_under_faults(fresh: impl AsyncFn() -> Arc<dyn Store>) {
-    let mut failed = Vec::new();
-    let mut runs = 0;
-    for behaviour in BEHAVIOURS {
+    let until_untouched = async |behaviour| {
+        let mut tally = Tally::default();
         for fault in [Fault::Before, Fault::After] {
-            for nth in 1..=CALLS_MAX {
-                let store = fresh().await;
-                let faults = Arc::new(Faults::new(Arc::clone(&store)));
-                faults.fail_call(nth, fault);
-                let observed = Observed::new(Arc::clone(&faults) as _, Arc::new(Hurried::default()));
-                let outcome = attempt(behaviour, Arc::new(observed)).await;
-                close(&store).await;
-                runs += 1;
-                if let Err(why) = outcome {
-                    failed.push(format!("{behaviour:?}, call {nth} lost {fault:?}: {why}"));
-                    break;
-                }
-                if faults.failed() == 0 {
-                    break;
-                }
-                assert!(nth < CALLS_MAX, "{behaviour:?} makes no end of calls");
-            }
+            tally.add(under_fault(behaviour, fault, &fresh).await);
+        }
+        tally
+    };
+    let tally = all(until_untouched).await;
+    report("runs under faults", tally.runs, &tally.failed);
+}
+
+#[derive(Default)]
+struct Tally {
+    runs: usize,
+    failed: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.runs += other.runs;
+        self.failed.extend(other.failed);
+    }
+}
+
+async fn all(run: impl AsyncFn(&'static Behaviour) -> Tally) -> Tally {
+    let mut all = Tally::default();
+    // In the order of the registry, so that two lists of failures can be compared.
+    let mut tallies = stream::iter(BEHAVIOURS).map(|behaviour| run(behaviour)).buffered(AT_ONCE);
+    while let Some(tally) = tallies.next().await {
+        all.add(tally);
+    }
+    all
+}
+
+async fn under_fault(behaviour: &Behaviour, fault: Fault, fresh: &impl AsyncFn() -> Arc<dyn Store>) -> Tally {
+    let mut tally = Tally::default();
+    for nth in 1..=CALLS_MAX {
+        let store = fresh().await;
+        let faults = Arc::new(Faults::new(Arc::clone(&store)));
+        faults.fail_call(nth, fault);
+        let observed = Observed::new(Arc::clone(&faults) as _, Arc::new(Hurried::default()));
+        let outcome = attempt(behaviour, Arc::new(observed)).await;
+        close(&store).await;
+        tally.runs += 1;
+        if let Err(why) = outcome {
+            tally.failed.push(format!("{behaviour:?}, call {nth} lost {fault:?}: {why}"));
+            return tally;
+        }
+        if faults.failed() == 0 {
+            return tally;
         }
     }
-    report("runs under faults", runs, &failed);
+    tally.failed.push(format!("{behaviour:?} makes more than {CALLS_MAX} calls"));
+    tally
 }
 
 /// Runs one behaviour in a task of its own, so that its panic is an answer.

@@ -16,7 +16,7 @@ const NAMES_MAX: u32 = 1_000;
 /// The temporary name starts with a dot, so that [`list`](super::list) and any watcher that heeds hidden files
 /// pass it by. Two writers of one target do not disturb each other: each has its own temporary file, and the
 /// last rename wins.
-pub(super) fn write(target: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(target: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = folder_of(target);
     let (mut file, temporary) = create_temporary(folder)?;
 

@@ -2,7 +2,8 @@
 --
 -- Columns stand in the order of `Job` in backroom-core. Moments are microseconds since 1970 (UTC), spans
 -- milliseconds, ids the 16 bytes of a UUID. The CHECKs repeat what core promises of every job, so that a row written
--- by hand cannot break it either.
+-- by hand cannot break it either. They say OR where IN would read better: for an IN over more than two words SQLite
+-- builds a temporary table at every insert and update, a tenth of the cost of a job.
 CREATE TABLE backroom_jobs (
     id                  BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     kind                TEXT    NOT NULL CHECK (kind <> ''),
@@ -10,7 +11,8 @@ CREATE TABLE backroom_jobs (
     lane                TEXT,
     priority            INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 9),
     state               TEXT    NOT NULL
-        CHECK (state IN ('queued', 'running', 'waiting', 'completed', 'cancelled', 'discarded')),
+        CHECK (state = 'queued' OR state = 'running' OR state = 'waiting'
+            OR state = 'completed' OR state = 'cancelled' OR state = 'discarded'),
     args                TEXT    NOT NULL,
     attempt             INTEGER NOT NULL CHECK (attempt BETWEEN 0 AND 4294967295),
     max_attempts        INTEGER NOT NULL CHECK (max_attempts BETWEEN 1 AND 4294967295),
@@ -20,9 +22,9 @@ CREATE TABLE backroom_jobs (
     timeout_ms          INTEGER CHECK (timeout_ms > 0),
     retry               TEXT,
     unique_key          TEXT,
-    unique_while        TEXT    CHECK (unique_while IN ('live', 'queued', 'until')),
+    unique_while        TEXT    CHECK (unique_while = 'live' OR unique_while = 'queued' OR unique_while = 'until'),
     unique_until        INTEGER,
-    unique_held         INTEGER NOT NULL CHECK (unique_held IN (0, 1)),
+    unique_held         INTEGER NOT NULL CHECK (unique_held = 0 OR unique_held = 1),
     lease_id            BLOB    CHECK (length(lease_id) = 16),
     lease_until         INTEGER,
     worker              TEXT,
@@ -31,7 +33,7 @@ CREATE TABLE backroom_jobs (
     output              TEXT,
     reason              TEXT,
     cancel_requested_at INTEGER,
-    woken               INTEGER NOT NULL CHECK (woken IN (0, 1)),
+    woken               INTEGER NOT NULL CHECK (woken = 0 OR woken = 1),
     created_at          INTEGER NOT NULL,
     started_at          INTEGER,
     finished_at         INTEGER,
@@ -40,9 +42,9 @@ CREATE TABLE backroom_jobs (
     revision            INTEGER NOT NULL CHECK (revision >= 0),
     CHECK ((lease_until IS NOT NULL) = (state = 'running')),
     CHECK (state <> 'running' OR lease_id IS NOT NULL),
-    CHECK ((finished_at IS NOT NULL) = (state IN ('completed', 'cancelled', 'discarded'))),
+    CHECK ((finished_at IS NOT NULL) = (state = 'completed' OR state = 'cancelled' OR state = 'discarded')),
     CHECK ((output IS NOT NULL) = (state = 'completed')),
-    CHECK (reason IS NOT NULL OR state NOT IN ('cancelled', 'discarded')),
+    CHECK (reason IS NOT NULL OR (state <> 'cancelled' AND state <> 'discarded')),
     CHECK ((unique_key IS NULL) = (unique_while IS NULL)),
     CHECK ((unique_until IS NOT NULL) = (unique_while IS 'until')),
     CHECK (unique_held = 0 OR unique_key IS NOT NULL),
@@ -79,7 +81,8 @@ CREATE TABLE backroom_attempts (
     lease_id   BLOB    NOT NULL CHECK (length(lease_id) = 16),
     attempt    INTEGER NOT NULL CHECK (attempt BETWEEN 0 AND 4294967295),
     "end"      TEXT    NOT NULL
-        CHECK ("end" IN ('failed', 'panicked', 'timedout', 'crashed', 'discarded', 'cancelled')),
+        CHECK ("end" = 'failed' OR "end" = 'panicked' OR "end" = 'timedout'
+            OR "end" = 'crashed' OR "end" = 'discarded' OR "end" = 'cancelled'),
     error      TEXT    NOT NULL,
     worker     TEXT,
     started_at INTEGER,
@@ -128,5 +131,5 @@ CREATE TABLE backroom_workers (
     slots      INTEGER NOT NULL,
     running    INTEGER NOT NULL,
     stuck      INTEGER NOT NULL,
-    stopping   INTEGER NOT NULL CHECK (stopping IN (0, 1))
+    stopping   INTEGER NOT NULL CHECK (stopping = 0 OR stopping = 1)
 ) STRICT, WITHOUT ROWID;

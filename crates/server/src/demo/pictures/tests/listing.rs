@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::{is_candidate, list};
+use super::super::list;
+use super::super::listing::is_candidate;
 use super::Folder;
 
 #[test]

@@ -1,0 +1,225 @@
+//! A call that nobody repeats did nothing, or everything.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use backroom_core::{Attempt, Change, Event, Job, LogLine, Queue, draft::NewJob};
+use futures_util::future::BoxFuture;
+
+use super::{
+    env::{Env, decide, draft, fail, lines, note, progress, succeed},
+    run::{close, report},
+};
+use crate::{
+    Error,
+    store::{Claim, Extend, Filter, Note, Prune, Record, Store},
+    testing::faults::{Fault, Faults},
+};
+
+/// A writing verb, called with a batch, so that there is a half to be done.
+struct Write {
+    name: &'static str,
+    call: for<'a> fn(&'a Env, &'a Prepared) -> BoxFuture<'a, Result<(), Error>>,
+}
+
+/// What the calls speak of.
+struct Prepared {
+    new: Arc<Vec<NewJob>>,
+    records: Arc<Vec<Record>>,
+    claim: Arc<Claim>,
+    changes: Arc<Vec<Change>>,
+    extend: Arc<Extend>,
+    notes: Arc<Vec<Note>>,
+    prune: Arc<Prune>,
+}
+
+const WRITES: &[Write] = &[
+    Write {
+        name: "insert",
+        call: |env, p| Box::pin(async { env.store.insert(Arc::clone(&p.new), env.now).await.map(drop) }),
+    },
+    Write {
+        name: "claim",
+        call: |env, p| Box::pin(async { env.store.claim(Arc::clone(&p.claim), env.now).await.map(drop) }),
+    },
+    Write {
+        name: "commit",
+        call: |env, p| Box::pin(async { env.store.commit(Arc::clone(&p.changes)).await.map(drop) }),
+    },
+    Write {
+        name: "extend",
+        call: |env, p| Box::pin(async { env.store.extend(Arc::clone(&p.extend), env.now).await.map(drop) }),
+    },
+    Write {
+        name: "note",
+        call: |env, p| Box::pin(async { env.store.note(Arc::clone(&p.notes), env.now).await }),
+    },
+    Write {
+        name: "prune",
+        call: |env, p| Box::pin(async { env.store.prune(Arc::clone(&p.prune), env.at(9)).await.map(drop) }),
+    },
+    Write {
+        name: "import",
+        call: |env, p| Box::pin(async { env.store.import(Arc::clone(&p.records)).await.map(drop) }),
+    },
+];
+
+/// The same rows and the same batch in every store: ids and time are fixed.
+async fn prepare(env: &Env) -> Prepared {
+    let batch = || (0..3).map(|_| env.new_job(draft())).collect::<Vec<_>>();
+    env.put_many(vec![draft(); 9]).await;
+    let taken = env.claim(env.claim_of(6)).await;
+    let mut finished = Vec::new();
+    for job in &taken[..2] {
+        finished.push(env.drive(job, succeed(job), env.now).await);
+    }
+    let [one, other, third, fourth] = [2, 3, 4, 5].map(|index: usize| taken[index].clone());
+    let record = |new: NewJob| Record { job: new.job, attempts: Vec::new(), lines: Vec::new() };
+    let lease = one.lease_id.expect("it runs");
+    Prepared {
+        new: Arc::new(batch()),
+        records: Arc::new(batch().into_iter().map(record).collect()),
+        claim: Arc::new(env.claim_of(3)),
+        changes: Arc::new(vec![
+            decide(&one, succeed(&one), env.now),
+            decide(&other, fail(&other), env.now),
+            decide(&third, Event::Release { lease }, env.now),
+        ]),
+        extend: Arc::new(Extend {
+            leases: vec![(one.id, lease), (other.id, lease), (fourth.id, lease)],
+            until: env.at(99),
+        }),
+        notes: Arc::new(
+            [one, other]
+                .map(|job| note(&job, Some(progress(9, "so far")), lines(&job, 0, &["a", "b"])))
+                .to_vec(),
+        ),
+        prune: Arc::new(Prune {
+            queue: finished[0].queue.clone(),
+            state: finished[0].state,
+            finished_before: None,
+            beyond: Some(0),
+            limit: 100,
+        }),
+    }
+}
+
+/// All rows that these calls touch.
+#[derive(Debug, Clone, PartialEq)]
+struct Rows {
+    jobs: Vec<Job>,
+    attempts: Vec<Vec<Attempt>>,
+    lines: Vec<Vec<LogLine>>,
+    queues: Vec<Queue>,
+}
+
+async fn rows(store: &Arc<dyn Store>) -> Rows {
+    let jobs = store.list(Arc::new(Filter::default()), None, 1000).await.expect("list");
+    let (mut attempts, mut lines) = (Vec::new(), Vec::new());
+    for job in &jobs {
+        attempts.push(store.attempts(job.id).await.expect("attempts"));
+        lines.push(store.logs(job.id, 0, 1000).await.expect("logs"));
+    }
+    Rows { jobs, attempts, lines, queues: store.queues().await.expect("queues") }
+}
+
+/// Rows that two looks in a row agree on: an abandoned call may still be going on when it is looked at first.
+async fn settled_rows(store: &Arc<dyn Store>) -> Rows {
+    let mut last = rows(store).await;
+    loop {
+        tokio::task::yield_now().await;
+        let next = rows(store).await;
+        if next == last {
+            return next;
+        }
+        last = next;
+    }
+}
+
+/// Loses every writing verb's call before and after the store, and abandons it (drops its future) at each point at
+/// which it waits. No call is repeated. In each case a store from `fresh` must be left with all that the call does,
+/// or with nothing of it. Panics at the end with the list of those that failed.
+pub async fn is_atomic_when_calls_are_lost(fresh: impl AsyncFn() -> Arc<dyn Store>) {
+    let mut failed = Vec::new();
+    let mut runs = 0;
+    for write in WRITES {
+        let store = fresh().await;
+        let env = Env::new(Arc::clone(&store));
+        let prepared = prepare(&env).await;
+        let nothing = rows(&store).await;
+        (write.call)(&env, &prepared).await.expect("a call that is not lost");
+        let everything = rows(&store).await;
+        close(&store).await;
+        assert_ne!(nothing, everything, "{} writes something", write.name);
+
+        for (fault, expected) in [(Fault::Before, &nothing), (Fault::After, &everything)] {
+            let left = lose(write, &fresh().await, fault).await;
+            runs += 1;
+            if left != *expected {
+                failed.push(format!("{}: lost {fault:?}", write.name));
+            }
+        }
+        for polls in 1.. {
+            let (left, ended) = abandon(write, &fresh().await, polls).await;
+            runs += 1;
+            if left != nothing && left != everything {
+                failed.push(format!("{}: abandoned after {polls} polls", write.name));
+            }
+            if ended {
+                break;
+            }
+        }
+    }
+    report("lost calls", runs, &failed);
+}
+
+async fn lose(write: &Write, store: &Arc<dyn Store>, fault: Fault) -> Rows {
+    let faults = Arc::new(Faults::new(Arc::clone(store)));
+    let env = Env::new(Arc::clone(&faults) as _);
+    let prepared = prepare(&env).await;
+    faults.fail_call(1, fault);
+    let error = (write.call)(&env, &prepared).await.expect_err("the call is lost");
+    assert!(error.is_transient(), "{error}");
+    let left = rows(store).await;
+    close(store).await;
+    left
+}
+
+/// Also answers whether the call came to its end within these polls.
+async fn abandon(write: &Write, store: &Arc<dyn Store>, polls: u32) -> (Rows, bool) {
+    let env = Env::new(Arc::clone(store));
+    let prepared = prepare(&env).await;
+    let ended = Abandoned { call: (write.call)(&env, &prepared), polls }.await;
+    let left = settled_rows(store).await;
+    close(store).await;
+    (left, ended)
+}
+
+/// Polls a call so many times, as a caller does whose own task is cancelled meanwhile. Ready with whether the call
+/// came to its end.
+struct Abandoned<'a> {
+    call: BoxFuture<'a, Result<(), Error>>,
+    polls: u32,
+}
+
+impl Future for Abandoned<'_> {
+    type Output = bool;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<bool> {
+        match self.call.as_mut().poll(context) {
+            Poll::Ready(answer) => {
+                answer.expect("a call that is not lost");
+                Poll::Ready(true)
+            }
+            Poll::Pending if self.polls <= 1 => Poll::Ready(false),
+            Poll::Pending => {
+                self.polls -= 1;
+                Poll::Pending
+            }
+        }
+    }
+}

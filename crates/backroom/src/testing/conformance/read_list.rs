@@ -1,0 +1,117 @@
+//! Jobs are found by id, and listed the newest first.
+
+use std::sync::Arc;
+
+use backroom_core::{Draft, Job, JobId, State, unique::UniqueRule};
+
+use super::env::{Env, cancel, draft, draft_in, ids, succeed};
+use crate::store::{Filter, Inserted};
+
+async fn list(env: &Env, filter: Filter, before: Option<JobId>, limit: usize) -> Vec<JobId> {
+    ids(&env.store.list(Arc::new(filter), before, limit).await.expect("list"))
+}
+
+async fn matching(env: &Env, filter: Filter) -> Vec<JobId> {
+    list(env, filter, None, 100).await
+}
+
+pub(super) async fn an_unknown_id_is_no_job(env: Env) {
+    let unknown = env.new_job(draft()).job.id;
+    env.put(draft()).await;
+    assert_eq!(env.find(unknown).await, None);
+    assert_eq!(env.attempts(unknown).await, []);
+    assert_eq!(env.logs(unknown).await, []);
+}
+
+pub(super) async fn the_newest_come_first(env: Env) {
+    let mut new: Vec<_> = (0..9).map(|_| env.new_job(draft())).collect();
+    let newest_first: Vec<_> = new.iter().rev().map(|new| new.job.id).collect();
+    // Stored in another order than made: the id decides, not the arrival.
+    new.rotate_left(4);
+    env.insert(new).await;
+    assert_eq!(matching(&env, Filter::default()).await, newest_first);
+}
+
+pub(super) async fn pages_meet_without_gap_or_overlap(env: Env) {
+    let mut jobs = ids(&env.put_many(vec![draft(); 11]).await);
+    jobs.reverse();
+    let mut paged = Vec::new();
+    loop {
+        let page = list(&env, Filter::default(), paged.last().copied(), 4).await;
+        assert!(page.len() <= 4);
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    assert_eq!(paged, jobs);
+    assert_eq!(list(&env, Filter::default(), None, 0).await, []);
+}
+
+/// Six jobs that differ in all that can be filtered by.
+async fn mixed(env: &Env) -> Vec<Job> {
+    let tagged = |tags: &[&str]| tags.iter().map(|&tag| tag.to_owned()).collect();
+    let drafts = [
+        draft(),
+        Draft { kind: "mail".into(), ..draft() },
+        draft_in("images"),
+        Draft { tags: tagged(&["red", "big"]), ..draft() },
+        Draft { kind: "mail".into(), tags: tagged(&["big"]), ..draft_in("images") },
+    ];
+    let mut jobs = env.put_many(drafts).await;
+    let late = env.new_job_at(draft(), env.at(10));
+    jobs.push(late.job.clone());
+    assert_eq!(env.insert(vec![late]).await, [Inserted::Created]);
+    jobs
+}
+
+pub(super) async fn each_filter_narrows(env: Env) {
+    let jobs = mixed(&env).await;
+    let of = |indexes: &[usize]| indexes.iter().map(|index| jobs[*index].id).collect::<Vec<_>>();
+    let all = Filter::default;
+    assert_eq!(matching(&env, Filter { kind: Some("mail".into()), ..all() }).await, of(&[4, 1]));
+    assert_eq!(matching(&env, Filter { queue: Some("images".into()), ..all() }).await, of(&[4, 2]));
+    assert_eq!(matching(&env, Filter { tag: Some("big".into()), ..all() }).await, of(&[4, 3]));
+    assert_eq!(matching(&env, Filter { tag: Some("bi".into()), ..all() }).await, of(&[]));
+    assert_eq!(matching(&env, Filter { created_from: Some(env.at(10)), ..all() }).await, of(&[5]));
+    assert_eq!(matching(&env, Filter { created_before: Some(env.now), ..all() }).await, of(&[]));
+    let first = Filter { created_before: Some(env.at(10)), ..all() };
+    assert_eq!(matching(&env, first).await, of(&[4, 3, 2, 1, 0]));
+    env.drive(&jobs[2], cancel(), env.now).await;
+    let running = env.claim(env.claim_of(1)).await.remove(0);
+    let states = |states: &[State]| Filter { states: states.to_vec(), ..all() };
+    assert_eq!(matching(&env, states(&[State::Cancelled])).await, of(&[2]));
+    assert_eq!(matching(&env, states(&[State::Running])).await, [running.id]);
+    assert_eq!(matching(&env, states(&[State::Completed])).await, of(&[]));
+    assert_eq!(matching(&env, states(&[State::Running, State::Cancelled])).await, of(&[2, 0]));
+    env.drive(&running, succeed(&running), env.now).await;
+    assert_eq!(matching(&env, states(&[State::Queued, State::Completed])).await, of(&[5, 4, 3, 1, 0]));
+}
+
+pub(super) async fn filters_hold_together(env: Env) {
+    let jobs = mixed(&env).await;
+    let filter = Filter {
+        states: vec![State::Queued],
+        queue: Some("images".into()),
+        kind: Some("mail".into()),
+        tag: Some("big".into()),
+        created_from: Some(env.now),
+        created_before: Some(env.at(1)),
+    };
+    assert_eq!(matching(&env, filter.clone()).await, [jobs[4].id]);
+    assert_eq!(list(&env, filter.clone(), Some(jobs[4].id), 100).await, []);
+    assert_eq!(matching(&env, Filter { tag: Some("red".into()), ..filter }).await, []);
+}
+
+pub(super) async fn tags_follow_a_replacing_enqueue(env: Env) {
+    let tagged = |tag: &str| Draft {
+        tags: vec![tag.into()],
+        unique: Some(UniqueRule::by_key("k").replace()),
+        ..draft()
+    };
+    let holder = env.put(tagged("old")).await;
+    assert_eq!(env.insert_one(tagged("new")).await, Inserted::Replaced(holder.id));
+    let by = |tag: &str| Filter { tag: Some(tag.into()), ..Filter::default() };
+    assert_eq!(matching(&env, by("old")).await, []);
+    assert_eq!(matching(&env, by("new")).await, [holder.id]);
+}

@@ -1,0 +1,62 @@
+//! `backroom bench`: measures and shows the figures.
+
+use super::{
+    Problem, out,
+    table::{self, Column, cell},
+};
+use crate::{
+    bench::{self, BenchArgs, Report},
+    settings::Settings,
+};
+
+pub(crate) async fn run(args: BenchArgs, settings: &Settings) -> Result<(), Problem> {
+    // Without a store of its own it makes a file that is removed afterwards: nobody wants a million no-ops among jobs.
+    let store = settings.store_given.then_some(settings.store.as_str());
+    let say = |step: &str| {
+        if !settings.json {
+            out::note(format_args!("… {step}"));
+        }
+    };
+    let report = bench::measure(&args, store, &say).await?;
+    if settings.json {
+        return out::json(&report, settings.terminal);
+    }
+    out::text(&shown(&report, settings))
+}
+
+fn shown(report: &Report, settings: &Settings) -> String {
+    let mut rows =
+        table::table(settings, &[Column::Whole("FIGURE"), Column::Number("VALUE"), Column::Text("")]);
+    let mut add = |name: &str, value: Option<f64>, unit: &str| {
+        if let Some(value) = value {
+            let shown = if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") };
+            rows.add_row(vec![cell(name), cell(shown), cell(unit)]);
+        }
+    };
+    add("enqueue", report.enqueue_per_s, "jobs/s, in bulk");
+    add("enqueue single", report.enqueue_single_per_s, "jobs/s, 20 callers, each waits for the disk");
+    add("drain", report.drain_per_s, "jobs/s run and completed");
+    add("lifecycle", report.lifecycle_per_s, "jobs/s enqueued, run and completed");
+    add("empty lifecycle", report.empty_lifecycle_per_s, "jobs/s before the store was filled");
+    add("full to empty", report.ratio_to_empty(), "× the lifecycle of the empty store");
+    add("pickup p50", report.pickup_p50_ms, "ms from the enqueue call to the handler's first line");
+    add("pickup p99", report.pickup_p99_ms, "ms");
+    if let Some(baseline) = report.baseline {
+        add("bare enqueue", Some(baseline.enqueue_per_s), "jobs/s by a bare loop");
+        add("bare drain", Some(baseline.drain_per_s), "jobs/s by a bare loop");
+        add("bare lifecycle", Some(baseline.lifecycle_per_s), "jobs/s by a bare loop");
+    }
+    add("to the bare loop", report.ratio_to_baseline(), "× its lifecycle");
+    add("memory", report.rss_mb, "MB at most in this process");
+    let history = if report.history_kept { "kept" } else { "pruned" };
+    format!(
+        "{} on {}: {} jobs of {} bytes, {} slots, durability {}, history {history}\n{}",
+        report.scenario,
+        report.store,
+        report.jobs,
+        report.payload_bytes,
+        report.slots,
+        format!("{:?}", report.durability).to_lowercase(),
+        table::text(&rows)
+    )
+}

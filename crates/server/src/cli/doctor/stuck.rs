@@ -1,0 +1,175 @@
+//! What is stuck: work that nobody does.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use backroom::{
+    Backroom, Count, Filter, HealthCheck, JobRow, Queue, Shown, State, Timestamp, WorkerRow,
+    core::bounds::span_until,
+};
+
+use crate::cli::{Problem, words};
+
+/// Queued jobs looked at to learn which kinds wait.
+const LOOKED_AT_MAX: usize = 1000;
+/// Lapsed leases counted.
+const LAPSED_MAX: usize = 1000;
+/// A living worker rescues lapsed leases within seconds; longer means that nobody does.
+const RESCUED_WITHIN: Duration = Duration::from_secs(60);
+/// A job that a living worker could run and that is due for longer has too few slots or a stuck handler before it.
+const LATE: Duration = Duration::from_secs(15 * 60);
+
+/// What was read to find out.
+pub(super) struct Work {
+    queues: Vec<Queue>,
+    counts: Vec<Count>,
+    workers: Vec<WorkerRow>,
+    lapsed: Vec<JobRow>,
+    /// Kinds and queues of due jobs, as far as they were looked at.
+    due: BTreeSet<(String, String)>,
+    /// Since when the longest-waiting job is due that a living worker could run.
+    oldest_due: Option<Timestamp>,
+}
+
+impl Work {
+    pub(super) async fn read(backroom: &Backroom, now: Timestamp) -> Result<Self, Problem> {
+        let queues = backroom.queues().await?;
+        let workers = backroom.workers().await?;
+        let lapsed = backroom.store().lapsed(LAPSED_MAX, now).await?;
+        let queued = Filter { states: vec![State::Queued], ..Filter::default() };
+        let queued = backroom.list(queued, None, LOOKED_AT_MAX).await?.jobs;
+        let due = queued
+            .into_iter()
+            .filter(|job| job.scheduled_at <= now)
+            .map(|job| (job.queue, job.kind))
+            .collect();
+        let served: BTreeSet<_> =
+            workers.iter().flat_map(|worker| worker.queues.iter().map(|(name, _)| name.clone())).collect();
+        let kinds: BTreeSet<_> = workers.iter().flat_map(|worker| worker.kinds.iter().cloned()).collect();
+        let oldest_due = backroom
+            .store()
+            .next_due(Arc::new(served.into_iter().collect()), Arc::new(kinds.into_iter().collect()))
+            .await?
+            .filter(|at| *at <= now);
+        let counts = backroom.counts().await?;
+        Ok(Self { queues, counts, workers, lapsed, due, oldest_due })
+    }
+
+    pub(super) fn checks(&self, now: Timestamp) -> Vec<HealthCheck> {
+        vec![
+            self.leases(now),
+            self.unserved_queues(),
+            self.unhandled_kinds(),
+            self.late(now),
+            self.stuck_handlers(),
+            self.paused(now),
+        ]
+    }
+
+    fn leases(&self, now: Timestamp) -> HealthCheck {
+        let forgotten =
+            |job: &&JobRow| job.lease_until.is_some_and(|until| span_until(until, now) > RESCUED_WITHIN);
+        match self.lapsed.iter().filter(forgotten).count() as u64 {
+            0 => passed("leases", "none ran out and was forgotten"),
+            jobs => failed(
+                "leases",
+                format!(
+                    "{} lost their worker and nobody rescued them; start a worker, any worker does it",
+                    words::count(jobs, "running job")
+                ),
+            ),
+        }
+    }
+
+    fn unserved_queues(&self) -> HealthCheck {
+        let unserved: Vec<_> = self
+            .queues
+            .iter()
+            .filter(|queue| queue.paused_at.is_none() && !self.is_served(&queue.name))
+            .filter_map(|queue| {
+                let available = |count: &&Count| count.queue == queue.name && count.state == Shown::Available;
+                let jobs = self.counts.iter().find(available).map_or(0, |count| count.jobs);
+                (jobs > 0).then(|| format!("{} ({} due)", queue.name, words::thousands(jobs)))
+            })
+            .collect();
+        if unserved.is_empty() {
+            return passed("queues", "every queue with due jobs has a worker or is paused");
+        }
+        let who = if self.workers.is_empty() { "no worker is alive" } else { "no living worker serves them" };
+        failed("queues", format!("{}: {who}; start a worker for them", unserved.join(", ")))
+    }
+
+    fn unhandled_kinds(&self) -> HealthCheck {
+        let handles = |queue: &String, kind: &String| {
+            let serves = |worker: &WorkerRow| worker.queues.iter().any(|(name, _)| name == queue);
+            self.workers.iter().any(|worker| serves(worker) && worker.kinds.contains(kind))
+        };
+        let unhandled: Vec<_> = self
+            .due
+            .iter()
+            .filter(|(queue, kind)| self.is_served(queue) && !handles(queue, kind))
+            .map(|(queue, kind)| format!("{kind} in {queue}"))
+            .collect();
+        if unhandled.is_empty() {
+            return passed("kinds", "every due kind on a served queue has a handler");
+        }
+        let remedy = "give the workers of the queue a handler for it, or cancel the jobs";
+        failed("kinds", format!("no worker handles {}; {remedy}", unhandled.join(", ")))
+    }
+
+    fn late(&self, now: Timestamp) -> HealthCheck {
+        let waits = self.oldest_due.map(|at| span_until(at, now));
+        match waits {
+            None => passed("oldest due job", "nothing waits for the living workers"),
+            Some(waits) if waits <= LATE => {
+                passed("oldest due job", format!("waits for {}", words::span(waits)))
+            }
+            Some(waits) => failed(
+                "oldest due job",
+                format!(
+                    "waits for {} though a living worker could run it; give the workers more slots, or look for \
+                 handlers that hang (`backroom workers`)",
+                    words::span(waits)
+                ),
+            ),
+        }
+    }
+
+    fn stuck_handlers(&self) -> HealthCheck {
+        let stuck: Vec<_> = self
+            .workers
+            .iter()
+            .filter(|worker| worker.stuck > 0)
+            .map(|worker| format!("{} on {}", worker.stuck, worker.name))
+            .collect();
+        if stuck.is_empty() {
+            return passed("handlers", "none goes on after it was told to stop");
+        }
+        let remedy = "restart the worker, and have the handler look at its cancel token";
+        failed("handlers", format!("{} went on after they were told to stop; {remedy}", stuck.join(", ")))
+    }
+
+    /// A paused queue is somebody's wish and no failure, but it is often forgotten.
+    fn paused(&self, now: Timestamp) -> HealthCheck {
+        let paused: Vec<_> = self
+            .queues
+            .iter()
+            .filter_map(|queue| Some(format!("{} ({})", queue.name, words::from_now(queue.paused_at?, now))))
+            .collect();
+        match paused.as_slice() {
+            [] => passed("paused", "no queue is paused"),
+            some => passed("paused", format!("{}; `backroom queues resume` ends it", some.join(", "))),
+        }
+    }
+
+    fn is_served(&self, queue: &str) -> bool {
+        self.workers.iter().any(|worker| worker.queues.iter().any(|(name, _)| name == queue))
+    }
+}
+
+fn passed(name: &str, found: impl Into<String>) -> HealthCheck {
+    HealthCheck { name: name.into(), ok: true, found: found.into() }
+}
+
+fn failed(name: &str, found: impl Into<String>) -> HealthCheck {
+    HealthCheck { name: name.into(), ok: false, found: found.into() }
+}

@@ -1,0 +1,177 @@
+//! `backroom job`: everything about one job.
+
+use std::fmt::Write as _;
+
+use backroom::{Attempt, Explanation, JobId, JobRow, Json, LogLine, State, Timestamp};
+use clap::Args;
+
+use super::{
+    Problem, now, out,
+    view::{JobView, ReasonView, WholeJobView},
+    words::{self, moment, safe},
+};
+use crate::settings::Settings;
+
+/// Show everything about one job, and why it is where it is
+///
+/// Its fields, args and output, every attempt that did not succeed, what its handler logged, and the reasons that
+/// bear on it: not due yet, behind others, no worker for its kind, queue paused.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backroom job 01890a5d-ac96-774b-bcce-b302099a8057
+  backroom job ID --json | jq .output
+  backroom job ID --json | jq -r '.reasons[].words'
+
+With --json: the job's fields, then shown, reasons, attempts and log.")]
+pub(crate) struct JobArgs {
+    /// The job
+    id: JobId,
+
+    /// Last lines of the log to show, 0 to 1000
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    log: usize,
+}
+
+pub(crate) async fn run(args: JobArgs, settings: &Settings) -> Result<(), Problem> {
+    let (explained, attempts, log) = settings
+        .with_store(async |backroom| {
+            let explained = backroom.explain(args.id).await?;
+            let attempts = backroom.attempts(args.id).await?;
+            let log = backroom.log(args.id, 0).await?;
+            Ok((explained, attempts, log))
+        })
+        .await?;
+    let now = now();
+    if settings.json {
+        let whole = WholeJobView {
+            job: JobView::new(&explained.job, now),
+            reasons: explained.reasons.iter().map(ReasonView::new).collect(),
+            attempts: &attempts,
+            log: &log,
+        };
+        return out::json(&whole, settings.terminal);
+    }
+    let mut page = String::new();
+    write_head(&mut page, &explained, now);
+    write_fields(&mut page, &explained.job, now);
+    write_json(&mut page, "args", &explained.job.args);
+    if let Some(output) = &explained.job.output {
+        write_json(&mut page, "output", output);
+    }
+    write_attempts(&mut page, &attempts, now);
+    write_log(&mut page, &log, args.log);
+    out::text(&page)
+}
+
+/// Writing to a String cannot fail.
+macro_rules! put {
+    ($page:expr, $($said:tt)*) => { let _ = writeln!($page, $($said)*); };
+}
+
+fn write_head(page: &mut String, explained: &Explanation, now: Timestamp) {
+    let job = &explained.job;
+    put!(page, "{} {} is {}", safe(&job.kind), job.id, job.shown(now));
+    for reason in &explained.reasons {
+        put!(page, "  {}", safe(&reason.to_string()));
+    }
+    put!(page, "");
+}
+
+fn write_fields(page: &mut String, job: &JobRow, now: Timestamp) {
+    let mut field = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            put!(page, "  {name:<13} {}", safe(&value));
+        }
+    };
+    field("queue", Some(job.queue.clone()));
+    field("lane", job.lane.clone());
+    field("priority", Some(job.priority.to_string()));
+    field("attempt", Some(format!("{} of {}", job.attempt, job.max_attempts)));
+    field("crashes", (job.crashes > 0).then(|| job.crashes.to_string()));
+    field(
+        "retry",
+        job.retry.as_ref().map(|retry| serde_json::to_string(retry).unwrap_or_else(|_| format!("{retry:?}"))),
+    );
+    field("timeout", job.timeout.map(words::span));
+    field(
+        "unique key",
+        job.unique_key.as_ref().map(|key| {
+            let held = if job.unique_held { "held" } else { "no longer held" };
+            format!("{key} ({held})")
+        }),
+    );
+    field("tags", (!job.tags.is_empty()).then(|| job.tags.join(", ")));
+    for (key, value) in &job.meta {
+        field("meta", Some(format!("{key}={value}")));
+    }
+    field("created", Some(moment(job.created_at, now)));
+    field("scheduled", Some(moment(job.scheduled_at, now)));
+    field("expires", job.expires_at.map(|at| moment(at, now)));
+    field("started", job.started_at.map(|at| moment(at, now)));
+    field("finished", job.finished_at.map(|at| moment(at, now)));
+    field("worker", job.worker.clone());
+    field("lease until", job.lease_until.map(|at| moment(at, now)));
+    field(
+        "progress",
+        job.progress.as_ref().map(|progress| format!("{}% {}", progress.percent, progress.message)),
+    );
+    field(
+        "told to stop",
+        job.cancel_requested_at.filter(|_| job.state == State::Running).map(|at| moment(at, now)),
+    );
+    field("reason", job.reason.clone());
+}
+
+fn write_json(page: &mut String, name: &str, json: &Json) {
+    let pretty = json
+        .decode::<serde_json::Value>()
+        .ok()
+        .and_then(|value| serde_json::to_string_pretty(&value).ok())
+        .unwrap_or_else(|| json.to_string());
+    put!(page, "\n{name}");
+    put_indented(page, &pretty);
+}
+
+fn write_attempts(page: &mut String, attempts: &[Attempt], now: Timestamp) {
+    if attempts.is_empty() {
+        return;
+    }
+    put!(page, "\nattempts that did not succeed");
+    for attempt in attempts {
+        let worker = attempt.worker.as_deref().unwrap_or("an unknown worker");
+        put!(
+            page,
+            "  {} {} {} on {}",
+            attempt.attempt,
+            attempt.end,
+            moment(attempt.ended_at, now),
+            safe(worker)
+        );
+        for line in attempt.error.lines() {
+            put!(page, "    {}", safe(line));
+        }
+    }
+}
+
+fn write_log(page: &mut String, log: &[LogLine], last: usize) {
+    if log.is_empty() || last == 0 {
+        return;
+    }
+    let skipped = log.len().saturating_sub(last);
+    if skipped > 0 {
+        put!(page, "\nlog (after {skipped} earlier lines; --log shows more)");
+    } else {
+        put!(page, "\nlog");
+    }
+    for line in log.iter().skip(skipped) {
+        let at = line.at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string();
+        put!(page, "  {at}  {}", safe(&line.line));
+    }
+}
+
+fn put_indented(page: &mut String, text: &str) {
+    for line in text.lines() {
+        put!(page, "  {}", safe(line));
+    }
+}

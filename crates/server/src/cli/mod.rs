@@ -1,0 +1,107 @@
+//! The command line: one file per command, each with its arguments, its help and `run`.
+//!
+//! A command asks the library and writes the answer through [`out`]; it decides nothing about jobs. Start reading
+//! at [`Command`].
+
+pub(crate) mod bench;
+pub(crate) mod cancel;
+pub(crate) mod completions;
+pub(crate) mod delete;
+pub(crate) mod doctor;
+pub(crate) mod enqueue;
+pub(crate) mod job;
+pub(crate) mod jobs;
+pub(crate) mod notices;
+pub(crate) mod out;
+mod parse;
+mod problem;
+pub(crate) mod queues;
+pub(crate) mod retry;
+mod several;
+mod table;
+mod view;
+mod words;
+pub(crate) mod workers;
+
+use std::future::Future;
+
+use backroom::{
+    Timestamp,
+    clock::{Clock as _, SystemClock},
+};
+use clap::{Parser, Subcommand};
+
+pub(crate) use problem::Problem;
+
+use crate::{bench::BenchArgs, demo::DemoArgs, settings::GlobalArgs};
+
+/// Background jobs: hand work to the back room and go on serving your users.
+///
+/// A job is a kind and its args. It waits in a queue of a store (one SQLite file) until a worker runs it, and is
+/// tried again when it fails. These commands put jobs in, show where they are and why, and mend what is stuck;
+/// workers live in your own programs, through the library.
+#[derive(Debug, Parser)]
+#[command(
+    name = "backroom",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = "\
+Start here:
+  backroom demo                                   watch jobs at work, on real pictures
+  backroom enqueue send_mail '{\"to\":\"ada\"}'       put a job in
+  backroom jobs                                   where are they?
+  backroom job ID                                 why is this one where it is?
+  backroom doctor                                 is everything as it should be?
+
+Exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+Warnings of the library go to stderr; BACKROOM_LOG=debug shows more, BACKROOM_LOG=off none."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(DemoArgs),
+    Bench(BenchArgs),
+    Enqueue(Box<enqueue::EnqueueArgs>),
+    Jobs(jobs::JobsArgs),
+    Job(job::JobArgs),
+    Cancel(cancel::CancelArgs),
+    Retry(retry::RetryArgs),
+    Delete(delete::DeleteArgs),
+    Queues(queues::QueuesArgs),
+    Workers(workers::WorkersArgs),
+    Doctor(doctor::DoctorArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+/// The time, for words like "2h ago" and for times that are written relative to it.
+pub(crate) fn now() -> Timestamp {
+    SystemClock::default().now()
+}
+
+/// Returns at the first Ctrl-C. From the first call on Ctrl-C no longer ends the program by itself.
+pub(crate) async fn interrupted() -> Problem {
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => Problem::Interrupted,
+        // Where no handler can be set, Ctrl-C goes on ending the program as it always did.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// Runs something that may be dropped half-way at any point.
+pub(crate) async fn unless_interrupted<T>(
+    work: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    tokio::select! {
+        done = work => done,
+        problem = interrupted() => Err(problem),
+    }
+}

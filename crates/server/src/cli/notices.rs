@@ -1,0 +1,63 @@
+//! The library's warnings on stderr, one readable line each.
+
+use std::{fmt, str::FromStr as _};
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::{
+    filter::Targets,
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    layer::SubscriberExt as _,
+    registry::LookupSpan,
+    util::SubscriberInitExt as _,
+};
+
+/// Shown unless `BACKROOM_LOG` says otherwise.
+const LEVEL_DEFAULT: &str = "warn";
+
+/// Begins to show what the library tells through `tracing`. `BACKROOM_LOG` takes a level (`debug`) or targets with
+/// levels (`backroom::worker=debug,warn`).
+pub(crate) fn start() {
+    let wanted = std::env::var("BACKROOM_LOG").unwrap_or_default();
+    let wanted = if wanted.trim().is_empty() { LEVEL_DEFAULT } else { wanted.as_str() };
+    let (filter, unreadable) = match Targets::from_str(wanted) {
+        Ok(filter) => (filter, None),
+        Err(error) => (Targets::new().with_default(Level::WARN), Some(error)),
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(crate::demo::Notices::default)
+        // The lines have no colours; asking for any panics without the feature for them.
+        .with_ansi(false)
+        .event_format(Line);
+    // Only fails when a subscriber is set already, which nobody but us does.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    if let Some(error) = unreadable {
+        tracing::warn!("BACKROOM_LOG={wanted:?} is not understood ({error}); showing warnings");
+    }
+}
+
+/// `warning: message key=value`: no time and no module, which a person at a terminal does not ask for.
+struct Line;
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let word = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            Level::INFO => "info",
+            Level::DEBUG => "debug",
+            Level::TRACE => "trace",
+        };
+        write!(writer, "{word}: ")?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}

@@ -1,0 +1,55 @@
+//! The one room that writes to stdout and stderr.
+//!
+//! Answers go to stdout, whole and flushed; everything else (errors, hints, progress) goes to stderr, so that a
+//! program can read the answer. A reader that went away ends the command quietly.
+
+use std::{fmt, io::Write as _, process::ExitCode};
+
+use serde::Serialize;
+
+use super::Problem;
+
+/// Writes a text to stdout as it is.
+pub(crate) fn text(text: &str) -> Result<(), Problem> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Problem::of_writing(&error))
+}
+
+/// Writes one line to stdout.
+pub(crate) fn line(line: impl fmt::Display) -> Result<(), Problem> {
+    text(&format!("{line}\n"))
+}
+
+/// Writes one JSON document to stdout, indented for a terminal and on one line for a program.
+pub(crate) fn json<T: Serialize + ?Sized>(value: &T, pretty: bool) -> Result<(), Problem> {
+    let encoded = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    let encoded = encoded.map_err(|error| Problem::new("write the answer as JSON", &error))?;
+    text(&(encoded + "\n"))
+}
+
+/// Writes one line to stderr. That nobody can read it is not worth failing for.
+pub(crate) fn note(line: impl fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+/// Says what came of a command and turns it into an exit code.
+pub(crate) fn exit(outcome: Result<(), Problem>) -> ExitCode {
+    match outcome {
+        Ok(()) | Err(Problem::NobodyReads) => ExitCode::SUCCESS,
+        Err(Problem::Failed { message, hint }) => {
+            note(format_args!("error: failed to {message}"));
+            if let Some(hint) = hint {
+                note(format_args!("hint: {hint}"));
+            }
+            ExitCode::FAILURE
+        }
+        Err(Problem::Told) => ExitCode::FAILURE,
+        Err(Problem::Interrupted) => {
+            note("interrupted");
+            ExitCode::from(130)
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! `backroom queues`: list queues, pause and resume them, and say how long they keep what is finished.
+
+use backroom::{Backroom, Keep, Queue, Shown, core::bounds::check_name};
+use clap::{Args, Subcommand};
+
+use super::{
+    Problem, now, out,
+    parse::{KeepText, keep},
+    table::{self, Column, cell},
+    view::{QueueView, QueuesView},
+    words,
+};
+use crate::settings::Settings;
+
+/// List queues and how many jobs they hold; pause, resume, set retention
+///
+/// A queue comes into being with the first job or setting that names it.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  backroom queues
+  backroom queues pause mail                           workers stop claiming from it, everywhere
+  backroom queues resume mail
+  backroom queues retain mail --completed 1d --discarded 90d,10000jobs
+  backroom queues --json | jq '.queues[] | {name, waiting: .counts.available}'
+
+With --json: {\"queues\": [{\"name\", \"paused_at\", \"retention\", \"counts\"}]}; pause, resume and retain answer with
+the one queue."
+)]
+pub(crate) struct QueuesArgs {
+    #[command(subcommand)]
+    command: Option<QueuesCommand>,
+}
+
+/// What can be done to a queue.
+#[derive(Debug, Subcommand)]
+enum QueuesCommand {
+    /// Stop claiming from a queue, everywhere; running jobs finish, enqueueing goes on
+    Pause {
+        /// The queue
+        #[arg(value_name = "NAME")]
+        queue: String,
+    },
+    /// Claim from a paused queue again
+    Resume {
+        /// The queue
+        #[arg(value_name = "NAME")]
+        queue: String,
+    },
+    Retain(RetainArgs),
+}
+
+/// Say how long a queue keeps its finished jobs
+///
+/// KEEP is an age (7d), a number of jobs (1000jobs: the newest), both (7d,1000jobs: whichever is reached first), or
+/// `forever`. States that are not named keep their setting. A new queue keeps completed and cancelled jobs for 7 days
+/// and discarded ones for 30.
+#[derive(Debug, Args)]
+struct RetainArgs {
+    /// The queue
+    #[arg(value_name = "NAME")]
+    queue: String,
+
+    /// Jobs that succeeded
+    #[arg(long, value_name = "KEEP", value_parser = keep, required_unless_present_any = ["cancelled", "discarded"])]
+    completed: Option<KeepText>,
+
+    /// Jobs that were stopped or expired
+    #[arg(long, value_name = "KEEP", value_parser = keep)]
+    cancelled: Option<KeepText>,
+
+    /// Jobs that were given up
+    #[arg(long, value_name = "KEEP", value_parser = keep)]
+    discarded: Option<KeepText>,
+}
+
+pub(crate) async fn run(args: QueuesArgs, settings: &Settings) -> Result<(), Problem> {
+    settings
+        .with_store(async |backroom| match &args.command {
+            None => list(backroom, settings).await,
+            Some(QueuesCommand::Pause { queue }) => pause(backroom, queue, settings).await,
+            Some(QueuesCommand::Resume { queue }) => resume(backroom, queue, settings).await,
+            Some(QueuesCommand::Retain(args)) => retain(backroom, args, settings).await,
+        })
+        .await
+}
+
+async fn list(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
+    let queues = backroom.queues().await?;
+    let counts = backroom.counts().await?;
+    let views: Vec<_> = queues.iter().map(|queue| QueueView::new(queue, &counts)).collect();
+    if settings.json {
+        return out::json(&QueuesView { queues: views }, settings.terminal);
+    }
+    if views.is_empty() {
+        return out::line("no queues");
+    }
+    let mut columns = vec![Column::Text("QUEUE")];
+    columns.extend(Shown::ALL.map(|state| Column::Number(title(state))));
+    columns.push(Column::Text("PAUSED"));
+    let mut rows = table::table(settings, &columns);
+    for view in &views {
+        let mut row = vec![cell(view.name)];
+        row.extend(view.counts.0.iter().map(|(_, jobs)| cell(words::thousands(*jobs))));
+        row.push(cell(view.paused_at.map_or(String::new(), |at| words::from_now(at, now()))));
+        rows.add_row(row);
+    }
+    // Waiting and cancelled are the counts that are least missed; --json has all.
+    table::narrow(&mut rows, &[5, 7]);
+    out::text(&table::text(&rows))
+}
+
+/// Short enough for eight of them to fit a terminal.
+fn title(state: Shown) -> &'static str {
+    match state {
+        Shown::Scheduled => "SCHED",
+        Shown::Retrying => "RETRY",
+        Shown::Available => "AVAIL",
+        Shown::Running => "RUN",
+        Shown::Waiting => "WAIT",
+        Shown::Completed => "DONE",
+        Shown::Cancelled => "CANC",
+        Shown::Discarded => "DISC",
+    }
+}
+
+async fn pause(backroom: &Backroom, name: &str, settings: &Settings) -> Result<(), Problem> {
+    let was = find(backroom, name).await?;
+    backroom.pause(name).await?;
+    let said = match was {
+        None => format!("paused queue {name}, which nothing named before"),
+        Some(Queue { paused_at: Some(at), .. }) => {
+            format!("queue {name} is paused already, since {}", words::moment(at, now()))
+        }
+        Some(Queue { paused_at: None, .. }) => format!("paused queue {name}"),
+    };
+    answer(backroom, name, &said, settings).await
+}
+
+async fn resume(backroom: &Backroom, name: &str, settings: &Settings) -> Result<(), Problem> {
+    let said = match known(backroom, name).await?.paused_at {
+        Some(_) => format!("resumed queue {name}"),
+        None => format!("queue {name} is not paused"),
+    };
+    backroom.resume(name).await?;
+    answer(backroom, name, &said, settings).await
+}
+
+async fn retain(backroom: &Backroom, args: &RetainArgs, settings: &Settings) -> Result<(), Problem> {
+    let name = &args.queue;
+    let mut retention = find(backroom, name).await?.unwrap_or_else(|| Queue::new(name)).retention;
+    let set = |setting: &mut Keep, wanted: Option<KeepText>| {
+        if let Some(KeepText(wanted)) = wanted {
+            *setting = wanted;
+        }
+    };
+    set(&mut retention.completed, args.completed);
+    set(&mut retention.cancelled, args.cancelled);
+    set(&mut retention.discarded, args.discarded);
+    backroom.retain(name, retention).await?;
+    let kept = retention.by_state().map(|(state, keep)| format!("{state} {}", kept(keep)));
+    answer(backroom, name, &format!("queue {name} keeps {}", kept.join(", ")), settings).await
+}
+
+fn kept(keep: Keep) -> String {
+    let age = keep.age_secs.map(|secs| format!("for {}", words::span(std::time::Duration::from_secs(secs))));
+    let count = keep.count.map(|count| format!("the newest {}", words::thousands(count)));
+    match (age, count) {
+        (None, None) => "forever".into(),
+        (Some(only), None) | (None, Some(only)) => only,
+        (Some(age), Some(count)) => format!("{age} and {count}"),
+    }
+}
+
+async fn answer(backroom: &Backroom, name: &str, said: &str, settings: &Settings) -> Result<(), Problem> {
+    if !settings.json {
+        return out::line(words::safe(said));
+    }
+    let counts = backroom.counts().await?;
+    out::json(&QueueView::new(&known(backroom, name).await?, &counts), settings.terminal)
+}
+
+async fn find(backroom: &Backroom, name: &str) -> Result<Option<Queue>, Problem> {
+    check_name("queue", name)?;
+    Ok(backroom.queues().await?.into_iter().find(|queue| queue.name == name))
+}
+
+async fn known(backroom: &Backroom, name: &str) -> Result<Queue, Problem> {
+    find(backroom, name).await?.ok_or_else(|| {
+        Problem::new(format_args!("find queue {name:?}"), &"no job or setting ever named it")
+            .hint("`backroom queues` lists the queues there are")
+    })
+}

@@ -1,0 +1,100 @@
+//! What is answered as JSON: the shapes that programs may rely on.
+//!
+//! One document per command. A job has the fields and the order of the library's `Job`, with `shown` at its end;
+//! lists are objects with one named array, so that something can be added beside it.
+
+use backroom::{
+    Attempt, Count, JobId, JobRow, LogLine, Queue, Reason, Retention, Shown, Timestamp, WorkerRow,
+};
+use serde::Serialize;
+
+/// A job.
+#[derive(Serialize)]
+pub(super) struct JobView<'a> {
+    #[serde(flatten)]
+    job: &'a JobRow,
+    shown: Shown,
+}
+
+impl<'a> JobView<'a> {
+    pub(super) fn new(job: &'a JobRow, now: Timestamp) -> Self {
+        Self { job, shown: job.shown(now) }
+    }
+}
+
+/// A page of jobs.
+#[derive(Serialize)]
+pub(super) struct JobsView<'a> {
+    pub(super) jobs: Vec<JobView<'a>>,
+    /// Pass it as `--before` for the next page.
+    pub(super) next: Option<JobId>,
+}
+
+/// Everything about one job.
+#[derive(Serialize)]
+pub(super) struct WholeJobView<'a> {
+    #[serde(flatten)]
+    pub(super) job: JobView<'a>,
+    pub(super) reasons: Vec<ReasonView<'a>>,
+    pub(super) attempts: &'a [Attempt],
+    pub(super) log: &'a [LogLine],
+}
+
+/// Why a job is where it is, as data and in words.
+#[derive(Serialize)]
+pub(super) struct ReasonView<'a> {
+    #[serde(flatten)]
+    reason: &'a Reason,
+    words: String,
+}
+
+impl<'a> ReasonView<'a> {
+    pub(super) fn new(reason: &'a Reason) -> Self {
+        Self { reason, words: reason.to_string() }
+    }
+}
+
+/// A queue and how many of its jobs are shown in which state.
+#[derive(Serialize)]
+pub(super) struct QueueView<'a> {
+    pub(super) name: &'a str,
+    pub(super) paused_at: Option<Timestamp>,
+    pub(super) retention: Retention,
+    pub(super) counts: CountsView,
+}
+
+impl<'a> QueueView<'a> {
+    pub(super) fn new(queue: &'a Queue, counts: &[Count]) -> Self {
+        let of = |state: Shown| {
+            let found = counts.iter().find(|count| count.queue == queue.name && count.state == state);
+            found.map_or(0, |count| count.jobs)
+        };
+        Self {
+            name: &queue.name,
+            paused_at: queue.paused_at,
+            retention: queue.retention,
+            counts: CountsView(Shown::ALL.map(|state| (state, of(state)))),
+        }
+    }
+}
+
+/// A number for each state, in the order of a job's life.
+pub(super) struct CountsView(pub(super) [(Shown, u64); Shown::ALL.len()]);
+
+impl Serialize for CountsView {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(state, jobs)| (state.as_str(), jobs)))
+    }
+}
+
+/// All queues.
+#[derive(Serialize)]
+pub(super) struct QueuesView<'a> {
+    pub(super) queues: Vec<QueueView<'a>>,
+}
+
+/// All living workers.
+#[derive(Serialize)]
+pub(super) struct WorkersView<'a> {
+    pub(super) workers: &'a [WorkerRow],
+}

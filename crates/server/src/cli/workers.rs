@@ -1,0 +1,68 @@
+//! `backroom workers`: who runs jobs.
+
+use clap::Args;
+
+use super::{
+    Problem, now, out,
+    table::{self, Column, cell},
+    view::WorkersView,
+    words,
+};
+use crate::settings::Settings;
+
+/// List the workers that are alive
+///
+/// A worker is a program of yours that runs jobs through the library. One that was silent for half a minute counts as
+/// gone, and its jobs run elsewhere.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backroom workers
+  backroom workers --json | jq '[.workers[].slots] | add'
+
+With --json: {\"workers\": [{\"name\", \"host\", \"pid\", \"started_at\", \"beat_at\", \"queues\", \"kinds\",
+\"slots\", \"running\", \"stuck\", \"stopping\"}]}.")]
+pub(crate) struct WorkersArgs {}
+
+pub(crate) async fn run(_: WorkersArgs, settings: &Settings) -> Result<(), Problem> {
+    let workers = settings.with_store(async |backroom| Ok(backroom.workers().await?)).await?;
+    if settings.json {
+        return out::json(&WorkersView { workers: &workers }, settings.terminal);
+    }
+    if workers.is_empty() {
+        return out::line("no worker is alive");
+    }
+    let now = now();
+    let mut rows = table::table(
+        settings,
+        &[
+            Column::Text("WORKER"),
+            Column::Number("RUNNING"),
+            Column::Number("SLOTS"),
+            Column::Text("QUEUES"),
+            Column::Text("KINDS"),
+            Column::Text("SINCE"),
+            Column::Text("BEAT"),
+        ],
+    );
+    for worker in &workers {
+        let queues: Vec<_> = worker.queues.iter().map(|(name, slots)| format!("{name}:{slots}")).collect();
+        let mut running = worker.running.to_string();
+        if worker.stuck > 0 {
+            running += &format!(" ({} stuck)", worker.stuck);
+        }
+        let name = if worker.stopping { format!("{} (stopping)", worker.name) } else { worker.name.clone() };
+        rows.add_row(vec![
+            cell(name),
+            cell(running),
+            cell(worker.slots.to_string()),
+            cell(queues.join(" ")),
+            cell(worker.kinds.join(" ")),
+            cell(words::from_now(worker.started_at, now)),
+            cell(words::from_now(worker.beat_at, now)),
+        ]);
+    }
+    // Kinds can be many and long; --json has them.
+    table::narrow(&mut rows, &[4, 6]);
+    out::text(&table::text(&rows))
+}

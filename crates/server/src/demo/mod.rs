@@ -1,0 +1,181 @@
+//! `backroom demo`: thumbnails of a folder of pictures, made in the background and kept up to date.
+//!
+//! It is an ordinary program on the library: it enqueues, a worker in the same process runs, and all it shows it
+//! reads from the store. So it can be killed at any moment and started again. It never touches the pictures.
+//!
+//! Start reading at [`run`]; the jobs are in `jobs/`, the loop is in `watch.rs`.
+
+mod error;
+mod folder;
+mod jobs;
+mod ledger;
+mod office;
+mod pictures;
+mod places;
+mod screen;
+mod stop;
+mod summary;
+mod view;
+mod watch;
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use backroom::{Backroom, Order, RunningWorker, Worker, core::bounds::span_until};
+
+use crate::{
+    cli::{Problem, out},
+    settings::Settings,
+};
+
+use error::DemoError;
+use jobs::{OFFICE, PICTURES};
+use ledger::Ledger;
+use pictures::PictureError;
+use places::Places;
+pub(crate) use screen::Notices;
+use screen::Screen;
+use summary::Summary;
+use watch::{End, Watch};
+
+/// Silence after which a killed demo's jobs come back. Far shorter than a program of one's own would take it, so
+/// that whoever kills the demo to see what happens need not wait.
+const LEASE: Duration = Duration::from_secs(3);
+/// How long a stopped demo lets its thumbnails finish.
+const GRACE: Duration = Duration::from_secs(20);
+/// Slots for the order and the report.
+const OFFICE_SLOTS: u32 = 2;
+/// The pictures that are drawn are the same each time.
+const SEED: u64 = 2026;
+
+/// Make thumbnails of a folder of pictures in the background, and watch the jobs do it.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct DemoArgs {
+    /// The folder with your pictures (JPEG, PNG, WebP, GIF), watched for more. Default: some are drawn.
+    #[arg(long, value_name = "DIR")]
+    photos: Option<PathBuf>,
+    /// Where the thumbnails go. Default: backroom-demo/thumbnails
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// End when all is done instead of watching on.
+    #[arg(long)]
+    once: bool,
+    /// Thumbnails taken on at once, of which one per core is computed. Default: one per core.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    slots: Option<u32>,
+    /// How many pictures to draw when --photos is not given.
+    #[arg(long, value_name = "N", default_value_t = 12, conflicts_with = "photos",
+        value_parser = clap::value_parser!(u16).range(1..=1000))]
+    draw: u16,
+}
+
+/// Runs the demo. Done means that all jobs are finished, and none was given up for want of luck; broken pictures
+/// count as done, and are named.
+pub(crate) async fn run(args: DemoArgs, settings: &Settings) -> Result<(), Problem> {
+    // Before the store: a mistyped folder should not leave one behind.
+    let places = Places::find(args.photos.as_deref(), args.out.as_deref(), settings)?;
+    let backroom = settings.open_or_create().await?;
+    let outcome = run_on(&backroom, &args, &places, settings).await;
+    backroom.close().await?;
+    outcome
+}
+
+async fn run_on(
+    backroom: &Backroom,
+    args: &DemoArgs,
+    places: &Places,
+    settings: &Settings,
+) -> Result<(), Problem> {
+    let slots = args.slots.unwrap_or_else(cores);
+    let mut screen = Screen::open(settings, slots);
+    let begun_at = backroom.clock().now();
+    if places.are_drawn {
+        draw(places, args.draw, &mut screen).await?;
+    }
+    let Places { photos_shown, out_shown, .. } = places;
+    let at_once = slots.min(cores());
+    screen.say(format!("Making thumbnails of {photos_shown} in {out_shown}, {at_once} at once."))?;
+
+    // Before the worker begins, so that what an earlier run left is seen as it was left.
+    let ledger = Ledger::load(backroom).await?;
+    let mut stop = stop::listen()?;
+    let worker = start_worker(backroom, slots).await?;
+    let mut watch = Watch::new(backroom, places, &mut screen, ledger, args.once);
+    let ended = watch.run(&mut stop).await;
+
+    let cleared = watch.screen().clear();
+    if matches!(ended, Ok(End::Stopped)) && worker.running() > 0 {
+        let running = worker.running();
+        watch.screen().say(format!(
+            "Stopping: {running} jobs finish first. Press Ctrl-C again to stop at once; nothing is lost then \
+             either."
+        ))?;
+    }
+    worker.stop().await?;
+    let end = ended?;
+    cleared?;
+    watch.read_again().await?;
+
+    let summary = Summary::of(&watch, places, end, span_until(begun_at, backroom.clock().now()));
+    if settings.json {
+        out::json(&summary, settings.terminal)?;
+    } else {
+        for line in summary.lines() {
+            watch.screen().say(line)?;
+        }
+    }
+    match end {
+        End::Stopped if args.once => Err(Problem::Interrupted),
+        End::Stopped => Ok(()),
+        End::Done | End::Unsettled if summary.done => Ok(()),
+        End::Done | End::Unsettled => Err(Problem::Told),
+    }
+}
+
+/// Draws the pictures, a broken one among them. One that is there is kept, so a killed run goes on with the next.
+async fn draw(places: &Places, count: u16, screen: &mut Screen) -> Result<(), DemoError> {
+    let files = || fs::read_dir(&places.photos).map_or(0, Iterator::count);
+    let files_before = files();
+    for number in 1..=count {
+        screen.drawing(number - 1, count);
+        let folder = places.photos.clone();
+        on_thread(move || pictures::draw(&folder, number, SEED)).await?;
+    }
+    screen.drawing(count, count);
+    let folder = places.photos.clone();
+    let broken = on_thread(move || pictures::draw_broken(&folder, SEED)).await?;
+    if files() == files_before {
+        // All of them were drawn by an earlier run.
+        return Ok(());
+    }
+    let name = broken.file_name().unwrap_or_default().display();
+    screen.say(format!(
+        "Drew {count} pictures in {}, and {name}, half a file on purpose: its jobs will be discarded.",
+        places.photos_shown
+    ))
+}
+
+/// Drawing computes; on the runtime's own threads it would hold up everything else.
+async fn on_thread<T: Send + 'static>(
+    draw: impl FnOnce() -> Result<T, PictureError> + Send + 'static,
+) -> Result<T, DemoError> {
+    let drawn = tokio::task::spawn_blocking(draw).await;
+    drawn.map_err(|panic| DemoError::io("draw pictures")(panic.into()))?.map_err(DemoError::Draw)
+}
+
+async fn start_worker(backroom: &Backroom, slots: u32) -> Result<RunningWorker, DemoError> {
+    let worker = Worker::new(backroom)
+        .queue(PICTURES, slots)
+        .queues(Order::strict([OFFICE]), OFFICE_SLOTS)
+        .handle_blocking(jobs::make_thumbnail)
+        .handle(jobs::pay_order)
+        .handle(jobs::pack_order)
+        .handle(jobs::mail_receipt)
+        .handle(jobs::nightly_report)
+        .lease(LEASE)
+        .grace(GRACE);
+    Ok(worker.start().await?)
+}
+
+fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(2, |cores| u32::try_from(cores.get()).unwrap_or(64).min(64))
+}

@@ -1,0 +1,161 @@
+//! The words at the beginning and at the end.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use backroom::{JobRow, State};
+use serde::Serialize;
+
+use super::{
+    Places,
+    jobs::PathText,
+    office::{Begin, Run},
+    view::{STEPS, Tally, pictures_with_reasons},
+    watch::{End, Watch},
+};
+
+/// Most pictures that are named with their reason, of each sort.
+const NAMED_MAX: usize = 6;
+
+/// What was found from an earlier run; nothing when there was none.
+pub(crate) fn left_by_earlier(begin: Begin, tally: Tally, missing: usize, held: usize) -> Vec<String> {
+    let (before, jobs) = (tally.before, tally.jobs + missing);
+    let mut lines = Vec::new();
+    if before > 0 && before == jobs {
+        lines.push(format!("From an earlier run: all {jobs} thumbnail jobs were done before."));
+    } else if before > 0 || tally.jobs > 0 {
+        lines.push(format!("Going on: {before} of {jobs} thumbnail jobs were done before."));
+    }
+    if let Begin::GoOn(number) = begin {
+        lines.push(format!("Order {number} was not finished; it goes on."));
+    }
+    if held > 0 {
+        lines.push(format!(
+            "{held} of them are in the hands of a process that was killed (or still works): they come back within \
+             seconds, when its lease ends."
+        ));
+    }
+    lines
+}
+
+/// What a run did, as `--json` prints it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    /// Whether all that the run answers for was done.
+    pub(crate) done: bool,
+    /// Whether it was stopped before.
+    stopped: bool,
+    took_secs: f64,
+    /// Pictures that have their thumbnails.
+    pictures: usize,
+    /// Thumbnails made by this run.
+    thumbnails_made: usize,
+    /// Thumbnails that an earlier run made.
+    thumbnails_made_before: usize,
+    /// Jobs that are not finished.
+    jobs_left: usize,
+    /// Files that are no pictures, each with the reason.
+    discarded: BTreeMap<String, String>,
+    /// Pictures that errors or crashes kept from being done.
+    given_up: BTreeMap<String, String>,
+    /// Pictures that were removed or changed, or whose jobs were cancelled by hand.
+    cancelled: BTreeMap<String, String>,
+    /// Files that went on changing.
+    unsettled: Vec<String>,
+    /// The order's number; none if it did not begin.
+    order: Option<u32>,
+    /// How far it came.
+    order_steps: Option<String>,
+    /// The report's file, or why there is none.
+    report: Option<String>,
+    /// The thumbnails' folder.
+    out: String,
+}
+
+impl Summary {
+    /// The summary of a run that has ended.
+    pub(crate) fn of(watch: &Watch<'_>, places: &Places, end: End, took: Duration) -> Self {
+        let tally = Tally::of(&watch.ledger);
+        let office = watch.office();
+        let ended = |is_so: fn(State, bool) -> bool| pictures_with_reasons(&watch.ledger, places, is_so);
+        let unsettled = watch.unsettled().iter().map(|file| file.display().to_string());
+        Self {
+            done: end == End::Done && tally.given_up == 0 && office.is_some_and(|(_, run)| run.is_done()),
+            stopped: end == End::Stopped,
+            took_secs: took.as_secs_f64(),
+            pictures: ended(|state, _| state == State::Completed).len(),
+            thumbnails_made: tally.made - tally.made_before,
+            thumbnails_made_before: tally.made_before,
+            jobs_left: tally.jobs - tally.finished(),
+            discarded: ended(|state, is_refused| state == State::Discarded && is_refused),
+            given_up: ended(|state, is_refused| state == State::Discarded && !is_refused),
+            cancelled: ended(|state, _| state == State::Cancelled),
+            unsettled: if end == End::Done { Vec::new() } else { unsettled.collect() },
+            order: office.map(|(number, _)| number),
+            order_steps: office.map(|(_, run)| order(run)),
+            report: office.map(|(_, run)| report(run, places)),
+            out: places.out_shown.clone(),
+        }
+    }
+
+    /// The same for people.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let took = format!("{:.1} s", self.took_secs);
+        let mut lines = vec![match (self.stopped, self.done) {
+            (true, _) => format!("Stopped after {took}."),
+            (false, true) => format!("Done in {took}."),
+            (false, false) => format!("Not all was done in {took}:"),
+        }];
+        let mut line = |name: &str, what: String| lines.push(format!("  {name:<11} {what}"));
+        line("pictures", format!("{} with thumbnails, {} discarded", self.pictures, self.discarded.len()));
+        let before = match self.thumbnails_made_before {
+            0 => String::new(),
+            before => format!(" ({before} made before)"),
+        };
+        line("thumbnails", format!("{} made{before}, in {}", self.thumbnails_made, self.out));
+        for (name, pictures) in
+            [("discarded", &self.discarded), ("given up", &self.given_up), ("cancelled", &self.cancelled)]
+        {
+            for (picture, reason) in pictures.iter().take(NAMED_MAX) {
+                line(name, format!("{picture}: {reason}"));
+            }
+            if pictures.len() > NAMED_MAX {
+                line("", format!("and {} more", pictures.len() - NAMED_MAX));
+            }
+        }
+        for file in self.unsettled.iter().take(NAMED_MAX) {
+            line("left", format!("{file}: it goes on changing"));
+        }
+        if self.jobs_left > 0 {
+            let left = self.jobs_left;
+            line("left", format!("{left} jobs; they wait in the store, start the demo again to go on"));
+        }
+        if let (Some(number), Some(steps), Some(report)) = (self.order, &self.order_steps, &self.report) {
+            line(&format!("order {number}"), steps.clone());
+            line("report", report.clone());
+        }
+        lines.push("Look inside with `backroom jobs`, `backroom job ID` and `backroom queues`.".into());
+        lines
+    }
+}
+
+fn order(run: &Run) -> String {
+    let words = run.order().into_iter().zip(STEPS).map(|(row, word)| match row {
+        Some(row) if row.state == State::Completed && row.attempt > 1 => {
+            format!("{word} at attempt {}", row.attempt)
+        }
+        Some(row) if row.state == State::Completed => word.to_owned(),
+        Some(JobRow { reason: Some(reason), .. }) => format!("not {word}: {reason}"),
+        Some(_) | None => format!("not {word}"),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+fn report(run: &Run, places: &Places) -> String {
+    let Some(row) = &run.report else { return "not written".into() };
+    let written = row.output.as_ref().and_then(|output| output.decode::<PathText>().ok());
+    match (written, &row.reason) {
+        (Some(path), _) => places.show(path.as_path()),
+        (None, Some(reason)) => format!("not written: {reason}"),
+        (None, None) => "not written yet".into(),
+    }
+}

@@ -1,0 +1,134 @@
+//! Stores that are missing, unreadable, or none.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod cli_support;
+
+use cli_support::Place;
+
+const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+#[test]
+fn a_command_that_only_looks_creates_no_store() {
+    let place = Place::new();
+    for command in [
+        vec!["jobs"],
+        vec!["job", ID],
+        vec!["cancel", ID],
+        vec!["retry", ID],
+        vec!["delete", ID],
+        vec!["queues"],
+        vec!["queues", "pause", "q"],
+        vec!["queues", "resume", "q"],
+        vec!["queues", "retain", "q", "--completed", "1d"],
+        vec!["workers"],
+        vec!["doctor"],
+    ] {
+        let said = place.run(&command);
+        said.failed_naming("backroom.db");
+        assert!(said.err.contains("hint: `backroom enqueue`"), "{said:?}");
+        assert!(!place.path("backroom.db").exists(), "{command:?}");
+    }
+}
+
+#[test]
+fn a_store_in_a_folder_that_does_not_exist_is_refused() {
+    let place = Place::new();
+    place.run(["enqueue", "k", "--store", "sqlite:no/such/jobs.db"]).failed_naming("no/such");
+    place.run(["jobs", "--store", "sqlite:no/such/jobs.db"]).failed_naming("no/such");
+    assert!(!place.path("no").exists());
+}
+
+#[test]
+fn a_folder_is_no_store() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("folder")).unwrap();
+    for store in ["sqlite:folder", "sqlite:.", "sqlite:/"] {
+        place.run(["enqueue", "k", "--store", store]).failed_naming("folder");
+        place.run(["jobs", "--store", store]).failed_naming("folder");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let place = Place::new();
+    let text = "this is a letter to my aunt, not a database\n".repeat(200);
+    std::fs::write(place.path("letter.txt"), &text).unwrap();
+    for command in [vec!["enqueue", "k"], vec!["jobs"], vec!["doctor"]] {
+        let said = place.run(command.iter().chain(&["--store", "sqlite:letter.txt"]));
+        said.failed_naming("letter.txt");
+        assert!(said.err.contains("not a SQLite database"), "{said:?}");
+    }
+    assert_eq!(std::fs::read_to_string(place.path("letter.txt")).unwrap(), text);
+}
+
+#[test]
+fn a_damaged_file_is_refused_or_reported_but_never_a_panic() {
+    let place = Place::new();
+    let lines: String = (0..2000).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    place.run_with(lines.as_bytes(), &["enqueue", "k", "--lines"]).succeeded();
+    let mut bytes = std::fs::read(place.path("backroom.db")).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle - 40_000..middle + 40_000].fill(0xa5);
+    std::fs::write(place.path("backroom.db"), bytes).unwrap();
+    let said = place.run(["doctor"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    for command in [vec!["jobs", "-n", "1000"], vec!["queues"], vec!["enqueue", "k"]] {
+        let said = place.run(&command);
+        assert!(said.code == 0 || said.err.contains("damaged") || said.err.contains("restore"), "{said:?}");
+    }
+}
+
+#[test]
+fn urls_of_no_store_are_refused() {
+    let place = Place::new();
+    for url in ["", "backroom.db", "sqlite", "mysql://x", "sqlite:", ":", "sqlite::memory:"] {
+        let said = place.run(["enqueue", "k", "--store", url]);
+        assert!(said.code == 1 || said.code == 2, "{url:?}: {said:?}");
+        assert!(said.err.starts_with("error: "), "{url:?}: {said:?}");
+    }
+    let left: Vec<_> =
+        std::fs::read_dir(place.path(".")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn the_store_is_named_by_option_or_environment() {
+    let place = Place::new();
+    let said =
+        place.command().args(["enqueue", "k"]).env("BACKROOM_STORE", "sqlite:env.db").output().unwrap();
+    assert!(said.status.success());
+    assert!(place.path("env.db").exists() && !place.path("backroom.db").exists());
+    place.run(["--store", "sqlite:option.db", "enqueue", "k"]).succeeded();
+    assert_eq!(place.json(["jobs", "--store", "sqlite:option.db"])["jobs"].as_array().unwrap().len(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_store_that_may_not_be_read_or_written_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let place = Place::new();
+    let folder = place.path("shut");
+    std::fs::create_dir(&folder).unwrap();
+    let allow = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(&folder, 0o555);
+    if std::fs::write(folder.join("probe"), "").is_ok() {
+        // The superuser may do everything; there is nothing to see here.
+        return;
+    }
+    let store = ["--store", "sqlite:shut/jobs.db"];
+    place.run(["enqueue", "k"].iter().chain(&store)).failed_naming("shut");
+    allow(&folder, 0o755);
+    place.run(["enqueue", "k"].iter().chain(&store)).succeeded();
+    allow(&folder.join("jobs.db"), 0o000);
+    place.run(["jobs"].iter().chain(&store)).failed_naming("jobs.db");
+    allow(&folder.join("jobs.db"), 0o444);
+    place.run(["enqueue", "k"].iter().chain(&store)).failed_naming("jobs.db");
+    allow(&folder.join("jobs.db"), 0o644);
+    allow(&folder, 0o000);
+    place.run(["jobs"].iter().chain(&store)).failed_naming("jobs.db");
+    allow(&folder, 0o755);
+}

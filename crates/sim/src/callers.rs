@@ -1,0 +1,87 @@
+//! What clients do: each call is made in a machine's process, may take long or die with it, and what it was answered
+//! is told to the model.
+
+use std::sync::Arc;
+
+use backroom::{Draft, Error, ErrorKind, JobId, Retention};
+
+use crate::{handlers::Stage, machine::Machine};
+
+/// What a client asks about one job.
+#[derive(Debug, Clone, Copy)]
+pub enum Ask {
+    /// To stop.
+    Cancel,
+    /// To run again, or now.
+    Retry,
+    /// To go.
+    Delete,
+}
+
+/// What a client asks about one queue.
+#[derive(Debug, Clone, Copy)]
+pub enum Setting {
+    /// To be served no more.
+    Pause,
+    /// To be served again.
+    Resume,
+    /// To keep its finished jobs so long.
+    Retain(Retention),
+}
+
+/// Enqueues a job.
+pub fn enqueue(machine: &mut Machine, stage: &Arc<Stage>, draft: Draft) {
+    let (client, stage, name) = (machine.backroom.clone(), Arc::clone(stage), machine.name.clone());
+    machine.does(async move {
+        match client.enqueue_draft(draft).await {
+            Ok(handle) => stage.model().acknowledged(handle.id()),
+            Err(error) => judge(&stage, &name, &error),
+        }
+    });
+}
+
+/// Asks something of a job.
+pub fn ask(machine: &mut Machine, stage: &Arc<Stage>, id: JobId, ask: Ask) {
+    let (client, stage, name) = (machine.backroom.clone(), Arc::clone(stage), machine.name.clone());
+    stage.model().asked(id, |known| match ask {
+        Ask::Cancel => known.asked_cancel = true,
+        Ask::Retry => known.asked_retry = true,
+        Ask::Delete => known.asked_delete = true,
+    });
+    machine.does(async move {
+        let answer = match ask {
+            Ask::Cancel => client.cancel(id).await,
+            Ask::Retry => client.retry(id).await,
+            Ask::Delete => client.delete(id).await,
+        };
+        if let Err(error) = answer {
+            judge(&stage, &name, &error);
+        }
+    });
+}
+
+/// Changes a setting of a queue.
+pub fn set(machine: &mut Machine, stage: &Arc<Stage>, queue: &'static str, setting: Setting) {
+    let (client, stage, name) = (machine.backroom.clone(), Arc::clone(stage), machine.name.clone());
+    machine.does(async move {
+        let answer = match setting {
+            Setting::Pause => client.pause(queue).await,
+            Setting::Resume => client.resume(queue).await,
+            Setting::Retain(retention) => client.retain(queue, retention).await,
+        };
+        if let Err(error) = answer {
+            judge(&stage, &name, &error);
+        }
+    });
+}
+
+/// Some errors are the world's answer, others are bugs.
+fn judge(stage: &Stage, machine: &str, error: &Error) {
+    let mut model = stage.model();
+    match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::KeyHeld { .. } | ErrorKind::NotFound | ErrorKind::Refused => {
+            model.tell(format!("             {machine:<6} is told: {error}"));
+        }
+        _ => model.wrong(format!("{machine} was told: {error}")),
+    }
+}

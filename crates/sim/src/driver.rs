@@ -1,0 +1,318 @@
+//! One run: draws actions from the seed, lets the world come to rest after each, and checks.
+
+use std::{sync::Arc, time::Duration};
+
+use backroom::{Error, JobId, JobRow, Reason};
+use jiff::SignedDuration;
+use rand::{RngExt, rngs::StdRng};
+use tokio::sync::Notify;
+
+use crate::{
+    actions::{self, Action},
+    callers::{self, Ask, Setting},
+    drafts,
+    handlers::{ORPHAN, Stage},
+    invariants,
+    machine::{Machine, Parts},
+    world::plus,
+};
+
+/// How long the world has, once everything is mended, to finish what is live.
+const END_MAX: Duration = Duration::from_secs(30 * 60);
+/// Moments within one instant before it counts as a loop.
+const RINGS_PER_INSTANT_MAX: u32 = 20_000;
+
+/// The world and its fate.
+pub struct Driver {
+    /// What everything is built from.
+    pub parts: Parts,
+    rng: StdRng,
+    calm: bool,
+    steps: u32,
+    machines: Vec<Option<Machine>>,
+    starts: usize,
+    at_rest: Arc<Notify>,
+}
+
+impl Driver {
+    /// A world without machines. `at_rest` rings whenever nobody has anything left to do.
+    pub fn new(parts: Parts, mut rng: StdRng, at_rest: Arc<Notify>) -> Self {
+        let calm = rng.random_ratio(1, 8);
+        let steps = rng.random_range(40..140);
+        Self { parts, rng, calm, steps, machines: Vec::new(), starts: 0, at_rest }
+    }
+
+    /// Runs to the end, or to the first thing that is wrong.
+    pub async fn run(&mut self) -> Result<(), Error> {
+        for index in 0..self.rng.random_range(2..5) {
+            let machine = self.start(index).await?;
+            self.machines.push(Some(machine));
+        }
+        for _ in 0..self.steps {
+            let action = actions::draw(&mut self.rng, self.calm);
+            self.act(action).await?;
+            self.check().await?;
+            if self.is_wrong() {
+                return Ok(());
+            }
+        }
+        self.end().await
+    }
+
+    async fn act(&mut self, action: Action) -> Result<(), Error> {
+        self.tell(format!("-- {action:?}"));
+        match action {
+            Action::Enqueue(count) => (0..count).for_each(|_| self.enqueue()),
+            Action::Cancel => self.ask(Ask::Cancel),
+            Action::Retry => self.ask(Ask::Retry),
+            Action::Delete => self.ask(Ask::Delete),
+            Action::PauseQueue(queue) => self.set(queue, Setting::Pause),
+            Action::ResumeQueue(queue) => self.set(queue, Setting::Resume),
+            Action::Retain(queue, keep) => self.set(queue, Setting::Retain(keep)),
+            Action::Advance(span) => self.advance(span).await?,
+            Action::Lurch(span) => {
+                let at = plus(self.parts.world.now(), span);
+                self.parts.world.advance_to(at);
+                for machine in self.machines.iter_mut().flatten() {
+                    (machine.troubled_at, machine.ever_troubled) = (at, true);
+                }
+            }
+            Action::Crash { killed } => {
+                if let Some(machine) = self.draw(|_| true).and_then(|index| self.machines[index].take()) {
+                    self.tell(format!("   {} is gone", machine.name));
+                    machine.crash(killed);
+                }
+            }
+            Action::Stop => self.stop(),
+            Action::Restart => self.restart().await?,
+            Action::Pause => self.trouble(|machine| !machine.paused, Machine::pause),
+            Action::Resume => self.trouble(|machine| machine.paused, Machine::resume),
+            Action::Jump(by) => self.trouble(|_| true, |machine| machine.clock.jump(by)),
+            Action::Cut(fault) => self.trouble(|machine| !machine.cut, |machine| machine.cut(fault)),
+            Action::LoseCall(nth, fault) => self.trouble(|_| true, |machine| machine.lose_call(nth, fault)),
+            Action::Slow(most) => self.trouble(|_| true, |machine| machine.slow(most)),
+            Action::Heal => self.trouble(|machine| machine.cut || machine.slow, Machine::heal),
+        }
+        self.rest().await;
+        Ok(())
+    }
+
+    /// Heals everything, lets what is live come to its end, and looks whether it has.
+    async fn end(&mut self) -> Result<(), Error> {
+        self.tell("-- the end begins".into());
+        self.parts.stage.end();
+        for machine in self.machines.iter_mut().flatten() {
+            machine.resume();
+            machine.heal();
+            machine.troubled_at = self.parts.world.now();
+        }
+        self.advance(self.parts.lease * 2).await?;
+        self.replace_bad_clocks().await?;
+        for queue in drafts::QUEUES {
+            self.set(queue, Setting::Resume);
+        }
+        let until = plus(self.parts.world.now(), END_MAX);
+        while !self.is_wrong() && self.parts.world.now() < until && self.is_anything_live() {
+            self.advance(Duration::from_secs(10)).await?;
+        }
+        if self.is_wrong() {
+            return Ok(());
+        }
+        self.account().await?;
+        for machine in self.machines.iter_mut().flatten() {
+            self.parts.stage.model().stops(&machine.name);
+            machine.stop();
+        }
+        self.advance(Duration::from_secs(60)).await?;
+        if self.machines.iter().flatten().any(|machine| machine.stops() || machine.works()) {
+            self.wrong("a worker did not stop within a minute".into());
+        }
+        Ok(())
+    }
+
+    /// After the end every machine works, and none has a clock that would take the others' leases away.
+    async fn replace_bad_clocks(&mut self) -> Result<(), Error> {
+        let most = SignedDuration::try_from(self.parts.lease / 3).unwrap_or(SignedDuration::MAX);
+        for index in 0..self.machines.len() {
+            let bad = |machine: &Machine| machine.clock.ahead().abs() > most || !machine.works();
+            if self.machines[index].as_ref().is_none_or(bad) {
+                if let Some(machine) = self.machines[index].take() {
+                    machine.crash(true);
+                }
+                self.machines[index] = Some(self.start(index).await?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every job is finished, or `explain` says why it cannot be.
+    async fn account(&mut self) -> Result<(), Error> {
+        let live: Vec<JobId> = {
+            let model = self.parts.stage.model();
+            model.rows().filter(|(_, _, row)| !row.state.is_finished()).map(|(id, _, _)| id).collect()
+        };
+        let Some(client) = self.machines.iter().flatten().next().map(|machine| machine.backroom.clone())
+        else {
+            return Ok(());
+        };
+        for id in live {
+            let explanation = client.explain(id).await?;
+            let says = |reason: &Reason| matches!(reason, Reason::NoWorkerForKind { .. });
+            let orphan = explanation.job.kind == ORPHAN && explanation.reasons.iter().any(says);
+            if !orphan {
+                self.wrong(format!("job {id} is not finished: {explanation:?}"));
+            }
+        }
+        if self.calm && self.parts.stage.model().tally.rescued > 0 {
+            self.wrong("a job was rescued although nothing had befallen any worker".into());
+        }
+        Ok(())
+    }
+
+    fn is_anything_live(&self) -> bool {
+        let model = self.parts.stage.model();
+        let callers = self.machines.iter().flatten().any(Machine::has_callers);
+        callers || model.rows().any(|(_, _, row)| !row.state.is_finished() && row.kind != ORPHAN)
+    }
+
+    /// Lets a client on some machine that runs do something.
+    fn call(&mut self, call: impl FnOnce(&mut Machine, &Arc<Stage>)) {
+        let index = self.draw(|machine| !machine.paused);
+        if let Some(machine) = index.and_then(|index| self.machines[index].as_mut()) {
+            call(machine, &self.parts.stage);
+        }
+    }
+
+    fn enqueue(&mut self) {
+        let draft = drafts::draw(&mut self.rng);
+        self.call(|machine, stage| callers::enqueue(machine, stage, draft));
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let known: Vec<JobId> = self.parts.stage.model().jobs.keys().copied().collect();
+        if !known.is_empty() {
+            // Mostly a young one: the old ones are finished.
+            let young = known.len().saturating_sub(15);
+            let from = if self.rng.random_bool(0.8) { young } else { 0 };
+            let id = known[self.rng.random_range(from..known.len())];
+            self.call(|machine, stage| callers::ask(machine, stage, id, ask));
+        }
+    }
+
+    fn set(&mut self, queue: &'static str, setting: Setting) {
+        self.call(|machine, stage| callers::set(machine, stage, queue, setting));
+    }
+
+    /// Some machine befalls something.
+    fn trouble(&mut self, whom: impl Fn(&Machine) -> bool, what: impl FnOnce(&mut Machine)) {
+        let now = self.parts.world.now();
+        let Some(index) = self.draw(whom) else { return };
+        if let Some(machine) = &mut self.machines[index] {
+            self.parts.stage.model().tell(format!("   to {}", machine.name));
+            (machine.troubled_at, machine.ever_troubled) = (now, true);
+            what(machine);
+        }
+    }
+
+    fn stop(&mut self) {
+        let Some(index) = self.draw(|machine| machine.works() && !machine.paused) else { return };
+        if let Some(machine) = &mut self.machines[index] {
+            self.parts.stage.model().tell(format!("   {} is to stop", machine.name));
+            self.parts.stage.model().stops(&machine.name);
+            machine.stop();
+        }
+    }
+
+    async fn restart(&mut self) -> Result<(), Error> {
+        let down = |machine: &Option<Machine>| machine.as_ref().is_none_or(|m| !m.works() && !m.stops());
+        let Some(index) = self.machines.iter().position(down) else { return Ok(()) };
+        if let Some(machine) = self.machines[index].take() {
+            machine.crash(false);
+        }
+        self.machines[index] = Some(self.start(index).await?);
+        Ok(())
+    }
+
+    async fn start(&mut self, index: usize) -> Result<Machine, Error> {
+        self.starts += 1;
+        let most = if self.calm { 500 } else { 3_000 };
+        let offset = SignedDuration::from_millis(self.rng.random_range(-most..most));
+        let seed = self.rng.random();
+        Machine::start(&self.parts, index, self.starts, seed, offset).await
+    }
+
+    fn draw(&mut self, whom: impl Fn(&Machine) -> bool) -> Option<usize> {
+        let able = |machine: &Option<Machine>| machine.as_ref().is_some_and(&whom);
+        let able: Vec<usize> =
+            (0..self.machines.len()).filter(|index| able(&self.machines[*index])).collect();
+        (!able.is_empty()).then(|| drafts::pick(&mut self.rng, &able))
+    }
+
+    /// Lets time pass from alarm to alarm.
+    async fn advance(&mut self, span: Duration) -> Result<(), Error> {
+        let until = plus(self.parts.world.now(), span);
+        let mut rings = 0;
+        // Whoever was just told something sets their alarms first.
+        self.rest().await;
+        while let Some(next) = self.parts.world.next_alarm().filter(|next| *next <= until) {
+            let now = self.parts.world.now();
+            rings = if next <= now { rings + 1 } else { 0 };
+            if rings > RINGS_PER_INSTANT_MAX {
+                self.wrong("the world does not come to rest".into());
+            }
+            self.parts.world.advance_to(next);
+            self.rest().await;
+            self.check().await?;
+            if self.is_wrong() {
+                return Ok(());
+            }
+        }
+        self.parts.world.advance_to(until);
+        self.rest().await;
+        self.check().await
+    }
+
+    /// Returns when nobody has anything left to do at this moment.
+    async fn rest(&self) {
+        self.at_rest.notified().await;
+    }
+
+    async fn check(&mut self) -> Result<(), Error> {
+        for machine in self.machines.iter_mut().flatten() {
+            let Some(stopped) = machine.stopped().await else { continue };
+            self.parts.stage.model().tell(format!("   {} stopped: {stopped:?}", machine.name));
+            // With a lost answer it may not know of all it held.
+            if stopped.is_ok() && !machine.ever_troubled {
+                invariants::check_stopped(&self.parts.stage, &machine.name);
+            }
+            if stopped.is_err() && !machine.ever_troubled {
+                self.parts.stage.model().wrong(format!("{} did not stop: {stopped:?}", machine.name));
+            }
+        }
+        let stage = Arc::clone(&self.parts.stage);
+        if stage.model().take_touched() {
+            let look = |mut rows: Vec<JobRow>| {
+                rows.reverse();
+                invariants::check_rows(&mut stage.model(), &rows);
+            };
+            self.parts.server.look(look).await?;
+        }
+        invariants::check_told(&self.parts, &self.machines);
+        if self.parts.prompt {
+            invariants::check_prompt(&self.parts, &self.machines);
+        }
+        Ok(())
+    }
+
+    fn is_wrong(&self) -> bool {
+        self.parts.stage.model().first_wrong().is_some()
+    }
+
+    fn wrong(&self, what: String) {
+        self.parts.stage.model().wrong(what);
+    }
+
+    fn tell(&self, line: String) {
+        self.parts.stage.model().tell(line);
+    }
+}

@@ -1,0 +1,143 @@
+//! What must hold at every moment, over all rows of the store.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use backroom::{
+    JobRow, State,
+    clock::Clock as _,
+    core::{
+        bounds::{CRASHES_MAX, later},
+        unique::UniqueWhile,
+    },
+};
+
+use crate::{
+    handlers::Stage,
+    machine::{Machine, Parts},
+    model::{self, Model, Row},
+};
+
+/// Checks the store's rows against the model and against themselves.
+pub fn check_rows(model: &mut Model, rows: &[JobRow]) {
+    let mut wrong = Vec::new();
+    for (id, known, must) in model.rows() {
+        match rows.binary_search_by_key(&id, |row| row.id) {
+            Ok(found) => wrong.extend(
+                model::difference(must, &rows[found]).map(|what| format!("job {id} changed unseen: {what}")),
+            ),
+            Err(_) => {
+                let acknowledged = if known.acknowledged { "acknowledged " } else { "" };
+                wrong.push(format!("the {acknowledged}job {id} is lost"));
+            }
+        }
+    }
+    if model.rows().count() < rows.len() {
+        wrong.push(format!("the store holds {} jobs that nobody stored", rows.len() - model.rows().count()));
+    }
+    let mut keys = BTreeMap::new();
+    for row in rows {
+        wrong.extend(broken(row).into_iter().map(|what| format!("{what}: {row:?}")));
+        let key = row.unique_key.as_ref().filter(|_| row.unique_held);
+        if let Some(other) = key.and_then(|key| keys.insert(key, row.id)) {
+            wrong.push(format!("jobs {other} and {} hold the same unique key", row.id));
+        }
+    }
+    wrong.into_iter().for_each(|what| model.wrong(what));
+}
+
+/// What is wrong with a row by itself.
+fn broken(row: &JobRow) -> Vec<&'static str> {
+    let running = row.state == State::Running;
+    let window = matches!(row.unique_while, Some(UniqueWhile::Until(_)));
+    let rules = [
+        (row.attempt <= row.max_attempts, "more attempts than its budget"),
+        (row.state.is_finished() || row.crashes < CRASHES_MAX, "poison, and still live"),
+        (running == row.lease_until.is_some(), "an end of the lease exactly while running"),
+        (!running || (row.lease_id.is_some() && row.worker.is_some()), "running without lease or worker"),
+        (row.state.is_finished() == row.finished_at.is_some(), "an end exactly when finished"),
+        ((row.state == State::Completed) == row.output.is_some(), "an output exactly when completed"),
+        (!row.unique_held || row.unique_key.is_some(), "a key held and no key"),
+        (!(row.state.is_finished() && row.unique_held) || window, "finished, and holds its key"),
+        (
+            running || row.state.is_finished() || row.cancel_requested_at.is_none(),
+            "to be cancelled, and queued",
+        ),
+    ];
+    rules.into_iter().filter(|(holds, _)| !holds).map(|(_, what)| what).collect()
+}
+
+/// A handler whose lease is somebody else's, or whose job was cancelled, is told so as soon as its worker can know:
+/// otherwise it would hold its slot, and go on with work that counts for nothing.
+pub fn check_told(parts: &Parts, machines: &[Option<Machine>]) {
+    let now = parts.world.now();
+    let patience = parts.lease + Duration::from_secs(5);
+    let mut wrong = Vec::new();
+    {
+        let model = parts.stage.model();
+        for live in parts.stage.live().iter_mut() {
+            let (id, worker) = (live.context.id(), live.context.job().worker.as_deref().unwrap_or_default());
+            let wanted = |row: &Row| row.runs_under(live.lease) && !row.cancel_asked;
+            let goes_on = model.rows().any(|(other, _, row)| other == id && wanted(row));
+            let machine = machines.iter().flatten().find(|machine| machine.name == worker);
+            let Some(machine) = machine.filter(|machine| machine.is_well()) else {
+                live.unwanted_since = None;
+                continue;
+            };
+            if goes_on || live.context.is_cancelled() {
+                live.unwanted_since = None;
+                continue;
+            }
+            let since = (*live.unwanted_since.get_or_insert(now)).max(machine.troubled_at);
+            if later(since, patience) < now {
+                wrong.push(format!("the handler of job {id} on {worker} was not told to stop"));
+            }
+        }
+    }
+    report(&parts.stage, wrong);
+}
+
+/// A due job does not wait while a worker that could run it has room: neither polling nor back-off may come between.
+pub fn check_prompt(parts: &Parts, machines: &[Option<Machine>]) {
+    let mut wrong = Vec::new();
+    for machine in machines.iter().flatten().filter(|machine| machine.is_well() && machine.has_room()) {
+        if later(machine.troubled_at, TROUBLE_PASSES) > parts.world.now() {
+            continue;
+        }
+        let now = machine.clock.now();
+        let (queues, kinds) = &machine.serves;
+        let model = parts.stage.model();
+        let waits = |row: &Row| {
+            row.state == State::Queued
+                && later(row.scheduled_at, PICKUP_MAX) < now
+                && row.expires_at.is_none_or(|at| at > now)
+                && !model.is_paused(&row.queue)
+                && queues.contains(&row.queue)
+                && kinds.contains(&row.kind.as_str())
+        };
+        let waiting = model.rows().find(|(_, _, row)| waits(row));
+        wrong.extend(waiting.map(|(id, _, _)| format!("job {id} is due and {machine:?} does not take it")));
+    }
+    report(&parts.stage, wrong);
+}
+
+/// A due job is taken within this span of a worker's time.
+const PICKUP_MAX: Duration = Duration::from_millis(500);
+/// So long after a trouble a worker may still wait for its last failed call.
+const TROUBLE_PASSES: Duration = Duration::from_secs(20);
+
+/// Once a worker has stopped in order, none of its jobs is left running.
+pub fn check_stopped(stage: &Stage, worker: &str) {
+    let mut model = stage.model();
+    let left = model
+        .rows()
+        .find(|(_, _, row)| row.state == State::Running && row.worker.as_deref() == Some(worker))
+        .map(|(id, _, _)| id);
+    if let Some(id) = left {
+        model.wrong(format!("worker {worker} stopped and left job {id} running"));
+    }
+}
+
+fn report(stage: &Stage, wrong: Vec<String>) {
+    let mut model = stage.model();
+    wrong.into_iter().for_each(|what| model.wrong(what));
+}

@@ -1,0 +1,175 @@
+//! Judging claims and renewals, and keeping what handlers said.
+
+use backroom::{
+    JobId, JobRow, LeaseId, State, Timestamp,
+    core::{Json, bounds::CRASHES_MAX, unique::UniqueWhile},
+    store::{Claim, Extend, Held},
+};
+
+use super::{Model, Place, Row};
+
+/// How a handler ended, in its own words.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// Returned this.
+    Succeeded(Json),
+    /// Returned an error.
+    Failed,
+    /// Panicked.
+    Panicked,
+    /// Postponed the job.
+    Snoozed,
+    /// Gave the job up.
+    Discarded,
+    /// Stopped the job.
+    Cancelled,
+}
+
+/// One run of a handler.
+#[derive(Debug, Clone)]
+pub struct RunRecord {
+    /// Where.
+    pub worker: String,
+    /// What it said at its end; none while it runs, and for ever if it was dropped.
+    pub said: Option<Said>,
+}
+
+impl Model {
+    /// A handler begins.
+    pub fn begins(&mut self, id: JobId, lease: LeaseId, worker: &str) {
+        self.tell(format!("             {worker:<6} begins {}", Self::short(id)));
+        let run = RunRecord { worker: worker.to_owned(), said: None };
+        if self.runs.insert((id, lease), run).is_some() {
+            self.wrong(format!("job {id} was run twice under lease {lease}"));
+        }
+    }
+
+    /// A handler ends.
+    pub fn says(&mut self, id: JobId, lease: LeaseId, said: Said) {
+        self.tell(format!("             says   {} {said:?}", Self::short(id)));
+        if let Some(run) = self.runs.get_mut(&(id, lease)) {
+            run.said = Some(said);
+        }
+    }
+
+    pub(crate) fn claimed(&mut self, place: &Place, claim: &Claim, jobs: &[JobRow], now: Timestamp) {
+        self.count_claim(place, jobs.len());
+        if jobs.len() > claim.limit {
+            self.wrong(format!("a claim for {} jobs took {}", claim.limit, jobs.len()));
+        }
+        if !jobs.is_empty() && !claim.repeat && self.leases.contains_key(&claim.lease) {
+            self.wrong(format!("lease {} was used before", claim.lease));
+        }
+        let again = claim.repeat && self.leases.contains_key(&claim.lease);
+        if !jobs.is_empty() {
+            self.leases.insert(claim.lease, claim.worker.clone());
+        }
+        for job in jobs {
+            self.saw(place, &format!("claim {} as {}", Self::short(job.id), job.attempt));
+            let running = self.row(job.id).is_some_and(|row| row.runs_under(claim.lease));
+            if !(again && running) {
+                self.take(claim, job, now);
+            }
+        }
+        if !again {
+            self.in_turn(claim, jobs, now);
+        }
+    }
+
+    fn take(&mut self, claim: &Claim, job: &JobRow, now: Timestamp) {
+        self.tally.claimed += 1;
+        let (id, paused) = (job.id, self.is_paused(&job.queue));
+        let Some(row) = self.row_mut(id) else {
+            return self.wrong(format!("job {id} was claimed and is not stored"));
+        };
+        let mut wrong = Vec::new();
+        let mut must = |right: bool, what: &str| {
+            if !right {
+                wrong.push(what.to_owned());
+            }
+        };
+        must(row.state == State::Queued, "was not queued");
+        must(!paused, "waits in a paused queue");
+        must(row.scheduled_at <= now, "was not due");
+        must(row.expires_at.is_none_or(|at| at > now), "had expired");
+        must(row.attempt < row.max_attempts, "has no attempt left");
+        must(row.crashes < CRASHES_MAX, "is poison");
+        must(claim.kinds.contains(&row.kind), "is of a kind nobody asked for");
+        must(claim.shares.iter().any(|share| share.queue == row.queue), "is of a queue nobody asked for");
+        row.state = State::Running;
+        row.attempt += 1;
+        row.held &= row.hold != Some(UniqueWhile::Queued);
+        row.lease = Some(claim.lease);
+        row.lease_until = Some(claim.until);
+        row.worker = Some(claim.worker.clone());
+        row.revision += 1;
+        must(*row == Row::of(job), "was answered with another row than was stored");
+        for what in wrong {
+            self.wrong(format!("job {id} was claimed at {now} and {what}: {job:?}"));
+        }
+    }
+
+    /// Nobody of the same queue who stood before the last one taken was passed over.
+    fn in_turn(&mut self, claim: &Claim, jobs: &[JobRow], now: Timestamp) {
+        let turn = |id: JobId, row: &Row| (row.priority, row.scheduled_at, id);
+        for job in jobs {
+            let last = (job.priority, job.scheduled_at, job.id);
+            let passed = self.rows().find(|(id, _, row)| {
+                row.state == State::Queued
+                    && row.queue == job.queue
+                    && claim.kinds.contains(&row.kind)
+                    && row.scheduled_at <= now
+                    && row.expires_at.is_none_or(|at| at > now)
+                    && turn(*id, row) < last
+            });
+            if let Some((passed, _, _)) = passed {
+                self.wrong(format!("job {} was claimed before {passed}, whose turn it was", job.id));
+            }
+        }
+    }
+
+    /// A worker that asks without end burns a core and the store.
+    fn count_claim(&mut self, place: &Place, taken: usize) {
+        let claims = self.claims.entry(place.machine.clone()).or_default();
+        claims.retain(|at| place.world_now.duration_since(*at) < jiff::SignedDuration::from_secs(1));
+        if taken == 0 {
+            claims.push(place.world_now);
+        }
+        if claims.len() > CLAIMS_IN_VAIN_MAX {
+            claims.clear();
+            let machine = &place.machine;
+            self.wrong(format!("{machine} claimed in vain {CLAIMS_IN_VAIN_MAX} times within a second"));
+        }
+    }
+
+    pub(crate) fn extended(&mut self, place: &Place, extend: &Extend, answers: &[Held]) {
+        for ((id, lease), held) in extend.leases.iter().zip(answers) {
+            if *held != Held::Yes {
+                self.saw(place, &format!("extend {}: {held:?}", Self::short(*id)));
+            }
+            let mut right = *held == Held::Lost;
+            if let Some(row) = self.row_mut(*id).filter(|row| row.runs_under(*lease)) {
+                row.lease_until = Some(extend.until);
+                right = *held == if row.cancel_asked { Held::CancelRequested } else { Held::Yes };
+            }
+            if !right {
+                self.wrong(format!("the renewal of job {id} under lease {lease} was answered {held:?}"));
+            }
+        }
+    }
+
+    pub(crate) fn found_lapsed(&mut self, place: &Place, jobs: &[JobRow], now: Timestamp) {
+        for job in jobs {
+            let Some(lease) = job.lease_id else { continue };
+            let ran_out = |row: &Row| row.runs_under(lease) && row.lease_until.is_some_and(|at| at <= now);
+            if self.row(job.id).is_some_and(ran_out) {
+                self.lapsed.insert((place.machine.clone(), job.id, lease));
+            } else {
+                self.wrong(format!("job {} was found lapsed and was not", job.id));
+            }
+        }
+    }
+}
+
+/// More claims of one worker than this within a second, all in vain, are no polling but a busy loop.
+const CLAIMS_IN_VAIN_MAX: usize = 150;

@@ -1,0 +1,26 @@
+//! Seeds that once failed, by the name of the bug they found.
+//!
+//! A seed means what it means only as long as nothing new is drawn from it. When the draws change, undo the fix named
+//! in the history, let `cargo run -p backroom-sim -- --keep-going` find new seeds, and put them here.
+
+use backroom_sim::play;
+
+/// A job was rescued and claimed again by the worker whose handler still ran it: the old run was forgotten, and its
+/// handler never told that the lease was lost.
+#[test]
+fn a_handler_whose_job_comes_back_to_its_worker_is_told_to_stop() {
+    [12, 31, 52].into_iter().for_each(|seed| play(seed).unwrap().expect_right());
+}
+
+/// The store named an expired job as the next due one until upkeep cancelled it; the worker claimed in vain every
+/// 200 µs.
+#[test]
+fn an_expired_job_does_not_make_workers_claim_without_end() {
+    [11, 13, 14].into_iter().for_each(|seed| play(seed).unwrap().expect_right());
+}
+
+/// The first mending of the busy loop backed off so far that a job behind the expired one was taken seconds late.
+#[test]
+fn a_job_behind_an_expired_one_is_taken_when_it_is_due() {
+    [26, 53].into_iter().for_each(|seed| play(seed).unwrap().expect_right());
+}

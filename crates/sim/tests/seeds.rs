@@ -1,0 +1,35 @@
+//! A bounded number of seeds, and the proof that a seed decides everything.
+
+use backroom_sim::{On, play, play_on};
+
+#[test]
+fn seeds_of_the_first_half_break_nothing() {
+    (0..SEEDS / 2).for_each(|seed| play(seed).unwrap().expect_right());
+}
+
+#[test]
+fn seeds_of_the_second_half_break_nothing() {
+    (SEEDS / 2..SEEDS).for_each(|seed| play(seed).unwrap().expect_right());
+}
+
+#[test]
+fn seeds_on_a_sqlite_file_break_nothing() {
+    (0..SEEDS_ON_SQLITE).for_each(|seed| play_on(seed, On::Sqlite).unwrap().expect_right());
+}
+
+#[test]
+fn the_same_seed_plays_the_same() {
+    for seed in [3, 17, 40] {
+        let (first, second) = (play(seed).unwrap(), play(seed).unwrap());
+        let differs = first.trace.iter().zip(&second.trace).position(|(first, second)| first != second);
+        if let Some(line) = differs {
+            panic!("seed {seed}, line {line}:\n{}\n{}", first.trace[line], second.trace[line]);
+        }
+        assert_eq!(first.trace.len(), second.trace.len(), "seed {seed}");
+    }
+}
+
+/// So many take about twenty seconds on two cores; `cargo run -p backroom-sim` plays more.
+const SEEDS: u64 = 90;
+/// Each takes several times as long as one in memory.
+const SEEDS_ON_SQLITE: u64 = 8;
