@@ -109,26 +109,66 @@ fn a_store_that_may_not_be_read_or_written_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let place = Place::new();
+    let user = Nobody::of(&place);
     let folder = place.path("shut");
     std::fs::create_dir(&folder).unwrap();
+    user.owns(&folder);
     let allow = |path: &std::path::Path, mode| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
     allow(&folder, 0o555);
-    if std::fs::write(folder.join("probe"), "").is_ok() {
-        // The superuser may do everything; there is nothing to see here.
-        return;
-    }
     let store = ["--store", "sqlite:shut/jobs.db"];
-    place.run(["enqueue", "k"].iter().chain(&store)).failed_naming("shut");
+    user.run(["enqueue", "k"].iter().chain(&store)).failed_naming("shut");
     allow(&folder, 0o755);
-    place.run(["enqueue", "k"].iter().chain(&store)).succeeded();
+    user.run(["enqueue", "k"].iter().chain(&store)).succeeded();
     allow(&folder.join("jobs.db"), 0o000);
-    place.run(["jobs"].iter().chain(&store)).failed_naming("jobs.db");
+    user.run(["jobs"].iter().chain(&store)).failed_naming("jobs.db");
     allow(&folder.join("jobs.db"), 0o444);
-    place.run(["enqueue", "k"].iter().chain(&store)).failed_naming("jobs.db");
+    user.run(["enqueue", "k"].iter().chain(&store)).failed_naming("jobs.db");
     allow(&folder.join("jobs.db"), 0o644);
     allow(&folder, 0o000);
-    place.run(["jobs"].iter().chain(&store)).failed_naming("jobs.db");
+    user.run(["jobs"].iter().chain(&store)).failed_naming("jobs.db");
     allow(&folder, 0o755);
+}
+
+/// Somebody whom permissions bind. The superuser may do everything, so a test that runs as root becomes `nobody` for
+/// its commands, with a copy of the binary where `nobody` can reach it.
+#[cfg(unix)]
+struct Nobody<'a> {
+    place: &'a Place,
+    binary: Option<std::path::PathBuf>,
+}
+
+#[cfg(unix)]
+impl<'a> Nobody<'a> {
+    /// `nobody` and `nogroup` on every system in use.
+    const ID: u32 = 65_534;
+
+    fn of(place: &'a Place) -> Self {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+        let home = place.path("");
+        if std::fs::metadata(&home).unwrap().uid() != 0 {
+            return Self { place, binary: None };
+        }
+        std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let binary = place.path("backroom-binary");
+        std::fs::copy(env!("CARGO_BIN_EXE_backroom"), &binary).unwrap();
+        Self { place, binary: Some(binary) }
+    }
+
+    fn owns(&self, path: &std::path::Path) {
+        if self.binary.is_some() {
+            std::os::unix::fs::chown(path, Some(Self::ID), Some(Self::ID)).unwrap();
+        }
+    }
+
+    fn run<A: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Said {
+        use std::os::unix::process::CommandExt as _;
+
+        let Some(binary) = &self.binary else { return self.place.run(args) };
+        let mut command = std::process::Command::new(binary);
+        command.current_dir(self.place.path("")).env_remove("BACKROOM_STORE").uid(Self::ID).gid(Self::ID);
+        said(command.args(args).output().unwrap())
+    }
 }
