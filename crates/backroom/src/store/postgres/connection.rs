@@ -258,7 +258,7 @@ impl Live {
             .map_err(|_| {
                 Error::new(ErrorKind::Unavailable, format!("{}: no answer in {patience:?}", reach()))
             })?
-            .map_err(|error| Error::new(super::error::kind_of_connect(&error), reach()).caused_by(error))?;
+            .map_err(|error| super::error::of_connect(error, reach()))?;
         let ended = CancellationToken::new();
         let drive = {
             let ended = ended.clone().drop_guard();

@@ -113,7 +113,8 @@ fn remedy(kind: ErrorKind, code: Option<&SqlState>) -> &'static str {
     }
 }
 
-/// The driver's own Display says only "db error"; this says what the server said.
+/// The driver's own Display says only "db error" or "error connecting to server"; this says what the server or the system
+/// said.
 #[derive(Debug)]
 struct Said(tokio_postgres::Error);
 
@@ -124,7 +125,10 @@ impl std::fmt::Display for Said {
                 write!(f, "{} (SQLSTATE {})", said.message(), said.code().code())?;
                 said.detail().map_or(Ok(()), |detail| write!(f, ": {detail}"))
             }
-            None => self.0.fmt(f),
+            None => {
+                self.0.fmt(f)?;
+                std::error::Error::source(&self.0).map_or(Ok(()), |cause| write!(f, ": {cause}"))
+            }
         }
     }
 }
@@ -135,13 +139,15 @@ impl std::error::Error for Said {
     }
 }
 
-/// As [`kind_of`], while connecting: whatever the server does not say with a code means that it cannot be reached
-/// (yet), TLS and a missing writable host among it.
-pub(super) fn kind_of_connect(error: &tokio_postgres::Error) -> ErrorKind {
-    match error.code() {
+/// A failure to connect; `doing` completes "failed to …". Whatever the server does not say with a code means that it
+/// cannot be reached (yet), TLS and a missing writable host among it.
+pub(super) fn of_connect(error: tokio_postgres::Error, doing: String) -> Error {
+    let kind = match error.code() {
         None => ErrorKind::Unavailable,
-        Some(_) => kind_of(error),
-    }
+        Some(_) => kind_of(&error),
+    };
+    let remedy = remedy(kind, error.code());
+    Error::new(kind, format!("{doing}{remedy}")).caused_by(Said(error))
 }
 
 /// Whether the connection is of no more use after this failure: a server that became read-only is a standby now, and
