@@ -1,7 +1,7 @@
 //! A schema for each test in the PostgreSQL server that the tests are given, so that they run side by side.
 
-// Each test file uses its own part of this.
-#![allow(dead_code)]
+// Each test file uses its own part of this; and a panic is how a test reports.
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::sync::{
     Arc,

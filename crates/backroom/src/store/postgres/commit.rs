@@ -19,7 +19,7 @@ use super::{
     error::Fault,
     moment::{Moment, opt},
     row::{self, revision},
-    sql::{Sql, columns},
+    sql::{Sql, columns, rows_by_id},
 };
 use crate::store::Committed;
 
@@ -31,11 +31,12 @@ const TRIES_MAX: u32 = 5;
 /// Finishes runs that succeeded: from `jobs` to `finished`, with what a success writes; by the revision in the guard all
 /// else is what the decision saw. Answers with the ids. Parameters: id, revision, lease, output, finished_at.
 static SUCCEED: Sql = Sql {
-    text: "WITH gone AS ( \
+    text: concat!(
+        "WITH gone AS ( \
              DELETE FROM {schema}.jobs USING unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], \
-               $5::timestamptz[]) AS new (id, revision, lease, output, finished_at) \
-             WHERE jobs.id = new.id AND jobs.revision = new.revision AND jobs.lease_id = new.lease \
-               AND jobs.state = 'running' \
+               $5::timestamptz[]) AS new (id, revision, lease, output, finished_at) ",
+        rows_by_id!(),
+        " AND jobs.revision = new.revision AND jobs.lease_id = new.lease AND jobs.lease_until IS NOT NULL \
              RETURNING jobs.*, new.output AS new_output, new.finished_at AS new_finished_at) \
            INSERT INTO {schema}.finished \
              (id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
@@ -45,12 +46,13 @@ static SUCCEED: Sql = Sql {
            SELECT id, kind, queue, lane, priority, 'completed', args, attempt, max_attempts, crashes, scheduled_at, \
              expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, false, lease_id, worker, \
              progress_percent, progress_message, new_output, cancel_requested_at, false, created_at, started_at, \
-             new_finished_at, tags, meta, revision + 1 FROM gone RETURNING id",
+             new_finished_at, tags, meta, revision + 1 FROM gone RETURNING id"
+    ),
     types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ_ARRAY],
 };
 
 /// The types of [`Lives::params`].
-const LIFE_TYPES: [Type; 29] = [
+const LIFE_TYPES: [Type; 30] = [
     Type::UUID_ARRAY,
     Type::INT8_ARRAY,
     Type::UUID_ARRAY,
@@ -80,40 +82,48 @@ const LIFE_TYPES: [Type; 29] = [
     Type::TEXT_ARRAY,
     Type::TIMESTAMPTZ_ARRAY,
     Type::TIMESTAMPTZ_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
 ];
 
-/// `new`: whole lives as parameters 1 to 29.
+/// `new`: whole lives as parameters 1 to 30.
 macro_rules! unnested_lives {
     () => {
         "new AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], \
          $6::bigint[], $7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::boolean[], $11::uuid[], \
          $12::timestamptz[], $13::text[], $14::boolean[], $15::smallint[], $16::text[], $17::text[], $18::text[], \
          $19::timestamptz[], $20::boolean[], $21::timestamptz[], $22::timestamptz[], $23::uuid[], $24::bigint[], \
-         $25::text[], $26::text[], $27::text[], $28::timestamptz[], $29::timestamptz[]) \
+         $25::text[], $26::text[], $27::text[], $28::timestamptz[], $29::timestamptz[], $30::timestamptz[]) \
          AS new (id, revision_before, guard, state, attempt, max_attempts, crashes, scheduled_at, expires_at, \
          unique_held, lease_id, lease_until, worker, progress_is_set, progress_percent, progress_message, output, \
          reason, cancel_requested_at, woken, started_at, finished_at, ended_lease, ended_attempt, ended_end, \
-         ended_error, ended_worker, ended_started_at, ended_at))"
+         ended_error, ended_worker, ended_started_at, ended_at, lapsed_by))"
     };
 }
 
-/// The guard: the revision, and for a report about a run the run.
+/// The guards: the revision, for a report about a run the run, and for a rescue that the lease has not been extended.
 macro_rules! guard {
     () => {
-        "jobs.id = new.id AND jobs.revision = new.revision_before \
-         AND (new.guard IS NULL OR (jobs.lease_id = new.guard AND jobs.state = 'running'))"
+        " AND jobs.revision = new.revision_before \
+         AND (new.guard IS NULL OR (jobs.lease_id = new.guard AND jobs.lease_until IS NOT NULL)) \
+         AND (new.lapsed_by IS NULL OR jobs.lease_until <= new.lapsed_by)"
     };
 }
 
-/// Notes the attempts that ended with the changes that got through; then answers with their ids.
-macro_rules! noted {
+/// What a change brings for the record of attempts.
+macro_rules! ended_columns {
+    () => {
+        "new.ended_lease, new.ended_attempt, new.ended_end, new.ended_error, new.ended_worker, new.ended_started_at, \
+         new.ended_at"
+    };
+}
+
+/// Notes the attempts that ended with the changes that got through, which are the rows of the CTE named next.
+macro_rules! note_ended_from {
     () => {
         "ended AS ( \
            INSERT INTO {schema}.attempts (job_id, lease_id, attempt, \"end\", error, worker, started_at, ended_at) \
-           SELECT new.id, ended_lease, ended_attempt, ended_end, ended_error, ended_worker, ended_started_at, ended_at \
-           FROM new JOIN written ON written.id = new.id WHERE ended_lease IS NOT NULL \
-           ON CONFLICT DO NOTHING) \
-         SELECT id FROM written"
+           SELECT id, ended_lease, ended_attempt, ended_end, ended_error, ended_worker, ended_started_at, ended_at \
+           FROM written WHERE ended_lease IS NOT NULL ON CONFLICT DO NOTHING)"
     };
 }
 
@@ -137,10 +147,14 @@ static STAY: Sql = Sql {
              progress_message = \
                CASE WHEN new.progress_is_set THEN new.progress_message ELSE jobs.progress_message END, \
              revision = jobs.revision + 1 \
-           FROM new WHERE ",
+           FROM new ",
+        rows_by_id!(),
         guard!(),
-        " RETURNING jobs.id), ",
-        noted!()
+        " RETURNING jobs.id, ",
+        ended_columns!(),
+        "), ",
+        note_ended_from!(),
+        " SELECT id FROM written"
     ),
     types: &LIFE_TYPES,
 };
@@ -150,22 +164,27 @@ static FINISH: Sql = Sql {
     text: concat!(
         "WITH ",
         unnested_lives!(),
-        ", gone AS (DELETE FROM {schema}.jobs USING new WHERE ",
+        ", written AS (DELETE FROM {schema}.jobs USING new ",
+        rows_by_id!(),
         guard!(),
-        " RETURNING jobs.*), \
-         written AS ( \
-           INSERT INTO {schema}.finished (",
+        " RETURNING jobs.id, jobs.kind, jobs.queue, jobs.lane, jobs.priority, new.state, jobs.args, new.attempt, \
+             new.max_attempts, new.crashes, new.scheduled_at, new.expires_at, jobs.timeout_ms, jobs.retry, \
+             jobs.unique_key, jobs.unique_while, jobs.unique_until, new.lease_id, new.lease_until, new.worker, \
+             CASE WHEN new.progress_is_set THEN new.progress_percent ELSE jobs.progress_percent END \
+               AS progress_percent, \
+             CASE WHEN new.progress_is_set THEN new.progress_message ELSE jobs.progress_message END \
+               AS progress_message, \
+             new.output, new.reason, new.cancel_requested_at, new.woken, jobs.created_at, new.started_at, \
+             new.finished_at, jobs.tags, jobs.meta, jobs.revision + 1 AS revision, ",
+        ended_columns!(),
+        "), ",
+        note_ended_from!(),
+        " INSERT INTO {schema}.finished (",
         columns!(),
-        ") \
-           SELECT gone.id, gone.kind, gone.queue, gone.lane, gone.priority, new.state, gone.args, new.attempt, \
-             new.max_attempts, new.crashes, new.scheduled_at, new.expires_at, gone.timeout_ms, gone.retry, \
-             gone.unique_key, gone.unique_while, gone.unique_until, false, new.lease_id, new.lease_until, new.worker, \
-             CASE WHEN new.progress_is_set THEN new.progress_percent ELSE gone.progress_percent END, \
-             CASE WHEN new.progress_is_set THEN new.progress_message ELSE gone.progress_message END, \
-             new.output, new.reason, new.cancel_requested_at, new.woken, gone.created_at, new.started_at, \
-             new.finished_at, gone.tags, gone.meta, gone.revision + 1 \
-           FROM gone JOIN new ON new.id = gone.id RETURNING finished.id), ",
-        noted!()
+        ") SELECT id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, \
+             expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, false, lease_id, lease_until, worker, \
+             progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, started_at, \
+             finished_at, tags, meta, revision FROM written RETURNING id"
     ),
     types: &LIFE_TYPES,
 };
@@ -178,8 +197,8 @@ static LOOK: Sql = Sql {
 
 /// Takes finished jobs out of the history; answers with the ids. Parameters: ids, revisions.
 static UNEARTH: Sql = Sql {
-    text: "DELETE FROM {schema}.finished USING unnest($1::uuid[], $2::bigint[]) AS new (id, revision) \
-           WHERE finished.id = new.id AND finished.revision = new.revision RETURNING finished.id",
+    text: "DELETE FROM {schema}.finished WHERE id = ANY($1::uuid[]) \
+           AND revision = ($2::bigint[])[array_position($1::uuid[], id)] RETURNING id",
     types: &[Type::UUID_ARRAY, Type::INT8_ARRAY],
 };
 
@@ -435,6 +454,7 @@ struct Lives<'a> {
     ended_worker: Vec<Option<&'a str>>,
     ended_started_at: Vec<Option<Moment>>,
     ended_at: Vec<Option<Moment>>,
+    lapsed_by: Vec<Option<Moment>>,
 }
 
 impl<'a> Lives<'a> {
@@ -470,6 +490,7 @@ impl<'a> Lives<'a> {
         self.ended_worker.push(ended.and_then(|ended| ended.worker.as_deref()));
         self.ended_started_at.push(ended.and_then(|ended| opt(ended.started_at)));
         self.ended_at.push(ended.map(|ended| Moment(ended.ended_at)));
+        self.lapsed_by.push(opt(change.lapsed_by));
     }
 
     /// In the order of [`unnested_lives!`]; types as [`LIFE_TYPES`].
@@ -504,6 +525,7 @@ impl<'a> Lives<'a> {
             &self.ended_worker,
             &self.ended_started_at,
             &self.ended_at,
+            &self.lapsed_by,
         ]
     }
 }

@@ -5,15 +5,23 @@ use std::collections::HashMap;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::{Core, error::Fault, moment::Moment, sql::Sql};
+use super::{
+    Core,
+    error::Fault,
+    moment::Moment,
+    sql::{Sql, rows_by_id},
+};
 use crate::store::{Extend, Held};
 
 /// Moves the leases that are still held; answers with the runs and whether a cancel is marked. The revision stays: a
 /// heartbeat must not make stale what a worker is about to report. Parameters: ids, leases, until.
 static EXTEND: Sql = Sql {
-    text: "UPDATE {schema}.jobs SET lease_until = $3 FROM unnest($1::uuid[], $2::uuid[]) AS held (id, lease) \
-           WHERE jobs.id = held.id AND jobs.lease_id = held.lease AND jobs.state = 'running' \
-           RETURNING jobs.id, jobs.lease_id, jobs.cancel_requested_at IS NOT NULL",
+    text: concat!(
+        "UPDATE {schema}.jobs SET lease_until = $3 FROM unnest($1::uuid[], $2::uuid[]) AS new (id, lease) ",
+        rows_by_id!(),
+        " AND jobs.lease_id = new.lease AND jobs.lease_until IS NOT NULL \
+         RETURNING jobs.id, jobs.lease_id, jobs.cancel_requested_at IS NOT NULL"
+    ),
     types: &[Type::UUID_ARRAY, Type::UUID_ARRAY, Type::TIMESTAMPTZ],
 };
 

@@ -22,7 +22,7 @@ use super::{
     error::Fault,
     hints::Hints,
     row,
-    sql::{Sql, columns},
+    sql::{Sql, columns, rows_by_id},
 };
 use crate::{Error, ErrorKind, store::Inserted};
 
@@ -71,7 +71,8 @@ pub(super) static INSERT: Sql = Sql {
 /// Takes back jobs that an insert stored although they are finished already: it was repeated, and the job had run
 /// meanwhile. In the same transaction, so nobody ever sees them. Parameter: the ids.
 static TAKE_BACK: Sql = Sql {
-    text: "DELETE FROM {schema}.jobs WHERE id IN (SELECT id FROM {schema}.finished WHERE id = ANY($1::uuid[]))",
+    text: "DELETE FROM {schema}.jobs \
+           WHERE id = ANY(ARRAY(SELECT id FROM {schema}.finished WHERE id = ANY($1::uuid[])))",
     types: &[Type::UUID_ARRAY],
 };
 
@@ -111,7 +112,9 @@ static REPLACE: Sql = Sql {
          timeout_ms = new.timeout_ms, retry = new.retry, tags = new.tags, meta = new.meta, revision = new.revision \
          FROM (",
         unnested_jobs!(),
-        ") AS new WHERE jobs.id = new.id AND jobs.state = 'queued'"
+        ") AS new ",
+        rows_by_id!(),
+        " AND jobs.lease_until IS NULL AND jobs.finished_at IS NULL"
     ),
     types: &JOB_TYPES,
 };

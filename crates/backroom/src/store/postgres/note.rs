@@ -6,15 +6,23 @@ use backroom_core::{JobId, bounds::JOB_LOG_LINES_MAX};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::{Core, error::Fault, moment::Moment, sql::Sql};
+use super::{
+    Core,
+    error::Fault,
+    moment::Moment,
+    sql::{Sql, rows_by_id},
+};
 use crate::store::Note;
 
 /// Writes progress where the lease is still held. The revision stays: progress must not make stale what the worker is
 /// about to report. Parameters: ids, leases, percents, messages.
 static PROGRESS: Sql = Sql {
-    text: "UPDATE {schema}.jobs SET progress_percent = note.percent, progress_message = note.message \
-           FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[]) AS note (id, lease, percent, message) \
-           WHERE jobs.id = note.id AND jobs.lease_id = note.lease AND jobs.state = 'running'",
+    text: concat!(
+        "UPDATE {schema}.jobs SET progress_percent = new.percent, progress_message = new.message \
+         FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[]) AS new (id, lease, percent, message) ",
+        rows_by_id!(),
+        " AND jobs.lease_id = new.lease AND jobs.lease_until IS NOT NULL"
+    ),
     types: &[Type::UUID_ARRAY, Type::UUID_ARRAY, Type::INT2_ARRAY, Type::TEXT_ARRAY],
 };
 
@@ -31,9 +39,11 @@ static LINES: Sql = Sql {
              SELECT named.job, (SELECT count(*) FROM {schema}.logs WHERE logs.job_id = named.job) AS lines \
              FROM (SELECT DISTINCT job FROM new) AS named) \
            INSERT INTO {schema}.logs (job_id, lease_id, seq, at, line) \
-           SELECT new.job, new.lease, new.seq, new.at, new.line FROM new JOIN kept ON kept.job = new.job \
-           JOIN {schema}.jobs ON jobs.id = new.job AND jobs.lease_id = new.lease AND jobs.state = 'running' \
-           WHERE new.nth + kept.lines <= $6 ORDER BY new.place ON CONFLICT DO NOTHING",
+           SELECT new.job, new.lease, new.seq, new.at, new.line FROM new \
+           CROSS JOIN LATERAL (SELECT FROM {schema}.jobs WHERE jobs.id = new.job AND jobs.lease_id = new.lease \
+             AND jobs.lease_until IS NOT NULL OFFSET 0) AS held \
+           WHERE new.nth + (SELECT kept.lines FROM kept WHERE kept.job = new.job) <= $6 \
+           ORDER BY new.place ON CONFLICT DO NOTHING",
     types: &[
         Type::UUID_ARRAY,
         Type::UUID_ARRAY,

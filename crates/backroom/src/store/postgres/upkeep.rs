@@ -45,8 +45,8 @@ static BEYOND: Sql = Sql {
 /// What belongs to the jobs of `gone`; then answers with their ids.
 macro_rules! with_all_that_belongs {
     () => {
-        "without_attempts AS (DELETE FROM {schema}.attempts USING gone WHERE attempts.job_id = gone.id), \
-         without_logs AS (DELETE FROM {schema}.logs USING gone WHERE logs.job_id = gone.id) \
+        "without_attempts AS (DELETE FROM {schema}.attempts WHERE job_id = ANY(ARRAY(SELECT id FROM gone))), \
+         without_logs AS (DELETE FROM {schema}.logs WHERE job_id = ANY(ARRAY(SELECT id FROM gone))) \
          SELECT id FROM gone"
     };
 }
@@ -64,9 +64,9 @@ static PRUNE: Sql = Sql {
                AND finished_at IS NOT NULL AND (finished_at, id) <= ($3, $4) \
                AND NOT (unique_held AND unique_until > $5)) AS both_tables \
            ORDER BY finished_at, id LIMIT $6), \
-         gone_finished AS (DELETE FROM {schema}.finished USING old WHERE finished.id = old.id RETURNING finished.id), \
-         gone_jobs AS (DELETE FROM {schema}.jobs USING old \
-           WHERE jobs.id = old.id AND jobs.finished_at IS NOT NULL RETURNING jobs.id), \
+         gone_finished AS (DELETE FROM {schema}.finished WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING id), \
+         gone_jobs AS (DELETE FROM {schema}.jobs \
+           WHERE id = ANY(ARRAY(SELECT id FROM old)) AND finished_at IS NOT NULL RETURNING id), \
          gone AS (SELECT id FROM gone_finished UNION ALL SELECT id FROM gone_jobs), ",
         with_all_that_belongs!()
     ),
