@@ -41,9 +41,12 @@ impl Json {
             .map_err(|error| Invalid::new("JSON", format!("does not fit the expected type: {error}")))
     }
 
-    /// Trusts text that a store has kept since [`Json::parse`] accepted it; anything else becomes an error.
+    /// Takes back text that a store has kept. Its depth was checked on the way in; that it is JSON is checked again,
+    /// because a damaged file must become an error here and not a surprise in a handler.
     pub fn stored(text: String) -> Result<Self, Invalid> {
-        Self::parse(text)
+        RawValue::from_string(text)
+            .map(Self)
+            .map_err(|error| Invalid::new("stored JSON", format!("does not parse: {error}")))
     }
 
     /// The text.

@@ -4,7 +4,7 @@
 
 mod cli_support;
 
-use cli_support::Place;
+use cli_support::{Place, Said, said};
 
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 

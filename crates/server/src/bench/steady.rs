@@ -51,7 +51,7 @@ pub(super) async fn measure(
     report.lifecycle_per_s = Some(jobs as f64 / since(place, start).as_secs_f64());
     worker.stop().await?;
     // The first tenth is for files to grow and caches to fill.
-    report.pickup(&pickups(&sent, seen.take_began(), probe + jobs / 10));
+    report.pickup(&pickups(&sent, &seen.take_began(), probe + jobs / 10));
     Ok(())
 }
 

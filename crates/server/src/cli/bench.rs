@@ -41,6 +41,11 @@ fn shown(report: &Report, settings: &Settings) -> String {
     add("full to empty", report.ratio_to_empty(), "× the lifecycle of the empty store");
     add("pickup p50", report.pickup_p50_ms, "ms from the enqueue call to the handler's first line");
     add("pickup p99", report.pickup_p99_ms, "ms");
+    add(
+        "after ack p50",
+        report.pickup_after_ack_p50_ms,
+        "ms from the enqueue's answer to the handler's first line",
+    );
     if let Some(baseline) = report.baseline {
         add("bare enqueue", Some(baseline.enqueue_per_s), "jobs/s by a bare loop");
         add("bare drain", Some(baseline.drain_per_s), "jobs/s by a bare loop");

@@ -1,7 +1,7 @@
 //! Taking due jobs.
 
 use backroom_core::{Event, Job, JobId, Timestamp, transition::apply};
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, params};
 
 use super::{
     error::Fault,
@@ -24,6 +24,7 @@ pub(super) fn claim(
             return Ok(taken);
         }
     }
+    let mut taking = Taking::prepare(connection)?;
     let mut taken = Vec::new();
     for share in &claim.shares {
         let limit = share.at_most.min(claim.limit.saturating_sub(taken.len()));
@@ -31,7 +32,7 @@ pub(super) fn claim(
             continue;
         }
         for id in due(connection, claim, &share.queue, limit, now)? {
-            if let Some(job) = take(connection, claim, id, now)? {
+            if let Some(job) = taking.take(claim, id, now)? {
                 hints.job(job.id);
                 taken.push(job);
             }
@@ -91,31 +92,43 @@ fn due(
     Ok(ids)
 }
 
-/// Takes one job, as core decides. Reading the row and then writing it measures faster than `UPDATE … RETURNING`, which
-/// keeps a copy of every row it answers with.
-fn take(connection: &Connection, claim: &Claim, id: JobId, now: Timestamp) -> Result<Option<Job>, Fault> {
-    let Some(mut job) = row::find(connection, id)? else { return Ok(None) };
-    let event = Event::Claim { lease: claim.lease, until: claim.until, worker: claim.worker.clone() };
-    let Ok(Some(change)) = apply(&job, event, now) else { return Ok(None) };
-    // Every field that a claim moves; the rest keeps its value. Guarded by the revision that was just read.
-    let mut update = connection.prepare_cached(
-        "UPDATE backroom_jobs SET state = 'running', attempt = ?3, unique_held = ?4, lease_id = ?5, lease_until = ?6, \
-         worker = ?7, progress_percent = NULL, progress_message = NULL, started_at = ?8, revision = revision + 1 \
-         WHERE id = ?1 AND revision = ?2 AND state = 'queued'",
-    )?;
-    let written = update.execute(params![
-        id.0.as_bytes(),
-        row::revision(change.revision_before),
-        change.attempt,
-        change.unique_held,
-        row::lease(change.lease_id.as_ref()),
-        change.lease_until.map(micros),
-        change.worker,
-        change.started_at.map(micros),
-    ])?;
-    if written == 0 {
-        return Ok(None);
+/// Takes jobs one by one, as core decides. Reading the row and then writing it measures faster than
+/// `UPDATE … RETURNING`, which keeps a copy of every row it answers with.
+struct Taking<'a> {
+    read: CachedStatement<'a>,
+    write: CachedStatement<'a>,
+}
+
+impl<'a> Taking<'a> {
+    fn prepare(connection: &'a Connection) -> Result<Self, Fault> {
+        let read = connection.prepare_cached(row::FIND)?;
+        // Every field that a claim moves; the rest keeps its value. Guarded by the revision that was just read.
+        let write = connection.prepare_cached(
+            "UPDATE backroom_jobs SET state = 'running', attempt = ?3, unique_held = ?4, lease_id = ?5, \
+             lease_until = ?6, worker = ?7, progress_percent = NULL, progress_message = NULL, started_at = ?8, \
+             revision = revision + 1 WHERE id = ?1 AND revision = ?2 AND state = 'queued'",
+        )?;
+        Ok(Self { read, write })
     }
-    change.write_to(&mut job);
-    Ok(Some(job))
+
+    fn take(&mut self, claim: &Claim, id: JobId, now: Timestamp) -> Result<Option<Job>, Fault> {
+        let Some(mut job) = row::find_with(&mut self.read, id)? else { return Ok(None) };
+        let event = Event::Claim { lease: claim.lease, until: claim.until, worker: claim.worker.clone() };
+        let Ok(Some(change)) = apply(&job, event, now) else { return Ok(None) };
+        let written = self.write.execute(params![
+            id.0.as_bytes(),
+            row::revision(change.revision_before),
+            change.attempt,
+            change.unique_held,
+            row::lease(change.lease_id.as_ref()),
+            change.lease_until.map(micros),
+            change.worker,
+            change.started_at.map(micros),
+        ])?;
+        if written == 0 {
+            return Ok(None);
+        }
+        change.write_to(&mut job);
+        Ok(Some(job))
+    }
 }

@@ -7,7 +7,7 @@ use backroom_core::{
     draft::NewJob,
     unique::{Resolution, replace_content, resolve_conflict},
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::{
     error::{Fault, is_unique_violation},
@@ -25,9 +25,10 @@ pub(super) fn insert(
     hints: &mut Hints,
 ) -> Result<Vec<Inserted>, Fault> {
     name_queues(connection, jobs.iter().map(|new| new.job.queue.as_str()))?;
+    let mut creating = connection.prepare_cached(row::INSERT)?;
     let mut answers = Vec::with_capacity(jobs.len());
     for new in jobs {
-        let answer = insert_one(connection, new, now, hints)?;
+        let answer = insert_one(connection, &mut creating, new, now, hints)?;
         if answer == Inserted::Created {
             // Even for a job that is due later: whoever sleeps until the next due time has to put the alarm forward.
             hints.queue(&new.job.queue);
@@ -58,13 +59,14 @@ pub(super) fn holder_of(connection: &Connection, key: &str) -> Result<Option<Job
 
 fn insert_one(
     connection: &Connection,
+    creating: &mut CachedStatement<'_>,
     new: &NewJob,
     now: Timestamp,
     hints: &mut Hints,
 ) -> Result<Inserted, Fault> {
     // Twice is enough: the first may meet a hold that has run out, which is then taken away.
     for _ in 0..2 {
-        let violation = match create(connection, &new.job) {
+        let violation = match create(connection, creating, &new.job) {
             Ok(()) => return Ok(Inserted::Created),
             Err(Fault::Sql(error)) if is_unique_violation(&error) => error,
             Err(other) => return Err(other),
@@ -91,8 +93,8 @@ fn insert_one(
     Err(Error::new(ErrorKind::Internal, "insert a job: its unique key stays held after its release").into())
 }
 
-fn create(connection: &Connection, job: &Job) -> Result<(), Fault> {
-    row::insert(&mut *connection.prepare_cached(row::INSERT)?, job)?;
+fn create(connection: &Connection, creating: &mut CachedStatement<'_>, job: &Job) -> Result<(), Fault> {
+    row::insert(creating, job)?;
     row::insert_tags(connection, job)
 }
 

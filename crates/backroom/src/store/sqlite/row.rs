@@ -196,9 +196,16 @@ pub(super) fn insert_line(connection: &Connection, id: JobId, line: &LogLine) ->
 
 /// A job by its id.
 pub(super) fn find(connection: &Connection, id: JobId) -> Result<Option<Job>, Fault> {
-    let mut select =
-        connection.prepare_cached(concat!("SELECT ", columns!(), " FROM backroom_jobs WHERE id = ?1"))?;
-    let mut rows = select.query([id.0.as_bytes()])?;
+    let mut select = connection.prepare_cached(FIND)?;
+    find_with(&mut select, id)
+}
+
+/// One job: parameter 1 is its id.
+pub(super) const FIND: &str = concat!("SELECT ", columns!(), " FROM backroom_jobs WHERE id = ?1");
+
+/// A job by its id, with a statement prepared from [`FIND`] for many of them.
+pub(super) fn find_with(find: &mut Statement<'_>, id: JobId) -> Result<Option<Job>, Fault> {
+    let mut rows = find.query([id.0.as_bytes()])?;
     Ok(rows.next()?.map(job).transpose()?)
 }
 
