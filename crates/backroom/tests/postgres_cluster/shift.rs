@@ -17,6 +17,7 @@ pub(super) const URL_VARIABLE: &str = "BACKROOM_TEST_WORKER_OF";
 /// Short, so that a dead worker's jobs run elsewhere within the test.
 const LEASE: Duration = Duration::from_secs(2);
 const SLOTS: u32 = 8;
+const STOP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Takes its time and returns its number.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,7 +64,8 @@ pub(crate) fn work_if_asked() {
             _ = &mut is_over => return,
         };
         _ = is_over.await;
-        worker.stop().await.unwrap();
+        // Without a limit, a worker whose test was killed would wait for the database that went with it.
+        tokio::time::timeout(STOP_LIMIT, worker.stop()).await.expect("the worker stops").unwrap();
     });
 }
 
