@@ -23,7 +23,7 @@ use super::{
     report,
     shared::{Claiming, Shared},
 };
-use crate::{Error, upkeep};
+use crate::{Error, ErrorKind, upkeep};
 
 /// Starts every task of a worker.
 pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
@@ -106,6 +106,9 @@ impl RunningWorker {
     /// Stops in order: claims no more and gives back what has not begun; lets handlers finish within the grace;
     /// tells the rest to stop and waits a little longer; gives their jobs back with the attempt not charged.
     /// Everything that ended is recorded before this returns.
+    ///
+    /// Fails as [`Unavailable`](ErrorKind::Unavailable) when the store stays away for longer than a lease: what could not
+    /// be recorded runs again elsewhere.
     pub async fn stop(mut self) -> Result<Stopped, Error> {
         let shared = Arc::clone(&self.shared);
         let (clock, settings) = (&shared.engine.clock, shared.settings);
@@ -129,8 +132,20 @@ impl RunningWorker {
         }
         // A claim that was under way may have brought more.
         released += self.release_waiting().await;
-        self.recorded().await;
+        let unrecorded = tokio::select! {
+            biased;
+            () = self.recorded() => 0,
+            // While the store is away the leases are not renewed either. After one, the jobs are anybody's.
+            () = clock.sleep(settings.lease) => shared.held.all().len(),
+        };
         self.end_tasks();
+        if unrecorded > 0 {
+            let message = format!(
+                "stop the worker in order: the store did not take the ends of {unrecorded} jobs; they run again elsewhere \
+                 when their leases have run out"
+            );
+            return Err(Error::new(ErrorKind::Unavailable, message));
+        }
         let stuck = self.running();
         shared.engine.store.leave(&shared.name).await?;
         Ok(Stopped { released, stuck })
