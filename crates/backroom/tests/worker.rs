@@ -12,8 +12,13 @@ use std::{
 };
 
 use backroom::{
-    AttemptEnd, Context, ErrorKind, Failure, Job, Json, Middleware, Next, Order, RetryPolicy, State, Worker,
-    testing::drain,
+    AttemptEnd, Context, ErrorKind, Failure, Job, Json, Middleware, Next, Options, Order, RetryPolicy, State,
+    Worker,
+    store::MemoryStore,
+    testing::{
+        drain,
+        faults::{Fault, Faults},
+    },
 };
 use common::{Act, Double, act, double, fresh_stores, soon, sqlite};
 use serde::{Deserialize, Serialize};
@@ -458,4 +463,31 @@ async fn take_away(backroom: &backroom::Backroom, id: backroom::JobId) {
     change.lapsed_by = None;
     let written = backroom.store().commit(Arc::new(vec![change])).await.unwrap();
     assert_eq!(written, [backroom::store::Committed::Done]);
+}
+
+#[tokio::test]
+async fn a_worker_whose_store_is_gone_stops_all_the_same() {
+    let faults = Arc::new(Faults::new(Arc::new(MemoryStore::new())));
+    let backroom = Options::new().over(Arc::clone(&faults) as _);
+    let worker = Worker::new(&backroom).lease(Duration::from_millis(300));
+    let cutting = Arc::clone(&faults);
+    let worker = worker.handle(move |_: Double, _| {
+        let faults = Arc::clone(&cutting);
+        async move {
+            faults.cut(Fault::Before);
+            Ok(0)
+        }
+    });
+    let worker = worker.start().await.unwrap();
+    let job = backroom.enqueue(Double(1)).await.unwrap();
+    soon("the cut", async {
+        while faults.failed() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let error = soon("stop", worker.stop()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    faults.heal();
+    assert_eq!(job.status().await.unwrap().state, State::Running, "until somebody rescues it");
 }

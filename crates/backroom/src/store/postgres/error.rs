@@ -113,7 +113,8 @@ fn remedy(kind: ErrorKind, code: Option<&SqlState>) -> &'static str {
     }
 }
 
-/// The driver's own Display says only "db error"; this says what the server said.
+/// The driver's own Display says only "db error" or "error connecting to server"; this says what the server or the system
+/// said.
 #[derive(Debug)]
 struct Said(tokio_postgres::Error);
 
