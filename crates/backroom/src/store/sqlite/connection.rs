@@ -20,7 +20,7 @@ use crate::{Error, ErrorKind};
 /// than with SQLite's 4 KiB (docs/decisions/0010). Only a new file takes it on.
 const PAGE_BYTES: u32 = 8192;
 /// Per connection. The file itself stays in the operating system's cache; memory here counts against the worker.
-const WRITER_CACHE_KIB: u32 = 16 * 1024;
+const WRITER_CACHE_KIB: u32 = 32 * 1024;
 const READER_CACHE_KIB: u32 = 4 * 1024;
 /// Statements kept prepared per connection: more than there are.
 const STATEMENTS: usize = 96;
