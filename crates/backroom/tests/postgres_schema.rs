@@ -73,7 +73,7 @@ async fn missing_tables_are_refused_where_migrating_is_off() {
     let url = with(&place.url(), "migrate=false");
     let error = PostgresStore::connect(&url, PostgresOptions::default()).await.expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Unusable);
-    assert!(error.to_string().contains("run the migrations"), "{error}");
+    assert!(error.to_string().contains("backroom migrate"), "{error}");
 }
 
 #[tokio::test]

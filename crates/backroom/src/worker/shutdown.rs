@@ -108,9 +108,10 @@ impl RunningWorker {
 
     /// Stops in order: claims no more and gives back what has not begun; lets handlers finish within the grace;
     /// tells the rest to stop and waits a little longer; gives their jobs back with the attempt not charged.
-    /// Everything that ended is recorded before this returns; if the store cannot be written to within another grace,
-    /// it returns the error [`Unavailable`](ErrorKind::Unavailable), and the jobs concerned run again when their
-    /// leases run out.
+    /// Everything that ended is recorded before this returns.
+    ///
+    /// Fails as [`Unavailable`](ErrorKind::Unavailable) when the store stays away for longer than a lease: what could not
+    /// be recorded runs again elsewhere.
     pub async fn stop(mut self) -> Result<Stopped, Error> {
         let shared = Arc::clone(&self.shared);
         let (clock, settings) = (&shared.engine.clock, shared.settings);
@@ -138,7 +139,8 @@ impl RunningWorker {
         let recorded = tokio::select! {
             biased;
             () = self.settled(|| shared.held.is_empty()) => Ok(()),
-            () = clock.sleep(settings.grace.max(settings.cancel_grace)) => Err(self.unrecorded()),
+            // While the store is away the leases are not renewed either. After one, the jobs are anybody's.
+            () = clock.sleep(settings.lease) => Err(self.unrecorded()),
         };
         self.end_tasks();
         let stuck = u32::try_from(shared.strays.all().len()).unwrap_or(u32::MAX);
