@@ -3,7 +3,7 @@
 
 #![cfg(all(feature = "postgres", unix))]
 // A panic is how a test reports.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod postgres_support;
 
