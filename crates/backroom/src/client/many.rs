@@ -12,6 +12,7 @@ use backroom_core::{
     draft::{NewJob, When},
     unique::UniqueRule,
 };
+use futures_util::{StreamExt as _, future::poll_immediate, stream::FuturesUnordered};
 
 use super::{Backroom, Job, enqueue::options, job};
 use crate::{Error, engine::Engine, store::Inserted};
@@ -19,12 +20,17 @@ use crate::{Error, engine::Engine, store::Inserted};
 /// Jobs per transaction: large enough that the cost of a commit vanishes, small enough that single enqueues of
 /// others do not wait for long.
 const CHUNK_JOBS_MAX: usize = 1000;
+/// Chunks handed to the store at the same time.
+const CHUNKS_UNDER_WAY: usize = 2;
 /// Args per transaction.
 const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 impl Backroom {
     /// Enqueues the jobs of an iterator in transactions of up to a thousand, taking them from it as it goes:
-    /// `backroom.enqueue_many(jobs).queue("mail").await?`. A million jobs take the memory of two thousand.
+    /// `backroom.enqueue_many(jobs).queue("mail").await?`. A million jobs take the memory of three thousand.
+    ///
+    /// Two transactions may be under way. If one fails, what is under way is waited for, nothing more is taken from the
+    /// iterator, and the error says how many jobs were stored or answered otherwise: they need not be the first ones.
     pub fn enqueue_many<J: Job, I>(&self, jobs: I) -> EnqueueMany<'_>
     where
         I: IntoIterator<Item = J>,
@@ -76,20 +82,39 @@ impl<'a> EnqueueMany<'a> {
         self
     }
 
-    /// One chunk is encoded while the one before it is written: neither the processor nor the disk waits.
+    /// While some chunks are being written the next is encoded: neither the processor nor the disk waits.
     async fn send(mut self) -> Result<EnqueuedMany, Error> {
         let engine = self.backroom.engine().clone();
-        let mut sum = EnqueuedMany::default();
-        let mut next = self.chunk(&engine).map_err(|error| after(&sum, error))?;
-        while !next.is_empty() {
-            let now = engine.clock.now();
-            let chunk = Arc::new(std::mem::take(&mut next));
-            let write = engine.store.insert(chunk, now);
-            let (answers, encoded) = tokio::join!(write, async { self.chunk(&engine) });
-            sum.count(&answers.map_err(|error| after(&sum, error))?);
-            next = encoded.map_err(|error| after(&sum, error))?;
+        let (mut sum, mut failed, mut is_more) = (EnqueuedMany::default(), None, true);
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            let mut answered = None;
+            if is_more && under_way.len() < CHUNKS_UNDER_WAY {
+                match self.chunk(&engine) {
+                    Ok(chunk) if chunk.is_empty() => is_more = false,
+                    Ok(chunk) => {
+                        under_way.push(engine.store.insert(Arc::new(chunk), engine.clock.now()));
+                        // Hands it over before the next one is encoded.
+                        answered = poll_immediate(under_way.next()).await.flatten();
+                    }
+                    Err(error) => {
+                        failed = Some(error);
+                        is_more = false;
+                    }
+                }
+            } else {
+                answered = under_way.next().await;
+            }
+            match answered {
+                Some(Ok(answers)) => sum.count(&answers),
+                Some(Err(error)) => {
+                    failed = failed.or(Some(error));
+                    is_more = false;
+                }
+                None if is_more || !under_way.is_empty() => {}
+                None => return failed.map_or(Ok(sum), |error| Err(after(&sum, error))),
+            }
         }
-        Ok(sum)
     }
 
     fn chunk(&mut self, engine: &Engine) -> Result<Vec<NewJob>, Error> {

@@ -117,8 +117,8 @@ impl PostgresStore {
         };
         let link = |duty, hear| Arc::new(Link::new(Arc::clone(&settings), duty, hear));
         let core = Arc::new(Core {
-            writer: link(Duty::ByIndex, None),
-            claims: link(Duty::ByIndex, None),
+            writer: link(Duty::Writes, None),
+            claims: link(Duty::Claims, None),
             reads: link(Duty::Anything, Some(hear)),
             hints,
             database_time: Arc::default(),
@@ -148,16 +148,16 @@ impl PostgresStore {
         tokio::spawn(vacuum::sweep(Arc::clone(&core)));
         let inserts = {
             let core = Arc::clone(&core);
-            Batcher::start(move |calls| {
+            Batcher::start(2, move |lane, calls| {
                 let core = Arc::clone(&core);
                 Box::pin(async move {
-                    insert::insert(&core, &calls).await.map_err(|fault| fault.into_error("insert jobs"))
+                    insert::insert(&core, lane, &calls).await.map_err(|fault| fault.into_error("insert jobs"))
                 })
             })
         };
         let commits = {
             let core = Arc::clone(&core);
-            Batcher::start(move |calls| {
+            Batcher::start(1, move |_, calls| {
                 let core = Arc::clone(&core);
                 Box::pin(async move {
                     commit::commit(&core, &calls).await.map_err(|fault| fault.into_error("write changes"))

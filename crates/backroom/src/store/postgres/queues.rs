@@ -10,10 +10,8 @@ use crate::{
 };
 
 /// Every queue. No parameter.
-static QUEUES: Sql = Sql {
-    text: "SELECT name, paused_at, retention FROM {schema}.queues ORDER BY name COLLATE \"C\"",
-    types: &[],
-};
+static QUEUES: Sql =
+    Sql { text: "SELECT name, paused_at, retention FROM {schema}.queues ORDER BY name", types: &[] };
 
 /// One queue, and nobody else may change it until the transaction ends. Parameter: name.
 static QUEUE: Sql = Sql {

@@ -49,7 +49,7 @@ static FORGET: Sql = Sql {
 /// Workers that beat at or after a moment. Parameter: it.
 static WORKERS: Sql = Sql {
     text: "SELECT name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping \
-           FROM {schema}.workers WHERE beat_at >= $1 ORDER BY name COLLATE \"C\"",
+           FROM {schema}.workers WHERE beat_at >= $1 ORDER BY name",
     types: &[Type::TIMESTAMPTZ],
 };
 

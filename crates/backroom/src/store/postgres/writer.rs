@@ -4,12 +4,14 @@
 //! is as long as a write takes and needs no tuning. Nothing else of the store waits in here.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use backroom_core::Timestamp;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -21,6 +23,8 @@ use crate::Error;
 const CALLS_MAX: usize = 4096;
 /// Rows that one batch gathers from several calls; a larger call goes alone.
 const ROWS_MAX: usize = 5000;
+/// Rows from which on a call is bulk: it takes a lane of its own where one is free.
+const BULK_ROWS: usize = 500;
 /// How often the others get a turn to hand in their rows before a batch leaves, once a batch of several calls shows
 /// that there are others.
 const TURNS: u32 = 3;
@@ -63,10 +67,14 @@ where
     H: Handed,
     O: Send + 'static,
 {
-    /// Starts the task that calls `write` with one batch after the other.
-    pub(super) fn start(write: impl Fn(Vec<H>) -> Written<O> + Send + Sync + 'static) -> Self {
+    /// Starts the task that calls `write` with a lane and one batch after the other. Each of the `lanes` has one batch
+    /// under way at a time; all but the first take bulk only, so that small calls gather behind the write under way.
+    pub(super) fn start(
+        lanes: usize,
+        write: impl Fn(usize, Vec<H>) -> Written<O> + Send + Sync + 'static,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(CALLS_MAX);
-        let task = tokio::spawn(run(receiver, write));
+        let task = tokio::spawn(run(receiver, lanes, write));
         Self { calls: Mutex::new(Some(sender)), task: Mutex::new(Some(task)) }
     }
 
@@ -95,22 +103,40 @@ where
     }
 }
 
-async fn run<H: Handed, O>(mut calls: mpsc::Receiver<Call<H, O>>, write: impl Fn(Vec<H>) -> Written<O>) {
+async fn run<H: Handed, O>(
+    mut calls: mpsc::Receiver<Call<H, O>>,
+    lanes: usize,
+    write: impl Fn(usize, Vec<H>) -> Written<O>,
+) {
+    let mut free: BTreeSet<usize> = (0..lanes).collect();
+    let mut under_way = FuturesUnordered::new();
     let mut had_company = false;
-    let mut left_over = None;
+    let mut next = None;
     loop {
-        let first = match left_over.take() {
+        let first = match next.take() {
             Some(call) => call,
-            None => match calls.recv().await {
-                Some(call) => call,
-                None => return,
+            None => tokio::select! {
+                biased;
+                Some(lane) = under_way.next() => {
+                    free.insert(lane);
+                    continue;
+                }
+                call = calls.recv() => match call {
+                    Some(call) => call,
+                    None => break,
+                },
             },
         };
         let mut rows = first.handed.rows();
+        let Some(lane) = free.iter().copied().find(|lane| *lane == 0 || rows >= BULK_ROWS) else {
+            free.extend(under_way.next().await);
+            next = Some(first);
+            continue;
+        };
         let mut batch = vec![first];
         for _ in 0..if had_company { TURNS } else { 1 } {
-            left_over = gather(&mut calls, &mut batch, &mut rows);
-            if left_over.is_some() {
+            next = gather(&mut calls, &mut batch, &mut rows);
+            if next.is_some() {
                 break;
             }
             if had_company {
@@ -118,8 +144,15 @@ async fn run<H: Handed, O>(mut calls: mpsc::Receiver<Call<H, O>>, write: impl Fn
             }
         }
         had_company = batch.len() > 1;
-        write_batch(batch, &write).await;
+        free.remove(&lane);
+        let write = &write;
+        under_way.push(async move {
+            write_batch(lane, batch, write).await;
+            lane
+        });
     }
+    // No more calls; those taken are answered.
+    while under_way.next().await.is_some() {}
 }
 
 /// Adds what waits; answers with the call that no longer fits.
@@ -139,8 +172,12 @@ fn gather<H: Handed, O>(
     None
 }
 
-async fn write_batch<H: Handed, O>(batch: Vec<Call<H, O>>, write: &impl Fn(Vec<H>) -> Written<O>) {
-    match write(batch.iter().map(|call| call.handed.clone()).collect()).await {
+async fn write_batch<H: Handed, O>(
+    lane: usize,
+    batch: Vec<Call<H, O>>,
+    write: &impl Fn(usize, Vec<H>) -> Written<O>,
+) {
+    match write(lane, batch.iter().map(|call| call.handed.clone()).collect()).await {
         Ok(answers) => {
             for (call, answer) in batch.into_iter().zip(answers) {
                 // A caller that no longer waits has dropped its call; the rows are written all the same.
@@ -150,7 +187,7 @@ async fn write_batch<H: Handed, O>(batch: Vec<Call<H, O>>, write: &impl Fn(Vec<H
         // One caller's bad row must not fail the others: each alone.
         Err(error) if batch.len() > 1 && !error.is_transient() => {
             for call in batch {
-                let answer = write(vec![call.handed.clone()]).await;
+                let answer = write(lane, vec![call.handed.clone()]).await;
                 _ = call.answer.send(answer.map(|mut answers| answers.pop().unwrap_or_default()));
             }
         }

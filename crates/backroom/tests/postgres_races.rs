@@ -1,0 +1,90 @@
+//! Two writers of one row: whoever comes second decides on what the first left, not on what it saw before.
+
+#![cfg(feature = "postgres")]
+
+mod postgres_support;
+
+use std::{sync::Arc, time::Duration};
+
+use backroom::{
+    core::{Change, Event, Job, State, transition::apply},
+    store::{Committed, Store},
+};
+use postgres_support::{Place, lease, success};
+use tokio_postgres::Client;
+
+/// Waits until a statement waits for a row that another transaction holds.
+async fn until_somebody_waits(client: &Client, schema: &str) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE wait_event_type = 'Lock' AND state = 'active' AND query LIKE '%' || $1 || '%'";
+    let look = async {
+        while client.query_one(waiting, &[&schema]).await.unwrap().get::<_, i64>(0) == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), look).await.expect("the commit waits for the row");
+}
+
+/// What becomes of a change that waits behind `first`, a statement about the one running job.
+async fn behind(first: &str, change: impl Fn(&Job, &Place) -> Change) -> (Committed, Job) {
+    let place = Place::new();
+    let store = Arc::new(place.open().await);
+    let id = place.insert(&*store, place.new_job()).await;
+    let job = place.claim(&*store, 1).await.remove(0);
+    let (mut other, watcher) = (place.client().await, place.client().await);
+    let transaction = other.transaction().await.unwrap();
+    assert_eq!(transaction.execute(first, &[]).await.unwrap(), 1, "{first}");
+    let commit = {
+        let (store, change) = (Arc::clone(&store), change(&job, &place));
+        tokio::spawn(async move { store.commit(Arc::new(vec![change])).await })
+    };
+    until_somebody_waits(&watcher, &place.schema).await;
+    transaction.commit().await.unwrap();
+    let answer = commit.await.unwrap().unwrap().remove(0);
+    (answer, store.job(id).await.unwrap().expect("the job is there"))
+}
+
+fn succeed(job: &Job, place: &Place) -> Change {
+    success(job, place.now)
+}
+
+fn snooze(job: &Job, place: &Place) -> Change {
+    let event = Event::Snooze { lease: lease(job), delay: Duration::from_secs(5) };
+    apply(job, event, place.now).unwrap().unwrap()
+}
+
+const EXTEND: &str = "UPDATE jobs SET lease_until = lease_until + interval '30 seconds'";
+const NOTE: &str = "UPDATE jobs SET progress_percent = 50, progress_message = 'half'";
+const RESCUE: &str =
+    "UPDATE jobs SET state = 'queued', lease_until = NULL, crashes = 1, revision = revision + 1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_behind_a_renewed_lease_is_accepted() {
+    let (answer, job) = behind(EXTEND, succeed).await;
+    assert_eq!((answer, job.state), (Committed::Done, State::Completed));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snooze_behind_a_renewed_lease_is_accepted() {
+    let (answer, job) = behind(EXTEND, snooze).await;
+    assert_eq!((answer, job.state), (Committed::Done, State::Queued));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_behind_a_note_keeps_what_was_noted() {
+    let (answer, job) = behind(NOTE, succeed).await;
+    assert_eq!((answer, job.state), (Committed::Done, State::Completed));
+    assert_eq!(job.progress.expect("progress").message, "half");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_behind_a_rescue_is_stale() {
+    let (answer, job) = behind(RESCUE, succeed).await;
+    assert_eq!((answer, job.state, job.crashes), (Committed::Stale, State::Queued, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snooze_behind_a_rescue_is_stale() {
+    let (answer, job) = behind(RESCUE, snooze).await;
+    assert_eq!((answer, job.state, job.crashes), (Committed::Stale, State::Queued, 1));
+}
