@@ -29,7 +29,7 @@ fn mixed(place: &Place) -> Vec<NewJob> {
     let draft = |number: u64| {
         let has = |bit: u32| number >> bit & 1 == 1;
         let args =
-            Json::parse(&format!(r#"{{"number":{number},"text":"üñí, \"quoted\", {{}} \\N"}}"#)).unwrap();
+            Json::parse(format!(r#"{{"number":{number},"text":"üñí, \"quoted\", {{}} \\N"}}"#)).unwrap();
         let mut draft = Draft::new("work", args);
         draft.queue = format!("queue {}", number % 7);
         draft.priority = u8::try_from(number % 10).unwrap();
