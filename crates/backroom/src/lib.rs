@@ -65,6 +65,9 @@ pub use handler::{Failure, Middleware, Next};
 /// The SQLite driver, in the version whose transactions [`Enqueue::within`] takes. Feature `sqlite`.
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
+/// The other PostgreSQL driver, in the version whose transactions [`Enqueue::within_sqlx`] takes. Feature `sqlx`.
+#[cfg(feature = "sqlx")]
+pub use sqlx;
 pub use store::{Count, Durability, Filter, Health, HealthCheck, WorkerRow};
 /// The PostgreSQL driver, in the version whose transactions [`Enqueue::within_postgres`] takes. Feature `postgres`.
 #[cfg(feature = "postgres")]

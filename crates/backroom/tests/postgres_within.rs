@@ -81,6 +81,25 @@ async fn a_unique_key_is_kept_inside_a_callers_transaction_too() {
 }
 
 #[tokio::test]
+async fn many_jobs_are_in_the_callers_transaction_or_nowhere() {
+    let place = Place::new();
+    let backroom = open(&place).await;
+    let mut client = client(&place.server).await;
+    for (commits, stored) in [(false, 0), (true, 2500)] {
+        let transaction = client.transaction().await.unwrap();
+        let many = backroom.enqueue_many((0..2500).map(Double)).tag("newsletter");
+        let sum = many.within_postgres(&transaction).await.unwrap();
+        assert_eq!(sum.created, 2500);
+        if commits {
+            transaction.commit().await.unwrap();
+        } else {
+            transaction.rollback().await.unwrap();
+        }
+        assert_eq!(jobs(&backroom).await, stored);
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_is_no_postgresql_refuses_its_transactions() {
     let place = Place::new();
     let backroom = Backroom::open("memory:").await.unwrap();

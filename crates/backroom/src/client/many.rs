@@ -56,7 +56,7 @@ type Args = Box<dyn Iterator<Item = Result<Json, backroom_core::Invalid>> + Send
 /// Jobs about to be enqueued: the options hold for all of them.
 #[must_use = "nothing is enqueued until this is awaited"]
 pub struct EnqueueMany<'a> {
-    backroom: &'a Backroom,
+    pub(super) backroom: &'a Backroom,
     template: Draft,
     args: Args,
 }
@@ -117,7 +117,8 @@ impl<'a> EnqueueMany<'a> {
         }
     }
 
-    fn chunk(&mut self, engine: &Engine) -> Result<Vec<NewJob>, Error> {
+    /// The next jobs, checked; none when all have been taken.
+    pub(super) fn chunk(&mut self, engine: &Engine) -> Result<Vec<NewJob>, Error> {
         let now = engine.clock.now();
         let (mut chunk, mut bytes) = (Vec::new(), 0);
         while chunk.len() < CHUNK_JOBS_MAX && bytes < CHUNK_BYTES_MAX {
@@ -131,15 +132,16 @@ impl<'a> EnqueueMany<'a> {
     }
 }
 
-/// An error in the middle says how far it came: those jobs are stored and will run.
-fn after(sum: &EnqueuedMany, error: Error) -> Error {
+/// An error in the middle says how far it came: those jobs are stored and will run, or are in the
+/// caller's transaction.
+pub(super) fn after(sum: &EnqueuedMany, error: Error) -> Error {
     let done = sum.created + sum.kept + sum.replaced + sum.key_held;
     Error::new(error.kind(), format!("enqueue many: {done} jobs were handled before the error"))
         .caused_by(error)
 }
 
 impl EnqueuedMany {
-    fn count(&mut self, answers: &[Inserted]) {
+    pub(super) fn count(&mut self, answers: &[Inserted]) {
         for answer in answers {
             match answer {
                 Inserted::Created => self.created += 1,

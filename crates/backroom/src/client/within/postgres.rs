@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::handle;
 use crate::{
     Error, ErrorKind,
-    client::{Backroom, Enqueue, JobHandle},
+    client::{Backroom, Enqueue, EnqueueMany, EnqueuedMany, JobHandle, many::after},
     store::postgres::PostgresStore,
 };
 
@@ -19,7 +19,8 @@ impl<'a, J: 'a> Enqueue<'a, J> {
     /// that one ends, so enqueue late and commit soon.
     ///
     /// Fails as [`Invalid`](ErrorKind::Invalid) on a client that was not opened with a `postgres://` URL, and otherwise
-    /// as an enqueue does. After an error that the server told, the transaction can only be rolled back.
+    /// as an enqueue does. After an error that the server told, the transaction can only be rolled back; so should it be
+    /// when the future was dropped before it answered.
     pub async fn within_postgres(
         self,
         transaction: &tokio_postgres::Transaction<'_>,
@@ -30,6 +31,29 @@ impl<'a, J: 'a> Enqueue<'a, J> {
         let (id, now) = (new.job.id, new.job.created_at);
         let answers = PostgresStore::insert_in(transaction, &schema, &[new], now).await?;
         handle(backroom, id, &answers)
+    }
+}
+
+impl EnqueueMany<'_> {
+    /// Enqueues the jobs inside a `tokio_postgres` transaction: all of them come into being when the caller commits,
+    /// and none if the caller rolls back. Otherwise as [`Enqueue::within_postgres`].
+    ///
+    /// After any error only a part of them is in the transaction, so roll it back.
+    pub async fn within_postgres(
+        mut self,
+        transaction: &tokio_postgres::Transaction<'_>,
+    ) -> Result<EnqueuedMany, Error> {
+        let schema = schema_of(self.backroom)?;
+        let engine = self.backroom.engine().clone();
+        let mut sum = EnqueuedMany::default();
+        loop {
+            let chunk = self.chunk(&engine).map_err(|error| after(&sum, error))?;
+            if chunk.is_empty() {
+                return Ok(sum);
+            }
+            let answers = PostgresStore::insert_in(transaction, &schema, &chunk, engine.clock.now()).await;
+            sum.count(&answers.map_err(|error| after(&sum, error))?);
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use tokio_postgres::error::SqlState;
 
+#[cfg(feature = "sqlx")]
+use super::session::sqlx::{Said as SaidToSqlx, kind_without_code};
 use crate::{Error, ErrorKind};
 
 /// A failure before anybody decided what it means: some are answers (a key is held), some are tried again.
@@ -9,6 +11,13 @@ use crate::{Error, ErrorKind};
 pub(super) enum Fault {
     /// From the driver or the server.
     Sql(tokio_postgres::Error),
+    /// From the caller's driver or the server, in the caller's transaction.
+    #[cfg(feature = "sqlx")]
+    Sqlx {
+        /// What the server answered, if it did.
+        code: Option<SqlState>,
+        error: sqlx::Error,
+    },
     /// Already in our words.
     Ours(Error),
 }
@@ -29,6 +38,8 @@ impl Fault {
     pub(super) fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Sql(error) => error.code(),
+            #[cfg(feature = "sqlx")]
+            Self::Sqlx { code, .. } => code.as_ref(),
             Self::Ours(_) => None,
         }
     }
@@ -41,6 +52,12 @@ impl Fault {
                 let kind = kind_of(&error);
                 Error::new(kind, format!("{doing} in PostgreSQL{}", remedy(kind, error.code())))
                     .caused_by(Said(error))
+            }
+            #[cfg(feature = "sqlx")]
+            Self::Sqlx { code, error } => {
+                let kind = code.as_ref().map_or_else(|| kind_without_code(&error), kind_of_code);
+                Error::new(kind, format!("{doing} in PostgreSQL{}", remedy(kind, code.as_ref())))
+                    .caused_by(SaidToSqlx(error))
             }
         }
     }
@@ -58,12 +75,17 @@ impl From<Error> for Fault {
     }
 }
 
-/// What the caller should do, by SQLSTATE (PostgreSQL manual, appendix A). No code: the connection broke or the bytes
-/// made no sense.
+/// What the caller should do. No code: the connection broke or the bytes made no sense.
 pub(super) fn kind_of(error: &tokio_postgres::Error) -> ErrorKind {
-    let Some(code) = error.code() else {
-        return if is_about_the_connection(error) { ErrorKind::Unavailable } else { ErrorKind::Internal };
-    };
+    match error.code() {
+        Some(code) => kind_of_code(code),
+        None if is_about_the_connection(error) => ErrorKind::Unavailable,
+        None => ErrorKind::Internal,
+    }
+}
+
+/// What the caller should do, by SQLSTATE (PostgreSQL manual, appendix A).
+fn kind_of_code(code: &SqlState) -> ErrorKind {
     match code.code() {
         // Disk full.
         "53100" => ErrorKind::NoSpace,

@@ -12,16 +12,17 @@ use backroom_core::{
     draft::NewJob,
     unique::{Resolution, replace_content, resolve_conflict},
 };
-use tokio_postgres::{Row, types::Type};
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{
     Core,
     batch::{Columns, JOB_TYPES, unnested_jobs},
-    connection::{Link, Param, Transaction},
+    connection::{Link, Param},
     error::Fault,
     hints::Hints,
-    row,
+    row::{self, Cells as _},
+    session::Session,
     sql::{Sql, columns, rows_by_id},
 };
 use crate::{Error, ErrorKind, store::Inserted};
@@ -132,8 +133,8 @@ pub(super) async fn insert(
     let is_keyed = jobs.iter().any(|(new, _)| new.job.unique_key.is_some());
     let answers = if is_keyed {
         let transaction = core.writer.begin().await?;
-        let session = Session::Ours(&transaction);
-        match insert_keyed(&session, &jobs, &unnamed).await {
+        let mut session = Session::Ours(&transaction);
+        match insert_keyed(&mut session, &jobs, &unnamed).await {
             Ok(answers) => {
                 transaction.commit().await?;
                 answers
@@ -225,30 +226,10 @@ fn is_plain(job: &Job) -> bool {
         && job.meta.is_empty()
 }
 
-/// A transaction: of ours, or of the caller.
-pub(super) enum Session<'a> {
-    /// On our connection.
-    Ours(&'a Transaction),
-    /// On the caller's, whose schema is given.
-    Theirs(&'a tokio_postgres::Transaction<'a>, &'a str),
-}
-
-impl Session<'_> {
-    pub(super) async fn query(&self, sql: &'static Sql, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
-        match self {
-            Self::Ours(transaction) => transaction.query(sql, params).await,
-            Self::Theirs(transaction, schema) => {
-                let typed: Vec<_> = params.iter().copied().zip(sql.types.iter().cloned()).collect();
-                Ok(transaction.query_typed(&sql.for_schema(schema), &typed).await?)
-            }
-        }
-    }
-}
-
 /// Jobs of which some have keys: who holds them is looked at first, core decides, and whatever was snatched away
 /// between the look and the insert is looked at again.
 pub(super) async fn insert_keyed(
-    session: &Session<'_>,
+    session: &mut Session<'_>,
     jobs: &[(&NewJob, Timestamp)],
     unnamed: &[String],
 ) -> Result<Vec<Inserted>, Fault> {
@@ -291,14 +272,14 @@ struct Plan<'a> {
 }
 
 async fn insert_chunk(
-    session: &Session<'_>,
+    session: &mut Session<'_>,
     jobs: &[(&NewJob, Timestamp)],
     chunk: &[usize],
     answers: &mut [Option<Inserted>],
 ) -> Result<Vec<usize>, Fault> {
     let ids: Vec<Uuid> = chunk.iter().map(|index| jobs[*index].0.job.id.0).collect();
     let stored = session.query(&STORED, &[&ids]).await?;
-    let mut known: HashSet<Uuid> = stored.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let mut known: HashSet<Uuid> = stored.iter().map(|row| row.cell(0)).collect::<Result<_, _>>()?;
     let keys: Vec<&str> = chunk.iter().filter_map(|index| held_key(&jobs[*index].0.job)).collect();
     let locked = row::jobs(&session.query(&HOLDERS, &[&keys]).await?)?;
 
@@ -371,7 +352,7 @@ fn take<'a>(plan: &mut Plan<'a>, index: usize, new: &'a NewJob, key: &'a str) ->
 }
 
 /// Carries the plan out; answers with the jobs whose key was snatched away.
-async fn write(session: &Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> Result<Vec<usize>, Fault> {
+async fn write(session: &mut Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> Result<Vec<usize>, Fault> {
     if !plan.releases.is_empty() {
         session.query(&RELEASE, &[&plan.releases]).await?;
     }
@@ -398,8 +379,7 @@ async fn write(session: &Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> Resul
     if rows.len() == plan.fresh.len() {
         return Ok(Vec::new());
     }
-    let stored: HashSet<JobId> =
-        rows.iter().map(|row| row.try_get(0).map(JobId)).collect::<Result<_, _>>()?;
+    let stored: HashSet<JobId> = rows.iter().map(|row| row.cell(0).map(JobId)).collect::<Result<_, _>>()?;
     let is_in = |position: usize| stored.contains(&plan.fresh[position].1.id);
     let mut contested: Vec<usize> = (0..plan.fresh.len())
         .filter(|position| !is_in(*position))

@@ -33,6 +33,7 @@ mod queues;
 mod read;
 mod row;
 mod schema;
+mod session;
 mod sql;
 mod time;
 mod tls;
@@ -48,7 +49,7 @@ use self::{
     connection::{Duty, Hear, Link, Settings},
     error::Fault,
     hints::Hints,
-    insert::Session,
+    session::Session,
     time::{AlignedClock, DatabaseTime},
     vacuum::Litter,
     writer::Batcher,
@@ -202,11 +203,31 @@ impl PostgresStore {
         jobs: &[NewJob],
         now: Timestamp,
     ) -> Result<Vec<Inserted>, Error> {
+        Self::insert_through(Session::Theirs(transaction, schema), schema, jobs, now).await
+    }
+
+    /// The same in a transaction of sqlx. Feature `sqlx`.
+    #[cfg(feature = "sqlx")]
+    pub async fn insert_in_sqlx(
+        transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
+        schema: &str,
+        jobs: &[NewJob],
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, Error> {
+        Self::insert_through(Session::Sqlx(transaction, schema), schema, jobs, now).await
+    }
+
+    async fn insert_through(
+        mut session: Session<'_>,
+        schema: &str,
+        jobs: &[NewJob],
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, Error> {
         options::check_schema(schema)?;
         let queues: BTreeSet<&str> = jobs.iter().map(|new| new.job.queue.as_str()).collect();
         let queues: Vec<String> = queues.into_iter().map(str::to_owned).collect();
         let jobs: Vec<(&NewJob, Timestamp)> = jobs.iter().map(|new| (new, now)).collect();
-        insert::insert_keyed(&Session::Theirs(transaction, schema), &jobs, &queues)
+        insert::insert_keyed(&mut session, &jobs, &queues)
             .await
             .map_err(|fault| fault.into_error("insert jobs"))
     }

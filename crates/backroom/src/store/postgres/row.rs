@@ -32,59 +32,69 @@ impl<'a> FromSql<'a> for JsonText<'a> {
     }
 }
 
+/// A row, whichever driver read it.
+pub(super) trait Cells {
+    /// The column at this place.
+    fn cell<'a, T: FromSql<'a>>(&'a self, column: usize) -> Result<T, Fault>;
+}
+
+impl Cells for Row {
+    fn cell<'a, T: FromSql<'a>>(&'a self, column: usize) -> Result<T, Fault> {
+        Ok(self.try_get(column)?)
+    }
+}
+
 /// A job from a row selected by [`columns!`](super::sql::columns).
-pub(super) fn job(row: &Row) -> Result<Job, Fault> {
-    let unique_while = match row.try_get::<_, Option<&str>>(15)? {
+pub(super) fn job(row: &impl Cells) -> Result<Job, Fault> {
+    let unique_while = match row.cell::<Option<&str>>(15)? {
         None => None,
         Some("live") => Some(UniqueWhile::Live),
         Some("queued") => Some(UniqueWhile::Queued),
         Some(_) => Some(UniqueWhile::Until(moment(row, 16)?)),
     };
-    let progress = match row.try_get::<_, Option<i16>>(21)? {
+    let progress = match row.cell::<Option<i16>>(21)? {
         Some(percent) => {
-            Some(Progress { percent: u8::try_from(percent).unwrap_or(100), message: row.try_get(22)? })
+            Some(Progress { percent: u8::try_from(percent).unwrap_or(100), message: row.cell(22)? })
         }
         None => None,
     };
     Ok(Job {
-        id: JobId(row.try_get(0)?),
-        kind: row.try_get(1)?,
-        queue: row.try_get(2)?,
-        lane: row.try_get(3)?,
-        priority: u8::try_from(row.try_get::<_, i16>(4)?).map_err(|_| damaged("priority"))?,
+        id: JobId(row.cell(0)?),
+        kind: row.cell(1)?,
+        queue: row.cell(2)?,
+        lane: row.cell(3)?,
+        priority: u8::try_from(row.cell::<i16>(4)?).map_err(|_| damaged("priority"))?,
         state: word(row, 5)?,
-        args: Json::stored(row.try_get(6)?).map_err(Error::from)?,
+        args: Json::stored(row.cell(6)?).map_err(Error::from)?,
         attempt: number(row, 7)?,
         max_attempts: number(row, 8)?,
         crashes: number(row, 9)?,
         scheduled_at: moment(row, 10)?,
         expires_at: moment_or_none(row, 11)?,
-        timeout: row.try_get::<_, Option<i64>>(12)?.map(|ms| Duration::from_millis(ms.unsigned_abs())),
-        retry: row.try_get::<_, Option<&str>>(13)?.map(decoded).transpose()?,
-        unique_key: row.try_get(14)?,
+        timeout: row.cell::<Option<i64>>(12)?.map(|ms| Duration::from_millis(ms.unsigned_abs())),
+        retry: row.cell::<Option<&str>>(13)?.map(decoded).transpose()?,
+        unique_key: row.cell(14)?,
         unique_while,
-        unique_held: row.try_get(17)?,
-        lease_id: row.try_get::<_, Option<Uuid>>(18)?.map(LeaseId),
+        unique_held: row.cell(17)?,
+        lease_id: row.cell::<Option<Uuid>>(18)?.map(LeaseId),
         lease_until: moment_or_none(row, 19)?,
-        worker: row.try_get(20)?,
+        worker: row.cell(20)?,
         progress,
-        output: row.try_get::<_, Option<String>>(23)?.map(Json::stored).transpose().map_err(Error::from)?,
-        reason: row.try_get(24)?,
+        output: row.cell::<Option<String>>(23)?.map(Json::stored).transpose().map_err(Error::from)?,
+        reason: row.cell(24)?,
         cancel_requested_at: moment_or_none(row, 25)?,
-        woken: row.try_get(26)?,
+        woken: row.cell(26)?,
         created_at: moment(row, 27)?,
         started_at: moment_or_none(row, 28)?,
         finished_at: moment_or_none(row, 29)?,
-        tags: row.try_get::<_, Option<JsonText<'_>>>(30)?.map_or(Ok(Vec::new()), |text| decoded(text.0))?,
-        meta: row
-            .try_get::<_, Option<JsonText<'_>>>(31)?
-            .map_or(Ok(BTreeMap::new()), |text| decoded(text.0))?,
-        revision: row.try_get::<_, i64>(32)?.unsigned_abs(),
+        tags: row.cell::<Option<JsonText<'_>>>(30)?.map_or(Ok(Vec::new()), |text| decoded(text.0))?,
+        meta: row.cell::<Option<JsonText<'_>>>(31)?.map_or(Ok(BTreeMap::new()), |text| decoded(text.0))?,
+        revision: row.cell::<i64>(32)?.unsigned_abs(),
     })
 }
 
 /// All rows as jobs.
-pub(super) fn jobs(rows: &[Row]) -> Result<Vec<Job>, Fault> {
+pub(super) fn jobs(rows: &[impl Cells]) -> Result<Vec<Job>, Fault> {
     rows.iter().map(job).collect()
 }
 
@@ -111,21 +121,21 @@ pub(super) fn log_line(row: &Row) -> Result<LogLine, Fault> {
     })
 }
 
-pub(super) fn moment(row: &Row, column: usize) -> Result<Timestamp, Fault> {
-    Ok(row.try_get::<_, Moment>(column)?.0)
+pub(super) fn moment(row: &impl Cells, column: usize) -> Result<Timestamp, Fault> {
+    Ok(row.cell::<Moment>(column)?.0)
 }
 
-pub(super) fn moment_or_none(row: &Row, column: usize) -> Result<Option<Timestamp>, Fault> {
-    Ok(row.try_get::<_, Option<Moment>>(column)?.map(|at| at.0))
+pub(super) fn moment_or_none(row: &impl Cells, column: usize) -> Result<Option<Timestamp>, Fault> {
+    Ok(row.cell::<Option<Moment>>(column)?.map(|at| at.0))
 }
 
 /// A `bigint` that our CHECKs hold within 32 bits.
-pub(super) fn number(row: &Row, column: usize) -> Result<u32, Fault> {
-    u32::try_from(row.try_get::<_, i64>(column)?).map_err(|_| damaged("number").into())
+pub(super) fn number(row: &impl Cells, column: usize) -> Result<u32, Fault> {
+    u32::try_from(row.cell::<i64>(column)?).map_err(|_| damaged("number").into())
 }
 
-fn word<T: FromStr<Err = backroom_core::Invalid>>(row: &Row, column: usize) -> Result<T, Fault> {
-    row.try_get::<_, &str>(column)?.parse().map_err(|invalid| damaged("word").caused_by(invalid).into())
+fn word<T: FromStr<Err = backroom_core::Invalid>>(row: &impl Cells, column: usize) -> Result<T, Fault> {
+    row.cell::<&str>(column)?.parse().map_err(|invalid| damaged("word").caused_by(invalid).into())
 }
 
 /// JSON of our own making.

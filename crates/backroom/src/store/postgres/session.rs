@@ -1,0 +1,61 @@
+//! The transaction that an insert runs in: one of ours or one of the caller's, through whichever driver it came.
+//!
+//! It never begins nor ends one: that is for whoever made it.
+
+#[cfg(feature = "sqlx")]
+pub(super) mod sqlx;
+
+use tokio_postgres::types::FromSql;
+
+use super::{
+    connection::{Param, Transaction},
+    error::Fault,
+    row::Cells,
+    sql::Sql,
+};
+
+/// A transaction: of ours, or of the caller, whose schema is given.
+pub(super) enum Session<'a> {
+    /// On our connection.
+    Ours(&'a Transaction),
+    /// On the caller's, through tokio-postgres.
+    Theirs(&'a tokio_postgres::Transaction<'a>, &'a str),
+    /// On the caller's, through sqlx.
+    #[cfg(feature = "sqlx")]
+    Sqlx(&'a mut ::sqlx::PgConnection, &'a str),
+}
+
+impl Session<'_> {
+    pub(super) async fn query(&mut self, sql: &'static Sql, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
+        let rows = match self {
+            Self::Ours(transaction) => transaction.query(sql, params).await?,
+            Self::Theirs(transaction, schema) => {
+                let typed: Vec<_> = params.iter().copied().zip(sql.types.iter().cloned()).collect();
+                transaction.query_typed(&sql.for_schema(schema), &typed).await?
+            }
+            #[cfg(feature = "sqlx")]
+            Self::Sqlx(connection, schema) => {
+                let rows = sqlx::query(connection, schema, sql, params).await?;
+                return Ok(rows.into_iter().map(Row::Sqlx).collect());
+            }
+        };
+        Ok(rows.into_iter().map(Row::Tokio).collect())
+    }
+}
+
+/// A row as the driver of its session read it.
+pub(super) enum Row {
+    Tokio(tokio_postgres::Row),
+    #[cfg(feature = "sqlx")]
+    Sqlx(::sqlx::postgres::PgRow),
+}
+
+impl Cells for Row {
+    fn cell<'a, T: FromSql<'a>>(&'a self, column: usize) -> Result<T, Fault> {
+        match self {
+            Self::Tokio(row) => row.cell(column),
+            #[cfg(feature = "sqlx")]
+            Self::Sqlx(row) => sqlx::cell(row, column),
+        }
+    }
+}
