@@ -6,8 +6,8 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use backroom::{
-    Backroom, JobId, Json, Keep, Retention, UniqueRule, Worker,
-    store::{Store, compare, copy_jobs, copy_queues},
+    Backroom, JobId, Json, Keep, Retention, State, UniqueRule, Worker,
+    store::{Compared, Copied, Prune, Store, copy_jobs, copy_queues},
 };
 use common::{Act, act, fresh_stores, soon};
 
@@ -38,8 +38,12 @@ async fn fill(backroom: &Backroom) -> Vec<JobId> {
     vec![keyed.id(), talk.id()]
 }
 
-async fn is_whole(from: &dyn Store, to: &dyn Store) -> bool {
-    compare(from, to, &|_| {}).await.unwrap().iter().all(backroom::store::Compared::is_whole)
+fn is_whole(copied: &Copied) -> bool {
+    copied.compared.iter().all(Compared::is_whole)
+}
+
+fn sum(copied: &Copied, of: impl Fn(&Compared) -> u64) -> u64 {
+    copied.compared.iter().map(of).sum()
 }
 
 #[tokio::test]
@@ -48,7 +52,6 @@ async fn every_job_comes_over_as_it_was_and_once() {
         let (from, to) = (&from.backroom, &to.backroom);
         fill(from).await;
         let (source, target) = (from.store().as_ref(), to.store().as_ref());
-        assert!(!is_whole(source, target).await);
         copy_queues(source, target).await.unwrap();
         let seen = Mutex::new(Vec::new());
         let copied =
@@ -66,9 +69,9 @@ async fn every_job_comes_over_as_it_was_and_once() {
             assert_eq!(lines.len(), if job.kind == "talk" { 2 } else { 0 });
         }
         assert_eq!(to.queues().await.unwrap(), from.queues().await.unwrap());
-        assert!(is_whole(source, target).await);
         let again = copy_jobs(source, target, &|_| {}).await.unwrap();
         assert_eq!((again.seen, again.written), (127, 0));
+        assert!(is_whole(&copied) && is_whole(&again), "{again:?}");
     }
 }
 
@@ -83,24 +86,34 @@ async fn a_move_begun_again_brings_what_is_missing_and_what_went_on() {
         from.cancel(ids[0]).await.unwrap();
         let keyed = from.enqueue(Act::Succeed).unique(UniqueRule::by_key("k")).await.unwrap();
         to.delete(ids[1]).await.unwrap();
-        let sums = compare(source, target, &|_| {}).await.unwrap();
-        assert_eq!(sums.iter().map(|sum| sum.missing).sum::<u64>(), 2, "{sums:?}");
-        assert_eq!(sums.iter().map(|sum| sum.different).sum::<u64>(), 1, "{sums:?}");
 
         // The new holder of the key comes before the old one has let go of it.
         let first = copy_jobs(source, target, &|_| {}).await.unwrap();
         assert_eq!((first.written, first.refused), (2, 1), "{first:?}");
+        assert_eq!((sum(&first, |sum| sum.missing), is_whole(&first)), (1, false), "{first:?}");
         assert!(first.refusal.unwrap().contains(&keyed.id().to_string()));
         let second = copy_jobs(source, target, &|_| {}).await.unwrap();
         assert_eq!((second.written, second.refused), (1, 0), "{second:?}");
-        assert!(is_whole(source, target).await);
+        assert!(is_whole(&second));
 
         // What goes on at the target stays as it is.
         to.cancel(keyed.id()).await.unwrap();
-        assert_eq!(copy_jobs(source, target, &|_| {}).await.unwrap().written, 0);
-        let sums = compare(source, target, &|_| {}).await.unwrap();
-        assert_eq!(sums.iter().map(|sum| sum.gone_on).sum::<u64>(), 1, "{sums:?}");
-        assert!(is_whole(source, target).await);
+        let third = copy_jobs(source, target, &|_| {}).await.unwrap();
+        assert_eq!((third.written, sum(&third, |sum| sum.gone_on)), (0, 1), "{third:?}");
+        assert!(is_whole(&third));
+
+        // Pruned there, it does not come back to run again.
+        let prune = Prune {
+            queue: "default".into(),
+            state: State::Cancelled,
+            finished_before: None,
+            beyond: Some(0),
+            limit: 10,
+        };
+        assert!(target.prune(Arc::new(prune), to.clock().now()).await.unwrap() > 0);
+        let fourth = copy_jobs(source, target, &|_| {}).await.unwrap();
+        assert_eq!(target.job(keyed.id()).await.unwrap(), None);
+        assert!(sum(&fourth, |sum| sum.pruned) > 0 && is_whole(&fourth), "{fourth:?}");
     }
 }
 

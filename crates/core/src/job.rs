@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::{
@@ -80,7 +80,9 @@ pub struct Job {
     pub worker: Option<String>,
     /// What the handler last reported of this attempt.
     pub progress: Option<Progress>,
-    /// What the handler returned; set exactly when completed.
+    /// What the handler returned; set exactly when completed. In JSON it is left out while there is none: `null` is a
+    /// handler that returned nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub output: Option<Json>,
     /// Why it was cancelled or discarded; set exactly then.
     pub reason: Option<String>,
@@ -140,6 +142,11 @@ pub struct LogLine {
     pub at: Timestamp,
     /// The text, one line.
     pub line: String,
+}
+
+/// A value that is there, be it `null`: an `Option` would read that as none.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
 }
 
 /// A span as whole milliseconds: a number that any language reads.

@@ -115,6 +115,16 @@ fn a_job_carries_its_json_as_a_value_not_as_a_text() {
     assert_eq!(serde_json::from_str::<backroom_core::Job>(&text).expect("decodes"), job);
 }
 
+#[test]
+fn an_output_of_null_is_told_from_no_output() {
+    for output in [None, Some(Json::null()), Some(json("7"))] {
+        let job = backroom_core::Job { output, ..queued() };
+        let text = serde_json::to_string(&job).expect("encodes");
+        assert_eq!(text.contains(r#""output":"#), job.output.is_some(), "{text}");
+        assert_eq!(serde_json::from_str::<backroom_core::Job>(&text).expect("decodes"), job);
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_is_kept_or_refused(text in r#"[\[\]{}",:\\0-9a-ftrunls. ué-]{0,40}"#) {

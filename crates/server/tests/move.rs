@@ -3,9 +3,9 @@
 
 mod cli_support;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use backroom::{Backroom, Context, Json, Worker};
+use backroom::{Backroom, Context, Json, State, Worker, store::Prune};
 use cli_support::{Place, Said};
 use serde_json::Value;
 
@@ -56,6 +56,47 @@ fn a_store_is_moved_whole_and_its_source_paused() {
     let again = move_it(&place, &["--json"]).succeeded().json();
     assert_eq!((&again["whole"], &again["written"]), (&true.into(), &1.into()), "{again}");
     assert_eq!(paused(&place, TO)[1..], [("held".into(), true), ("many".into(), false)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_ran_at_the_target_and_were_pruned_do_not_come_back() {
+    let place = Place::new();
+    fill(&place, 20);
+    place.run(["cancel", &place.enqueue(&["k"])]).succeeded();
+    move_it(&place, &[]).succeeded();
+    let runs = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let work = async || {
+        let target = Backroom::open(&url(&place, "new.db")).await.unwrap();
+        let runs = runs.clone();
+        let worker = Worker::new(&target).queue("many", 4).handle_untyped("k", move |_, _: Context| {
+            runs.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            async { Ok(Json::null()) }
+        });
+        worker.run_until_empty().await.unwrap();
+        target
+    };
+    let target = work().await;
+    let prune = Prune {
+        queue: "many".into(),
+        state: State::Completed,
+        finished_before: None,
+        beyond: Some(0),
+        limit: 100,
+    };
+    assert_eq!(target.store().prune(Arc::new(prune), target.clock().now()).await.unwrap(), 20);
+    target.close().await.unwrap();
+
+    // The last jobs are fetched, as the help says: one more, and none of those.
+    let late = place.enqueue(&["k", "{}", "--queue", "many"]);
+    let again = move_it(&place, &["--json"]).succeeded().json();
+    assert_eq!((&again["whole"], &again["written"]), (&true.into(), &1.into()), "{again}");
+    assert_eq!(
+        again["compared"].as_array().unwrap().iter().map(|sum| sum["pruned"].as_u64().unwrap()).sum::<u64>(),
+        20
+    );
+    assert!(jobs(&place, TO).iter().any(|job| job["id"] == late.as_str()));
+    work().await.close().await.unwrap();
+    assert_eq!(runs.load(std::sync::atomic::Ordering::SeqCst), 21, "each job ran once");
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub enum Action {
     Slow(Duration),
     /// A machine's wire is mended.
     Heal,
+    /// The store itself is away for so long, for everybody.
+    Outage(Duration, Fault),
 }
 
 /// Draws the next step; a calm one never is a fault.
@@ -78,6 +80,12 @@ pub fn draw(rng: &mut StdRng, calm: bool) -> Action {
         96..99 => Action::Heal,
         _ => Action::Lurch(millis(rng, 1_000..60_000)),
     }
+}
+
+/// Draws what may befall everybody at once and nobody in particular.
+pub fn draw_outage(rng: &mut StdRng) -> Action {
+    let span = millis(rng, 200..90_000);
+    if rng.random_bool(0.7) { Action::Outage(span, fault(rng)) } else { Action::Lurch(span) }
 }
 
 fn fault(rng: &mut StdRng) -> Fault {

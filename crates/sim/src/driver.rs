@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backroom::{Error, JobId, JobRow, Reason};
+use backroom::{Error, JobId, JobRow, Reason, testing::faults::Fault};
 use jiff::SignedDuration;
 use rand::{RngExt, rngs::StdRng};
 use tokio::sync::Notify;
 
 use crate::{
+    Weather,
     actions::{self, Action},
     callers::{self, Ask, Setting},
     drafts,
@@ -28,6 +29,7 @@ pub struct Driver {
     pub parts: Parts,
     rng: StdRng,
     calm: bool,
+    outages: bool,
     steps: u32,
     machines: Vec<Option<Machine>>,
     starts: usize,
@@ -36,10 +38,11 @@ pub struct Driver {
 
 impl Driver {
     /// A world without machines. `at_rest` rings whenever nobody has anything left to do.
-    pub fn new(parts: Parts, mut rng: StdRng, at_rest: Arc<Notify>) -> Self {
-        let calm = rng.random_ratio(1, 8);
+    pub fn new(parts: Parts, mut rng: StdRng, weather: Weather, at_rest: Arc<Notify>) -> Self {
+        let outages = weather == Weather::Outages;
+        let calm = rng.random_ratio(1, 8) || outages;
         let steps = rng.random_range(40..140);
-        Self { parts, rng, calm, steps, machines: Vec::new(), starts: 0, at_rest }
+        Self { parts, rng, calm, outages, steps, machines: Vec::new(), starts: 0, at_rest }
     }
 
     /// Runs to the end, or to the first thing that is wrong.
@@ -49,7 +52,11 @@ impl Driver {
             self.machines.push(Some(machine));
         }
         for _ in 0..self.steps {
-            let action = actions::draw(&mut self.rng, self.calm);
+            let action = if self.outages && self.rng.random_ratio(1, 8) {
+                actions::draw_outage(&mut self.rng)
+            } else {
+                actions::draw(&mut self.rng, self.calm)
+            };
             self.act(action).await?;
             self.check().await?;
             if self.is_wrong() {
@@ -92,8 +99,25 @@ impl Driver {
             Action::LoseCall(nth, fault) => self.trouble(|_| true, |machine| machine.lose_call(nth, fault)),
             Action::Slow(most) => self.trouble(|_| true, |machine| machine.slow(most)),
             Action::Heal => self.trouble(|machine| machine.cut || machine.slow, Machine::heal),
+            Action::Outage(span, fault) => self.outage(span, fault).await?,
         }
         self.rest().await;
+        Ok(())
+    }
+
+    /// The store is away for everybody, and comes back.
+    async fn outage(&mut self, span: Duration, fault: Fault) -> Result<(), Error> {
+        // A worker that cannot record its ends while it stops leaves them to be rescued, and rightly so.
+        while !self.is_wrong() && self.machines.iter().flatten().any(Machine::stops) {
+            self.advance(Duration::from_secs(1)).await?;
+        }
+        self.machines.iter_mut().flatten().for_each(|machine| machine.cut(fault));
+        self.advance(span).await?;
+        let now = self.parts.world.now();
+        for machine in self.machines.iter_mut().flatten() {
+            machine.heal();
+            (machine.troubled_at, machine.ever_troubled) = (now, true);
+        }
         Ok(())
     }
 
@@ -164,7 +188,7 @@ impl Driver {
             }
         }
         if self.calm && self.parts.stage.model().tally.rescued > 0 {
-            self.wrong("a job was rescued although nothing had befallen any worker".into());
+            self.wrong("a job was rescued although no worker had died or been cut off".into());
         }
         Ok(())
     }

@@ -56,6 +56,8 @@ pub struct Played {
     pub seed: u64,
     /// The store.
     pub on: On,
+    /// What might befall the machines.
+    pub weather: Weather,
     /// The first thing that went wrong.
     pub wrong: Option<String>,
     /// Everything that happened, in order.
@@ -73,13 +75,23 @@ pub enum On {
     Sqlite,
 }
 
+/// What may befall the machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weather {
+    /// Whatever the seed says, nothing at all included.
+    Any,
+    /// Only what befalls all of them at once: the store goes away, or the whole world sleeps. Nobody dies and nobody is
+    /// cut off alone, so no job may be rescued.
+    Outages,
+}
+
 /// Plays a seed on a memory store.
 pub fn play(seed: u64) -> io::Result<Played> {
-    play_on(seed, On::Memory)
+    play_on(seed, On::Memory, Weather::Any)
 }
 
 /// Plays a seed on an empty store.
-pub fn play_on(seed: u64, on: On) -> io::Result<Played> {
+pub fn play_on(seed: u64, on: On, weather: Weather) -> io::Result<Played> {
     hush_scripted_panics();
     let (at_rest, busy) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -104,7 +116,7 @@ pub fn play_on(seed: u64, on: On) -> io::Result<Played> {
     let lease = Duration::from_secs(if rng.random() { 30 } else { 10 });
     let poll = Duration::from_secs(if rng.random() { 1 } else { 5 });
     let parts = Parts { world, server, stage, lease, poll, prompt: on == On::Memory };
-    let mut driver = Driver::new(parts, rng, at_rest);
+    let mut driver = Driver::new(parts, rng, weather, at_rest);
     let ended = runtime.block_on(driver.run());
     // Tasks that wait for a frozen machine end here; what they still do is of no interest.
     let (wrong, trace, tally) = {
@@ -115,7 +127,7 @@ pub fn play_on(seed: u64, on: On) -> io::Result<Played> {
         (model.first_wrong().map(str::to_owned), model.trace().to_vec(), model.tally)
     };
     runtime.block_on(store.close()).map_err(io::Error::other)?;
-    Ok(Played { seed, on, wrong, trace, tally })
+    Ok(Played { seed, on, weather, wrong, trace, tally })
 }
 
 async fn open(on: On, folder: &Path) -> Result<Arc<dyn Store>, Error> {
@@ -138,8 +150,9 @@ impl Played {
         let trace = self.trace[last..].join("\n");
         let seed = self.seed;
         let on = if self.on == On::Sqlite { " --sqlite" } else { "" };
+        let weather = if self.weather == Weather::Outages { " --outages" } else { "" };
         Some(format!(
-            "seed {seed}: {wrong}\n{trace}\nsee it again: cargo run -p backroom-sim -- --from {seed} --seeds 1{on} --trace"
+            "seed {seed}: {wrong}\n{trace}\nsee it again: cargo run -p backroom-sim -- --from {seed} --seeds 1{on}{weather} --trace"
         ))
     }
 

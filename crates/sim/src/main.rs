@@ -4,12 +4,14 @@
 
 use std::process::ExitCode;
 
-use backroom_sim::{On, play_on};
+use backroom_sim::{On, Weather, play_on};
 
-const USAGE: &str = "usage: backroom-sim [--seeds N] [--from SEED] [--sqlite] [--trace] [--keep-going]
+const USAGE: &str =
+    "usage: backroom-sim [--seeds N] [--from SEED] [--sqlite] [--outages] [--trace] [--keep-going]
   --seeds N      how many seeds to play (default 1000)
   --from SEED    the first one (default 0)
   --sqlite       play on a SQLite file instead of in memory
+  --outages      let nothing happen but outages of the store
   --trace        print everything that happened
   --keep-going   play on after a seed that fails";
 
@@ -17,6 +19,7 @@ struct Asked {
     seeds: u64,
     from: u64,
     on: On,
+    weather: Weather,
     trace: bool,
     keep_going: bool,
 }
@@ -31,7 +34,7 @@ fn main() -> ExitCode {
     };
     let mut failed = 0;
     for seed in asked.from..asked.from.saturating_add(asked.seeds) {
-        let played = match play_on(seed, asked.on) {
+        let played = match play_on(seed, asked.on, asked.weather) {
             Ok(played) => played,
             Err(error) => {
                 println!("failed to start a runtime: {error}");
@@ -57,7 +60,8 @@ fn main() -> ExitCode {
 }
 
 fn read(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
-    let mut asked = Asked { seeds: 1000, from: 0, on: On::Memory, trace: false, keep_going: false };
+    let (on, weather) = (On::Memory, Weather::Any);
+    let mut asked = Asked { seeds: 1000, from: 0, on, weather, trace: false, keep_going: false };
     while let Some(arg) = args.next() {
         let mut number = || {
             let text = args.next().ok_or_else(|| format!("{arg} needs a number"))?;
@@ -67,6 +71,7 @@ fn read(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--seeds" => asked.seeds = number()?,
             "--from" => asked.from = number()?,
             "--sqlite" => asked.on = On::Sqlite,
+            "--outages" => asked.weather = Weather::Outages,
             "--trace" => asked.trace = true,
             "--keep-going" => asked.keep_going = true,
             _ => return Err(format!("{arg} is unknown")),

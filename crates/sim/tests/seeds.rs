@@ -1,6 +1,6 @@
 //! A bounded number of seeds, and the proof that a seed decides everything.
 
-use backroom_sim::{On, play, play_on};
+use backroom_sim::{On, Weather, play, play_on};
 
 #[test]
 fn seeds_of_the_first_half_break_nothing() {
@@ -14,7 +14,14 @@ fn seeds_of_the_second_half_break_nothing() {
 
 #[test]
 fn seeds_on_a_sqlite_file_break_nothing() {
-    (0..SEEDS_ON_SQLITE).for_each(|seed| play_on(seed, On::Sqlite).unwrap().expect_right());
+    (0..SEEDS_ON_SQLITE).for_each(|seed| play_on(seed, On::Sqlite, Weather::Any).unwrap().expect_right());
+}
+
+/// No crash is counted against a job whose worker never died and whose outage ended.
+#[test]
+fn no_job_is_rescued_when_only_the_store_was_away() {
+    (0..SEEDS_OF_OUTAGES)
+        .for_each(|seed| play_on(seed, On::Memory, Weather::Outages).unwrap().expect_right());
 }
 
 #[test]
@@ -31,5 +38,7 @@ fn the_same_seed_plays_the_same() {
 
 /// So many take about twenty seconds on two cores; `cargo run -p backroom-sim` plays more.
 const SEEDS: u64 = 90;
+/// About ten seconds.
+const SEEDS_OF_OUTAGES: u64 = 40;
 /// Each takes several times as long as one in memory.
 const SEEDS_ON_SQLITE: u64 = 8;

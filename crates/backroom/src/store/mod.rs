@@ -25,7 +25,7 @@ mod wakes;
 pub use memory::MemoryStore;
 pub(crate) use migrations::Kind;
 pub use migrations::{Migration, migrations, version};
-pub use moving::{Compared, Copied, compare, copy_jobs, copy_queues};
+pub use moving::{Compared, Copied, copy_jobs, copy_queues};
 pub use observed::{Observed, REPEAT_AFTER, REPEATS_MAX};
 pub use verbs::{
     Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, HealthCheck, Held, Inserted, Note,
@@ -69,7 +69,7 @@ pub trait Store: Send + Sync + 'static {
     /// A job that still holds its unique key for a window stays. Answers how many went.
     async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error>;
 
-    /// Deletes one job that is not running, with all that belongs to it.
+    /// Deletes one job that is not running, with all that belongs to it, and that it was ever imported.
     async fn delete(&self, id: JobId) -> Result<Deleted, Error>;
 
     /// One job.
@@ -116,7 +116,8 @@ pub trait Store: Send + Sync + 'static {
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error>;
 
     /// Stores whole records as they are, in any state, for moving a store and for filling one. Records whose id is
-    /// already stored are left as they are. A new one whose unique key another job holds refuses them all with
+    /// already stored are left as they are, and so are those of jobs that were imported live before and are pruned by
+    /// now: they ran here, and must not run again. A new one whose unique key another job holds refuses them all with
     /// [`KeyHeld`](crate::ErrorKind::KeyHeld). Answers how many were new.
     async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error>;
 

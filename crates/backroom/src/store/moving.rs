@@ -1,7 +1,8 @@
 //! Moving all that one store holds into another, of any kind.
 //!
 //! Nothing is taken from the source, and what the target holds already is left alone unless it is an older copy: so a
-//! move that was cut off is simply begun again. Both stores are read side by side from the newest job to the oldest, a
+//! move that was cut off is simply begun again. The target remembers which jobs came over live, for one that ran there
+//! and was pruned looks missing and must not run again ([`Store::import`]). Both stores are read side by side from the newest job to the oldest, a
 //! page at a time, so memory stays bounded whatever their size. Who may work meanwhile is the caller's to see to.
 
 use std::{
@@ -40,6 +41,8 @@ pub struct Copied {
     pub refused: u64,
     /// Why the first of those was refused.
     pub refusal: Option<String>,
+    /// Both sides by queue and state, once all was looked at.
+    pub compared: Vec<Compared>,
 }
 
 /// What became of the source's jobs of one queue and state.
@@ -55,7 +58,9 @@ pub struct Compared {
     pub target: u64,
     /// How many of the latter went on at the target since they were copied.
     pub gone_on: u64,
-    /// How many the target does not hold.
+    /// How many came over, ended at the target and were pruned there.
+    pub pruned: u64,
+    /// How many the target does not hold and never did.
     pub missing: u64,
     /// How many the target holds otherwise: an older copy, or a job that went another way.
     pub different: u64,
@@ -87,8 +92,8 @@ pub async fn copy_queues(from: &dyn Store, to: &dyn Store) -> Result<u64, Error>
     Ok(copied)
 }
 
-/// Copies every job that the target lacks or has an older copy of, with attempts and log, the newest first. `told` hears
-/// how far it came after every page.
+/// Copies every job that the target lacks or has an older copy of, with attempts and log, the newest first, and counts both
+/// sides. `told` hears how far it came after every page.
 ///
 /// Fails as the stores do; what was written until then stays and is not written again by the next call.
 pub async fn copy_jobs(
@@ -97,73 +102,80 @@ pub async fn copy_jobs(
     told: &(dyn Fn(&Copied) + Send + Sync),
 ) -> Result<Copied, Error> {
     let (mut source, mut target) = (Descent::new(from), Descent::new(to));
-    let mut copied = Copied::default();
+    let (mut copied, mut sums) = (Copied::default(), Sums::default());
     while let Some(page) = source.page().await? {
         copied.seen += page.len() as u64;
         let mut wanted = Vec::new();
         for job in page {
             match target.find(job.id).await? {
-                Some(there) if there.revision >= job.revision => {}
-                Some(_) => match to.delete(job.id).await? {
+                Some(there) if there.revision >= job.revision => sums.of(&job).count(&job, &there),
+                Some(there) => match to.delete(job.id).await? {
                     Deleted::Yes | Deleted::NotFound => wanted.push(job),
                     Deleted::Running => {
-                        copied.refuse(1, || {
+                        copied.refuse(|| {
                             format!("job {}: an older copy of it is running at the target", job.id)
                         });
+                        sums.of(&job).count(&job, &there);
                     }
                 },
                 None => wanted.push(job),
             }
         }
-        write(from, to, wanted, &mut copied).await?;
+        write(from, to, wanted, &mut copied, &mut sums).await?;
         told(&copied);
     }
+    copied.compared = sums.0.into_values().collect();
     Ok(copied)
 }
 
-/// Looks for every job of the source at the target, by queue and state. `told` hears after every page how many were
-/// looked at.
-pub async fn compare(
-    from: &dyn Store,
-    to: &dyn Store,
-    told: &(dyn Fn(u64) + Send + Sync),
-) -> Result<Vec<Compared>, Error> {
-    let (mut source, mut target) = (Descent::new(from), Descent::new(to));
-    let mut sums: BTreeMap<(String, &'static str), Compared> = BTreeMap::new();
-    let mut seen = 0;
-    while let Some(page) = source.page().await? {
-        seen += page.len() as u64;
-        for job in page {
-            let there = target.find(job.id).await?;
-            let sum = sums.entry((job.queue.clone(), job.state.as_str()));
-            sum.or_insert_with(|| Compared::none(&job)).count(&job, there.as_ref());
-        }
-        told(seen);
+/// One sum for each queue and state of the source.
+#[derive(Default)]
+struct Sums(BTreeMap<(String, &'static str), Compared>);
+
+impl Sums {
+    fn of(&mut self, job: &Job) -> &mut Compared {
+        let sum = self.0.entry((job.queue.clone(), job.state.as_str()));
+        sum.or_insert_with(|| Compared::none(job))
     }
-    Ok(sums.into_values().collect())
 }
 
 impl Compared {
     fn none(job: &Job) -> Self {
         let (queue, state) = (job.queue.clone(), job.state);
-        Self { queue, state, source: 0, target: 0, gone_on: 0, missing: 0, different: 0 }
+        Self { queue, state, source: 0, target: 0, gone_on: 0, pruned: 0, missing: 0, different: 0 }
     }
 
-    fn count(&mut self, job: &Job, there: Option<&Job>) {
+    /// A job that the target holds.
+    fn count(&mut self, job: &Job, there: &Job) {
         self.source += 1;
-        match there {
-            None => self.missing += 1,
-            Some(there) if there.revision > job.revision => {
-                self.target += 1;
-                self.gone_on += 1;
-            }
-            // A run extends its lease and tells its progress under one revision.
-            Some(there) if there == job || (there.revision == job.revision && both_run(there, job)) => {
-                self.target += 1;
-            }
-            Some(_) => self.different += 1,
+        // A run extends its lease and tells its progress under one revision.
+        if there == job || (there.revision == job.revision && both_run(there, job)) {
+            self.target += 1;
+        } else if there.revision > job.revision {
+            self.target += 1;
+            self.gone_on += 1;
+        } else {
+            self.different += 1;
         }
     }
+
+    /// A job that the target did not hold.
+    fn count_brought(&mut self, brought: Brought) {
+        self.source += 1;
+        match brought {
+            Brought::Written => self.target += 1,
+            Brought::Pruned => self.pruned += 1,
+            Brought::Refused => self.missing += 1,
+        }
+    }
+}
+
+/// What became of a job that the target did not hold.
+#[derive(Debug, Clone, Copy)]
+enum Brought {
+    Written,
+    Pruned,
+    Refused,
 }
 
 fn both_run(one: &Job, other: &Job) -> bool {
@@ -171,8 +183,8 @@ fn both_run(one: &Job, other: &Job) -> bool {
 }
 
 impl Copied {
-    fn refuse(&mut self, jobs: u64, why: impl FnOnce() -> String) {
-        self.refused += jobs;
+    fn refuse(&mut self, why: impl FnOnce() -> String) {
+        self.refused += 1;
         self.refusal.get_or_insert_with(why);
     }
 }
@@ -224,44 +236,72 @@ impl<'a> Descent<'a> {
 }
 
 /// Reads what belongs to the jobs and writes all of it to the target.
-async fn write(from: &dyn Store, to: &dyn Store, jobs: Vec<Job>, copied: &mut Copied) -> Result<(), Error> {
+async fn write(
+    from: &dyn Store,
+    to: &dyn Store,
+    jobs: Vec<Job>,
+    copied: &mut Copied,
+    sums: &mut Sums,
+) -> Result<(), Error> {
     let mut records = stream::iter(jobs.into_iter().map(|job| record(from, job))).buffered(READS_AT_ONCE);
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while let Some(record) = records.try_next().await? {
         bytes += bytes_of(&record);
         batch.push(record);
         if bytes >= PAGE_BYTES || batch.len() >= IMPORT_RECORDS_MAX {
-            import(to, std::mem::take(&mut batch), copied).await?;
+            import(to, std::mem::take(&mut batch), copied, sums).await?;
             bytes = 0;
         }
     }
-    import(to, batch, copied).await
+    import(to, batch, copied, sums).await
 }
 
 /// Writes records in one transaction; or each alone where one of them is not taken, so that it does not keep the others
 /// back.
-async fn import(to: &dyn Store, records: Vec<Record>, copied: &mut Copied) -> Result<(), Error> {
+async fn import(
+    to: &dyn Store,
+    records: Vec<Record>,
+    copied: &mut Copied,
+    sums: &mut Sums,
+) -> Result<(), Error> {
     if records.is_empty() {
         return Ok(());
     }
     let records = Arc::new(records);
     match to.import(Arc::clone(&records)).await {
-        // Counted by what was asked for: a repeated call after a lost answer finds them stored.
-        Ok(_) => copied.written += records.len() as u64,
+        Ok(new) => {
+            let all_new = new == records.len() as u64;
+            for record in records.iter() {
+                let brought = if all_new { Brought::Written } else { brought(to, record).await? };
+                copied.written += u64::from(matches!(brought, Brought::Written));
+                sums.of(&record.job).count_brought(brought);
+            }
+        }
         Err(error) if !is_about_a_record(&error) => return Err(error),
         Err(_) => {
             for record in records.iter() {
-                match to.import(Arc::new(vec![record.clone()])).await {
-                    Ok(_) => copied.written += 1,
+                let brought = match to.import(Arc::new(vec![record.clone()])).await {
+                    Ok(1) => Brought::Written,
+                    Ok(_) => brought(to, record).await?,
                     Err(error) if is_about_a_record(&error) => {
-                        copied.refuse(1, || format!("job {}: {error}", record.job.id));
+                        copied.refuse(|| format!("job {}: {error}", record.job.id));
+                        Brought::Refused
                     }
                     Err(error) => return Err(error),
-                }
+                };
+                copied.written += u64::from(matches!(brought, Brought::Written));
+                sums.of(&record.job).count_brought(brought);
             }
         }
     }
     Ok(())
+}
+
+/// What became of a record that an import did not count as new: its answer was lost once and the record is stored, or the
+/// job ran at the target and is gone.
+async fn brought(to: &dyn Store, record: &Record) -> Result<Brought, Error> {
+    let is_there = to.job(record.job.id).await?.is_some();
+    Ok(if is_there { Brought::Written } else { Brought::Pruned })
 }
 
 fn is_about_a_record(error: &Error) -> bool {

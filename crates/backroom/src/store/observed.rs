@@ -4,7 +4,10 @@
 //! anything else: what is wrong with the input or the store does not mend itself.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,12 +37,14 @@ pub struct Observed {
     clock: Arc<dyn Clock>,
     /// Since when the store has been away, while it is.
     outage: Mutex<Option<Timestamp>>,
+    /// Calls that were answered so far.
+    answers: AtomicU64,
 }
 
 impl Observed {
     /// Watches over `inner`, waiting by `clock` between repeats.
     pub fn new(inner: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, clock, outage: Mutex::new(None) }
+        Self { inner, clock, outage: Mutex::new(None), answers: AtomicU64::new(0) }
     }
 
     /// Makes one call, and makes it again (`repeat` is true then) while it meets transient errors.
@@ -53,6 +58,7 @@ impl Observed {
         async {
             let mut repeats = 0;
             loop {
+                let answers = self.answers.load(Ordering::Relaxed);
                 let answer = call(repeats > 0).await;
                 match &answer {
                     Ok(answer) => {
@@ -62,8 +68,9 @@ impl Observed {
                     Err(error) => {
                         tracing::debug!(verb, %error, repeats, "failed");
                         if error.is_transient() {
-                            // One miss that the first repeat mends is no outage.
-                            if repeats > 0 {
+                            // One miss that the first repeat mends is no outage, nor one while others are answered:
+                            // this call was still on its way from before the store came back.
+                            if repeats > 0 && answers == self.answers.load(Ordering::Relaxed) {
                                 self.away(verb, error);
                             }
                             if repeats < REPEATS_MAX {
@@ -90,6 +97,7 @@ impl Observed {
     }
 
     fn back(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(since) = outage.take() {
             let away_ms = u64::try_from(span_until(since, self.clock.now()).as_millis()).unwrap_or(u64::MAX);

@@ -4,19 +4,26 @@ use std::time::Duration;
 
 use backroom_core::{Event, Timestamp, bounds::later};
 
-use super::{ROWS_MAX, apply_to_all};
+use super::{Duty, ROWS_MAX, apply_to_all};
 use crate::{Error, engine::Engine};
 
 /// How often to look. An expired job is not claimed even before this has cancelled it.
 const SPAN: Duration = Duration::from_secs(5);
 
-/// Cancels every queued job past its `expires_at`.
-pub(crate) async fn tick(engine: &Engine, now: Timestamp) -> Result<Timestamp, Error> {
-    loop {
-        let expired = engine.store.expired(ROWS_MAX, now).await?;
-        let cancelled = apply_to_all(engine, &expired, &Event::Expire, now).await?;
-        if expired.len() < ROWS_MAX || cancelled == 0 {
-            return Ok(later(now, SPAN));
+/// Expires.
+pub(super) struct Expire;
+
+impl Duty for Expire {
+    const NAME: &'static str = "expire";
+
+    /// Cancels every queued job past its `expires_at`.
+    async fn tick(&mut self, engine: &Engine, now: Timestamp) -> Result<Timestamp, Error> {
+        loop {
+            let expired = engine.store.expired(ROWS_MAX, now).await?;
+            let cancelled = apply_to_all(engine, &expired, &Event::Expire, now).await?;
+            if expired.len() < ROWS_MAX || cancelled == 0 {
+                return Ok(later(now, SPAN));
+            }
         }
     }
 }

@@ -5,53 +5,48 @@
 mod expire;
 mod prune;
 mod rescue;
+mod steady;
 
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::{Event, Job, Timestamp, bounds::later, transition};
 
-use crate::{Error, engine::Engine, store::Committed, worker::LEASE_DEFAULT};
+use self::{expire::Expire, prune::Prune, rescue::Rescue};
+use crate::{Error, engine::Engine, store::Committed};
 
 /// Most rows per call, so that no tick holds up the store for long.
 const ROWS_MAX: usize = 500;
 /// The wait after a tick that failed.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// A duty that is later than this was not merely waiting for a processor.
-const LATE: Duration = Duration::from_secs(5);
-/// By then every living worker with a lease of the usual length has renewed.
-const RECOVERY: Duration = LEASE_DEFAULT.checked_div(2).expect("two is not zero");
+/// One thing that is looked after.
+trait Duty {
+    /// For people who read the log.
+    const NAME: &'static str;
 
-/// Does all upkeep until it is aborted.
-pub(crate) async fn keep_up(engine: Engine) {
-    tokio::join!(
-        keep(&engine, "rescue", rescue::tick),
-        keep(&engine, "expire", expire::tick),
-        keep(&engine, "prune", prune::tick),
-    );
+    /// Does what is to be done now; answers when it wants to look again.
+    fn tick(
+        &mut self,
+        engine: &Engine,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Timestamp, Error>> + Send;
 }
 
-async fn keep(
-    engine: &Engine,
-    duty: &'static str,
-    tick: impl AsyncFn(&Engine, Timestamp) -> Result<Timestamp, Error>,
-) {
+/// Does all upkeep until it is aborted. `lease` is that of the worker beside it.
+pub(crate) async fn keep_up(engine: Engine, lease: Duration) {
+    tokio::join!(keep(&engine, Rescue::new(lease)), keep(&engine, Expire), keep(&engine, Prune));
+}
+
+async fn keep<D: Duty>(engine: &Engine, mut duty: D) {
     let mut due = engine.clock.now();
     loop {
         engine.clock.sleep_until(due).await;
-        let now = engine.clock.now();
-        if now > later(due, LATE) {
-            // The machine slept, or its clock was put forward. Leases seem to have run out that living workers, this one
-            // among them, are about to renew: rescuing now would run their jobs twice.
-            tracing::warn!(duty, "time went on without this process; upkeep waits for leases to be renewed");
-            engine.clock.sleep(RECOVERY).await;
-        }
-        due = match tick(engine, engine.clock.now()).await {
+        due = match duty.tick(engine, engine.clock.now()).await {
             Ok(next) => next,
             Err(error) => {
                 // Outages are reported once by the store's decorator.
                 if !error.is_transient() {
-                    tracing::error!(duty, %error, "upkeep failed; it is tried again");
+                    tracing::error!(duty = D::NAME, %error, "upkeep failed; it is tried again");
                 }
                 later(engine.clock.now(), PAUSE)
             }

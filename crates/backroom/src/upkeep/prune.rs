@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use backroom_core::{Queue, State, Timestamp, bounds::later, retention::Keep};
 
-use super::ROWS_MAX;
-use crate::{Error, engine::Engine, store::Prune};
+use super::{Duty, ROWS_MAX};
+use crate::{Error, engine::Engine, store};
 
 /// How often to look when all is pruned.
 const SPAN: Duration = Duration::from_secs(60);
@@ -14,15 +14,22 @@ const BATCHES_MAX: usize = 20;
 /// That moment.
 const BREATH: Duration = Duration::from_secs(1);
 
-/// Prunes every queue by age and count in bounded batches.
-pub(crate) async fn tick(engine: &Engine, now: Timestamp) -> Result<Timestamp, Error> {
-    let mut all_done = true;
-    for queue in engine.store.queues().await? {
-        for (state, keep) in queue.retention.by_state() {
-            all_done &= prune(engine, &queue, state, keep, now).await?;
+/// Prunes.
+pub(super) struct Prune;
+
+impl Duty for Prune {
+    const NAME: &'static str = "prune";
+
+    /// Prunes every queue by age and count in bounded batches.
+    async fn tick(&mut self, engine: &Engine, now: Timestamp) -> Result<Timestamp, Error> {
+        let mut all_done = true;
+        for queue in engine.store.queues().await? {
+            for (state, keep) in queue.retention.by_state() {
+                all_done &= prune(engine, &queue, state, keep, now).await?;
+            }
         }
+        Ok(later(now, if all_done { SPAN } else { BREATH }))
     }
-    Ok(later(now, if all_done { SPAN } else { BREATH }))
 }
 
 /// Answers whether nothing is left to prune.
@@ -36,7 +43,7 @@ async fn prune(
     if keep == Keep::FOREVER {
         return Ok(true);
     }
-    let prune = Arc::new(Prune {
+    let prune = Arc::new(store::Prune {
         queue: queue.name.clone(),
         state,
         finished_before: keep.finished_before(now),

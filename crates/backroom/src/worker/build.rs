@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long a worker may be silent before its jobs run elsewhere.
-pub(crate) const LEASE_DEFAULT: Duration = Duration::from_secs(30);
+const LEASE_DEFAULT: Duration = Duration::from_secs(30);
 const LEASE_MIN: Duration = Duration::from_millis(100);
 /// Most slots of one worker.
 const SLOTS_MAX: u32 = 100_000;

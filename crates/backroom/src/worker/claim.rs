@@ -30,12 +30,24 @@ const HOARD: Duration = Duration::from_secs(1);
 pub(crate) async fn keep_claiming(shared: Arc<Shared>, pool: Arc<Pool>) {
     let queues = Arc::new(pool.order.queues());
     let listener = shared.engine.store.wakes().listen_queues(&queues);
-    let mut claimer =
-        Claimer { shared: Arc::clone(&shared), pool, queues, listener, turn: 0, failures: 0, vain: 0 };
+    let mut claimer = Claimer {
+        shared: Arc::clone(&shared),
+        pool,
+        queues,
+        listener,
+        turn: 0,
+        failures: 0,
+        vain: 0,
+        unanswered: None,
+    };
     tokio::select! {
         biased;
         () = shared.stopping.cancelled() => {}
         () = claimer.run() => {}
+    }
+    if claimer.failures > 0 {
+        // What comes of it is given back, now that the worker is stopping. While the store is away nothing does.
+        let _ = claimer.recall().await;
     }
 }
 
@@ -48,12 +60,19 @@ struct Claimer {
     failures: u32,
     /// Claims in a row that took nothing although something seemed due.
     vain: u32,
+    /// A claim whose answer never came, be it that the store was away for longer than its decorator is patient. Whatever
+    /// it took runs in our name and nobody here knows of it.
+    unanswered: Option<Arc<Claim>>,
 }
 
 impl Claimer {
     async fn run(&mut self) {
         loop {
             self.give_back_hoard().await;
+            if let Err(error) = self.recall().await {
+                self.pause(&error).await;
+                continue;
+            }
             let wanted = self.pool.wanted();
             if wanted == 0 {
                 tokio::select! {
@@ -81,9 +100,9 @@ impl Claimer {
     /// jobs would lie until their leases run out.
     async fn claim(&mut self, limit: usize) -> Result<usize, Error> {
         self.turn += 1;
-        let (shared, pool) = (Arc::clone(&self.shared), Arc::clone(&self.pool));
+        let (shared, pool) = (&self.shared, &self.pool);
         let now = shared.engine.clock.now();
-        let claim = Claim {
+        let claim = Arc::new(Claim {
             worker: shared.name.clone(),
             shares: pool.order.shares(limit, self.turn),
             kinds: Arc::clone(&shared.kinds),
@@ -91,10 +110,37 @@ impl Claimer {
             lease: shared.engine.ids.lease(),
             until: later(now, shared.settings.lease),
             repeat: false,
-        };
+        });
+        // Noted before: this future may be dropped while it waits.
+        self.unanswered = Some(Arc::clone(&claim));
+        let taken = self.send(&claim, now).await;
+        self.heard(&taken);
+        taken
+    }
+
+    /// Takes over what an unanswered claim took; without this it would lie until the lease ran out, and count as a
+    /// crash. It takes no more than that: by now some of it may have been rescued, and one lease must not name two runs
+    /// of a job.
+    async fn recall(&mut self) -> Result<(), Error> {
+        let Some(claim) = &self.unanswered else { return Ok(()) };
+        let claim = Arc::new(Claim { shares: Vec::new(), repeat: true, ..Claim::clone(claim) });
+        let recalled = self.send(&claim, self.shared.engine.clock.now()).await;
+        self.heard(&recalled);
+        recalled.map(drop)
+    }
+
+    /// An error that no waiting mends is an answer, too: the store took nothing.
+    fn heard(&mut self, taken: &Result<usize, Error>) {
+        if !taken.as_ref().is_err_and(Error::is_transient) {
+            self.unanswered = None;
+        }
+    }
+
+    async fn send(&self, claim: &Arc<Claim>, now: Timestamp) -> Result<usize, Error> {
+        let (shared, pool, claim) = (Arc::clone(&self.shared), Arc::clone(&self.pool), Arc::clone(claim));
         let under_way = shared.begin_claim();
         let taking = tokio::spawn(async move {
-            let taken = take(&shared, &pool, Arc::new(claim), now).await;
+            let taken = take(&shared, &pool, claim, now).await;
             drop(under_way);
             taken
         });
@@ -157,7 +203,7 @@ async fn take(
     let runs: Vec<_> = jobs.into_iter().map(|job| Arc::new(Run::new(job, claim.lease))).collect();
     let taken = runs.len();
     shared.held.add(&runs, shared.engine.clock.now());
-    if span_until(shared.engine.clock.now(), claim.until) < shared.settings.lease / 2 {
+    if taken > 0 && span_until(shared.engine.clock.now(), claim.until) < shared.settings.lease / 2 {
         // The answer took its time. What is lost meanwhile is told to its run, which then does not begin.
         tracing::warn!(worker = %shared.name, jobs = taken, "a claim took half of its lease; the leases are renewed");
         heartbeat::renew(shared, shared.engine.clock.now()).await?;

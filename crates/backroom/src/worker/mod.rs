@@ -17,7 +17,6 @@ mod report;
 mod shared;
 mod shutdown;
 
-pub(crate) use build::LEASE_DEFAULT;
 pub use build::Worker;
 pub use context::Context;
 pub use pool::Order;

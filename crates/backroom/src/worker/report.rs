@@ -6,7 +6,7 @@ use std::{
 };
 
 use backroom_core::{AttemptEnd, Change, Event, Job, Json, RetryPolicy, Timestamp, transition};
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 
 use super::{held::Run, notes, shared::Shared};
@@ -88,9 +88,8 @@ async fn write(shared: &Shared, mut open: Vec<Open>) {
             }
             // One row that cannot be written must not hold up its neighbours.
             _ if open.len() > 1 => {
-                for one in open {
-                    Box::pin(write(shared, vec![one])).await;
-                }
+                let alone = open.into_iter().map(|one| Box::pin(write(shared, vec![one])));
+                join_all(alone).await;
                 return;
             }
             _ => {

@@ -60,7 +60,7 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         tokio::spawn(notes::keep_writing(Arc::clone(&shared))),
     ];
     if shared.settings.upkeep {
-        tasks.push(tokio::spawn(upkeep::keep_up(shared.engine.clone())));
+        tasks.push(tokio::spawn(upkeep::keep_up(shared.engine.clone(), shared.settings.lease)));
     }
     let reporter = tokio::spawn(report::keep_reporting(Arc::clone(&shared), receiver));
     let claimers = pools

@@ -1,6 +1,6 @@
 //! `backroom move`: copy a live store into another and count both sides.
 //!
-//! The library copies and compares ([`copy_jobs`], [`compare`]); this room sees to it that nobody runs the jobs at the
+//! The library copies and counts ([`copy_jobs`]); this room sees to it that nobody runs the jobs at the
 //! source meanwhile, shows how far it is and gives the verdict.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use backroom::{
     Backroom, Shown, State,
     core::bounds::{later, span_until},
-    store::{Compared, Copied, compare, copy_jobs, copy_queues},
+    store::{Compared, Copied, copy_jobs, copy_queues},
 };
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -26,7 +26,8 @@ use crate::settings::Settings;
 ///
 /// Jobs in every state with their attempts, logs and tags, and the settings of queues. Nothing is taken from the source.
 /// Cut off, it is begun again with the same command, which copies only what is missing or was changed at the source
-/// meanwhile.
+/// meanwhile. What came over, ended at the target and was pruned there does not come back; a job that somebody deleted
+/// there does.
 ///
 /// Every queue of the source is paused first and stays so, because a job that runs on both sides runs twice. Programs
 /// may go on enqueueing there: point them at the target when this ends, then run it once more to fetch the last jobs. A
@@ -47,7 +48,7 @@ point whoever enqueues at the target, move once more.
 Exit code: 0 if the target holds every job of the source, 1 if not.
 
 With --json: {\"from\", \"to\", \"whole\", \"written\", \"refused\", \"refusal\", \"jobs_at_target_only\", \"compared\":
-[{\"queue\", \"state\", \"source\", \"target\", \"gone_on\", \"missing\", \"different\"}]}.")]
+[{\"queue\", \"state\", \"source\", \"target\", \"gone_on\", \"pruned\", \"missing\", \"different\"}]}.")]
 pub(crate) struct MoveArgs {
     /// The store to read: sqlite:PATH or postgres://…
     #[arg(long, value_name = "URL")]
@@ -93,17 +94,16 @@ pub(crate) async fn run(args: MoveArgs, settings: &Settings) -> Result<(), Probl
 /// What came of it.
 struct Report {
     copied: Copied,
-    compared: Vec<Compared>,
     jobs_at_target_only: u64,
 }
 
 impl Report {
     fn is_whole(&self) -> bool {
-        self.compared.iter().all(Compared::is_whole)
+        self.copied.compared.iter().all(Compared::is_whole)
     }
 
     fn sum(&self, of: impl Fn(&Compared) -> u64) -> u64 {
-        self.compared.iter().map(of).sum()
+        self.copied.compared.iter().map(of).sum()
     }
 }
 
@@ -123,22 +123,18 @@ async fn move_all(
         wait_for_running(args, source, settings).await?;
     }
     let copied = copy(source, target).await?;
-    let bar = bar("counting both sides", jobs_of(source).await?);
-    let looked = |seen| bar.set_position(seen);
-    let compared = compare(source.store().as_ref(), target.store().as_ref(), &looked).await;
-    bar.finish_and_clear();
-    let compared = compared?;
-    let held = compared.iter().map(|sum| sum.target + sum.different).sum();
+    let held = copied.compared.iter().map(|sum| sum.target + sum.different).sum();
     let jobs_at_target_only = jobs_of(target).await?.saturating_sub(held);
-    Ok(Report { copied, compared, jobs_at_target_only })
+    Ok(Report { copied, jobs_at_target_only })
 }
 
-/// Copies until a pass finds nothing new: whoever enqueues at the source may go on while this runs.
+/// Copies until a pass finds nothing new, which then has counted both sides: whoever enqueues at the source may go on
+/// while this runs.
 async fn copy(source: &Backroom, target: &Backroom) -> Result<Copied, Problem> {
     let (from, to) = (source.store().as_ref(), target.store().as_ref());
     let mut sum = Copied::default();
     for pass in 1..=PASSES_MAX {
-        let what = if pass == 1 { "copying" } else { "copying what came meanwhile" };
+        let what = if pass == 1 { "copying" } else { "counting both sides" };
         let bar = bar(what, jobs_of(source).await?);
         let ended = copy_jobs(from, to, &|copied| bar.set_position(copied.seen)).await;
         bar.finish_and_clear();
@@ -251,7 +247,7 @@ fn answer(report: &Report, from: &Settings, to: &Settings, settings: &Settings) 
             refused: report.copied.refused,
             refusal: report.copied.refusal.as_deref(),
             jobs_at_target_only: report.jobs_at_target_only,
-            compared: &report.compared,
+            compared: &report.copied.compared,
         };
         out::json(&answer, settings.terminal)?;
     } else {
@@ -296,7 +292,7 @@ fn praise(report: &Report, from: &Settings, to: &Settings) -> Result<(), Problem
 
 /// Both sides by queue and state.
 fn sides(report: &Report, settings: &Settings) -> String {
-    if report.compared.is_empty() {
+    if report.copied.compared.is_empty() {
         return "the source holds no job\n".into();
     }
     let mut rows = table::table(
@@ -307,11 +303,12 @@ fn sides(report: &Report, settings: &Settings) -> String {
             Column::Number("SOURCE"),
             Column::Number("TARGET"),
             Column::Number("WENT ON"),
+            Column::Number("PRUNED"),
             Column::Number("MISSING"),
             Column::Number("DIFFERENT"),
         ],
     );
-    for sum in &report.compared {
+    for sum in &report.copied.compared {
         let number = |number: u64| cell(words::thousands(number));
         rows.add_row(vec![
             cell(&sum.queue),
@@ -319,6 +316,7 @@ fn sides(report: &Report, settings: &Settings) -> String {
             number(sum.source),
             number(sum.target),
             number(sum.gone_on),
+            number(sum.pruned),
             number(sum.missing),
             number(sum.different),
         ]);

@@ -22,6 +22,7 @@ impl Rows {
             Some(State::Running) => Deleted::Running,
             Some(State::Queued | State::Waiting | State::Completed | State::Cancelled | State::Discarded) => {
                 self.forget(id);
+                self.imported.remove(&id);
                 Deleted::Yes
             }
         }

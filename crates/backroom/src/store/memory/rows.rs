@@ -1,6 +1,6 @@
 //! The rows of the memory store, and how jobs come into them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backroom_core::{
     Attempt, Change, Job, JobId, LeaseId, LogLine, Queue, State, Timestamp,
@@ -23,6 +23,8 @@ pub(super) struct Rows {
     pub(super) lines: BTreeMap<JobId, Vec<LogLine>>,
     pub(super) queues: BTreeMap<String, Queue>,
     pub(super) workers: BTreeMap<String, WorkerRow>,
+    /// Jobs that were live when they were imported.
+    pub(super) imported: BTreeSet<JobId>,
     rings: Vec<Ring>,
 }
 
@@ -94,10 +96,14 @@ impl Rows {
         Committed::Done
     }
 
+    fn has_had(&self, id: JobId) -> bool {
+        self.jobs.contains_key(&id) || self.imported.contains(&id)
+    }
+
     pub(super) fn import(&mut self, records: &[Record]) -> Result<u64, Error> {
         // Checked whole before anything is written: all records or none.
         let mut keys = BTreeMap::new();
-        for record in records.iter().filter(|record| !self.jobs.contains_key(&record.job.id)) {
+        for record in records.iter().filter(|record| !self.has_had(record.job.id)) {
             let Some(key) = record.job.unique_key.as_deref().filter(|_| record.job.unique_held) else {
                 continue;
             };
@@ -110,8 +116,11 @@ impl Rows {
         let mut created = 0;
         for record in records {
             let id = record.job.id;
-            if self.jobs.contains_key(&id) {
+            if self.has_had(id) {
                 continue;
+            }
+            if !record.job.state.is_finished() {
+                self.imported.insert(id);
             }
             self.add(record.job.clone());
             self.attempts.insert(id, record.attempts.clone());

@@ -1,7 +1,7 @@
 //! One connection to the database, made anew whenever it is lost.
 //!
 //! [`Link`] is what verbs use: it hands out the living connection ([`Live`]) and makes one where there is none, with
-//! back-off and one report per outage. Statements of several callers are sent one behind the other without waiting;
+//! back-off. Outages are reported by the store's decorator, once. Statements of several callers are sent one behind the other without waiting;
 //! a transaction that waits for answers ([`Transaction`]) has the connection to itself.
 
 use std::{
@@ -93,16 +93,16 @@ impl Settings {
         self.options.listen
     }
 
-    /// Tells once that the database is away.
+    /// For whoever looks closely: the decorator of every store has told of it already.
     fn report_away(&self, error: &Error) {
         if !self.is_away.swap(true, Ordering::Relaxed) {
-            tracing::info!(postgres = %self.shown, %error, "PostgreSQL cannot be reached; trying again until it can");
+            tracing::debug!(postgres = %self.shown, %error, "PostgreSQL cannot be reached; trying again until it can");
         }
     }
 
     fn report_back(&self) {
         if self.is_away.swap(false, Ordering::Relaxed) {
-            tracing::info!(postgres = %self.shown, "PostgreSQL is back");
+            tracing::debug!(postgres = %self.shown, "PostgreSQL is back");
         }
     }
 }

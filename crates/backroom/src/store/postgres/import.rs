@@ -29,6 +29,18 @@ static INSERT_FINISHED: Sql = Sql {
     types: &JOB_TYPES,
 };
 
+/// Which of these jobs were imported live before. Parameter: ids.
+static IMPORTED: Sql = Sql {
+    text: "SELECT job_id FROM {schema}.imported WHERE job_id = ANY($1::uuid[])",
+    types: &[Type::UUID_ARRAY],
+};
+
+/// Notes jobs that are imported live. Parameter: ids.
+static NOTE_IMPORTED: Sql = Sql {
+    text: "INSERT INTO {schema}.imported (job_id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING",
+    types: &[Type::UUID_ARRAY],
+};
+
 /// Who holds one of these keys. Parameter: keys.
 static HOLDER: Sql = Sql {
     text: "SELECT id, unique_key FROM {schema}.jobs WHERE unique_held AND unique_key = ANY($1::text[]) LIMIT 1",
@@ -94,7 +106,8 @@ pub(super) async fn import(core: &Core, records: &[Record]) -> Result<u64, Fault
 
 async fn import_chunk(transaction: &Transaction, records: &[Record]) -> Result<u64, Fault> {
     let ids: Vec<Uuid> = records.iter().map(|record| record.job.id.0).collect();
-    let known = transaction.query(&STORED, &[&ids]).await?;
+    let mut known = transaction.query(&STORED, &[&ids]).await?;
+    known.extend(transaction.query(&IMPORTED, &[&ids]).await?);
     let mut known: HashSet<Uuid> = known.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     let new: Vec<&Record> = records.iter().filter(|record| known.insert(record.job.id.0)).collect();
     let (finished, live): (Vec<&Record>, Vec<&Record>) =
@@ -109,6 +122,11 @@ async fn import_chunk(transaction: &Transaction, records: &[Record]) -> Result<u
         if rows.len() < live.len() {
             return Err(key_held(transaction, &live).await?);
         }
+    }
+    let begun: Vec<Uuid> =
+        new.iter().filter(|record| !record.job.state.is_finished()).map(|record| record.job.id.0).collect();
+    if !begun.is_empty() {
+        transaction.query(&NOTE_IMPORTED, &[&begun]).await?;
     }
     insert_attempts(transaction, &new).await?;
     insert_lines(transaction, &new).await?;

@@ -10,12 +10,16 @@ use super::{
 use crate::{Error, ErrorKind};
 
 /// Forward only, one after the other; a published one never changes.
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "jobs", sql: include_str!("migrations/0001_jobs.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "jobs", needs: 1, sql: include_str!("migrations/0001_jobs.sql") },
+    Migration { version: 2, name: "imported", needs: 1, sql: include_str!("migrations/0002_imported.sql") },
+];
 
 struct Migration {
     version: u32,
     name: &'static str,
+    /// The oldest version whose programs may go on working.
+    needs: u32,
     sql: &'static str,
 }
 
@@ -36,7 +40,7 @@ pub(super) fn migrations(schema: &str) -> Vec<(u32, String, String)> {
         .map(|migration| {
             let sql = format!(
                 "{};\n\n{}\nINSERT INTO {{schema}}.migrations (version, name, needs) VALUES ({}, '{}', {});\n",
-                CREATE_VERSIONS, migration.sql, migration.version, migration.name, migration.version
+                CREATE_VERSIONS, migration.sql, migration.version, migration.name, migration.needs
             );
             (migration.version, migration.name.to_owned(), sql.replace("{schema}", schema))
         })
@@ -67,10 +71,10 @@ static VERSIONS: Sql = Sql {
 static LOCK: Sql =
     Sql { text: "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", types: &[Type::TEXT] };
 
-/// Notes a version. Parameters: version, name.
+/// Notes a version. Parameters: version, name, needs.
 static NOTE_VERSION: Sql = Sql {
-    text: "INSERT INTO {schema}.migrations (version, name, needs) VALUES ($1, $2, $1)",
-    types: &[Type::INT8, Type::TEXT],
+    text: "INSERT INTO {schema}.migrations (version, name, needs) VALUES ($1, $2, $3)",
+    types: &[Type::INT8, Type::TEXT, Type::INT8],
 };
 
 /// Refuses servers that lack what our statements need.
@@ -156,7 +160,8 @@ async fn migrate(link: &Link, schema: &str) -> Result<(), Fault> {
     check_known(&found)?;
     for migration in MIGRATIONS.iter().filter(|migration| i64::from(migration.version) > found.newest) {
         transaction.say(&migration.sql.replace("{schema}", schema)).await?;
-        transaction.query(&NOTE_VERSION, &[&i64::from(migration.version), &migration.name]).await?;
+        let (version, needs) = (i64::from(migration.version), i64::from(migration.needs));
+        transaction.query(&NOTE_VERSION, &[&version, &migration.name, &needs]).await?;
     }
     transaction.commit().await
 }

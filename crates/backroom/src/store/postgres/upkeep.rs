@@ -78,7 +78,8 @@ static DELETE: Sql = Sql {
     text: concat!(
         "WITH gone_finished AS (DELETE FROM {schema}.finished WHERE id = $1 RETURNING id), \
          gone_jobs AS (DELETE FROM {schema}.jobs WHERE id = $1 AND state <> 'running' RETURNING id), \
-         gone AS (SELECT id FROM gone_finished UNION ALL SELECT id FROM gone_jobs), ",
+         gone AS (SELECT id FROM gone_finished UNION ALL SELECT id FROM gone_jobs), \
+         without_import AS (DELETE FROM {schema}.imported WHERE job_id = ANY(ARRAY(SELECT id FROM gone))), ",
         with_all_that_belongs!()
     ),
     types: &[Type::UUID],

@@ -1,5 +1,6 @@
 //! Storing whole records as they are.
 
+use backroom_core::JobId;
 use rusqlite::Connection;
 
 use super::{
@@ -15,14 +16,24 @@ pub(super) fn import(connection: &Connection, records: &[Record], hints: &mut Hi
     name_queues(connection, records.iter().map(|record| record.job.queue.as_str()))?;
     let mut stored = 0;
     for record in records {
-        if is_stored(connection, record.job.id)? {
+        if is_stored(connection, record.job.id)? || was_imported(connection, record.job.id)? {
             continue;
         }
         import_one(connection, record)?;
+        if !record.job.state.is_finished() {
+            let mut insert =
+                connection.prepare_cached("INSERT OR IGNORE INTO backroom_imported (job_id) VALUES (?1)")?;
+            insert.execute([record.job.id.0.as_bytes()])?;
+        }
         hints.queue(&record.job.queue);
         stored += 1;
     }
     Ok(stored)
+}
+
+fn was_imported(connection: &Connection, id: JobId) -> Result<bool, Fault> {
+    let mut select = connection.prepare_cached("SELECT 1 FROM backroom_imported WHERE job_id = ?1")?;
+    Ok(select.exists([id.0.as_bytes()])?)
 }
 
 fn import_one(connection: &Connection, record: &Record) -> Result<(), Fault> {

@@ -6,8 +6,10 @@ use super::error::Fault;
 use crate::{Error, ErrorKind};
 
 /// Forward only, one after the other; a published one never changes.
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "jobs", sql: include_str!("migrations/0001_jobs.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "jobs", sql: include_str!("migrations/0001_jobs.sql") },
+    Migration { version: 2, name: "imported", sql: include_str!("migrations/0002_imported.sql") },
+];
 
 struct Migration {
     version: u32,
@@ -33,13 +35,14 @@ pub(super) fn migrations() -> Vec<crate::store::Migration> {
 }
 
 /// Every table that the newest version has; each is looked at when a file is opened.
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "backroom_jobs",
     "backroom_attempts",
     "backroom_logs",
     "backroom_tags",
     "backroom_queues",
     "backroom_workers",
+    "backroom_imported",
 ];
 
 /// The version this program writes.

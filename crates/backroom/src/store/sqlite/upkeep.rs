@@ -60,6 +60,8 @@ pub(super) fn delete(connection: &Connection, id: JobId, hints: &mut Hints) -> R
         Some(true) => Ok(Deleted::Running),
         Some(false) => {
             remove(connection, id)?;
+            let mut forget = connection.prepare_cached("DELETE FROM backroom_imported WHERE job_id = ?1")?;
+            forget.execute([id.0.as_bytes()])?;
             hints.job(id);
             Ok(Deleted::Yes)
         }

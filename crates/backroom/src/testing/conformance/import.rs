@@ -10,7 +10,7 @@ use backroom_core::{
 };
 
 use super::env::{Env, KIND, WORKER, cancel, decide, draft, fail, json, lines, progress, sorted_ids, succeed};
-use crate::store::Record;
+use crate::store::{Prune, Record};
 
 fn after(job: &Job, change: &backroom_core::Change) -> Job {
     let mut job = job.clone();
@@ -101,6 +101,35 @@ pub(super) async fn a_record_that_is_stored_already_is_left_alone(env: Env) {
     records.push(changed[2].clone());
     import(&env, &records).await;
     assert_stored(&env, &records).await;
+}
+
+pub(super) async fn a_job_that_was_imported_and_pruned_does_not_come_back(env: Env) {
+    let records = records(&env);
+    import(&env, &records).await;
+    let (queued, running) = (&records[0], &records[1]);
+    let ended = [
+        env.drive(&queued.job, cancel(), env.at(10)).await,
+        env.drive(&running.job, succeed(&running.job), env.at(10)).await,
+    ];
+    for job in ended {
+        let prune = Prune {
+            queue: job.queue,
+            state: job.state,
+            finished_before: Some(env.at(11)),
+            beyond: None,
+            limit: 100,
+        };
+        env.store.prune(Arc::new(prune), env.at(11)).await.expect("prune");
+        assert_eq!(env.find(job.id).await, None);
+    }
+    import(&env, &[queued.clone(), running.clone()]).await;
+    assert_eq!((env.find(queued.job.id).await, env.find(running.job.id).await), (None, None));
+    // Whoever deletes a job by its name wants it forgotten.
+    let waiting = records.iter().find(|record| record.job.state == State::Waiting);
+    let waiting = waiting.expect("one in every state");
+    env.store.delete(waiting.job.id).await.expect("delete");
+    import(&env, std::slice::from_ref(waiting)).await;
+    assert_eq!(env.read(waiting.job.id).await, waiting.job);
 }
 
 pub(super) async fn a_record_whose_key_is_held_refuses_the_whole_import(env: Env) {

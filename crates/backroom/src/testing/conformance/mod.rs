@@ -233,6 +233,7 @@ behaviours! {
     import {
         records_in_every_state_come_back_as_they_were
         a_record_that_is_stored_already_is_left_alone
+        a_job_that_was_imported_and_pruned_does_not_come_back
         a_record_whose_key_is_held_refuses_the_whole_import
         imported_jobs_go_on_where_they_were
     }

@@ -1,0 +1,110 @@
+//! A PostgreSQL server that is away for longer than a lease: nobody died, so nothing counts as a crash.
+
+#![cfg(all(feature = "postgres", unix))]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod postgres_cluster;
+mod postgres_support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use backroom::{
+    Backroom, Json, RunningWorker, State, Worker,
+    core::bounds::{CRASHES_MAX, later},
+};
+use postgres_cluster::{server::Server, shift::open, until};
+use tokio::sync::Notify;
+
+const LEASE: Duration = Duration::from_millis(1500);
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A job that counts its runs and ends when it is let.
+#[derive(Clone, Default)]
+struct Held {
+    runs: Arc<AtomicU32>,
+    release: Arc<Notify>,
+}
+
+impl Held {
+    async fn worker(&self, backroom: &Backroom) -> RunningWorker {
+        let held = self.clone();
+        let worker = Worker::new(backroom).lease(LEASE).handle_untyped("held", move |_, _| {
+            let held = held.clone();
+            async move {
+                held.runs.fetch_add(1, Ordering::SeqCst);
+                held.release.notified().await;
+                Ok(Json::null())
+            }
+        });
+        worker.start().await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_longer_than_a_lease_is_not_counted_as_a_crash() {
+    let mut server = Server::make().await;
+    server.start().await;
+    let held = Held::default();
+    let backroom = open(&server.url()).await.unwrap();
+    let mut workers = vec![held.worker(&backroom).await];
+    let job = backroom.enqueue_untyped("held", Json::null()).await.unwrap();
+    let running = async || (held.runs.load(Ordering::SeqCst) > 0).then_some(());
+    until("the job begins", LIMIT, running).await;
+    // Its upkeep looks at the same jobs.
+    workers.push(held.worker(&open(&server.url()).await.unwrap()).await);
+
+    // As often as would make the job poison.
+    for _ in 0..CRASHES_MAX {
+        let lease_until = job.status().await.unwrap().lease_until.unwrap();
+        server.stop_at_once().await;
+        let ran_out = later(lease_until, LEASE);
+        until("the lease to run out", LIMIT, async || (backroom.clock().now() > ran_out).then_some(())).await;
+        server.start().await;
+        // One that knows nothing of an outage.
+        workers.push(held.worker(&open(&server.url()).await.unwrap()).await);
+        let row = until("the lease is renewed or lost", LIMIT, async || {
+            let row = job.status().await.ok()?;
+            (row.crashes > 0 || row.lease_until > Some(ran_out)).then_some(row)
+        })
+        .await;
+        assert_eq!((row.state, row.crashes), (State::Running, 0), "{row:?}");
+    }
+    held.release.notify_one();
+    let row = tokio::time::timeout(LIMIT, job.finished()).await.unwrap().unwrap();
+    assert_eq!((row.state, row.attempt, row.crashes), (State::Completed, 1, 0), "{row:?}");
+    assert_eq!(held.runs.load(Ordering::SeqCst), 1, "it ran once");
+    assert!(backroom.attempts(job.id()).await.unwrap().is_empty());
+    for worker in workers {
+        worker.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_whose_worker_died_in_an_outage_runs_elsewhere_after_it() {
+    let mut server = Server::make().await;
+    server.start().await;
+    let held = Held::default();
+    let backroom = open(&server.url()).await.unwrap();
+    let dead = held.worker(&backroom).await;
+    let job = backroom.enqueue_untyped("held", Json::null()).await.unwrap();
+    let runs = async |count| {
+        let enough = async || (held.runs.load(Ordering::SeqCst) >= count).then_some(());
+        until("the job begins", LIMIT, enough).await;
+    };
+    runs(1).await;
+    let next = held.worker(&open(&server.url()).await.unwrap()).await;
+    server.stop_at_once().await;
+    drop(dead);
+    server.start().await;
+    runs(2).await;
+    held.release.notify_one();
+    let row = tokio::time::timeout(LIMIT, job.finished()).await.unwrap().unwrap();
+    assert_eq!((row.state, row.crashes), (State::Completed, 1), "{row:?}");
+    next.stop().await.unwrap();
+}

@@ -1,0 +1,100 @@
+//! One report per outage of PostgreSQL and one of its end, for a process with a client, a worker and upkeep. Alone in its
+//! file: it hears all that its process says.
+
+#![cfg(all(feature = "postgres", unix))]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod postgres_cluster;
+mod postgres_support;
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use backroom::{
+    Json, Worker,
+    clock::{Clock, SystemClock},
+    core::bounds::later,
+};
+use postgres_cluster::{server::Server, shift::open, until};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The lines that were logged.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<u8>>>);
+
+impl Told {
+    fn lines(&self) -> Vec<String> {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).lines().map(str::to_owned).collect()
+    }
+
+    async fn so_many(&self, count: usize) {
+        let enough = async || (self.lines().len() >= count).then_some(());
+        let told = tokio::time::timeout(LIMIT, until("it is told", LIMIT * 2, enough)).await;
+        told.unwrap_or_else(|_| panic!("{count} lines were due, these came: {:#?}", self.lines()));
+    }
+}
+
+impl io::Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Longer than any call is patient.
+const AWAY: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_told_of_once_and_its_end_once() {
+    let mut server = Server::make().await;
+    server.start().await;
+    let (told, clock) = (Told::default(), SystemClock::default());
+    let writer = told.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let backroom = open(&server.url()).await.unwrap();
+    let worker = Worker::new(&backroom).handle_untyped("quick", async |_, _| Ok(Json::null()));
+    let worker = worker.start().await.unwrap();
+    let busy = tokio::spawn({
+        let backroom = backroom.clone();
+        async move {
+            loop {
+                // Refused while the server is away.
+                let _ = backroom.enqueue_untyped("quick", Json::null()).await;
+                SystemClock::default().sleep(Duration::from_millis(20)).await;
+            }
+        }
+    });
+    for outage in 0..2 {
+        let job = backroom.enqueue_untyped("quick", Json::null()).await.unwrap();
+        tokio::time::timeout(LIMIT, job.finished()).await.unwrap().unwrap();
+        server.stop_at_once().await;
+        let until_then = later(clock.now(), AWAY);
+        until("the outage to last", LIMIT, async || (clock.now() > until_then).then_some(())).await;
+        told.so_many(2 * outage + 1).await;
+        server.start().await;
+        told.so_many(2 * outage + 2).await;
+    }
+    let job = backroom.enqueue_untyped("quick", Json::null()).await.unwrap();
+    tokio::time::timeout(LIMIT, job.finished()).await.unwrap().unwrap();
+    busy.abort();
+    worker.stop().await.unwrap();
+    let lines = told.lines();
+    assert_eq!(lines.len(), 4, "{}", lines.join("\n"));
+    for pair in lines.chunks(2) {
+        assert!(pair[0].contains("does not answer") && pair[0].contains(&server.address()), "{}", pair[0]);
+        assert!(pair[1].contains("answers again"), "{}", pair[1]);
+    }
+}
