@@ -25,7 +25,9 @@ const HELP: &str = "\
 cargo xtask <task>
 
   test           everything a change must pass; stops at the first step that fails
-  test --quick   the same without the documentation and dependency checks
+  test --quick   the same without the documentation and dependency checks, on the machine's PostgreSQL alone
+  postgres-versions
+                 of the tests only those on the oldest and the newest PostgreSQL
   fmt            format every crate
   postgres <command> [argument…]
                  run one command beside a PostgreSQL server made for it and thrown away after,
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let ended = match args.as_slice() {
         ["test"] => test::run(test::Extent::Full),
         ["test", "--quick"] => test::run(test::Extent::Quick),
+        ["postgres-versions"] => test::run_versions(),
         ["fmt"] => tools::format_everything(),
         ["postgres", program, args @ ..] => postgres::run_beside(program, args),
         [] | ["help" | "--help" | "-h"] => {

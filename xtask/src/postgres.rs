@@ -2,11 +2,14 @@
 //!
 //! It never touches a server that is already here: tests create, crash and drop what they like.
 //! [`programs`] finds or installs what is needed; [`cluster`] is one server's life; [`keeper`] ends it even when
-//! this program is killed.
+//! this program is killed. [`versions`] tests on the oldest and the newest PostgreSQL as well, whose programs
+//! [`packed`] fetches.
 
 mod cluster;
 mod keeper;
+mod packed;
 mod programs;
+pub(crate) mod versions;
 
 use std::process::Command;
 

@@ -6,6 +6,8 @@ use crate::postgres::Cluster;
 #[derive(Default)]
 pub(crate) struct Servers {
     pub(crate) postgres: Option<Cluster>,
+    /// Versions of PostgreSQL, each with what was tested on it, for the closing lines.
+    pub(crate) tested_on: Vec<String>,
 }
 
 impl Servers {

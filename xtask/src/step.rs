@@ -20,7 +20,7 @@ pub(crate) struct Step {
 pub(crate) enum Ended {
     Passed,
     /// It could not run here and is not a test; the words say why and how to have it run.
-    NotRun(&'static str),
+    NotRun(String),
 }
 
 /// Prints the summary as its last line. The last step announces no end of its own: what it printed (the test
@@ -40,8 +40,12 @@ pub(crate) fn run_all(task: &str, steps: &[Step], repository: &Repository) -> Re
         }
         summary.add(step.name, ended, took);
     }
+    let tested_on = servers.tested_on.join("; ");
     // Before the summary, so that nothing can happen after "passed" has been said.
     drop(servers);
+    if !tested_on.is_empty() {
+        say::line(&format!("xtask {task}: PostgreSQL {tested_on}"));
+    }
     say::line(&summary.text(task));
     Ok(())
 }
@@ -88,7 +92,7 @@ mod tests {
     fn summary_tells_what_was_not_run() {
         let mut summary = Summary::default();
         summary.add("tests", Ended::Passed, Duration::from_millis(1_260));
-        summary.add("dependencies", Ended::NotRun("not installed"), Duration::ZERO);
+        summary.add("dependencies", Ended::NotRun("not installed".into()), Duration::ZERO);
         assert_eq!(summary.text("test"), "xtask test: passed: tests 1.3 s; not run: dependencies");
     }
 }

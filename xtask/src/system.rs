@@ -27,6 +27,11 @@ impl Repository {
         self.root.join(path).exists()
     }
 
+    /// A folder for what is fetched or built, out of the way of what is written.
+    pub(crate) fn target(&self, name: &str) -> PathBuf {
+        self.root.join("target").join(name)
+    }
+
     /// The same command, to be run at the repository's root wherever one typed it.
     pub(crate) fn command(&self, mut command: Command) -> Command {
         command.current_dir(&self.root);
@@ -37,10 +42,23 @@ impl Repository {
 /// Runs a command that writes straight to the terminal; anything but success is a failure.
 pub(crate) fn run(mut command: Command, remedy: &str) -> Result<(), Failure> {
     let text = spelled(&command);
+    forget_ourselves(&mut command);
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Failure::new(format!("`{text}` ended with {status}"), remedy)),
         Err(error) => Err(Failure::new(format!("`{text}` did not start: {error}"), remedy)),
+    }
+}
+
+/// Cargo tells us in variables which package we are. A cargo that we run would pass them on to build scripts that watch
+/// them (ring's), and compile again what a cargo typed by hand has compiled: minutes, each time one changes between the
+/// two.
+fn forget_ourselves(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| text.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
     }
 }
 

@@ -4,7 +4,10 @@
 //! not be followed by another step's pages.
 
 use crate::failure::Failure;
-use crate::postgres;
+use crate::postgres::{
+    self,
+    versions::{self, Wanted},
+};
 use crate::step::{self, Ended, Step};
 use crate::system::Repository;
 use crate::tools;
@@ -12,7 +15,8 @@ use crate::tools;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
     Full,
-    /// Without what tells little about the change at hand: documentation and dependencies.
+    /// Without what tells little about the change at hand: documentation, dependencies and other versions of
+    /// PostgreSQL than the machine's.
     Quick,
 }
 
@@ -26,6 +30,12 @@ pub(crate) fn run(extent: Extent) -> Result<(), Failure> {
     step::run_all(task, &steps, &repository)
 }
 
+/// `cargo xtask postgres-versions`: what only the full test does with PostgreSQL.
+pub(crate) fn run_versions() -> Result<(), Failure> {
+    let repository = Repository::find()?;
+    step::run_all("postgres-versions", &[POSTGRES, POSTGRES_OLDEST, POSTGRES_NEWEST], &repository)
+}
+
 fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
     let mut steps = vec![TOOLCHAIN, COMPILER, FORMAT, LINTS];
     if extent == Extent::Full {
@@ -33,6 +43,9 @@ fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
     }
     if postgres_store_exists {
         steps.push(POSTGRES);
+        if extent == Extent::Full {
+            steps.extend([POSTGRES_OLDEST, POSTGRES_NEWEST]);
+        }
     }
     steps.push(TESTS);
     steps
@@ -83,10 +96,28 @@ const POSTGRES: Step = Step {
     },
 };
 
+const POSTGRES_OLDEST: Step = Step {
+    name: "postgres-oldest",
+    what: "the store's conformance and migrations on the oldest PostgreSQL we promise",
+    run: |repository, servers| versions::test_on(Wanted::Oldest, repository, servers),
+};
+
+const POSTGRES_NEWEST: Step = Step {
+    name: "postgres-newest",
+    what: "the same on the newest PostgreSQL there is, and with every call lost in turn",
+    run: |repository, servers| versions::test_on(Wanted::Newest, repository, servers),
+};
+
 const TESTS: Step = Step {
     name: "tests",
     what: "every test of every crate, with every feature, and the examples in the documentation",
-    run: |repository, servers| tools::tests(repository, &servers.variables()).map(passed),
+    run: |repository, servers| {
+        tools::tests(repository, &servers.variables())?;
+        // Of a server that is not ours its owner knows the version.
+        let version = servers.postgres.as_ref().map(postgres::Cluster::version);
+        servers.tested_on.extend(version.map(|version| format!("{version}: every test")));
+        Ok(Ended::Passed)
+    },
 };
 
 fn passed((): ()) -> Ended {
@@ -105,14 +136,17 @@ mod tests {
     fn tests_come_last_and_after_their_server() {
         for extent in [Extent::Full, Extent::Quick] {
             assert_eq!(names(extent, false).last(), Some(&"tests"));
-            assert!(names(extent, true).ends_with(&["postgres", "tests"]));
+            let names = names(extent, true);
+            assert_eq!(names.last(), Some(&"tests"));
+            assert!(names.contains(&"postgres"));
         }
     }
 
     #[test]
-    fn quick_skips_documentation_and_dependencies_only() {
+    fn quick_skips_documentation_dependencies_and_other_servers_only() {
+        let skipped = ["documentation", "dependencies", "postgres-oldest", "postgres-newest"];
         let mut full = names(Extent::Full, true);
-        full.retain(|name| !["documentation", "dependencies"].contains(name));
+        full.retain(|name| !skipped.contains(name));
         assert_eq!(full, names(Extent::Quick, true));
     }
 }

@@ -99,7 +99,7 @@ pub(crate) fn documentation(repository: &Repository) -> Result<(), Failure> {
 pub(crate) fn dependencies(repository: &Repository) -> Result<Ended, Failure> {
     if !system::answers(cargo(["deny", "--version"])) {
         return Ok(Ended::NotRun(
-            "cargo-deny is not installed (`cargo install --locked cargo-deny`), so licences, sources and known faults of dependencies were not checked",
+            "cargo-deny is not installed (`cargo install --locked cargo-deny`), so licences, sources and known faults of dependencies were not checked".into(),
         ));
     }
     let check = repository.command(cargo(["deny", "check"]));
@@ -108,10 +108,32 @@ pub(crate) fn dependencies(repository: &Repository) -> Result<Ended, Failure> {
 }
 
 pub(crate) fn tests(repository: &Repository, variables: &[(&'static str, String)]) -> Result<(), Failure> {
-    let mut tests = repository.command(cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]));
-    tests.envs(variables.iter().map(|(name, text)| (name, text)));
+    run_tests(repository, &[], variables)
+}
+
+/// These test files only, without the tests whose names hold `without`. With the features of [`tests`], so that what is built serves both.
+pub(crate) fn tests_in(
+    repository: &Repository,
+    files: &[&str],
+    without: Option<&str>,
+    variables: &[(&'static str, String)],
+) -> Result<(), Failure> {
+    let mut chosen: Vec<&str> = files.iter().flat_map(|file| ["--test", *file]).collect();
+    if let Some(without) = without {
+        chosen.extend(["--", "--skip", without]);
+    }
+    run_tests(repository, &chosen, variables)
+}
+
+fn run_tests(
+    repository: &Repository,
+    chosen: &[&str],
+    variables: &[(&'static str, String)],
+) -> Result<(), Failure> {
+    let mut tests = cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
+    tests.args(chosen).envs(variables.iter().map(|(name, text)| (name, text)));
     system::run(
-        tests,
+        repository.command(tests),
         "read the failures above; run one alone with `cargo test -p <crate> <part of its name>`",
     )
 }

@@ -2,29 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod cli_support;
-
-use std::time::{SystemTime, UNIX_EPOCH};
+#[cfg(unix)]
+#[path = "../../backroom/tests/pgbouncer/mod.rs"]
+mod pgbouncer;
+mod postgres_place;
 
 use cli_support::{Place, Said};
+use postgres_place::{password, server, with_schema};
 use serde_json::Value;
-
-/// The tests' server. Its absence is a failure, never a pass.
-fn server() -> String {
-    std::env::var("BACKROOM_TEST_POSTGRES").unwrap_or_else(|_| {
-        panic!(
-            "BACKROOM_TEST_POSTGRES is not set; run the tests by `cargo xtask test` or \
-             `cargo xtask postgres cargo test …`"
-        )
-    })
-}
-
-/// The server's URL with a schema that no other test has.
-fn store(test: &str) -> String {
-    #[expect(clippy::disallowed_methods, reason = "makes a name that no run before had")]
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
-    let joint = if server().contains('?') { '&' } else { '?' };
-    format!("{}{joint}schema=cli_{test}_{}_{now}", server(), std::process::id())
-}
 
 /// A folder and a store.
 struct Side {
@@ -34,7 +19,12 @@ struct Side {
 
 impl Side {
     fn new(test: &str) -> Self {
-        Self { place: Place::new(), store: store(test) }
+        Self::at(&server(), test)
+    }
+
+    /// By another way to the server.
+    fn at(url: &str, test: &str) -> Self {
+        Self { place: Place::new(), store: with_schema(url, test) }
     }
 
     fn run(&self, args: &[&str]) -> Said {
@@ -50,12 +40,6 @@ impl Side {
     fn enqueue(&self, args: &[&str]) -> String {
         self.json(&[&["enqueue"], args].concat())["id"].as_str().unwrap().into()
     }
-}
-
-/// What stands between the user and the host of a URL.
-fn password(url: &str) -> &str {
-    let userinfo = url.split_once("://").unwrap().1.rsplit_once('@').unwrap().0;
-    userinfo.split_once(':').expect("the tests' server wants a password").1
 }
 
 #[test]
@@ -118,6 +102,61 @@ fn bench_measures_the_server() {
     assert!(report["drain_per_s"].as_f64().unwrap() > 0.0, "{report}");
     // It runs them twice: all enqueued before, and all while they are enqueued.
     assert_eq!(side.json(&["queues"])["queues"][0]["counts"]["completed"], 4000);
+}
+
+#[cfg(unix)]
+#[test]
+fn every_command_works_through_pgbouncer_in_transaction_mode() {
+    let program = postgres_place::variable("BACKROOM_TEST_PGBOUNCER");
+    let bouncer = pgbouncer::PgBouncer::start(&program, &server());
+    let side = Side::at(&format!("{}?listen=false", bouncer.url), "bouncer");
+    assert!(side.run(&["migrate"]).succeeded().out.contains("from version 0 to "));
+
+    let id = side.enqueue(&["mail", r#"{"to":"ada"}"#, "--queue", "mails"]);
+    let lines: String = (0..500).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    let args = ["enqueue", "k", "--lines", "--json", "--store", &side.store];
+    let said = side.place.run_with(lines.as_bytes(), &args);
+    assert_eq!(said.succeeded().json()["created"], 500);
+    assert_eq!(side.json(&["jobs", "--queue", "mails"])["jobs"][0]["id"], id.as_str());
+    assert_eq!(side.json(&["jobs", "-n", "1000"])["jobs"].as_array().unwrap().len(), 501);
+
+    side.run(&["queues", "pause", "mails"]).succeeded();
+    assert_eq!(side.json(&["job", &id])["reasons"][0]["reason"], "queue_paused");
+    side.run(&["queues", "resume", "mails"]).succeeded();
+    assert_eq!(side.json(&["job", &id])["shown"], "available");
+    side.run(&["queues", "retain", "mails", "--completed", "1d"]).succeeded();
+    side.run(&["cancel", &id]).succeeded();
+    side.run(&["retry", &id]).succeeded();
+    side.run(&["delete", &id]).succeeded();
+    side.run(&["job", &id]).failed_naming(&id);
+
+    // Workers, too: with nothing told, they find the jobs by looking.
+    let report = side.json(&["bench", "--scenario", "drain", "--jobs", "300"]);
+    assert!(report["drain_per_s"].as_f64().unwrap() > 0.0, "{report}");
+    let queues = side.json(&["queues"]);
+    let completed: u64 = queues["queues"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|queue| queue["counts"]["completed"].as_u64().unwrap())
+        .sum();
+    assert_eq!(completed, 600, "{queues}");
+    side.run(&["workers"]).succeeded();
+
+    let health = side.run(&["doctor", "--json"]).json();
+    assert!(health["engine"].as_str().unwrap().starts_with("PostgreSQL "), "{health}");
+    let amiss: Vec<_> =
+        health["checks"].as_array().unwrap().iter().filter(|check| check["ok"] == false).collect();
+    let queues = amiss.iter().find(|check| check["name"] == "queues").expect("nobody works on the 500");
+    assert!(queues["found"].as_str().unwrap().contains("500 due"), "{queues}");
+    assert!(
+        amiss.iter().all(|check| check["name"] == "queues" || check["name"] == "durable writes"),
+        "{amiss:?}"
+    );
+
+    // Without the parameter, it is said that it is missing.
+    let without = side.store.replace("listen=false&", "");
+    side.place.run(["jobs", "--store", &without]).failed_naming("listen=false");
 }
 
 #[test]

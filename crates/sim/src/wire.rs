@@ -233,6 +233,16 @@ impl Store for Wire {
         .await
     }
 
+    async fn insert_again(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
+        let new = Arc::clone(&jobs);
+        self.call(
+            "insert",
+            async move |store: Arc<dyn Store>| store.insert_again(jobs, now).await,
+            move |model, place, answers| model.inserted(place, &new, answers, now),
+        )
+        .await
+    }
+
     async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<JobRow>, Error> {
         let asked = Arc::clone(&claim);
         self.call(

@@ -10,7 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::keeper::{Keeper, STOP_LIMIT};
-use super::programs::Programs;
+use super::packed;
+use super::programs::{Programs, Server};
 use super::{BIN_VARIABLE, PGBOUNCER_VARIABLE, URL_VARIABLE};
 use crate::clock;
 use crate::failure::Failure;
@@ -41,7 +42,8 @@ pub(crate) struct Cluster {
     keeper: Keeper,
     port: u16,
     password: String,
-    programs: Programs,
+    bin: PathBuf,
+    pgbouncer: PathBuf,
 }
 
 impl Cluster {
@@ -58,24 +60,38 @@ impl Cluster {
         let mut keeper =
             Keeper::of_folder(&folder, account).map_err(|error| cannot_enter(&folder, &error))?;
 
+        let bin = match programs.server {
+            Server::Installed(bin) => bin,
+            Server::Packed(archive) => packed::unpack(&archive, &folder, account)?,
+        };
         let password = random_word().map_err(|error| broken("/dev/urandom", &error))?;
-        initdb(&programs, &folder, account, &password)?;
-        let (server, port) = start_on_a_free_port(&programs, &folder, account, &mut keeper)?;
-        Ok(Self { server, keeper, port, password, programs })
+        initdb(&bin, &folder, account, &password)?;
+        let (server, port) = start_on_a_free_port(&bin, &folder, account, &mut keeper)?;
+        Ok(Self { server, keeper, port, password, bin, pgbouncer: programs.pgbouncer })
     }
 
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
-        let Self { port, password, programs, .. } = self;
+        let Self { port, password, bin, pgbouncer, .. } = self;
         vec![
             (URL_VARIABLE, format!("postgres://{USER}:{password}@127.0.0.1:{port}/postgres")),
-            (BIN_VARIABLE, programs.bin.display().to_string()),
-            (PGBOUNCER_VARIABLE, programs.pgbouncer.display().to_string()),
+            (BIN_VARIABLE, bin.display().to_string()),
+            (PGBOUNCER_VARIABLE, pgbouncer.display().to_string()),
         ]
     }
 
     /// Without the password: a build server's log has many readers.
     pub(crate) fn description(&self) -> String {
-        format!("PostgreSQL of {} listens on 127.0.0.1:{}", self.programs.bin.display(), self.port)
+        format!("PostgreSQL {} of {} listens on 127.0.0.1:{}", self.version(), self.bin.display(), self.port)
+    }
+
+    /// As the server names it: `18.4`.
+    pub(crate) fn version(&self) -> String {
+        version_of(&self.bin)
+    }
+
+    /// For another server beside this one.
+    pub(crate) fn pgbouncer(&self) -> &Path {
+        &self.pgbouncer
     }
 }
 
@@ -132,7 +148,7 @@ impl Account {
         }
     }
 
-    fn give(account: Option<Self>, path: &Path) -> std::io::Result<()> {
+    pub(crate) fn give(account: Option<Self>, path: &Path) -> std::io::Result<()> {
         account.map_or(Ok(()), |Self { uid, gid }| chown(path, Some(uid), Some(gid)))
     }
 }
@@ -145,16 +161,11 @@ fn make_folder(account: Option<Account>) -> std::io::Result<PathBuf> {
     Ok(folder)
 }
 
-fn initdb(
-    programs: &Programs,
-    folder: &Path,
-    account: Option<Account>,
-    password: &str,
-) -> Result<(), Failure> {
+fn initdb(bin: &Path, folder: &Path, account: Option<Account>, password: &str) -> Result<(), Failure> {
     let password_file = folder.join("password");
     write_password(&password_file, account, password).map_err(|error| broken("the password file", &error))?;
 
-    let mut initdb = Command::new(programs.bin.join("initdb"));
+    let mut initdb = Command::new(bin.join("initdb"));
     initdb.args(["--username", USER, "--auth", "scram-sha-256", "--encoding", "UTF8", "--no-sync"]);
     // The machine's language must not decide how text sorts or what an error says.
     initdb.args(["--locale", "C"]);
@@ -184,7 +195,7 @@ fn write_password(path: &Path, account: Option<Account>, password: &str) -> std:
 }
 
 fn start_on_a_free_port(
-    programs: &Programs,
+    bin: &Path,
     folder: &Path,
     account: Option<Account>,
     keeper: &mut Keeper,
@@ -193,7 +204,7 @@ fn start_on_a_free_port(
     for _ in 0..PORTS_TRIED_MAX {
         let port = free_port().map_err(|error| broken("a port", &error))?;
         let mut server =
-            spawn(programs, folder, account, port, &log).map_err(|error| broken("the server", &error))?;
+            spawn(bin, folder, account, port, &log).map_err(|error| broken("the server", &error))?;
         if let Err(failure) = keeper.watch(&server) {
             end(&mut server, keeper);
             return Err(failure);
@@ -222,14 +233,14 @@ enum Start {
 }
 
 fn spawn(
-    programs: &Programs,
+    bin: &Path,
     folder: &Path,
     account: Option<Account>,
     port: u16,
     log: &Path,
 ) -> std::io::Result<Child> {
     let log = OpenOptions::new().create(true).append(true).open(log)?;
-    let mut server = Command::new(programs.bin.join("postgres"));
+    let mut server = Command::new(bin.join("postgres"));
     server.arg("-D").arg(folder.join("data")).args(["-p", &port.to_string()]);
     server.arg("-c").arg(format!("unix_socket_directories={}", folder.display()));
     server.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
@@ -280,6 +291,13 @@ fn broken(what: &str, error: &std::io::Error) -> Failure {
         format!("the PostgreSQL server could not be made: {what}: {error}"),
         "see whether the machine is out of room, memory or processes",
     )
+}
+
+/// The third word of `postgres (PostgreSQL) 18.4`.
+fn version_of(bin: &Path) -> String {
+    let said = system::answer_of(&bin.join("postgres").display().to_string(), &["--version"]);
+    let version = said.as_deref().and_then(|said| said.split_whitespace().nth(2));
+    version.unwrap_or("of an unknown version").to_owned()
 }
 
 /// 32 hexadecimal digits nobody can guess.

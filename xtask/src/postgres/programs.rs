@@ -7,9 +7,16 @@ use crate::failure::Failure;
 use crate::system;
 
 pub(crate) struct Programs {
-    /// The folder with `postgres` and `initdb`, of one version.
-    pub(crate) bin: PathBuf,
+    pub(crate) server: Server,
     pub(crate) pgbouncer: PathBuf,
+}
+
+/// Where `postgres` and `initdb` of one version are.
+pub(crate) enum Server {
+    /// In this folder.
+    Installed(PathBuf),
+    /// In this archive, to be unpacked where the server's account can reach it.
+    Packed(PathBuf),
 }
 
 pub(crate) fn find_or_install() -> Result<Programs, Failure> {
@@ -18,7 +25,7 @@ pub(crate) fn find_or_install() -> Result<Programs, Failure> {
         system::apt_get_install(&missing)?;
     }
     match (server_folder(), pgbouncer()) {
-        (Some(bin), Some(pgbouncer)) => Ok(Programs { bin, pgbouncer }),
+        (Some(bin), Some(pgbouncer)) => Ok(Programs { server: Server::Installed(bin), pgbouncer }),
         _ => Err(Failure::new(
             format!("programs the tests need are missing: {}", missing_packages().join(" and ")),
             format!(

@@ -38,9 +38,13 @@ use crate::Error;
 /// Keeps jobs. See the module's words for what all verbs promise.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Stores the jobs, durably once it answers; one answer per job, in order. A job whose id is already stored
-    /// is the same job and answers [`Inserted::Created`] again. All jobs are stored or, on an error, none.
+    /// Stores jobs whose ids are new, durably once it answers; one answer per job, in order. All jobs are stored or,
+    /// on an error, none.
     async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error>;
+
+    /// The same after a call whose answer was lost. A job whose id is already stored, wherever its life has led it
+    /// since, is the same job and answers [`Inserted::Created`] again.
+    async fn insert_again(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error>;
 
     /// Takes up to `limit` due jobs for a worker, as [`Event::Claim`](backroom_core::Event::Claim) says: of queues
     /// that are not paused, of the kinds the worker handles, by priority, then `scheduled_at`, then id.

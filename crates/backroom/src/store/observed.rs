@@ -125,7 +125,15 @@ fn counted(rows: &u64) -> usize {
 #[async_trait]
 impl Store for Observed {
     async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
-        self.call("insert", Vec::len, |_| self.inner.insert(Arc::clone(&jobs), now)).await
+        self.call("insert", Vec::len, |repeat| {
+            let jobs = Arc::clone(&jobs);
+            if repeat { self.inner.insert_again(jobs, now) } else { self.inner.insert(jobs, now) }
+        })
+        .await
+    }
+
+    async fn insert_again(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
+        self.call("insert", Vec::len, |_| self.inner.insert_again(Arc::clone(&jobs), now)).await
     }
 
     async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error> {

@@ -123,6 +123,10 @@ impl Store for Faults {
         self.call("insert", self.inner.insert(jobs, now)).await
     }
 
+    async fn insert_again(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
+        self.call("insert", self.inner.insert_again(jobs, now)).await
+    }
+
     async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error> {
         self.call("claim", self.inner.claim(claim, now)).await
     }

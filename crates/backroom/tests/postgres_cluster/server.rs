@@ -73,6 +73,28 @@ impl Server {
         format!("postgres://backroom@{}/postgres", self.address())
     }
 
+    /// By its socket, where TLS is not spoken: for what a test asks beside the store it tests.
+    pub(crate) fn socket_url(&self) -> String {
+        let folder = self.folder.path().display().to_string().replace('/', "%2F");
+        format!("postgres://backroom@{folder}:{}/postgres", self.port)
+    }
+
+    /// Writes one of the files that the server reads, and answers its path. Nobody else may read it: the server insists
+    /// on that for keys.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.data().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        if let Some((uid, gid)) = self.account {
+            chown(&path, Some(uid), Some(gid)).unwrap();
+        }
+        path
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Returns when the server takes connections.
     pub(crate) async fn start(&mut self) {
         let log = OpenOptions::new().create(true).append(true).open(self.log()).unwrap();

@@ -84,12 +84,16 @@ impl Place {
             .collect()
     }
 
-    /// Every job of the store.
+    /// Every job of the store that the demo makes when none is named.
     pub(crate) fn jobs(&self) -> Vec<JobRow> {
+        self.jobs_of(&format!("sqlite:{}", self.path("backroom.db").display()))
+    }
+
+    /// Every job of a store.
+    pub(crate) fn jobs_of(&self, store: &str) -> Vec<JobRow> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let backroom =
-                Backroom::open(&format!("sqlite:{}", self.path("backroom.db").display())).await.unwrap();
+            let backroom = Backroom::open(store).await.unwrap();
             let page = backroom.list(Filter::default(), None, 1000).await.unwrap();
             assert_eq!(page.next, None);
             backroom.close().await.unwrap();

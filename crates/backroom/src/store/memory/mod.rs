@@ -82,6 +82,10 @@ impl Store for MemoryStore {
         self.write(|rows| jobs.iter().map(|new| rows.insert(new, now)).collect())
     }
 
+    async fn insert_again(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
+        self.insert(jobs, now).await
+    }
+
     async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error> {
         self.write(|rows| rows.claim(&claim, now))
     }

@@ -285,7 +285,7 @@ impl Live {
             .map_err(|_| {
                 Error::new(ErrorKind::Unavailable, format!("{}: no answer in {patience:?}", reach()))
             })?
-            .map_err(|error| super::error::unconnected(error, &reach()))?;
+            .map_err(|error| super::error::unconnected(error, &reach(), settings.config.get_ssl_mode()))?;
         let ended = CancellationToken::new();
         let drive = {
             let ended = ended.clone().drop_guard();

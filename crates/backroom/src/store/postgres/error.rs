@@ -1,7 +1,8 @@
 //! What PostgreSQL says when it fails, in the words of our one error.
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{config::SslMode, error::SqlState};
 
+use super::handshake;
 #[cfg(feature = "sqlx")]
 use super::session::sqlx::{Said as SaidToSqlx, kind_without_code};
 use crate::{Error, ErrorKind};
@@ -162,17 +163,38 @@ impl std::error::Error for Said {
     }
 }
 
-/// Why there is no connection, with a remedy. As [`kind_of`], but whatever the server does not say with a code means that
-/// it cannot be reached (yet), TLS and a missing writable host among it.
-pub(super) fn unconnected(error: tokio_postgres::Error, reach: &str) -> Error {
+/// Why there is no connection, with a remedy. As [`kind_of`], but whatever neither the server says with a code nor TLS
+/// with a reason means that it cannot be reached (yet), a missing writable host among it.
+pub(super) fn unconnected(error: tokio_postgres::Error, reach: &str, ssl_mode: SslMode) -> Error {
     let (kind, remedy) = match error.code() {
-        None => (ErrorKind::Unavailable, "; is it running, and are host and port right?"),
+        None => handshake::reason(&error)
+            .map(|remedy| (ErrorKind::Unusable, remedy))
+            .unwrap_or((ErrorKind::Unavailable, "; is it running, and are host and port right?")),
+        Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => (ErrorKind::Unusable, not_let_in(ssl_mode)),
+        // PgBouncer, to the settings that a connection of our own begins with. PostgreSQL takes them.
+        Some(&SqlState::PROTOCOL_VIOLATION) => {
+            (ErrorKind::Unusable, "; behind PgBouncer in transaction mode, add listen=false to the URL")
+        }
         Some(code) => {
             let kind = kind_of(&error);
             (kind, remedy(kind, Some(code)))
         }
     };
     Error::new(kind, format!("{reach}{remedy}")).caused_by(Said(error))
+}
+
+/// The server's words name what it misses, in its language; these, what of it is ours to give.
+fn not_let_in(ssl_mode: SslMode) -> &'static str {
+    match ssl_mode {
+        SslMode::Disable => {
+            "; check the user of the URL, and whether the server's pg_hba.conf takes it without encryption: if not, use \
+             sslmode=require or verify-full"
+        }
+        _ => {
+            "; check the user of the URL, and whether the server's pg_hba.conf takes it from here; a client certificate \
+             that it wants is given by sslcert= and sslkey="
+        }
+    }
 }
 
 /// Whether the connection is of no more use after this failure: a server that became read-only is a standby now, and

@@ -18,12 +18,13 @@ use uuid::Uuid;
 use super::{
     Core,
     batch::{Columns, JOB_TYPES, unnested_jobs},
-    connection::{Link, Param},
+    connection::Param,
     error::Fault,
     hints::Hints,
     row::{self, Cells as _},
     session::Session,
     sql::{Sql, columns, rows_by_id},
+    writer::Handed,
 };
 use crate::{Error, ErrorKind, store::Inserted};
 
@@ -121,14 +122,28 @@ static REPLACE: Sql = Sql {
     types: &JOB_TYPES,
 };
 
+/// One call.
+pub(super) struct Insert {
+    pub(super) jobs: Arc<Vec<NewJob>>,
+    pub(super) now: Timestamp,
+    /// An earlier call with these jobs may have taken effect.
+    pub(super) is_repeated: bool,
+}
+
+impl Handed for Arc<Insert> {
+    fn rows(&self) -> usize {
+        self.jobs.len()
+    }
+}
+
 /// Stores the jobs of several calls, all in one transaction, on the connection of the lane.
 pub(super) async fn insert(
     core: &Core,
     lane: usize,
-    calls: &[(Arc<Vec<NewJob>>, Timestamp)],
+    calls: &[Arc<Insert>],
 ) -> Result<Vec<Vec<Inserted>>, Fault> {
     let jobs: Vec<(&NewJob, Timestamp)> =
-        calls.iter().flat_map(|(call, now)| call.iter().map(move |new| (new, *now))).collect();
+        calls.iter().flat_map(|call| call.jobs.iter().map(|new| (new, call.now))).collect();
     let unnamed = core.unnamed_queues(jobs.iter().map(|(new, _)| new.job.queue.as_str()));
     let is_keyed = jobs.iter().any(|(new, _)| new.job.unique_key.is_some());
     let answers = if is_keyed {
@@ -146,14 +161,14 @@ pub(super) async fn insert(
             }
         }
     } else {
-        let link = if lane == 0 { &core.writer } else { &core.claims };
-        insert_plain(link, &jobs, &unnamed).await?;
+        let is_repeated = calls.iter().any(|call| call.is_repeated);
+        insert_unkeyed(core, lane, &jobs, &unnamed, is_repeated).await?;
         vec![Inserted::Created; jobs.len()]
     };
     core.remember_queues(unnamed);
     ring(&core.hints, &jobs, &answers);
     let mut answers = answers.into_iter();
-    Ok(calls.iter().map(|(call, _)| answers.by_ref().take(call.len()).collect()).collect())
+    Ok(calls.iter().map(|call| answers.by_ref().take(call.jobs.len()).collect()).collect())
 }
 
 /// Rings for queues whose jobs are due now or soon.
@@ -174,45 +189,46 @@ fn ring(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
     queues.into_iter().for_each(|queue| hints.queue(queue));
 }
 
-/// Jobs without keys: one round trip however many there are, and a second one if some are stored already, because the
-/// answer to an earlier call was lost.
-async fn insert_plain(
-    link: &Link,
+/// Jobs without keys: one round trip however many there are. Where some turn out to be stored already, all are written
+/// once more with patience.
+async fn insert_unkeyed(
+    core: &Core,
+    lane: usize,
     jobs: &[(&NewJob, Timestamp)],
     unnamed: &Vec<String>,
+    is_repeated: bool,
 ) -> Result<(), Fault> {
-    let chunks: Vec<(&'static Sql, Columns<'_>)> = jobs
+    let chunks: Vec<(bool, Columns<'_>)> = jobs
         .chunks(ROWS_MAX)
         .map(|chunk| {
             let is_plain = chunk.iter().all(|(new, _)| is_plain(&new.job));
-            let sql = if is_plain { &INSERT_PLAIN } else { &INSERT };
-            Ok((sql, Columns::of(chunk.iter().map(|(new, _)| &new.job))?))
+            Ok((is_plain, Columns::of(chunk.iter().map(|(new, _)| &new.job))?))
         })
         .collect::<Result<_, Error>>()?;
-    match link.all_or_none(&statements(unnamed, &chunks)).await {
-        Err(fault) if fault.is_unique_violation() => {
-            let patient: Vec<_> = chunks.into_iter().map(|(_, columns)| (&INSERT, columns)).collect();
-            link.all_or_none(&statements(unnamed, &patient)).await?;
+    let link = if lane == 0 { &core.writer } else { &core.claims };
+    let name_queues = || (!unnamed.is_empty()).then(|| (&NAME_QUEUES, vec![unnamed as Param<'_>]));
+    if !is_repeated {
+        let mut statements: Vec<(&Sql, Vec<Param<'_>>)> = name_queues().into_iter().collect();
+        statements.extend(chunks.iter().map(|(is_plain, columns)| match is_plain {
+            true => (&INSERT_PLAIN, columns.plain_params()),
+            false => (&INSERT, columns.params()),
+        }));
+        let written = match statements.as_slice() {
+            // A transaction by itself; not on the connection for claims, where such a one is not durable.
+            [(sql, params)] if lane == 0 => link.query(sql, params).await.map(drop),
+            _ => link.all_or_none(&statements).await.map(drop),
+        };
+        match written {
+            Err(fault) if fault.is_unique_violation() => {}
+            written => return written,
         }
-        answered => drop(answered?),
     }
-    Ok(())
-}
-
-fn statements<'a>(
-    unnamed: &'a Vec<String>,
-    chunks: &'a [(&'static Sql, Columns<'a>)],
-) -> Vec<(&'static Sql, Vec<Param<'a>>)> {
-    let mut statements: Vec<(&'static Sql, Vec<Param<'_>>)> = Vec::with_capacity(chunks.len() * 2 + 1);
-    if !unnamed.is_empty() {
-        statements.push((&NAME_QUEUES, vec![unnamed]));
-    }
-    for (sql, columns) in chunks {
-        let is_plain = std::ptr::eq(*sql, &raw const INSERT_PLAIN);
-        statements.push((sql, if is_plain { columns.plain_params() } else { columns.params() }));
+    let mut statements: Vec<(&Sql, Vec<Param<'_>>)> = name_queues().into_iter().collect();
+    for (_, columns) in &chunks {
+        statements.push((&INSERT, columns.params()));
         statements.push((&TAKE_BACK, vec![columns.ids()]));
     }
-    statements
+    link.all_or_none(&statements).await.map(drop)
 }
 
 /// Whether [`INSERT_PLAIN`] says all about it, which is new and so queued and untouched.

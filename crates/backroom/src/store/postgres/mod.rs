@@ -21,6 +21,7 @@ mod commit;
 mod connection;
 mod error;
 mod extend;
+mod handshake;
 mod health;
 mod hints;
 mod import;
@@ -49,6 +50,7 @@ use self::{
     connection::{Duty, Hear, Link, Settings},
     error::Fault,
     hints::Hints,
+    insert::Insert,
     session::Session,
     time::{AlignedClock, DatabaseTime},
     vacuum::Litter,
@@ -66,7 +68,7 @@ const QUEUES_REMEMBERED_MAX: usize = 10_000;
 /// A PostgreSQL schema full of jobs.
 pub struct PostgresStore {
     core: Arc<Core>,
-    inserts: Batcher<(Arc<Vec<NewJob>>, Timestamp), Inserted>,
+    inserts: Batcher<Arc<Insert>, Inserted>,
     commits: Batcher<Arc<Vec<Change>>, Committed>,
 }
 
@@ -105,10 +107,13 @@ impl PostgresStore {
     /// and measures the offset to the database's clock. Several hosts (`host1:5432,host2:5432`) are tried in turn for
     /// the one that can write. Must be called on a tokio runtime, which also runs the store's tasks.
     ///
+    /// `sslmode`, `sslrootcert`, `sslcert` and `sslkey` are as libpq's: without them the connection is encrypted if the
+    /// server can, and only `verify-full` makes sure of who is at the other end.
+    ///
     /// Fails as [`Invalid`](crate::ErrorKind::Invalid) for a URL that is not understood,
     /// [`Unavailable`](crate::ErrorKind::Unavailable) when no server answers, and
-    /// [`Unusable`](crate::ErrorKind::Unusable) when one does that is too old, refuses the user, or holds tables newer
-    /// than this program.
+    /// [`Unusable`](crate::ErrorKind::Unusable) when one does that is too old, refuses the user, shows a certificate that
+    /// is not accepted, or holds tables newer than this program.
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, Error> {
         let settings = settings(url, options)?;
         let hints = Arc::new(Hints::new(settings.options.notify));
@@ -241,7 +246,7 @@ impl PostgresStore {
 /// What the URL says over the options of the program.
 fn settings(url: &str, options: PostgresOptions) -> Result<Arc<Settings>, Error> {
     let address = options::parse(url, options)?;
-    let tls = tls::Tls::new(&address.verify)?;
+    let tls = tls::Tls::new(&address.tls)?;
     Ok(Arc::new(Settings::new(address.config, tls, address.options, address.shown)))
 }
 
@@ -266,7 +271,11 @@ fn failing(doing: &'static str) -> impl Fn(Fault) -> Error {
 #[async_trait]
 impl Store for PostgresStore {
     async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
-        self.inserts.write((jobs, now)).await
+        self.inserts.write(Arc::new(Insert { jobs, now, is_repeated: false })).await
+    }
+
+    async fn insert_again(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
+        self.inserts.write(Arc::new(Insert { jobs, now, is_repeated: true })).await
     }
 
     async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error> {

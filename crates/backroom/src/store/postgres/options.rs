@@ -8,7 +8,7 @@ use tokio_postgres::{
     config::{Host, SslMode, TargetSessionAttrs},
 };
 
-use super::tls::Verify;
+use super::tls::{Authorities, Identity, Verify, Wanted};
 use crate::{Error, ErrorKind, store::Durability};
 
 /// The schema of a store that names none.
@@ -67,7 +67,7 @@ impl PostgresOptions {
 pub(super) struct Address {
     pub(super) options: PostgresOptions,
     pub(super) config: Config,
-    pub(super) verify: Verify,
+    pub(super) tls: Wanted,
     /// Hosts and database, without user or password: for messages.
     pub(super) shown: String,
 }
@@ -75,7 +75,7 @@ pub(super) struct Address {
 /// Reads the URL over the options of the program.
 pub(super) fn parse(url: &str, mut options: PostgresOptions) -> Result<Address, Error> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
-    let (mut kept, mut ssl_mode, mut root_certificate) = (Vec::new(), None, None);
+    let (mut kept, mut ssl) = (Vec::new(), SslWords::default());
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = percent_decode_str(value).decode_utf8_lossy();
@@ -85,8 +85,10 @@ pub(super) fn parse(url: &str, mut options: PostgresOptions) -> Result<Address, 
             "notify" => options.notify = switch(name, &value)?,
             "migrate" => options.migrate = switch(name, &value)?,
             "durability" => options.durability = durability(&value)?,
-            "sslmode" => ssl_mode = Some(value.into_owned()),
-            "sslrootcert" => root_certificate = Some(value.into_owned()),
+            "sslmode" => ssl.mode = Some(value.into_owned()),
+            "sslrootcert" => ssl.root_certificate = Some(value.into_owned()),
+            "sslcert" => ssl.certificate = Some(value.into_owned()),
+            "sslkey" => ssl.key = Some(value.into_owned()),
             // Everything else is the driver's; it refuses what it does not know.
             _ => kept.push(pair),
         }
@@ -99,29 +101,69 @@ pub(super) fn parse(url: &str, mut options: PostgresOptions) -> Result<Address, 
         )
         .caused_by(error)
     })?;
-    let verify = tls(&mut config, ssl_mode.as_deref(), root_certificate)?;
+    let tls = tls(&mut config, ssl)?;
     defaults(&mut config);
     let shown = shown(&config);
-    Ok(Address { options, config, verify, shown })
+    Ok(Address { options, config, tls, shown })
 }
 
-fn tls(config: &mut Config, mode: Option<&str>, root_certificate: Option<String>) -> Result<Verify, Error> {
-    // As libpq: without a root certificate `prefer` and `require` encrypt and believe any server.
-    let verify = root_certificate.clone().map_or(Verify::Nothing, Verify::AgainstFile);
-    let (ssl_mode, verify) = match mode {
+/// What the URL says about encryption, under libpq's names.
+#[derive(Default)]
+struct SslWords {
+    mode: Option<String>,
+    root_certificate: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
+}
+
+/// What is said means what it means to libpq.
+fn tls(config: &mut Config, words: SslWords) -> Result<Wanted, Error> {
+    let SslWords { mode, root_certificate, certificate, key } = words;
+    let named = match root_certificate.as_deref() {
+        None => None,
+        Some("system") => Some(Authorities::System),
+        Some(path) => Some(Authorities::File(path.to_owned())),
+    };
+    // Anybody can have a certificate from an authority that everybody trusts; only its name tells.
+    let is_for_anybody = named == Some(Authorities::System);
+    // Without an authority `prefer` and `require` encrypt and believe any server.
+    let as_named = |named: Option<Authorities>| match named {
+        None => Verify::Nothing,
+        Some(authorities) if is_for_anybody => Verify::IssuerAndName(authorities),
+        Some(authorities) => Verify::Issuer(authorities),
+    };
+    let (ssl_mode, verify) = match mode.as_deref() {
         Some("disable") => (SslMode::Disable, Verify::Nothing),
-        None | Some("allow" | "prefer") => (SslMode::Prefer, verify),
-        Some("require") => (SslMode::Require, verify),
-        Some("verify-ca" | "verify-full") => {
-            (SslMode::Require, root_certificate.map_or(Verify::AgainstSystem, Verify::AgainstFile))
+        None | Some("allow" | "prefer") => (SslMode::Prefer, as_named(named)),
+        Some("require") => (SslMode::Require, as_named(named)),
+        Some("verify-ca") => match named {
+            Some(authorities @ Authorities::File(_)) => (SslMode::Require, Verify::Issuer(authorities)),
+            None | Some(Authorities::System) => {
+                return Err(invalid(
+                    "has sslmode=verify-ca and no authority of your own; name its certificate with \
+                     sslrootcert=, or use verify-full",
+                ));
+            }
+        },
+        Some("verify-full") => {
+            (SslMode::Require, Verify::IssuerAndName(named.unwrap_or(Authorities::System)))
         }
         Some(other) => {
-            let why = format!("has sslmode {other:?}; use disable, prefer, require or verify-full");
+            let why =
+                format!("has sslmode {other:?}; use disable, prefer, require, verify-ca or verify-full");
             return Err(invalid(&why));
         }
     };
+    let identity = match (certificate, key) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(Identity { certificate, key }),
+        (Some(_), None) => return Err(invalid("has sslcert= without sslkey=; name the key's file as well")),
+        (None, Some(_)) => {
+            return Err(invalid("has sslkey= without sslcert=; name the certificate's file as well"));
+        }
+    };
     config.ssl_mode(ssl_mode);
-    Ok(verify)
+    Ok(Wanted { verify, identity })
 }
 
 /// What the URL leaves open: a dead peer is noticed in seconds, and of several hosts the one that can write is meant.
@@ -214,6 +256,33 @@ mod tests {
             let options = PostgresOptions { schema: schema.into(), ..PostgresOptions::default() };
             let error = parse("postgres://localhost/db", options).err().expect("refused");
             assert_eq!(error.kind(), ErrorKind::Invalid);
+        }
+    }
+
+    fn verify(parameters: &str) -> Result<Verify, Error> {
+        let url = format!("postgres://localhost/db?{parameters}");
+        parse(&url, PostgresOptions::default()).map(|address| address.tls.verify)
+    }
+
+    #[test]
+    fn sslmode_means_what_it_means_to_libpq() {
+        let ours = || Authorities::File("/ca.pem".into());
+        for (parameters, expected) in [
+            ("sslmode=require", Verify::Nothing),
+            ("sslmode=require&sslrootcert=/ca.pem", Verify::Issuer(ours())),
+            ("sslmode=prefer&sslrootcert=system", Verify::IssuerAndName(Authorities::System)),
+            ("sslmode=verify-ca&sslrootcert=/ca.pem", Verify::Issuer(ours())),
+            ("sslmode=verify-full&sslrootcert=/ca.pem", Verify::IssuerAndName(ours())),
+            ("sslmode=verify-full", Verify::IssuerAndName(Authorities::System)),
+        ] {
+            assert_eq!(verify(parameters).unwrap(), expected, "{parameters}");
+        }
+    }
+
+    #[test]
+    fn half_of_what_tls_needs_is_refused() {
+        for parameters in ["sslmode=verify-ca", "sslmode=full", "sslcert=/me.pem", "sslkey=/me.key"] {
+            assert_eq!(verify(parameters).expect_err(parameters).kind(), ErrorKind::Invalid);
         }
     }
 

@@ -4,9 +4,13 @@ use std::{future::Future, io, pin::Pin, sync::Arc, task};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor,
+    },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
@@ -14,15 +18,39 @@ use tokio_rustls::{TlsConnector, client, rustls};
 
 use crate::{Error, ErrorKind};
 
-/// Against what the server's certificate is checked.
+/// What is asked of the other end, and what is shown to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) verify: Verify,
+    /// Our own certificate, for a server that wants one.
+    pub(super) identity: Option<Identity>,
+}
+
+/// What the server's certificate must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verify {
-    /// Nothing: encrypted, but anybody may be at the other end.
+    /// Any: encrypted, but anybody may be at the other end.
     Nothing,
-    /// The authorities that this machine trusts.
-    AgainstSystem,
-    /// The authorities of this PEM file.
-    AgainstFile(String),
+    /// Issued by one of these, for whatever name.
+    Issuer(Authorities),
+    /// Issued by one of these for the host of the URL.
+    IssuerAndName(Authorities),
+}
+
+/// Who may have issued the server's certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Authorities {
+    /// Those that this machine trusts.
+    System,
+    /// Those of this PEM file.
+    File(String),
+}
+
+/// Two PEM files: a chain of certificates that begins with ours, and its key, not itself encrypted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) certificate: String,
+    pub(super) key: String,
 }
 
 /// Makes the TLS side of connections.
@@ -30,38 +58,77 @@ pub(super) enum Verify {
 pub(super) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// Reads the authorities, if any are needed.
-    pub(super) fn new(verify: &Verify) -> Result<Self, Error> {
+    /// Reads the files, if any are needed.
+    pub(super) fn new(wanted: &Wanted) -> Result<Self, Error> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable("set up TLS").caused_by(error))?;
-        let config = match verify {
-            Verify::Nothing => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
-                .with_no_client_auth(),
-            Verify::AgainstSystem => {
-                let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-                builder.with_root_certificates(roots).with_no_client_auth()
+        let builder = match &wanted.verify {
+            Verify::Nothing => {
+                let any = Arc::new(Lenient { issuers: None, provider });
+                builder.dangerous().with_custom_certificate_verifier(any)
             }
-            Verify::AgainstFile(path) => {
-                builder.with_root_certificates(authorities(path)?).with_no_client_auth()
+            Verify::Issuer(authorities) => {
+                let issuers = Some(authorities.read()?);
+                let any_name = Arc::new(Lenient { issuers, provider });
+                builder.dangerous().with_custom_certificate_verifier(any_name)
+            }
+            Verify::IssuerAndName(authorities) => builder.with_root_certificates(authorities.read()?),
+        };
+        let config = match &wanted.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let (chain, key) = identity.read()?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| {
+                    let Identity { certificate, key } = identity;
+                    unusable(&format!("use sslcert={certificate} with sslkey={key}")).caused_by(error)
+                })?
             }
         };
         Ok(Self(Arc::new(config)))
     }
 }
 
-fn authorities(path: &str) -> Result<RootCertStore, Error> {
-    let unreadable = || unusable(&format!("read the certificates of sslrootcert={path}"));
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable().caused_by(error))? {
-        let certificate = certificate.map_err(|error| unreadable().caused_by(error))?;
-        roots.add(certificate).map_err(|error| unreadable().caused_by(error))?;
+impl Authorities {
+    fn read(&self) -> Result<RootCertStore, Error> {
+        let mut roots = RootCertStore::empty();
+        match self {
+            Self::System => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+            Self::File(path) => {
+                let what = format!("read the certificates of sslrootcert={path}");
+                for certificate in certificates(path, &what)? {
+                    roots.add(certificate).map_err(|error| unusable(&what).caused_by(error))?;
+                }
+            }
+        }
+        Ok(roots)
     }
-    Ok(roots)
+}
+
+impl Identity {
+    fn read(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
+        let Self { certificate, key } = self;
+        let chain = certificates(certificate, &format!("read the certificates of sslcert={certificate}"))?;
+        let key = PrivateKeyDer::from_pem_file(key).map_err(|error| {
+            unusable(&format!("read sslkey={key}; it must be PEM, and not encrypted")).caused_by(error)
+        })?;
+        Ok((chain, key))
+    }
+}
+
+/// At least one: an empty file would otherwise be found out only when a server is refused, and as its fault.
+fn certificates(path: &str, what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    match read {
+        Ok(certificates) if certificates.is_empty() => {
+            Err(unusable(&format!("{what}; it holds none, in PEM")))
+        }
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(unusable(what).caused_by(error)),
+    }
 }
 
 fn unusable(what: &str) -> Error {
@@ -138,19 +205,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
     }
 }
 
-/// Believes any certificate, as libpq does for `sslmode=prefer` and `require`; signatures are still checked.
+/// Does not ask for whom the certificate was issued, and without `issuers` neither by whom; signatures are still checked.
 #[derive(Debug)]
-struct AnyServer(Arc<CryptoProvider>);
+struct Lenient {
+    issuers: Option<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
 
-impl ServerCertVerifier for AnyServer {
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(issuers) = &self.issuers {
+            let certificate = ParsedCertificate::try_from(certificate)?;
+            let algorithms = self.provider.signature_verification_algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(&certificate, issuers, chain, now, algorithms)?;
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -160,7 +235,7 @@ impl ServerCertVerifier for AnyServer {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -169,10 +244,10 @@ impl ServerCertVerifier for AnyServer {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

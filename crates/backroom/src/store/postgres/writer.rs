@@ -10,7 +10,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use backroom_core::Timestamp;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -38,13 +37,6 @@ pub(super) trait Handed: Clone + Send + Sync + 'static {
 impl<T: Send + Sync + 'static> Handed for Arc<Vec<T>> {
     fn rows(&self) -> usize {
         self.len()
-    }
-}
-
-/// With the time of the call.
-impl<T: Send + Sync + 'static> Handed for (Arc<Vec<T>>, Timestamp) {
-    fn rows(&self) -> usize {
-        self.0.len()
     }
 }
 

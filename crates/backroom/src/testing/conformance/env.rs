@@ -56,6 +56,10 @@ impl Env {
         self.store.insert(Arc::new(jobs), self.now).await.expect("insert")
     }
 
+    pub(super) async fn insert_again(&self, jobs: Vec<NewJob>) -> Vec<Inserted> {
+        self.store.insert_again(Arc::new(jobs), self.now).await.expect("insert again")
+    }
+
     pub(super) async fn insert_one(&self, draft: Draft) -> Inserted {
         let answers = self.insert(vec![self.new_job(draft)]).await;
         assert_eq!(answers.len(), 1, "one answer per job");

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom_core::{
-    Draft, RetryPolicy,
+    Draft, RetryPolicy, State,
     draft::When,
     unique::{UniqueRule, UniqueWhile},
 };
 
-use super::env::{Env, draft, ids, json};
+use super::env::{Env, draft, ids, json, succeed};
 use crate::store::Inserted;
 
 pub(super) async fn every_optional_field_unset_comes_back_as_it_was(env: Env) {
@@ -87,7 +87,7 @@ pub(super) async fn a_repeated_insert_is_the_same_job(env: Env) {
     let new = env.new_job(Draft { unique: Some(UniqueRule::by_args().reject()), ..draft() });
     let job = new.job.clone();
     assert_eq!(env.insert(vec![new.clone()]).await, [Inserted::Created]);
-    assert_eq!(env.insert(vec![new]).await, [Inserted::Created]);
+    assert_eq!(env.insert_again(vec![new]).await, [Inserted::Created]);
     assert_eq!(env.all().await, [job]);
 }
 
@@ -95,8 +95,18 @@ pub(super) async fn a_repeated_insert_leaves_a_job_that_moved_on_alone(env: Env)
     let new = env.new_job(draft());
     env.insert(vec![new.clone()]).await;
     let running = env.take().await;
-    assert_eq!(env.insert(vec![new]).await, [Inserted::Created]);
+    assert_eq!(env.insert_again(vec![new]).await, [Inserted::Created]);
     assert_eq!(env.all().await, [running]);
+}
+
+pub(super) async fn a_repeated_insert_does_not_bring_back_a_job_that_ended(env: Env) {
+    let (new, other) = (env.new_job(draft()), env.new_job(draft()));
+    env.insert(vec![new.clone()]).await;
+    let running = env.take().await;
+    env.drive(&running, succeed(&running), env.now).await;
+    assert_eq!(env.insert_again(vec![new.clone(), other.clone()]).await, [Inserted::Created; 2]);
+    let stored: Vec<_> = env.all().await.into_iter().map(|job| (job.id, job.state)).collect();
+    assert_eq!(stored, [(other.job.id, State::Queued), (new.job.id, State::Completed)]);
 }
 
 pub(super) async fn one_id_twice_in_a_batch_is_one_job(env: Env) {

@@ -86,6 +86,7 @@ behaviours! {
         an_empty_batch_is_answered_with_nothing
         a_repeated_insert_is_the_same_job
         a_repeated_insert_leaves_a_job_that_moved_on_alone
+        a_repeated_insert_does_not_bring_back_a_job_that_ended
         one_id_twice_in_a_batch_is_one_job
     }
     unique {
