@@ -180,8 +180,7 @@ async fn a_handler_whose_drop_panics_does_not_take_its_slot_along() {
             }
         });
         let worker = worker.start().await.unwrap();
-        let job =
-            b.enqueue(Double(1)).timeout(Duration::from_secs(5)).max_attempts(1).await.unwrap();
+        let job = b.enqueue(Double(1)).timeout(Duration::from_secs(5)).max_attempts(1).await.unwrap();
         soon("the beginning", began.notified()).await;
         // Its time begins to run at its first wait.
         tokio::task::yield_now().await;
@@ -201,8 +200,7 @@ async fn a_machine_that_slept_rescues_nobody_who_wakes_with_it() {
     for store in fresh_stores().await {
         let b = &store.backroom;
         // The second one only looks after the store.
-        let (worker, keeper) =
-            (Worker::new(b).handle(act), Worker::new(b).queue("none", 1).handle(act));
+        let (worker, keeper) = (Worker::new(b).handle(act), Worker::new(b).queue("none", 1).handle(act));
         let (keeper, worker) = (keeper.start().await.unwrap(), worker.start().await.unwrap());
         let job = b.enqueue(Act::Hang).await.unwrap();
         until("it runs", async || job.status().await.unwrap().state == State::Running).await;
@@ -227,7 +225,13 @@ async fn a_machine_that_slept_rescues_nobody_who_wakes_with_it() {
             row = soon("the end", job.finished()) => assert_eq!(row.unwrap().state, State::Cancelled),
             () = advancing => {}
         }
-        assert!(b.attempts(job.id()).await.unwrap().iter().all(|attempt| attempt.worker.as_deref() == Some(worker.name())));
+        assert!(
+            b.attempts(job.id())
+                .await
+                .unwrap()
+                .iter()
+                .all(|attempt| attempt.worker.as_deref() == Some(worker.name()))
+        );
         soon("stop", worker.stop()).await.unwrap();
         soon("stop", keeper.stop()).await.unwrap();
     }
