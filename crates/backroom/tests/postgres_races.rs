@@ -1,6 +1,7 @@
 //! Two writers of one row: whoever comes second decides on what the first left, not on what it saw before.
 
 #![cfg(feature = "postgres")]
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod postgres_support;
 

@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_process_that_has_just_begun_waits_until_the_living_would_have_renewed() {
-        assert_eq!(rescues(&[0..40]), [16]);
+        assert_eq!(rescues(std::slice::from_ref(&(0..40))), [16]);
     }
 
     #[test]

@@ -21,11 +21,11 @@ use super::{
     row::{self, revision},
     sql::{Sql, columns, rows_by_id},
 };
-use crate::{Error, ErrorKind, store::Committed};
+use crate::store::Committed;
 
 /// Rows in one statement.
 const ROWS_MAX: usize = 5000;
-/// How often a batch that collided with another transaction is tried before its caller hears of it.
+/// How often a batch that collided with another is tried before its caller hears of it.
 const TRIES_MAX: u32 = 5;
 
 /// Finishes runs that succeeded: from `jobs` to `finished`, with what a success writes; by the revision in the guard all
@@ -37,7 +37,10 @@ static SUCCEED: Sql = Sql {
                $5::timestamptz[]) AS new (id, revision, lease, output, finished_at) ",
         rows_by_id!(),
         " AND jobs.revision = new.revision AND jobs.lease_id = new.lease AND jobs.lease_until IS NOT NULL \
-             RETURNING jobs.*, new.output AS new_output, new.finished_at AS new_finished_at) \
+             RETURNING jobs.id, kind, queue, lane, priority, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
+               timeout_ms, retry, unique_key, unique_while, unique_until, lease_id, worker, progress_percent, \
+               progress_message, cancel_requested_at, created_at, started_at, tags, meta, jobs.revision, \
+               new.output AS new_output, new.finished_at AS new_finished_at) \
            INSERT INTO {schema}.finished \
              (id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
              timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, lease_id, worker, \
@@ -238,25 +241,21 @@ async fn commit_alone(core: &Core, change: &Change) -> Result<Committed, Fault> 
 }
 
 async fn settle(core: &Core, batch: &[&Change]) -> Result<Vec<Committed>, Fault> {
-    let mut answers: HashMap<JobId, Committed> = HashMap::with_capacity(batch.len());
-    let mut open = batch.to_vec();
-    for _ in 0..TRIES_MAX {
-        match write(core, &open).await {
-            Err(fault) if fault.is_collision() => continue,
-            written => answers.extend(written?.into_iter().map(|id| (id, Committed::Done))),
+    let mut tries = 0;
+    let written = loop {
+        tries += 1;
+        match write(core, batch).await {
+            Err(fault) if fault.is_collision() && tries < TRIES_MAX => {}
+            written => break written?,
         }
-        open.retain(|change| !answers.contains_key(&change.id));
-        if !open.is_empty() {
-            answers.extend(look(core, &open).await?);
-            open.retain(|change| !answers.contains_key(&change.id));
-        }
-        if open.is_empty() {
-            let answer = |change: &&Change| answers.get(&change.id).copied().unwrap_or(Committed::Stale);
-            return Ok(batch.iter().map(answer).collect());
-        }
+    };
+    let open: Vec<&Change> = batch.iter().copied().filter(|change| !written.contains(&change.id)).collect();
+    let mut answers: HashMap<JobId, Committed> =
+        written.into_iter().map(|id| (id, Committed::Done)).collect();
+    if !open.is_empty() {
+        answers.extend(look(core, &open).await?);
     }
-    let why = "write the changes: others write the same rows too fast";
-    Err(Error::new(ErrorKind::Unavailable, why).into())
+    Ok(batch.iter().map(|change| answers.get(&change.id).copied().unwrap_or(Committed::Stale)).collect())
 }
 
 /// Sends the three statements one behind the other; answers with the ids that got through.
@@ -306,8 +305,6 @@ async fn live(core: &Core, sql: &'static Sql, changes: &[&Change]) -> Result<Vec
 }
 
 /// The guards let these through nowhere: written before and the answer lost, in the history and to be revived, or stale.
-/// No answer for a row that another transaction held: its new version has another place than the one that was found
-/// for it, so it was passed over although the guards would let the change through. It is to be written again.
 async fn look(core: &Core, changes: &[&Change]) -> Result<Vec<(JobId, Committed)>, Fault> {
     let ids: Vec<Uuid> = changes.iter().map(|change| change.id.0).collect();
     let found = row::jobs(&core.writer.query(&LOOK, &[&ids]).await?)?;
@@ -317,7 +314,6 @@ async fn look(core: &Core, changes: &[&Change]) -> Result<Vec<(JobId, Committed)
         let answer = match found.get(&change.id) {
             None => Committed::Stale,
             Some(job) if is_written(change, job) => Committed::Done,
-            Some(job) if do_guards_hold(change, job) => continue,
             Some(job) if is_to_be_revived(change, job) => {
                 let mut job = job.clone();
                 change.write_to(&mut job);
@@ -342,14 +338,6 @@ fn is_written(change: &Change, job: &Job) -> bool {
     after.progress.clone_from(&job.progress);
     after.lease_until = after.lease_until.and(job.lease_until);
     after == *job
-}
-
-/// As the statements say it.
-fn do_guards_hold(change: &Change, job: &Job) -> bool {
-    !job.state.is_finished()
-        && job.revision == change.revision_before
-        && (change.lease.is_none() || (job.lease_id == change.lease && job.lease_until.is_some()))
-        && change.lapsed_by.is_none_or(|by| job.lease_until.is_some_and(|until| until <= by))
 }
 
 fn is_to_be_revived(change: &Change, job: &Job) -> bool {

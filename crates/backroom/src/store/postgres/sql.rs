@@ -31,18 +31,17 @@ pub(super) use columns;
 
 /// From rows of `new`, which have an `id`, to the rows of `jobs` with these ids, one lookup each.
 ///
-/// Joined by id, the planner may turn the join around: while it believes that `jobs` (or a partial index of it) holds a
-/// handful of rows, as a queue does whenever it is analysed at rest, it walks all of it and compares each row with each of
-/// `new`. The plan stays when the queue fills, and a commit of 500 was seen to take 150 ms instead of 8. A LATERAL subquery
-/// cannot be turned around, OFFSET 0 keeps it from being flattened, and by place a row is found in one way only.
+/// Joined by `jobs.id = new.id`, the planner may turn the join around: while it believes that `jobs` holds a handful of
+/// rows, as a queue does whenever it is analysed at rest, it walks all of it and compares each row with each of `new`.
+/// The plan stays when the queue fills, and a commit of 500 was seen to take 150 ms instead of 8. An element of an array
+/// is looked up by index just as well, but is no equality to merge by, which is what would make walking the whole index
+/// worth considering (`docs/decisions/0021`).
 ///
 /// Guards stand after it, on the row itself: they are looked at again when another transaction changed the row in the
-/// meantime. For the same reason none says `state = 'running'`, which would lead to the index of leases; a lease that is
-/// set says the same.
+/// meantime. None says `state = 'running'`, which would lead to the index of leases; a lease that is set says the same.
 macro_rules! rows_by_id {
     () => {
-        "CROSS JOIN LATERAL (SELECT jobs.ctid AS tid FROM {schema}.jobs WHERE jobs.id = new.id OFFSET 0) AS place \
-         WHERE jobs.ctid = place.tid AND jobs.id = new.id"
+        "WHERE jobs.id = ANY (ARRAY[new.id])"
     };
 }
 pub(super) use rows_by_id;
