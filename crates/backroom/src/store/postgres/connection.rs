@@ -120,28 +120,10 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Duty {
-    /// Statements that find a few rows by index and write what must not be lost.
-    Writes,
-    /// Statements that find a few rows by index. What a single one writes, a claim, may be lost with the server: the job
-    /// is then still queued. Transactions of several are as durable as elsewhere.
-    Claims,
+    /// Statements that find a few rows by index.
+    ByIndex,
     /// Anything, slow looks at everything included.
     Anything,
-}
-
-impl Duty {
-    fn is_by_index(self) -> bool {
-        matches!(self, Self::Writes | Self::Claims)
-    }
-}
-
-/// How durable a transaction is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Synced {
-    /// As the options say.
-    Usual,
-    /// Its commit waits for no disk.
-    Late,
 }
 
 /// Called with every notification.
@@ -234,7 +216,7 @@ impl Link {
     ) -> Result<Vec<Vec<Row>>, Fault> {
         let live = self.live().await?;
         let _turn = self.turn.read().await;
-        live.all_or_none(Synced::Usual, statements).await
+        live.all_or_none(statements).await
     }
 
     /// Begins a transaction; nobody else uses the connection until it ends.
@@ -242,7 +224,7 @@ impl Link {
         let live = self.live().await?;
         let turn = Arc::clone(&self.turn).write_owned().await;
         let transaction = Transaction { live, _turn: turn, ended: false };
-        transaction.live.say(transaction.live.begin_text(Synced::Usual)).await?;
+        transaction.live.say(transaction.live.begin_text()).await?;
         Ok(transaction)
     }
 
@@ -307,12 +289,7 @@ impl Live {
         };
         tokio::spawn(drive);
         let (settings, statements) = (Arc::clone(settings), Mutex::default());
-        let live = Self { client, settings, duty, statements, is_broken: AtomicBool::new(false), ended };
-        if duty == Duty::Claims && live.settings.is_session_ours() {
-            // Not at startup: so that DEFAULT still means what the server, the user or the URL say.
-            live.say("SET synchronous_commit = off").await.map_err(|fault| fault.into_error(&reach()))?;
-        }
-        Ok(live)
+        Ok(Self { client, settings, duty, statements, is_broken: AtomicBool::new(false), ended })
     }
 
     fn is_alive(&self) -> bool {
@@ -321,10 +298,9 @@ impl Live {
 
     /// Runs one statement.
     pub(super) async fn query(&self, sql: &'static Sql, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
-        if self.duty.is_by_index() && !self.settings.is_session_ours() {
+        if self.duty == Duty::ByIndex && !self.settings.is_session_ours() {
             // The planner's settings last as long as a transaction here.
-            let sync = if self.duty == Duty::Claims { Synced::Late } else { Synced::Usual };
-            let mut answers = self.all_or_none(sync, &[(sql, params.to_vec())]).await?;
+            let mut answers = self.all_or_none(&[(sql, params.to_vec())]).await?;
             return Ok(answers.pop().unwrap_or_default());
         }
         let statement = self.statement(sql).await?;
@@ -334,7 +310,6 @@ impl Live {
     /// Runs statements as one transaction without waiting between them. The first failure undoes all.
     async fn all_or_none(
         &self,
-        sync: Synced,
         statements: &[(&'static Sql, Vec<Param<'_>>)],
     ) -> Result<Vec<Vec<Row>>, Fault> {
         let mut prepared = Vec::with_capacity(statements.len());
@@ -347,7 +322,7 @@ impl Live {
             self.client.batch_execute(word).await?;
             Ok(Vec::new())
         };
-        sent.push(Box::pin(word(self.begin_text(sync))));
+        sent.push(Box::pin(word(self.begin_text())));
         for ((sql, params), statement) in statements.iter().zip(&prepared) {
             sent.push(Box::pin(self.ask(sql, statement.as_ref(), params)));
         }
@@ -387,18 +362,13 @@ impl Live {
         self.patiently(async { Ok(self.client.batch_execute(words).await?) }).await
     }
 
-    fn begin_text(&self, sync: Synced) -> &'static str {
-        if self.settings.is_session_ours() {
-            return match (self.duty, sync) {
-                (Duty::Claims, Synced::Usual) => "BEGIN; SET LOCAL synchronous_commit TO DEFAULT",
-                (Duty::Writes | Duty::Claims | Duty::Anything, _) => "BEGIN",
-            };
+    fn begin_text(&self) -> &'static str {
+        if self.duty == Duty::Anything || self.settings.is_session_ours() {
+            return "BEGIN";
         }
-        let is_late = sync == Synced::Late || self.settings.options.durability == Durability::Relaxed;
-        match (self.duty.is_by_index(), is_late) {
-            (false, _) => "BEGIN",
-            (true, false) => begin_by_index!(),
-            (true, true) => concat!(begin_by_index!(), "; SET LOCAL synchronous_commit = off"),
+        match self.settings.options.durability {
+            Durability::Full => begin_by_index!(),
+            Durability::Relaxed => concat!(begin_by_index!(), "; SET LOCAL synchronous_commit = off"),
         }
     }
 
@@ -461,7 +431,7 @@ fn startup_options(settings: &Settings, duty: Duty) -> String {
     let mut options = settings.config.get_options().unwrap_or_default().to_owned();
     let timeout = format!("statement_timeout={}", settings.options.statement_timeout.as_millis());
     let by_index = match duty {
-        Duty::Writes | Duty::Claims => BY_INDEX.as_slice(),
+        Duty::ByIndex => BY_INDEX.as_slice(),
         Duty::Anything => &[],
     };
     let relaxed = match settings.options.durability {

@@ -214,8 +214,8 @@ async fn insert_unkeyed(
             false => (&INSERT, columns.params()),
         }));
         let written = match statements.as_slice() {
-            // A transaction by itself; not on the connection for claims, where such a one is not durable.
-            [(sql, params)] if lane == 0 => link.query(sql, params).await.map(drop),
+            // A transaction by itself.
+            [(sql, params)] => link.query(sql, params).await.map(drop),
             _ => link.all_or_none(&statements).await.map(drop),
         };
         match written {

@@ -123,8 +123,8 @@ impl PostgresStore {
         };
         let link = |duty, hear| Arc::new(Link::new(Arc::clone(&settings), duty, hear));
         let core = Arc::new(Core {
-            writer: link(Duty::Writes, None),
-            claims: link(Duty::Claims, None),
+            writer: link(Duty::ByIndex, None),
+            claims: link(Duty::ByIndex, None),
             reads: link(Duty::Anything, Some(hear)),
             hints,
             database_time: Arc::default(),
