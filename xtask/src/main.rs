@@ -3,11 +3,13 @@
 //! It prepares a machine (tools, compiler, a PostgreSQL server to throw away) and runs cargo on it. It never
 //! holds a test: those live with the code they are about. Start reading at [`mod@test`], the list of steps;
 //! [`step`] runs such a list, [`tools`] and [`postgres`] are the steps, [`system`] is the machine below them.
+//! [`compare`] measures this library beside others.
 
 #[cfg(not(unix))]
 compile_error!("xtask starts and stops servers the Unix way; on Windows run it inside WSL");
 
 mod clock;
+mod compare;
 mod failure;
 mod postgres;
 mod say;
@@ -32,6 +34,9 @@ cargo xtask <task>
   postgres <command> [argument…]
                  run one command beside a PostgreSQL server made for it and thrown away after,
                  e.g. cargo xtask postgres cargo test -p backroom --all-features
+  compare [option…]
+                 install other job libraries from their registries, measure them and this one side by side, and
+                 print the result as Markdown; see cargo xtask compare --help
   help           this text
 
 Variables
@@ -49,6 +54,7 @@ fn main() -> ExitCode {
         ["postgres-versions"] => test::run_versions(),
         ["fmt"] => tools::format_everything(),
         ["postgres", program, args @ ..] => postgres::run_beside(program, args),
+        ["compare", args @ ..] => compare::run(args),
         [] | ["help" | "--help" | "-h"] => {
             say::line(HELP);
             Ok(())

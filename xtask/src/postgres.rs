@@ -33,9 +33,15 @@ pub(crate) fn for_tests() -> Result<Option<Cluster>, Failure> {
         ));
         return Ok(None);
     }
-    let cluster = Cluster::start(programs::find_or_install()?)?;
+    let cluster = Cluster::start(programs::find_or_install()?, &cluster::SETTINGS_FOR_TESTS)?;
     say::line(&format!("  {}", cluster.description()));
     Ok(Some(cluster))
+}
+
+/// A server with these settings, whatever the caller's variables say: what is compared must stand on one server, and on
+/// one that is known.
+pub(crate) fn for_comparison(settings: &[&str]) -> Result<Cluster, Failure> {
+    Cluster::start(programs::find_or_install()?, settings)
 }
 
 /// `cargo xtask postgres <command>`: the same server beside any command, so that one need not run every test.

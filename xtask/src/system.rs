@@ -23,6 +23,10 @@ impl Repository {
         }
     }
 
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
     pub(crate) fn holds(&self, path: &str) -> bool {
         self.root.join(path).exists()
     }

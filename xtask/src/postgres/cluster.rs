@@ -24,8 +24,8 @@ const PORTS_TRIED_MAX: u32 = 3;
 
 const USER: &str = "backroom";
 
-/// What differs from PostgreSQL's own defaults, and why.
-const SETTINGS: [&str; 4] = [
+/// What differs from PostgreSQL's own defaults for tests, and why.
+pub(crate) const SETTINGS_FOR_TESTS: [&str; 4] = [
     // Nobody but this machine.
     "listen_addresses=127.0.0.1",
     // Tests run side by side, each with a pool of its own.
@@ -47,8 +47,8 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Returns when the server accepts connections.
-    pub(crate) fn start(programs: Programs) -> Result<Self, Failure> {
+    /// Returns when the server accepts connections. Settings are written as for `postgres -c`.
+    pub(crate) fn start(programs: Programs, settings: &[&str]) -> Result<Self, Failure> {
         let account = Account::for_server()?;
         let folder = make_folder(account).map_err(|error| {
             Failure::new(
@@ -66,16 +66,37 @@ impl Cluster {
         };
         let password = random_word().map_err(|error| broken("/dev/urandom", &error))?;
         initdb(&bin, &folder, account, &password)?;
-        let (server, port) = start_on_a_free_port(&bin, &folder, account, &mut keeper)?;
+        let (server, port) = start_on_a_free_port(&bin, settings, &folder, account, &mut keeper)?;
         Ok(Self { server, keeper, port, password, bin, pgbouncer: programs.pgbouncer })
     }
 
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
-        let Self { port, password, bin, pgbouncer, .. } = self;
         vec![
-            (URL_VARIABLE, format!("postgres://{USER}:{password}@127.0.0.1:{port}/postgres")),
-            (BIN_VARIABLE, bin.display().to_string()),
-            (PGBOUNCER_VARIABLE, pgbouncer.display().to_string()),
+            (URL_VARIABLE, self.url("postgres")),
+            (BIN_VARIABLE, self.bin.display().to_string()),
+            (PGBOUNCER_VARIABLE, self.pgbouncer.display().to_string()),
+        ]
+    }
+
+    /// Where a program finds one of its databases.
+    pub(crate) fn url(&self, database: &str) -> String {
+        format!("postgres://{USER}:{}@127.0.0.1:{}/{database}", self.password, self.port)
+    }
+
+    /// The command line client that came with the server, or else one in PATH.
+    pub(crate) fn client_program(&self) -> PathBuf {
+        let packaged = self.bin.join("psql");
+        if packaged.is_file() { packaged } else { "psql".into() }
+    }
+
+    /// What the client needs to find the server. The password is not an argument: those are for everybody to see.
+    pub(crate) fn client_variables(&self) -> [(&'static str, String); 5] {
+        [
+            ("PGHOST", "127.0.0.1".to_owned()),
+            ("PGPORT", self.port.to_string()),
+            ("PGUSER", USER.to_owned()),
+            ("PGPASSWORD", self.password.clone()),
+            ("PGDATABASE", "postgres".to_owned()),
         ]
     }
 
@@ -196,6 +217,7 @@ fn write_password(path: &Path, account: Option<Account>, password: &str) -> std:
 
 fn start_on_a_free_port(
     bin: &Path,
+    settings: &[&str],
     folder: &Path,
     account: Option<Account>,
     keeper: &mut Keeper,
@@ -203,8 +225,8 @@ fn start_on_a_free_port(
     let log = folder.join("server.log");
     for _ in 0..PORTS_TRIED_MAX {
         let port = free_port().map_err(|error| broken("a port", &error))?;
-        let mut server =
-            spawn(bin, folder, account, port, &log).map_err(|error| broken("the server", &error))?;
+        let mut server = spawn(bin, settings, folder, account, port, &log)
+            .map_err(|error| broken("the server", &error))?;
         if let Err(failure) = keeper.watch(&server) {
             end(&mut server, keeper);
             return Err(failure);
@@ -234,6 +256,7 @@ enum Start {
 
 fn spawn(
     bin: &Path,
+    settings: &[&str],
     folder: &Path,
     account: Option<Account>,
     port: u16,
@@ -243,7 +266,7 @@ fn spawn(
     let mut server = Command::new(bin.join("postgres"));
     server.arg("-D").arg(folder.join("data")).args(["-p", &port.to_string()]);
     server.arg("-c").arg(format!("unix_socket_directories={}", folder.display()));
-    server.args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
+    server.args(settings.iter().flat_map(|setting| ["-c", setting]));
     server.current_dir(folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     Account::apply(account, &mut server);
     server.spawn()

@@ -4,7 +4,7 @@
 //! to have it run. It is never counted as passed.
 
 use super::URL_VARIABLE;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, SETTINGS_FOR_TESTS};
 use super::packed;
 use super::programs::{Programs, Server};
 use crate::failure::Failure;
@@ -50,7 +50,7 @@ pub(crate) fn test_on(
     }
     let programs =
         Programs { server: Server::Packed(archive.path), pgbouncer: machines.pgbouncer().to_owned() };
-    let cluster = match Cluster::start(programs) {
+    let cluster = match Cluster::start(programs, &SETTINGS_FOR_TESTS) {
         Ok(cluster) => cluster,
         // Made for another system than this, perhaps. What it fails at is said; our tests have not failed.
         Err(failure) => {
