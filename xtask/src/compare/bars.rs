@@ -41,6 +41,7 @@ pub(crate) fn bars(rows: &[Row]) -> Vec<Bar> {
         ),
         pickup(rows),
         ratio(rows, "SQLite: drain, history kept, against the best peer", Store::Sqlite, 3.0, drain),
+        against_variants(rows),
     ]
 }
 
@@ -59,8 +60,27 @@ fn best_bulk(figures: &Figures) -> Option<f64> {
     bulk(figures).into_iter().chain(median(&figures.bulk_large_per_s)).reduce(f64::max)
 }
 
+/// Against peers as their own documentation sets them up.
 fn ratio(rows: &[Row], what: &'static str, store: Store, mark: f64, measure: Measure) -> Bar {
-    let here = || rows.iter().filter(move |row| row.peer.store == store);
+    let usual = |row: &&Row| row.peer.variant.is_empty();
+    against(rows.iter().filter(usual), what, store, mark, measure)
+}
+
+/// What a peer does in a way that it does not document is no mark of ours, but worth knowing.
+fn against_variants(rows: &[Row]) -> Bar {
+    let others = |row: &&Row| row.peer.home == Home::Ours || !row.peer.variant.is_empty();
+    let what = "SQLite: drain, against effectum set up as it does not document (write-ahead log)";
+    against(rows.iter().filter(others), what, Store::Sqlite, 1.0, drain)
+}
+
+fn against<'a>(
+    rows: impl Iterator<Item = &'a Row> + Clone,
+    what: &'static str,
+    store: Store,
+    mark: f64,
+    measure: Measure,
+) -> Bar {
+    let here = || rows.clone().filter(move |row| row.peer.store == store);
     let ours = here().filter(|row| row.peer.home == Home::Ours).find_map(|row| measure(&row.figures));
     let best = here()
         .filter(|row| row.peer.home != Home::Ours)
@@ -116,6 +136,7 @@ mod tests {
             row("graphile_worker", 30.0, 50.0, 50.0, 3.0),
             row("backroom-sqlite", 20.0, 1.0, 1.0, 1.0),
             row("effectum", 10.0, 1.0, 1.0, 1.0),
+            row("effectum-wal", 15.0, 1.0, 1.0, 1.0),
         ];
         assert_eq!(
             reached(&rows),
@@ -125,6 +146,7 @@ mod tests {
                 Reached::Missed("1.78 × pg-boss".to_owned()),
                 Reached::Met("1.50 ms".to_owned()),
                 Reached::Missed("2.00 × effectum".to_owned()),
+                Reached::Met("1.33 × effectum-wal".to_owned()),
             ]
         );
     }

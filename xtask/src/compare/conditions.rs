@@ -32,7 +32,7 @@ pub(crate) fn of(
         ("date", answer("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
         ("commit", commit(repository)),
         ("cores", format!("{cores}, {}", field("/proc/cpuinfo", "model name"))),
-        ("memory", field("/proc/meminfo", "MemTotal")),
+        ("memory", gibibytes(&field("/proc/meminfo", "MemTotal"))),
         ("system", answer("uname", &["-srm"])),
         ("disk", format!("PostgreSQL on {}, SQLite on {}", disk(&server.data_folder()), disk(work))),
         (
@@ -109,9 +109,23 @@ fn field_in(text: &str, name: &str) -> Option<String> {
     })
 }
 
+/// From how the system writes it, such as `24684096 kB`.
+fn gibibytes(text: &str) -> String {
+    match text.strip_suffix(" kB").and_then(|number| number.trim().parse::<f64>().ok()) {
+        Some(kibibytes) => format!("{:.1} GiB", kibibytes / 1024.0 / 1024.0),
+        None => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_told_in_gibibytes() {
+        assert_eq!(gibibytes("24684096 kB"), "23.5 GiB");
+        assert_eq!(gibibytes("unknown"), "unknown");
+    }
 
     #[test]
     fn field_is_found_by_its_whole_name() {

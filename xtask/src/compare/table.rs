@@ -75,7 +75,7 @@ pub(crate) fn bars(bars: &[Bar]) -> String {
         };
         vec![bar.what.to_owned(), bar.mark.clone(), reached.to_owned(), verdict.to_owned()]
     });
-    table(&["mark", "at least", "reached", ""], &cells.collect::<Vec<_>>())
+    table(&["what", "mark", "reached", ""], &cells.collect::<Vec<_>>())
 }
 
 /// The faults of every peer, as a list; empty when there are none.

@@ -59,7 +59,7 @@ impl Peer for Effectum {
             // The journal's mode stays with the file, so that whoever makes the file decides it. effectum sets a pragma
             // `journal`, which SQLite does not know; this is what it seems to want.
             "wal" => {
-                connect(&file)?.pragma_update(None, "journal_mode", "wal")?;
+                connect(&file)?.query_row("PRAGMA journal_mode = wal", [], |_| Ok(()))?;
             }
             other => return Err(format!("there is no variant {other:?}").into()),
         }
@@ -101,7 +101,7 @@ impl Peer for Effectum {
     }
 
     async fn finished(&self) -> Result<u64, Error> {
-        self.count("jobs WHERE state = 'succeeded'")
+        self.count("jobs WHERE status = 'succeeded'")
     }
 
     async fn durability(&self) -> Result<String, Error> {
