@@ -89,6 +89,7 @@ impl Figures {
         if samples != Some(u64::from(request.jobs)) || pickup["lost"].as_u64() != Some(0) {
             let lost = pickup["lost"].as_u64().unwrap_or_default();
             self.faults.push(format!("pickup: {lost} jobs were not taken up in time"));
+            return "pickup -".to_owned();
         }
         let p50 = self.figure("pickup", &pickup["p50_ms"], |figures| &mut figures.p50_ms);
         let p99 = self.figure("pickup", &pickup["p99_ms"], |figures| &mut figures.p99_ms);
@@ -206,6 +207,15 @@ mod tests {
         figures.take(&request(Scenario::Lifecycle), Ok(answer));
         assert_eq!((figures.bulk_per_s, figures.drain_per_s), (vec![10.0], vec![]));
         assert_eq!(figures.faults, ["drain: 1 runs too many"]);
+    }
+
+    #[test]
+    fn figure_of_an_unsound_pickup_is_not_taken() {
+        let mut figures = Figures::default();
+        let answer = json!({"pickup": {"samples": 999, "lost": 1, "p50_ms": 1.0, "p99_ms": 2.0}});
+        figures.take(&request(Scenario::Pickup), Ok(answer));
+        assert!(figures.p50_ms.is_empty() && figures.p99_ms.is_empty());
+        assert_eq!(figures.faults, ["pickup: 1 jobs were not taken up in time"]);
     }
 
     #[test]

@@ -18,8 +18,14 @@ const OLDEST: u32 = 14;
 
 /// What may differ between versions: every verb, the tables, and NOTIFY. What is about our own
 /// processes (restarts, fail-over, the command line) is tested on the machine's version only.
-const TEST_FILES: [&str; 4] =
-    ["postgres_conformance", "postgres_schema", "postgres_wakes", "postgres_within"];
+const TEST_FILES: [&str; 6] = [
+    "postgres_conformance",
+    "postgres_races",
+    "postgres_schema",
+    "postgres_sqlx",
+    "postgres_wakes",
+    "postgres_within",
+];
 
 /// Left out on the oldest: the same statements once more, each lost in turn. It is most of the time, and what it tells
 /// that the machine's version and the newest do not is little.

@@ -27,10 +27,11 @@ const CHUNK_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 impl Backroom {
     /// Enqueues the jobs of an iterator in transactions of up to a thousand, taking them from it as it goes:
-    /// `backroom.enqueue_many(jobs).queue("mail").await?`. A million jobs take the memory of three thousand.
+    /// `backroom.enqueue_many(jobs).queue("mail").await?`. A million jobs take the memory of two thousand.
     ///
     /// Two transactions may be under way. If one fails, what is under way is waited for, nothing more is taken from the
-    /// iterator, and the error says how many jobs were stored or answered otherwise: they need not be the first ones.
+    /// iterator, and the error says how many jobs were stored or answered otherwise at least: they need not be the first ones. Nor need the jobs of one
+    /// transaction be there before those of the next, unless they have a unique key.
     pub fn enqueue_many<J: Job, I>(&self, jobs: I) -> EnqueueMany<'_>
     where
         I: IntoIterator<Item = J>,
@@ -82,14 +83,16 @@ impl<'a> EnqueueMany<'a> {
         self
     }
 
-    /// While some chunks are being written the next is encoded: neither the processor nor the disk waits.
+    /// While a chunk is being written the next is encoded: neither the processor nor the disk waits.
     async fn send(mut self) -> Result<EnqueuedMany, Error> {
         let engine = self.backroom.engine().clone();
         let (mut sum, mut failed, mut is_more) = (EnqueuedMany::default(), None, true);
+        // Which of two jobs with one key comes first decides what becomes of it.
+        let under_way_max = if self.template.unique.is_some() { 1 } else { CHUNKS_UNDER_WAY };
         let mut under_way = FuturesUnordered::new();
         loop {
             let mut answered = None;
-            if is_more && under_way.len() < CHUNKS_UNDER_WAY {
+            if is_more && under_way.len() < under_way_max {
                 match self.chunk(&engine) {
                     Ok(chunk) if chunk.is_empty() => is_more = false,
                     Ok(chunk) => {
@@ -108,7 +111,9 @@ impl<'a> EnqueueMany<'a> {
             match answered {
                 Some(Ok(answers)) => sum.count(&answers),
                 Some(Err(error)) => {
-                    failed = failed.or(Some(error));
+                    if let Some(second) = failed.replace(error) {
+                        tracing::debug!(error = %second, "a second part of a bulk enqueue failed");
+                    }
                     is_more = false;
                 }
                 None if is_more || !under_way.is_empty() => {}
@@ -136,7 +141,7 @@ impl<'a> EnqueueMany<'a> {
 /// caller's transaction.
 pub(super) fn after(sum: &EnqueuedMany, error: Error) -> Error {
     let done = sum.created + sum.kept + sum.replaced + sum.key_held;
-    Error::new(error.kind(), format!("enqueue many: {done} jobs were handled before the error"))
+    Error::new(error.kind(), format!("enqueue many: at least {done} jobs were handled before the error"))
         .caused_by(error)
 }
 

@@ -39,7 +39,8 @@ use crate::Error;
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Stores jobs whose ids are new, durably once it answers; one answer per job, in order. All jobs are stored or,
-    /// on an error, none.
+    /// on an error, none. After a lost answer the call to make is [`insert_again`](Self::insert_again): by this one a
+    /// store may store a job anew that has ended meanwhile.
     async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error>;
 
     /// The same after a call whose answer was lost. A job whose id is already stored, wherever its life has led it

@@ -30,6 +30,8 @@ impl Rescue {
     /// Those whose holders would have renewed by now if they lived.
     async fn without_the_living(&mut self, engine: &Engine, lapsed: Vec<Job>) -> Result<Vec<Job>, Error> {
         if lapsed.is_empty() {
+            self.steady.hears_of([]);
+            self.steady.waits(false);
             return Ok(lapsed);
         }
         let workers = engine.store.workers(earlier(engine.clock.now(), WORKERS_SINCE)).await?;
@@ -37,10 +39,11 @@ impl Rescue {
             workers.into_iter().map(|worker| (worker.name, Duration::from_millis(worker.lease_ms))).collect();
         let lease = |job: &Job| leases.get(holder(job)).copied().unwrap_or(self.lease);
         let now = engine.clock.now();
-        self.steady.hears_of(lapsed.iter().map(lease), now);
+        self.steady.hears_of(lapsed.iter().map(lease));
         let all = lapsed.len();
         let dead: Vec<Job> =
             lapsed.into_iter().filter(|job| self.steady.would_have_renewed(lease(job), now)).collect();
+        self.steady.waits(dead.len() < all);
         if dead.len() < all {
             tracing::debug!(
                 jobs = all - dead.len(),

@@ -213,13 +213,19 @@ fn ring(core: &Core, changes: &[&Change], answers: &[Committed]) {
 
 async fn commit_batch(core: &Core, batch: &[&Change]) -> Result<Vec<Committed>, Fault> {
     match settle(core, batch).await {
-        // Somebody's key is held. Each alone, so that only that one hears of it.
-        Err(fault) if fault.is_unique_violation() => {
+        // Somebody's key is held, or somebody else holds a row. Each alone, so that only that one hears of it.
+        Err(fault) if fault.is_unique_violation() || (fault.is_locked_out() && batch.len() > 1) => {
             let mut answers = Vec::with_capacity(batch.len());
+            let mut failed = None;
             for change in batch {
-                answers.push(commit_alone(core, change).await?);
+                match commit_alone(core, change).await {
+                    Ok(answer) => answers.push(answer),
+                    // The rest is written all the same: who asks again finds it done.
+                    Err(fault) if fault.is_locked_out() => failed = Some(fault),
+                    Err(fault) => return Err(fault),
+                }
             }
-            Ok(answers)
+            failed.map_or(Ok(answers), Err)
         }
         settled => settled,
     }

@@ -33,14 +33,23 @@ use crate::{
 /// Our statements find rows by index alone. The planner must not be tempted by a hash or sequential plan while its
 /// statistics are wrong, as they always are for a queue that fills and empties within seconds; and a nested loop over
 /// the sorted ids of a batch is also what keeps two batches from locking rows in opposite orders.
-const BY_INDEX: [&str; 5] =
-    ["enable_hashjoin=off", "enable_mergejoin=off", "enable_seqscan=off", "enable_bitmapscan=off", "jit=off"];
+///
+/// And they wait for nobody's lock for long: what renews leases goes the same way, and a program that enqueues a key in a
+/// transaction of its own may keep that key's row for as long as it likes.
+const BY_INDEX: [&str; 6] = [
+    "enable_hashjoin=off",
+    "enable_mergejoin=off",
+    "enable_seqscan=off",
+    "enable_bitmapscan=off",
+    "jit=off",
+    "lock_timeout=2000",
+];
 
 /// The same where a setting lasts as long as a transaction.
 macro_rules! begin_by_index {
     () => {
         "BEGIN; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; \
-         SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off"
+         SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; SET LOCAL lock_timeout = 2000"
     };
 }
 

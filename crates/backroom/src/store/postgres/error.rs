@@ -29,6 +29,11 @@ impl Fault {
         self.code() == Some(&SqlState::UNIQUE_VIOLATION)
     }
 
+    /// Another transaction held what this one needed, for longer than it would wait.
+    pub(super) fn is_locked_out(&self) -> bool {
+        self.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
+    }
+
     /// Two transactions got into each other's way and this one was rolled back: the same again may succeed at once.
     pub(super) fn is_collision(&self) -> bool {
         self.code().is_some_and(|code| {

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{
     Core,
     batch::{Columns, JOB_TYPES, unnested_jobs},
-    connection::Param,
+    connection::{Link, Param},
     error::Fault,
     hints::Hints,
     row::{self, Cells as _},
@@ -136,10 +136,11 @@ impl Handed for Arc<Insert> {
     }
 }
 
-/// Stores the jobs of several calls, all in one transaction, on the connection of the lane.
+/// Stores the jobs of several calls, all in one transaction. The first track is the connection that writes, the other the
+/// one for claims.
 pub(super) async fn insert(
     core: &Core,
-    lane: usize,
+    track: usize,
     calls: &[Arc<Insert>],
 ) -> Result<Vec<Vec<Inserted>>, Fault> {
     let jobs: Vec<(&NewJob, Timestamp)> =
@@ -161,8 +162,13 @@ pub(super) async fn insert(
             }
         }
     } else {
+        // Who names a queue waits for whoever names it just now, and claims must not.
+        let link = if track == 0 || !unnamed.is_empty() { &core.writer } else { &core.claims };
+        let chunks = chunks(&jobs)?;
         let is_repeated = calls.iter().any(|call| call.is_repeated);
-        insert_unkeyed(core, lane, &jobs, &unnamed, is_repeated).await?;
+        if is_repeated || !is_new(insert_new(link, &chunks, &unnamed).await)? {
+            insert_again(link, &chunks, &unnamed).await?;
+        }
         vec![Inserted::Created; jobs.len()]
     };
     core.remember_queues(unnamed);
@@ -189,42 +195,47 @@ fn ring(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
     queues.into_iter().for_each(|queue| hints.queue(queue));
 }
 
-/// Jobs without keys: one round trip however many there are. Where some turn out to be stored already, all are written
-/// once more with patience.
-async fn insert_unkeyed(
-    core: &Core,
-    lane: usize,
-    jobs: &[(&NewJob, Timestamp)],
-    unnamed: &Vec<String>,
-    is_repeated: bool,
-) -> Result<(), Fault> {
-    let chunks: Vec<(bool, Columns<'_>)> = jobs
-        .chunks(ROWS_MAX)
-        .map(|chunk| {
-            let is_plain = chunk.iter().all(|(new, _)| is_plain(&new.job));
-            Ok((is_plain, Columns::of(chunk.iter().map(|(new, _)| &new.job))?))
-        })
-        .collect::<Result<_, Error>>()?;
-    let link = if lane == 0 { &core.writer } else { &core.claims };
-    let name_queues = || (!unnamed.is_empty()).then(|| (&NAME_QUEUES, vec![unnamed as Param<'_>]));
-    if !is_repeated {
-        let mut statements: Vec<(&Sql, Vec<Param<'_>>)> = name_queues().into_iter().collect();
-        statements.extend(chunks.iter().map(|(is_plain, columns)| match is_plain {
-            true => (&INSERT_PLAIN, columns.plain_params()),
-            false => (&INSERT, columns.params()),
-        }));
-        let written = match statements.as_slice() {
-            // A transaction by itself.
-            [(sql, params)] => link.query(sql, params).await.map(drop),
-            _ => link.all_or_none(&statements).await.map(drop),
-        };
-        match written {
-            Err(fault) if fault.is_unique_violation() => {}
-            written => return written,
-        }
+/// Jobs without keys as parameters, and whether [`INSERT_PLAIN`] says all about them.
+type Chunk<'a> = (bool, Columns<'a>);
+
+fn chunks<'a>(jobs: &[(&'a NewJob, Timestamp)]) -> Result<Vec<Chunk<'a>>, Error> {
+    let chunk = |chunk: &[(&'a NewJob, Timestamp)]| {
+        let is_plain = chunk.iter().all(|(new, _)| is_plain(&new.job));
+        Ok((is_plain, Columns::of(chunk.iter().map(|(new, _)| &new.job))?))
+    };
+    jobs.chunks(ROWS_MAX).map(chunk).collect()
+}
+
+fn name_queues<'a>(unnamed: &'a Vec<String>) -> Vec<(&'static Sql, Vec<Param<'a>>)> {
+    if unnamed.is_empty() { Vec::new() } else { vec![(&NAME_QUEUES, vec![unnamed])] }
+}
+
+/// Jobs none of which is stored yet, in one round trip.
+async fn insert_new(link: &Link, chunks: &[Chunk<'_>], unnamed: &Vec<String>) -> Result<(), Fault> {
+    let mut statements = name_queues(unnamed);
+    statements.extend(chunks.iter().map(|(is_plain, columns)| match is_plain {
+        true => (&INSERT_PLAIN, columns.plain_params()),
+        false => (&INSERT, columns.params()),
+    }));
+    match statements.as_slice() {
+        // A transaction by itself.
+        [(sql, params)] => link.query(sql, params).await.map(drop),
+        statements => link.all_or_none(statements).await.map(drop),
     }
-    let mut statements: Vec<(&Sql, Vec<Param<'_>>)> = name_queues().into_iter().collect();
-    for (_, columns) in &chunks {
+}
+
+/// Whether the jobs went in; not so if some were there already.
+fn is_new(inserted: Result<(), Fault>) -> Result<bool, Fault> {
+    match inserted {
+        Err(fault) if fault.is_unique_violation() => Ok(false),
+        inserted => inserted.map(|()| true),
+    }
+}
+
+/// Jobs of which some may be stored, wherever their life has led them, in one round trip.
+async fn insert_again(link: &Link, chunks: &[Chunk<'_>], unnamed: &Vec<String>) -> Result<(), Fault> {
+    let mut statements = name_queues(unnamed);
+    for (_, columns) in chunks {
         statements.push((&INSERT, columns.params()));
         statements.push((&TAKE_BACK, vec![columns.ids()]));
     }

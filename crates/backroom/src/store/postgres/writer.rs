@@ -22,7 +22,7 @@ use crate::Error;
 const CALLS_MAX: usize = 4096;
 /// Rows that one batch gathers from several calls; a larger call goes alone.
 const ROWS_MAX: usize = 5000;
-/// Rows from which on a call is bulk: it takes a lane of its own where one is free.
+/// Rows from which on a call is bulk: it takes a track of its own where one is free.
 const BULK_ROWS: usize = 500;
 /// How often the others get a turn to hand in their rows before a batch leaves, once a batch of several calls shows
 /// that there are others.
@@ -59,14 +59,15 @@ where
     H: Handed,
     O: Send + 'static,
 {
-    /// Starts the task that calls `write` with a lane and one batch after the other. Each of the `lanes` has one batch
-    /// under way at a time; all but the first take bulk only, so that small calls gather behind the write under way.
+    /// Starts the task that calls `write` with a track and one batch after the other. Each of the `tracks` has one batch
+    /// under way at a time; all but the first take one large call each, so that small ones gather behind the write under
+    /// way.
     pub(super) fn start(
-        lanes: usize,
+        tracks: usize,
         write: impl Fn(usize, Vec<H>) -> Written<O> + Send + Sync + 'static,
     ) -> Self {
         let (sender, receiver) = mpsc::channel(CALLS_MAX);
-        let task = tokio::spawn(run(receiver, lanes, write));
+        let task = tokio::spawn(run(receiver, tracks, write));
         Self { calls: Mutex::new(Some(sender)), task: Mutex::new(Some(task)) }
     }
 
@@ -97,10 +98,10 @@ where
 
 async fn run<H: Handed, O>(
     mut calls: mpsc::Receiver<Call<H, O>>,
-    lanes: usize,
+    tracks: usize,
     write: impl Fn(usize, Vec<H>) -> Written<O>,
 ) {
-    let mut free: BTreeSet<usize> = (0..lanes).collect();
+    let mut free: BTreeSet<usize> = (0..tracks).collect();
     let mut under_way = FuturesUnordered::new();
     let mut had_company = false;
     let mut next = None;
@@ -109,8 +110,8 @@ async fn run<H: Handed, O>(
             Some(call) => call,
             None => tokio::select! {
                 biased;
-                Some(lane) = under_way.next() => {
-                    free.insert(lane);
+                Some(track) = under_way.next() => {
+                    free.insert(track);
                     continue;
                 }
                 call = calls.recv() => match call {
@@ -120,13 +121,18 @@ async fn run<H: Handed, O>(
             },
         };
         let mut rows = first.handed.rows();
-        let Some(lane) = free.iter().copied().find(|lane| *lane == 0 || rows >= BULK_ROWS) else {
+        let Some(track) = free.iter().copied().find(|track| *track == 0 || rows >= BULK_ROWS) else {
             free.extend(under_way.next().await);
             next = Some(first);
             continue;
         };
         let mut batch = vec![first];
-        for _ in 0..if had_company { TURNS } else { 1 } {
+        let turns = match (track, had_company) {
+            (0, true) => TURNS,
+            (0, false) => 1,
+            (_, _) => 0,
+        };
+        for _ in 0..turns {
             next = gather(&mut calls, &mut batch, &mut rows);
             if next.is_some() {
                 break;
@@ -135,12 +141,14 @@ async fn run<H: Handed, O>(
                 tokio::task::yield_now().await;
             }
         }
-        had_company = batch.len() > 1;
-        free.remove(&lane);
+        if track == 0 {
+            had_company = batch.len() > 1;
+        }
+        free.remove(&track);
         let write = &write;
         under_way.push(async move {
-            write_batch(lane, batch, write).await;
-            lane
+            write_batch(track, batch, write).await;
+            track
         });
     }
     // No more calls; those taken are answered.
@@ -165,11 +173,11 @@ fn gather<H: Handed, O>(
 }
 
 async fn write_batch<H: Handed, O>(
-    lane: usize,
+    track: usize,
     batch: Vec<Call<H, O>>,
     write: &impl Fn(usize, Vec<H>) -> Written<O>,
 ) {
-    match write(lane, batch.iter().map(|call| call.handed.clone()).collect()).await {
+    match write(track, batch.iter().map(|call| call.handed.clone()).collect()).await {
         Ok(answers) => {
             for (call, answer) in batch.into_iter().zip(answers) {
                 // A caller that no longer waits has dropped its call; the rows are written all the same.
@@ -179,7 +187,7 @@ async fn write_batch<H: Handed, O>(
         // One caller's bad row must not fail the others: each alone.
         Err(error) if batch.len() > 1 && !error.is_transient() => {
             for call in batch {
-                let answer = write(lane, vec![call.handed.clone()]).await;
+                let answer = write(track, vec![call.handed.clone()]).await;
                 _ = call.answer.send(answer.map(|mut answers| answers.pop().unwrap_or_default()));
             }
         }
