@@ -55,9 +55,10 @@ impl Steady {
         while self.silences.last().is_some_and(|(shorter, _)| *shorter <= silence) {
             self.silences.pop();
         }
+        let is_full = self.silences.len() >= SILENCES_MAX;
         match self.silences.last_mut() {
             // Counted as one with a longer one: that errs on the side of the living.
-            Some((_, at)) if self.silences.len() >= SILENCES_MAX => *at = now,
+            Some((_, at)) if is_full => *at = now,
             _ => self.silences.push((silence, now)),
         }
         if self.is_waiting {
