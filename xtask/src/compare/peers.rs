@@ -17,7 +17,7 @@ pub(crate) struct Peer {
     pub(crate) jobs: u32,
     /// How many are enqueued one by one.
     pub(crate) singles: u32,
-    /// The larger of the two batch sizes that are measured: the one at which more no longer helped it.
+    /// The larger of the two batch sizes that are measured. A choice: which one suits a peer best was not searched for.
     pub(crate) batch_large: u32,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A peer's program implements [`Peer`] in its own best way and calls [`main`] with it; the clock is stopped here, so it
 //! stops at the same place for everybody. It never knows which peer it measures. Start reading at [`Peer`], then
-//! [`mod@scenario`]. The programs in other languages follow the same contract: see `bench/compare/README.md`.
+//! the module `scenario`. The programs in other languages follow the same contract: see `bench/compare/README.md`.
 
 #![deny(missing_docs)]
 

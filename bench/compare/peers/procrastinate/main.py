@@ -7,7 +7,7 @@ import procrastinate
 
 import harness
 
-# More connections than callers, so that nobody waits for one: its guide "Concurrency" says that each running job may need one.
+# More connections than callers and slots, so that nobody waits for one. A choice of ours.
 CONNECTIONS_EXTRA = 5
 
 

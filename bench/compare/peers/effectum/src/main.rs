@@ -81,8 +81,8 @@ impl Peer for Effectum {
     async fn start(&self) -> Result<Self::Worker, Error> {
         let worker = Worker::builder(&self.queue, Arc::new(Nothing))
             .max_concurrency(self.slots)
-            // Its documentation of `min_concurrency`: more are fetched when as few are running. Equal to the other, which
-            // is its default, did best here: it fetches after each job, and its writer takes the requests together.
+            // Its documentation of `min_concurrency`: more are fetched when as few are running. Equal to the other is its
+            // default. Lower numbers were not tried here.
             .min_concurrency(self.slots)
             .jobs([JobRunner::builder("send_email", send_email).build()])
             .build()

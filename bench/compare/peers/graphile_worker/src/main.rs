@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
-/// As many as its throughput benchmark gives a worker of 50 slots, and more than are used at once: batches fetch and complete.
+/// A choice of ours, not of its documentation: batches fetch and complete, so 50 slots need far fewer than 50.
 const CONNECTIONS_MAX: u32 = 30;
 /// How many jobs it fetches at a time. Its guide "Local queue" names the setting and leaves the number to measurement;
-/// 500 is what graphile-worker's page "Performance" has for the same design, and did best here, too.
+/// 500 is what graphile-worker's page "Performance" has for the same design. Other numbers were not tried here.
 const LOCAL_QUEUE_JOBS: usize = 500;
 /// From "Worker options": completions are written in batches after 1 to 5 ms.
 const COMPLETE_AFTER: Duration = Duration::from_millis(5);
