@@ -34,15 +34,6 @@ fn with_cargo(peer: &Peer, source: &Path, work: &Path) -> Result<Installed, Fail
         // Ours depends on the repository beside it, whose dependencies may have changed since.
         cargo.arg("--locked");
     }
-    // What the cargo that runs us says of this program: build scripts that read it would find another answer than in a
-    // build by hand, and build everything again.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "CARGO_CRATE_NAME"
-        {
-            cargo.env_remove(name.as_ref());
-        }
-    }
     run(cargo, "read what cargo says above")?;
     let program = target.join("release").join(format!("compare-{}", peer.folder.replace('_', "-")));
     Ok(Installed { program, args: Vec::new() })
