@@ -15,6 +15,7 @@ use backroom::{
 };
 use futures_util::future::join_all;
 use postgres_support::{Place, client, with};
+use tokio_postgres::{Client, error::SqlState};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_nodes_migrate_at_once() {
@@ -145,4 +146,66 @@ async fn a_server_that_does_not_sync_is_not_well_unless_it_was_asked_for() {
         let check = health.checks.iter().find(|check| check.name == "durable writes").unwrap();
         assert_eq!(check.ok, is_well, "{check:?}");
     }
+}
+
+#[tokio::test]
+async fn a_row_written_by_hand_cannot_break_what_every_job_keeps_to() {
+    let place = Place::new();
+    let store = place.open().await;
+    place.insert(&store, place.new_job()).await;
+    let client = place.client().await;
+    let queued = [
+        "priority = 10",
+        "priority = -1",
+        "attempt = -1",
+        "attempt = 4294967296",
+        "max_attempts = 0",
+        "crashes = -1",
+        "revision = -1",
+        "timeout_ms = 0",
+        "state = 'done'",
+        "state = 'running'",
+        "state = 'running', lease_until = now()",
+        "lease_until = now(), lease_id = id",
+        "output = '1'",
+        "finished_at = now()",
+        "state = 'completed', finished_at = now()",
+        "state = 'discarded', finished_at = now()",
+        "state = 'cancelled', reason = 'x'",
+        "unique_held = true",
+        "unique_key = 'k'",
+        "unique_while = 'live'",
+        "unique_key = 'k', unique_while = 'ever'",
+        "unique_key = 'k', unique_while = 'until'",
+        "unique_key = 'k', unique_while = 'live', unique_until = now()",
+        "progress_percent = 5",
+        "progress_percent = 101, progress_message = 'x'",
+    ];
+    for change in queued {
+        assert_refused(&client, &format!("UPDATE jobs SET {change}")).await;
+    }
+    client
+        .batch_execute(
+            "UPDATE jobs SET state = 'completed', output = '1', finished_at = now(); \
+             INSERT INTO finished SELECT * FROM jobs",
+        )
+        .await
+        .expect("a whole row is accepted");
+    let finished = [
+        "state = 'queued'",
+        "state = 'cancelled'",
+        "output = NULL",
+        "finished_at = NULL",
+        "lease_until = now()",
+        "unique_held = true",
+        "state = 'discarded', output = NULL",
+    ];
+    for change in finished {
+        assert_refused(&client, &format!("UPDATE finished SET {change}")).await;
+    }
+}
+
+async fn assert_refused(client: &Client, statement: &str) {
+    let error = client.batch_execute(statement).await.expect_err(statement);
+    assert_eq!(error.code(), Some(&SqlState::CHECK_VIOLATION), "{statement}: {error}");
 }

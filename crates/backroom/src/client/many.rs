@@ -125,7 +125,9 @@ impl<'a> EnqueueMany<'a> {
     /// The next jobs, checked; none when all have been taken.
     pub(super) fn chunk(&mut self, engine: &Engine) -> Result<Vec<NewJob>, Error> {
         let now = engine.clock.now();
-        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        // As many as the iterator promises: a large chunk that grows is copied again and again.
+        let expected = self.args.size_hint().0.min(CHUNK_JOBS_MAX);
+        let (mut chunk, mut bytes) = (Vec::with_capacity(expected), 0);
         while chunk.len() < CHUNK_JOBS_MAX && bytes < CHUNK_BYTES_MAX {
             let Some(args) = self.args.next() else { break };
             let draft = Draft { args: args?, ..self.template.clone() };

@@ -196,9 +196,45 @@ impl<'a> Columns<'a> {
         ]
     }
 
-    /// The columns that differ between new jobs without any extras: id, kind, queue, priority, args, max_attempts,
-    /// scheduled_at, created_at. Fewer arrays, less work per row.
-    pub(super) fn plain_params(&self) -> Vec<Param<'_>> {
+    /// The ids.
+    pub(super) fn ids(&self) -> Param<'_> {
+        &self.id
+    }
+}
+
+fn some_unless<T: serde::Serialize>(is_empty: bool, value: &T) -> Result<Option<String>, Error> {
+    if is_empty { Ok(None) } else { encoded(value).map(Some) }
+}
+
+/// The columns that differ between new jobs without any extras. A quarter of [`Columns`], and so of the work per row.
+pub(super) struct PlainColumns<'a> {
+    id: Vec<Uuid>,
+    kind: Vec<&'a str>,
+    queue: Vec<&'a str>,
+    priority: Vec<i16>,
+    args: Vec<&'a str>,
+    max_attempts: Vec<i64>,
+    scheduled_at: Vec<Moment>,
+    created_at: Vec<Moment>,
+}
+
+impl<'a> PlainColumns<'a> {
+    /// The columns of these jobs.
+    pub(super) fn of(jobs: impl ExactSizeIterator<Item = &'a Job> + Clone) -> Self {
+        Self {
+            id: jobs.clone().map(|job| job.id.0).collect(),
+            kind: jobs.clone().map(|job| job.kind.as_str()).collect(),
+            queue: jobs.clone().map(|job| job.queue.as_str()).collect(),
+            priority: jobs.clone().map(|job| job.priority.into()).collect(),
+            args: jobs.clone().map(|job| job.args.as_str()).collect(),
+            max_attempts: jobs.clone().map(|job| job.max_attempts.into()).collect(),
+            scheduled_at: jobs.clone().map(|job| Moment(job.scheduled_at)).collect(),
+            created_at: jobs.map(|job| Moment(job.created_at)).collect(),
+        }
+    }
+
+    /// id, kind, queue, priority, args, max_attempts, scheduled_at, created_at.
+    pub(super) fn params(&self) -> Vec<Param<'_>> {
         vec![
             &self.id,
             &self.kind,
@@ -210,13 +246,4 @@ impl<'a> Columns<'a> {
             &self.created_at,
         ]
     }
-
-    /// The ids.
-    pub(super) fn ids(&self) -> Param<'_> {
-        &self.id
-    }
-}
-
-fn some_unless<T: serde::Serialize>(is_empty: bool, value: &T) -> Result<Option<String>, Error> {
-    if is_empty { Ok(None) } else { encoded(value).map(Some) }
 }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     Core,
-    batch::{Columns, JOB_TYPES, unnested_jobs},
+    batch::{Columns, JOB_TYPES, PlainColumns, unnested_jobs},
     connection::{Link, Param},
     error::Fault,
     hints::Hints,
@@ -164,10 +164,9 @@ pub(super) async fn insert(
     } else {
         // Who names a queue waits for whoever names it just now, and claims must not.
         let link = if track == 0 || !unnamed.is_empty() { &core.writer } else { &core.claims };
-        let chunks = chunks(&jobs)?;
         let is_repeated = calls.iter().any(|call| call.is_repeated);
-        if is_repeated || !is_new(insert_new(link, &chunks, &unnamed).await)? {
-            insert_again(link, &chunks, &unnamed).await?;
+        if is_repeated || !is_new(insert_new(link, &jobs, &unnamed).await)? {
+            insert_again(link, &jobs, &unnamed).await?;
         }
         vec![Inserted::Created; jobs.len()]
     };
@@ -180,13 +179,18 @@ pub(super) async fn insert(
 /// Rings for queues whose jobs are due now or soon.
 fn ring(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
     let mut queues: HashSet<&str> = HashSet::new();
+    // Neighbours mostly have one queue, which is looked up once.
+    let mut last = None;
     for ((new, now), answer) in jobs.iter().zip(answers) {
+        let queue = Some(new.job.queue.as_str());
         match answer {
+            Inserted::Created if queue == last => {}
             Inserted::Created if new.job.scheduled_at <= later(*now, RING_AHEAD) => {
-                queues.insert(&new.job.queue);
+                last = queue;
+                queues.extend(queue);
             }
             Inserted::Replaced(holder) => {
-                queues.insert(&new.job.queue);
+                queues.extend(queue);
                 hints.job(*holder);
             }
             Inserted::Created | Inserted::Kept(_) | Inserted::KeyHeld(_) => {}
@@ -195,15 +199,19 @@ fn ring(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
     queues.into_iter().for_each(|queue| hints.queue(queue));
 }
 
-/// Jobs without keys as parameters, and whether [`INSERT_PLAIN`] says all about them.
-type Chunk<'a> = (bool, Columns<'a>);
+/// Jobs without keys, as parameters of the statement that stores them when they are new.
+enum New<'a> {
+    Plain(PlainColumns<'a>),
+    Any(Columns<'a>),
+}
 
-fn chunks<'a>(jobs: &[(&'a NewJob, Timestamp)]) -> Result<Vec<Chunk<'a>>, Error> {
-    let chunk = |chunk: &[(&'a NewJob, Timestamp)]| {
-        let is_plain = chunk.iter().all(|(new, _)| is_plain(&new.job));
-        Ok((is_plain, Columns::of(chunk.iter().map(|(new, _)| &new.job))?))
-    };
-    jobs.chunks(ROWS_MAX).map(chunk).collect()
+impl New<'_> {
+    fn statement(&self) -> (&'static Sql, Vec<Param<'_>>) {
+        match self {
+            Self::Plain(columns) => (&INSERT_PLAIN, columns.params()),
+            Self::Any(columns) => (&INSERT, columns.params()),
+        }
+    }
 }
 
 fn name_queues<'a>(unnamed: &'a Vec<String>) -> Vec<(&'static Sql, Vec<Param<'a>>)> {
@@ -211,12 +219,17 @@ fn name_queues<'a>(unnamed: &'a Vec<String>) -> Vec<(&'static Sql, Vec<Param<'a>
 }
 
 /// Jobs none of which is stored yet, in one round trip.
-async fn insert_new(link: &Link, chunks: &[Chunk<'_>], unnamed: &Vec<String>) -> Result<(), Fault> {
+async fn insert_new(link: &Link, jobs: &[(&NewJob, Timestamp)], unnamed: &Vec<String>) -> Result<(), Fault> {
+    let mut chunks = Vec::new();
+    for chunk in jobs.chunks(ROWS_MAX) {
+        let jobs = chunk.iter().map(|(new, _)| &new.job);
+        chunks.push(match jobs.clone().all(is_plain) {
+            true => New::Plain(PlainColumns::of(jobs)),
+            false => New::Any(Columns::of(jobs)?),
+        });
+    }
     let mut statements = name_queues(unnamed);
-    statements.extend(chunks.iter().map(|(is_plain, columns)| match is_plain {
-        true => (&INSERT_PLAIN, columns.plain_params()),
-        false => (&INSERT, columns.params()),
-    }));
+    statements.extend(chunks.iter().map(New::statement));
     match statements.as_slice() {
         // A transaction by itself.
         [(sql, params)] => link.query(sql, params).await.map(drop),
@@ -233,9 +246,15 @@ fn is_new(inserted: Result<(), Fault>) -> Result<bool, Fault> {
 }
 
 /// Jobs of which some may be stored, wherever their life has led them, in one round trip.
-async fn insert_again(link: &Link, chunks: &[Chunk<'_>], unnamed: &Vec<String>) -> Result<(), Fault> {
+async fn insert_again(
+    link: &Link,
+    jobs: &[(&NewJob, Timestamp)],
+    unnamed: &Vec<String>,
+) -> Result<(), Fault> {
+    let chunks = jobs.chunks(ROWS_MAX).map(|chunk| Columns::of(chunk.iter().map(|(new, _)| &new.job)));
+    let chunks: Vec<Columns<'_>> = chunks.collect::<Result<_, _>>()?;
     let mut statements = name_queues(unnamed);
-    for (_, columns) in chunks {
+    for columns in &chunks {
         statements.push((&INSERT, columns.params()));
         statements.push((&TAKE_BACK, vec![columns.ids()]));
     }

@@ -88,7 +88,10 @@ impl Core {
     /// The queues that this process has not named before.
     fn unnamed_queues<'a>(&self, queues: impl Iterator<Item = &'a str>) -> Vec<String> {
         let named = self.named_queues.lock().unwrap_or_else(PoisonError::into_inner);
-        let unnamed: BTreeSet<&str> = queues.filter(|queue| !named.contains(*queue)).collect();
+        // Neighbours mostly have one queue, which is looked up once.
+        let mut last = None;
+        let changes = queues.filter(|queue| last.replace(*queue) != Some(*queue));
+        let unnamed: BTreeSet<&str> = changes.filter(|queue| !named.contains(*queue)).collect();
         unnamed.into_iter().map(str::to_owned).collect()
     }
 

@@ -42,7 +42,9 @@ static COUNTS: Sql = Sql {
            UNION ALL \
            SELECT queue, state, count(*) FROM {schema}.jobs WHERE state <> 'queued' GROUP BY 1, 2 \
            UNION ALL \
-           SELECT queue, state, count(*) FROM {schema}.finished GROUP BY 1, 2",
+           SELECT queue, 'completed', count(*) FROM {schema}.finished WHERE state = 'completed' GROUP BY 1 \
+           UNION ALL \
+           SELECT queue, state, count(*) FROM {schema}.finished WHERE state <> 'completed' GROUP BY 1, 2",
     types: &[Type::TIMESTAMPTZ],
 };
 

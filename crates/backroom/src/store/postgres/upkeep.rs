@@ -1,6 +1,6 @@
 //! Looking after jobs that nobody asks about: leases and expiries that ran out, history that may go.
 
-use backroom_core::{Job, JobId, Timestamp};
+use backroom_core::{Job, JobId, State, Timestamp};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -33,14 +33,23 @@ static EXPIRED: Sql = Sql {
     types: &[Type::TIMESTAMPTZ, Type::INT8],
 };
 
-/// The newest job beyond the newest so many: it and all older ones are too many. Reads that many index entries.
-/// Parameters: queue, state, how many.
-static BEYOND: Sql = Sql {
-    text: "SELECT finished_at, id FROM {schema}.every_job \
-           WHERE queue = $1 AND state = $2 AND finished_at IS NOT NULL \
-           ORDER BY finished_at DESC, id DESC OFFSET $3 LIMIT 1",
-    types: &[Type::TEXT, Type::TEXT, Type::INT8],
-};
+/// The newest job beyond the newest so many: it and all older ones are too many. Reads that many index entries. Completed
+/// jobs have an index of their own, which a statement reaches only by naming the state. Parameters: queue, state, how many.
+macro_rules! beyond {
+    ($state:literal) => {
+        Sql {
+            text: concat!(
+                "SELECT finished_at, id FROM {schema}.every_job \
+                 WHERE queue = $1 AND state = $2 AND ",
+                $state,
+                " AND finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC OFFSET $3 LIMIT 1"
+            ),
+            types: &[Type::TEXT, Type::TEXT, Type::INT8],
+        }
+    };
+}
+static BEYOND_COMPLETED: Sql = beyond!("state = 'completed'");
+static BEYOND_OTHERS: Sql = beyond!("state <> 'completed'");
 
 /// What belongs to the jobs of `gone`; then answers with their ids.
 macro_rules! with_all_that_belongs {
@@ -53,25 +62,34 @@ macro_rules! with_all_that_belongs {
 
 /// Deletes finished jobs up to a place in their queue's history, the oldest first, except those that hold their key for
 /// a window. Parameters: queue, state, the last moment and id, now, limit.
-static PRUNE: Sql = Sql {
-    text: concat!(
-        "WITH old AS MATERIALIZED (SELECT id FROM ( \
-           SELECT id, finished_at FROM {schema}.finished \
-             WHERE queue = $1 AND state = $2 AND (finished_at, id) <= ($3, $4) \
-           UNION ALL \
-           SELECT id, finished_at FROM {schema}.jobs \
-             WHERE queue = $1 AND state = $2 AND state NOT IN ('queued', 'running') \
-               AND finished_at IS NOT NULL AND (finished_at, id) <= ($3, $4) \
-               AND NOT (unique_held AND unique_until > $5)) AS both_tables \
-           ORDER BY finished_at, id LIMIT $6), \
-         gone_finished AS (DELETE FROM {schema}.finished WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING id), \
-         gone_jobs AS (DELETE FROM {schema}.jobs \
-           WHERE id = ANY(ARRAY(SELECT id FROM old)) AND finished_at IS NOT NULL RETURNING id), \
-         gone AS (SELECT id FROM gone_finished UNION ALL SELECT id FROM gone_jobs), ",
-        with_all_that_belongs!()
-    ),
-    types: &[Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ, Type::UUID, Type::TIMESTAMPTZ, Type::INT8],
-};
+macro_rules! prune {
+    ($state:literal) => {
+        Sql {
+            text: concat!(
+                "WITH old AS MATERIALIZED (SELECT id FROM ( \
+                   SELECT id, finished_at FROM {schema}.finished \
+                     WHERE queue = $1 AND state = $2 AND ",
+                $state,
+                " AND (finished_at, id) <= ($3, $4) \
+                   UNION ALL \
+                   SELECT id, finished_at FROM {schema}.jobs \
+                     WHERE queue = $1 AND state = $2 AND state NOT IN ('queued', 'running') \
+                       AND finished_at IS NOT NULL AND (finished_at, id) <= ($3, $4) \
+                       AND NOT (unique_held AND unique_until > $5)) AS both_tables \
+                   ORDER BY finished_at, id LIMIT $6), \
+                 gone_finished AS ( \
+                   DELETE FROM {schema}.finished WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING id), \
+                 gone_jobs AS (DELETE FROM {schema}.jobs \
+                   WHERE id = ANY(ARRAY(SELECT id FROM old)) AND finished_at IS NOT NULL RETURNING id), \
+                 gone AS (SELECT id FROM gone_finished UNION ALL SELECT id FROM gone_jobs), ",
+                with_all_that_belongs!()
+            ),
+            types: &[Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ, Type::UUID, Type::TIMESTAMPTZ, Type::INT8],
+        }
+    };
+}
+static PRUNE_COMPLETED: Sql = prune!("state = 'completed'");
+static PRUNE_OTHERS: Sql = prune!("state <> 'completed'");
 
 /// Deletes one job that is not running. Parameter: the id.
 static DELETE: Sql = Sql {
@@ -100,23 +118,25 @@ pub(super) async fn expired(core: &Core, limit: usize, now: Timestamp) -> Result
 
 /// Deletes finished jobs that need no longer be kept, the oldest first.
 pub(super) async fn prune(core: &Core, prune: &Prune, now: Timestamp) -> Result<u64, Fault> {
-    if !prune.state.is_finished() {
-        return Ok(0);
-    }
+    let (beyond_sql, prune_sql) = match prune.state {
+        State::Queued | State::Running | State::Waiting => return Ok(0),
+        State::Completed => (&BEYOND_COMPLETED, &PRUNE_COMPLETED),
+        State::Cancelled | State::Discarded => (&BEYOND_OTHERS, &PRUNE_OTHERS),
+    };
     let state = prune.state.as_str();
     // Both bounds are places in the same order, and the later one says it all. Before a moment means: up to that
     // moment and the smallest id, which no job has.
     let mut last = prune.finished_before.map(|before| (before, Uuid::nil()));
     if let Some(beyond) = prune.beyond {
         let beyond = i64::try_from(beyond).unwrap_or(i64::MAX);
-        if let Some(found) = core.writer.query(&BEYOND, &[&prune.queue, &state, &beyond]).await?.first() {
+        if let Some(found) = core.writer.query(beyond_sql, &[&prune.queue, &state, &beyond]).await?.first() {
             last = last.max(Some((row::moment(found, 0)?, found.try_get(1)?)));
         }
     }
     let Some((at, id)) = last else { return Ok(0) };
     let limit = row::at_most(prune.limit.min(super::insert::ROWS_MAX));
     let gone =
-        core.writer.query(&PRUNE, &[&prune.queue, &state, &Moment(at), &id, &Moment(now), &limit]).await?;
+        core.writer.query(prune_sql, &[&prune.queue, &state, &Moment(at), &id, &Moment(now), &limit]).await?;
     let ids: Vec<JobId> = gone.iter().map(|row| row.try_get(0).map(JobId)).collect::<Result<_, _>>()?;
     core.hints.jobs(ids.iter().copied());
     Ok(ids.len() as u64)

@@ -1,10 +1,20 @@
 -- The first schema: jobs and all that belongs to them, queues, workers. `{schema}` stands for the schema's name.
 --
--- Columns stand in the order of `Job` in backroom-core. The CHECKs repeat what core promises of every job, so that a
+-- Columns stand in the order of `Job` in backroom-core. Types and CHECKs repeat what core promises of every job, so that a
 -- row written by hand cannot break it either.
 --
 -- Names are compared byte by byte (COLLATE "C"), whatever the database's language: so they sort as in every other store,
 -- and an index entry costs no call into the rules of a language.
+
+-- What a single column must keep to is said by its type: the server reads such a rule once per session, the CHECKs of a
+-- table at every statement.
+CREATE DOMAIN {schema}.u32 AS bigint CHECK (VALUE BETWEEN 0 AND 4294967295);
+CREATE DOMAIN {schema}.u32_from_1 AS bigint CHECK (VALUE BETWEEN 1 AND 4294967295);
+CREATE DOMAIN {schema}.u63 AS bigint CHECK (VALUE >= 0);
+CREATE DOMAIN {schema}.span_ms AS bigint CHECK (VALUE > 0);
+CREATE DOMAIN {schema}.priority AS smallint CHECK (VALUE BETWEEN 0 AND 9);
+CREATE DOMAIN {schema}.percent AS smallint CHECK (VALUE BETWEEN 0 AND 100);
+CREATE DOMAIN {schema}.unique_while AS text COLLATE "C" CHECK (VALUE IN ('live', 'queued', 'until'));
 
 -- Jobs that are live, and the few finished ones that still hold their unique key: the unique index over held keys
 -- needs them in one table. Small and hot; vacuumed often, because every row leaves it.
@@ -14,24 +24,24 @@ CREATE TABLE {schema}.jobs (
     kind                text COLLATE "C" NOT NULL,
     queue               text COLLATE "C" NOT NULL,
     lane                text COLLATE "C",
-    priority            smallint    NOT NULL,
+    priority            {schema}.priority NOT NULL,
     state               text COLLATE "C" NOT NULL,
     args                text        NOT NULL,
-    attempt             bigint      NOT NULL,
-    max_attempts        bigint      NOT NULL,
-    crashes             bigint      NOT NULL,
+    attempt             {schema}.u32 NOT NULL,
+    max_attempts        {schema}.u32_from_1 NOT NULL,
+    crashes             {schema}.u32 NOT NULL,
     scheduled_at        timestamptz NOT NULL,
     expires_at          timestamptz,
-    timeout_ms          bigint,
+    timeout_ms          {schema}.span_ms,
     retry               text,
     unique_key          text COLLATE "C",
-    unique_while        text COLLATE "C",
+    unique_while        {schema}.unique_while,
     unique_until        timestamptz,
     unique_held         boolean     NOT NULL,
     lease_id            uuid,
     lease_until         timestamptz,
     worker              text COLLATE "C",
-    progress_percent    smallint,
+    progress_percent    {schema}.percent,
     progress_message    text,
     output              text,
     reason              text,
@@ -42,31 +52,16 @@ CREATE TABLE {schema}.jobs (
     finished_at         timestamptz,
     tags                jsonb,
     meta                jsonb,
-    revision            bigint      NOT NULL,
-    CONSTRAINT jobs_numbers CHECK (
-        priority BETWEEN 0 AND 9
-        AND attempt BETWEEN 0 AND 4294967295 AND max_attempts BETWEEN 1 AND 4294967295
-        AND crashes BETWEEN 0 AND 4294967295 AND revision >= 0
-        AND (timeout_ms IS NULL OR timeout_ms > 0)),
-    CONSTRAINT jobs_state CHECK (CASE state
-        WHEN 'queued' THEN lease_until IS NULL AND finished_at IS NULL AND output IS NULL
-        WHEN 'running' THEN lease_until IS NOT NULL AND lease_id IS NOT NULL AND finished_at IS NULL
-            AND output IS NULL
-        WHEN 'waiting' THEN lease_until IS NULL AND finished_at IS NULL AND output IS NULL
-        WHEN 'completed' THEN lease_until IS NULL AND finished_at IS NOT NULL AND output IS NOT NULL
-        WHEN 'cancelled' THEN lease_until IS NULL AND finished_at IS NOT NULL AND output IS NULL
-            AND reason IS NOT NULL
-        WHEN 'discarded' THEN lease_until IS NULL AND finished_at IS NOT NULL AND output IS NULL
-            AND reason IS NOT NULL
-        ELSE false END),
-    CONSTRAINT jobs_unique CHECK (
-        (unique_key IS NULL) = (unique_while IS NULL)
-        AND (unique_while IS NULL OR unique_while IN ('live', 'queued', 'until'))
-        AND (unique_until IS NOT NULL) = (unique_while IS NOT DISTINCT FROM 'until')
-        AND (NOT unique_held OR unique_key IS NOT NULL)),
-    CONSTRAINT jobs_progress CHECK (
-        (progress_percent IS NULL) = (progress_message IS NULL)
-        AND (progress_percent IS NULL OR progress_percent BETWEEN 0 AND 100))
+    revision            {schema}.u63 NOT NULL,
+    CONSTRAINT jobs_state CHECK (CASE WHEN finished_at IS NULL
+        THEN state IN ('queued', 'running', 'waiting') AND output IS NULL
+            AND (state = 'running') = (lease_until IS NOT NULL) AND (lease_until IS NULL OR lease_id IS NOT NULL)
+        ELSE state IN ('completed', 'discarded', 'cancelled') AND lease_until IS NULL
+            AND (state = 'completed') = (output IS NOT NULL) AND (output IS NOT NULL OR reason IS NOT NULL) END),
+    CONSTRAINT jobs_unique CHECK (CASE WHEN unique_key IS NULL
+        THEN unique_while IS NULL AND unique_until IS NULL AND NOT unique_held
+        ELSE unique_while IS NOT NULL AND (unique_while = 'until') = (unique_until IS NOT NULL) END),
+    CONSTRAINT jobs_progress CHECK ((progress_percent IS NULL) = (progress_message IS NULL))
 ) WITH (
     fillfactor = 85,
     autovacuum_vacuum_scale_factor = 0.02,
@@ -77,9 +72,11 @@ CREATE TABLE {schema}.jobs (
 
 -- The history. Appended to and pruned, changed only to revive a job. No key is held here.
 CREATE TABLE {schema}.finished (
-    LIKE {schema}.jobs INCLUDING CONSTRAINTS,
+    LIKE {schema}.jobs,
     PRIMARY KEY (id),
-    CONSTRAINT finished_only CHECK (finished_at IS NOT NULL AND NOT unique_held)
+    CONSTRAINT finished_state CHECK (state IN ('completed', 'discarded', 'cancelled') AND finished_at IS NOT NULL
+        AND lease_until IS NULL AND NOT unique_held
+        AND (state = 'completed') = (output IS NOT NULL) AND (output IS NOT NULL OR reason IS NOT NULL))
 );
 
 -- Every job there is, wherever it lies.
@@ -101,9 +98,11 @@ CREATE INDEX jobs_rare ON {schema}.jobs (state, id) WHERE state NOT IN ('queued'
 -- One job per held key.
 CREATE UNIQUE INDEX jobs_held_key ON {schema}.jobs (unique_key) WHERE unique_held;
 
--- The history of a queue, the oldest first: for pruning and counting. Without the id, which would double its width:
--- those with one finished_at were decided in one batch, a thousand at most, and are sorted when they are read.
-CREATE INDEX finished_by_age ON {schema}.finished (queue, state, finished_at);
+-- The history of a queue, the oldest first: for pruning and counting. Completed jobs, the many, have an index of their
+-- own that need not hold their state. Without the id, which would double its width: those with one finished_at were decided in
+-- one batch, a thousand at most, and are sorted when they are read.
+CREATE INDEX finished_completed_by_age ON {schema}.finished (queue, finished_at) WHERE state = 'completed';
+CREATE INDEX finished_others_by_age ON {schema}.finished (queue, state, finished_at) WHERE state <> 'completed';
 
 -- States that few finished jobs are in, the newest found first: completed jobs, the many, do not pay for it.
 CREATE INDEX finished_rare ON {schema}.finished (state, id) WHERE state <> 'completed';
@@ -118,7 +117,7 @@ CREATE TABLE {schema}.attempts (
     seq        bigint      GENERATED ALWAYS AS IDENTITY,
     job_id     uuid        NOT NULL,
     lease_id   uuid        NOT NULL,
-    attempt    bigint      NOT NULL CHECK (attempt BETWEEN 0 AND 4294967295),
+    attempt    {schema}.u32 NOT NULL,
     "end"      text        NOT NULL
         CHECK ("end" IN ('failed', 'panicked', 'timedout', 'crashed', 'discarded', 'cancelled')),
     error      text        NOT NULL,
@@ -133,7 +132,7 @@ CREATE TABLE {schema}.logs (
     line_id  bigint      GENERATED ALWAYS AS IDENTITY,
     job_id   uuid        NOT NULL,
     lease_id uuid        NOT NULL,
-    seq      bigint      NOT NULL CHECK (seq BETWEEN 0 AND 4294967295),
+    seq      {schema}.u32 NOT NULL,
     at       timestamptz NOT NULL,
     line     text        NOT NULL,
     PRIMARY KEY (job_id, lease_id, seq)
