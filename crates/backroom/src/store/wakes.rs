@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -19,7 +19,15 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub struct Wakes {
     listeners: AtomicUsize,
-    by_topic: Mutex<HashMap<Topic, Vec<Arc<Notify>>>>,
+    by_topic: Mutex<HashMap<Topic, Vec<Arc<Ear>>>>,
+}
+
+/// What a listener hears by.
+#[derive(Debug, Default)]
+struct Ear {
+    notify: Notify,
+    /// Whether it waits for a hint right now, and has nothing else to do.
+    is_idle: AtomicBool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -54,17 +62,15 @@ impl Wakes {
         self.listeners.load(Ordering::Relaxed) > 0
     }
 
-    /// A job of this queue may be due.
-    pub fn ring_queue(&self, queue: &str) {
-        if self.anybody_listens() {
-            self.ring(&Topic::Queue(queue.to_owned()));
-        }
+    /// A job of this queue may be due. Answers whether somebody heard it who was waiting for just that.
+    pub fn ring_queue(&self, queue: &str) -> bool {
+        self.anybody_listens() && self.ring(&Topic::Queue(queue.to_owned()))
     }
 
     /// This job may have changed.
     pub fn ring_job(&self, id: JobId) {
         if self.anybody_listens() {
-            self.ring(&Topic::Job(id));
+            _ = self.ring(&Topic::Job(id));
         }
     }
 
@@ -72,41 +78,45 @@ impl Wakes {
     pub fn ring_jobs(&self) {
         let by_topic = self.topics();
         let jobs = by_topic.iter().filter(|(topic, _)| matches!(topic, Topic::Job(_)));
-        for notify in jobs.flat_map(|(_, listeners)| listeners) {
-            notify.notify_one();
+        for ear in jobs.flat_map(|(_, ears)| ears) {
+            ear.notify.notify_one();
         }
     }
 
     /// A running job may have been asked to stop.
     pub fn ring_cancels(&self) {
-        self.ring(&Topic::Cancels);
+        _ = self.ring(&Topic::Cancels);
     }
 
     /// Something changed, nobody knows what: another process wrote.
     pub fn ring_all(&self) {
-        for notify in self.topics().values().flatten() {
-            notify.notify_one();
+        for ear in self.topics().values().flatten() {
+            ear.notify.notify_one();
         }
     }
 
     fn listen(self: &Arc<Self>, topics: Vec<Topic>) -> Listener {
-        let notify = Arc::new(Notify::new());
+        let ear = Arc::new(Ear::default());
         let mut by_topic = self.topics();
         for topic in &topics {
-            by_topic.entry(topic.clone()).or_default().push(Arc::clone(&notify));
+            by_topic.entry(topic.clone()).or_default().push(Arc::clone(&ear));
         }
         drop(by_topic);
         self.listeners.fetch_add(1, Ordering::Relaxed);
-        Listener { wakes: Arc::clone(self), topics, notify }
+        Listener { wakes: Arc::clone(self), topics, ear }
     }
 
-    fn ring(&self, topic: &Topic) {
-        for notify in self.topics().get(topic).into_iter().flatten() {
-            notify.notify_one();
+    /// Answers whether an idle listener heard it.
+    fn ring(&self, topic: &Topic) -> bool {
+        let mut is_heard = false;
+        for ear in self.topics().get(topic).into_iter().flatten() {
+            is_heard |= ear.is_idle.load(Ordering::Relaxed);
+            ear.notify.notify_one();
         }
+        is_heard
     }
 
-    fn topics(&self) -> MutexGuard<'_, HashMap<Topic, Vec<Arc<Notify>>>> {
+    fn topics(&self) -> MutexGuard<'_, HashMap<Topic, Vec<Arc<Ear>>>> {
         // The map is whole after every statement; a panic elsewhere does not damage it.
         self.by_topic.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,13 +128,30 @@ impl Wakes {
 pub struct Listener {
     wakes: Arc<Wakes>,
     topics: Vec<Topic>,
-    notify: Arc<Notify>,
+    ear: Arc<Ear>,
 }
 
 impl Listener {
     /// Returns at the next hint, at once if one came since the last call. Safe to drop and call again.
     pub async fn woken(&self) {
-        self.notify.notified().await;
+        let _idle = Idle::of(&self.ear);
+        self.ear.notify.notified().await;
+    }
+}
+
+/// Marks an ear as idle until it is dropped, be it by an answer or because nobody waits any more.
+struct Idle<'a>(&'a Ear);
+
+impl<'a> Idle<'a> {
+    fn of(ear: &'a Ear) -> Self {
+        ear.is_idle.store(true, Ordering::Relaxed);
+        Self(ear)
+    }
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.is_idle.store(false, Ordering::Relaxed);
     }
 }
 
@@ -133,7 +160,7 @@ impl Drop for Listener {
         let mut by_topic = self.wakes.topics();
         for topic in &self.topics {
             if let Some(listeners) = by_topic.get_mut(topic) {
-                listeners.retain(|other| !Arc::ptr_eq(other, &self.notify));
+                listeners.retain(|other| !Arc::ptr_eq(other, &self.ear));
                 if listeners.is_empty() {
                     by_topic.remove(topic);
                 }

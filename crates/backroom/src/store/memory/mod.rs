@@ -62,7 +62,7 @@ impl MemoryStore {
         };
         for ring in rings {
             match ring {
-                Ring::Queue(queue) => self.wakes.ring_queue(&queue),
+                Ring::Queue(queue) => _ = self.wakes.ring_queue(&queue),
                 Ring::Job(id) => self.wakes.ring_job(id),
                 Ring::Cancels => self.wakes.ring_cancels(),
             }

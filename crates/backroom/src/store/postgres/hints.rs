@@ -1,7 +1,7 @@
 //! Telling others that something happened: listeners of this process at once, other processes by NOTIFY.
 //!
-//! What is to be told is gathered and sent by one task: the first word at once, what follows within a few milliseconds
-//! together. So a queue is named at most once per span however many jobs go in, and the hot writes carry no NOTIFY:
+//! What is to be told is gathered and sent by one task: the first word at once, or once an idle worker of this process had
+//! its chance; what follows within a few milliseconds together. So a queue is named at most once per span however many jobs go in, and the hot writes carry no NOTIFY:
 //! a transaction that notifies takes a lock that the whole database shares.
 
 use std::{
@@ -24,6 +24,9 @@ use crate::{clock::Clock, ids::Ids, store::Wakes};
 
 /// The least time between two NOTIFYs of one process.
 const SPAN: Duration = Duration::from_millis(5);
+/// How long others wait for a word that an idle worker of this process has heard: its claim is about to leave on the same
+/// connection and would queue up behind the word, and behind the process that the word wakes.
+const AFTER_CLAIM: Duration = Duration::from_millis(1);
 /// Most jobs named in one span; more are told as "many". A payload holds 8000 bytes.
 const JOBS_MAX: usize = 200;
 
@@ -54,6 +57,8 @@ struct Pending {
     jobs: Vec<Uuid>,
     many_jobs: bool,
     cancels: bool,
+    /// Whether there is anything that no idle worker of this process has heard.
+    is_urgent: bool,
 }
 
 impl Hints {
@@ -66,8 +71,9 @@ impl Hints {
 
     /// A job of this queue may be due.
     pub(super) fn queue(&self, queue: &str) {
-        self.wakes.ring_queue(queue);
+        let is_heard = self.wakes.ring_queue(queue);
         self.tell(|pending| {
+            pending.is_urgent |= !is_heard;
             if !pending.queues.contains(queue) {
                 pending.queues.insert(queue.to_owned());
             }
@@ -83,6 +89,7 @@ impl Hints {
     pub(super) fn jobs(&self, ids: impl Iterator<Item = JobId> + Clone) {
         self.jobs_here(ids.clone());
         self.tell(|pending| {
+            pending.is_urgent = true;
             for id in ids {
                 if pending.jobs.len() >= JOBS_MAX {
                     pending.many_jobs = true;
@@ -104,7 +111,10 @@ impl Hints {
     /// A running job was asked to stop.
     pub(super) fn cancel(&self) {
         self.wakes.ring_cancels();
-        self.tell(|pending| pending.cancels = true);
+        self.tell(|pending| {
+            pending.is_urgent = true;
+            pending.cancels = true;
+        });
     }
 
     fn tell(&self, add: impl FnOnce(&mut Pending)) {
@@ -146,7 +156,7 @@ impl Hints {
         }
         let Some((what, rest)) = word.split_at_checked(1) else { return };
         match what {
-            "q" => self.wakes.ring_queue(rest),
+            "q" => _ = self.wakes.ring_queue(rest),
             "c" => self.wakes.ring_cancels(),
             "m" => self.wakes.ring_jobs(),
             "j" => rest
@@ -167,6 +177,9 @@ pub(super) async fn send(hints: Arc<Hints>, link: Arc<super::connection::Link>, 
         tokio::select! {
             () = hints.more.notified() => {}
             () = settings.closed.cancelled() => return,
+        }
+        if !hints.pending().is_urgent {
+            settings.clock.sleep(AFTER_CLAIM).await;
         }
         let words = hints.words();
         if words.is_empty() {

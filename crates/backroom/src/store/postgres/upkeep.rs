@@ -33,16 +33,21 @@ static EXPIRED: Sql = Sql {
     types: &[Type::TIMESTAMPTZ, Type::INT8],
 };
 
-/// The newest job beyond the newest so many: it and all older ones are too many. Reads that many index entries. Completed
-/// jobs have an index of their own, which a statement reaches only by naming the state. Parameters: queue, state, how many.
+/// The newest job beyond the newest so many: it and all older ones are too many. Reads that many index entries, whatever
+/// the planner believes of the table: the index gives the order of time, and only what is read is sorted. Completed jobs have
+/// an index of their own, which a statement reaches only by naming the state. Parameters: queue, state, how many.
 macro_rules! beyond {
     ($state:literal) => {
         Sql {
             text: concat!(
-                "SELECT finished_at, id FROM {schema}.every_job \
-                 WHERE queue = $1 AND state = $2 AND ",
+                "SELECT finished_at, id FROM ( \
+                   (SELECT finished_at, id FROM {schema}.finished WHERE queue = $1 AND state = $2 AND ",
                 $state,
-                " AND finished_at IS NOT NULL ORDER BY finished_at DESC, id DESC OFFSET $3 LIMIT 1"
+                " ORDER BY finished_at DESC FETCH FIRST ($3 + 1) ROWS WITH TIES) \
+                   UNION ALL \
+                   (SELECT finished_at, id FROM {schema}.jobs WHERE queue = $1 AND state = $2 \
+                     AND state NOT IN ('queued', 'running') AND finished_at IS NOT NULL)) AS both_tables \
+                 ORDER BY finished_at DESC, id DESC OFFSET $3 LIMIT 1"
             ),
             types: &[Type::TEXT, Type::TEXT, Type::INT8],
         }
@@ -61,16 +66,17 @@ macro_rules! with_all_that_belongs {
 }
 
 /// Deletes finished jobs up to a place in their queue's history, the oldest first, except those that hold their key for
-/// a window. Parameters: queue, state, the last moment and id, now, limit.
+/// a window. Reads about as many index entries as the limit says, as above. Parameters: queue, state, the last moment and
+/// id, now, limit.
 macro_rules! prune {
     ($state:literal) => {
         Sql {
             text: concat!(
                 "WITH old AS MATERIALIZED (SELECT id FROM ( \
-                   SELECT id, finished_at FROM {schema}.finished \
+                   (SELECT id, finished_at FROM {schema}.finished \
                      WHERE queue = $1 AND state = $2 AND ",
                 $state,
-                " AND (finished_at, id) <= ($3, $4) \
+                " AND (finished_at, id) <= ($3, $4) ORDER BY finished_at FETCH FIRST ($6) ROWS WITH TIES) \
                    UNION ALL \
                    SELECT id, finished_at FROM {schema}.jobs \
                      WHERE queue = $1 AND state = $2 AND state NOT IN ('queued', 'running') \
