@@ -15,6 +15,7 @@ mod memory;
 mod migrations;
 mod moving;
 mod observed;
+mod outage;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sqlite")]
@@ -27,6 +28,7 @@ pub(crate) use migrations::Kind;
 pub use migrations::{Migration, migrations, version};
 pub use moving::{Compared, Copied, copy_jobs, copy_queues};
 pub use observed::{Observed, REPEAT_AFTER, REPEATS_MAX};
+pub(crate) use outage::is_told;
 pub use verbs::{
     Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, HealthCheck, Held, Inserted, Note,
     Prune, QueueSetting, Record, Share, WorkerRow,

@@ -12,7 +12,11 @@ use std::{sync::Arc, time::Duration};
 use backroom_core::{Event, Job, Timestamp, bounds::later, transition};
 
 use self::{expire::Expire, prune::Prune, rescue::Rescue};
-use crate::{Error, engine::Engine, store::Committed};
+use crate::{
+    Error,
+    engine::Engine,
+    store::{Committed, is_told},
+};
 
 /// Most rows per call, so that no tick holds up the store for long.
 const ROWS_MAX: usize = 500;
@@ -45,7 +49,7 @@ async fn keep<D: Duty>(engine: &Engine, mut duty: D) {
             Ok(next) => next,
             Err(error) => {
                 // Outages are reported once by the store's decorator.
-                if !error.is_transient() {
+                if !is_told(&error) {
                     tracing::error!(duty = D::NAME, %error, "upkeep failed; it is tried again");
                 }
                 later(engine.clock.now(), PAUSE)

@@ -10,7 +10,7 @@ use backroom_core::{
 use super::{execute, heartbeat, held::Run, pool::Pool, report, shared::Shared};
 use crate::{
     Error,
-    store::{Claim, Listener},
+    store::{Claim, Listener, is_told},
 };
 
 /// The wait after a claim that failed, doubled up to the limit while claims go on failing.
@@ -182,8 +182,8 @@ impl Claimer {
     }
 
     async fn pause(&mut self, error: &Error) {
-        // Reported once per outage: by the store's decorator when it is transient, here when it is not.
-        if self.failures == 0 && !error.is_transient() {
+        // Reported once: by the store's decorator when it is an outage, here when it is not.
+        if self.failures == 0 && !is_told(error) {
             tracing::error!(worker = %self.shared.name, %error, "claiming failed; it is tried again");
         }
         let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(6)).min(PAUSE_MAX);
