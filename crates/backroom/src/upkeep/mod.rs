@@ -4,6 +4,7 @@
 
 mod expire;
 mod prune;
+mod pulse;
 mod rescue;
 mod steady;
 
@@ -11,6 +12,7 @@ use std::{sync::Arc, time::Duration};
 
 use backroom_core::{Event, Job, Timestamp, bounds::later, transition};
 
+pub(crate) use self::pulse::Pulse;
 use self::{expire::Expire, prune::Prune, rescue::Rescue};
 use crate::{
     Error,
@@ -36,9 +38,9 @@ trait Duty {
     ) -> impl Future<Output = Result<Timestamp, Error>> + Send;
 }
 
-/// Does all upkeep until it is aborted. `lease` is that of the worker beside it.
-pub(crate) async fn keep_up(engine: Engine, lease: Duration) {
-    tokio::join!(keep(&engine, Rescue::new(lease)), keep(&engine, Expire), keep(&engine, Prune));
+/// Does all upkeep until it is aborted. `lease` and `pulse` are those of the worker beside it.
+pub(crate) async fn keep_up(engine: Engine, lease: Duration, pulse: Arc<Pulse>) {
+    tokio::join!(keep(&engine, Rescue::new(lease, pulse)), keep(&engine, Expire), keep(&engine, Prune));
 }
 
 async fn keep<D: Duty>(engine: &Engine, mut duty: D) {

@@ -23,7 +23,10 @@ use super::{
     report,
     shared::{Claiming, Shared},
 };
-use crate::{Error, ErrorKind, upkeep};
+use crate::{
+    Error, ErrorKind,
+    upkeep::{self, Pulse},
+};
 
 /// Starts every task of a worker.
 pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
@@ -32,6 +35,7 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
     let mut kinds: Vec<_> = worker.handlers.keys().cloned().collect();
     kinds.sort();
     let name = worker.name.unwrap_or_else(|| name(&engine.ids.lease().0.simple().to_string()));
+    let lease = worker.settings.lease;
     let shared = Arc::new(Shared {
         started_at: engine.clock.now(),
         engine,
@@ -42,6 +46,7 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         state: worker.state,
         settings: worker.settings,
         held: Held::default(),
+        pulse: Arc::new(Pulse::new(lease, lease / heartbeat::RENEWALS_PER_LEASE)),
         notes: Notes::default(),
         reports,
         stopping: CancellationToken::new(),
@@ -60,7 +65,8 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         tokio::spawn(notes::keep_writing(Arc::clone(&shared))),
     ];
     if shared.settings.upkeep {
-        tasks.push(tokio::spawn(upkeep::keep_up(shared.engine.clone(), shared.settings.lease)));
+        let keeping = upkeep::keep_up(shared.engine.clone(), lease, Arc::clone(&shared.pulse));
+        tasks.push(tokio::spawn(keeping));
     }
     let reporter = tokio::spawn(report::keep_reporting(Arc::clone(&shared), receiver));
     let claimers = pools
