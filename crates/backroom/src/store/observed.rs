@@ -157,8 +157,13 @@ impl Store for Observed {
         self.call("note", |()| notes.len(), |_| self.inner.note(Arc::clone(&notes), now)).await
     }
 
-    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
-        self.call("lapsed", Vec::len, |_| self.inner.lapsed(limit, now)).await
+    async fn lapsed(
+        &self,
+        after: Option<(Timestamp, JobId)>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>, Error> {
+        self.call("lapsed", Vec::len, |_| self.inner.lapsed(after, limit, now)).await
     }
 
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {

@@ -185,8 +185,13 @@ impl Store for Faults {
         self.call("note", self.inner.note(notes, now)).await
     }
 
-    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
-        self.call("lapsed", self.inner.lapsed(limit, now)).await
+    async fn lapsed(
+        &self,
+        after: Option<(Timestamp, JobId)>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>, Error> {
+        self.call("lapsed", self.inner.lapsed(after, limit, now)).await
     }
 
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {

@@ -95,9 +95,14 @@ impl Steady {
         }
     }
 
-    /// Hears of the leases that ran out: how often to look follows the shortest of them.
+    /// Hears of the leases that ran out, all of them: how often to look follows the shortest.
     pub(super) fn hears_of(&mut self, leases: impl IntoIterator<Item = Duration>) {
         self.shortest = leases.into_iter().fold(self.own, Duration::min);
+    }
+
+    /// Hears of a lease that ran out, before it has heard of all.
+    pub(super) fn hears_also_of(&mut self, lease: Duration) {
+        self.shortest = self.shortest.min(lease);
     }
 
     /// Hears whether jobs wait for a rescue that [`would_have_renewed`](Self::would_have_renewed) put off.
