@@ -307,8 +307,7 @@ impl Driver {
         for machine in self.machines.iter_mut().flatten() {
             let Some(stopped) = machine.stopped().await else { continue };
             self.parts.stage.model().tell(format!("   {} stopped: {stopped:?}", machine.name));
-            // With a lost answer it may not know of all it held.
-            if stopped.is_ok() && !machine.ever_troubled {
+            if stopped.is_ok() {
                 invariants::check_stopped(&self.parts.stage, &machine.name);
             }
             if stopped.is_err() && !machine.ever_troubled {
