@@ -171,7 +171,7 @@ async fn a_call_that_nobody_makes_again_does_not_keep_an_outage_going_for_ever()
     write(&store).await.unwrap_err();
     read(&store).await.unwrap_err();
     faults.heal();
-    clock.sleep(Duration::from_secs(50)).await;
+    clock.sleep(Duration::from_secs(80)).await;
     read(&store).await.unwrap();
     assert_eq!(told.levels(), ["WARN"]);
     clock.sleep(Duration::from_secs(20)).await;

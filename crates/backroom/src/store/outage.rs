@@ -14,8 +14,8 @@ use crate::{Error, ErrorKind};
 /// from before the store came back.
 const ALONE_AFTER: Duration = Duration::from_secs(3);
 /// A verb that nobody calls again is forgotten so long after it last failed. Whoever tries a thing again and again does so
-/// more often.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+/// more often: a statement that hangs is given up after 65 s.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(90);
 
 /// Whether such an error is told as part of an outage: whoever meets it need not tell it as well.
 pub(crate) fn is_told(error: &Error) -> bool {
