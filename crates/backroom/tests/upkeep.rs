@@ -6,10 +6,11 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use backroom::{
-    Draft, JobId, Json, State, Timestamp, Worker, WorkerRow,
+    Draft, JobId, Json, Options, State, Timestamp, Worker, WorkerRow,
     core::bounds::later,
     ids::Ids,
     store::{Claim, Share, Store},
+    testing::TestClock,
 };
 use common::{Act, act, fresh_stores, soon};
 
@@ -92,4 +93,32 @@ async fn jobs_behind_many_that_are_put_off_are_rescued_in_time() {
         assert_eq!((row.state, row.crashes), (State::Running, 0), "its worker may still renew");
         soon("stop", keeper.stop()).await.unwrap();
     }
+}
+
+/// The beats of a worker with a long lease are too far apart to show whether a short one could have been renewed; upkeep
+/// asks for some in between.
+#[tokio::test]
+async fn jobs_of_a_dead_worker_whose_lease_is_shorter_than_the_keepers_are_rescued_soon() {
+    let clock = Arc::new(TestClock::default());
+    let b = Options::new().clock(Arc::clone(&clock) as _).seed(7).open("memory:").await.unwrap();
+    let pass = async |span: Duration| {
+        for _ in 0..span.as_millis() / 50 {
+            clock.advance(Duration::from_millis(50));
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let keeper = Worker::new(&b).queue("none", 1).lease(LEASE).handle(act).start().await.unwrap();
+    pass(LEASE * 2).await;
+    let short = Duration::from_secs(3);
+    let now = b.clock().now();
+    let job = to_a_dead_worker(b.store(), &Ids::seeded(9), now, (1, short, short)).await[0];
+    pass(short).await;
+    assert_eq!(b.job(job).await.unwrap().state, State::Running);
+    // A third of the lease, 5 s for whoever waits for the store, and the looks and beats that show it.
+    pass(Duration::from_secs(10)).await;
+    let row = b.job(job).await.unwrap();
+    assert_eq!((row.state, row.crashes), (State::Queued, 1), "{row:?}");
+    soon("stop", keeper.stop()).await.unwrap();
 }
