@@ -1,30 +1,192 @@
-//! The decorator repeats what a moment mends, and nothing else.
+//! The decorator repeats what a moment mends, and nothing else; and it tells of an outage once, and of its end once.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use std::sync::Arc;
-
-use backroom::{
-    ErrorKind, Timestamp,
-    clock::Clock,
-    store::{MemoryStore, Observed, REPEATS_MAX, Store},
-    testing::faults::{Fault, Faults},
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
+use backroom::{
+    Error, ErrorKind, Timestamp,
+    clock::Clock,
+    store::{MemoryStore, Observed, QueueSetting, REPEATS_MAX, Store},
+    testing::faults::{Fault, Faults},
+};
+use tracing::subscriber::DefaultGuard;
+
 /// A clock on which every wait is over at once.
-#[derive(Debug)]
-struct Hurried;
+#[derive(Debug, Default)]
+struct Hurried(Mutex<Timestamp>);
 
 #[async_trait::async_trait]
 impl Clock for Hurried {
     fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH
+        *self.0.lock().unwrap()
     }
 
-    async fn sleep_until(&self, _: Timestamp) {}
+    async fn sleep_until(&self, at: Timestamp) {
+        let now = self.now();
+        *self.0.lock().unwrap() = at.max(now);
+    }
 }
 
 fn observed() -> (Arc<Faults>, Observed) {
+    let (faults, store, _) = observed_by_clock();
+    (faults, store)
+}
+
+fn observed_by_clock() -> (Arc<Faults>, Observed, Arc<Hurried>) {
     let faults = Arc::new(Faults::new(Arc::new(MemoryStore::new())));
-    (Arc::clone(&faults), Observed::new(faults, Arc::new(Hurried)))
+    let clock = Arc::new(Hurried::default());
+    (Arc::clone(&faults), Observed::new(faults, Arc::clone(&clock) as _), clock)
+}
+
+/// The lines that this thread logs.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<u8>>>);
+
+impl Told {
+    fn listen() -> (Self, DefaultGuard) {
+        let told = Self::default();
+        let writer = told.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::INFO)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || writer.clone())
+            .finish();
+        (told, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn lines(&self) -> Vec<String> {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).lines().map(str::to_owned).collect()
+    }
+
+    /// The levels of the lines so far.
+    fn levels(&self) -> Vec<String> {
+        let level = |line: &String| line.split_whitespace().next().unwrap().to_owned();
+        self.lines().iter().map(level).collect()
+    }
+}
+
+impl io::Write for Told {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn read(store: &Observed) -> Result<(), Error> {
+    store.queues().await.map(drop)
+}
+
+async fn write(store: &Observed) -> Result<(), Error> {
+    store.set_queue("default", QueueSetting::Resume).await
+}
+
+async fn another_write(store: &Observed) -> Result<(), Error> {
+    store.leave("nobody").await
+}
+
+#[tokio::test]
+async fn an_outage_of_everything_is_told_once_and_its_end_once() {
+    let ((told, _listening), (faults, store)) = (Told::listen(), observed());
+    faults.cut(Fault::Before);
+    for _ in 0..3 {
+        read(&store).await.unwrap_err();
+        write(&store).await.unwrap_err();
+    }
+    assert_eq!(told.levels(), ["WARN"]);
+    faults.heal();
+    read(&store).await.unwrap();
+    another_write(&store).await.unwrap();
+    assert_eq!(told.levels(), ["WARN"], "nobody knows yet whether what failed is answered");
+    write(&store).await.unwrap();
+    read(&store).await.unwrap();
+    assert_eq!(told.levels(), ["WARN", "INFO"], "{:#?}", told.lines());
+}
+
+#[tokio::test]
+async fn an_outage_of_writes_alone_is_told_once_and_its_end_when_writes_are_answered() {
+    for fault in [Fault::Before, Fault::After] {
+        let ((told, _listening), (faults, store)) = (Told::listen(), observed());
+        faults.cut_writes(fault);
+        for _ in 0..3 {
+            read(&store).await.unwrap();
+            write(&store).await.unwrap_err();
+            read(&store).await.unwrap();
+            another_write(&store).await.unwrap_err();
+        }
+        assert_eq!(told.levels(), ["WARN"], "{:#?}", told.lines());
+        faults.heal();
+        read(&store).await.unwrap();
+        write(&store).await.unwrap();
+        assert_eq!(told.levels(), ["WARN"]);
+        another_write(&store).await.unwrap();
+        assert_eq!(told.levels(), ["WARN", "INFO"], "{:#?}", told.lines());
+    }
+}
+
+#[tokio::test]
+async fn a_verb_that_fails_alone_is_told_once_and_its_end_once() {
+    let ((told, _listening), (faults, store)) = (Told::listen(), observed());
+    faults.refuse("set_queue", ErrorKind::Unavailable);
+    for _ in 0..3 {
+        another_write(&store).await.unwrap();
+        write(&store).await.unwrap_err();
+        another_write(&store).await.unwrap();
+    }
+    assert_eq!(told.levels(), ["WARN"], "{:#?}", told.lines());
+    faults.heal();
+    another_write(&store).await.unwrap();
+    assert_eq!(told.levels(), ["WARN"]);
+    write(&store).await.unwrap();
+    assert_eq!(told.levels(), ["WARN", "INFO"], "{:#?}", told.lines());
+}
+
+#[tokio::test]
+async fn a_store_without_room_is_told_once_and_its_end_once() {
+    let ((told, _listening), (faults, store)) = (Told::listen(), observed());
+    faults.refuse("set_queue", ErrorKind::NoSpace);
+    for _ in 0..3 {
+        write(&store).await.unwrap_err();
+        // What needs no room goes on.
+        another_write(&store).await.unwrap();
+    }
+    assert_eq!(told.levels(), ["WARN"], "{:#?}", told.lines());
+    faults.heal();
+    write(&store).await.unwrap();
+    assert_eq!(told.levels(), ["WARN", "INFO"], "{:#?}", told.lines());
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_makes_again_does_not_keep_an_outage_going_for_ever() {
+    let ((told, _listening), (faults, store, clock)) = (Told::listen(), observed_by_clock());
+    faults.cut(Fault::Before);
+    write(&store).await.unwrap_err();
+    read(&store).await.unwrap_err();
+    faults.heal();
+    clock.sleep(Duration::from_secs(80)).await;
+    read(&store).await.unwrap();
+    assert_eq!(told.levels(), ["WARN"]);
+    clock.sleep(Duration::from_secs(20)).await;
+    read(&store).await.unwrap();
+    assert_eq!(told.levels(), ["WARN", "INFO"], "{:#?}", told.lines());
+}
+
+#[tokio::test]
+async fn a_miss_that_the_first_repeat_mends_is_not_told() {
+    let ((told, _listening), (faults, store)) = (Told::listen(), observed());
+    for _ in 0..10 {
+        faults.fail_call(1, Fault::After);
+        write(&store).await.unwrap();
+    }
+    assert_eq!(told.lines(), [""; 0]);
 }
 
 #[tokio::test]

@@ -87,14 +87,29 @@ async fn an_outage_is_told_of_once_and_its_end_once() {
         server.start().await;
         told.so_many(2 * outage + 2).await;
     }
+    // As after a failover to a server that is still a standby: it takes no writes.
+    let admin = postgres_support::client(&server.url()).await;
+    admin.batch_execute("SET default_transaction_read_only = off").await.unwrap();
+    for (lines, is_read_only) in [(5, "on"), (6, "off")] {
+        admin
+            .batch_execute(&format!("ALTER SYSTEM SET default_transaction_read_only = {is_read_only}"))
+            .await
+            .unwrap();
+        admin.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        let until_then = later(clock.now(), AWAY);
+        until("a while to pass", LIMIT, async || (clock.now() > until_then).then_some(())).await;
+        told.so_many(lines).await;
+    }
     let job = backroom.enqueue_untyped("quick", Json::null()).await.unwrap();
     tokio::time::timeout(LIMIT, job.finished()).await.unwrap().unwrap();
     busy.abort();
     worker.stop().await.unwrap();
     let lines = told.lines();
-    assert_eq!(lines.len(), 4, "{}", lines.join("\n"));
-    for pair in lines.chunks(2) {
-        assert!(pair[0].contains("does not answer") && pair[0].contains(&server.address()), "{}", pair[0]);
-        assert!(pair[1].contains("answers again"), "{}", pair[1]);
+    assert_eq!(lines.len(), 6, "{}", lines.join("\n"));
+    for (outage, pair) in lines.chunks(2).enumerate() {
+        let names_the_server = outage == 2 || pair[0].contains(&server.address());
+        assert!(pair[0].contains("WARN") && pair[0].contains("does not answer"), "{}", pair[0]);
+        assert!(names_the_server, "{}", pair[0]);
+        assert!(pair[1].contains("INFO") && pair[1].contains("answers again"), "{}", pair[1]);
     }
 }

@@ -251,8 +251,8 @@ async fn lists_find_every_state_and_paused_queues_are_skipped() {
     assert_eq!(place.claim(&store, 1).await.len(), 1);
     let running = Arc::new(Filter { states: vec![State::Running], ..Filter::default() });
     assert_eq!(store.list(running, None, 9).await.unwrap()[0].id, id);
-    assert_eq!(store.lapsed(9, place.secs(29)).await.unwrap(), []);
-    assert_eq!(store.lapsed(9, place.secs(30)).await.unwrap()[0].id, id);
+    assert_eq!(store.lapsed(None, 9, place.secs(29)).await.unwrap(), []);
+    assert_eq!(store.lapsed(None, 9, place.secs(30)).await.unwrap()[0].id, id);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use backroom::{
-    Backroom, Context, Failure, JobHandle, Options, Progress, State, Worker,
+    Backroom, Context, ErrorKind, Failure, JobHandle, Options, Progress, State, Worker,
     store::MemoryStore,
     testing::{
         TestClock,
@@ -235,4 +235,80 @@ async fn a_machine_that_slept_rescues_nobody_who_wakes_with_it() {
         soon("stop", worker.stop()).await.unwrap();
         soon("stop", keeper.stop()).await.unwrap();
     }
+}
+
+/// A client whose calls can be lost, and one beside it on the same store whose calls are not.
+fn lossy() -> (Backroom, Backroom, Arc<Faults>, Arc<TestClock>) {
+    let (clock, store) = (Arc::new(TestClock::default()), Arc::new(MemoryStore::new()));
+    let faults = Arc::new(Faults::new(Arc::clone(&store) as _));
+    let options = || Options::new().clock(Arc::clone(&clock) as _);
+    (options().seed(7).over(Arc::clone(&faults) as _), options().seed(8).over(store), faults, clock)
+}
+
+/// Lets time pass in steps in which everybody keeps up.
+async fn pass(clock: &TestClock, span: Duration) {
+    const STEP: Duration = Duration::from_millis(50);
+    for _ in 0..span.as_millis() / STEP.as_millis() {
+        clock.advance(STEP);
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_claim_took_whose_answer_is_lost_while_the_worker_stops_is_given_back() {
+    let (b, beside, faults, clock) = lossy();
+    let worker = Worker::new(&b).upkeep(false).handle(common::double).start().await.unwrap();
+    pass(&clock, Duration::from_millis(100)).await;
+    faults.cut(Fault::After);
+    let job = beside.enqueue(Double(1)).await.unwrap();
+    until("it is claimed", async || job.status().await.unwrap().state == State::Running).await;
+    let stopping = tokio::spawn(worker.stop());
+    // Longer than one call is patient.
+    pass(&clock, Duration::from_secs(6)).await;
+    assert!(!stopping.is_finished(), "it does not give up before its grace is over");
+    faults.heal();
+    pass(&clock, Duration::from_secs(6)).await;
+    let stopped = soon("stop", stopping).await.unwrap().unwrap();
+    assert_eq!(stopped.released, 1);
+    let row = job.status().await.unwrap();
+    assert_eq!((row.state, row.attempt, row.crashes), (State::Queued, 0, 0), "{row:?}");
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_asks_for_a_lost_claim_no_longer_than_its_grace() {
+    let (b, beside, faults, clock) = lossy();
+    let worker = Worker::new(&b).upkeep(false).grace(Duration::from_secs(10)).handle(common::double);
+    let worker = worker.start().await.unwrap();
+    pass(&clock, Duration::from_millis(100)).await;
+    faults.cut(Fault::After);
+    let job = beside.enqueue(Double(1)).await.unwrap();
+    until("it is claimed", async || job.status().await.unwrap().state == State::Running).await;
+    let stopping = tokio::spawn(worker.stop());
+    // The grace, and the patience of the call that was under way when it ended.
+    pass(&clock, Duration::from_secs(15)).await;
+    let error = soon("stop", stopping).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("claim"), "{error}");
+}
+
+#[tokio::test]
+async fn a_renewal_that_fails_for_good_leaves_no_job_without_a_runner() {
+    let (b, beside, faults, clock) = lossy();
+    let worker = Worker::new(&b).upkeep(false).handle(common::double).start().await.unwrap();
+    pass(&clock, Duration::from_millis(100)).await;
+    faults.cut(Fault::After);
+    let job = beside.enqueue(Double(1)).await.unwrap();
+    until("it is claimed", async || job.status().await.unwrap().state == State::Running).await;
+    // More than half of the lease, so that the leases are renewed before the job begins; and that is refused.
+    pass(&clock, Duration::from_secs(20)).await;
+    faults.heal();
+    faults.refuse("extend", ErrorKind::NoSpace);
+    pass(&clock, Duration::from_secs(8)).await;
+    faults.heal();
+    pass(&clock, Duration::from_secs(60)).await;
+    let row = job.status().await.unwrap();
+    assert_eq!((row.state, row.attempt, row.crashes), (State::Completed, 1, 0), "{row:?}");
+    soon("stop", worker.stop()).await.unwrap();
 }

@@ -52,8 +52,15 @@ pub enum Action {
     Slow(Duration),
     /// A machine's wire is mended.
     Heal,
-    /// The store itself is away for so long, for everybody.
-    Outage(Duration, Fault),
+    /// The store itself is away for so long, for everybody; or only takes no writes.
+    Outage {
+        /// For so long.
+        span: Duration,
+        /// How calls fail.
+        fault: Fault,
+        /// Reads go on being answered.
+        writes_only: bool,
+    },
 }
 
 /// Draws the next step; a calm one never is a fault.
@@ -85,7 +92,11 @@ pub fn draw(rng: &mut StdRng, calm: bool) -> Action {
 /// Draws what may befall everybody at once and nobody in particular.
 pub fn draw_outage(rng: &mut StdRng) -> Action {
     let span = millis(rng, 200..90_000);
-    if rng.random_bool(0.7) { Action::Outage(span, fault(rng)) } else { Action::Lurch(span) }
+    if rng.random_bool(0.7) {
+        Action::Outage { span, fault: fault(rng), writes_only: rng.random_bool(0.5) }
+    } else {
+        Action::Lurch(span)
+    }
 }
 
 fn fault(rng: &mut StdRng) -> Fault {

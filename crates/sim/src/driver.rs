@@ -99,19 +99,21 @@ impl Driver {
             Action::LoseCall(nth, fault) => self.trouble(|_| true, |machine| machine.lose_call(nth, fault)),
             Action::Slow(most) => self.trouble(|_| true, |machine| machine.slow(most)),
             Action::Heal => self.trouble(|machine| machine.cut || machine.slow, Machine::heal),
-            Action::Outage(span, fault) => self.outage(span, fault).await?,
+            Action::Outage { span, fault, writes_only } => self.outage(span, fault, writes_only).await?,
         }
         self.rest().await;
         Ok(())
     }
 
     /// The store is away for everybody, and comes back.
-    async fn outage(&mut self, span: Duration, fault: Fault) -> Result<(), Error> {
+    async fn outage(&mut self, span: Duration, fault: Fault, writes_only: bool) -> Result<(), Error> {
         // A worker that cannot record its ends while it stops leaves them to be rescued, and rightly so.
         while !self.is_wrong() && self.machines.iter().flatten().any(Machine::stops) {
             self.advance(Duration::from_secs(1)).await?;
         }
-        self.machines.iter_mut().flatten().for_each(|machine| machine.cut(fault));
+        for machine in self.machines.iter_mut().flatten() {
+            if writes_only { machine.cut_writes(fault) } else { machine.cut(fault) }
+        }
         self.advance(span).await?;
         let now = self.parts.world.now();
         for machine in self.machines.iter_mut().flatten() {
@@ -305,8 +307,7 @@ impl Driver {
         for machine in self.machines.iter_mut().flatten() {
             let Some(stopped) = machine.stopped().await else { continue };
             self.parts.stage.model().tell(format!("   {} stopped: {stopped:?}", machine.name));
-            // With a lost answer it may not know of all it held.
-            if stopped.is_ok() && !machine.ever_troubled {
+            if stopped.is_ok() {
                 invariants::check_stopped(&self.parts.stage, &machine.name);
             }
             if stopped.is_err() && !machine.ever_troubled {

@@ -213,6 +213,12 @@ impl Machine {
         self.faults.cut(fault);
     }
 
+    /// Cuts it off from writing; it still reads.
+    pub fn cut_writes(&mut self, fault: Fault) {
+        self.cut = true;
+        self.faults.cut_writes(fault);
+    }
+
     /// Loses one of its next calls.
     pub fn lose_call(&mut self, nth: u64, fault: Fault) {
         self.faults.fail_call(nth, fault);

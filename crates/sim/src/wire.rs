@@ -277,10 +277,15 @@ impl Store for Wire {
         self.call("note", async move |store: Arc<dyn Store>| store.note(notes, now).await, unseen).await
     }
 
-    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
+    async fn lapsed(
+        &self,
+        after: Option<(Timestamp, JobId)>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<JobRow>, Error> {
         self.call(
             "lapsed",
-            async move |store: Arc<dyn Store>| store.lapsed(limit, now).await,
+            async move |store: Arc<dyn Store>| store.lapsed(after, limit, now).await,
             move |model, place, jobs| model.found_lapsed(place, jobs, now),
         )
         .await

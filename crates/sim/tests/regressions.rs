@@ -24,3 +24,10 @@ fn an_expired_job_does_not_make_workers_claim_without_end() {
 fn a_job_behind_an_expired_one_is_taken_when_it_is_due() {
     [26, 53].into_iter().for_each(|seed| play(seed).unwrap().expect_right());
 }
+
+/// A claim that was the first one to fail while its worker stopped was not asked for again; what it had taken lay under
+/// a lease that nobody kept, and counted as a crash.
+#[test]
+fn a_worker_that_stopped_leaves_nothing_running_although_the_answer_of_a_claim_was_lost() {
+    [71, 120].into_iter().for_each(|seed| play(seed).unwrap().expect_right());
+}

@@ -15,6 +15,7 @@ mod memory;
 mod migrations;
 mod moving;
 mod observed;
+mod outage;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sqlite")]
@@ -27,6 +28,7 @@ pub(crate) use migrations::Kind;
 pub use migrations::{Migration, migrations, version};
 pub use moving::{Compared, Copied, copy_jobs, copy_queues};
 pub use observed::{Observed, REPEAT_AFTER, REPEATS_MAX};
+pub(crate) use outage::is_told;
 pub use verbs::{
     Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, HealthCheck, Held, Inserted, Note,
     Prune, QueueSetting, Record, Share, WorkerRow,
@@ -64,8 +66,14 @@ pub trait Store: Send + Sync + 'static {
     /// [`JOB_LOG_LINES_MAX`](backroom_core::bounds::JOB_LOG_LINES_MAX) of one job are dropped too.
     async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error>;
 
-    /// Running jobs whose lease ran out, the longest ago first.
-    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error>;
+    /// Running jobs whose lease ran out, the longest ago first and those of one moment by id; behind `after` when given,
+    /// the end of the lease and the id of the last one of the page before.
+    async fn lapsed(
+        &self,
+        after: Option<(Timestamp, JobId)>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>, Error>;
 
     /// Queued jobs past their `expires_at`, the longest ago first.
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error>;

@@ -4,25 +4,21 @@
 //! anything else: what is wrong with the input or the store does not mend itself.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use backroom_core::{
-    Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, bounds::span_until, draft::NewJob,
-};
+use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
 use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
 
 use super::{
     Claim, Committed, Count, Deleted, Extend, Filter, Health, Held, Inserted, Note, Prune, QueueSetting,
     Record, Store, Wakes, WorkerRow,
+    outage::{Miss, Outage, is_told},
 };
-use crate::{Error, clock::Clock};
+use crate::{Error, ErrorKind, clock::Clock};
 
 /// How often a call is made again before its error is passed on.
 pub const REPEATS_MAX: u32 = 6;
@@ -31,20 +27,18 @@ pub const REPEATS_MAX: u32 = 6;
 pub const REPEAT_AFTER: Duration = Duration::from_millis(50);
 
 /// Watches over a store: a span for each call with its rows and errors at debug level, transient errors tried
-/// again with back-off, and one warning for an outage however many calls meet it.
+/// again with back-off, and one warning for an outage however many calls meet it, be it one of everything, of writes
+/// only, or of room on the disk. Its end is told when what failed is answered again.
 pub struct Observed {
     inner: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    /// Since when the store has been away, while it is.
-    outage: Mutex<Option<Timestamp>>,
-    /// Calls that were answered so far.
-    answers: AtomicU64,
+    outage: Mutex<Outage>,
 }
 
 impl Observed {
     /// Watches over `inner`, waiting by `clock` between repeats.
     pub fn new(inner: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, clock, outage: Mutex::new(None), answers: AtomicU64::new(0) }
+        Self { inner, clock, outage: Mutex::default() }
     }
 
     /// Makes one call, and makes it again (`repeat` is true then) while it meets transient errors.
@@ -56,28 +50,26 @@ impl Observed {
     ) -> Result<T, Error> {
         let span = tracing::debug_span!("store", verb);
         async {
-            let mut repeats = 0;
+            let (mut repeats, mut first) = (0, None);
             loop {
-                let answers = self.answers.load(Ordering::Relaxed);
+                let before = self.outage().answered_so_far(verb);
                 let answer = call(repeats > 0).await;
                 match &answer {
                     Ok(answer) => {
                         tracing::debug!(verb, rows = rows(answer), repeats, "answered");
-                        self.back();
+                        self.answered(verb);
                     }
                     Err(error) => {
                         tracing::debug!(verb, %error, repeats, "failed");
-                        if error.is_transient() {
-                            // One miss that the first repeat mends is no outage, nor one while others are answered:
-                            // this call was still on its way from before the store came back.
-                            if repeats > 0 && answers == self.answers.load(Ordering::Relaxed) {
-                                self.away(verb, error);
-                            }
-                            if repeats < REPEATS_MAX {
-                                self.clock.sleep(REPEAT_AFTER * 2u32.pow(repeats)).await;
-                                repeats += 1;
-                                continue;
-                            }
+                        let is_last = !error.is_transient() || repeats == REPEATS_MAX;
+                        if is_told(error) {
+                            let first = *first.get_or_insert_with(|| (self.clock.now(), before));
+                            self.failed(verb, error, &Miss { first, before, repeats, is_last });
+                        }
+                        if !is_last {
+                            self.clock.sleep(REPEAT_AFTER * 2u32.pow(repeats)).await;
+                            repeats += 1;
+                            continue;
                         }
                     }
                 }
@@ -88,21 +80,27 @@ impl Observed {
         .await
     }
 
-    fn away(&self, verb: &str, error: &Error) {
-        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        if outage.is_none() {
-            *outage = Some(self.clock.now());
+    fn failed(&self, verb: &'static str, error: &Error, miss: &Miss) {
+        if !self.outage().failed(verb, error, miss, self.clock.now()) {
+            return;
+        }
+        if error.kind() == ErrorKind::NoSpace {
+            tracing::warn!(verb, %error, "the store cannot write; what is to be recorded waits until it can");
+        } else {
             tracing::warn!(verb, %error, "the store does not answer; trying again until it does");
         }
     }
 
-    fn back(&self) {
-        self.answers.fetch_add(1, Ordering::Relaxed);
-        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(since) = outage.take() {
-            let away_ms = u64::try_from(span_until(since, self.clock.now()).as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(away_ms, "the store answers again");
+    fn answered(&self, verb: &'static str) {
+        let over = self.outage().answered(verb, || self.clock.now());
+        if let Some(away) = over {
+            let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(away_ms, "the store answers again");
         }
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,8 +157,13 @@ impl Store for Observed {
         self.call("note", |()| notes.len(), |_| self.inner.note(Arc::clone(&notes), now)).await
     }
 
-    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
-        self.call("lapsed", Vec::len, |_| self.inner.lapsed(limit, now)).await
+    async fn lapsed(
+        &self,
+        after: Option<(Timestamp, JobId)>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>, Error> {
+        self.call("lapsed", Vec::len, |_| self.inner.lapsed(after, limit, now)).await
     }
 
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {

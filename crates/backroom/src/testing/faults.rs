@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// On which side of the store a call is lost. Every fault is a transient
+/// On which side of the store a call is lost. Either is a transient
 /// [`Unavailable`](crate::ErrorKind::Unavailable): the caller cannot tell the two apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -40,7 +40,33 @@ struct Plan {
     once: Option<(u64, Fault)>,
     /// All fail until healed.
     cut: Option<Fault>,
+    /// All writes fail until healed.
+    writes_cut: Option<Fault>,
+    /// This verb is refused until healed.
+    refused: Option<(&'static str, ErrorKind)>,
     failed: u64,
+}
+
+/// The verbs that change something.
+const WRITES: [&str; 11] = [
+    "insert",
+    "claim",
+    "commit",
+    "extend",
+    "note",
+    "prune",
+    "delete",
+    "set_queue",
+    "beat",
+    "leave",
+    "import",
+];
+
+/// What happens to one call instead.
+#[derive(Debug, Clone, Copy)]
+enum Instead {
+    Lost(Fault),
+    Refused(ErrorKind),
 }
 
 impl Faults {
@@ -60,10 +86,22 @@ impl Faults {
         self.plan().cut = Some(fault);
     }
 
+    /// Fails every write from now until [`heal`](Self::heal), while reads go on being answered: a server that became
+    /// read-only, a file that another process holds.
+    pub fn cut_writes(&self, fault: Fault) {
+        self.plan().writes_cut = Some(fault);
+    }
+
+    /// Refuses every call of one verb (`"extend"`) with an error of this kind, before it reaches the store, until
+    /// [`heal`](Self::heal).
+    pub fn refuse(&self, verb: &'static str, kind: ErrorKind) {
+        self.plan().refused = Some((verb, kind));
+    }
+
     /// Fails no call from now on.
     pub fn heal(&self) {
         let mut plan = self.plan();
-        (plan.once, plan.cut) = (None, None);
+        *plan = Plan { calls: plan.calls, failed: plan.failed, ..Plan::default() };
     }
 
     /// How many calls were made, failed ones included.
@@ -77,13 +115,16 @@ impl Faults {
     }
 
     /// Counts a call and says what is to happen to it.
-    fn next(&self) -> Option<Fault> {
+    fn next(&self, verb: &str) -> Option<Instead> {
         let mut plan = self.plan();
         plan.calls += 1;
         let once = plan.once.filter(|(nth, _)| *nth == plan.calls).map(|(_, fault)| fault);
-        let fault = plan.cut.or(once);
-        plan.failed += u64::from(fault.is_some());
-        fault
+        let of_writes = plan.writes_cut.filter(|_| WRITES.contains(&verb));
+        let refused = plan.refused.filter(|(refused, _)| *refused == verb).map(|(_, kind)| kind);
+        let lost = plan.cut.or(once).or(of_writes).map(Instead::Lost);
+        let instead = lost.or(refused.map(Instead::Refused));
+        plan.failed += u64::from(instead.is_some());
+        instead
     }
 
     async fn call<T>(
@@ -91,12 +132,17 @@ impl Faults {
         verb: &'static str,
         call: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        match self.next() {
+        let lost =
+            |place| Error::new(ErrorKind::Unavailable, format!("{verb}: a fault was injected {place}"));
+        match self.next(verb) {
             None => call.await,
-            Some(Fault::Before) => Err(injected(verb, "before it reached the store")),
-            Some(Fault::After) => {
+            Some(Instead::Lost(Fault::Before)) => Err(lost("before it reached the store")),
+            Some(Instead::Lost(Fault::After)) => {
                 call.await?;
-                Err(injected(verb, "after it took effect"))
+                Err(lost("after it took effect"))
+            }
+            Some(Instead::Refused(kind)) => {
+                Err(Error::new(kind, format!("{verb}: it is refused on purpose")))
             }
         }
     }
@@ -105,10 +151,6 @@ impl Faults {
         // Plain numbers: they are whole after every statement.
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn injected(verb: &str, place: &str) -> Error {
-    Error::new(ErrorKind::Unavailable, format!("{verb}: a fault was injected {place}"))
 }
 
 impl fmt::Debug for Faults {
@@ -143,8 +185,13 @@ impl Store for Faults {
         self.call("note", self.inner.note(notes, now)).await
     }
 
-    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
-        self.call("lapsed", self.inner.lapsed(limit, now)).await
+    async fn lapsed(
+        &self,
+        after: Option<(Timestamp, JobId)>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>, Error> {
+        self.call("lapsed", self.inner.lapsed(after, limit, now)).await
     }
 
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {

@@ -4,6 +4,7 @@
 
 mod expire;
 mod prune;
+mod pulse;
 mod rescue;
 mod steady;
 
@@ -11,8 +12,13 @@ use std::{sync::Arc, time::Duration};
 
 use backroom_core::{Event, Job, Timestamp, bounds::later, transition};
 
+pub(crate) use self::pulse::Pulse;
 use self::{expire::Expire, prune::Prune, rescue::Rescue};
-use crate::{Error, engine::Engine, store::Committed};
+use crate::{
+    Error,
+    engine::Engine,
+    store::{Committed, is_told},
+};
 
 /// Most rows per call, so that no tick holds up the store for long.
 const ROWS_MAX: usize = 500;
@@ -32,9 +38,9 @@ trait Duty {
     ) -> impl Future<Output = Result<Timestamp, Error>> + Send;
 }
 
-/// Does all upkeep until it is aborted. `lease` is that of the worker beside it.
-pub(crate) async fn keep_up(engine: Engine, lease: Duration) {
-    tokio::join!(keep(&engine, Rescue::new(lease)), keep(&engine, Expire), keep(&engine, Prune));
+/// Does all upkeep until it is aborted. `lease` and `pulse` are those of the worker beside it.
+pub(crate) async fn keep_up(engine: Engine, lease: Duration, pulse: Arc<Pulse>) {
+    tokio::join!(keep(&engine, Rescue::new(lease, pulse)), keep(&engine, Expire), keep(&engine, Prune));
 }
 
 async fn keep<D: Duty>(engine: &Engine, mut duty: D) {
@@ -45,7 +51,7 @@ async fn keep<D: Duty>(engine: &Engine, mut duty: D) {
             Ok(next) => next,
             Err(error) => {
                 // Outages are reported once by the store's decorator.
-                if !error.is_transient() {
+                if !is_told(&error) {
                     tracing::error!(duty = D::NAME, %error, "upkeep failed; it is tried again");
                 }
                 later(engine.clock.now(), PAUSE)

@@ -1,56 +1,86 @@
 //! Taking jobs from workers that died.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use backroom_core::{
-    Event, Job, Timestamp,
+    Event, Job, JobId, Timestamp,
     bounds::{earlier, later},
 };
 
-use super::{Duty, ROWS_MAX, apply_to_all, steady::Steady};
+use super::{Duty, Pulse, ROWS_MAX, apply_to_all, steady::Steady};
 use crate::{Error, engine::Engine};
 
-/// A lease that ran out is noticed within this span.
-const SPAN: Duration = Duration::from_secs(2);
 /// How far back a worker is looked for. One that said nothing for longer is judged by the rescuer's own lease.
 const WORKERS_SINCE: Duration = Duration::from_secs(3600);
+/// Most pages per look of which no job could be rescued. Those behind them are for the next look, which goes on there.
+const PUT_OFF_PAGES_MAX: usize = 10;
 
 /// Rescues, but only once it is sure that the holders are dead and were not kept from the store.
 pub(super) struct Rescue {
     lease: Duration,
+    /// Whether the store answers, by this duty's own looks.
     steady: Steady,
+    /// Whether it takes writes, by the worker's beats.
+    pulse: Arc<Pulse>,
+    round: Round,
+}
+
+/// One way through all lapsed leases, in the order in which they ran out; many of them take several looks.
+#[derive(Debug, Default)]
+struct Round {
+    /// How far it has come.
+    after: Option<(Timestamp, JobId)>,
+    /// The shortest lease of those so far.
+    shortest: Option<Duration>,
+    /// Jobs that are put off.
+    put_off: usize,
 }
 
 impl Rescue {
     /// One in the process of a worker with leases of this length.
-    pub(super) fn new(lease: Duration) -> Self {
-        Self { lease, steady: Steady::new(lease) }
+    pub(super) fn new(lease: Duration, pulse: Arc<Pulse>) -> Self {
+        Self { lease, steady: Steady::of_looks(lease), pulse, round: Round::default() }
     }
 
-    /// Those whose holders would have renewed by now if they lived.
-    async fn without_the_living(&mut self, engine: &Engine, lapsed: Vec<Job>) -> Result<Vec<Job>, Error> {
-        if lapsed.is_empty() {
-            self.steady.hears_of([]);
-            self.steady.waits(false);
-            return Ok(lapsed);
-        }
-        let workers = engine.store.workers(earlier(engine.clock.now(), WORKERS_SINCE)).await?;
-        let leases: HashMap<String, Duration> =
-            workers.into_iter().map(|worker| (worker.name, Duration::from_millis(worker.lease_ms))).collect();
+    /// Of a page, those whose holders would have renewed by now if they lived.
+    fn dead(&mut self, page: Vec<Job>, leases: &HashMap<String, Duration>, now: Timestamp) -> Vec<Job> {
+        let all = page.len();
         let lease = |job: &Job| leases.get(holder(job)).copied().unwrap_or(self.lease);
-        let now = engine.clock.now();
-        self.steady.hears_of(lapsed.iter().map(lease));
-        let all = lapsed.len();
-        let dead: Vec<Job> =
-            lapsed.into_iter().filter(|job| self.steady.would_have_renewed(lease(job), now)).collect();
-        self.steady.waits(dead.len() < all);
-        if dead.len() < all {
+        let shortest = page.iter().map(lease).chain(self.round.shortest).min();
+        let would_have_renewed = |job: &Job| {
+            let lease = lease(job);
+            self.steady.would_have_renewed(lease, now) && self.pulse.would_have_renewed(lease, now)
+        };
+        let dead: Vec<Job> = page.into_iter().filter(would_have_renewed).collect();
+        self.round.shortest = shortest;
+        self.round.put_off += all - dead.len();
+        dead
+    }
+
+    /// Draws the conclusions from a look, and answers when the next one is due.
+    fn looked(&mut self, now: Timestamp) -> Timestamp {
+        let Round { after, shortest, put_off } = self.round;
+        if after.is_some() {
+            // What lies behind may hold shorter ones, and some that wait: only the end of the round tells otherwise.
+            shortest.into_iter().for_each(|lease| self.steady.hears_also_of(lease));
+        } else {
+            self.steady.hears_of(shortest);
+            self.round = Round::default();
+        }
+        if put_off > 0 {
             tracing::debug!(
-                jobs = all - dead.len(),
+                jobs = put_off,
                 "leases ran out while the store was away or this process slept; waiting for their workers to renew"
             );
         }
-        Ok(dead)
+        if put_off > 0 || after.is_none() {
+            self.steady.waits(put_off > 0);
+            self.pulse.waits(put_off > 0);
+        }
+        if put_off > 0 && self.steady.hears_of_shorter() {
+            self.pulse.want();
+        }
+        later(now, self.steady.look_span())
     }
 }
 
@@ -59,21 +89,39 @@ impl Duty for Rescue {
 
     /// Requeues (or gives up, or cancels) every job whose lease ran out.
     async fn tick(&mut self, engine: &Engine, now: Timestamp) -> Result<Timestamp, Error> {
-        loop {
-            let lapsed = engine.store.lapsed(ROWS_MAX, now).await?;
+        let mut leases = None;
+        let mut in_vain = 0;
+        while in_vain < PUT_OFF_PAGES_MAX {
+            let page = engine.store.lapsed(self.round.after, ROWS_MAX, now).await?;
             self.steady.answered(engine.clock.now());
-            let is_last = lapsed.len() < ROWS_MAX;
-            let dead = self.without_the_living(engine, lapsed).await?;
-            for job in &dead {
-                let worker = holder(job);
-                tracing::warn!(job = %job.id, kind = %job.kind, worker, "the lease ran out; the job is rescued");
+            let last = page.last().filter(|_| page.len() >= ROWS_MAX);
+            self.round.after = last.and_then(|job| Some((job.lease_until?, job.id)));
+            if !page.is_empty() {
+                let leases = match &mut leases {
+                    Some(leases) => leases,
+                    none => none.insert(leases_of_workers(engine).await?),
+                };
+                let dead = self.dead(page, leases, engine.clock.now());
+                for job in &dead {
+                    let worker = holder(job);
+                    tracing::warn!(job = %job.id, kind = %job.kind, worker, "the lease ran out; the job is rescued");
+                }
+                if apply_to_all(engine, &dead, &Event::LeaseExpired, now).await? == 0 {
+                    in_vain += 1;
+                }
             }
-            let rescued = apply_to_all(engine, &dead, &Event::LeaseExpired, now).await?;
-            if is_last || rescued == 0 {
-                return Ok(later(now, self.steady.look_span(SPAN)));
+            if self.round.after.is_none() {
+                break;
             }
         }
+        Ok(self.looked(now))
     }
+}
+
+/// How long each worker's leases are.
+async fn leases_of_workers(engine: &Engine) -> Result<HashMap<String, Duration>, Error> {
+    let workers = engine.store.workers(earlier(engine.clock.now(), WORKERS_SINCE)).await?;
+    Ok(workers.into_iter().map(|worker| (worker.name, Duration::from_millis(worker.lease_ms))).collect())
 }
 
 fn holder(job: &Job) -> &str {

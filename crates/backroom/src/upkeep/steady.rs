@@ -2,7 +2,8 @@
 //!
 //! A lease runs out when its worker is dead, and also when nobody could reach the store for longer than a lease, or the
 //! machine slept. Nothing in the row tells these apart. What does is time: a living worker renews as soon as it is
-//! let, so whoever saw the store answer for that long knows that the silent ones are dead.
+//! let, so whoever saw the store answer for that long knows that the silent ones are dead. Two kinds of answer are
+//! watched, each by a `Steady` of its own: those to upkeep's looks, and those to the worker's beats.
 
 use std::time::Duration;
 
@@ -15,16 +16,20 @@ const RETRY: Duration = Duration::from_secs(5);
 const LOOK_MIN: Duration = Duration::from_millis(20);
 /// So many times the usual patience is enough even if the store never answers for long without a break.
 const PATIENCE: u32 = 3;
-/// Of an answer after a silence, so much counts as time in which the store was there.
-const CREDIT_MAX: Duration = Duration::from_secs(2);
+/// The usual time between two looks.
+pub(super) const LOOK_SPAN: Duration = Duration::from_secs(2);
 /// Silences that are told apart. Each is longer than all that came after it, so there are few.
 const SILENCES_MAX: usize = 64;
 
-/// What one process knows of the store by its own looks.
+/// What one process knows of the store by the answers it gets.
 #[derive(Debug)]
 pub(super) struct Steady {
     /// Of the worker in this process.
     own: Duration,
+    /// A silence longer than this part of a lease is one in which it may have run out.
+    part: u32,
+    /// Of an answer after a silence, so much counts as time in which the store was there: the usual time between two.
+    credit_max: Duration,
     /// The shortest lease to look after: a silence in which it could have run out must not go unnoticed.
     shortest: Duration,
     last: Option<Timestamp>,
@@ -38,14 +43,38 @@ pub(super) struct Steady {
 
 impl Steady {
     /// Knows nothing yet. `lease` is that of its own worker.
-    pub(super) fn new(lease: Duration) -> Self {
-        let (silences, waited) = (Vec::new(), Duration::ZERO);
-        Self { own: lease, shortest: lease, last: None, silences, waited, is_waiting: false }
+    pub(super) fn of_looks(lease: Duration) -> Self {
+        Self::new(lease, 3, LOOK_SPAN)
     }
 
-    /// How long to wait between two looks, at most `usual`.
-    pub(super) fn look_span(&self, usual: Duration) -> Duration {
-        usual.min((self.shortest / 6).max(LOOK_MIN))
+    /// The same for beats, which come every `span`: three times within a lease. So silences of a third are usual, and only
+    /// one of two thirds lets a lease run out.
+    pub(super) fn of_beats(lease: Duration, span: Duration) -> Self {
+        Self::new(lease, 2, span)
+    }
+
+    fn new(lease: Duration, part: u32, credit_max: Duration) -> Self {
+        let (silences, waited) = (Vec::new(), Duration::ZERO);
+        Self {
+            own: lease,
+            part,
+            credit_max,
+            shortest: lease,
+            last: None,
+            silences,
+            waited,
+            is_waiting: false,
+        }
+    }
+
+    /// How long to wait between two looks.
+    pub(super) fn look_span(&self) -> Duration {
+        LOOK_SPAN.min((self.shortest / 6).max(LOOK_MIN))
+    }
+
+    /// Whether leases ran out that are shorter than that of its own worker.
+    pub(super) fn hears_of_shorter(&self) -> bool {
+        self.shortest < self.own
     }
 
     /// The store answered.
@@ -62,13 +91,18 @@ impl Steady {
             _ => self.silences.push((silence, now)),
         }
         if self.is_waiting {
-            self.waited = self.waited.saturating_add(silence.min(CREDIT_MAX));
+            self.waited = self.waited.saturating_add(silence.min(self.credit_max));
         }
     }
 
-    /// Hears of the leases that ran out: how often to look follows the shortest of them.
+    /// Hears of the leases that ran out, all of them: how often to look follows the shortest.
     pub(super) fn hears_of(&mut self, leases: impl IntoIterator<Item = Duration>) {
         self.shortest = leases.into_iter().fold(self.own, Duration::min);
+    }
+
+    /// Hears of a lease that ran out, before it has heard of all.
+    pub(super) fn hears_also_of(&mut self, lease: Duration) {
+        self.shortest = self.shortest.min(lease);
     }
 
     /// Hears whether jobs wait for a rescue that [`would_have_renewed`](Self::would_have_renewed) put off.
@@ -84,9 +118,11 @@ impl Steady {
     /// store waits on for as long again.
     pub(super) fn would_have_renewed(&self, lease: Duration, now: Timestamp) -> bool {
         let needed = recovery(lease);
-        let third = (lease / 3).max(LOOK_MIN * 2);
-        let since = self.silences.iter().rev().find(|(silence, _)| *silence > third).map(|(_, at)| *at);
-        let has_answered = since.is_some_and(|since| later(since, needed) <= now);
+        let tolerated = (lease / self.part).max(LOOK_MIN * 2);
+        let since = self.silences.iter().rev().find(|(silence, _)| *silence > tolerated).map(|(_, at)| *at);
+        // One that has not ended yet counts as well.
+        let answers = self.last.is_some_and(|last| span_until(last, now) <= tolerated);
+        let has_answered = answers && since.is_some_and(|since| later(since, needed) <= now);
         has_answered || self.waited >= needed.saturating_mul(PATIENCE)
     }
 }
@@ -109,7 +145,7 @@ mod tests {
 
     /// The moments at which it would first rescue, after answers every two seconds in these ranges.
     fn rescues(lease: Duration, ranges: &[std::ops::Range<u64>]) -> Vec<u64> {
-        let mut steady = Steady::new(lease);
+        let mut steady = Steady::of_looks(lease);
         steady.waits(true);
         let mut firsts = Vec::new();
         for range in ranges {
@@ -147,7 +183,7 @@ mod tests {
         // Each look is late for a lease of two seconds, none for one of thirty.
         let own = Duration::from_secs(2);
         assert_eq!(rescues(own, &[0..8, 11..19, 22..30, 33..41]), [15, 22, 33]);
-        let mut steady = Steady::new(own);
+        let mut steady = Steady::of_looks(own);
         (0..40).step_by(2).for_each(|secs| steady.answered(at(secs)));
         assert!(steady.would_have_renewed(LEASE, at(38)));
         assert!(!steady.would_have_renewed(own, at(38)));
@@ -163,7 +199,7 @@ mod tests {
     #[test]
     fn looks_that_are_always_late_do_not_keep_the_dead_alive() {
         let short = Duration::from_millis(300);
-        let mut steady = Steady::new(short);
+        let mut steady = Steady::of_looks(short);
         steady.waits(true);
         let first = (0..60).step_by(2).find(|secs| {
             steady.answered(at(*secs));
@@ -175,17 +211,16 @@ mod tests {
 
     #[test]
     fn a_shorter_lease_is_looked_after_more_often_while_it_is_lapsed() {
-        let usual = Duration::from_secs(2);
-        let mut steady = Steady::new(LEASE);
+        let mut steady = Steady::of_looks(LEASE);
         steady.hears_of([LEASE, Duration::from_millis(600)]);
-        assert_eq!(steady.look_span(usual), Duration::from_millis(100));
+        assert_eq!(steady.look_span(), Duration::from_millis(100));
         steady.hears_of([]);
-        assert_eq!(steady.look_span(usual), usual);
+        assert_eq!(steady.look_span(), LOOK_SPAN);
     }
 
     #[test]
     fn silences_are_remembered_in_bounded_room() {
-        let mut steady = Steady::new(LEASE);
+        let mut steady = Steady::of_looks(LEASE);
         let mut now = at(0);
         steady.answered(now);
         for millis in (1..1000).rev() {
@@ -194,5 +229,36 @@ mod tests {
         }
         assert_eq!(steady.silences.len(), SILENCES_MAX);
         assert!(!steady.would_have_renewed(LEASE, at(14)));
+    }
+
+    /// Beaten every ten seconds within these ranges: whether a lease would have been renewed by then.
+    fn by_beats(ranges: &[std::ops::Range<u64>], lease: Duration, now: u64) -> bool {
+        let mut steady = Steady::of_beats(LEASE, LEASE / 3);
+        for range in ranges {
+            range.clone().step_by(10).for_each(|secs| steady.answered(at(secs)));
+        }
+        steady.would_have_renewed(lease, at(now))
+    }
+
+    #[test]
+    fn beats_at_the_usual_pace_show_a_store_that_takes_writes() {
+        assert!(!by_beats(std::slice::from_ref(&(0..11)), LEASE, 14));
+        assert!(by_beats(std::slice::from_ref(&(0..11)), LEASE, 15));
+        assert!(by_beats(std::slice::from_ref(&(0..91)), LEASE, 99));
+    }
+
+    #[test]
+    fn a_beat_that_is_overdue_is_a_silence_before_it_has_ended() {
+        assert!(by_beats(std::slice::from_ref(&(0..91)), LEASE, 105));
+        assert!(!by_beats(std::slice::from_ref(&(0..91)), LEASE, 106));
+        // Twenty seconds without a beat; the next one begins the wait anew.
+        assert!(!by_beats(&[0..91, 110..121], LEASE, 124));
+        assert!(by_beats(&[0..91, 110..121], LEASE, 125));
+    }
+
+    #[test]
+    fn beats_at_the_usual_pace_say_nothing_of_shorter_leases() {
+        assert!(!by_beats(std::slice::from_ref(&(0..91)), Duration::from_secs(15), 99));
+        assert!(by_beats(std::slice::from_ref(&(0..91)), Duration::from_secs(60), 99));
     }
 }

@@ -7,10 +7,12 @@ use backroom_core::{
     bounds::{CRASHES_MAX, earlier, later, span_until},
 };
 
+use tokio::task::JoinHandle;
+
 use super::{execute, heartbeat, held::Run, pool::Pool, report, shared::Shared};
 use crate::{
-    Error,
-    store::{Claim, Listener},
+    Error, ErrorKind,
+    store::{Claim, Listener, is_told},
 };
 
 /// The wait after a claim that failed, doubled up to the limit while claims go on failing.
@@ -26,8 +28,8 @@ const SUSPECT_WAIT: Duration = Duration::from_secs(2);
 /// Claimed jobs that no slot has begun within this span go back to the store, for other workers.
 const HOARD: Duration = Duration::from_secs(1);
 
-/// Keeps a pool in jobs until the worker stops.
-pub(crate) async fn keep_claiming(shared: Arc<Shared>, pool: Arc<Pool>) {
+/// Keeps a pool in jobs until the worker stops. Fails if the answer of a claim stayed lost until the end.
+pub(crate) async fn keep_claiming(shared: Arc<Shared>, pool: Arc<Pool>) -> Result<(), Error> {
     let queues = Arc::new(pool.order.queues());
     let listener = shared.engine.store.wakes().listen_queues(&queues);
     let mut claimer = Claimer {
@@ -38,6 +40,7 @@ pub(crate) async fn keep_claiming(shared: Arc<Shared>, pool: Arc<Pool>) {
         turn: 0,
         failures: 0,
         vain: 0,
+        under_way: None,
         unanswered: None,
     };
     tokio::select! {
@@ -45,10 +48,20 @@ pub(crate) async fn keep_claiming(shared: Arc<Shared>, pool: Arc<Pool>) {
         () = shared.stopping.cancelled() => {}
         () = claimer.run() => {}
     }
-    if claimer.failures > 0 {
-        // What comes of it is given back, now that the worker is stopping. While the store is away nothing does.
-        let _ = claimer.recall().await;
+    tokio::select! {
+        biased;
+        // Dropped, not stopped: what runs is left to its lease.
+        () = shared.abandoned.cancelled() => Ok(()),
+        wound_up = claimer.wind_up() => wound_up,
     }
+}
+
+/// What came of a claim that the store answered.
+struct Answered {
+    /// How many jobs it took.
+    taken: usize,
+    /// Fails if their leases had to be renewed and could not be; then they were given back.
+    renewed: Result<(), Error>,
 }
 
 struct Claimer {
@@ -60,6 +73,8 @@ struct Claimer {
     failures: u32,
     /// Claims in a row that took nothing although something seemed due.
     vain: u32,
+    /// The claim that was sent last, until its answer is heard.
+    under_way: Option<JoinHandle<Result<Answered, Error>>>,
     /// A claim whose answer never came, be it that the store was away for longer than its decorator is patient. Whatever
     /// it took runs in our name and nobody here knows of it.
     unanswered: Option<Arc<Claim>>,
@@ -96,8 +111,6 @@ impl Claimer {
         }
     }
 
-    /// One claim, in a task of its own: dropped half-way when the worker stops, its answer would be lost and its
-    /// jobs would lie until their leases run out.
     async fn claim(&mut self, limit: usize) -> Result<usize, Error> {
         self.turn += 1;
         let (shared, pool) = (&self.shared, &self.pool);
@@ -113,9 +126,8 @@ impl Claimer {
         });
         // Noted before: this future may be dropped while it waits.
         self.unanswered = Some(Arc::clone(&claim));
-        let taken = self.send(&claim, now).await;
-        self.heard(&taken);
-        taken
+        self.send(claim, now);
+        self.answer().await
     }
 
     /// Takes over what an unanswered claim took; without this it would lie until the lease ran out, and count as a
@@ -124,30 +136,59 @@ impl Claimer {
     async fn recall(&mut self) -> Result<(), Error> {
         let Some(claim) = &self.unanswered else { return Ok(()) };
         let claim = Arc::new(Claim { shares: Vec::new(), repeat: true, ..Claim::clone(claim) });
-        let recalled = self.send(&claim, self.shared.engine.clock.now()).await;
-        self.heard(&recalled);
-        recalled.map(drop)
+        self.send(claim, self.shared.engine.clock.now());
+        self.answer().await.map(drop)
     }
 
-    /// An error that no waiting mends is an answer, too: the store took nothing.
-    fn heard(&mut self, taken: &Result<usize, Error>) {
-        if !taken.as_ref().is_err_and(Error::is_transient) {
-            self.unanswered = None;
-        }
-    }
-
-    async fn send(&self, claim: &Arc<Claim>, now: Timestamp) -> Result<usize, Error> {
-        let (shared, pool, claim) = (Arc::clone(&self.shared), Arc::clone(&self.pool), Arc::clone(claim));
+    /// Sends a claim, in a task of its own: dropped half-way when the worker stops, its answer would be lost and its
+    /// jobs would lie until their leases run out.
+    fn send(&mut self, claim: Arc<Claim>, now: Timestamp) {
+        let (shared, pool) = (Arc::clone(&self.shared), Arc::clone(&self.pool));
         let under_way = shared.begin_claim();
-        let taking = tokio::spawn(async move {
+        self.under_way = Some(tokio::spawn(async move {
             let taken = take(&shared, &pool, claim, now).await;
             drop(under_way);
             taken
+        }));
+    }
+
+    /// How many jobs came of the claim that is under way; none if none is. Dropped while it waits, it can be asked again.
+    async fn answer(&mut self) -> Result<usize, Error> {
+        let Some(under_way) = &mut self.under_way else { return Ok(0) };
+        let answered = under_way.await;
+        self.under_way = None;
+        let answered = answered.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Internal, "claim jobs: the claiming task ended").caused_by(error))
         });
-        match taking.await {
-            Ok(taken) => taken,
-            Err(error) => Err(Error::new(crate::ErrorKind::Internal, "claim jobs").caused_by(error)),
+        // An error that no waiting mends is an answer, too: the store took nothing.
+        if !answered.as_ref().is_err_and(is_told) {
+            self.unanswered = None;
         }
+        let Answered { taken, renewed } = answered?;
+        renewed.map(|()| taken)
+    }
+
+    /// Asks again for a claim whose answer is lost, now that the worker is stopping, until its grace is over. What comes of
+    /// it is given back; without this it would lie until the lease ran out, and count as a crash.
+    async fn wind_up(&mut self) -> Result<(), Error> {
+        let clock = Arc::clone(&self.shared.engine.clock);
+        let until = later(clock.now(), self.shared.settings.grace);
+        if let Err(error) = self.answer().await {
+            self.report(&error);
+        }
+        while self.unanswered.is_some() {
+            let Err(error) = self.recall().await else { continue };
+            self.report(&error);
+            let now = clock.now();
+            if now < until {
+                clock.sleep_until(later(now, PAUSE_MIN).min(until)).await;
+            } else if self.unanswered.is_some() {
+                let message = "stop the worker: the answer of a claim was lost; the jobs it took, if any, run again when \
+                               their leases run out";
+                return Err(Error::new(ErrorKind::Unavailable, message).caused_by(error));
+            }
+        }
+        Ok(())
     }
 
     /// Waits for a hint, for the next job to become due, or for the time to look anyway.
@@ -178,14 +219,25 @@ impl Claimer {
     /// workers are idle.
     async fn give_back_hoard(&self) {
         let before = earlier(self.shared.engine.clock.now(), HOARD);
-        report::give_back(&self.shared, self.pool.take_hoard(before)).await;
+        let hoard = self.pool.take_hoard(before);
+        if !hoard.is_empty() {
+            // In a task of its own: dropped half-way when the worker stops, some would be nobody's.
+            let shared = Arc::clone(&self.shared);
+            let giving = tokio::spawn(async move { report::give_back(&shared, hoard).await });
+            // It fails only with the runtime, and then all is over.
+            let _ = giving.await;
+        }
+    }
+
+    /// Reports a failure once: an outage by the store's decorator, anything else here.
+    fn report(&self, error: &Error) {
+        if self.failures == 0 && !is_told(error) {
+            tracing::error!(worker = %self.shared.name, %error, "claiming failed; it is tried again");
+        }
     }
 
     async fn pause(&mut self, error: &Error) {
-        // Reported once per outage: by the store's decorator when it is transient, here when it is not.
-        if self.failures == 0 && !error.is_transient() {
-            tracing::error!(worker = %self.shared.name, %error, "claiming failed; it is tried again");
-        }
+        self.report(error);
         let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(6)).min(PAUSE_MAX);
         self.failures += 1;
         self.shared.engine.clock.sleep(pause).await;
@@ -198,7 +250,7 @@ async fn take(
     pool: &Arc<Pool>,
     claim: Arc<Claim>,
     now: Timestamp,
-) -> Result<usize, Error> {
+) -> Result<Answered, Error> {
     let jobs = shared.engine.store.claim(Arc::clone(&claim), now).await?;
     let runs: Vec<_> = jobs.into_iter().map(|job| Arc::new(Run::new(job, claim.lease))).collect();
     let taken = runs.len();
@@ -206,17 +258,24 @@ async fn take(
     if taken > 0 && span_until(shared.engine.clock.now(), claim.until) < shared.settings.lease / 2 {
         // The answer took its time. What is lost meanwhile is told to its run, which then does not begin.
         tracing::warn!(worker = %shared.name, jobs = taken, "a claim took half of its lease; the leases are renewed");
-        heartbeat::renew(shared, shared.engine.clock.now()).await?;
+        let renewed = heartbeat::renew(shared, shared.engine.clock.now()).await;
+        if renewed.is_err() {
+            // Whether the leases still hold nobody knows, so these runs do not begin here. Nor are they left to the heartbeat,
+            // which would keep them for ever: the reporter writes that they are given back, and has them until then.
+            report::give_back(shared, runs).await;
+            return Ok(Answered { taken, renewed });
+        }
     }
+    let answered = Answered { taken, renewed: Ok(()) };
     if shared.stopping.is_cancelled() {
         report::give_back(shared, runs).await;
-        return Ok(taken);
+        return Ok(answered);
     }
     let runs = set_suspects_apart(shared, runs).await;
     for _ in 0..pool.give(runs) {
         tokio::spawn(execute::keep_running(Arc::clone(shared), Arc::clone(pool)));
     }
-    Ok(taken)
+    Ok(answered)
 }
 
 /// Lets only one job at a time run that one more crash would discard as poison; the others are put off for a moment.

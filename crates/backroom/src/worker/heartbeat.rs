@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Leases are renewed so often within their span: two renewals may fail before one runs out.
-const RENEWALS_PER_LEASE: u32 = 3;
+pub(super) const RENEWALS_PER_LEASE: u32 = 3;
 /// Most leases per call.
 const CHUNK_MAX: usize = 1000;
 /// Most jobs looked at when a hint comes; the others hear at the next renewal.
@@ -37,6 +37,10 @@ pub(crate) async fn keep_beating(shared: Arc<Shared>, pools: Arc<Vec<Arc<Pool>>>
         tokio::select! {
             biased;
             () = clock.sleep_until(next_beat) => next_beat = beat(&shared, &pools, clock.now()).await,
+            () = shared.pulse.wanted() => {
+                // An error is a silence, and that is what upkeep wants to know.
+                let _ = tell(&shared, &pools, clock.now()).await;
+            }
             () = hinted(&cancels, &clock, next_look) => {
                 next_look = later(clock.now(), LOOK_SPAN);
                 look(&shared).await;
@@ -54,13 +58,20 @@ async fn hinted(cancels: &Listener, clock: &Arc<dyn Clock>, next: Timestamp) {
 async fn beat(shared: &Shared, pools: &[Arc<Pool>], now: Timestamp) -> Timestamp {
     let next = later(now, shared.settings.lease / RENEWALS_PER_LEASE);
     let renewed = renew(shared, now).await;
-    let row = Arc::new(row(shared, pools, report_stuck(shared, now), now));
-    let beaten = shared.engine.store.beat(row).await;
-    match renewed.and(beaten) {
+    let told = tell(shared, pools, now).await;
+    match renewed.and(told) {
         Ok(()) => next,
         // Sooner again: the leases are running out.
         Err(_) => later(shared.engine.clock.now(), shared.settings.lease / (RENEWALS_PER_LEASE * 10)),
     }
+}
+
+/// Writes the worker's row.
+async fn tell(shared: &Shared, pools: &[Arc<Pool>], now: Timestamp) -> Result<(), Error> {
+    let row = Arc::new(row(shared, pools, report_stuck(shared, now), now));
+    shared.engine.store.beat(row).await?;
+    shared.pulse.beaten(shared.engine.clock.now());
+    Ok(())
 }
 
 /// Looks for cancel marks on what runs. Reads only: a write would be heard by every other process on the same file,

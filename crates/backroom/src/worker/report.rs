@@ -78,14 +78,8 @@ async fn write(shared: &Shared, mut open: Vec<Open>) {
                 tracing::error!(worker = %shared.name, jobs = open.len(), "the store was closed under the worker");
                 return;
             }
-            // Outages are reported once by the store's decorator.
-            ErrorKind::Unavailable => {}
-            ErrorKind::NoSpace => {
-                if failures == 0 {
-                    tracing::error!(worker = %shared.name, %error, "recording failed; it is tried until it succeeds");
-                }
-                failures += 1;
-            }
+            // Outages and full disks are reported once by the store's decorator.
+            ErrorKind::Unavailable | ErrorKind::NoSpace => {}
             // One row that cannot be written must not hold up its neighbours.
             _ if open.len() > 1 => {
                 let alone = open.into_iter().map(|one| Box::pin(write(shared, vec![one])));

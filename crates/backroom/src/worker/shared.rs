@@ -18,7 +18,7 @@ use super::{
     notes::Notes,
     report::Report,
 };
-use crate::{Middleware, Timestamp, engine::Engine, handler::Handler};
+use crate::{Middleware, Timestamp, engine::Engine, handler::Handler, upkeep::Pulse};
 
 /// One running worker.
 pub(crate) struct Shared {
@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     /// The runs whose leases this worker keeps.
     pub(crate) held: Held,
+    /// Its beats, for the upkeep beside it.
+    pub(crate) pulse: Arc<Pulse>,
     /// What handlers said and nobody wrote yet.
     pub(crate) notes: Notes,
     /// To the reporter. Bounded: when the store is slow, slots wait here and no more jobs are claimed.

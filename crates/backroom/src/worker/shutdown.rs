@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use backroom_core::bounds::later;
 use tokio::{
     sync::{Notify, Semaphore, mpsc},
     task::JoinHandle,
@@ -23,7 +24,10 @@ use super::{
     report,
     shared::{Claiming, Shared},
 };
-use crate::{Error, ErrorKind, upkeep};
+use crate::{
+    Error, ErrorKind,
+    upkeep::{self, Pulse},
+};
 
 /// Starts every task of a worker.
 pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
@@ -32,6 +36,7 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
     let mut kinds: Vec<_> = worker.handlers.keys().cloned().collect();
     kinds.sort();
     let name = worker.name.unwrap_or_else(|| name(&engine.ids.lease().0.simple().to_string()));
+    let lease = worker.settings.lease;
     let shared = Arc::new(Shared {
         started_at: engine.clock.now(),
         engine,
@@ -42,6 +47,7 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         state: worker.state,
         settings: worker.settings,
         held: Held::default(),
+        pulse: Arc::new(Pulse::new(lease, lease / heartbeat::RENEWALS_PER_LEASE)),
         notes: Notes::default(),
         reports,
         stopping: CancellationToken::new(),
@@ -60,7 +66,8 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         tokio::spawn(notes::keep_writing(Arc::clone(&shared))),
     ];
     if shared.settings.upkeep {
-        tasks.push(tokio::spawn(upkeep::keep_up(shared.engine.clone(), shared.settings.lease)));
+        let keeping = upkeep::keep_up(shared.engine.clone(), lease, Arc::clone(&shared.pulse));
+        tasks.push(tokio::spawn(keeping));
     }
     let reporter = tokio::spawn(report::keep_reporting(Arc::clone(&shared), receiver));
     let claimers = pools
@@ -83,7 +90,7 @@ pub struct RunningWorker {
     pools: Arc<Vec<Arc<Pool>>>,
     tasks: Vec<JoinHandle<()>>,
     reporter: Option<JoinHandle<()>>,
-    claimers: Vec<JoinHandle<()>>,
+    claimers: Vec<JoinHandle<Result<(), Error>>>,
 }
 
 /// How a worker ended.
@@ -106,18 +113,25 @@ impl RunningWorker {
         self.shared.running.load(Ordering::Relaxed)
     }
 
-    /// Stops in order: claims no more and gives back what has not begun; lets handlers finish within the grace;
-    /// tells the rest to stop and waits a little longer; gives their jobs back with the attempt not charged.
-    /// Everything that ended is recorded before this returns.
+    /// Stops in order: claims no more and gives back what has not begun, be it the work of a claim whose answer was lost;
+    /// lets handlers finish within the grace; tells the rest to stop and waits a little longer; gives their jobs back with
+    /// the attempt not charged. Everything that ended is recorded before this returns.
     ///
-    /// Fails as [`Unavailable`](ErrorKind::Unavailable) when the store stays away for longer than a lease: what could not
-    /// be recorded runs again elsewhere.
+    /// Fails as [`Unavailable`](ErrorKind::Unavailable) when the store stays away for longer than a lease, or for longer
+    /// than the grace after a claim was lost: what could not be recorded or given back runs again elsewhere.
     pub async fn stop(mut self) -> Result<Stopped, Error> {
         let shared = Arc::clone(&self.shared);
         let (clock, settings) = (&shared.engine.clock, shared.settings);
+        let until = later(clock.now(), settings.grace);
         shared.stopping.cancel();
+        // At once: a slot that comes free while a claimer waits for a lost answer must not begin any more.
+        self.release_waiting().await;
+        let mut claimed = Ok(());
         for claimer in self.claimers.drain(..) {
-            let _ = claimer.await;
+            let wound_up = claimer.await.unwrap_or_else(|error| {
+                Err(Error::new(ErrorKind::Internal, "stop the worker: a claimer ended").caused_by(error))
+            });
+            claimed = claimed.and(wound_up);
         }
         // A claim that is under way gives back what it takes, now that the worker is stopping.
         self.settled(|| !shared.is_claiming()).await;
@@ -126,7 +140,7 @@ impl RunningWorker {
         let unfinished = tokio::select! {
             biased;
             () = self.settled(idle) => false,
-            () = clock.sleep(settings.grace) => true,
+            () = clock.sleep_until(until) => true,
         };
         if unfinished {
             shared.held.all().iter().for_each(|run| run.tell(Stop::Stopping, clock.now()));
@@ -144,7 +158,7 @@ impl RunningWorker {
         };
         self.end_tasks();
         let stuck = u32::try_from(shared.strays.all().len()).unwrap_or(u32::MAX);
-        recorded?;
+        recorded.and(claimed)?;
         shared.engine.store.leave(&shared.name).await?;
         Ok(Stopped { released: shared.released.load(Ordering::Relaxed), stuck })
     }

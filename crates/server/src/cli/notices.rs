@@ -11,14 +11,14 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-/// Shown unless `BACKROOM_LOG` says otherwise.
-const LEVEL_DEFAULT: &str = "warn";
+/// Shown unless `BACKROOM_LOG` says otherwise: warnings, and that an outage which one of them told of is over.
+const SHOWN_DEFAULT: &str = "warn,backroom::store::observed=info";
 
 /// Begins to show what the library tells through `tracing`. `BACKROOM_LOG` takes a level (`debug`) or targets with
 /// levels (`backroom::worker=debug,warn`).
 pub(crate) fn start() {
     let wanted = std::env::var("BACKROOM_LOG").unwrap_or_default();
-    let wanted = if wanted.trim().is_empty() { LEVEL_DEFAULT } else { wanted.as_str() };
+    let wanted = if wanted.trim().is_empty() { SHOWN_DEFAULT } else { wanted.as_str() };
     let (filter, unreadable) = match Targets::from_str(wanted) {
         Ok(filter) => (filter, None),
         Err(error) => (Targets::new().with_default(Level::WARN), Some(error)),

@@ -103,8 +103,13 @@ impl Store for MemoryStore {
         self.write(|rows| notes.iter().for_each(|note| rows.note(note)))
     }
 
-    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
-        self.read(|rows| rows.lapsed(limit, now))
+    async fn lapsed(
+        &self,
+        after: Option<(Timestamp, JobId)>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>, Error> {
+        self.read(|rows| rows.lapsed(after, limit, now))
     }
 
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {

@@ -299,8 +299,13 @@ impl Store for PostgresStore {
         note::note(&self.core, &notes).await.map_err(failing("write notes"))
     }
 
-    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
-        upkeep::lapsed(&self.core, limit, now).await.map_err(failing("find lapsed leases"))
+    async fn lapsed(
+        &self,
+        after: Option<(Timestamp, JobId)>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>, Error> {
+        upkeep::lapsed(&self.core, after, limit, now).await.map_err(failing("find lapsed leases"))
     }
 
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {

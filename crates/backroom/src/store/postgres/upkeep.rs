@@ -13,14 +13,15 @@ use super::{
 };
 use crate::store::{Deleted, Prune};
 
-/// Running jobs whose lease ran out. Parameters: now, limit.
+/// Running jobs whose lease ran out, behind a place. Parameters: now, limit, the end of the lease and the id of that place.
 static LAPSED: Sql = Sql {
     text: concat!(
         "SELECT ",
         columns!(),
-        " FROM {schema}.jobs WHERE state = 'running' AND lease_until <= $1 ORDER BY lease_until, id LIMIT $2"
+        " FROM {schema}.jobs WHERE state = 'running' AND lease_until <= $1 AND (lease_until, id) > ($3, $4) \
+         ORDER BY lease_until, id LIMIT $2"
     ),
-    types: &[Type::TIMESTAMPTZ, Type::INT8],
+    types: &[Type::TIMESTAMPTZ, Type::INT8, Type::TIMESTAMPTZ, Type::UUID],
 };
 
 /// Queued jobs past their expiry. Parameters: now, limit.
@@ -113,8 +114,17 @@ static DELETE: Sql = Sql {
 static IS_THERE: Sql = Sql { text: "SELECT id FROM {schema}.every_job WHERE id = $1", types: &[Type::UUID] };
 
 /// Running jobs whose lease ran out, the longest ago first.
-pub(super) async fn lapsed(core: &Core, limit: usize, now: Timestamp) -> Result<Vec<Job>, Fault> {
-    row::jobs(&core.claims.query(&LAPSED, &[&Moment(now), &row::at_most(limit)]).await?)
+pub(super) async fn lapsed(
+    core: &Core,
+    after: Option<(Timestamp, JobId)>,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<Job>, Fault> {
+    // Before every place: the earliest moment and the smallest id, which no job has.
+    let (until, id) = after.unwrap_or((Timestamp::MIN, JobId(Uuid::nil())));
+    let rows =
+        core.claims.query(&LAPSED, &[&Moment(now), &row::at_most(limit), &Moment(until), &id.0]).await?;
+    row::jobs(&rows)
 }
 
 /// Queued jobs past their expiry, the longest ago first.

@@ -221,8 +221,13 @@ impl Store for SqliteStore {
         self.write(notes.len(), move |tx, hints| note::note(tx, &notes, hints)).await
     }
 
-    async fn lapsed(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
-        self.vital_readers.run(move |reader| upkeep::lapsed(reader, limit, now)).await
+    async fn lapsed(
+        &self,
+        after: Option<(Timestamp, JobId)>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Job>, Error> {
+        self.vital_readers.run(move |reader| upkeep::lapsed(reader, after, limit, now)).await
     }
 
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {

@@ -2,6 +2,7 @@
 
 use backroom_core::{Job, JobId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
 
 use super::{
     error::Fault,
@@ -10,15 +11,22 @@ use super::{
 };
 use crate::store::{Deleted, Prune};
 
-/// Running jobs whose lease ran out, the longest ago first.
-pub(super) fn lapsed(connection: &Connection, limit: usize, now: Timestamp) -> Result<Vec<Job>, Fault> {
+/// Running jobs whose lease ran out, the longest ago first, behind a place in that order.
+pub(super) fn lapsed(
+    connection: &Connection,
+    after: Option<(Timestamp, JobId)>,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<Job>, Fault> {
     let sql = concat!(
         "SELECT ",
         columns!(),
         " FROM backroom_jobs INDEXED BY backroom_jobs_running WHERE state = 'running' AND lease_until <= ?1 \
-         ORDER BY lease_until, id"
+         AND (lease_until, id) > (?2, ?3) ORDER BY lease_until, id"
     );
-    row::jobs(connection, sql, params![micros(now)], limit)
+    // Before every place: the earliest moment and the smallest id, which no job has.
+    let (until, id) = after.unwrap_or((Timestamp::MIN, JobId(Uuid::nil())));
+    row::jobs(connection, sql, params![micros(now), micros(until), id.0.as_bytes()], limit)
 }
 
 /// Queued jobs past their expiry, the longest ago first.

@@ -21,8 +21,8 @@ pub(super) async fn a_held_lease_moves(env: Env) {
     assert_eq!(extend(&env, vec![run(&running)], 100).await, [Held::Yes]);
     let expected = Job { lease_until: Some(env.at(100)), ..running };
     assert_eq!(env.read(expected.id).await, expected, "the end of the lease moved, nothing else");
-    assert_eq!(ids(&env.store.lapsed(10, env.at(99)).await.expect("lapsed")), []);
-    assert_eq!(ids(&env.store.lapsed(10, env.at(100)).await.expect("lapsed")), [expected.id]);
+    assert_eq!(ids(&env.store.lapsed(None, 10, env.at(99)).await.expect("lapsed")), []);
+    assert_eq!(ids(&env.store.lapsed(None, 10, env.at(100)).await.expect("lapsed")), [expected.id]);
 }
 
 pub(super) async fn a_lease_that_is_not_held_is_lost(env: Env) {

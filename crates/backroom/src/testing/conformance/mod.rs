@@ -172,6 +172,7 @@ behaviours! {
     }
     rescue {
         lapsed_leases_are_found_the_longest_ago_first
+        pages_of_lapsed_leases_meet_without_gap_or_overlap
         only_running_jobs_lapse
         a_rescued_job_runs_again_at_once_and_uncharged
         a_lease_extended_after_a_rescue_was_decided_stays_held

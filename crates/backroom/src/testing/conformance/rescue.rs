@@ -8,7 +8,7 @@ use super::env::{Env, LEASE_SECS, decide, draft, draft_later, ids, lease, succee
 use crate::store::{Claim, Committed, Extend, Held};
 
 async fn lapsed(env: &Env, limit: usize, secs: i64) -> Vec<Job> {
-    env.store.lapsed(limit, env.at(secs)).await.expect("lapsed")
+    env.store.lapsed(None, limit, env.at(secs)).await.expect("lapsed")
 }
 
 pub(super) async fn lapsed_leases_are_found_the_longest_ago_first(env: Env) {
@@ -23,6 +23,33 @@ pub(super) async fn lapsed_leases_are_found_the_longest_ago_first(env: Env) {
     assert_eq!(ids(&lapsed(&env, 10, 50).await), order);
     assert_eq!(ids(&lapsed(&env, 2, 50).await), order[..2]);
     assert_eq!(lapsed(&env, 0, 50).await, []);
+}
+
+/// Jobs of one claim lapse in one moment, and pages meet in the middle of them.
+pub(super) async fn pages_of_lapsed_leases_meet_without_gap_or_overlap(env: Env) {
+    env.put_many(vec![draft(); 7]).await;
+    for until in [20, 10] {
+        env.claim(Claim { until: env.at(until), ..env.claim_of(3) }).await;
+    }
+    // Still held.
+    env.claim(Claim { until: env.at(50), ..env.claim_of(1) }).await;
+    let now = env.at(30);
+    let all = lapsed(&env, 10, 30).await;
+    assert_eq!(all.len(), 6);
+    let place = |job: &Job| (job.lease_until.expect("a lease"), job.id);
+    assert!(all.is_sorted_by_key(place), "{all:?}");
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = env.store.lapsed(after, 2, now).await.expect("lapsed");
+        let Some(last) = page.last() else { break };
+        assert_eq!(page.len(), 2);
+        after = Some(place(last));
+        found.extend(page);
+    }
+    assert_eq!(found, all);
+    // A place is one in the order, not a row that must be there.
+    let nowhere = (env.at(15), all[5].id);
+    assert_eq!(ids(&env.store.lapsed(Some(nowhere), 10, now).await.expect("lapsed")), ids(&all[3..]));
 }
 
 pub(super) async fn only_running_jobs_lapse(env: Env) {

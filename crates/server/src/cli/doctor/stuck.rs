@@ -34,7 +34,7 @@ impl Work {
     pub(super) async fn read(backroom: &Backroom, now: Timestamp) -> Result<Self, Problem> {
         let queues = backroom.queues().await?;
         let workers = backroom.workers().await?;
-        let lapsed = backroom.store().lapsed(LAPSED_MAX, now).await?;
+        let lapsed = backroom.store().lapsed(None, LAPSED_MAX, now).await?;
         let queued = Filter { states: vec![State::Queued], ..Filter::default() };
         let queued = backroom.list(queued, None, LOOKED_AT_MAX).await?.jobs;
         let due = queued

@@ -1,0 +1,157 @@
+//! When an outage is told, and when its end.
+//!
+//! It need not be one of everything: a server that became a standby goes on answering reads, a file that another process
+//! holds does so, too, and a full disk still takes what needs no room. So an outage is over when each verb that failed in
+//! it is answered again, not when any call is. Only decides; [`Observed`](super::Observed) speaks.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use backroom_core::{Timestamp, bounds::span_until};
+
+use crate::{Error, ErrorKind};
+
+/// A verb that fails for this long while others are answered is out by itself. Shorter, and it may still be on its way
+/// from before the store came back.
+const ALONE_AFTER: Duration = Duration::from_secs(3);
+/// A verb that nobody calls again is forgotten so long after it last failed. Whoever tries a thing again and again does so
+/// more often: a statement that hangs is given up after 65 s.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(90);
+
+/// Whether such an error is told as part of an outage: whoever meets it need not tell it as well.
+pub(crate) fn is_told(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NoSpace)
+}
+
+/// What fails at the moment, and how much was answered.
+#[derive(Debug, Default)]
+pub(super) struct Outage {
+    /// Since when there is one.
+    since: Option<Timestamp>,
+    /// The verbs that failed in it and were not answered since, with the moment they last failed.
+    failing: BTreeMap<&'static str, Timestamp>,
+    /// Calls that were answered so far, by verb.
+    answers: BTreeMap<&'static str, u64>,
+}
+
+/// How much had been answered at some moment: of all verbs, and of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Answered {
+    all: u64,
+    verb: u64,
+}
+
+/// A failed try of one call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Miss {
+    /// When the call failed for the first time, and what had been answered before that.
+    pub(super) first: (Timestamp, Answered),
+    /// What had been answered before this try.
+    pub(super) before: Answered,
+    /// How often the call was made again before.
+    pub(super) repeats: u32,
+    /// It will not be made again.
+    pub(super) is_last: bool,
+}
+
+impl Outage {
+    /// What was answered so far.
+    pub(super) fn answered_so_far(&self, verb: &str) -> Answered {
+        let verb = self.answers.get(verb).copied().unwrap_or_default();
+        Answered { all: self.answers.values().sum(), verb }
+    }
+
+    /// A call was answered. If that ends an outage: how long it was.
+    pub(super) fn answered(
+        &mut self,
+        verb: &'static str,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Option<Duration> {
+        *self.answers.entry(verb).or_default() += 1;
+        let since = self.since?;
+        let now = now();
+        self.failing.remove(verb);
+        self.failing.retain(|_, failed_at| span_until(*failed_at, now) < FORGOTTEN_AFTER);
+        if !self.failing.is_empty() {
+            return None;
+        }
+        self.since = None;
+        Some(span_until(since, now))
+    }
+
+    /// A call failed with an error that [`is_told`]. Whether that begins an outage.
+    pub(super) fn failed(&mut self, verb: &'static str, error: &Error, miss: &Miss, now: Timestamp) -> bool {
+        let is_out = self.failing.contains_key(verb)
+            || error.kind() == ErrorKind::NoSpace
+            || self.shows(verb, miss, now);
+        if is_out {
+            self.failing.insert(verb, now);
+        }
+        is_out && self.since.replace(self.since.unwrap_or(now)).is_none()
+    }
+
+    /// One miss that the first repeat mends is no outage.
+    fn shows(&self, verb: &str, miss: &Miss, now: Timestamp) -> bool {
+        let answered = self.answered_so_far(verb);
+        let nobody_is_answered = answered == miss.before;
+        let (failed_at, before) = miss.first;
+        let is_alone =
+            answered.verb == before.verb && (miss.is_last || span_until(failed_at, now) >= ALONE_AFTER);
+        miss.repeats > 0 && (nobody_is_answered || is_alone)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backroom_core::bounds::later;
+
+    use super::*;
+
+    fn at(millis: u64) -> Timestamp {
+        later(Timestamp::UNIX_EPOCH, Duration::from_millis(millis))
+    }
+
+    fn error() -> Error {
+        Error::new(ErrorKind::Unavailable, "do it")
+    }
+
+    /// A verb's call fails at these moments, while another verb is answered in the middle of each try; the moments at which
+    /// an outage is told.
+    fn told(verb: &'static str, other: &'static str, failures: &[u64]) -> Vec<u64> {
+        let mut outage = Outage::default();
+        let start = outage.answered_so_far(verb);
+        let mut told = Vec::new();
+        for (repeats, millis) in failures.iter().enumerate() {
+            let before = outage.answered_so_far(verb);
+            assert_eq!(outage.answered(other, || at(*millis)), None);
+            let miss =
+                Miss { first: (at(failures[0]), start), before, repeats: repeats as u32, is_last: false };
+            if outage.failed(verb, &error(), &miss, at(*millis)) {
+                told.push(*millis);
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn a_verb_that_fails_while_others_are_answered_is_told_when_it_goes_on() {
+        assert_eq!(told("commit", "lapsed", &[0, 50, 1000, 2999, 3000, 5000, 90_000]), [3000]);
+    }
+
+    #[test]
+    fn a_call_that_fails_while_others_of_its_verb_are_answered_is_its_own_affair() {
+        assert_eq!(told("commit", "commit", &[0, 50, 1000, 3000, 5000, 90_000]), [0; 0]);
+    }
+
+    #[test]
+    fn an_outage_is_over_when_what_failed_is_answered() {
+        let mut outage = Outage::default();
+        let start = outage.answered_so_far("claim");
+        let miss = Miss { first: (at(0), start), before: start, repeats: 1, is_last: false };
+        assert!(outage.failed("claim", &error(), &miss, at(100)));
+        assert!(!outage.failed("commit", &error(), &miss, at(200)), "it is told already");
+        assert_eq!(outage.answered("lapsed", || at(300)), None);
+        assert_eq!(outage.answered("claim", || at(400)), None);
+        assert_eq!(outage.answered("commit", || at(600)), Some(Duration::from_millis(500)));
+        assert_eq!(outage.answered("commit", || at(700)), None);
+    }
+}
