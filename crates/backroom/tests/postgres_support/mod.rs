@@ -54,6 +54,23 @@ pub(crate) async fn client(url: &str) -> Client {
     client
 }
 
+/// Waits until a statement on the schema waits for what another transaction holds.
+pub(crate) async fn until_somebody_waits(client: &Client, schema: &str) {
+    let look = async {
+        while waiting_for_locks(client, schema).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), look).await.expect("a statement waits");
+}
+
+/// The server's processes with statements on the schema that wait for what another transaction holds.
+pub(crate) async fn waiting_for_locks(client: &Client, schema: &str) -> Vec<i32> {
+    let waiting = "SELECT pid FROM pg_stat_activity \
+                   WHERE wait_event_type = 'Lock' AND state = 'active' AND query LIKE '%' || $1 || '%'";
+    client.query(waiting, &[&schema]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
 /// A name that no other test has.
 pub(crate) fn schema_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);

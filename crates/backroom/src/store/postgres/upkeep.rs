@@ -13,12 +13,14 @@ use super::{
 };
 use crate::store::{Deleted, Prune};
 
-/// Running jobs whose lease ran out. Parameters: now, limit.
+/// Running jobs whose lease ran out. Those whose row somebody holds are passed over: to rescue them would hold up this
+/// process until they are let go. Parameters: now, limit.
 static LAPSED: Sql = Sql {
     text: concat!(
         "SELECT ",
         columns!(),
-        " FROM {schema}.jobs WHERE state = 'running' AND lease_until <= $1 ORDER BY lease_until, id LIMIT $2"
+        " FROM {schema}.jobs WHERE state = 'running' AND lease_until <= $1 ORDER BY lease_until, id LIMIT $2 \
+         FOR NO KEY UPDATE SKIP LOCKED"
     ),
     types: &[Type::TIMESTAMPTZ, Type::INT8],
 };

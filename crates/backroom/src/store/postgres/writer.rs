@@ -40,12 +40,14 @@ impl<T: Send + Sync + 'static> Handed for Arc<Vec<T>> {
     }
 }
 
-/// What becomes of a batch: for each call one answer per row.
-pub(super) type Written<O> = Pin<Box<dyn Future<Output = Result<Vec<Vec<O>>, Error>> + Send>>;
+/// What becomes of a call: one answer per row.
+pub(super) type Answer<O> = Result<Vec<O>, Error>;
+/// What becomes of a batch: an answer for each call, unless it failed as a whole.
+pub(super) type Written<O> = Pin<Box<dyn Future<Output = Result<Vec<Answer<O>>, Error>> + Send>>;
 
 struct Call<H, O> {
     handed: H,
-    answer: oneshot::Sender<Result<Vec<O>, Error>>,
+    answer: oneshot::Sender<Answer<O>>,
 }
 
 /// Gathers the rows of concurrent callers.
@@ -72,7 +74,7 @@ where
     }
 
     /// Answers once the rows are written; one answer per row. Dropping the call does not take them back.
-    pub(super) async fn write(&self, handed: H) -> Result<Vec<O>, Error> {
+    pub(super) async fn write(&self, handed: H) -> Answer<O> {
         if handed.rows() == 0 {
             return Ok(Vec::new());
         }
@@ -181,14 +183,14 @@ async fn write_batch<H: Handed, O>(
         Ok(answers) => {
             for (call, answer) in batch.into_iter().zip(answers) {
                 // A caller that no longer waits has dropped its call; the rows are written all the same.
-                _ = call.answer.send(Ok(answer));
+                _ = call.answer.send(answer);
             }
         }
         // One caller's bad row must not fail the others: each alone.
         Err(error) if batch.len() > 1 && !error.is_transient() => {
             for call in batch {
                 let answer = write(track, vec![call.handed.clone()]).await;
-                _ = call.answer.send(answer.map(|mut answers| answers.pop().unwrap_or_default()));
+                _ = call.answer.send(answer.and_then(|mut answers| answers.pop().unwrap_or(Ok(Vec::new()))));
             }
         }
         Err(error) => {
