@@ -1,7 +1,6 @@
 //! What the PostgreSQL store keeps of jobs that came over from another store.
 
 #![cfg(feature = "postgres")]
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod postgres_support;
 
