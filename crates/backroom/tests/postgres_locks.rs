@@ -22,8 +22,8 @@ use backroom::{
 };
 use common::{Double, double, soon};
 use postgres_support::{Place, lease, success, until_somebody_waits};
-use tokio::sync::Notify;
 use tokio_postgres::{Client, Transaction};
+use tokio_util::sync::CancellationToken;
 
 /// A store with three running jobs, the second of which holds a key.
 struct Runs {
@@ -167,7 +167,7 @@ async fn a_lapsed_job_whose_row_somebody_holds_is_left_for_later() {
 #[derive(Clone, Default)]
 struct Long {
     runs: Arc<AtomicU32>,
-    release: Arc<Notify>,
+    release: CancellationToken,
 }
 
 /// Short, so that it would run out several times within the test.
@@ -186,7 +186,7 @@ async fn a_worker_goes_on_beside_an_open_transaction_that_takes_a_key() {
                 let long = long.clone();
                 async move {
                     long.runs.fetch_add(1, Ordering::SeqCst);
-                    long.release.notified().await;
+                    long.release.cancelled().await;
                     Ok(Json::null())
                 }
             },
@@ -218,7 +218,7 @@ async fn a_worker_goes_on_beside_an_open_transaction_that_takes_a_key() {
     until_somebody_waits(&watcher, &place.schema).await;
 
     let first = free.status().await.unwrap().lease_until.unwrap();
-    let long_after = later(first, LEASE * 3);
+    let long_after = later(first, LEASE * 2);
     let mut quick = 0;
     // Jobs come and go, until the lease has been renewed again and again.
     soon("the lease is renewed", async {
@@ -242,7 +242,7 @@ async fn a_worker_goes_on_beside_an_open_transaction_that_takes_a_key() {
     let same = same.unwrap();
     soon("the job that was waited for", taken.wait()).await.unwrap();
     soon("the one that waited", same.wait()).await.unwrap();
-    long.release.notify_waiters();
+    long.release.cancel();
     let row = soon("the long run", free.finished()).await.unwrap();
     assert_eq!((row.state, row.attempt, row.crashes), (State::Completed, 1, 0), "{row:?}");
     worker.stop().await.unwrap();
