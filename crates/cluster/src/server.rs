@@ -12,6 +12,8 @@ use crate::{Failure, Place, keeper::STOP_LIMIT, place::random_word, wait_until};
 
 /// A start takes about a second; this is for a machine that is busy compiling.
 const LIMIT: Duration = Duration::from_secs(60);
+/// To make or copy a database takes seconds; given up, its program leaves children behind that go on writing.
+const PROGRAM_LIMIT: Duration = Duration::from_secs(300);
 /// Below the ports that systems hand out by themselves: a client that calls a dead server could be given that server's
 /// own port, and hold it when the server comes back.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
@@ -213,12 +215,12 @@ impl Server {
     }
 
     fn ended(&self, what: &str, process: &mut Child) -> Result<ExitStatus, Failure> {
-        match wait_until(LIMIT, || process.try_wait().transpose()) {
+        match wait_until(PROGRAM_LIMIT, || process.try_wait().transpose()) {
             Some(status) => status.map_err(|error| Failure::of_machine(what, &error)),
             None => {
                 // What is told is that it did not end.
                 _ = process.kill().and_then(|()| process.wait());
-                Err(self.failed(&format!("kept us waiting: {what} did not end within {LIMIT:?}")))
+                Err(self.failed(&format!("kept us waiting: {what} did not end within {PROGRAM_LIMIT:?}")))
             }
         }
     }
