@@ -16,3 +16,9 @@ impl Failure {
         Self { step: None, why: why.into(), remedy: remedy.into() }
     }
 }
+
+impl From<backroom_cluster::Failure> for Failure {
+    fn from(failure: backroom_cluster::Failure) -> Self {
+        Self::new(failure.why, failure.remedy)
+    }
+}

@@ -1,12 +1,11 @@
 //! A PostgreSQL server for the tests: made from the programs on this machine, thrown away after the run.
 //!
 //! It never touches a server that is already here: tests create, crash and drop what they like.
-//! [`programs`] finds or installs what is needed; [`cluster`] is one server's life; [`keeper`] ends it even when
-//! this program is killed. [`versions`] tests on the oldest and the newest PostgreSQL as well, whose programs
+//! [`programs`] finds or installs what is needed; [`cluster`] is the server, whose life is in the crate
+//! `backroom-cluster`; it ends even when this program is killed. [`versions`] tests on the oldest and the newest PostgreSQL as well, whose programs
 //! [`packed`] fetches.
 
 mod cluster;
-mod keeper;
 mod packed;
 mod programs;
 pub(crate) mod versions;

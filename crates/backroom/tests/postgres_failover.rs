@@ -2,14 +2,15 @@
 //! workers and client follow by themselves. No acknowledged job is lost, each is finished once in the record.
 
 #![cfg(all(feature = "postgres", unix))]
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod postgres_cluster;
 mod postgres_support;
 
 use std::time::Duration;
 
-use postgres_cluster::{crew::Crew, feed::Feed, record, server::Server, shift, until};
+use backroom_cluster::Server;
+use postgres_cluster::{crew::Crew, feed::Feed, record, server, shift, until};
 use postgres_support::client;
 
 const WORKERS: usize = 3;
@@ -30,28 +31,28 @@ fn worker_process() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_and_client_follow_a_failover_and_no_acknowledged_job_is_lost() {
-    let (mut primary, mut standby) = (Server::make().await, Server::empty());
-    primary.start().await;
+    let (mut primary, mut standby) = (server::make(), server::empty());
+    primary.start().unwrap();
     let url = format!(
         "postgres://backroom@{},{}/postgres?target_session_attrs=read-write",
         primary.address(),
         standby.address()
     );
     let backroom = shift::open(&url).await.unwrap();
-    record::note_finishes(&primary.url()).await;
+    record::note_finishes(&server::url(&primary)).await;
     let mut crew = Crew::start(&url, WORKERS);
     let feed = Feed::start(&backroom);
     let deaths = [Death::Killed, Death::StoppedAtOnce];
     for death in deaths {
-        standby.become_standby_of(&primary).await;
-        standby.start().await;
+        standby.become_standby_of(&primary).unwrap();
+        standby.start().unwrap();
         wait_for_the_standby_at_each_commit(&primary).await;
         feed.more(JOBS).await;
         match death {
-            Death::Killed => primary.kill().await,
-            Death::StoppedAtOnce => primary.stop_at_once().await,
+            Death::Killed => primary.kill().unwrap(),
+            Death::StoppedAtOnce => primary.stop("immediate").unwrap(),
         }
-        standby.promote().await;
+        standby.promote().unwrap();
         commit_alone(&standby).await;
         // Back the same way: what was the primary becomes the standby of the other, and takes over from it.
         std::mem::swap(&mut primary, &mut standby);
@@ -61,7 +62,7 @@ async fn workers_and_client_follow_a_failover_and_no_acknowledged_job_is_lost() 
     let acknowledged = feed.stop().await;
     record::settled(&backroom).await;
     let said = crew.stop().await;
-    let summary = record::check(&backroom, &primary.url(), &acknowledged).await;
+    let summary = record::check(&backroom, &server::url(&primary), &acknowledged).await;
     println!("{summary:?}");
     record::no_flood(&said, WORKERS * deaths.len());
     backroom.close().await.unwrap();
@@ -69,7 +70,7 @@ async fn workers_and_client_follow_a_failover_and_no_acknowledged_job_is_lost() 
 
 /// From here on an acknowledged commit is on both servers.
 async fn wait_for_the_standby_at_each_commit(primary: &Server) {
-    let client = client(&primary.url()).await;
+    let client = client(&server::url(primary)).await;
     set(&client, "SET synchronous_standby_names = '*'").await;
     until("the standby is synchronous", Duration::from_secs(30), async || {
         let rows = client.query("SELECT sync_state FROM pg_stat_replication", &[]).await.unwrap();
@@ -80,7 +81,7 @@ async fn wait_for_the_standby_at_each_commit(primary: &Server) {
 
 /// A promoted standby has nobody to wait for; until it knows, no commit ends.
 async fn commit_alone(server: &Server) {
-    set(&client(&server.url()).await, "RESET synchronous_standby_names").await;
+    set(&client(&server::url(server)).await, "RESET synchronous_standby_names").await;
 }
 
 async fn set(client: &tokio_postgres::Client, what: &str) {

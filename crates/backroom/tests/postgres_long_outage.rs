@@ -18,7 +18,7 @@ use backroom::{
     Backroom, Json, RunningWorker, State, Worker,
     core::bounds::{CRASHES_MAX, later},
 };
-use postgres_cluster::{server::Server, shift::open, until};
+use postgres_cluster::{server, shift::open, until};
 use tokio::sync::Notify;
 
 const LEASE: Duration = Duration::from_millis(1500);
@@ -48,26 +48,26 @@ impl Held {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_longer_than_a_lease_is_not_counted_as_a_crash() {
-    let mut server = Server::make().await;
-    server.start().await;
+    let mut server = server::make();
+    server.start().unwrap();
     let held = Held::default();
-    let backroom = open(&server.url()).await.unwrap();
+    let backroom = open(&server::url(&server)).await.unwrap();
     let mut workers = vec![held.worker(&backroom).await];
     let job = backroom.enqueue_untyped("held", Json::null()).await.unwrap();
     let running = async || (held.runs.load(Ordering::SeqCst) > 0).then_some(());
     until("the job begins", LIMIT, running).await;
     // Its upkeep looks at the same jobs.
-    workers.push(held.worker(&open(&server.url()).await.unwrap()).await);
+    workers.push(held.worker(&open(&server::url(&server)).await.unwrap()).await);
 
     // As often as would make the job poison.
     for _ in 0..CRASHES_MAX {
         let lease_until = job.status().await.unwrap().lease_until.unwrap();
-        server.stop_at_once().await;
+        server.stop("immediate").unwrap();
         let ran_out = later(lease_until, LEASE);
         until("the lease to run out", LIMIT, async || (backroom.clock().now() > ran_out).then_some(())).await;
-        server.start().await;
+        server.start().unwrap();
         // One that knows nothing of an outage.
-        workers.push(held.worker(&open(&server.url()).await.unwrap()).await);
+        workers.push(held.worker(&open(&server::url(&server)).await.unwrap()).await);
         let row = until("the lease is renewed or lost", LIMIT, async || {
             let row = job.status().await.ok()?;
             (row.crashes > 0 || row.lease_until > Some(ran_out)).then_some(row)
@@ -87,10 +87,10 @@ async fn an_outage_longer_than_a_lease_is_not_counted_as_a_crash() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_whose_worker_died_in_an_outage_runs_elsewhere_after_it() {
-    let mut server = Server::make().await;
-    server.start().await;
+    let mut server = server::make();
+    server.start().unwrap();
     let held = Held::default();
-    let backroom = open(&server.url()).await.unwrap();
+    let backroom = open(&server::url(&server)).await.unwrap();
     let dead = held.worker(&backroom).await;
     let job = backroom.enqueue_untyped("held", Json::null()).await.unwrap();
     let runs = async |count| {
@@ -98,10 +98,10 @@ async fn a_job_whose_worker_died_in_an_outage_runs_elsewhere_after_it() {
         until("the job begins", LIMIT, enough).await;
     };
     runs(1).await;
-    let next = held.worker(&open(&server.url()).await.unwrap()).await;
-    server.stop_at_once().await;
+    let next = held.worker(&open(&server::url(&server)).await.unwrap()).await;
+    server.stop("immediate").unwrap();
     drop(dead);
-    server.start().await;
+    server.start().unwrap();
     runs(2).await;
     held.release.notify_one();
     let row = tokio::time::timeout(LIMIT, job.finished()).await.unwrap().unwrap();

@@ -2,16 +2,13 @@
 //! back by itself.
 
 #![cfg(all(feature = "postgres", unix))]
-// A panic is how a test reports.
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod postgres_cluster;
 mod postgres_support;
 
 use std::{
     collections::HashSet,
-    os::unix::process::CommandExt,
-    path::PathBuf,
-    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -27,104 +24,9 @@ use backroom::{
         postgres::{PostgresOptions, PostgresStore},
     },
 };
-use postgres_support::{Place, success, variable};
+use postgres_cluster::server;
+use postgres_support::{Place, success};
 use tokio::sync::watch;
-
-/// A server of this test's own, which it may stop as it likes.
-struct Server {
-    folder: tempfile::TempDir,
-    bin: PathBuf,
-    port: u16,
-    account: Option<(u32, u32)>,
-}
-
-impl Server {
-    fn make() -> Self {
-        let bin = PathBuf::from(variable("BACKROOM_TEST_PG_BIN"));
-        let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-        let folder = tempfile::tempdir().unwrap();
-        let account = account();
-        if let Some((uid, gid)) = account {
-            std::os::unix::fs::chown(folder.path(), Some(uid), Some(gid)).unwrap();
-        }
-        let server = Self { folder, bin, port, account };
-        let data = server.data();
-        let made = server
-            .command("initdb")
-            .args(["--username", "backroom", "--auth", "trust", "--encoding", "UTF8", "--locale", "C"])
-            .arg("--no-sync")
-            .arg(&data)
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        server
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    fn url(&self) -> String {
-        format!("postgres://backroom@127.0.0.1:{}/postgres", self.port)
-    }
-
-    fn start(&self) {
-        let options = format!(
-            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories={}",
-            self.port,
-            self.folder.path().display()
-        );
-        self.control(&[
-            "-w",
-            "-o",
-            &options,
-            "-l",
-            &self.folder.path().join("log").display().to_string(),
-            "start",
-        ]);
-    }
-
-    /// `immediate` as by a crash: no goodbye, recovery at the next start.
-    fn stop(&self, mode: &str) {
-        self.control(&["-w", "-m", mode, "stop"]);
-    }
-
-    fn control(&self, words: &[&str]) {
-        let status = self.command("pg_ctl").arg("-D").arg(self.data()).args(words).status().unwrap();
-        assert!(status.success(), "pg_ctl {words:?}");
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.bin.join(program));
-        command
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        if let Some((uid, gid)) = self.account {
-            command.uid(uid).gid(gid);
-        }
-        command
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        _ = self.command("pg_ctl").arg("-D").arg(self.data()).args(["-m", "immediate", "stop"]).status();
-    }
-}
-
-/// PostgreSQL refuses to run as root.
-fn account() -> Option<(u32, u32)> {
-    let number = |words: &[&str]| -> Option<u32> {
-        let output = Command::new("id").args(words).output().ok()?;
-        String::from_utf8(output.stdout).ok()?.trim().parse().ok()
-    };
-    if number(&["-u"])? != 0 {
-        return None;
-    }
-    ["postgres", "nobody"].into_iter().find_map(|name| Some((number(&["-u", name])?, number(&["-g", name])?)))
-}
 
 /// Claims and completes until nothing is left and nobody adds any more; answers how many were accepted.
 async fn drain(store: Arc<dyn Store>, place: Arc<Place>, is_over: Arc<AtomicBool>) -> usize {
@@ -151,9 +53,9 @@ async fn work(mut feeding: watch::Receiver<usize>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_restarted_in_mid_work_loses_nothing_and_does_nothing_twice() {
-    let server = Server::make();
-    server.start();
-    let place = Arc::new(Place { server: server.url(), ..Place::new() });
+    let mut server = server::make();
+    server.start().unwrap();
+    let place = Arc::new(Place { server: server::url(&server), ..Place::new() });
     let store = PostgresStore::connect(&place.url(), PostgresOptions::default()).await.unwrap();
     let store: Arc<dyn Store> = Arc::new(Observed::new(Arc::new(store), Arc::new(SystemClock::default())));
     let is_over = Arc::new(AtomicBool::new(false));
@@ -172,8 +74,8 @@ async fn a_server_restarted_in_mid_work_loses_nothing_and_does_nothing_twice() {
     };
     for mode in ["immediate", "fast"] {
         work(feeding.clone()).await;
-        server.stop(mode);
-        server.start();
+        server.stop(mode).unwrap();
+        server.start().unwrap();
     }
     work(feeding).await;
     is_over.store(true, Ordering::SeqCst);
@@ -192,15 +94,15 @@ async fn a_server_restarted_in_mid_work_loses_nothing_and_does_nothing_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_verb_that_meets_a_dead_server_is_unavailable_and_works_again_after() {
-    let server = Server::make();
-    server.start();
-    let place = Place { server: server.url(), ..Place::new() };
+    let mut server = server::make();
+    server.start().unwrap();
+    let place = Place { server: server::url(&server), ..Place::new() };
     let store = place.open().await;
     place.insert(&store, place.new_job()).await;
-    server.stop("immediate");
+    server.stop("immediate").unwrap();
     let error = store.insert(Arc::new(vec![place.new_job()]), place.now).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
-    server.start();
+    server.start().unwrap();
     let clock = SystemClock::default();
     for _ in 0..100 {
         match store.claim(Arc::new(place.wish(1)), place.now).await {

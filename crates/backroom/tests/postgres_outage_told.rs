@@ -18,7 +18,7 @@ use backroom::{
     clock::{Clock, SystemClock},
     core::bounds::later,
 };
-use postgres_cluster::{server::Server, shift::open, until};
+use postgres_cluster::{server, shift::open, until};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -54,8 +54,8 @@ const AWAY: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_is_told_of_once_and_its_end_once() {
-    let mut server = Server::make().await;
-    server.start().await;
+    let mut server = server::make();
+    server.start().unwrap();
     let (told, clock) = (Told::default(), SystemClock::default());
     let writer = told.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -64,7 +64,7 @@ async fn an_outage_is_told_of_once_and_its_end_once() {
         .with_writer(move || writer.clone())
         .finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
-    let backroom = open(&server.url()).await.unwrap();
+    let backroom = open(&server::url(&server)).await.unwrap();
     let worker = Worker::new(&backroom).handle_untyped("quick", async |_, _| Ok(Json::null()));
     let worker = worker.start().await.unwrap();
     let busy = tokio::spawn({
@@ -80,15 +80,15 @@ async fn an_outage_is_told_of_once_and_its_end_once() {
     for outage in 0..2 {
         let job = backroom.enqueue_untyped("quick", Json::null()).await.unwrap();
         tokio::time::timeout(LIMIT, job.finished()).await.unwrap().unwrap();
-        server.stop_at_once().await;
+        server.stop("immediate").unwrap();
         let until_then = later(clock.now(), AWAY);
         until("the outage to last", LIMIT, async || (clock.now() > until_then).then_some(())).await;
         told.so_many(2 * outage + 1).await;
-        server.start().await;
+        server.start().unwrap();
         told.so_many(2 * outage + 2).await;
     }
     // As after a failover to a server that is still a standby: it takes no writes.
-    let admin = postgres_support::client(&server.url()).await;
+    let admin = postgres_support::client(&server.url("postgres")).await;
     admin.batch_execute("SET default_transaction_read_only = off").await.unwrap();
     for (lines, is_read_only) in [(5, "on"), (6, "off")] {
         admin

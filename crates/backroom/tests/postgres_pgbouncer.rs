@@ -6,13 +6,17 @@
 mod pgbouncer;
 mod postgres_support;
 
+use std::{sync::Arc, time::Duration};
+
 use backroom::{
-    ErrorKind,
+    ErrorKind, Json, UniqueRule,
+    core::Draft,
+    store::Store,
     store::postgres::{PostgresOptions, PostgresStore},
     testing::conformance,
 };
 use pgbouncer::PgBouncer;
-use postgres_support::{Schemas, server, variable};
+use postgres_support::{Place, Schemas, server, variable, waiting_for_locks};
 
 fn bouncer() -> PgBouncer {
     PgBouncer::start(&variable("BACKROOM_TEST_PGBOUNCER"), &server())
@@ -23,6 +27,31 @@ async fn postgres_conforms_through_pgbouncer_in_transaction_mode() {
     let bouncer = bouncer();
     let schemas = Schemas::at(&bouncer.url, "&durability=relaxed&listen=false").await;
     conformance::conforms(async || schemas.fresh().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_ends_what_waits_for_longer_than_a_statement_may_take() {
+    let (bouncer, place) = (bouncer(), Place::new());
+    // Shorter than a statement waits for a lock: the one that ends it here is the limit for statements.
+    let options = PostgresOptions { statement_timeout: Duration::from_millis(500), ..Default::default() };
+    let url = format!("{}?listen=false&schema={}", bouncer.url, place.schema);
+    let store = PostgresStore::connect(&url, options).await.unwrap();
+    let (mut other, watcher) = (place.client().await, place.client().await);
+    let keyed = Draft { unique: Some(UniqueRule::by_key("k")), ..Draft::new("work", Json::null()) };
+    // A statement that is a transaction by itself, and a transaction of several.
+    for new in [place.new_job(), place.checked(keyed)] {
+        let transaction = other.transaction().await.unwrap();
+        transaction.batch_execute("LOCK TABLE jobs IN EXCLUSIVE MODE").await.unwrap();
+        let id = new.job.id;
+        let error = store.insert(Arc::new(vec![new]), place.now).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains("statement timeout"), "{error}");
+        let waiting = waiting_for_locks(&watcher, &place.schema).await;
+        assert!(waiting.is_empty(), "the server does nothing more for it");
+        transaction.rollback().await.unwrap();
+        assert_eq!(store.job(id).await.unwrap(), None);
+    }
+    assert_eq!(place.claim(&store, 10).await.len(), 0);
 }
 
 #[cfg(feature = "sqlx")]

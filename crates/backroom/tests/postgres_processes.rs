@@ -2,7 +2,6 @@
 //! every acknowledged job is finished once in the record.
 
 #![cfg(all(feature = "postgres", unix))]
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod postgres_cluster;
 mod postgres_support;
@@ -13,7 +12,7 @@ use backroom::{
     clock::{Clock, SystemClock},
     ids::Ids,
 };
-use postgres_cluster::{crew::Crew, feed::Feed, record, server::Server, shift};
+use postgres_cluster::{crew::Crew, feed::Feed, record, server, shift};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 const WORKERS: usize = 4;
@@ -36,27 +35,27 @@ async fn killed_workers_and_a_crashing_database_lose_nothing_and_finish_nothing_
     let seed = seed();
     println!("{SEED_VARIABLE}={seed}");
     let mut chance = StdRng::seed_from_u64(seed);
-    let mut server = Server::make().await;
-    server.start().await;
-    let backroom = shift::open(&server.url()).await.unwrap();
-    record::note_finishes(&server.url()).await;
-    let mut crew = Crew::start(&server.url(), WORKERS);
+    let mut server = server::make();
+    server.start().unwrap();
+    let backroom = shift::open(&server::url(&server)).await.unwrap();
+    record::note_finishes(&server::url(&server)).await;
+    let mut crew = Crew::start(&server::url(&server), WORKERS);
     let feed = Feed::start(&backroom);
     for absence in ABSENCES {
         kill_some(&mut crew, &feed, &mut chance).await;
         let victim = chance.random_range(0..WORKERS);
-        server.stop_at_once().await;
+        server.stop("immediate").unwrap();
         // One dies as well, and its successor finds no database.
         crew.kill(victim);
         crew.begin(victim);
         SystemClock::default().sleep(absence).await;
-        server.start().await;
+        server.start().unwrap();
     }
     kill_some(&mut crew, &feed, &mut chance).await;
     let acknowledged = feed.stop().await;
     record::settled(&backroom).await;
     let said = crew.stop().await;
-    let summary = record::check(&backroom, &server.url(), &acknowledged).await;
+    let summary = record::check(&backroom, &server::url(&server), &acknowledged).await;
     println!("{summary:?}");
     assert!(summary.crashes > 0, "no job was ever taken from a dead worker");
     record::no_flood(&said, WORKERS * ABSENCES.len());

@@ -1,7 +1,7 @@
 //! Two writers of one row: whoever comes second decides on what the first left, not on what it saw before.
 
 #![cfg(feature = "postgres")]
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod postgres_support;
 
@@ -11,20 +11,7 @@ use backroom::{
     core::{Change, Event, Job, State, transition::apply},
     store::{Committed, Store},
 };
-use postgres_support::{Place, lease, success};
-use tokio_postgres::Client;
-
-/// Waits until a statement waits for a row that another transaction holds.
-async fn until_somebody_waits(client: &Client, schema: &str) {
-    let waiting = "SELECT count(*) FROM pg_stat_activity \
-                   WHERE wait_event_type = 'Lock' AND state = 'active' AND query LIKE '%' || $1 || '%'";
-    let look = async {
-        while client.query_one(waiting, &[&schema]).await.unwrap().get::<_, i64>(0) == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), look).await.expect("the commit waits for the row");
-}
+use postgres_support::{Place, lease, success, until_somebody_waits};
 
 /// What becomes of a change that waits behind `first`, a statement about the one running job.
 async fn behind(first: &str, change: impl Fn(&Job, &Place) -> Change) -> (Committed, Job) {

@@ -1,7 +1,7 @@
 //! Encrypted connections to a server that takes no others, and what is said when they do not come about.
 
 #![cfg(all(feature = "postgres", unix))]
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod postgres_cluster;
 mod postgres_support;
@@ -15,8 +15,9 @@ use backroom::{
         postgres::{PostgresOptions, PostgresStore},
     },
 };
-use postgres_cluster::server::Server;
-use postgres_support::{client, schema_name, server as server_without_tls};
+use backroom_cluster::Server;
+use postgres_cluster::server;
+use postgres_support::{client, schema_name};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -84,18 +85,20 @@ struct Secured {
 
 impl Secured {
     async fn start(authority: &Authority, pair: Pair) -> Self {
-        let mut server = Server::make().await;
-        server.write("server.crt", &pair.certificate);
-        server.write("server.key", &pair.key);
-        server.write("clients.crt", &authority.pem);
-        server.write("postgresql.auto.conf", "ssl = on\nssl_ca_file = 'clients.crt'\n");
-        server.write(
-            "pg_hba.conf",
-            "local all all trust\n\
+        let mut server = server::make();
+        server.write("server.crt", &pair.certificate).unwrap();
+        server.write("server.key", &pair.key).unwrap();
+        server.write("clients.crt", &authority.pem).unwrap();
+        server.write("postgresql.auto.conf", "ssl = on\nssl_ca_file = 'clients.crt'\n").unwrap();
+        server
+            .write(
+                "pg_hba.conf",
+                "local all all trust\n\
              hostssl template1 all 127.0.0.1/32 trust clientcert=verify-full\n\
              hostssl all all 127.0.0.1/32 trust\n",
-        );
-        server.start().await;
+            )
+            .unwrap();
+        server.start().unwrap();
         let secured = Self { server, files: tempfile::tempdir().unwrap() };
         secured.file("ca.pem", &authority.pem);
         secured
@@ -129,7 +132,7 @@ impl Secured {
     async fn encryption(&self) -> Vec<bool> {
         let asked = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
                      WHERE application_name = 'backroom' AND backend_type = 'client backend'";
-        let rows = client(&self.server.socket_url()).await.query(asked, &[]).await.unwrap();
+        let rows = client(&self.server.socket_url("postgres")).await.query(asked, &[]).await.unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     }
 }
@@ -276,9 +279,12 @@ async fn files_that_cannot_be_read_are_named() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_tls_is_refused_where_encryption_is_asked_for() {
-    let url = postgres_support::with(&server_without_tls(), "sslmode=require");
+    let mut server = server::make();
+    server.write("postgresql.auto.conf", "ssl = off\n").unwrap();
+    server.start().unwrap();
+    let url = format!("{}?sslmode=require&schema={}", server::url(&server), schema_name());
     let error = PostgresStore::connect(&url, PostgresOptions::default()).await.expect_err("refused");
     says(&error, ErrorKind::Unusable, &["TLS is switched off", "ssl=on", "sslmode=disable"]);
 }

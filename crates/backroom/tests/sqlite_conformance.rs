@@ -1,7 +1,7 @@
 //! The SQLite store does what every store must do.
 
 #![cfg(feature = "sqlite")]
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::sync::{
     Arc,

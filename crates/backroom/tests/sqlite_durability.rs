@@ -1,7 +1,7 @@
 //! What is acknowledged was waited for: the disk's level at each write, seen from within the file.
 
 #![cfg(feature = "sqlite")]
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod sqlite_support;
 

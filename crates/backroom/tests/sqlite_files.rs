@@ -1,7 +1,7 @@
 //! Which files the SQLite store opens, and what it says of those that it does not.
 
 #![cfg(feature = "sqlite")]
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod sqlite_support;
 

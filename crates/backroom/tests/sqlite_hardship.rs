@@ -1,7 +1,7 @@
 //! What the SQLite store does for workers under hardship: jobs nobody handles, damaged rows, slow readers.
 
 #![cfg(feature = "sqlite")]
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod sqlite_support;
 

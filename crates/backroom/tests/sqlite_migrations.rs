@@ -1,7 +1,7 @@
 //! A file of every version that was ever published becomes one of today with all that was in it.
 
 #![cfg(feature = "sqlite")]
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod sqlite_support;
 

@@ -1,7 +1,6 @@
 //! One file, several users: processes (here: stores that know nothing of each other) and the application's own tables.
 
 #![cfg(feature = "sqlite")]
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod sqlite_support;
 

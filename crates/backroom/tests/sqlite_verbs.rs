@@ -1,7 +1,6 @@
 //! The SQLite store's verbs, as far as the conformance suite cannot see them.
 
 #![cfg(feature = "sqlite")]
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod sqlite_support;
 

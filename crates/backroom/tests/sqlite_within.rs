@@ -1,7 +1,7 @@
 //! Enqueueing inside the application's own transaction: the job exists exactly if the order does.
 
 #![cfg(feature = "sqlite")]
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod common;
 

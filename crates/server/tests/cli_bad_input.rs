@@ -1,6 +1,6 @@
 //! What bad input gets: an error that names the thing, nothing stored, no panic.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod cli_support;
 

@@ -1,6 +1,6 @@
 //! `backroom enqueue`, in a process of its own.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod cli_support;
 

@@ -1,6 +1,6 @@
 //! Queues, health, help and completions, in processes of their own.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod cli_support;
 

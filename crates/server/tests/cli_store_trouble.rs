@@ -1,6 +1,6 @@
 //! Stores that are missing, unreadable, or none.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod cli_support;
 

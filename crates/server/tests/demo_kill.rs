@@ -1,7 +1,5 @@
 //! The demo, killed with `kill -9` at any moment and started again.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
 mod demo_common;
 
 use std::{fs, thread, time::Duration};

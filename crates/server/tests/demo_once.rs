@@ -1,6 +1,6 @@
 //! `backroom demo --once`, as a user runs it.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod demo_common;
 

@@ -1,6 +1,5 @@
 //! The demo without `--once`: it watches on until somebody stops it.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod demo_common;
 

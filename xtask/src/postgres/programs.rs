@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::URL_VARIABLE;
+use super::packed::Archive;
 use crate::failure::Failure;
 use crate::system;
 
@@ -16,7 +17,7 @@ pub(crate) enum Server {
     /// In this folder.
     Installed(PathBuf),
     /// In this archive, to be unpacked where the server's account can reach it.
-    Packed(PathBuf),
+    Packed(Archive),
 }
 
 pub(crate) fn find_or_install() -> Result<Programs, Failure> {

@@ -54,13 +54,13 @@ pub(crate) fn test_on(
         say::line("  that is the machine's own version, on which every test runs");
         return Ok(Ended::Passed);
     }
-    let programs =
-        Programs { server: Server::Packed(archive.path), pgbouncer: machines.pgbouncer().to_owned() };
+    let version = archive.version.clone();
+    let programs = Programs { server: Server::Packed(archive), pgbouncer: machines.pgbouncer().to_owned() };
     let cluster = match Cluster::start(programs, &SETTINGS_FOR_TESTS) {
         Ok(cluster) => cluster,
         // Made for another system than this, perhaps. What it fails at is said; our tests have not failed.
         Err(failure) => {
-            let why = format!("PostgreSQL {} does not run here: {}", archive.version, failure.why);
+            let why = format!("PostgreSQL {} does not run here: {}", version, failure.why);
             return Ok(Ended::NotRun(why));
         }
     };

@@ -74,9 +74,9 @@ pub struct Extend {
 /// Whether a lease is still held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
-    /// Extended.
+    /// Extended; or held and not to be written at this moment, which the next beat may.
     Yes,
-    /// Extended, and somebody asked for the job to stop.
+    /// The same, and somebody asked for the job to stop.
     CancelRequested,
     /// The job runs elsewhere, is finished or gone. Stop the run and drop its result.
     Lost,

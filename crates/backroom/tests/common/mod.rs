@@ -1,5 +1,8 @@
 //! What the tests of client and worker share: jobs, and a fresh store of each kind.
-#![allow(dead_code, reason = "every test file uses its own part")]
+#![allow(
+    dead_code,
+    reason = "every test file uses its own part; one that used all could not expect any to be dead"
+)]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::{sync::Arc, time::Duration};

@@ -1,15 +1,17 @@
 //! PostgreSQL servers and worker processes of a test's own, to be crashed as it likes, and what is looked at after.
 //!
-//! [`server`] is one server's life; [`crew`] runs workers as processes; [`feed`] enqueues throughout and remembers what
+//! [`server`] makes servers; [`crew`] runs workers as processes; [`feed`] enqueues throughout and remembers what
 //! was acknowledged; [`record`] judges what the database says at the end. Everything is a child of the test, ends with
 //! it by its own process id, and is waited for within a bound.
 
-#![allow(dead_code, reason = "every test file uses its own part")]
+#![allow(
+    dead_code,
+    reason = "every test file uses its own part; one that used all could not expect any to be dead"
+)]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 pub(crate) mod crew;
 pub(crate) mod feed;
-mod keeper;
 pub(crate) mod record;
 pub(crate) mod server;
 pub(crate) mod shift;

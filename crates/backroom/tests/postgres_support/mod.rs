@@ -1,11 +1,10 @@
 //! A schema for each test in the PostgreSQL server that the tests are given, so that they run side by side.
 
-// Each test file uses its own part of this; and a panic is how a test reports.
 #![allow(
     dead_code,
-    clippy::unwrap_used,
-    reason = "every test file uses its own part and stops at what it did not expect"
+    reason = "every test file uses its own part; one that used all could not expect any to be dead"
 )]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::sync::{
     Arc, Mutex, Weak,
@@ -52,6 +51,23 @@ pub(crate) async fn client(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the tests' server answers");
     tokio::spawn(connection);
     client
+}
+
+/// Waits until a statement on the schema waits for what another transaction holds.
+pub(crate) async fn until_somebody_waits(client: &Client, schema: &str) {
+    let look = async {
+        while waiting_for_locks(client, schema).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), look).await.expect("a statement waits");
+}
+
+/// The server's processes with statements on the schema that wait for what another transaction holds.
+pub(crate) async fn waiting_for_locks(client: &Client, schema: &str) -> Vec<i32> {
+    let waiting = "SELECT pid FROM pg_stat_activity \
+                   WHERE wait_event_type = 'Lock' AND state = 'active' AND query LIKE '%' || $1 || '%'";
+    client.query(waiting, &[&schema]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
 /// A name that no other test has.

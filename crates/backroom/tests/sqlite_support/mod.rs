@@ -1,6 +1,9 @@
 //! What the tests of the SQLite store share.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(
+    dead_code,
+    reason = "every test file uses its own part; one that used all could not expect any to be dead"
+)]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

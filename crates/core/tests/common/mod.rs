@@ -1,6 +1,9 @@
 //! What the tests of the core share: moments, leases, jobs in every situation, one event of each sort, and the
 //! invariants that every stored job obeys.
-#![allow(dead_code, reason = "each test program uses its own part of it")]
+#![allow(
+    dead_code,
+    reason = "every test file uses its own part; one that used all could not expect any to be dead"
+)]
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,6 +1,9 @@
 //! A folder to run the real binary in, and its store to look into afterwards.
-#![allow(dead_code, reason = "each test file uses a part")]
-#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![allow(
+    dead_code,
+    reason = "every test file uses its own part; one that used all could not expect any to be dead"
+)]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,6 +1,9 @@
 //! The tests' PostgreSQL server, and a store of a test's own in it.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(
+    dead_code,
+    reason = "every test file uses its own part; one that used all could not expect any to be dead"
+)]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::time::{SystemTime, UNIX_EPOCH};

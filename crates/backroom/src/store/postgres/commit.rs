@@ -15,13 +15,14 @@ use uuid::Uuid;
 use super::{
     Core,
     batch::{Columns, JOB_TYPES, unnested_jobs},
+    connection::Wait,
     error::Fault,
     lives::{LIFE_TYPES, Lives, unnested_lives},
     moment::{Moment, opt},
     row::{self, revision},
     sql::{Sql, columns, rows_by_id},
 };
-use crate::store::Committed;
+use crate::{Error, ErrorKind, store::Committed};
 
 /// Rows in one statement.
 const ROWS_MAX: usize = 5000;
@@ -170,13 +171,14 @@ static HOLDER: Sql = Sql {
     types: &[Type::UUID],
 };
 
-/// Writes the changes of several calls; one answer per change, in order.
+/// Writes the changes of several calls; one answer per change, in order. A call fails alone if another transaction keeps
+/// the row of one of its jobs; its other changes are written all the same.
 pub(super) async fn commit(
     core: &Core,
     calls: &[std::sync::Arc<Vec<Change>>],
-) -> Result<Vec<Vec<Committed>>, Fault> {
+) -> Result<Vec<Result<Vec<Committed>, Fault>>, Fault> {
     let changes: Vec<&Change> = calls.iter().flat_map(|call| call.iter()).collect();
-    let mut answers = vec![Committed::Stale; changes.len()];
+    let mut answers = vec![None; changes.len()];
     let mut open: Vec<usize> = (0..changes.len()).collect();
     while !open.is_empty() {
         // One change per job in a statement: a second one is decided on what the first leaves.
@@ -197,11 +199,24 @@ pub(super) async fn commit(
     core.litter.add(changes.len());
     ring(core, &changes, &answers);
     let mut answers = answers.into_iter();
-    Ok(calls.iter().map(|call| answers.by_ref().take(call.len()).collect()).collect())
+    let answer = |call: &std::sync::Arc<Vec<Change>>| {
+        let of_call: Vec<Option<Committed>> = answers.by_ref().take(call.len()).collect();
+        of_call
+            .iter()
+            .zip(call.iter())
+            .map(|(answer, change)| answer.ok_or_else(|| kept(change.id)))
+            .collect()
+    };
+    Ok(calls.iter().map(answer).collect())
 }
 
-fn ring(core: &Core, changes: &[&Change], answers: &[Committed]) {
-    let done = || changes.iter().zip(answers).filter(|(_, answer)| **answer == Committed::Done);
+fn kept(id: JobId) -> Fault {
+    let why = format!("write a change of job {id}: another transaction keeps its row");
+    Error::new(ErrorKind::Unavailable, why).into()
+}
+
+fn ring(core: &Core, changes: &[&Change], answers: &[Option<Committed>]) {
+    let done = || changes.iter().zip(answers).filter(|(_, answer)| **answer == Some(Committed::Done));
     core.hints.jobs(done().map(|(change, _)| change.id));
     let queues: HashSet<&str> =
         done().filter(|(c, _)| c.state == State::Queued).map(|(c, _)| c.queue.as_str()).collect();
@@ -211,28 +226,28 @@ fn ring(core: &Core, changes: &[&Change], answers: &[Committed]) {
     }
 }
 
-async fn commit_batch(core: &Core, batch: &[&Change]) -> Result<Vec<Committed>, Fault> {
-    match settle(core, batch).await {
+/// No answer where another transaction keeps the row.
+async fn commit_batch(core: &Core, batch: &[&Change]) -> Result<Vec<Option<Committed>>, Fault> {
+    match settle(core, batch, Wait::Usual).await {
+        Err(fault) if fault.is_locked_out() && batch.len() == 1 => Ok(vec![None]),
         // Somebody's key is held, or somebody else holds a row. Each alone, so that only that one hears of it.
-        Err(fault) if fault.is_unique_violation() || (fault.is_locked_out() && batch.len() > 1) => {
+        Err(fault) if fault.is_unique_violation() || fault.is_locked_out() => {
             let mut answers = Vec::with_capacity(batch.len());
-            let mut failed = None;
             for change in batch {
                 match commit_alone(core, change).await {
-                    Ok(answer) => answers.push(answer),
-                    // The rest is written all the same: who asks again finds it done.
-                    Err(fault) if fault.is_locked_out() => failed = Some(fault),
+                    Ok(answer) => answers.push(Some(answer)),
+                    Err(fault) if fault.is_locked_out() => answers.push(None),
                     Err(fault) => return Err(fault),
                 }
             }
-            failed.map_or(Ok(answers), Err)
+            Ok(answers)
         }
-        settled => settled,
+        settled => Ok(settled?.into_iter().map(Some).collect()),
     }
 }
 
 async fn commit_alone(core: &Core, change: &Change) -> Result<Committed, Fault> {
-    match settle(core, &[change]).await {
+    match settle(core, &[change], Wait::Briefly).await {
         Ok(answers) => Ok(answers.into_iter().next().unwrap_or(Committed::Stale)),
         Err(fault) if fault.is_unique_violation() => {
             let rows = core.writer.query(&HOLDER, &[&change.id.0]).await?;
@@ -246,11 +261,11 @@ async fn commit_alone(core: &Core, change: &Change) -> Result<Committed, Fault> 
     }
 }
 
-async fn settle(core: &Core, batch: &[&Change]) -> Result<Vec<Committed>, Fault> {
+async fn settle(core: &Core, batch: &[&Change], wait: Wait) -> Result<Vec<Committed>, Fault> {
     let mut tries = 0;
     let written = loop {
         tries += 1;
-        match write(core, batch).await {
+        match write(core, batch, wait).await {
             Err(fault) if fault.is_collision() && tries < TRIES_MAX => {}
             written => break written?,
         }
@@ -265,13 +280,17 @@ async fn settle(core: &Core, batch: &[&Change]) -> Result<Vec<Committed>, Fault>
 }
 
 /// Sends the three statements one behind the other; answers with the ids that got through.
-async fn write(core: &Core, batch: &[&Change]) -> Result<HashSet<JobId>, Fault> {
+async fn write(core: &Core, batch: &[&Change], wait: Wait) -> Result<HashSet<JobId>, Fault> {
     let (successes, others): (Vec<&Change>, Vec<&Change>) =
         batch.iter().copied().partition(|change| is_plain_success(change));
     let (leaving, staying): (Vec<&Change>, Vec<&Change>) =
         others.into_iter().partition(|change| change.state.is_finished() && !change.unique_held);
-    let (succeeded, finished, stayed) =
-        join3(succeed(core, &successes), live(core, &FINISH, &leaving), live(core, &STAY, &staying)).await;
+    let (succeeded, finished, stayed) = join3(
+        succeed(core, &successes, wait),
+        live(core, &FINISH, &leaving, wait),
+        live(core, &STAY, &staying, wait),
+    )
+    .await;
     let rows = [succeeded?, finished?, stayed?];
     let ids = rows.iter().flatten().map(|row| row.try_get(0).map(JobId));
     Ok(ids.collect::<Result<_, _>>()?)
@@ -288,7 +307,7 @@ fn is_plain_success(change: &Change) -> bool {
         && !change.unique_held
 }
 
-async fn succeed(core: &Core, changes: &[&Change]) -> Result<Vec<Row>, Fault> {
+async fn succeed(core: &Core, changes: &[&Change], wait: Wait) -> Result<Vec<Row>, Fault> {
     if changes.is_empty() {
         return Ok(Vec::new());
     }
@@ -298,16 +317,16 @@ async fn succeed(core: &Core, changes: &[&Change]) -> Result<Vec<Row>, Fault> {
     let outputs: Vec<Option<&str>> =
         changes.iter().map(|change| change.output.as_ref().map(|output| output.as_str())).collect();
     let finished: Vec<Option<Moment>> = changes.iter().map(|change| opt(change.finished_at)).collect();
-    core.writer.query(&SUCCEED, &[&ids, &revisions, &leases, &outputs, &finished]).await
+    core.writer.query_waiting(wait, &SUCCEED, &[&ids, &revisions, &leases, &outputs, &finished]).await
 }
 
-async fn live(core: &Core, sql: &'static Sql, changes: &[&Change]) -> Result<Vec<Row>, Fault> {
+async fn live(core: &Core, sql: &'static Sql, changes: &[&Change], wait: Wait) -> Result<Vec<Row>, Fault> {
     if changes.is_empty() {
         return Ok(Vec::new());
     }
     let mut lives = Lives::default();
     changes.iter().for_each(|change| lives.push(change));
-    core.writer.query(sql, &lives.params()).await
+    core.writer.query_waiting(wait, sql, &lives.params()).await
 }
 
 /// The guards let these through nowhere: written before and the answer lost, in the history and to be revived, or stale.

@@ -35,8 +35,8 @@ use crate::{
 /// the sorted ids of a batch is also what keeps two batches from locking rows in opposite orders. So a plan never depends on
 /// the parameters either, and to make it anew for each of them would cost a small batch as much as the batch itself.
 ///
-/// And they wait for nobody's lock for long: what renews leases goes the same way, and a program that enqueues a key in a
-/// transaction of its own may keep that key's row for as long as it likes.
+/// And they wait for nobody's lock for long: what ends runs goes the same way, and a program that enqueues a key in a
+/// transaction of its own may keep that key's row for as long as it likes ([`Wait`]).
 const BY_INDEX: [&str; 7] = [
     "enable_hashjoin=off",
     "enable_mergejoin=off",
@@ -47,12 +47,23 @@ const BY_INDEX: [&str; 7] = [
     "lock_timeout=2000",
 ];
 
-/// The same where a setting lasts as long as a transaction.
-macro_rules! begin_by_index {
+/// See [`Wait::Briefly`].
+macro_rules! brief_wait {
     () => {
-        "BEGIN; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off; \
-         SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off; SET LOCAL lock_timeout = 2000"
+        "SET LOCAL lock_timeout = 100"
     };
+}
+
+/// Sets [`Wait::Briefly`] for the rest of a transaction.
+static BRIEFLY: Sql = Sql { text: brief_wait!(), types: &[] as &[Type] };
+
+/// How long a statement waits for rows that another transaction holds, before it fails as locked out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Two seconds: a caller's transaction has ended by then, unless it was left open.
+    Usual,
+    /// A tenth of a second: longer than any statement of ours holds a row, and short enough for one row after the other.
+    Briefly,
 }
 
 /// The wait before connecting again after the first failure; doubled with each further one up to the longest.
@@ -75,11 +86,16 @@ pub(super) struct Settings {
     pub(super) is_away: AtomicBool,
     /// Our statements with the schema's name in them.
     texts: Mutex<HashMap<usize, Arc<str>>>,
+    /// What begins a transaction on a connection that is nobody's, by what the connection is for.
+    begin_by_index: String,
+    begin_anything: String,
 }
 
 impl Settings {
     pub(super) fn new(config: Config, tls: Tls, options: PostgresOptions, shown: String) -> Self {
         Self {
+            begin_by_index: begin_with_settings(&options, Duty::ByIndex),
+            begin_anything: begin_with_settings(&options, Duty::Anything),
             config,
             tls,
             options,
@@ -209,6 +225,22 @@ impl Link {
         live.query(sql, params).await
     }
 
+    /// Runs one statement that waits so long at most for each row that another transaction holds.
+    pub(super) async fn query_waiting(
+        &self,
+        wait: Wait,
+        sql: &'static Sql,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, Fault> {
+        match wait {
+            Wait::Usual => self.query(sql, params).await,
+            Wait::Briefly => {
+                let mut answers = self.all_or_none(&[(&BRIEFLY, Vec::new()), (sql, params.to_vec())]).await?;
+                Ok(answers.pop().unwrap_or_default())
+            }
+        }
+    }
+
     /// Runs one statement whose text is made for the occasion.
     pub(super) async fn query_text(
         &self,
@@ -309,8 +341,8 @@ impl Live {
 
     /// Runs one statement.
     pub(super) async fn query(&self, sql: &'static Sql, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
-        if self.duty == Duty::ByIndex && !self.settings.is_session_ours() {
-            // The planner's settings last as long as a transaction here.
+        if !self.settings.is_session_ours() {
+            // Settings last as long as a transaction here.
             let mut answers = self.all_or_none(&[(sql, params.to_vec())]).await?;
             return Ok(answers.pop().unwrap_or_default());
         }
@@ -329,7 +361,7 @@ impl Live {
         }
         type Sent<'a> = Pin<Box<dyn Future<Output = Result<Vec<Row>, Fault>> + Send + 'a>>;
         let mut sent: Vec<Sent<'_>> = Vec::with_capacity(statements.len() + 2);
-        let word = |word: &'static str| async move {
+        let word = async |word: &str| {
             self.client.batch_execute(word).await?;
             Ok(Vec::new())
         };
@@ -373,13 +405,11 @@ impl Live {
         self.patiently(async { Ok(self.client.batch_execute(words).await?) }).await
     }
 
-    fn begin_text(&self) -> &'static str {
-        if self.duty == Duty::Anything || self.settings.is_session_ours() {
-            return "BEGIN";
-        }
-        match self.settings.options.durability {
-            Durability::Full => begin_by_index!(),
-            Durability::Relaxed => concat!(begin_by_index!(), "; SET LOCAL synchronous_commit = off"),
+    fn begin_text(&self) -> &str {
+        match (self.settings.is_session_ours(), self.duty) {
+            (true, Duty::ByIndex | Duty::Anything) => "BEGIN",
+            (false, Duty::ByIndex) => &self.settings.begin_by_index,
+            (false, Duty::Anything) => &self.settings.begin_anything,
         }
     }
 
@@ -438,22 +468,35 @@ impl Live {
     }
 }
 
+/// What a connection begins with where it is ours alone.
 fn startup_options(settings: &Settings, duty: Duty) -> String {
     let mut options = settings.config.get_options().unwrap_or_default().to_owned();
-    let timeout = format!("statement_timeout={}", settings.options.statement_timeout.as_millis());
+    for setting in session_settings(&settings.options, duty) {
+        options.push_str(" -c ");
+        options.push_str(&setting);
+    }
+    options
+}
+
+/// The same where it is nobody's, and settings last as long as a transaction.
+fn begin_with_settings(options: &PostgresOptions, duty: Duty) -> String {
+    let set = |setting: String| format!("; SET LOCAL {setting}");
+    std::iter::once("BEGIN".to_owned()).chain(session_settings(options, duty).into_iter().map(set)).collect()
+}
+
+/// The server ends what takes too long: what this program has given up must not take effect much later, when it was
+/// repeated and its job has run.
+fn session_settings(options: &PostgresOptions, duty: Duty) -> Vec<String> {
     let by_index = match duty {
         Duty::ByIndex => BY_INDEX.as_slice(),
         Duty::Anything => &[],
     };
-    let relaxed = match settings.options.durability {
+    let relaxed = match options.durability {
         Durability::Full => None,
         Durability::Relaxed => Some("synchronous_commit=off"),
     };
-    for setting in by_index.iter().copied().chain([timeout.as_str()]).chain(relaxed) {
-        options.push_str(" -c ");
-        options.push_str(setting);
-    }
-    options
+    let timeout = format!("statement_timeout={}", options.statement_timeout.as_millis());
+    by_index.iter().copied().chain(relaxed).map(str::to_owned).chain([timeout]).collect()
 }
 
 /// A transaction that waits for answers. Dropped before its end, it takes the connection with it, and the server
@@ -474,6 +517,15 @@ impl Transaction {
     /// Runs words without parameters or answer.
     pub(super) async fn say(&self, words: &str) -> Result<(), Fault> {
         self.live.say(words).await
+    }
+
+    /// From here on it waits so long at most for each row that another transaction holds.
+    pub(super) async fn wait(&self, wait: Wait) -> Result<(), Fault> {
+        match wait {
+            // As it began.
+            Wait::Usual => Ok(()),
+            Wait::Briefly => self.live.say(brief_wait!()).await,
+        }
     }
 
     /// Makes it durable.

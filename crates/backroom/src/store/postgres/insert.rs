@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{
     Core,
     batch::{Columns, JOB_TYPES, PlainColumns, unnested_jobs},
-    connection::{Link, Param},
+    connection::{Link, Param, Wait},
     error::Fault,
     hints::Hints,
     row::{self, Cells as _},
@@ -136,19 +136,46 @@ impl Handed for Arc<Insert> {
     }
 }
 
-/// Stores the jobs of several calls, all in one transaction. The first track is the connection that writes, the other the
-/// one for claims.
+/// Stores the jobs of several calls, all in one transaction; or each call in one of its own where another transaction
+/// keeps what some of them need (a key that it is about to take), so that only these fail. The first track is the
+/// connection that writes, the other the one for claims.
 pub(super) async fn insert(
     core: &Core,
     track: usize,
     calls: &[Arc<Insert>],
+) -> Result<Vec<Result<Vec<Inserted>, Fault>>, Fault> {
+    match insert_together(core, track, calls, Wait::Usual).await {
+        Err(fault) if fault.is_locked_out() && calls.len() > 1 => {
+            let mut answers: Vec<_> = calls.iter().map(|_| Ok(Vec::new())).collect();
+            // Those first that wait for nobody.
+            let (keyed, free): (Vec<usize>, Vec<usize>) =
+                (0..calls.len()).partition(|index| has_keys(&calls[*index].jobs));
+            for index in free.into_iter().chain(keyed) {
+                let alone = insert_together(core, track, &calls[index..=index], Wait::Briefly).await;
+                answers[index] = alone.map(|mut answers| answers.pop().unwrap_or_default());
+            }
+            Ok(answers)
+        }
+        together => Ok(together?.into_iter().map(Ok).collect()),
+    }
+}
+
+fn has_keys(jobs: &[NewJob]) -> bool {
+    jobs.iter().any(|new| new.job.unique_key.is_some())
+}
+
+async fn insert_together(
+    core: &Core,
+    track: usize,
+    calls: &[Arc<Insert>],
+    wait: Wait,
 ) -> Result<Vec<Vec<Inserted>>, Fault> {
     let jobs: Vec<(&NewJob, Timestamp)> =
         calls.iter().flat_map(|call| call.jobs.iter().map(|new| (new, call.now))).collect();
     let unnamed = core.unnamed_queues(jobs.iter().map(|(new, _)| new.job.queue.as_str()));
-    let is_keyed = jobs.iter().any(|(new, _)| new.job.unique_key.is_some());
-    let answers = if is_keyed {
+    let answers = if calls.iter().any(|call| has_keys(&call.jobs)) {
         let transaction = core.writer.begin().await?;
+        transaction.wait(wait).await?;
         let mut session = Session::Ours(&transaction);
         match insert_keyed(&mut session, &jobs, &unnamed).await {
             Ok(answers) => {

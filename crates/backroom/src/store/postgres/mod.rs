@@ -1,8 +1,8 @@
 //! The store for many machines: PostgreSQL 14 or newer, through at most three connections per process.
 //!
 //! Rows of live jobs lie in `jobs`, a small hot table; finished ones in `finished`, which is appended to and pruned
-//! (`docs/decisions/0020`). One connection writes, one claims and looks up single jobs (and takes every other
-//! part of a bulk insert), one listens and does what may take long. None is held while a handler runs, and nothing is kept on one that a transaction does not end: so the
+//! (`docs/decisions/0020`). One connection writes, one claims, renews leases and looks up single jobs (and
+//! takes every other part of a bulk insert), one listens and does what may take long. None is held while a handler runs, and nothing is kept on one that a transaction does not end: so the
 //! store also runs behind PgBouncer in transaction mode (`?listen=false`).
 //!
 //! It decides nothing about a job's life. Start reading at [`PostgresStore::connect`]; then one file per verb.
@@ -54,7 +54,7 @@ use self::{
     session::Session,
     time::{AlignedClock, DatabaseTime},
     vacuum::Litter,
-    writer::Batcher,
+    writer::{Answer, Batcher},
 };
 use super::{
     Claim, Committed, Count, Deleted, Extend, Filter, Health, Held, Inserted, Note, Prune, QueueSetting,
@@ -159,20 +159,14 @@ impl PostgresStore {
             let core = Arc::clone(&core);
             Batcher::start(2, move |track, calls| {
                 let core = Arc::clone(&core);
-                Box::pin(async move {
-                    insert::insert(&core, track, &calls)
-                        .await
-                        .map_err(|fault| fault.into_error("insert jobs"))
-                })
+                Box::pin(async move { answers(insert::insert(&core, track, &calls).await, "insert jobs") })
             })
         };
         let commits = {
             let core = Arc::clone(&core);
             Batcher::start(1, move |_, calls| {
                 let core = Arc::clone(&core);
-                Box::pin(async move {
-                    commit::commit(&core, &calls).await.map_err(|fault| fault.into_error("write changes"))
-                })
+                Box::pin(async move { answers(commit::commit(&core, &calls).await, "write changes") })
             })
         };
         Self { core, inserts, commits }
@@ -266,6 +260,15 @@ impl Drop for PostgresStore {
         // The tasks hold the connections; without this they would outlive the store.
         self.core.settings.closed.cancel();
     }
+}
+
+/// What became of a batch, in the words of the library.
+fn answers<O>(
+    written: Result<Vec<Result<Vec<O>, Fault>>, Fault>,
+    doing: &'static str,
+) -> Result<Vec<Answer<O>>, Error> {
+    let of_calls = written.map_err(failing(doing))?;
+    Ok(of_calls.into_iter().map(|answer| answer.map_err(failing(doing))).collect())
 }
 
 /// What a failed verb was about.

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
-use backroom_core::{JobId, bounds::JOB_LOG_LINES_MAX};
+use backroom_core::{JobId, LeaseId, Progress, bounds::JOB_LOG_LINES_MAX};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{
     Core,
+    connection::{Param, Wait},
     error::Fault,
     moment::Moment,
     sql::{Sql, rows_by_id},
@@ -54,12 +55,13 @@ static LINES: Sql = Sql {
     ],
 };
 
-/// Writes the notes of runs that still hold their lease and drops the others.
+/// Writes the notes of runs that still hold their lease and drops the others. Fails if another transaction keeps some of
+/// the rows; what is about the others is written all the same.
 pub(super) async fn note(core: &Core, notes: &[Note]) -> Result<(), Fault> {
-    write_progress(core, notes).await?;
+    let said = write_progress(core, notes).await;
     write_lines(core, notes).await?;
     core.hints.jobs(notes.iter().map(|note| note.job));
-    Ok(())
+    said
 }
 
 async fn write_progress(core: &Core, notes: &[Note]) -> Result<(), Fault> {
@@ -72,15 +74,31 @@ async fn write_progress(core: &Core, notes: &[Note]) -> Result<(), Fault> {
         .filter(|(job, lease, _)| seen.insert((*job, *lease)))
         .collect();
     said.sort_unstable_by_key(|(job, ..)| *job);
+    let mut failed = None;
     for chunk in said.chunks(super::insert::ROWS_MAX) {
-        let ids: Vec<Uuid> = chunk.iter().map(|(job, ..)| job.0).collect();
-        let leases: Vec<Uuid> = chunk.iter().map(|(_, lease, _)| lease.0).collect();
-        let percents: Vec<i16> =
-            chunk.iter().map(|(_, _, progress)| progress.percent.min(100).into()).collect();
-        let messages: Vec<&str> = chunk.iter().map(|(_, _, progress)| progress.message.as_str()).collect();
-        core.writer.query(&PROGRESS, &[&ids, &leases, &percents, &messages]).await?;
+        match say(core, chunk).await {
+            Err(fault) if fault.is_locked_out() => {
+                for one in chunk {
+                    match say(core, std::slice::from_ref(one)).await {
+                        Err(fault) if fault.is_locked_out() => failed = Some(fault),
+                        written => written?,
+                    }
+                }
+            }
+            written => written?,
+        }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
+}
+
+/// The ends of runs wait until what was said before is written: nobody's row may hold that up for long.
+async fn say(core: &Core, said: &[(JobId, LeaseId, &Progress)]) -> Result<(), Fault> {
+    let ids: Vec<Uuid> = said.iter().map(|(job, ..)| job.0).collect();
+    let leases: Vec<Uuid> = said.iter().map(|(_, lease, _)| lease.0).collect();
+    let percents: Vec<i16> = said.iter().map(|(_, _, progress)| progress.percent.min(100).into()).collect();
+    let messages: Vec<&str> = said.iter().map(|(_, _, progress)| progress.message.as_str()).collect();
+    let params: [Param<'_>; 4] = [&ids, &leases, &percents, &messages];
+    core.writer.query_waiting(Wait::Briefly, &PROGRESS, &params).await.map(drop)
 }
 
 async fn write_lines(core: &Core, notes: &[Note]) -> Result<(), Fault> {

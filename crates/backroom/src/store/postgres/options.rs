@@ -25,7 +25,7 @@ pub struct PostgresOptions {
     pub schema: String,
     /// Whether this process hears of what others do by LISTEN; URL parameter `listen`. Turn it off behind PgBouncer in
     /// transaction mode, where a connection is nobody's: then nothing is kept on a connection (no prepared
-    /// statements, no settings), and polling alone finds the jobs of other processes. Default true.
+    /// statements, settings for a transaction only), and polling alone finds the jobs of other processes. Default true.
     pub listen: bool,
     /// Whether this process tells others by NOTIFY; URL parameter `notify`. Turn it off for engines that do not know
     /// the statement. Default true.
@@ -38,7 +38,8 @@ pub struct PostgresOptions {
     /// full, which is as safe as the server is set up to be; [`health`](crate::store::Store::health) says how safe
     /// that is.
     pub durability: Durability,
-    /// Longest time one statement may take before it is given up and the connection with it. Default 60 s.
+    /// Longest time one statement may take before the server ends it; a server that does not answer for five seconds
+    /// more is given up, and the connection with it. Default 60 s.
     pub statement_timeout: Duration,
 }
 

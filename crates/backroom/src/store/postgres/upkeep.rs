@@ -13,13 +13,14 @@ use super::{
 };
 use crate::store::{Deleted, Prune};
 
-/// Running jobs whose lease ran out, behind a place. Parameters: now, limit, the end of the lease and the id of that place.
+/// Running jobs whose lease ran out, behind a place. Those whose row somebody holds are passed over: to rescue them would
+/// hold up this process until they are let go. Parameters: now, limit, the end of the lease and the id of that place.
 static LAPSED: Sql = Sql {
     text: concat!(
         "SELECT ",
         columns!(),
         " FROM {schema}.jobs WHERE state = 'running' AND lease_until <= $1 AND (lease_until, id) > ($3, $4) \
-         ORDER BY lease_until, id LIMIT $2"
+         ORDER BY lease_until, id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED"
     ),
     types: &[Type::TIMESTAMPTZ, Type::INT8, Type::TIMESTAMPTZ, Type::UUID],
 };

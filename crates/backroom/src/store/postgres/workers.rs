@@ -57,7 +57,8 @@ static WORKERS: Sql = Sql {
 pub(super) async fn beat(core: &Core, worker: &WorkerRow) -> Result<(), Fault> {
     let (queues, kinds) = (row::encoded(&worker.queues)?, row::encoded(&worker.kinds)?);
     let number = i64::from;
-    core.writer
+    // As the leases that are renewed with it: it waits for nobody.
+    core.claims
         .query(
             &BEAT,
             &[

@@ -40,12 +40,14 @@ impl<T: Send + Sync + 'static> Handed for Arc<Vec<T>> {
     }
 }
 
-/// What becomes of a batch: for each call one answer per row.
-pub(super) type Written<O> = Pin<Box<dyn Future<Output = Result<Vec<Vec<O>>, Error>> + Send>>;
+/// What becomes of a call: one answer per row.
+pub(super) type Answer<O> = Result<Vec<O>, Error>;
+/// What becomes of a batch: an answer for each call, unless it failed as a whole.
+pub(super) type Written<O> = Pin<Box<dyn Future<Output = Result<Vec<Answer<O>>, Error>> + Send>>;
 
 struct Call<H, O> {
     handed: H,
-    answer: oneshot::Sender<Result<Vec<O>, Error>>,
+    answer: oneshot::Sender<Answer<O>>,
 }
 
 /// Gathers the rows of concurrent callers.
@@ -72,7 +74,7 @@ where
     }
 
     /// Answers once the rows are written; one answer per row. Dropping the call does not take them back.
-    pub(super) async fn write(&self, handed: H) -> Result<Vec<O>, Error> {
+    pub(super) async fn write(&self, handed: H) -> Answer<O> {
         if handed.rows() == 0 {
             return Ok(Vec::new());
         }
@@ -132,8 +134,9 @@ async fn run<H: Handed, O>(
             (0, false) => 1,
             (_, _) => 0,
         };
+        free.remove(&track);
         for _ in 0..turns {
-            next = gather(&mut calls, &mut batch, &mut rows);
+            next = gather(&mut calls, &mut batch, &mut rows, !free.is_empty());
             if next.is_some() {
                 break;
             }
@@ -144,7 +147,6 @@ async fn run<H: Handed, O>(
         if track == 0 {
             had_company = batch.len() > 1;
         }
-        free.remove(&track);
         let write = &write;
         under_way.push(async move {
             write_batch(track, batch, write).await;
@@ -155,15 +157,18 @@ async fn run<H: Handed, O>(
     while under_way.next().await.is_some() {}
 }
 
-/// Adds what waits; answers with the call that no longer fits.
+/// Adds what waits; answers with the call that no longer fits, or that is large and has a track of its own to take: the
+/// chunks of a bulk enqueue are often handed in before either is taken.
 fn gather<H: Handed, O>(
     calls: &mut mpsc::Receiver<Call<H, O>>,
     batch: &mut Vec<Call<H, O>>,
     rows: &mut usize,
+    is_track_free: bool,
 ) -> Option<Call<H, O>> {
     while *rows < ROWS_MAX {
         let call = calls.try_recv().ok()?;
-        if *rows + call.handed.rows() > ROWS_MAX {
+        let takes_a_track = is_track_free && call.handed.rows() >= BULK_ROWS;
+        if takes_a_track || *rows + call.handed.rows() > ROWS_MAX {
             return Some(call);
         }
         *rows += call.handed.rows();
@@ -181,14 +186,14 @@ async fn write_batch<H: Handed, O>(
         Ok(answers) => {
             for (call, answer) in batch.into_iter().zip(answers) {
                 // A caller that no longer waits has dropped its call; the rows are written all the same.
-                _ = call.answer.send(Ok(answer));
+                _ = call.answer.send(answer);
             }
         }
         // One caller's bad row must not fail the others: each alone.
         Err(error) if batch.len() > 1 && !error.is_transient() => {
             for call in batch {
                 let answer = write(track, vec![call.handed.clone()]).await;
-                _ = call.answer.send(answer.map(|mut answers| answers.pop().unwrap_or_default()));
+                _ = call.answer.send(answer.and_then(|mut answers| answers.pop().unwrap_or(Ok(Vec::new()))));
             }
         }
         Err(error) => {
@@ -200,5 +205,195 @@ async fn write_batch<H: Handed, O>(
                 _ = call.answer.send(Err(error));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt as _, future::join};
+
+    use super::*;
+    use crate::ErrorKind;
+
+    type Rows = Arc<Vec<u8>>;
+
+    /// A batch that was begun, which ends when the test says how.
+    struct Begun {
+        track: usize,
+        calls: Vec<Rows>,
+        end: oneshot::Sender<Result<(), Error>>,
+    }
+
+    impl Begun {
+        fn rows(&self) -> Vec<usize> {
+            self.calls.iter().map(|call| call.len()).collect()
+        }
+
+        fn succeed(self) {
+            self.end.send(Ok(())).expect("it is waited for");
+        }
+
+        fn fail(self, kind: ErrorKind) {
+            self.end.send(Err(Error::new(kind, "write"))).expect("it is waited for");
+        }
+    }
+
+    /// A batcher of two tracks, and what it begins. Each row is answered with itself.
+    fn batcher() -> (Arc<Batcher<Rows, u8>>, mpsc::UnboundedReceiver<Begun>) {
+        let (begin, begun) = mpsc::unbounded_channel();
+        let batcher = Batcher::start(2, move |track, calls: Vec<Rows>| {
+            let (end, ended) = oneshot::channel();
+            let answers = calls.iter().map(|call| Ok(call.to_vec())).collect();
+            begin.send(Begun { track, calls, end }).expect("the test listens");
+            Box::pin(async move { ended.await.expect("the test ends it").map(|()| answers) })
+        });
+        (Arc::new(batcher), begun)
+    }
+
+    /// A call under way.
+    fn hand_in(batcher: &Arc<Batcher<Rows, u8>>, rows: usize) -> JoinHandle<Answer<u8>> {
+        let batcher = Arc::clone(batcher);
+        tokio::spawn(async move { batcher.write(Arc::new(vec![7; rows])).await })
+    }
+
+    async fn answered(call: JoinHandle<Answer<u8>>) -> Answer<u8> {
+        call.await.expect("it did not panic")
+    }
+
+    /// Lets everything that can go on do so.
+    async fn settle() {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_call_does_not_wait_for_the_first_track() {
+        let (batcher, mut begun) = batcher();
+        let small = hand_in(&batcher, 1);
+        let first = begun.recv().await.unwrap();
+        let large = hand_in(&batcher, BULK_ROWS);
+        let second = begun.recv().await.unwrap();
+        assert_eq!((first.track, first.rows()), (0, vec![1]));
+        assert_eq!((second.track, second.rows()), (1, vec![BULK_ROWS]));
+        second.succeed();
+        assert_eq!(answered(large).await.unwrap().len(), BULK_ROWS);
+        assert!(!small.is_finished());
+        first.succeed();
+        assert_eq!(answered(small).await.unwrap(), [7]);
+    }
+
+    #[tokio::test]
+    async fn large_calls_that_are_handed_in_together_take_both_tracks() {
+        let (batcher, mut begun) = batcher();
+        let calls =
+            [hand_in(&batcher, BULK_ROWS), hand_in(&batcher, BULK_ROWS), hand_in(&batcher, BULK_ROWS)];
+        let (one, other) = (begun.recv().await.unwrap(), begun.recv().await.unwrap());
+        assert_eq!((one.track, one.rows()), (0, vec![BULK_ROWS]));
+        assert_eq!((other.track, other.rows()), (1, vec![BULK_ROWS]));
+        settle().await;
+        assert!(begun.recv().now_or_never().is_none(), "the third waits for a track");
+        other.succeed();
+        let third = begun.recv().await.unwrap();
+        assert_eq!((third.track, third.rows()), (1, vec![BULK_ROWS]));
+        third.succeed();
+        one.succeed();
+        for call in calls {
+            answered(call).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn small_calls_gather_behind_the_first_track_though_the_second_is_free() {
+        let (batcher, mut begun) = batcher();
+        let first = hand_in(&batcher, 1);
+        let under_way = begun.recv().await.unwrap();
+        let others = [hand_in(&batcher, 2), hand_in(&batcher, 3)];
+        settle().await;
+        assert!(begun.recv().now_or_never().is_none(), "nothing else is begun");
+        under_way.succeed();
+        let gathered = begun.recv().await.unwrap();
+        assert_eq!((gathered.track, gathered.rows()), (0, vec![2, 3]));
+        gathered.succeed();
+        for call in others.into_iter().chain([first]) {
+            answered(call).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_on_the_second_track_is_nothing_to_the_first_and_the_track_is_used_again() {
+        let (batcher, mut begun) = batcher();
+        let first = hand_in(&batcher, 1);
+        let on_the_first = begun.recv().await.unwrap();
+        for kind in [ErrorKind::Unavailable, ErrorKind::Invalid] {
+            let large = hand_in(&batcher, BULK_ROWS);
+            let on_the_second = begun.recv().await.unwrap();
+            assert_eq!(on_the_second.track, 1);
+            on_the_second.fail(kind);
+            assert_eq!(answered(large).await.unwrap_err().kind(), kind);
+            assert!(!first.is_finished());
+        }
+        on_the_first.succeed();
+        assert_eq!(answered(first).await.unwrap(), [7]);
+    }
+
+    #[tokio::test]
+    async fn a_failure_on_the_first_track_is_nothing_to_the_second() {
+        let (batcher, mut begun) = batcher();
+        let small = hand_in(&batcher, 1);
+        let on_the_first = begun.recv().await.unwrap();
+        let large = hand_in(&batcher, BULK_ROWS);
+        let on_the_second = begun.recv().await.unwrap();
+        on_the_first.fail(ErrorKind::Unavailable);
+        assert_eq!(answered(small).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        on_the_second.succeed();
+        assert_eq!(answered(large).await.unwrap().len(), BULK_ROWS);
+    }
+
+    #[tokio::test]
+    async fn one_bad_call_of_a_batch_fails_alone() {
+        let (batcher, mut begun) = batcher();
+        let under_way = hand_in(&batcher, 1);
+        let first = begun.recv().await.unwrap();
+        let (good, bad) = (hand_in(&batcher, 2), hand_in(&batcher, 3));
+        settle().await;
+        first.succeed();
+        begun.recv().await.unwrap().fail(ErrorKind::Invalid);
+        let alone = begun.recv().await.unwrap();
+        assert_eq!(alone.rows(), [2]);
+        alone.succeed();
+        let alone = begun.recv().await.unwrap();
+        assert_eq!(alone.rows(), [3]);
+        alone.fail(ErrorKind::Invalid);
+        answered(under_way).await.unwrap();
+        assert_eq!(answered(good).await.unwrap().len(), 2);
+        assert_eq!(answered(bad).await.unwrap_err().kind(), ErrorKind::Invalid);
+    }
+
+    #[tokio::test]
+    async fn finishing_waits_for_both_tracks_and_for_what_was_handed_in() {
+        let (batcher, mut begun) = batcher();
+        let small = hand_in(&batcher, 1);
+        let on_the_first = begun.recv().await.unwrap();
+        let large = hand_in(&batcher, BULK_ROWS);
+        let on_the_second = begun.recv().await.unwrap();
+        let waiting = hand_in(&batcher, 2);
+        settle().await;
+        let finishing = tokio::spawn({
+            let batcher = Arc::clone(&batcher);
+            async move { batcher.finish().await }
+        });
+        settle().await;
+        let refused = batcher.write(Arc::new(vec![7])).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Closed);
+        on_the_first.succeed();
+        begun.recv().await.unwrap().succeed();
+        let (small, waiting) = join(answered(small), answered(waiting)).await;
+        assert_eq!((small.unwrap().len(), waiting.unwrap().len()), (1, 2));
+        settle().await;
+        assert!(!finishing.is_finished(), "the second track is under way");
+        on_the_second.succeed();
+        assert_eq!(answered(large).await.unwrap().len(), BULK_ROWS);
+        finishing.await.unwrap();
     }
 }

@@ -2,27 +2,27 @@
 //!
 //! A program that is killed drops nothing, and a server left behind would hold its memory and disk until somebody
 //! notices. So a small shell waits on a pipe from us: the pipe closes when we close it and when we die, and
-//! either way the shell stops the server we told it of. There is no second way to stop one, so this one is
-//! exercised by every run.
+//! either way the shell stops the server it was told of last. There is no second way for a server to end with its
+//! program, so this one is exercised by every run.
 
-use std::io::Write;
-use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
+use std::{
+    io::Write,
+    process::{Child, ChildStdin, Command, Stdio},
+    time::Duration,
+};
 
-use super::cluster::Account;
-use crate::clock;
-use crate::failure::Failure;
+use crate::{Failure, wait_until};
 
 /// The signals of a closed terminal reach the whole group of processes; the keeper must outlive them to remove
-/// the folder. It asks for a fast shutdown (SIGINT), and after about 10 s (200 looks) insists.
+/// the folder. An empty line says that no server runs. It asks for an immediate shutdown (SIGQUIT: what the server would
+/// save is thrown away with it), and after about 10 s (200 looks) insists.
 const SCRIPT: &str = r#"
 cd /
 trap '' INT TERM HUP
 pid=
 while read -r line; do pid=$line; done
 if [ -n "$pid" ]; then
-    kill -INT "$pid"
+    kill -QUIT "$pid"
     looks=0
     while kill -0 "$pid" && [ "$looks" -lt 200 ]; do sleep 0.05; looks=$((looks + 1)); done
     kill -KILL "$pid"
@@ -33,6 +33,7 @@ rm -rf "$1"
 /// Above the script's own bound, so that giving up means the shell itself is gone.
 pub(crate) const STOP_LIMIT: Duration = Duration::from_secs(15);
 
+#[derive(Debug)]
 pub(crate) struct Keeper {
     shell: Child,
     /// `None` once the end has been asked for.
@@ -40,22 +41,20 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Runs as the server's account: it can then signal and remove nothing that is not the server's. Fails when
-    /// that account cannot enter the folder.
-    pub(crate) fn of_folder(folder: &Path, account: Option<Account>) -> std::io::Result<Self> {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", SCRIPT, "keeper"]).arg(folder).current_dir(folder);
+    /// `shell` is a command for `sh` that runs as the server's account, in the folder: it can then signal and remove nothing
+    /// that is not the server's. Fails when that account cannot enter the folder.
+    pub(crate) fn start(mut shell: Command, folder: &std::path::Path) -> std::io::Result<Self> {
+        shell.args(["-c", SCRIPT, "keeper"]).arg(folder);
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        Account::apply(account, &mut shell);
         let mut shell = shell.spawn()?;
         let pipe = shell.stdin.take();
         Ok(Self { shell, pipe })
     }
 
-    /// From here on this server is the one to stop.
-    pub(crate) fn watch(&mut self, server: &Child) -> Result<(), Failure> {
-        let told = self.pipe.as_mut().map(|pipe| writeln!(pipe, "{}", server.id()));
-        match told {
+    /// From here on this is the server to stop, or none.
+    pub(crate) fn watch(&mut self, server: Option<&Child>) -> Result<(), Failure> {
+        let line = server.map(|server| server.id().to_string()).unwrap_or_default();
+        match self.pipe.as_mut().map(|pipe| writeln!(pipe, "{line}")) {
             Some(Ok(())) => Ok(()),
             _ => Err(Failure::new(
                 "the shell that watches over the PostgreSQL server has ended",
@@ -75,6 +74,6 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         self.begin_end();
         // Without an end to the wait, a folder that cannot be removed would hold up a finished run.
-        clock::wait_until(STOP_LIMIT, || self.shell.try_wait().ok().flatten());
+        wait_until(STOP_LIMIT, || self.shell.try_wait().ok().flatten());
     }
 }

@@ -1,0 +1,249 @@
+//! A program of somebody's holds rows in a transaction that it leaves open: who needs just these rows waits for a
+//! while, and nobody else suffers. Leases are renewed, jobs are claimed, and other runs end.
+
+#![cfg(feature = "postgres")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod common;
+mod postgres_support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use backroom::{
+    Backroom, ErrorKind, Json, UniqueRule, Worker,
+    core::{Draft, Job, Progress, State, bounds::later, draft::NewJob},
+    store::{Committed, Extend, Held, Inserted, Note, Store, postgres::PostgresStore},
+};
+use common::{Double, double, soon};
+use postgres_support::{Place, lease, success, until_somebody_waits};
+use tokio_postgres::{Client, Transaction};
+use tokio_util::sync::CancellationToken;
+
+/// A store with three running jobs, the second of which holds a key.
+struct Runs {
+    place: Place,
+    store: Arc<PostgresStore>,
+    runs: Vec<Job>,
+}
+
+impl Runs {
+    async fn new() -> Self {
+        let place = Place::new();
+        let store = Arc::new(place.open().await);
+        for new in [place.new_job(), keyed(&place), place.new_job()] {
+            place.insert(&*store, new).await;
+        }
+        let mut runs = place.claim(&*store, 3).await;
+        runs.sort_by_key(|job| job.id);
+        Self { place, store, runs }
+    }
+
+    /// Enqueues the key once more in a transaction of the caller's, which keeps the row of the job that holds it.
+    async fn hold_the_second<'a>(&self, client: &'a mut Client) -> Transaction<'a> {
+        let transaction = client.transaction().await.unwrap();
+        let new = keyed(&self.place);
+        let answers =
+            PostgresStore::insert_in(&transaction, &self.place.schema, &[new], self.place.now).await;
+        assert_eq!(answers.unwrap(), [Inserted::Kept(self.runs[1].id)]);
+        transaction
+    }
+
+    async fn row(&self, index: usize) -> Job {
+        self.store.job(self.runs[index].id).await.unwrap().expect("it is there")
+    }
+
+    async fn states(&self) -> [State; 3] {
+        [self.row(0).await.state, self.row(1).await.state, self.row(2).await.state]
+    }
+}
+
+fn keyed(place: &Place) -> NewJob {
+    place.checked(Draft { unique: Some(UniqueRule::by_key("k")), ..Draft::new("work", Json::null()) })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_are_renewed_although_somebody_holds_the_row_of_one_of_them() {
+    let runs = Runs::new().await;
+    let mut client = runs.place.client().await;
+    let transaction = runs.hold_the_second(&mut client).await;
+    let until = later(runs.place.now, Duration::from_secs(99));
+    let leases = runs.runs.iter().map(|job| (job.id, lease(job))).collect();
+    let extend = Arc::new(Extend { leases, until });
+    // The one that cannot be renewed now is held all the same: its worker must go on.
+    assert_eq!(runs.store.extend(Arc::clone(&extend), runs.place.now).await.unwrap(), [Held::Yes; 3]);
+    assert_eq!(runs.row(0).await.lease_until, Some(until));
+    assert_eq!(runs.row(1).await.lease_until, runs.runs[1].lease_until);
+    assert_eq!(runs.row(2).await.lease_until, Some(until));
+    transaction.rollback().await.unwrap();
+    assert_eq!(runs.store.extend(extend, runs.place.now).await.unwrap(), [Held::Yes; 3]);
+    assert_eq!(runs.row(1).await.lease_until, Some(until));
+}
+
+// On one thread, so that both calls are handed in before either is taken.
+#[tokio::test]
+async fn runs_end_although_somebody_holds_the_row_of_one_of_them() {
+    let runs = Runs::new().await;
+    let mut client = runs.place.client().await;
+    let transaction = runs.hold_the_second(&mut client).await;
+    let change = |index: usize| success(&runs.runs[index], runs.place.now);
+    // Both go with one batch, and each hears of its own jobs.
+    let (with_the_held, without) = tokio::join!(
+        runs.store.commit(Arc::new(vec![change(0), change(1)])),
+        runs.store.commit(Arc::new(vec![change(2)])),
+    );
+    assert_eq!(without.unwrap(), [Committed::Done]);
+    assert_eq!(with_the_held.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(runs.states().await, [State::Completed, State::Running, State::Completed]);
+    transaction.rollback().await.unwrap();
+    let again = runs.store.commit(Arc::new(vec![change(0), change(1)])).await.unwrap();
+    assert_eq!(again, [Committed::Done; 2]);
+    assert_eq!(runs.states().await, [State::Completed; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_say_is_written_although_somebody_holds_the_row_of_one_of_them() {
+    let runs = Runs::new().await;
+    let mut client = runs.place.client().await;
+    let transaction = runs.hold_the_second(&mut client).await;
+    let note = |job: &Job| Note {
+        job: job.id,
+        lease: lease(job),
+        progress: Some(Progress { percent: 50, message: "half".into() }),
+        lines: Vec::new(),
+    };
+    let notes: Arc<Vec<Note>> = Arc::new(runs.runs.iter().map(note).collect());
+    let error = runs.store.note(Arc::clone(&notes), runs.place.now).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let says = async |index| runs.row(index).await.progress.is_some();
+    assert_eq!([says(0).await, says(1).await, says(2).await], [true, false, true]);
+    transaction.rollback().await.unwrap();
+    runs.store.note(notes, runs.place.now).await.unwrap();
+    assert!(says(1).await);
+}
+
+// On one thread, so that both calls are handed in before either is taken.
+#[tokio::test]
+async fn jobs_are_stored_although_a_key_beside_them_is_about_to_be_taken() {
+    let place = Place::new();
+    let store = place.open().await;
+    // So that its name is known.
+    place.insert(&store, place.new_job()).await;
+    let mut client = place.client().await;
+    let transaction = client.transaction().await.unwrap();
+    let theirs = keyed(&place);
+    PostgresStore::insert_in(&transaction, &place.schema, &[theirs], place.now).await.unwrap();
+    // Both go with one batch.
+    let (ours, other) = (vec![keyed(&place)], vec![place.new_job()]);
+    let (ours, other) =
+        tokio::join!(store.insert(Arc::new(ours), place.now), store.insert(Arc::new(other), place.now));
+    assert_eq!(ours.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(other.unwrap(), [Inserted::Created]);
+    transaction.commit().await.unwrap();
+    assert_eq!(place.claim(&store, 10).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lapsed_job_whose_row_somebody_holds_is_left_for_later() {
+    let runs = Runs::new().await;
+    let mut client = runs.place.client().await;
+    let transaction = runs.hold_the_second(&mut client).await;
+    let much_later = later(runs.place.now, Duration::from_secs(3600));
+    let lapsed = async || {
+        let lapsed = runs.store.lapsed(None, 10, much_later).await.unwrap();
+        lapsed.iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    assert_eq!(lapsed().await, [runs.runs[0].id, runs.runs[2].id]);
+    transaction.rollback().await.unwrap();
+    assert_eq!(lapsed().await, [runs.runs[0].id, runs.runs[1].id, runs.runs[2].id]);
+}
+
+/// Jobs that count their runs and end when they are let.
+#[derive(Clone, Default)]
+struct Long {
+    runs: Arc<AtomicU32>,
+    release: CancellationToken,
+}
+
+/// Short, so that it would run out several times within the test.
+const LEASE: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_goes_on_beside_an_open_transaction_that_takes_a_key() {
+    let place = Place::new();
+    let backroom = Backroom::open(&place.url()).await.unwrap();
+    let long = Long::default();
+    let worker = {
+        let long = long.clone();
+        Worker::new(&backroom).queue("default", 8).lease(LEASE).handle(double).handle_untyped(
+            "long",
+            move |_, _| {
+                let long = long.clone();
+                async move {
+                    long.runs.fetch_add(1, Ordering::SeqCst);
+                    long.release.cancelled().await;
+                    Ok(Json::null())
+                }
+            },
+        )
+    };
+    let worker = worker.start().await.unwrap();
+    let held =
+        backroom.enqueue_untyped("long", Json::null()).unique(UniqueRule::by_key("held")).await.unwrap();
+    let free = backroom.enqueue_untyped("long", Json::null()).await.unwrap();
+    soon("both run", async {
+        while long.runs.load(Ordering::SeqCst) < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+
+    // Somebody's transaction takes one key, and asks for another, which a running job holds.
+    let (mut theirs, watcher) = (place.client().await, place.client().await);
+    let transaction = theirs.transaction().await.unwrap();
+    let taken = backroom.enqueue(Double(1)).unique(UniqueRule::by_key("taken"));
+    let taken = taken.within_postgres(&transaction).await.unwrap();
+    let same = backroom.enqueue_untyped("long", Json::null()).unique(UniqueRule::by_key("held"));
+    assert_eq!(same.within_postgres(&transaction).await.unwrap().id(), held.id());
+    // This program wants the key as well, so it waits for the transaction.
+    let waiting = tokio::spawn({
+        let backroom = backroom.clone();
+        async move { backroom.enqueue(Double(2)).unique(UniqueRule::by_key("taken")).await }
+    });
+    until_somebody_waits(&watcher, &place.schema).await;
+
+    let first = free.status().await.unwrap().lease_until.unwrap();
+    let long_after = later(first, LEASE * 2);
+    let mut quick = 0;
+    // Jobs come and go, until the lease has been renewed again and again.
+    soon("the lease is renewed", async {
+        loop {
+            let job = backroom.enqueue(Double(quick)).await.unwrap();
+            assert_eq!(job.wait().await.unwrap(), quick * 2);
+            quick += 1;
+            let row = free.status().await.unwrap();
+            assert_eq!((row.state, row.crashes), (State::Running, 0), "{row:?}");
+            if row.lease_until > Some(long_after) {
+                break;
+            }
+        }
+    })
+    .await;
+    assert!(quick > 2, "only {quick} jobs came through");
+
+    transaction.commit().await.unwrap();
+    let same = soon("the key is free", waiting).await.unwrap();
+    // Kept, or stored if the other one has run by then.
+    let same = same.unwrap();
+    soon("the job that was waited for", taken.wait()).await.unwrap();
+    soon("the one that waited", same.wait()).await.unwrap();
+    long.release.cancel();
+    let row = soon("the long run", free.finished()).await.unwrap();
+    assert_eq!((row.state, row.attempt, row.crashes), (State::Completed, 1, 0), "{row:?}");
+    worker.stop().await.unwrap();
+}
