@@ -229,7 +229,7 @@ fn ring(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
 /// Jobs without keys, as parameters of the statement that stores them when they are new.
 enum New<'a> {
     Plain(PlainColumns<'a>),
-    Any(Columns<'a>),
+    Any(Box<Columns<'a>>),
 }
 
 impl New<'_> {
@@ -252,7 +252,7 @@ async fn insert_new(link: &Link, jobs: &[(&NewJob, Timestamp)], unnamed: &Vec<St
         let jobs = chunk.iter().map(|(new, _)| &new.job);
         chunks.push(match jobs.clone().all(is_plain) {
             true => New::Plain(PlainColumns::of(jobs)),
-            false => New::Any(Columns::of(jobs)?),
+            false => New::Any(Box::new(Columns::of(jobs)?)),
         });
     }
     let mut statements = name_queues(unnamed);
