@@ -44,8 +44,16 @@ impl Runs {
         Self { place, store, runs }
     }
 
-    /// Enqueues the key once more in a transaction of the caller's, which keeps the row of the job that holds it.
+    /// A person at a prompt keeps the row of the second.
     async fn hold_the_second<'a>(&self, client: &'a mut Client) -> Transaction<'a> {
+        let transaction = client.transaction().await.unwrap();
+        let held = "SELECT FROM jobs WHERE id = $1 FOR UPDATE";
+        assert_eq!(transaction.execute(held, &[&self.runs[1].id.0]).await.unwrap(), 1);
+        transaction
+    }
+
+    /// Enqueues the key of the second once more in a transaction of the caller's.
+    async fn meet_the_second<'a>(&self, client: &'a mut Client) -> Transaction<'a> {
         let transaction = client.transaction().await.unwrap();
         let new = keyed(&self.place);
         let answers =
@@ -83,6 +91,28 @@ async fn leases_are_renewed_although_somebody_holds_the_row_of_one_of_them() {
     transaction.rollback().await.unwrap();
     assert_eq!(runs.store.extend(extend, runs.place.now).await.unwrap(), [Held::Yes; 3]);
     assert_eq!(runs.row(1).await.lease_until, Some(until));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_holder_is_renewed_and_speaks_beside_a_transaction_that_met_its_key() {
+    let runs = Runs::new().await;
+    let mut client = runs.place.client().await;
+    let transaction = runs.meet_the_second(&mut client).await;
+    let until = later(runs.place.now, Duration::from_secs(99));
+    let (id, lease) = (runs.runs[1].id, lease(&runs.runs[1]));
+    let extend = Arc::new(Extend { leases: vec![(id, lease)], until });
+    assert_eq!(runs.store.extend(extend, runs.place.now).await.unwrap(), [Held::Yes]);
+    assert_eq!(runs.row(1).await.lease_until, Some(until));
+    let progress = Some(Progress { percent: 50, message: "half".into() });
+    let note = Note { job: id, lease, progress: progress.clone(), lines: Vec::new() };
+    runs.store.note(Arc::new(vec![note]), runs.place.now).await.unwrap();
+    assert_eq!(runs.row(1).await.progress, progress);
+    // It must not leave: the caller was told that the key is held.
+    let error = runs.store.commit(Arc::new(vec![success(&runs.runs[1], runs.place.now)])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    transaction.commit().await.unwrap();
+    let ended = runs.store.commit(Arc::new(vec![success(&runs.runs[1], runs.place.now)])).await.unwrap();
+    assert_eq!(ended, [Committed::Done]);
 }
 
 // On one thread, so that both calls are handed in before either is taken.

@@ -23,6 +23,8 @@ use sqlx::{Connection, PgConnection};
 /// Enough for two statements: one holds 5000.
 const MANY: u64 = 6000;
 const PAGE: usize = 1000;
+/// What an insert sets for a moment.
+const SETTING: &str = "SELECT current_setting('enable_seqscan')";
 
 /// Jobs of which each has other optional columns: the bits of its number say which.
 fn mixed(place: &Place) -> Vec<NewJob> {
@@ -126,12 +128,16 @@ async fn holders_of_keys_are_read_alike_by_both_drivers() {
             let mut transaction = connection.begin().await.unwrap();
             let answers =
                 PostgresStore::insert_in_sqlx(&mut transaction, &schema, &second, place.now).await.unwrap();
+            let setting: String = sqlx::query_scalar(SETTING).fetch_one(&mut *transaction).await.unwrap();
+            assert_eq!(setting, "on", "the planner is the caller's again");
             transaction.commit().await.unwrap();
             answers
         } else {
             let mut client = place.client().await;
             let transaction = client.transaction().await.unwrap();
             let answers = PostgresStore::insert_in(&transaction, &schema, &second, place.now).await.unwrap();
+            let setting: String = transaction.query_one(SETTING, &[]).await.unwrap().get(0);
+            assert_eq!(setting, "on", "the planner is the caller's again");
             transaction.commit().await.unwrap();
             answers
         };

@@ -17,9 +17,8 @@ impl<'a, J: 'a> Enqueue<'a, J> {
     ///
     /// Waiting on the handle before the commit waits for a job that does not exist yet, and answers
     /// [`NotFound`](crate::ErrorKind::NotFound). A unique key that another transaction is about to take is waited for
-    /// until that one ends, so enqueue late and commit soon. Where a job holds the key already, its row is kept until
-    /// then: a transaction left open for longer than that job's lease makes it look as if its worker had died. Other jobs
-    /// are not touched.
+    /// until that one ends, so enqueue late and commit soon. Where a job holds the key already, it does not begin or end
+    /// until then; one that runs goes on and keeps its lease. Other jobs are not touched.
     ///
     /// Fails as [`Invalid`](crate::ErrorKind::Invalid) on a client that was not opened with a `postgres://` URL, and
     /// otherwise as an enqueue does. After an error that the server told, the transaction can only be rolled back, and

@@ -89,13 +89,19 @@ pub(super) static NAME_QUEUES: Sql = Sql {
 pub(super) static STORED: Sql =
     Sql { text: "SELECT id FROM {schema}.every_job WHERE id = ANY($1::uuid[])", types: &[Type::UUID_ARRAY] };
 
-/// The jobs that hold these keys, and nobody else may change them until the transaction ends. In the order of ids, so
-/// that two inserts do not wait for each other. Parameter: the keys.
+/// The jobs that hold these keys, and nobody else may take the keys from them until the transaction ends. In the order of
+/// ids, so that two inserts do not wait for each other. A running job can only be kept or lose its key, so its row is kept
+/// from leaving and no more: the transaction may be a caller's, and last longer than the lease that is to be renewed.
+/// A job that is claimed just now is in neither part; then the insert meets its key, and looks again. Parameter: the keys.
 static HOLDERS: Sql = Sql {
     text: concat!(
-        "SELECT ",
+        "WITH still AS MATERIALIZED (SELECT * FROM {schema}.jobs \
+           WHERE unique_held AND unique_key = ANY($1::text[]) AND state <> 'running' ORDER BY id FOR UPDATE), \
+         running AS MATERIALIZED (SELECT * FROM {schema}.jobs \
+           WHERE unique_held AND unique_key = ANY($1::text[]) AND state = 'running' ORDER BY id FOR KEY SHARE) \
+         SELECT ",
         columns!(),
-        " FROM {schema}.jobs WHERE unique_held AND unique_key = ANY($1::text[]) ORDER BY id FOR UPDATE"
+        " FROM (SELECT * FROM still UNION ALL SELECT * FROM running) AS holders"
     ),
     types: &[Type::TEXT_ARRAY],
 };
@@ -439,7 +445,7 @@ async fn write(session: &mut Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> R
         .collect();
     replaced.sort_unstable_by_key(|job| job.id);
     if !replaced.is_empty() {
-        session.query(&REPLACE, &Columns::of(replaced.into_iter())?.params()).await?;
+        session.query_by_index(&REPLACE, &Columns::of(replaced.into_iter())?.params()).await?;
     }
     if plan.fresh.is_empty() {
         return Ok(Vec::new());
