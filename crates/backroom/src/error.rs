@@ -31,7 +31,7 @@ pub enum ErrorKind {
     },
     /// The job ended without an output: it was cancelled or discarded.
     Unsuccessful,
-    /// The store cannot be reached or is busy. Nothing was half done; try again.
+    /// The store cannot be reached or is busy. Try again: no job is half written, though of several some may be.
     Unavailable,
     /// The disk is full or cannot be written. Nothing acknowledged is lost; make room, then try again.
     NoSpace,

@@ -178,6 +178,24 @@ async fn jobs_are_stored_although_a_key_beside_them_is_about_to_be_taken() {
     assert_eq!(place.claim(&store, 10).await.len(), 3);
 }
 
+#[tokio::test]
+async fn jobs_are_stored_although_somebody_is_about_to_name_their_queue() {
+    let place = Place::new();
+    let store = place.open().await;
+    let mut client = place.client().await;
+    let in_new_queue = || place.checked(Draft { queue: "new".into(), ..Draft::new("work", Json::null()) });
+    let names =
+        async || store.queues().await.unwrap().into_iter().map(|queue| queue.name).collect::<Vec<_>>();
+    let transaction = client.transaction().await.unwrap();
+    PostgresStore::insert_in(&transaction, &place.schema, &[in_new_queue()], place.now).await.unwrap();
+    let answers = store.insert(Arc::new(vec![in_new_queue()]), place.now).await.unwrap();
+    assert_eq!(answers, [Inserted::Created]);
+    transaction.rollback().await.unwrap();
+    assert_eq!(names().await, Vec::<String>::new());
+    store.insert(Arc::new(vec![in_new_queue()]), place.now).await.unwrap();
+    assert_eq!(names().await, ["new"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lapsed_job_whose_row_somebody_holds_is_left_for_later() {
     let runs = Runs::new().await;

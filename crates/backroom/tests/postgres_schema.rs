@@ -199,6 +199,11 @@ async fn a_row_written_by_hand_cannot_break_what_every_job_keeps_to() {
         "lease_until = now()",
         "unique_held = true",
         "state = 'discarded', output = NULL",
+        "unique_key = 'k'",
+        "unique_key = 'k', unique_while = 'until'",
+        "unique_until = now()",
+        "progress_percent = 5",
+        "progress_message = 'x'",
     ];
     for change in finished {
         assert_refused(&client, &format!("UPDATE finished SET {change}")).await;

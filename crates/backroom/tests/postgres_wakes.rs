@@ -49,6 +49,38 @@ async fn an_insert_wakes_workers_of_another_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_idle_worker_heard_is_told_to_other_processes_all_the_same() {
+    let place = Place::new();
+    let (one, other) = (place.open().await, place.open().await);
+    let here = one.wakes().listen_queues(&["default".into()]);
+    let idle = tokio::spawn(async move {
+        loop {
+            here.woken().await;
+        }
+    });
+    let listener = other.wakes().listen_queues(&["default".into()]);
+    hears_twice(&listener, async || {
+        place.insert(&one, place.new_job()).await;
+    })
+    .await;
+    idle.abort();
+}
+
+#[tokio::test]
+async fn a_ring_is_answered_by_whoever_waits_for_it() {
+    let store = Place::new().open().await;
+    let listener = store.wakes().listen_queues(&["default".into()]);
+    assert!(!store.wakes().ring_queue("default"), "it does not wait yet");
+    listener.woken().await;
+    let mut waiting = std::pin::pin!(listener.woken());
+    assert_eq!(futures_util::future::poll_immediate(waiting.as_mut()).await, None);
+    assert!(!store.wakes().ring_queue("other"), "nobody listens to that");
+    assert!(store.wakes().ring_queue("default"));
+    waiting.await;
+    assert!(!store.wakes().ring_queue("default"), "it has something else to do");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_finished_job_and_a_cancel_are_told_to_other_processes() {
     let place = Place::new();
     let (one, other) = (place.open().await, place.open().await);

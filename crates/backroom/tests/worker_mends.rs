@@ -294,6 +294,44 @@ async fn a_worker_that_stops_asks_for_a_lost_claim_no_longer_than_its_grace() {
 }
 
 #[tokio::test]
+async fn a_worker_stops_although_the_store_never_answers_its_claim() {
+    let (b, beside, faults, clock) = lossy();
+    let worker = Worker::new(&b).upkeep(false).grace(Duration::from_secs(10)).lease(Duration::from_secs(20));
+    let worker = worker.handle(common::double).start().await.unwrap();
+    pass(&clock, Duration::from_millis(100)).await;
+    faults.hush("claim");
+    let job = beside.enqueue(Double(1)).await.unwrap();
+    until("it is claimed", async || job.status().await.unwrap().state == State::Running).await;
+    let stopping = tokio::spawn(worker.stop());
+    pass(&clock, Duration::from_secs(9)).await;
+    assert!(!stopping.is_finished(), "the answer may still come");
+    pass(&clock, Duration::from_secs(22)).await;
+    let error = soon("stop", stopping).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("claim"), "{error}");
+}
+
+#[tokio::test]
+async fn a_claim_is_asked_for_again_although_the_question_was_refused() {
+    let (b, beside, faults, clock) = lossy();
+    let worker = Worker::new(&b).upkeep(false).handle(common::double).start().await.unwrap();
+    pass(&clock, Duration::from_millis(100)).await;
+    faults.cut(Fault::After);
+    let job = beside.enqueue(Double(1)).await.unwrap();
+    until("it is claimed", async || job.status().await.unwrap().state == State::Running).await;
+    // Until the decorator has given up, and the worker asks by itself.
+    pass(&clock, Duration::from_secs(5)).await;
+    faults.heal();
+    faults.refuse("claim", ErrorKind::Unusable);
+    pass(&clock, Duration::from_secs(5)).await;
+    faults.heal();
+    pass(&clock, Duration::from_secs(10)).await;
+    let row = job.status().await.unwrap();
+    assert_eq!((row.state, row.attempt, row.crashes), (State::Completed, 1, 0), "{row:?}");
+    soon("stop", worker.stop()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_renewal_that_fails_for_good_leaves_no_job_without_a_runner() {
     let (b, beside, faults, clock) = lossy();
     let worker = Worker::new(&b).upkeep(false).handle(common::double).start().await.unwrap();

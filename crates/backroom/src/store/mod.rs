@@ -66,7 +66,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`JOB_LOG_LINES_MAX`](backroom_core::bounds::JOB_LOG_LINES_MAX) of one job are dropped too.
     async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error>;
 
-    /// Running jobs whose lease ran out, the longest ago first and those of one moment by id; behind `after` when given,
+    /// Running jobs whose lease ran out, the longest ago first and those of one moment by id, without those whose row
+    /// somebody's transaction keeps (they cannot be rescued before it ends); behind `after` when given,
     /// the end of the lease and the id of the last one of the page before.
     async fn lapsed(
         &self,

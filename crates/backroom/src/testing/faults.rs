@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
+use tokio::sync::Notify;
 
 use crate::{
     Error, ErrorKind,
@@ -31,6 +32,7 @@ pub enum Fault {
 pub struct Faults {
     inner: Arc<dyn Store>,
     plan: Mutex<Plan>,
+    healed: Notify,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,6 +46,8 @@ struct Plan {
     writes_cut: Option<Fault>,
     /// This verb is refused until healed.
     refused: Option<(&'static str, ErrorKind)>,
+    /// This verb is not answered until healed.
+    silent: Option<&'static str>,
     failed: u64,
 }
 
@@ -67,12 +71,13 @@ const WRITES: [&str; 11] = [
 enum Instead {
     Lost(Fault),
     Refused(ErrorKind),
+    Silent,
 }
 
 impl Faults {
     /// Passes every call on until told otherwise.
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, plan: Mutex::default() }
+        Self { inner, plan: Mutex::default(), healed: Notify::new() }
     }
 
     /// Fails the `nth` call from now (1 is the next one), once.
@@ -98,10 +103,18 @@ impl Faults {
         self.plan().refused = Some((verb, kind));
     }
 
+    /// Answers no call of one verb until [`heal`](Self::heal), although each takes effect; then their answers are lost: a
+    /// server that hangs.
+    pub fn hush(&self, verb: &'static str) {
+        self.plan().silent = Some(verb);
+    }
+
     /// Fails no call from now on.
     pub fn heal(&self) {
         let mut plan = self.plan();
         *plan = Plan { calls: plan.calls, failed: plan.failed, ..Plan::default() };
+        drop(plan);
+        self.healed.notify_waiters();
     }
 
     /// How many calls were made, failed ones included.
@@ -122,7 +135,8 @@ impl Faults {
         let of_writes = plan.writes_cut.filter(|_| WRITES.contains(&verb));
         let refused = plan.refused.filter(|(refused, _)| *refused == verb).map(|(_, kind)| kind);
         let lost = plan.cut.or(once).or(of_writes).map(Instead::Lost);
-        let instead = lost.or(refused.map(Instead::Refused));
+        let silent = plan.silent.filter(|silent| *silent == verb).map(|_| Instead::Silent);
+        let instead = lost.or(refused.map(Instead::Refused)).or(silent);
         plan.failed += u64::from(instead.is_some());
         instead
     }
@@ -134,8 +148,14 @@ impl Faults {
     ) -> Result<T, Error> {
         let lost =
             |place| Error::new(ErrorKind::Unavailable, format!("{verb}: a fault was injected {place}"));
+        let healed = self.healed.notified();
         match self.next(verb) {
             None => call.await,
+            Some(Instead::Silent) => {
+                call.await?;
+                healed.await;
+                Err(lost("and it was not answered"))
+            }
             Some(Instead::Lost(Fault::Before)) => Err(lost("before it reached the store")),
             Some(Instead::Lost(Fault::After)) => {
                 call.await?;

@@ -1,7 +1,7 @@
 //! Whether the store takes writes, as the beats of the worker in this process show.
 //!
-//! Upkeep's own looks are reads. A server that became a standby, a file that another process holds, or a full disk goes on
-//! answering those while no worker can renew a lease; whoever judged by reads alone would rescue the jobs of the living the
+//! Upkeep's own looks are mostly reads. A server that became a standby, a file that another process holds, or a full disk goes
+//! on answering those while no worker can renew a lease; whoever judged by reads alone would rescue the jobs of the living the
 //! moment writes are taken again. A beat is a write of the kind that a renewal is, and every worker writes one anyway.
 
 use std::{

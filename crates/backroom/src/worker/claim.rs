@@ -56,6 +56,13 @@ pub(crate) async fn keep_claiming(shared: Arc<Shared>, pool: Arc<Pool>) -> Resul
     }
 }
 
+/// A claim was not answered before its worker had to stop.
+pub(super) fn lost() -> Error {
+    let message = "stop the worker: the answer of a claim was lost; the jobs it took, if any, run again when their leases \
+                   run out";
+    Error::new(ErrorKind::Unavailable, message)
+}
+
 /// What came of a claim that the store answered.
 struct Answered {
     /// How many jobs it took.
@@ -136,8 +143,14 @@ impl Claimer {
     async fn recall(&mut self) -> Result<(), Error> {
         let Some(claim) = &self.unanswered else { return Ok(()) };
         let claim = Arc::new(Claim { shares: Vec::new(), repeat: true, ..Claim::clone(claim) });
+        let unanswered = Arc::clone(&claim);
         self.send(claim, self.shared.engine.clock.now());
-        self.answer().await.map(drop)
+        let recalled = self.answer().await.map(drop);
+        if recalled.as_ref().is_err_and(|error| error.kind() != ErrorKind::Closed) {
+            // What the claim itself took is still not known, whatever was wrong with the question.
+            self.unanswered = Some(unanswered);
+        }
+        recalled
     }
 
     /// Sends a claim, in a task of its own: dropped half-way when the worker stops, its answer would be lost and its
@@ -183,9 +196,7 @@ impl Claimer {
             if now < until {
                 clock.sleep_until(later(now, PAUSE_MIN).min(until)).await;
             } else if self.unanswered.is_some() {
-                let message = "stop the worker: the answer of a claim was lost; the jobs it took, if any, run again when \
-                               their leases run out";
-                return Err(Error::new(ErrorKind::Unavailable, message).caused_by(error));
+                return Err(lost().caused_by(error));
             }
         }
         Ok(())

@@ -84,6 +84,18 @@ fn name(random: &str) -> String {
     format!("{}-{}-{}", heartbeat::host(), std::process::id(), &random[..6])
 }
 
+/// Waits until all claimers have ended; what one of them could not give back is the error.
+async fn wound_up(claimers: Vec<JoinHandle<Result<(), Error>>>) -> Result<(), Error> {
+    let mut all = Ok(());
+    for claimer in claimers {
+        let ended = claimer.await.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Internal, "stop the worker: a claimer ended").caused_by(error))
+        });
+        all = all.and(ended);
+    }
+    all
+}
+
 /// A worker at work. [`stop`](RunningWorker::stop) it to end in order.
 pub struct RunningWorker {
     shared: Arc<Shared>,
@@ -126,15 +138,13 @@ impl RunningWorker {
         shared.stopping.cancel();
         // At once: a slot that comes free while a claimer waits for a lost answer must not begin any more.
         self.release_waiting().await;
-        let mut claimed = Ok(());
-        for claimer in self.claimers.drain(..) {
-            let wound_up = claimer.await.unwrap_or_else(|error| {
-                Err(Error::new(ErrorKind::Internal, "stop the worker: a claimer ended").caused_by(error))
-            });
-            claimed = claimed.and(wound_up);
-        }
-        // A claim that is under way gives back what it takes, now that the worker is stopping.
-        self.settled(|| !shared.is_claiming()).await;
+        let wound_up = wound_up(std::mem::take(&mut self.claimers));
+        tokio::pin!(wound_up);
+        let claimed = tokio::select! {
+            biased;
+            claimed = &mut wound_up => Some(claimed),
+            () = clock.sleep_until(until) => None,
+        };
         self.release_waiting().await;
         let idle = || self.pools.iter().all(|pool| pool.is_idle());
         let unfinished = tokio::select! {
@@ -150,6 +160,15 @@ impl RunningWorker {
                 () = clock.sleep(settings.cancel_grace) => self.abandon().await,
             }
         }
+        let claimed = match claimed {
+            Some(claimed) => claimed,
+            // The store answers nothing at all. What a claim takes now is given back, if it is heard within a lease.
+            None => tokio::select! {
+                biased;
+                claimed = &mut wound_up => claimed,
+                () = clock.sleep(settings.lease) => Err(claim::lost()),
+            },
+        };
         let recorded = tokio::select! {
             biased;
             () = self.settled(|| shared.held.is_empty()) => Ok(()),

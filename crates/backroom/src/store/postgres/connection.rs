@@ -55,7 +55,7 @@ macro_rules! brief_wait {
 }
 
 /// Sets [`Wait::Briefly`] for the rest of a transaction.
-static BRIEFLY: Sql = Sql { text: brief_wait!(), types: &[] as &[Type] };
+pub(super) static BRIEFLY: Sql = Sql { text: brief_wait!(), types: &[] as &[Type] };
 
 /// How long a statement waits for rows that another transaction holds, before it fails as locked out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

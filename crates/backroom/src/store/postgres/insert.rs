@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{
     Core,
     batch::{Columns, JOB_TYPES, PlainColumns, unnested_jobs},
-    connection::{Link, Param, Wait},
+    connection::{BRIEFLY, Link, Param, Wait},
     error::Fault,
     hints::Hints,
     row::{self, Cells as _},
@@ -178,7 +178,7 @@ async fn insert_together(
 ) -> Result<Vec<Vec<Inserted>>, Fault> {
     let jobs: Vec<(&NewJob, Timestamp)> =
         calls.iter().flat_map(|call| call.jobs.iter().map(|new| (new, call.now))).collect();
-    let unnamed = core.unnamed_queues(jobs.iter().map(|(new, _)| new.job.queue.as_str()));
+    let mut unnamed = core.unnamed_queues(jobs.iter().map(|(new, _)| new.job.queue.as_str()));
     let answers = if calls.iter().any(|call| has_keys(&call.jobs)) {
         let transaction = core.writer.begin().await?;
         transaction.wait(wait).await?;
@@ -198,8 +198,14 @@ async fn insert_together(
         // Who names a queue waits for whoever names it just now, and claims must not.
         let link = if track == 0 || !unnamed.is_empty() { &core.writer } else { &core.claims };
         let is_repeated = calls.iter().any(|call| call.is_repeated);
-        if is_repeated || !is_new(insert_new(link, &jobs, &unnamed).await)? {
-            insert_again(link, &jobs, &unnamed).await?;
+        match insert_free(link, &jobs, &unnamed, is_repeated).await {
+            // A transaction that somebody left open names the queue. The jobs need not wait for that: who stores the
+            // next ones names it.
+            Err(fault) if fault.is_locked_out() && !unnamed.is_empty() => {
+                unnamed.clear();
+                insert_free(link, &jobs, &unnamed, is_repeated).await?;
+            }
+            inserted => inserted?,
         }
         vec![Inserted::Created; jobs.len()]
     };
@@ -247,8 +253,25 @@ impl New<'_> {
     }
 }
 
+/// What comes before the jobs. A queue that a transaction still open names is not waited for long.
 fn name_queues<'a>(unnamed: &'a Vec<String>) -> Vec<(&'static Sql, Vec<Param<'a>>)> {
-    if unnamed.is_empty() { Vec::new() } else { vec![(&NAME_QUEUES, vec![unnamed])] }
+    if unnamed.is_empty() {
+        return Vec::new();
+    }
+    vec![(&BRIEFLY, Vec::new()), (&NAME_QUEUES, vec![unnamed])]
+}
+
+/// Jobs without keys, which nobody else can be in the way of.
+async fn insert_free(
+    link: &Link,
+    jobs: &[(&NewJob, Timestamp)],
+    unnamed: &Vec<String>,
+    is_repeated: bool,
+) -> Result<(), Fault> {
+    if is_repeated || !is_new(insert_new(link, jobs, unnamed).await)? {
+        insert_again(link, jobs, unnamed).await?;
+    }
+    Ok(())
 }
 
 /// Jobs none of which is stored yet, in one round trip.

@@ -145,7 +145,8 @@ pub(super) async fn prune(core: &Core, prune: &Prune, now: Timestamp) -> Result<
     // moment and the smallest id, which no job has.
     let mut last = prune.finished_before.map(|before| (before, Uuid::nil()));
     if let Some(beyond) = prune.beyond {
-        let beyond = i64::try_from(beyond).unwrap_or(i64::MAX);
+        // One more is read.
+        let beyond = i64::try_from(beyond).unwrap_or(i64::MAX).min(i64::MAX - 1);
         if let Some(found) = core.writer.query(beyond_sql, &[&prune.queue, &state, &beyond]).await?.first() {
             last = last.max(Some((row::moment(found, 0)?, found.try_get(1)?)));
         }

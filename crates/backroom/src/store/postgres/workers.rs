@@ -5,7 +5,7 @@ use std::time::Duration;
 use backroom_core::Timestamp;
 use tokio_postgres::{Row, types::Type};
 
-use super::{Core, error::Fault, moment::Moment, row, sql::Sql};
+use super::{Core, connection::Wait, error::Fault, moment::Moment, row, sql::Sql};
 use crate::store::WorkerRow;
 
 /// How long a worker that says nothing more is remembered, in days: long enough to be seen as dead, not for ever.
@@ -57,9 +57,10 @@ static WORKERS: Sql = Sql {
 pub(super) async fn beat(core: &Core, worker: &WorkerRow) -> Result<(), Fault> {
     let (queues, kinds) = (row::encoded(&worker.queues)?, row::encoded(&worker.kinds)?);
     let number = i64::from;
-    // As the leases that are renewed with it: it waits for nobody.
+    // As the leases that are renewed with it: it waits for nobody for long.
     core.claims
-        .query(
+        .query_waiting(
+            Wait::Briefly,
             &BEAT,
             &[
                 &worker.name,

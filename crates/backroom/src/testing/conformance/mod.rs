@@ -186,6 +186,8 @@ behaviours! {
     prune {
         jobs_older_than_the_bound_go
         jobs_beyond_the_newest_go
+        jobs_of_one_moment_go_in_the_order_of_their_ids
+        no_job_is_beyond_more_than_there_can_be
         either_bound_is_enough
         without_a_bound_nothing_goes
         only_the_queue_and_state_asked_for_is_touched

@@ -53,6 +53,23 @@ pub(super) async fn jobs_beyond_the_newest_go(env: Env) {
     assert_eq!(left(&env).await, []);
 }
 
+pub(super) async fn jobs_of_one_moment_go_in_the_order_of_their_ids(env: Env) {
+    let jobs = cancelled_at(&env, &[10, 10, 10, 10, 20]).await;
+    prune(&env, Prune { beyond: Some(3), ..cancelled() }, 100).await;
+    assert_eq!(left(&env).await, ids(&jobs[2..]));
+    let before = Some(env.at(15));
+    prune(&env, Prune { finished_before: before, limit: 1, ..cancelled() }, 100).await;
+    let rest = left(&env).await;
+    // A repeated call may have taken the other one, too, and never the one of a later moment.
+    assert!(rest == ids(&jobs[3..]) || rest == ids(&jobs[4..]), "{rest:?}");
+}
+
+pub(super) async fn no_job_is_beyond_more_than_there_can_be(env: Env) {
+    let jobs = cancelled_at(&env, &[10, 20]).await;
+    prune(&env, Prune { beyond: Some(u64::MAX), ..cancelled() }, 100).await;
+    assert_eq!(left(&env).await, ids(&jobs));
+}
+
 pub(super) async fn either_bound_is_enough(env: Env) {
     let jobs = cancelled_at(&env, &[10, 20, 30, 40]).await;
     prune(&env, Prune { finished_before: Some(env.at(15)), beyond: Some(2), ..cancelled() }, 100).await;

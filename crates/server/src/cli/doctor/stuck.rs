@@ -69,7 +69,10 @@ impl Work {
         let forgotten =
             |job: &&JobRow| job.lease_until.is_some_and(|until| span_until(until, now) > RESCUED_WITHIN);
         match self.lapsed.iter().filter(forgotten).count() as u64 {
-            0 => passed("leases", "none ran out and was forgotten"),
+            0 => passed(
+                "leases",
+                "none ran out and was forgotten (rows that a transaction keeps are not looked at)",
+            ),
             jobs => failed(
                 "leases",
                 format!(

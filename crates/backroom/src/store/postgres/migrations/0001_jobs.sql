@@ -76,7 +76,10 @@ CREATE TABLE {schema}.finished (
     PRIMARY KEY (id),
     CONSTRAINT finished_state CHECK (state IN ('completed', 'discarded', 'cancelled') AND finished_at IS NOT NULL
         AND lease_until IS NULL AND NOT unique_held
-        AND (state = 'completed') = (output IS NOT NULL) AND (output IS NOT NULL OR reason IS NOT NULL))
+        AND (state = 'completed') = (output IS NOT NULL) AND (output IS NOT NULL OR reason IS NOT NULL)),
+    CONSTRAINT finished_pairs CHECK ((progress_percent IS NULL) = (progress_message IS NULL)
+        AND (unique_key IS NULL) = (unique_while IS NULL)
+        AND (unique_until IS NULL) = (unique_while IS DISTINCT FROM 'until'))
 );
 
 -- Every job there is, wherever it lies.
