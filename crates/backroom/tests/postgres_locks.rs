@@ -148,8 +148,7 @@ async fn what_runs_say_is_written_although_somebody_holds_the_row_of_one_of_them
         lines: Vec::new(),
     };
     let notes: Arc<Vec<Note>> = Arc::new(runs.runs.iter().map(note).collect());
-    let error = runs.store.note(Arc::clone(&notes), runs.place.now).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    runs.store.note(Arc::clone(&notes), runs.place.now).await.unwrap();
     let says = async |index| runs.row(index).await.progress.is_some();
     assert_eq!([says(0).await, says(1).await, says(2).await], [true, false, true]);
     transaction.rollback().await.unwrap();

@@ -62,7 +62,8 @@ pub trait Store: Send + Sync + 'static {
     /// already stays: a beat must not shorten what a handler extended farther.
     async fn extend(&self, extend: Arc<Extend>, now: Timestamp) -> Result<Vec<Held>, Error>;
 
-    /// Writes what handlers say of themselves, where their lease still holds; elsewhere drops it. Lines beyond
+    /// Writes what handlers say of themselves, where their lease still holds; elsewhere drops it. Progress may also be left
+    /// out where somebody's transaction keeps the row. Lines beyond
     /// [`JOB_LOG_LINES_MAX`](backroom_core::bounds::JOB_LOG_LINES_MAX) of one job are dropped too.
     async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error>;
 

@@ -15,6 +15,9 @@ use super::{
 };
 use crate::store::Note;
 
+/// Rows that are waited for one after the other, in one call, when other transactions keep them.
+const KEPT_MAX: u32 = 5;
+
 /// Writes progress where the lease is still held. The revision stays: progress must not make stale what the worker is
 /// about to report. Parameters: ids, leases, percents, messages.
 static PROGRESS: Sql = Sql {
@@ -55,13 +58,12 @@ static LINES: Sql = Sql {
     ],
 };
 
-/// Writes the notes of runs that still hold their lease and drops the others. Fails if another transaction keeps some of
-/// the rows; what is about the others is written all the same.
+/// Writes the notes of runs that still hold their lease and drops the others.
 pub(super) async fn note(core: &Core, notes: &[Note]) -> Result<(), Fault> {
-    let said = write_progress(core, notes).await;
+    write_progress(core, notes).await?;
     write_lines(core, notes).await?;
     core.hints.jobs(notes.iter().map(|note| note.job));
-    said
+    Ok(())
 }
 
 async fn write_progress(core: &Core, notes: &[Note]) -> Result<(), Fault> {
@@ -74,21 +76,32 @@ async fn write_progress(core: &Core, notes: &[Note]) -> Result<(), Fault> {
         .filter(|(job, lease, _)| seen.insert((*job, *lease)))
         .collect();
     said.sort_unstable_by_key(|(job, ..)| *job);
-    let mut failed = None;
     for chunk in said.chunks(super::insert::ROWS_MAX) {
         match say(core, chunk).await {
+            Err(fault) if fault.is_locked_out() => say_one_by_one(core, chunk).await?,
+            written => written?,
+        }
+    }
+    Ok(())
+}
+
+/// Leaves out the progress of runs whose row another transaction keeps: the next word of such a run, or its end, says more,
+/// and the ends of all runs wait until what was said before is written. After a few of them the rest is left out unseen.
+async fn say_one_by_one(core: &Core, said: &[(JobId, LeaseId, &Progress)]) -> Result<(), Fault> {
+    let mut kept = 0;
+    for one in said {
+        match say(core, std::slice::from_ref(one)).await {
             Err(fault) if fault.is_locked_out() => {
-                for one in chunk {
-                    match say(core, std::slice::from_ref(one)).await {
-                        Err(fault) if fault.is_locked_out() => failed = Some(fault),
-                        written => written?,
-                    }
+                tracing::debug!(job = %one.0, "progress is left out: another transaction keeps the job's row");
+                kept += 1;
+                if kept == KEPT_MAX {
+                    break;
                 }
             }
             written => written?,
         }
     }
-    failed.map_or(Ok(()), Err)
+    Ok(())
 }
 
 /// The ends of runs wait until what was said before is written: nobody's row may hold that up for long.
