@@ -15,11 +15,11 @@ use uuid::Uuid;
 use super::{
     Core,
     batch::{Columns, JOB_TYPES, unnested_jobs},
-    connection::Wait,
     error::Fault,
     lives::{LIFE_TYPES, Lives, unnested_lives},
     moment::{Moment, opt},
     row::{self, revision},
+    settings::Wait,
     sql::{Sql, columns, rows_by_id},
 };
 use crate::{Error, ErrorKind, store::Committed};

@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::{
     Core,
-    connection::Wait,
     error::Fault,
     moment::Moment,
+    settings::Wait,
     sql::{Sql, rows_by_id},
 };
 use crate::store::{Extend, Held};

@@ -1,8 +1,8 @@
 //! Telling others that something happened: listeners of this process at once, other processes by NOTIFY.
 //!
 //! What is to be told is gathered and sent by one task: the first word at once, or once an idle worker of this process had
-//! its chance; what follows within a few milliseconds together. So a queue is named at most once per span however many jobs go in, and the hot writes carry no NOTIFY:
-//! a transaction that notifies takes a lock that the whole database shares.
+//! its chance; what follows within a few milliseconds together. So a queue is named at most once per span however many jobs
+//! go in, and the hot writes carry no NOTIFY: a transaction that notifies takes a lock that the whole database shares.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio_postgres::{error::SqlState, types::Type};
 use uuid::Uuid;
 
-use super::{connection::Settings, sql::Sql};
+use super::{settings::Settings, sql::Sql};
 use crate::{clock::Clock, ids::Ids, store::Wakes};
 
 /// The least time between two NOTIFYs of one process.

@@ -18,11 +18,12 @@ use uuid::Uuid;
 use super::{
     Core,
     batch::{Columns, JOB_TYPES, PlainColumns, unnested_jobs},
-    connection::{BRIEFLY, Link, Param, Wait},
+    connection::{Link, Param},
     error::Fault,
     hints::Hints,
     row::{self, Cells as _},
     session::Session,
+    settings::{BRIEFLY, Wait},
     sql::{Sql, columns, rows_by_id},
     writer::Handed,
 };

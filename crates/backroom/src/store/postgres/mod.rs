@@ -2,8 +2,9 @@
 //!
 //! Rows of live jobs lie in `jobs`, a small hot table; finished ones in `finished`, which is appended to and pruned
 //! (`docs/decisions/0020`). One connection writes, one claims, renews leases and looks up single jobs (and
-//! takes every other part of a bulk insert), one listens and does what may take long. None is held while a handler runs, and nothing is kept on one that a transaction does not end: so the
-//! store also runs behind PgBouncer in transaction mode (`?listen=false`).
+//! takes every other part of a bulk insert), one listens and does what may take long. None is held while a handler runs,
+//! and nothing is kept on one that a transaction does not end: so the store also runs behind PgBouncer in transaction mode
+//! (`?listen=false`).
 //!
 //! It decides nothing about a job's life. Start reading at [`PostgresStore::connect`]; then one file per verb.
 
@@ -35,6 +36,7 @@ mod read;
 mod row;
 mod schema;
 mod session;
+mod settings;
 mod sql;
 mod time;
 mod tls;
@@ -47,11 +49,12 @@ mod writer;
 pub use options::{PostgresOptions, SCHEMA_BYTES_MAX, SCHEMA_DEFAULT};
 
 use self::{
-    connection::{Duty, Hear, Link, Settings},
+    connection::{Hear, Link},
     error::Fault,
     hints::Hints,
     insert::Insert,
     session::Session,
+    settings::{Duty, Settings},
     time::{AlignedClock, DatabaseTime},
     vacuum::Litter,
     writer::{Answer, Batcher},

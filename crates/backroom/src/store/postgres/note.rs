@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::{
     Core,
-    connection::{Param, Wait},
+    connection::Param,
     error::Fault,
     moment::Moment,
+    settings::Wait,
     sql::{Sql, rows_by_id},
 };
 use crate::store::Note;

@@ -2,11 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use super::{
-    connection::{Link, Settings},
-    error::Fault,
-    sql::Sql,
-};
+use super::{connection::Link, error::Fault, settings::Settings, sql::Sql};
 use crate::{Error, ErrorKind};
 
 /// Forward only, one after the other; a published one never changes.

@@ -12,6 +12,11 @@ pub(super) struct Sql {
 }
 
 impl Sql {
+    /// Tells statements apart: a static has one address for ever.
+    pub(super) fn key(&'static self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
     /// The text for one schema.
     pub(super) fn for_schema(&self, schema: &str) -> String {
         self.text.replace("{schema}", schema)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Core, connection::Settings, hints::channel};
+use super::{Core, hints::channel, settings::Settings};
 use crate::clock::Clock;
 
 /// How often the offset between the clocks is measured.

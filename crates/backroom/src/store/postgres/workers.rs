@@ -5,7 +5,7 @@ use std::time::Duration;
 use backroom_core::Timestamp;
 use tokio_postgres::{Row, types::Type};
 
-use super::{Core, connection::Wait, error::Fault, moment::Moment, row, sql::Sql};
+use super::{Core, error::Fault, moment::Moment, row, settings::Wait, sql::Sql};
 use crate::store::WorkerRow;
 
 /// How long a worker that says nothing more is remembered, in days: long enough to be seen as dead, not for ever.
