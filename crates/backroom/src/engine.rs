@@ -43,6 +43,13 @@ impl Engine {
                     let message = format!("change job {id}: job {holder} holds its unique key");
                     return Err(Error::new(ErrorKind::KeyHeld { holder }, message));
                 }
+                Committed::RowKept => {
+                    let message = format!(
+                        "change job {id}: an open transaction on the database keeps its row; end that transaction, or try \
+                         again when it has ended"
+                    );
+                    return Err(Error::new(ErrorKind::Unavailable, message));
+                }
             }
         }
         Err(Error::new(ErrorKind::Unavailable, format!("change job {id}: it kept changing; try again")))

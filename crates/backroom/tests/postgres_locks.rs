@@ -17,7 +17,7 @@ use std::{
 
 use backroom::{
     Backroom, ErrorKind, Json, UniqueRule, Worker,
-    core::{Draft, Job, Progress, State, bounds::later, draft::NewJob},
+    core::{Draft, Event, Job, Progress, State, bounds::later, draft::NewJob, transition::apply},
     store::{Committed, Extend, Held, Inserted, Note, Store, postgres::PostgresStore},
 };
 use common::{Double, double, soon};
@@ -108,10 +108,16 @@ async fn a_running_holder_is_renewed_and_speaks_beside_a_transaction_that_met_it
     runs.store.note(Arc::new(vec![note]), runs.place.now).await.unwrap();
     assert_eq!(runs.row(1).await.progress, progress);
     // It must not leave: the caller was told that the key is held.
-    let error = runs.store.commit(Arc::new(vec![success(&runs.runs[1], runs.place.now)])).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let kept = runs.store.commit(Arc::new(vec![success(&runs.runs[1], runs.place.now)])).await.unwrap();
+    assert_eq!(kept, [Committed::RowKept]);
+    // What leaves the row in its place is written, though the row is known to be kept.
+    let cancel = apply(&runs.row(1).await, Event::Cancel { reason: "no".into() }, runs.place.now);
+    let cancelled = runs.store.commit(Arc::new(vec![cancel.unwrap().unwrap()])).await.unwrap();
+    assert_eq!(cancelled, [Committed::Done]);
     transaction.commit().await.unwrap();
-    let ended = runs.store.commit(Arc::new(vec![success(&runs.runs[1], runs.place.now)])).await.unwrap();
+    let row = runs.row(1).await;
+    assert!(row.cancel_requested_at.is_some());
+    let ended = runs.store.commit(Arc::new(vec![success(&row, runs.place.now)])).await.unwrap();
     assert_eq!(ended, [Committed::Done]);
 }
 
@@ -128,12 +134,97 @@ async fn runs_end_although_somebody_holds_the_row_of_one_of_them() {
         runs.store.commit(Arc::new(vec![change(2)])),
     );
     assert_eq!(without.unwrap(), [Committed::Done]);
-    assert_eq!(with_the_held.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(with_the_held.unwrap(), [Committed::Done, Committed::RowKept]);
+    // Known to be kept by now.
+    let again = runs.store.commit(Arc::new(vec![change(0), change(1)])).await.unwrap();
+    assert_eq!(again, [Committed::Done, Committed::RowKept]);
     assert_eq!(runs.states().await, [State::Completed, State::Running, State::Completed]);
     transaction.rollback().await.unwrap();
     let again = runs.store.commit(Arc::new(vec![change(0), change(1)])).await.unwrap();
     assert_eq!(again, [Committed::Done; 2]);
     assert_eq!(runs.states().await, [State::Completed; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_given_back_beside_kept_rows_counts_as_written_though_it_runs_elsewhere_by_then() {
+    let runs = Runs::new().await;
+    let mut client = runs.place.client().await;
+    let transaction = client.transaction().await.unwrap();
+    let held = "SELECT FROM jobs WHERE id = ANY($1) FOR UPDATE";
+    let first_two = vec![runs.runs[0].id.0, runs.runs[1].id.0];
+    assert_eq!(transaction.execute(held, &[&first_two]).await.unwrap(), 2);
+    let release = Event::Release { lease: lease(&runs.runs[2]) };
+    let released = apply(&runs.runs[2], release, runs.place.now).unwrap().unwrap();
+    let successes = [0, 1].map(|index| success(&runs.runs[index], runs.place.now));
+    let changes = successes.into_iter().chain([released]).collect();
+    let claimed_elsewhere = async {
+        loop {
+            let claimed = runs.place.claim(&*runs.store, 1).await;
+            if !claimed.is_empty() {
+                break claimed;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (answers, claimed) = tokio::join!(
+        runs.store.commit(Arc::new(changes)),
+        soon("the job that is given back is claimed", claimed_elsewhere)
+    );
+    assert_eq!(claimed[0].id, runs.runs[2].id);
+    assert_eq!(answers.unwrap(), [Committed::RowKept, Committed::RowKept, Committed::Done]);
+    transaction.rollback().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_wait_for_keys_about_to_be_taken_do_not_hold_up_the_ends_of_others() {
+    let place = Place::new();
+    let store = place.open().await;
+    let keyed = |number: u32| {
+        let unique = Some(UniqueRule::by_key(format!("k{number}")));
+        place.checked(Draft { unique, ..Draft::new("work", Json::null()) })
+    };
+    // More of them than there are waits in one call.
+    let mut finished = Vec::new();
+    for number in 0..8 {
+        place.insert(&store, keyed(number)).await;
+        let job = place.claim(&store, 1).await.remove(0);
+        let discard = Event::Discard { lease: lease(&job), reason: "no".into() };
+        let discard = apply(&job, discard, place.now).unwrap().unwrap();
+        assert_eq!(store.commit(Arc::new(vec![discard])).await.unwrap(), [Committed::Done]);
+        finished.push(store.job(job.id).await.unwrap().unwrap());
+    }
+    place.insert(&store, place.new_job()).await;
+    let other = place.claim(&store, 1).await.remove(0);
+    let mut client = place.client().await;
+    let transaction = client.transaction().await.unwrap();
+    let theirs: Vec<NewJob> = (0..8).map(keyed).collect();
+    PostgresStore::insert_in(&transaction, &place.schema, &theirs, place.now).await.unwrap();
+    let retry = |job: &Job| apply(job, Event::Retry, place.now).unwrap().unwrap();
+    let mut changes: Vec<_> = finished.iter().map(retry).collect();
+    changes.push(success(&other, place.now));
+    let answers = store.commit(Arc::new(changes.clone())).await.unwrap();
+    assert_eq!(answers[..8], [Committed::RowKept; 8]);
+    assert_eq!(answers[8], Committed::Done);
+    transaction.commit().await.unwrap();
+    let answers = store.commit(Arc::new(changes)).await.unwrap();
+    let holders = theirs.iter().map(|new| Committed::KeyHeld(new.job.id)).chain([Committed::Done]);
+    assert_eq!(answers, holders.collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_cancels_a_job_whose_row_somebody_holds_is_told() {
+    let place = Place::new();
+    let backroom = Backroom::open(&place.url()).await.unwrap();
+    let job = backroom.enqueue(Double(1)).await.unwrap();
+    let mut client = place.client().await;
+    let transaction = client.transaction().await.unwrap();
+    transaction.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", &[&job.id().0]).await.unwrap();
+    let error = backroom.cancel(job.id()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("an open transaction on the database keeps its row"), "{error}");
+    transaction.rollback().await.unwrap();
+    backroom.cancel(job.id()).await.unwrap();
+    assert_eq!(job.status().await.unwrap().state, State::Cancelled);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,17 +308,11 @@ struct Long {
     release: CancellationToken,
 }
 
-/// Short, so that it would run out several times within the test.
-const LEASE: Duration = Duration::from_secs(3);
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_goes_on_beside_an_open_transaction_that_takes_a_key() {
-    let place = Place::new();
-    let backroom = Backroom::open(&place.url()).await.unwrap();
-    let long = Long::default();
-    let worker = {
-        let long = long.clone();
-        Worker::new(&backroom).queue("default", 8).lease(LEASE).handle(double).handle_untyped(
+impl Long {
+    /// One that runs these and short ones.
+    fn worker(&self, backroom: &Backroom, slots: u32) -> Worker {
+        let long = self.clone();
+        Worker::new(backroom).queue("default", slots).lease(LEASE).handle(double).handle_untyped(
             "long",
             move |_, _| {
                 let long = long.clone();
@@ -238,17 +323,32 @@ async fn a_worker_goes_on_beside_an_open_transaction_that_takes_a_key() {
                 }
             },
         )
-    };
+    }
+
+    async fn until_there_run(&self, count: u32) {
+        soon("they run", async {
+            while self.runs.load(Ordering::SeqCst) < count {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// Short, so that it would run out several times within the test.
+const LEASE: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_goes_on_beside_an_open_transaction_that_takes_a_key() {
+    let place = Place::new();
+    let backroom = Backroom::open(&place.url()).await.unwrap();
+    let long = Long::default();
+    let worker = long.worker(&backroom, 8);
     let worker = worker.start().await.unwrap();
     let held =
         backroom.enqueue_untyped("long", Json::null()).unique(UniqueRule::by_key("held")).await.unwrap();
     let free = backroom.enqueue_untyped("long", Json::null()).await.unwrap();
-    soon("both run", async {
-        while long.runs.load(Ordering::SeqCst) < 2 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    long.until_there_run(2).await;
 
     // Somebody's transaction takes one key, and asks for another, which a running job holds.
     let (mut theirs, watcher) = (place.client().await, place.client().await);
@@ -292,5 +392,44 @@ async fn a_worker_goes_on_beside_an_open_transaction_that_takes_a_key() {
     long.release.cancel();
     let row = soon("the long run", free.finished()).await.unwrap();
     assert_eq!((row.state, row.attempt, row.crashes), (State::Completed, 1, 0), "{row:?}");
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ends_whose_rows_somebody_keeps_hold_up_no_other_ends() {
+    let place = Place::new();
+    let backroom = Backroom::open(&place.url()).await.unwrap();
+    let long = Long::default();
+    let worker = long.worker(&backroom, 24).start().await.unwrap();
+    let keyed = |number: u32| {
+        let unique = UniqueRule::by_key(format!("k{number}"));
+        backroom.enqueue_untyped("long", Json::null()).unique(unique)
+    };
+    let mut kept = Vec::new();
+    for number in 0..20 {
+        kept.push(keyed(number).await.unwrap());
+    }
+    long.until_there_run(20).await;
+    let mut theirs = place.client().await;
+    let transaction = theirs.transaction().await.unwrap();
+    for (number, kept) in (0..).zip(&kept) {
+        assert_eq!(keyed(number).within_postgres(&transaction).await.unwrap().id(), kept.id());
+    }
+    long.release.cancel();
+    soon("others end one after the other", async {
+        for number in 0..50 {
+            let quick = backroom.enqueue(Double(number)).await.unwrap();
+            assert_eq!(quick.wait().await.unwrap(), number * 2);
+        }
+    })
+    .await;
+    for kept in &kept {
+        assert_eq!(kept.status().await.unwrap().state, State::Running);
+    }
+    transaction.commit().await.unwrap();
+    for kept in &kept {
+        let row = soon("the kept end", kept.finished()).await.unwrap();
+        assert_eq!((row.state, row.attempt, row.crashes), (State::Completed, 1, 0), "{row:?}");
+    }
     worker.stop().await.unwrap();
 }

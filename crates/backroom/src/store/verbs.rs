@@ -60,6 +60,9 @@ pub enum Committed {
     Stale,
     /// The change would take a unique key that this job holds.
     KeyHeld(JobId),
+    /// It is not written: somebody's open transaction keeps the row, or the key that the change would take. Nothing is
+    /// known against it: ask again later, and decide anew then. Only a PostgreSQL store answers it.
+    RowKept,
 }
 
 /// A worker's sign of life for the jobs it holds.

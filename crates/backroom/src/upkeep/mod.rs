@@ -61,7 +61,7 @@ async fn keep<D: Duty>(engine: &Engine, mut duty: D) {
 }
 
 /// Applies `event` to each job and answers how many it changed. The others were extended, recorded or changed by
-/// somebody else since they were read.
+/// somebody else since they were read, or somebody keeps their row: then the next look finds them again.
 async fn apply_to_all(engine: &Engine, jobs: &[Job], event: &Event, now: Timestamp) -> Result<usize, Error> {
     let decide = |job| transition::apply(job, event.clone(), now).ok().flatten();
     let changes: Vec<_> = jobs.iter().filter_map(decide).collect();
@@ -69,5 +69,9 @@ async fn apply_to_all(engine: &Engine, jobs: &[Job], event: &Event, now: Timesta
         return Ok(0);
     }
     let answers = engine.store.commit(Arc::new(changes)).await?;
-    Ok(answers.iter().filter(|answer| **answer == Committed::Done).count())
+    let is_done = |answer: &&Committed| match answer {
+        Committed::Done => true,
+        Committed::Stale | Committed::KeyHeld(_) | Committed::RowKept => false,
+    };
+    Ok(answers.iter().filter(is_done).count())
 }

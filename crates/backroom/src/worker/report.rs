@@ -1,6 +1,7 @@
 //! Recording what became of the runs, in batches.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -16,7 +17,7 @@ use crate::{ErrorKind, Failure, handler::Outcome, store::Committed};
 const BATCH_MAX: usize = 1000;
 /// Commits under way at once: the next batch is decided and sent while the last one is on its way to the disk.
 const COMMITS_MAX: usize = 2;
-/// The wait before a batch that could not be written is tried again.
+/// The wait before what could not be written is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Tries for one end that the store refuses for a reason that waiting does not mend.
 const FAILURES_MAX: u32 = 10;
@@ -27,71 +28,106 @@ pub(crate) struct Report {
     pub(crate) result: Option<Result<Json, Failure>>,
 }
 
-/// Records reports until the last sender is gone.
+/// Records reports until the last sender is gone and each is settled.
+///
+/// Ends whose row somebody's transaction keeps wait apart, because that transaction may stay open for long: they take no
+/// place of a commit, and the runs stay held, so that their leases are renewed. If very many wait, no more reports are
+/// taken; the slots fill up, and claiming stops by itself.
 pub(crate) async fn keep_reporting(shared: Arc<Shared>, mut reports: mpsc::Receiver<Report>) {
-    let mut commits = FuturesUnordered::new();
-    let mut batch = Vec::new();
-    loop {
+    let (mut commits, mut repeats) = (FuturesUnordered::new(), FuturesUnordered::new());
+    let (mut batch, mut kept) = (Vec::new(), Vec::new());
+    let mut is_open = true;
+    while is_open || !commits.is_empty() || !repeats.is_empty() {
+        let takes_more = is_open && commits.len() < COMMITS_MAX && kept.len() < BATCH_MAX;
         tokio::select! {
             biased;
-            Some(()) = commits.next(), if !commits.is_empty() => {}
-            count = reports.recv_many(&mut batch, BATCH_MAX), if commits.len() < COMMITS_MAX => {
-                if count == 0 {
-                    break;
+            Some(still_kept) = commits.next(), if !commits.is_empty() => kept.extend(still_kept),
+            Some(still_kept) = repeats.next(), if !repeats.is_empty() => kept.extend(still_kept),
+            count = reports.recv_many(&mut batch, BATCH_MAX), if takes_more => {
+                is_open = count > 0;
+                if is_open {
+                    commits.push(record(Arc::clone(&shared), std::mem::take(&mut batch)));
                 }
-                commits.push(record(Arc::clone(&shared), std::mem::take(&mut batch)));
             }
         }
+        if repeats.is_empty() && !kept.is_empty() {
+            // The first in line; what stays kept goes to the end of it.
+            let first = kept.drain(..kept.len().min(BATCH_MAX)).collect();
+            repeats.push(record_later(Arc::clone(&shared), first));
+        }
     }
-    while commits.next().await.is_some() {}
 }
 
-/// Records the ends of a batch, and lets go of their leases.
-async fn record(shared: Arc<Shared>, reports: Vec<Report>) {
+/// Records the ends of a batch, and lets go of their leases. Answers with those whose row is kept.
+async fn record(shared: Arc<Shared>, reports: Vec<Report>) -> Vec<Open> {
     notes::flush(&shared, reports.iter().map(|report| &report.run)).await;
-    let runs: Vec<_> = reports.iter().map(|report| Arc::clone(&report.run)).collect();
     let open = reports.into_iter().map(|report| Open::new(&shared, report)).collect();
-    write(&shared, open).await;
+    let kept = write_and_let_go(&shared, open).await;
+    for open in &kept {
+        let job = &open.run.job;
+        tracing::warn!(
+            job = %job.id,
+            kind = %job.kind,
+            "an open transaction on the database keeps the job's row; the run's end is recorded when that has ended"
+        );
+    }
+    kept
+}
+
+/// Tries once more, after a while, to record ends whose row was kept.
+async fn record_later(shared: Arc<Shared>, kept: Vec<Open>) -> Vec<Open> {
+    shared.engine.clock.sleep(PAUSE.mul_f64(0.5 + shared.engine.ids.chance())).await;
+    write_and_let_go(&shared, kept).await
+}
+
+async fn write_and_let_go(shared: &Shared, open: Vec<Open>) -> Vec<Open> {
+    let mut runs: Vec<_> = open.iter().map(|open| Arc::clone(&open.run)).collect();
+    let kept = write(shared, open).await;
+    let stay: HashSet<_> = kept.iter().map(|open| (open.run.job.id, open.run.lease)).collect();
+    runs.retain(|run| !stay.contains(&(run.job.id, run.lease)));
     shared.strays.add(&runs);
     shared.held.remove(&runs);
     shared.settled.notify_waiters();
+    kept
 }
 
-/// Writes, again and again until each end is written or refused. A store that is gone or full for a while holds the
-/// batch here; the slots behind it fill up, and claiming stops by itself.
-async fn write(shared: &Shared, mut open: Vec<Open>) {
+/// Writes, again and again until each end is written or refused, or its row is kept: with these it answers. A store that is
+/// gone or full for a while holds the batch here; the slots behind it fill up, and claiming stops by itself.
+async fn write(shared: &Shared, mut open: Vec<Open>) -> Vec<Open> {
     let mut failures = 0;
+    let mut kept = Vec::new();
     loop {
         let changes = decide(shared, &mut open);
         if open.is_empty() {
-            return;
+            return kept;
         }
         let error = match shared.engine.store.commit(Arc::new(changes)).await {
             Ok(answers) => {
-                open = settle(shared, open, &answers).await;
+                open = settle(shared, open, &answers, &mut kept).await;
                 continue;
             }
             Err(error) => error,
         };
         match error.kind() {
             ErrorKind::Closed => {
-                tracing::error!(worker = %shared.name, jobs = open.len(), "the store was closed under the worker");
-                return;
+                let jobs = open.len() + kept.len();
+                tracing::error!(worker = %shared.name, jobs, "the store was closed under the worker");
+                return Vec::new();
             }
             // Outages and full disks are reported once by the store's decorator.
             ErrorKind::Unavailable | ErrorKind::NoSpace => {}
             // One row that cannot be written must not hold up its neighbours.
             _ if open.len() > 1 => {
                 let alone = open.into_iter().map(|one| Box::pin(write(shared, vec![one])));
-                join_all(alone).await;
-                return;
+                kept.extend(join_all(alone).await.into_iter().flatten());
+                return kept;
             }
             _ => {
                 failures += 1;
                 if failures > FAILURES_MAX {
                     let job = open.first().map(|open| open.run.job.id.to_string());
                     tracing::error!(job, %error, "the end of a run cannot be recorded; its lease will run out");
-                    return;
+                    return kept;
                 }
             }
         }
@@ -144,12 +180,13 @@ fn decide(shared: &Shared, open: &mut Vec<Open>) -> Vec<Change> {
     changes
 }
 
-/// Drops what is written, and reads again what moved on in between (a cancel mark, a wake).
-async fn settle(shared: &Shared, open: Vec<Open>, answers: &[Committed]) -> Vec<Open> {
+/// Drops what is written, sets apart what is kept, and reads again what moved on in between (a cancel mark, a wake).
+async fn settle(shared: &Shared, open: Vec<Open>, answers: &[Committed], kept: &mut Vec<Open>) -> Vec<Open> {
     let mut again = Vec::new();
     for (mut open, answer) in open.into_iter().zip(answers) {
         match answer {
             Committed::Done => {}
+            Committed::RowKept => kept.push(open),
             Committed::Stale | Committed::KeyHeld(_) => {
                 match shared.engine.store.job(open.run.job.id).await {
                     Ok(Some(job)) => {

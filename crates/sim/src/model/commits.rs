@@ -29,6 +29,12 @@ impl Model {
                         self.wrong(format!("a change of job {} was refused for a key not held", change.id));
                     }
                 }
+                Committed::RowKept => {
+                    self.wrong(format!(
+                        "a change of job {} waits for a transaction that nobody has",
+                        change.id
+                    ));
+                }
             }
         }
     }

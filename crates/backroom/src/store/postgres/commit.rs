@@ -16,18 +16,22 @@ use super::{
     Core,
     batch::{Columns, JOB_TYPES, unnested_jobs},
     error::Fault,
+    kept::kept,
     lives::{LIFE_TYPES, Lives, unnested_lives},
     moment::{Moment, opt},
     row::{self, revision},
     settings::Wait,
     sql::{Sql, columns, rows_by_id},
 };
-use crate::{Error, ErrorKind, store::Committed};
+use crate::{clock::Clock as _, store::Committed};
 
 /// Rows in one statement.
 const ROWS_MAX: usize = 5000;
 /// How often a batch that collided with another is tried before its caller hears of it.
 const TRIES_MAX: u32 = 5;
+/// Brief waits for one change after the other in one call; what is left then is for another call. So it takes half a second
+/// longer at most, however many cannot be written.
+const WAITS_MAX: u32 = 3;
 
 /// Finishes runs that succeeded: from `jobs` to `finished`, with what a success writes; by the revision in the guard all
 /// else is what the decision saw. Answers with the ids. Parameters: id, revision, lease, output, finished_at.
@@ -171,14 +175,16 @@ static HOLDER: Sql = Sql {
     types: &[Type::UUID],
 };
 
-/// Writes the changes of several calls; one answer per change, in order. A call fails alone if another transaction keeps
-/// the row of one of its jobs; its other changes are written all the same.
+/// What became of the jobs' changes.
+type Answers = HashMap<JobId, Committed>;
+
+/// Writes the changes of several calls; one answer per change, in order.
 pub(super) async fn commit(
     core: &Core,
     calls: &[std::sync::Arc<Vec<Change>>],
 ) -> Result<Vec<Result<Vec<Committed>, Fault>>, Fault> {
     let changes: Vec<&Change> = calls.iter().flat_map(|call| call.iter()).collect();
-    let mut answers = vec![None; changes.len()];
+    let mut answers = vec![Committed::Stale; changes.len()];
     let mut open: Vec<usize> = (0..changes.len()).collect();
     while !open.is_empty() {
         // One change per job in a statement: a second one is decided on what the first leaves.
@@ -191,32 +197,20 @@ pub(super) async fn commit(
         // In the order of ids, so that two batches do not wait for each other in a circle.
         round.sort_unstable_by_key(|index| changes[*index].id);
         let batch: Vec<&Change> = round.iter().map(|index| changes[*index]).collect();
-        for (index, answer) in round.iter().zip(commit_batch(core, &batch).await?) {
-            answers[*index] = answer;
+        let of_round = commit_batch(core, &batch).await?;
+        for index in round {
+            answers[index] = of_round.get(&changes[index].id).copied().unwrap_or(Committed::Stale);
         }
         open = later;
     }
     core.litter.add(changes.len());
     ring(core, &changes, &answers);
     let mut answers = answers.into_iter();
-    let answer = |call: &std::sync::Arc<Vec<Change>>| {
-        let of_call: Vec<Option<Committed>> = answers.by_ref().take(call.len()).collect();
-        of_call
-            .iter()
-            .zip(call.iter())
-            .map(|(answer, change)| answer.ok_or_else(|| kept(change.id)))
-            .collect()
-    };
-    Ok(calls.iter().map(answer).collect())
+    Ok(calls.iter().map(|call| Ok(answers.by_ref().take(call.len()).collect())).collect())
 }
 
-fn kept(id: JobId) -> Fault {
-    let why = format!("write a change of job {id}: another transaction keeps its row");
-    Error::new(ErrorKind::Unavailable, why).into()
-}
-
-fn ring(core: &Core, changes: &[&Change], answers: &[Option<Committed>]) {
-    let done = || changes.iter().zip(answers).filter(|(_, answer)| **answer == Some(Committed::Done));
+fn ring(core: &Core, changes: &[&Change], answers: &[Committed]) {
+    let done = || changes.iter().zip(answers).filter(|(_, answer)| **answer == Committed::Done);
     core.hints.jobs(done().map(|(change, _)| change.id));
     let queues: HashSet<&str> =
         done().filter(|(c, _)| c.state == State::Queued).map(|(c, _)| c.queue.as_str()).collect();
@@ -226,29 +220,62 @@ fn ring(core: &Core, changes: &[&Change], answers: &[Option<Committed>]) {
     }
 }
 
-/// No answer where another transaction keeps the row.
-async fn commit_batch(core: &Core, batch: &[&Change]) -> Result<Vec<Option<Committed>>, Fault> {
-    match settle(core, batch, Wait::Usual).await {
-        Err(fault) if fault.is_locked_out() && batch.len() == 1 => Ok(vec![None]),
-        // Somebody's key is held, or somebody else holds a row. Each alone, so that only that one hears of it.
-        Err(fault) if fault.is_unique_violation() || fault.is_locked_out() => {
-            let mut answers = Vec::with_capacity(batch.len());
-            for change in batch {
-                match commit_alone(core, change).await {
-                    Ok(answer) => answers.push(Some(answer)),
-                    Err(fault) if fault.is_locked_out() => answers.push(None),
-                    Err(fault) => return Err(fault),
-                }
-            }
-            Ok(answers)
-        }
-        settled => Ok(settled?.into_iter().map(Some).collect()),
+async fn commit_batch(core: &Core, batch: &[&Change]) -> Result<Answers, Fault> {
+    let mut answers = Answers::with_capacity(batch.len());
+    let kept_lately = core.kept.lately(core.settings.clock.now());
+    let together: Vec<&Change> =
+        batch.iter().copied().filter(|change| !kept_lately.contains(&change.id)).collect();
+    // Where one row is kept others may be, and all ends of this program wait in here.
+    let wait = if kept_lately.is_empty() { Wait::Usual } else { Wait::Briefly };
+    unless_one_is_refused(settle(core, &together, wait, &mut answers).await)?;
+    let open = unanswered(batch, &answers);
+    if !open.is_empty() {
+        apart(core, &open, &mut answers).await?;
+    }
+    core.kept.learn(&answers, core.settings.clock.now());
+    Ok(answers)
+}
+
+/// Somebody's key is held, or somebody keeps a row: nothing to the other changes.
+fn unless_one_is_refused(settled: Result<(), Fault>) -> Result<(), Fault> {
+    match settled {
+        Err(fault) if fault.is_unique_violation() || fault.is_locked_out() => Ok(()),
+        settled => settled,
     }
 }
 
-async fn commit_alone(core: &Core, change: &Change) -> Result<Committed, Fault> {
-    match settle(core, &[change], Wait::Briefly).await {
-        Ok(answers) => Ok(answers.into_iter().next().unwrap_or(Committed::Stale)),
+fn unanswered<'a>(changes: &[&'a Change], answers: &Answers) -> Vec<&'a Change> {
+    changes.iter().copied().filter(|change| !answers.contains_key(&change.id)).collect()
+}
+
+/// Writes those whose row is free; and if one of them is refused, each alone, so that only that one hears of it.
+async fn apart(core: &Core, changes: &[&Change], answers: &mut Answers) -> Result<(), Fault> {
+    let (leaving, staying): (Vec<&Change>, Vec<&Change>) =
+        changes.iter().copied().partition(|change| leaves(change));
+    let kept = kept(core, &leaving, &staying).await?;
+    answers.extend(kept.into_iter().map(|id| (id, Committed::RowKept)));
+    let free = unanswered(changes, answers);
+    if free.is_empty() {
+        return Ok(());
+    }
+    unless_one_is_refused(settle(core, &free, Wait::Briefly, answers).await)?;
+    // Kept in this moment, or it waits for a key that somebody is about to take, which no look at its row tells.
+    let mut waits = 0;
+    for change in unanswered(&free, answers) {
+        let answer =
+            if waits < WAITS_MAX { commit_alone(core, change, answers).await? } else { Committed::RowKept };
+        if answer == Committed::RowKept {
+            waits += 1;
+        }
+        answers.insert(change.id, answer);
+    }
+    Ok(())
+}
+
+async fn commit_alone(core: &Core, change: &Change, answers: &mut Answers) -> Result<Committed, Fault> {
+    match settle(core, &[change], Wait::Briefly, answers).await {
+        Ok(()) => Ok(answers.get(&change.id).copied().unwrap_or(Committed::Stale)),
+        Err(fault) if fault.is_locked_out() => Ok(Committed::RowKept),
         Err(fault) if fault.is_unique_violation() => {
             let rows = core.writer.query(&HOLDER, &[&change.id.0]).await?;
             match rows.first() {
@@ -261,39 +288,51 @@ async fn commit_alone(core: &Core, change: &Change) -> Result<Committed, Fault> 
     }
 }
 
-async fn settle(core: &Core, batch: &[&Change], wait: Wait) -> Result<Vec<Committed>, Fault> {
+/// Answers for each change, or fails. What is written before it fails is answered all the same: a job given back may run
+/// elsewhere a moment later, and then nothing tells any more that it was this change that wrote it.
+async fn settle(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers) -> Result<(), Fault> {
     let mut tries = 0;
-    let written = loop {
+    loop {
         tries += 1;
-        match write(core, batch, wait).await {
+        match write(core, &unanswered(batch, answers), wait, answers).await {
             Err(fault) if fault.is_collision() && tries < TRIES_MAX => {}
             written => break written?,
         }
-    };
-    let open: Vec<&Change> = batch.iter().copied().filter(|change| !written.contains(&change.id)).collect();
-    let mut answers: HashMap<JobId, Committed> =
-        written.into_iter().map(|id| (id, Committed::Done)).collect();
-    if !open.is_empty() {
-        answers.extend(look(core, &open).await?);
     }
-    Ok(batch.iter().map(|change| answers.get(&change.id).copied().unwrap_or(Committed::Stale)).collect())
+    let open = unanswered(batch, answers);
+    if open.is_empty() { Ok(()) } else { look(core, &open, wait, answers).await }
 }
 
-/// Sends the three statements one behind the other; answers with the ids that got through.
-async fn write(core: &Core, batch: &[&Change], wait: Wait) -> Result<HashSet<JobId>, Fault> {
+/// Sends the three statements one behind the other; answers for what got through, be it that one of them fails.
+async fn write(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers) -> Result<(), Fault> {
     let (successes, others): (Vec<&Change>, Vec<&Change>) =
         batch.iter().copied().partition(|change| is_plain_success(change));
     let (leaving, staying): (Vec<&Change>, Vec<&Change>) =
-        others.into_iter().partition(|change| change.state.is_finished() && !change.unique_held);
+        others.into_iter().partition(|change| leaves(change));
     let (succeeded, finished, stayed) = join3(
         succeed(core, &successes, wait),
         live(core, &FINISH, &leaving, wait),
         live(core, &STAY, &staying, wait),
     )
     .await;
-    let rows = [succeeded?, finished?, stayed?];
-    let ids = rows.iter().flatten().map(|row| row.try_get(0).map(JobId));
-    Ok(ids.collect::<Result<_, _>>()?)
+    let mut failed = None;
+    for written in [succeeded, finished, stayed] {
+        match written {
+            Ok(rows) => {
+                for row in rows {
+                    answers.insert(JobId(row.try_get(0)?), Committed::Done);
+                }
+            }
+            // A second one is met again when what it left is tried anew.
+            Err(fault) => failed = failed.or(Some(fault)),
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Whether the job's row moves from `jobs` to `finished`.
+fn leaves(change: &Change) -> bool {
+    change.state.is_finished() && !change.unique_held
 }
 
 /// A run that succeeded, with nothing else to write.
@@ -330,11 +369,11 @@ async fn live(core: &Core, sql: &'static Sql, changes: &[&Change], wait: Wait) -
 }
 
 /// The guards let these through nowhere: written before and the answer lost, in the history and to be revived, or stale.
-async fn look(core: &Core, changes: &[&Change]) -> Result<Vec<(JobId, Committed)>, Fault> {
+async fn look(core: &Core, changes: &[&Change], wait: Wait, answers: &mut Answers) -> Result<(), Fault> {
     let ids: Vec<Uuid> = changes.iter().map(|change| change.id.0).collect();
     let found = row::jobs(&core.writer.query(&LOOK, &[&ids]).await?)?;
     let found: HashMap<JobId, Job> = found.into_iter().map(|job| (job.id, job)).collect();
-    let (mut answers, mut revived) = (Vec::with_capacity(changes.len()), Vec::new());
+    let mut revived = Vec::new();
     for change in changes {
         let answer = match found.get(&change.id) {
             None => Committed::Stale,
@@ -347,12 +386,12 @@ async fn look(core: &Core, changes: &[&Change]) -> Result<Vec<(JobId, Committed)
             }
             Some(_) => Committed::Stale,
         };
-        answers.push((change.id, answer));
+        answers.insert(change.id, answer);
     }
     if !revived.is_empty() {
-        answers.extend(revive(core, &revived).await?);
+        answers.extend(revive(core, &revived, wait).await?);
     }
-    Ok(answers)
+    Ok(())
 }
 
 /// Whether the row looks as it does right after this change. What notes and extends may have moved since is left out:
@@ -373,11 +412,12 @@ fn is_to_be_revived(change: &Change, job: &Job) -> bool {
 }
 
 /// Moves jobs from the history back among the live, all or none: a key that is held undoes it.
-async fn revive(core: &Core, jobs: &[Job]) -> Result<Vec<(JobId, Committed)>, Fault> {
+async fn revive(core: &Core, jobs: &[Job], wait: Wait) -> Result<Vec<(JobId, Committed)>, Fault> {
     let ids: Vec<Uuid> = jobs.iter().map(|job| job.id.0).collect();
     let revisions: Vec<i64> = jobs.iter().map(|job| revision(job.revision - 1)).collect();
     let transaction = core.writer.begin().await?;
     let unearthed = async {
+        transaction.wait(wait).await?;
         let rows = transaction.query(&UNEARTH, &[&ids, &revisions]).await?;
         let unearthed: HashSet<Uuid> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
         let columns = Columns::of(jobs.iter().filter(|job| unearthed.contains(&job.id.0)))?;

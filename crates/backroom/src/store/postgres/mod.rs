@@ -27,6 +27,7 @@ mod health;
 mod hints;
 mod import;
 mod insert;
+mod kept;
 mod lives;
 mod moment;
 mod note;
@@ -84,6 +85,7 @@ struct Core {
     hints: Arc<Hints>,
     database_time: Arc<DatabaseTime>,
     litter: Litter,
+    kept: kept::Kept,
     named_queues: Mutex<HashSet<String>>,
 }
 
@@ -135,6 +137,7 @@ impl PostgresStore {
             hints,
             database_time: Arc::default(),
             litter: Litter::default(),
+            kept: kept::Kept::default(),
             named_queues: Mutex::default(),
             settings,
         });
