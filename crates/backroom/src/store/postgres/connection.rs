@@ -34,6 +34,9 @@ use crate::{Error, ErrorKind, clock::Clock as _};
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LONGEST: Duration = Duration::from_secs(2);
 
+/// How long a connection that is to be closed is waited for.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
+
 /// What a parameter is.
 pub(super) type Param<'a> = &'a (dyn ToSql + Sync);
 
@@ -167,9 +170,21 @@ impl Link {
         }
     }
 
-    /// Drops the connection; what is under way ends with it.
-    pub(super) fn drop_connection(&self) {
-        *held(&self.live) = None;
+    /// Drops the connection once all that was asked on it is answered, or is not answered for too long. A pooler gives the
+    /// connection behind it to the next client: PgBouncer 1.18 was seen to give along the answer that was on its way.
+    pub(super) async fn end(&self) {
+        let live = held(&self.live).take().filter(|live| live.is_alive());
+        if let Some(live) = live {
+            // Answers come in the order of questions.
+            match tokio::time::timeout(LAST_ANSWER, live.say("SELECT 1")).await {
+                Ok(Ok(())) => {}
+                Ok(Err(fault)) => {
+                    let error = fault.into_error("close the connection");
+                    tracing::debug!(%error, "the connection broke before it was closed");
+                }
+                Err(_) => tracing::debug!("the connection is closed with a question unanswered"),
+            }
+        }
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Hints {
     is_told: AtomicBool,
     pending: Mutex<Pending>,
     more: Notify,
+    /// Held while words are on their way.
+    telling: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -65,8 +67,8 @@ impl Hints {
     pub(super) fn new(is_told: bool) -> Self {
         let mut origin = Ids::from_entropy().lease().0.simple().to_string();
         origin.truncate(16);
-        let (pending, more) = (Mutex::default(), Notify::new());
-        Self { wakes: Arc::default(), origin, is_told: AtomicBool::new(is_told), pending, more }
+        let (pending, more, telling) = (Mutex::default(), Notify::new(), tokio::sync::Mutex::default());
+        Self { wakes: Arc::default(), origin, is_told: AtomicBool::new(is_told), pending, more, telling }
     }
 
     /// A job of this queue may be due.
@@ -181,23 +183,40 @@ pub(super) async fn send(hints: Arc<Hints>, link: Arc<super::connection::Link>, 
         if !hints.pending().is_urgent {
             settings.clock.sleep(AFTER_CLAIM).await;
         }
-        let words = hints.words();
-        if words.is_empty() {
-            continue;
-        }
-        if let Err(fault) = link.query(&NOTIFY, &[&channel, &words]).await {
-            let is_unknown = fault.code().is_some_and(|code| {
-                *code == SqlState::FEATURE_NOT_SUPPORTED || *code == SqlState::UNDEFINED_FUNCTION
-            });
-            let error = fault.into_error("tell other processes of new work");
-            if is_unknown {
-                hints.is_told.store(false, Ordering::Relaxed);
-                tracing::warn!(%error, "this server knows no NOTIFY; other processes find work by polling");
-            } else {
-                // A hint that is lost costs time only.
-                tracing::debug!(%error, "a hint was lost");
-            }
-        }
+        tell(&hints, &link, &channel).await;
         settings.clock.sleep(SPAN).await;
+    }
+}
+
+/// How long a store that is closed waits for its last words.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Tells what nobody was told yet, before the connections are dropped.
+pub(super) async fn finish(hints: &Hints, link: &super::connection::Link, settings: &Settings) {
+    let channel = channel(settings.schema());
+    if tokio::time::timeout(LAST_WORDS, tell(hints, link, &channel)).await.is_err() {
+        tracing::debug!("the last hints were not told in time");
+    }
+}
+
+/// Sends the words that wait, after those that are on their way.
+async fn tell(hints: &Hints, link: &super::connection::Link, channel: &String) {
+    let _telling = hints.telling.lock().await;
+    let words = hints.words();
+    if words.is_empty() {
+        return;
+    }
+    if let Err(fault) = link.query(&NOTIFY, &[channel, &words]).await {
+        let is_unknown = fault.code().is_some_and(|code| {
+            *code == SqlState::FEATURE_NOT_SUPPORTED || *code == SqlState::UNDEFINED_FUNCTION
+        });
+        let error = fault.into_error("tell other processes of new work");
+        if is_unknown {
+            hints.is_told.store(false, Ordering::Relaxed);
+            tracing::warn!(%error, "this server knows no NOTIFY; other processes find work by polling");
+        } else {
+            // A hint that is lost costs time only.
+            tracing::debug!(%error, "a hint was lost");
+        }
     }
 }

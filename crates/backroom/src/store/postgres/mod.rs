@@ -15,6 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
+use futures_util::future::join3;
 
 mod batch;
 mod claim;
@@ -404,10 +405,10 @@ impl Store for PostgresStore {
     async fn close(&self) -> Result<(), Error> {
         self.inserts.finish().await;
         self.commits.finish().await;
+        hints::finish(&self.core.hints, &self.core.claims, &self.core.settings).await;
         self.core.settings.closed.cancel();
-        for link in [&self.core.writer, &self.core.claims, &self.core.reads] {
-            link.drop_connection();
-        }
+        let Core { writer, claims, reads, .. } = &*self.core;
+        join3(writer.end(), claims.end(), reads.end()).await;
         Ok(())
     }
 }
