@@ -21,3 +21,18 @@ async fn postgres_conforms_under_faults() {
     let schemas = Schemas::at(&server(), RELAXED).await;
     conformance::conforms_under_faults(async || schemas.fresh().await).await;
 }
+
+/// Every claim puts what it takes on a tray, however few jobs that are; so each behaviour is shown for jobs on trays, too.
+const ON_TRAYS: &str = "&durability=relaxed&trays_from=1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_conforms_with_every_claim_on_a_tray() {
+    let schemas = Schemas::at(&server(), ON_TRAYS).await;
+    conformance::conforms(async || schemas.fresh().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_conforms_under_faults_with_every_claim_on_a_tray() {
+    let schemas = Schemas::at(&server(), ON_TRAYS).await;
+    conformance::conforms_under_faults(async || schemas.fresh().await).await;
+}

@@ -104,7 +104,8 @@ impl Peer for Ours {
         self.rows
             .count(
                 "backroom_jobs WHERE state IN ('queued', 'running', 'waiting')",
-                "backroom.jobs WHERE state IN ('queued', 'running', 'waiting')",
+                "(SELECT id FROM backroom.jobs WHERE state IN ('queued', 'running', 'waiting') \
+                  UNION ALL SELECT id FROM backroom.jobs_on_trays) AS unfinished",
             )
             .await
     }

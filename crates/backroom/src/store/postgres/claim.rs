@@ -17,48 +17,99 @@ use crate::store::Claim;
 /// Jobs in one statement; a larger claim takes several.
 const ROWS_MAX: usize = 5000;
 
-/// Takes due jobs of several queues, each named once, as core's `Event::Claim` says. Parameters: queues and how many of
-/// each at most, kinds, now, limit, lease, until, worker.
+/// The places of due jobs of several queues, each named once, as core's `Event::Claim` says. Parameters 1 to 5: queues and
+/// how many of each at most, kinds, now, limit. More columns may be asked for.
 ///
 /// The CTE is a fence: inlined, the planner could run the locking subquery again and again, and lock more rows than it
 /// takes. It has one index range per priority, so what lies in the future is never looked at, however much it is. Rows
-/// that another claim holds are skipped, not waited for. The update then goes straight to the rows by their place.
-/// Columns that the claim itself sets are not sent back.
-static CLAIM: Sql = Sql {
-    text: "WITH open AS MATERIALIZED ( \
-             SELECT queue, at_most FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY \
-               AS share (queue, at_most, place) \
-             WHERE NOT EXISTS (SELECT FROM {schema}.queues \
-               WHERE queues.name = share.queue AND queues.paused_at IS NOT NULL) \
-             ORDER BY place), \
-           due AS MATERIALIZED ( \
-             SELECT found.tid FROM open CROSS JOIN LATERAL ( \
-               SELECT ranged.tid FROM generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
-                 SELECT jobs.ctid AS tid FROM {schema}.jobs \
-                 WHERE jobs.state = 'queued' AND jobs.queue = open.queue \
-                   AND jobs.priority = p.priority::smallint AND jobs.scheduled_at <= $4 \
-                   AND jobs.kind = ANY($3::text[]) AND (jobs.expires_at IS NULL OR jobs.expires_at > $4) \
-                 ORDER BY jobs.scheduled_at, jobs.id LIMIT open.at_most FOR UPDATE SKIP LOCKED) AS ranged \
-               LIMIT open.at_most) AS found \
-             LIMIT $5) \
-           UPDATE {schema}.jobs SET state = 'running', attempt = attempt + 1, \
-             unique_held = unique_held AND unique_while <> 'queued', lease_id = $6, lease_until = $7, worker = $8, \
-             progress_percent = NULL, progress_message = NULL, started_at = $4, revision = revision + 1 \
-           FROM due WHERE jobs.ctid = due.tid \
-           RETURNING id, kind, queue, lane, priority, 'running', args, attempt, max_attempts, crashes, scheduled_at, \
-             expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, NULL::uuid, \
-             NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, output, reason, cancel_requested_at, woken, \
-             created_at, NULL::timestamptz, finished_at, tags, meta, revision",
-    types: &[
-        Type::TEXT_ARRAY,
-        Type::INT8_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TIMESTAMPTZ,
-        Type::INT8,
-        Type::UUID,
-        Type::TIMESTAMPTZ,
-        Type::TEXT,
-    ],
+/// that another claim holds are skipped, not waited for. What follows goes straight to the rows by their place.
+macro_rules! due {
+    ($more:literal) => {
+        concat!(
+            "WITH open AS MATERIALIZED ( \
+               SELECT queue, at_most FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY \
+                 AS share (queue, at_most, place) \
+               WHERE NOT EXISTS (SELECT FROM {schema}.queues \
+                 WHERE queues.name = share.queue AND queues.paused_at IS NOT NULL) \
+               ORDER BY place), \
+             due AS MATERIALIZED ( \
+               SELECT found.* FROM open CROSS JOIN LATERAL ( \
+                 SELECT ranged.* FROM generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
+                   SELECT jobs.ctid AS tid",
+            $more,
+            " FROM {schema}.jobs \
+                   WHERE jobs.state = 'queued' AND jobs.queue = open.queue \
+                     AND jobs.priority = p.priority::smallint AND jobs.scheduled_at <= $4 \
+                     AND jobs.kind = ANY($3::text[]) AND (jobs.expires_at IS NULL OR jobs.expires_at > $4) \
+                   ORDER BY jobs.scheduled_at, jobs.id LIMIT open.at_most FOR UPDATE SKIP LOCKED) AS ranged \
+                 LIMIT open.at_most) AS found \
+               LIMIT $5)"
+        )
+    };
+}
+
+/// Lets due jobs run where they are. Parameters 6 to 8: lease, until, worker. Columns that the claim itself sets are not
+/// sent back.
+macro_rules! run_in_place {
+    ($which:literal) => {
+        concat!(
+            "UPDATE {schema}.jobs SET state = 'running', attempt = attempt + 1, \
+               unique_held = unique_held AND unique_while <> 'queued', lease_id = $6, lease_until = $7, worker = $8, \
+               progress_percent = NULL, progress_message = NULL, started_at = $4, revision = revision + 1 \
+             FROM due WHERE jobs.ctid = due.tid",
+            $which,
+            " RETURNING id, kind, queue, lane, priority, 'running', args, attempt, max_attempts, crashes, scheduled_at, \
+               expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, NULL::uuid, \
+               NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, output, reason, cancel_requested_at, woken, \
+               created_at, NULL::timestamptz, finished_at, tags, meta, revision"
+        )
+    };
+}
+
+const CLAIM_TYPES: [Type; 8] = [
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TIMESTAMPTZ,
+    Type::INT8,
+    Type::UUID,
+    Type::TIMESTAMPTZ,
+    Type::TEXT,
+];
+
+/// Takes due jobs, each in its row. Parameters: as above.
+static CLAIM: Sql = Sql { text: concat!(due!(""), " ", run_in_place!("")), types: &CLAIM_TYPES };
+
+/// Takes due jobs onto a tray; those that do not go there (they hold a key, carry a mark, or are so large that to write
+/// them twice would cost more than it saves) in their rows. Parameters: as above.
+static CLAIM_ON_TRAY: Sql = Sql {
+    text: concat!(
+        due!(
+            ", unique_key IS NULL AND reason IS NULL AND cancel_requested_at IS NULL AND NOT woken \
+             AND octet_length(args) + coalesce(pg_column_size(tags), 0) + coalesce(pg_column_size(meta), 0) <= 2000 \
+             AS fits"
+        ),
+        ", taken AS ( \
+           DELETE FROM {schema}.jobs USING due WHERE jobs.ctid = due.tid AND due.fits \
+           RETURNING id, kind, queue, lane, priority, args, attempt + 1 AS attempt, max_attempts, crashes, \
+             scheduled_at, expires_at, timeout_ms, retry, created_at, tags, meta, revision + 1 AS revision), \
+         tray AS ( \
+           INSERT INTO {schema}.trays (lease_id, lease_until, worker, started_at, live, first_id, last_id, jobs) \
+           SELECT $6, $7, $8, $4, count(*), (SELECT id FROM taken ORDER BY id LIMIT 1), \
+             (SELECT id FROM taken ORDER BY id DESC LIMIT 1), \
+             array_agg(ROW(id, kind, queue, lane, priority, args, attempt, max_attempts, crashes, scheduled_at, \
+               expires_at, timeout_ms, retry, created_at, tags, meta, revision)::{schema}.tray_job) \
+           FROM taken HAVING count(*) > 0), \
+         apart AS (",
+        run_in_place!(" AND NOT due.fits"),
+        ") \
+         SELECT id, kind, queue, lane, priority, 'running', args, attempt, max_attempts, crashes, scheduled_at, \
+           expires_at, timeout_ms, retry, NULL::text, NULL::text, NULL::timestamptz, false, NULL::uuid, \
+           NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, NULL::text, NULL::text, NULL::timestamptz, false, \
+           created_at, NULL::timestamptz, NULL::timestamptz, tags, meta, revision FROM taken \
+         UNION ALL SELECT * FROM apart"
+    ),
+    types: &CLAIM_TYPES,
 };
 
 /// Jobs that run under a lease. Reads the index of leases: as many entries as jobs run at all. Parameter: the
@@ -67,7 +118,9 @@ static TAKEN_BEFORE: Sql = Sql {
     text: concat!(
         "SELECT ",
         columns!(),
-        " FROM {schema}.jobs WHERE state = 'running' AND lease_id = $1 ORDER BY priority, scheduled_at, id"
+        " FROM {schema}.jobs WHERE state = 'running' AND lease_id = $1 UNION ALL SELECT ",
+        columns!(),
+        " FROM {schema}.jobs_on_trays WHERE lease_id = $1 ORDER BY priority, scheduled_at, id"
     ),
     types: &[Type::UUID],
 };
@@ -88,7 +141,9 @@ pub(super) async fn claim(core: &Core, claim: &Claim, now: Timestamp) -> Result<
     while taken.len() < claim.limit && shares.iter().any(|(_, at_most)| *at_most > 0) {
         let round = next_round(&mut shares);
         let limit = (claim.limit - taken.len()).min(ROWS_MAX);
-        let found = take(core, claim, &round, limit, now).await?;
+        // One tray for one lease.
+        let on_tray = taken.is_empty() && core.trays.fits(limit, core.settings.options.trays_from);
+        let found = take(core, claim, &round, limit, on_tray, now).await?;
         let count_of = |queue: &str| found.iter().filter(|job| job.queue == queue).count();
         let is_full = found.len() >= limit;
         // What a queue did not give now it will not give in the next round either; but a statement that was full may
@@ -120,6 +175,7 @@ async fn take(
     claim: &Claim,
     round: &[(&str, usize)],
     limit: usize,
+    on_tray: bool,
     now: Timestamp,
 ) -> Result<Vec<Job>, Fault> {
     let queues: Vec<&str> = round.iter().map(|(queue, _)| *queue).collect();
@@ -127,7 +183,7 @@ async fn take(
     let rows = core
         .claims
         .query(
-            &CLAIM,
+            if on_tray { &CLAIM_ON_TRAY } else { &CLAIM },
             &[
                 &queues,
                 &at_most,
@@ -155,6 +211,7 @@ async fn take(
             |job: &Job| (places.get(job.queue.as_str()).copied(), job.priority, job.scheduled_at, job.id);
         place(one).cmp(&place(other))
     });
+    core.trays.claimed(claim.lease, rows.len(), on_tray);
     core.litter.add(rows.len());
     core.hints.jobs_here(jobs.iter().map(|job| job.id));
     Ok(jobs)

@@ -2,8 +2,8 @@
 //!
 //! Most are runs that succeeded: one statement moves all of a batch from `jobs` to `finished` and writes only what a
 //! success writes. Two more statements write any other change: to a row that stays in `jobs`, and to one that leaves
-//! for `finished`. Rows the guards let through by none of them are looked at: written already, to be revived from the
-//! history, or stale.
+//! for `finished`. Runs that lie on trays have a statement in the room of [trays](super::tray). Rows the guards let
+//! through by none of them are looked at: still on a tray, written already, to be revived from the history, or stale.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,10 +18,11 @@ use super::{
     error::Fault,
     kept::kept,
     lives::{LIFE_TYPES, Lives, unnested_lives},
-    moment::{Moment, opt},
     row::{self, revision},
     settings::Wait,
     sql::{Sql, columns, rows_by_id},
+    successes::{SUCCESS_TYPES, Successes, unnested_successes},
+    tray,
 };
 use crate::{clock::Clock as _, store::Committed};
 
@@ -38,8 +39,9 @@ const WAITS_MAX: u32 = 3;
 static SUCCEED: Sql = Sql {
     text: concat!(
         "WITH gone AS ( \
-             DELETE FROM {schema}.jobs USING unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], \
-               $5::timestamptz[]) AS new (id, revision, lease, output, finished_at) ",
+             DELETE FROM {schema}.jobs USING ",
+        unnested_successes!(),
+        " ",
         rows_by_id!(),
         " AND jobs.revision = new.revision AND jobs.lease_id = new.lease AND jobs.lease_until IS NOT NULL \
              RETURNING jobs.id, kind, queue, lane, priority, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
@@ -56,7 +58,7 @@ static SUCCEED: Sql = Sql {
              progress_percent, progress_message, new_output, cancel_requested_at, false, created_at, started_at, \
              new_finished_at, tags, meta, revision + 1 FROM gone RETURNING id"
     ),
-    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ_ARRAY],
+    types: &SUCCESS_TYPES,
 };
 
 /// The guards: the revision, for a report about a run the run, and for a rescue that the lease has not been extended.
@@ -291,16 +293,57 @@ async fn commit_alone(core: &Core, change: &Change, answers: &mut Answers) -> Re
 /// Answers for each change, or fails. What is written before it fails is answered all the same: a job given back may run
 /// elsewhere a moment later, and then nothing tells any more that it was this change that wrote it.
 async fn settle(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers) -> Result<(), Fault> {
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match write(core, &unanswered(batch, answers), wait, answers).await {
-            Err(fault) if fault.is_collision() && tries < TRIES_MAX => {}
-            written => break written?,
-        }
+    write_again_and_again(core, batch, wait, answers).await?;
+    let open = unanswered(batch, answers);
+    // Claimed by another process, on a tray that nobody here knew of.
+    if tray::unload(core, &core.writer, leases_of(&open)).await? > 0 {
+        write_again_and_again(core, batch, wait, answers).await?;
     }
     let open = unanswered(batch, answers);
     if open.is_empty() { Ok(()) } else { look(core, &open, wait, answers).await }
+}
+
+/// Writes what is not answered yet, once more if it collides with another transaction.
+async fn write_again_and_again(
+    core: &Core,
+    batch: &[&Change],
+    wait: Wait,
+    answers: &mut Answers,
+) -> Result<(), Fault> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        from_trays(core, &unanswered(batch, answers), wait, answers).await?;
+        match write(core, &unanswered(batch, answers), wait, answers).await {
+            Err(fault) if fault.is_collision() && tries < TRIES_MAX => {}
+            written => return written,
+        }
+    }
+}
+
+/// Ends runs that succeeded and lie on trays that this process knows of; what else concerns such a tray unloads it.
+async fn from_trays(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers) -> Result<(), Fault> {
+    let trays = core.trays.among(batch.iter().filter_map(|change| change.lease_id));
+    if trays.is_empty() {
+        return Ok(());
+    }
+    let is_concerned = |change: &&&Change| change.lease_id.is_some_and(|lease| trays.contains(&lease.0));
+    let concerned: Vec<&Change> = batch.iter().filter(is_concerned).copied().collect();
+    let successes: Vec<&Change> =
+        concerned.iter().copied().filter(|change| is_plain_success(change)).collect();
+    note_done(answers, tray::succeed(core, &successes, wait).await?)?;
+    tray::unload(core, &core.writer, leases_of(&unanswered(&concerned, answers))).await.map(drop)
+}
+
+fn leases_of(changes: &[&Change]) -> Vec<Uuid> {
+    changes.iter().filter_map(|change| change.lease_id).map(|lease| lease.0).collect()
+}
+
+fn note_done(answers: &mut Answers, rows: Vec<Row>) -> Result<(), Fault> {
+    for row in rows {
+        answers.insert(JobId(row.try_get(0)?), Committed::Done);
+    }
+    Ok(())
 }
 
 /// Sends the three statements one behind the other; answers for what got through, be it that one of them fails.
@@ -318,11 +361,7 @@ async fn write(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers
     let mut failed = None;
     for written in [succeeded, finished, stayed] {
         match written {
-            Ok(rows) => {
-                for row in rows {
-                    answers.insert(JobId(row.try_get(0)?), Committed::Done);
-                }
-            }
+            Ok(rows) => note_done(answers, rows)?,
             // A second one is met again when what it left is tried anew.
             Err(fault) => failed = failed.or(Some(fault)),
         }
@@ -350,13 +389,7 @@ async fn succeed(core: &Core, changes: &[&Change], wait: Wait) -> Result<Vec<Row
     if changes.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Vec<Uuid> = changes.iter().map(|change| change.id.0).collect();
-    let revisions: Vec<i64> = changes.iter().map(|change| revision(change.revision_before)).collect();
-    let leases: Vec<Option<Uuid>> = changes.iter().map(|change| change.lease.map(|lease| lease.0)).collect();
-    let outputs: Vec<Option<&str>> =
-        changes.iter().map(|change| change.output.as_ref().map(|output| output.as_str())).collect();
-    let finished: Vec<Option<Moment>> = changes.iter().map(|change| opt(change.finished_at)).collect();
-    core.writer.query_waiting(wait, &SUCCEED, &[&ids, &revisions, &leases, &outputs, &finished]).await
+    core.writer.query_waiting(wait, &SUCCEED, &Successes::of(changes).params()).await
 }
 
 async fn live(core: &Core, sql: &'static Sql, changes: &[&Change], wait: Wait) -> Result<Vec<Row>, Fault> {

@@ -14,6 +14,7 @@ use super::{
     moment::Moment,
     settings::Wait,
     sql::{Sql, rows_by_id},
+    tray,
 };
 use crate::store::{Extend, Held};
 
@@ -83,6 +84,9 @@ pub(super) async fn extend(core: &Core, extend: &Extend) -> Result<Vec<Held>, Fa
     // In the order of ids, so that two batches do not wait for each other in a circle.
     runs.sort_unstable();
     runs.dedup();
+    // What runs for so long that its lease is renewed gets a row of its own.
+    let on_trays = core.trays.among(extend.leases.iter().map(|(_, lease)| *lease));
+    tray::unload(core, &core.claims, on_trays).await?;
     let mut held = HashMap::with_capacity(runs.len());
     for chunk in runs.chunks(super::insert::ROWS_MAX) {
         extend_chunk(core, chunk, Moment(extend.until), &mut held).await?;
@@ -104,6 +108,11 @@ async fn extend_chunk(
     let mut left: Vec<Run> = runs.iter().copied().filter(|run| !held.contains_key(run)).collect();
     if left.is_empty() {
         return Ok(());
+    }
+    if tray::unload(core, &core.claims, leases_of(&left)).await? > 0 {
+        // Claimed by another process, which is why nothing was known here.
+        note(held, &core.claims.query(&EXTEND_FREE, &[&ids, &leases, &until]).await?)?;
+        left.retain(|run| !held.contains_key(run));
     }
     // Lost; or in the hands of somebody, most often for a moment only.
     let (ids, leases): (Vec<Uuid>, Vec<Uuid>) = left.iter().copied().unzip();
@@ -127,6 +136,10 @@ async fn extend_chunk(
         }
         Err(fault) => Err(fault),
     }
+}
+
+fn leases_of(runs: &[Run]) -> Vec<Uuid> {
+    runs.iter().map(|(_, lease)| *lease).collect()
 }
 
 fn note(held: &mut HashMap<Run, Held>, rows: &[Row]) -> Result<(), Fault> {

@@ -72,11 +72,19 @@ pub(super) static INSERT: Sql = Sql {
     types: &JOB_TYPES,
 };
 
-/// Takes back jobs that an insert stored although they are finished already: it was repeated, and the job had run
-/// meanwhile. In the same transaction, so nobody ever sees them. Parameter: the ids.
+/// Those of the ids in $1 that are stored elsewhere than in `jobs`.
+macro_rules! stored_elsewhere {
+    () => {
+        "SELECT id FROM {schema}.finished WHERE id = ANY($1::uuid[]) \
+         UNION ALL SELECT id FROM {schema}.jobs_on_trays WHERE id = ANY($1::uuid[]) \
+           AND EXISTS (SELECT FROM unnest($1::uuid[]) AS asked (id) WHERE asked.id BETWEEN first_id AND last_id)"
+    };
+}
+
+/// Takes back jobs that an insert stored although they run on a tray or are finished already: it was repeated, and the job
+/// had been claimed meanwhile. In the same transaction, so nobody ever sees them. Parameter: the ids.
 static TAKE_BACK: Sql = Sql {
-    text: "DELETE FROM {schema}.jobs \
-           WHERE id = ANY(ARRAY(SELECT id FROM {schema}.finished WHERE id = ANY($1::uuid[])))",
+    text: concat!("DELETE FROM {schema}.jobs WHERE id = ANY(ARRAY(", stored_elsewhere!(), "))"),
     types: &[Type::UUID_ARRAY],
 };
 
@@ -87,8 +95,10 @@ pub(super) static NAME_QUEUES: Sql = Sql {
 };
 
 /// Which of these ids are stored. Parameter: the ids.
-pub(super) static STORED: Sql =
-    Sql { text: "SELECT id FROM {schema}.every_job WHERE id = ANY($1::uuid[])", types: &[Type::UUID_ARRAY] };
+pub(super) static STORED: Sql = Sql {
+    text: concat!("SELECT id FROM {schema}.jobs WHERE id = ANY($1::uuid[]) UNION ALL ", stored_elsewhere!()),
+    types: &[Type::UUID_ARRAY],
+};
 
 /// The jobs that hold these keys, and nobody else may take the keys from them until the transaction ends. In the order of
 /// ids, so that two inserts do not wait for each other. A running job can only be kept or lose its key, so its row is kept

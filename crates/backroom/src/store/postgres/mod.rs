@@ -1,7 +1,7 @@
 //! The store for many machines: PostgreSQL 14 or newer, through at most three connections per process.
 //!
-//! Rows of live jobs lie in `jobs`, a small hot table; finished ones in `finished`, which is appended to and pruned
-//! (`docs/decisions/0020`). One connection writes, one claims, renews leases and looks up single jobs (and
+//! Rows of live jobs lie in `jobs`, a small hot table, but for what one claim of many took together ([`tray`]); finished
+//! ones in `finished`, which is appended to and pruned (`docs/decisions/0020`, `0034`). One connection writes, one claims, renews leases and looks up single jobs (and
 //! takes every other part of a bulk insert), one listens and does what may take long. None is held while a handler runs,
 //! and nothing is kept on one that a transaction does not end: so the store also runs behind PgBouncer in transaction mode
 //! (`?listen=false`).
@@ -40,8 +40,10 @@ mod schema;
 mod session;
 mod settings;
 mod sql;
+mod successes;
 mod time;
 mod tls;
+mod tray;
 mod upkeep;
 mod vacuum;
 mod watch;
@@ -87,6 +89,7 @@ struct Core {
     database_time: Arc<DatabaseTime>,
     litter: Litter,
     kept: kept::Kept,
+    trays: tray::Trays,
     named_queues: Mutex<HashSet<String>>,
 }
 
@@ -139,6 +142,7 @@ impl PostgresStore {
             database_time: Arc::default(),
             litter: Litter::default(),
             kept: kept::Kept::default(),
+            trays: tray::Trays::default(),
             named_queues: Mutex::default(),
             settings,
         });

@@ -13,6 +13,7 @@ use super::{
     moment::Moment,
     settings::Wait,
     sql::{Sql, rows_by_id},
+    tray,
 };
 use crate::store::Note;
 
@@ -61,6 +62,8 @@ static LINES: Sql = Sql {
 
 /// Writes the notes of runs that still hold their lease and drops the others.
 pub(super) async fn note(core: &Core, notes: &[Note]) -> Result<(), Fault> {
+    // Whose handler has something to say gets a row of its own to say it in.
+    tray::unload(core, &core.writer, notes.iter().map(|note| note.lease.0).collect()).await?;
     write_progress(core, notes).await?;
     write_lines(core, notes).await?;
     core.hints.jobs(notes.iter().map(|note| note.job));

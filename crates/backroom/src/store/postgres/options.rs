@@ -41,6 +41,9 @@ pub struct PostgresOptions {
     /// Longest time one statement may take before the server ends it; a server that does not answer for five seconds
     /// more is given up, and the connection with it. Default 60 s.
     pub statement_timeout: Duration,
+    /// From how many jobs on a claim keeps them together in one row, which writes half as much (`docs/decisions/0034`); URL
+    /// parameter `trays_from`. Claims ask for that many only where there is a backlog of short jobs. Default 64.
+    pub trays_from: usize,
 }
 
 impl Default for PostgresOptions {
@@ -52,6 +55,7 @@ impl Default for PostgresOptions {
             migrate: true,
             durability: Durability::Full,
             statement_timeout: Duration::from_secs(60),
+            trays_from: 64,
         }
     }
 }
@@ -86,6 +90,7 @@ pub(super) fn parse(url: &str, mut options: PostgresOptions) -> Result<Address, 
             "notify" => options.notify = switch(name, &value)?,
             "migrate" => options.migrate = switch(name, &value)?,
             "durability" => options.durability = durability(&value)?,
+            "trays_from" => options.trays_from = count(name, &value)?,
             "sslmode" => ssl.mode = Some(value.into_owned()),
             "sslrootcert" => ssl.root_certificate = Some(value.into_owned()),
             "sslcert" => ssl.certificate = Some(value.into_owned()),
@@ -207,6 +212,13 @@ fn switch(name: &str, value: &str) -> Result<bool, Error> {
         "true" | "1" | "on" | "yes" => Ok(true),
         "false" | "0" | "off" | "no" => Ok(false),
         _ => Err(invalid(&format!("has {name}={value:?}; use true or false"))),
+    }
+}
+
+fn count(name: &str, value: &str) -> Result<usize, Error> {
+    match value.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(invalid(&format!("has {name}={value:?}; use a whole number from 1 on"))),
     }
 }
 

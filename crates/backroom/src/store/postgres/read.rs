@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use backroom_core::{Attempt, Job, JobId, LogLine, Shown, Timestamp};
+use backroom_core::{Attempt, Job, JobId, LogLine, Shown, State, Timestamp};
 use tokio_postgres::types::Type;
 
 use super::{
@@ -17,7 +17,15 @@ use crate::store::{Count, Filter};
 
 /// One job. Parameter: the id.
 static JOB: Sql = Sql {
-    text: concat!("SELECT ", columns!(), " FROM {schema}.every_job WHERE id = $1"),
+    text: concat!(
+        "SELECT ",
+        columns!(),
+        " FROM {schema}.jobs WHERE id = $1 UNION ALL SELECT ",
+        columns!(),
+        " FROM {schema}.finished WHERE id = $1 UNION ALL SELECT ",
+        columns!(),
+        " FROM {schema}.jobs_on_trays WHERE id = $1 AND $1 BETWEEN first_id AND last_id"
+    ),
     types: &[Type::UUID],
 };
 
@@ -41,6 +49,8 @@ static COUNTS: Sql = Sql {
              FROM {schema}.jobs WHERE state = 'queued' GROUP BY 1, 2 \
            UNION ALL \
            SELECT queue, state, count(*) FROM {schema}.jobs WHERE state <> 'queued' GROUP BY 1, 2 \
+           UNION ALL \
+           SELECT queue, state, count(*) FROM {schema}.jobs_on_trays GROUP BY 1, 2 \
            UNION ALL \
            SELECT queue, 'completed', count(*) FROM {schema}.finished WHERE state = 'completed' GROUP BY 1 \
            UNION ALL \
@@ -101,10 +111,11 @@ pub(super) async fn list(
     let states = row::states(&filter.states);
 
     // The text differs with the conditions, so that the planner sees only those that are set.
-    let table = if filter.states.is_empty() || filter.states.iter().any(|state| state.is_finished()) {
-        "every_job"
-    } else {
+    let never_runs_nor_ends = |state: &State| matches!(state, State::Queued | State::Waiting);
+    let table = if !filter.states.is_empty() && filter.states.iter().all(never_runs_nor_ends) {
         "jobs"
+    } else {
+        "every_job"
     };
     let text = format!("SELECT {} FROM {}.{table} WHERE true", columns!(), core.settings.schema());
     let mut query = Query { text, params: Vec::new() };

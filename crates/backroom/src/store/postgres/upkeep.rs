@@ -10,6 +10,7 @@ use super::{
     moment::Moment,
     row,
     sql::{Sql, columns},
+    tray,
 };
 use crate::store::{Deleted, Prune};
 
@@ -68,8 +69,8 @@ macro_rules! with_all_that_belongs {
 }
 
 /// Deletes finished jobs up to a place in their queue's history, the oldest first, except those that hold their key for
-/// a window. Reads about as many index entries as the limit says, as above. Parameters: queue, state, the last moment and
-/// id, now, limit.
+/// a window, and those that a tray still has: unloaded, it would bring them back. Reads about as many index entries as the
+/// limit says, as above. Parameters: queue, state, the last moment and id, now, limit.
 macro_rules! prune {
     ($state:literal) => {
         Sql {
@@ -78,7 +79,9 @@ macro_rules! prune {
                    (SELECT id, finished_at FROM {schema}.finished \
                      WHERE queue = $1 AND state = $2 AND ",
                 $state,
-                " AND (finished_at, id) <= ($3, $4) ORDER BY finished_at FETCH FIRST ($6) ROWS WITH TIES) \
+                " AND (finished_at, id) <= ($3, $4) \
+                       AND (lease_id = ANY(ARRAY(SELECT lease_id FROM {schema}.trays))) IS NOT TRUE \
+                     ORDER BY finished_at FETCH FIRST ($6) ROWS WITH TIES) \
                    UNION ALL \
                    SELECT id, finished_at FROM {schema}.jobs \
                      WHERE queue = $1 AND state = $2 AND state NOT IN ('queued', 'running') \
@@ -121,6 +124,7 @@ pub(super) async fn lapsed(
     limit: usize,
     now: Timestamp,
 ) -> Result<Vec<Job>, Fault> {
+    tray::unload_lapsed(core, now).await?;
     // Before every place: the earliest moment and the smallest id, which no job has.
     let (until, id) = after.unwrap_or((Timestamp::MIN, JobId(Uuid::nil())));
     let rows =
@@ -162,6 +166,7 @@ pub(super) async fn prune(core: &Core, prune: &Prune, now: Timestamp) -> Result<
 
 /// Deletes one job that is not running.
 pub(super) async fn delete(core: &Core, id: JobId) -> Result<Deleted, Fault> {
+    tray::unload_of_finished(core, id).await?;
     if !core.writer.query(&DELETE, &[&id.0]).await?.is_empty() {
         core.hints.job(id);
         return Ok(Deleted::Yes);

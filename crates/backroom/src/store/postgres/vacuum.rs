@@ -1,7 +1,7 @@
 //! Sweeping behind ourselves.
 //!
 //! Each claim and each end of a run leaves a dead row and dead index entries at the very place where the next claim
-//! begins to look. They are stepped over one by one until vacuum takes them away, and the server's own vacuum looks in
+//! begins to look, and each tray a hundred dead pieces. They are stepped over one by one until vacuum takes them away, and the server's own vacuum looks in
 //! once a minute: by then a busy queue has left millions, and a claim that should take half a millisecond takes many.
 //! So the store asks for a vacuum by itself once it has left enough. Vacuum stops nobody, and where another process
 //! sweeps already this one does not wait for it.
@@ -56,8 +56,8 @@ pub(super) async fn sweep(core: Arc<Core>) {
 
 async fn sweep_for_ever(core: &Core) {
     // Giving the file's end back would lock the table; the next jobs need the room anyway.
-    let words =
-        format!("VACUUM (SKIP_LOCKED, TRUNCATE OFF, INDEX_CLEANUP ON) {}.jobs", core.settings.schema());
+    let schema = core.settings.schema();
+    let words = format!("VACUUM (SKIP_LOCKED, TRUNCATE OFF, INDEX_CLEANUP ON) {schema}.jobs, {schema}.trays");
     loop {
         core.litter.enough.notified().await;
         core.litter.rows.store(0, Ordering::Relaxed);

@@ -82,9 +82,64 @@ CREATE TABLE {schema}.finished (
         AND (unique_until IS NULL) = (unique_while IS DISTINCT FROM 'until'))
 );
 
+-- A job as it lies on a tray: what one that has just been claimed, holds no key and carries no mark may have. What all
+-- jobs of the tray have in common stands beside them. Not the type of `jobs`, which could not be changed while it is used.
+CREATE TYPE {schema}.tray_job AS (
+    id           uuid,
+    kind         text COLLATE "C",
+    queue        text COLLATE "C",
+    lane         text COLLATE "C",
+    priority     {schema}.priority,
+    args         text,
+    attempt      {schema}.u32,
+    max_attempts {schema}.u32_from_1,
+    crashes      {schema}.u32,
+    scheduled_at timestamptz,
+    expires_at   timestamptz,
+    timeout_ms   {schema}.span_ms,
+    retry        text,
+    created_at   timestamptz,
+    tags         jsonb,
+    meta         jsonb,
+    revision     {schema}.u63
+);
+
+-- Jobs that one claim took together and that run under its lease, unless they are in `finished` already; `live` have not
+-- ended. Each id lies between `first_id` and `last_id`.
+CREATE TABLE {schema}.trays (
+    lease_id    uuid        NOT NULL PRIMARY KEY,
+    lease_until timestamptz NOT NULL,
+    worker      text COLLATE "C" NOT NULL,
+    started_at  timestamptz NOT NULL,
+    live        bigint      NOT NULL CHECK (live > 0),
+    first_id    uuid        NOT NULL,
+    last_id     uuid        NOT NULL,
+    jobs        {schema}.tray_job[] NOT NULL
+) WITH (fillfactor = 50);
+
+-- They stay for milliseconds: to press them costs more than to write them.
+ALTER TABLE {schema}.trays ALTER jobs SET STORAGE EXTERNAL;
+
+-- What runs on trays, with the bounds of its tray's ids, by which a statement that looks for an id passes trays over unread.
+CREATE VIEW {schema}.jobs_on_trays AS
+    SELECT job.id, job.kind, job.queue, job.lane, job.priority, 'running'::text COLLATE "C" AS state, job.args,
+        job.attempt, job.max_attempts, job.crashes, job.scheduled_at, job.expires_at, job.timeout_ms, job.retry,
+        NULL::text COLLATE "C" AS unique_key, NULL::{schema}.unique_while AS unique_while,
+        NULL::timestamptz AS unique_until, false AS unique_held, trays.lease_id, trays.lease_until, trays.worker,
+        NULL::{schema}.percent AS progress_percent, NULL::text AS progress_message, NULL::text AS output,
+        NULL::text AS reason, NULL::timestamptz AS cancel_requested_at, false AS woken, job.created_at,
+        trays.started_at, NULL::timestamptz AS finished_at, job.tags, job.meta, job.revision, trays.first_id, trays.last_id
+    FROM {schema}.trays CROSS JOIN LATERAL unnest(trays.jobs) AS job
+    WHERE NOT EXISTS (SELECT FROM {schema}.finished WHERE finished.id = job.id);
+
 -- Every job there is, wherever it lies.
 CREATE VIEW {schema}.every_job AS
-    SELECT * FROM {schema}.jobs UNION ALL SELECT * FROM {schema}.finished;
+    SELECT * FROM {schema}.jobs UNION ALL SELECT * FROM {schema}.finished UNION ALL
+    SELECT id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at,
+        timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, lease_id, lease_until, worker,
+        progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, started_at,
+        finished_at, tags, meta, revision
+    FROM {schema}.jobs_on_trays;
 
 -- The order of claims, one range per queue and priority.
 CREATE INDEX jobs_queued ON {schema}.jobs (queue, priority, scheduled_at, id) WHERE state = 'queued';
