@@ -94,6 +94,7 @@ pub(crate) async fn check(backroom: &Backroom, url: &str, acknowledged: &Acknowl
         "attempts and crashes agree"
     );
     assert_eq!(count("count(*) FROM backroom.jobs").await, 0, "nothing is left among the live jobs");
+    assert_eq!(count("count(*) FROM backroom.trays").await, 0, "and no tray is left");
     assert_eq!(count("count(*) FROM public.finishes").await, jobs.len(), "each job was finished once");
     assert_eq!(count("count(DISTINCT id) FROM public.finishes").await, jobs.len());
     Summary { acknowledged: acknowledged.len(), jobs: jobs.len(), poisoned, crashes }
