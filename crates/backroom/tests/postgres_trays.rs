@@ -128,7 +128,7 @@ async fn a_job_on_a_tray_is_read_listed_and_counted_as_the_running_job_it_is() {
 async fn a_job_that_holds_a_key_or_is_large_keeps_its_row() {
     let office = Office::open().await;
     let keyed = Draft { unique: Some(UniqueRule::by_key("k")), ..Draft::new("work", Json::null()) };
-    let large = Draft::new("work", Json::parse(&format!("\"{}\"", "x".repeat(2000))).unwrap());
+    let large = Draft::new("work", Json::parse(format!("\"{}\"", "x".repeat(2000))).unwrap());
     let new = vec![office.place.checked(keyed), office.place.checked(large), office.place.new_job()];
     office.store.insert(Arc::new(new), office.place.now).await.unwrap();
     let taken = office.place.claim(&*office.store, 3).await;

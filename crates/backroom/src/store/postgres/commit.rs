@@ -331,19 +331,13 @@ async fn from_trays(core: &Core, batch: &[&Change], wait: Wait, answers: &mut An
     let concerned: Vec<&Change> = batch.iter().filter(is_concerned).copied().collect();
     let successes: Vec<&Change> =
         concerned.iter().copied().filter(|change| is_plain_success(change)).collect();
-    note_done(answers, tray::succeed(core, &successes, wait).await?)?;
+    let ended = tray::succeed(core, &successes, wait).await?;
+    answers.extend(ended.into_iter().map(|id| (id, Committed::Done)));
     tray::unload(core, &core.writer, leases_of(&unanswered(&concerned, answers))).await.map(drop)
 }
 
 fn leases_of(changes: &[&Change]) -> Vec<Uuid> {
     changes.iter().filter_map(|change| change.lease_id).map(|lease| lease.0).collect()
-}
-
-fn note_done(answers: &mut Answers, rows: Vec<Row>) -> Result<(), Fault> {
-    for row in rows {
-        answers.insert(JobId(row.try_get(0)?), Committed::Done);
-    }
-    Ok(())
 }
 
 /// Sends the three statements one behind the other; answers for what got through, be it that one of them fails.
@@ -361,7 +355,11 @@ async fn write(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers
     let mut failed = None;
     for written in [succeeded, finished, stayed] {
         match written {
-            Ok(rows) => note_done(answers, rows)?,
+            Ok(rows) => {
+                for row in rows {
+                    answers.insert(JobId(row.try_get(0)?), Committed::Done);
+                }
+            }
             // A second one is met again when what it left is tried anew.
             Err(fault) => failed = failed.or(Some(fault)),
         }

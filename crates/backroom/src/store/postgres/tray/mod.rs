@@ -10,15 +10,15 @@
 //! history only afterwards; and what takes a job out of the history leaves alone (pruning) or unloads (deleting,
 //! reviving) those that a tray still has. See `docs/decisions/0034`.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicUsize, atomic::Ordering},
-};
+mod known;
+
+use std::collections::HashMap;
 
 use backroom_core::{Change, JobId, LeaseId, Timestamp};
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
+pub(super) use self::known::Trays;
 use super::{
     Core,
     connection::Link,
@@ -29,12 +29,10 @@ use super::{
     successes::{SUCCESS_TYPES, Successes, unnested_successes},
 };
 
-/// Leases of this process that are remembered to have a tray.
-const LEASES_MAX: usize = 256;
 /// Trays that are unloaded in one transaction.
 const TRAYS_MAX: i64 = 16;
 
-/// Finishes runs that succeeded and lie on trays; answers with the ids. The row of a tray is locked first and counts what is
+/// Finishes runs that succeeded and lie on trays; answers with ids and leases. The row of a tray is locked first and counts what is
 /// left on it; the last one takes it away. Parameters: successes.
 ///
 /// What a tray has and what is to be ended are joined by FULL JOIN, which the planner can only do by sorting or hashing both:
@@ -65,7 +63,7 @@ static SUCCEED: Sql = Sql {
              WHERE trays.lease_id = ANY (ARRAY[counted.lease_id]) AND trays.live <= counted.jobs), \
            lightened AS (UPDATE {schema}.trays SET live = live - counted.jobs FROM counted \
              WHERE trays.lease_id = ANY (ARRAY[counted.lease_id]) AND trays.live > counted.jobs) \
-           SELECT id FROM ended"
+           SELECT id, lease_id FROM ended"
     ),
     types: &SUCCESS_TYPES,
 };
@@ -113,73 +111,24 @@ static LOAD_OFF: Sql = Sql {
 static REMOVE: Sql =
     Sql { text: "DELETE FROM {schema}.trays WHERE lease_id = ANY ($1::uuid[])", types: &[Type::UUID_ARRAY] };
 
-/// What this process knows of trays: no more than hints of where to look first.
-#[derive(Debug)]
-pub(super) struct Trays {
-    /// The last leases that came with one, the newest last.
-    leases: Mutex<VecDeque<LeaseId>>,
-    /// How many jobs the last claim took.
-    taken: AtomicUsize,
-}
-
-impl Default for Trays {
-    fn default() -> Self {
-        // Whoever asks for many at first expects a backlog.
-        Self { leases: Mutex::default(), taken: AtomicUsize::new(usize::MAX) }
-    }
-}
-
-impl Trays {
-    /// Whether a claim of at most `limit` jobs is to lay them on a tray: one that asks for many, and follows one that got
-    /// many. For a few jobs a tray costs more than it saves.
-    pub(super) fn fits(&self, limit: usize, trays_from: usize) -> bool {
-        limit.min(self.taken.load(Ordering::Relaxed).saturating_add(1)) >= trays_from
-    }
-
-    /// A claim was answered.
-    pub(super) fn claimed(&self, lease: LeaseId, jobs: usize, is_on_tray: bool) {
-        self.taken.store(jobs, Ordering::Relaxed);
-        if is_on_tray && jobs > 0 {
-            let mut leases = self.leases();
-            if leases.len() >= LEASES_MAX {
-                leases.pop_front();
-            }
-            leases.push_back(lease);
-        }
-    }
-
-    /// Those of the leases that came with a tray, as far as is known here; each once.
-    pub(super) fn among(&self, leases: impl Iterator<Item = LeaseId>) -> Vec<Uuid> {
-        let known = self.leases();
-        if known.is_empty() {
-            return Vec::new();
-        }
-        let mut among: Vec<Uuid> =
-            leases.filter(|lease| known.contains(lease)).map(|lease| lease.0).collect();
-        among.sort_unstable();
-        among.dedup();
-        among
-    }
-
-    fn forget(&self, leases: &[Uuid]) {
-        self.leases().retain(|lease| !leases.contains(&lease.0));
-    }
-
-    fn leases(&self) -> MutexGuard<'_, VecDeque<LeaseId>> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Ends runs that succeeded, as far as they lie on trays; answers with their ids.
-pub(super) async fn succeed(core: &Core, changes: &[&Change], wait: Wait) -> Result<Vec<Row>, Fault> {
+pub(super) async fn succeed(core: &Core, changes: &[&Change], wait: Wait) -> Result<Vec<JobId>, Fault> {
     if changes.is_empty() {
         return Ok(Vec::new());
     }
-    match core.writer.query_waiting(wait, &SUCCEED, &Successes::of(changes).params()).await {
+    let rows = match core.writer.query_waiting(wait, &SUCCEED, &Successes::of(changes).params()).await {
         // Some of them had ended before: whoever finds them unanswered looks more closely.
-        Err(fault) if fault.is_unique_violation() => Ok(Vec::new()),
-        ended => ended,
+        Err(fault) if fault.is_unique_violation() => return Ok(Vec::new()),
+        rows => rows?,
+    };
+    let mut counts: HashMap<LeaseId, usize> = HashMap::new();
+    let mut ended = Vec::with_capacity(rows.len());
+    for row in rows {
+        ended.push(JobId(row.try_get(0)?));
+        *counts.entry(LeaseId(row.try_get(1)?)).or_default() += 1;
     }
+    counts.into_iter().for_each(|(lease, jobs)| core.trays.ended(lease, jobs));
+    Ok(ended)
 }
 
 /// Unloads the trays of these leases, where there are any; answers how many.
@@ -191,7 +140,7 @@ pub(super) async fn unload(core: &Core, link: &Link, mut leases: Vec<Uuid>) -> R
     }
     let found = link.query(&WITH_TRAY, &[&leases]).await?;
     let unloaded = unload_found(link, &found).await?;
-    core.trays.forget(&leases);
+    core.trays.unloaded(&leases);
     Ok(unloaded)
 }
 
