@@ -13,7 +13,7 @@ use backroom_core::{
 use tokio::sync::Notify;
 
 use super::{held::Run, shared::Shared};
-use crate::store::Note;
+use crate::store::{Note, is_told};
 
 /// The least span between two writes.
 const SPAN: Duration = Duration::from_millis(250);
@@ -57,6 +57,14 @@ impl Notes {
         }
     }
 
+    /// As if it had not been taken: before what was said since, and the progress said since goes before it.
+    fn put_back(&self, run: &Arc<Run>, note: &Note) {
+        let mut said = lock(&run.said);
+        said.progress = said.progress.take().or_else(|| note.progress.clone());
+        said.lines.splice(0..0, note.lines.iter().cloned());
+        self.list(run, said);
+    }
+
     fn list(&self, run: &Arc<Run>, mut said: MutexGuard<'_, Said>) {
         if !mem::replace(&mut said.listed, true) {
             drop(said);
@@ -76,17 +84,26 @@ pub(crate) async fn keep_writing(shared: Arc<Shared>) {
     }
 }
 
-/// Writes what these runs said and nobody wrote.
+/// Writes what these runs said and nobody wrote. What a store that is away does not take is kept for the next time; the
+/// runs' own bounds are its bounds.
 pub(crate) async fn flush(shared: &Shared, runs: impl Iterator<Item = &Arc<Run>>) {
     let _flushing = shared.notes.flushing.lock().await;
-    let notes: Vec<_> = runs.filter_map(|run| take(run, shared.engine.clock.now())).collect();
+    let taken = runs.filter_map(|run| Some((run, take(run, shared.engine.clock.now())?)));
+    let (runs, notes): (Vec<_>, Vec<_>) = taken.unzip();
     if notes.is_empty() {
         return;
     }
-    let now = shared.engine.clock.now();
-    if let Err(error) = shared.engine.store.note(Arc::new(notes), now).await {
+    let (notes, now) = (Arc::new(notes), shared.engine.clock.now());
+    match shared.engine.store.note(Arc::clone(&notes), now).await {
+        Ok(()) => {}
+        // The outage is reported once by the store's decorator.
+        Err(error) if is_told(&error) => {
+            runs.into_iter().zip(notes.iter()).for_each(|(run, note)| shared.notes.put_back(run, note));
+        }
         // Worth telling, not worth holding up the end of a job for.
-        tracing::warn!(worker = %shared.name, %error, "progress and log lines were not written");
+        Err(error) => {
+            tracing::warn!(worker = %shared.name, %error, "progress and log lines were not written");
+        }
     }
 }
 

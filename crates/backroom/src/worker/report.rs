@@ -116,13 +116,19 @@ async fn write(shared: &Shared, mut open: Vec<Open>) -> Vec<Open> {
             }
             // Outages and full disks are reported once by the store's decorator.
             ErrorKind::Unavailable | ErrorKind::NoSpace => {}
-            // One row that cannot be written must not hold up its neighbours.
-            _ if open.len() > 1 => {
-                let alone = open.into_iter().map(|one| Box::pin(write(shared, vec![one])));
-                kept.extend(join_all(alone).await.into_iter().flatten());
-                return kept;
-            }
-            _ => {
+            ErrorKind::Invalid
+            | ErrorKind::NotFound
+            | ErrorKind::Refused
+            | ErrorKind::KeyHeld { .. }
+            | ErrorKind::Unsuccessful
+            | ErrorKind::Unusable
+            | ErrorKind::Internal => {
+                // One row that cannot be written must not hold up its neighbours.
+                if open.len() > 1 {
+                    let alone = open.into_iter().map(|one| Box::pin(write(shared, vec![one])));
+                    kept.extend(join_all(alone).await.into_iter().flatten());
+                    return kept;
+                }
                 failures += 1;
                 if failures > FAILURES_MAX {
                     let job = open.first().map(|open| open.run.job.id.to_string());
@@ -132,6 +138,8 @@ async fn write(shared: &Shared, mut open: Vec<Open>) -> Vec<Open> {
             }
         }
         shared.engine.clock.sleep(PAUSE).await;
+        // What the store did not take before either; once the run has ended nobody may say anything in its name.
+        notes::flush(shared, open.iter().map(|open| &open.run)).await;
     }
 }
 
