@@ -30,6 +30,13 @@ async fn postgres_conforms_through_pgbouncer_in_transaction_mode() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn postgres_conforms_through_pgbouncer_with_every_claim_on_a_tray() {
+    let bouncer = bouncer();
+    let schemas = Schemas::at(&bouncer.url, "&durability=relaxed&listen=false&trays_from=1").await;
+    conformance::conforms(async || schemas.fresh().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_server_ends_what_waits_for_longer_than_a_statement_may_take() {
     let (bouncer, place) = (bouncer(), Place::new());
     // Shorter than a statement waits for a lock: the one that ends it here is the limit for statements.

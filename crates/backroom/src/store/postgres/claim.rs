@@ -14,6 +14,8 @@ use super::{
 };
 use crate::store::Claim;
 
+/// Where a claim's row says whether the job lies on a tray: behind the columns of a job.
+const TRAY_COLUMN: usize = 33;
 /// Jobs in one statement; a larger claim takes several.
 const ROWS_MAX: usize = 5000;
 
@@ -49,7 +51,7 @@ macro_rules! due {
 }
 
 /// Lets due jobs run where they are. Parameters 6 to 8: lease, until, worker. Columns that the claim itself sets are not
-/// sent back.
+/// sent back; the last one, behind those of a job, says whether it lies on a tray.
 macro_rules! run_in_place {
     ($which:literal) => {
         concat!(
@@ -61,7 +63,7 @@ macro_rules! run_in_place {
             " RETURNING id, kind, queue, lane, priority, 'running', args, attempt, max_attempts, crashes, scheduled_at, \
                expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, NULL::uuid, \
                NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, output, reason, cancel_requested_at, woken, \
-               created_at, NULL::timestamptz, finished_at, tags, meta, revision"
+               created_at, NULL::timestamptz, finished_at, tags, meta, revision, false"
         )
     };
 }
@@ -106,7 +108,7 @@ static CLAIM_ON_TRAY: Sql = Sql {
          SELECT id, kind, queue, lane, priority, 'running', args, attempt, max_attempts, crashes, scheduled_at, \
            expires_at, timeout_ms, retry, NULL::text, NULL::text, NULL::timestamptz, false, NULL::uuid, \
            NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, NULL::text, NULL::text, NULL::timestamptz, false, \
-           created_at, NULL::timestamptz, NULL::timestamptz, tags, meta, revision FROM taken \
+           created_at, NULL::timestamptz, NULL::timestamptz, tags, meta, revision, true FROM taken \
          UNION ALL SELECT * FROM apart"
     ),
     types: &CLAIM_TYPES,
@@ -128,11 +130,13 @@ static TAKEN_BEFORE: Sql = Sql {
 /// Takes up to `claim.limit` jobs, queue by queue in the order of the shares.
 pub(super) async fn claim(core: &Core, claim: &Claim, now: Timestamp) -> Result<Vec<Job>, Fault> {
     if claim.repeat {
-        let taken = row::jobs(&core.claims.query(&TAKEN_BEFORE, &[&claim.lease.0]).await?)?;
+        let taken = taken_before(core, claim).await?;
         if !taken.is_empty() {
             return Ok(taken);
         }
     }
+    let queue = claim.shares.first().map_or("", |share| share.queue.as_str());
+    let on_tray = core.trays.fits(queue, claim.limit, core.settings.options.trays_from);
     let mut taken = Vec::new();
     let mut shares: Vec<(&str, usize)> =
         claim.shares.iter().map(|share| (share.queue.as_str(), share.at_most)).collect();
@@ -142,8 +146,12 @@ pub(super) async fn claim(core: &Core, claim: &Claim, now: Timestamp) -> Result<
         let round = next_round(&mut shares);
         let limit = (claim.limit - taken.len()).min(ROWS_MAX);
         // One tray for one lease.
-        let on_tray = taken.is_empty() && core.trays.fits(limit, core.settings.options.trays_from);
-        let found = take(core, claim, &round, limit, on_tray, now).await?;
+        let on_tray = on_tray && taken.is_empty();
+        let found = match take(core, claim, &round, limit, on_tray, now).await {
+            // The call that this one repeats was still being written, and has written its tray by now.
+            Err(fault) if fault.is_unique_violation() => return taken_before(core, claim).await,
+            found => found?,
+        };
         let count_of = |queue: &str| found.iter().filter(|job| job.queue == queue).count();
         let is_full = found.len() >= limit;
         // What a queue did not give now it will not give in the next round either; but a statement that was full may
@@ -159,7 +167,12 @@ pub(super) async fn claim(core: &Core, claim: &Claim, now: Timestamp) -> Result<
         }
         taken.extend(found);
     }
+    core.trays.took(queue, taken.len());
     Ok(taken)
+}
+
+async fn taken_before(core: &Core, claim: &Claim) -> Result<Vec<Job>, Fault> {
+    row::jobs(&core.claims.query(&TAKEN_BEFORE, &[&claim.lease.0]).await?)
 }
 
 /// The shares up to the first queue that is named a second time.
@@ -211,7 +224,8 @@ async fn take(
             |job: &Job| (places.get(job.queue.as_str()).copied(), job.priority, job.scheduled_at, job.id);
         place(one).cmp(&place(other))
     });
-    core.trays.claimed(claim.lease, rows.len(), on_tray);
+    let on_tray = rows.iter().filter(|row| row.try_get(TRAY_COLUMN).unwrap_or(false)).count();
+    core.trays.laid(claim.lease, on_tray);
     core.litter.add(rows.len());
     core.hints.jobs_here(jobs.iter().map(|job| job.id));
     Ok(jobs)

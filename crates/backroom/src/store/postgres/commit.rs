@@ -20,7 +20,7 @@ use super::{
     lives::{LIFE_TYPES, Lives, unnested_lives},
     row::{self, revision},
     settings::Wait,
-    sql::{Sql, columns, rows_by_id},
+    sql::{Sql, columns, on_trays_by_ids, rows_by_id},
     successes::{SUCCESS_TYPES, Successes, unnested_successes},
     tray,
 };
@@ -30,6 +30,8 @@ use crate::{clock::Clock as _, store::Committed};
 const ROWS_MAX: usize = 5000;
 /// How often a batch that collided with another is tried before its caller hears of it.
 const TRIES_MAX: u32 = 5;
+/// How often changes are written again because their jobs were found elsewhere meanwhile.
+const ROUNDS_MAX: u32 = 4;
 /// Brief waits for one change after the other in one call; what is left then is for another call. So it takes half a second
 /// longer at most, however many cannot be written.
 const WAITS_MAX: u32 = 3;
@@ -152,7 +154,15 @@ static FINISH: Sql = Sql {
 
 /// Jobs wherever they lie. Parameter: ids.
 static LOOK: Sql = Sql {
-    text: concat!("SELECT ", columns!(), " FROM {schema}.every_job WHERE id = ANY($1::uuid[])"),
+    text: concat!(
+        "SELECT ",
+        columns!(),
+        " FROM {schema}.jobs WHERE id = ANY($1::uuid[]) UNION ALL SELECT ",
+        columns!(),
+        " FROM {schema}.finished WHERE id = ANY($1::uuid[]) UNION ALL SELECT ",
+        columns!(),
+        on_trays_by_ids!()
+    ),
     types: &[Type::UUID_ARRAY],
 };
 
@@ -169,11 +179,13 @@ static REVIVE: Sql = Sql {
     types: &JOB_TYPES,
 };
 
-/// Who holds the key that this job has. Parameter: the id.
+/// Who holds the key that this job has, which so lies on no tray. Parameter: the id.
 static HOLDER: Sql = Sql {
-    text: "SELECT holder.id FROM {schema}.every_job AS job JOIN {schema}.jobs AS holder \
-           ON holder.unique_key = job.unique_key AND holder.unique_held \
-           WHERE job.id = $1 AND holder.id <> job.id",
+    text: "SELECT holder.id FROM ( \
+             SELECT id, unique_key FROM {schema}.jobs WHERE id = $1 UNION ALL \
+             SELECT id, unique_key FROM {schema}.finished WHERE id = $1) AS job \
+           JOIN {schema}.jobs AS holder ON holder.unique_key = job.unique_key AND holder.unique_held \
+           WHERE holder.id <> job.id",
     types: &[Type::UUID],
 };
 
@@ -293,18 +305,31 @@ async fn commit_alone(core: &Core, change: &Change, answers: &mut Answers) -> Re
 /// Answers for each change, or fails. What is written before it fails is answered all the same: a job given back may run
 /// elsewhere a moment later, and then nothing tells any more that it was this change that wrote it.
 async fn settle(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers) -> Result<(), Fault> {
-    write_again_and_again(core, batch, wait, answers).await?;
-    let open = unanswered(batch, answers);
-    // Claimed by another process, on a tray that nobody here knew of.
-    if tray::unload(core, &core.writer, leases_of(&open)).await? > 0 {
-        write_again_and_again(core, batch, wait, answers).await?;
+    for _ in 0..ROUNDS_MAX {
+        write_though_it_collides(core, batch, wait, answers).await?;
+        let open = unanswered(batch, answers);
+        if open.is_empty() {
+            return Ok(());
+        }
+        // Not where the guards look: on a tray that nobody here knew of, or that something else than a success concerns.
+        let unloaded = tray::unload(core, &core.writer, leases_of(&open)).await?;
+        let kept = unloaded.kept_runs(&core.writer).await?;
+        let is_kept =
+            |change: &&Change| change.lease_id.is_some_and(|lease| kept.contains(&(change.id.0, lease.0)));
+        answers.extend(open.iter().copied().filter(is_kept).map(|change| (change.id, Committed::RowKept)));
+        let open = unanswered(batch, answers);
+        if unloaded.trays == 0 {
+            look(core, &open, wait, answers).await?;
+        }
+        if unanswered(batch, answers).is_empty() {
+            return Ok(());
+        }
     }
-    let open = unanswered(batch, answers);
-    if open.is_empty() { Ok(()) } else { look(core, &open, wait, answers).await }
+    // It moves faster than it can be met: whoever decided reads it again.
+    Ok(())
 }
 
-/// Writes what is not answered yet, once more if it collides with another transaction.
-async fn write_again_and_again(
+async fn write_though_it_collides(
     core: &Core,
     batch: &[&Change],
     wait: Wait,
@@ -313,27 +338,29 @@ async fn write_again_and_again(
     let mut tries = 0;
     loop {
         tries += 1;
-        from_trays(core, &unanswered(batch, answers), wait, answers).await?;
-        match write(core, &unanswered(batch, answers), wait, answers).await {
+        let written = async {
+            from_trays(core, &unanswered(batch, answers), answers).await?;
+            write(core, &unanswered(batch, answers), wait, answers).await
+        };
+        match written.await {
             Err(fault) if fault.is_collision() && tries < TRIES_MAX => {}
             written => return written,
         }
     }
 }
 
-/// Ends runs that succeeded and lie on trays that this process knows of; what else concerns such a tray unloads it.
-async fn from_trays(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers) -> Result<(), Fault> {
-    let trays = core.trays.among(batch.iter().filter_map(|change| change.lease_id));
+/// Ends runs that succeeded and lie on trays that this process knows of.
+async fn from_trays(core: &Core, batch: &[&Change], answers: &mut Answers) -> Result<(), Fault> {
+    let trays = core.trays.among(batch.iter().filter_map(|change| change.lease));
     if trays.is_empty() {
         return Ok(());
     }
-    let is_concerned = |change: &&&Change| change.lease_id.is_some_and(|lease| trays.contains(&lease.0));
-    let concerned: Vec<&Change> = batch.iter().filter(is_concerned).copied().collect();
+    let is_on_one = |change: &&Change| change.lease.is_some_and(|lease| trays.contains(&lease.0));
     let successes: Vec<&Change> =
-        concerned.iter().copied().filter(|change| is_plain_success(change)).collect();
-    let ended = tray::succeed(core, &successes, wait).await?;
+        batch.iter().copied().filter(is_on_one).filter(|change| is_plain_success(change)).collect();
+    let ended = tray::succeed(core, &successes).await?;
     answers.extend(ended.into_iter().map(|id| (id, Committed::Done)));
-    tray::unload(core, &core.writer, leases_of(&unanswered(&concerned, answers))).await.map(drop)
+    Ok(())
 }
 
 fn leases_of(changes: &[&Change]) -> Vec<Uuid> {
@@ -399,7 +426,8 @@ async fn live(core: &Core, sql: &'static Sql, changes: &[&Change], wait: Wait) -
     core.writer.query_waiting(wait, sql, &lives.params()).await
 }
 
-/// The guards let these through nowhere: written before and the answer lost, in the history and to be revived, or stale.
+/// The guards let these through nowhere: written before and the answer lost, in the history and to be revived, or stale. No
+/// answer is given where the guards would let it through by now: the job was on its way from a tray to its row.
 async fn look(core: &Core, changes: &[&Change], wait: Wait, answers: &mut Answers) -> Result<(), Fault> {
     let ids: Vec<Uuid> = changes.iter().map(|change| change.id.0).collect();
     let found = row::jobs(&core.writer.query(&LOOK, &[&ids]).await?)?;
@@ -415,6 +443,7 @@ async fn look(core: &Core, changes: &[&Change], wait: Wait, answers: &mut Answer
                 revived.push(job);
                 continue;
             }
+            Some(job) if is_guard_met(change, job) => continue,
             Some(_) => Committed::Stale,
         };
         answers.insert(change.id, answer);
@@ -433,6 +462,14 @@ fn is_written(change: &Change, job: &Job) -> bool {
     after.progress.clone_from(&job.progress);
     after.lease_until = after.lease_until.and(job.lease_until);
     after == *job
+}
+
+/// As the statements say it.
+fn is_guard_met(change: &Change, job: &Job) -> bool {
+    !job.state.is_finished()
+        && job.revision == change.revision_before
+        && change.lease.is_none_or(|lease| job.lease_id == Some(lease) && job.lease_until.is_some())
+        && change.lapsed_by.is_none_or(|at| job.lease_until.is_some_and(|until| until <= at))
 }
 
 fn is_to_be_revived(change: &Change, job: &Job) -> bool {

@@ -3,7 +3,7 @@
 //! Nothing here waits for long: while one row is held by a transaction that somebody left open, the leases of all other
 //! runs must be renewed. So it goes by the connection for claims, where nothing waits for others, too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
@@ -86,33 +86,38 @@ pub(super) async fn extend(core: &Core, extend: &Extend) -> Result<Vec<Held>, Fa
     runs.dedup();
     // What runs for so long that its lease is renewed gets a row of its own.
     let on_trays = core.trays.among(extend.leases.iter().map(|(_, lease)| *lease));
-    tray::unload(core, &core.claims, on_trays).await?;
+    let mut kept = tray::unload(core, &core.claims, on_trays).await?.kept_runs(&core.claims).await?;
     let mut held = HashMap::with_capacity(runs.len());
     for chunk in runs.chunks(super::insert::ROWS_MAX) {
-        extend_chunk(core, chunk, Moment(extend.until), &mut held).await?;
+        kept.extend(extend_chunk(core, chunk, Moment(extend.until), &mut held).await?);
     }
+    // On a tray that somebody keeps: held as long as nobody writes it, and the next beat tries again.
+    held.extend(kept.into_iter().map(|run| (run, Held::Yes)));
     let answer = |(id, lease): &(backroom_core::JobId, backroom_core::LeaseId)| {
         held.get(&(id.0, lease.0)).copied().unwrap_or(Held::Lost)
     };
     Ok(extend.leases.iter().map(answer).collect())
 }
 
+/// Moves what can be moved; answers with runs on trays that are kept.
 async fn extend_chunk(
     core: &Core,
     runs: &[Run],
     until: Moment,
     held: &mut HashMap<Run, Held>,
-) -> Result<(), Fault> {
+) -> Result<HashSet<Run>, Fault> {
     let (ids, leases): (Vec<Uuid>, Vec<Uuid>) = runs.iter().copied().unzip();
     note(held, &core.claims.query(&EXTEND_FREE, &[&ids, &leases, &until]).await?)?;
     let mut left: Vec<Run> = runs.iter().copied().filter(|run| !held.contains_key(run)).collect();
-    if left.is_empty() {
-        return Ok(());
-    }
-    if tray::unload(core, &core.claims, leases_of(&left)).await? > 0 {
+    let unloaded = tray::unload(core, &core.claims, leases_of(&left)).await?;
+    let on_kept_trays = unloaded.kept_runs(&core.claims).await?;
+    if unloaded.trays > 0 {
         // Claimed by another process, which is why nothing was known here.
         note(held, &core.claims.query(&EXTEND_FREE, &[&ids, &leases, &until]).await?)?;
-        left.retain(|run| !held.contains_key(run));
+    }
+    left.retain(|run| !held.contains_key(run) && !on_kept_trays.contains(run));
+    if left.is_empty() {
+        return Ok(on_kept_trays);
     }
     // Lost; or in the hands of somebody, most often for a moment only.
     let (ids, leases): (Vec<Uuid>, Vec<Uuid>) = left.iter().copied().unzip();
@@ -120,11 +125,11 @@ async fn extend_chunk(
     note(&mut kept, &core.claims.query(&HELD, &[&ids, &leases]).await?)?;
     left.retain(|run| kept.contains_key(run));
     if left.is_empty() {
-        return Ok(());
+        return Ok(on_kept_trays);
     }
     let (ids, leases): (Vec<Uuid>, Vec<Uuid>) = left.into_iter().unzip();
     match core.claims.query_waiting(Wait::Briefly, &EXTEND, &[&ids, &leases, &until]).await {
-        Ok(rows) => note(held, &rows),
+        Ok(rows) => note(held, &rows).map(|()| on_kept_trays),
         // Held as long as nobody writes the row, and the next beat tries again.
         Err(fault) if fault.is_locked_out() => {
             tracing::debug!(
@@ -132,7 +137,7 @@ async fn extend_chunk(
                 "another transaction keeps rows whose leases are to be renewed"
             );
             held.extend(kept);
-            Ok(())
+            Ok(on_kept_trays)
         }
         Err(fault) => Err(fault),
     }

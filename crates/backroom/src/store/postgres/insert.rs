@@ -24,7 +24,7 @@ use super::{
     row::{self, Cells as _},
     session::Session,
     settings::{BRIEFLY, Wait},
-    sql::{Sql, columns, rows_by_id},
+    sql::{Sql, columns, on_trays_by_ids, rows_by_id},
     writer::Handed,
 };
 use crate::{Error, ErrorKind, store::Inserted};
@@ -75,9 +75,10 @@ pub(super) static INSERT: Sql = Sql {
 /// Those of the ids in $1 that are stored elsewhere than in `jobs`.
 macro_rules! stored_elsewhere {
     () => {
-        "SELECT id FROM {schema}.finished WHERE id = ANY($1::uuid[]) \
-         UNION ALL SELECT id FROM {schema}.jobs_on_trays WHERE id = ANY($1::uuid[]) \
-           AND EXISTS (SELECT FROM unnest($1::uuid[]) AS asked (id) WHERE asked.id BETWEEN first_id AND last_id)"
+        concat!(
+            "SELECT id FROM {schema}.finished WHERE id = ANY($1::uuid[]) UNION ALL SELECT id",
+            on_trays_by_ids!()
+        )
     };
 }
 

@@ -62,7 +62,8 @@ static LINES: Sql = Sql {
 
 /// Writes the notes of runs that still hold their lease and drops the others.
 pub(super) async fn note(core: &Core, notes: &[Note]) -> Result<(), Fault> {
-    // Whose handler has something to say gets a row of its own to say it in.
+    // Whose handler has something to say gets a row of its own to say it in; not so where somebody keeps its tray, and then it
+    // is left out.
     tray::unload(core, &core.writer, notes.iter().map(|note| note.lease.0).collect()).await?;
     write_progress(core, notes).await?;
     write_lines(core, notes).await?;

@@ -41,8 +41,9 @@ pub struct PostgresOptions {
     /// Longest time one statement may take before the server ends it; a server that does not answer for five seconds
     /// more is given up, and the connection with it. Default 60 s.
     pub statement_timeout: Duration,
-    /// From how many jobs on a claim keeps them together in one row, which writes half as much (`docs/decisions/0034`); URL
-    /// parameter `trays_from`. Claims ask for that many only where there is a backlog of short jobs. Default 64.
+    /// From how many jobs on a claim keeps them together in one row, which the server has half of the work with
+    /// (`docs/decisions/0034`); URL parameter `trays_from`. Claims ask for that many only where there is a backlog of short
+    /// jobs, and do so only as long as it pays; 1 means every claim, 0 none. Default 64.
     pub trays_from: usize,
 }
 
@@ -217,8 +218,8 @@ fn switch(name: &str, value: &str) -> Result<bool, Error> {
 
 fn count(name: &str, value: &str) -> Result<usize, Error> {
     match value.parse() {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err(invalid(&format!("has {name}={value:?}; use a whole number from 1 on"))),
+        Ok(count) => Ok(count),
+        Err(error) => Err(invalid(&format!("has {name}={value:?}; use a whole number")).caused_by(error)),
     }
 }
 
@@ -261,6 +262,18 @@ mod tests {
         assert_eq!(address.config.get_connect_timeout(), Some(&Duration::from_secs(2)));
         assert_eq!(address.config.get_target_session_attrs(), TargetSessionAttrs::ReadWrite);
         assert!(!address.shown.contains("secret"), "{}", address.shown);
+    }
+
+    #[test]
+    fn trays_from_is_a_whole_number() {
+        let trays_from = |value: &str| {
+            parse(&format!("postgres://localhost/db?trays_from={value}"), PostgresOptions::default())
+                .map(|address| address.options.trays_from)
+        };
+        assert_eq!((trays_from("0").unwrap(), trays_from("500").unwrap()), (0, 500));
+        for value in ["", "-1", "many"] {
+            assert_eq!(trays_from(value).unwrap_err().kind(), ErrorKind::Invalid, "{value}");
+        }
     }
 
     #[test]

@@ -50,3 +50,15 @@ macro_rules! rows_by_id {
     };
 }
 pub(super) use rows_by_id;
+
+/// From the ids in $1 to the jobs with these ids that run on trays. IS TRUE keeps both conditions where they stand: joined,
+/// the planner could read every tray, or compare each of its jobs with each of the ids. So the bounds pass a tray over
+/// unread, and what is left is looked up in a hash of the ids.
+macro_rules! on_trays_by_ids {
+    () => {
+        " FROM {schema}.jobs_on_trays \
+         WHERE (EXISTS (SELECT FROM unnest($1::uuid[]) AS asked (id) WHERE asked.id BETWEEN first_id AND last_id)) IS TRUE \
+           AND (id IN (SELECT unnest($1::uuid[]))) IS TRUE"
+    };
+}
+pub(super) use on_trays_by_ids;

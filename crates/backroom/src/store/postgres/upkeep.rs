@@ -8,11 +8,17 @@ use super::{
     Core,
     error::Fault,
     moment::Moment,
-    row,
+    read, row,
     sql::{Sql, columns},
     tray,
 };
-use crate::store::{Deleted, Prune};
+use crate::{
+    Error, ErrorKind,
+    store::{Deleted, Prune},
+};
+
+/// How often a job that moves while it is looked for is looked for again.
+const TRIES_MAX: u32 = 5;
 
 /// Running jobs whose lease ran out, behind a place. Those whose row somebody holds are passed over: to rescue them would
 /// hold up this process until they are let go. Parameters: now, limit, the end of the lease and the id of that place.
@@ -68,6 +74,13 @@ macro_rules! with_all_that_belongs {
     };
 }
 
+/// Of finished jobs, those that no tray still has: deleted, such a job would be back on it, and run again.
+macro_rules! not_on_a_tray {
+    () => {
+        " AND (lease_id = ANY (ARRAY(SELECT lease_id FROM {schema}.trays))) IS NOT TRUE"
+    };
+}
+
 /// Deletes finished jobs up to a place in their queue's history, the oldest first, except those that hold their key for
 /// a window, and those that a tray still has: unloaded, it would bring them back. Reads about as many index entries as the
 /// limit says, as above. Parameters: queue, state, the last moment and id, now, limit.
@@ -79,9 +92,9 @@ macro_rules! prune {
                    (SELECT id, finished_at FROM {schema}.finished \
                      WHERE queue = $1 AND state = $2 AND ",
                 $state,
-                " AND (finished_at, id) <= ($3, $4) \
-                       AND (lease_id = ANY(ARRAY(SELECT lease_id FROM {schema}.trays))) IS NOT TRUE \
-                     ORDER BY finished_at FETCH FIRST ($6) ROWS WITH TIES) \
+                " AND (finished_at, id) <= ($3, $4)",
+                not_on_a_tray!(),
+                " ORDER BY finished_at FETCH FIRST ($6) ROWS WITH TIES) \
                    UNION ALL \
                    SELECT id, finished_at FROM {schema}.jobs \
                      WHERE queue = $1 AND state = $2 AND state NOT IN ('queued', 'running') \
@@ -102,10 +115,12 @@ macro_rules! prune {
 static PRUNE_COMPLETED: Sql = prune!("state = 'completed'");
 static PRUNE_OTHERS: Sql = prune!("state <> 'completed'");
 
-/// Deletes one job that is not running. Parameter: the id.
+/// Deletes one job that is not running, and that no tray still has. Parameter: the id.
 static DELETE: Sql = Sql {
     text: concat!(
-        "WITH gone_finished AS (DELETE FROM {schema}.finished WHERE id = $1 RETURNING id), \
+        "WITH gone_finished AS (DELETE FROM {schema}.finished WHERE id = $1",
+        not_on_a_tray!(),
+        " RETURNING id), \
          gone_jobs AS (DELETE FROM {schema}.jobs WHERE id = $1 AND state <> 'running' RETURNING id), \
          gone AS (SELECT id FROM gone_finished UNION ALL SELECT id FROM gone_jobs), \
          without_import AS (DELETE FROM {schema}.imported WHERE job_id = ANY(ARRAY(SELECT id FROM gone))), ",
@@ -114,9 +129,6 @@ static DELETE: Sql = Sql {
     types: &[Type::UUID],
 };
 
-/// Whether the job is there at all. Parameter: the id.
-static IS_THERE: Sql = Sql { text: "SELECT id FROM {schema}.every_job WHERE id = $1", types: &[Type::UUID] };
-
 /// Running jobs whose lease ran out, the longest ago first.
 pub(super) async fn lapsed(
     core: &Core,
@@ -124,7 +136,7 @@ pub(super) async fn lapsed(
     limit: usize,
     now: Timestamp,
 ) -> Result<Vec<Job>, Fault> {
-    tray::unload_lapsed(core, now).await?;
+    tray::unload_lapsed(core, limit, now).await?;
     // Before every place: the earliest moment and the smallest id, which no job has.
     let (until, id) = after.unwrap_or((Timestamp::MIN, JobId(Uuid::nil())));
     let rows =
@@ -166,12 +178,19 @@ pub(super) async fn prune(core: &Core, prune: &Prune, now: Timestamp) -> Result<
 
 /// Deletes one job that is not running.
 pub(super) async fn delete(core: &Core, id: JobId) -> Result<Deleted, Fault> {
-    tray::unload_of_finished(core, id).await?;
-    if !core.writer.query(&DELETE, &[&id.0]).await?.is_empty() {
-        core.hints.job(id);
-        return Ok(Deleted::Yes);
+    for _ in 0..TRIES_MAX {
+        tray::unload_of_finished(core, id).await?;
+        if !core.writer.query(&DELETE, &[&id.0]).await?.is_empty() {
+            core.hints.job(id);
+            return Ok(Deleted::Yes);
+        }
+        match read::job(core, id).await? {
+            None => return Ok(Deleted::NotFound),
+            Some(job) if job.state == State::Running => return Ok(Deleted::Running),
+            // It ended on its tray, or was given back, between the looks.
+            Some(_) => {}
+        }
     }
-    // It may begin or end between the two looks; then it is there all the same, and was running at some moment.
-    let is_there = !core.writer.query(&IS_THERE, &[&id.0]).await?.is_empty();
-    Ok(if is_there { Deleted::Running } else { Deleted::NotFound })
+    let why = "delete the job: its row is kept by another transaction, or changes all the time";
+    Err(Error::new(ErrorKind::Unavailable, why).into())
 }

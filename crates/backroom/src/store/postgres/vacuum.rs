@@ -1,10 +1,10 @@
 //! Sweeping behind ourselves.
 //!
 //! Each claim and each end of a run leaves a dead row and dead index entries at the very place where the next claim
-//! begins to look, and each tray a hundred dead pieces. They are stepped over one by one until vacuum takes them away, and the server's own vacuum looks in
-//! once a minute: by then a busy queue has left millions, and a claim that should take half a millisecond takes many.
-//! So the store asks for a vacuum by itself once it has left enough. Vacuum stops nobody, and where another process
-//! sweeps already this one does not wait for it.
+//! begins to look, and each tray a hundred dead pieces. They are stepped over one by one until vacuum takes them away, and
+//! the server's own vacuum looks in once a minute: by then a busy queue has left millions, and a claim that should take half
+//! a millisecond takes many. So the store asks for a vacuum by itself once it has left enough. Vacuum stops nobody, and
+//! where another process sweeps already this one does not wait for it.
 
 use std::{
     sync::{

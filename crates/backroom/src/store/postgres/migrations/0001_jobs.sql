@@ -83,29 +83,31 @@ CREATE TABLE {schema}.finished (
 );
 
 -- A job as it lies on a tray: what one that has just been claimed, holds no key and carries no mark may have. What all
--- jobs of the tray have in common stands beside them. Not the type of `jobs`, which could not be changed while it is used.
+-- jobs of the tray have in common stands beside them. Neither the row type of `jobs` nor our domains: what a table keeps
+-- values of in this way could not be changed any more. What goes in comes from `jobs`, and what goes out is checked there.
 CREATE TYPE {schema}.tray_job AS (
     id           uuid,
     kind         text COLLATE "C",
     queue        text COLLATE "C",
     lane         text COLLATE "C",
-    priority     {schema}.priority,
+    priority     smallint,
     args         text,
-    attempt      {schema}.u32,
-    max_attempts {schema}.u32_from_1,
-    crashes      {schema}.u32,
+    attempt      bigint,
+    max_attempts bigint,
+    crashes      bigint,
     scheduled_at timestamptz,
     expires_at   timestamptz,
-    timeout_ms   {schema}.span_ms,
+    timeout_ms   bigint,
     retry        text,
     created_at   timestamptz,
     tags         jsonb,
     meta         jsonb,
-    revision     {schema}.u63
+    revision     bigint
 );
 
--- Jobs that one claim took together and that run under its lease, unless they are in `finished` already; `live` have not
--- ended. Each id lies between `first_id` and `last_id`.
+-- Jobs that one claim took together and that run under its lease, unless they are in `finished`; `live` have not ended. So
+-- nothing may be deleted from `finished` whose lease has a tray: it would run again. Each id lies between `first_id`
+-- and `last_id`.
 CREATE TABLE {schema}.trays (
     lease_id    uuid        NOT NULL PRIMARY KEY,
     lease_until timestamptz NOT NULL,
@@ -122,13 +124,15 @@ ALTER TABLE {schema}.trays ALTER jobs SET STORAGE EXTERNAL;
 
 -- What runs on trays, with the bounds of its tray's ids, by which a statement that looks for an id passes trays over unread.
 CREATE VIEW {schema}.jobs_on_trays AS
-    SELECT job.id, job.kind, job.queue, job.lane, job.priority, 'running'::text COLLATE "C" AS state, job.args,
-        job.attempt, job.max_attempts, job.crashes, job.scheduled_at, job.expires_at, job.timeout_ms, job.retry,
+    SELECT job.id, job.kind, job.queue, job.lane, job.priority::{schema}.priority, 'running'::text COLLATE "C" AS state,
+        job.args, job.attempt::{schema}.u32, job.max_attempts::{schema}.u32_from_1, job.crashes::{schema}.u32,
+        job.scheduled_at, job.expires_at, job.timeout_ms::{schema}.span_ms, job.retry,
         NULL::text COLLATE "C" AS unique_key, NULL::{schema}.unique_while AS unique_while,
         NULL::timestamptz AS unique_until, false AS unique_held, trays.lease_id, trays.lease_until, trays.worker,
         NULL::{schema}.percent AS progress_percent, NULL::text AS progress_message, NULL::text AS output,
         NULL::text AS reason, NULL::timestamptz AS cancel_requested_at, false AS woken, job.created_at,
-        trays.started_at, NULL::timestamptz AS finished_at, job.tags, job.meta, job.revision, trays.first_id, trays.last_id
+        trays.started_at, NULL::timestamptz AS finished_at, job.tags, job.meta, job.revision::{schema}.u63,
+        trays.first_id, trays.last_id
     FROM {schema}.trays CROSS JOIN LATERAL unnest(trays.jobs) AS job
     WHERE NOT EXISTS (SELECT FROM {schema}.finished WHERE finished.id = job.id);
 

@@ -3,19 +3,24 @@
 //! A claim of many jobs takes their rows out of `jobs` and lays them on a *tray*: one row of `trays`, which is written once
 //! instead of once per job. Runs that succeed go from there to the history. Whatever else concerns one of them (a
 //! failure, progress, a heartbeat, a cancel, the end of the lease) unloads the tray first: all that has not ended becomes
-//! rows of `jobs` again, and the other rooms find there what they always do. So a job lies in one place at any moment:
-//! in `jobs`, on a tray, or in `finished` (of which the tray keeps a copy that is never looked at again).
+//! rows of `jobs` again, and the other rooms find there what they always do.
 //!
-//! What makes that safe: whoever ends a job of a tray and whoever unloads it locks the tray's row first, and looks into the
-//! history only afterwards; and what takes a job out of the history leaves alone (pruning) or unloads (deleting,
-//! reviving) those that a tray still has. See `docs/decisions/0034`.
+//! So a job lies in `jobs`, in `finished` or on a tray, and what is in `finished` counts as taken off its tray. What makes that
+//! safe (`docs/decisions/0034`):
+//!
+//! - Whoever ends jobs of a tray and whoever unloads it locks its row. Unloading looks into the history in a statement of its
+//!   own behind the lock. Ending relies on the primary key of `finished` instead: what had ended before is refused there.
+//!   An ON CONFLICT in its place would count a job twice.
+//! - Nobody deletes from `finished` what a tray still has: pruning leaves it, deleting and reviving unload the tray before.
+//!
+//! A tray that somebody's open transaction keeps is waited for a tenth of a second and then answered as kept, as rows are.
 
 mod known;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use backroom_core::{Change, JobId, LeaseId, Timestamp};
-use tokio_postgres::{Row, types::Type};
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 pub(super) use self::known::Trays;
@@ -24,16 +29,18 @@ use super::{
     connection::Link,
     error::Fault,
     moment::Moment,
-    settings::Wait,
+    settings::BRIEFLY,
     sql::{Sql, columns},
     successes::{SUCCESS_TYPES, Successes, unnested_successes},
 };
 
-/// Trays that are unloaded in one transaction.
-const TRAYS_MAX: i64 = 16;
+/// Trays that are waited for one after the other, in one call, when other transactions keep them.
+const KEPT_MAX: usize = 3;
+/// Trays that are looked at together when leases ran out.
+const LAPSED_MAX: i64 = 100;
 
-/// Finishes runs that succeeded and lie on trays; answers with ids and leases. The row of a tray is locked first and counts what is
-/// left on it; the last one takes it away. Parameters: successes.
+/// Finishes runs that succeeded and lie on trays; answers with ids and leases. The row of a tray is locked first (one that
+/// somebody else has locked is passed over) and counts what is left on it; the last one takes it away. Parameters: successes.
 ///
 /// What a tray has and what is to be ended are joined by FULL JOIN, which the planner can only do by sorting or hashing both:
 /// for the inner join that is meant, which the CASE makes of it, it would compare each with each, because our
@@ -44,7 +51,7 @@ static SUCCEED: Sql = Sql {
         unnested_successes!(),
         "), \
            held AS MATERIALIZED (SELECT * FROM {schema}.trays \
-             WHERE lease_id = ANY (ARRAY(SELECT DISTINCT lease FROM new)) ORDER BY lease_id FOR UPDATE), \
+             WHERE lease_id = ANY (ARRAY(SELECT DISTINCT lease FROM new)) ORDER BY lease_id FOR UPDATE SKIP LOCKED), \
            ended AS ( \
              INSERT INTO {schema}.finished \
                (id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
@@ -58,11 +65,13 @@ static SUCCEED: Sql = Sql {
              WHERE CASE WHEN new.id IS NULL THEN false \
                ELSE new.revision = job.revision AND new.lease = job.lease_id END \
              RETURNING id, lease_id), \
-           counted AS (SELECT lease_id, count(*) AS jobs FROM ended GROUP BY lease_id), \
+           counted AS ( \
+             SELECT held.lease_id, held.live - count(*) AS rest FROM held JOIN ended ON ended.lease_id = held.lease_id \
+             GROUP BY held.lease_id, held.live), \
            emptied AS (DELETE FROM {schema}.trays USING counted \
-             WHERE trays.lease_id = ANY (ARRAY[counted.lease_id]) AND trays.live <= counted.jobs), \
-           lightened AS (UPDATE {schema}.trays SET live = live - counted.jobs FROM counted \
-             WHERE trays.lease_id = ANY (ARRAY[counted.lease_id]) AND trays.live > counted.jobs) \
+             WHERE trays.lease_id = ANY (ARRAY[counted.lease_id]) AND counted.rest <= 0), \
+           lightened AS (UPDATE {schema}.trays SET live = counted.rest FROM counted \
+             WHERE trays.lease_id = ANY (ARRAY[counted.lease_id]) AND counted.rest > 0) \
            SELECT id, lease_id FROM ended"
     ),
     types: &SUCCESS_TYPES,
@@ -74,9 +83,10 @@ static WITH_TRAY: Sql = Sql {
     types: &[Type::UUID_ARRAY],
 };
 
-/// Leases with a tray that ran out. Parameters: now, limit.
+/// Leases with a tray that ran out, the first to run out first, and how many jobs are left on it; without those that
+/// somebody keeps. Parameters: now, limit.
 static LAPSED: Sql = Sql {
-    text: "SELECT lease_id FROM {schema}.trays WHERE lease_until <= $1 ORDER BY lease_until LIMIT $2 \
+    text: "SELECT lease_id, live FROM {schema}.trays WHERE lease_until <= $1 ORDER BY lease_until, lease_id LIMIT $2 \
            FOR UPDATE SKIP LOCKED",
     types: &[Type::TIMESTAMPTZ, Type::INT8],
 };
@@ -88,35 +98,39 @@ static OF_FINISHED: Sql = Sql {
     types: &[Type::UUID],
 };
 
-/// Keeps trays for ourselves. A statement by itself, so that the next one sees what had ended by the time we have them.
-/// Parameter: leases.
-static LOCK: Sql = Sql {
-    text: "SELECT lease_id FROM {schema}.trays WHERE lease_id = ANY ($1::uuid[]) ORDER BY lease_id FOR UPDATE",
+/// What runs on the trays of these leases: job and lease. Parameter: leases.
+static RUNS: Sql = Sql {
+    text: "SELECT id, lease_id FROM {schema}.jobs_on_trays WHERE lease_id = ANY ($1::uuid[])",
     types: &[Type::UUID_ARRAY],
 };
 
-/// Makes what has not ended rows of `jobs`. Parameter: leases.
+/// Keeps a tray for ourselves. A statement by itself, so that the next one sees what had ended by the time we have it.
+/// Parameter: the lease.
+static LOCK: Sql =
+    Sql { text: "SELECT lease_id FROM {schema}.trays WHERE lease_id = $1 FOR UPDATE", types: &[Type::UUID] };
+
+/// Makes what has not ended rows of `jobs`. A job that has a row there as well, which only a broken rule can bring about,
+/// keeps that row: it may run once more, but must not stop the rescue of all others. Parameter: the lease.
 static LOAD_OFF: Sql = Sql {
     text: concat!(
         "INSERT INTO {schema}.jobs (",
         columns!(),
         ") SELECT ",
         columns!(),
-        " FROM {schema}.jobs_on_trays WHERE lease_id = ANY ($1::uuid[]) ORDER BY id"
+        " FROM {schema}.jobs_on_trays WHERE lease_id = $1 ORDER BY id ON CONFLICT (id) DO NOTHING"
     ),
-    types: &[Type::UUID_ARRAY],
+    types: &[Type::UUID],
 };
 
-/// Takes trays away. Parameter: leases.
-static REMOVE: Sql =
-    Sql { text: "DELETE FROM {schema}.trays WHERE lease_id = ANY ($1::uuid[])", types: &[Type::UUID_ARRAY] };
+/// Takes a tray away. Parameter: the lease.
+static REMOVE: Sql = Sql { text: "DELETE FROM {schema}.trays WHERE lease_id = $1", types: &[Type::UUID] };
 
 /// Ends runs that succeeded, as far as they lie on trays; answers with their ids.
-pub(super) async fn succeed(core: &Core, changes: &[&Change], wait: Wait) -> Result<Vec<JobId>, Fault> {
+pub(super) async fn succeed(core: &Core, changes: &[&Change]) -> Result<Vec<JobId>, Fault> {
     if changes.is_empty() {
         return Ok(Vec::new());
     }
-    let rows = match core.writer.query_waiting(wait, &SUCCEED, &Successes::of(changes).params()).await {
+    let rows = match core.writer.query(&SUCCEED, &Successes::of(changes).params()).await {
         // Some of them had ended before: whoever finds them unanswered looks more closely.
         Err(fault) if fault.is_unique_violation() => return Ok(Vec::new()),
         rows => rows?,
@@ -131,41 +145,83 @@ pub(super) async fn succeed(core: &Core, changes: &[&Change], wait: Wait) -> Res
     Ok(ended)
 }
 
-/// Unloads the trays of these leases, where there are any; answers how many.
-pub(super) async fn unload(core: &Core, link: &Link, mut leases: Vec<Uuid>) -> Result<usize, Fault> {
+/// What became of trays that were to be unloaded.
+#[derive(Debug, Default)]
+pub(super) struct Unloaded {
+    /// How many were.
+    pub(super) trays: usize,
+    /// Those that somebody's transaction keeps.
+    kept: Vec<Uuid>,
+}
+
+impl Unloaded {
+    /// The runs on the trays that are kept: job and lease.
+    pub(super) async fn kept_runs(&self, link: &Link) -> Result<HashSet<(Uuid, Uuid)>, Fault> {
+        if self.kept.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let rows = link.query(&RUNS, &[&self.kept]).await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+    }
+}
+
+/// Unloads the trays of these leases, where there are any.
+pub(super) async fn unload(core: &Core, link: &Link, mut leases: Vec<Uuid>) -> Result<Unloaded, Fault> {
     leases.sort_unstable();
     leases.dedup();
     if leases.is_empty() {
-        return Ok(0);
+        return Ok(Unloaded::default());
     }
     let found = link.query(&WITH_TRAY, &[&leases]).await?;
-    let unloaded = unload_found(link, &found).await?;
+    let found = found.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let unloaded = unload_one_by_one(link, found).await?;
+    leases.retain(|lease| !unloaded.kept.contains(lease));
     core.trays.unloaded(&leases);
     Ok(unloaded)
 }
 
-/// Unloads trays whose lease ran out, so that their jobs are found among those whose lease did.
-pub(super) async fn unload_lapsed(core: &Core, now: Timestamp) -> Result<(), Fault> {
-    loop {
-        let found = core.claims.query(&LAPSED, &[&Moment(now), &TRAYS_MAX]).await?;
-        if unload_found(&core.claims, &found).await? == 0 {
-            return Ok(());
+/// Unloads the trays whose leases ran out first, until so many jobs are found among those whose lease did.
+pub(super) async fn unload_lapsed(core: &Core, jobs: usize, now: Timestamp) -> Result<(), Fault> {
+    let rows = core.claims.query(&LAPSED, &[&Moment(now), &LAPSED_MAX]).await?;
+    let (mut leases, mut found) = (Vec::new(), 0);
+    for row in &rows {
+        if found >= jobs {
+            break;
+        }
+        leases.push(row.try_get(0)?);
+        found += usize::try_from(row.try_get::<_, i64>(1)?).unwrap_or(usize::MAX);
+    }
+    // What is kept is found at a later look.
+    unload(core, &core.claims, leases).await.map(drop)
+}
+
+/// Unloads the tray that a finished job is taken to be off: deleted, it would be back on it.
+pub(super) async fn unload_of_finished(core: &Core, job: JobId) -> Result<(), Fault> {
+    let rows = core.writer.query(&OF_FINISHED, &[&job.0]).await?;
+    let leases = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    unload(core, &core.writer, leases).await.map(drop)
+}
+
+/// Each in a transaction of its own, so that one that is kept holds up no other. After a few of them the rest is taken to be
+/// kept as well.
+async fn unload_one_by_one(link: &Link, leases: Vec<Uuid>) -> Result<Unloaded, Fault> {
+    let mut unloaded = Unloaded::default();
+    for lease in leases {
+        if unloaded.kept.len() >= KEPT_MAX {
+            unloaded.kept.push(lease);
+            continue;
+        }
+        let statements = [
+            (&BRIEFLY, vec![]),
+            (&LOCK, vec![&lease as _]),
+            (&LOAD_OFF, vec![&lease as _]),
+            (&REMOVE, vec![&lease as _]),
+        ];
+        match link.all_or_none(&statements).await {
+            Ok(_) => unloaded.trays += 1,
+            Err(fault) if fault.is_locked_out() => unloaded.kept.push(lease),
+            Err(fault) => return Err(fault),
         }
     }
-}
-
-/// Unloads the tray that has a copy of a finished job, so that it does not come back when the job is deleted.
-pub(super) async fn unload_of_finished(core: &Core, job: JobId) -> Result<(), Fault> {
-    let found = core.writer.query(&OF_FINISHED, &[&job.0]).await?;
-    unload_found(&core.writer, &found).await.map(drop)
-}
-
-async fn unload_found(link: &Link, found: &[Row]) -> Result<usize, Fault> {
-    let leases: Vec<Uuid> = found.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-    for chunk in leases.chunks(usize::try_from(TRAYS_MAX).unwrap_or(1)) {
-        let chunk = chunk.to_vec();
-        link.all_or_none(&[(&LOCK, vec![&chunk]), (&LOAD_OFF, vec![&chunk]), (&REMOVE, vec![&chunk])])
-            .await?;
-    }
-    Ok(leases.len())
+    Ok(unloaded)
 }
