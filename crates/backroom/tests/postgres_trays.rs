@@ -504,7 +504,7 @@ async fn a_job_on_a_tray_is_neither_imported_nor_inserted_beside_a_key_once_more
 }
 
 #[tokio::test]
-async fn a_claim_of_few_jobs_or_behind_one_that_got_few_keeps_them_in_their_rows() {
+async fn trays_are_taken_while_there_is_a_backlog_whose_jobs_succeed_many_at_a_time() {
     let place = Place::new();
     let options = PostgresOptions { trays_from: 4, ..PostgresOptions::default() };
     let store = PostgresStore::connect(&place.url(), options).await.unwrap();
@@ -514,12 +514,15 @@ async fn a_claim_of_few_jobs_or_behind_one_that_got_few_keeps_them_in_their_rows
         let new = (0..jobs).map(|_| place.new_job()).collect();
         store.insert(Arc::new(new), place.now).await.unwrap();
     };
-    insert(12).await;
-    assert_eq!((place.claim(&store, 4).await.len(), trays().await), (4, 1), "it asks for enough");
-    assert_eq!((place.claim(&store, 5).await.len(), trays().await), (5, 2), "the one before got enough");
-    assert_eq!((place.claim(&store, 3).await.len(), trays().await), (3, 2), "it asks for few");
-    insert(9).await;
-    assert_eq!((place.claim(&store, 9).await.len(), trays().await), (9, 2), "the one before got few");
-    insert(9).await;
-    assert_eq!((place.claim(&store, 9).await.len(), trays().await), (9, 3), "the one before got enough");
+    let commit = async |changes: Vec<Change>| store.commit(Arc::new(changes)).await.unwrap();
+    insert(40).await;
+    let first = place.claim(&store, 16).await;
+    assert_eq!((first.len(), trays().await), (16, 0), "nothing is known yet");
+    commit(first.iter().map(|job| success(job, place.now)).collect()).await;
+    let second = place.claim(&store, 8).await;
+    assert_eq!((second.len(), trays().await), (8, 1), "a backlog whose jobs succeed");
+    let snooze = Event::Snooze { lease: lease(&second[0]), delay: Duration::from_secs(5) };
+    commit(vec![apply(&second[0], snooze, place.now).unwrap().unwrap()]).await;
+    assert_eq!((place.claim(&store, 8).await.len(), trays().await), (8, 0), "one did not succeed");
+    assert_eq!((place.claim(&store, 3).await.len(), trays().await), (3, 0), "it asks for few");
 }

@@ -198,6 +198,7 @@ pub(super) async fn commit(
     calls: &[std::sync::Arc<Vec<Change>>],
 ) -> Result<Vec<Result<Vec<Committed>, Fault>>, Fault> {
     let changes: Vec<&Change> = calls.iter().flat_map(|call| call.iter()).collect();
+    core.trays.committed(changes.len(), changes.iter().filter(|change| is_plain_success(change)).count());
     let mut answers = vec![Committed::Stale; changes.len()];
     let mut open: Vec<usize> = (0..changes.len()).collect();
     while !open.is_empty() {

@@ -64,6 +64,7 @@ static LINES: Sql = Sql {
 pub(super) async fn note(core: &Core, notes: &[Note]) -> Result<(), Fault> {
     // Whose handler has something to say gets a row of its own to say it in; not so where somebody keeps its tray, and then it
     // is left out.
+    core.trays.disturbed();
     tray::unload(core, &core.writer, notes.iter().map(|note| note.lease.0).collect()).await?;
     write_progress(core, notes).await?;
     write_lines(core, notes).await?;
