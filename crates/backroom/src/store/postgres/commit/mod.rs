@@ -5,22 +5,23 @@
 //! for `finished`. Runs that lie on trays have a statement in the room of [trays](super::tray). Rows the guards let
 //! through by none of them are looked at: still on a tray, written already, to be revived from the history, or stale.
 
+mod look;
+
 use std::collections::{HashMap, HashSet};
 
-use backroom_core::{Change, Job, JobId, State};
+use backroom_core::{Change, JobId, State};
 use futures_util::future::join3;
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
+use self::look::look;
 use super::{
     Core,
-    batch::{Columns, JOB_TYPES, unnested_jobs},
     error::Fault,
     kept::kept,
     lives::{LIFE_TYPES, Lives, unnested_lives},
-    row::{self, revision},
     settings::Wait,
-    sql::{Sql, columns, on_trays_by_ids, rows_by_id},
+    sql::{Sql, columns, rows_by_id},
     successes::{SUCCESS_TYPES, Successes, unnested_successes},
     tray,
 };
@@ -152,33 +153,6 @@ static FINISH: Sql = Sql {
     types: &LIFE_TYPES,
 };
 
-/// Jobs wherever they lie. Parameter: ids.
-static LOOK: Sql = Sql {
-    text: concat!(
-        "SELECT ",
-        columns!(),
-        " FROM {schema}.jobs WHERE id = ANY($1::uuid[]) UNION ALL SELECT ",
-        columns!(),
-        " FROM {schema}.finished WHERE id = ANY($1::uuid[]) UNION ALL SELECT ",
-        columns!(),
-        on_trays_by_ids!()
-    ),
-    types: &[Type::UUID_ARRAY],
-};
-
-/// Takes finished jobs out of the history; answers with the ids. Parameters: ids, revisions.
-static UNEARTH: Sql = Sql {
-    text: "DELETE FROM {schema}.finished WHERE id = ANY($1::uuid[]) \
-           AND revision = ($2::bigint[])[array_position($1::uuid[], id)] RETURNING id",
-    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY],
-};
-
-/// Stores revived jobs; a key that is held meanwhile is an error. Parameters: all columns.
-static REVIVE: Sql = Sql {
-    text: concat!("INSERT INTO {schema}.jobs (", columns!(), ") ", unnested_jobs!()),
-    types: &JOB_TYPES,
-};
-
 /// Who holds the key that this job has, which so lies on no tray. Parameter: the id.
 static HOLDER: Sql = Sql {
     text: "SELECT holder.id FROM ( \
@@ -218,7 +192,6 @@ pub(super) async fn commit(
         }
         open = later;
     }
-    core.litter.add(changes.len());
     ring(core, &changes, &answers);
     let mut answers = answers.into_iter();
     Ok(calls.iter().map(|call| Ok(answers.by_ref().take(call.len()).collect())).collect())
@@ -370,6 +343,7 @@ fn leases_of(changes: &[&Change]) -> Vec<Uuid> {
 
 /// Sends the three statements one behind the other; answers for what got through, be it that one of them fails.
 async fn write(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers) -> Result<(), Fault> {
+    core.litter.add(batch.len());
     let (successes, others): (Vec<&Change>, Vec<&Change>) =
         batch.iter().copied().partition(|change| is_plain_success(change));
     let (leaving, staying): (Vec<&Change>, Vec<&Change>) =
@@ -425,88 +399,4 @@ async fn live(core: &Core, sql: &'static Sql, changes: &[&Change], wait: Wait) -
     let mut lives = Lives::default();
     changes.iter().for_each(|change| lives.push(change));
     core.writer.query_waiting(wait, sql, &lives.params()).await
-}
-
-/// The guards let these through nowhere: written before and the answer lost, in the history and to be revived, or stale. No
-/// answer is given where the guards would let it through by now: the job was on its way from a tray to its row.
-async fn look(core: &Core, changes: &[&Change], wait: Wait, answers: &mut Answers) -> Result<(), Fault> {
-    let ids: Vec<Uuid> = changes.iter().map(|change| change.id.0).collect();
-    let found = row::jobs(&core.writer.query(&LOOK, &[&ids]).await?)?;
-    let found: HashMap<JobId, Job> = found.into_iter().map(|job| (job.id, job)).collect();
-    let mut revived = Vec::new();
-    for change in changes {
-        let answer = match found.get(&change.id) {
-            None => Committed::Stale,
-            Some(job) if is_written(change, job) => Committed::Done,
-            Some(job) if is_to_be_revived(change, job) => {
-                let mut job = job.clone();
-                change.write_to(&mut job);
-                revived.push(job);
-                continue;
-            }
-            Some(job) if is_guard_met(change, job) => continue,
-            Some(_) => Committed::Stale,
-        };
-        answers.insert(change.id, answer);
-    }
-    if !revived.is_empty() {
-        answers.extend(revive(core, &revived, wait).await?);
-    }
-    Ok(())
-}
-
-/// Whether the row looks as it does right after this change. What notes and extends may have moved since is left out:
-/// they leave the revision alone.
-fn is_written(change: &Change, job: &Job) -> bool {
-    let mut after = job.clone();
-    change.write_to(&mut after);
-    after.progress.clone_from(&job.progress);
-    after.lease_until = after.lease_until.and(job.lease_until);
-    after == *job
-}
-
-/// As the statements say it.
-fn is_guard_met(change: &Change, job: &Job) -> bool {
-    !job.state.is_finished()
-        && job.revision == change.revision_before
-        && change.lease.is_none_or(|lease| job.lease_id == Some(lease) && job.lease_until.is_some())
-        && change.lapsed_by.is_none_or(|at| job.lease_until.is_some_and(|until| until <= at))
-}
-
-fn is_to_be_revived(change: &Change, job: &Job) -> bool {
-    job.state.is_finished()
-        && (!change.state.is_finished() || change.unique_held)
-        && job.revision == change.revision_before
-        && change.lease.is_none()
-}
-
-/// Moves jobs from the history back among the live, all or none: a key that is held undoes it.
-async fn revive(core: &Core, jobs: &[Job], wait: Wait) -> Result<Vec<(JobId, Committed)>, Fault> {
-    let ids: Vec<Uuid> = jobs.iter().map(|job| job.id.0).collect();
-    let revisions: Vec<i64> = jobs.iter().map(|job| revision(job.revision - 1)).collect();
-    let transaction = core.writer.begin().await?;
-    let unearthed = async {
-        transaction.wait(wait).await?;
-        let rows = transaction.query(&UNEARTH, &[&ids, &revisions]).await?;
-        let unearthed: HashSet<Uuid> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-        let columns = Columns::of(jobs.iter().filter(|job| unearthed.contains(&job.id.0)))?;
-        transaction.query(&REVIVE, &columns.params()).await?;
-        Ok::<_, Fault>(unearthed)
-    }
-    .await;
-    match unearthed {
-        Ok(unearthed) => {
-            transaction.commit().await?;
-            let answer = |job: &Job| {
-                let is_back = unearthed.contains(&job.id.0);
-                (job.id, if is_back { Committed::Done } else { Committed::Stale })
-            };
-            Ok(jobs.iter().map(answer).collect())
-        }
-        Err(fault) => {
-            // The reason is what the caller must hear; a rollback that fails takes the connection along.
-            _ = transaction.rollback().await;
-            Err(fault)
-        }
-    }
 }

@@ -1,19 +1,13 @@
-//! Storing new jobs.
+//! Storing new jobs; those with unique keys in a [room of their own](keyed).
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::Arc,
-};
+mod keyed;
 
-use backroom_core::{
-    Job, JobId, Timestamp,
-    bounds::later,
-    draft::NewJob,
-    unique::{Resolution, replace_content, resolve_conflict},
-};
+use std::{collections::HashSet, sync::Arc};
+
+use backroom_core::{Job, Timestamp, bounds::later, draft::NewJob};
 use tokio_postgres::types::Type;
-use uuid::Uuid;
+
+pub(super) use self::keyed::insert_keyed;
 
 use super::{
     Core,
@@ -21,21 +15,18 @@ use super::{
     connection::{Link, Param},
     error::Fault,
     hints::Hints,
-    row::{self, Cells as _},
     session::Session,
     settings::{BRIEFLY, Wait},
-    sql::{Sql, columns, on_trays_by_ids, rows_by_id},
+    sql::{Sql, columns, on_trays_by_ids},
     writer::Handed,
 };
-use crate::{Error, ErrorKind, store::Inserted};
+use crate::store::Inserted;
 
 /// Rows in one statement.
 pub(super) const ROWS_MAX: usize = 5000;
 /// Jobs due within this span ring at once: a worker that sleeps until the next one it knows of should hear of them.
 /// Farther ones are found by polling long before they are due.
 const RING_AHEAD: std::time::Duration = std::time::Duration::from_secs(60);
-/// How often keys may be snatched away between the look at their holders and the insert.
-const ROUNDS_MAX: u32 = 8;
 
 /// Stores new jobs without lane, expiry, timeout, retry policy, key, tags and meta, of which none is stored yet: that
 /// some are is an error. To say ON CONFLICT, which the next statement does, costs the server half as much again per row
@@ -99,45 +90,6 @@ pub(super) static NAME_QUEUES: Sql = Sql {
 pub(super) static STORED: Sql = Sql {
     text: concat!("SELECT id FROM {schema}.jobs WHERE id = ANY($1::uuid[]) UNION ALL ", stored_elsewhere!()),
     types: &[Type::UUID_ARRAY],
-};
-
-/// The jobs that hold these keys, and nobody else may take the keys from them until the transaction ends. In the order of
-/// ids, so that two inserts do not wait for each other. A running job can only be kept or lose its key, so its row is kept
-/// from leaving and no more: the transaction may be a caller's, and last longer than the lease that is to be renewed.
-/// A job that is claimed just now is in neither part; then the insert meets its key, and looks again. Parameter: the keys.
-static HOLDERS: Sql = Sql {
-    text: concat!(
-        "WITH still AS MATERIALIZED (SELECT * FROM {schema}.jobs \
-           WHERE unique_held AND unique_key = ANY($1::text[]) AND state <> 'running' ORDER BY id FOR UPDATE), \
-         running AS MATERIALIZED (SELECT * FROM {schema}.jobs \
-           WHERE unique_held AND unique_key = ANY($1::text[]) AND state = 'running' ORDER BY id FOR KEY SHARE) \
-         SELECT ",
-        columns!(),
-        " FROM (SELECT * FROM still UNION ALL SELECT * FROM running) AS holders"
-    ),
-    types: &[Type::TEXT_ARRAY],
-};
-
-/// Takes the keys from jobs whose window has passed. The revision moves, so that a report decided on the row as it was
-/// cannot take the key back. Parameter: the ids.
-static RELEASE: Sql = Sql {
-    text: "UPDATE {schema}.jobs SET unique_held = false, revision = revision + 1 WHERE id = ANY($1::uuid[])",
-    types: &[Type::UUID_ARRAY],
-};
-
-/// Writes the content that queued holders took over; their rows are locked by [`HOLDERS`]. Parameters: all columns.
-static REPLACE: Sql = Sql {
-    text: concat!(
-        "UPDATE {schema}.jobs SET lane = new.lane, priority = new.priority, args = new.args, \
-         max_attempts = new.max_attempts, scheduled_at = new.scheduled_at, expires_at = new.expires_at, \
-         timeout_ms = new.timeout_ms, retry = new.retry, tags = new.tags, meta = new.meta, revision = new.revision \
-         FROM (",
-        unnested_jobs!(),
-        ") AS new ",
-        rows_by_id!(),
-        " AND jobs.lease_until IS NULL AND jobs.finished_at IS NULL"
-    ),
-    types: &JOB_TYPES,
 };
 
 /// One call.
@@ -338,168 +290,4 @@ fn is_plain(job: &Job) -> bool {
         && job.unique_key.is_none()
         && job.tags.is_empty()
         && job.meta.is_empty()
-}
-
-/// Jobs of which some have keys: who holds them is looked at first, core decides, and whatever was snatched away
-/// between the look and the insert is looked at again.
-pub(super) async fn insert_keyed(
-    session: &mut Session<'_>,
-    jobs: &[(&NewJob, Timestamp)],
-    unnamed: &[String],
-) -> Result<Vec<Inserted>, Fault> {
-    if !unnamed.is_empty() {
-        session.query(&NAME_QUEUES, &[&unnamed]).await?;
-    }
-    let mut answers: Vec<Option<Inserted>> = vec![None; jobs.len()];
-    let mut open: Vec<usize> = (0..jobs.len()).collect();
-    for _ in 0..ROUNDS_MAX {
-        let mut contested = Vec::new();
-        for chunk in open.chunks(ROWS_MAX) {
-            contested.extend(insert_chunk(session, jobs, chunk, &mut answers).await?);
-        }
-        open = contested;
-        if open.is_empty() {
-            return Ok(answers.into_iter().flatten().collect());
-        }
-    }
-    let why = "insert the jobs: their unique keys change hands too fast";
-    Err(Error::new(ErrorKind::Unavailable, why).into())
-}
-
-/// Who holds a key while a chunk is decided.
-enum Holder {
-    /// A stored job, locked.
-    Stored(Box<Job>),
-    /// A job of this very chunk.
-    Fresh(usize),
-}
-
-/// What a chunk amounts to.
-#[derive(Default)]
-struct Plan<'a> {
-    holders: HashMap<&'a str, Holder>,
-    fresh: Vec<(usize, Cow<'a, Job>)>,
-    releases: Vec<Uuid>,
-    replaced: BTreeSet<&'a str>,
-    /// Answers that stand only if a fresh job gets in: (job, position in `fresh`).
-    leaning: Vec<(usize, usize)>,
-}
-
-async fn insert_chunk(
-    session: &mut Session<'_>,
-    jobs: &[(&NewJob, Timestamp)],
-    chunk: &[usize],
-    answers: &mut [Option<Inserted>],
-) -> Result<Vec<usize>, Fault> {
-    let ids: Vec<Uuid> = chunk.iter().map(|index| jobs[*index].0.job.id.0).collect();
-    let stored = session.query(&STORED, &[&ids]).await?;
-    let mut known: HashSet<Uuid> = stored.iter().map(|row| row.cell(0)).collect::<Result<_, _>>()?;
-    let keys: Vec<&str> = chunk.iter().filter_map(|index| held_key(&jobs[*index].0.job)).collect();
-    let locked = row::jobs(&session.query(&HOLDERS, &[&keys]).await?)?;
-
-    let mut plan = Plan::default();
-    for holder in locked {
-        let wanted = keys.iter().find(|key| holder.unique_key.as_deref() == Some(**key));
-        if let Some(key) = wanted {
-            plan.holders.insert(*key, Holder::Stored(Box::new(holder)));
-        }
-    }
-    for index in chunk {
-        let (new, now) = jobs[*index];
-        answers[*index] = Some(if known.insert(new.job.id.0) {
-            decide(&mut plan, *index, new, now)
-        } else {
-            Inserted::Created
-        });
-    }
-    let contested = write(session, &plan, &ids).await?;
-    contested.iter().for_each(|index| answers[*index] = None);
-    Ok(contested)
-}
-
-/// The key that a job would hold.
-fn held_key(job: &Job) -> Option<&str> {
-    job.unique_key.as_deref().filter(|_| job.unique_held)
-}
-
-fn decide<'a>(plan: &mut Plan<'a>, index: usize, new: &'a NewJob, now: Timestamp) -> Inserted {
-    let Some(key) = held_key(&new.job) else {
-        plan.fresh.push((index, Cow::Borrowed(&new.job)));
-        return Inserted::Created;
-    };
-    let (holder, position) = match plan.holders.get_mut(key) {
-        None => return take(plan, index, new, key),
-        Some(Holder::Stored(holder)) => (holder.as_mut(), None),
-        Some(Holder::Fresh(position)) => (plan.fresh[*position].1.to_mut(), Some(*position)),
-    };
-    if let Some(position) = position {
-        plan.leaning.push((index, position));
-    }
-    match resolve_conflict(holder, new.on_conflict, now) {
-        Resolution::Keep => Inserted::Kept(holder.id),
-        Resolution::Reject => Inserted::KeyHeld(holder.id),
-        Resolution::Replace => {
-            replace_content(holder, &new.job);
-            let id = holder.id;
-            if position.is_none() {
-                plan.replaced.insert(key);
-            }
-            Inserted::Replaced(id)
-        }
-        Resolution::Release => {
-            match position {
-                None => plan.releases.push(holder.id.0),
-                Some(_) => {
-                    holder.unique_held = false;
-                    holder.revision += 1;
-                }
-            }
-            take(plan, index, new, key)
-        }
-    }
-}
-
-fn take<'a>(plan: &mut Plan<'a>, index: usize, new: &'a NewJob, key: &'a str) -> Inserted {
-    plan.holders.insert(key, Holder::Fresh(plan.fresh.len()));
-    plan.fresh.push((index, Cow::Borrowed(&new.job)));
-    Inserted::Created
-}
-
-/// Carries the plan out; answers with the jobs whose key was snatched away.
-async fn write(session: &mut Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> Result<Vec<usize>, Fault> {
-    if !plan.releases.is_empty() {
-        session.query(&RELEASE, &[&plan.releases]).await?;
-    }
-    let mut replaced: Vec<&Job> = plan
-        .replaced
-        .iter()
-        .filter_map(|key| match plan.holders.get(key) {
-            Some(Holder::Stored(holder)) => Some(holder.as_ref()),
-            Some(Holder::Fresh(_)) | None => None,
-        })
-        .collect();
-    replaced.sort_unstable_by_key(|job| job.id);
-    if !replaced.is_empty() {
-        session.query_by_index(&REPLACE, &Columns::of(replaced.into_iter())?.params()).await?;
-    }
-    if plan.fresh.is_empty() {
-        return Ok(Vec::new());
-    }
-    // In the order of keys, so that two processes that insert the same keys do not wait for each other in a circle.
-    let mut fresh: Vec<&Job> = plan.fresh.iter().map(|(_, job)| job.as_ref()).collect();
-    fresh.sort_by(|one, other| one.unique_key.cmp(&other.unique_key));
-    let rows = session.query(&INSERT, &Columns::of(fresh.into_iter())?.params()).await?;
-    session.query(&TAKE_BACK, &[ids]).await?;
-    if rows.len() == plan.fresh.len() {
-        return Ok(Vec::new());
-    }
-    let stored: HashSet<JobId> = rows.iter().map(|row| row.cell(0).map(JobId)).collect::<Result<_, _>>()?;
-    let is_in = |position: usize| stored.contains(&plan.fresh[position].1.id);
-    let mut contested: Vec<usize> = (0..plan.fresh.len())
-        .filter(|position| !is_in(*position))
-        .map(|position| plan.fresh[position].0)
-        .collect();
-    contested.extend(plan.leaning.iter().filter(|(_, position)| !is_in(*position)).map(|(index, _)| *index));
-    contested.sort_unstable();
-    Ok(contested)
 }
