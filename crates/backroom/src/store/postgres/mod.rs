@@ -1,6 +1,6 @@
 //! The store for many machines: PostgreSQL 14 or newer, through at most three connections per process.
 //!
-//! Rows of live jobs lie in `jobs`, a small hot table, but for what one claim of many took together ([`tray`]); finished
+//! Rows of live jobs lie in `jobs`, a small hot table, but for what one claim of many took together (`tray`); finished
 //! ones in `finished`, which is appended to and pruned (`docs/decisions/0020`, `0034`). One connection writes, one claims,
 //! renews leases and looks up single jobs (and takes every other part of a bulk insert), one listens and does what may take
 //! long. None is held while a handler runs, and nothing is kept on one that a transaction does not end: so the store also
