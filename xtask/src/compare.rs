@@ -80,7 +80,9 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failure> {
     end(&rows)
 }
 
-/// Every peer's every scenario once per round, so that whatever the machine does meanwhile meets all of them.
+/// Every peer's every scenario once per round, so that whatever the machine does meanwhile meets all of them. Each round
+/// begins with another peer, because what comes before a measurement is felt in it: one that kept the machine idle for minutes,
+/// or the installation, for which one measurement more is made and thrown away.
 fn measure(
     asked: &Asked,
     work: &Path,
@@ -88,21 +90,37 @@ fn measure(
     rows: &mut [Row],
     installed: &[Option<Installed>],
 ) -> Result<(), Failure> {
-    for round in 1..=asked.rounds {
-        for (row, installed) in rows.iter_mut().zip(installed) {
-            let Some(installed) = installed else { continue };
+    let ask = |peer: &Peer, installed: &Installed, scenario: Scenario, to: &str| {
+        let request = Request::of(peer, scenario, asked.jobs_max);
+        say::progress(&format!("{to}: {}, {request}", peer.name));
+        let place = server.place(peer, work)?;
+        let answer = program::run(installed, &request, peer, &place.store, work);
+        server.remove(place)?;
+        Ok::<_, Failure>((request, answer))
+    };
+    if let Some((row, installed)) = rows.iter().zip(installed).find_map(|(row, i)| Some((row, i.as_ref()?))) {
+        // What it answers is thrown away, and that it fails is told when it is measured.
+        _ = ask(row.peer, installed, Scenario::Lifecycle, "to warm up")?;
+    }
+    for round in 0..asked.rounds {
+        let to = format!("round {} of {}", round + 1, asked.rounds);
+        for index in in_turn(rows.len(), round, asked.rounds) {
+            let Some(installed) = &installed[index] else { continue };
             for scenario in Scenario::ALL {
-                let request = Request::of(row.peer, scenario, asked.jobs_max);
-                say::progress(&format!("round {round} of {}: {}, {}", asked.rounds, row.peer.name, request));
-                let place = server.place(row.peer, work)?;
-                let answer = program::run(installed, &request, row.peer, &place.store, work);
-                server.remove(place)?;
-                let heard = row.figures.take(&request, answer);
+                let (request, answer) = ask(rows[index].peer, installed, scenario, &to)?;
+                let heard = rows[index].figures.take(&request, answer);
                 say::progress(&format!("  {heard}"));
             }
         }
     }
     Ok(())
+}
+
+/// The places of so many peers in the same order, in each round from another one on.
+fn in_turn(peers: usize, round: u32, rounds: u32) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..peers).collect();
+    order.rotate_left(round as usize * peers / rounds.max(1) as usize);
+    order
 }
 
 fn write(out: &PathBuf, text: &str) -> Result<(), Failure> {
@@ -125,4 +143,17 @@ fn end(rows: &[Row]) -> Result<(), Failure> {
         format!("not everything could be measured: {}", failed.join(", ")),
         "read what the table says of them, and their logs in target/compare/logs",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_turn;
+
+    #[test]
+    fn each_round_begins_with_another_peer_and_has_all() {
+        assert_eq!(in_turn(10, 0, 3), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(in_turn(10, 1, 3), [3, 4, 5, 6, 7, 8, 9, 0, 1, 2]);
+        assert_eq!(in_turn(10, 2, 3), [6, 7, 8, 9, 0, 1, 2, 3, 4, 5]);
+        assert_eq!(in_turn(1, 4, 5), [0]);
+    }
 }

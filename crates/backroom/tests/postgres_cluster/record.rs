@@ -12,13 +12,17 @@ const LIMIT: Duration = Duration::from_secs(30);
 const JOBS_MAX: usize = 1_000_000;
 
 /// Notes every time that a job is written as finished, in the same transaction: the row itself would not tell whether it
-/// was written twice.
+/// was written twice. And every tray.
 const NOTE_FINISHES: &str = "
     CREATE TABLE public.finishes (id uuid NOT NULL);
     CREATE FUNCTION public.note_finish() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN INSERT INTO public.finishes VALUES (new.id); RETURN NULL; END $$;
     CREATE TRIGGER finishes AFTER INSERT ON backroom.finished
-        FOR EACH ROW EXECUTE FUNCTION public.note_finish();";
+        FOR EACH ROW EXECUTE FUNCTION public.note_finish();
+    CREATE TABLE public.trays (lease_id uuid NOT NULL);
+    CREATE FUNCTION public.note_tray() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO public.trays VALUES (new.lease_id); RETURN NULL; END $$;
+    CREATE TRIGGER trays AFTER INSERT ON backroom.trays FOR EACH ROW EXECUTE FUNCTION public.note_tray();";
 
 /// From here on every finish is noted. The store's tables must be there.
 pub(crate) async fn note_finishes(url: &str) {
@@ -95,6 +99,7 @@ pub(crate) async fn check(backroom: &Backroom, url: &str, acknowledged: &Acknowl
     );
     assert_eq!(count("count(*) FROM backroom.jobs").await, 0, "nothing is left among the live jobs");
     assert_eq!(count("count(*) FROM backroom.trays").await, 0, "and no tray is left");
+    assert!(count("count(*) FROM public.trays").await > jobs.len() / 100, "jobs went by trays");
     assert_eq!(count("count(*) FROM public.finishes").await, jobs.len(), "each job was finished once");
     assert_eq!(count("count(DISTINCT id) FROM public.finishes").await, jobs.len());
     Summary { acknowledged: acknowledged.len(), jobs: jobs.len(), poisoned, crashes }

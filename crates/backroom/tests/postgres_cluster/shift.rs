@@ -43,8 +43,8 @@ async fn work(shift: Shift, context: Context) -> Result<u64, Failure> {
 
 /// A client at the database's time.
 pub(crate) async fn open(url: &str) -> Result<Backroom, Error> {
-    // Few jobs at a time, of which some are to be kept together all the same.
-    let options = PostgresOptions { trays_from: 2, ..PostgresOptions::default() };
+    // Few jobs at a time, which are to lie on trays all the same.
+    let options = PostgresOptions { trays_from: 1, ..PostgresOptions::default() };
     let store = PostgresStore::connect(url, options).await?;
     let clock = store.clock(Arc::new(SystemClock::default()));
     Ok(Options::new().clock(clock).over(Arc::new(store)))

@@ -247,3 +247,58 @@ impl<'a> PlainColumns<'a> {
         ]
     }
 }
+
+/// The columns of new jobs without any extras that differ in id and args alone, as those of a bulk enqueue mostly do.
+pub(super) struct AlikeColumns<'a> {
+    id: Vec<Uuid>,
+    args: Vec<&'a str>,
+    kind: &'a str,
+    queue: &'a str,
+    priority: i16,
+    max_attempts: i64,
+    scheduled_at: Moment,
+    created_at: Moment,
+}
+
+impl<'a> AlikeColumns<'a> {
+    /// The columns of these jobs, if they are alike and several.
+    pub(super) fn of(mut jobs: impl ExactSizeIterator<Item = &'a Job> + Clone) -> Option<Self> {
+        let all = jobs.clone();
+        let first = jobs.next()?;
+        let is_alike = |job: &Job| {
+            job.kind == first.kind
+                && job.queue == first.queue
+                && job.priority == first.priority
+                && job.max_attempts == first.max_attempts
+                && job.scheduled_at == first.scheduled_at
+                && job.created_at == first.created_at
+        };
+        if jobs.len() == 0 || !jobs.all(is_alike) {
+            return None;
+        }
+        Some(Self {
+            id: all.clone().map(|job| job.id.0).collect(),
+            args: all.map(|job| job.args.as_str()).collect(),
+            kind: &first.kind,
+            queue: &first.queue,
+            priority: first.priority.into(),
+            max_attempts: first.max_attempts.into(),
+            scheduled_at: Moment(first.scheduled_at),
+            created_at: Moment(first.created_at),
+        })
+    }
+
+    /// id, args, kind, queue, priority, max_attempts, scheduled_at, created_at.
+    pub(super) fn params(&self) -> Vec<Param<'_>> {
+        vec![
+            &self.id,
+            &self.args,
+            &self.kind,
+            &self.queue,
+            &self.priority,
+            &self.max_attempts,
+            &self.scheduled_at,
+            &self.created_at,
+        ]
+    }
+}

@@ -224,7 +224,10 @@ async fn take(
             |job: &Job| (places.get(job.queue.as_str()).copied(), job.priority, job.scheduled_at, job.id);
         place(one).cmp(&place(other))
     });
-    let on_tray = rows.iter().filter(|row| row.try_get(TRAY_COLUMN).unwrap_or(false)).count();
+    let mut on_tray = 0;
+    for row in &rows {
+        on_tray += usize::from(row.try_get::<_, bool>(TRAY_COLUMN)?);
+    }
     core.trays.laid(claim.lease, on_tray);
     core.litter.add(rows.len());
     core.hints.jobs_here(jobs.iter().map(|job| job.id));

@@ -86,13 +86,16 @@ pub(super) async fn extend(core: &Core, extend: &Extend) -> Result<Vec<Held>, Fa
     runs.dedup();
     // What runs for so long that its lease is renewed gets a row of its own.
     let on_trays = core.trays.among(extend.leases.iter().map(|(_, lease)| *lease));
-    let mut kept = tray::unload(core, &core.claims, on_trays).await?.kept_runs(&core.claims).await?;
+    tray::unload(core, &core.claims, on_trays).await?;
+    let mut kept = HashSet::new();
     let mut held = HashMap::with_capacity(runs.len());
     for chunk in runs.chunks(super::insert::ROWS_MAX) {
         kept.extend(extend_chunk(core, chunk, Moment(extend.until), &mut held).await?);
     }
     // On a tray that somebody keeps: held as long as nobody writes it, and the next beat tries again.
-    held.extend(kept.into_iter().map(|run| (run, Held::Yes)));
+    for run in kept {
+        held.entry(run).or_insert(Held::Yes);
+    }
     let answer = |(id, lease): &(backroom_core::JobId, backroom_core::LeaseId)| {
         held.get(&(id.0, lease.0)).copied().unwrap_or(Held::Lost)
     };

@@ -46,8 +46,10 @@ static LINES: Sql = Sql {
              FROM (SELECT DISTINCT job FROM new) AS named) \
            INSERT INTO {schema}.logs (job_id, lease_id, seq, at, line) \
            SELECT new.job, new.lease, new.seq, new.at, new.line FROM new \
-           CROSS JOIN LATERAL (SELECT FROM {schema}.jobs WHERE jobs.id = new.job AND jobs.lease_id = new.lease \
-             AND jobs.lease_until IS NOT NULL OFFSET 0) AS held \
+           CROSS JOIN LATERAL ( \
+             (SELECT FROM {schema}.jobs WHERE jobs.id = new.job AND jobs.lease_id = new.lease \
+               AND jobs.lease_until IS NOT NULL OFFSET 0) \
+             UNION ALL SELECT FROM {schema}.jobs_on_trays AS job WHERE job.id = new.job AND job.lease_id = new.lease) AS held \
            WHERE new.nth + (SELECT kept.lines FROM kept WHERE kept.job = new.job) <= $6 \
            ORDER BY new.place ON CONFLICT DO NOTHING",
     types: &[
@@ -62,8 +64,8 @@ static LINES: Sql = Sql {
 
 /// Writes the notes of runs that still hold their lease and drops the others.
 pub(super) async fn note(core: &Core, notes: &[Note]) -> Result<(), Fault> {
-    // Whose handler has something to say gets a row of its own to say it in; not so where somebody keeps its tray, and then it
-    // is left out.
+    // Whose handler has something to say gets a row of its own to say it in. Not so where somebody keeps its tray: then its
+    // progress is left out, and its lines need no row.
     core.trays.disturbed();
     tray::unload(core, &core.writer, notes.iter().map(|note| note.lease.0).collect()).await?;
     write_progress(core, notes).await?;

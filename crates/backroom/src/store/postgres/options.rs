@@ -41,7 +41,7 @@ pub struct PostgresOptions {
     /// Longest time one statement may take before the server ends it; a server that does not answer for five seconds
     /// more is given up, and the connection with it. Default 60 s.
     pub statement_timeout: Duration,
-    /// From how many jobs on a claim keeps them together in one row, which the server has half of the work with
+    /// From how many jobs on a claim lays them together in one row, which spares the server a quarter of its work
     /// (`docs/decisions/0034`); URL parameter `trays_from`. Claims ask for that many only where there is a backlog of short
     /// jobs, and do so only as long as it pays; 1 means every claim, 0 none. Default 64.
     pub trays_from: usize,

@@ -62,3 +62,11 @@ macro_rules! on_trays_by_ids {
     };
 }
 pub(super) use on_trays_by_ids;
+
+/// Of finished jobs, those that no tray still has: deleted, such a job would be back on it, and run again.
+macro_rules! not_on_a_tray {
+    () => {
+        " AND (lease_id = ANY (ARRAY(SELECT lease_id FROM {schema}.trays))) IS NOT TRUE"
+    };
+}
+pub(super) use not_on_a_tray;

@@ -9,7 +9,7 @@ use super::{
     error::Fault,
     moment::Moment,
     read, row,
-    sql::{Sql, columns},
+    sql::{Sql, columns, not_on_a_tray},
     tray,
 };
 use crate::{
@@ -71,13 +71,6 @@ macro_rules! with_all_that_belongs {
         "without_attempts AS (DELETE FROM {schema}.attempts WHERE job_id = ANY(ARRAY(SELECT id FROM gone))), \
          without_logs AS (DELETE FROM {schema}.logs WHERE job_id = ANY(ARRAY(SELECT id FROM gone))) \
          SELECT id FROM gone"
-    };
-}
-
-/// Of finished jobs, those that no tray still has: deleted, such a job would be back on it, and run again.
-macro_rules! not_on_a_tray {
-    () => {
-        " AND (lease_id = ANY (ARRAY(SELECT lease_id FROM {schema}.trays))) IS NOT TRUE"
     };
 }
 

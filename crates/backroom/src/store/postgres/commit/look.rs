@@ -13,7 +13,7 @@ use super::{
         error::Fault,
         row::{self, revision},
         settings::Wait,
-        sql::{Sql, columns, on_trays_by_ids},
+        sql::{Sql, columns, not_on_a_tray, on_trays_by_ids},
     },
     Answers,
 };
@@ -33,10 +33,14 @@ static LOOK: Sql = Sql {
     types: &[Type::UUID_ARRAY],
 };
 
-/// Takes finished jobs out of the history; answers with the ids. Parameters: ids, revisions.
+/// Takes finished jobs out of the history, those that no tray still has; answers with the ids. Parameters: ids, revisions.
 static UNEARTH: Sql = Sql {
-    text: "DELETE FROM {schema}.finished WHERE id = ANY($1::uuid[]) \
-           AND revision = ($2::bigint[])[array_position($1::uuid[], id)] RETURNING id",
+    text: concat!(
+        "DELETE FROM {schema}.finished WHERE id = ANY($1::uuid[]) \
+           AND revision = ($2::bigint[])[array_position($1::uuid[], id)]",
+        not_on_a_tray!(),
+        " RETURNING id"
+    ),
     types: &[Type::UUID_ARRAY, Type::INT8_ARRAY],
 };
 

@@ -172,7 +172,7 @@ pub(super) async fn commit(
     calls: &[std::sync::Arc<Vec<Change>>],
 ) -> Result<Vec<Result<Vec<Committed>, Fault>>, Fault> {
     let changes: Vec<&Change> = calls.iter().flat_map(|call| call.iter()).collect();
-    core.trays.committed(changes.len(), changes.iter().filter(|change| is_plain_success(change)).count());
+    core.trays.committed(&changes, changes.iter().all(|change| is_plain_success(change)));
     let mut answers = vec![Committed::Stale; changes.len()];
     let mut open: Vec<usize> = (0..changes.len()).collect();
     while !open.is_empty() {
@@ -287,9 +287,9 @@ async fn settle(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answer
         }
         // Not where the guards look: on a tray that nobody here knew of, or that something else than a success concerns.
         let unloaded = tray::unload(core, &core.writer, leases_of(&open)).await?;
-        let kept = unloaded.kept_runs(&core.writer).await?;
+        // Whatever concerns a tray that somebody keeps, be it to revive what ended on it.
         let is_kept =
-            |change: &&Change| change.lease_id.is_some_and(|lease| kept.contains(&(change.id.0, lease.0)));
+            |change: &&Change| change.lease_id.is_some_and(|lease| unloaded.kept.contains(&lease.0));
         answers.extend(open.iter().copied().filter(is_kept).map(|change| (change.id, Committed::RowKept)));
         let open = unanswered(batch, answers);
         if unloaded.trays == 0 {
@@ -303,6 +303,7 @@ async fn settle(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answer
     Ok(())
 }
 
+/// Writes what is not answered yet, once more if it collides with another transaction.
 async fn write_though_it_collides(
     core: &Core,
     batch: &[&Change],
@@ -343,7 +344,6 @@ fn leases_of(changes: &[&Change]) -> Vec<Uuid> {
 
 /// Sends the three statements one behind the other; answers for what got through, be it that one of them fails.
 async fn write(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers) -> Result<(), Fault> {
-    core.litter.add(batch.len());
     let (successes, others): (Vec<&Change>, Vec<&Change>) =
         batch.iter().copied().partition(|change| is_plain_success(change));
     let (leaving, staying): (Vec<&Change>, Vec<&Change>) =
@@ -358,6 +358,7 @@ async fn write(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers
     for written in [succeeded, finished, stayed] {
         match written {
             Ok(rows) => {
+                core.litter.add(rows.len());
                 for row in rows {
                     answers.insert(JobId(row.try_get(0)?), Committed::Done);
                 }

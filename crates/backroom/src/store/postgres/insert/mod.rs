@@ -11,7 +11,7 @@ pub(super) use self::keyed::insert_keyed;
 
 use super::{
     Core,
-    batch::{Columns, JOB_TYPES, PlainColumns, unnested_jobs},
+    batch::{AlikeColumns, Columns, JOB_TYPES, PlainColumns, unnested_jobs},
     connection::{Link, Param},
     error::Fault,
     hints::Hints,
@@ -29,16 +29,17 @@ pub(super) const ROWS_MAX: usize = 5000;
 const RING_AHEAD: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Stores new jobs without lane, expiry, timeout, retry policy, key, tags and meta, of which none is stored yet: that
-/// some are is an error. To say ON CONFLICT, which the next statement does, costs the server half as much again per row
-/// (`docs/decisions/0028`). Parameters: id, kind, queue, priority, args, max_attempts, scheduled_at, created_at; an
-/// array each.
+/// some are is an error. To say ON CONFLICT, which [`INSERT`] does, costs the server half as much again per row, and `unnest`
+/// in FROM a tenth (`docs/decisions/0028`). Parameters: id, kind, queue, priority, args, max_attempts, scheduled_at,
+/// created_at; an array each.
 static INSERT_PLAIN: Sql = Sql {
     text: "INSERT INTO {schema}.jobs (id, kind, queue, priority, state, args, attempt, max_attempts, crashes, \
            scheduled_at, unique_held, woken, created_at, revision) \
            SELECT id, kind, queue, priority, 'queued', args, 0, max_attempts, 0, scheduled_at, false, false, \
-           created_at, 0 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bigint[], \
-           $7::timestamptz[], $8::timestamptz[]) \
-           AS new (id, kind, queue, priority, args, max_attempts, scheduled_at, created_at)",
+           created_at, 0 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS kind, \
+           unnest($3::text[]) AS queue, unnest($4::smallint[]) AS priority, unnest($5::text[]) AS args, \
+           unnest($6::bigint[]) AS max_attempts, unnest($7::timestamptz[]) AS scheduled_at, \
+           unnest($8::timestamptz[]) AS created_at) AS new",
     types: &[
         Type::UUID_ARRAY,
         Type::TEXT_ARRAY,
@@ -48,6 +49,25 @@ static INSERT_PLAIN: Sql = Sql {
         Type::INT8_ARRAY,
         Type::TIMESTAMPTZ_ARRAY,
         Type::TIMESTAMPTZ_ARRAY,
+    ],
+};
+
+/// The same for jobs that differ in id and args alone, as those of a bulk enqueue mostly do. Parameters: id and args, an array
+/// each; kind, queue, priority, max_attempts, scheduled_at, created_at.
+static INSERT_ALIKE: Sql = Sql {
+    text: "INSERT INTO {schema}.jobs (id, kind, queue, priority, state, args, attempt, max_attempts, crashes, \
+           scheduled_at, unique_held, woken, created_at, revision) \
+           SELECT id, $3, $4, $5, 'queued', args, 0, $6, 0, $7, false, false, $8, 0 \
+           FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS args) AS new",
+    types: &[
+        Type::UUID_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT,
+        Type::TEXT,
+        Type::INT2,
+        Type::INT8,
+        Type::TIMESTAMPTZ,
+        Type::TIMESTAMPTZ,
     ],
 };
 
@@ -204,6 +224,7 @@ fn ring(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
 
 /// Jobs without keys, as parameters of the statement that stores them when they are new.
 enum New<'a> {
+    Alike(AlikeColumns<'a>),
     Plain(PlainColumns<'a>),
     Any(Box<Columns<'a>>),
 }
@@ -211,6 +232,7 @@ enum New<'a> {
 impl New<'_> {
     fn statement(&self) -> (&'static Sql, Vec<Param<'_>>) {
         match self {
+            Self::Alike(columns) => (&INSERT_ALIKE, columns.params()),
             Self::Plain(columns) => (&INSERT_PLAIN, columns.params()),
             Self::Any(columns) => (&INSERT, columns.params()),
         }
@@ -243,9 +265,12 @@ async fn insert_new(link: &Link, jobs: &[(&NewJob, Timestamp)], unnamed: &Vec<St
     let mut chunks = Vec::new();
     for chunk in jobs.chunks(ROWS_MAX) {
         let jobs = chunk.iter().map(|(new, _)| &new.job);
-        chunks.push(match jobs.clone().all(is_plain) {
-            true => New::Plain(PlainColumns::of(jobs)),
-            false => New::Any(Box::new(Columns::of(jobs)?)),
+        chunks.push(if !jobs.clone().all(is_plain) {
+            New::Any(Box::new(Columns::of(jobs)?))
+        } else if let Some(columns) = AlikeColumns::of(jobs.clone()) {
+            New::Alike(columns)
+        } else {
+            New::Plain(PlainColumns::of(jobs))
         });
     }
     let mut statements = name_queues(unnamed);

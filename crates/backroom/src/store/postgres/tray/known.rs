@@ -6,11 +6,11 @@
 //! succeed, say nothing on their way, and end many at a time.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use backroom_core::LeaseId;
+use backroom_core::{Change, LeaseId};
 use uuid::Uuid;
 
 /// Trays that are remembered. One that is forgotten is found by the slower way.
@@ -20,8 +20,8 @@ const READS_MAX: usize = 10;
 /// So many times as many jobs as a tray takes must have ended undisturbed before one is taken: at a lower share of failures
 /// most trays are never unloaded.
 const UNDISTURBED: usize = 2;
-/// How much of the average the commits before the last one make.
-const BEFORE_IN_8: usize = 7;
+/// How many commits the average is about.
+const COMMITS: usize = 8;
 /// Queues whose last claim is remembered. Beyond it all are forgotten, and begin anew.
 const QUEUES_MAX: usize = 1000;
 
@@ -37,8 +37,8 @@ struct Known {
     taken: HashMap<String, usize>,
     /// Successes in a row, without any other end, or a word, or a heartbeat of what is on a tray.
     undisturbed: usize,
-    /// Changes in a commit, on average.
-    per_commit: usize,
+    /// The sum over the last commits, about, of the changes of one claim in each.
+    per_commits: usize,
 }
 
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Trays {
         let jobs = limit.min(known.taken.get(queue).copied().unwrap_or_default());
         jobs >= trays_from
             && known.undisturbed >= jobs.saturating_mul(UNDISTURBED)
-            && known.per_commit.saturating_mul(READS_MAX) >= jobs
+            && known.per_commits.saturating_mul(READS_MAX) >= jobs.saturating_mul(COMMITS)
     }
 
     /// A claim took so many jobs.
@@ -86,11 +86,17 @@ impl Trays {
         }
     }
 
-    /// A commit is about so many changes, of which so many are runs that succeeded.
-    pub(in crate::store::postgres) fn committed(&self, changes: usize, successes: usize) {
+    /// A commit has these changes, and whether all are runs that succeeded.
+    pub(in crate::store::postgres) fn committed(&self, changes: &[&Change], are_successes: bool) {
+        let claims: HashSet<Option<LeaseId>> = changes.iter().map(|change| change.lease).collect();
+        self.wrote(changes.len(), claims.len(), are_successes);
+    }
+
+    fn wrote(&self, changes: usize, claims: usize, are_successes: bool) {
         let mut known = self.known();
-        known.per_commit = (known.per_commit * BEFORE_IN_8 + changes).div_ceil(BEFORE_IN_8 + 1);
-        known.undisturbed = if successes == changes { known.undisturbed.saturating_add(changes) } else { 0 };
+        known.per_commits += changes / claims.max(1);
+        known.per_commits -= known.per_commits.div_ceil(COMMITS + 1);
+        known.undisturbed = if are_successes { known.undisturbed.saturating_add(changes) } else { 0 };
     }
 
     /// A handler said something.
@@ -120,11 +126,11 @@ impl Trays {
         known.trays.retain(|tray| tray.left > 0);
     }
 
-    /// These leases have no tray any more.
+    /// These leases, in order, have no tray any more.
     pub(super) fn unloaded(&self, leases: &[Uuid]) {
         let mut known = self.known();
         let before = known.trays.len();
-        known.trays.retain(|tray| !leases.contains(&tray.lease.0));
+        known.trays.retain(|tray| leases.binary_search(&tray.lease.0).is_err());
         if known.trays.len() < before {
             known.undisturbed = 0;
         }
@@ -150,7 +156,7 @@ mod tests {
     fn busy() -> Trays {
         let trays = Trays::default();
         trays.took("q", MANY);
-        (0..10).for_each(|_| trays.committed(500, 500));
+        (0..10).for_each(|_| trays.wrote(500, 1, true));
         trays
     }
 
@@ -169,7 +175,7 @@ mod tests {
     #[test]
     fn jobs_that_fail_or_speak_or_are_unloaded_keep_to_their_rows_for_a_while() {
         let disturbances: [fn(&Trays); 3] = [
-            |trays| trays.committed(500, 499),
+            |trays| trays.wrote(500, 1, false),
             |trays| trays.disturbed(),
             |trays| {
                 trays.laid(lease(1), MANY);
@@ -180,9 +186,9 @@ mod tests {
             let trays = busy();
             assert!(trays.fits("q", MANY, FROM));
             disturb(&trays);
-            trays.committed(UNDISTURBED * MANY - 1, UNDISTURBED * MANY - 1);
+            trays.wrote(UNDISTURBED * MANY - 1, 1, true);
             assert!(!trays.fits("q", MANY, FROM));
-            trays.committed(1, 1);
+            trays.wrote(1, 1, true);
             assert!(trays.fits("q", MANY, FROM));
         }
     }
@@ -190,10 +196,18 @@ mod tests {
     #[test]
     fn jobs_that_end_a_few_at_a_time_keep_to_their_rows() {
         let trays = busy();
-        (0..100).for_each(|_| trays.committed(50, 50));
-        assert!(!trays.fits("q", MANY, FROM));
-        (0..100).for_each(|_| trays.committed(200, 200));
-        assert!(trays.fits("q", MANY, FROM));
+        // As many as a tenth of a tray, less, more, and many of many claims.
+        for (jobs, changes, claims, fits) in [
+            (MANY, 50, 1, false),
+            (MANY, 200, 1, true),
+            (MANY, 500, 10, false),
+            (80, 1, 1, false),
+            (80, 10, 1, true),
+        ] {
+            trays.took("q", jobs);
+            (0..200).for_each(|_| trays.wrote(changes, claims, true));
+            assert_eq!(trays.fits("q", MANY, FROM), fits, "{jobs} {changes} {claims}");
+        }
     }
 
     #[test]

@@ -10,10 +10,10 @@
 //!
 //! - Whoever ends jobs of a tray and whoever unloads it locks its row. Unloading looks into the history in a statement of its
 //!   own behind the lock. Ending relies on the primary key of `finished` instead: what had ended before is refused there.
-//!   An ON CONFLICT in its place would count a job twice.
-//! - Nobody deletes from `finished` what a tray still has: pruning leaves it, deleting and reviving unload the tray before.
+//! - Nobody deletes from `finished` what a tray still has: pruning leaves it, deleting and reviving wait until it is unloaded.
 //!
-//! A tray that somebody's open transaction keeps is waited for a tenth of a second and then answered as kept, as rows are.
+//! A tray that somebody's open transaction keeps is passed over, or waited for a tenth of a second, and then answered as kept,
+//! as rows are.
 
 mod known;
 
@@ -34,8 +34,6 @@ use super::{
     successes::{SUCCESS_TYPES, Successes, unnested_successes},
 };
 
-/// Trays that are waited for one after the other, in one call, when other transactions keep them.
-const KEPT_MAX: usize = 3;
 /// Trays that are looked at together when leases ran out.
 const LAPSED_MAX: i64 = 100;
 
@@ -77,9 +75,13 @@ static SUCCEED: Sql = Sql {
     types: &SUCCESS_TYPES,
 };
 
-/// Which of these leases have a tray. Parameter: leases.
+/// Which of these leases have a tray, and whether nobody keeps it at this moment, found without waiting for any; it is not
+/// locked any more when it answers. Parameter: leases.
 static WITH_TRAY: Sql = Sql {
-    text: "SELECT lease_id FROM {schema}.trays WHERE lease_id = ANY ($1::uuid[])",
+    text: "WITH free AS MATERIALIZED ( \
+             SELECT lease_id FROM {schema}.trays WHERE lease_id = ANY ($1::uuid[]) FOR UPDATE SKIP LOCKED) \
+           SELECT lease_id, lease_id = ANY (ARRAY(SELECT lease_id FROM free)) FROM {schema}.trays \
+           WHERE lease_id = ANY ($1::uuid[])",
     types: &[Type::UUID_ARRAY],
 };
 
@@ -104,23 +106,30 @@ static RUNS: Sql = Sql {
     types: &[Type::UUID_ARRAY],
 };
 
+macro_rules! load_off {
+    () => {
+        concat!(
+            "INSERT INTO {schema}.jobs (",
+            columns!(),
+            ") SELECT ",
+            columns!(),
+            " FROM {schema}.jobs_on_trays WHERE lease_id = $1 ORDER BY id"
+        )
+    };
+}
+
 /// Keeps a tray for ourselves. A statement by itself, so that the next one sees what had ended by the time we have it.
 /// Parameter: the lease.
 static LOCK: Sql =
     Sql { text: "SELECT lease_id FROM {schema}.trays WHERE lease_id = $1 FOR UPDATE", types: &[Type::UUID] };
 
-/// Makes what has not ended rows of `jobs`. A job that has a row there as well, which only a broken rule can bring about,
-/// keeps that row: it may run once more, but must not stop the rescue of all others. Parameter: the lease.
-static LOAD_OFF: Sql = Sql {
-    text: concat!(
-        "INSERT INTO {schema}.jobs (",
-        columns!(),
-        ") SELECT ",
-        columns!(),
-        " FROM {schema}.jobs_on_trays WHERE lease_id = $1 ORDER BY id ON CONFLICT (id) DO NOTHING"
-    ),
-    types: &[Type::UUID],
-};
+/// Makes what has not ended rows of `jobs`. Parameter: the lease.
+static LOAD_OFF: Sql = Sql { text: load_off!(), types: &[Type::UUID] };
+
+/// The same where a job has a row there already, which only a broken rule can bring about. It keeps that row: it may run once
+/// more, but must not stop the rescue of all others. ON CONFLICT costs half as much again per row (`docs/decisions/0028`).
+static LOAD_OFF_THE_REST: Sql =
+    Sql { text: concat!(load_off!(), " ON CONFLICT (id) DO NOTHING"), types: &[Type::UUID] };
 
 /// Takes a tray away. Parameter: the lease.
 static REMOVE: Sql = Sql { text: "DELETE FROM {schema}.trays WHERE lease_id = $1", types: &[Type::UUID] };
@@ -151,7 +160,7 @@ pub(super) struct Unloaded {
     /// How many were.
     pub(super) trays: usize,
     /// Those that somebody's transaction keeps.
-    kept: Vec<Uuid>,
+    pub(super) kept: Vec<Uuid>,
 }
 
 impl Unloaded {
@@ -165,16 +174,19 @@ impl Unloaded {
     }
 }
 
-/// Unloads the trays of these leases, where there are any.
+/// Unloads the trays of these leases, where there are any; those that are free first.
 pub(super) async fn unload(core: &Core, link: &Link, mut leases: Vec<Uuid>) -> Result<Unloaded, Fault> {
     leases.sort_unstable();
     leases.dedup();
     if leases.is_empty() {
         return Ok(Unloaded::default());
     }
-    let found = link.query(&WITH_TRAY, &[&leases]).await?;
-    let found = found.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-    let unloaded = unload_one_by_one(link, found).await?;
+    let (mut free, mut others) = (Vec::new(), Vec::new());
+    for row in link.query(&WITH_TRAY, &[&leases]).await? {
+        let tray = row.try_get(0)?;
+        if row.try_get(1)? { free.push(tray) } else { others.push(tray) }
+    }
+    let unloaded = unload_found(link, free, others).await?;
     leases.retain(|lease| !unloaded.kept.contains(lease));
     core.trays.unloaded(&leases);
     Ok(unloaded)
@@ -202,26 +214,32 @@ pub(super) async fn unload_of_finished(core: &Core, job: JobId) -> Result<(), Fa
     unload(core, &core.writer, leases).await.map(drop)
 }
 
-/// Each in a transaction of its own, so that one that is kept holds up no other. After a few of them the rest is taken to be
-/// kept as well.
-async fn unload_one_by_one(link: &Link, leases: Vec<Uuid>) -> Result<Unloaded, Fault> {
+/// Each in a transaction of its own, so that one that is kept holds up no other.
+async fn unload_found(link: &Link, free: Vec<Uuid>, others: Vec<Uuid>) -> Result<Unloaded, Fault> {
     let mut unloaded = Unloaded::default();
-    for lease in leases {
-        if unloaded.kept.len() >= KEPT_MAX {
-            unloaded.kept.push(lease);
-            continue;
-        }
+    for lease in free.into_iter().chain(others) {
+        // Most trays that are not free are for a moment only; but where one is kept for long, the others may be as well.
+        let off = unloaded.kept.is_empty() && unload_one(link, lease).await?;
+        if off { unloaded.trays += 1 } else { unloaded.kept.push(lease) }
+    }
+    Ok(unloaded)
+}
+
+/// Answers whether it is unloaded; not so if somebody keeps it.
+async fn unload_one(link: &Link, lease: Uuid) -> Result<bool, Fault> {
+    for load_off in [&LOAD_OFF, &LOAD_OFF_THE_REST] {
         let statements = [
             (&BRIEFLY, vec![]),
             (&LOCK, vec![&lease as _]),
-            (&LOAD_OFF, vec![&lease as _]),
+            (load_off, vec![&lease as _]),
             (&REMOVE, vec![&lease as _]),
         ];
         match link.all_or_none(&statements).await {
-            Ok(_) => unloaded.trays += 1,
-            Err(fault) if fault.is_locked_out() => unloaded.kept.push(lease),
+            Ok(_) => return Ok(true),
+            Err(fault) if fault.is_locked_out() => return Ok(false),
+            Err(fault) if fault.is_unique_violation() => {}
             Err(fault) => return Err(fault),
         }
     }
-    Ok(unloaded)
+    Ok(false)
 }
