@@ -88,8 +88,11 @@ impl Office {
         self.store.prune(Arc::new(prune), at).await.unwrap()
     }
 
-    fn line(&self, job: &Job) -> LogLine {
-        LogLine { lease_id: lease(job), seq: 0, at: self.place.now, line: "begun".into() }
+    /// Progress and a line of a run.
+    fn note(&self, job: &Job) -> Note {
+        let line = LogLine { lease_id: lease(job), seq: 0, at: self.place.now, line: "begun".into() };
+        let progress = Progress { percent: 50, message: "half".into() };
+        Note { job: job.id, lease: lease(job), progress: Some(progress), lines: vec![line] }
     }
 
     async fn state(&self, id: JobId) -> State {
@@ -169,11 +172,10 @@ async fn a_failure_unloads_the_tray_and_leaves_its_neighbours_running() {
 #[tokio::test]
 async fn progress_and_log_lines_of_a_job_on_a_tray_are_kept() {
     let (office, jobs) = Office::with_a_tray_of(2).await;
-    let progress = Progress { percent: 50, message: "half".into() };
-    let note =
-        Note { job: jobs[0].id, lease: lease(&jobs[0]), progress: Some(progress.clone()), lines: vec![] };
-    office.other.note(Arc::new(vec![note]), office.place.now).await.unwrap();
-    assert_eq!(office.store.job(jobs[0].id).await.unwrap().unwrap().progress, Some(progress));
+    let note = office.note(&jobs[0]);
+    office.other.note(Arc::new(vec![note.clone()]), office.place.now).await.unwrap();
+    assert_eq!(office.store.job(jobs[0].id).await.unwrap().unwrap().progress, note.progress);
+    assert_eq!(office.store.logs(jobs[0].id, 0, 10).await.unwrap(), note.lines);
     office.succeed(&jobs).await;
 }
 
@@ -405,11 +407,11 @@ async fn a_tray_that_somebody_keeps_holds_up_nothing_else() {
     assert_eq!(office.extend(&office.other, &all).await, [Held::Yes; 3]);
     in_row[0] = office.store.job(in_row[0].id).await.unwrap().unwrap();
     assert!(in_row[0].lease_until > jobs[0].lease_until, "its lease was renewed");
-    let progress = Progress { percent: 50, message: "half".into() };
-    let note =
-        |job: &Job| Note { job: job.id, lease: lease(job), progress: Some(progress.clone()), lines: vec![] };
-    office.store.note(Arc::new(vec![note(&jobs[0]), note(&in_row[0])]), office.place.now).await.unwrap();
-    assert_eq!(office.store.job(in_row[0].id).await.unwrap().unwrap().progress, Some(progress.clone()));
+    let notes = vec![office.note(&jobs[0]), office.note(&in_row[0])];
+    office.store.note(Arc::new(notes.clone()), office.place.now).await.unwrap();
+    assert_eq!(office.store.job(in_row[0].id).await.unwrap().unwrap().progress, notes[1].progress);
+    assert_eq!(office.store.job(jobs[0].id).await.unwrap().unwrap().progress, None, "left out");
+    assert_eq!(office.store.logs(jobs[0].id, 0, 10).await.unwrap(), notes[0].lines);
 
     let snooze = Event::Snooze { lease: lease(&jobs[1]), delay: Duration::from_secs(5) };
     let changes = vec![
