@@ -14,12 +14,11 @@ use super::{
 pub(super) const SUCCESS_TYPES: [Type; 5] =
     [Type::UUID_ARRAY, Type::INT8_ARRAY, Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ_ARRAY];
 
-/// `new`: what a success writes and its guards, as parameters 1 to 5. In a SELECT list, because in FROM the server keeps a copy
-/// of each array before it reads the first row (`docs/decisions/0028`).
+/// `new`: what a success writes and its guards, as parameters 1 to 5.
 macro_rules! unnested_successes {
     () => {
-        "(SELECT unnest($1::uuid[]) AS id, unnest($2::bigint[]) AS revision, unnest($3::uuid[]) AS lease, \
-         unnest($4::text[]) AS output, unnest($5::timestamptz[]) AS finished_at) AS new"
+        "unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::timestamptz[]) \
+         AS new (id, revision, lease, output, finished_at)"
     };
 }
 pub(super) use unnested_successes;

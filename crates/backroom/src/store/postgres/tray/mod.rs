@@ -29,6 +29,7 @@ use super::{
     connection::Link,
     error::Fault,
     moment::Moment,
+    row,
     settings::BRIEFLY,
     sql::{Sql, columns},
     successes::{SUCCESS_TYPES, Successes, unnested_successes},
@@ -85,10 +86,10 @@ static WITH_TRAY: Sql = Sql {
     types: &[Type::UUID_ARRAY],
 };
 
-/// Leases with a tray that ran out, the first to run out first, and how many jobs are left on it; without those that
+/// Leases with a tray that ran out, the first to run out first, how many jobs are left on it, and when; without those that
 /// somebody keeps. Parameters: now, limit.
 static LAPSED: Sql = Sql {
-    text: "SELECT lease_id, live FROM {schema}.trays WHERE lease_until <= $1 ORDER BY lease_until, lease_id LIMIT $2 \
+    text: "SELECT lease_id, live, lease_until FROM {schema}.trays WHERE lease_until <= $1 ORDER BY lease_until, lease_id LIMIT $2 \
            FOR UPDATE SKIP LOCKED",
     types: &[Type::TIMESTAMPTZ, Type::INT8],
 };
@@ -195,11 +196,14 @@ pub(super) async fn unload(core: &Core, link: &Link, mut leases: Vec<Uuid>) -> R
 /// Unloads the trays whose leases ran out first, until so many jobs are found among those whose lease did.
 pub(super) async fn unload_lapsed(core: &Core, jobs: usize, now: Timestamp) -> Result<(), Fault> {
     let rows = core.claims.query(&LAPSED, &[&Moment(now), &LAPSED_MAX]).await?;
-    let (mut leases, mut found) = (Vec::new(), 0);
+    let (mut leases, mut found, mut last) = (Vec::new(), 0, None);
     for row in &rows {
-        if found >= jobs {
+        // Not between two that ran out in one moment: their jobs are in the order of ids.
+        let ran_out_at = row::moment(row, 2)?;
+        if found >= jobs && last != Some(ran_out_at) {
             break;
         }
+        last = Some(ran_out_at);
         leases.push(row.try_get(0)?);
         found += usize::try_from(row.try_get::<_, i64>(1)?).unwrap_or(usize::MAX);
     }
