@@ -18,11 +18,12 @@ const OLDEST: u32 = 14;
 
 /// What may differ between versions: every verb, the tables, and NOTIFY. What is about our own
 /// processes (restarts, fail-over, the command line) is tested on the machine's version only.
-const TEST_FILES: [&str; 7] = [
+const TEST_FILES: [&str; 8] = [
     "postgres_conformance",
     "postgres_races",
     "postgres_schema",
     "postgres_sqlx",
+    "postgres_tray_races",
     "postgres_trays",
     "postgres_wakes",
     "postgres_within",

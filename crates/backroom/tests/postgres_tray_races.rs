@@ -1,0 +1,216 @@
+//! Trays that two want at once, or that somebody keeps.
+
+#![cfg(feature = "postgres")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod postgres_support;
+mod tray_office;
+
+use std::{sync::Arc, time::Duration};
+
+use backroom::{
+    ErrorKind, Json, UniqueRule,
+    core::{Draft, Event, Job, bounds::later},
+    store::{Claim, Committed, Deleted, Extend, Held, Store},
+};
+use postgres_support::{lease, success, until_somebody_waits, waiting_for_locks};
+use tray_office::{Office, Rows};
+
+/// It waits for a tenth of a second only, which a busy machine may miss.
+async fn until_it_waits_or_ends<T>(office: &Office, task: &tokio::task::JoinHandle<T>) {
+    let look = async {
+        while !task.is_finished() && waiting_for_locks(&office.client, &office.place.schema).await.is_empty()
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), look).await.expect("it waits or ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_unloads_behind_an_end_sees_that_it_ended() {
+    let (office, jobs) = Office::with_a_tray_of(2).await;
+    let mut ending = office.place.client().await;
+    // What the store does to end the first, by hand and slowly.
+    let transaction = ending.transaction().await.unwrap();
+    transaction.batch_execute("SELECT FROM trays FOR UPDATE").await.unwrap();
+    let finish = "INSERT INTO finished (id, kind, queue, priority, state, args, attempt, max_attempts, crashes, \
+                  scheduled_at, unique_held, lease_id, worker, output, woken, created_at, started_at, finished_at, \
+                  revision) \
+                  SELECT id, kind, queue, priority, 'completed', args, attempt, max_attempts, crashes, scheduled_at, \
+                  false, lease_id, worker, 'null', false, created_at, started_at, now(), revision + 1 \
+                  FROM jobs_on_trays WHERE id = $1";
+    assert_eq!(transaction.execute(finish, &[&jobs[0].id.0]).await.unwrap(), 1);
+    transaction.batch_execute("UPDATE trays SET live = live - 1").await.unwrap();
+    let unloading = {
+        let (store, leases) =
+            (Arc::clone(&office.store), jobs.iter().map(|job| (job.id, lease(job))).collect());
+        let (until, now) = (later(office.place.now, Duration::from_secs(60)), office.place.now);
+        tokio::spawn(async move { store.extend(Arc::new(Extend { leases, until }), now).await })
+    };
+    until_it_waits_or_ends(&office, &unloading).await;
+    transaction.commit().await.unwrap();
+    // On a machine that is held up the wait may be over before the commit: then the tray counts as kept.
+    if unloading.await.unwrap().unwrap() == [Held::Yes, Held::Yes] {
+        assert_eq!(office.extend(&office.store, &jobs).await, [Held::Lost, Held::Yes]);
+    }
+    assert_eq!(office.rows().await, Rows { jobs: 1, trays: 0, finished: 1 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_ends_behind_an_unload_finds_the_job_in_its_row() {
+    let (office, jobs) = Office::with_a_tray_of(2).await;
+    let mut unloading = office.place.client().await;
+    let transaction = unloading.transaction().await.unwrap();
+    transaction
+        .batch_execute(
+            "SELECT FROM trays FOR UPDATE; \
+             INSERT INTO jobs SELECT (every_job).* FROM every_job WHERE state = 'running'; \
+             DELETE FROM trays",
+        )
+        .await
+        .unwrap();
+    let ending = {
+        let (store, change) = (Arc::clone(&office.store), success(&jobs[0], office.place.now));
+        tokio::spawn(async move { store.commit(Arc::new(vec![change])).await })
+    };
+    until_it_waits_or_ends(&office, &ending).await;
+    transaction.commit().await.unwrap();
+    // On a machine that is held up the wait may be over before the commit.
+    if ending.await.unwrap().unwrap() == [Committed::RowKept] {
+        office.succeed(&jobs[..1]).await;
+    }
+    assert_eq!(office.rows().await, Rows { jobs: 1, trays: 0, finished: 1 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_deleted_the_moment_it_ends_does_not_come_back() {
+    let office = Office::open().await;
+    for _ in 0..50 {
+        let new = vec![office.place.new_job(), office.place.new_job()];
+        office.store.insert(Arc::new(new), office.place.now).await.unwrap();
+        let jobs = office.place.claim(&*office.store, 2).await;
+        let ending = {
+            let (store, change) = (Arc::clone(&office.store), success(&jobs[0], office.place.now));
+            tokio::spawn(async move { store.commit(Arc::new(vec![change])).await })
+        };
+        while office.other.delete(jobs[0].id).await.unwrap() != Deleted::Yes {}
+        ending.await.unwrap().unwrap();
+        assert_eq!(office.store.job(jobs[0].id).await.unwrap(), None);
+        assert_eq!(office.extend(&office.store, &jobs[1..]).await, [Held::Yes]);
+        office.succeed(&jobs[1..]).await;
+        assert_eq!(office.rows().await, Rows { jobs: 0, trays: 0, finished: 1 });
+        assert_eq!(office.other.delete(jobs[1].id).await.unwrap(), Deleted::Yes);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tray_that_somebody_keeps_holds_up_nothing_else() {
+    let (office, jobs) = Office::with_a_tray_of(2).await;
+    let keyed = Draft { unique: Some(UniqueRule::by_key("k")), ..Draft::new("work", Json::null()) };
+    office.place.insert(&*office.store, office.place.checked(keyed)).await;
+    let mut in_row = office.place.claim(&*office.store, 1).await;
+    let mut keeper = office.place.client().await;
+    let transaction = keeper.transaction().await.unwrap();
+    transaction.batch_execute("SELECT FROM trays FOR UPDATE").await.unwrap();
+
+    let all: Vec<Job> = jobs.iter().chain(&in_row).cloned().collect();
+    assert_eq!(office.extend(&office.store, &all).await, [Held::Yes; 3]);
+    assert_eq!(office.extend(&office.other, &all).await, [Held::Yes; 3]);
+    in_row[0] = office.store.job(in_row[0].id).await.unwrap().unwrap();
+    assert!(in_row[0].lease_until > jobs[0].lease_until, "its lease was renewed");
+    let notes = vec![office.note(&jobs[0]), office.note(&in_row[0])];
+    office.store.note(Arc::new(notes.clone()), office.place.now).await.unwrap();
+    assert_eq!(office.store.job(in_row[0].id).await.unwrap().unwrap().progress, notes[1].progress);
+    assert_eq!(office.store.job(jobs[0].id).await.unwrap().unwrap().progress, None, "left out");
+    assert_eq!(office.store.logs(jobs[0].id, 0, 10).await.unwrap(), notes[0].lines);
+
+    let snooze = Event::Snooze { lease: lease(&jobs[1]), delay: Duration::from_secs(5) };
+    let changes = vec![
+        success(&jobs[0], office.place.now),
+        office.decide(&jobs[1], snooze),
+        success(&in_row[0], office.place.now),
+    ];
+    let answers = office.store.commit(Arc::new(changes.clone())).await.unwrap();
+    assert_eq!(answers, [Committed::RowKept, Committed::RowKept, Committed::Done]);
+    transaction.rollback().await.unwrap();
+    assert_eq!(office.store.commit(Arc::new(changes)).await.unwrap(), [Committed::Done; 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ended_on_a_tray_that_somebody_keeps_is_neither_revived_nor_deleted() {
+    let (office, jobs) = Office::with_a_tray_of(2).await;
+    office.succeed(&jobs[..1]).await;
+    let mut keeper = office.place.client().await;
+    let transaction = keeper.transaction().await.unwrap();
+    transaction.batch_execute("SELECT FROM trays FOR UPDATE").await.unwrap();
+    let done = office.store.job(jobs[0].id).await.unwrap().unwrap();
+    let again = office.decide(&done, Event::Retry);
+    for store in [&*office.store, &office.other] {
+        assert_eq!(office.commit(store, again.clone()).await, Committed::RowKept);
+        assert_eq!(store.delete(jobs[0].id).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+    assert_eq!(office.rows().await, Rows { jobs: 0, trays: 1, finished: 1 });
+    transaction.rollback().await.unwrap();
+    assert_eq!(office.commit(&office.other, again).await, Committed::Done);
+    assert_eq!(office.rows().await, Rows { jobs: 2, trays: 0, finished: 0 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_free_tray_beside_many_that_somebody_keeps_is_unloaded() {
+    let office = Office::open().await;
+    let mut jobs = Vec::new();
+    for _ in 0..6 {
+        office.place.insert(&*office.store, office.place.new_job()).await;
+        jobs.extend(office.place.claim(&*office.store, 1).await);
+    }
+    // In the order of leases, in which they would be met.
+    jobs.sort_by_key(lease);
+    let kept: Vec<_> = jobs[..5].iter().map(|job| lease(job).0).collect();
+    let mut keeper = office.place.client().await;
+    let transaction = keeper.transaction().await.unwrap();
+    let keep = "SELECT FROM trays WHERE lease_id = ANY ($1) FOR UPDATE";
+    assert_eq!(transaction.execute(keep, &[&kept]).await.unwrap(), 5);
+    assert_eq!(office.extend(&office.store, &jobs).await, [Held::Yes; 6]);
+    assert_eq!(office.rows().await, Rows { jobs: 1, trays: 5, finished: 0 });
+    assert!(office.store.job(jobs[5].id).await.unwrap().unwrap().lease_until > jobs[5].lease_until);
+}
+
+#[tokio::test]
+async fn a_job_that_is_on_a_tray_and_in_a_row_stops_no_rescue() {
+    let office = Office::open().await;
+    let new = Arc::new(vec![office.place.new_job(), office.place.new_job()]);
+    office.store.insert(Arc::clone(&new), office.place.now).await.unwrap();
+    let jobs = office.place.claim(&*office.store, 2).await;
+    // Against the rule: the first insert of an id that is stored.
+    office.store.insert(Arc::new(vec![new[0].clone()]), office.place.now).await.unwrap();
+    let at = later(office.place.now, Duration::from_secs(31));
+    let lapsed = office.other.lapsed(None, 10, at).await.unwrap();
+    assert_eq!(lapsed.iter().map(|job| job.id).collect::<Vec<_>>(), [jobs[1].id]);
+    assert_eq!(office.rows().await, Rows { jobs: 2, trays: 0, finished: 0 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_repeated_while_the_first_is_being_written_answers_with_what_that_took() {
+    let office = Office::open().await;
+    let new = vec![office.place.new_job(), office.place.new_job()];
+    office.store.insert(Arc::new(new), office.place.now).await.unwrap();
+    let wish = Claim { repeat: true, ..office.place.wish(1) };
+    let mut first = office.place.client().await;
+    let transaction = first.transaction().await.unwrap();
+    let take = "WITH taken AS (DELETE FROM jobs WHERE id = (SELECT id FROM jobs ORDER BY scheduled_at, id LIMIT 1) \
+                RETURNING *) \
+                INSERT INTO trays (lease_id, lease_until, worker, started_at, live, first_id, last_id, jobs) \
+                SELECT $1, now(), 'w', now(), 1, id, id, ARRAY[ROW(id, kind, queue, lane, priority, args, 1, max_attempts, \
+                crashes, scheduled_at, expires_at, timeout_ms, retry, created_at, tags, meta, 1)::tray_job] FROM taken";
+    assert_eq!(transaction.execute(take, &[&wish.lease.0]).await.unwrap(), 1);
+    let repeating = {
+        let (store, wish, now) = (Arc::clone(&office.store), wish.clone(), office.place.now);
+        tokio::spawn(async move { store.claim(Arc::new(wish), now).await })
+    };
+    until_somebody_waits(&office.client, &office.place.schema).await;
+    transaction.commit().await.unwrap();
+    let taken = repeating.await.unwrap().unwrap();
+    assert_eq!((taken.len(), office.rows().await), (1, Rows { jobs: 1, trays: 1, finished: 0 }));
+    assert_eq!(taken[0].lease_id, Some(wish.lease));
+}
