@@ -13,7 +13,7 @@ use std::{
 
 use backroom::{
     Backroom, Context, ErrorKind, Failure, JobHandle, Options, Progress, State, Worker,
-    store::{MemoryStore, REPEATS_MAX},
+    store::MemoryStore,
     testing::{
         TestClock,
         faults::{Fault, Faults},
@@ -152,47 +152,6 @@ async fn progress_that_is_written_late_is_not_overtaken_by_the_end_of_its_job() 
     until("the end", async || is_finished(&job).await).await;
     let said = Progress { percent: 99, message: "the last word".into() };
     assert_eq!(job.status().await.unwrap().progress, Some(said));
-    soon("stop", worker.stop()).await.unwrap();
-}
-
-#[tokio::test]
-async fn what_a_handler_says_in_an_outage_is_written_before_its_end() {
-    let (clock, faults) =
-        (Arc::new(TestClock::default()), Arc::new(Faults::new(Arc::new(MemoryStore::new()))));
-    let b = Options::new().clock(Arc::clone(&clock) as _).over(Arc::clone(&faults) as _);
-    let cutting = Arc::clone(&faults);
-    let worker = Worker::new(&b).upkeep(false).handle(move |job: Double, ctx: Context| {
-        let faults = Arc::clone(&cutting);
-        async move {
-            faults.cut_writes(Fault::Before);
-            ctx.log("in the dark");
-            ctx.progress(99, "the last word");
-            Ok::<_, Failure>(job.0)
-        }
-    });
-    // So long a lease that nothing else writes meanwhile.
-    let worker = worker.lease(Duration::from_secs(3600)).start().await.unwrap();
-    let job = b.enqueue(Double(1)).await.unwrap();
-    // For longer than any call is repeated: so long that one more claim, beat, note or end would be lost if it were not
-    // asked again.
-    for _ in 0..20 {
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
-        clock.advance(Duration::from_secs(1));
-    }
-    assert!(faults.failed() > 4 * u64::from(REPEATS_MAX), "several calls were given up");
-    assert!(!is_finished(&job).await);
-    faults.heal();
-    until("the end", async || {
-        clock.advance(Duration::from_secs(1));
-        is_finished(&job).await
-    })
-    .await;
-    let said = Progress { percent: 99, message: "the last word".into() };
-    assert_eq!(job.status().await.unwrap().progress, Some(said));
-    let lines = b.store().logs(job.id(), 0, 10).await.unwrap();
-    assert_eq!(lines.iter().map(|line| line.line.as_str()).collect::<Vec<_>>(), ["in the dark"]);
     soon("stop", worker.stop()).await.unwrap();
 }
 

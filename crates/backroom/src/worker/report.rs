@@ -60,6 +60,7 @@ pub(crate) async fn keep_reporting(shared: Arc<Shared>, mut reports: mpsc::Recei
 
 /// Records the ends of a batch, and lets go of their leases. Answers with those whose row is kept.
 async fn record(shared: Arc<Shared>, reports: Vec<Report>) -> Vec<Open> {
+    notes::flush(&shared, reports.iter().map(|report| &report.run)).await;
     let open = reports.into_iter().map(|report| Open::new(&shared, report)).collect();
     let kept = write_and_let_go(&shared, open).await;
     for open in &kept {
@@ -84,7 +85,6 @@ async fn write_and_let_go(shared: &Shared, open: Vec<Open>) -> Vec<Open> {
     let kept = write(shared, open).await;
     let stay: HashSet<_> = kept.iter().map(|open| (open.run.job.id, open.run.lease)).collect();
     runs.retain(|run| !stay.contains(&(run.job.id, run.lease)));
-    notes::close(shared, &runs);
     shared.strays.add(&runs);
     shared.held.remove(&runs);
     shared.settled.notify_waiters();
@@ -97,8 +97,6 @@ async fn write(shared: &Shared, mut open: Vec<Open>) -> Vec<Open> {
     let mut failures = 0;
     let mut kept = Vec::new();
     loop {
-        // Once a run has ended nobody may say anything in its name.
-        notes::flush_patiently(shared, &open.iter().map(|open| &open.run).collect::<Vec<_>>()).await;
         let changes = decide(shared, &mut open);
         if open.is_empty() {
             return kept;
