@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backroom_core::{Change, Event, Job, JobId, Refused, transition};
+use backroom_core::{Change, Event, JobId, JobRow, Refused, transition};
 
 use crate::{
     Error, ErrorKind,
@@ -64,7 +64,7 @@ impl Engine {
     }
 }
 
-fn decide(job: &Job, event: Event, engine: &Engine) -> Result<Option<Change>, Error> {
+fn decide(job: &JobRow, event: Event, engine: &Engine) -> Result<Option<Change>, Error> {
     transition::apply(job, event, engine.clock.now()).map_err(|refused| match refused {
         Refused::NotInState { event, state } => {
             let remedy = if state == backroom_core::State::Running { "; cancel it first" } else { "" };

@@ -52,8 +52,8 @@ mod worker;
 
 pub use backroom_core as core;
 pub use backroom_core::{
-    Attempt, AttemptEnd, Draft, Invalid, Job as JobRow, JobId, Json, LeaseId, LogLine, Progress, Queue,
-    RetryPolicy, Shown, State, Timestamp,
+    Attempt, AttemptEnd, Draft, Invalid, JobId, JobRow, Json, LeaseId, LogLine, Progress, Queue, RetryPolicy,
+    Shown, State, Timestamp,
     explain::Reason,
     retention::{Keep, Retention},
     unique::UniqueRule,

@@ -17,7 +17,7 @@ use std::{
 
 use backroom::{
     Backroom, ErrorKind, Json, UniqueRule, Worker,
-    core::{Draft, Event, Job, Progress, State, bounds::later, draft::NewJob, transition::apply},
+    core::{Draft, Event, JobRow, Progress, State, bounds::later, draft::NewJob, transition::apply},
     store::{Committed, Extend, Held, Inserted, Note, Store, postgres::PostgresStore},
 };
 use common::{Double, double, soon};
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 struct Runs {
     place: Place,
     store: Arc<PostgresStore>,
-    runs: Vec<Job>,
+    runs: Vec<JobRow>,
 }
 
 impl Runs {
@@ -62,7 +62,7 @@ impl Runs {
         transaction
     }
 
-    async fn row(&self, index: usize) -> Job {
+    async fn row(&self, index: usize) -> JobRow {
         self.store.job(self.runs[index].id).await.unwrap().expect("it is there")
     }
 
@@ -199,7 +199,7 @@ async fn jobs_that_wait_for_keys_about_to_be_taken_do_not_hold_up_the_ends_of_ot
     let transaction = client.transaction().await.unwrap();
     let theirs: Vec<NewJob> = (0..8).map(keyed).collect();
     PostgresStore::insert_in(&transaction, &place.schema, &theirs, place.now).await.unwrap();
-    let retry = |job: &Job| apply(job, Event::Retry, place.now).unwrap().unwrap();
+    let retry = |job: &JobRow| apply(job, Event::Retry, place.now).unwrap().unwrap();
     let mut changes: Vec<_> = finished.iter().map(retry).collect();
     changes.push(success(&other, place.now));
     let answers = store.commit(Arc::new(changes.clone())).await.unwrap();
@@ -232,7 +232,7 @@ async fn what_runs_say_is_written_although_somebody_holds_the_row_of_one_of_them
     let runs = Runs::new().await;
     let mut client = runs.place.client().await;
     let transaction = runs.hold_the_second(&mut client).await;
-    let note = |job: &Job| Note {
+    let note = |job: &JobRow| Note {
         job: job.id,
         lease: lease(job),
         progress: Some(Progress { percent: 50, message: "half".into() }),

@@ -8,13 +8,13 @@ mod postgres_support;
 use std::{sync::Arc, time::Duration};
 
 use backroom::{
-    core::{Change, Event, Job, State, transition::apply},
+    core::{Change, Event, JobRow, State, transition::apply},
     store::{Committed, Store},
 };
 use postgres_support::{Place, lease, success, until_somebody_waits};
 
 /// What becomes of a change that waits behind `first`, a statement about the one running job.
-async fn behind(first: &str, change: impl Fn(&Job, &Place) -> Change) -> (Committed, Job) {
+async fn behind(first: &str, change: impl Fn(&JobRow, &Place) -> Change) -> (Committed, JobRow) {
     let place = Place::new();
     let store = Arc::new(place.open().await);
     let id = place.insert(&*store, place.new_job()).await;
@@ -32,11 +32,11 @@ async fn behind(first: &str, change: impl Fn(&Job, &Place) -> Change) -> (Commit
     (answer, store.job(id).await.unwrap().expect("the job is there"))
 }
 
-fn succeed(job: &Job, place: &Place) -> Change {
+fn succeed(job: &JobRow, place: &Place) -> Change {
     success(job, place.now)
 }
 
-fn snooze(job: &Job, place: &Place) -> Change {
+fn snooze(job: &JobRow, place: &Place) -> Change {
     let event = Event::Snooze { lease: lease(job), delay: Duration::from_secs(5) };
     apply(job, event, place.now).unwrap().unwrap()
 }

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use backroom::{
     ErrorKind, Json, UniqueRule,
-    core::{Draft, Event, Job, bounds::later},
+    core::{Draft, Event, JobRow, bounds::later},
     store::{Claim, Committed, Deleted, Extend, Held, Store},
 };
 use postgres_support::{lease, success, until_somebody_waits, waiting_for_locks};
@@ -114,7 +114,7 @@ async fn a_tray_that_somebody_keeps_holds_up_nothing_else() {
     let transaction = keeper.transaction().await.unwrap();
     transaction.batch_execute("SELECT FROM trays FOR UPDATE").await.unwrap();
 
-    let all: Vec<Job> = jobs.iter().chain(&in_row).cloned().collect();
+    let all: Vec<JobRow> = jobs.iter().chain(&in_row).cloned().collect();
     assert_eq!(office.extend(&office.store, &all).await, [Held::Yes; 3]);
     assert_eq!(office.extend(&office.other, &all).await, [Held::Yes; 3]);
     in_row[0] = office.store.job(in_row[0].id).await.unwrap().unwrap();

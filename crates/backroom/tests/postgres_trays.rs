@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use backroom::{
     Json, UniqueRule,
-    core::{Change, Draft, Event, Job, JobId, Shown, State, bounds::later, transition::apply},
+    core::{Change, Draft, Event, JobId, JobRow, Shown, State, bounds::later, transition::apply},
     store::{
         Claim, Committed, Deleted, Filter, Held, Inserted, Record, Store,
         postgres::{PostgresOptions, PostgresStore},
@@ -118,7 +118,7 @@ async fn jobs_on_a_tray_are_found_when_their_lease_has_run_out() {
     assert_eq!(office.rows().await.trays, 1, "a lease that holds is left alone");
     let lapsed = office.other.lapsed(None, 10, at).await.unwrap();
     assert_eq!(lapsed.len(), 2);
-    let rescue = |job: &Job| apply(job, Event::LeaseExpired, at).unwrap().unwrap();
+    let rescue = |job: &JobRow| apply(job, Event::LeaseExpired, at).unwrap().unwrap();
     assert_eq!(office.commit(&office.other, rescue(&lapsed[0])).await, Committed::Done);
     let late = jobs.iter().find(|job| job.id == lapsed[0].id).unwrap();
     assert_eq!(office.commit(&office.store, success(late, office.place.now)).await, Committed::Stale);
@@ -165,7 +165,7 @@ async fn a_repeated_claim_answers_with_what_is_on_the_tray() {
 }
 
 /// What ended, and was then taken out of the history, does not come back when the rest of its tray is unloaded.
-async fn does_not_come_back(take_out: impl AsyncFnOnce(&Office, &Job)) {
+async fn does_not_come_back(take_out: impl AsyncFnOnce(&Office, &JobRow)) {
     let (office, jobs) = Office::with_a_tray_of(2).await;
     office.succeed(&jobs[..1]).await;
     take_out(&office, &jobs[0]).await;
@@ -223,7 +223,7 @@ async fn an_end_beside_a_tray_leaves_it_as_it_is() {
     let new = vec![office.place.checked(keyed), office.place.new_job(), office.place.new_job()];
     let keyed_id = new[0].job.id;
     office.store.insert(Arc::new(new), office.place.now).await.unwrap();
-    let (in_row, on_tray): (Vec<Job>, Vec<Job>) =
+    let (in_row, on_tray): (Vec<JobRow>, Vec<JobRow>) =
         office.place.claim(&*office.store, 3).await.into_iter().partition(|job| job.id == keyed_id);
     office.succeed(&in_row).await;
     assert_eq!(office.rows().await, Rows { jobs: 0, trays: 1, finished: 1 });
@@ -254,7 +254,7 @@ async fn lapsed_trays_are_unloaded_page_by_page_in_the_order_in_which_they_ran_o
     let at = later(office.place.now, Duration::from_secs(11));
     let first = office.other.lapsed(None, 3, at).await.unwrap();
     assert_eq!(office.rows().await, Rows { jobs: 4, trays: 3, finished: 0 }, "no more than the page needs");
-    let (mut found, mut page): (Vec<JobId>, Vec<Job>) = (Vec::new(), first);
+    let (mut found, mut page): (Vec<JobId>, Vec<JobRow>) = (Vec::new(), first);
     while let Some(last) = page.last() {
         let after = Some((last.lease_until.unwrap(), last.id));
         found.extend(page.iter().map(|job| job.id));

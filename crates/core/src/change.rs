@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Job, JobId, Json, LeaseId, Progress, State, Timestamp};
+use crate::{JobId, JobRow, Json, LeaseId, Progress, State, Timestamp};
 
 /// The whole life of a job after an event: every field that an event may move, with its new value, and the
 /// guard under which it may be written. A store writes it exactly if the row still has `revision_before` (and,
@@ -20,40 +20,40 @@ pub struct Change {
     /// Guard: the lease has run out by this moment. Extending a lease does not touch the revision, and a rescue that
     /// was decided before the extension must not take the job away after it.
     pub lapsed_by: Option<Timestamp>,
-    /// As [`Job::state`].
+    /// As [`JobRow::state`].
     pub state: State,
-    /// As [`Job::attempt`].
+    /// As [`JobRow::attempt`].
     pub attempt: u32,
-    /// As [`Job::max_attempts`].
+    /// As [`JobRow::max_attempts`].
     pub max_attempts: u32,
-    /// As [`Job::crashes`].
+    /// As [`JobRow::crashes`].
     pub crashes: u32,
-    /// As [`Job::scheduled_at`].
+    /// As [`JobRow::scheduled_at`].
     pub scheduled_at: Timestamp,
-    /// As [`Job::expires_at`].
+    /// As [`JobRow::expires_at`].
     pub expires_at: Option<Timestamp>,
-    /// As [`Job::unique_held`].
+    /// As [`JobRow::unique_held`].
     pub unique_held: bool,
-    /// As [`Job::lease_id`].
+    /// As [`JobRow::lease_id`].
     pub lease_id: Option<LeaseId>,
-    /// As [`Job::lease_until`].
+    /// As [`JobRow::lease_until`].
     pub lease_until: Option<Timestamp>,
-    /// As [`Job::worker`].
+    /// As [`JobRow::worker`].
     pub worker: Option<String>,
-    /// As [`Job::progress`]; written only where `Some(..)`: progress has its own path into the row, and a report
+    /// As [`JobRow::progress`]; written only where `Some(..)`: progress has its own path into the row, and a report
     /// must not wipe out what the handler said a moment ago. `Some(None)` clears it.
     pub progress: Option<Option<Progress>>,
-    /// As [`Job::output`].
+    /// As [`JobRow::output`].
     pub output: Option<Json>,
-    /// As [`Job::reason`].
+    /// As [`JobRow::reason`].
     pub reason: Option<String>,
-    /// As [`Job::cancel_requested_at`].
+    /// As [`JobRow::cancel_requested_at`].
     pub cancel_requested_at: Option<Timestamp>,
-    /// As [`Job::woken`].
+    /// As [`JobRow::woken`].
     pub woken: bool,
-    /// As [`Job::started_at`].
+    /// As [`JobRow::started_at`].
     pub started_at: Option<Timestamp>,
-    /// As [`Job::finished_at`].
+    /// As [`JobRow::finished_at`].
     pub finished_at: Option<Timestamp>,
     /// The record of an attempt that did not succeed, written together with the change.
     pub ended: Option<Attempt>,
@@ -61,7 +61,7 @@ pub struct Change {
 
 impl Change {
     /// A change that keeps the life of `job` as it is.
-    pub(crate) fn keeping(job: &Job) -> Self {
+    pub(crate) fn keeping(job: &JobRow) -> Self {
         Self {
             id: job.id,
             queue: job.queue.clone(),
@@ -90,7 +90,7 @@ impl Change {
     }
 
     /// Writes the change into `job`, as a store does into its row.
-    pub fn write_to(&self, job: &mut Job) {
+    pub fn write_to(&self, job: &mut JobRow) {
         job.state = self.state;
         job.attempt = self.attempt;
         job.max_attempts = self.max_attempts;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Invalid, Job, JobId, Json, RetryPolicy, State, Timestamp,
+    Invalid, JobId, JobRow, Json, RetryPolicy, State, Timestamp,
     bounds::{self, check_name, later, whole_micros},
     unique::{OnConflict, UniqueRule},
 };
@@ -64,7 +64,7 @@ pub enum When {
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewJob {
     /// Queued, revision 0.
-    pub job: Job,
+    pub job: JobRow,
     /// Only looked at when the job has a unique key.
     pub on_conflict: OnConflict,
 }
@@ -110,7 +110,7 @@ impl Draft {
         let unique =
             self.unique.as_ref().map(|rule| rule.resolve(&self.kind, &self.args, now)).transpose()?;
         let (unique_key, unique_while) = unique.map(|u| (u.key, u.hold)).unzip();
-        let job = Job {
+        let job = JobRow {
             id,
             kind: self.kind,
             queue: self.queue,

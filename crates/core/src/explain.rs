@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Job, State, Timestamp, bounds::span_until};
+use crate::{JobRow, State, Timestamp, bounds::span_until};
 
 /// What the answer depends on besides the job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -141,7 +141,7 @@ pub enum Reason {
 }
 
 /// Every reason that bears on the job, the most decisive first. Never empty.
-pub fn explain(job: &Job, facts: &Facts, now: Timestamp) -> Vec<Reason> {
+pub fn explain(job: &JobRow, facts: &Facts, now: Timestamp) -> Vec<Reason> {
     match job.state {
         State::Queued => explain_queued(job, facts, now),
         State::Running => explain_running(job, now),
@@ -152,7 +152,7 @@ pub fn explain(job: &Job, facts: &Facts, now: Timestamp) -> Vec<Reason> {
     }
 }
 
-fn explain_running(job: &Job, now: Timestamp) -> Vec<Reason> {
+fn explain_running(job: &JobRow, now: Timestamp) -> Vec<Reason> {
     let worker = job.worker.clone().unwrap_or_default();
     let mut reasons = vec![match job.lease_until {
         Some(until) if until <= now => {
@@ -164,7 +164,7 @@ fn explain_running(job: &Job, now: Timestamp) -> Vec<Reason> {
     reasons
 }
 
-fn explain_queued(job: &Job, facts: &Facts, now: Timestamp) -> Vec<Reason> {
+fn explain_queued(job: &JobRow, facts: &Facts, now: Timestamp) -> Vec<Reason> {
     if let Some(at) = job.expires_at.filter(|at| *at <= now) {
         return vec![Reason::Expired { at }];
     }
@@ -193,7 +193,7 @@ fn explain_queued(job: &Job, facts: &Facts, now: Timestamp) -> Vec<Reason> {
     reasons
 }
 
-fn explain_workers(job: &Job, facts: &Facts) -> Option<Reason> {
+fn explain_workers(job: &JobRow, facts: &Facts) -> Option<Reason> {
     let serving: Vec<_> = facts.workers.iter().filter(|w| w.queues.contains(&job.queue)).collect();
     let able: Vec<_> = serving.iter().filter(|w| w.kinds.contains(&job.kind)).collect();
     let taking: Vec<_> = able.iter().filter(|w| !w.stopping).collect();

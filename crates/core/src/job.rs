@@ -35,7 +35,7 @@ impl FromStr for JobId {
 
 /// A unit of work and everything known about it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Job {
+pub struct JobRow {
     /// Set by the client at enqueue; never changes.
     pub id: JobId,
     /// Which handler runs it. Set at enqueue; never changes.
@@ -104,7 +104,7 @@ pub struct Job {
     pub revision: u64,
 }
 
-impl Job {
+impl JobRow {
     /// Whether an attempt was charged or a worker died on it.
     pub fn was_tried(&self) -> bool {
         self.attempt > 0 || self.crashes > 0

@@ -4,7 +4,7 @@
 //! are arguments, and answers are values that somebody else carries out. So every rule can be tested by
 //! calling a function.
 //!
-//! Start reading at [`transition::apply`], the one place that decides what an [`Event`] does to a [`Job`].
+//! Start reading at [`transition::apply`], the one place that decides what an [`Event`] does to a [`JobRow`].
 
 #![deny(missing_docs)]
 
@@ -28,7 +28,7 @@ pub use change::{Attempt, AttemptEnd, Change};
 pub use draft::Draft;
 pub use event::Event;
 pub use invalid::Invalid;
-pub use job::{Job, JobId, LogLine, Progress};
+pub use job::{JobId, JobRow, LogLine, Progress};
 pub use json::Json;
 pub use lease::LeaseId;
 pub use queue::Queue;

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Invalid, Job, Timestamp};
+use crate::{Invalid, JobRow, Timestamp};
 
 /// Where a job stands, as stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -104,7 +104,7 @@ impl Shown {
     ];
 
     /// How a job is shown at `now`.
-    pub fn of(job: &Job, now: Timestamp) -> Self {
+    pub fn of(job: &JobRow, now: Timestamp) -> Self {
         match job.state {
             State::Queued if job.scheduled_at <= now => Self::Available,
             State::Queued if job.was_tried() => Self::Retrying,

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::{
-    Attempt, AttemptEnd, Change, Event, Job, LeaseId, State, Timestamp,
+    Attempt, AttemptEnd, Change, Event, JobRow, LeaseId, State, Timestamp,
     bounds::{CRASHES_MAX, ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, clip, later},
     unique::UniqueWhile,
 };
@@ -42,7 +42,7 @@ pub enum Refused {
 
 /// Decides what `event` does to `job` at `now`. `Ok(None)` means that nothing is left to do (cancelling what is
 /// finished).
-pub fn apply(job: &Job, event: Event, now: Timestamp) -> Result<Option<Change>, Refused> {
+pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change>, Refused> {
     if let Some(lease) = event.lease() {
         fence(job, &event, lease)?;
     }
@@ -135,7 +135,7 @@ pub fn apply(job: &Job, event: Event, now: Timestamp) -> Result<Option<Change>, 
 
 /// Refuses a report whose lease is not the one the job runs under. The state is looked at first, so that a
 /// finished job answers that it is finished.
-fn fence(job: &Job, event: &Event, lease: LeaseId) -> Result<(), Refused> {
+fn fence(job: &JobRow, event: &Event, lease: LeaseId) -> Result<(), Refused> {
     if job.state != State::Running {
         return Err(Refused::NotInState { event: event.name(), state: job.state });
     }
@@ -143,7 +143,7 @@ fn fence(job: &Job, event: &Event, lease: LeaseId) -> Result<(), Refused> {
 }
 
 fn claim(
-    job: &Job,
+    job: &JobRow,
     lease: LeaseId,
     until: Timestamp,
     worker: String,
@@ -170,7 +170,7 @@ fn claim(
 }
 
 fn fail(
-    job: &Job,
+    job: &JobRow,
     lease: LeaseId,
     (end, error): (AttemptEnd, String),
     delay: Duration,
@@ -188,7 +188,7 @@ fn fail(
 
 /// The worker is gone. The job runs elsewhere at once and no attempt is charged, unless it keeps killing its
 /// workers: then it is the job that is at fault.
-fn crash(job: &Job, now: Timestamp) -> Result<Change, Refused> {
+fn crash(job: &JobRow, now: Timestamp) -> Result<Change, Refused> {
     if job.lease_until.is_some_and(|until| until > now) {
         return Err(Refused::LeaseHolds);
     }
@@ -204,7 +204,7 @@ fn crash(job: &Job, now: Timestamp) -> Result<Change, Refused> {
     Ok(Change { crashes, ended, lapsed_by: Some(now), ..or_cancelled(job, None, after, now) })
 }
 
-fn expire(job: &Job, now: Timestamp) -> Result<Change, Refused> {
+fn expire(job: &JobRow, now: Timestamp) -> Result<Change, Refused> {
     match job.expires_at {
         Some(at) if at <= now => Ok(finish(job, State::Cancelled, Some("expired".into()), now)),
         Some(_) | None => Err(Refused::NotExpired),
@@ -213,7 +213,7 @@ fn expire(job: &Job, now: Timestamp) -> Result<Change, Refused> {
 
 /// A queued job is due now. One that is due already keeps its place: asking for haste must not send it behind the
 /// jobs that became due after it.
-fn hurry(job: &Job, now: Timestamp) -> Option<Change> {
+fn hurry(job: &JobRow, now: Timestamp) -> Option<Change> {
     let expires_at = job.expires_at.filter(|at| *at > now);
     if job.scheduled_at <= now && expires_at == job.expires_at {
         return None;
@@ -222,7 +222,7 @@ fn hurry(job: &Job, now: Timestamp) -> Option<Change> {
 }
 
 /// A finished job begins anew with one more attempt allowed; what ended it is forgotten, its record stays.
-fn revive(job: &Job, now: Timestamp) -> Change {
+fn revive(job: &JobRow, now: Timestamp) -> Change {
     Change {
         state: State::Queued,
         max_attempts: job.max_attempts.max(job.attempt.saturating_add(1)),
@@ -242,11 +242,11 @@ fn revive(job: &Job, now: Timestamp) -> Change {
 }
 
 /// Back to the queue until `scheduled_at`. The lease id stays as the mark of the last run.
-fn requeue(job: &Job, scheduled_at: Timestamp) -> Change {
+fn requeue(job: &JobRow, scheduled_at: Timestamp) -> Change {
     Change { state: State::Queued, scheduled_at, lease_until: None, woken: false, ..Change::keeping(job) }
 }
 
-fn park(job: &Job) -> Change {
+fn park(job: &JobRow) -> Change {
     Change { state: State::Waiting, lease_until: None, ..Change::keeping(job) }
 }
 
@@ -255,7 +255,7 @@ fn uncharged(change: Change) -> Change {
     Change { attempt: change.attempt.saturating_sub(1), ..change }
 }
 
-fn finish(job: &Job, state: State, reason: Option<String>, now: Timestamp) -> Change {
+fn finish(job: &JobRow, state: State, reason: Option<String>, now: Timestamp) -> Change {
     Change {
         state,
         unique_held: job.unique_held && matches!(job.unique_while, Some(UniqueWhile::Until(_))),
@@ -269,7 +269,7 @@ fn finish(job: &Job, state: State, reason: Option<String>, now: Timestamp) -> Ch
 }
 
 /// `after`, unless a cancel is pending: then the end of this run is the end of the job.
-fn or_cancelled(job: &Job, lease: Option<LeaseId>, after: Change, now: Timestamp) -> Change {
+fn or_cancelled(job: &JobRow, lease: Option<LeaseId>, after: Change, now: Timestamp) -> Change {
     if job.cancel_requested_at.is_none() {
         return Change { lease, ..after };
     }
@@ -277,7 +277,7 @@ fn or_cancelled(job: &Job, lease: Option<LeaseId>, after: Change, now: Timestamp
     Change { lease, attempt: after.attempt, ..finish(job, State::Cancelled, Some(reason), now) }
 }
 
-fn ended(job: &Job, lease: LeaseId, end: AttemptEnd, error: &str, now: Timestamp) -> Option<Attempt> {
+fn ended(job: &JobRow, lease: LeaseId, end: AttemptEnd, error: &str, now: Timestamp) -> Option<Attempt> {
     Some(Attempt {
         lease_id: lease,
         attempt: job.attempt,

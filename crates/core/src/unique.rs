@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{Invalid, Job, Json, State, Timestamp, bounds};
+use crate::{Invalid, JobRow, Json, State, Timestamp, bounds};
 
 /// What a caller asks for: no second job with the same key while the first holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,9 +64,9 @@ pub enum OnConflict {
 /// A key and how long it is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unique {
-    /// As stored in [`Job::unique_key`].
+    /// As stored in [`JobRow::unique_key`].
     pub key: String,
-    /// As stored in [`Job::unique_while`].
+    /// As stored in [`JobRow::unique_while`].
     pub hold: UniqueWhile,
 }
 
@@ -220,7 +220,7 @@ pub enum Resolution {
 }
 
 /// Decides between a new job and the `holder` of its key.
-pub fn resolve_conflict(holder: &Job, on_conflict: OnConflict, now: Timestamp) -> Resolution {
+pub fn resolve_conflict(holder: &JobRow, on_conflict: OnConflict, now: Timestamp) -> Resolution {
     match (holder.unique_while, on_conflict) {
         (Some(UniqueWhile::Until(until)), _) if until <= now => Resolution::Release,
         (_, OnConflict::Keep) => Resolution::Keep,
@@ -230,7 +230,7 @@ pub fn resolve_conflict(holder: &Job, on_conflict: OnConflict, now: Timestamp) -
 }
 
 /// Writes the content of `new` into the queued `holder`. Identity, budget spent and history stay the holder's.
-pub fn replace_content(holder: &mut Job, new: &Job) {
+pub fn replace_content(holder: &mut JobRow, new: &JobRow) {
     holder.lane.clone_from(&new.lane);
     holder.priority = new.priority;
     holder.args = new.args.clone();

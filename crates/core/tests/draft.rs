@@ -5,7 +5,7 @@ mod common;
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom_core::{
-    Job, JobId, RetryPolicy, State, Timestamp,
+    JobId, JobRow, RetryPolicy, State, Timestamp,
     bounds::{
         ATTEMPTS_MAX, META_ENTRIES_MAX, META_VALUE_BYTES_MAX, NAME_BYTES_MAX, SPAN_MAX, TAGS_MAX, later,
     },
@@ -21,7 +21,7 @@ fn check(draft: Draft) -> Result<NewJob, backroom_core::Invalid> {
     draft.check(id(), now(), JSON_MAX)
 }
 
-fn job(change: impl FnOnce(&mut Draft)) -> Job {
+fn job(change: impl FnOnce(&mut Draft)) -> JobRow {
     let mut asked = draft();
     change(&mut asked);
     let job = check(asked).expect("allowed").job;
@@ -44,7 +44,7 @@ fn meta(entries: usize, value: &str) -> BTreeMap<String, String> {
 
 #[test]
 fn a_plain_draft_becomes_a_job_due_now() {
-    let expected = Job {
+    let expected = JobRow {
         id: id(),
         kind: "make_thumbnail".into(),
         queue: "default".into(),
@@ -304,7 +304,7 @@ proptest! {
                 prop_assert!(job.expires_at.is_none_or(|at| at > job.scheduled_at));
                 prop_assert_eq!(job.unique_held, draft.unique.is_some());
                 let text = serde_json::to_string(&job).expect("encodes");
-                prop_assert_eq!(serde_json::from_str::<Job>(&text).expect("decodes"), job);
+                prop_assert_eq!(serde_json::from_str::<JobRow>(&text).expect("decodes"), job);
             }
             Err(invalid) => prop_assert!(!invalid.what.is_empty() && !invalid.why.is_empty()),
         }

@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use backroom_core::{
-    Job, State,
+    JobRow, State,
     explain::{Facts, Reason, WorkerFacts, explain},
 };
 use common::{at, finished, now, queued, running, starts};
@@ -31,8 +31,8 @@ fn served_by(workers: impl Into<Vec<WorkerFacts>>) -> Facts {
 }
 
 /// (what is the case, the job, the facts, what is said about it)
-fn cases() -> Vec<(&'static str, Job, Facts, Vec<&'static str>)> {
-    let later = |secs| Job { scheduled_at: at(secs), attempt: 0, ..queued() };
+fn cases() -> Vec<(&'static str, JobRow, Facts, Vec<&'static str>)> {
+    let later = |secs| JobRow { scheduled_at: at(secs), attempt: 0, ..queued() };
     let elsewhere = WorkerFacts { queues: vec!["mail".into()], ..worker() };
     let unable = WorkerFacts { kinds: vec!["send_mail".into()], ..worker() };
     let full = WorkerFacts { running: 4, ..worker() };
@@ -49,7 +49,7 @@ fn cases() -> Vec<(&'static str, Job, Facts, Vec<&'static str>)> {
         ("days", later(2 * 86_400), free(), vec!["due in 2 d"]),
         (
             "backing off",
-            Job { attempt: 2, ..later(60) },
+            JobRow { attempt: 2, ..later(60) },
             free(),
             vec!["due in 60 s", "attempt 2 of 5 failed; backing off"],
         ),
@@ -92,47 +92,47 @@ fn cases() -> Vec<(&'static str, Job, Facts, Vec<&'static str>)> {
         ("one full, one free", queued(), served_by([full, worker()]), vec![ready]),
         ("one ahead", queued(), ahead(1), vec!["behind one due job of its queue"]),
         ("many ahead", queued(), ahead(12), vec!["behind 12 due jobs of its queue"]),
-        ("crashed once", Job { crashes: 1, ..queued() }, free(), vec![ready, "a worker died running it"]),
+        ("crashed once", JobRow { crashes: 1, ..queued() }, free(), vec![ready, "a worker died running it"]),
         (
             "crashed twice",
-            Job { crashes: 2, ..queued() },
+            JobRow { crashes: 2, ..queued() },
             served_by([]),
             vec!["no worker is alive", "2 workers died running it"],
         ),
         (
             "expires",
-            Job { expires_at: Some(at(60)), ..queued() },
+            JobRow { expires_at: Some(at(60)), ..queued() },
             free(),
             vec![ready, "expires at 2027-01-15T08:01:00Z if it has not begun by then"],
         ),
         (
             "expired",
-            Job { expires_at: Some(now()), ..queued() },
+            JobRow { expires_at: Some(now()), ..queued() },
             free(),
             vec!["expired at 2027-01-15T08:00:00Z before it began; it will be cancelled"],
         ),
         ("running", running(), free(), vec!["running on worker worker-1"]),
         (
             "lease at its end",
-            Job { lease_until: Some(now()), ..running() },
+            JobRow { lease_until: Some(now()), ..running() },
             free(),
             vec!["the lease of worker worker-1 ran out 0 s ago; it will be rescued"],
         ),
         (
             "lease ran out",
-            Job { lease_until: Some(at(-7)), ..running() },
+            JobRow { lease_until: Some(at(-7)), ..running() },
             free(),
             vec!["the lease of worker worker-1 ran out 7 s ago; it will be rescued"],
         ),
         (
             "stopping",
-            Job { cancel_requested_at: Some(at(-1)), ..running() },
+            JobRow { cancel_requested_at: Some(at(-1)), ..running() },
             free(),
             vec!["running on worker worker-1", "asked to stop; its handler was told"],
         ),
         (
             "parked",
-            Job { state: State::Waiting, lease_until: None, ..running() },
+            JobRow { state: State::Waiting, lease_until: None, ..running() },
             free(),
             vec!["parked until a timer, signal, child or dependency wakes it"],
         ),

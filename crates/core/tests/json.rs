@@ -109,19 +109,19 @@ fn decoding_says_where_the_text_did_not_fit() {
 
 #[test]
 fn a_job_carries_its_json_as_a_value_not_as_a_text() {
-    let job = backroom_core::Job { args: json(r#"{"b":1,"a":1e400}"#), ..queued() };
+    let job = backroom_core::JobRow { args: json(r#"{"b":1,"a":1e400}"#), ..queued() };
     let text = serde_json::to_string(&job).expect("encodes");
     assert!(text.contains(r#""args":{"b":1,"a":1e400}"#), "{text}");
-    assert_eq!(serde_json::from_str::<backroom_core::Job>(&text).expect("decodes"), job);
+    assert_eq!(serde_json::from_str::<backroom_core::JobRow>(&text).expect("decodes"), job);
 }
 
 #[test]
 fn an_output_of_null_is_told_from_no_output() {
     for output in [None, Some(Json::null()), Some(json("7"))] {
-        let job = backroom_core::Job { output, ..queued() };
+        let job = backroom_core::JobRow { output, ..queued() };
         let text = serde_json::to_string(&job).expect("encodes");
         assert_eq!(text.contains(r#""output":"#), job.output.is_some(), "{text}");
-        assert_eq!(serde_json::from_str::<backroom_core::Job>(&text).expect("decodes"), job);
+        assert_eq!(serde_json::from_str::<backroom_core::JobRow>(&text).expect("decodes"), job);
     }
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
-use backroom_core::{AttemptEnd, Job, JobId, LeaseId, Shown, State};
+use backroom_core::{AttemptEnd, JobId, JobRow, LeaseId, Shown, State};
 use common::{at, finished, now, queued, running, starts};
 
 #[test]
@@ -36,15 +36,15 @@ fn three_states_are_finished() {
 
 #[test]
 fn a_queued_job_is_shown_by_whether_it_is_due_and_was_tried() {
-    let fresh = Job { attempt: 0, ..queued() };
+    let fresh = JobRow { attempt: 0, ..queued() };
     let cases = [
-        (Job { scheduled_at: at(1), ..fresh.clone() }, Shown::Scheduled),
-        (Job { scheduled_at: at(1), attempt: 1, ..fresh.clone() }, Shown::Retrying),
-        (Job { scheduled_at: at(1), crashes: 1, ..fresh.clone() }, Shown::Retrying),
-        (Job { scheduled_at: now(), ..fresh.clone() }, Shown::Available),
-        (Job { scheduled_at: at(-1), attempt: 1, ..fresh }, Shown::Available),
+        (JobRow { scheduled_at: at(1), ..fresh.clone() }, Shown::Scheduled),
+        (JobRow { scheduled_at: at(1), attempt: 1, ..fresh.clone() }, Shown::Retrying),
+        (JobRow { scheduled_at: at(1), crashes: 1, ..fresh.clone() }, Shown::Retrying),
+        (JobRow { scheduled_at: now(), ..fresh.clone() }, Shown::Available),
+        (JobRow { scheduled_at: at(-1), attempt: 1, ..fresh }, Shown::Available),
         (running(), Shown::Running),
-        (Job { state: State::Waiting, lease_until: None, ..running() }, Shown::Waiting),
+        (JobRow { state: State::Waiting, lease_until: None, ..running() }, Shown::Waiting),
         (finished(State::Completed), Shown::Completed),
         (finished(State::Cancelled), Shown::Cancelled),
         (finished(State::Discarded), Shown::Discarded),

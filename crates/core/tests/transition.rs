@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use backroom_core::{
-    AttemptEnd, Change, Event, Job, LeaseId, RetryPolicy, State, Timestamp,
+    AttemptEnd, Change, Event, JobRow, LeaseId, RetryPolicy, State, Timestamp,
     bounds::{CRASHES_MAX, ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, later},
     transition::{Refused, apply},
     unique::UniqueWhile,
@@ -60,7 +60,7 @@ fn life() -> impl Strategy<Value = Vec<(Step, i64, Option<usize>)>> {
 }
 
 /// Any situation with any hold and expiry that fits it.
-fn start() -> impl Strategy<Value = Job> {
+fn start() -> impl Strategy<Value = JobRow> {
     let hold = prop_oneof![
         Just(None),
         Just(Some(UniqueWhile::Live)),
@@ -75,7 +75,7 @@ fn start() -> impl Strategy<Value = Job> {
             Some(UniqueWhile::Queued) => job.state == State::Queued,
             Some(UniqueWhile::Until(_)) => true,
         };
-        Job {
+        JobRow {
             unique_key: hold.map(|_| "make_thumbnail=a".into()),
             unique_while: hold,
             unique_held,
@@ -114,10 +114,10 @@ fn event(step: Step, lease: LeaseId, fresh: LeaseId, now: Timestamp) -> Event {
 
 /// What must be true of one written change, told from before, event and after alone.
 fn check_change(
-    before: &Job,
+    before: &JobRow,
     step: Step,
     change: &Change,
-    after: &Job,
+    after: &JobRow,
     now: Timestamp,
 ) -> Result<(), TestCaseError> {
     prop_assert_eq!(invariants(after), Ok(()));
@@ -226,7 +226,7 @@ proptest! {
         let error = error.repeat(times);
         let retry = RetryPolicy::DEFAULT;
         let fail = Event::Fail { lease: LEASE, end: AttemptEnd::Failed, error, retry, chance: 0.5 };
-        let last = Job { attempt: 5, ..running() };
+        let last = JobRow { attempt: 5, ..running() };
         let change = apply(&last, fail, now()).expect("taken").expect("changes");
         let (reason, error) = (change.reason.expect("a reason"), change.ended.expect("a record").error);
         prop_assert!(reason.len() <= MESSAGE_BYTES_MAX && error.len() <= ERROR_BYTES_MAX);
@@ -255,12 +255,12 @@ fn the_third_crash_is_poison_however_the_crashes_are_spread() {
 
 #[test]
 fn moments_count_from_their_own_microsecond_on() {
-    let due = Job { scheduled_at: now(), expires_at: Some(at(1)), ..common::queued() };
+    let due = JobRow { scheduled_at: now(), expires_at: Some(at(1)), ..common::queued() };
     assert!(apply(&due, common::claim(), now()).is_ok(), "due at its very moment");
     assert_eq!(apply(&due, common::claim(), at(1)), Err(Refused::Expired), "expired at its very moment");
     assert!(apply(&due, Event::Expire, at(1)).is_ok());
     assert_eq!(apply(&due, Event::Expire, now()), Err(Refused::NotExpired));
-    let leased = Job { lease_until: Some(at(1)), ..running() };
+    let leased = JobRow { lease_until: Some(at(1)), ..running() };
     assert_eq!(apply(&leased, Event::LeaseExpired, now()), Err(Refused::LeaseHolds));
     assert!(apply(&leased, Event::LeaseExpired, at(1)).is_ok());
 }
@@ -291,7 +291,7 @@ fn cancelling_twice_keeps_the_first_reason() {
 #[test]
 fn refusals_read_as_sentences() {
     let report = Event::Release { lease: common::STALE };
-    let said = |job: &Job, event: Event| apply(job, event, now()).expect_err("refused").to_string();
+    let said = |job: &JobRow, event: Event| apply(job, event, now()).expect_err("refused").to_string();
     assert_eq!(said(&common::queued(), report.clone()), "a queued job does not take the event \"release\"");
     assert_eq!(said(&running(), report), "the lease is no longer current");
     for event in calls() {

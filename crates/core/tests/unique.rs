@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use backroom_core::{
-    Job, Json, State,
+    JobRow, Json, State,
     bounds::UNIQUE_KEY_BYTES_MAX,
     unique::{
         OnConflict, Resolution, UniqueBy, UniqueHold, UniqueRule, UniqueWhile, replace_content,
@@ -175,7 +175,7 @@ fn a_held_key_has_one_answer() {
     use Resolution as Answer;
     let (gone, ahead) = (Some(UniqueWhile::Until(now())), Some(UniqueWhile::Until(at(1))));
     let (live, first) = (Some(UniqueWhile::Live), Some(UniqueWhile::Queued));
-    let waiting = Job { state: State::Waiting, lease_until: None, ..running() };
+    let waiting = JobRow { state: State::Waiting, lease_until: None, ..running() };
     // (the holder, how long it holds, keep, replace, reject)
     let table = [
         (queued(), live, [Answer::Keep, Answer::Replace, Answer::Reject]),
@@ -190,7 +190,7 @@ fn a_held_key_has_one_answer() {
         (finished(State::Discarded), gone, [Answer::Release, Answer::Release, Answer::Release]),
     ];
     for (holder, unique_while, answers) in table {
-        let holder = Job { unique_while, unique_held: true, ..holder };
+        let holder = JobRow { unique_while, unique_held: true, ..holder };
         for (asked, expected) in [Keep, Replace, Reject].into_iter().zip(answers) {
             let said = resolve_conflict(&holder, asked, now());
             assert_eq!(
@@ -213,10 +213,10 @@ fn replacing_changes_the_content_and_keeps_identity_and_history() {
     asked.tags = vec!["new".into()];
     asked.meta = [("by".to_owned(), "ann".to_owned())].into();
     let new = asked.check(id(), at(50), 100).expect("allowed").job;
-    let before = Job { attempt: 3, crashes: 1, ..queued() };
+    let before = JobRow { attempt: 3, crashes: 1, ..queued() };
     let mut holder = before.clone();
     replace_content(&mut holder, &new);
-    let expected = Job {
+    let expected = JobRow {
         lane: new.lane,
         priority: 1,
         args: json("[2]"),

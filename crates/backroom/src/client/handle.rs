@@ -2,7 +2,7 @@
 
 use std::{fmt, marker::PhantomData, time::Duration};
 
-use backroom_core::{Job as JobRow, JobId, Json, Progress, State};
+use backroom_core::{JobId, JobRow, Json, Progress, State};
 use futures_util::{Stream, stream};
 
 use super::{Backroom, Job, Untyped};

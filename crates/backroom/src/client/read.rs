@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::{
-    Attempt, Job, JobId, LogLine, Queue, bounds,
+    Attempt, JobId, JobRow, LogLine, Queue, bounds,
     explain::{Facts, Reason, WorkerFacts, explain},
 };
 
@@ -21,7 +21,7 @@ const AHEAD_MAX: u64 = 10_000;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     /// The jobs.
-    pub jobs: Vec<Job>,
+    pub jobs: Vec<JobRow>,
     /// Pass it as `before` for the next page; none after the last one.
     pub next: Option<JobId>,
 }
@@ -30,14 +30,14 @@ pub struct Page {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
     /// The job as it was when this was answered.
-    pub job: Job,
+    pub job: JobRow,
     /// Every reason that bears on it, the most decisive first; never empty.
     pub reasons: Vec<Reason>,
 }
 
 impl Backroom {
     /// One job; [`NotFound`](ErrorKind::NotFound) if it does not exist or was pruned.
-    pub async fn job(&self, id: JobId) -> Result<Job, Error> {
+    pub async fn job(&self, id: JobId) -> Result<JobRow, Error> {
         self.engine().store.job(id).await?.ok_or_else(|| Error::not_found(id))
     }
 

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
+use backroom_core::{Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob};
 
 mod memory;
 mod migrations;
@@ -52,7 +52,7 @@ pub trait Store: Send + Sync + 'static {
     /// Takes up to `limit` due jobs for a worker, as [`Event::Claim`](backroom_core::Event::Claim) says: of queues
     /// that are not paused, of the kinds the worker handles, by priority, then `scheduled_at`, then id.
     /// A repeated call (`repeat`) answers with what the lost one took; only if that took nothing does it take jobs.
-    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error>;
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<JobRow>, Error>;
 
     /// Writes decisions, each under its guard and each alone: one answer per change, in order. Durable once it
     /// answers. A change that is already written answers [`Committed::Done`] again.
@@ -75,10 +75,10 @@ pub trait Store: Send + Sync + 'static {
         after: Option<(Timestamp, JobId)>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<Job>, Error>;
+    ) -> Result<Vec<JobRow>, Error>;
 
     /// Queued jobs past their `expires_at`, the longest ago first.
-    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error>;
+    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error>;
 
     /// Deletes finished jobs that a queue need no longer keep, with all that belongs to them, the oldest first.
     /// A job that still holds its unique key for a window stays. Answers how many went.
@@ -88,7 +88,7 @@ pub trait Store: Send + Sync + 'static {
     async fn delete(&self, id: JobId) -> Result<Deleted, Error>;
 
     /// One job.
-    async fn job(&self, id: JobId) -> Result<Option<Job>, Error>;
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error>;
 
     /// Its unsuccessful attempts, the oldest first.
     async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error>;
@@ -97,14 +97,18 @@ pub trait Store: Send + Sync + 'static {
     async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error>;
 
     /// Jobs by id, the newest first, at most `limit`, below `before` when given.
-    async fn list(&self, filter: Arc<Filter>, before: Option<JobId>, limit: usize)
-    -> Result<Vec<Job>, Error>;
+    async fn list(
+        &self,
+        filter: Arc<Filter>,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobRow>, Error>;
 
     /// How many jobs there are, by queue and by state as shown at `now`. Rows of zero are left out.
     async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error>;
 
     /// How many due jobs of the same queue are served before this queued job, counting no farther than `limit`.
-    async fn ahead(&self, job: Arc<Job>, limit: u64, now: Timestamp) -> Result<u64, Error>;
+    async fn ahead(&self, job: Arc<JobRow>, limit: u64, now: Timestamp) -> Result<u64, Error>;
 
     /// When the next queued job of these queues and kinds is due; a moment not after `now` if one is due already.
     /// Paused queues count as empty, and jobs that have expired by `now` as gone.

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use backroom_core::{Job, JobId, State};
+use backroom_core::{JobId, JobRow, State};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
@@ -133,20 +133,20 @@ pub async fn copy_jobs(
 struct Sums(BTreeMap<(String, &'static str), Compared>);
 
 impl Sums {
-    fn of(&mut self, job: &Job) -> &mut Compared {
+    fn of(&mut self, job: &JobRow) -> &mut Compared {
         let sum = self.0.entry((job.queue.clone(), job.state.as_str()));
         sum.or_insert_with(|| Compared::none(job))
     }
 }
 
 impl Compared {
-    fn none(job: &Job) -> Self {
+    fn none(job: &JobRow) -> Self {
         let (queue, state) = (job.queue.clone(), job.state);
         Self { queue, state, source: 0, target: 0, gone_on: 0, pruned: 0, missing: 0, different: 0 }
     }
 
     /// A job that the target holds.
-    fn count(&mut self, job: &Job, there: &Job) {
+    fn count(&mut self, job: &JobRow, there: &JobRow) {
         self.source += 1;
         // A run extends its lease and tells its progress under one revision.
         if there == job || (there.revision == job.revision && both_run(there, job)) {
@@ -178,7 +178,7 @@ enum Brought {
     Refused,
 }
 
-fn both_run(one: &Job, other: &Job) -> bool {
+fn both_run(one: &JobRow, other: &JobRow) -> bool {
     one.state == State::Running && other.state == State::Running && one.lease_id == other.lease_id
 }
 
@@ -196,7 +196,7 @@ struct Descent<'a> {
     limit: usize,
     has_ended: bool,
     /// Read and not yet passed, for [`Descent::find`].
-    ahead: VecDeque<Job>,
+    ahead: VecDeque<JobRow>,
 }
 
 impl<'a> Descent<'a> {
@@ -205,7 +205,7 @@ impl<'a> Descent<'a> {
     }
 
     /// The next page; none after the last. As many jobs as have room, going by the size of those before.
-    async fn page(&mut self) -> Result<Option<Vec<Job>>, Error> {
+    async fn page(&mut self) -> Result<Option<Vec<JobRow>>, Error> {
         if self.has_ended {
             return Ok(None);
         }
@@ -219,7 +219,7 @@ impl<'a> Descent<'a> {
     }
 
     /// The job with this id, if there is one. Ids must be asked for from the newest to the oldest.
-    async fn find(&mut self, id: JobId) -> Result<Option<Job>, Error> {
+    async fn find(&mut self, id: JobId) -> Result<Option<JobRow>, Error> {
         loop {
             while self.ahead.front().is_some_and(|job| job.id > id) {
                 self.ahead.pop_front();
@@ -239,7 +239,7 @@ impl<'a> Descent<'a> {
 async fn write(
     from: &dyn Store,
     to: &dyn Store,
-    jobs: Vec<Job>,
+    jobs: Vec<JobRow>,
     copied: &mut Copied,
     sums: &mut Sums,
 ) -> Result<(), Error> {
@@ -309,7 +309,7 @@ fn is_about_a_record(error: &Error) -> bool {
 }
 
 /// A job with all that belongs to it.
-async fn record(from: &dyn Store, job: Job) -> Result<Record, Error> {
+async fn record(from: &dyn Store, job: JobRow) -> Result<Record, Error> {
     // Only a run leaves attempts and lines, and it leaves its lease's id; most queued jobs never ran.
     if job.lease_id.is_none() && job.attempt == 0 && job.crashes == 0 {
         return Ok(Record { job, attempts: Vec::new(), lines: Vec::new() });
@@ -332,6 +332,6 @@ fn bytes_of(record: &Record) -> usize {
     bytes_of_job(&record.job) + attempts + lines
 }
 
-fn bytes_of_job(job: &Job) -> usize {
+fn bytes_of_job(job: &JobRow) -> usize {
     500 + job.args.as_str().len() + job.output.as_ref().map_or(0, |output| output.as_str().len())
 }

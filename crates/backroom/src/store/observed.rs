@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
+use backroom_core::{Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob};
 use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
 
@@ -134,7 +134,7 @@ impl Store for Observed {
         self.call("insert", Vec::len, |_| self.inner.insert_again(Arc::clone(&jobs), now)).await
     }
 
-    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error> {
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<JobRow>, Error> {
         self.call("claim", Vec::len, |repeat| {
             let mut claim = Arc::clone(&claim);
             if repeat && !claim.repeat {
@@ -162,11 +162,11 @@ impl Store for Observed {
         after: Option<(Timestamp, JobId)>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<Job>, Error> {
+    ) -> Result<Vec<JobRow>, Error> {
         self.call("lapsed", Vec::len, |_| self.inner.lapsed(after, limit, now)).await
     }
 
-    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
         self.call("expired", Vec::len, |_| self.inner.expired(limit, now)).await
     }
 
@@ -178,8 +178,8 @@ impl Store for Observed {
         self.call("delete", one, |_| self.inner.delete(id)).await
     }
 
-    async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
-        self.call("job", |job: &Option<Job>| usize::from(job.is_some()), |_| self.inner.job(id)).await
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
+        self.call("job", |job: &Option<JobRow>| usize::from(job.is_some()), |_| self.inner.job(id)).await
     }
 
     async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error> {
@@ -195,7 +195,7 @@ impl Store for Observed {
         filter: Arc<Filter>,
         before: Option<JobId>,
         limit: usize,
-    ) -> Result<Vec<Job>, Error> {
+    ) -> Result<Vec<JobRow>, Error> {
         self.call("list", Vec::len, |_| self.inner.list(Arc::clone(&filter), before, limit)).await
     }
 
@@ -203,7 +203,7 @@ impl Store for Observed {
         self.call("counts", Vec::len, |_| self.inner.counts(now)).await
     }
 
-    async fn ahead(&self, job: Arc<Job>, limit: u64, now: Timestamp) -> Result<u64, Error> {
+    async fn ahead(&self, job: Arc<JobRow>, limit: u64, now: Timestamp) -> Result<u64, Error> {
         self.call("ahead", one, |_| self.inner.ahead(Arc::clone(&job), limit, now)).await
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backroom_core::{
-    Attempt, Job, JobId, LeaseId, LogLine, Progress, Shown, State, Timestamp, queue::Queue,
+    Attempt, JobId, JobRow, LeaseId, LogLine, Progress, Shown, State, Timestamp, queue::Queue,
     retention::Retention,
 };
 use serde::{Deserialize, Serialize};
@@ -196,7 +196,7 @@ pub struct WorkerRow {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The job, as it is.
-    pub job: Job,
+    pub job: JobRow,
     /// Its unsuccessful attempts.
     pub attempts: Vec<Attempt>,
     /// Its log.

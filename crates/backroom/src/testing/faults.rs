@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
+use backroom_core::{Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob};
 use tokio::sync::Notify;
 
 use crate::{
@@ -189,7 +189,7 @@ impl Store for Faults {
         self.call("insert", self.inner.insert_again(jobs, now)).await
     }
 
-    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error> {
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<JobRow>, Error> {
         self.call("claim", self.inner.claim(claim, now)).await
     }
 
@@ -210,11 +210,11 @@ impl Store for Faults {
         after: Option<(Timestamp, JobId)>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<Job>, Error> {
+    ) -> Result<Vec<JobRow>, Error> {
         self.call("lapsed", self.inner.lapsed(after, limit, now)).await
     }
 
-    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
         self.call("expired", self.inner.expired(limit, now)).await
     }
 
@@ -226,7 +226,7 @@ impl Store for Faults {
         self.call("delete", self.inner.delete(id)).await
     }
 
-    async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.call("job", self.inner.job(id)).await
     }
 
@@ -243,7 +243,7 @@ impl Store for Faults {
         filter: Arc<Filter>,
         before: Option<JobId>,
         limit: usize,
-    ) -> Result<Vec<Job>, Error> {
+    ) -> Result<Vec<JobRow>, Error> {
         self.call("list", self.inner.list(filter, before, limit)).await
     }
 
@@ -251,7 +251,7 @@ impl Store for Faults {
         self.call("counts", self.inner.counts(now)).await
     }
 
-    async fn ahead(&self, job: Arc<Job>, limit: u64, now: Timestamp) -> Result<u64, Error> {
+    async fn ahead(&self, job: Arc<JobRow>, limit: u64, now: Timestamp) -> Result<u64, Error> {
         self.call("ahead", self.inner.ahead(job, limit, now)).await
     }
 

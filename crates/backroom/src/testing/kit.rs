@@ -2,7 +2,7 @@
 
 use std::{future::Future, sync::Arc};
 
-use backroom_core::{Attempt, Job as JobRow, LogLine, State};
+use backroom_core::{Attempt, JobRow, LogLine, State};
 
 use crate::{Backroom, Context, Error, Failure, Filter, Job, Options, Worker, clock::Clock};
 

@@ -10,7 +10,7 @@ mod steady;
 
 use std::{sync::Arc, time::Duration};
 
-use backroom_core::{Event, Job, Timestamp, bounds::later, transition};
+use backroom_core::{Event, JobRow, Timestamp, bounds::later, transition};
 
 pub(crate) use self::pulse::Pulse;
 use self::{expire::Expire, prune::Prune, rescue::Rescue};
@@ -62,7 +62,12 @@ async fn keep<D: Duty>(engine: &Engine, mut duty: D) {
 
 /// Applies `event` to each job and answers how many it changed. The others were extended, recorded or changed by
 /// somebody else since they were read, or somebody keeps their row: then the next look finds them again.
-async fn apply_to_all(engine: &Engine, jobs: &[Job], event: &Event, now: Timestamp) -> Result<usize, Error> {
+async fn apply_to_all(
+    engine: &Engine,
+    jobs: &[JobRow],
+    event: &Event,
+    now: Timestamp,
+) -> Result<usize, Error> {
     let decide = |job| transition::apply(job, event.clone(), now).ok().flatten();
     let changes: Vec<_> = jobs.iter().filter_map(decide).collect();
     if changes.is_empty() {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use backroom_core::{
-    Event, Job, JobId, Timestamp,
+    Event, JobId, JobRow, Timestamp,
     bounds::{earlier, later},
 };
 
@@ -43,15 +43,15 @@ impl Rescue {
     }
 
     /// Of a page, those whose holders would have renewed by now if they lived.
-    fn dead(&mut self, page: Vec<Job>, leases: &HashMap<String, Duration>, now: Timestamp) -> Vec<Job> {
+    fn dead(&mut self, page: Vec<JobRow>, leases: &HashMap<String, Duration>, now: Timestamp) -> Vec<JobRow> {
         let all = page.len();
-        let lease = |job: &Job| leases.get(holder(job)).copied().unwrap_or(self.lease);
+        let lease = |job: &JobRow| leases.get(holder(job)).copied().unwrap_or(self.lease);
         let shortest = page.iter().map(lease).chain(self.round.shortest).min();
-        let would_have_renewed = |job: &Job| {
+        let would_have_renewed = |job: &JobRow| {
             let lease = lease(job);
             self.steady.would_have_renewed(lease, now) && self.pulse.would_have_renewed(lease, now)
         };
-        let dead: Vec<Job> = page.into_iter().filter(would_have_renewed).collect();
+        let dead: Vec<JobRow> = page.into_iter().filter(would_have_renewed).collect();
         self.round.shortest = shortest;
         self.round.put_off += all - dead.len();
         dead
@@ -124,6 +124,6 @@ async fn leases_of_workers(engine: &Engine) -> Result<HashMap<String, Duration>,
     Ok(workers.into_iter().map(|worker| (worker.name, Duration::from_millis(worker.lease_ms))).collect())
 }
 
-fn holder(job: &Job) -> &str {
+fn holder(job: &JobRow) -> &str {
     job.worker.as_deref().unwrap_or_default()
 }

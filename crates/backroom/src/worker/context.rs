@@ -3,7 +3,7 @@
 use std::{any::TypeId, any::type_name, fmt, sync::Arc, time::Duration};
 
 use backroom_core::{
-    Job, JobId,
+    JobId, JobRow,
     bounds::{later, span_until},
 };
 
@@ -30,7 +30,7 @@ impl Context {
     }
 
     /// The job as it was claimed.
-    pub fn job(&self) -> &Job {
+    pub fn job(&self) -> &JobRow {
         &self.run.job
     }
 

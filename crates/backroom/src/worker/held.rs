@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::{Job, JobId, LeaseId, Timestamp, bounds::later};
+use backroom_core::{JobId, JobRow, LeaseId, Timestamp, bounds::later};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ use super::notes::Said;
 
 /// One claimed job on its way through this worker.
 pub(crate) struct Run {
-    pub(crate) job: Job,
+    pub(crate) job: JobRow,
     pub(crate) lease: LeaseId,
     /// Tells the handler to stop.
     pub(crate) stop: CancellationToken,
@@ -71,7 +71,7 @@ impl fmt::Display for Stop {
 }
 
 impl Run {
-    pub(crate) fn new(job: Job, lease: LeaseId) -> Self {
+    pub(crate) fn new(job: JobRow, lease: LeaseId) -> Self {
         Self {
             job,
             lease,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::{AttemptEnd, Change, Event, Job, Json, RetryPolicy, Timestamp, transition};
+use backroom_core::{AttemptEnd, Change, Event, JobRow, Json, RetryPolicy, Timestamp, transition};
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 
@@ -146,7 +146,7 @@ struct Open {
     run: Arc<Run>,
     event: Event,
     /// The job as read again; none as long as the decision rests on the job as it was claimed.
-    job: Option<Box<Job>>,
+    job: Option<Box<JobRow>>,
 }
 
 impl Open {

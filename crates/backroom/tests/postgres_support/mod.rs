@@ -13,7 +13,7 @@ use std::sync::{
 
 use backroom::{
     core::{
-        Change, Draft, Event, Job, JobId, Json, LeaseId, Timestamp,
+        Change, Draft, Event, JobId, JobRow, Json, LeaseId, Timestamp,
         bounds::{JSON_BYTES_MAX, later},
         draft::NewJob,
         transition::apply,
@@ -133,17 +133,17 @@ impl Place {
         }
     }
 
-    pub(crate) async fn claim(&self, store: &dyn Store, limit: usize) -> Vec<Job> {
+    pub(crate) async fn claim(&self, store: &dyn Store, limit: usize) -> Vec<JobRow> {
         store.claim(Arc::new(self.wish(limit)), self.now).await.unwrap()
     }
 }
 
-pub(crate) fn lease(job: &Job) -> LeaseId {
+pub(crate) fn lease(job: &JobRow) -> LeaseId {
     job.lease_id.expect("the job ran")
 }
 
 /// What core says about a run that succeeded.
-pub(crate) fn success(job: &Job, now: Timestamp) -> Change {
+pub(crate) fn success(job: &JobRow, now: Timestamp) -> Change {
     let event = Event::Succeed { lease: lease(job), output: Json::null() };
     apply(job, event, now).unwrap().unwrap()
 }

@@ -10,7 +10,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use backroom::{
     core::{
-        Change, Draft, Event, Job, JobId, Json, LeaseId, Timestamp, bounds::later, draft::NewJob,
+        Change, Draft, Event, JobId, JobRow, Json, LeaseId, Timestamp, bounds::later, draft::NewJob,
         transition::apply,
     },
     ids::Ids,
@@ -80,16 +80,16 @@ impl Place {
         }
     }
 
-    pub(crate) async fn claim(&self, store: &dyn Store, limit: usize) -> Vec<Job> {
+    pub(crate) async fn claim(&self, store: &dyn Store, limit: usize) -> Vec<JobRow> {
         store.claim(Arc::new(self.wish(limit)), self.now).await.unwrap()
     }
 }
 
-pub(crate) fn lease(job: &Job) -> LeaseId {
+pub(crate) fn lease(job: &JobRow) -> LeaseId {
     job.lease_id.unwrap()
 }
 
-pub(crate) fn success(job: &Job, at: Timestamp) -> Change {
+pub(crate) fn success(job: &JobRow, at: Timestamp) -> Change {
     apply(job, Event::Succeed { lease: lease(job), output: Json::null() }, at).unwrap().unwrap()
 }
 

@@ -8,7 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use backroom::{
-    core::{Change, Event, Job, JobId, LogLine, Progress, State, bounds::later, transition::apply},
+    core::{Change, Event, JobId, JobRow, LogLine, Progress, State, bounds::later, transition::apply},
     store::{
         Committed, Extend, Held, Note, Prune, Store,
         postgres::{PostgresOptions, PostgresStore},
@@ -37,7 +37,7 @@ impl Office {
     }
 
     /// With so many jobs, claimed together.
-    pub(crate) async fn with_a_tray_of(jobs: usize) -> (Self, Vec<Job>) {
+    pub(crate) async fn with_a_tray_of(jobs: usize) -> (Self, Vec<JobRow>) {
         let office = Self::open().await;
         let new = (0..jobs).map(|_| office.place.new_job()).collect();
         office.store.insert(Arc::new(new), office.place.now).await.unwrap();
@@ -57,17 +57,17 @@ impl Office {
         store.commit(Arc::new(vec![change])).await.unwrap().remove(0)
     }
 
-    pub(crate) async fn succeed(&self, jobs: &[Job]) {
+    pub(crate) async fn succeed(&self, jobs: &[JobRow]) {
         let changes = jobs.iter().map(|job| success(job, self.place.now)).collect();
         let answers = self.store.commit(Arc::new(changes)).await.unwrap();
         assert!(answers.iter().all(|answer| *answer == Committed::Done), "{answers:?}");
     }
 
-    pub(crate) fn decide(&self, job: &Job, event: Event) -> Change {
+    pub(crate) fn decide(&self, job: &JobRow, event: Event) -> Change {
         apply(job, event, self.place.now).unwrap().expect("something to do")
     }
 
-    pub(crate) async fn extend(&self, store: &PostgresStore, jobs: &[Job]) -> Vec<Held> {
+    pub(crate) async fn extend(&self, store: &PostgresStore, jobs: &[JobRow]) -> Vec<Held> {
         let leases = jobs.iter().map(|job| (job.id, lease(job))).collect();
         let until = later(self.place.now, Duration::from_secs(60));
         store.extend(Arc::new(Extend { leases, until }), self.place.now).await.unwrap()
@@ -87,7 +87,7 @@ impl Office {
     }
 
     /// Progress and a line of a run.
-    pub(crate) fn note(&self, job: &Job) -> Note {
+    pub(crate) fn note(&self, job: &JobRow) -> Note {
         let line = LogLine { lease_id: lease(job), seq: 0, at: self.place.now, line: "begun".into() };
         let progress = Progress { percent: 50, message: "half".into() };
         Note { job: job.id, lease: lease(job), progress: Some(progress), lines: vec![line] }

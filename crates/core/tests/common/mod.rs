@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom_core::{
-    AttemptEnd, Event, Job, JobId, Json, LeaseId, RetryPolicy, State, Timestamp,
+    AttemptEnd, Event, JobId, JobRow, Json, LeaseId, RetryPolicy, State, Timestamp,
     bounds::{self, CRASHES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX},
     draft::Draft,
     unique::UniqueWhile,
@@ -49,8 +49,8 @@ pub(crate) fn draft() -> Draft {
 }
 
 /// A queued job, due a minute ago, that failed once and holds a key while it lives.
-pub(crate) fn queued() -> Job {
-    Job {
+pub(crate) fn queued() -> JobRow {
+    JobRow {
         id: id(),
         kind: "make_thumbnail".into(),
         queue: "images".into(),
@@ -86,8 +86,8 @@ pub(crate) fn queued() -> Job {
 }
 
 /// A job on its second attempt of five under [`LEASE`].
-pub(crate) fn running() -> Job {
-    Job {
+pub(crate) fn running() -> JobRow {
+    JobRow {
         state: State::Running,
         attempt: 2,
         lease_until: Some(at(20)),
@@ -97,8 +97,8 @@ pub(crate) fn running() -> Job {
 }
 
 /// The same job, over.
-pub(crate) fn finished(state: State) -> Job {
-    Job {
+pub(crate) fn finished(state: State) -> JobRow {
+    JobRow {
         state,
         lease_until: None,
         unique_held: false,
@@ -109,23 +109,23 @@ pub(crate) fn finished(state: State) -> Job {
     }
 }
 
-fn cancelling(job: Job) -> Job {
-    Job { cancel_requested_at: Some(at(-3)), reason: Some("asked by Bob".into()), ..job }
+fn cancelling(job: JobRow) -> JobRow {
+    JobRow { cancel_requested_at: Some(at(-3)), reason: Some("asked by Bob".into()), ..job }
 }
 
 /// Every situation in which an event may find a job and that makes a difference to what follows.
-pub(crate) fn starts() -> Vec<(&'static str, Job)> {
-    let woken = || Job { woken: true, ..running() };
-    let last = || Job { attempt: 5, ..running() };
-    let lapsed = || Job { lease_until: Some(at(-1)), ..running() };
-    let killer = || Job { crashes: CRASHES_MAX - 1, ..lapsed() };
-    let waiting = || Job { state: State::Waiting, lease_until: None, attempt: 1, ..running() };
+pub(crate) fn starts() -> Vec<(&'static str, JobRow)> {
+    let woken = || JobRow { woken: true, ..running() };
+    let last = || JobRow { attempt: 5, ..running() };
+    let lapsed = || JobRow { lease_until: Some(at(-1)), ..running() };
+    let killer = || JobRow { crashes: CRASHES_MAX - 1, ..lapsed() };
+    let waiting = || JobRow { state: State::Waiting, lease_until: None, attempt: 1, ..running() };
     let gone = Some(at(-1));
     vec![
         ("queued, due", queued()),
-        ("queued, not due", Job { scheduled_at: at(60), ..queued() }),
-        ("queued, due, expired", Job { expires_at: gone, ..queued() }),
-        ("queued, not due, expired", Job { scheduled_at: at(60), expires_at: gone, ..queued() }),
+        ("queued, not due", JobRow { scheduled_at: at(60), ..queued() }),
+        ("queued, due, expired", JobRow { expires_at: gone, ..queued() }),
+        ("queued, not due, expired", JobRow { scheduled_at: at(60), expires_at: gone, ..queued() }),
         ("running", running()),
         ("running, cancel pending", cancelling(running())),
         ("running, woken", woken()),
@@ -137,12 +137,12 @@ pub(crate) fn starts() -> Vec<(&'static str, Job)> {
         ("running, lease ran out, third crash", killer()),
         ("running, lease ran out, third crash, cancel pending", cancelling(killer())),
         ("waiting", waiting()),
-        ("waiting, expired", Job { expires_at: gone, ..waiting() }),
+        ("waiting, expired", JobRow { expires_at: gone, ..waiting() }),
         ("completed", finished(State::Completed)),
         ("cancelled", cancelling(finished(State::Cancelled))),
-        ("cancelled, expired", Job { expires_at: gone, ..finished(State::Cancelled) }),
-        ("discarded, attempts spent", Job { attempt: 5, ..finished(State::Discarded) }),
-        ("discarded, poison", Job { crashes: CRASHES_MAX, ..finished(State::Discarded) }),
+        ("cancelled, expired", JobRow { expires_at: gone, ..finished(State::Cancelled) }),
+        ("discarded, attempts spent", JobRow { attempt: 5, ..finished(State::Discarded) }),
+        ("discarded, poison", JobRow { crashes: CRASHES_MAX, ..finished(State::Discarded) }),
     ]
 }
 
@@ -172,7 +172,7 @@ pub(crate) fn calls() -> Vec<Event> {
 }
 
 /// What is true of every job between two events. `Err` names what is not.
-pub(crate) fn invariants(job: &Job) -> Result<(), String> {
+pub(crate) fn invariants(job: &JobRow) -> Result<(), String> {
     let running = job.state == State::Running;
     let finished = job.state.is_finished();
     let given_up = matches!(job.state, State::Cancelled | State::Discarded);

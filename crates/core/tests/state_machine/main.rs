@@ -9,7 +9,7 @@ mod words;
 
 use std::collections::BTreeSet;
 
-use backroom_core::{Change, Event, Job, Refused, State, transition::apply, unique::UniqueWhile};
+use backroom_core::{Change, Event, JobRow, Refused, State, transition::apply, unique::UniqueWhile};
 use common::{LEASE, STALE, at, calls, claim, finished, invariants, now, queued, reports, running, starts};
 
 const REMEDY: &str =
@@ -99,7 +99,7 @@ fn every_event_does_to_every_situation_what_the_table_says() {
 }
 
 /// What the words leave out because it holds for every change.
-fn check_guards(job: &Job, event: &Event, answer: &Result<Option<Change>, Refused>) {
+fn check_guards(job: &JobRow, event: &Event, answer: &Result<Option<Change>, Refused>) {
     let Ok(Some(change)) = answer else { return };
     assert_eq!((change.id, &change.queue), (job.id, &job.queue));
     assert_eq!(change.revision_before, job.revision, "the guard is the revision that was read");
@@ -159,7 +159,7 @@ fn a_key_is_held_as_long_as_its_rule_says() {
             other => panic!("no such situation: {other}"),
         };
         let unique_key = unique_while.map(|_| "make_thumbnail=a".to_owned());
-        let job = Job { unique_key, unique_while, unique_held: held, ..job };
+        let job = JobRow { unique_key, unique_while, unique_held: held, ..job };
         let (_, made) = events().into_iter().find(|(name, _)| name == event).expect("the event exists");
         let change = apply(&job, made, now()).expect("taken").expect("something changes");
         assert_eq!(change.unique_held, expected, "held while {hold}, {situation} + {event}");

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use backroom_core::{Event, Job, State, transition::apply};
+use backroom_core::{Event, JobRow, State, transition::apply};
 
 use crate::{
     common::{now, starts},
@@ -74,7 +74,7 @@ pub(crate) fn print() -> String {
     page
 }
 
-fn answer(job: &Job, event: &Event) -> String {
+fn answer(job: &JobRow, event: &Event) -> String {
     words::of(job, event, &apply(job, event.clone(), now()))
 }
 

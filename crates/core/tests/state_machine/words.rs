@@ -1,12 +1,12 @@
 //! Says in words what `apply` answered. Every field of a change is looked at: one that moves without a word for it
 //! shows as "unexpected".
 
-use backroom_core::{Change, Event, Job, Refused, State};
+use backroom_core::{Change, Event, JobRow, Refused, State};
 
 use crate::common::{at, now};
 
 /// The answer, as the table and the page spell it.
-pub(crate) fn of(job: &Job, event: &Event, answer: &Result<Option<Change>, Refused>) -> String {
+pub(crate) fn of(job: &JobRow, event: &Event, answer: &Result<Option<Change>, Refused>) -> String {
     match answer {
         Ok(None) => "nothing".into(),
         Ok(Some(change)) => {
@@ -18,7 +18,7 @@ pub(crate) fn of(job: &Job, event: &Event, answer: &Result<Option<Change>, Refus
     }
 }
 
-fn why(refused: &Refused, job: &Job, asked: &Event) -> &'static str {
+fn why(refused: &Refused, job: &JobRow, asked: &Event) -> &'static str {
     match *refused {
         Refused::NotInState { event, state } => {
             assert_eq!((event, state), (asked.name(), job.state), "the refusal names event and state");
@@ -32,7 +32,7 @@ fn why(refused: &Refused, job: &Job, asked: &Event) -> &'static str {
     }
 }
 
-fn effects(job: &Job, event: &Event, change: &Change) -> Vec<String> {
+fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
     // Without `..`: a new field of a change must get its word here.
     let Change {
         id: _,
@@ -148,7 +148,7 @@ fn effects(job: &Job, event: &Event, change: &Change) -> Vec<String> {
 
 /// A claim sets lease, worker and start together; the end of a run clears `lease_until` alone, so that the last
 /// run stays known. Both are implied by the states and only a deviation (or the claim) is said.
-fn lease_word(job: &Job, event: &Event, change: &Change) -> Option<String> {
+fn lease_word(job: &JobRow, event: &Event, change: &Change) -> Option<String> {
     let after = (change.lease_id, change.lease_until, change.worker.clone(), change.started_at);
     if let Event::Claim { lease, until, worker } = event {
         let claimed = (Some(*lease), Some(*until), Some(worker.clone()), Some(now()));

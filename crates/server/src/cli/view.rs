@@ -1,6 +1,6 @@
 //! What is answered as JSON: the shapes that programs may rely on.
 //!
-//! One document per command. A job has the fields and the order of the library's `Job`, with `shown` at its end;
+//! One document per command. A job has the fields and the order of the library's `JobRow`, with `shown` at its end;
 //! lists are objects with one named array, so that something can be added beside it.
 
 use backroom::{

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use backroom_core::{Job, JobId, State, Timestamp, unique::UniqueWhile};
+use backroom_core::{JobId, JobRow, State, Timestamp, unique::UniqueWhile};
 
 use super::rows::{Ring, Rows};
 use crate::store::{Deleted, Prune};
@@ -31,13 +31,13 @@ impl Rows {
     /// The oldest first.
     fn prunable(&self, prune: &Prune, now: Timestamp) -> Vec<JobId> {
         let of_the_queue =
-            |job: &&Job| job.queue == prune.queue && job.state == prune.state && job.state.is_finished();
-        let mut finished: Vec<&Job> = self.jobs.values().filter(of_the_queue).collect();
+            |job: &&JobRow| job.queue == prune.queue && job.state == prune.state && job.state.is_finished();
+        let mut finished: Vec<&JobRow> = self.jobs.values().filter(of_the_queue).collect();
         finished.sort_by_key(|job| Reverse((job.finished_at, job.id)));
         let kept =
             prune.beyond.map_or(finished.len(), |newest| usize::try_from(newest).unwrap_or(usize::MAX));
         let beyond: BTreeSet<JobId> = finished.iter().skip(kept).map(|job| job.id).collect();
-        let too_old = |job: &Job| {
+        let too_old = |job: &JobRow| {
             let (Some(finished_at), Some(before)) = (job.finished_at, prune.finished_before) else {
                 return false;
             };
@@ -62,6 +62,6 @@ impl Rows {
 }
 
 /// Pruned before its window has passed, a throttled job could be enqueued again too early.
-fn holds_for_a_window(job: &Job, now: Timestamp) -> bool {
+fn holds_for_a_window(job: &JobRow, now: Timestamp) -> bool {
     job.unique_held && matches!(job.unique_while, Some(UniqueWhile::Until(until)) if until > now)
 }

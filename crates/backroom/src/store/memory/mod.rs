@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
+use backroom_core::{Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob};
 
 use super::{
     Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, HealthCheck, Held, Inserted, Note,
@@ -86,7 +86,7 @@ impl Store for MemoryStore {
         self.insert(jobs, now).await
     }
 
-    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error> {
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<JobRow>, Error> {
         self.write(|rows| rows.claim(&claim, now))
     }
 
@@ -108,11 +108,11 @@ impl Store for MemoryStore {
         after: Option<(Timestamp, JobId)>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<Job>, Error> {
+    ) -> Result<Vec<JobRow>, Error> {
         self.read(|rows| rows.lapsed(after, limit, now))
     }
 
-    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
         self.read(|rows| rows.expired(limit, now))
     }
 
@@ -124,7 +124,7 @@ impl Store for MemoryStore {
         self.write(|rows| rows.delete(id))
     }
 
-    async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.read(|rows| rows.job(id).cloned())
     }
 
@@ -141,7 +141,7 @@ impl Store for MemoryStore {
         filter: Arc<Filter>,
         before: Option<JobId>,
         limit: usize,
-    ) -> Result<Vec<Job>, Error> {
+    ) -> Result<Vec<JobRow>, Error> {
         self.read(|rows| rows.list(&filter, before, limit))
     }
 
@@ -149,7 +149,7 @@ impl Store for MemoryStore {
         self.read(|rows| rows.counts(now))
     }
 
-    async fn ahead(&self, job: Arc<Job>, limit: u64, now: Timestamp) -> Result<u64, Error> {
+    async fn ahead(&self, job: Arc<JobRow>, limit: u64, now: Timestamp) -> Result<u64, Error> {
         self.read(|rows| rows.ahead(&job, limit, now))
     }
 

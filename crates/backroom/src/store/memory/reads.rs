@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use backroom_core::{Attempt, Job, JobId, LogLine, Queue, State, Timestamp};
+use backroom_core::{Attempt, JobId, JobRow, LogLine, Queue, State, Timestamp};
 
 use super::rows::{Rows, turn};
 use crate::store::{Count, Filter};
@@ -12,7 +12,7 @@ impl Rows {
         self.jobs.len()
     }
 
-    pub(super) fn job(&self, id: JobId) -> Option<&Job> {
+    pub(super) fn job(&self, id: JobId) -> Option<&JobRow> {
         self.jobs.get(&id)
     }
 
@@ -24,8 +24,13 @@ impl Rows {
         self.lines.get(&id).into_iter().flatten().skip(skip).take(limit).cloned().collect()
     }
 
-    pub(super) fn lapsed(&self, after: Option<(Timestamp, JobId)>, limit: usize, now: Timestamp) -> Vec<Job> {
-        let ran_out = |job: &&Job| {
+    pub(super) fn lapsed(
+        &self,
+        after: Option<(Timestamp, JobId)>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Vec<JobRow> {
+        let ran_out = |job: &&JobRow| {
             let is_behind = |until| after.is_none_or(|after| (until, job.id) > after);
             job.state == State::Running
                 && job.lease_until.is_some_and(|until| until <= now && is_behind(until))
@@ -33,24 +38,25 @@ impl Rows {
         self.earliest(ran_out, |job| job.lease_until, limit)
     }
 
-    pub(super) fn expired(&self, limit: usize, now: Timestamp) -> Vec<Job> {
-        let ran_out = |job: &&Job| job.state == State::Queued && job.expires_at.is_some_and(|at| at <= now);
+    pub(super) fn expired(&self, limit: usize, now: Timestamp) -> Vec<JobRow> {
+        let ran_out =
+            |job: &&JobRow| job.state == State::Queued && job.expires_at.is_some_and(|at| at <= now);
         self.earliest(ran_out, |job| job.expires_at, limit)
     }
 
     fn earliest(
         &self,
-        wanted: impl Fn(&&Job) -> bool,
-        at: impl Fn(&Job) -> Option<Timestamp>,
+        wanted: impl Fn(&&JobRow) -> bool,
+        at: impl Fn(&JobRow) -> Option<Timestamp>,
         limit: usize,
-    ) -> Vec<Job> {
-        let mut jobs: Vec<&Job> = self.jobs.values().filter(wanted).collect();
+    ) -> Vec<JobRow> {
+        let mut jobs: Vec<&JobRow> = self.jobs.values().filter(wanted).collect();
         jobs.sort_by_key(|job| (at(job), job.id));
         jobs.into_iter().take(limit).cloned().collect()
     }
 
-    pub(super) fn list(&self, filter: &Filter, before: Option<JobId>, limit: usize) -> Vec<Job> {
-        let wanted = |job: &&Job| {
+    pub(super) fn list(&self, filter: &Filter, before: Option<JobId>, limit: usize) -> Vec<JobRow> {
+        let wanted = |job: &&JobRow| {
             before.is_none_or(|before| job.id < before)
                 && (filter.states.is_empty() || filter.states.contains(&job.state))
                 && filter.queue.as_ref().is_none_or(|queue| job.queue == *queue)
@@ -70,8 +76,8 @@ impl Rows {
         counts.into_iter().map(|((queue, state), jobs)| Count { queue, state, jobs }).collect()
     }
 
-    pub(super) fn ahead(&self, job: &Job, limit: u64, now: Timestamp) -> u64 {
-        let before = |other: &&Job| {
+    pub(super) fn ahead(&self, job: &JobRow, limit: u64, now: Timestamp) -> u64 {
+        let before = |other: &&JobRow| {
             other.state == State::Queued
                 && other.queue == job.queue
                 && other.scheduled_at <= now
@@ -83,7 +89,7 @@ impl Rows {
 
     pub(super) fn next_due(&self, queues: &[String], kinds: &[String], now: Timestamp) -> Option<Timestamp> {
         let paused = |name: &String| self.queues.get(name).is_some_and(|queue| queue.paused_at.is_some());
-        let wanted = |job: &&Job| {
+        let wanted = |job: &&JobRow| {
             job.state == State::Queued
                 && queues.contains(&job.queue)
                 && kinds.contains(&job.kind)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use backroom_core::{
-    Attempt, Change, Job, JobId, LeaseId, LogLine, Queue, State, Timestamp,
+    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, State, Timestamp,
     draft::NewJob,
     unique::{Resolution, replace_content, resolve_conflict},
 };
@@ -16,7 +16,7 @@ use crate::{
 /// All rows, each map by its primary key.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    pub(super) jobs: BTreeMap<JobId, Job>,
+    pub(super) jobs: BTreeMap<JobId, JobRow>,
     /// The oldest first.
     pub(super) attempts: BTreeMap<JobId, Vec<Attempt>>,
     /// In the order they were written.
@@ -37,7 +37,7 @@ pub(super) enum Ring {
 }
 
 /// Where a job stands in its queue: by priority, then the time it is due, then its id.
-pub(super) fn turn(job: &Job) -> (u8, Timestamp, JobId) {
+pub(super) fn turn(job: &JobRow) -> (u8, Timestamp, JobId) {
     (job.priority, job.scheduled_at, job.id)
 }
 
@@ -137,7 +137,7 @@ impl Rows {
 
     /// The job that holds this unique key now: at most one does.
     fn holder(&self, key: &str) -> Option<JobId> {
-        let holds = |job: &&Job| job.unique_held && job.unique_key.as_deref() == Some(key);
+        let holds = |job: &&JobRow| job.unique_held && job.unique_key.as_deref() == Some(key);
         self.jobs.values().find(holds).map(|job| job.id)
     }
 
@@ -150,7 +150,7 @@ impl Rows {
         }
     }
 
-    fn replace(&mut self, holder: JobId, new: &Job) {
+    fn replace(&mut self, holder: JobId, new: &JobRow) {
         if let Some(job) = self.jobs.get_mut(&holder) {
             replace_content(job, new);
             let job = job.clone();
@@ -158,7 +158,7 @@ impl Rows {
         }
     }
 
-    fn add(&mut self, job: Job) {
+    fn add(&mut self, job: JobRow) {
         self.queue(&job.queue);
         self.ring_changed(&job);
         self.jobs.insert(job.id, job);
@@ -166,7 +166,7 @@ impl Rows {
 
     /// Rings for a queued job even when it is due later only: whoever sleeps until the next due time has to put
     /// the alarm forward.
-    fn ring_changed(&mut self, after: &Job) {
+    fn ring_changed(&mut self, after: &JobRow) {
         self.ring(Ring::Job(after.id));
         match after.state {
             State::Queued => self.ring(Ring::Queue(after.queue.clone())),
@@ -181,15 +181,15 @@ impl Rows {
     }
 
     /// The job if it runs under this lease.
-    pub(super) fn running(&mut self, id: JobId, lease: LeaseId) -> Option<&mut Job> {
-        let under = |job: &&mut Job| job.state == State::Running && job.lease_id == Some(lease);
+    pub(super) fn running(&mut self, id: JobId, lease: LeaseId) -> Option<&mut JobRow> {
+        let under = |job: &&mut JobRow| job.state == State::Running && job.lease_id == Some(lease);
         self.jobs.get_mut(&id).filter(under)
     }
 }
 
 /// Whether the row already is what the change would make of it. Progress and the end of the lease move without
 /// a revision, so they tell nothing.
-fn is_written(job: &Job, after: &Job) -> bool {
+fn is_written(job: &JobRow, after: &JobRow) -> bool {
     let mut after = after.clone();
     after.progress.clone_from(&job.progress);
     after.lease_until = after.lease_until.and(job.lease_until);

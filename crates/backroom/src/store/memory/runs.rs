@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use backroom_core::{Event, Job, JobId, LeaseId, State, Timestamp, bounds::JOB_LOG_LINES_MAX, transition};
+use backroom_core::{Event, JobId, JobRow, LeaseId, State, Timestamp, bounds::JOB_LOG_LINES_MAX, transition};
 
 use super::rows::{Ring, Rows, turn};
 use crate::store::{Claim, Held, Note, Share, WorkerRow};
 
 impl Rows {
-    pub(super) fn claim(&mut self, claim: &Claim, now: Timestamp) -> Vec<Job> {
+    pub(super) fn claim(&mut self, claim: &Claim, now: Timestamp) -> Vec<JobRow> {
         let taken = self.taken_before(claim);
         if !taken.is_empty() {
             return taken;
@@ -25,9 +25,9 @@ impl Rows {
 
     /// What the lost call of a repeated claim took. If it took anything, that is the whole answer: the shares
     /// were filled then, and taking more now would overfill them.
-    fn taken_before(&self, claim: &Claim) -> Vec<Job> {
-        let under = |job: &&Job| job.state == State::Running && job.lease_id == Some(claim.lease);
-        let mut taken: Vec<Job> =
+    fn taken_before(&self, claim: &Claim) -> Vec<JobRow> {
+        let under = |job: &&JobRow| job.state == State::Running && job.lease_id == Some(claim.lease);
+        let mut taken: Vec<JobRow> =
             self.jobs.values().filter(|_| claim.repeat).filter(under).cloned().collect();
         taken.sort_by_key(turn);
         taken
@@ -35,7 +35,7 @@ impl Rows {
 
     fn first_due(&self, share: &Share, claim: &Claim, room: usize, now: Timestamp) -> Vec<JobId> {
         let paused = self.queues.get(&share.queue).is_some_and(|queue| queue.paused_at.is_some());
-        let due = |job: &&Job| {
+        let due = |job: &&JobRow| {
             job.state == State::Queued
                 && job.queue == share.queue
                 && claim.kinds.contains(&job.kind)
@@ -47,7 +47,7 @@ impl Rows {
         turns.into_iter().take(room).map(|(_, _, id)| id).collect()
     }
 
-    fn claim_one(&mut self, id: JobId, claim: &Claim, now: Timestamp) -> Option<Job> {
+    fn claim_one(&mut self, id: JobId, claim: &Claim, now: Timestamp) -> Option<JobRow> {
         let job = self.jobs.get_mut(&id)?;
         let event = Event::Claim { lease: claim.lease, until: claim.until, worker: claim.worker.clone() };
         let change = transition::apply(job, event, now).ok().flatten()?;

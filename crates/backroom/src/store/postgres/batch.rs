@@ -1,6 +1,6 @@
 //! Many jobs as parameters: one array per column, for `unnest`.
 
-use backroom_core::{Job, unique::UniqueWhile};
+use backroom_core::{JobRow, unique::UniqueWhile};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -108,13 +108,13 @@ pub(super) struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     /// The columns of these jobs.
-    pub(super) fn of(jobs: impl Iterator<Item = &'a Job>) -> Result<Self, Error> {
+    pub(super) fn of(jobs: impl Iterator<Item = &'a JobRow>) -> Result<Self, Error> {
         let mut columns = Self::default();
         jobs.into_iter().try_for_each(|job| columns.push(job))?;
         Ok(columns)
     }
 
-    fn push(&mut self, job: &'a Job) -> Result<(), Error> {
+    fn push(&mut self, job: &'a JobRow) -> Result<(), Error> {
         let (unique_while, unique_until) = match job.unique_while {
             None => (None, None),
             Some(UniqueWhile::Live) => (Some("live"), None),
@@ -220,7 +220,7 @@ pub(super) struct PlainColumns<'a> {
 
 impl<'a> PlainColumns<'a> {
     /// The columns of these jobs.
-    pub(super) fn of(jobs: impl ExactSizeIterator<Item = &'a Job> + Clone) -> Self {
+    pub(super) fn of(jobs: impl ExactSizeIterator<Item = &'a JobRow> + Clone) -> Self {
         Self {
             id: jobs.clone().map(|job| job.id.0).collect(),
             kind: jobs.clone().map(|job| job.kind.as_str()).collect(),
@@ -262,10 +262,10 @@ pub(super) struct AlikeColumns<'a> {
 
 impl<'a> AlikeColumns<'a> {
     /// The columns of these jobs, if they are alike and several.
-    pub(super) fn of(mut jobs: impl ExactSizeIterator<Item = &'a Job> + Clone) -> Option<Self> {
+    pub(super) fn of(mut jobs: impl ExactSizeIterator<Item = &'a JobRow> + Clone) -> Option<Self> {
         let all = jobs.clone();
         let first = jobs.next()?;
-        let is_alike = |job: &Job| {
+        let is_alike = |job: &JobRow| {
             job.kind == first.kind
                 && job.queue == first.queue
                 && job.priority == first.priority

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use backroom_core::{Job, Timestamp, bounds::whole_micros};
+use backroom_core::{JobRow, Timestamp, bounds::whole_micros};
 use tokio_postgres::types::Type;
 
 use super::{
@@ -128,7 +128,7 @@ static TAKEN_BEFORE: Sql = Sql {
 };
 
 /// Takes up to `claim.limit` jobs, queue by queue in the order of the shares.
-pub(super) async fn claim(core: &Core, claim: &Claim, now: Timestamp) -> Result<Vec<Job>, Fault> {
+pub(super) async fn claim(core: &Core, claim: &Claim, now: Timestamp) -> Result<Vec<JobRow>, Fault> {
     if claim.repeat {
         let taken = taken_before(core, claim).await?;
         if !taken.is_empty() {
@@ -171,7 +171,7 @@ pub(super) async fn claim(core: &Core, claim: &Claim, now: Timestamp) -> Result<
     Ok(taken)
 }
 
-async fn taken_before(core: &Core, claim: &Claim) -> Result<Vec<Job>, Fault> {
+async fn taken_before(core: &Core, claim: &Claim) -> Result<Vec<JobRow>, Fault> {
     row::jobs(&core.claims.query(&TAKEN_BEFORE, &[&claim.lease.0]).await?)
 }
 
@@ -190,7 +190,7 @@ async fn take(
     limit: usize,
     on_tray: bool,
     now: Timestamp,
-) -> Result<Vec<Job>, Fault> {
+) -> Result<Vec<JobRow>, Fault> {
     let queues: Vec<&str> = round.iter().map(|(queue, _)| *queue).collect();
     let at_most: Vec<i64> = round.iter().map(|(_, at_most)| row::at_most((*at_most).min(limit))).collect();
     let rows = core
@@ -221,7 +221,7 @@ async fn take(
         queues.iter().enumerate().map(|(place, queue)| (*queue, place)).collect();
     jobs.sort_by(|one, other| {
         let place =
-            |job: &Job| (places.get(job.queue.as_str()).copied(), job.priority, job.scheduled_at, job.id);
+            |job: &JobRow| (places.get(job.queue.as_str()).copied(), job.priority, job.scheduled_at, job.id);
         place(one).cmp(&place(other))
     });
     let mut on_tray = 0;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
+use backroom_core::{Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob};
 use futures_util::future::join3;
 
 mod batch;
@@ -297,7 +297,7 @@ impl Store for PostgresStore {
         self.inserts.write(Arc::new(Insert { jobs, now, is_repeated: true })).await
     }
 
-    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error> {
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<JobRow>, Error> {
         claim::claim(&self.core, &claim, now).await.map_err(failing("claim jobs"))
     }
 
@@ -318,11 +318,11 @@ impl Store for PostgresStore {
         after: Option<(Timestamp, JobId)>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<Job>, Error> {
+    ) -> Result<Vec<JobRow>, Error> {
         upkeep::lapsed(&self.core, after, limit, now).await.map_err(failing("find lapsed leases"))
     }
 
-    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
         upkeep::expired(&self.core, limit, now).await.map_err(failing("find expired jobs"))
     }
 
@@ -334,7 +334,7 @@ impl Store for PostgresStore {
         upkeep::delete(&self.core, id).await.map_err(failing("delete a job"))
     }
 
-    async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         read::job(&self.core, id).await.map_err(failing("read a job"))
     }
 
@@ -351,7 +351,7 @@ impl Store for PostgresStore {
         filter: Arc<Filter>,
         before: Option<JobId>,
         limit: usize,
-    ) -> Result<Vec<Job>, Error> {
+    ) -> Result<Vec<JobRow>, Error> {
         read::list(&self.core, &filter, before, limit).await.map_err(failing("list jobs"))
     }
 
@@ -359,7 +359,7 @@ impl Store for PostgresStore {
         read::counts(&self.core, now).await.map_err(failing("count jobs"))
     }
 
-    async fn ahead(&self, job: Arc<Job>, limit: u64, now: Timestamp) -> Result<u64, Error> {
+    async fn ahead(&self, job: Arc<JobRow>, limit: u64, now: Timestamp) -> Result<u64, Error> {
         read::ahead(&self.core, &job, limit, now).await.map_err(failing("count jobs ahead"))
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use backroom_core::{Attempt, Job, JobId, LogLine, Shown, State, Timestamp};
+use backroom_core::{Attempt, JobId, JobRow, LogLine, Shown, State, Timestamp};
 use tokio_postgres::types::Type;
 
 use super::{
@@ -83,7 +83,7 @@ static NEXT_DUE: Sql = Sql {
 };
 
 /// One job.
-pub(super) async fn job(core: &Core, id: JobId) -> Result<Option<Job>, Fault> {
+pub(super) async fn job(core: &Core, id: JobId) -> Result<Option<JobRow>, Fault> {
     core.claims.query(&JOB, &[&id.0]).await?.first().map(row::job).transpose()
 }
 
@@ -104,7 +104,7 @@ pub(super) async fn list(
     filter: &Filter,
     before: Option<JobId>,
     limit: usize,
-) -> Result<Vec<Job>, Fault> {
+) -> Result<Vec<JobRow>, Fault> {
     let (before, limit) = (before.map(|id| id.0), row::at_most(limit));
     let tag = filter.tag.as_ref().map(|tag| row::encoded(&[tag])).transpose()?;
     let (from, until) = (opt(filter.created_from), opt(filter.created_before));
@@ -159,7 +159,7 @@ pub(super) async fn counts(core: &Core, now: Timestamp) -> Result<Vec<Count>, Fa
 }
 
 /// How many due jobs of the same queue are served before this one, counted up to `limit`.
-pub(super) async fn ahead(core: &Core, job: &Job, limit: u64, now: Timestamp) -> Result<u64, Fault> {
+pub(super) async fn ahead(core: &Core, job: &JobRow, limit: u64, now: Timestamp) -> Result<u64, Fault> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let priority = i32::from(job.priority);
     let params: [Param<'_>; 6] =

@@ -1,9 +1,9 @@
-//! Between rows of `jobs` and [`Job`], both ways.
+//! Between rows of `jobs` and [`JobRow`], both ways.
 
 use std::{collections::BTreeMap, error::Error as StdError, str::FromStr, time::Duration};
 
 use backroom_core::{
-    Attempt, Job, JobId, Json, LeaseId, LogLine, Progress, State, Timestamp, unique::UniqueWhile,
+    Attempt, JobId, JobRow, Json, LeaseId, LogLine, Progress, State, Timestamp, unique::UniqueWhile,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_postgres::{
@@ -45,7 +45,7 @@ impl Cells for Row {
 }
 
 /// A job from a row selected by [`columns!`](super::sql::columns).
-pub(super) fn job(row: &impl Cells) -> Result<Job, Fault> {
+pub(super) fn job(row: &impl Cells) -> Result<JobRow, Fault> {
     let unique_while = match row.cell::<Option<&str>>(15)? {
         None => None,
         Some("live") => Some(UniqueWhile::Live),
@@ -58,7 +58,7 @@ pub(super) fn job(row: &impl Cells) -> Result<Job, Fault> {
         }
         None => None,
     };
-    Ok(Job {
+    Ok(JobRow {
         id: JobId(row.cell(0)?),
         kind: row.cell(1)?,
         queue: row.cell(2)?,
@@ -94,7 +94,7 @@ pub(super) fn job(row: &impl Cells) -> Result<Job, Fault> {
 }
 
 /// All rows as jobs.
-pub(super) fn jobs(rows: &[impl Cells]) -> Result<Vec<Job>, Fault> {
+pub(super) fn jobs(rows: &[impl Cells]) -> Result<Vec<JobRow>, Fault> {
     rows.iter().map(job).collect()
 }
 

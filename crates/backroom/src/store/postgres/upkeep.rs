@@ -1,6 +1,6 @@
 //! Looking after jobs that nobody asks about: leases and expiries that ran out, history that may go.
 
-use backroom_core::{Job, JobId, State, Timestamp};
+use backroom_core::{JobId, JobRow, State, Timestamp};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -128,7 +128,7 @@ pub(super) async fn lapsed(
     after: Option<(Timestamp, JobId)>,
     limit: usize,
     now: Timestamp,
-) -> Result<Vec<Job>, Fault> {
+) -> Result<Vec<JobRow>, Fault> {
     tray::unload_lapsed(core, limit, now).await?;
     // Before every place: the earliest moment and the smallest id, which no job has.
     let (until, id) = after.unwrap_or((Timestamp::MIN, JobId(Uuid::nil())));
@@ -138,7 +138,7 @@ pub(super) async fn lapsed(
 }
 
 /// Queued jobs past their expiry, the longest ago first.
-pub(super) async fn expired(core: &Core, limit: usize, now: Timestamp) -> Result<Vec<Job>, Fault> {
+pub(super) async fn expired(core: &Core, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Fault> {
     row::jobs(&core.claims.query(&EXPIRED, &[&Moment(now), &row::at_most(limit)]).await?)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use backroom_core::{Event, Job, JobId, Timestamp, transition::apply};
+use backroom_core::{Event, JobId, JobRow, Timestamp, transition::apply};
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::{
@@ -19,7 +19,7 @@ pub(super) fn claim(
     claim: &Claim,
     now: Timestamp,
     hints: &mut Hints,
-) -> Result<Vec<Job>, Fault> {
+) -> Result<Vec<JobRow>, Fault> {
     if claim.repeat {
         // If the lost call took anything, that is the whole answer: its shares were filled then.
         let taken = taken_before(connection, claim)?;
@@ -73,7 +73,7 @@ pub(super) fn is_paused(connection: &Connection, queue: &str) -> Result<bool, Fa
 }
 
 /// Jobs that run under the lease of this claim. Reads the index of leases: as many entries as jobs run at all.
-fn taken_before(connection: &Connection, claim: &Claim) -> Result<Vec<Job>, Fault> {
+fn taken_before(connection: &Connection, claim: &Claim) -> Result<Vec<JobRow>, Fault> {
     let sql = concat!(
         "SELECT ",
         columns!(),
@@ -137,7 +137,7 @@ impl<'a> Finding<'a> {
 
 /// What became of a candidate.
 enum Take {
-    Taken(Box<Job>),
+    Taken(Box<JobRow>),
     /// Core or the guard refused: it is not to be had.
     NotDue,
     /// Its row cannot be read.

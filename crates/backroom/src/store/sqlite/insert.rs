@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use backroom_core::{
-    Job, JobId, Timestamp,
+    JobId, JobRow, Timestamp,
     draft::NewJob,
     unique::{Resolution, replace_content, resolve_conflict},
 };
@@ -93,7 +93,7 @@ fn insert_one(
     Err(Error::new(ErrorKind::Internal, "insert a job: its unique key stays held after its release").into())
 }
 
-fn create(connection: &Connection, creating: &mut CachedStatement<'_>, job: &Job) -> Result<(), Fault> {
+fn create(connection: &Connection, creating: &mut CachedStatement<'_>, job: &JobRow) -> Result<(), Fault> {
     row::insert(creating, job)?;
     row::insert_tags(connection, job)
 }
@@ -113,7 +113,7 @@ fn release(connection: &Connection, holder: JobId) -> Result<(), Fault> {
 }
 
 /// Writes the content that a queued holder took over; guarded by the revision before it.
-fn replace(connection: &Connection, holder: &Job) -> Result<(), Fault> {
+fn replace(connection: &Connection, holder: &JobRow) -> Result<(), Fault> {
     forget_tags(connection, holder.id)?;
     let mut update = connection.prepare_cached(
         "UPDATE backroom_jobs SET lane = ?3, priority = ?4, args = ?5, max_attempts = ?6, scheduled_at = ?7, \

@@ -34,7 +34,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, Change, Job, JobId, LogLine, Queue, Timestamp, draft::NewJob};
+use backroom_core::{Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob};
 
 use self::{error::Fault, hints::Hints, operation::Weight, readers::Readers, writer::Writer};
 use super::{
@@ -192,7 +192,7 @@ impl Store for SqliteStore {
         self.insert(jobs, now).await
     }
 
-    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<Job>, Error> {
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<JobRow>, Error> {
         self.write(claim.limit, move |tx, hints| claim::claim(tx, &claim, now, hints)).await
     }
 
@@ -226,11 +226,11 @@ impl Store for SqliteStore {
         after: Option<(Timestamp, JobId)>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<Job>, Error> {
+    ) -> Result<Vec<JobRow>, Error> {
         self.vital_readers.run(move |reader| upkeep::lapsed(reader, after, limit, now)).await
     }
 
-    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<Job>, Error> {
+    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
         self.vital_readers.run(move |reader| upkeep::expired(reader, limit, now)).await
     }
 
@@ -242,7 +242,7 @@ impl Store for SqliteStore {
         self.write_durably(1, move |tx, hints| upkeep::delete(tx, id, hints)).await
     }
 
-    async fn job(&self, id: JobId) -> Result<Option<Job>, Error> {
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.vital_readers.run(move |reader| row::find(reader, id)).await
     }
 
@@ -259,7 +259,7 @@ impl Store for SqliteStore {
         filter: Arc<Filter>,
         before: Option<JobId>,
         limit: usize,
-    ) -> Result<Vec<Job>, Error> {
+    ) -> Result<Vec<JobRow>, Error> {
         self.readers.run(move |reader| read::list(reader, &filter, before, limit)).await
     }
 
@@ -267,7 +267,7 @@ impl Store for SqliteStore {
         self.readers.run(move |reader| read::counts(reader, now)).await
     }
 
-    async fn ahead(&self, job: Arc<Job>, limit: u64, now: Timestamp) -> Result<u64, Error> {
+    async fn ahead(&self, job: Arc<JobRow>, limit: u64, now: Timestamp) -> Result<u64, Error> {
         self.readers.run(move |reader| read::ahead(reader, &job, limit, now)).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use backroom_core::{Attempt, Job, JobId, LogLine, Shown, State, Timestamp};
+use backroom_core::{Attempt, JobId, JobRow, LogLine, Shown, State, Timestamp};
 use rusqlite::{Connection, OptionalExtension, ToSql, params, types::Value};
 
 use super::{
@@ -45,7 +45,7 @@ pub(super) fn list(
     filter: &Filter,
     before: Option<JobId>,
     limit: usize,
-) -> Result<Vec<Job>, Fault> {
+) -> Result<Vec<JobRow>, Fault> {
     let mut jobs = Vec::new();
     let mut before = before;
     loop {
@@ -66,7 +66,7 @@ fn matching(
     filter: &Filter,
     before: Option<JobId>,
     limit: usize,
-) -> Result<Vec<(JobId, Option<Job>)>, Fault> {
+) -> Result<Vec<(JobId, Option<JobRow>)>, Fault> {
     // Ids first, from an index that may hold all that is asked for; then only the rows of this page.
     let mut sql = format!("SELECT id FROM backroom_jobs {} WHERE 1", index_for(filter));
     let mut values: Vec<Value> = Vec::new();
@@ -159,7 +159,7 @@ pub(super) fn counts(connection: &Connection, now: Timestamp) -> Result<Vec<Coun
 }
 
 /// How many due jobs of the same queue are served before this one, counted up to `limit`.
-pub(super) fn ahead(connection: &Connection, job: &Job, limit: u64, now: Timestamp) -> Result<u64, Fault> {
+pub(super) fn ahead(connection: &Connection, job: &JobRow, limit: u64, now: Timestamp) -> Result<u64, Fault> {
     // Due jobs of one queue, priority and kind (?4 is now) before a place: ?5, ?6. At most ?7.
     let mut select = connection.prepare_cached(
         "SELECT count(*) FROM (SELECT 1 FROM backroom_jobs INDEXED BY backroom_jobs_queued \

@@ -1,9 +1,9 @@
-//! Between a row of `backroom_jobs` and a [`Job`], both ways.
+//! Between a row of `backroom_jobs` and a [`JobRow`], both ways.
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use backroom_core::{
-    Attempt, Job, JobId, Json, LeaseId, LogLine, Progress, Timestamp, bounds::whole_micros,
+    Attempt, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp, bounds::whole_micros,
     unique::UniqueWhile,
 };
 use rusqlite::{Connection, Row, Statement, ToSql, params, types::Type};
@@ -24,7 +24,7 @@ macro_rules! columns {
 pub(super) use columns;
 
 /// A job from a row selected by [`columns!`].
-pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<JobRow> {
     let unique_while = match row.get_ref(15)?.as_str_or_null()? {
         None => None,
         Some("live") => Some(UniqueWhile::Live),
@@ -35,7 +35,7 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         Some(percent) => Some(Progress { percent, message: row.get(22)? }),
         None => None,
     };
-    Ok(Job {
+    Ok(JobRow {
         id: job_id(row, 0)?,
         kind: row.get(1)?,
         queue: row.get(2)?,
@@ -102,7 +102,7 @@ pub(super) const INSERT: &str = concat!(
 );
 
 /// Runs a statement prepared from [`INSERT`].
-pub(super) fn insert(statement: &mut Statement<'_>, job: &Job) -> Result<(), Fault> {
+pub(super) fn insert(statement: &mut Statement<'_>, job: &JobRow) -> Result<(), Fault> {
     let (unique_while, unique_until) = match job.unique_while {
         None => (None, None),
         Some(UniqueWhile::Live) => (Some("live"), None),
@@ -148,7 +148,7 @@ pub(super) fn insert(statement: &mut Statement<'_>, job: &Job) -> Result<(), Fau
 }
 
 /// Writes which tags a new job has, for finding it by them.
-pub(super) fn insert_tags(connection: &Connection, job: &Job) -> Result<(), Fault> {
+pub(super) fn insert_tags(connection: &Connection, job: &JobRow) -> Result<(), Fault> {
     if job.tags.is_empty() {
         return Ok(());
     }
@@ -195,7 +195,7 @@ pub(super) fn insert_line(connection: &Connection, id: JobId, line: &LogLine) ->
 }
 
 /// A job by its id.
-pub(super) fn find(connection: &Connection, id: JobId) -> Result<Option<Job>, Fault> {
+pub(super) fn find(connection: &Connection, id: JobId) -> Result<Option<JobRow>, Fault> {
     let mut select = connection.prepare_cached(FIND)?;
     find_with(&mut select, id)
 }
@@ -204,7 +204,7 @@ pub(super) fn find(connection: &Connection, id: JobId) -> Result<Option<Job>, Fa
 pub(super) const FIND: &str = concat!("SELECT ", columns!(), " FROM backroom_jobs WHERE id = ?1");
 
 /// A job by its id, with a statement prepared from [`FIND`] for many of them.
-pub(super) fn find_with(find: &mut Statement<'_>, id: JobId) -> Result<Option<Job>, Fault> {
+pub(super) fn find_with(find: &mut Statement<'_>, id: JobId) -> Result<Option<JobRow>, Fault> {
     let mut rows = find.query([id.0.as_bytes()])?;
     Ok(rows.next()?.map(job).transpose()?)
 }
@@ -216,7 +216,7 @@ pub(super) fn jobs(
     sql: &str,
     params: &[&dyn ToSql],
     limit: usize,
-) -> Result<Vec<Job>, Fault> {
+) -> Result<Vec<JobRow>, Fault> {
     let mut select = connection.prepare_cached(sql)?;
     let mut rows = select.query(params)?;
     let mut jobs = Vec::new();
@@ -230,7 +230,7 @@ pub(super) fn jobs(
 
 /// The id and the job of a row selected by [`columns!`]; of a row that cannot be read (somebody wrote into it, or the
 /// disk is failing) only the id, and a line in the log. One such row must not keep all others from being served.
-pub(super) fn job_if_whole(row: &Row<'_>) -> rusqlite::Result<(JobId, Option<Job>)> {
+pub(super) fn job_if_whole(row: &Row<'_>) -> rusqlite::Result<(JobId, Option<JobRow>)> {
     let id = job_id(row, 0)?;
     match job(row) {
         Ok(job) => Ok((id, Some(job))),

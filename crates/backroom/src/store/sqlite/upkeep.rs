@@ -1,6 +1,6 @@
 //! Looking after jobs that nobody asks about: leases and expiries that ran out, history that may go.
 
-use backroom_core::{Job, JobId, Timestamp};
+use backroom_core::{JobId, JobRow, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ pub(super) fn lapsed(
     after: Option<(Timestamp, JobId)>,
     limit: usize,
     now: Timestamp,
-) -> Result<Vec<Job>, Fault> {
+) -> Result<Vec<JobRow>, Fault> {
     let sql = concat!(
         "SELECT ",
         columns!(),
@@ -30,7 +30,7 @@ pub(super) fn lapsed(
 }
 
 /// Queued jobs past their expiry, the longest ago first.
-pub(super) fn expired(connection: &Connection, limit: usize, now: Timestamp) -> Result<Vec<Job>, Fault> {
+pub(super) fn expired(connection: &Connection, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Fault> {
     let sql = concat!(
         "SELECT ",
         columns!(),

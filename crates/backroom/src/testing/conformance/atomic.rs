@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use backroom_core::{Attempt, Change, Event, Job, LogLine, Queue, draft::NewJob};
+use backroom_core::{Attempt, Change, Event, JobRow, LogLine, Queue, draft::NewJob};
 use futures_util::future::BoxFuture;
 
 use super::{
@@ -111,7 +111,7 @@ async fn prepare(env: &Env) -> Prepared {
 /// All rows that these calls touch.
 #[derive(Debug, Clone, PartialEq)]
 struct Rows {
-    jobs: Vec<Job>,
+    jobs: Vec<JobRow>,
     attempts: Vec<Vec<Attempt>>,
     lines: Vec<Vec<LogLine>>,
     queues: Vec<Queue>,

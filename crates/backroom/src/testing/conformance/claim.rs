@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use backroom_core::{Draft, Event, Job, draft::When, transition};
+use backroom_core::{Draft, Event, JobRow, draft::When, transition};
 
 use super::env::{Env, QUEUE, WORKER, draft, draft_in, draft_later, ids, sorted_ids};
 use crate::store::{Claim, QueueSetting};
 
 /// What the state machine says that `claim` makes of `job`.
-fn claimed(env: &Env, job: &Job, claim: &Claim) -> Job {
+fn claimed(env: &Env, job: &JobRow, claim: &Claim) -> JobRow {
     let event = Event::Claim { lease: claim.lease, until: claim.until, worker: claim.worker.clone() };
     let change = transition::apply(job, event, env.now).expect("claimable").expect("a claim changes the job");
     let mut job = job.clone();

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use backroom_core::{Attempt, AttemptEnd, Event, Job, RetryPolicy, State};
+use backroom_core::{Attempt, AttemptEnd, Event, JobRow, RetryPolicy, State};
 
 use super::env::{Env, cancel, decide, draft, fail, json, lease, succeed};
 use crate::store::{Committed, Deleted};
 
-async fn attempts(env: &Env, job: &Job) -> Vec<Attempt> {
+async fn attempts(env: &Env, job: &JobRow) -> Vec<Attempt> {
     env.store.attempts(job.id).await.expect("attempts")
 }
 
 pub(super) async fn every_end_of_a_run_is_written_as_decided(env: Env) {
-    let ends: [fn(&Job) -> Event; 9] = [
+    let ends: [fn(&JobRow) -> Event; 9] = [
         succeed,
         |job| Event::Succeed { lease: lease(job), output: json("null") },
         fail,

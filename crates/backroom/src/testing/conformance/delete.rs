@@ -2,12 +2,12 @@
 //!
 //! A repeated delete finds nothing, so its answer may be either; the rows are looked at.
 
-use backroom_core::{Draft, Event, Job, unique::UniqueRule};
+use backroom_core::{Draft, Event, JobRow, unique::UniqueRule};
 
 use super::env::{Env, draft, draft_later, fail, lease, lines, note, succeed};
 use crate::store::{Deleted, Filter};
 
-async fn delete(env: &Env, job: &Job) -> Deleted {
+async fn delete(env: &Env, job: &JobRow) -> Deleted {
     env.store.delete(job.id).await.expect("delete")
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::{
-    Attempt, Change, Draft, Event, Job, JobId, Json, LeaseId, LogLine, Progress, Timestamp,
+    Attempt, Change, Draft, Event, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp,
     bounds::{earlier, later},
     draft::{NewJob, When},
     transition,
@@ -67,29 +67,29 @@ impl Env {
     }
 
     /// Stores a job that must not meet a held key, and answers with it as it is stored.
-    pub(super) async fn put(&self, draft: Draft) -> Job {
+    pub(super) async fn put(&self, draft: Draft) -> JobRow {
         let new = self.new_job(draft);
         let job = new.job.clone();
         assert_eq!(self.insert(vec![new]).await, [Inserted::Created]);
         job
     }
 
-    pub(super) async fn put_many(&self, drafts: impl IntoIterator<Item = Draft>) -> Vec<Job> {
+    pub(super) async fn put_many(&self, drafts: impl IntoIterator<Item = Draft>) -> Vec<JobRow> {
         let new: Vec<_> = drafts.into_iter().map(|draft| self.new_job(draft)).collect();
         let jobs: Vec<_> = new.iter().map(|new| new.job.clone()).collect();
         assert_eq!(self.insert(new).await, vec![Inserted::Created; jobs.len()]);
         jobs
     }
 
-    pub(super) async fn find(&self, id: JobId) -> Option<Job> {
+    pub(super) async fn find(&self, id: JobId) -> Option<JobRow> {
         self.store.job(id).await.expect("job")
     }
 
-    pub(super) async fn read(&self, id: JobId) -> Job {
+    pub(super) async fn read(&self, id: JobId) -> JobRow {
         self.find(id).await.expect("the job is stored")
     }
 
-    pub(super) async fn all(&self) -> Vec<Job> {
+    pub(super) async fn all(&self) -> Vec<JobRow> {
         self.store.list(Arc::new(Filter::default()), None, 10_000).await.expect("list")
     }
 
@@ -111,20 +111,20 @@ impl Env {
         }
     }
 
-    pub(super) async fn claim(&self, claim: Claim) -> Vec<Job> {
+    pub(super) async fn claim(&self, claim: Claim) -> Vec<JobRow> {
         self.claim_at(claim, self.now).await
     }
 
-    pub(super) async fn claim_at(&self, claim: Claim, now: Timestamp) -> Vec<Job> {
+    pub(super) async fn claim_at(&self, claim: Claim, now: Timestamp) -> Vec<JobRow> {
         self.store.claim(Arc::new(claim), now).await.expect("claim")
     }
 
     /// The only due job, claimed.
-    pub(super) async fn take(&self) -> Job {
+    pub(super) async fn take(&self) -> JobRow {
         self.take_at(self.now).await
     }
 
-    pub(super) async fn take_at(&self, now: Timestamp) -> Job {
+    pub(super) async fn take_at(&self, now: Timestamp) -> JobRow {
         let until = later(now, Duration::from_secs(LEASE_SECS.unsigned_abs()));
         let mut taken = self.claim_at(Claim { until, ..self.claim_of(2) }, now).await;
         assert_eq!(taken.len(), 1, "exactly one job is due");
@@ -132,19 +132,19 @@ impl Env {
     }
 
     /// A stored job that runs.
-    pub(super) async fn running(&self) -> Job {
+    pub(super) async fn running(&self) -> JobRow {
         self.put(draft()).await;
         self.take().await
     }
 
     /// A stored job that completed.
-    pub(super) async fn completed(&self) -> Job {
+    pub(super) async fn completed(&self) -> JobRow {
         let job = self.running().await;
         self.drive(&job, succeed(&job), self.now).await
     }
 
     /// Puts a job and cancels it, so many seconds after the beginning.
-    pub(super) async fn cancelled_at(&self, draft: Draft, secs: i64) -> Job {
+    pub(super) async fn cancelled_at(&self, draft: Draft, secs: i64) -> JobRow {
         let job = self.put(draft).await;
         self.drive(&job, cancel(), self.at(secs)).await
     }
@@ -172,7 +172,7 @@ impl Env {
     }
 
     /// Decides, writes, and checks that the row is exactly what was decided; answers with the row.
-    pub(super) async fn drive(&self, job: &Job, event: Event, now: Timestamp) -> Job {
+    pub(super) async fn drive(&self, job: &JobRow, event: Event, now: Timestamp) -> JobRow {
         let change = decide(job, event, now);
         let mut expected = job.clone();
         change.write_to(&mut expected);
@@ -199,31 +199,31 @@ pub(super) fn json(text: &str) -> Json {
     Json::parse(text).expect("valid JSON")
 }
 
-pub(super) fn ids(jobs: &[Job]) -> Vec<JobId> {
+pub(super) fn ids(jobs: &[JobRow]) -> Vec<JobId> {
     jobs.iter().map(|job| job.id).collect()
 }
 
 /// For answers whose order does not matter.
-pub(super) fn sorted_ids(jobs: &[Job]) -> Vec<JobId> {
+pub(super) fn sorted_ids(jobs: &[JobRow]) -> Vec<JobId> {
     let mut ids = ids(jobs);
     ids.sort_unstable();
     ids
 }
 
 /// What the state machine says, where it says that something changes.
-pub(super) fn decide(job: &Job, event: Event, now: Timestamp) -> Change {
+pub(super) fn decide(job: &JobRow, event: Event, now: Timestamp) -> Change {
     transition::apply(job, event, now).expect("the event applies").expect("the event changes something")
 }
 
-pub(super) fn lease(job: &Job) -> LeaseId {
+pub(super) fn lease(job: &JobRow) -> LeaseId {
     job.lease_id.expect("the job ran")
 }
 
-pub(super) fn succeed(job: &Job) -> Event {
+pub(super) fn succeed(job: &JobRow) -> Event {
     Event::Succeed { lease: lease(job), output: json(r#"{"path":"out.jpg"}"#) }
 }
 
-pub(super) fn fail(job: &Job) -> Event {
+pub(super) fn fail(job: &JobRow) -> Event {
     Event::Fail {
         lease: lease(job),
         end: backroom_core::AttemptEnd::Failed,
@@ -238,7 +238,7 @@ pub(super) fn cancel() -> Event {
 }
 
 /// Lines of a run, numbered from `from`.
-pub(super) fn lines(job: &Job, from: u32, texts: &[&str]) -> Vec<LogLine> {
+pub(super) fn lines(job: &JobRow, from: u32, texts: &[&str]) -> Vec<LogLine> {
     let line = |(seq, text): (u32, &&str)| LogLine {
         lease_id: lease(job),
         seq,
@@ -253,6 +253,6 @@ pub(super) fn progress(percent: u8, message: &str) -> Progress {
 }
 
 /// A note of this run.
-pub(super) fn note(job: &Job, progress: Option<Progress>, lines: Vec<LogLine>) -> Note {
+pub(super) fn note(job: &JobRow, progress: Option<Progress>, lines: Vec<LogLine>) -> Note {
     Note { job: job.id, lease: lease(job), progress, lines }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backroom_core::{Draft, Event, Job, State, draft::When};
+use backroom_core::{Draft, Event, JobRow, State, draft::When};
 
 use super::env::{Env, cancel, draft, ids, lease, succeed};
 
@@ -10,7 +10,7 @@ fn expiring(secs: u64) -> Draft {
     Draft { expiry: Some(When::In(Duration::from_secs(secs))), ..draft() }
 }
 
-async fn expired(env: &Env, limit: usize, secs: i64) -> Vec<Job> {
+async fn expired(env: &Env, limit: usize, secs: i64) -> Vec<JobRow> {
     env.store.expired(limit, env.at(secs)).await.expect("expired")
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backroom_core::{Event, Job, JobId, LeaseId};
+use backroom_core::{Event, JobRow, JobId, LeaseId};
 
 use super::env::{Env, cancel, decide, draft, ids, lease, succeed};
 use crate::store::{Committed, Extend, Held};
@@ -12,14 +12,14 @@ async fn extend(env: &Env, leases: Vec<(JobId, LeaseId)>, secs: i64) -> Vec<Held
     env.store.extend(Arc::new(extend), env.at(1)).await.expect("extend")
 }
 
-fn run(job: &Job) -> (JobId, LeaseId) {
+fn run(job: &JobRow) -> (JobId, LeaseId) {
     (job.id, lease(job))
 }
 
 pub(super) async fn a_held_lease_moves(env: Env) {
     let running = env.running().await;
     assert_eq!(extend(&env, vec![run(&running)], 100).await, [Held::Yes]);
-    let expected = Job { lease_until: Some(env.at(100)), ..running };
+    let expected = JobRow { lease_until: Some(env.at(100)), ..running };
     assert_eq!(env.read(expected.id).await, expected, "the end of the lease moved, nothing else");
     assert_eq!(ids(&env.store.lapsed(None, 10, env.at(99)).await.expect("lapsed")), []);
     assert_eq!(ids(&env.store.lapsed(None, 10, env.at(100)).await.expect("lapsed")), [expected.id]);
@@ -42,7 +42,7 @@ pub(super) async fn a_cancel_request_is_told(env: Env) {
     let running = env.running().await;
     let marked = env.drive(&running, cancel(), env.at(1)).await;
     assert_eq!(extend(&env, vec![run(&running)], 100).await, [Held::CancelRequested]);
-    assert_eq!(env.read(marked.id).await, Job { lease_until: Some(env.at(100)), ..marked });
+    assert_eq!(env.read(marked.id).await, JobRow { lease_until: Some(env.at(100)), ..marked });
 }
 
 pub(super) async fn a_report_decided_before_an_extension_is_accepted(env: Env) {

@@ -5,14 +5,14 @@
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::{
-    Attempt, AttemptEnd, Draft, Event, Job, Queue, State, transition,
+    Attempt, AttemptEnd, Draft, Event, JobRow, Queue, State, transition,
     unique::{UniqueRule, UniqueWhile},
 };
 
 use super::env::{Env, KIND, WORKER, cancel, decide, draft, fail, json, lines, progress, sorted_ids, succeed};
 use crate::store::{Prune, Record};
 
-fn after(job: &Job, change: &backroom_core::Change) -> Job {
+fn after(job: &JobRow, change: &backroom_core::Change) -> JobRow {
     let mut job = job.clone();
     change.write_to(&mut job);
     job
@@ -21,15 +21,15 @@ fn after(job: &Job, change: &backroom_core::Change) -> Job {
 /// A record for every state, each as the state machine makes it.
 fn records(env: &Env) -> Vec<Record> {
     let queued = env.new_job(Draft { tags: vec!["t".into()], ..draft() }).job;
-    let run = |job: &Job| {
+    let run = |job: &JobRow| {
         let event = Event::Claim { lease: env.ids.lease(), until: env.at(30), worker: WORKER.into() };
         after(job, &transition::apply(job, event, env.now).expect("claimable").expect("a change"))
     };
     let fresh = || run(&env.new_job(draft()).job);
-    let plain = |job: Job| Record { job, attempts: Vec::new(), lines: Vec::new() };
-    let running = Job { progress: Some(progress(7, "on it")), woken: true, ..fresh() };
+    let plain = |job: JobRow| Record { job, attempts: Vec::new(), lines: Vec::new() };
+    let running = JobRow { progress: Some(progress(7, "on it")), woken: true, ..fresh() };
     let marked = after(&fresh(), &decide(&fresh(), cancel(), env.at(1)));
-    let marked = Job { id: env.new_job(draft()).job.id, ..marked };
+    let marked = JobRow { id: env.new_job(draft()).job.id, ..marked };
     let done = fresh();
     let done = after(&done, &decide(&done, succeed(&done), env.at(2)));
     let failed = fresh();
@@ -42,7 +42,7 @@ fn records(env: &Env) -> Vec<Record> {
     let parked = fresh();
     let lease = parked.lease_id.expect("it ran");
     let waiting = after(&parked, &decide(&parked, Event::Suspend { lease }, env.at(4)));
-    let given_up = Job { max_attempts: 1, ..fresh() };
+    let given_up = JobRow { max_attempts: 1, ..fresh() };
     let discarded = after(&given_up, &decide(&given_up, fail(&given_up), env.at(5)));
     let unique = env.new_job(Draft {
         unique: Some(UniqueRule::by_key("k").within(Duration::from_secs(9))),

@@ -1,6 +1,6 @@
 //! What handlers say of themselves is kept while they hold their job.
 
-use backroom_core::{Event, Job, bounds::JOB_LOG_LINES_MAX};
+use backroom_core::{Event, JobRow, bounds::JOB_LOG_LINES_MAX};
 
 use super::env::{Env, decide, lease, lines, note, progress, succeed};
 use crate::store::Committed;
@@ -9,7 +9,7 @@ pub(super) async fn progress_and_lines_are_written(env: Env) {
     let running = env.running().await;
     let said = lines(&running, 0, &["opened", "resized", ""]);
     env.note(note(&running, Some(progress(50, "resizing")), said.clone())).await;
-    let expected = Job { progress: Some(progress(50, "resizing")), ..running };
+    let expected = JobRow { progress: Some(progress(50, "resizing")), ..running };
     assert_eq!(env.read(expected.id).await, expected, "progress moved, nothing else");
     assert_eq!(env.logs(expected.id).await, said);
 }

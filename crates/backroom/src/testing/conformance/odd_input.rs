@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use backroom_core::{
-    Draft, Event, Job, Timestamp,
+    Draft, Event, JobRow, Timestamp,
     bounds::{JSON_BYTES_MAX, META_VALUE_BYTES_MAX, NAME_BYTES_MAX, whole_micros},
     unique::UniqueRule,
 };
@@ -87,10 +87,10 @@ pub(super) async fn names_that_look_like_sql_are_only_names(env: Env) {
 
 pub(super) async fn extreme_times_come_back(env: Env) {
     let job = env.new_job(draft()).job;
-    let at = |at: Timestamp, job: &Job| {
+    let at = |at: Timestamp, job: &JobRow| {
         let id = env.new_job(draft()).job.id;
         let at = whole_micros(at);
-        Job { id, created_at: at, scheduled_at: at, expires_at: Some(at), ..job.clone() }
+        JobRow { id, created_at: at, scheduled_at: at, expires_at: Some(at), ..job.clone() }
     };
     let before_1970 = Timestamp::constant(-1, 999_000);
     // Years 1 to 9999: what a PostgreSQL timestamp and a Rust one can both say.

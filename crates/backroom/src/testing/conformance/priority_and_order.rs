@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backroom_core::{Draft, Job, draft::When};
+use backroom_core::{Draft, JobRow, draft::When};
 
 use super::env::{Env, draft, draft_in, draft_later, ids};
 use crate::store::Claim;
@@ -39,7 +39,7 @@ pub(super) async fn a_full_limit_leaves_the_last_in_line(env: Env) {
     assert_eq!(ids(&env.claim(env.claim_of(5)).await), [jobs[0].id]);
 }
 
-async fn ahead(env: &Env, job: &Job, limit: u64, secs: i64) -> u64 {
+async fn ahead(env: &Env, job: &JobRow, limit: u64, secs: i64) -> u64 {
     env.store.ahead(Arc::new(job.clone()), limit, env.at(secs)).await.expect("ahead")
 }
 

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backroom_core::{Draft, Event, Job, State, draft::When, unique::UniqueRule};
+use backroom_core::{Draft, Event, JobRow, State, draft::When, unique::UniqueRule};
 
 use super::env::{Env, QUEUE, draft, draft_in, draft_later, fail, ids, lease, lines, note, sorted_ids, succeed};
 use crate::store::Prune;
@@ -25,7 +25,7 @@ async fn prune(env: &Env, prune: Prune, secs: i64) {
 }
 
 /// Jobs that were cancelled at these seconds, in this order.
-async fn cancelled_at(env: &Env, secs: &[i64]) -> Vec<Job> {
+async fn cancelled_at(env: &Env, secs: &[i64]) -> Vec<JobRow> {
     let mut jobs = Vec::new();
     for secs in secs {
         jobs.push(env.cancelled_at(draft(), *secs).await);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backroom_core::{Draft, Job, JobId, State, unique::UniqueRule};
+use backroom_core::{Draft, JobRow, JobId, State, unique::UniqueRule};
 
 use super::env::{Env, cancel, draft, draft_in, ids, succeed};
 use crate::store::{Filter, Inserted};
@@ -49,7 +49,7 @@ pub(super) async fn pages_meet_without_gap_or_overlap(env: Env) {
 }
 
 /// Six jobs that differ in all that can be filtered by.
-async fn mixed(env: &Env) -> Vec<Job> {
+async fn mixed(env: &Env) -> Vec<JobRow> {
     let tagged = |tags: &[&str]| tags.iter().map(|&tag| tag.to_owned()).collect();
     let drafts = [
         draft(),

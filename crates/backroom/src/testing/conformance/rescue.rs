@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use backroom_core::{AttemptEnd, Event, Job, State};
+use backroom_core::{AttemptEnd, Event, JobRow, State};
 
 use super::env::{Env, LEASE_SECS, decide, draft, draft_later, ids, lease, succeed};
 use crate::store::{Claim, Committed, Extend, Held};
 
-async fn lapsed(env: &Env, limit: usize, secs: i64) -> Vec<Job> {
+async fn lapsed(env: &Env, limit: usize, secs: i64) -> Vec<JobRow> {
     env.store.lapsed(None, limit, env.at(secs)).await.expect("lapsed")
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn pages_of_lapsed_leases_meet_without_gap_or_overlap(env: Env)
     let now = env.at(30);
     let all = lapsed(&env, 10, 30).await;
     assert_eq!(all.len(), 6);
-    let place = |job: &Job| (job.lease_until.expect("a lease"), job.id);
+    let place = |job: &JobRow| (job.lease_until.expect("a lease"), job.id);
     assert!(all.is_sorted_by_key(place), "{all:?}");
     let (mut found, mut after) = (Vec::new(), None);
     loop {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::{
-    Draft, Event, Job, State,
+    Draft, Event, JobRow, State,
     draft::When,
     unique::{UniqueRule, replace_content},
 };
@@ -122,7 +122,7 @@ pub(super) async fn a_key_held_for_a_window_outlives_the_job(env: Env) {
 }
 
 /// Inserts at the moment at which the window ends, not before.
-async fn insert_after_window(env: &Env) -> Job {
+async fn insert_after_window(env: &Env) -> JobRow {
     let new = env.new_job_at(keyed(window()), env.at(60));
     let job = new.job.clone();
     let answers = env.store.insert(Arc::new(vec![new]), env.at(60)).await.expect("insert");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backroom_core::Job;
+use backroom_core::JobRow;
 
 use super::env::{Env, WORKER, lease, succeed};
 use crate::store::{Extend, Held, WorkerRow};
@@ -63,6 +63,6 @@ pub(super) async fn a_worker_that_leaves_is_forgotten_and_its_leases_stay(env: E
     assert_eq!(workers(&env, 0).await, []);
     let extend = Extend { leases: vec![(running.id, lease(&running))], until: env.at(60) };
     assert_eq!(env.store.extend(Arc::new(extend), env.at(1)).await.expect("extend"), [Held::Yes]);
-    let running = Job { lease_until: Some(env.at(60)), ..running };
+    let running = JobRow { lease_until: Some(env.at(60)), ..running };
     env.drive(&running, succeed(&running), env.at(2)).await;
 }

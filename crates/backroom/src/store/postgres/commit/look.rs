@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use backroom_core::{Change, Job, JobId};
+use backroom_core::{Change, JobId, JobRow};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -60,7 +60,7 @@ pub(super) async fn look(
 ) -> Result<(), Fault> {
     let ids: Vec<Uuid> = changes.iter().map(|change| change.id.0).collect();
     let found = row::jobs(&core.writer.query(&LOOK, &[&ids]).await?)?;
-    let found: HashMap<JobId, Job> = found.into_iter().map(|job| (job.id, job)).collect();
+    let found: HashMap<JobId, JobRow> = found.into_iter().map(|job| (job.id, job)).collect();
     let mut revived = Vec::new();
     for change in changes {
         let answer = match found.get(&change.id) {
@@ -85,7 +85,7 @@ pub(super) async fn look(
 
 /// Whether the row looks as it does right after this change. What notes and extends may have moved since is left out:
 /// they leave the revision alone.
-fn is_written(change: &Change, job: &Job) -> bool {
+fn is_written(change: &Change, job: &JobRow) -> bool {
     let mut after = job.clone();
     change.write_to(&mut after);
     after.progress.clone_from(&job.progress);
@@ -94,14 +94,14 @@ fn is_written(change: &Change, job: &Job) -> bool {
 }
 
 /// As the statements say it.
-fn is_guard_met(change: &Change, job: &Job) -> bool {
+fn is_guard_met(change: &Change, job: &JobRow) -> bool {
     !job.state.is_finished()
         && job.revision == change.revision_before
         && change.lease.is_none_or(|lease| job.lease_id == Some(lease) && job.lease_until.is_some())
         && change.lapsed_by.is_none_or(|at| job.lease_until.is_some_and(|until| until <= at))
 }
 
-fn is_to_be_revived(change: &Change, job: &Job) -> bool {
+fn is_to_be_revived(change: &Change, job: &JobRow) -> bool {
     job.state.is_finished()
         && (!change.state.is_finished() || change.unique_held)
         && job.revision == change.revision_before
@@ -109,7 +109,7 @@ fn is_to_be_revived(change: &Change, job: &Job) -> bool {
 }
 
 /// Moves jobs from the history back among the live, all or none: a key that is held undoes it.
-async fn revive(core: &Core, jobs: &[Job], wait: Wait) -> Result<Vec<(JobId, Committed)>, Fault> {
+async fn revive(core: &Core, jobs: &[JobRow], wait: Wait) -> Result<Vec<(JobId, Committed)>, Fault> {
     let ids: Vec<Uuid> = jobs.iter().map(|job| job.id.0).collect();
     let revisions: Vec<i64> = jobs.iter().map(|job| revision(job.revision - 1)).collect();
     let transaction = core.writer.begin().await?;
@@ -125,7 +125,7 @@ async fn revive(core: &Core, jobs: &[Job], wait: Wait) -> Result<Vec<(JobId, Com
     match unearthed {
         Ok(unearthed) => {
             transaction.commit().await?;
-            let answer = |job: &Job| {
+            let answer = |job: &JobRow| {
                 let is_back = unearthed.contains(&job.id.0);
                 (job.id, if is_back { Committed::Done } else { Committed::Stale })
             };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use backroom_core::{
-    Job, JobId, Timestamp,
+    JobId, JobRow, Timestamp,
     draft::NewJob,
     unique::{Resolution, replace_content, resolve_conflict},
 };
@@ -96,7 +96,7 @@ pub(in crate::store::postgres) async fn insert_keyed(
 /// Who holds a key while a chunk is decided.
 enum Holder {
     /// A stored job, locked.
-    Stored(Box<Job>),
+    Stored(Box<JobRow>),
     /// A job of this very chunk.
     Fresh(usize),
 }
@@ -105,7 +105,7 @@ enum Holder {
 #[derive(Default)]
 struct Plan<'a> {
     holders: HashMap<&'a str, Holder>,
-    fresh: Vec<(usize, Cow<'a, Job>)>,
+    fresh: Vec<(usize, Cow<'a, JobRow>)>,
     releases: Vec<Uuid>,
     replaced: BTreeSet<&'a str>,
     /// Answers that stand only if a fresh job gets in: (job, position in `fresh`).
@@ -145,7 +145,7 @@ async fn insert_chunk(
 }
 
 /// The key that a job would hold.
-fn held_key(job: &Job) -> Option<&str> {
+fn held_key(job: &JobRow) -> Option<&str> {
     job.unique_key.as_deref().filter(|_| job.unique_held)
 }
 
@@ -197,7 +197,7 @@ async fn write(session: &mut Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> R
     if !plan.releases.is_empty() {
         session.query(&RELEASE, &[&plan.releases]).await?;
     }
-    let mut replaced: Vec<&Job> = plan
+    let mut replaced: Vec<&JobRow> = plan
         .replaced
         .iter()
         .filter_map(|key| match plan.holders.get(key) {
@@ -213,7 +213,7 @@ async fn write(session: &mut Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> R
         return Ok(Vec::new());
     }
     // In the order of keys, so that two processes that insert the same keys do not wait for each other in a circle.
-    let mut fresh: Vec<&Job> = plan.fresh.iter().map(|(_, job)| job.as_ref()).collect();
+    let mut fresh: Vec<&JobRow> = plan.fresh.iter().map(|(_, job)| job.as_ref()).collect();
     fresh.sort_by(|one, other| one.unique_key.cmp(&other.unique_key));
     let rows = session.query(&INSERT, &Columns::of(fresh.into_iter())?.params()).await?;
     session.query(&TAKE_BACK, &[ids]).await?;

@@ -4,7 +4,7 @@ mod keyed;
 
 use std::{collections::HashSet, sync::Arc};
 
-use backroom_core::{Job, Timestamp, bounds::later, draft::NewJob};
+use backroom_core::{JobRow, Timestamp, bounds::later, draft::NewJob};
 use tokio_postgres::types::Type;
 
 pub(super) use self::keyed::insert_keyed;
@@ -307,7 +307,7 @@ async fn insert_again(
 }
 
 /// Whether [`INSERT_PLAIN`] says all about it, which is new and so queued and untouched.
-fn is_plain(job: &Job) -> bool {
+fn is_plain(job: &JobRow) -> bool {
     job.lane.is_none()
         && job.expires_at.is_none()
         && job.timeout.is_none()
