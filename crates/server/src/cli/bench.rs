@@ -21,10 +21,11 @@ pub(crate) async fn run(args: BenchArgs, settings: &Settings) -> Result<(), Prob
     if settings.json {
         return out::json(&report, settings.terminal);
     }
-    out::text(&shown(&report, settings))
+    out::line(head(&report))?;
+    show(&report, settings)
 }
 
-fn shown(report: &Report, settings: &Settings) -> String {
+fn show(report: &Report, settings: &Settings) -> Result<(), Problem> {
     let mut rows =
         table::table(settings, &[Column::Whole("FIGURE"), Column::Number("VALUE"), Column::Text("")]);
     let mut add = |name: &str, value: Option<f64>, unit: &str| {
@@ -53,15 +54,19 @@ fn shown(report: &Report, settings: &Settings) -> String {
     }
     add("to the bare loop", report.ratio_to_baseline(), "× its lifecycle");
     add("memory", report.rss_mb, "MB at most in this process");
+    table::show(&rows)
+}
+
+/// What was measured, and how.
+fn head(report: &Report) -> String {
     let history = if report.history_kept { "kept" } else { "pruned" };
     format!(
-        "{} on {}: {} jobs of {} bytes, {} slots, durability {}, history {history}\n{}",
+        "{} on {}: {} jobs of {} bytes, {} slots, durability {}, history {history}",
         report.scenario,
         report.store,
         report.jobs,
         report.payload_bytes,
         report.slots,
         format!("{:?}", report.durability).to_lowercase(),
-        table::text(&rows)
     )
 }

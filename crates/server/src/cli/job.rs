@@ -8,7 +8,8 @@ use clap::Args;
 use super::{
     Problem, now, out,
     view::{JobView, ReasonView, WholeJobView},
-    words::{self, moment, safe},
+    visible,
+    words::{self, moment},
 };
 use crate::settings::Settings;
 
@@ -71,9 +72,9 @@ macro_rules! put {
 
 fn write_head(page: &mut String, explained: &Explanation, now: Timestamp) {
     let job = &explained.job;
-    put!(page, "{} {} is {}", safe(&job.kind), job.id, job.shown(now));
+    put!(page, "{} {} is {}", visible::line(&job.kind), job.id, job.shown(now));
     for reason in &explained.reasons {
-        put!(page, "  {}", safe(&reason.to_string()));
+        put!(page, "  {}", visible::line(&reason.to_string()));
     }
     put!(page, "");
 }
@@ -81,7 +82,7 @@ fn write_head(page: &mut String, explained: &Explanation, now: Timestamp) {
 fn write_fields(page: &mut String, job: &JobRow, now: Timestamp) {
     let mut field = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            put!(page, "  {name:<13} {}", safe(&value));
+            put!(page, "  {name:<13} {}", visible::line(&value));
         }
     };
     field("queue", Some(job.queue.clone()));
@@ -146,10 +147,10 @@ fn write_attempts(page: &mut String, attempts: &[Attempt], now: Timestamp) {
             attempt.attempt,
             attempt.end,
             moment(attempt.ended_at, now),
-            safe(worker)
+            visible::line(worker)
         );
         for line in attempt.error.lines() {
-            put!(page, "    {}", safe(line));
+            put!(page, "    {}", visible::line(line));
         }
     }
 }
@@ -166,12 +167,12 @@ fn write_log(page: &mut String, log: &[LogLine], last: usize) {
     }
     for line in log.iter().skip(skipped) {
         let at = line.at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string();
-        put!(page, "  {at}  {}", safe(&line.line));
+        put!(page, "  {at}  {}", visible::line(&line.line));
     }
 }
 
 fn put_indented(page: &mut String, text: &str) {
     for line in text.lines() {
-        put!(page, "  {}", safe(line));
+        put!(page, "  {}", visible::line(line));
     }
 }

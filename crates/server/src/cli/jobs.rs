@@ -77,7 +77,7 @@ pub(crate) async fn run(args: JobsArgs, settings: &Settings) -> Result<(), Probl
     if page.jobs.is_empty() {
         out::line(if page.next.is_none() { "no jobs" } else { "no jobs so far" })?;
     } else {
-        out::text(&table(&page.jobs, settings, now))?;
+        show(&page.jobs, settings, now)?;
     }
     if let Some(next) = page.next {
         // On stderr, so that a table in a pipe holds nothing but jobs.
@@ -135,7 +135,7 @@ async fn page(backroom: &Backroom, args: &JobsArgs, filter: Filter, now: Timesta
     }
 }
 
-fn table(jobs: &[JobRow], settings: &Settings, now: Timestamp) -> String {
+fn show(jobs: &[JobRow], settings: &Settings, now: Timestamp) -> Result<(), Problem> {
     let mut rows = table::table(
         settings,
         &[
@@ -159,7 +159,7 @@ fn table(jobs: &[JobRow], settings: &Settings, now: Timestamp) -> String {
     }
     // Queue, then tries: what is least missed; `job ID` and --json have everything.
     table::narrow(&mut rows, &[2, 4]);
-    table::text(&rows)
+    table::show(&rows)
 }
 
 /// The moment that matters in the state a job is in.

@@ -90,8 +90,8 @@ fn print(pending: Vec<Migration>, from: u32, newest: u32, settings: &Settings) -
     }
     out::line(format_args!("-- {}: from version {from} to {to}", settings.shown()))?;
     for migration in pending {
-        out::line(format_args!(
-            "\n-- {:04} {}\nBEGIN;\n{}COMMIT;",
+        out::text(&format!(
+            "\n-- {:04} {}\nBEGIN;\n{}COMMIT;\n",
             migration.version, migration.name, migration.sql
         ))?;
     }

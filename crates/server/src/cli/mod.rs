@@ -22,6 +22,7 @@ pub(crate) mod retry;
 mod several;
 mod table;
 mod view;
+pub(crate) mod visible;
 mod words;
 pub(crate) mod workers;
 

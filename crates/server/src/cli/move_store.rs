@@ -18,7 +18,7 @@ use super::{
     Problem, out,
     parse::span,
     table::{self, Column, cell},
-    unless_interrupted, words,
+    unless_interrupted, visible, words,
 };
 use crate::settings::Settings;
 
@@ -167,7 +167,7 @@ async fn refuse_workers(args: &MoveArgs, source: &Backroom, besides: &str) -> Re
     if args.live || workers.is_empty() {
         return Ok(());
     }
-    let names: Vec<_> = workers.iter().map(|worker| words::safe(&worker.name)).collect();
+    let names: Vec<_> = workers.iter().map(|worker| visible::line(&worker.name)).collect();
     let why = format!("its workers are alive: {}{besides}", names.join(", "));
     Err(Problem::new("move the store", &why).hint(
         "stop them (one that was killed counts as alive for its lease, 30s by default), or use --live, which keeps them from \
@@ -251,7 +251,7 @@ fn answer(report: &Report, from: &Settings, to: &Settings, settings: &Settings) 
         };
         out::json(&answer, settings.terminal)?;
     } else {
-        out::text(&sides(report, settings))?;
+        show_sides(report, settings)?;
         if report.jobs_at_target_only > 0 {
             out::line(format_args!("{} at the target only", jobs(report.jobs_at_target_only)))?;
         }
@@ -268,7 +268,7 @@ fn answer(report: &Report, from: &Settings, to: &Settings, settings: &Settings) 
     );
     if let Some(refusal) = &report.copied.refusal {
         let refused = jobs(report.copied.refused);
-        why += &format!("; the target refused {refused}, the first: {}", words::safe(refusal));
+        why += &format!("; the target refused {refused}, the first: {}", refusal);
     }
     Err(Problem::new("move every job", &why).hint(
         "run it again if jobs were enqueued or changed at the source meanwhile; a job that both sides have changed stays \
@@ -291,9 +291,9 @@ fn praise(report: &Report, from: &Settings, to: &Settings) -> Result<(), Problem
 }
 
 /// Both sides by queue and state.
-fn sides(report: &Report, settings: &Settings) -> String {
+fn show_sides(report: &Report, settings: &Settings) -> Result<(), Problem> {
     if report.copied.compared.is_empty() {
-        return "the source holds no job\n".into();
+        return out::line("the source holds no job");
     }
     let mut rows = table::table(
         settings,
@@ -321,5 +321,5 @@ fn sides(report: &Report, settings: &Settings) -> String {
             number(sum.different),
         ]);
     }
-    table::text(&rows)
+    table::show(&rows)
 }

@@ -11,6 +11,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+use super::visible;
+
 /// Shown unless `BACKROOM_LOG` says otherwise: warnings, and that an outage which one of them told of is over.
 const SHOWN_DEFAULT: &str = "warn,backroom::store::observed=info";
 
@@ -56,8 +58,8 @@ where
             Level::DEBUG => "debug",
             Level::TRACE => "trace",
         };
-        write!(writer, "{word}: ")?;
-        context.format_fields(writer.by_ref(), event)?;
-        writeln!(writer)
+        let mut fields = String::new();
+        context.format_fields(Writer::new(&mut fields), event)?;
+        writeln!(writer, "{word}: {}", visible::message(&fields))
     }
 }

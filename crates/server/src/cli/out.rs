@@ -1,16 +1,22 @@
 //! The one room that writes to stdout and stderr.
 //!
 //! Answers go to stdout, whole and flushed; everything else (errors, hints, progress) goes to stderr, so that a
-//! program can read the answer. A reader that went away ends the command quietly.
+//! program can read the answer. A reader that went away ends the command quietly. What a terminal would obey is spelt
+//! out here ([`visible`]), whatever the text comes from.
 
 use std::{fmt, io::Write as _, process::ExitCode};
 
 use serde::Serialize;
 
-use super::Problem;
+use super::{Problem, visible};
 
-/// Writes a text to stdout as it is.
+/// Writes a text to stdout.
 pub(crate) fn text(text: &str) -> Result<(), Problem> {
+    as_it_is(&visible::text(text))
+}
+
+/// Writes a text to stdout that may hold the colours of a terminal. Only for a text made of [`visible`] parts.
+pub(crate) fn as_it_is(text: &str) -> Result<(), Problem> {
     let mut stdout = std::io::stdout().lock();
     stdout
         .write_all(text.as_bytes())
@@ -20,19 +26,19 @@ pub(crate) fn text(text: &str) -> Result<(), Problem> {
 
 /// Writes one line to stdout.
 pub(crate) fn line(line: impl fmt::Display) -> Result<(), Problem> {
-    text(&format!("{line}\n"))
+    text(&(visible::message(&line.to_string()) + "\n"))
 }
 
 /// Writes one JSON document to stdout, indented for a terminal and on one line for a program.
 pub(crate) fn json<T: Serialize + ?Sized>(value: &T, pretty: bool) -> Result<(), Problem> {
     let encoded = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
     let encoded = encoded.map_err(|error| Problem::new("write the answer as JSON", &error))?;
-    text(&(encoded + "\n"))
+    as_it_is(&(visible::json(&encoded) + "\n"))
 }
 
 /// Writes one line to stderr. That nobody can read it is not worth failing for.
 pub(crate) fn note(line: impl fmt::Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", visible::message(&line.to_string()));
 }
 
 /// Says what came of a command and turns it into an exit code.

@@ -109,7 +109,7 @@ async fn list(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
     }
     // Waiting and cancelled are the counts that are least missed; --json has all.
     table::narrow(&mut rows, &[5, 7]);
-    out::text(&table::text(&rows))
+    table::show(&rows)
 }
 
 /// Short enough for eight of them to fit a terminal.
@@ -176,7 +176,7 @@ fn kept(keep: Keep) -> String {
 
 async fn answer(backroom: &Backroom, name: &str, said: &str, settings: &Settings) -> Result<(), Problem> {
     if !settings.json {
-        return out::line(words::safe(said));
+        return out::line(said);
     }
     let counts = backroom.counts().await?;
     out::json(&QueueView::new(&known(backroom, name).await?, &counts), settings.terminal)

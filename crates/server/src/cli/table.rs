@@ -4,7 +4,7 @@ use comfy_table::{
     Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets,
 };
 
-use super::words::safe;
+use super::{Problem, out, visible};
 use crate::settings::Settings;
 
 /// How a column takes its width.
@@ -85,14 +85,19 @@ pub(crate) fn narrow(table: &mut Table, droppable: &[usize]) {
     }
 }
 
+/// The table to stdout. Its cells hold nothing that a terminal obeys; its own colours are what it may obey.
+pub(crate) fn show(table: &Table) -> Result<(), Problem> {
+    out::as_it_is(&text(table))
+}
+
 /// The table as text, without blanks at the ends of lines.
-pub(crate) fn text(table: &Table) -> String {
+fn text(table: &Table) -> String {
     table.trim_fmt() + "\n"
 }
 
-/// A cell with text from a job.
+/// A cell. No text gets into a table but through here.
 pub(crate) fn cell(text: impl AsRef<str>) -> Cell {
-    Cell::new(safe(text.as_ref()))
+    Cell::new(visible::line(text.as_ref()))
 }
 
 /// A cell with the word of a state in its colour.

@@ -1,6 +1,6 @@
-//! Spans, moments and texts as a terminal shows them.
+//! Spans, moments and numbers as people read them.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use backroom::{Timestamp, core::bounds::span_until};
 use jiff::tz::TimeZone;
@@ -37,21 +37,6 @@ pub(crate) fn from_now(at: Timestamp, now: Timestamp) -> String {
 pub(crate) fn moment(at: Timestamp, now: Timestamp) -> String {
     let zoned = at.to_zoned_datetime(TimeZone::system());
     format!("{} ({})", zoned.strftime("%Y-%m-%d %H:%M:%S %:z"), from_now(at, now))
-}
-
-/// Text from a job with control characters spelt out, so that a log line cannot move the cursor, change the colours or
-/// ring the bell of whoever looks at it. Line breaks and tabs stay.
-pub(crate) fn safe(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && c != '\n' && c != '\t' {
-            // Writing to a String cannot fail.
-            let _ = write!(safe, "{}", c.escape_default());
-        } else {
-            safe.push(c);
-        }
-    }
-    safe
 }
 
 /// A number with its noun: `1 job`, `3 jobs`.
@@ -104,11 +89,6 @@ mod tests {
         assert_eq!(from_now(at(-5), now), "5s ago");
         assert_eq!(from_now(now, now), "now");
         assert_eq!(from_now(Timestamp::MIN, Timestamp::MAX).split(' ').next_back(), Some("ago"));
-    }
-
-    #[test]
-    fn control_characters_are_spelt_out() {
-        assert_eq!(safe("a\u{1b}[31mb\r\n\tc\0"), "a\\u{1b}[31mb\\r\n\tc\\u{0}");
     }
 
     #[test]

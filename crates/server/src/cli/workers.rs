@@ -64,5 +64,5 @@ pub(crate) async fn run(_: WorkersArgs, settings: &Settings) -> Result<(), Probl
     }
     // Kinds can be many and long; --json has them.
     table::narrow(&mut rows, &[4, 6]);
-    out::text(&table::text(&rows))
+    table::show(&rows)
 }

@@ -11,7 +11,7 @@ use clap::Args;
 use serde::Serialize;
 
 use self::stuck::Work;
-use super::{Problem, out, words};
+use super::{Problem, out, visible, words};
 use crate::settings::Settings;
 
 /// Is everything as it should be?
@@ -94,13 +94,13 @@ fn page(health: &Health) -> String {
     let mut page = format!(
         "backroom {}\nstore       {}\nengine      {}\nschema      {}\ndurability  {durability}\nsize        {size}\n\n",
         env!("CARGO_PKG_VERSION"),
-        words::safe(&health.store),
+        visible::line(&health.store),
         health.engine,
         health.schema,
     );
     for check in &health.checks {
         let mark = if check.ok { "ok  " } else { "FAIL" };
-        page += &format!("{mark}  {}: {}\n", words::safe(&check.name), words::safe(&check.found));
+        page += &format!("{mark}  {}: {}\n", visible::line(&check.name), visible::line(&check.found));
     }
     page + "\n"
 }

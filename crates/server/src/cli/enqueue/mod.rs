@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use self::{options::JobOptions, source::Source};
-use super::{Problem, out, words};
+use super::{Problem, out};
 use crate::settings::Settings;
 
 /// Put a job in, or many
@@ -87,7 +87,7 @@ async fn enqueue(backroom: &Backroom, draft: Draft, settings: &Settings) -> Resu
     }
     let id = job.id();
     match outcome {
-        Outcome::Created => out::line(format_args!("enqueued {} {id}", words::safe(&kind))),
+        Outcome::Created => out::line(format_args!("enqueued {} {id}", kind)),
         Outcome::Kept => out::line(format_args!("nothing enqueued: job {id} holds the unique key and stays")),
         Outcome::Replaced => {
             out::line(format_args!("job {id} holds the unique key and took over the new args"))

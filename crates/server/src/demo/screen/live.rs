@@ -6,7 +6,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::notices;
 use crate::{
-    cli::{Problem, out},
+    cli::{Problem, out, visible},
     demo::view::{View, order_line, report_line},
 };
 
@@ -79,8 +79,8 @@ impl Live {
             refused => format!("{refused} discarded"),
         });
         let doing = view.running.iter().map(|running| match running.doing.as_str() {
-            "" => running.what.clone(),
-            doing => format!("{}  {doing}", running.what),
+            "" => visible::line(&running.what).into_owned(),
+            doing => visible::line(&format!("{}  {doing}", running.what)).into_owned(),
         });
         // A line without a job stays, empty: lines that come and go make the eye jump.
         for (bar, doing) in self.running.iter().zip(doing.map(Some).chain(std::iter::repeat(None))) {
@@ -96,9 +96,9 @@ impl Live {
         }
         if let Some(run) = &view.run {
             self.order.set_prefix(format!("order {}", run.number));
-            self.order.set_message(order_line(&run.order));
+            self.order.set_message(visible::line(&order_line(&run.order)).into_owned());
             self.report.set_prefix("report");
-            self.report.set_message(report_line(&run.report, tally));
+            self.report.set_message(visible::line(&report_line(&run.report, tally)).into_owned());
         }
     }
 
