@@ -57,9 +57,13 @@ async fn names_from_the_store_stay_on_their_line() {
     backroom.store().beat(Arc::new(worker)).await.unwrap();
     backroom.store().set_queue(&format!("q{EVIL}\nforged"), QueueSetting::Pause(now)).await.unwrap();
     backroom.close().await.unwrap();
-    for command in [vec!["workers"], vec!["queues"], vec!["doctor"], vec!["workers", "--json"],
-        vec!["move", "--from", "sqlite:backroom.db", "--to", "sqlite:to.db"]]
-    {
+    for command in [
+        vec!["workers"],
+        vec!["queues"],
+        vec!["doctor"],
+        vec!["workers", "--json"],
+        vec!["move", "--from", "sqlite:backroom.db", "--to", "sqlite:to.db"],
+    ] {
         let said = place.run(&command);
         is_harmless(&said);
         let lines = said.out.lines().chain(said.err.lines());

@@ -88,9 +88,20 @@ mod tests {
 
     #[test]
     fn characters_that_turn_the_text_round_or_are_not_seen_are_spelt_out() {
-        for c in ['\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{200b}', '\u{200f}', '\u{2028}', '\u{2029}',
-            '\u{feff}', '\u{ad}', '\u{61c}', '\u{e0041}']
-        {
+        for c in [
+            '\u{202a}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{200b}',
+            '\u{200f}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{feff}',
+            '\u{ad}',
+            '\u{61c}',
+            '\u{e0041}',
+        ] {
             let shown = text(&format!("a{c}b")).into_owned();
             assert_eq!(shown, format!("a\\u{{{:x}}}b", u32::from(c)));
             // What is escaped once stays as it is.
