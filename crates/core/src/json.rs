@@ -1,5 +1,8 @@
 //! JSON text as it is stored: checked once on the way in, never re-encoded on the way through.
 
+mod canonical;
+mod pretty;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

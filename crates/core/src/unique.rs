@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{Invalid, JobRow, Json, State, Timestamp, bounds};
@@ -26,9 +25,10 @@ pub struct UniqueRule {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UniqueBy {
-    /// Equal args. The order of object fields does not matter.
+    /// Equal args: the same [canonical text](Json::canonical). The order of fields, white space, escapes, and the way a
+    /// number is written make no difference: `1`, `1.0` and `1e0` are one number. Nothing is rounded.
     Args,
-    /// Equal values of these fields of the args; a missing field counts as `null`.
+    /// Equal values of these fields of the args, as for [`Args`](UniqueBy::Args); a missing field counts as `null`.
     Fields(Vec<String>),
     /// This key.
     Key(String),
@@ -127,7 +127,7 @@ impl UniqueRule {
     pub fn resolve(&self, kind: &str, args: &Json, now: Timestamp) -> Result<Unique, Invalid> {
         let kind = escaped(kind);
         let key = match &self.by {
-            UniqueBy::Args => format!("{kind}#{}", fingerprint(&args.decode::<Value>()?)),
+            UniqueBy::Args => format!("{kind}#{}", fingerprint(&args.canonical()?)),
             UniqueBy::Fields(fields) => format!("{kind}#{}", fingerprint(&chosen(fields, args)?)),
             UniqueBy::Key(key) => {
                 bounds::check_text("unique key", key, bounds::UNIQUE_KEY_BYTES_MAX)?;
@@ -155,55 +155,19 @@ fn escaped(kind: &str) -> String {
     kind.replace('%', "%25").replace('=', "%3D").replace('#', "%23")
 }
 
-fn chosen(fields: &[String], args: &Json) -> Result<Value, Invalid> {
+fn chosen(fields: &[String], args: &Json) -> Result<String, Invalid> {
     if fields.is_empty() {
         return Err(Invalid::new("unique fields", "are an empty list; name at least one field of the args"));
     }
-    let Value::Object(object) = args.decode::<Value>()? else {
-        return Err(Invalid::new("unique fields", "need args that are a JSON object"));
-    };
-    let field = |name: &String| (name.clone(), object.get(name).cloned().unwrap_or(Value::Null));
-    Ok(Value::Object(fields.iter().map(field).collect()))
+    args.canonical_fields(fields)
 }
 
 /// Namespace of the fingerprints: any fixed UUID does, as long as it never changes.
 const NAMESPACE: Uuid = Uuid::from_u128(0x8f0f_4c5e_63b1_4c7a_9a52_1d2f_5b0e_77c1);
 
-/// A UUIDv5 (RFC 9562) over the value with object fields in sorted order.
-fn fingerprint(value: &Value) -> Uuid {
-    let mut text = String::new();
-    write_sorted(value, &mut text);
-    Uuid::new_v5(&NAMESPACE, text.as_bytes())
-}
-
-/// JSON with sorted fields. serde_json's own order depends on a feature that any crate of the program may turn
-/// on, and then equal args would stop being equal.
-fn write_sorted(value: &Value, text: &mut String) {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            text.push_str(&value.to_string());
-        }
-        Value::Array(items) => {
-            text.push('[');
-            for item in items {
-                write_sorted(item, text);
-                text.push(',');
-            }
-            text.push(']');
-        }
-        Value::Object(object) => {
-            let mut fields: Vec<_> = object.iter().collect();
-            fields.sort_by_key(|(name, _)| *name);
-            text.push('{');
-            for (name, item) in fields {
-                text.push_str(&Value::String(name.clone()).to_string());
-                text.push(':');
-                write_sorted(item, text);
-                text.push(',');
-            }
-            text.push('}');
-        }
-    }
+/// A UUIDv5 (RFC 9562) over a canonical text.
+fn fingerprint(canonical: &str) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, canonical.as_bytes())
 }
 
 /// What an insert has to do about the job that holds its key.

@@ -125,13 +125,8 @@ fn write_fields(page: &mut String, job: &JobRow, now: Timestamp) {
 }
 
 fn write_json(page: &mut String, name: &str, json: &Json) {
-    let pretty = json
-        .decode::<serde_json::Value>()
-        .ok()
-        .and_then(|value| serde_json::to_string_pretty(&value).ok())
-        .unwrap_or_else(|| json.to_string());
     put!(page, "\n{name}");
-    put_indented(page, &pretty);
+    put_indented(page, &json.pretty());
 }
 
 fn write_attempts(page: &mut String, attempts: &[Attempt], now: Timestamp) {
