@@ -10,6 +10,7 @@ use std::{
 use backroom::{
     Error, ErrorKind, Timestamp,
     clock::Clock,
+    core::bounds::later,
     store::{MemoryStore, Observed, QueueSetting, REPEATS_MAX, Store},
     testing::faults::{Fault, Faults},
 };
@@ -17,17 +18,20 @@ use tracing::subscriber::DefaultGuard;
 
 /// A clock on which every wait is over at once.
 #[derive(Debug, Default)]
-struct Hurried(Mutex<Timestamp>);
+struct Hurried(Mutex<Duration>);
 
 #[async_trait::async_trait]
 impl Clock for Hurried {
     fn now(&self) -> Timestamp {
+        later(Timestamp::UNIX_EPOCH, self.monotonic())
+    }
+
+    fn monotonic(&self) -> Duration {
         *self.0.lock().unwrap()
     }
 
-    async fn sleep_until(&self, at: Timestamp) {
-        let now = self.now();
-        *self.0.lock().unwrap() = at.max(now);
+    async fn sleep(&self, span: Duration) {
+        *self.0.lock().unwrap() += span;
     }
 }
 

@@ -11,7 +11,7 @@ use backroom::{
     clock::{Clock, SystemClock},
     core::{
         Event, Timestamp,
-        bounds::{later, span_until},
+        bounds::later,
         transition::apply,
     },
     store::{Listener, Store},
@@ -112,9 +112,12 @@ impl Clock for Fast {
         later(self.0.now(), Duration::from_secs(600))
     }
 
-    async fn sleep_until(&self, at: Timestamp) {
-        let left = span_until(self.now(), at);
-        self.0.sleep(left).await;
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    async fn sleep(&self, span: Duration) {
+        self.0.sleep(span).await;
     }
 }
 

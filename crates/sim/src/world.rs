@@ -1,7 +1,7 @@
 //! The one true time of the simulation, and the clock of each machine, which follows it well or badly.
 //!
 //! True time stands still while anybody works and moves only by [`World::advance_to`]. A machine's clock is off by an
-//! offset that faults change; it keeps what [`Clock`] promises: it never answers earlier than before.
+//! offset that faults change, so its moments go forward and back; its monotonic clock counts true time.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use backroom::{Timestamp, clock::Clock};
+use backroom::{Timestamp, clock::Clock, core::bounds::span_until};
 use jiff::SignedDuration;
 use tokio::sync::Notify;
 
@@ -102,57 +102,81 @@ impl Drop for Alarm<'_> {
     }
 }
 
-/// What one machine believes the time to be.
+/// The clocks of one process: the moments that it takes for the store's time, and its monotonic clock.
 #[derive(Debug)]
 pub struct MachineClock {
     world: Arc<World>,
+    origin: Timestamp,
     hand: Mutex<Hand>,
     moved: Notify,
 }
 
 #[derive(Debug)]
 struct Hand {
+    /// How far its moments are ahead of true time.
     offset: SignedDuration,
-    last: Timestamp,
-    frozen: bool,
+    /// Where the clocks stand for as long as the process does not run.
+    frozen: Option<Timestamp>,
 }
 
 impl MachineClock {
-    /// A clock that is off by `offset`.
+    /// Clocks whose moments are off by `offset`.
     pub fn new(world: Arc<World>, offset: SignedDuration) -> Self {
-        let hand = Hand { offset, last: Timestamp::MIN, frozen: false };
-        Self { world, hand: Mutex::new(hand), moved: Notify::new() }
+        let hand = Hand { offset, frozen: None };
+        Self { origin: world.now(), world, hand: Mutex::new(hand), moved: Notify::new() }
     }
 
-    /// Somebody sets it forward or back. Set back, it stands still until it has caught up: all that is promised.
+    /// The wall clock is set forward or back. The monotonic clock does not notice.
     pub fn jump(&self, by: SignedDuration) {
-        self.now();
         self.hand().offset += by;
         self.moved.notify_waiters();
     }
 
     /// Stands still, as for a process that does not run.
     pub fn freeze(&self) {
-        self.now();
-        self.hand().frozen = true;
+        let world = self.world.now();
+        self.hand().frozen.get_or_insert(world);
         self.moved.notify_waiters();
     }
 
     /// Goes on, at the time it is by now.
     pub fn thaw(&self) {
-        self.hand().frozen = false;
+        self.hand().frozen = None;
         self.moved.notify_waiters();
     }
 
-    /// How far it is ahead of true time (behind, if negative).
+    /// How far its moments are ahead of true time (behind, if negative).
     pub fn ahead(&self) -> SignedDuration {
         self.now().duration_since(self.world.now())
     }
 
-    /// The true time at which this clock will show `at`; none while it stands still.
-    fn true_time_of(&self, at: Timestamp) -> Option<Timestamp> {
-        let hand = self.hand();
-        if hand.frozen { None } else { at.checked_sub(hand.offset).ok() }
+    /// True time as this process knows it.
+    fn world(&self) -> Timestamp {
+        self.hand().frozen.unwrap_or_else(|| self.world.now())
+    }
+
+    /// Returns when the true time is `true_time(hand)` or later and the process runs; reads it again after each step.
+    async fn sleep_by(&self, true_time: impl Fn(&Hand) -> Timestamp + Send + Sync) {
+        loop {
+            let moved = self.moved.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            let until = {
+                let hand = self.hand();
+                hand.frozen.is_none().then(|| true_time(&hand))
+            };
+            match until {
+                None => moved.await,
+                Some(until) if until <= self.world.now() => return,
+                Some(until) => {
+                    tokio::select! {
+                        biased;
+                        () = self.world.sleep_until(until) => {}
+                        () = moved => {}
+                    }
+                }
+            }
+        }
     }
 
     fn hand(&self) -> MutexGuard<'_, Hand> {
@@ -163,33 +187,20 @@ impl MachineClock {
 #[async_trait]
 impl Clock for MachineClock {
     fn now(&self) -> Timestamp {
-        let world = self.world.now();
-        let mut hand = self.hand();
-        if !hand.frozen {
-            hand.last = hand.last.max(world + hand.offset);
-        }
-        hand.last
+        self.world() + self.hand().offset
+    }
+
+    fn monotonic(&self) -> Duration {
+        span_until(self.origin, self.world())
+    }
+
+    async fn sleep(&self, span: Duration) {
+        let until = plus(self.world(), span);
+        self.sleep_by(|_| until).await;
     }
 
     async fn sleep_until(&self, at: Timestamp) {
-        loop {
-            let moved = self.moved.notified();
-            tokio::pin!(moved);
-            moved.as_mut().enable();
-            if self.now() >= at {
-                return;
-            }
-            match self.true_time_of(at) {
-                None => moved.await,
-                Some(until) => {
-                    tokio::select! {
-                        biased;
-                        () = self.world.sleep_until(until) => {}
-                        () = moved => {}
-                    }
-                }
-            }
-        }
+        self.sleep_by(|hand| at.checked_sub(hand.offset).unwrap_or(Timestamp::MAX)).await;
     }
 }
 

@@ -63,7 +63,7 @@ impl Observed {
                         tracing::debug!(verb, %error, repeats, "failed");
                         let is_last = !error.is_transient() || repeats == REPEATS_MAX;
                         if is_told(error) {
-                            let first = *first.get_or_insert_with(|| (self.clock.now(), before));
+                            let first = *first.get_or_insert_with(|| (self.clock.monotonic(), before));
                             self.failed(verb, error, &Miss { first, before, repeats, is_last });
                         }
                         if !is_last {
@@ -81,7 +81,7 @@ impl Observed {
     }
 
     fn failed(&self, verb: &'static str, error: &Error, miss: &Miss) {
-        if !self.outage().failed(verb, error, miss, self.clock.now()) {
+        if !self.outage().failed(verb, error, miss, self.clock.monotonic()) {
             return;
         }
         if error.kind() == ErrorKind::NoSpace {
@@ -92,7 +92,7 @@ impl Observed {
     }
 
     fn answered(&self, verb: &'static str) {
-        let over = self.outage().answered(verb, || self.clock.now());
+        let over = self.outage().answered(verb, || self.clock.monotonic());
         if let Some(away) = over {
             let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
             tracing::info!(away_ms, "the store answers again");

@@ -6,8 +6,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use backroom_core::{Timestamp, bounds::span_until};
-
 use crate::{Error, ErrorKind};
 
 /// A verb that fails for this long while others are answered is out by itself. Shorter, and it may still be on its way
@@ -26,9 +24,9 @@ pub(crate) fn is_told(error: &Error) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     /// Since when there is one.
-    since: Option<Timestamp>,
+    since: Option<Duration>,
     /// The verbs that failed in it and were not answered since, with the moment they last failed.
-    failing: BTreeMap<&'static str, Timestamp>,
+    failing: BTreeMap<&'static str, Duration>,
     /// Calls that were answered so far, by verb.
     answers: BTreeMap<&'static str, u64>,
 }
@@ -44,7 +42,7 @@ pub(super) struct Answered {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Miss {
     /// When the call failed for the first time, and what had been answered before that.
-    pub(super) first: (Timestamp, Answered),
+    pub(super) first: (Duration, Answered),
     /// What had been answered before this try.
     pub(super) before: Answered,
     /// How often the call was made again before.
@@ -64,22 +62,22 @@ impl Outage {
     pub(super) fn answered(
         &mut self,
         verb: &'static str,
-        now: impl FnOnce() -> Timestamp,
+        now: impl FnOnce() -> Duration,
     ) -> Option<Duration> {
         *self.answers.entry(verb).or_default() += 1;
         let since = self.since?;
         let now = now();
         self.failing.remove(verb);
-        self.failing.retain(|_, failed_at| span_until(*failed_at, now) < FORGOTTEN_AFTER);
+        self.failing.retain(|_, failed_at| now.saturating_sub(*failed_at) < FORGOTTEN_AFTER);
         if !self.failing.is_empty() {
             return None;
         }
         self.since = None;
-        Some(span_until(since, now))
+        Some(now.saturating_sub(since))
     }
 
     /// A call failed with an error that [`is_told`]. Whether that begins an outage.
-    pub(super) fn failed(&mut self, verb: &'static str, error: &Error, miss: &Miss, now: Timestamp) -> bool {
+    pub(super) fn failed(&mut self, verb: &'static str, error: &Error, miss: &Miss, now: Duration) -> bool {
         let is_out = self.failing.contains_key(verb)
             || error.kind() == ErrorKind::NoSpace
             || self.shows(verb, miss, now);
@@ -90,24 +88,22 @@ impl Outage {
     }
 
     /// One miss that the first repeat mends is no outage.
-    fn shows(&self, verb: &str, miss: &Miss, now: Timestamp) -> bool {
+    fn shows(&self, verb: &str, miss: &Miss, now: Duration) -> bool {
         let answered = self.answered_so_far(verb);
         let nobody_is_answered = answered == miss.before;
         let (failed_at, before) = miss.first;
         let is_alone =
-            answered.verb == before.verb && (miss.is_last || span_until(failed_at, now) >= ALONE_AFTER);
+            answered.verb == before.verb && (miss.is_last || now.saturating_sub(failed_at) >= ALONE_AFTER);
         miss.repeats > 0 && (nobody_is_answered || is_alone)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use backroom_core::bounds::later;
-
     use super::*;
 
-    fn at(millis: u64) -> Timestamp {
-        later(Timestamp::UNIX_EPOCH, Duration::from_millis(millis))
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
     }
 
     fn error() -> Error {

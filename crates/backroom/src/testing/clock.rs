@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use backroom_core::{
     Timestamp,
-    bounds::{later, whole_micros},
+    bounds::{earlier, later, span_until, whole_micros},
 };
 use tokio::sync::watch;
 
@@ -15,7 +15,14 @@ use crate::clock::Clock;
 /// back-off of four days takes no time at all.
 #[derive(Debug)]
 pub struct TestClock {
-    now: watch::Sender<Timestamp>,
+    hands: watch::Sender<Hands>,
+}
+
+/// What the clock shows.
+#[derive(Debug, Clone, Copy)]
+struct Hands {
+    now: Timestamp,
+    monotonic: Duration,
 }
 
 impl Default for TestClock {
@@ -28,28 +35,54 @@ impl Default for TestClock {
 impl TestClock {
     /// Stands at this moment.
     pub fn at(now: Timestamp) -> Self {
-        Self { now: watch::Sender::new(whole_micros(now)) }
+        Self { hands: watch::Sender::new(Hands { now: whole_micros(now), monotonic: Duration::ZERO }) }
     }
 
-    /// Moves on by `span`.
+    /// Time passes: the moment and the monotonic time move on by `span`.
     pub fn advance(&self, span: Duration) {
-        self.now.send_modify(|now| *now = later(*now, span));
+        self.hands.send_modify(|hands| {
+            hands.now = later(hands.now, span);
+            hands.monotonic = hands.monotonic.saturating_add(span);
+        });
     }
 
-    /// Moves on to `at`; a moment that has passed changes nothing, for this clock never goes back.
+    /// Time passes until `at`; a moment that has passed changes nothing.
     pub fn advance_to(&self, at: Timestamp) {
-        self.now.send_modify(|now| *now = (*now).max(whole_micros(at)));
+        self.hands.send_modify(|hands| {
+            let span = span_until(hands.now, at);
+            hands.now = later(hands.now, span);
+            hands.monotonic = hands.monotonic.saturating_add(span);
+        });
+    }
+
+    /// Somebody sets the wall clock forward by `span`; no time passes.
+    pub fn step_forward(&self, span: Duration) {
+        self.hands.send_modify(|hands| hands.now = later(hands.now, span));
+    }
+
+    /// Somebody sets the wall clock back by `span`; no time passes.
+    pub fn step_back(&self, span: Duration) {
+        self.hands.send_modify(|hands| hands.now = earlier(hands.now, span));
     }
 }
 
 #[async_trait]
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        *self.now.borrow()
+        self.hands.borrow().now
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.hands.borrow().monotonic
+    }
+
+    async fn sleep(&self, span: Duration) {
+        let until = self.monotonic().saturating_add(span);
+        // An error means that the clock is gone, and so is this borrow of it: it cannot happen.
+        let _ = self.hands.subscribe().wait_for(|hands| hands.monotonic >= until).await;
     }
 
     async fn sleep_until(&self, at: Timestamp) {
-        // An error means that the clock is gone, and so is this borrow of it: it cannot happen.
-        let _ = self.now.subscribe().wait_for(|now| *now >= at).await;
+        let _ = self.hands.subscribe().wait_for(|hands| hands.now >= at).await;
     }
 }

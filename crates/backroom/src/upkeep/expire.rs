@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backroom_core::{Event, Timestamp, bounds::later};
+use backroom_core::{Event, Timestamp};
 
 use super::{Duty, ROWS_MAX, apply_to_all};
 use crate::{Error, engine::Engine};
@@ -17,12 +17,12 @@ impl Duty for Expire {
     const NAME: &'static str = "expire";
 
     /// Cancels every queued job past its `expires_at`.
-    async fn tick(&mut self, engine: &Engine, now: Timestamp) -> Result<Timestamp, Error> {
+    async fn tick(&mut self, engine: &Engine, now: Timestamp) -> Result<Duration, Error> {
         loop {
             let expired = engine.store.expired(ROWS_MAX, now).await?;
             let cancelled = apply_to_all(engine, &expired, &Event::Expire, now).await?;
             if expired.len() < ROWS_MAX || cancelled == 0 {
-                return Ok(later(now, SPAN));
+                return Ok(SPAN);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What keeps a store in order: each duty is a `tick(engine, now) -> when it wants to run next`, and this shell
+//! What keeps a store in order: each duty is a `tick(engine, now) -> how long it wants to rest`, and this shell
 //! sleeps in between. Any number of workers may do it at once: every write is guarded, so the second one finds
 //! nothing left to do.
 
@@ -10,7 +10,7 @@ mod steady;
 
 use std::{sync::Arc, time::Duration};
 
-use backroom_core::{Event, JobRow, Timestamp, bounds::later, transition};
+use backroom_core::{Event, JobRow, Timestamp, transition};
 
 pub(crate) use self::pulse::Pulse;
 use self::{expire::Expire, prune::Prune, rescue::Rescue};
@@ -30,12 +30,12 @@ trait Duty {
     /// For people who read the log.
     const NAME: &'static str;
 
-    /// Does what is to be done now; answers when it wants to look again.
+    /// Does what is to be done now; answers after how long it wants to run again.
     fn tick(
         &mut self,
         engine: &Engine,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Timestamp, Error>> + Send;
+    ) -> impl Future<Output = Result<Duration, Error>> + Send;
 }
 
 /// Does all upkeep until it is aborted. `lease` and `pulse` are those of the worker beside it.
@@ -44,19 +44,20 @@ pub(crate) async fn keep_up(engine: Engine, lease: Duration, pulse: Arc<Pulse>) 
 }
 
 async fn keep<D: Duty>(engine: &Engine, mut duty: D) {
-    let mut due = engine.clock.now();
     loop {
-        engine.clock.sleep_until(due).await;
-        due = match duty.tick(engine, engine.clock.now()).await {
-            Ok(next) => next,
+        let began = engine.clock.monotonic();
+        let rest = match duty.tick(engine, engine.clock.now()).await {
+            // From its beginning on, so that the pace stays the same however long it takes.
+            Ok(rest) => began.saturating_add(rest),
             Err(error) => {
                 // Outages are reported once by the store's decorator.
                 if !is_told(&error) {
                     tracing::error!(duty = D::NAME, %error, "upkeep failed; it is tried again");
                 }
-                later(engine.clock.now(), PAUSE)
+                engine.clock.monotonic().saturating_add(PAUSE)
             }
         };
+        engine.clock.sleep_to(rest).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backroom_core::{Queue, State, Timestamp, bounds::later, retention::Keep};
+use backroom_core::{Queue, State, Timestamp, retention::Keep};
 
 use super::{Duty, ROWS_MAX};
 use crate::{Error, engine::Engine, store};
@@ -21,14 +21,14 @@ impl Duty for Prune {
     const NAME: &'static str = "prune";
 
     /// Prunes every queue by age and count in bounded batches.
-    async fn tick(&mut self, engine: &Engine, now: Timestamp) -> Result<Timestamp, Error> {
+    async fn tick(&mut self, engine: &Engine, now: Timestamp) -> Result<Duration, Error> {
         let mut all_done = true;
         for queue in engine.store.queues().await? {
             for (state, keep) in queue.retention.by_state() {
                 all_done &= prune(engine, &queue, state, keep, now).await?;
             }
         }
-        Ok(later(now, if all_done { SPAN } else { BREATH }))
+        Ok(if all_done { SPAN } else { BREATH })
     }
 }
 

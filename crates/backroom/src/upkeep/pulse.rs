@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::Timestamp;
 use tokio::sync::Notify;
 
 use super::steady::Steady;
@@ -28,7 +27,7 @@ impl Pulse {
     }
 
     /// A beat was written.
-    pub(crate) fn beaten(&self, now: Timestamp) {
+    pub(crate) fn beaten(&self, now: Duration) {
         self.steady().answered(now);
     }
 
@@ -48,7 +47,7 @@ impl Pulse {
     }
 
     /// As of [`Steady`].
-    pub(super) fn would_have_renewed(&self, lease: Duration, now: Timestamp) -> bool {
+    pub(super) fn would_have_renewed(&self, lease: Duration, now: Duration) -> bool {
         self.steady().would_have_renewed(lease, now)
     }
 

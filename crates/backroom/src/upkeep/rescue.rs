@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use backroom_core::{
     Event, JobId, JobRow, Timestamp,
-    bounds::{earlier, later},
+    bounds::earlier,
 };
 
 use super::{Duty, Pulse, ROWS_MAX, apply_to_all, steady::Steady};
@@ -43,7 +43,7 @@ impl Rescue {
     }
 
     /// Of a page, those whose holders would have renewed by now if they lived.
-    fn dead(&mut self, page: Vec<JobRow>, leases: &HashMap<String, Duration>, now: Timestamp) -> Vec<JobRow> {
+    fn dead(&mut self, page: Vec<JobRow>, leases: &HashMap<String, Duration>, now: Duration) -> Vec<JobRow> {
         let all = page.len();
         let lease = |job: &JobRow| leases.get(holder(job)).copied().unwrap_or(self.lease);
         let shortest = page.iter().map(lease).chain(self.round.shortest).min();
@@ -57,8 +57,8 @@ impl Rescue {
         dead
     }
 
-    /// Draws the conclusions from a look, and answers when the next one is due.
-    fn looked(&mut self, now: Timestamp) -> Timestamp {
+    /// Draws the conclusions from a look, and answers after how long the next one is due.
+    fn looked(&mut self) -> Duration {
         let Round { after, shortest, put_off } = self.round;
         if after.is_some() {
             // What lies behind may hold shorter ones, and some that wait: only the end of the round tells otherwise.
@@ -80,7 +80,7 @@ impl Rescue {
         if put_off > 0 && self.steady.hears_of_shorter() {
             self.pulse.want();
         }
-        later(now, self.steady.look_span())
+        self.steady.look_span()
     }
 }
 
@@ -88,12 +88,12 @@ impl Duty for Rescue {
     const NAME: &'static str = "rescue";
 
     /// Requeues (or gives up, or cancels) every job whose lease ran out.
-    async fn tick(&mut self, engine: &Engine, now: Timestamp) -> Result<Timestamp, Error> {
+    async fn tick(&mut self, engine: &Engine, now: Timestamp) -> Result<Duration, Error> {
         let mut leases = None;
         let mut in_vain = 0;
         while in_vain < PUT_OFF_PAGES_MAX {
             let page = engine.store.lapsed(self.round.after, ROWS_MAX, now).await?;
-            self.steady.answered(engine.clock.now());
+            self.steady.answered(engine.clock.monotonic());
             let last = page.last().filter(|_| page.len() >= ROWS_MAX);
             self.round.after = last.and_then(|job| Some((job.lease_until?, job.id)));
             if !page.is_empty() {
@@ -101,7 +101,7 @@ impl Duty for Rescue {
                     Some(leases) => leases,
                     none => none.insert(leases_of_workers(engine).await?),
                 };
-                let dead = self.dead(page, leases, engine.clock.now());
+                let dead = self.dead(page, leases, engine.clock.monotonic());
                 for job in &dead {
                     let worker = holder(job);
                     tracing::warn!(job = %job.id, kind = %job.kind, worker, "the lease ran out; the job is rescued");
@@ -114,7 +114,7 @@ impl Duty for Rescue {
                 break;
             }
         }
-        Ok(self.looked(now))
+        Ok(self.looked())
     }
 }
 

@@ -7,8 +7,6 @@
 
 use std::time::Duration;
 
-use backroom_core::{Timestamp, bounds::later, bounds::span_until};
-
 /// Within this span after an outage a worker tries again: the longest wait of the store's decorator, and of a connection
 /// that is made anew.
 const RETRY: Duration = Duration::from_secs(5);
@@ -32,10 +30,10 @@ pub(super) struct Steady {
     credit_max: Duration,
     /// The shortest lease to look after: a silence in which it could have run out must not go unnoticed.
     shortest: Duration,
-    last: Option<Timestamp>,
+    last: Option<Duration>,
     /// How long the store was silent and when it answered again; the longest first, and each later than those before it.
     /// Which of them counts depends on the lease: a short one runs out in a silence that a long one outlives.
-    silences: Vec<(Duration, Timestamp)>,
+    silences: Vec<(Duration, Duration)>,
     /// For how long the store answered, in pieces, while there were jobs that might have been rescued but for a silence.
     waited: Duration,
     is_waiting: bool,
@@ -78,9 +76,9 @@ impl Steady {
     }
 
     /// The store answered.
-    pub(super) fn answered(&mut self, now: Timestamp) {
+    pub(super) fn answered(&mut self, now: Duration) {
         // Whatever was before the first answer is unknown, so it may have been silence.
-        let silence = self.last.replace(now).map_or(Duration::MAX, |last| span_until(last, now));
+        let silence = self.last.replace(now).map_or(Duration::MAX, |last| now.saturating_sub(last));
         while self.silences.last().is_some_and(|(shorter, _)| *shorter <= silence) {
             self.silences.pop();
         }
@@ -116,13 +114,13 @@ impl Steady {
     /// Whether a worker that lives would have renewed a lease of this length by now. A silence in which it could have run
     /// out begins the wait anew: a third of the lease has passed when it is renewed at the latest, and who waits for the
     /// store waits on for as long again.
-    pub(super) fn would_have_renewed(&self, lease: Duration, now: Timestamp) -> bool {
+    pub(super) fn would_have_renewed(&self, lease: Duration, now: Duration) -> bool {
         let needed = recovery(lease);
         let tolerated = (lease / self.part).max(LOOK_MIN * 2);
         let since = self.silences.iter().rev().find(|(silence, _)| *silence > tolerated).map(|(_, at)| *at);
         // One that has not ended yet counts as well.
-        let answers = self.last.is_some_and(|last| span_until(last, now) <= tolerated);
-        let has_answered = answers && since.is_some_and(|since| later(since, needed) <= now);
+        let answers = self.last.is_some_and(|last| now.saturating_sub(last) <= tolerated);
+        let has_answered = answers && since.is_some_and(|since| since.saturating_add(needed) <= now);
         has_answered || self.waited >= needed.saturating_mul(PATIENCE)
     }
 }
@@ -139,8 +137,8 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(30);
 
-    fn at(secs: u64) -> Timestamp {
-        later(Timestamp::UNIX_EPOCH, Duration::from_secs(secs))
+    fn at(secs: u64) -> Duration {
+        Duration::from_secs(secs)
     }
 
     /// The moments at which it would first rescue, after answers every two seconds in these ranges.
@@ -224,7 +222,7 @@ mod tests {
         let mut now = at(0);
         steady.answered(now);
         for millis in (1..1000).rev() {
-            now = later(now, Duration::from_millis(millis));
+            now += Duration::from_millis(millis);
             steady.answered(now);
         }
         assert_eq!(steady.silences.len(), SILENCES_MAX);

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use backroom_core::{
     Timestamp,
-    bounds::{CRASHES_MAX, earlier, later, span_until},
+    bounds::{CRASHES_MAX, later},
 };
 
 use tokio::task::JoinHandle;
@@ -121,14 +121,14 @@ impl Claimer {
     async fn claim(&mut self, limit: usize) -> Result<usize, Error> {
         self.turn += 1;
         let (shared, pool) = (&self.shared, &self.pool);
-        let now = shared.engine.clock.now();
+        let now = shared.engine.clock.due();
         let claim = Arc::new(Claim {
             worker: shared.name.clone(),
             shares: pool.order.shares(limit, self.turn),
             kinds: Arc::clone(&shared.kinds),
             limit,
             lease: shared.engine.ids.lease(),
-            until: later(now, shared.settings.lease),
+            until: later(shared.engine.clock.now(), shared.settings.lease),
             repeat: false,
         });
         // Noted before: this future may be dropped while it waits.
@@ -144,7 +144,7 @@ impl Claimer {
         let Some(claim) = &self.unanswered else { return Ok(()) };
         let claim = Arc::new(Claim { shares: Vec::new(), repeat: true, ..Claim::clone(claim) });
         let unanswered = Arc::clone(&claim);
-        self.send(claim, self.shared.engine.clock.now());
+        self.send(claim, self.shared.engine.clock.due());
         let recalled = self.answer().await.map(drop);
         if recalled.as_ref().is_err_and(|error| error.kind() != ErrorKind::Closed) {
             // What the claim itself took is still not known, whatever was wrong with the question.
@@ -185,16 +185,16 @@ impl Claimer {
     /// it is given back; without this it would lie until the lease ran out, and count as a crash.
     async fn wind_up(&mut self) -> Result<(), Error> {
         let clock = Arc::clone(&self.shared.engine.clock);
-        let until = later(clock.now(), self.shared.settings.grace);
+        let until = clock.monotonic().saturating_add(self.shared.settings.grace);
         if let Err(error) = self.answer().await {
             self.report(&error);
         }
         while self.unanswered.is_some() {
             let Err(error) = self.recall().await else { continue };
             self.report(&error);
-            let now = clock.now();
+            let now = clock.monotonic();
             if now < until {
-                clock.sleep_until(later(now, PAUSE_MIN).min(until)).await;
+                clock.sleep_to(now.saturating_add(PAUSE_MIN).min(until)).await;
             } else if self.unanswered.is_some() {
                 return Err(lost().caused_by(error));
             }
@@ -206,31 +206,32 @@ impl Claimer {
     async fn idle(&mut self) {
         let clock = &self.shared.engine.clock;
         let (queues, kinds) = (Arc::clone(&self.queues), Arc::clone(&self.shared.kinds));
-        let look = later(clock.now(), self.shared.settings.poll);
+        let poll = self.shared.settings.poll;
         let vain = &mut self.vain;
         let due = async {
-            let next = self.shared.engine.store.next_due(queues, kinds, clock.now()).await;
+            let next = self.shared.engine.store.next_due(queues, kinds, clock.due()).await;
             // An error here costs no more than a later look.
-            let next = next.ok().flatten().unwrap_or(look);
-            let now = clock.now();
-            *vain = if next <= now { *vain + 1 } else { 0 };
+            let Some(next) = next.ok().flatten() else { return std::future::pending().await };
+            *vain = if next <= clock.due() { *vain + 1 } else { 0 };
             // What seems due and is not taken has expired, or went to somebody else: asking for it again and again
             // would burn a core until upkeep cancels it. A new job rings, and is not kept waiting by this.
             let again = LOOK_MIN.saturating_mul(1 << vain.saturating_sub(1).min(20)).min(LOOK_MAX);
-            clock.sleep_until(next.max(later(now, again)).min(look)).await;
+            clock.sleep(again).await;
+            clock.sleep_until(next).await;
         };
         tokio::select! {
             biased;
             () = self.listener.woken() => {}
             () = due => {}
+            // The looks that come without a hint are counted by the monotonic clock: no step of a wall clock puts them off.
+            () = clock.sleep(poll) => {}
         }
     }
 
     /// Short jobs are claimed ahead; when a long one then takes the slots, those behind it would wait here while other
     /// workers are idle.
     async fn give_back_hoard(&self) {
-        let before = earlier(self.shared.engine.clock.now(), HOARD);
-        let hoard = self.pool.take_hoard(before);
+        let hoard = self.pool.take_hoard(self.shared.engine.clock.monotonic().saturating_sub(HOARD));
         if !hoard.is_empty() {
             // In a task of its own: dropped half-way when the worker stops, some would be nobody's.
             let shared = Arc::clone(&self.shared);
@@ -262,14 +263,17 @@ async fn take(
     claim: Arc<Claim>,
     now: Timestamp,
 ) -> Result<Answered, Error> {
+    let sent = shared.engine.clock.monotonic();
     let jobs = shared.engine.store.claim(Arc::clone(&claim), now).await?;
-    let runs: Vec<_> = jobs.into_iter().map(|job| Arc::new(Run::new(job, claim.lease))).collect();
+    let received = shared.engine.clock.monotonic();
+    let runs: Vec<_> =
+        jobs.into_iter().map(|job| Arc::new(Run::new(job, claim.lease, received))).collect();
     let taken = runs.len();
-    shared.held.add(&runs, shared.engine.clock.now());
-    if taken > 0 && span_until(shared.engine.clock.now(), claim.until) < shared.settings.lease / 2 {
+    shared.held.add(&runs, shared.engine.clock.monotonic());
+    if taken > 0 && shared.engine.clock.monotonic().saturating_sub(sent) > shared.settings.lease / 2 {
         // The answer took its time. What is lost meanwhile is told to its run, which then does not begin.
         tracing::warn!(worker = %shared.name, jobs = taken, "a claim took half of its lease; the leases are renewed");
-        let renewed = heartbeat::renew(shared, shared.engine.clock.now()).await;
+        let renewed = heartbeat::renew(shared).await;
         if renewed.is_err() {
             // Whether the leases still hold nobody knows, so these runs do not begin here. Nor are they left to the heartbeat,
             // which would keep them for ever: the reporter writes that they are given back, and has them until then.

@@ -4,7 +4,7 @@ use std::{any::TypeId, any::type_name, fmt, sync::Arc, time::Duration};
 
 use backroom_core::{
     JobId, JobRow,
-    bounds::{later, span_until},
+    bounds::later,
 };
 
 use super::{
@@ -111,16 +111,16 @@ impl Context {
         let held = engine.store.extend(Arc::new(Extend { leases, until }), now).await?;
         match held.first() {
             Some(Held::Yes) => {}
-            Some(Held::CancelRequested) => self.run.tell(Stop::Cancelled, now),
+            Some(Held::CancelRequested) => self.run.tell(Stop::Cancelled, engine.clock.monotonic()),
             Some(Held::Lost) | None => {
-                self.run.tell(Stop::LeaseLost, now);
+                self.run.tell(Stop::LeaseLost, engine.clock.monotonic());
                 let message =
                     format!("extend job {}: its lease was lost; stop working on it", self.run.job.id);
                 return Err(Error::new(ErrorKind::Refused, message));
             }
         }
         if self.run.job.timeout.is_some() {
-            self.run.extend_deadline(later(now, span));
+            self.run.extend_deadline(engine.clock.monotonic().saturating_add(span));
         }
         Ok(())
     }
@@ -128,7 +128,7 @@ impl Context {
     /// How much of the timeout is left; none without a timeout.
     pub fn time_left(&self) -> Option<Duration> {
         self.run.job.timeout?;
-        Some(span_until(self.shared.engine.clock.now(), self.run.deadline()?))
+        Some(self.run.deadline()?.saturating_sub(self.shared.engine.clock.monotonic()))
     }
 
     pub(super) fn run(&self) -> &Arc<Run> {

@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::{
-    Json,
-    bounds::{later, span_until},
-};
+use backroom_core::Json;
 use futures_util::FutureExt;
 
 use super::{
@@ -30,9 +27,9 @@ use crate::{
 pub(crate) async fn keep_running(shared: Arc<Shared>, pool: Arc<Pool>) {
     let mut took = None;
     while let Some(run) = pool.next(took) {
-        let began = shared.engine.clock.now();
+        let began = shared.engine.clock.monotonic();
         execute(&shared, &run).await;
-        took = Some(span_until(began, shared.engine.clock.now()));
+        took = Some(shared.engine.clock.monotonic().saturating_sub(began));
     }
     shared.settled.notify_waiters();
 }
@@ -82,7 +79,7 @@ async fn guarded(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Json, Failure> 
                     biased;
                     result = caught => result,
                     () = out_of_time(shared, run, handler, timeout) => {
-                        run.tell(Stop::TimedOut, shared.engine.clock.now());
+                        run.tell(Stop::TimedOut, shared.engine.clock.monotonic());
                         let message = format!("ran longer than its timeout of {timeout:?}");
                         Ok(Err(Failure::new(Outcome::TimedOut, message)))
                     }
@@ -114,9 +111,9 @@ async fn out_of_time(shared: &Shared, run: &Run, handler: &Handler, timeout: Dur
     if handler.is_blocking {
         run.begun().await;
     }
-    run.set_deadline(later(clock.now(), timeout));
+    run.set_deadline(clock.monotonic().saturating_add(timeout));
     while let Some(deadline) = run.deadline() {
-        clock.sleep_until(deadline).await;
+        clock.sleep_to(deadline).await;
         if run.deadline() == Some(deadline) {
             return;
         }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::{Timestamp, bounds::later};
+use backroom_core::bounds::later;
 
 use super::{
     held::{Run, Stop},
@@ -31,46 +31,48 @@ const LOOK_SPAN: Duration = Duration::from_secs(1);
 pub(crate) async fn keep_beating(shared: Arc<Shared>, pools: Arc<Vec<Arc<Pool>>>) {
     let clock = Arc::clone(&shared.engine.clock);
     let cancels = shared.engine.store.wakes().listen_cancels();
-    let mut next_beat = clock.now();
-    let mut next_look = clock.now();
+    let mut next_beat = clock.monotonic();
+    let mut next_look = next_beat;
     loop {
         tokio::select! {
             biased;
-            () = clock.sleep_until(next_beat) => next_beat = beat(&shared, &pools, clock.now()).await,
+            () = clock.sleep_to(next_beat) => next_beat = beat(&shared, &pools).await,
             () = shared.pulse.wanted() => {
                 // An error is a silence, and that is what upkeep wants to know.
-                let _ = tell(&shared, &pools, clock.now()).await;
+                let _ = tell(&shared, &pools).await;
             }
             () = hinted(&cancels, &clock, next_look) => {
-                next_look = later(clock.now(), LOOK_SPAN);
+                next_look = clock.monotonic().saturating_add(LOOK_SPAN);
                 look(&shared).await;
             }
         }
     }
 }
 
-async fn hinted(cancels: &Listener, clock: &Arc<dyn Clock>, next: Timestamp) {
+async fn hinted(cancels: &Listener, clock: &Arc<dyn Clock>, next: Duration) {
     cancels.woken().await;
-    clock.sleep_until(next).await;
+    clock.sleep_to(next).await;
 }
 
-/// One beat. Answers when the next one is due.
-async fn beat(shared: &Shared, pools: &[Arc<Pool>], now: Timestamp) -> Timestamp {
-    let next = later(now, shared.settings.lease / RENEWALS_PER_LEASE);
-    let renewed = renew(shared, now).await;
-    let told = tell(shared, pools, now).await;
+/// One beat. Answers at which reading of the monotonic clock the next one is due.
+async fn beat(shared: &Shared, pools: &[Arc<Pool>]) -> Duration {
+    let clock = &shared.engine.clock;
+    let next = clock.monotonic().saturating_add(shared.settings.lease / RENEWALS_PER_LEASE);
+    let renewed = renew(shared).await;
+    let told = tell(shared, pools).await;
     match renewed.and(told) {
         Ok(()) => next,
         // Sooner again: the leases are running out.
-        Err(_) => later(shared.engine.clock.now(), shared.settings.lease / (RENEWALS_PER_LEASE * 10)),
+        Err(_) => clock.monotonic().saturating_add(shared.settings.lease / (RENEWALS_PER_LEASE * 10)),
     }
 }
 
 /// Writes the worker's row.
-async fn tell(shared: &Shared, pools: &[Arc<Pool>], now: Timestamp) -> Result<(), Error> {
-    let row = Arc::new(row(shared, pools, report_stuck(shared, now), now));
+async fn tell(shared: &Shared, pools: &[Arc<Pool>]) -> Result<(), Error> {
+    let stuck = report_stuck(shared, shared.engine.clock.monotonic());
+    let row = Arc::new(row(shared, pools, stuck, shared.engine.clock.now()));
     shared.engine.store.beat(row).await?;
-    shared.pulse.beaten(shared.engine.clock.now());
+    shared.pulse.beaten(shared.engine.clock.monotonic());
     Ok(())
 }
 
@@ -81,13 +83,14 @@ async fn look(shared: &Shared) {
         // What cannot be read now is learned from the next renewal.
         let Ok(Some(job)) = shared.engine.store.job(run.job.id).await else { continue };
         if job.lease_id == Some(run.lease) && job.cancel_requested_at.is_some() {
-            run.tell(Stop::Cancelled, shared.engine.clock.now());
+            run.tell(Stop::Cancelled, shared.engine.clock.monotonic());
         }
     }
 }
 
 /// Renews every lease, and tells the handlers whose lease is lost or whose job was cancelled.
-pub(super) async fn renew(shared: &Shared, now: Timestamp) -> Result<(), Error> {
+pub(super) async fn renew(shared: &Shared) -> Result<(), Error> {
+    let now = shared.engine.clock.now();
     let runs = shared.held.all();
     let until = later(now, shared.settings.lease);
     for chunk in runs.chunks(CHUNK_MAX) {
@@ -107,7 +110,7 @@ pub(super) async fn renew(shared: &Shared, now: Timestamp) -> Result<(), Error> 
 
 /// Passes on what a renewal found. Answers whether the lease is lost.
 fn learn(shared: &Shared, run: &Run, held: Held) -> bool {
-    let now = shared.engine.clock.now();
+    let now = shared.engine.clock.monotonic();
     match held {
         Held::Yes => false,
         Held::CancelRequested => {
@@ -126,7 +129,7 @@ fn learn(shared: &Shared, run: &Run, held: Held) -> bool {
 
 /// Counts handlers that go on although they were told to stop, and reports each once: they hold a slot, and only
 /// a new process frees it.
-fn report_stuck(shared: &Shared, now: Timestamp) -> u32 {
+fn report_stuck(shared: &Shared, now: Duration) -> u32 {
     let span = shared.settings.stuck_after;
     let held = shared.held.all().into_iter().filter(|run| run.goes_on());
     let runs = held.chain(shared.strays.all());
@@ -143,7 +146,7 @@ fn report_stuck(shared: &Shared, now: Timestamp) -> u32 {
     u32::try_from(stuck.len()).unwrap_or(u32::MAX)
 }
 
-fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: Timestamp) -> WorkerRow {
+fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: backroom_core::Timestamp) -> WorkerRow {
     let mut queues: Vec<(String, u32)> = Vec::new();
     for pool in pools {
         for queue in pool.order.queues() {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::{JobId, JobRow, LeaseId, Timestamp, bounds::later};
+use backroom_core::{JobId, JobRow, LeaseId};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
@@ -20,10 +20,12 @@ use super::notes::Said;
 pub(crate) struct Run {
     pub(crate) job: JobRow,
     pub(crate) lease: LeaseId,
+    /// The reading of the monotonic clock when the answer of the claim came.
+    pub(crate) received: Duration,
     /// Tells the handler to stop.
     pub(crate) stop: CancellationToken,
-    /// Why it was told, and when.
-    told: OnceLock<(Stop, Timestamp)>,
+    /// Why it was told, and at which reading of the monotonic clock.
+    told: OnceLock<(Stop, Duration)>,
     /// The lease is gone: whatever the handler returns is dropped.
     lost: AtomicBool,
     /// Its end was reported, or it was given back: a result that comes later is dropped.
@@ -39,11 +41,11 @@ pub(crate) struct Run {
     pub(crate) said: Mutex<Said>,
 }
 
-/// Until when an attempt may run.
+/// Until which reading of the monotonic clock an attempt may run.
 #[derive(Debug, Clone, Copy, Default)]
 struct Deadline {
-    timeout_at: Option<Timestamp>,
-    extended_to: Option<Timestamp>,
+    timeout_at: Option<Duration>,
+    extended_to: Option<Duration>,
 }
 
 /// Why a handler was told to stop.
@@ -71,10 +73,11 @@ impl fmt::Display for Stop {
 }
 
 impl Run {
-    pub(crate) fn new(job: JobRow, lease: LeaseId) -> Self {
+    pub(crate) fn new(job: JobRow, lease: LeaseId, received: Duration) -> Self {
         Self {
             job,
             lease,
+            received,
             stop: CancellationToken::new(),
             told: OnceLock::new(),
             lost: AtomicBool::new(false),
@@ -90,7 +93,7 @@ impl Run {
     }
 
     /// Tells the handler to stop; only the first reason counts.
-    pub(crate) fn tell(&self, why: Stop, now: Timestamp) {
+    pub(crate) fn tell(&self, why: Stop, now: Duration) {
         if why == Stop::LeaseLost {
             self.lost.store(true, Ordering::Release);
         }
@@ -99,7 +102,7 @@ impl Run {
     }
 
     /// Why the handler was told to stop, if it was.
-    pub(crate) fn told(&self) -> Option<(Stop, Timestamp)> {
+    pub(crate) fn told(&self) -> Option<(Stop, Duration)> {
         self.told.get().copied()
     }
 
@@ -154,18 +157,18 @@ impl Run {
     }
 
     /// The attempt's time begins to run.
-    pub(crate) fn set_deadline(&self, at: Timestamp) {
+    pub(crate) fn set_deadline(&self, at: Duration) {
         self.lock_deadline().timeout_at = Some(at);
     }
 
     /// The handler asks for time until `at`; it may do so before its time begins to run.
-    pub(crate) fn extend_deadline(&self, at: Timestamp) {
+    pub(crate) fn extend_deadline(&self, at: Duration) {
         let mut deadline = self.lock_deadline();
         deadline.extended_to = deadline.extended_to.max(Some(at));
     }
 
     /// When the attempt runs out of time; none before its time begins to run, or without a timeout.
-    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+    pub(crate) fn deadline(&self) -> Option<Duration> {
         let deadline = *self.lock_deadline();
         deadline.timeout_at.max(deadline.timeout_at.and(deadline.extended_to))
     }
@@ -175,8 +178,8 @@ impl Run {
     }
 
     /// Whether it goes on although it was told to stop `span` or longer ago.
-    pub(crate) fn is_stuck(&self, span: Duration, now: Timestamp) -> bool {
-        self.told().is_some_and(|(_, at)| later(at, span) <= now)
+    pub(crate) fn is_stuck(&self, span: Duration, now: Duration) -> bool {
+        self.told().is_some_and(|(_, at)| at.saturating_add(span) <= now)
     }
 }
 
@@ -221,7 +224,7 @@ pub(crate) struct Held {
 impl Held {
     /// Keeps the leases of newly claimed runs. A job whose earlier run is still held here was rescued unnoticed and
     /// came back: nobody would ask about the old lease again, so its handler is told now.
-    pub(crate) fn add(&self, claimed: &[Arc<Run>], now: Timestamp) {
+    pub(crate) fn add(&self, claimed: &[Arc<Run>], now: Duration) {
         let mut runs = self.runs();
         for run in claimed {
             if let Some(displaced) = runs.insert(run.job.id, Arc::clone(run)) {

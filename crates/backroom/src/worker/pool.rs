@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::{Timestamp, bounds::check_name};
+use backroom_core::bounds::check_name;
 use tokio::sync::Notify;
 
 use super::{held::Run, prefetch::Pace};
@@ -154,11 +154,11 @@ impl Pool {
         next
     }
 
-    /// Takes out the jobs that were claimed before `before` and that no runner has begun, and stops claiming ahead until
-    /// jobs are seen to be short again.
-    pub(crate) fn take_hoard(&self, before: Timestamp) -> Vec<Arc<Run>> {
+    /// Takes out the jobs that were received before `before`, a reading of the monotonic clock, and that no runner has begun,
+    /// and stops claiming ahead until jobs are seen to be short again.
+    pub(crate) fn take_hoard(&self, before: Duration) -> Vec<Arc<Run>> {
         let mut state = self.state();
-        let is_old = |run: &Arc<Run>| run.job.started_at.is_some_and(|at| at <= before);
+        let is_old = |run: &Arc<Run>| run.received <= before;
         if !state.waiting.front().is_some_and(is_old) {
             return Vec::new();
         }

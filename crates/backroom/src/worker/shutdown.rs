@@ -8,7 +8,6 @@ use std::{
     },
 };
 
-use backroom_core::bounds::later;
 use tokio::{
     sync::{Notify, Semaphore, mpsc},
     task::JoinHandle,
@@ -134,7 +133,7 @@ impl RunningWorker {
     pub async fn stop(mut self) -> Result<Stopped, Error> {
         let shared = Arc::clone(&self.shared);
         let (clock, settings) = (&shared.engine.clock, shared.settings);
-        let until = later(clock.now(), settings.grace);
+        let until = clock.monotonic().saturating_add(settings.grace);
         shared.stopping.cancel();
         // At once: a slot that comes free while a claimer waits for a lost answer must not begin any more.
         self.release_waiting().await;
@@ -143,17 +142,17 @@ impl RunningWorker {
         let claimed = tokio::select! {
             biased;
             claimed = &mut wound_up => Some(claimed),
-            () = clock.sleep_until(until) => None,
+            () = clock.sleep_to(until) => None,
         };
         self.release_waiting().await;
         let idle = || self.pools.iter().all(|pool| pool.is_idle());
         let unfinished = tokio::select! {
             biased;
             () = self.settled(idle) => false,
-            () = clock.sleep_until(until) => true,
+            () = clock.sleep_to(until) => true,
         };
         if unfinished {
-            shared.held.all().iter().for_each(|run| run.tell(Stop::Stopping, clock.now()));
+            shared.held.all().iter().for_each(|run| run.tell(Stop::Stopping, clock.monotonic()));
             tokio::select! {
                 biased;
                 () = self.settled(idle) => {}
@@ -201,9 +200,9 @@ impl RunningWorker {
             let before = self.shared.at_rest();
             if before.is_some() {
                 let kinds = Arc::clone(&self.shared.kinds);
-                let next = engine.store.next_due(Arc::clone(&queues), kinds, engine.clock.now()).await?;
+                let next = engine.store.next_due(Arc::clone(&queues), kinds, engine.clock.due()).await?;
                 // At rest before and after, with no claim in between: what the store said still holds.
-                if next.is_none_or(|at| at > engine.clock.now()) && self.shared.at_rest() == before {
+                if next.is_none_or(|at| at > engine.clock.due()) && self.shared.at_rest() == before {
                     return Ok(());
                 }
             }

@@ -1,9 +1,12 @@
 //! What is left when a bulk enqueue fails in the middle: the same on every store.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use backroom::{
@@ -32,7 +35,11 @@ impl Clock for Hurried {
         Timestamp::UNIX_EPOCH
     }
 
-    async fn sleep_until(&self, _: Timestamp) {}
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    async fn sleep(&self, _: Duration) {}
 }
 
 /// The numbers of all stored jobs, in order; as often as there are jobs of it.

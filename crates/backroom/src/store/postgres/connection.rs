@@ -15,7 +15,6 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::{Timestamp, bounds::later};
 use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use tokio_postgres::{
     AsyncMessage, Client, Notification, Row, Statement,
@@ -61,7 +60,7 @@ pub(super) struct Link {
 #[derive(Default)]
 struct Attempts {
     failed: u32,
-    not_before: Option<Timestamp>,
+    not_before: Option<Duration>,
 }
 
 impl Link {
@@ -84,7 +83,7 @@ impl Link {
             return Ok(live);
         }
         if let Some(not_before) = attempts.not_before {
-            self.settings.clock.sleep_until(not_before).await;
+            self.settings.clock.sleep_to(not_before).await;
         }
         match Live::connect(&self.settings, self.duty, self.hear.clone()).await {
             Ok(live) => {
@@ -97,7 +96,8 @@ impl Link {
             Err(error) => {
                 let wait = BACKOFF_FIRST * 2u32.saturating_pow(attempts.failed.min(10));
                 attempts.failed += 1;
-                attempts.not_before = Some(later(self.settings.clock.now(), wait.min(BACKOFF_LONGEST)));
+                let now = self.settings.clock.monotonic();
+                attempts.not_before = Some(now.saturating_add(wait.min(BACKOFF_LONGEST)));
                 if error.is_transient() {
                     self.settings.report_away(&error);
                 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::{Change, JobId, Timestamp, bounds::later};
+use backroom_core::{Change, JobId};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -48,19 +48,19 @@ static KEPT_FROM_LEAVING: Sql = Sql { text: kept_from!("UPDATE"), types: &[Type:
 /// Those that cannot be changed where they are.
 static KEPT_FROM_CHANGING: Sql = Sql { text: kept_from!("NO KEY UPDATE"), types: &[Type::UUID_ARRAY] };
 
-/// The jobs whose rows were found kept lately, and until when that is remembered.
+/// The jobs whose rows were found kept lately, and until which reading of the monotonic clock that is remembered.
 #[derive(Default)]
-pub(super) struct Kept(Mutex<HashMap<JobId, Timestamp>>);
+pub(super) struct Kept(Mutex<HashMap<JobId, Duration>>);
 
 impl Kept {
-    pub(super) fn lately(&self, now: Timestamp) -> HashSet<JobId> {
+    pub(super) fn lately(&self, now: Duration) -> HashSet<JobId> {
         let mut jobs = self.jobs();
         jobs.retain(|_, until| *until > now);
         jobs.keys().copied().collect()
     }
 
     /// What became of changes tells whose row is kept.
-    pub(super) fn learn(&self, answers: &HashMap<JobId, Committed>, now: Timestamp) {
+    pub(super) fn learn(&self, answers: &HashMap<JobId, Committed>, now: Duration) {
         let mut jobs = self.jobs();
         if jobs.is_empty() && !answers.values().any(|answer| *answer == Committed::RowKept) {
             return;
@@ -68,7 +68,7 @@ impl Kept {
         for (id, answer) in answers {
             match answer {
                 Committed::RowKept if jobs.len() < JOBS_MAX || jobs.contains_key(id) => {
-                    jobs.insert(*id, later(now, SPAN));
+                    jobs.insert(*id, now.saturating_add(SPAN));
                 }
                 // No room.
                 Committed::RowKept => {}
@@ -79,7 +79,7 @@ impl Kept {
         }
     }
 
-    fn jobs(&self) -> MutexGuard<'_, HashMap<JobId, Timestamp>> {
+    fn jobs(&self) -> MutexGuard<'_, HashMap<JobId, Duration>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

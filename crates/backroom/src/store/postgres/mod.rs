@@ -183,8 +183,8 @@ impl PostgresStore {
         Self { core, inserts, commits }
     }
 
-    /// A clock that shows the database's time: `inner` and the measured offset. All machines of an installation agree on
-    /// it, so one whose clock is wrong by minutes changes nothing. The offset is measured at connect and every 30 s.
+    /// A clock that shows the database's time, reckoned on by the monotonic clock of `inner`. All machines of an installation
+    /// agree on it; the wall clock of this machine plays no part. The time is measured at connect and every 10 s.
     pub fn clock(&self, inner: Arc<dyn Clock>) -> Arc<dyn Clock> {
         Arc::new(AlignedClock::new(inner, Arc::clone(&self.core.database_time)))
     }

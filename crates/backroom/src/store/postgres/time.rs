@@ -8,13 +8,15 @@ use std::{
 use async_trait::async_trait;
 use backroom_core::{
     Timestamp,
-    bounds::{earlier, later, whole_micros},
+    bounds::{later, whole_micros},
 };
-use jiff::SignedDuration;
 use tokio_postgres::types::Type;
 
 use super::{connection::Link, row::moment, sql::Sql};
-use crate::{Error, ErrorKind, clock::Clock};
+use crate::{
+    Error, ErrorKind,
+    clock::{Clock, Reckoning},
+};
 
 /// Looks at the clock per measurement; the one with the shortest round trip counts.
 const LOOKS: usize = 5;
@@ -73,59 +75,118 @@ fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// A clock that shows the database's time.
+/// A clock that shows the database's time: as last measured, reckoned on by the monotonic clock of this process. A step of this
+/// machine's wall clock changes nothing, because it is never read. A step of the database's clock is taken over with the next
+/// measurement.
 #[derive(Debug)]
 pub(super) struct AlignedClock {
     inner: Arc<dyn Clock>,
     database: Arc<DatabaseTime>,
-    state: Mutex<Alignment>,
+    aligned: Mutex<Option<Aligned>>,
 }
 
-#[derive(Debug, Default)]
-struct Alignment {
-    /// Which measurement the offset is from.
-    from: Option<Instant>,
-    /// What to add to the inner clock.
-    offset: SignedDuration,
-    last: Option<Timestamp>,
+#[derive(Debug, Clone, Copy)]
+struct Aligned {
+    /// When the measurement was made.
+    from: Instant,
+    reckoning: Reckoning,
 }
 
 impl AlignedClock {
     pub(super) fn new(inner: Arc<dyn Clock>, database: Arc<DatabaseTime>) -> Self {
-        Self { inner, database, state: Mutex::default() }
+        Self { inner, database, aligned: Mutex::default() }
+    }
+
+    /// The reckoning from the last measurement, and the reading to use it at; none before the first measurement.
+    fn read(&self) -> Option<(Reckoning, Duration)> {
+        let mut aligned = self.aligned.lock().unwrap_or_else(PoisonError::into_inner);
+        let reading = self.inner.monotonic();
+        if let Some(look) = self.database.look().filter(|look| aligned.is_none_or(|last| last.from != look.at))
+            && let Some(time) = self.database.now()
+        {
+            let mut reckoning =
+                aligned.map_or_else(|| Reckoning::new(time, reading), |last| last.reckoning);
+            reckoning.measured(time, reading);
+            *aligned = Some(Aligned { from: look.at, reckoning });
+        }
+        aligned.map(|aligned| (aligned.reckoning, reading))
     }
 }
 
 #[async_trait]
 impl Clock for AlignedClock {
     fn now(&self) -> Timestamp {
-        let inner = self.inner.now();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(look) = self.database.look().filter(|look| state.from != Some(look.at))
-            && let Some(database) = self.database.now()
-        {
-            state.offset = database.duration_since(inner);
-            state.from = Some(look.at);
-        }
-        let aligned = match Duration::try_from(state.offset) {
-            Ok(ahead) => later(inner, ahead),
-            Err(_) => earlier(inner, state.offset.unsigned_abs()),
-        };
-        // A new measurement may say that it is earlier; then time stands still for that little.
-        let now = state.last.map_or(aligned, |last| aligned.max(last));
-        state.last = Some(now);
-        whole_micros(now)
+        let read = self.read();
+        whole_micros(read.map_or_else(|| self.inner.now(), |(reckoning, reading)| reckoning.now(reading)))
     }
 
-    async fn sleep_until(&self, at: Timestamp) {
-        loop {
-            let now = self.now();
-            if now >= at {
-                return;
-            }
-            // By the inner clock, and no longer than until the next measurement may say otherwise.
-            let left = backroom_core::bounds::span_until(now, at).min(Duration::from_secs(30));
-            self.inner.sleep_until(later(self.inner.now(), left)).await;
-        }
+    fn monotonic(&self) -> Duration {
+        self.inner.monotonic()
+    }
+
+    fn due(&self) -> Timestamp {
+        let read = self.read();
+        whole_micros(read.map_or_else(|| self.inner.due(), |(reckoning, reading)| reckoning.due(reading)))
+    }
+
+    async fn sleep(&self, span: Duration) {
+        self.inner.sleep(span).await;
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::testing::TestClock;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn at(secs: u64) -> Timestamp {
+        later(Timestamp::UNIX_EPOCH, Duration::from_secs(2_000_000_000 + secs))
+    }
+
+    /// Clocks over a database that was just found to show `time`.
+    fn aligned(time: Timestamp) -> (AlignedClock, Arc<TestClock>, Arc<DatabaseTime>) {
+        let (inner, database) = (Arc::new(TestClock::default()), Arc::new(DatabaseTime::default()));
+        let clock = AlignedClock::new(Arc::clone(&inner) as _, Arc::clone(&database));
+        find(&database, time);
+        (clock, inner, database)
+    }
+
+    fn find(database: &DatabaseTime, time: Timestamp) {
+        *database.last.lock().unwrap() = Some(Look { at: monotonic(), time });
+    }
+
+    /// The measurement was made a moment before this.
+    fn assert_shows(shown: Timestamp, time: Timestamp) {
+        let off = shown.duration_since(time);
+        assert!((0..5).contains(&off.as_secs()), "{shown} is not {time}");
+    }
+
+    #[test]
+    fn a_step_of_this_machines_wall_clock_changes_nothing() {
+        let (clock, inner, _) = aligned(at(0));
+        assert_shows(clock.now(), at(0));
+        inner.step_forward(HOUR);
+        assert_shows(clock.now(), at(0));
+        inner.step_back(HOUR * 48);
+        inner.advance(Duration::from_secs(10));
+        assert_shows(clock.now(), at(10));
+        assert_eq!(clock.monotonic(), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_step_of_the_databases_clock_is_taken_over_and_time_goes_on() {
+        let (clock, inner, database) = aligned(at(120));
+        clock.now();
+        inner.advance(Duration::from_secs(10));
+        find(&database, at(10));
+        assert_shows(clock.now(), at(10));
+        assert_shows(clock.due(), at(130));
+        inner.advance(Duration::from_secs(1));
+        assert_shows(clock.now(), at(11));
+        find(&database, at(7200));
+        assert_shows(clock.now(), at(7200));
+        assert_shows(clock.due(), at(7200));
     }
 }

@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::bounds::span_until;
 use tokio::sync::Notify;
 
 use super::Core;
@@ -61,7 +60,7 @@ async fn sweep_for_ever(core: &Core) {
     loop {
         core.litter.enough.notified().await;
         core.litter.rows.store(0, Ordering::Relaxed);
-        let began_at = core.settings.clock.now();
+        let began = core.settings.clock.monotonic();
         let swept = match core.reads.live().await {
             Ok(live) => live.say(&words).await.map_err(|fault| fault.into_error("vacuum the jobs")),
             Err(error) => Err(error),
@@ -70,7 +69,7 @@ async fn sweep_for_ever(core: &Core) {
             // The server's own vacuum comes in its time.
             tracing::debug!(%error, "the jobs were not swept");
         }
-        let took = span_until(began_at, core.settings.clock.now());
+        let took = core.settings.clock.monotonic().saturating_sub(began);
         core.settings.clock.sleep(SPAN.max(took * RESTS)).await;
     }
 }

@@ -1,12 +1,12 @@
-//! Hearing what other processes tell, and keeping our clock aligned to the database's.
+//! Listening for the hints of other processes, and measuring the database's clock.
 
 use std::sync::Arc;
 
 use super::{Core, hints::channel, settings::Settings};
 use crate::clock::Clock;
 
-/// How often the offset between the clocks is measured.
-const ALIGN_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
+/// How often the database's clock is measured: processes disagree about the time for no longer than this after it was set.
+const MEASURE_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Listens on the connection for reads, and again on every new one, until the store is closed.
 pub(super) async fn listen(core: Arc<Core>) {
@@ -26,8 +26,10 @@ async fn listen_for_ever(core: &Core) {
         };
         match listening {
             Ok(()) => {
-                // Whatever was told while nobody listened.
+                // Hints were lost while this process did not listen.
                 core.hints.wakes.ring_all();
+                // The connection is new, so the server may be another one, with another clock.
+                measure(core).await;
                 core.reads.ended().await;
             }
             Err(error) => {
@@ -38,21 +40,25 @@ async fn listen_for_ever(core: &Core) {
     }
 }
 
-/// Measures the offset between the clocks from time to time, until the store is closed.
+/// Measures the database's clock from time to time, until the store is closed.
 pub(super) async fn align(core: Arc<Core>) {
     let closed = core.settings.closed.clone();
     let measuring = async {
         loop {
-            core.settings.clock.sleep(ALIGN_EVERY).await;
-            if let Err(error) = core.database_time.measure(&core.claims).await {
-                // The offset measured before goes on to hold.
-                tracing::debug!(%error, "the database's clock was not read");
-            }
+            core.settings.clock.sleep(MEASURE_EVERY).await;
+            measure(&core).await;
         }
     };
     tokio::select! {
         () = closed.cancelled() => {}
         () = measuring => {}
+    }
+}
+
+async fn measure(core: &Core) {
+    if let Err(error) = core.database_time.measure(&core.claims).await {
+        // The time of the last measurement is reckoned on.
+        tracing::debug!(%error, "the database's clock was not read");
     }
 }
 

@@ -3,10 +3,11 @@
 use std::{
     any::Any,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
-use backroom_core::Timestamp;
+use backroom_core::{Timestamp, bounds::later};
 use futures_util::stream::{self, StreamExt as _};
 
 use super::{BEHAVIOURS, Behaviour};
@@ -129,17 +130,20 @@ pub(super) fn report(what: &str, all: usize, failed: &[String]) {
 /// A clock on which every wait is over at once.
 #[derive(Debug, Default)]
 struct Hurried {
-    now: Mutex<Timestamp>,
+    passed: Mutex<Duration>,
 }
 
 #[async_trait]
 impl Clock for Hurried {
     fn now(&self) -> Timestamp {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner)
+        later(Timestamp::UNIX_EPOCH, self.monotonic())
     }
 
-    async fn sleep_until(&self, at: Timestamp) {
-        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        *now = at.max(*now);
+    fn monotonic(&self) -> Duration {
+        *self.passed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn sleep(&self, span: Duration) {
+        *self.passed.lock().unwrap_or_else(PoisonError::into_inner) += span;
     }
 }

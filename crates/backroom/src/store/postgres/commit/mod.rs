@@ -210,7 +210,7 @@ fn ring(core: &Core, changes: &[&Change], answers: &[Committed]) {
 
 async fn commit_batch(core: &Core, batch: &[&Change]) -> Result<Answers, Fault> {
     let mut answers = Answers::with_capacity(batch.len());
-    let kept_lately = core.kept.lately(core.settings.clock.now());
+    let kept_lately = core.kept.lately(core.settings.clock.monotonic());
     let together: Vec<&Change> =
         batch.iter().copied().filter(|change| !kept_lately.contains(&change.id)).collect();
     // Where one row is kept others may be, and all ends of this program wait in here.
@@ -220,7 +220,7 @@ async fn commit_batch(core: &Core, batch: &[&Change]) -> Result<Answers, Fault> 
     if !open.is_empty() {
         apart(core, &open, &mut answers).await?;
     }
-    core.kept.learn(&answers, core.settings.clock.now());
+    core.kept.learn(&answers, core.settings.clock.monotonic());
     Ok(answers)
 }
 
