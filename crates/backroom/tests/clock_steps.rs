@@ -3,9 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backroom::{
-    Backroom, Context, Failure, Json, Options, RunningWorker, State, Worker, testing::TestClock,
-};
+use backroom::{Backroom, Context, Failure, Json, Options, RunningWorker, State, Worker, testing::TestClock};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);

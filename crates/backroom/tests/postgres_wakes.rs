@@ -9,11 +9,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use backroom::{
     clock::{Clock, SystemClock},
-    core::{
-        Event, Timestamp,
-        bounds::later,
-        transition::apply,
-    },
+    core::{Event, Timestamp, bounds::later, transition::apply},
     store::{Listener, Store},
 };
 use postgres_support::{Place, success};

@@ -2,10 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use backroom_core::{
-    Event, JobId, JobRow, Timestamp,
-    bounds::earlier,
-};
+use backroom_core::{Event, JobId, JobRow, Timestamp, bounds::earlier};
 
 use super::{Duty, Pulse, ROWS_MAX, apply_to_all, steady::Steady};
 use crate::{Error, engine::Engine};

@@ -266,8 +266,7 @@ async fn take(
     let sent = shared.engine.clock.monotonic();
     let jobs = shared.engine.store.claim(Arc::clone(&claim), now).await?;
     let received = shared.engine.clock.monotonic();
-    let runs: Vec<_> =
-        jobs.into_iter().map(|job| Arc::new(Run::new(job, claim.lease, received))).collect();
+    let runs: Vec<_> = jobs.into_iter().map(|job| Arc::new(Run::new(job, claim.lease, received))).collect();
     let taken = runs.len();
     shared.held.add(&runs, shared.engine.clock.monotonic());
     if taken > 0 && shared.engine.clock.monotonic().saturating_sub(sent) > shared.settings.lease / 2 {

@@ -2,10 +2,7 @@
 
 use std::{any::TypeId, any::type_name, fmt, sync::Arc, time::Duration};
 
-use backroom_core::{
-    JobId, JobRow,
-    bounds::later,
-};
+use backroom_core::{JobId, JobRow, bounds::later};
 
 use super::{
     held::{Run, Stop},

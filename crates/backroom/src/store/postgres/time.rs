@@ -101,11 +101,11 @@ impl AlignedClock {
     fn read(&self) -> Option<(Reckoning, Duration)> {
         let mut aligned = self.aligned.lock().unwrap_or_else(PoisonError::into_inner);
         let reading = self.inner.monotonic();
-        if let Some(look) = self.database.look().filter(|look| aligned.is_none_or(|last| last.from != look.at))
+        if let Some(look) =
+            self.database.look().filter(|look| aligned.is_none_or(|last| last.from != look.at))
             && let Some(time) = self.database.now()
         {
-            let mut reckoning =
-                aligned.map_or_else(|| Reckoning::new(time, reading), |last| last.reckoning);
+            let mut reckoning = aligned.map_or_else(|| Reckoning::new(time, reading), |last| last.reckoning);
             reckoning.measured(time, reading);
             *aligned = Some(Aligned { from: look.at, reckoning });
         }
