@@ -37,7 +37,7 @@ pub(crate) fn run_versions() -> Result<(), Failure> {
 }
 
 fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
-    let mut steps = vec![TOOLCHAIN, COMPILER, FORMAT, LINTS];
+    let mut steps = vec![TOOLCHAIN, COMPILER, OUTSIDE_CLIENTS, FORMAT, LINTS];
     if extent == Extent::Full {
         steps.extend([DOCUMENTATION, DEPENDENCIES]);
     }
@@ -61,6 +61,12 @@ const COMPILER: Step = Step {
     name: "compiler",
     what: "a C compiler is there, or is installed (SQLite is C)",
     run: |_, _| tools::c_compiler().map(passed),
+};
+
+const OUTSIDE_CLIENTS: Step = Step {
+    name: "outside clients",
+    what: "sqlite3 and Python are there, or are installed (tests open the store's file with them)",
+    run: |_, _| tools::outside_clients().map(passed),
 };
 
 const FORMAT: Step = Step {

@@ -69,6 +69,34 @@ pub(crate) fn c_compiler() -> Result<(), Failure> {
     ))
 }
 
+/// Tests let other programs open the SQLite store's file: the `sqlite3` shell and Python with its module.
+pub(crate) fn outside_clients() -> Result<(), Failure> {
+    let missing = || -> Vec<&str> {
+        let python = system::answer_of("python3", &["-c", "import sqlite3"]).is_some();
+        let shell = system::answer_of("sqlite3", &["--version"]).is_some();
+        [("python3", python), ("sqlite3", shell)]
+            .into_iter()
+            .filter(|(_, is_there)| !is_there)
+            .map(|(program, _)| program)
+            .collect()
+    };
+    let programs = missing();
+    if programs.is_empty() {
+        return Ok(());
+    }
+    if system::installs_with_apt() {
+        // Their packages have the same names.
+        system::apt_get_install(&programs)?;
+        if missing().is_empty() {
+            return Ok(());
+        }
+    }
+    Err(Failure::new(
+        format!("{} missing, which tests run beside the SQLite store", programs.join(" and ")),
+        format!("install {} (Debian: apt-get install {0})", programs.join(" ")),
+    ))
+}
+
 pub(crate) fn format_everything() -> Result<(), Failure> {
     toolchain()?;
     let repository = Repository::find()?;

@@ -6,13 +6,16 @@
 
 use std::{
     path::Path,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     thread::JoinHandle,
 };
 
 use rusqlite::Connection;
 
-use super::connection::open_checkpointer;
+use super::{connection::open_checkpointer, identity::Identity};
 use crate::{Error, ErrorKind};
 
 /// Pages not yet copied at which the thread is told to copy.
@@ -43,13 +46,14 @@ struct LogState {
 }
 
 impl Checkpoints {
-    pub(super) fn start(path: &Path) -> Result<Self, Error> {
+    pub(super) fn start(path: &Path, identity: Arc<Identity>) -> Result<Self, Error> {
         let connection = open_checkpointer(path)?;
+        identity.check()?;
         // One word is enough: it says that there is something to copy, not how much.
         let (tell, told) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("backroom-checkpoint".into())
-            .spawn(move || copy_when_told(&connection, &told))
+            .spawn(move || copy_when_told(&connection, &told, &identity))
             .map_err(|error| {
                 Error::new(ErrorKind::Unavailable, "start a thread of the store").caused_by(error)
             })?;
@@ -80,20 +84,29 @@ impl Checkpoints {
     }
 
     /// Folds all of the log back and ends the thread.
-    pub(super) fn finish(&mut self, connection: &Connection) {
+    pub(super) fn finish(&mut self, connection: &Connection, identity: &Identity) {
         self.tell = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!("the checkpoint thread of the store panicked");
         }
-        state(connection, "TRUNCATE");
+        if identity.check().is_ok() {
+            state(connection, "TRUNCATE");
+        } else {
+            Identity::disarm(connection);
+        }
     }
 }
 
-fn copy_when_told(connection: &Connection, told: &Receiver<()>) {
+fn copy_when_told(connection: &Connection, told: &Receiver<()>, identity: &Identity) {
     while told.recv().is_ok() {
-        state(connection, "PASSIVE");
+        if identity.check().is_ok() {
+            state(connection, "PASSIVE");
+        }
+    }
+    if identity.check().is_err() {
+        Identity::disarm(connection);
     }
 }
 

@@ -1,8 +1,6 @@
 //! Opening the file: whose it is, how SQLite is set up, and how long a lock is waited for.
 
 use std::{
-    fs,
-    io::Read,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::{
     SqliteOptions,
     error::{Fault, explain},
+    identity::{FileId, Identity},
     schema,
 };
 use crate::{Error, ErrorKind};
@@ -57,12 +56,41 @@ pub(super) fn checked_path(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// Opens the file to write, creates it if need be, and brings its tables to the newest version.
-pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, Error> {
-    check_header(path)?;
-    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+/// Opens the file to write, creates it if need be, and brings its tables to the newest version. Also answers which files
+/// were opened.
+pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<(Connection, Identity), Error> {
+    let (connection, file) = open_identified(path)?;
     set_up_writer(&connection, path, options).map_err(|fault| fault.explain(path))?;
-    Ok(connection)
+    let identity = Identity::of_open(path, file)?;
+    Ok((connection, identity))
+}
+
+/// Opens the file to write, or creates it, and answers which file that is: the one found under the path before and after
+/// it was opened. One that was created just now is opened once more.
+fn open_identified(path: &Path) -> Result<(Connection, FileId), Error> {
+    const TRIES: usize = 10;
+    let identified = || {
+        FileId::of(path).map_err(|error| {
+            let why = format!("open the store {}: the file cannot be examined", path.display());
+            Error::new(ErrorKind::NoSpace, why).caused_by(error)
+        })
+    };
+    let mut before = identified()?;
+    for _ in 0..TRIES {
+        let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let after = identified()?;
+        if let Some(file) = after
+            && before == after
+        {
+            return Ok((connection, file));
+        }
+        before = after;
+    }
+    let why = format!(
+        "open the store {}: the file is replaced again and again; stop what replaces it",
+        path.display()
+    );
+    Err(Error::new(ErrorKind::Unavailable, why))
 }
 
 fn set_up_writer(connection: &Connection, path: &Path, options: &SqliteOptions) -> Result<(), Fault> {
@@ -73,6 +101,7 @@ fn set_up_writer(connection: &Connection, path: &Path, options: &SqliteOptions) 
         );
         return Err(Error::new(ErrorKind::NoSpace, why).into());
     }
+    check_header(connection, path)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |found| found.get(0))?;
     if mode != "wal" {
@@ -107,13 +136,15 @@ pub(super) fn open_checkpointer(path: &Path) -> Result<Connection, Error> {
 
 /// Opens a file to read, whatever it may hold.
 pub(super) fn open_to_look(path: &Path) -> Result<Connection, Error> {
-    check_header(path)?;
-    open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    check_header(&connection, path)?;
+    Ok(connection)
 }
 
-/// Opens the file to read. The tables exist by then.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
+/// Opens the file to read. The tables exist by then. Fails when the file is another by now.
+pub(super) fn open_reader(path: &Path, identity: &Identity) -> Result<Connection, Error> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    identity.check()?;
     connection
         .pragma_update(None, "cache_size", -i64::from(READER_CACHE_KIB))
         .and_then(|()| connection.pragma_update(None, "temp_store", "MEMORY"))
@@ -148,19 +179,26 @@ fn unopened(error: &rusqlite::Error, path: &Path) -> Error {
     explain(error, path)
 }
 
-/// Refuses a file that is something else, before SQLite could write to it.
-fn check_header(path: &Path) -> Result<(), Error> {
-    const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-    let Ok(mut file) = fs::File::open(path) else { return Ok(()) };
-    let mut header = Vec::with_capacity(MAGIC.len());
-    let read = file.by_ref().take(MAGIC.len() as u64).read_to_end(&mut header);
-    // An empty file is a database without tables; one that cannot be read is SQLite's to report.
-    if read.is_err() || header.is_empty() || header == MAGIC {
-        return Ok(());
+/// Refuses a file that is something else, before SQLite could write to it. SQLite reads the header itself: opening the
+/// file here would, on closing it, drop every lock of this process on it (docs/decisions/0035). An empty file is a
+/// database without tables.
+fn check_header(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let read = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+    // SQLite takes a file of one byte for an empty one (a file system of macOS needs that) and would write over it.
+    let is_one_byte = std::fs::metadata(path).is_ok_and(|found| found.len() == 1);
+    match read {
+        Err(error) if error.sqlite_error_code() != Some(rusqlite::ErrorCode::NotADatabase) => {
+            Err(explain(&error, path))
+        }
+        Ok(()) if !is_one_byte => Ok(()),
+        Ok(()) | Err(_) => {
+            let why = format!(
+                "open the store {}: the file is not a SQLite database; name another file",
+                path.display()
+            );
+            Err(Error::new(ErrorKind::Unusable, why))
+        }
     }
-    let why =
-        format!("open the store {}: the file is not a SQLite database; name another file", path.display());
-    Err(Error::new(ErrorKind::Unusable, why))
 }
 
 /// A file that SQLite keeps beside the database.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{connection::sibling, error::Fault, schema};
+use super::{connection::sibling, error::Fault, identity, schema};
 use crate::store::{Durability, Health, HealthCheck};
 
 /// Problems named in one answer; a damaged file can have millions.
@@ -20,6 +20,7 @@ pub(super) fn health(connection: &Connection, path: &Path, durability: Durabilit
         durability,
         bytes: bytes(path),
         checks: vec![
+            files(path),
             integrity(connection)?,
             journal(connection)?,
             log_size(path),
@@ -32,6 +33,35 @@ fn bytes(path: &Path) -> Option<u64> {
     let main = std::fs::metadata(path).ok()?.len();
     let log = std::fs::metadata(sibling(path, "-wal")).map_or(0, |found| found.len());
     Some(main + log)
+}
+
+/// Of a store whose files are no longer those that it has open: that is all there is to say.
+pub(super) fn of_lost(path: &Path, durability: Durability, found: String) -> Health {
+    Health {
+        store: format!("sqlite {}", path.display()),
+        engine: format!("SQLite {}", rusqlite::version()),
+        schema: schema::newest(),
+        durability,
+        bytes: None,
+        checks: vec![HealthCheck { name: FILES.into(), ok: false, found }],
+    }
+}
+
+const FILES: &str = "files";
+
+/// Whether every process that has the store open writes to the files at its path.
+fn files(path: &Path) -> HealthCheck {
+    let name = FILES.to_owned();
+    let holders: Vec<String> = identity::holders_of_removed(path).iter().map(u32::to_string).collect();
+    if holders.is_empty() {
+        return HealthCheck { name, ok: true, found: "the path leads to the files that are open".into() };
+    }
+    let found = format!(
+        "a file of this store was removed while the process {} had it open, and what that process writes is lost; \
+         stop it, and start it again",
+        holders.join(" and ")
+    );
+    HealthCheck { name, ok: false, found }
 }
 
 fn integrity(connection: &Connection) -> Result<HealthCheck, Fault> {

@@ -12,6 +12,7 @@ mod error;
 mod extend;
 mod health;
 mod hints;
+mod identity;
 mod import;
 mod insert;
 mod note;
@@ -113,8 +114,8 @@ impl SqliteStore {
         let wakes = Arc::new(Wakes::default());
         let writer = Writer::start(&path, options, Arc::clone(&wakes))?;
         // Two for pages that load while a slow count runs; more would only share the same disk.
-        let readers = Readers::open(&path, 2)?;
-        let vital_readers = Readers::open(&path, 1)?;
+        let readers = Readers::open(&path, writer.identity(), 2)?;
+        let vital_readers = Readers::open(&path, writer.identity(), 1)?;
         Ok(Self { path, durability: options.durability, writer, readers, vital_readers, wakes })
     }
 
@@ -308,6 +309,9 @@ impl Store for SqliteStore {
 
     async fn health(&self) -> Result<Health, Error> {
         let (path, durability) = (self.path.clone(), self.durability);
+        if let Some(found) = self.writer.identity().found() {
+            return Ok(health::of_lost(&path, durability, found));
+        }
         self.readers.run(move |reader| health::health(reader, &path, durability)).await
     }
 

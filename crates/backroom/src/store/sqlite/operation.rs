@@ -8,10 +8,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::{
-    error::{Fault, explain},
-    hints::Hints,
-};
+use super::{error::Fault, hints::Hints};
 use crate::{Error, ErrorKind};
 
 /// What the writer needs to know of an operation before it runs.
@@ -32,7 +29,7 @@ pub(super) trait Operation: Send {
     fn run(&mut self, connection: &Connection, path: &Path, hints: &mut Hints) -> bool;
 
     /// Puts this error in the place of the answer: the transaction failed.
-    fn fail(&mut self, error: &rusqlite::Error, path: &Path);
+    fn fail(&mut self, error: Error);
 
     /// Gives the answer to the caller, who may have left.
     fn answer(self: Box<Self>);
@@ -70,8 +67,8 @@ where
         ok
     }
 
-    fn fail(&mut self, error: &rusqlite::Error, path: &Path) {
-        self.result = Some(Err(explain(error, path)));
+    fn fail(&mut self, error: Error) {
+        self.result = Some(Err(error));
     }
 
     fn answer(self: Box<Self>) {

@@ -8,13 +8,14 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::{connection::open_reader, error::Fault};
+use super::{connection::open_reader, error::Fault, identity::Identity};
 use crate::{Error, ErrorKind};
 
 /// Reads see what is committed, each a state of its own.
 #[derive(Debug)]
 pub(super) struct Readers {
     path: PathBuf,
+    identity: Arc<Identity>,
     connections: u32,
     places: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
@@ -23,30 +24,34 @@ pub(super) struct Readers {
 impl Readers {
     /// A pool of at most so many connections. Opens one now, so that a file that cannot be read is known at once; the
     /// others when they are needed.
-    pub(super) fn open(path: &Path, connections: u32) -> Result<Self, Error> {
-        let idle = vec![open_reader(path)?];
+    pub(super) fn open(path: &Path, identity: &Arc<Identity>, connections: u32) -> Result<Self, Error> {
+        let idle = vec![open_reader(path, identity)?];
         Ok(Self {
             path: path.to_owned(),
+            identity: Arc::clone(identity),
             connections,
             places: Arc::new(Semaphore::new(connections as usize)),
             idle: Arc::new(Mutex::new(idle)),
         })
     }
 
-    /// Runs `read` on a thread that may block.
+    /// Runs `read` on a thread that may block. Fails when the file under the path is no longer the one that was read.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::closed("store"))?;
-        let (idle, path) = (Arc::clone(&self.idle), self.path.clone());
+        let (idle, path, identity) = (Arc::clone(&self.idle), self.path.clone(), Arc::clone(&self.identity));
         let reading = tokio::task::spawn_blocking(move || {
             let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match kept {
                 Some(connection) => connection,
-                None => open_reader(&path)?,
+                None => open_reader(&path, &identity)?,
             };
-            let answer = read(&connection);
+            let answer = read(&connection).and_then(|answer| {
+                identity.check()?;
+                Ok(answer)
+            });
             // A connection that met an error is not kept: whatever was wrong, the next one starts afresh.
             if answer.is_ok() {
                 idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);

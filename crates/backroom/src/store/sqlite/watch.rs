@@ -9,6 +9,8 @@ use crate::store::Wakes;
 /// How often to look while somebody listens: half of it is what a job of another process waits on average, and each
 /// look costs some tens of microseconds, most of them for waking up (docs/decisions/0013).
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How often the files at the store's paths are examined when nothing is written.
+const EXAMINE_EVERY: Duration = Duration::from_secs(1);
 /// How often to see whether somebody listens now.
 const IDLE_EVERY: Duration = Duration::from_millis(100);
 
@@ -18,17 +20,27 @@ const IDLE_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct Watch {
     last_version: Option<i64>,
     last_look: Instant,
+    last_examined: Instant,
 }
 
 impl Watch {
     /// Begins with the file as it is now: whatever comes later is heard of, even if nobody listens yet.
     pub(super) fn new(connection: &Connection) -> Self {
-        Self { last_version: version(connection), last_look: now() }
+        Self { last_version: version(connection), last_look: now(), last_examined: now() }
     }
 
     /// How long the writer may sleep before it should look again.
     pub(super) fn pause(wakes: &Wakes) -> Duration {
         if wakes.anybody_listens() { LOOK_EVERY } else { IDLE_EVERY }
+    }
+
+    /// Whether it is time to examine the files at the store's paths.
+    pub(super) fn is_time_to_examine(&mut self) -> bool {
+        let is_time = self.last_examined.elapsed() >= EXAMINE_EVERY;
+        if is_time {
+            self.last_examined = now();
+        }
+        is_time
     }
 
     /// Rings for everything when another connection wrote since the last look. Does nothing when the last look was a

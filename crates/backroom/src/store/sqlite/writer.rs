@@ -20,8 +20,9 @@ use super::{
     SqliteOptions,
     checkpoint::Checkpoints,
     connection::open_writer,
-    error::Fault,
+    error::{Fault, explain},
     hints::Hints,
+    identity::Identity,
     operation::{Operation, Pending, Weight},
     watch::Watch,
 };
@@ -42,6 +43,7 @@ const GROUP_ROWS_MAX: usize = 2000;
 pub(super) struct Writer {
     sender: Sender<Message>,
     places: Arc<Semaphore>,
+    identity: Arc<Identity>,
     closed: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -54,11 +56,13 @@ enum Message {
 impl Writer {
     /// Opens the file and starts the thread. Blocks while it does.
     pub(super) fn start(path: &Path, options: &SqliteOptions, wakes: Arc<Wakes>) -> Result<Self, Error> {
-        let connection = open_writer(path, options)?;
+        let (connection, identity) = open_writer(path, options)?;
+        let identity = Arc::new(identity);
         let (sender, receiver) = channel();
         let serving = Serving {
             path: path.to_owned(),
-            checkpoints: Checkpoints::start(path)?,
+            checkpoints: Checkpoints::start(path, Arc::clone(&identity))?,
+            identity: Arc::clone(&identity),
             watch: Watch::new(&connection),
             connection,
             durability: options.durability,
@@ -74,9 +78,15 @@ impl Writer {
         Ok(Self {
             sender,
             places: Arc::new(Semaphore::new(WAITING_MAX)),
+            identity,
             closed: AtomicBool::new(false),
             thread: Mutex::new(Some(thread)),
         })
+    }
+
+    /// Which files the writer has open.
+    pub(super) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
     }
 
     /// Has `work` done by the writer and waits until it is committed. `work` may run twice, the first time undone.
@@ -125,6 +135,7 @@ impl Writer {
 /// The thread's side.
 struct Serving {
     path: PathBuf,
+    identity: Arc<Identity>,
     connection: Connection,
     durability: Durability,
     /// Whether commits wait for the disk now (`synchronous = FULL`).
@@ -153,21 +164,35 @@ impl Serving {
                 // The store was dropped; nobody is left to ask or to be answered.
                 Err(RecvTimeoutError::Disconnected) => (Vec::new(), true),
             };
-            if !group.is_empty() {
-                self.write(group);
+            if !group.is_empty() && self.write_if_intact(group) {
                 self.checkpoints.after_commit(&self.connection);
             }
             if close {
                 break;
             }
             self.watch.look(&self.connection, &self.wakes);
+            if self.watch.is_time_to_examine() {
+                // It reports what it finds; the next operation is answered with it.
+                _ = self.identity.check();
+            }
         }
-        self.checkpoints.finish(&self.connection);
+        self.checkpoints.finish(&self.connection, &self.identity);
     }
 
-    /// Writes a group and answers everybody in it.
+    /// Writes a group unless the files are no longer those at their paths; whether they are.
+    fn write_if_intact(&mut self, group: Vec<Box<dyn Operation>>) -> bool {
+        match self.identity.check() {
+            Ok(()) => self.write(group),
+            Err(_) => self.refuse(group),
+        }
+        self.identity.check().is_ok()
+    }
+
+    /// Writes a group and answers every caller in it.
     fn write(&mut self, mut group: Vec<Box<dyn Operation>>) {
         match self.attempt(&mut group) {
+            // What was committed counts as acknowledged only where the path leads to it.
+            Ok(_) if self.identity.check().is_err() => self.refuse(group),
             Ok(hints) => {
                 answer(group);
                 hints.ring_jobs(&self.wakes);
@@ -180,11 +205,21 @@ impl Serving {
             Err(Lost::InOperation) => answer(group),
             Err(Lost::AtBegin(error) | Lost::AtCommit(error)) => {
                 for operation in &mut group {
-                    operation.fail(&error, &self.path);
+                    operation.fail(explain(&error, &self.path));
                 }
                 answer(group);
             }
         }
+    }
+
+    /// Answers every caller with what happened to the files.
+    fn refuse(&self, mut group: Vec<Box<dyn Operation>>) {
+        for operation in &mut group {
+            if let Err(error) = self.identity.check() {
+                operation.fail(error);
+            }
+        }
+        answer(group);
     }
 
     fn write_singly(&mut self, group: Vec<Box<dyn Operation>>) {
