@@ -117,6 +117,18 @@ impl Shown {
         }
     }
 
+    /// The stored state of jobs that are shown like this.
+    pub const fn stored(self) -> State {
+        match self {
+            Self::Scheduled | Self::Retrying | Self::Available => State::Queued,
+            Self::Running => State::Running,
+            Self::Waiting => State::Waiting,
+            Self::Completed => State::Completed,
+            Self::Cancelled => State::Cancelled,
+            Self::Discarded => State::Discarded,
+        }
+    }
+
     /// The word in tables and on pages.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -320,6 +320,18 @@ impl Store for Wire {
         .await
     }
 
+    async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error> {
+        let ids: Vec<JobId> = jobs.iter().map(|(id, _)| *id).collect();
+        self.call(
+            "delete_unmoved",
+            async move |store: Arc<dyn Store>| store.delete_unmoved(jobs).await,
+            move |model, place, answers: &Vec<Deleted>| {
+                ids.iter().zip(answers).for_each(|(id, answer)| model.deleted(place, *id, *answer));
+            },
+        )
+        .await
+    }
+
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.call("job", async move |store: Arc<dyn Store>| store.job(id).await, unseen).await
     }

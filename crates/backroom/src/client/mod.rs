@@ -5,6 +5,7 @@ mod enqueue;
 mod handle;
 mod job;
 mod many;
+mod matching;
 mod read;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod within;
@@ -13,6 +14,7 @@ pub use enqueue::Enqueue;
 pub use handle::JobHandle;
 pub use job::{Job, Untyped};
 pub use many::{EnqueueMany, EnqueuedMany};
+pub use matching::{Acted, Action};
 pub use read::{Explanation, Page};
 
 use std::{fmt, sync::Arc};

@@ -31,7 +31,7 @@ pub use observed::{Observed, REPEAT_AFTER, REPEATS_MAX};
 pub(crate) use outage::is_told;
 pub use verbs::{
     Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, HealthCheck, Held, Inserted, Note,
-    Prune, QueueSetting, Record, Share, WorkerRow,
+    Prune, QueueSetting, QueuedAs, Record, Share, WorkerRow,
 };
 pub use wakes::{Listener, Wakes};
 
@@ -86,6 +86,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Deletes one job that is not running, with all that belongs to it, and that it was ever imported.
     async fn delete(&self, id: JobId) -> Result<Deleted, Error>;
+
+    /// Deletes jobs that are not running and still at these revisions, each alone: one answer per job, in order. So a job that
+    /// moved on since it was read stays.
+    async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error>;
 
     /// One job.
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error>;

@@ -178,6 +178,10 @@ impl Store for Observed {
         self.call("delete", one, |_| self.inner.delete(id)).await
     }
 
+    async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error> {
+        self.call("delete_unmoved", Vec::len, |_| self.inner.delete_unmoved(Arc::clone(&jobs))).await
+    }
+
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.call("job", |job: &Option<JobRow>| usize::from(job.is_some()), |_| self.inner.job(id)).await
     }

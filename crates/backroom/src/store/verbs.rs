@@ -122,6 +122,8 @@ pub enum Deleted {
     Running,
     /// There is no such job.
     NotFound,
+    /// It is no longer as it was read: its revision is another. Only a guarded delete answers it.
+    Moved,
 }
 
 /// Which jobs to list; all conditions hold together, none lists all.
@@ -139,6 +141,63 @@ pub struct Filter {
     pub created_from: Option<Timestamp>,
     /// Created before.
     pub created_before: Option<Timestamp>,
+    /// Of the queued jobs only those that are shown in one of these ways; jobs in other states are not concerned.
+    pub queued_as: Option<QueuedAs>,
+}
+
+/// How queued jobs are shown at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedAs {
+    /// Some of [`Shown::Scheduled`], [`Shown::Retrying`] and [`Shown::Available`].
+    pub shown: Vec<Shown>,
+    /// The moment.
+    pub now: Timestamp,
+}
+
+impl Filter {
+    /// Jobs that are shown in one of these ways at `now`.
+    pub fn shown(shown: &[Shown], now: Timestamp) -> Self {
+        let mut states: Vec<State> = shown.iter().map(|shown| shown.stored()).collect();
+        states.sort_unstable();
+        states.dedup();
+        let mut queued: Vec<_> =
+            shown.iter().copied().filter(|shown| shown.stored() == State::Queued).collect();
+        queued.sort_unstable();
+        queued.dedup();
+        // All three ways are the stored state itself.
+        let queued_as = matches!(queued.len(), 1 | 2).then_some(QueuedAs { shown: queued, now });
+        Self { states, queued_as, ..Self::default() }
+    }
+
+    /// Whether a job matches.
+    pub fn matches(&self, job: &JobRow) -> bool {
+        (self.states.is_empty() || self.states.contains(&job.state))
+            && self.queue.as_ref().is_none_or(|queue| job.queue == *queue)
+            && self.kind.as_ref().is_none_or(|kind| job.kind == *kind)
+            && self.tag.as_ref().is_none_or(|tag| job.tags.contains(tag))
+            && self.created_from.is_none_or(|from| job.created_at >= from)
+            && self.created_before.is_none_or(|before| job.created_at < before)
+            && self.queued_as.as_ref().is_none_or(|wanted| {
+                job.state != State::Queued || wanted.shown.contains(&job.shown(wanted.now))
+            })
+    }
+}
+
+impl QueuedAs {
+    /// The same in SQL, over the columns of a job; `now` is the parameter that holds the moment. Where only queued jobs are
+    /// asked for, the condition does not name the state, so that an index without that column can answer.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn sql(&self, states: &[State], now: &str) -> String {
+        let ways = self.shown.iter().filter_map(|shown| match shown {
+            Shown::Available => Some(format!("scheduled_at <= {now}")),
+            Shown::Retrying => Some(format!("(scheduled_at > {now} AND (attempt > 0 OR crashes > 0))")),
+            Shown::Scheduled => Some(format!("(scheduled_at > {now} AND attempt = 0 AND crashes = 0)")),
+            Shown::Running | Shown::Waiting | Shown::Completed | Shown::Cancelled | Shown::Discarded => None,
+        });
+        let ways: Vec<_> = ways.collect();
+        let ways = if ways.is_empty() { "false".into() } else { ways.join(" OR ") };
+        if states == [State::Queued] { format!("({ways})") } else { format!("(state <> 'queued' OR {ways})") }
+    }
 }
 
 /// How many jobs of one queue are shown in one state.

@@ -226,6 +226,10 @@ impl Store for Faults {
         self.call("delete", self.inner.delete(id)).await
     }
 
+    async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error> {
+        self.call("delete_unmoved", self.inner.delete_unmoved(jobs)).await
+    }
+
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.call("job", self.inner.job(id)).await
     }

@@ -1,27 +1,39 @@
 //! `backroom cancel`: ask jobs to stop.
 
-use backroom::{JobId, State};
+use backroom::{Action, JobId, Shown, State};
 use clap::Args;
 
-use super::{Problem, several};
+use super::{
+    Problem,
+    matching::{self, Ask, Matching},
+    several, unless_interrupted,
+};
 use crate::settings::Settings;
 
 /// Ask jobs to stop
 ///
 /// A queued job is cancelled at once. A running one is marked and its handler told; it ends as cancelled unless it
 /// succeeds first. Nothing happens to a job that is finished.
+///
+/// Jobs are named by id, or by filters that hold together; then all that match are cancelled, however many there are. Without
+/// --state those are all that are not finished. Ctrl-C stops between two pages of jobs, and the same command goes on.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   backroom cancel 01890a5d-ac96-774b-bcce-b302099a8057
   backroom cancel ID ID --reason 'the order was withdrawn'
-  backroom jobs --state available --kind send_mail --json | jq -r '.jobs[].id' | xargs backroom cancel
+  backroom cancel --state available,scheduled --kind send_mail --dry-run
+  backroom cancel --state available,scheduled --kind send_mail --reason 'the campaign was called off'
 
-With --json: {\"results\": [{\"id\", \"ok\", \"job\", \"error\"}]}.")]
+With --json: {\"results\": [{\"id\", \"ok\", \"job\", \"error\"}]}; by filter {\"action\", \"dry_run\", \"interrupted\", \"matched\",
+\"done\", \"unneeded\", \"moved\", \"refused\", \"refusal\"}. Exit code 1 if a job was refused.")]
 pub(crate) struct CancelArgs {
     /// The jobs
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required_unless_present = "Select", conflicts_with = "Select", value_name = "ID")]
     ids: Vec<JobId>,
+
+    #[command(flatten)]
+    matching: Matching,
 
     /// Why; shown with the job
     #[arg(long, value_name = "TEXT", default_value = "cancelled by hand")]
@@ -30,7 +42,12 @@ pub(crate) struct CancelArgs {
 
 pub(crate) async fn run(args: CancelArgs, settings: &Settings) -> Result<(), Problem> {
     backroom::core::bounds::check_text("reason", &args.reason, backroom::core::bounds::MESSAGE_BYTES_MAX)?;
-    several::each(
+    if args.ids.is_empty() {
+        let live = [Shown::Scheduled, Shown::Retrying, Shown::Available, Shown::Running, Shown::Waiting];
+        let action = Action::Cancel { reason: args.reason };
+        return matching::run(&args.matching, &live, action, Ask::Never, settings).await;
+    }
+    unless_interrupted(several::each(
         &args.ids,
         settings,
         async |backroom, id| backroom.cancel_because(id, &args.reason).await,
@@ -43,6 +60,6 @@ pub(crate) async fn run(args: CancelArgs, settings: &Settings) -> Result<(), Pro
             Some(state @ (State::Queued | State::Waiting)) => format!("job {id} is {state} again"),
             None => format!("job {id} is gone"),
         },
-    )
+    ))
     .await
 }

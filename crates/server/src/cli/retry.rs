@@ -1,30 +1,45 @@
 //! `backroom retry`: run jobs now, or once more.
 
-use backroom::JobId;
+use backroom::{Action, JobId};
 use clap::Args;
 
-use super::{Problem, now, several};
+use super::{
+    Problem,
+    matching::{self, Ask, Matching},
+    now, several, unless_interrupted,
+};
 use crate::settings::Settings;
 
 /// Run jobs now, or once more
 ///
 /// A queued job that waits for its time becomes due now. A finished one gets one more attempt. Refused while a job
 /// runs, and when another live job holds its unique key.
+///
+/// Jobs are named by id, or by filters that hold together; then all that match are retried, however many there are. Ctrl-C
+/// stops between two pages of jobs, and the same command goes on from there.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   backroom retry 01890a5d-ac96-774b-bcce-b302099a8057
-  backroom jobs --state discarded --json | jq -r '.jobs[].id' | xargs backroom retry
+  backroom retry --state discarded --kind send_mail --since 2d --dry-run
+  backroom retry --state discarded --kind send_mail --since 2d
 
-With --json: {\"results\": [{\"id\", \"ok\", \"job\", \"error\"}]}.")]
+With --json: {\"results\": [{\"id\", \"ok\", \"job\", \"error\"}]}; by filter {\"action\", \"dry_run\", \"interrupted\", \"matched\",
+\"done\", \"unneeded\", \"moved\", \"refused\", \"refusal\"}. Exit code 1 if a job was refused.")]
 pub(crate) struct RetryArgs {
     /// The jobs
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required_unless_present = "Select", conflicts_with = "Select", value_name = "ID")]
     ids: Vec<JobId>,
+
+    #[command(flatten)]
+    matching: Matching,
 }
 
 pub(crate) async fn run(args: RetryArgs, settings: &Settings) -> Result<(), Problem> {
-    several::each(
+    if args.ids.is_empty() {
+        return matching::run(&args.matching, &[], Action::Retry, Ask::Never, settings).await;
+    }
+    unless_interrupted(several::each(
         &args.ids,
         settings,
         async |backroom, id| backroom.retry(id).await,
@@ -32,6 +47,6 @@ pub(crate) async fn run(args: RetryArgs, settings: &Settings) -> Result<(), Prob
             Some(job) => format!("job {id} is {}", job.shown(now())),
             None => format!("job {id} is gone"),
         },
-    )
+    ))
     .await
 }

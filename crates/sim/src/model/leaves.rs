@@ -49,6 +49,8 @@ impl Model {
         let right = match answer {
             Deleted::NotFound => state.is_none(),
             Deleted::Running => state == Some(State::Running),
+            // No client of the simulator makes a guarded delete.
+            Deleted::Moved => false,
             Deleted::Yes => state.is_some_and(|state| state != State::Running),
         };
         let asked = self.jobs.get(&id).is_some_and(|known| known.asked_delete);

@@ -28,6 +28,13 @@ impl Rows {
         }
     }
 
+    pub(super) fn delete_unmoved(&mut self, id: JobId, revision: u64) -> Deleted {
+        match self.job(id) {
+            Some(job) if job.revision != revision => Deleted::Moved,
+            Some(_) | None => self.delete(id),
+        }
+    }
+
     /// The oldest first.
     fn prunable(&self, prune: &Prune, now: Timestamp) -> Vec<JobId> {
         let of_the_queue =

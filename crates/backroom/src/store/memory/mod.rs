@@ -124,6 +124,10 @@ impl Store for MemoryStore {
         self.write(|rows| rows.delete(id))
     }
 
+    async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error> {
+        self.write(|rows| jobs.iter().map(|(id, revision)| rows.delete_unmoved(*id, *revision)).collect())
+    }
+
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.read(|rows| rows.job(id).cloned())
     }

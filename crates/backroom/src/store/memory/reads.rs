@@ -56,15 +56,7 @@ impl Rows {
     }
 
     pub(super) fn list(&self, filter: &Filter, before: Option<JobId>, limit: usize) -> Vec<JobRow> {
-        let wanted = |job: &&JobRow| {
-            before.is_none_or(|before| job.id < before)
-                && (filter.states.is_empty() || filter.states.contains(&job.state))
-                && filter.queue.as_ref().is_none_or(|queue| job.queue == *queue)
-                && filter.kind.as_ref().is_none_or(|kind| job.kind == *kind)
-                && filter.tag.as_ref().is_none_or(|tag| job.tags.contains(tag))
-                && filter.created_from.is_none_or(|from| job.created_at >= from)
-                && filter.created_before.is_none_or(|before| job.created_at < before)
-        };
+        let wanted = |job: &&JobRow| before.is_none_or(|before| job.id < before) && filter.matches(job);
         self.jobs.values().rev().filter(wanted).take(limit).cloned().collect()
     }
 

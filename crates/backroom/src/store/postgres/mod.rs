@@ -334,6 +334,10 @@ impl Store for PostgresStore {
         upkeep::delete(&self.core, id).await.map_err(failing("delete a job"))
     }
 
+    async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error> {
+        upkeep::delete_unmoved(&self.core, &jobs).await.map_err(failing("delete jobs"))
+    }
+
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         read::job(&self.core, id).await.map_err(failing("read a job"))
     }

@@ -140,6 +140,10 @@ pub(super) async fn list(
     if !states.is_empty() {
         query.and("state = ANY(?)", &states, Type::TEXT_ARRAY);
     }
+    let now = filter.queued_as.as_ref().map(|wanted| Moment(wanted.now));
+    if let (Some(wanted), Some(now)) = (&filter.queued_as, &now) {
+        query.and(&wanted.sql(&filter.states, "?"), now, Type::TIMESTAMPTZ);
+    }
     query.params.push((&limit, Type::INT8));
     _ = write!(query.text, " ORDER BY id DESC LIMIT ${}", query.params.len());
     let rows = core.reads.query_text(&query.text, &query.params).await?;

@@ -1,5 +1,7 @@
 //! Looking after jobs that nobody asks about: leases and expiries that ran out, history that may go.
 
+use std::collections::BTreeMap;
+
 use backroom_core::{JobId, JobRow, State, Timestamp};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -122,6 +124,23 @@ static DELETE: Sql = Sql {
     types: &[Type::UUID],
 };
 
+/// Deletes jobs that are not running, that no tray still has, and that are still at these revisions. Parameters: ids and
+/// revisions, side by side.
+static DELETE_UNMOVED: Sql = Sql {
+    text: concat!(
+        "WITH gone_finished AS (DELETE FROM {schema}.finished WHERE id = ANY($1::uuid[]) AND (id, revision) IN \
+           (SELECT * FROM unnest($1::uuid[], $2::bigint[]))",
+        not_on_a_tray!(),
+        " RETURNING id), \
+         gone_jobs AS (DELETE FROM {schema}.jobs WHERE id = ANY($1::uuid[]) AND (id, revision) IN \
+           (SELECT * FROM unnest($1::uuid[], $2::bigint[])) AND state <> 'running' RETURNING id), \
+         gone AS (SELECT id FROM gone_finished UNION ALL SELECT id FROM gone_jobs), \
+         without_import AS (DELETE FROM {schema}.imported WHERE job_id = ANY(ARRAY(SELECT id FROM gone))), ",
+        with_all_that_belongs!()
+    ),
+    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY],
+};
+
 /// Running jobs whose lease ran out, the longest ago first.
 pub(super) async fn lapsed(
     core: &Core,
@@ -185,5 +204,40 @@ pub(super) async fn delete(core: &Core, id: JobId) -> Result<Deleted, Fault> {
         }
     }
     let why = "delete the job: its row is kept by another transaction, or changes all the time";
+    Err(Error::new(ErrorKind::Unavailable, why).into())
+}
+
+/// Deletes jobs that are not running and still at these revisions.
+pub(super) async fn delete_unmoved(core: &Core, jobs: &[(JobId, u64)]) -> Result<Vec<Deleted>, Fault> {
+    let mut answers: BTreeMap<JobId, Deleted> = BTreeMap::new();
+    let mut left = jobs.to_vec();
+    for _ in 0..TRIES_MAX {
+        let ids: Vec<Uuid> = left.iter().map(|(id, _)| id.0).collect();
+        let revisions: Vec<i64> =
+            left.iter().map(|(_, revision)| i64::try_from(*revision).unwrap_or(i64::MAX)).collect();
+        for row in core.writer.query(&DELETE_UNMOVED, &[&ids, &revisions]).await? {
+            let id = JobId(row.try_get(0)?);
+            core.hints.job(id);
+            answers.insert(id, Deleted::Yes);
+        }
+        let mut still = Vec::new();
+        for (id, revision) in left.into_iter().filter(|(id, _)| !answers.contains_key(id)).collect::<Vec<_>>() {
+            match read::job(core, id).await? {
+                None => _ = answers.insert(id, Deleted::NotFound),
+                Some(job) if job.revision != revision => _ = answers.insert(id, Deleted::Moved),
+                Some(job) if job.state == State::Running => _ = answers.insert(id, Deleted::Running),
+                Some(_) => {
+                    tray::unload_of_finished(core, id).await?;
+                    still.push((id, revision));
+                }
+            }
+        }
+        left = still;
+        if left.is_empty() {
+            // One that is named twice is gone the second time.
+            return Ok(jobs.iter().map(|(id, _)| answers.get(id).copied().unwrap_or(Deleted::NotFound)).collect());
+        }
+    }
+    let why = "delete jobs: another transaction has locked a row, or it changes all the time";
     Err(Error::new(ErrorKind::Unavailable, why).into())
 }

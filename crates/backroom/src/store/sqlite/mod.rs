@@ -240,7 +240,15 @@ impl Store for SqliteStore {
     }
 
     async fn delete(&self, id: JobId) -> Result<Deleted, Error> {
-        self.write_durably(1, move |tx, hints| upkeep::delete(tx, id, hints)).await
+        self.write_durably(1, move |tx, hints| upkeep::delete(tx, id, None, hints)).await
+    }
+
+    async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error> {
+        let rows = jobs.len();
+        let delete = move |tx: &rusqlite::Connection, hints: &mut Hints| {
+            jobs.iter().map(|(id, revision)| upkeep::delete(tx, *id, Some(*revision), hints)).collect()
+        };
+        self.write_durably(rows, delete).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {

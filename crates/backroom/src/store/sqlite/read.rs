@@ -94,6 +94,9 @@ fn matching(
     if let Some(until) = filter.created_before {
         and("created_at < ?", Value::Integer(micros(until)));
     }
+    if let Some(wanted) = &filter.queued_as {
+        and(&wanted.sql(&filter.states, "?"), Value::Integer(micros(wanted.now)));
+    }
     // Our own words, written out, one with `=`: so the planner can prove that a partial index holds all that is asked for.
     match filter.states.as_slice() {
         [] => {}

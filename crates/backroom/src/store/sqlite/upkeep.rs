@@ -59,14 +59,21 @@ pub(super) fn prune(
     Ok(ids.len() as u64)
 }
 
-/// Deletes one job that is not running.
-pub(super) fn delete(connection: &Connection, id: JobId, hints: &mut Hints) -> Result<Deleted, Fault> {
+/// Deletes one job that is not running and, if a revision is given, still at that one.
+pub(super) fn delete(
+    connection: &Connection,
+    id: JobId,
+    revision: Option<u64>,
+    hints: &mut Hints,
+) -> Result<Deleted, Fault> {
     let mut select =
-        connection.prepare_cached("SELECT state = 'running' FROM backroom_jobs WHERE id = ?1")?;
-    match select.query_row([id.0.as_bytes()], |found| found.get(0)).optional()? {
+        connection.prepare_cached("SELECT state = 'running', revision FROM backroom_jobs WHERE id = ?1")?;
+    let found = select.query_row([id.0.as_bytes()], |found| Ok((found.get(0)?, found.get::<_, i64>(1)?)));
+    match found.optional()? {
         None => Ok(Deleted::NotFound),
-        Some(true) => Ok(Deleted::Running),
-        Some(false) => {
+        Some((_, found)) if revision.is_some_and(|wanted| wanted != found.unsigned_abs()) => Ok(Deleted::Moved),
+        Some((true, _)) => Ok(Deleted::Running),
+        Some((false, _)) => {
             remove(connection, id)?;
             let mut forget = connection.prepare_cached("DELETE FROM backroom_imported WHERE job_id = ?1")?;
             forget.execute([id.0.as_bytes()])?;

@@ -2,6 +2,8 @@
 //!
 //! A repeated delete finds nothing, so its answer may be either; the rows are looked at.
 
+use std::sync::Arc;
+
 use backroom_core::{Draft, Event, JobRow, unique::UniqueRule};
 
 use super::env::{Env, draft, draft_later, fail, lease, lines, note, succeed};
@@ -45,4 +47,21 @@ pub(super) async fn an_unknown_job_is_not_found(env: Env) {
     let stays = env.put(draft()).await;
     assert_eq!(delete(&env, &env.new_job(draft()).job).await, Deleted::NotFound);
     assert_eq!(env.all().await, [stays]);
+}
+
+pub(super) async fn a_job_that_moved_on_since_it_was_read_stays(env: Env) {
+    let running = env.running().await;
+    let moved = env.cancelled_at(draft(), 1).await;
+    let retried = env.drive(&moved, Event::Retry, env.now).await;
+    let goes = env.cancelled_at(draft(), 2).await;
+    let unknown = env.new_job(draft()).job;
+    let asked = [&moved, &goes, &running, &unknown].map(|job| (job.id, job.revision));
+    let answers = env.store.delete_unmoved(Arc::new(asked.to_vec())).await.expect("delete");
+    assert_eq!(answers[0], Deleted::Moved);
+    assert!(matches!(answers[1], Deleted::Yes | Deleted::NotFound), "{answers:?}");
+    assert_eq!(answers[2..], [Deleted::Running, Deleted::NotFound]);
+    assert_eq!(env.read(moved.id).await, retried);
+    assert_eq!(env.read(running.id).await, running);
+    assert_eq!(env.find(goes.id).await, None);
+    assert_eq!(env.store.delete_unmoved(Arc::new(Vec::new())).await.expect("delete"), []);
 }

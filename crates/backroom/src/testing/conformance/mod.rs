@@ -200,6 +200,7 @@ behaviours! {
         a_job_that_does_not_run_goes_with_all_that_belongs_to_it
         a_running_job_stays
         an_unknown_job_is_not_found
+        a_job_that_moved_on_since_it_was_read_stays
     }
     read_list {
         an_unknown_id_is_no_job
@@ -207,6 +208,7 @@ behaviours! {
         pages_meet_without_gap_or_overlap
         each_filter_narrows
         filters_hold_together
+        queued_jobs_are_filtered_by_how_they_are_shown
         tags_follow_a_replacing_enqueue
     }
     counts {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use backroom_core::{Draft, JobRow, JobId, State, unique::UniqueRule};
+use backroom_core::{Draft, JobRow, JobId, Shown, State, unique::UniqueRule};
 
-use super::env::{Env, cancel, draft, draft_in, ids, succeed};
+use super::env::{Env, cancel, draft, draft_in, draft_later, fail, ids, succeed};
 use crate::store::{Filter, Inserted};
 
 async fn list(env: &Env, filter: Filter, before: Option<JobId>, limit: usize) -> Vec<JobId> {
@@ -97,6 +97,7 @@ pub(super) async fn filters_hold_together(env: Env) {
         tag: Some("big".into()),
         created_from: Some(env.now),
         created_before: Some(env.at(1)),
+        queued_as: None,
     };
     assert_eq!(matching(&env, filter.clone()).await, [jobs[4].id]);
     assert_eq!(list(&env, filter.clone(), Some(jobs[4].id), 100).await, []);
@@ -114,4 +115,23 @@ pub(super) async fn tags_follow_a_replacing_enqueue(env: Env) {
     let by = |tag: &str| Filter { tag: Some(tag.into()), ..Filter::default() };
     assert_eq!(matching(&env, by("old")).await, []);
     assert_eq!(matching(&env, by("new")).await, [holder.id]);
+}
+
+pub(super) async fn queued_jobs_are_filtered_by_how_they_are_shown(env: Env) {
+    let running = env.running().await;
+    let failed = env.drive(&running, fail(&running), env.now).await;
+    let scheduled = env.put(draft_later(60)).await;
+    let cancelled = env.cancelled_at(draft_later(60), 1).await;
+    let due = env.put(draft()).await;
+    let shown = async |shown: &[Shown], now| matching(&env, Filter::shown(shown, now)).await;
+    let (now, later) = (env.now, env.at(100_000));
+    assert_eq!(shown(&[Shown::Scheduled], now).await, [scheduled.id]);
+    assert_eq!(shown(&[Shown::Scheduled], later).await, []);
+    assert_eq!(shown(&[Shown::Retrying], now).await, [failed.id]);
+    assert_eq!(shown(&[Shown::Available], now).await, [due.id]);
+    assert_eq!(shown(&[Shown::Cancelled, Shown::Scheduled], now).await, [cancelled.id, scheduled.id]);
+    assert_eq!(
+        shown(&[Shown::Scheduled, Shown::Retrying, Shown::Available], now).await,
+        matching(&env, Filter { states: vec![State::Queued], ..Filter::default() }).await
+    );
 }

@@ -24,30 +24,11 @@ pub(crate) fn state_word(text: &str) -> Result<StateWord, String> {
 }
 
 impl StateWord {
-    /// The stored state that holds such jobs.
-    pub(crate) fn stored(self) -> State {
+    /// The ways in which such jobs are shown.
+    pub(crate) fn shown(self) -> Vec<Shown> {
         match self {
-            Self::Queued | Self::Shown(Shown::Scheduled | Shown::Retrying | Shown::Available) => {
-                State::Queued
-            }
-            Self::Shown(Shown::Running) => State::Running,
-            Self::Shown(Shown::Waiting) => State::Waiting,
-            Self::Shown(Shown::Completed) => State::Completed,
-            Self::Shown(Shown::Cancelled) => State::Cancelled,
-            Self::Shown(Shown::Discarded) => State::Discarded,
-        }
-    }
-
-    /// Whether the stored state says it all.
-    pub(crate) fn is_stored(self) -> bool {
-        !matches!(self, Self::Shown(Shown::Scheduled | Shown::Retrying | Shown::Available))
-    }
-
-    /// Whether a job shown like this is meant.
-    pub(crate) fn means(self, shown: Shown) -> bool {
-        match self {
-            Self::Queued => matches!(shown, Shown::Scheduled | Shown::Retrying | Shown::Available),
-            Self::Shown(wanted) => wanted == shown,
+            Self::Queued => vec![Shown::Scheduled, Shown::Retrying, Shown::Available],
+            Self::Shown(shown) => vec![shown],
         }
     }
 }
@@ -60,9 +41,10 @@ mod tests {
     fn every_word_that_is_shown_can_be_asked_for() {
         for shown in Shown::ALL {
             let word = state_word(shown.as_str()).expect("a word");
-            assert!(word.means(shown));
+            assert_eq!(word.shown(), [shown]);
         }
-        assert_eq!(state_word("queued").map(StateWord::stored), Ok(State::Queued));
+        let queued = state_word("queued").expect("a word").shown();
+        assert!(queued.iter().all(|shown| shown.stored() == State::Queued), "{queued:?}");
         assert!(state_word("done").expect_err("unknown").contains("completed"));
     }
 }

@@ -1,0 +1,252 @@
+//! Doing the same to every job that matches: `retry`, `cancel` and `delete` with filters instead of ids.
+//!
+//! The library acts on a page at a time ([`Backroom::act_on_matching`]); this room goes from page to page, shows how far
+//! it is, stops between two pages on Ctrl-C, and says what became of the jobs.
+
+use std::{
+    io::{BufRead as _, IsTerminal as _, Write as _},
+    time::Duration,
+};
+
+use backroom::{Acted, Action, Backroom, Filter, JobId, Timestamp, core::bounds::span_until};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::{Problem, interrupted, now, out, select::Select, visible, words};
+use crate::settings::Settings;
+
+/// Jobs by filter instead of by id.
+#[derive(Debug, Args)]
+pub(crate) struct Matching {
+    #[command(flatten)]
+    pub(super) select: Select,
+
+    /// Count the jobs that match and change nothing
+    #[arg(long, help_heading = "Which jobs")]
+    dry_run: bool,
+}
+
+/// Jobs on one page of a count.
+const COUNT_PAGE: usize = 1000;
+/// How often a line says how far it is where no terminal shows a bar.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Whether the command asks before it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// It can be undone, or `--yes` was given.
+    Never,
+    /// There is no way back.
+    First,
+}
+
+/// The words for what is done.
+struct Words {
+    name: &'static str,
+    present: &'static str,
+    done: &'static str,
+}
+
+fn words_of(action: &Action) -> Words {
+    match action {
+        Action::Retry => Words { name: "retry", present: "retrying", done: "retried" },
+        Action::Cancel { .. } => Words { name: "cancel", present: "cancelling", done: "cancelled or asked to stop" },
+        Action::Delete => Words { name: "delete", present: "deleting", done: "deleted" },
+    }
+}
+
+/// Does it to all jobs that match.
+pub(super) async fn run(
+    args: &Matching,
+    default_states: &[backroom::Shown],
+    action: Action,
+    ask: Ask,
+    settings: &Settings,
+) -> Result<(), Problem> {
+    let begun_at = now();
+    let mut filter = args.select.filter(begun_at)?;
+    if filter.states.is_empty() {
+        if default_states.is_empty() {
+            let name = words_of(&action).name;
+            return Err(Problem::new(format_args!("{name} jobs"), &"no state is named, and all jobs would match")
+                .hint("name the states that are meant: --state discarded"));
+        }
+        filter.states = Filter::shown(default_states, begun_at).states;
+    }
+    // A job that is enqueued from now on is not meant.
+    filter.created_before.get_or_insert(later(begun_at));
+    settings.with_store(async |backroom| on_store(backroom, args, &filter, &action, ask, settings).await).await
+}
+
+/// Clocks of two machines differ a little: a job that was enqueued before the command must match.
+fn later(now: Timestamp) -> Timestamp {
+    backroom::core::bounds::later(now, Duration::from_secs(60))
+}
+
+async fn on_store(
+    backroom: &Backroom,
+    args: &Matching,
+    filter: &Filter,
+    action: &Action,
+    ask: Ask,
+    settings: &Settings,
+) -> Result<(), Problem> {
+    let words = words_of(action);
+    if args.dry_run {
+        let Some(matched) = count(backroom, filter).await? else { return Err(Problem::Interrupted) };
+        if settings.json {
+            let acted = Acted::default();
+            return out::json(&Answer::new(&words, &acted, matched, true, false), settings.terminal);
+        }
+        return out::line(format_args!("would {} {}; nothing was changed", words.name, jobs(matched)));
+    }
+    if ask == Ask::First {
+        let Some(matched) = count(backroom, filter).await? else { return Err(Problem::Interrupted) };
+        if matched > 0 {
+            confirm(&words, matched)?;
+        }
+    }
+    let (acted, ended) = go(backroom, filter, action, &words).await;
+    answer(&words, &acted, &ended, settings)?;
+    ended?;
+    match acted.refused {
+        0 => Ok(()),
+        refused => {
+            let why = format!("{} refused, the first: {}", jobs(refused), acted.refusal.unwrap_or_default());
+            Err(Problem::new(format_args!("{} every job", words.name), &why))
+        }
+    }
+}
+
+/// How many match; none when Ctrl-C came first.
+async fn count(backroom: &Backroom, filter: &Filter) -> Result<Option<u64>, Problem> {
+    let mut interrupted = std::pin::pin!(interrupted());
+    let (mut matched, mut before): (u64, Option<JobId>) = (0, None);
+    loop {
+        let page = tokio::select! {
+            _ = &mut interrupted => return Ok(None),
+            page = backroom.list(filter.clone(), before, COUNT_PAGE) => page?,
+        };
+        matched += page.jobs.len() as u64;
+        before = page.next;
+        if before.is_none() {
+            return Ok(Some(matched));
+        }
+    }
+}
+
+/// Page after page, and how it ended. What was begun is finished and counted.
+async fn go(
+    backroom: &Backroom,
+    filter: &Filter,
+    action: &Action,
+    words: &Words,
+) -> (Acted, Result<(), Problem>) {
+    let mut interrupted = std::pin::pin!(interrupted());
+    let bar = bar();
+    let mut acted = Acted::default();
+    let mut said_at = now();
+    let ended = loop {
+        let page = backroom.act_on_matching(filter, action, acted.next);
+        match page.await {
+            Ok(page) => acted.add(page),
+            Err(error) => break Err(Problem::from(error)),
+        }
+        let so_far = format!("{} {}", words.present, jobs(acted.matched));
+        bar.set_message(so_far.clone());
+        bar.tick();
+        if bar.is_hidden() && span_until(said_at, now()) >= LINE_EVERY {
+            said_at = now();
+            out::note(format_args!("… {so_far}"));
+        }
+        if acted.next.is_none() {
+            break Ok(());
+        }
+        // Only between two pages.
+        tokio::select! {
+            biased;
+            problem = &mut interrupted => break Err(problem),
+            () = std::future::ready(()) => {}
+        }
+    };
+    bar.finish_and_clear();
+    (acted, ended)
+}
+
+/// Only drawn where stderr is a terminal.
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::no_length().with_style(style)
+}
+
+fn confirm(words: &Words, matched: u64) -> Result<(), Problem> {
+    let doing = format!("{} {}", words.name, jobs(matched));
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Problem::new(&doing, &"there is no way back, and no terminal to ask at")
+            .hint("add --yes to go ahead, or --dry-run to count only"));
+    }
+    let mut stderr = std::io::stderr().lock();
+    let _ = write!(stderr, "{}? There is no way back. [y/N] ", visible::line(&doing));
+    let _ = stderr.flush();
+    drop(stderr);
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    read.map_err(|error| Problem::new("read the answer from the terminal", &error))?;
+    match line.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Problem::new(&doing, &"the answer was not yes; nothing was changed")),
+    }
+}
+
+fn jobs(number: u64) -> String {
+    words::count(number, "job")
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    action: &'a str,
+    dry_run: bool,
+    interrupted: bool,
+    matched: u64,
+    done: u64,
+    unneeded: u64,
+    moved: u64,
+    refused: u64,
+    refusal: Option<&'a str>,
+}
+
+impl<'a> Answer<'a> {
+    fn new(words: &'a Words, acted: &'a Acted, matched: u64, dry_run: bool, interrupted: bool) -> Self {
+        let Acted { done, unneeded, moved, refused, .. } = *acted;
+        let refusal = acted.refusal.as_deref();
+        Self { action: words.name, dry_run, interrupted, matched, done, unneeded, moved, refused, refusal }
+    }
+}
+
+fn answer(
+    words: &Words,
+    acted: &Acted,
+    ended: &Result<(), Problem>,
+    settings: &Settings,
+) -> Result<(), Problem> {
+    let interrupted = matches!(ended, Err(Problem::Interrupted));
+    if settings.json {
+        let answer = Answer::new(words, acted, acted.matched, false, interrupted);
+        return out::json(&answer, settings.terminal);
+    }
+    let mut said = format!("{} {}", words.done, jobs(acted.done));
+    for (number, what) in [
+        (acted.unneeded, "needed nothing"),
+        (acted.moved, "changed meanwhile and no longer matched"),
+        (acted.refused, "refused"),
+    ] {
+        if number > 0 {
+            said += &format!("; {} {what}", words::thousands(number));
+        }
+    }
+    if ended.is_err() {
+        said += "; then it was stopped, and the same command goes on from there";
+    }
+    out::line(said)
+}
