@@ -58,7 +58,9 @@ pub use backroom_core::{
     retention::{Keep, Retention},
     unique::UniqueRule,
 };
-pub use client::{Acted, Action, Backroom, Enqueue, EnqueueMany, EnqueuedMany, Explanation, Job, JobHandle, Page, Untyped};
+pub use client::{
+    Acted, Action, Backroom, Enqueue, EnqueueMany, EnqueuedMany, Explanation, Job, JobHandle, Page, Untyped,
+};
 pub use config::{Options, without_password};
 pub use error::{Error, ErrorKind};
 pub use handler::{Failure, Middleware, Next};

@@ -77,7 +77,10 @@ fn a_cancel_by_filter_leaves_what_is_finished() {
     assert_eq!(said.succeeded().out, "cancelled or asked to stop 3 jobs\n");
     let said = place.run(["cancel", "--state", "scheduled", "--json"]);
     assert_eq!(said.succeeded().json()["done"], 2);
-    assert_eq!(place.run(["cancel", "--queue", "many"]).succeeded().out, "cancelled or asked to stop 0 jobs\n");
+    assert_eq!(
+        place.run(["cancel", "--queue", "many"]).succeeded().out,
+        "cancelled or asked to stop 0 jobs\n"
+    );
     assert_eq!(place.json(["jobs", "--tag", "t"])["jobs"][0]["reason"], "withdrawn");
 }
 

@@ -83,8 +83,7 @@ impl Backroom {
         before: Option<JobId>,
     ) -> Result<Acted, Error> {
         let page = self.list(filter.clone(), before, PAGE_JOBS).await?;
-        let mut acted =
-            Acted { matched: page.jobs.len() as u64, next: page.next, ..Acted::default() };
+        let mut acted = Acted { matched: page.jobs.len() as u64, next: page.next, ..Acted::default() };
         let mut jobs = page.jobs;
         for _ in 0..DECISIONS_MAX {
             let moved = match action {
@@ -161,7 +160,9 @@ impl Backroom {
                 Deleted::Yes => acted.done += 1,
                 Deleted::Moved => moved.push(job.id),
                 Deleted::NotFound => acted.moved += 1,
-                Deleted::Running => acted.refuse(|| format!("job {}: it is running; cancel it first", job.id)),
+                Deleted::Running => {
+                    acted.refuse(|| format!("job {}: it is running; cancel it first", job.id))
+                }
             }
         }
         Ok(moved)

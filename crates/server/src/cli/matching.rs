@@ -51,7 +51,9 @@ struct Words {
 fn words_of(action: &Action) -> Words {
     match action {
         Action::Retry => Words { name: "retry", present: "retrying", done: "retried" },
-        Action::Cancel { .. } => Words { name: "cancel", present: "cancelling", done: "cancelled or asked to stop" },
+        Action::Cancel { .. } => {
+            Words { name: "cancel", present: "cancelling", done: "cancelled or asked to stop" }
+        }
         Action::Delete => Words { name: "delete", present: "deleting", done: "deleted" },
     }
 }
@@ -69,14 +71,19 @@ pub(super) async fn run(
     if filter.states.is_empty() {
         if default_states.is_empty() {
             let name = words_of(&action).name;
-            return Err(Problem::new(format_args!("{name} jobs"), &"no state is named, and all jobs would match")
-                .hint("name the states that are meant: --state discarded"));
+            return Err(Problem::new(
+                format_args!("{name} jobs"),
+                &"no state is named, and all jobs would match",
+            )
+            .hint("name the states that are meant: --state discarded"));
         }
         filter.states = Filter::shown(default_states, begun_at).states;
     }
     // A job that is enqueued from now on is not meant.
     filter.created_before.get_or_insert(later(begun_at));
-    settings.with_store(async |backroom| on_store(backroom, args, &filter, &action, ask, settings).await).await
+    settings
+        .with_store(async |backroom| on_store(backroom, args, &filter, &action, ask, settings).await)
+        .await
 }
 
 /// Clocks of two machines differ a little: a job that was enqueued before the command must match.
@@ -176,7 +183,8 @@ async fn go(
 
 /// Only drawn where stderr is a terminal.
 fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::no_length().with_style(style)
 }
 

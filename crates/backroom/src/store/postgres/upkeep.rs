@@ -221,7 +221,8 @@ pub(super) async fn delete_unmoved(core: &Core, jobs: &[(JobId, u64)]) -> Result
             answers.insert(id, Deleted::Yes);
         }
         let mut still = Vec::new();
-        for (id, revision) in left.into_iter().filter(|(id, _)| !answers.contains_key(id)).collect::<Vec<_>>() {
+        for (id, revision) in left.into_iter().filter(|(id, _)| !answers.contains_key(id)).collect::<Vec<_>>()
+        {
             match read::job(core, id).await? {
                 None => _ = answers.insert(id, Deleted::NotFound),
                 Some(job) if job.revision != revision => _ = answers.insert(id, Deleted::Moved),
@@ -235,7 +236,10 @@ pub(super) async fn delete_unmoved(core: &Core, jobs: &[(JobId, u64)]) -> Result
         left = still;
         if left.is_empty() {
             // One that is named twice is gone the second time.
-            return Ok(jobs.iter().map(|(id, _)| answers.get(id).copied().unwrap_or(Deleted::NotFound)).collect());
+            return Ok(jobs
+                .iter()
+                .map(|(id, _)| answers.get(id).copied().unwrap_or(Deleted::NotFound))
+                .collect());
         }
     }
     let why = "delete jobs: another transaction has locked a row, or it changes all the time";

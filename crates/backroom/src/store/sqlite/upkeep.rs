@@ -71,7 +71,9 @@ pub(super) fn delete(
     let found = select.query_row([id.0.as_bytes()], |found| Ok((found.get(0)?, found.get::<_, i64>(1)?)));
     match found.optional()? {
         None => Ok(Deleted::NotFound),
-        Some((_, found)) if revision.is_some_and(|wanted| wanted != found.unsigned_abs()) => Ok(Deleted::Moved),
+        Some((_, found)) if revision.is_some_and(|wanted| wanted != found.unsigned_abs()) => {
+            Ok(Deleted::Moved)
+        }
         Some((true, _)) => Ok(Deleted::Running),
         Some((false, _)) => {
             remove(connection, id)?;
