@@ -100,6 +100,7 @@ async fn a_failed_attempt_is_recorded_once_and_the_job_waits_out_its_backoff() {
         lease: lease(&job),
         end: AttemptEnd::Panicked,
         error: "boom".into(),
+        delay: None,
         retry: RetryPolicy::DEFAULT,
         chance: 0.5,
     };

@@ -32,6 +32,9 @@ pub enum Event {
         end: AttemptEnd,
         /// What to show people.
         error: String,
+        /// How long the handler asks to wait, instead of what the policy says; what is beyond
+        /// [`SPAN_MAX`](crate::bounds::SPAN_MAX) counts as that.
+        delay: Option<Duration>,
         /// The policy in force: the job's own, else its kind's.
         retry: RetryPolicy,
         /// Uniform in `[0, 1)`: places the delay within the policy's jitter.

@@ -65,8 +65,10 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             let completed = finish(job, State::Completed, None, now);
             Change { output: Some(output), lease: Some(lease), ..completed }
         }
-        (State::Running, Event::Fail { lease, end, error, retry, chance }) => {
-            let delay = retry.delay(job.attempt, chance);
+        (State::Running, Event::Fail { lease, end, error, delay, retry, chance }) => {
+            // A handler's number is outside input, like that of a snooze.
+            let asked = delay.map(|delay| delay.min(SPAN_MAX));
+            let delay = asked.unwrap_or_else(|| retry.delay(job.attempt, chance));
             fail(job, lease, (end, error), delay, now)
         }
         (State::Running, Event::Discard { lease, reason }) => {

@@ -96,6 +96,7 @@ fn event(step: Step, lease: LeaseId, fresh: LeaseId, now: Timestamp) -> Event {
             lease,
             end: AttemptEnd::Panicked,
             error: reason,
+            delay: None,
             retry: RetryPolicy::DEFAULT,
             chance,
         },
@@ -225,7 +226,7 @@ proptest! {
     fn texts_of_failing_code_are_cut_not_refused(error in "[aé\0\n]{0,60}", times in 1usize..300) {
         let error = error.repeat(times);
         let retry = RetryPolicy::DEFAULT;
-        let fail = Event::Fail { lease: LEASE, end: AttemptEnd::Failed, error, retry, chance: 0.5 };
+        let fail = Event::Fail { lease: LEASE, end: AttemptEnd::Failed, error, delay: None, retry, chance: 0.5 };
         let last = JobRow { attempt: 5, ..running() };
         let change = apply(&last, fail, now()).expect("taken").expect("changes");
         let (reason, error) = (change.reason.expect("a reason"), change.ended.expect("a record").error);
@@ -251,6 +252,27 @@ fn the_third_crash_is_poison_however_the_crashes_are_spread() {
         }
     }
     assert_eq!(job.state, State::Discarded);
+}
+
+#[test]
+fn a_failure_may_say_itself_when_to_try_again() {
+    let fail = |job: &JobRow, delay| {
+        let error = "come back later".into();
+        let retry = RetryPolicy::constant(secs(60)).jitter(0);
+        let fail = Event::Fail { lease: LEASE, end: AttemptEnd::Failed, error, delay, retry, chance: 0.5 };
+        apply(job, fail, now()).expect("taken").expect("changes")
+    };
+    let due = |delay| fail(&running(), delay).scheduled_at;
+    assert_eq!(due(None), at(60));
+    assert_eq!(due(Some(secs(7))), at(7));
+    assert_eq!(due(Some(Duration::ZERO)), now());
+    assert_eq!(due(Some(Duration::MAX)), later(now(), SPAN_MAX));
+    assert_eq!(fail(&running(), Some(secs(7))).attempt, running().attempt, "the attempt is charged");
+    let last = JobRow { attempt: 5, ..running() };
+    assert_eq!(fail(&last, Some(secs(7))).state, State::Discarded, "the attempts are spent");
+    let cancelling =
+        JobRow { cancel_requested_at: Some(at(-3)), reason: Some("asked by Bob".into()), ..running() };
+    assert_eq!(fail(&cancelling, Some(secs(7))).state, State::Cancelled, "a cancel is pending");
 }
 
 #[test]

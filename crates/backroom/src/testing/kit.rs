@@ -41,7 +41,7 @@ impl Performed {
     pub fn output<J: Job>(&self) -> Result<J::Output, Failure> {
         match (&self.job.output, self.attempts.last()) {
             (Some(output), _) => Ok(output.decode()?),
-            (None, Some(attempt)) => Err(Failure::retry(&attempt.error)),
+            (None, Some(attempt)) => Err(Failure::retry(attempt.error.as_str())),
             (None, None) => Err(Failure::retry(format!("the job is {}", self.job.state))),
         }
     }

@@ -93,7 +93,9 @@ impl Context {
             None => Ok(()),
             // Nobody is to blame, and the next worker may begin at once.
             Some((Stop::Stopping, _)) => Err(Failure::snooze(Duration::ZERO)),
-            Some((why @ (Stop::Cancelled | Stop::LeaseLost | Stop::TimedOut), _)) => Err(Failure::retry(why)),
+            Some((why @ (Stop::Cancelled | Stop::LeaseLost | Stop::TimedOut), _)) => {
+                Err(Failure::retry(why.to_string()))
+            }
         }
     }
 

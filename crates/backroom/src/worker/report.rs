@@ -223,14 +223,17 @@ fn event_of(shared: &Shared, run: &Run, result: Option<Result<Json, Failure>>) -
         Some(Err(failure)) => failure,
     };
     let error = failure.message;
-    let fail = |end, error| Event::Fail {
+    let fail_after = |delay, end, error| Event::Fail {
         lease,
         end,
         error,
+        delay,
         retry: policy(shared, run),
         chance: shared.engine.ids.chance(),
     };
+    let fail = |end, error| fail_after(None, end, error);
     match failure.outcome {
+        Outcome::RetryAfter(delay) => fail_after(Some(delay), AttemptEnd::Failed, error),
         Outcome::Retry => fail(AttemptEnd::Failed, error),
         Outcome::Panicked => fail(AttemptEnd::Panicked, error),
         Outcome::TimedOut => fail(AttemptEnd::TimedOut, error),

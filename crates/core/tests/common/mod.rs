@@ -151,7 +151,7 @@ pub(crate) fn reports(lease: LeaseId) -> Vec<Event> {
     let retry = RetryPolicy::constant(secs(60)).jitter(0);
     vec![
         Event::Succeed { lease, output: json(r#"{"ok":true}"#) },
-        Event::Fail { lease, end: AttemptEnd::Failed, error: "boom".into(), retry, chance: 0.5 },
+        Event::Fail { lease, end: AttemptEnd::Failed, error: "boom".into(), delay: None, retry, chance: 0.5 },
         Event::Discard { lease, reason: "no such picture".into() },
         Event::Stop { lease, reason: "not wanted".into() },
         Event::Snooze { lease, delay: secs(300) },

@@ -19,7 +19,7 @@ pub(super) async fn every_end_of_a_run_is_written_as_decided(env: Env) {
         |job| Event::Fail {
             lease: lease(job),
             end: AttemptEnd::TimedOut,
-            error: String::new(),
+            error: String::new(), delay: None,
             retry: RetryPolicy::constant(Duration::ZERO),
             chance: 0.0,
         },
@@ -145,7 +145,7 @@ pub(super) async fn attempts_come_back_the_oldest_first(env: Env) {
         let event = Event::Fail {
             lease: lease(&running),
             end,
-            error: format!("error {round}"),
+            error: format!("error {round}"), delay: None,
             retry: RetryPolicy::constant(Duration::from_secs(1)),
             chance: 0.0,
         };

@@ -228,6 +228,7 @@ pub(super) fn fail(job: &JobRow) -> Event {
         lease: lease(job),
         end: backroom_core::AttemptEnd::Failed,
         error: "no such file: a.jpg".into(),
+        delay: None,
         retry: backroom_core::RetryPolicy::DEFAULT,
         chance: 0.5,
     }
