@@ -17,6 +17,7 @@ use crate::{
 pub struct Options {
     durability: Durability,
     json_bytes_max: usize,
+    bytes_max: usize,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
 }
@@ -26,6 +27,7 @@ impl Default for Options {
         Self {
             durability: Durability::Full,
             json_bytes_max: bounds::JSON_BYTES_MAX,
+            bytes_max: bounds::BYTES_IN_HAND_MAX,
             clock: Arc::new(SystemClock::default()),
             seed: None,
         }
@@ -51,6 +53,14 @@ impl Options {
     #[must_use]
     pub fn json_bytes_max(mut self, bytes: usize) -> Self {
         self.json_bytes_max = bytes;
+        self
+    }
+
+    /// Most bytes of jobs that one list reads, and most that each worker holds in hand ([`Worker::bytes_max`](crate::Worker::bytes_max)
+    /// sets that for one worker). Args, outputs and meta count. Default 64 MiB; a single larger job passes all the same.
+    #[must_use]
+    pub fn bytes_max(mut self, bytes: usize) -> Self {
+        self.bytes_max = bytes;
         self
     }
 
@@ -119,6 +129,7 @@ impl Options {
             clock: self.clock,
             ids,
             json_bytes_max: self.json_bytes_max,
+            bytes_max: self.bytes_max,
             #[cfg(feature = "postgres")]
             postgres_schema: None,
         })

@@ -19,6 +19,8 @@ pub(crate) struct Engine {
     pub(crate) ids: Arc<Ids>,
     /// Bound on args and output, each, in bytes of JSON text.
     pub(crate) json_bytes_max: usize,
+    /// Bound on the bytes that a worker holds in hand, and on those that one call reads.
+    pub(crate) bytes_max: usize,
     /// The schema of a PostgreSQL store, for enqueueing in transactions of the caller; none for other stores.
     #[cfg(feature = "postgres")]
     pub(crate) postgres_schema: Option<Arc<str>>,

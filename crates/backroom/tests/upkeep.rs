@@ -53,6 +53,7 @@ async fn to_a_dead_worker(
             shares: vec![Share { queue: "default".into(), at_most: chunk.len() }],
             kinds: Arc::new(vec!["act".into()]),
             limit: chunk.len(),
+            bytes_max: usize::MAX,
             lease: ids.lease(),
             until: later(now, runs_out),
             repeat: false,

@@ -18,6 +18,8 @@ pub const META_ENTRIES_MAX: usize = 64;
 pub const META_VALUE_BYTES_MAX: usize = 4096;
 /// Default bound on args and output, each, in bytes of JSON text.
 pub const JSON_BYTES_MAX: usize = 1024 * 1024;
+/// Default bound on the bytes that a worker holds in hand, and on those that one call to a store reads.
+pub const BYTES_IN_HAND_MAX: usize = 64 * 1024 * 1024;
 /// Deepest nesting of arrays and objects. Below serde_json's own recursion limit of 128, so that whatever is
 /// stored can also be read back.
 pub const JSON_DEPTH_MAX: usize = 100;

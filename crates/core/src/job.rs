@@ -104,6 +104,9 @@ pub struct JobRow {
     pub revision: u64,
 }
 
+/// What one entry of meta takes beside its texts.
+const META_ENTRY_BYTES: usize = 32;
+
 impl JobRow {
     /// Whether an attempt was charged or a worker died on it.
     pub fn was_tried(&self) -> bool {
@@ -113,6 +116,14 @@ impl JobRow {
     /// How it is shown at `now`.
     pub fn shown(&self, now: Timestamp) -> Shown {
         Shown::of(self, now)
+    }
+
+    /// Bytes of memory that grow with what callers and handlers gave it: args, output and meta. What is left out is bounded
+    /// by a few kilobytes. Meta is counted a little too large, so that a store that counts it differently counts no more.
+    pub fn bytes(&self) -> usize {
+        let meta = self.meta.iter().map(|(key, value)| key.len() + value.len() + META_ENTRY_BYTES);
+        let output = self.output.as_ref().map_or(0, |output| output.as_str().len());
+        self.args.as_str().len() + output + meta.sum::<usize>()
     }
 
     /// The uniqueness this job was enqueued with.

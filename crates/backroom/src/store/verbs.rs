@@ -33,6 +33,9 @@ pub struct Claim {
     pub kinds: Arc<Vec<String>>,
     /// Most jobs over all shares.
     pub limit: usize,
+    /// The claim takes no more behind the job with which it holds this many bytes ([`JobRow::bytes`]). So it takes at least
+    /// one job, however large.
+    pub bytes_max: usize,
     /// Fresh and random for this call.
     pub lease: LeaseId,
     /// Until when the leases hold unless extended.

@@ -61,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) stuck_after: Duration,
     /// Whether this worker also does the upkeep of the store.
     pub(crate) upkeep: bool,
+    /// Most bytes in hand; none for what the client was opened with.
+    pub(crate) bytes_max: Option<usize>,
 }
 
 impl Worker {
@@ -81,6 +83,7 @@ impl Worker {
                 cancel_grace: Duration::from_secs(5),
                 stuck_after: Duration::from_secs(30),
                 upkeep: true,
+                bytes_max: None,
             },
             cores: Arc::new(Semaphore::new(cores)),
             wrong: None,
@@ -223,6 +226,15 @@ impl Worker {
     /// Whether this worker also rescues, expires and prunes. Default yes; any number of workers may.
     pub fn upkeep(mut self, upkeep: bool) -> Self {
         self.settings.upkeep = upkeep;
+        self
+    }
+
+    /// Most bytes of jobs and outputs that this worker holds in hand, over all its queues: args and meta from the claim until
+    /// the end is recorded, and outputs until then. While so much is in hand the worker claims no more, even if slots are
+    /// free; only the last job claimed may exceed it. Default: that of [`Options::bytes_max`](crate::Options::bytes_max), 64
+    /// MiB. What handlers make of their args is not counted.
+    pub fn bytes_max(mut self, bytes: usize) -> Self {
+        self.settings.bytes_max = Some(bytes);
         self
     }
 

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::{
-    Timestamp,
+    JobRow, Timestamp,
     bounds::{CRASHES_MAX, later},
 };
 
 use tokio::task::JoinHandle;
 
-use super::{execute, heartbeat, held::Run, pool::Pool, report, shared::Shared};
+use super::{execute, hand::Load, heartbeat, held::Run, pool::Pool, report, shared::Shared};
 use crate::{
     Error, ErrorKind,
     store::{Claim, Listener, is_told},
@@ -39,6 +39,7 @@ pub(crate) async fn keep_claiming(shared: Arc<Shared>, pool: Arc<Pool>) -> Resul
         listener,
         turn: 0,
         failures: 0,
+        job_bytes: 0,
         vain: 0,
         under_way: None,
         unanswered: None,
@@ -67,6 +68,8 @@ pub(super) fn lost() -> Error {
 struct Answered {
     /// How many jobs it took.
     taken: usize,
+    /// How many bytes these have.
+    bytes: usize,
     /// Fails if their leases had to be renewed and could not be; then they were given back.
     renewed: Result<(), Error>,
 }
@@ -78,6 +81,8 @@ struct Claimer {
     listener: Listener,
     turn: u64,
     failures: u32,
+    /// Bytes per job of the last claim that took some.
+    job_bytes: usize,
     /// Claims in a row that took nothing although something seemed due.
     vain: u32,
     /// The claim that was sent last, until its answer is heard.
@@ -96,20 +101,20 @@ impl Claimer {
                 continue;
             }
             let wanted = self.pool.wanted();
-            if wanted == 0 {
-                tokio::select! {
-                    () = self.pool.wants.notified() => {}
-                    () = self.shared.engine.clock.sleep(HOARD) => {}
-                }
+            let room = self.shared.hand.room(self.pool.has_ready());
+            if wanted == 0 || room == 0 {
+                self.wait_for_want(wanted > 0).await;
                 continue;
             }
-            match self.claim(wanted).await {
-                Ok(taken) => {
+            let limit = wanted.min(self.jobs_within(room));
+            match self.claim(limit, room).await {
+                Ok(Answered { taken, bytes, .. }) => {
                     self.failures = 0;
                     if taken > 0 {
                         self.vain = 0;
+                        self.job_bytes = bytes / taken;
                     }
-                    if taken < wanted {
+                    if taken < limit && bytes < room {
                         self.idle().await;
                     }
                 }
@@ -118,7 +123,21 @@ impl Claimer {
         }
     }
 
-    async fn claim(&mut self, limit: usize) -> Result<usize, Error> {
+    /// How many jobs are likely to fit. A store that stops at the bytes may have found, and locked, as many as the limit says.
+    fn jobs_within(&self, bytes: usize) -> usize {
+        (bytes / self.job_bytes.max(1)).saturating_mul(2).max(1)
+    }
+
+    /// Waits until a slot comes free, or there is room in hand if that is all that lacks, or for the time to look for a hoard.
+    async fn wait_for_want(&self, lacks_room: bool) {
+        tokio::select! {
+            () = self.pool.wants.notified(), if !lacks_room => {}
+            () = self.shared.hand.has_room(self.pool.has_ready()), if lacks_room => {}
+            () = self.shared.engine.clock.sleep(HOARD) => {}
+        }
+    }
+
+    async fn claim(&mut self, limit: usize, bytes_max: usize) -> Result<Answered, Error> {
         self.turn += 1;
         let (shared, pool) = (&self.shared, &self.pool);
         let now = shared.engine.clock.due();
@@ -127,6 +146,7 @@ impl Claimer {
             shares: pool.order.shares(limit, self.turn),
             kinds: Arc::clone(&shared.kinds),
             limit,
+            bytes_max,
             lease: shared.engine.ids.lease(),
             until: later(shared.engine.clock.now(), shared.settings.lease),
             repeat: false,
@@ -158,16 +178,20 @@ impl Claimer {
     fn send(&mut self, claim: Arc<Claim>, now: Timestamp) {
         let (shared, pool) = (Arc::clone(&self.shared), Arc::clone(&self.pool));
         let under_way = shared.begin_claim();
+        // Counted from now on, so that the claims of two pools do not both take the last room.
+        let reserved = shared.hand.hold(claim.bytes_max);
         self.under_way = Some(tokio::spawn(async move {
-            let taken = take(&shared, &pool, claim, now).await;
+            let taken = take(&shared, &pool, claim, reserved, now).await;
             drop(under_way);
             taken
         }));
     }
 
-    /// How many jobs came of the claim that is under way; none if none is. Dropped while it waits, it can be asked again.
-    async fn answer(&mut self) -> Result<usize, Error> {
-        let Some(under_way) = &mut self.under_way else { return Ok(0) };
+    /// What came of the claim that is under way; nothing if none is. Dropped while it waits, it can be asked again.
+    async fn answer(&mut self) -> Result<Answered, Error> {
+        let Some(under_way) = &mut self.under_way else {
+            return Ok(Answered { taken: 0, bytes: 0, renewed: Ok(()) });
+        };
         let answered = under_way.await;
         self.under_way = None;
         let answered = answered.unwrap_or_else(|error| {
@@ -177,8 +201,8 @@ impl Claimer {
         if !answered.as_ref().is_err_and(is_told) {
             self.unanswered = None;
         }
-        let Answered { taken, renewed } = answered?;
-        renewed.map(|()| taken)
+        let Answered { taken, bytes, renewed } = answered?;
+        renewed.map(|()| Answered { taken, bytes, renewed: Ok(()) })
     }
 
     /// Asks again for a claim whose answer is lost, now that the worker is stopping, until its grace is over. What comes of
@@ -261,12 +285,20 @@ async fn take(
     shared: &Arc<Shared>,
     pool: &Arc<Pool>,
     claim: Arc<Claim>,
+    reserved: Load,
     now: Timestamp,
 ) -> Result<Answered, Error> {
     let sent = shared.engine.clock.monotonic();
     let jobs = shared.engine.store.claim(Arc::clone(&claim), now).await?;
     let received = shared.engine.clock.monotonic();
-    let runs: Vec<_> = jobs.into_iter().map(|job| Arc::new(Run::new(job, claim.lease, received))).collect();
+    let mut bytes = 0;
+    let begin = |job: JobRow| {
+        let job_bytes = job.bytes();
+        bytes += job_bytes;
+        Arc::new(Run::new(job, claim.lease, shared.hand.hold(job_bytes), received))
+    };
+    let runs: Vec<_> = jobs.into_iter().map(begin).collect();
+    drop(reserved);
     let taken = runs.len();
     shared.held.add(&runs, shared.engine.clock.monotonic());
     if taken > 0 && shared.engine.clock.monotonic().saturating_sub(sent) > shared.settings.lease / 2 {
@@ -277,10 +309,10 @@ async fn take(
             // Whether the leases still hold nobody knows, so these runs do not begin here. Nor are they left to the heartbeat,
             // which would keep them for ever: the reporter writes that they are given back, and has them until then.
             report::give_back(shared, runs).await;
-            return Ok(Answered { taken, renewed });
+            return Ok(Answered { taken, bytes, renewed });
         }
     }
-    let answered = Answered { taken, renewed: Ok(()) };
+    let answered = Answered { taken, bytes, renewed: Ok(()) };
     if shared.stopping.is_cancelled() {
         report::give_back(shared, runs).await;
         return Ok(answered);

@@ -55,7 +55,9 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
     if let Some(result) = result
         && run.end()
     {
-        let report = Report { run: Arc::clone(run), result: Some(result) };
+        let bytes = result.as_ref().map_or(0, |output| output.as_str().len());
+        let room = shared.hand.hold_output(bytes).await;
+        let report = Report { run: Arc::clone(run), result: Some(result), room };
         // The reporter outlives the runners; if it is gone the worker was dropped and the lease will run out.
         let _ = shared.reports.send(report).await;
     }

@@ -14,7 +14,7 @@ use backroom_core::{JobId, JobRow, LeaseId};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
-use super::notes::Said;
+use super::{hand::Load, notes::Said};
 
 /// One claimed job on its way through this worker.
 pub(crate) struct Run {
@@ -22,6 +22,8 @@ pub(crate) struct Run {
     pub(crate) lease: LeaseId,
     /// The reading of the monotonic clock when the answer of the claim came.
     pub(crate) received: Duration,
+    /// Its bytes, counted until nothing refers to it any more.
+    _load: Load,
     /// Tells the handler to stop.
     pub(crate) stop: CancellationToken,
     /// Why it was told, and at which reading of the monotonic clock.
@@ -73,11 +75,12 @@ impl fmt::Display for Stop {
 }
 
 impl Run {
-    pub(crate) fn new(job: JobRow, lease: LeaseId, received: Duration) -> Self {
+    pub(crate) fn new(job: JobRow, lease: LeaseId, load: Load, received: Duration) -> Self {
         Self {
             job,
             lease,
             received,
+            _load: load,
             stop: CancellationToken::new(),
             told: OnceLock::new(),
             lost: AtomicBool::new(false),

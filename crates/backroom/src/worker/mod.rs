@@ -8,6 +8,7 @@ mod build;
 mod claim;
 mod context;
 mod execute;
+mod hand;
 mod heartbeat;
 mod held;
 mod notes;

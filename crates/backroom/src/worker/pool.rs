@@ -154,6 +154,11 @@ impl Pool {
         next
     }
 
+    /// Whether jobs wait here for a slot.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.state().waiting.is_empty()
+    }
+
     /// Takes out the jobs that were received before `before`, a reading of the monotonic clock, and that no runner has begun,
     /// and stops claiming ahead until jobs are seen to be short again.
     pub(crate) fn take_hoard(&self, before: Duration) -> Vec<Arc<Run>> {

@@ -8,9 +8,9 @@ use std::{
 
 use backroom_core::{AttemptEnd, Change, Event, JobRow, Json, RetryPolicy, Timestamp, transition};
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{held::Run, notes, shared::Shared};
+use super::{hand::count_within, held::Run, notes, shared::Shared};
 use crate::{ErrorKind, Failure, handler::Outcome, store::Committed};
 
 /// Most reports per commit.
@@ -26,6 +26,16 @@ const FAILURES_MAX: u32 = 10;
 pub(crate) struct Report {
     pub(crate) run: Arc<Run>,
     pub(crate) result: Option<Result<Json, Failure>>,
+    /// The room that its output takes until it is recorded; none for a small one.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
+}
+
+impl Report {
+    fn bytes(&self) -> usize {
+        let output = self.result.as_ref().and_then(|result| result.as_ref().ok());
+        // The store writes the args again with the row, or moves them.
+        self.run.job.bytes() + output.map_or(0, |output| output.as_str().len())
+    }
 }
 
 /// Records reports until the last sender is gone and each is settled.
@@ -35,24 +45,27 @@ pub(crate) struct Report {
 /// taken; the slots fill up, and claiming stops by itself.
 pub(crate) async fn keep_reporting(shared: Arc<Shared>, mut reports: mpsc::Receiver<Report>) {
     let (mut commits, mut repeats) = (FuturesUnordered::new(), FuturesUnordered::new());
-    let (mut batch, mut kept) = (Vec::new(), Vec::new());
+    let bytes_max = shared.hand.call_max();
+    let (mut batch, mut kept) = (Vec::new(), Vec::<Open>::new());
     let mut is_open = true;
-    while is_open || !commits.is_empty() || !repeats.is_empty() {
-        let takes_more = is_open && commits.len() < COMMITS_MAX && kept.len() < BATCH_MAX;
+    while is_open || !batch.is_empty() || !commits.is_empty() || !repeats.is_empty() {
+        while !batch.is_empty() && commits.len() < COMMITS_MAX {
+            let rest = batch.split_off(count_within(&batch, bytes_max, Report::bytes));
+            commits.push(record(Arc::clone(&shared), std::mem::replace(&mut batch, rest)));
+        }
+        let takes_more = is_open && batch.is_empty() && commits.len() < COMMITS_MAX && kept.len() < BATCH_MAX;
         tokio::select! {
             biased;
             Some(still_kept) = commits.next(), if !commits.is_empty() => kept.extend(still_kept),
             Some(still_kept) = repeats.next(), if !repeats.is_empty() => kept.extend(still_kept),
             count = reports.recv_many(&mut batch, BATCH_MAX), if takes_more => {
                 is_open = count > 0;
-                if is_open {
-                    commits.push(record(Arc::clone(&shared), std::mem::take(&mut batch)));
-                }
             }
         }
         if repeats.is_empty() && !kept.is_empty() {
             // The first in line; what stays kept goes to the end of it.
-            let first = kept.drain(..kept.len().min(BATCH_MAX)).collect();
+            let count = count_within(&kept, bytes_max, Open::bytes).min(BATCH_MAX);
+            let first = kept.drain(..count).collect();
             repeats.push(record_later(Arc::clone(&shared), first));
         }
     }
@@ -147,13 +160,23 @@ struct Open {
     event: Event,
     /// The job as read again; none as long as the decision rests on the job as it was claimed.
     job: Option<Box<JobRow>>,
+    /// As of [`Report`].
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Open {
     fn new(shared: &Shared, report: Report) -> Self {
-        let Report { run, result } = report;
+        let Report { run, result, room } = report;
         let event = event_of(shared, &run, result);
-        Self { run, event, job: None }
+        Self { run, event, job: None, _room: room }
+    }
+
+    fn bytes(&self) -> usize {
+        let output = match &self.event {
+            Event::Succeed { output, .. } => output.as_str().len(),
+            _ => 0,
+        };
+        self.run.job.bytes() + output
     }
 
     fn decide(&self, now: Timestamp) -> Option<Change> {
@@ -252,7 +275,8 @@ fn policy(shared: &Shared, run: &Run) -> RetryPolicy {
 /// Reports that a run has not begun and its job should wait a moment.
 pub(crate) async fn put_off(shared: &Shared, run: Arc<Run>, wait: Duration) {
     if run.end() {
-        let _ = shared.reports.send(Report { run, result: Some(Err(Failure::snooze(wait))) }).await;
+        let _ =
+            shared.reports.send(Report { run, result: Some(Err(Failure::snooze(wait))), room: None }).await;
     }
 }
 
@@ -264,7 +288,7 @@ pub(crate) async fn give_back(shared: &Shared, runs: Vec<Arc<Run>>) {
                 shared.released.fetch_add(1, Ordering::Relaxed);
             }
             // The reporter is gone only when the worker was dropped; then the lease runs out by itself.
-            let _ = shared.reports.send(Report { run, result: None }).await;
+            let _ = shared.reports.send(Report { run, result: None, room: None }).await;
         }
     }
 }

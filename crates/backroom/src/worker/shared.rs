@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     build::Settings,
+    hand::Hand,
     held::{Held, Strays},
     notes::Notes,
     report::Report,
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     /// The runs whose leases this worker keeps.
     pub(crate) held: Held,
+    /// The bytes of these runs.
+    pub(crate) hand: Arc<Hand>,
     /// Its beats, for the upkeep beside it.
     pub(crate) pulse: Arc<Pulse>,
     /// What handlers said and nobody wrote yet.

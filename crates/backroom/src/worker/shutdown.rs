@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     build::Worker,
-    claim, heartbeat,
+    claim,
+    hand::Hand,
+    heartbeat,
     held::{Held, Stop, Strays},
     notes::{self, Notes},
     pool::Pool,
@@ -36,6 +38,7 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
     kinds.sort();
     let name = worker.name.unwrap_or_else(|| name(&engine.ids.lease().0.simple().to_string()));
     let lease = worker.settings.lease;
+    let bytes_max = worker.settings.bytes_max.unwrap_or(engine.bytes_max);
     let shared = Arc::new(Shared {
         started_at: engine.clock.now(),
         engine,
@@ -46,6 +49,7 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         state: worker.state,
         settings: worker.settings,
         held: Held::default(),
+        hand: Hand::new(bytes_max),
         pulse: Arc::new(Pulse::new(lease, lease / heartbeat::RENEWALS_PER_LEASE)),
         notes: Notes::default(),
         reports,

@@ -14,7 +14,7 @@ use std::sync::{
 use backroom::{
     core::{
         Change, Draft, Event, JobId, JobRow, Json, LeaseId, Timestamp,
-        bounds::{JSON_BYTES_MAX, later},
+        bounds::{BYTES_IN_HAND_MAX, JSON_BYTES_MAX, later},
         draft::NewJob,
         transition::apply,
     },
@@ -127,6 +127,7 @@ impl Place {
             shares: vec![Share { queue: "default".into(), at_most: limit }],
             kinds: Arc::new(vec!["work".into()]),
             limit,
+            bytes_max: BYTES_IN_HAND_MAX,
             lease: self.ids.lease(),
             until: later(self.now, std::time::Duration::from_secs(30)),
             repeat: false,

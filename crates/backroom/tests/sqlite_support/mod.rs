@@ -10,7 +10,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use backroom::{
     core::{
-        Change, Draft, Event, JobId, JobRow, Json, LeaseId, Timestamp, bounds::later, draft::NewJob,
+        Change, Draft, Event, JobId, JobRow, Json, LeaseId, Timestamp,
+        bounds::{BYTES_IN_HAND_MAX, later},
+        draft::NewJob,
         transition::apply,
     },
     ids::Ids,
@@ -74,6 +76,7 @@ impl Place {
             shares: vec![Share { queue: "default".into(), at_most: limit }],
             kinds: Arc::new(vec!["mail".into()]),
             limit,
+            bytes_max: BYTES_IN_HAND_MAX,
             lease: self.ids.lease(),
             until: self.secs(30),
             repeat: false,

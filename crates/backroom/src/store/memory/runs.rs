@@ -14,10 +14,17 @@ impl Rows {
             return taken;
         }
         let mut taken = Vec::new();
+        let mut bytes = 0;
         for share in &claim.shares {
             let room = share.at_most.min(claim.limit - taken.len());
             for id in self.first_due(share, claim, room, now) {
-                taken.extend(self.claim_one(id, claim, now));
+                if bytes >= claim.bytes_max && !taken.is_empty() {
+                    return taken;
+                }
+                if let Some(job) = self.claim_one(id, claim, now) {
+                    bytes += job.bytes();
+                    taken.push(job);
+                }
             }
         }
         taken

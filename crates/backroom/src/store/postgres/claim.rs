@@ -20,11 +20,13 @@ const TRAY_COLUMN: usize = 33;
 const ROWS_MAX: usize = 5000;
 
 /// The places of due jobs of several queues, each named once, as core's `Event::Claim` says. Parameters 1 to 5: queues and
-/// how many of each at most, kinds, now, limit. More columns may be asked for.
+/// how many of each at most, kinds, now, limit; parameter 9: bytes. More columns may be asked for.
 ///
 /// The CTE is a fence: inlined, the planner could run the locking subquery again and again, and lock more rows than it
 /// takes. It has one index range per priority, so what lies in the future is never looked at, however much it is. Rows
-/// that another claim holds are skipped, not waited for. What follows goes straight to the rows by their place.
+/// that another claim holds are skipped, not waited for. The length of args is known without reading them, so args behind
+/// the bound in bytes are never read; their rows are locked until the statement ends. What follows goes straight to the
+/// rows by their place.
 macro_rules! due {
     ($more:literal) => {
         concat!(
@@ -34,10 +36,11 @@ macro_rules! due {
                WHERE NOT EXISTS (SELECT FROM {schema}.queues \
                  WHERE queues.name = share.queue AND queues.paused_at IS NOT NULL) \
                ORDER BY place), \
-             due AS MATERIALIZED ( \
-               SELECT found.* FROM open CROSS JOIN LATERAL ( \
+             due AS MATERIALIZED (SELECT * FROM ( \
+               SELECT found.*, sum(found.bytes) OVER (ROWS UNBOUNDED PRECEDING) - found.bytes AS bytes_before \
+               FROM open CROSS JOIN LATERAL ( \
                  SELECT ranged.* FROM generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
-                   SELECT jobs.ctid AS tid",
+                   SELECT jobs.ctid AS tid, octet_length(jobs.args) + coalesce(pg_column_size(jobs.meta), 0) AS bytes",
             $more,
             " FROM {schema}.jobs \
                    WHERE jobs.state = 'queued' AND jobs.queue = open.queue \
@@ -45,7 +48,7 @@ macro_rules! due {
                      AND jobs.kind = ANY($3::text[]) AND (jobs.expires_at IS NULL OR jobs.expires_at > $4) \
                    ORDER BY jobs.scheduled_at, jobs.id LIMIT open.at_most FOR UPDATE SKIP LOCKED) AS ranged \
                  LIMIT open.at_most) AS found \
-               LIMIT $5)"
+               LIMIT $5) AS summed WHERE bytes_before < $9 OR bytes_before = 0)"
         )
     };
 }
@@ -68,7 +71,7 @@ macro_rules! run_in_place {
     };
 }
 
-const CLAIM_TYPES: [Type; 8] = [
+const CLAIM_TYPES: [Type; 9] = [
     Type::TEXT_ARRAY,
     Type::INT8_ARRAY,
     Type::TEXT_ARRAY,
@@ -77,6 +80,7 @@ const CLAIM_TYPES: [Type; 8] = [
     Type::UUID,
     Type::TIMESTAMPTZ,
     Type::TEXT,
+    Type::INT8,
 ];
 
 /// Takes due jobs, each in its row. Parameters: as above.
@@ -137,7 +141,7 @@ pub(super) async fn claim(core: &Core, claim: &Claim, now: Timestamp) -> Result<
     }
     let queue = claim.shares.first().map_or("", |share| share.queue.as_str());
     let on_tray = core.trays.fits(queue, claim.limit, core.settings.options.trays_from);
-    let mut taken = Vec::new();
+    let (mut taken, mut bytes) = (Vec::new(), 0);
     let mut shares: Vec<(&str, usize)> =
         claim.shares.iter().map(|share| (share.queue.as_str(), share.at_most)).collect();
     // A queue may be named twice, but in one statement only once: there its rows would be found, locked by ourselves,
@@ -147,11 +151,17 @@ pub(super) async fn claim(core: &Core, claim: &Claim, now: Timestamp) -> Result<
         let limit = (claim.limit - taken.len()).min(ROWS_MAX);
         // One tray for one lease.
         let on_tray = on_tray && taken.is_empty();
-        let found = match take(core, claim, &round, limit, on_tray, now).await {
+        let room = claim.bytes_max.saturating_sub(bytes);
+        let found = match take(core, claim, &round, (limit, room), on_tray, now).await {
             // The call that this one repeats was still being written, and has written its tray by now.
             Err(fault) if fault.is_unique_violation() => return taken_before(core, claim).await,
             found => found?,
         };
+        bytes += found.iter().map(JobRow::bytes).sum::<usize>();
+        if bytes >= claim.bytes_max {
+            taken.extend(found);
+            break;
+        }
         let count_of = |queue: &str| found.iter().filter(|job| job.queue == queue).count();
         let is_full = found.len() >= limit;
         // What a queue did not give now it will not give in the next round either; but a statement that was full may
@@ -187,7 +197,7 @@ async fn take(
     core: &Core,
     claim: &Claim,
     round: &[(&str, usize)],
-    limit: usize,
+    (limit, bytes_max): (usize, usize),
     on_tray: bool,
     now: Timestamp,
 ) -> Result<Vec<JobRow>, Fault> {
@@ -206,6 +216,7 @@ async fn take(
                 &claim.lease.0,
                 &Moment(claim.until),
                 &claim.worker,
+                &row::at_most(bytes_max),
             ],
         )
         .await?;

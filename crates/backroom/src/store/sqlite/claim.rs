@@ -29,8 +29,11 @@ pub(super) fn claim(
     }
     let mut finding = Finding::prepare(connection)?;
     let mut taking = Taking::prepare(connection)?;
-    let mut taken = Vec::new();
+    let (mut taken, mut bytes) = (Vec::new(), 0);
     for share in &claim.shares {
+        if is_full(claim, taken.len(), bytes) {
+            break;
+        }
         let limit = share.at_most.min(claim.limit.saturating_sub(taken.len()));
         if limit == 0 || is_paused(connection, &share.queue)? {
             continue;
@@ -42,7 +45,7 @@ pub(super) fn claim(
             let known = damaged.len();
             let ids = finding.due(&claim.kinds, &share.queue, full - taken.len() + known, now)?;
             for id in ids {
-                if taken.len() >= full {
+                if taken.len() >= full || is_full(claim, taken.len(), bytes) {
                     break;
                 }
                 if damaged.contains(&id) {
@@ -51,18 +54,24 @@ pub(super) fn claim(
                 match taking.take(claim, id, now)? {
                     Take::Taken(job) => {
                         hints.job(job.id);
+                        bytes += job.bytes();
                         taken.push(*job);
                     }
                     Take::Damaged => _ = damaged.insert(id),
                     Take::NotDue => {}
                 }
             }
-            if damaged.len() == known || taken.len() >= full {
+            if damaged.len() == known || taken.len() >= full || is_full(claim, taken.len(), bytes) {
                 break;
             }
         }
     }
     Ok(taken)
+}
+
+/// Whether the claim holds as many bytes as it may.
+fn is_full(claim: &Claim, jobs: usize, bytes: usize) -> bool {
+    jobs > 0 && bytes >= claim.bytes_max
 }
 
 /// Whether claims leave this queue alone. One lookup by name.

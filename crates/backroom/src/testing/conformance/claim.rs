@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use backroom_core::{Draft, Event, JobRow, draft::When, transition};
+use backroom_core::{Draft, Event, JobRow, Json, draft::When, transition};
 
 use super::env::{Env, QUEUE, WORKER, draft, draft_in, draft_later, ids, sorted_ids};
 use crate::store::{Claim, QueueSetting};
@@ -47,6 +47,27 @@ pub(super) async fn takes_due_jobs_only(env: Env) {
     env.put(Draft { priority: 0, ..draft_later(30) }).await;
     let due = env.put(draft()).await;
     assert_eq!(ids(&env.claim(env.claim_of(1)).await), [due.id]);
+}
+
+pub(super) async fn stops_behind_the_job_that_fills_it_in_bytes(env: Env) {
+    let large = Json::encode(&"x".repeat(100_000)).expect("a text");
+    let jobs = env.put_many((0..5).map(|_| Draft { args: large.clone(), ..draft() })).await;
+    let of_bytes = |bytes_max| Claim { bytes_max, ..env.claim_of(10) };
+    assert_eq!(ids(&env.claim(of_bytes(1)).await), [jobs[0].id], "one, however large");
+    assert_eq!(ids(&env.claim(of_bytes(200_000)).await), [jobs[1].id, jobs[2].id]);
+    for waiting in &jobs[3..] {
+        assert_eq!(env.read(waiting.id).await, *waiting);
+    }
+    assert_eq!(ids(&env.claim(of_bytes(usize::MAX)).await), ids(&jobs[3..]));
+}
+
+pub(super) async fn counts_bytes_over_all_shares_of_a_claim(env: Env) {
+    let large = Json::encode(&"x".repeat(100_000)).expect("a text");
+    let in_queue = |queue: &str| Draft { args: large.clone(), ..draft_in(queue) };
+    let jobs = env.put_many([in_queue("a"), in_queue("b"), in_queue("b"), in_queue("a")]).await;
+    let shares = [("a", 1), ("b", 1), ("b", 9), ("a", 9)];
+    let claim = Claim { bytes_max: 200_005, ..env.claim_from(&shares, 9) };
+    assert_eq!(ids(&env.claim(claim).await), [jobs[0].id, jobs[1].id, jobs[2].id]);
 }
 
 pub(super) async fn takes_the_kinds_asked_for_only(env: Env) {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use backroom_core::{
     Attempt, Change, Draft, Event, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp,
-    bounds::{earlier, later},
+    bounds::{BYTES_IN_HAND_MAX, earlier, later},
     draft::{NewJob, When},
     transition,
 };
@@ -105,6 +105,7 @@ impl Env {
             shares: shares.iter().map(share).collect(),
             kinds: Arc::new(vec![KIND.into()]),
             limit,
+            bytes_max: BYTES_IN_HAND_MAX,
             lease: self.ids.lease(),
             until: self.at(LEASE_SECS),
             repeat: false,

@@ -111,6 +111,8 @@ behaviours! {
         every_claimed_row_is_what_the_state_machine_says
         takes_due_jobs_only
         takes_the_kinds_asked_for_only
+        stops_behind_the_job_that_fills_it_in_bytes
+        counts_bytes_over_all_shares_of_a_claim
         takes_from_the_queues_asked_for_only
         skips_paused_queues
         skips_jobs_past_their_expiry

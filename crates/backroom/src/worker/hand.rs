@@ -1,0 +1,174 @@
+//! How many bytes a worker holds in hand: claimed jobs until their end is recorded, and outputs on their way to the store.
+//!
+//! Claims may fill three quarters of the bound, outputs the last quarter. So a worker whose claims fill its hand can still
+//! record what ends, and thereby frees it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// The unit in which outputs are counted: a semaphore has too few permits for bytes.
+const UNIT: usize = 1024;
+/// A smaller output is not counted. The channel to the reporter bounds how many of these there are.
+const OUTPUT_MIN: usize = 4 * UNIT;
+
+/// The bytes of one worker.
+pub(crate) struct Hand {
+    /// Most bytes of claimed jobs.
+    claims_max: usize,
+    /// Most bytes in one call to the store: the store's driver holds these a second time.
+    call_max: usize,
+    /// Bytes of claimed jobs, and of claims under way.
+    held: AtomicUsize,
+    /// A claimer found no room.
+    is_awaited: AtomicBool,
+    /// Rings when there is room again.
+    freed: Notify,
+    outputs: Arc<Semaphore>,
+    output_units_max: usize,
+}
+
+impl Hand {
+    pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
+        let quarter = (bytes_max / 4).max(1);
+        let output_units_max = (quarter / UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        Arc::new(Self {
+            claims_max: bytes_max.saturating_sub(quarter).max(1),
+            call_max: quarter,
+            held: AtomicUsize::new(0),
+            is_awaited: AtomicBool::new(false),
+            freed: Notify::new(),
+            outputs: Arc::new(Semaphore::new(output_units_max)),
+            output_units_max,
+        })
+    }
+
+    /// Most bytes in one call to the store.
+    pub(crate) fn call_max(&self) -> usize {
+        self.call_max
+    }
+
+    /// How many bytes the next claim may take; 0 while there is no room. A pool that has jobs ready waits for an eighth to
+    /// be free: a claim costs nearly the same for one job as for many.
+    pub(crate) fn room(&self, has_jobs_ready: bool) -> usize {
+        let room = self.claims_max.saturating_sub(self.held.load(Ordering::Acquire));
+        if has_jobs_ready && room < self.claims_max / 8 { 0 } else { room.min(self.call_max) }
+    }
+
+    /// Returns when there is room.
+    pub(crate) async fn has_room(&self, has_jobs_ready: bool) {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // Both before the check, so that what is freed in between is noticed.
+            freed.as_mut().enable();
+            self.is_awaited.store(true, Ordering::SeqCst);
+            if self.room(has_jobs_ready) > 0 {
+                return;
+            }
+            freed.await;
+        }
+    }
+
+    /// Counts bytes until the answer is dropped.
+    pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Load {
+        self.held.fetch_add(bytes, Ordering::AcqRel);
+        Load { hand: Arc::clone(self), bytes }
+    }
+
+    /// Waits until there is room for an output; none for a small one, which is not counted. The room is free again when the
+    /// answer is dropped.
+    pub(crate) async fn hold_output(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        if bytes < OUTPUT_MIN {
+            return None;
+        }
+        let units = u32::try_from((bytes / UNIT).min(self.output_units_max)).unwrap_or(u32::MAX);
+        // The semaphore is never closed.
+        Arc::clone(&self.outputs).acquire_many_owned(units).await.ok()
+    }
+}
+
+/// Bytes in hand.
+pub(crate) struct Load {
+    hand: Arc<Hand>,
+    bytes: usize,
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.hand.held.fetch_sub(self.bytes, Ordering::SeqCst);
+        if self.hand.is_awaited.load(Ordering::SeqCst) {
+            self.hand.is_awaited.store(false, Ordering::SeqCst);
+            self.hand.freed.notify_waiters();
+        }
+    }
+}
+
+/// How many of the first items hold about so many bytes together; at least one.
+pub(crate) fn count_within<T>(items: &[T], bytes_max: usize, bytes_of: impl Fn(&T) -> usize) -> usize {
+    let mut bytes = 0;
+    let fits = |item: &&T| {
+        let has_room = bytes < bytes_max;
+        bytes += bytes_of(item);
+        has_room
+    };
+    items.iter().take_while(fits).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn claims_take_a_quarter_each_and_three_quarters_together() {
+        let hand = Hand::new(4000);
+        let loads: Vec<_> = (0..3).map(|_| hand.hold(hand.room(false))).collect();
+        assert_eq!(loads.iter().map(|load| load.bytes).collect::<Vec<_>>(), [1000, 1000, 1000]);
+        assert_eq!(hand.room(false), 0);
+        drop(loads);
+        assert_eq!(hand.room(false), 1000);
+    }
+
+    #[test]
+    fn a_pool_with_jobs_ready_waits_until_an_eighth_is_free() {
+        let hand = Hand::new(4000);
+        let most = hand.hold(3000 - 374);
+        assert_eq!((hand.room(true), hand.room(false)), (0, 374));
+        drop(most);
+        assert_eq!(hand.room(true), 1000);
+    }
+
+    #[test]
+    fn the_wait_for_room_ends_when_bytes_are_freed() {
+        let hand = Hand::new(4000);
+        let (one, other) = (hand.hold(2000), hand.hold(2000));
+        let mut waiting = Box::pin(hand.has_room(false));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(one);
+        assert!(waiting.as_mut().now_or_never().is_some());
+        drop(other);
+    }
+
+    #[test]
+    fn outputs_wait_for_room_and_one_that_is_larger_than_all_of_it_goes_alone() {
+        let hand = Hand::new(4 * 16 * UNIT);
+        let large = hand.hold_output(1000 * UNIT).now_or_never().expect("room");
+        assert!(hand.hold_output(OUTPUT_MIN).now_or_never().is_none());
+        assert!(hand.hold_output(OUTPUT_MIN - 1).now_or_never().expect("not counted").is_none());
+        drop(large);
+        assert!(hand.hold_output(OUTPUT_MIN).now_or_never().is_some());
+    }
+
+    #[test]
+    fn batches_end_behind_the_item_that_fills_them() {
+        assert_eq!(count_within(&[5, 5, 5, 5], 10, |bytes| *bytes), 2);
+        assert_eq!(count_within(&[5, 5, 5, 5], 11, |bytes| *bytes), 3);
+        assert_eq!(count_within(&[50, 5], 10, |bytes| *bytes), 1);
+        assert_eq!(count_within(&[0; 3], 1, |bytes| *bytes), 3);
+    }
+}
