@@ -43,8 +43,8 @@ fn snooze(job: &JobRow, place: &Place) -> Change {
 
 const EXTEND: &str = "UPDATE jobs SET lease_until = lease_until + interval '30 seconds'";
 const NOTE: &str = "UPDATE jobs SET progress_percent = 50, progress_message = 'half'";
-const RESCUE: &str =
-    "UPDATE jobs SET state = 'queued', lease_until = NULL, crashes = 1, revision = revision + 1";
+const RESCUE: &str = "UPDATE jobs SET state = 'queued', lease_until = NULL, crashes = 1, \
+     suspicion = '{\"on_trial\":0,\"alone\":0,\"at\":\"2026-01-01T00:00:00Z\",\"ran_ms\":1}', revision = revision + 1";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_success_behind_a_renewed_lease_is_accepted() {

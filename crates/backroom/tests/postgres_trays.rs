@@ -118,7 +118,7 @@ async fn jobs_on_a_tray_are_found_when_their_lease_has_run_out() {
     assert_eq!(office.rows().await.trays, 1, "a lease that holds is left alone");
     let lapsed = office.other.lapsed(None, 10, at).await.unwrap();
     assert_eq!(lapsed.len(), 2);
-    let rescue = |job: &JobRow| apply(job, Event::LeaseExpired, at).unwrap().unwrap();
+    let rescue = |job: &JobRow| apply(job, died(), at).unwrap().unwrap();
     assert_eq!(office.commit(&office.other, rescue(&lapsed[0])).await, Committed::Done);
     let late = jobs.iter().find(|job| job.id == lapsed[0].id).unwrap();
     assert_eq!(office.commit(&office.store, success(late, office.place.now)).await, Committed::Stale);
@@ -305,4 +305,9 @@ async fn trays_are_taken_while_there_is_a_backlog_whose_jobs_succeed_many_at_a_t
     insert(20).await;
     assert_eq!((place.claim(&store, 8).await.len(), trays().await), (8, 0), "the one before got few");
     assert_eq!((place.claim(&store, 7).await.len(), trays().await), (7, 1), "all is well again");
+}
+
+fn died() -> Event {
+    let (part, span) = (backroom::core::Part::Beside, backroom::core::bounds::CRASH_SPAN);
+    Event::LeaseLost(backroom::core::Loss::Died { part, span })
 }

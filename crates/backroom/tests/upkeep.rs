@@ -40,6 +40,7 @@ async fn to_a_dead_worker(
         running: 1,
         stuck: 0,
         stopping: false,
+        trials: backroom::core::blame::Trials::default(),
     };
     store.beat(Arc::new(row)).await.unwrap();
     let args = Json::encode(&Act::Succeed).unwrap();

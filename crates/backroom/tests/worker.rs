@@ -458,7 +458,7 @@ async fn take_away(backroom: &backroom::Backroom, id: backroom::JobId) {
     let mut job = backroom.job(id).await.unwrap();
     let now = backroom.clock().now();
     job.lease_until = Some(now);
-    let change = backroom::core::transition::apply(&job, backroom::core::Event::LeaseExpired, now);
+    let change = backroom::core::transition::apply(&job, died(), now);
     let mut change = change.unwrap().unwrap();
     change.lapsed_by = None;
     let written = backroom.store().commit(Arc::new(vec![change])).await.unwrap();
@@ -490,4 +490,9 @@ async fn a_worker_whose_store_is_gone_stops_all_the_same() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     faults.heal();
     assert_eq!(job.status().await.unwrap().state, State::Running, "until somebody rescues it");
+}
+
+fn died() -> backroom::core::Event {
+    let (part, span) = (backroom::core::Part::Beside, backroom::core::bounds::CRASH_SPAN);
+    backroom::core::Event::LeaseLost(backroom::core::Loss::Died { part, span })
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use backroom::{Context, Draft, Failure, Json, State, Worker, store::Record};
+use backroom::{Context, Draft, Failure, Json, State, Worker, core::Suspicion, store::Record};
 use common::{Act, Double, act, double, fresh_stores, soon, sqlite};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,6 +111,7 @@ async fn jobs_that_one_more_crash_would_discard_run_one_at_a_time() {
             let draft = Draft::new("double", Json::encode(&number).expect("args"));
             let mut job = draft.check(ids.job(now), now, 1 << 20).expect("a draft").job;
             job.crashes = 2;
+            job.suspicion = Some(Suspicion { on_trial: 1, alone: 0, at: now, ran_ms: 0 });
             Record { job, attempts: Vec::new(), lines: Vec::new() }
         });
         b.store().import(Arc::new(suspects.collect())).await.expect("import");

@@ -35,8 +35,17 @@ pub const LOG_LINES_MAX: u32 = 1000;
 pub const JOB_LOG_LINES_MAX: u32 = 10_000;
 /// Most attempts a job may be given.
 pub const ATTEMPTS_MAX: u32 = 10_000;
-/// A job that killed its worker this often is discarded as poison.
+/// A job is discarded as poison after at least this many crashes within [`CRASH_SPAN`], if [`ALONE_MIN`] of them happened
+/// while no other job ran in the process.
 pub const CRASHES_MAX: u32 = 3;
+/// So many of its crashes must have happened while it was the only job that ran in the process.
+pub const ALONE_MIN: u32 = 2;
+/// After so many crashes that no trial explained, a job runs alone next.
+pub const CRASHES_UNCLEAR_MAX: u32 = 4;
+/// How long a crash is remembered by default. A crash later than that begins the count again at one.
+pub const CRASH_SPAN: Duration = Duration::from_secs(72 * 3600);
+/// Most suspects past their trial that a worker writes down.
+pub const PASSED_MAX: usize = 200;
 /// Longest delay, timeout, expiry or retry wait: about ten years. Farther moments are far more often a mistaken
 /// unit (milliseconds for seconds) than a wish.
 pub const SPAN_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);

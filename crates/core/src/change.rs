@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, JobRow, Json, LeaseId, Progress, State, Timestamp};
+use crate::{JobId, JobRow, Json, LeaseId, Progress, State, Suspicion, Timestamp};
 
 /// The whole life of a job after an event: every field that an event may move, with its new value, and the
 /// guard under which it may be written. A store writes it exactly if the row still has `revision_before` (and,
@@ -28,6 +28,8 @@ pub struct Change {
     pub max_attempts: u32,
     /// As [`JobRow::crashes`].
     pub crashes: u32,
+    /// As [`JobRow::suspicion`].
+    pub suspicion: Option<Suspicion>,
     /// As [`JobRow::scheduled_at`].
     pub scheduled_at: Timestamp,
     /// As [`JobRow::expires_at`].
@@ -72,6 +74,7 @@ impl Change {
             attempt: job.attempt,
             max_attempts: job.max_attempts,
             crashes: job.crashes,
+            suspicion: job.suspicion,
             scheduled_at: job.scheduled_at,
             expires_at: job.expires_at,
             unique_held: job.unique_held,
@@ -95,6 +98,7 @@ impl Change {
         job.attempt = self.attempt;
         job.max_attempts = self.max_attempts;
         job.crashes = self.crashes;
+        job.suspicion = self.suspicion;
         job.scheduled_at = self.scheduled_at;
         job.expires_at = self.expires_at;
         job.unique_held = self.unique_held;
@@ -143,8 +147,10 @@ pub enum AttemptEnd {
     Panicked,
     /// The handler ran longer than the job's timeout.
     TimedOut,
-    /// The lease ran out: the worker died, was cut off, or slept.
+    /// The worker's process died.
     Crashed,
+    /// The worker lost its lease while its process lived.
+    Lost,
     /// The handler (or the decoding of its args) gave the job up.
     Discarded,
     /// The handler stopped the job.
@@ -153,8 +159,15 @@ pub enum AttemptEnd {
 
 impl AttemptEnd {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Failed, Self::Panicked, Self::TimedOut, Self::Crashed, Self::Discarded, Self::Cancelled];
+    pub const ALL: [Self; 7] = [
+        Self::Failed,
+        Self::Panicked,
+        Self::TimedOut,
+        Self::Crashed,
+        Self::Lost,
+        Self::Discarded,
+        Self::Cancelled,
+    ];
 
     /// The word in tables and JSON.
     pub const fn as_str(self) -> &'static str {
@@ -163,6 +176,7 @@ impl AttemptEnd {
             Self::Panicked => "panicked",
             Self::TimedOut => "timedout",
             Self::Crashed => "crashed",
+            Self::Lost => "lost",
             Self::Discarded => "discarded",
             Self::Cancelled => "cancelled",
         }

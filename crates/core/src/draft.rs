@@ -142,6 +142,7 @@ impl Draft {
             tags: self.tags,
             meta: self.meta,
             revision: 0,
+            suspicion: None,
         };
         let on_conflict = self.unique.map_or(OnConflict::Keep, |rule| rule.on_conflict);
         Ok(NewJob { job, on_conflict })

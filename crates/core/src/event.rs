@@ -71,8 +71,8 @@ pub enum Event {
         /// The run.
         lease: LeaseId,
     },
-    /// The lease ran out: the worker is dead, cut off, or asleep.
-    LeaseExpired,
+    /// The worker lost the job: it is dead, cut off, or asleep.
+    LeaseLost(Loss),
     /// A timer, signal, child or dependency calls.
     Wake,
     /// Somebody asks for the job to stop.
@@ -98,7 +98,7 @@ impl Event {
             Self::Snooze { .. } => "snooze",
             Self::Release { .. } => "release",
             Self::Suspend { .. } => "suspend",
-            Self::LeaseExpired => "lease expired",
+            Self::LeaseLost(loss) => loss.name(),
             Self::Wake => "wake",
             Self::Cancel { .. } => "cancel",
             Self::Retry => "retry by hand",
@@ -118,7 +118,60 @@ impl Event {
             | Self::Suspend { lease } => Some(*lease),
             // A claim brings a lease; it does not speak for one.
             Self::Claim { .. } => None,
-            Self::LeaseExpired | Self::Wake | Self::Cancel { .. } | Self::Retry | Self::Expire => None,
+            Self::LeaseLost(_) | Self::Wake | Self::Cancel { .. } | Self::Retry | Self::Expire => None,
+        }
+    }
+}
+
+/// In which way a worker lost a job that it had claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// The worker's process died while it ran the job, or is silent on another host and presumed dead.
+    Died {
+        /// What is known of the job's part in it.
+        part: Part,
+        /// How long a crash is remembered.
+        span: Duration,
+    },
+    /// The worker's process died before it began the job. Nothing is charged.
+    NotBegun {
+        /// Another job explains the death that this one was suspected of.
+        cleared: bool,
+    },
+    /// The worker's process lives, but the worker did not renew the lease. Nothing is charged.
+    Outlived {
+        /// What is known of the cause; shown to people.
+        why: String,
+    },
+}
+
+/// A job's part in the death of the process that ran it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// No other job ran in the process.
+    Alone,
+    /// It was on trial, and other jobs ran beside it.
+    OnTrial,
+    /// It ran beside others, and no job was on trial; or it began during the trial of another one.
+    Beside,
+    /// It ran while another job was on trial. It is not charged.
+    Uncharged,
+    /// The same, and it has passed a trial of its own. Earlier crashes are forgiven.
+    Cleared,
+}
+
+impl Loss {
+    /// The words in the table of `docs/state-machine.md`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Died { part: Part::Alone, .. } => "died, alone",
+            Self::Died { part: Part::OnTrial, .. } => "died, on trial",
+            Self::Died { part: Part::Beside, .. } => "died, beside others",
+            Self::Died { part: Part::Uncharged, .. } => "died, another on trial",
+            Self::Died { part: Part::Cleared, .. } => "died, trial passed",
+            Self::NotBegun { cleared: false } => "died, not begun",
+            Self::NotBegun { cleared: true } => "died, not begun, explained",
+            Self::Outlived { .. } => "lease lost, process lives",
         }
     }
 }

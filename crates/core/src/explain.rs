@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobRow, State, Timestamp, bounds::span_until};
+use crate::{
+    JobRow, Standing, State, Timestamp,
+    bounds::{CRASH_SPAN, span_until},
+};
 
 /// What the answer depends on besides the job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,10 +87,16 @@ pub enum Reason {
         /// Attempts allowed.
         max_attempts: u32,
     },
-    /// Workers died running it; one more and it may be poison.
-    Crashed {
+    /// Worker processes died while they ran it.
+    Suspected {
         /// How many.
         crashes: u32,
+        /// Of these so many while the process ran nothing else.
+        alone: u32,
+        /// Whether it runs next only while nothing else runs in its process.
+        runs_alone: bool,
+        /// From when on, if it is not due yet.
+        from: Option<Timestamp>,
     },
     /// It expires if nobody begins it.
     Expires {
@@ -186,11 +195,20 @@ fn explain_queued(job: &JobRow, facts: &Facts, now: Timestamp) -> Vec<Reason> {
         reasons.push(Reason::Ready);
     }
     // Worth knowing, but neither stands in its way.
-    if job.crashes > 0 {
-        reasons.push(Reason::Crashed { crashes: job.crashes });
-    }
+    reasons.extend(suspected(job, now));
     reasons.extend(job.expires_at.map(|at| Reason::Expires { at }));
     reasons
+}
+
+fn suspected(job: &JobRow, now: Timestamp) -> Option<Reason> {
+    let runs_alone = match job.standing(CRASH_SPAN, now) {
+        Standing::Clear => return None,
+        Standing::Suspect(_) => false,
+        Standing::Prime(_) => true,
+    };
+    let alone = job.suspicion.map_or(0, |suspicion| suspicion.alone);
+    let from = (job.scheduled_at > now).then_some(job.scheduled_at);
+    Some(Reason::Suspected { crashes: job.crashes, alone, runs_alone, from })
 }
 
 fn explain_workers(job: &JobRow, facts: &Facts) -> Option<Reason> {
@@ -231,8 +249,15 @@ impl fmt::Display for Reason {
             Self::BacksOff { attempt, max_attempts } => {
                 write!(f, "attempt {attempt} of {max_attempts} failed; backing off")
             }
-            Self::Crashed { crashes: 1 } => write!(f, "a worker died running it"),
-            Self::Crashed { crashes } => write!(f, "{crashes} workers died running it"),
+            Self::Suspected { crashes, alone, runs_alone, from } => {
+                let crashes = if *crashes == 1 { "1 crash".to_owned() } else { format!("{crashes} crashes") };
+                write!(f, "suspected of killing its worker ({crashes}, {alone} alone); ")?;
+                match runs_alone {
+                    true => write!(f, "runs alone in its process next")?,
+                    false => write!(f, "begins next while no other suspect is on trial")?,
+                }
+                from.map_or(Ok(()), |from| write!(f, ", from {from}"))
+            }
             Self::Expires { at } => write!(f, "expires at {at} if it has not begun by then"),
             Self::Expired { at } => write!(f, "expired at {at} before it began; it will be cancelled"),
             Self::QueuePaused { queue, .. } => write!(f, "queue {queue} is paused"),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Invalid, Json, LeaseId, RetryPolicy, Shown, State, Timestamp,
+    Invalid, Json, LeaseId, RetryPolicy, Shown, State, Suspicion, Timestamp,
     unique::{Unique, UniqueWhile},
 };
 
@@ -54,7 +54,8 @@ pub struct JobRow {
     pub attempt: u32,
     /// The budget; counts the first attempt. Raised by one when a spent job is retried by hand.
     pub max_attempts: u32,
-    /// How many workers died (or lost their lease) while they ran it.
+    /// How many worker processes died while they ran it, as far as it was charged and it is remembered: see
+    /// [`bounds::CRASH_SPAN`](crate::bounds::CRASH_SPAN).
     pub crashes: u32,
     /// When it may run. Moved by back-off and snooze.
     pub scheduled_at: Timestamp,
@@ -102,6 +103,9 @@ pub struct JobRow {
     pub meta: BTreeMap<String, String>,
     /// +1 at every change of state or mark; what a compare-and-swap compares.
     pub revision: u64,
+    /// The evidence of its crashes; set exactly if there are any.
+    #[serde(default)]
+    pub suspicion: Option<Suspicion>,
 }
 
 /// What one entry of meta takes beside its texts.

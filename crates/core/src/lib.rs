@@ -8,6 +8,7 @@
 
 #![deny(missing_docs)]
 
+pub mod blame;
 pub mod bounds;
 mod change;
 pub mod draft;
@@ -21,12 +22,13 @@ pub mod queue;
 pub mod retention;
 pub mod retry;
 mod state;
+mod suspicion;
 pub mod transition;
 pub mod unique;
 
 pub use change::{Attempt, AttemptEnd, Change};
 pub use draft::Draft;
-pub use event::Event;
+pub use event::{Event, Loss, Part};
 pub use invalid::Invalid;
 pub use job::{JobId, JobRow, LogLine, Progress};
 pub use json::Json;
@@ -34,6 +36,7 @@ pub use lease::LeaseId;
 pub use queue::Queue;
 pub use retry::RetryPolicy;
 pub use state::{Shown, State};
+pub use suspicion::{Standing, Suspicion};
 pub use transition::Refused;
 
 /// A moment. Stores keep microseconds, so every moment that enters a job is cut to whole ones

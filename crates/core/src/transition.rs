@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crate::{
-    Attempt, AttemptEnd, Change, Event, JobRow, LeaseId, State, Timestamp,
-    bounds::{CRASHES_MAX, ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, clip, later},
+    Attempt, AttemptEnd, Change, Event, JobRow, LeaseId, Loss, Part, State, Suspicion, Timestamp,
+    bounds::{ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, clip, later, span_until},
     unique::UniqueWhile,
 };
 
@@ -59,7 +59,7 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
         // It runs anyway when it is due: there is nothing to wake it from.
         (State::Queued, Event::Wake) => return Ok(None),
         // Leases end with the running state; this one was given back a moment ago.
-        (State::Queued, Event::LeaseExpired) => return Ok(None),
+        (State::Queued, Event::LeaseLost(_)) => return Ok(None),
 
         (State::Running, Event::Succeed { lease, output }) => {
             let completed = finish(job, State::Completed, None, now);
@@ -92,7 +92,7 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             let parked = if job.woken { requeue(job, now) } else { park(job) };
             or_cancelled(job, Some(lease), uncharged(parked), now)
         }
-        (State::Running, Event::LeaseExpired) => crash(job, now)?,
+        (State::Running, Event::LeaseLost(loss)) => lose(job, loss, now)?,
         (State::Running, Event::Wake) if job.woken => return Ok(None),
         (State::Running, Event::Wake) => Change { woken: true, ..Change::keeping(job) },
         (State::Running, Event::Cancel { .. }) if job.cancel_requested_at.is_some() => return Ok(None),
@@ -117,7 +117,7 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
         (State::Waiting, Event::Claim { .. } | Event::Succeed { .. } | Event::Fail { .. }) => return refuse,
         (State::Waiting, Event::Discard { .. } | Event::Stop { .. } | Event::Snooze { .. }) => return refuse,
         (State::Waiting, Event::Release { .. } | Event::Suspend { .. }) => return refuse,
-        (State::Waiting, Event::LeaseExpired | Event::Retry | Event::Expire) => return refuse,
+        (State::Waiting, Event::LeaseLost(_) | Event::Retry | Event::Expire) => return refuse,
         (
             State::Completed | State::Cancelled | State::Discarded,
             Event::Claim { .. }
@@ -128,7 +128,7 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             | Event::Snooze { .. }
             | Event::Release { .. }
             | Event::Suspend { .. }
-            | Event::LeaseExpired
+            | Event::LeaseLost(_)
             | Event::Expire,
         ) => return refuse,
     };
@@ -188,22 +188,81 @@ fn fail(
     Change { ended, ..or_cancelled(job, Some(lease), after, now) }
 }
 
-/// The worker is gone. The job runs elsewhere at once and no attempt is charged, unless it keeps killing its
-/// workers: then it is the job that is at fault.
-fn crash(job: &JobRow, now: Timestamp) -> Result<Change, Refused> {
+/// The worker lost the job, which runs elsewhere; no attempt is charged. Only a job that takes down processes in which
+/// nothing else runs is at fault.
+fn lose(job: &JobRow, loss: Loss, now: Timestamp) -> Result<Change, Refused> {
     if job.lease_until.is_some_and(|until| until > now) {
         return Err(Refused::LeaseHolds);
     }
-    let crashes = job.crashes + 1;
-    let worker = job.worker.as_deref().unwrap_or("unknown");
-    let error = format!("worker {worker} died or lost its lease");
-    let ended = job.lease_id.and_then(|lease| ended(job, lease, AttemptEnd::Crashed, &error, now));
-    let after = if crashes < CRASHES_MAX {
-        uncharged(requeue(job, job.scheduled_at))
-    } else {
-        finish(job, State::Discarded, Some(format!("poison: {crashes} workers died running it")), now)
+    let back = |job: &JobRow| uncharged(requeue(job, job.scheduled_at));
+    let (after, end, what) = match loss {
+        Loss::Died { part, span } => (died(job, part, span, now), AttemptEnd::Crashed, said(part).to_owned()),
+        Loss::Outlived { why } => {
+            (back(job), AttemptEnd::Lost, format!("lost its lease while its process lived: {why}"))
+        }
+        Loss::NotBegun { cleared } => {
+            let mut after = back(job);
+            if cleared {
+                forgive(&mut after);
+            }
+            return Ok(Change { lapsed_by: Some(now), ..or_cancelled(job, None, after, now) });
+        }
     };
-    Ok(Change { crashes, ended, lapsed_by: Some(now), ..or_cancelled(job, None, after, now) })
+    let worker = job.worker.as_deref().unwrap_or("unknown");
+    let error = format!("worker {worker} {what}");
+    let ended = job.lease_id.and_then(|lease| ended(job, lease, end, &error, now));
+    let (crashes, suspicion) = (after.crashes, after.suspicion);
+    Ok(Change { crashes, suspicion, ended, lapsed_by: Some(now), ..or_cancelled(job, None, after, now) })
+}
+
+/// What the record of the attempt says of the job's part in the death of its process.
+const fn said(part: Part) -> &'static str {
+    match part {
+        Part::Alone => "died while it ran only this job",
+        Part::OnTrial => "died while this job was on trial beside others",
+        Part::Beside => "died while it ran this job beside others",
+        Part::Uncharged => "died while another job was on trial; this job is not charged",
+        Part::Cleared => "died while another job was on trial; this job had passed its trial and is cleared",
+    }
+}
+
+fn died(job: &JobRow, part: Part, span: Duration, now: Timestamp) -> Change {
+    let mut after = uncharged(requeue(job, job.scheduled_at));
+    match part {
+        Part::Uncharged => return after,
+        Part::Cleared => {
+            forgive(&mut after);
+            return after;
+        }
+        Part::Alone | Part::OnTrial | Part::Beside => {}
+    }
+    let before = job.suspicion.filter(|suspicion| later(suspicion.at, span) > now);
+    let crashes = before.map_or(0, |_| job.crashes).saturating_add(1);
+    let count = |of: fn(&Suspicion) -> u32, this: Part| {
+        before.as_ref().map_or(0, of).saturating_add(u32::from(part == this))
+    };
+    let ran = span_until(job.started_at.unwrap_or(now), now);
+    let suspicion = Suspicion {
+        on_trial: count(|before| before.on_trial, Part::OnTrial),
+        alone: count(|before| before.alone, Part::Alone),
+        at: now,
+        ran_ms: u64::try_from(ran.as_millis()).unwrap_or(u64::MAX),
+    };
+    if suspicion.is_poison(crashes) {
+        let alone = suspicion.alone;
+        let reason = format!(
+            "poison: {crashes} worker processes died while they ran it, {alone} of them ran nothing else"
+        );
+        after = finish(job, State::Discarded, Some(reason), now);
+    } else if !suspicion.back_off(crashes).is_zero() {
+        after.scheduled_at = job.scheduled_at.max(later(now, suspicion.back_off(crashes)));
+    }
+    Change { crashes, suspicion: Some(suspicion), ..after }
+}
+
+/// Nothing speaks against the job any more.
+fn forgive(after: &mut Change) {
+    (after.crashes, after.suspicion) = (0, None);
 }
 
 fn expire(job: &JobRow, now: Timestamp) -> Result<Change, Refused> {
@@ -229,6 +288,7 @@ fn revive(job: &JobRow, now: Timestamp) -> Change {
         state: State::Queued,
         max_attempts: job.max_attempts.max(job.attempt.saturating_add(1)),
         crashes: 0,
+        suspicion: None,
         scheduled_at: now,
         // It would expire again before anybody could claim it.
         expires_at: job.expires_at.filter(|at| *at > now),

@@ -76,6 +76,7 @@ fn a_plain_draft_becomes_a_job_due_now() {
         tags: vec![],
         meta: BTreeMap::new(),
         revision: 0,
+        suspicion: None,
     };
     assert_eq!(check(draft()).expect("allowed"), NewJob { job: expected, on_conflict: OnConflict::Keep });
 }

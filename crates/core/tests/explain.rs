@@ -8,7 +8,7 @@ use backroom_core::{
     JobRow, State,
     explain::{Facts, Reason, WorkerFacts, explain},
 };
-use common::{at, finished, now, queued, running, starts};
+use common::{at, finished, now, queued, running, starts, suspicion};
 use proptest::prelude::*;
 
 fn worker() -> WorkerFacts {
@@ -92,12 +92,40 @@ fn cases() -> Vec<(&'static str, JobRow, Facts, Vec<&'static str>)> {
         ("one full, one free", queued(), served_by([full, worker()]), vec![ready]),
         ("one ahead", queued(), ahead(1), vec!["behind one due job of its queue"]),
         ("many ahead", queued(), ahead(12), vec!["behind 12 due jobs of its queue"]),
-        ("crashed once", JobRow { crashes: 1, ..queued() }, free(), vec![ready, "a worker died running it"]),
         (
-            "crashed twice",
-            JobRow { crashes: 2, ..queued() },
+            "crashed once",
+            JobRow { crashes: 1, suspicion: Some(suspicion(0, 0, -60)), ..queued() },
+            free(),
+            vec![
+                ready,
+                "suspected of killing its worker (1 crash, 0 alone); begins next while no other suspect is on trial",
+            ],
+        ),
+        (
+            "crashed twice, on trial",
+            JobRow { crashes: 2, suspicion: Some(suspicion(1, 0, -60)), ..queued() },
             served_by([]),
-            vec!["no worker is alive", "2 workers died running it"],
+            vec![
+                "no worker is alive",
+                "suspected of killing its worker (2 crashes, 0 alone); runs alone in its process next",
+            ],
+        ),
+        (
+            "crashed alone, not due",
+            JobRow { crashes: 3, suspicion: Some(suspicion(1, 1, -1)), scheduled_at: at(20), ..queued() },
+            free(),
+            vec![
+                "due in 20 s",
+                "attempt 1 of 5 failed; backing off",
+                "suspected of killing its worker (3 crashes, 1 alone); runs alone in its process next, from \
+                 2027-01-15T08:00:20Z",
+            ],
+        ),
+        (
+            "crashed long ago",
+            JobRow { crashes: 3, suspicion: Some(suspicion(1, 1, -1_000_000)), ..queued() },
+            free(),
+            vec![ready],
         ),
         (
             "expires",
@@ -152,7 +180,7 @@ const fn place_of(reason: &Reason) -> usize {
         Reason::Parked => 4,
         Reason::NotDue { .. } => 5,
         Reason::BacksOff { .. } => 6,
-        Reason::Crashed { .. } => 7,
+        Reason::Suspected { .. } => 7,
         Reason::Expires { .. } => 8,
         Reason::Expired { .. } => 9,
         Reason::QueuePaused { .. } => 10,

@@ -5,12 +5,12 @@ mod common;
 use std::time::Duration;
 
 use backroom_core::{
-    AttemptEnd, Change, Event, JobRow, LeaseId, RetryPolicy, State, Timestamp,
-    bounds::{CRASHES_MAX, ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, later},
+    AttemptEnd, Change, Event, JobRow, LeaseId, Loss, Part, RetryPolicy, State, Timestamp,
+    bounds::{ALONE_MIN, CRASH_SPAN, CRASHES_MAX, ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, later},
     transition::{Refused, apply},
     unique::UniqueWhile,
 };
-use common::{LEASE, at, calls, invariants, json, now, running, secs, starts};
+use common::{LEASE, at, calls, invariants, json, losses, now, running, secs, starts};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ enum Step {
     Snooze(u64),
     Release,
     Suspend,
-    LeaseExpired,
+    LeaseLost(usize),
     Wake,
     Cancel,
     Retry,
@@ -43,7 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0u64..100).prop_map(Step::Snooze),
         2 => Just(Step::Release),
         2 => Just(Step::Suspend),
-        3 => Just(Step::LeaseExpired),
+        3 => (0usize..8).prop_map(Step::LeaseLost),
         2 => Just(Step::Wake),
         1 => Just(Step::Cancel),
         2 => Just(Step::Retry),
@@ -105,7 +105,7 @@ fn event(step: Step, lease: LeaseId, fresh: LeaseId, now: Timestamp) -> Event {
         Step::Snooze(span) => Event::Snooze { lease, delay: secs(span) },
         Step::Release => Event::Release { lease },
         Step::Suspend => Event::Suspend { lease },
-        Step::LeaseExpired => Event::LeaseExpired,
+        Step::LeaseLost(which) => Event::LeaseLost(losses().swap_remove(which)),
         Step::Wake => Event::Wake,
         Step::Cancel => Event::Cancel { reason },
         Step::Retry => Event::Retry,
@@ -127,30 +127,42 @@ fn check_change(
     prop_assert!(!before.state.is_finished() || matches!(step, Step::Retry), "finished rows are frozen");
     prop_assert!(!matches!(step, Step::Retry) || after.state == State::Queued);
 
-    let poison = before.crashes + 1 >= CRASHES_MAX;
+    let loss = match step {
+        Step::LeaseLost(which) => Some(losses().swap_remove(which)),
+        _ => None,
+    };
+    let is_charged =
+        matches!(loss, Some(Loss::Died { part: Part::Alone | Part::OnTrial | Part::Beside, .. }));
+    let remembered = before.suspicion.filter(|suspicion| later(suspicion.at, CRASH_SPAN) > now);
+    let alone = remembered.map_or(0, |suspicion| suspicion.alone)
+        + u32::from(matches!(loss, Some(Loss::Died { part: Part::Alone, .. })));
+    let counted = remembered.map_or(0, |_| before.crashes) + 1;
+    let poison = is_charged && counted >= CRASHES_MAX && alone >= ALONE_MIN;
     let charged = match step {
         Step::Claim => 1,
         Step::Snooze(_) | Step::Release | Step::Suspend => -1,
-        Step::LeaseExpired if poison => 0,
-        Step::LeaseExpired => -1,
+        Step::LeaseLost(_) if poison => 0,
+        Step::LeaseLost(_) => -1,
         Step::Succeed | Step::Fail(_) | Step::Discard | Step::Stop => 0,
         Step::Wake | Step::Cancel | Step::Retry | Step::Expire => 0,
     };
     prop_assert_eq!(i64::from(after.attempt) - i64::from(before.attempt), charged, "attempts charged");
     let budget_grows = matches!(step, Step::Retry) && before.attempt == before.max_attempts;
     prop_assert_eq!(after.max_attempts, before.max_attempts + u32::from(budget_grows));
+    let pending = before.cancel_requested_at.is_some() && before.state == State::Running;
     let crashes = match step {
-        Step::LeaseExpired => before.crashes + 1,
+        Step::LeaseLost(_) if is_charged => counted,
+        Step::LeaseLost(_) if matches!(loss, Some(Loss::Died { part: Part::Cleared, .. })) => 0,
+        Step::LeaseLost(_) if loss == Some(Loss::NotBegun { cleared: true }) && !pending => 0,
         Step::Retry if before.state.is_finished() => 0,
         _ => before.crashes,
     };
     prop_assert_eq!(after.crashes, crashes);
 
-    let pending = before.cancel_requested_at.is_some() && before.state == State::Running;
     if pending
         && matches!(
             step,
-            Step::Fail(_) | Step::Snooze(_) | Step::Release | Step::Suspend | Step::LeaseExpired
+            Step::Fail(_) | Step::Snooze(_) | Step::Release | Step::Suspend | Step::LeaseLost(_)
         )
     {
         prop_assert_eq!(after.state, State::Cancelled, "a pending cancel ends the job with its run");
@@ -162,7 +174,8 @@ fn check_change(
     if matches!(step, Step::Claim) {
         prop_assert!(before.scheduled_at <= now && before.expires_at.is_none_or(|at| at > now));
     }
-    let ended = matches!(step, Step::Fail(_) | Step::Discard | Step::Stop | Step::LeaseExpired);
+    let ended = matches!(step, Step::Fail(_) | Step::Discard | Step::Stop | Step::LeaseLost(_));
+    let ended = ended && !matches!(loss, Some(Loss::NotBegun { .. }));
     prop_assert_eq!(change.ended.is_some(), ended, "an attempt that ended badly is recorded");
     let freed_by_claim = before.unique_while == Some(UniqueWhile::Queued);
     let may_free = after.state.is_finished() || (freed_by_claim && after.state == State::Running);
@@ -235,16 +248,76 @@ proptest! {
     }
 }
 
+fn died(part: Part) -> Event {
+    Event::LeaseLost(Loss::Died { part, span: CRASH_SPAN })
+}
+
+/// The same job, running on after its process died like this and so many seconds passed.
+fn after_crashes(crashes: &[(Part, i64)]) -> JobRow {
+    let (mut job, mut secs) = (running(), 0);
+    for (part, wait) in crashes {
+        secs += wait;
+        job.lease_until = Some(at(secs));
+        let change = apply(&job, died(*part), at(secs)).expect("taken").expect("changes");
+        change.write_to(&mut job);
+        if job.state == State::Queued {
+            secs += 1000;
+            let claim = apply(&job, event(Step::Claim, LEASE, LEASE, at(secs)), at(secs)).expect("taken");
+            claim.expect("changes").write_to(&mut job);
+        }
+    }
+    job
+}
+
 #[test]
-fn the_third_crash_is_poison_however_the_crashes_are_spread() {
+fn only_deaths_alone_make_poison() {
+    let (alone, trial, beside) = ((Part::Alone, 0), (Part::OnTrial, 0), (Part::Beside, 0));
+    for (crashes, state) in [
+        (vec![alone, alone], State::Running),
+        (vec![alone, alone, alone], State::Discarded),
+        (vec![beside, trial, alone], State::Running),
+        (vec![beside, trial, alone, alone], State::Discarded),
+        (vec![alone, beside, alone], State::Discarded),
+        (vec![beside; 40], State::Running),
+        (vec![trial; 40], State::Running),
+    ] {
+        assert_eq!(after_crashes(&crashes).state, state, "{crashes:?}");
+    }
+}
+
+#[test]
+fn three_deaths_months_apart_are_not_poison() {
+    let month = 30 * 86_400;
+    let job =
+        after_crashes(&[(Part::Alone, 0), (Part::Alone, month), (Part::Alone, month), (Part::Alone, month)]);
+    assert_eq!((job.state, job.crashes), (State::Running, 1));
+    assert_eq!(
+        after_crashes(&[(Part::Alone, 0), (Part::Alone, 86_400), (Part::Alone, 86_400)]).state,
+        State::Discarded
+    );
+}
+
+#[test]
+fn a_job_that_was_only_held_ready_is_not_charged() {
+    let lapsed = JobRow { lease_until: Some(now()), ..running() };
+    let held = Event::LeaseLost(Loss::NotBegun { cleared: false });
+    let change = apply(&lapsed, held, now()).expect("taken").expect("changes");
+    assert_eq!((change.state, change.crashes, change.ended), (State::Queued, 0, None));
+    assert_eq!(change.attempt, lapsed.attempt - 1);
+}
+
+#[test]
+fn the_third_crash_alone_is_poison_however_the_crashes_are_spread() {
     let mut job = running();
     for crash in 1..=CRASHES_MAX {
         job.lease_until = Some(now());
-        let change = apply(&job, Event::LeaseExpired, now()).expect("taken").expect("changes");
+        job.scheduled_at = now();
+        let change = apply(&job, died(Part::Alone), now()).expect("taken").expect("changes");
         change.write_to(&mut job);
         assert_eq!(job.crashes, crash);
         if crash < CRASHES_MAX {
             assert_eq!(job.state, State::Queued, "crash {crash}");
+            job.scheduled_at = now();
             for step in [Step::Claim, Step::Release, Step::Claim] {
                 let change = apply(&job, event(step, LEASE, LEASE, now()), now()).expect("taken");
                 change.expect("changes").write_to(&mut job);
@@ -283,8 +356,8 @@ fn moments_count_from_their_own_microsecond_on() {
     assert!(apply(&due, Event::Expire, at(1)).is_ok());
     assert_eq!(apply(&due, Event::Expire, now()), Err(Refused::NotExpired));
     let leased = JobRow { lease_until: Some(at(1)), ..running() };
-    assert_eq!(apply(&leased, Event::LeaseExpired, now()), Err(Refused::LeaseHolds));
-    assert!(apply(&leased, Event::LeaseExpired, at(1)).is_ok());
+    assert_eq!(apply(&leased, died(Part::Alone), now()), Err(Refused::LeaseHolds));
+    assert!(apply(&leased, died(Part::Alone), at(1)).is_ok());
 }
 
 #[test]

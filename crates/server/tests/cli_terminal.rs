@@ -53,6 +53,7 @@ async fn names_from_the_store_stay_on_their_line() {
         running: 1,
         stuck: 1,
         stopping: false,
+        trials: backroom::core::blame::Trials::default(),
     };
     backroom.store().beat(Arc::new(worker)).await.unwrap();
     backroom.store().set_queue(&format!("q{EVIL}\nforged"), QueueSetting::Pause(now)).await.unwrap();

@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use backroom::{
     JobRow, State,
     clock::Clock as _,
-    core::{
-        bounds::{CRASHES_MAX, later},
-        unique::UniqueWhile,
-    },
+    core::{bounds::later, unique::UniqueWhile},
 };
 
 use crate::{
@@ -51,7 +48,10 @@ fn broken(row: &JobRow) -> Vec<&'static str> {
     let window = matches!(row.unique_while, Some(UniqueWhile::Until(_)));
     let rules = [
         (row.attempt <= row.max_attempts, "more attempts than its budget"),
-        (row.state.is_finished() || row.crashes < CRASHES_MAX, "poison, and still live"),
+        (
+            row.state.is_finished() || !row.suspicion.is_some_and(|found| found.is_poison(row.crashes)),
+            "poison, and still live",
+        ),
         (running == row.lease_until.is_some(), "an end of the lease exactly while running"),
         (!running || (row.lease_id.is_some() && row.worker.is_some()), "running without lease or worker"),
         (row.state.is_finished() == row.finished_at.is_some(), "an end exactly when finished"),

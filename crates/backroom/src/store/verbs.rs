@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backroom_core::{
-    Attempt, JobId, JobRow, LeaseId, LogLine, Progress, Shown, State, Timestamp, queue::Queue,
+    Attempt, JobId, JobRow, LeaseId, LogLine, Progress, Shown, State, Timestamp, blame::Trials, queue::Queue,
     retention::Retention,
 };
 use serde::{Deserialize, Serialize};
@@ -252,6 +252,8 @@ pub struct WorkerRow {
     pub stuck: u32,
     /// It takes no more jobs.
     pub stopping: bool,
+    /// Its jobs that are suspected of killing their worker and have begun.
+    pub trials: Trials,
 }
 
 /// A job with all that belongs to it.

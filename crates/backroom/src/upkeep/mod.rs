@@ -3,6 +3,7 @@
 //! nothing left to do.
 
 mod expire;
+mod loss;
 mod prune;
 mod pulse;
 mod rescue;
@@ -69,8 +70,17 @@ async fn apply_to_all(
     event: &Event,
     now: Timestamp,
 ) -> Result<usize, Error> {
-    let decide = |job| transition::apply(job, event.clone(), now).ok().flatten();
-    let changes: Vec<_> = jobs.iter().filter_map(decide).collect();
+    apply_to_each(engine, jobs.iter().map(|job| (job, event.clone())), now).await
+}
+
+/// The same with an event of its own for each job.
+async fn apply_to_each<'a>(
+    engine: &Engine,
+    events: impl Iterator<Item = (&'a JobRow, Event)>,
+    now: Timestamp,
+) -> Result<usize, Error> {
+    let decide = |(job, event)| transition::apply(job, event, now).ok().flatten();
+    let changes: Vec<_> = events.filter_map(decide).collect();
     if changes.is_empty() {
         return Ok(0);
     }

@@ -2,10 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use backroom_core::{Event, JobId, JobRow, Timestamp, bounds::earlier};
+use backroom_core::{JobId, JobRow, Timestamp, bounds::earlier};
 
-use super::{Duty, Pulse, ROWS_MAX, apply_to_all, steady::Steady};
-use crate::{Error, engine::Engine};
+use super::{Duty, Pulse, ROWS_MAX, apply_to_each, loss, steady::Steady};
+use crate::{Error, engine::Engine, store::WorkerRow};
 
 /// How far back a worker is looked for. One that said nothing for longer is judged by the rescuer's own lease.
 const WORKERS_SINCE: Duration = Duration::from_secs(3600);
@@ -40,8 +40,12 @@ impl Rescue {
     }
 
     /// Of a page, those whose holders would have renewed by now if they lived.
-    fn dead(&mut self, page: Vec<JobRow>, leases: &HashMap<String, Duration>, now: Duration) -> Vec<JobRow> {
+    fn dead(&mut self, page: Vec<JobRow>, workers: &[WorkerRow], now: Duration) -> Vec<JobRow> {
         let all = page.len();
+        let leases: HashMap<&str, Duration> = workers
+            .iter()
+            .map(|worker| (worker.name.as_str(), Duration::from_millis(worker.lease_ms)))
+            .collect();
         let lease = |job: &JobRow| leases.get(holder(job)).copied().unwrap_or(self.lease);
         let shortest = page.iter().map(lease).chain(self.round.shortest).min();
         let would_have_renewed = |job: &JobRow| {
@@ -86,7 +90,7 @@ impl Duty for Rescue {
 
     /// Requeues (or gives up, or cancels) every job whose lease ran out.
     async fn tick(&mut self, engine: &Engine, now: Timestamp) -> Result<Duration, Error> {
-        let mut leases = None;
+        let mut workers = None;
         let mut in_vain = 0;
         while in_vain < PUT_OFF_PAGES_MAX {
             let page = engine.store.lapsed(self.round.after, ROWS_MAX, now).await?;
@@ -94,16 +98,20 @@ impl Duty for Rescue {
             let last = page.last().filter(|_| page.len() >= ROWS_MAX);
             self.round.after = last.and_then(|job| Some((job.lease_until?, job.id)));
             if !page.is_empty() {
-                let leases = match &mut leases {
-                    Some(leases) => leases,
-                    none => none.insert(leases_of_workers(engine).await?),
+                let workers = match &mut workers {
+                    Some(workers) => workers,
+                    none => {
+                        none.insert(engine.store.workers(earlier(engine.clock.now(), WORKERS_SINCE)).await?)
+                    }
                 };
-                let dead = self.dead(page, leases, engine.clock.monotonic());
-                for job in &dead {
+                let dead = loss::events(self.dead(page, workers, engine.clock.monotonic()), workers, now);
+                for (job, _) in &dead {
                     let worker = holder(job);
                     tracing::warn!(job = %job.id, kind = %job.kind, worker, "the lease ran out; the job is rescued");
                 }
-                if apply_to_all(engine, &dead, &Event::LeaseExpired, now).await? == 0 {
+                if apply_to_each(engine, dead.iter().map(|(job, event)| (job, event.clone())), now).await?
+                    == 0
+                {
                     in_vain += 1;
                 }
             }
@@ -113,12 +121,6 @@ impl Duty for Rescue {
         }
         Ok(self.looked())
     }
-}
-
-/// How long each worker's leases are.
-async fn leases_of_workers(engine: &Engine) -> Result<HashMap<String, Duration>, Error> {
-    let workers = engine.store.workers(earlier(engine.clock.now(), WORKERS_SINCE)).await?;
-    Ok(workers.into_iter().map(|worker| (worker.name, Duration::from_millis(worker.lease_ms))).collect())
 }
 
 fn holder(job: &JobRow) -> &str {

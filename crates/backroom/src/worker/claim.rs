@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::{
-    JobRow, Timestamp,
-    bounds::{CRASHES_MAX, later},
+    JobRow, Standing, Timestamp,
+    bounds::{CRASH_SPAN, later},
 };
 
 use tokio::task::JoinHandle;
@@ -329,7 +329,8 @@ async fn take(
 /// A worker that dies takes all jobs with it that it holds, those that only waited here among them, and each is charged
 /// a crash. Without this, a job that kills its worker three times would take its innocent neighbours to the grave.
 async fn set_suspects_apart(shared: &Arc<Shared>, runs: Vec<Arc<Run>>) -> Vec<Arc<Run>> {
-    let is_suspect = |run: &Arc<Run>| run.job.crashes + 1 >= CRASHES_MAX;
+    let now = shared.engine.clock.now();
+    let is_suspect = |run: &Arc<Run>| matches!(run.job.standing(CRASH_SPAN, now), Standing::Prime(_));
     let (suspects, mut ready): (Vec<_>, Vec<_>) = runs.into_iter().partition(is_suspect);
     for run in suspects {
         match Arc::clone(&shared.last_chance).try_acquire_owned() {

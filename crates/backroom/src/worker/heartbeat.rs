@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::bounds::later;
+use backroom_core::{blame::Trials, bounds::later};
 
 use super::{
     held::{Run, Stop},
@@ -169,6 +169,7 @@ fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: backroom_core::Tim
         running: shared.running.load(Ordering::Relaxed),
         stuck,
         stopping: shared.stopping.is_cancelled(),
+        trials: Trials::default(),
     }
 }
 

@@ -40,6 +40,7 @@ CREATE TABLE backroom_jobs (
     tags                TEXT,
     meta                TEXT,
     revision            INTEGER NOT NULL CHECK (revision >= 0),
+    suspicion           TEXT    CHECK ((suspicion IS NULL) = (crashes = 0)),
     CHECK ((lease_until IS NOT NULL) = (state = 'running')),
     CHECK (state <> 'running' OR lease_id IS NOT NULL),
     CHECK ((finished_at IS NOT NULL) = (state = 'completed' OR state = 'cancelled' OR state = 'discarded')),
@@ -66,7 +67,7 @@ CREATE TABLE backroom_attempts (
     attempt    INTEGER NOT NULL CHECK (attempt BETWEEN 0 AND 4294967295),
     "end"      TEXT    NOT NULL
         CHECK ("end" = 'failed' OR "end" = 'panicked' OR "end" = 'timedout'
-            OR "end" = 'crashed' OR "end" = 'discarded' OR "end" = 'cancelled'),
+            OR "end" = 'crashed' OR "end" = 'lost' OR "end" = 'discarded' OR "end" = 'cancelled'),
     error      TEXT    NOT NULL,
     worker     TEXT,
     started_at INTEGER,
@@ -104,14 +105,15 @@ CREATE TABLE backroom_workers (
     slots      INTEGER NOT NULL,
     running    INTEGER NOT NULL,
     stuck      INTEGER NOT NULL,
-    stopping   INTEGER NOT NULL CHECK (stopping = 0 OR stopping = 1)
+    stopping   INTEGER NOT NULL CHECK (stopping = 0 OR stopping = 1),
+    trials     TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000a','mail','default',NULL,5,'queued','{"n":1}',0,20,0,1800000000000000,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,1800000000000000,NULL,NULL,NULL,NULL,0);
-INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000b','mail','default','lane-1',0,'running','{"n":2}',2,20,1,1800000000000000,1800000900000000,1500,'{"backoff":"quartic"}','mail=k','until',1800000900000000,1,X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',1800000030000000,'worker-1',50,'half',NULL,NULL,NULL,0,1800000000000000,1800000001000000,NULL,'["red"]','{"k":"v"}',5);
-INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000c','mail','default',NULL,5,'waiting','{"n":3}',0,20,0,1800000000000000,NULL,NULL,NULL,NULL,NULL,NULL,0,X'b1b1b1b1b1b14b1bb1b1b1b1b1b1b1b1',NULL,'worker-1',NULL,NULL,NULL,NULL,NULL,0,1800000000000000,1800000001000000,NULL,NULL,NULL,2);
-INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000d','mail','default',NULL,5,'completed','{"n":4}',1,20,0,1800000000000000,NULL,NULL,NULL,'mail=l','live',NULL,0,X'c1c1c1c1c1c14c1cc1c1c1c1c1c1c1c1',NULL,'worker-1',NULL,NULL,'"done"',NULL,NULL,0,1800000000000000,1800000001000000,1800000002000000,NULL,NULL,2);
-INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000e','mail','other',NULL,9,'cancelled','{"n":5}',0,20,0,1800000000000000,NULL,NULL,NULL,'mail=m','queued',NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,'no longer wanted',NULL,0,1800000000000000,NULL,1800000002000000,NULL,NULL,1);
-INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000f','mail','other',NULL,5,'discarded','{"n":6}',1,1,0,1800000000000000,NULL,NULL,NULL,NULL,NULL,NULL,0,X'd1d1d1d1d1d14d1dd1d1d1d1d1d1d1d1',NULL,'worker-1',NULL,NULL,NULL,'gave up after 1 attempts: boom',NULL,0,1800000000000000,1800000001000000,1800000002000000,'["blue","red"]',NULL,2);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000a','mail','default',NULL,5,'queued','{"n":1}',0,20,0,1800000000000000,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,1800000000000000,NULL,NULL,NULL,NULL,0,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000b','mail','default','lane-1',0,'running','{"n":2}',2,20,1,1800000000000000,1800000900000000,1500,'{"backoff":"quartic"}','mail=k','until',1800000900000000,1,X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',1800000030000000,'worker-1',50,'half',NULL,NULL,NULL,0,1800000000000000,1800000001000000,NULL,'["red"]','{"k":"v"}',5,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000c','mail','default',NULL,5,'waiting','{"n":3}',0,20,0,1800000000000000,NULL,NULL,NULL,NULL,NULL,NULL,0,X'b1b1b1b1b1b14b1bb1b1b1b1b1b1b1b1',NULL,'worker-1',NULL,NULL,NULL,NULL,NULL,0,1800000000000000,1800000001000000,NULL,NULL,NULL,2,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000d','mail','default',NULL,5,'completed','{"n":4}',1,20,0,1800000000000000,NULL,NULL,NULL,'mail=l','live',NULL,0,X'c1c1c1c1c1c14c1cc1c1c1c1c1c1c1c1',NULL,'worker-1',NULL,NULL,'"done"',NULL,NULL,0,1800000000000000,1800000001000000,1800000002000000,NULL,NULL,2,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000e','mail','other',NULL,9,'cancelled','{"n":5}',0,20,0,1800000000000000,NULL,NULL,NULL,'mail=m','queued',NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,'no longer wanted',NULL,0,1800000000000000,NULL,1800000002000000,NULL,NULL,1,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000f','mail','other',NULL,5,'discarded','{"n":6}',1,1,0,1800000000000000,NULL,NULL,NULL,NULL,NULL,NULL,0,X'd1d1d1d1d1d14d1dd1d1d1d1d1d1d1d1',NULL,'worker-1',NULL,NULL,NULL,'gave up after 1 attempts: boom',NULL,0,1800000000000000,1800000001000000,1800000002000000,'["blue","red"]',NULL,2,NULL);
 INSERT INTO backroom_attempts VALUES(1,X'018cc251f4007000800000000000000f',X'd1d1d1d1d1d14d1dd1d1d1d1d1d1d1d1',1,'failed','boom','worker-1',1800000001000000,1800000002000000);
 INSERT INTO backroom_logs VALUES(1,X'018cc251f4007000800000000000000b',X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',0,1800000001500000,'hello');
 INSERT INTO backroom_tags VALUES('blue',X'018cc251f4007000800000000000000f');
@@ -119,7 +121,7 @@ INSERT INTO backroom_tags VALUES('red',X'018cc251f4007000800000000000000b');
 INSERT INTO backroom_tags VALUES('red',X'018cc251f4007000800000000000000f');
 INSERT INTO backroom_queues VALUES('default',NULL,NULL);
 INSERT INTO backroom_queues VALUES('other',1800000003000000,'{"completed":{"count":10}}');
-INSERT INTO backroom_workers VALUES('worker-1','host',42,1800000000000000,1800000001000000,30000,'[["default",4]]','["mail"]',4,1,0,0);
+INSERT INTO backroom_workers VALUES('worker-1','host',42,1800000000000000,1800000001000000,30000,'[["default",4]]','["mail"]',4,1,0,0,'{"on":null,"passed":[]}');
 CREATE TABLE backroom_imported (
     job_id BLOB NOT NULL PRIMARY KEY CHECK (length(job_id) = 16)
 ) STRICT, WITHOUT ROWID;

@@ -8,8 +8,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom_core::{
-    AttemptEnd, Event, JobId, JobRow, Json, LeaseId, RetryPolicy, State, Timestamp,
-    bounds::{self, CRASHES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX},
+    AttemptEnd, Event, JobId, JobRow, Json, LeaseId, Loss, Part, RetryPolicy, State, Suspicion, Timestamp,
+    bounds::{self, CRASH_SPAN, MESSAGE_BYTES_MAX, NAME_BYTES_MAX},
     draft::Draft,
     unique::UniqueWhile,
 };
@@ -82,6 +82,7 @@ pub(crate) fn queued() -> JobRow {
         tags: vec!["tag".into()],
         meta: BTreeMap::new(),
         revision: 7,
+        suspicion: None,
     }
 }
 
@@ -113,12 +114,19 @@ fn cancelling(job: JobRow) -> JobRow {
     JobRow { cancel_requested_at: Some(at(-3)), reason: Some("asked by Bob".into()), ..job }
 }
 
+/// The evidence of crashes of which the last was found at `secs`.
+pub(crate) fn suspicion(on_trial: u32, alone: u32, secs: i64) -> Suspicion {
+    Suspicion { on_trial, alone, at: at(secs), ran_ms: 3000 }
+}
+
 /// Every situation in which an event may find a job and that makes a difference to what follows.
 pub(crate) fn starts() -> Vec<(&'static str, JobRow)> {
     let woken = || JobRow { woken: true, ..running() };
     let last = || JobRow { attempt: 5, ..running() };
     let lapsed = || JobRow { lease_until: Some(at(-1)), ..running() };
-    let killer = || JobRow { crashes: CRASHES_MAX - 1, ..lapsed() };
+    let suspect = || JobRow { crashes: 1, suspicion: Some(suspicion(0, 0, -100)), ..lapsed() };
+    let prime = || JobRow { crashes: 3, suspicion: Some(suspicion(1, 1, -100)), ..lapsed() };
+    let long_ago = || JobRow { suspicion: Some(suspicion(1, 1, -1_000_000)), ..prime() };
     let waiting = || JobRow { state: State::Waiting, lease_until: None, attempt: 1, ..running() };
     let gone = Some(at(-1));
     vec![
@@ -134,15 +142,20 @@ pub(crate) fn starts() -> Vec<(&'static str, JobRow)> {
         ("running, last attempt, cancel pending", cancelling(last())),
         ("running, lease ran out", lapsed()),
         ("running, lease ran out, cancel pending", cancelling(lapsed())),
-        ("running, lease ran out, third crash", killer()),
-        ("running, lease ran out, third crash, cancel pending", cancelling(killer())),
+        ("running, lease ran out, crashed once", suspect()),
+        ("running, lease ran out, crashed on trial and alone", prime()),
+        ("running, lease ran out, crashed on trial and alone, cancel pending", cancelling(prime())),
+        ("running, lease ran out, crashes long ago", long_ago()),
         ("waiting", waiting()),
         ("waiting, expired", JobRow { expires_at: gone, ..waiting() }),
         ("completed", finished(State::Completed)),
         ("cancelled", cancelling(finished(State::Cancelled))),
         ("cancelled, expired", JobRow { expires_at: gone, ..finished(State::Cancelled) }),
         ("discarded, attempts spent", JobRow { attempt: 5, ..finished(State::Discarded) }),
-        ("discarded, poison", JobRow { crashes: CRASHES_MAX, ..finished(State::Discarded) }),
+        (
+            "discarded, poison",
+            JobRow { crashes: 4, suspicion: Some(suspicion(1, 2, -5)), ..finished(State::Discarded) },
+        ),
     ]
 }
 
@@ -168,7 +181,16 @@ pub(crate) fn claim() -> Event {
 /// What reaches a job from outside a run.
 pub(crate) fn calls() -> Vec<Event> {
     let cancel = Event::Cancel { reason: "asked by Ann".into() };
-    vec![Event::LeaseExpired, Event::Wake, cancel, Event::Retry, Event::Expire]
+    let lost = losses().into_iter().map(Event::LeaseLost);
+    lost.chain([Event::Wake, cancel, Event::Retry, Event::Expire]).collect()
+}
+
+/// Every way in which a worker loses a job.
+pub(crate) fn losses() -> Vec<Loss> {
+    let parts = [Part::Alone, Part::OnTrial, Part::Beside, Part::Uncharged, Part::Cleared];
+    let died = parts.map(|part| Loss::Died { part, span: CRASH_SPAN });
+    let not_begun = [false, true].map(|cleared| Loss::NotBegun { cleared });
+    died.into_iter().chain(not_begun).chain([Loss::Outlived { why: "the host was frozen".into() }]).collect()
 }
 
 /// What is true of every job between two events. `Err` names what is not.
@@ -198,7 +220,13 @@ pub(crate) fn invariants(job: &JobRow) -> Result<(), String> {
             !matches!(job.state, State::Queued | State::Waiting) || job.attempt < job.max_attempts
         }),
         ("a running job was charged an attempt", !running || job.attempt > 0),
-        ("crashes are below the limit while live", finished || job.crashes < CRASHES_MAX),
+        ("poison is not live", {
+            finished || !job.suspicion.is_some_and(|suspicion| suspicion.is_poison(job.crashes))
+        }),
+        ("evidence is set exactly if there are crashes", job.suspicion.is_some() == (job.crashes > 0)),
+        ("the evidence is of its crashes", {
+            job.suspicion.is_none_or(|suspicion| suspicion.on_trial + suspicion.alone <= job.crashes)
+        }),
         ("lease_until is set exactly while running", job.lease_until.is_some() == running),
         ("a running job has lease, worker and start", {
             !running || (job.lease_id.is_some() && job.worker.is_some() && job.started_at.is_some())

@@ -9,7 +9,9 @@ mod words;
 
 use std::collections::BTreeSet;
 
-use backroom_core::{Change, Event, JobRow, Refused, State, transition::apply, unique::UniqueWhile};
+use backroom_core::{
+    Change, Event, JobRow, Loss, Part, Refused, State, transition::apply, unique::UniqueWhile,
+};
 use common::{LEASE, STALE, at, calls, claim, finished, invariants, now, queued, reports, running, starts};
 
 const REMEDY: &str =
@@ -34,14 +36,27 @@ const fn place_of_event(event: &Event) -> usize {
         Event::Snooze { .. } => 5,
         Event::Release { .. } => 6,
         Event::Suspend { .. } => 7,
-        Event::LeaseExpired => 8,
-        Event::Wake => 9,
-        Event::Cancel { .. } => 10,
-        Event::Retry => 11,
-        Event::Expire => 12,
+        Event::LeaseLost(loss) => 8 + place_of_loss(loss),
+        Event::Wake => 16,
+        Event::Cancel { .. } => 17,
+        Event::Retry => 18,
+        Event::Expire => 19,
     }
 }
-const EVENTS: usize = 13;
+const EVENTS: usize = 20;
+
+const fn place_of_loss(loss: &Loss) -> usize {
+    match loss {
+        Loss::Died { part: Part::Alone, .. } => 0,
+        Loss::Died { part: Part::OnTrial, .. } => 1,
+        Loss::Died { part: Part::Beside, .. } => 2,
+        Loss::Died { part: Part::Uncharged, .. } => 3,
+        Loss::Died { part: Part::Cleared, .. } => 4,
+        Loss::NotBegun { cleared: false } => 5,
+        Loss::NotBegun { cleared: true } => 6,
+        Loss::Outlived { .. } => 7,
+    }
+}
 
 /// A new state does not compile here until it has a place, and fails below until a situation starts in it.
 const fn place_of_state(state: State) -> usize {

@@ -33,8 +33,17 @@ in one of six states: `queued`, `running` and `waiting` are *live*; `completed`,
 | stale lease | a report about a run that is no longer the current one: the job was rescued or given back |
 | attempt +1, given back | `attempt` counts what is charged against `max_attempts`; a claim charges it at once |
 | one attempt more | `max_attempts` grows so that one more claim is possible |
-| crashes +1 | a worker died under the job; at three the job is discarded as poison |
-| due now, in 60 s, in 300 s | `scheduled_at` moves; the examples fail with a back-off of 60 s and snooze for 300 s |
+| died, … | the worker's process died; `core::blame` says which part the job had in it |
+| alone | nothing else ran in the process |
+| on trial | the job was suspected and had just begun beside others |
+| beside others | several jobs ran and none was on trial, or the job began during the trial of another |
+| trial passed | the job was suspected and ran on after its trial |
+| not begun, explained | the job was only held ready; the suspect on trial explains the death that both were charged for |
+| crashes +1 | the process's death is charged to the job: from then on it is a suspect |
+| 1 on trial, 2 alone | so many of its crashes are evidence; two alone and three in all are poison |
+| crashes forgiven | nothing speaks against the job any more |
+| crashes begin again at 1 | the crashes before were too long ago |
+| due now, in 5 s, in 60 s … | `scheduled_at` moves; the examples fail with a back-off of 60 s and snooze for 300 s |
 | new lease | `lease_id`, `lease_until`, `worker` and `started_at` are those of the claim |
 | key freed, taken | the unique key, here of a job that holds it while it is live |
 | cancel pending | the handler is told; how its run ends decides how the job ends |
@@ -51,10 +60,12 @@ const NOTES: &str = "
 
 - **Attempt.** Failures are charged; snooze, release, suspend and crashes are not. A job that is not running has
   at least one attempt left, or is finished.
-- **Crashes** are a budget of their own: a crash gives its attempt back and the job is due at once, until the third
-  discards it. Retry by hand begins that count anew.
-- **`scheduled_at`** moves by back-off, snooze, wake and retry by hand. Release and crash keep it, so the job keeps
-  its place in line.
+- **Crashes** are no failures: a crash gives its attempt back. A job is discarded as poison after three crashes within
+  72 hours if at least two happened while nothing else ran in the process. A suspect that was on trial or alone when its
+  process died waits 5 s, then 20 s, 80 s and so on, at most 10 min, and then runs alone. Retry by hand forgives all crashes.
+- **A lease lost by a living process** is no crash. It is recorded as `lost`, with what is known of the cause.
+- **`scheduled_at`** moves by back-off, snooze, wake, retry by hand and the wait of a prime suspect. Release and every
+  other loss keep it, so the job keeps its place in line.
 - **Cancel** of a running job only asks. Success still wins, and so does the handler's own discard or stop; every
   other end of the run ends the job as cancelled, with the reason of whoever asked first.
 - **Unique key.** Held *while live*, it is freed at the end and taken again by retry by hand (a store refuses that

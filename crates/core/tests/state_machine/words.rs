@@ -44,6 +44,7 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
         attempt,
         max_attempts,
         crashes,
+        suspicion: _,
         scheduled_at,
         expires_at,
         unique_held,
@@ -76,14 +77,21 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
     match (job.crashes, *crashes) {
         (before, after) if before == after => {}
         (before, after) if after == before + 1 => say("crashes +1"),
-        (_, 0) => say("crashes reset"),
+        (_, 0) => say("crashes forgiven"),
+        (_, 1) => say("crashes begin again at 1"),
         (_, after) => say(&format!("unexpected: {after} crashes")),
+    }
+    if let Some(word) = evidence(job, change) {
+        say(&word);
     }
     match *scheduled_at {
         same if same == job.scheduled_at => {}
         due if due == now() => say("due now"),
         due if due == at(60) => say("due in 60 s"),
         due if due == at(300) => say("due in 300 s"),
+        due if due == at(5) => say("due in 5 s"),
+        due if due == at(20) => say("due in 20 s"),
+        due if due == at(80) => say("due in 80 s"),
         other => say(&format!("unexpected: due at {other}")),
     }
     match (job.expires_at, *expires_at) {
@@ -161,4 +169,21 @@ fn lease_word(job: &JobRow, event: &Event, change: &Change) -> Option<String> {
     let until = if change.state == State::Running { job.lease_until } else { None };
     let kept = (job.lease_id, until, job.worker.clone(), job.started_at);
     (after != kept).then(|| format!("unexpected: lease {after:?}"))
+}
+
+/// The evidence goes with the crashes: what is said is how many of them it counts as on trial and alone.
+fn evidence(job: &JobRow, change: &Change) -> Option<String> {
+    if job.suspicion == change.suspicion {
+        return None;
+    }
+    let suspicion = change.suspicion?;
+    if suspicion.at != now() {
+        return Some(format!("unexpected: {suspicion:?}"));
+    }
+    Some(match (suspicion.on_trial, suspicion.alone) {
+        (0, 0) => "suspect".into(),
+        (on_trial, 0) => format!("{on_trial} on trial"),
+        (0, alone) => format!("{alone} alone"),
+        (on_trial, alone) => format!("{on_trial} on trial, {alone} alone"),
+    })
 }

@@ -2,7 +2,7 @@
 
 use backroom::{
     JobId, LeaseId, State,
-    core::{Change, bounds::CRASHES_MAX, unique::UniqueWhile},
+    core::{Change, unique::UniqueWhile},
     store::Committed,
 };
 
@@ -135,7 +135,7 @@ impl Model {
                 must(asked_retry, "finished jobs stay finished unless somebody asks");
                 must(change.attempt == row.attempt, "its budget changed");
                 must(change.max_attempts == row.max_attempts.max(row.attempt + 1), "it got a wrong budget");
-                must(change.crashes == 0, "its crashes were kept");
+                must(change.crashes == 0 && change.suspicion.is_none(), "its crashes were kept");
             }
             _ => must(false, "that cannot happen"),
         }
@@ -159,7 +159,7 @@ impl Model {
         let charged = change.attempt == row.attempt;
         let given_back = change.attempt + 1 == row.attempt;
         must(charged || given_back, "its budget is wrong");
-        must(change.crashes == row.crashes, "its crashes changed");
+        must((change.crashes, change.suspicion) == (row.crashes, row.suspicion), "its crashes changed");
         match change.state {
             State::Completed => {
                 let same =
@@ -193,14 +193,16 @@ impl Model {
         let seen =
             row.lease.is_some_and(|lease| self.lapsed.contains(&(place.machine.clone(), change.id, lease)));
         must(seen, "its lease had not run out");
-        must(change.crashes == row.crashes + 1, "the crash was not counted");
+        must(change.crashes <= row.crashes + 1, "one death was counted more than once");
+        must(change.suspicion.is_some() == (change.crashes > 0), "crashes without evidence");
+        let poison = change.suspicion.is_some_and(|suspicion| suspicion.is_poison(change.crashes));
         match change.state {
             State::Cancelled => must(row.cancel_asked, "nobody cancelled it"),
-            State::Discarded => must(change.crashes >= CRASHES_MAX, "it was given up too early"),
+            State::Discarded => must(poison, "it was given up too early"),
             State::Queued => {
-                must(change.crashes < CRASHES_MAX, "it is poison");
+                must(!poison, "it is poison");
                 must(change.attempt + 1 == row.attempt, "a crash was charged as an attempt");
-                must(change.scheduled_at == row.scheduled_at, "a crash postponed it");
+                must(change.scheduled_at >= row.scheduled_at, "a crash brought it forward");
             }
             State::Running | State::Waiting | State::Completed => must(false, "a rescue leads elsewhere"),
         }
@@ -219,6 +221,7 @@ fn after(row: &Row, change: &Change) -> Row {
         attempt: change.attempt,
         max_attempts: change.max_attempts,
         crashes: change.crashes,
+        suspicion: change.suspicion,
         scheduled_at: change.scheduled_at,
         expires_at: change.expires_at,
         held: (row.held && !frees) || takes,

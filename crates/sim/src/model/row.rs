@@ -1,6 +1,9 @@
 //! The part of a job's row that the model keeps a second time.
 
-use backroom::{JobRow, Json, LeaseId, State, Timestamp, core::unique::UniqueWhile};
+use backroom::{
+    JobRow, Json, LeaseId, State, Timestamp,
+    core::{Suspicion, unique::UniqueWhile},
+};
 
 /// A row as it must be. The fields are those of [`JobRow`] that events move, and those that decide.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +24,8 @@ pub struct Row {
     pub max_attempts: u32,
     /// As in the row.
     pub crashes: u32,
+    /// As in the row.
+    pub suspicion: Option<Suspicion>,
     /// As in the row.
     pub scheduled_at: Timestamp,
     /// As in the row.
@@ -61,6 +66,7 @@ impl Row {
             attempt: job.attempt,
             max_attempts: job.max_attempts,
             crashes: job.crashes,
+            suspicion: job.suspicion,
             scheduled_at: job.scheduled_at,
             expires_at: job.expires_at,
             limited: job.timeout.is_some(),

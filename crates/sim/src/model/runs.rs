@@ -2,7 +2,7 @@
 
 use backroom::{
     JobId, JobRow, LeaseId, State, Timestamp,
-    core::{Json, bounds::CRASHES_MAX, unique::UniqueWhile},
+    core::{Json, unique::UniqueWhile},
     store::{Claim, Extend, Held},
 };
 
@@ -93,7 +93,7 @@ impl Model {
         must(row.scheduled_at <= now, "was not due");
         must(row.expires_at.is_none_or(|at| at > now), "had expired");
         must(row.attempt < row.max_attempts, "has no attempt left");
-        must(row.crashes < CRASHES_MAX, "is poison");
+        must(!row.suspicion.is_some_and(|suspicion| suspicion.is_poison(row.crashes)), "is poison");
         must(claim.kinds.contains(&row.kind), "is of a kind nobody asked for");
         must(claim.shares.iter().any(|share| share.queue == row.queue), "is of a queue nobody asked for");
         row.state = State::Running;

@@ -12,7 +12,7 @@ use super::{
 use crate::Error;
 
 /// The types of [`Columns::params`].
-pub(super) const JOB_TYPES: [Type; 33] = [
+pub(super) const JOB_TYPES: [Type; 34] = [
     Type::UUID_ARRAY,
     Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
@@ -46,24 +46,25 @@ pub(super) const JOB_TYPES: [Type; 33] = [
     Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
     Type::INT8_ARRAY,
+    Type::TEXT_ARRAY,
 ];
 
-/// Rows of [`columns!`](super::sql::columns) from the parameters 1 to 33 of a statement.
+/// Rows of [`columns!`](super::sql::columns) from the parameters 1 to 34 of a statement.
 macro_rules! unnested_jobs {
     () => {
         "SELECT id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
          timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, lease_id, lease_until, worker, \
          progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, started_at, \
-         finished_at, tags::jsonb, meta::jsonb, revision \
+         finished_at, tags::jsonb, meta::jsonb, revision, suspicion \
          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::smallint[], $6::text[], $7::text[], \
          $8::bigint[], $9::bigint[], $10::bigint[], $11::timestamptz[], $12::timestamptz[], $13::bigint[], $14::text[], \
          $15::text[], $16::text[], $17::timestamptz[], $18::boolean[], $19::uuid[], $20::timestamptz[], $21::text[], \
          $22::smallint[], $23::text[], $24::text[], $25::text[], $26::timestamptz[], $27::boolean[], \
-         $28::timestamptz[], $29::timestamptz[], $30::timestamptz[], $31::text[], $32::text[], $33::bigint[]) \
+         $28::timestamptz[], $29::timestamptz[], $30::timestamptz[], $31::text[], $32::text[], $33::bigint[], $34::text[]) \
          AS new (id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, \
          expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, lease_id, lease_until, \
          worker, progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, \
-         started_at, finished_at, tags, meta, revision)"
+         started_at, finished_at, tags, meta, revision, suspicion)"
     };
 }
 pub(super) use unnested_jobs;
@@ -104,6 +105,7 @@ pub(super) struct Columns<'a> {
     tags: Vec<Option<String>>,
     meta: Vec<Option<String>>,
     revision: Vec<i64>,
+    suspicion: Vec<Option<String>>,
 }
 
 impl<'a> Columns<'a> {
@@ -154,6 +156,7 @@ impl<'a> Columns<'a> {
         self.tags.push(some_unless(job.tags.is_empty(), &job.tags)?);
         self.meta.push(some_unless(job.meta.is_empty(), &job.meta)?);
         self.revision.push(revision(job.revision));
+        self.suspicion.push(job.suspicion.as_ref().map(encoded).transpose()?);
         Ok(())
     }
 
@@ -193,6 +196,7 @@ impl<'a> Columns<'a> {
             &self.tags,
             &self.meta,
             &self.revision,
+            &self.suspicion,
         ]
     }
 

@@ -15,7 +15,7 @@ use super::{
 use crate::store::Claim;
 
 /// Where a claim's row says whether the job lies on a tray: behind the columns of a job.
-const TRAY_COLUMN: usize = 33;
+const TRAY_COLUMN: usize = 34;
 /// Jobs in one statement; a larger claim takes several.
 const ROWS_MAX: usize = 5000;
 
@@ -66,7 +66,7 @@ macro_rules! run_in_place {
             " RETURNING id, kind, queue, lane, priority, 'running', args, attempt, max_attempts, crashes, scheduled_at, \
                expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, NULL::uuid, \
                NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, output, reason, cancel_requested_at, woken, \
-               created_at, NULL::timestamptz, finished_at, tags, meta, revision, false"
+               created_at, NULL::timestamptz, finished_at, tags, meta, revision, suspicion, false"
         )
     };
 }
@@ -86,12 +86,12 @@ const CLAIM_TYPES: [Type; 9] = [
 /// Takes due jobs, each in its row. Parameters: as above.
 static CLAIM: Sql = Sql { text: concat!(due!(""), " ", run_in_place!("")), types: &CLAIM_TYPES };
 
-/// Takes due jobs onto a tray; those that do not go there (they hold a key, carry a mark, or are so large that to write
+/// Takes due jobs onto a tray; those that do not go there (they hold a key, carry a mark, are suspected of killing their worker, or are so large that to write
 /// them twice would cost more than it saves) in their rows. Parameters: as above.
 static CLAIM_ON_TRAY: Sql = Sql {
     text: concat!(
         due!(
-            ", unique_key IS NULL AND reason IS NULL AND cancel_requested_at IS NULL AND NOT woken \
+            ", unique_key IS NULL AND suspicion IS NULL AND reason IS NULL AND cancel_requested_at IS NULL AND NOT woken \
              AND octet_length(args) + coalesce(pg_column_size(tags), 0) + coalesce(pg_column_size(meta), 0) <= 2000 \
              AS fits"
         ),
@@ -112,7 +112,7 @@ static CLAIM_ON_TRAY: Sql = Sql {
          SELECT id, kind, queue, lane, priority, 'running', args, attempt, max_attempts, crashes, scheduled_at, \
            expires_at, timeout_ms, retry, NULL::text, NULL::text, NULL::timestamptz, false, NULL::uuid, \
            NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, NULL::text, NULL::text, NULL::timestamptz, false, \
-           created_at, NULL::timestamptz, NULL::timestamptz, tags, meta, revision, true FROM taken \
+           created_at, NULL::timestamptz, NULL::timestamptz, tags, meta, revision, NULL::text, true FROM taken \
          UNION ALL SELECT * FROM apart"
     ),
     types: &CLAIM_TYPES,

@@ -7,11 +7,12 @@ use uuid::Uuid;
 use super::{
     connection::Param,
     moment::{Moment, opt},
-    row::revision,
+    row::{encoded, revision},
 };
+use crate::Error;
 
 /// The types of [`Lives::params`].
-pub(super) const LIFE_TYPES: [Type; 30] = [
+pub(super) const LIFE_TYPES: [Type; 31] = [
     Type::UUID_ARRAY,
     Type::INT8_ARRAY,
     Type::UUID_ARRAY,
@@ -42,20 +43,21 @@ pub(super) const LIFE_TYPES: [Type; 30] = [
     Type::TIMESTAMPTZ_ARRAY,
     Type::TIMESTAMPTZ_ARRAY,
     Type::TIMESTAMPTZ_ARRAY,
+    Type::TEXT_ARRAY,
 ];
 
-/// `new`: whole lives as parameters 1 to 30.
+/// `new`: whole lives as parameters 1 to 31.
 macro_rules! unnested_lives {
     () => {
         "new AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], \
          $6::bigint[], $7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::boolean[], $11::uuid[], \
          $12::timestamptz[], $13::text[], $14::boolean[], $15::smallint[], $16::text[], $17::text[], $18::text[], \
          $19::timestamptz[], $20::boolean[], $21::timestamptz[], $22::timestamptz[], $23::uuid[], $24::bigint[], \
-         $25::text[], $26::text[], $27::text[], $28::timestamptz[], $29::timestamptz[], $30::timestamptz[]) \
+         $25::text[], $26::text[], $27::text[], $28::timestamptz[], $29::timestamptz[], $30::timestamptz[], $31::text[]) \
          AS new (id, revision_before, guard, state, attempt, max_attempts, crashes, scheduled_at, expires_at, \
          unique_held, lease_id, lease_until, worker, progress_is_set, progress_percent, progress_message, output, \
          reason, cancel_requested_at, woken, started_at, finished_at, ended_lease, ended_attempt, ended_end, \
-         ended_error, ended_worker, ended_started_at, ended_at, lapsed_by))"
+         ended_error, ended_worker, ended_started_at, ended_at, lapsed_by, suspicion))"
     };
 }
 pub(super) use unnested_lives;
@@ -93,11 +95,12 @@ pub(super) struct Lives<'a> {
     ended_started_at: Vec<Option<Moment>>,
     ended_at: Vec<Option<Moment>>,
     lapsed_by: Vec<Option<Moment>>,
+    suspicion: Vec<Option<String>>,
 }
 
 impl<'a> Lives<'a> {
     /// Adds one.
-    pub(super) fn push(&mut self, change: &'a Change) {
+    pub(super) fn push(&mut self, change: &'a Change) -> Result<(), Error> {
         let progress = change.progress.as_ref().and_then(Option::as_ref);
         let ended = change.ended.as_ref();
         self.id.push(change.id.0);
@@ -130,6 +133,8 @@ impl<'a> Lives<'a> {
         self.ended_started_at.push(ended.and_then(|ended| opt(ended.started_at)));
         self.ended_at.push(ended.map(|ended| Moment(ended.ended_at)));
         self.lapsed_by.push(opt(change.lapsed_by));
+        self.suspicion.push(change.suspicion.as_ref().map(encoded).transpose()?);
+        Ok(())
     }
 
     /// In the order of [`unnested_lives!`]; types as [`LIFE_TYPES`].
@@ -165,6 +170,7 @@ impl<'a> Lives<'a> {
             &self.ended_started_at,
             &self.ended_at,
             &self.lapsed_by,
+            &self.suspicion,
         ]
     }
 }

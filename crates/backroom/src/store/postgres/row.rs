@@ -90,6 +90,7 @@ pub(super) fn job(row: &impl Cells) -> Result<JobRow, Fault> {
         tags: row.cell::<Option<JsonText<'_>>>(30)?.map_or(Ok(Vec::new()), |text| decoded(text.0))?,
         meta: row.cell::<Option<JsonText<'_>>>(31)?.map_or(Ok(BTreeMap::new()), |text| decoded(text.0))?,
         revision: row.cell::<i64>(32)?.unsigned_abs(),
+        suspicion: row.cell::<Option<&str>>(33)?.map(decoded).transpose()?,
     })
 }
 

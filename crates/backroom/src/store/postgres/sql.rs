@@ -29,7 +29,7 @@ macro_rules! columns {
         "id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
          timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, lease_id, lease_until, worker, \
          progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, started_at, \
-         finished_at, tags, meta, revision"
+         finished_at, tags, meta, revision, suspicion"
     };
 }
 pub(super) use columns;

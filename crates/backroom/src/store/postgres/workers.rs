@@ -14,13 +14,13 @@ const REMEMBERED: &str = "7 days";
 /// Writes what a worker says. Parameters: the columns.
 static BEAT: Sql = Sql {
     text: "INSERT INTO {schema}.workers \
-             (name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping) \
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+             (name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping, trials) \
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
            ON CONFLICT (name) DO UPDATE SET host = excluded.host, pid = excluded.pid, \
              started_at = excluded.started_at, beat_at = excluded.beat_at, \
              lease_ms = excluded.lease_ms, queues = excluded.queues, \
              kinds = excluded.kinds, slots = excluded.slots, running = excluded.running, stuck = excluded.stuck, \
-             stopping = excluded.stopping",
+             stopping = excluded.stopping, trials = excluded.trials",
     types: &[
         Type::TEXT,
         Type::TEXT,
@@ -34,6 +34,7 @@ static BEAT: Sql = Sql {
         Type::INT8,
         Type::INT8,
         Type::BOOL,
+        Type::TEXT,
     ],
 };
 
@@ -48,7 +49,7 @@ static FORGET: Sql = Sql {
 
 /// Workers that beat at or after a moment. Parameter: it.
 static WORKERS: Sql = Sql {
-    text: "SELECT name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping \
+    text: "SELECT name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping, trials \
            FROM {schema}.workers WHERE beat_at >= $1 ORDER BY name",
     types: &[Type::TIMESTAMPTZ],
 };
@@ -56,6 +57,7 @@ static WORKERS: Sql = Sql {
 /// Writes what a worker says of itself.
 pub(super) async fn beat(core: &Core, worker: &WorkerRow) -> Result<(), Fault> {
     let (queues, kinds) = (row::encoded(&worker.queues)?, row::encoded(&worker.kinds)?);
+    let trials = row::encoded(&worker.trials)?;
     let number = i64::from;
     // As the leases that are renewed with it: it waits for nobody for long.
     core.claims
@@ -75,6 +77,7 @@ pub(super) async fn beat(core: &Core, worker: &WorkerRow) -> Result<(), Fault> {
                 &number(worker.running),
                 &number(worker.stuck),
                 &worker.stopping,
+                &trials,
             ],
         )
         .await?;
@@ -110,5 +113,6 @@ fn worker(row: &Row) -> Result<WorkerRow, Fault> {
         running: row::number(row, 9)?,
         stuck: row::number(row, 10)?,
         stopping: row.try_get(11)?,
+        trials: row::decoded(row.try_get(12)?)?,
     })
 }

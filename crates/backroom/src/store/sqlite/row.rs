@@ -18,7 +18,7 @@ macro_rules! columns {
         "id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
          timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, lease_id, lease_until, worker, \
          progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, started_at, \
-         finished_at, tags, meta, revision"
+         finished_at, tags, meta, revision, suspicion"
     };
 }
 pub(super) use columns;
@@ -67,6 +67,7 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         tags: decoded(row, 30)?.unwrap_or_default(),
         meta: decoded(row, 31)?.unwrap_or_default(),
         revision: row.get::<_, i64>(32)?.unsigned_abs(),
+        suspicion: decoded(row, 33)?,
     })
 }
 
@@ -93,12 +94,12 @@ pub(super) fn log_line(row: &Row<'_>) -> rusqlite::Result<LogLine> {
     })
 }
 
-/// Writes a whole job: parameters 1 to 33 in the order of [`columns!`].
+/// Writes a whole job: parameters 1 to 34 in the order of [`columns!`].
 pub(super) const INSERT: &str = concat!(
     "INSERT INTO backroom_jobs (",
     columns!(),
     ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, \
-     ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)"
+     ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)"
 );
 
 /// Runs a statement prepared from [`INSERT`].
@@ -143,6 +144,7 @@ pub(super) fn insert(statement: &mut Statement<'_>, job: &JobRow) -> Result<(), 
         tags(&job.tags)?,
         meta(&job.meta)?,
         revision(job.revision),
+        encoded(job.suspicion.as_ref())?,
     ])?;
     Ok(())
 }

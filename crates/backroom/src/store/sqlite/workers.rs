@@ -18,8 +18,8 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 pub(super) fn beat(connection: &Connection, worker: &WorkerRow) -> Result<(), Fault> {
     let mut upsert = connection.prepare_cached(
         "INSERT OR REPLACE INTO backroom_workers \
-         (name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         (name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping, trials) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?;
     upsert.execute(params![
         worker.name,
@@ -34,6 +34,7 @@ pub(super) fn beat(connection: &Connection, worker: &WorkerRow) -> Result<(), Fa
         worker.running,
         worker.stuck,
         worker.stopping,
+        row::encoded(Some(&worker.trials))?,
     ])?;
     let mut delete = connection.prepare_cached("DELETE FROM backroom_workers WHERE beat_at < ?1")?;
     delete.execute([micros(earlier(worker.beat_at, FORGOTTEN_AFTER))])?;
@@ -49,7 +50,7 @@ pub(super) fn leave(connection: &Connection, worker: &str) -> Result<(), Fault> 
 /// Workers that beat at or after `since`, by name.
 pub(super) fn workers(connection: &Connection, since: Timestamp) -> Result<Vec<WorkerRow>, Fault> {
     let mut select = connection.prepare_cached(
-        "SELECT name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping \
+        "SELECT name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping, trials \
          FROM backroom_workers WHERE beat_at >= ?1 ORDER BY name",
     )?;
     let rows = select.query_map([micros(since)], |found| {
@@ -66,6 +67,7 @@ pub(super) fn workers(connection: &Connection, since: Timestamp) -> Result<Vec<W
             running: found.get(9)?,
             stuck: found.get(10)?,
             stopping: found.get(11)?,
+            trials: row::decoded(found, 12)?.unwrap_or_default(),
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::{
-    Attempt, Change, Draft, Event, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp,
-    bounds::{BYTES_IN_HAND_MAX, earlier, later},
+    Attempt, Change, Draft, Event, JobId, JobRow, Json, LeaseId, LogLine, Loss, Part, Progress, Timestamp,
+    bounds::{BYTES_IN_HAND_MAX, CRASH_SPAN, earlier, later},
     draft::{NewJob, When},
     transition,
 };
@@ -222,6 +222,11 @@ pub(super) fn lease(job: &JobRow) -> LeaseId {
 
 pub(super) fn succeed(job: &JobRow) -> Event {
     Event::Succeed { lease: lease(job), output: json(r#"{"path":"out.jpg"}"#) }
+}
+
+/// The worker's process died while it ran only this job.
+pub(super) fn died() -> Event {
+    Event::LeaseLost(Loss::Died { part: Part::Alone, span: CRASH_SPAN })
 }
 
 pub(super) fn fail(job: &JobRow) -> Event {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use backroom_core::{Event, JobRow, JobId, LeaseId};
+use backroom_core::{JobId, JobRow, LeaseId};
 
-use super::env::{Env, cancel, decide, draft, ids, lease, succeed};
+use super::env::{Env, cancel, decide, died, draft, ids, lease, succeed};
 use crate::store::{Committed, Extend, Held};
 
 async fn extend(env: &Env, leases: Vec<(JobId, LeaseId)>, secs: i64) -> Vec<Held> {
@@ -28,7 +28,7 @@ pub(super) async fn a_held_lease_moves(env: Env) {
 pub(super) async fn a_lease_that_is_not_held_is_lost(env: Env) {
     let finished = env.completed().await;
     let rescued = env.running().await;
-    env.drive(&rescued, Event::LeaseExpired, env.at(31)).await;
+    env.drive(&rescued, died(), env.at(31)).await;
     let running = env.take().await;
     let unknown = env.new_job(draft()).job.id;
     let foreign = env.ids.lease();

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use backroom_core::Event;
 
-use super::env::{Env, decide, draft, fail, lease, succeed};
+use super::env::{Env, decide, died, draft, fail, lease, succeed};
 use crate::store::Committed;
 
 pub(super) async fn a_report_from_a_lease_that_was_rescued_is_stale(env: Env) {
     let slept = env.running().await;
     let report = decide(&slept, succeed(&slept), env.at(40));
-    env.drive(&slept, Event::LeaseExpired, env.at(31)).await;
+    env.drive(&slept, died(), env.at(31)).await;
     assert_eq!(env.commit(report.clone()).await, Committed::Stale, "while it waits for another worker");
     let second = env.take_at(env.at(32)).await;
     assert_ne!(second.lease_id, slept.lease_id);
@@ -38,7 +38,7 @@ pub(super) async fn a_report_under_a_foreign_lease_is_stale(env: Env) {
 
 pub(super) async fn a_rescue_that_lost_to_the_report_is_stale(env: Env) {
     let running = env.running().await;
-    let rescue = decide(&running, Event::LeaseExpired, env.at(31));
+    let rescue = decide(&running, died(), env.at(31));
     let done = env.drive(&running, succeed(&running), env.at(31)).await;
     assert_eq!(env.commit(rescue).await, Committed::Stale);
     assert_eq!(env.read(running.id).await, done);
@@ -50,7 +50,7 @@ pub(super) async fn commits_racing_with_a_rescue_are_accepted_once(env: Env) {
     for running in env.claim(env.claim_of(8)).await {
         let changes = [
             decide(&running, succeed(&running), env.at(31)),
-            decide(&running, Event::LeaseExpired, env.at(31)),
+            decide(&running, died(), env.at(31)),
             decide(&running, fail(&running), env.at(31)),
         ];
         let tasks = changes.clone().map(|change| {

@@ -2,7 +2,7 @@
 
 use backroom_core::{Event, JobRow, bounds::JOB_LOG_LINES_MAX};
 
-use super::env::{Env, decide, lease, lines, note, progress, succeed};
+use super::env::{Env, decide, died, lease, lines, note, progress, succeed};
 use crate::store::Committed;
 
 pub(super) async fn progress_and_lines_are_written(env: Env) {
@@ -33,7 +33,7 @@ pub(super) async fn a_note_without_progress_keeps_it(env: Env) {
 pub(super) async fn a_note_under_a_lost_lease_is_dropped(env: Env) {
     let slept = env.running().await;
     let late = note(&slept, Some(progress(99, "late")), lines(&slept, 0, &["late"]));
-    env.drive(&slept, Event::LeaseExpired, env.at(31)).await;
+    env.drive(&slept, died(), env.at(31)).await;
     env.note(late.clone()).await;
     let running = env.take().await;
     env.note(late).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use backroom_core::{AttemptEnd, Event, JobRow, State};
 
-use super::env::{Env, LEASE_SECS, decide, draft, draft_later, ids, lease, succeed};
+use super::env::{Env, LEASE_SECS, decide, died, draft, draft_later, ids, lease, succeed};
 use crate::store::{Claim, Committed, Extend, Held};
 
 async fn lapsed(env: &Env, limit: usize, secs: i64) -> Vec<JobRow> {
@@ -63,7 +63,7 @@ pub(super) async fn only_running_jobs_lapse(env: Env) {
 pub(super) async fn a_rescued_job_runs_again_at_once_and_uncharged(env: Env) {
     env.running().await;
     let found = lapsed(&env, 10, LEASE_SECS).await.remove(0);
-    let queued = env.drive(&found, Event::LeaseExpired, env.at(LEASE_SECS)).await;
+    let queued = env.drive(&found, died(), env.at(LEASE_SECS)).await;
     assert_eq!((queued.state, queued.attempt, queued.crashes), (State::Queued, 0, 1));
     assert_eq!(lapsed(&env, 10, 100_000).await, []);
     let again = env.take_at(env.at(LEASE_SECS)).await;
@@ -75,7 +75,7 @@ pub(super) async fn a_rescued_job_runs_again_at_once_and_uncharged(env: Env) {
 
 pub(super) async fn a_lease_extended_after_a_rescue_was_decided_stays_held(env: Env) {
     let running = env.running().await;
-    let rescue = decide(&running, Event::LeaseExpired, env.at(LEASE_SECS));
+    let rescue = decide(&running, died(), env.at(LEASE_SECS));
     let leases = vec![(running.id, lease(&running))];
     let extend = Extend { leases, until: env.at(LEASE_SECS + 30) };
     let held = env.store.extend(Arc::new(extend), env.at(LEASE_SECS)).await.expect("extend");
@@ -88,7 +88,7 @@ pub(super) async fn a_job_that_kills_its_workers_is_poison(env: Env) {
     env.put(draft()).await;
     for round in 0..3 {
         let running = env.take_at(env.at(round * 100)).await;
-        let rescue = decide(&running, Event::LeaseExpired, env.at(round * 100 + 50));
+        let rescue = decide(&running, died(), env.at(round * 100 + 50));
         assert_eq!(env.commit(rescue).await, Committed::Done);
     }
     let job = env.all().await.remove(0);

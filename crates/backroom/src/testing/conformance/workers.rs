@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use backroom_core::JobRow;
+use backroom_core::{
+    JobId, JobRow, LeaseId,
+    blame::{Trial, Trials},
+};
+use uuid::Uuid;
 
 use super::env::{Env, WORKER, lease, succeed};
 use crate::store::{Extend, Held, WorkerRow};
@@ -21,6 +25,15 @@ fn worker(env: &Env, name: &str, secs: i64) -> WorkerRow {
         running: 3,
         stuck: 1,
         stopping: false,
+        trials: Trials {
+            on: Some(Trial {
+                job: JobId(Uuid::from_u128(7)),
+                lease: LeaseId(Uuid::from_u128(8)),
+                alone: true,
+                since: env.at(secs),
+            }),
+            passed: vec![JobId(Uuid::from_u128(9))],
+        },
     }
 }
 

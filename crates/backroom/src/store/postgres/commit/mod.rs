@@ -49,17 +49,17 @@ static SUCCEED: Sql = Sql {
         " AND jobs.revision = new.revision AND jobs.lease_id = new.lease AND jobs.lease_until IS NOT NULL \
              RETURNING jobs.id, kind, queue, lane, priority, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
                timeout_ms, retry, unique_key, unique_while, unique_until, lease_id, worker, progress_percent, \
-               progress_message, cancel_requested_at, created_at, started_at, tags, meta, jobs.revision, \
+               progress_message, cancel_requested_at, created_at, started_at, tags, meta, jobs.revision, jobs.suspicion, \
                new.output AS new_output, new.finished_at AS new_finished_at) \
            INSERT INTO {schema}.finished \
              (id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
              timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, lease_id, worker, \
              progress_percent, progress_message, output, cancel_requested_at, woken, created_at, started_at, \
-             finished_at, tags, meta, revision) \
+             finished_at, tags, meta, revision, suspicion) \
            SELECT id, kind, queue, lane, priority, 'completed', args, attempt, max_attempts, crashes, scheduled_at, \
              expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, false, lease_id, worker, \
              progress_percent, progress_message, new_output, cancel_requested_at, false, created_at, started_at, \
-             new_finished_at, tags, meta, revision + 1 FROM gone RETURNING id"
+             new_finished_at, tags, meta, revision + 1, suspicion FROM gone RETURNING id"
     ),
     types: &SUCCESS_TYPES,
 };
@@ -99,7 +99,7 @@ static STAY: Sql = Sql {
         unnested_lives!(),
         ", written AS ( \
            UPDATE {schema}.jobs SET state = new.state, attempt = new.attempt, max_attempts = new.max_attempts, \
-             crashes = new.crashes, scheduled_at = new.scheduled_at, expires_at = new.expires_at, \
+             crashes = new.crashes, suspicion = new.suspicion, scheduled_at = new.scheduled_at, expires_at = new.expires_at, \
              unique_held = new.unique_held, lease_id = new.lease_id, \
              lease_until = CASE WHEN new.state = 'running' AND jobs.state = 'running' \
                THEN greatest(jobs.lease_until, new.lease_until) ELSE new.lease_until END, \
@@ -139,7 +139,7 @@ static FINISH: Sql = Sql {
              CASE WHEN new.progress_is_set THEN new.progress_message ELSE jobs.progress_message END \
                AS progress_message, \
              new.output, new.reason, new.cancel_requested_at, new.woken, jobs.created_at, new.started_at, \
-             new.finished_at, jobs.tags, jobs.meta, jobs.revision + 1 AS revision, ",
+             new.finished_at, jobs.tags, jobs.meta, jobs.revision + 1 AS revision, new.suspicion, ",
         ended_columns!(),
         "), ",
         note_ended_from!(),
@@ -148,7 +148,7 @@ static FINISH: Sql = Sql {
         ") SELECT id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, \
              expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, false, lease_id, lease_until, worker, \
              progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, started_at, \
-             finished_at, tags, meta, revision FROM written RETURNING id"
+             finished_at, tags, meta, revision, suspicion FROM written RETURNING id"
     ),
     types: &LIFE_TYPES,
 };
@@ -398,6 +398,6 @@ async fn live(core: &Core, sql: &'static Sql, changes: &[&Change], wait: Wait) -
         return Ok(Vec::new());
     }
     let mut lives = Lives::default();
-    changes.iter().for_each(|change| lives.push(change));
+    changes.iter().try_for_each(|change| lives.push(change))?;
     core.writer.query_waiting(wait, sql, &lives.params()).await
 }

@@ -53,6 +53,7 @@ CREATE TABLE {schema}.jobs (
     tags                jsonb,
     meta                jsonb,
     revision            {schema}.u63 NOT NULL,
+    suspicion           text,
     CONSTRAINT jobs_state CHECK (CASE WHEN finished_at IS NULL
         THEN state IN ('queued', 'running', 'waiting') AND output IS NULL
             AND (state = 'running') = (lease_until IS NOT NULL) AND (lease_until IS NULL OR lease_id IS NOT NULL)
@@ -61,7 +62,8 @@ CREATE TABLE {schema}.jobs (
     CONSTRAINT jobs_unique CHECK (CASE WHEN unique_key IS NULL
         THEN unique_while IS NULL AND unique_until IS NULL AND NOT unique_held
         ELSE unique_while IS NOT NULL AND (unique_while = 'until') = (unique_until IS NOT NULL) END),
-    CONSTRAINT jobs_progress CHECK ((progress_percent IS NULL) = (progress_message IS NULL))
+    CONSTRAINT jobs_pairs CHECK ((progress_percent IS NULL) = (progress_message IS NULL)
+        AND (suspicion IS NULL) = (crashes = 0))
 ) WITH (
     fillfactor = 85,
     autovacuum_vacuum_scale_factor = 0.02,
@@ -132,6 +134,7 @@ CREATE VIEW {schema}.jobs_on_trays AS
         NULL::{schema}.percent AS progress_percent, NULL::text AS progress_message, NULL::text AS output,
         NULL::text AS reason, NULL::timestamptz AS cancel_requested_at, false AS woken, job.created_at,
         trays.started_at, NULL::timestamptz AS finished_at, job.tags, job.meta, job.revision::{schema}.u63,
+        NULL::text AS suspicion,
         trays.first_id, trays.last_id
     FROM {schema}.trays CROSS JOIN LATERAL unnest(trays.jobs) AS job
     WHERE NOT EXISTS (SELECT FROM {schema}.finished WHERE finished.id = job.id);
@@ -142,7 +145,7 @@ CREATE VIEW {schema}.every_job AS
     SELECT id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at,
         timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, lease_id, lease_until, worker,
         progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, started_at,
-        finished_at, tags, meta, revision
+        finished_at, tags, meta, revision, suspicion
     FROM {schema}.jobs_on_trays;
 
 -- The order of claims, one range per queue and priority.
@@ -181,7 +184,7 @@ CREATE TABLE {schema}.attempts (
     lease_id   uuid        NOT NULL,
     attempt    {schema}.u32 NOT NULL,
     "end"      text        NOT NULL
-        CHECK ("end" IN ('failed', 'panicked', 'timedout', 'crashed', 'discarded', 'cancelled')),
+        CHECK ("end" IN ('failed', 'panicked', 'timedout', 'crashed', 'lost', 'discarded', 'cancelled')),
     error      text        NOT NULL,
     worker     text,
     started_at timestamptz,
@@ -207,7 +210,7 @@ CREATE TABLE {schema}.queues (
     retention text
 );
 
--- What workers say of themselves; `queues` and `kinds` are JSON.
+-- What workers say of themselves; `queues`, `kinds` and `trials` are JSON.
 CREATE TABLE {schema}.workers (
     name       text COLLATE "C" NOT NULL PRIMARY KEY,
     host       text        NOT NULL,
@@ -220,5 +223,6 @@ CREATE TABLE {schema}.workers (
     slots      bigint      NOT NULL,
     running    bigint      NOT NULL,
     stuck      bigint      NOT NULL,
-    stopping   boolean     NOT NULL
+    stopping   boolean     NOT NULL,
+    trials     text        NOT NULL
 ) WITH (fillfactor = 50);

@@ -40,6 +40,7 @@ CREATE TABLE backroom_jobs (
     tags                TEXT,
     meta                TEXT,
     revision            INTEGER NOT NULL CHECK (revision >= 0),
+    suspicion           TEXT    CHECK ((suspicion IS NULL) = (crashes = 0)),
     CHECK ((lease_until IS NOT NULL) = (state = 'running')),
     CHECK (state <> 'running' OR lease_id IS NOT NULL),
     CHECK ((finished_at IS NOT NULL) = (state = 'completed' OR state = 'cancelled' OR state = 'discarded')),
@@ -83,7 +84,7 @@ CREATE TABLE backroom_attempts (
     attempt    INTEGER NOT NULL CHECK (attempt BETWEEN 0 AND 4294967295),
     "end"      TEXT    NOT NULL
         CHECK ("end" = 'failed' OR "end" = 'panicked' OR "end" = 'timedout'
-            OR "end" = 'crashed' OR "end" = 'discarded' OR "end" = 'cancelled'),
+            OR "end" = 'crashed' OR "end" = 'lost' OR "end" = 'discarded' OR "end" = 'cancelled'),
     error      TEXT    NOT NULL,
     worker     TEXT,
     started_at INTEGER,
@@ -120,7 +121,7 @@ CREATE TABLE backroom_queues (
     retention TEXT
 ) STRICT, WITHOUT ROWID;
 
--- What workers say of themselves; `queues` and `kinds` are JSON.
+-- What workers say of themselves; `queues`, `kinds` and `trials` are JSON.
 CREATE TABLE backroom_workers (
     name       TEXT    NOT NULL PRIMARY KEY,
     host       TEXT    NOT NULL,
@@ -133,5 +134,6 @@ CREATE TABLE backroom_workers (
     slots      INTEGER NOT NULL,
     running    INTEGER NOT NULL,
     stuck      INTEGER NOT NULL,
-    stopping   INTEGER NOT NULL CHECK (stopping = 0 OR stopping = 1)
+    stopping   INTEGER NOT NULL CHECK (stopping = 0 OR stopping = 1),
+    trials     TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -1,0 +1,41 @@
+//! What the death of a process means for each job that its workers held: the rows of the workers, as
+//! [`backroom_core::blame`] wants them.
+
+use std::collections::HashMap;
+
+use backroom_core::{
+    Event, JobRow, Timestamp,
+    blame::{self, DeadWorker},
+    bounds::CRASH_SPAN,
+};
+
+use crate::store::WorkerRow;
+
+/// One event per job that dead workers held, process by process. `workers` are all rows that are known.
+pub(super) fn events(jobs: Vec<JobRow>, workers: &[WorkerRow], now: Timestamp) -> Vec<(JobRow, Event)> {
+    let mut processes: HashMap<Option<(&str, u32)>, Vec<JobRow>> = HashMap::new();
+    for job in jobs {
+        let row = workers.iter().find(|row| job.worker.as_deref() == Some(row.name.as_str()));
+        processes.entry(row.map(process)).or_default().push(job);
+    }
+    let mut events = Vec::new();
+    for (of, jobs) in processes {
+        let rows = workers.iter().filter(|row| Some(process(row)) == of);
+        let dead: Vec<_> = rows.map(dead_worker).collect();
+        let losses = blame::losses(&dead, &jobs, CRASH_SPAN, now);
+        events.extend(jobs.into_iter().zip(losses.into_iter().map(Event::LeaseLost)));
+    }
+    // The order of a map differs from run to run.
+    events.sort_by_key(|(job, _)| (job.lease_until, job.id));
+    events
+}
+
+/// Workers of one process die together.
+fn process(row: &WorkerRow) -> (&str, u32) {
+    (&row.host, row.pid)
+}
+
+fn dead_worker(row: &WorkerRow) -> DeadWorker {
+    let slots = usize::try_from(row.slots).unwrap_or(usize::MAX);
+    DeadWorker { name: row.name.clone(), slots, trials: row.trials.clone() }
+}
