@@ -124,8 +124,7 @@ impl Settings {
 
     /// The file of a SQLite store.
     pub(crate) fn file(&self) -> Option<PathBuf> {
-        let place = self.store.strip_prefix("sqlite:")?;
-        Some(PathBuf::from(place.strip_prefix("//").unwrap_or(place)))
+        backroom::store::sqlite_file(&self.store)
     }
 }
 

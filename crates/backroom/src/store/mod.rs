@@ -25,6 +25,8 @@ mod wakes;
 
 pub use memory::MemoryStore;
 pub(crate) use migrations::Kind;
+#[cfg(feature = "sqlite")]
+pub use migrations::sqlite_file;
 pub use migrations::{Migration, migrations, version};
 pub use moving::{Compared, Copied, copy_jobs, copy_queues};
 pub use observed::{Observed, REPEAT_AFTER, REPEATS_MAX};

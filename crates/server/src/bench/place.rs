@@ -47,8 +47,8 @@ impl Place {
 
     /// The file next to this one for the bare loop; none if this is not a file.
     pub(super) fn file_beside(&self) -> Option<PathBuf> {
-        let file = self.url.strip_prefix("sqlite:")?;
-        Some(PathBuf::from(format!("{}-baseline", file.strip_prefix("//").unwrap_or(file))))
+        let file = backroom::store::sqlite_file(&self.url)?;
+        Some(PathBuf::from(format!("{}-baseline", file.display())))
     }
 
     pub(super) async fn close(self) -> Result<(), Error> {

@@ -39,6 +39,20 @@ pub(crate) fn moment(at: Timestamp, now: Timestamp) -> String {
     format!("{} ({})", zoned.strftime("%Y-%m-%d %H:%M:%S %:z"), from_now(at, now))
 }
 
+/// A moment as programs and people read it, with how far it is: `2026-01-31T08:00:00Z (2026-01-31 09:00:00 +01:00, in 2h)`.
+/// The local time is left out where the machine's time zone cannot be found, or is UTC.
+pub(crate) fn moment_in_full(at: Timestamp, now: Timestamp) -> String {
+    let utc = at.strftime("%Y-%m-%dT%H:%M:%SZ");
+    let far = from_now(at, now);
+    match TimeZone::try_system() {
+        Ok(zone) if zone != TimeZone::UTC => {
+            let local = at.to_zoned_datetime(zone);
+            format!("{utc} ({}, {far})", local.strftime("%Y-%m-%d %H:%M:%S %:z"))
+        }
+        Ok(_) | Err(_) => format!("{utc} ({far})"),
+    }
+}
+
 /// A number with its noun: `1 job`, `3 jobs`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };

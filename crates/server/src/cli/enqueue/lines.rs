@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::source::Lines;
+use super::{served, source::Lines};
 use crate::{
     cli::{self, Problem, out, words},
     settings::Settings,
@@ -30,43 +30,80 @@ const BUNDLE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Lines read together.
 #[derive(Default)]
 struct Bundle {
-    /// Each with its number in the input, from 1. Empty lines are left out.
-    lines: Vec<(u64, String)>,
+    /// Empty lines are left out.
+    lines: Vec<Line>,
     /// Bytes of the input up to the end of this bundle.
     bytes_read: u64,
+    /// What is wrong with the line after them.
+    bad: Option<Problem>,
 }
 
-pub(super) async fn run(template: Draft, lines: Lines, settings: &Settings) -> Result<(), Problem> {
+/// One line of the input.
+struct Line {
+    place: Place,
+    text: String,
+}
+
+/// Where a line stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    /// From 1.
+    number: u64,
+    /// Bytes of the input before it.
+    offset: u64,
+}
+
+/// What came of it.
+#[derive(Default)]
+struct Sum {
+    enqueued: EnqueuedMany,
+    /// The line to go on from: all before it are stored.
+    next_line: u64,
+}
+
+pub(super) async fn run(
+    template: Draft,
+    lines: Lines,
+    from_line: u64,
+    settings: &Settings,
+) -> Result<(), Problem> {
     super::check(&Draft { args: Json::null(), unique: None, ..template.clone() })?;
     let bar = progress_bar(lines.bytes);
     let (sender, mut bundles) = mpsc::channel(1);
-    std::thread::spawn(move || read(lines.reader, &sender));
-    let mut sum = EnqueuedMany::default();
-    let store = settings.clone();
-    let ended = store
-        .with_new_store(async |backroom| enqueue(backroom, &template, &mut bundles, &mut sum, &bar).await)
-        .await;
-    bar.finish_and_clear();
-    match ended {
-        Ok(()) if sum.key_held == 0 => answer(&sum, settings),
-        Ok(()) => {
-            answer(&sum, settings)?;
-            let refused = words::count(sum.key_held, "job");
-            Err(Problem::new("enqueue every line", &format_args!("{refused} met a unique key that is held")))
-        }
-        Err(problem) => {
-            answer(&sum, settings)?;
-            Err(problem)
-        }
-    }
+    std::thread::spawn(move || read(lines.reader, from_line, &sender));
+    let mut sum = Sum { next_line: from_line, ..Sum::default() };
+    settings
+        .with_new_store(async |backroom| {
+            let ended = enqueue(backroom, &template, &mut bundles, &mut sum, &bar).await;
+            bar.finish_and_clear();
+            answer(&sum.enqueued, &template, settings)?;
+            match ended {
+                Ok(()) if sum.enqueued.key_held == 0 => {}
+                Ok(()) => {
+                    let refused = words::count(sum.enqueued.key_held, "job");
+                    let why = format!("{refused} met a unique key that is held");
+                    return Err(Problem::new("enqueue every line", &why));
+                }
+                Err(Problem::Interrupted) => {
+                    out::note(format_args!("stopped; to go on, add --from-line {}", sum.next_line));
+                    return Err(Problem::Interrupted);
+                }
+                Err(problem) => return Err(problem),
+            }
+            if sum.enqueued.created > 0 {
+                served::warn(backroom, &template.queue, &template.kind).await?;
+            }
+            Ok(())
+        })
+        .await
 }
 
 /// Enqueues bundle after bundle; `sum` says how far it came, whatever stops it.
 async fn enqueue(
     backroom: &Backroom,
     template: &Draft,
-    bundles: &mut mpsc::Receiver<Result<Bundle, Problem>>,
-    sum: &mut EnqueuedMany,
+    bundles: &mut mpsc::Receiver<Bundle>,
+    sum: &mut Sum,
     bar: &ProgressBar,
 ) -> Result<(), Problem> {
     let mut interrupted = std::pin::pin!(cli::interrupted());
@@ -76,28 +113,32 @@ async fn enqueue(
             problem = &mut interrupted => return Err(problem),
             bundle = bundles.recv() => bundle,
         };
-        let Some(bundle) = bundle.transpose()? else { return Ok(()) };
+        let Some(bundle) = bundle else { return Ok(()) };
         let mut drafts = Vec::with_capacity(bundle.lines.len());
-        for (number, line) in bundle.lines {
-            let parsed = Json::parse(line).map_err(Problem::from).and_then(|args| {
+        let (mut last, mut bad) = (None, bundle.bad);
+        for Line { place, text } in bundle.lines {
+            let parsed = Json::parse(text).map_err(Problem::from).and_then(|args| {
                 super::check(&Draft { args: args.clone(), ..template.clone() })?;
                 Ok(args)
             });
             match parsed {
                 Ok(args) => drafts.push(args),
                 Err(problem) => {
-                    // What stands before the line that is wrong is stored, so that the input can be mended and
-                    // cut there.
-                    store(backroom, template, drafts, sum).await?;
-                    return Err(problem.at(format_args!("enqueue line {number}")).hint(format!(
-                        "the lines before it are done; mend it, then go on from there: tail -n +{number}"
-                    )));
+                    bad = Some(place.bad(problem));
+                    break;
                 }
             }
+            last = Some(place.number);
         }
+        // What stands before the line that is wrong is stored, so that the input can be mended and gone on with there.
         store(backroom, template, drafts, sum).await?;
-        bar.set_position(if bar.length().is_some() { bundle.bytes_read } else { handled(sum) });
-        bar.set_message(words::count(handled(sum), "job"));
+        sum.next_line = last.map_or(sum.next_line, |last| last + 1);
+        if let Some(problem) = bad {
+            return Err(problem);
+        }
+        let handled = handled(&sum.enqueued);
+        bar.set_position(if bar.length().is_some() { bundle.bytes_read } else { handled });
+        bar.set_message(words::count(handled, "job"));
     }
 }
 
@@ -105,14 +146,46 @@ async fn store(
     backroom: &Backroom,
     template: &Draft,
     args: Vec<Json>,
-    sum: &mut EnqueuedMany,
+    sum: &mut Sum,
 ) -> Result<(), Problem> {
-    let enqueued = like(backroom.enqueue_many_untyped(template.kind.clone(), args), template.clone()).await?;
-    sum.created += enqueued.created;
-    sum.kept += enqueued.kept;
-    sum.replaced += enqueued.replaced;
-    sum.key_held += enqueued.key_held;
+    if args.is_empty() {
+        return Ok(());
+    }
+    let enqueued = like(backroom.enqueue_many_untyped(template.kind.clone(), args), template.clone()).await;
+    let enqueued = enqueued.map_err(|error| {
+        Problem::from(error)
+            .at(format_args!("enqueue from line {} on", sum.next_line))
+            .hint(format!("the lines before it are stored; to go on, add --from-line {}", sum.next_line))
+    })?;
+    sum.enqueued.created += enqueued.created;
+    sum.enqueued.kept += enqueued.kept;
+    sum.enqueued.replaced += enqueued.replaced;
+    sum.enqueued.key_held += enqueued.key_held;
     Ok(())
+}
+
+impl Place {
+    /// Why this line is not enqueued, and how to go on.
+    fn refused(self, why: &dyn std::fmt::Display) -> Problem {
+        self.with_hint(Problem::new(self.doing(), why))
+    }
+
+    /// The same, from a problem that says what failed.
+    fn bad(self, problem: Problem) -> Problem {
+        self.with_hint(problem.at(self.doing()))
+    }
+
+    fn doing(self) -> String {
+        format!("enqueue line {} (at byte {})", self.number, self.offset)
+    }
+
+    fn with_hint(self, problem: Problem) -> Problem {
+        let number = self.number;
+        problem.hint(format!(
+            "the lines before it are stored; mend it, then go on with --from-line {number}, or leave it out with --from-line {}",
+            number + 1
+        ))
+    }
 }
 
 /// The options of the template on many jobs.
@@ -142,75 +215,122 @@ fn handled(sum: &EnqueuedMany) -> u64 {
     sum.created + sum.kept + sum.replaced + sum.key_held
 }
 
-/// Reads until the end, an error, or until nobody wants more.
-fn read(reader: Box<dyn Read + Send>, sender: &mpsc::Sender<Result<Bundle, Problem>>) {
-    let mut reader = BufReader::with_capacity(1 << 16, reader);
-    let (mut number, mut bytes_read) = (0, 0);
+/// Reads until the end, a line that is wrong, or until the receiver is gone.
+fn read(reader: Box<dyn Read + Send>, from_line: u64, sender: &mpsc::Sender<Bundle>) {
+    let mut input = Input { reader: BufReader::with_capacity(1 << 16, reader), number: 0, offset: 0 };
+    if let Err(problem) = input.skip_mark().and_then(|()| input.skip_to(from_line)) {
+        let _ = sender.blocking_send(Bundle { bad: Some(problem), ..Bundle::default() });
+        return;
+    }
     loop {
-        let bundle = bundle(&mut reader, &mut number, &mut bytes_read);
-        let ended = match &bundle {
-            Ok((bundle, ended)) => *ended && bundle.lines.is_empty(),
-            Err(_) => false,
-        };
-        if ended {
-            return;
-        }
-        let failed = bundle.is_err();
-        if sender.blocking_send(bundle.map(|(bundle, _)| bundle)).is_err() || failed {
+        let (bundle, ended) = input.bundle();
+        let ended = ended || bundle.bad.is_some();
+        let is_empty = bundle.lines.is_empty() && bundle.bad.is_none();
+        if (!is_empty && sender.blocking_send(bundle).is_err()) || ended {
             return;
         }
     }
 }
 
-/// The next bundle, and whether the input ended with it.
-fn bundle(
-    reader: &mut BufReader<Box<dyn Read + Send>>,
-    number: &mut u64,
-    bytes_read: &mut u64,
-) -> Result<(Bundle, bool), Problem> {
-    let mut bundle = Bundle::default();
-    let mut bytes = 0;
-    loop {
-        let Some(line) = line(reader, *number + 1)? else {
-            bundle.bytes_read = *bytes_read;
-            return Ok((bundle, true));
-        };
-        *number += 1;
-        *bytes_read += line.len() as u64;
-        bytes += line.len();
-        let text = line.trim();
-        if !text.is_empty() {
-            bundle.lines.push((*number, text.to_owned()));
-        }
-        let full = bundle.lines.len() >= BUNDLE_LINES_MAX || bytes >= BUNDLE_BYTES_MAX;
-        // Nothing more has arrived: whoever writes slowly wants to see their lines enqueued.
-        let waits = reader.buffer().is_empty() && !bundle.lines.is_empty();
-        if full || waits {
-            bundle.bytes_read = *bytes_read;
-            return Ok((bundle, false));
-        }
-    }
+/// The input, and how far it is read.
+struct Input {
+    reader: BufReader<Box<dyn Read + Send>>,
+    /// Lines read so far.
+    number: u64,
+    /// Bytes read so far.
+    offset: u64,
 }
 
-/// One line with its line break; none at the end of the input. Longer than any args may be is an error before it is
-/// held in memory.
-fn line(reader: &mut impl BufRead, number: u64) -> Result<Option<String>, Problem> {
-    // Room for white space around the args.
-    let limit = JSON_BYTES_MAX as u64 + 1024;
-    let mut bytes = Vec::new();
-    reader
-        .take(limit)
-        .read_until(b'\n', &mut bytes)
-        .map_err(|error| Problem::new(format_args!("read line {number}"), &error))?;
-    if bytes.is_empty() {
-        return Ok(None);
+/// Room for white space around the args.
+const LINE_BYTES_MAX: u64 = JSON_BYTES_MAX as u64 + 1024;
+/// What some editors put before UTF-8.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
+impl Input {
+    /// Passes the mark over that some programs write at the beginning of UTF-8.
+    fn skip_mark(&mut self) -> Result<(), Problem> {
+        // The buffer is far larger than the mark, but a pipe may hand over less at first.
+        let begins = self.reader.fill_buf().map_err(|error| Problem::new("read line 1", &error))?;
+        if begins.starts_with(MARK) {
+            self.reader.consume(MARK.len());
+            self.offset += MARK.len() as u64;
+        }
+        Ok(())
     }
-    if bytes.len() as u64 == limit {
-        let why = format!("it is longer than the {JSON_BYTES_MAX} bytes of JSON that are allowed");
-        return Err(Problem::new(format_args!("enqueue line {number}"), &why));
+
+    /// Passes lines over, whatever they hold and however long they are.
+    fn skip_to(&mut self, from_line: u64) -> Result<(), Problem> {
+        while self.number + 1 < from_line {
+            let failed = |error| Problem::new(format_args!("read line {}", self.number + 1), &error);
+            let held = self.reader.fill_buf().map_err(failed)?;
+            if held.is_empty() {
+                return Ok(());
+            }
+            let end = held.iter().position(|byte| *byte == b'\n');
+            let bytes = end.map_or(held.len(), |end| end + 1);
+            self.number += u64::from(end.is_some());
+            self.reader.consume(bytes);
+            self.offset += bytes as u64;
+        }
+        Ok(())
     }
-    let text = String::from_utf8(bytes);
-    text.map(Some).map_err(|error| Problem::new(format_args!("enqueue line {number}"), &error.utf8_error()))
+
+    /// The next bundle, and whether the input ended with it.
+    fn bundle(&mut self) -> (Bundle, bool) {
+        let mut bundle = Bundle::default();
+        let mut bytes = 0;
+        loop {
+            let line = match self.line() {
+                Ok(Some(line)) => line,
+                Ok(None) => return (Bundle { bytes_read: self.offset, ..bundle }, true),
+                Err(problem) => {
+                    return (Bundle { bytes_read: self.offset, bad: Some(problem), ..bundle }, false);
+                }
+            };
+            bytes += line.text.len();
+            let text = line.text.trim();
+            if !text.is_empty() {
+                bundle.lines.push(Line { text: text.to_owned(), place: line.place });
+            }
+            let full = bundle.lines.len() >= BUNDLE_LINES_MAX || bytes >= BUNDLE_BYTES_MAX;
+            // Nothing more has arrived: whoever writes slowly wants to see their lines enqueued.
+            let waits = self.reader.buffer().is_empty() && !bundle.lines.is_empty();
+            if full || waits {
+                return (Bundle { bytes_read: self.offset, ..bundle }, false);
+            }
+        }
+    }
+
+    /// One line with its line break; none at the end of the input. Longer than any args may be is an error before it is
+    /// held in memory.
+    fn line(&mut self) -> Result<Option<Line>, Problem> {
+        let place = Place { number: self.number + 1, offset: self.offset };
+        let mut bytes = Vec::new();
+        let read = self.reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut bytes);
+        read.map_err(|error| place.refused(&error))?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        if bytes.len() as u64 == LINE_BYTES_MAX && !bytes.ends_with(b"\n") {
+            let why = format!("it is longer than the {JSON_BYTES_MAX} bytes of JSON that are allowed");
+            return Err(place.refused(&why));
+        }
+        self.number = place.number;
+        self.offset += bytes.len() as u64;
+        let is_utf16 = place.offset == 0 && (bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]));
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(Line { place, text })),
+            Err(_) if is_utf16 => {
+                let why = "the input is UTF-16; make it UTF-8 first: iconv -f UTF-16 -t UTF-8";
+                Err(place.refused(&why))
+            }
+            Err(error) => {
+                let error = error.utf8_error();
+                let at = place.offset + error.valid_up_to() as u64;
+                Err(place.refused(&format_args!("byte {at} of the input is not UTF-8")))
+            }
+        }
+    }
 }
 
 /// Only drawn where stderr is a terminal.
@@ -234,7 +354,7 @@ struct Answer {
     key_held: u64,
 }
 
-fn answer(sum: &EnqueuedMany, settings: &Settings) -> Result<(), Problem> {
+fn answer(sum: &EnqueuedMany, template: &Draft, settings: &Settings) -> Result<(), Problem> {
     let EnqueuedMany { created, kept, replaced, key_held } = *sum;
     if settings.json {
         return out::json(&Answer { created, kept, replaced, key_held }, settings.terminal);
@@ -248,6 +368,11 @@ fn answer(sum: &EnqueuedMany, settings: &Settings) -> Result<(), Problem> {
         if number > 0 {
             said += &format!("; {} {what}", words::thousands(number));
         }
+    }
+    match (template.start, handled(sum)) {
+        (When::Now, _) | (_, 0) => {}
+        (When::In(delay), _) => said += &format!(", each due {} after it was enqueued", words::span(delay)),
+        (When::At(at), _) => said += &format!(", due {}", words::moment_in_full(at, cli::now())),
     }
     out::line(said)
 }

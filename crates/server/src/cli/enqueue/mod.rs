@@ -1,21 +1,25 @@
 //! `backroom enqueue`: put a job in, or many.
 
 mod lines;
+mod served;
 mod options;
 mod source;
 
-use backroom::{Backroom, Draft, JobId, core::unique::OnConflict};
+use backroom::{
+    Backroom, Draft, JobId, JobRow, Timestamp,
+    core::{draft::When, unique::OnConflict},
+};
 use clap::Args;
 use serde::Serialize;
 
 use self::{options::JobOptions, source::Source};
-use super::{Problem, out};
+use super::{Problem, now, out, words};
 use crate::settings::Settings;
 
 /// Put a job in, or many
 ///
 /// Once this answers, the job is on disk. A worker that handles the kind runs it when it is due; `backroom job ID`
-/// shows what became of it.
+/// shows what became of it. Where no living worker serves its queue or handles its kind, a warning on stderr says so.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +32,8 @@ Examples:
   backroom enqueue index '{\"shop\":7}' --unique-fields shop --delay 30s --on-conflict replace
   backroom enqueue resize --lines < jobs.ndjson
 
-With --json: {\"id\", \"outcome\"} where outcome is created, kept or replaced; with --lines the four counts
+With --json: {\"id\", \"outcome\", \"scheduled_at\", \"expires_at\"} where outcome is created, kept or replaced; with --lines the four
+counts
 {\"created\", \"kept\", \"replaced\", \"key_held\"}.")]
 pub(crate) struct EnqueueArgs {
     /// Which handler runs it
@@ -41,6 +46,11 @@ pub(crate) struct EnqueueArgs {
     /// Many jobs: one JSON value per line, from stdin or @FILE; the options hold for all
     #[arg(long)]
     lines: bool,
+
+    /// With --lines: leave out the lines before this one, to go on where an earlier run stopped
+    #[arg(long, value_name = "N", requires = "lines", default_value_t = 1,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    from_line: u64,
 
     #[command(flatten)]
     options: JobOptions,
@@ -55,7 +65,7 @@ pub(crate) async fn run(args: EnqueueArgs, settings: &Settings) -> Result<(), Pr
     let draft = args.options.draft(&args.kind)?;
     if args.lines {
         let lines = source.lines()?;
-        return lines::run(draft, lines, settings).await;
+        return lines::run(draft, lines, args.from_line, settings).await;
     }
     let text = source.whole()?;
     let draft = Draft { args: source.parse(text)?, ..draft };
@@ -75,30 +85,48 @@ fn check(draft: &Draft) -> Result<(), Problem> {
 
 async fn enqueue(backroom: &Backroom, draft: Draft, settings: &Settings) -> Result<(), Problem> {
     let on_conflict = draft.unique.as_ref().map(|rule| rule.on_conflict);
-    let kind = draft.kind.clone();
+    let (kind, queue) = (draft.kind.clone(), draft.queue.clone());
+    let is_timed = draft.start != When::Now || draft.expiry.is_some();
     let job = backroom.enqueue_draft(draft).await?;
     let outcome = match (job.is_new(), on_conflict) {
         (true, _) => Outcome::Created,
         (false, Some(OnConflict::Replace)) => Outcome::Replaced,
         (false, Some(OnConflict::Keep | OnConflict::Reject) | None) => Outcome::Kept,
     };
-    if settings.json {
-        return out::json(&Answer { id: job.id(), outcome }, settings.terminal);
-    }
     let id = job.id();
-    match outcome {
-        Outcome::Created => out::line(format_args!("enqueued {} {id}", kind)),
-        Outcome::Kept => out::line(format_args!("nothing enqueued: job {id} holds the unique key and stays")),
-        Outcome::Replaced => {
-            out::line(format_args!("job {id} holds the unique key and took over the new args"))
+    // A worker may have run it already, and its queue may keep nothing.
+    let row = backroom.store().job(id).await?;
+    let times = row.as_ref().map(|row| times(row, now())).filter(|_| is_timed).unwrap_or_default();
+    if settings.json {
+        let scheduled_at = row.as_ref().map(|row| row.scheduled_at);
+        let expires_at = row.as_ref().and_then(|row| row.expires_at);
+        out::json(&Answer { id, outcome, scheduled_at, expires_at }, settings.terminal)?;
+    } else {
+        match outcome {
+            Outcome::Created => out::line(format_args!("enqueued {kind} {id}{times}"))?,
+            Outcome::Kept => {
+                out::line(format_args!("nothing enqueued: job {id} holds the unique key and stays{times}"))?;
+            }
+            Outcome::Replaced => {
+                out::line(format_args!("job {id} holds the unique key and took over the new args{times}"))?;
+            }
         }
     }
+    served::warn(backroom, &queue, &kind).await
+}
+
+/// When it runs and until when it may begin: the moment that was understood, which a person can compare with what was meant.
+fn times(row: &JobRow, now: Timestamp) -> String {
+    let expires = row.expires_at.map(|at| format!(", expires {}", words::moment_in_full(at, now)));
+    format!(", due {}{}", words::moment_in_full(row.scheduled_at, now), expires.unwrap_or_default())
 }
 
 #[derive(Serialize)]
 struct Answer {
     id: JobId,
     outcome: Outcome,
+    scheduled_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Serialize)]

@@ -28,7 +28,7 @@ pub(super) struct JobOptions {
     #[arg(long, short, default_value_t = PRIORITY_DEFAULT, value_name = "0-9", allow_negative_numbers = true)]
     priority: u8,
 
-    /// Key inside the queue for order, limits and fairness
+    /// A key inside the queue, stored and shown with the job. It changes nothing yet: neither order nor limits go by it
     #[arg(long, value_name = "KEY")]
     lane: Option<String>,
 

@@ -72,7 +72,9 @@ impl Source {
     /// The text as args.
     pub(super) fn parse(&self, text: String) -> Result<Json, Problem> {
         // White space around the value is of no use to anybody, and a file ends with a line break.
-        Json::parse(text.trim()).map_err(|invalid| {
+        // Some editors put a mark before UTF-8, which is no part of the text.
+        let mark = if matches!(self, Self::Text(_)) { None } else { text.strip_prefix('\u{feff}') };
+        Json::parse(mark.unwrap_or(&text).trim()).map_err(|invalid| {
             let problem = Problem::new(format_args!("read the args from {}", self.name()), &invalid);
             match self {
                 Self::Text(_) => problem.hint(

@@ -1,0 +1,29 @@
+//! Whether anything will run what was enqueued.
+
+use backroom::{Backroom, WorkerRow};
+
+use crate::cli::{Problem, out};
+
+/// Says on stderr why a job will wait, if it is known already.
+pub(super) async fn warn(backroom: &Backroom, queue: &str, kind: &str) -> Result<(), Problem> {
+    let paused = backroom.queues().await?.into_iter().any(|found| found.name == queue && found.paused_at.is_some());
+    if paused {
+        out::note(format_args!("warning: queue {queue} is paused; `backroom queues resume {queue}` ends it"));
+    }
+    if let Some(why) = lacks(&backroom.workers().await?, queue, kind) {
+        out::note(format_args!("warning: {why}; the job waits until one does"));
+    }
+    Ok(())
+}
+
+/// What no living worker does that the job needs; none if one would run it.
+fn lacks(workers: &[WorkerRow], queue: &str, kind: &str) -> Option<String> {
+    let serving: Vec<_> =
+        workers.iter().filter(|worker| worker.queues.iter().any(|(name, _)| name == queue)).collect();
+    if serving.is_empty() {
+        let others = if workers.is_empty() { "no worker is alive, so none" } else { "no living worker" };
+        return Some(format!("{others} serves queue {queue}"));
+    }
+    let able = serving.iter().any(|worker| worker.kinds.iter().any(|known| known == kind));
+    (!able).then(|| format!("no living worker of queue {queue} handles kind {kind}"))
+}
