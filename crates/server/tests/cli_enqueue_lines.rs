@@ -89,7 +89,8 @@ async fn a_job_that_nothing_would_run_is_enqueued_with_a_warning() {
     assert!(none.contains("warning: no worker is alive"), "{none}");
     let backroom = Backroom::open(&format!("sqlite:{}", place.path("backroom.db").display())).await.unwrap();
     let worker = Worker::new(&backroom).queue("default", 1);
-    let worker = worker.handle_untyped("known", |_: Json, _| async { Ok(Json::null()) }).start().await.unwrap();
+    let worker =
+        worker.handle_untyped("known", |_: Json, _| async { Ok(Json::null()) }).start().await.unwrap();
     // Its row is written when it starts, or soon after.
     while backroom.workers().await.unwrap().is_empty() {
         tokio::task::yield_now().await;

@@ -142,12 +142,7 @@ async fn enqueue(
     }
 }
 
-async fn store(
-    backroom: &Backroom,
-    template: &Draft,
-    args: Vec<Json>,
-    sum: &mut Sum,
-) -> Result<(), Problem> {
+async fn store(backroom: &Backroom, template: &Draft, args: Vec<Json>, sum: &mut Sum) -> Result<(), Problem> {
     if args.is_empty() {
         return Ok(());
     }
@@ -317,7 +312,8 @@ impl Input {
         }
         self.number = place.number;
         self.offset += bytes.len() as u64;
-        let is_utf16 = place.offset == 0 && (bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]));
+        let is_utf16 =
+            place.offset == 0 && (bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]));
         match String::from_utf8(bytes) {
             Ok(text) => Ok(Some(Line { place, text })),
             Err(_) if is_utf16 => {

@@ -1,8 +1,8 @@
 //! `backroom enqueue`: put a job in, or many.
 
 mod lines;
-mod served;
 mod options;
+mod served;
 mod source;
 
 use backroom::{

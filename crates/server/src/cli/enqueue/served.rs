@@ -6,7 +6,8 @@ use crate::cli::{Problem, out};
 
 /// Says on stderr why a job will wait, if it is known already.
 pub(super) async fn warn(backroom: &Backroom, queue: &str, kind: &str) -> Result<(), Problem> {
-    let paused = backroom.queues().await?.into_iter().any(|found| found.name == queue && found.paused_at.is_some());
+    let paused =
+        backroom.queues().await?.into_iter().any(|found| found.name == queue && found.paused_at.is_some());
     if paused {
         out::note(format_args!("warning: queue {queue} is paused; `backroom queues resume {queue}` ends it"));
     }

@@ -49,7 +49,8 @@ pub(crate) fn moment(text: &str) -> Result<MomentText, String> {
         && let Ok(local) = local.trim_end().parse::<DateTime>()
         && !has_offset(text)
     {
-        let found = TimeZone::get(zone).map_err(|_| format!("names the time zone {zone:?}, which is not known here"));
+        let found =
+            TimeZone::get(zone).map_err(|_| format!("names the time zone {zone:?}, which is not known here"));
         return in_zone(local, &found?).map(MomentText::At);
     }
     // jiff reads a local time off a text with a zone too, and would drop what it does not use.
