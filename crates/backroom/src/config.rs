@@ -109,6 +109,22 @@ impl Options {
         }
     }
 
+    /// Opens a store that is there to look at it: as [`open`](Self::open) does where it may be written. A SQLite file that
+    /// this process may only read is opened all the same; then reads are answered, and writes fail as
+    /// [`NoSpace`](crate::ErrorKind::NoSpace).
+    pub async fn open_to_read(self, url: &str) -> Result<Backroom, Error> {
+        match Kind::of(url)? {
+            #[cfg(feature = "sqlite")]
+            Kind::Sqlite(path) => {
+                use crate::store::sqlite::{SqliteOptions, SqliteStore};
+                let options = SqliteOptions { durability: self.durability, ..SqliteOptions::default() };
+                let store = SqliteStore::open_to_read(path, options).await?;
+                Ok(self.over(Arc::new(store)))
+            }
+            _ => self.open(url).await,
+        }
+    }
+
     /// A client over a PostgreSQL store that is connected already. It goes by the database's time, measured against the
     /// clock chosen here, and can enqueue inside transactions of the caller.
     #[cfg(feature = "postgres")]

@@ -71,6 +71,16 @@ impl Error {
         matches!(self.kind, ErrorKind::Unavailable)
     }
 
+    /// The same error for another caller; the cause, which cannot be copied, as its text.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn again(&self) -> Self {
+        let again = Self::new(self.kind, self.message.clone());
+        match &self.source {
+            Some(source) => again.caused_by(source.to_string()),
+            None => again,
+        }
+    }
+
     pub(crate) fn not_found(id: JobId) -> Self {
         Self::new(ErrorKind::NotFound, format!("find job {id}: it does not exist or was pruned"))
     }

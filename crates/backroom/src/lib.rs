@@ -67,8 +67,9 @@ pub use handler::{Failure, Middleware, Next};
 /// The SQLite driver, in the version whose transactions [`Enqueue::within`] takes. Feature `sqlite`.
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
-/// The other PostgreSQL driver, in the version whose transactions [`Enqueue::within_sqlx`] takes. Feature `sqlx`.
-#[cfg(feature = "sqlx")]
+/// The other driver, in the version whose transactions `Enqueue::within_sqlx` (PostgreSQL, feature `sqlx`) and
+/// `Enqueue::within_sqlx_sqlite` (SQLite, feature `sqlx-sqlite`) take.
+#[cfg(any(feature = "sqlx", feature = "sqlx-sqlite"))]
 pub use sqlx;
 pub use store::{Count, Durability, Filter, Health, HealthCheck, WorkerRow};
 /// The PostgreSQL driver, in the version whose transactions [`Enqueue::within_postgres`] takes. Feature `postgres`.

@@ -16,7 +16,7 @@ use std::{
 use backroom::{
     ErrorKind,
     core::{JobId, State, draft::When},
-    store::{Committed, Deleted, Filter, Store},
+    store::{Committed, Deleted, Filter, Prune, Store},
 };
 use rusqlite::Connection;
 use sqlite_support::{Place, success};
@@ -163,4 +163,53 @@ async fn slow_reads_do_not_hold_up_what_workers_wait_for() {
     assert!(store.job(id).await.unwrap().is_some());
     assert!(checked.load(Ordering::Relaxed) < 6, "the read waited for slow ones");
     checking.join_all().await;
+}
+
+/// So many finished jobs that hold their unique key for a window far in the future.
+fn held_window_keys(place: &Place, jobs: u32) {
+    let connection = Connection::open(place.file()).unwrap();
+    let sql = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1) \
+        INSERT INTO backroom_jobs (id, kind, queue, priority, state, args, attempt, max_attempts, crashes, scheduled_at, \
+            unique_key, unique_while, unique_until, unique_held, woken, created_at, finished_at, output, revision) \
+        SELECT randomblob(16), 'mail', 'default', 5, 'completed', 'null', 1, 20, 0, 0, 'key ' || n, 'until', ?2, 1, 0, 0, n, \
+            'null', 2 FROM n";
+    let until = place.secs(365 * 24 * 3600).as_microsecond();
+    connection.execute(sql, (jobs, until)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pruning_past_held_window_keys_does_not_hold_up_enqueues() {
+    let place = Place::new();
+    let store = Arc::new(place.open().await);
+    place.insert(&*store, place.job()).await;
+    held_window_keys(&place, 400_000);
+    // One more that may go lies behind all of them.
+    let job = place.claim(&*store, 1).await.remove(0);
+    assert_eq!(store.commit(Arc::new(vec![success(&job, place.secs(1))])).await.unwrap(), [Committed::Done]);
+    let prune = Arc::new(Prune {
+        queue: "default".into(),
+        state: State::Completed,
+        finished_before: Some(place.secs(10)),
+        beyond: None,
+        limit: 1000,
+    });
+    // Both wait for the disk, so a busy machine may turn their order round now and then. When the writer reads all of
+    // them, the insert never comes first.
+    let mut first = 0;
+    for _ in 0..5 {
+        let (pruning, now) = (Arc::clone(&store), place.secs(20));
+        let (wanted, done) = (Arc::clone(&prune), Arc::new(AtomicUsize::new(0)));
+        let noted = Arc::clone(&done);
+        let pruned = tokio::spawn(async move {
+            let pruned = pruning.prune(wanted, now).await;
+            noted.fetch_add(1, Ordering::SeqCst);
+            pruned
+        });
+        tokio::task::yield_now().await;
+        place.insert(&*store, place.job()).await;
+        first += usize::from(done.load(Ordering::SeqCst) == 0);
+        assert!(pruned.await.unwrap().unwrap() <= 1);
+    }
+    assert!(first >= 1, "every insert waited for the prune");
+    assert!(store.job(job.id).await.unwrap().is_none(), "what may go went");
 }

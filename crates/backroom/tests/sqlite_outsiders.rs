@@ -7,10 +7,11 @@
 mod outsiders;
 mod sqlite_support;
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, time::Duration};
 
 use backroom::{
-    ErrorKind,
+    Backroom, ErrorKind, Json,
+    clock::{Clock as _, SystemClock},
     store::{
         Store,
         sqlite::{SqliteOptions, SqliteStore},
@@ -206,6 +207,27 @@ fn the_health_of_a_new_file_names_the_process_that_writes_to_the_removed_one() {
     assert!(!files.ok);
     assert!(files.found.contains(&office.pid().to_string()), "{}", files.found);
     office.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enqueue_behind_a_foreign_lock_is_answered_in_ten_seconds_and_names_the_process() {
+    let place = Place::new();
+    let backroom = Backroom::open(&format!("sqlite:{}", place.file().display())).await.unwrap();
+    let mut python = Outsider::locks(&place.file());
+    let begun = SystemClock::default();
+    let refused = backroom.enqueue_untyped("mail", Json::null()).await.unwrap_err();
+    let took = begun.monotonic();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+    assert!(took < Duration::from_secs(12), "{took:?}");
+    assert!(took > Duration::from_secs(5), "it was patient: {took:?}");
+    if cfg!(target_os = "linux") {
+        let named = format!("the process {} (python", python.id());
+        assert!(refused.to_string().contains(&named), "{refused}");
+    }
+    python.kill().unwrap();
+    python.wait().unwrap();
+    backroom.enqueue_untyped("mail", Json::null()).await.unwrap();
+    assert_eq!(backroom.counts().await.unwrap()[0].jobs, 1, "what was refused is not written later");
 }
 
 #[tokio::test]

@@ -62,14 +62,17 @@ async fn two_processes_never_take_the_same_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_waits_for_another_process_and_says_so_when_it_takes_too_long() {
+async fn a_write_waits_for_another_connection_and_says_so_when_it_takes_too_long() {
     let place = Place::new();
     let store = Arc::new(place.open().await);
     let other = Connection::open(place.file()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let refused = store.insert(Arc::new(vec![place.job()]), place.now).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
-    assert!(refused.to_string().contains("another process holds the write lock"), "{refused}");
+    assert!(
+        refused.to_string().contains("another connection of this process holds the write lock"),
+        "{refused}"
+    );
     assert!(refused.is_transient());
 
     let (waiting, job) = (Arc::clone(&store), place.job());

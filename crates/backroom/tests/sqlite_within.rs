@@ -7,9 +7,9 @@ mod common;
 
 use std::time::Duration;
 
-use backroom::{ErrorKind, Filter, Worker};
+use backroom::{ErrorKind, Filter, Json, Worker};
 use common::{Double, double, soon, sqlite};
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 
 /// The application's own connection with a table of its own.
 fn application(folder: &tempfile::TempDir) -> Connection {
@@ -55,4 +55,62 @@ async fn a_transaction_that_is_rolled_back_leaves_no_job() {
     assert!(matches!(job.wait().await.unwrap_err().kind(), ErrorKind::NotFound));
     assert_eq!(backroom.list(Filter::default(), None, 10).await.unwrap().jobs, []);
     soon("drain", Worker::new(&backroom).handle(double).run_until_empty()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_jobs_of_a_transaction_exist_exactly_if_it_commits() {
+    let (backroom, folder) = sqlite().await;
+    let mut application = application(&folder);
+    let transaction = application.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+    let many = backroom.enqueue_many((0..2500).map(Double)).within(&transaction).unwrap();
+    assert_eq!(many.created, 2500);
+    transaction.rollback().unwrap();
+    assert_eq!(backroom.counts().await.unwrap(), []);
+    let transaction = application.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+    transaction.execute("INSERT INTO orders VALUES (7)", []).unwrap();
+    assert_eq!(backroom.enqueue_many((0..2500).map(Double)).within(&transaction).unwrap().created, 2500);
+    transaction.commit().unwrap();
+    assert_eq!(backroom.counts().await.unwrap()[0].jobs, 2500);
+    assert_eq!(orders(&application), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_jobs_of_which_one_is_refused_leave_the_transaction_as_it_was() {
+    let (backroom, folder) = sqlite().await;
+    let mut application = application(&folder);
+    let transaction = application.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+    transaction.execute("INSERT INTO orders VALUES (7)", []).unwrap();
+    let large = Json::encode(&"x".repeat(2 << 20)).unwrap();
+    let args = (0..1500).map(|_| Json::null()).chain([large]);
+    let refused = backroom.enqueue_many_untyped("mail", args).within(&transaction).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+    assert!(refused.to_string().contains("at least 0 jobs"), "{refused}");
+    transaction.commit().unwrap();
+    assert_eq!(orders(&application), 1);
+    assert_eq!(backroom.counts().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deferred_transaction_that_read_before_others_wrote_is_told_to_be_immediate() {
+    let (backroom, folder) = sqlite().await;
+    let mut application = application(&folder);
+    let transaction = application.transaction().unwrap();
+    let read = |transaction: &rusqlite::Transaction<'_>| {
+        transaction.query_row("SELECT count(*) FROM orders", [], |found| found.get::<_, i64>(0)).unwrap()
+    };
+    read(&transaction);
+    backroom.enqueue(Double(1)).await.unwrap();
+    let refused = backroom.enqueue(Double(2)).within(&transaction).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+    assert!(refused.to_string().contains("begin it again as IMMEDIATE"), "{refused}");
+    drop(transaction);
+    // The same order of things, as the documentation has it.
+    let transaction = application.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+    read(&transaction);
+    let other = backroom.clone();
+    let waits = tokio::spawn(async move { other.enqueue(Double(3)).await.map(|_| ()) });
+    backroom.enqueue(Double(4)).within(&transaction).unwrap();
+    transaction.commit().unwrap();
+    waits.await.unwrap().unwrap();
+    assert_eq!(backroom.counts().await.unwrap()[0].jobs, 3);
 }

@@ -44,6 +44,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Workers(args) => unless_interrupted(cli::workers::run(args, settings)).await,
         Command::Doctor(args) => unless_interrupted(cli::doctor::run(args, settings)).await,
         Command::Migrate(args) => unless_interrupted(cli::migrate::run(args, settings)).await,
+        Command::Backup(args) => unless_interrupted(cli::backup::run(args, settings)).await,
         Command::Move(args) => cli::move_store::run(args, settings).await,
         Command::Completions(args) => cli::completions::run(&args),
     }

@@ -81,7 +81,8 @@ impl Settings {
                 "`backroom enqueue` and `backroom demo` create it; --store or BACKROOM_STORE name another",
             ));
         }
-        self.open_or_create().await
+        // Looking needs no write: what a command may not write it refuses by itself.
+        Ok(Backroom::open_to_read(&self.store).await?)
     }
 
     /// What is not there where the store should be; none if all is.

@@ -131,6 +131,85 @@ fn a_store_that_may_not_be_read_or_written_is_refused() {
     allow(&folder, 0o755);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_store_that_may_only_be_read_is_shown_and_nothing_is_created_beside_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let place = Place::new();
+    let user = Nobody::of(&place);
+    let (folder, file) = (place.path("shut"), place.path("shut/jobs.db"));
+    std::fs::create_dir(&folder).unwrap();
+    let store = ["--store", "sqlite:shut/jobs.db"];
+    let id = place.enqueue(&[&["mail"][..], &store].concat());
+    let allow = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(&file, 0o444);
+    // First a folder in which the user could create files, then one in which it could not.
+    for mode in [0o777, 0o555] {
+        allow(&folder, mode);
+        for command in [vec!["jobs"], vec!["job", &id], vec!["queues"], vec!["workers"], vec!["doctor"]] {
+            let said = user.run(command.iter().chain(&store));
+            let finds = if command[0] == "workers" { "" } else { "mail" };
+            // Doctor finds that no worker serves the queue; that it looks is what counts.
+            assert!(said.code == 0 || command[0] == "doctor", "{command:?}: {said:?}");
+            assert!(said.out.contains(finds) || command[0] != "job", "{command:?}: {said:?}");
+            assert!(!said.err.contains("cannot be written"), "{command:?}: {said:?}");
+        }
+        for command in [vec!["enqueue", "mail"], vec!["cancel", &id], vec!["queues", "pause", "default"]] {
+            user.run(command.iter().chain(&store)).failed_naming("jobs.db");
+        }
+        let names: Vec<_> =
+            std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["jobs.db"], "nothing is created");
+    }
+    allow(&folder, 0o755);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_may_only_be_read_shows_what_is_in_its_log_or_says_why_not() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let place = Place::new();
+    let user = Nobody::of(&place);
+    let (folder, file) = (place.path("shut"), place.path("shut/jobs.db"));
+    std::fs::create_dir(&folder).unwrap();
+    let store = ["--store", "sqlite:shut/jobs.db"];
+    let url = format!("sqlite:{}", file.display());
+    let backroom = backroom::Backroom::open(&url).await.unwrap();
+    let job = backroom.enqueue_untyped("mail", backroom::Json::null()).await.unwrap();
+    let allow = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let names = ["jobs.db", "jobs.db-wal", "jobs.db-shm"].map(|name| folder.join(name));
+    for name in &names {
+        allow(name, 0o444);
+    }
+    allow(&folder, 0o555);
+    let id = job.id().to_string();
+    assert!(user.run(["job", &id].iter().chain(&store)).succeeded().out.contains("mail"));
+    // As if its process had crashed and a copy lacked the index.
+    let copy = place.path("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for name in &names[..2] {
+        // Not opened by this process, which still holds locks on it.
+        let copied = std::process::Command::new("cp").arg(name).arg(&copy).status().unwrap();
+        assert!(copied.success());
+        allow(&copy.join(name.file_name().unwrap()), 0o444);
+    }
+    allow(&copy, 0o555);
+    let said = user.run(["jobs", "--store", "sqlite:copy/jobs.db"]);
+    if user.binary.is_some() || said.code != 0 {
+        said.failed_naming("jobs.db-wal");
+        assert!(said.err.contains("copy both files"), "{said:?}");
+    }
+    allow(&folder, 0o755);
+    allow(&copy, 0o755);
+    backroom.close().await.unwrap();
+}
+
 /// Somebody whom permissions bind. The superuser may do everything, so a test that runs as root becomes `nobody` for
 /// its commands, with a copy of the binary where `nobody` can reach it.
 #[cfg(unix)]

@@ -34,6 +34,12 @@ impl Backroom {
         Options::new().open(url).await
     }
 
+    /// Opens a store that is there to look at it, also where this process may only read it. See
+    /// [`Options::open_to_read`].
+    pub async fn open_to_read(url: &str) -> Result<Self, Error> {
+        Options::new().open_to_read(url).await
+    }
+
     /// The store behind this client.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.engine.store

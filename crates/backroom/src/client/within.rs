@@ -6,6 +6,8 @@ mod postgres;
 mod sqlite;
 #[cfg(feature = "sqlx")]
 mod sqlx;
+#[cfg(feature = "sqlx-sqlite")]
+mod sqlx_sqlite;
 
 use backroom_core::JobId;
 

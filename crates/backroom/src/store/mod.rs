@@ -11,6 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use backroom_core::{Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob};
 
+mod backup;
 mod memory;
 mod migrations;
 mod moving;
@@ -23,6 +24,7 @@ pub mod sqlite;
 mod verbs;
 mod wakes;
 
+pub use backup::{BackedUp, BackupProgress, backup};
 pub use memory::MemoryStore;
 pub(crate) use migrations::Kind;
 #[cfg(feature = "sqlite")]

@@ -224,6 +224,17 @@ impl Outsider {
         assert!(self.begin(path).wait().unwrap().success(), "{self:?}");
     }
 
+    /// A program that holds the write lock until it is killed; it does already.
+    pub(crate) fn locks(path: &Path) -> Child {
+        let mut command = Command::new("python3");
+        command.args(["-c", LOCKS]).arg(path).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "locked");
+        child
+    }
+
     /// `cargo xtask test` installs the programs where they are missing.
     pub(crate) fn begin(self, path: &Path) -> Child {
         let mut command = match self {
@@ -254,6 +265,13 @@ import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1])
 print(connection.execute('SELECT count(*) FROM backroom_jobs').fetchone())
 connection.close()";
+
+const LOCKS: &str = "\
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute('BEGIN IMMEDIATE')
+print('locked', flush=True)
+sys.stdin.read()";
 
 /// The ids of the jobs in the file, which no process has open.
 pub(crate) fn stored(path: &Path) -> HashSet<JobId> {

@@ -54,7 +54,9 @@ CREATE INDEX backroom_jobs_queued
     ON backroom_jobs (queue, priority, kind, scheduled_at, id, expires_at, attempt, crashes)
     WHERE state = 'queued';
 CREATE INDEX backroom_jobs_running ON backroom_jobs (lease_until, id) WHERE state = 'running';
-CREATE INDEX backroom_jobs_finished ON backroom_jobs (queue, state, finished_at, id) WHERE finished_at IS NOT NULL;
+CREATE INDEX backroom_jobs_finished
+    ON backroom_jobs (queue, state, finished_at, id, unique_held, unique_until)
+    WHERE finished_at IS NOT NULL;
 CREATE INDEX backroom_jobs_rare ON backroom_jobs (state, id, queue)
     WHERE state = 'waiting' OR state = 'cancelled' OR state = 'discarded';
 CREATE INDEX backroom_jobs_expiring ON backroom_jobs (expires_at, id) WHERE state = 'queued' AND expires_at IS NOT NULL;

@@ -3,6 +3,7 @@
 //! A command asks the library and writes the answer through [`out`]; it decides nothing about jobs. Start reading
 //! at [`Command`].
 
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod cancel;
 pub(crate) mod completions;
@@ -85,6 +86,7 @@ pub(crate) enum Command {
     Workers(workers::WorkersArgs),
     Doctor(doctor::DoctorArgs),
     Migrate(migrate::MigrateArgs),
+    Backup(backup::BackupArgs),
     Move(move_store::MoveArgs),
     Completions(completions::CompletionsArgs),
 }

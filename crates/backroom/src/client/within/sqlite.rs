@@ -2,8 +2,8 @@
 
 use super::handle;
 use crate::{
-    Error,
-    client::{Enqueue, JobHandle},
+    Error, ErrorKind,
+    client::{Enqueue, EnqueueMany, EnqueuedMany, JobHandle, many::after},
     store::sqlite::SqliteStore,
 };
 
@@ -14,8 +14,13 @@ impl<'a, J: 'a> Enqueue<'a, J> {
     /// Waiting on the handle before the commit waits for a job that does not exist yet, and answers
     /// [`NotFound`](crate::ErrorKind::NotFound). The driver is [`backroom::rusqlite`](crate::rusqlite).
     ///
+    /// Begin the transaction as IMMEDIATE. `Connection::transaction` begins it as DEFERRED, which takes the write lock only
+    /// at the first write. If the transaction has read before, and another connection (a worker, say) committed in between,
+    /// SQLite cannot let it write on what it read: the enqueue fails as [`Unavailable`](crate::ErrorKind::Unavailable) at
+    /// once, whatever the busy timeout. An IMMEDIATE transaction waits for the lock first and reads afterwards.
+    ///
     /// ```
-    /// # use backroom::{Backroom, Job};
+    /// # use backroom::{Backroom, Job, rusqlite::TransactionBehavior};
     /// # #[derive(serde::Serialize, serde::Deserialize)] struct Receipt { order: i64 }
     /// # impl Job for Receipt { const KIND: &'static str = "receipt"; type Output = (); }
     /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,7 +29,8 @@ impl<'a, J: 'a> Enqueue<'a, J> {
     /// # let backroom = Backroom::open(&format!("sqlite:{}", file.display())).await?;
     /// let mut shop = backroom::rusqlite::Connection::open(&file)?;
     /// shop.execute_batch("CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT)")?;
-    /// let transaction = shop.transaction()?;
+    /// shop.busy_timeout(std::time::Duration::from_secs(5))?; // how long to wait for the lock
+    /// let transaction = shop.transaction_with_behavior(TransactionBehavior::Immediate)?;
     /// transaction.execute("INSERT INTO orders (item) VALUES ('a pair of socks')", [])?;
     /// let order = transaction.last_insert_rowid();
     /// backroom.enqueue(Receipt { order }).within(&transaction)?;
@@ -38,4 +44,43 @@ impl<'a, J: 'a> Enqueue<'a, J> {
         let answers = SqliteStore::insert_in(transaction, &[new], now)?;
         handle(backroom, id, &answers)
     }
+}
+
+impl EnqueueMany<'_> {
+    /// Enqueues the jobs inside a `rusqlite` transaction: all of them come into being when the caller commits, and none if
+    /// the caller rolls back. After an error none of them is in the transaction, which goes on as it was. Otherwise as
+    /// [`Enqueue::within`], so begin the transaction as IMMEDIATE.
+    ///
+    /// The write lock is held until the caller commits: other writes to the file wait that long.
+    pub fn within(mut self, transaction: &rusqlite::Transaction<'_>) -> Result<EnqueuedMany, Error> {
+        let engine = self.backroom.engine().clone();
+        run(transaction, "SAVEPOINT backroom_many")?;
+        let mut sum = EnqueuedMany::default();
+        let failed = loop {
+            match self.chunk(&engine) {
+                Ok(chunk) if chunk.is_empty() => break None,
+                Ok(chunk) => match SqliteStore::insert_in(transaction, &chunk, engine.clock.now()) {
+                    Ok(answers) => sum.count(&answers),
+                    Err(error) => break Some(error),
+                },
+                Err(error) => break Some(error),
+            }
+        };
+        let Some(error) = failed else {
+            run(transaction, "RELEASE backroom_many")?;
+            return Ok(sum);
+        };
+        // The savepoint is gone when the error was one that ends the whole transaction.
+        if !transaction.is_autocommit() {
+            run(transaction, "ROLLBACK TO backroom_many; RELEASE backroom_many")?;
+        }
+        Err(after(&EnqueuedMany::default(), error))
+    }
+}
+
+fn run(transaction: &rusqlite::Transaction<'_>, sql: &str) -> Result<(), Error> {
+    transaction.execute_batch(sql).map_err(|error| {
+        let why = "enqueue many in a transaction: SQLite refused a savepoint; roll the transaction back, then try again";
+        Error::new(ErrorKind::Unavailable, why).caused_by(error)
+    })
 }

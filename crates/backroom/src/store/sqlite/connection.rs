@@ -62,6 +62,7 @@ pub(super) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<(Conne
     let (connection, file) = open_identified(path)?;
     set_up_writer(&connection, path, options).map_err(|fault| fault.explain(path))?;
     let identity = Identity::of_open(path, file)?;
+    connection.busy_handler(Some(wait_when_writing)).map_err(|error| explain(&error, path))?;
     Ok((connection, identity))
 }
 
@@ -159,11 +160,11 @@ fn set_up_durable(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "checkpoint_fullfsync", true)
 }
 
-fn open(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
+pub(super) fn open(path: &Path, flags: OpenFlags) -> Result<Connection, Error> {
     // Each connection has one owner at a time, so SQLite need not lock it once more.
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| unopened(&error, path))?;
-    connection.busy_handler(Some(wait_for_lock)).map_err(|error| explain(&error, path))?;
+    connection.busy_handler(Some(wait_when_opening)).map_err(|error| explain(&error, path))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
@@ -182,7 +183,7 @@ fn unopened(error: &rusqlite::Error, path: &Path) -> Error {
 /// Refuses a file that is something else, before SQLite could write to it. SQLite reads the header itself: opening the
 /// file here would, on closing it, drop every lock of this process on it (docs/decisions/0035). An empty file is a
 /// database without tables.
-fn check_header(connection: &Connection, path: &Path) -> Result<(), Error> {
+pub(super) fn check_header(connection: &Connection, path: &Path) -> Result<(), Error> {
     let read = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
     // SQLite takes a file of one byte for an empty one (a file system of macOS needs that) and would write over it.
     let is_one_byte = std::fs::metadata(path).is_ok_and(|found| found.len() == 1);
@@ -208,14 +209,32 @@ pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Waits for another process's transaction: shortly at first, because ours take about a millisecond, and about five
-/// seconds in all. Then the caller hears that the store is busy.
-fn wait_for_lock(tries: i32) -> bool {
-    let pause = match tries {
-        ..100 => Duration::from_micros(500),
-        100..1090 => Duration::from_millis(5),
-        _ => return false,
-    };
+/// How long the writer waits for the lock before it answers those who wait with who holds it. They make the call again,
+/// so it is short beside the ten seconds that an enqueue may take in all.
+const WRITER_WAIT: Duration = Duration::from_millis(800);
+/// How long a store that is being opened waits for another transaction.
+const OPENING_WAIT: Duration = Duration::from_secs(5);
+/// The first waits for a lock are short, because our own transactions take about a millisecond.
+const SHORT_WAIT: Duration = Duration::from_micros(500);
+const SHORT_WAITS: i32 = 100;
+const LONG_WAIT: Duration = Duration::from_millis(5);
+
+fn wait_when_opening(tries: i32) -> bool {
+    wait_for_lock(tries, OPENING_WAIT)
+}
+
+fn wait_when_writing(tries: i32) -> bool {
+    wait_for_lock(tries, WRITER_WAIT)
+}
+
+/// Waits for another transaction, and whether to try once more. Counts its own waits instead of reading a clock.
+fn wait_for_lock(tries: i32, at_most: Duration) -> bool {
+    let long_waits = tries.saturating_sub(SHORT_WAITS);
+    let pause = if long_waits < 0 { SHORT_WAIT } else { LONG_WAIT };
+    let waited = SHORT_WAIT * SHORT_WAITS.unsigned_abs() + LONG_WAIT * long_waits.max(0).unsigned_abs();
+    if waited >= at_most {
+        return false;
+    }
     #[expect(
         clippy::disallowed_methods,
         reason = "SQLite asks from inside a statement, where no clock can be passed"

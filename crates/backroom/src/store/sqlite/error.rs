@@ -5,6 +5,7 @@ use std::path::Path;
 use backroom_core::Invalid;
 use rusqlite::{ErrorCode, ffi};
 
+use super::lock::Holder;
 use crate::{Error, ErrorKind};
 
 /// What can go wrong inside a statement: SQLite's word or ours. Driver errors end at [`Fault::explain`].
@@ -50,12 +51,37 @@ pub(super) fn explain(error: &rusqlite::Error, path: &Path) -> Error {
     Error::new(kind, format!("use the SQLite store {}: {why}", path.display())).caused_by(error.to_string())
 }
 
+/// The error of a transaction that could not begin, because this one holds the write lock.
+pub(super) fn locked(error: &rusqlite::Error, path: &Path, holder: &Holder) -> Error {
+    let why = format!("use the SQLite store {}: {}", path.display(), holder.explain());
+    Error::new(ErrorKind::Unavailable, why).caused_by(error.to_string())
+}
+
+/// The error of an insert in a caller's transaction.
+pub(super) fn in_callers(fault: Fault, path: &Path) -> Error {
+    match fault {
+        Fault::Sql(error) if is_busy(&error) => {
+            let why = "another transaction wrote first; roll this one back, begin it again as IMMEDIATE \
+                       (rusqlite: transaction_with_behavior, sqlx: begin_with(\"BEGIN IMMEDIATE\")), so that it waits for the \
+                       write lock before it reads, and set a busy timeout";
+            let why = format!("enqueue in a transaction of the SQLite store {}: {why}", path.display());
+            Error::new(ErrorKind::Unavailable, why).caused_by(error.to_string())
+        }
+        other => other.explain(path),
+    }
+}
+
+/// Whether another connection's lock is in the way.
+pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
 fn meaning(error: &rusqlite::Error) -> (ErrorKind, &'static str) {
     use rusqlite::Error as Sql;
     match error {
         Sql::SqliteFailure(failure, message) => match failure.code {
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
-                (ErrorKind::Unavailable, "another process holds the write lock; try again")
+                (ErrorKind::Unavailable, "a transaction of another connection holds a lock; try again")
             }
             ErrorCode::DiskFull => (ErrorKind::NoSpace, "the disk is full; make room, then try again"),
             ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {

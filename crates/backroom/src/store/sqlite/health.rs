@@ -4,14 +4,19 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{connection::sibling, error::Fault, identity, schema};
+use super::{connection::sibling, error::Fault, identity, release, schema};
 use crate::store::{Durability, Health, HealthCheck};
 
 /// Problems named in one answer; a damaged file can have millions.
 const PROBLEMS_MAX: i64 = 20;
 
 /// Looks at everything, the whole file included: seconds to minutes for gigabytes.
-pub(super) fn health(connection: &Connection, path: &Path, durability: Durability) -> Result<Health, Fault> {
+pub(super) fn health(
+    connection: &Connection,
+    path: &Path,
+    durability: Durability,
+    is_writable: bool,
+) -> Result<Health, Fault> {
     let schema = schema::version(connection)?;
     Ok(Health {
         store: format!("sqlite {}", path.display()),
@@ -21,8 +26,9 @@ pub(super) fn health(connection: &Connection, path: &Path, durability: Durabilit
         bytes: bytes(path),
         checks: vec![
             files(path),
+            sqlite(rusqlite::version_number()),
             integrity(connection)?,
-            journal(connection)?,
+            if is_writable { journal(connection)? } else { only_read() },
             log_size(path),
             job_of_every_tag(connection)?,
         ],
@@ -62,6 +68,24 @@ fn files(path: &Path) -> HealthCheck {
         holders.join(" and ")
     );
     HealthCheck { name, ok: false, found }
+}
+
+/// Whether the SQLite in this program is one that damages no file.
+fn sqlite(number: i32) -> HealthCheck {
+    let (version, others) = (rusqlite::version(), release::OTHERS);
+    let ok = !release::is_faulty(number);
+    let found = if ok {
+        format!("{version} has the correction of the WAL-reset fault; {others}")
+    } else {
+        format!("{version} can damage the file when two connections write; link 3.51.3 or newer; {others}")
+    };
+    HealthCheck { name: "sqlite".into(), ok, found }
+}
+
+/// Who may only read the file cannot tell how it is written.
+fn only_read() -> HealthCheck {
+    let found = "this process may read the file but not write it".into();
+    HealthCheck { name: "journal".into(), ok: true, found }
 }
 
 fn integrity(connection: &Connection) -> Result<HealthCheck, Fault> {

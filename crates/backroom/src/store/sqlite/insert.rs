@@ -7,15 +7,30 @@ use backroom_core::{
     draft::NewJob,
     unique::{Resolution, replace_content, resolve_conflict},
 };
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params_from_iter};
 
 use super::{
     error::{Fault, is_unique_violation},
     hints::Hints,
-    row::{self, micros, millis},
+    row::{self, Cell, micros, millis},
     upkeep::forget_tags,
 };
 use crate::{Error, ErrorKind, store::Inserted};
+
+/// Lets a queue come into being. Parameter: its name.
+pub(super) const NAME_QUEUE: &str = "INSERT OR IGNORE INTO backroom_queues (name) VALUES (?1)";
+/// The job that holds a unique key. Parameter: the key.
+pub(super) const HOLDER: &str = "SELECT id FROM backroom_jobs WHERE unique_key = ?1 AND unique_held = 1";
+/// Whether there is a job of this id.
+pub(super) const IS_STORED: &str = "SELECT 1 FROM backroom_jobs WHERE id = ?1";
+/// Takes the key from the job of this id. The revision moves, so that a report decided on the row as it was cannot take the
+/// key back.
+pub(super) const RELEASE: &str =
+    "UPDATE backroom_jobs SET unique_held = 0, revision = revision + 1 WHERE id = ?1";
+/// Writes the content that a queued holder took over; guarded by the revision before it. Parameters: [`replacing`].
+pub(super) const REPLACE: &str = "UPDATE backroom_jobs SET lane = ?3, priority = ?4, args = ?5, max_attempts = ?6, \
+     scheduled_at = ?7, expires_at = ?8, timeout_ms = ?9, retry = ?10, tags = ?11, meta = ?12, revision = ?2 \
+     WHERE id = ?1 AND revision = ?2 - 1 AND state = 'queued'";
 
 /// Stores the jobs; one answer per job, in order.
 pub(super) fn insert(
@@ -43,7 +58,7 @@ pub(super) fn name_queues<'a>(
     connection: &Connection,
     queues: impl Iterator<Item = &'a str>,
 ) -> Result<(), Fault> {
-    let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO backroom_queues (name) VALUES (?1)")?;
+    let mut insert = connection.prepare_cached(NAME_QUEUE)?;
     for queue in queues.collect::<HashSet<_>>() {
         insert.execute([queue])?;
     }
@@ -52,8 +67,7 @@ pub(super) fn name_queues<'a>(
 
 /// The job that holds this key.
 pub(super) fn holder_of(connection: &Connection, key: &str) -> Result<Option<JobId>, Fault> {
-    let mut select = connection
-        .prepare_cached("SELECT id FROM backroom_jobs WHERE unique_key = ?1 AND unique_held = 1")?;
+    let mut select = connection.prepare_cached(HOLDER)?;
     Ok(select.query_row([key], |found| row::job_id(found, 0)).optional()?)
 }
 
@@ -99,40 +113,38 @@ fn create(connection: &Connection, creating: &mut CachedStatement<'_>, job: &Job
 }
 
 pub(super) fn is_stored(connection: &Connection, id: JobId) -> Result<bool, Fault> {
-    let mut select = connection.prepare_cached("SELECT 1 FROM backroom_jobs WHERE id = ?1")?;
+    let mut select = connection.prepare_cached(IS_STORED)?;
     Ok(select.exists([id.0.as_bytes()])?)
 }
 
-/// Takes the key from a job whose window has passed. The revision moves, so that a report decided on the row as it was
-/// cannot take the key back.
+/// Takes the key from a job whose window has passed.
 fn release(connection: &Connection, holder: JobId) -> Result<(), Fault> {
-    let mut update = connection
-        .prepare_cached("UPDATE backroom_jobs SET unique_held = 0, revision = revision + 1 WHERE id = ?1")?;
+    let mut update = connection.prepare_cached(RELEASE)?;
     update.execute([holder.0.as_bytes()])?;
     Ok(())
 }
 
-/// Writes the content that a queued holder took over; guarded by the revision before it.
+/// Writes the content that a queued holder took over.
 fn replace(connection: &Connection, holder: &JobRow) -> Result<(), Fault> {
     forget_tags(connection, holder.id)?;
-    let mut update = connection.prepare_cached(
-        "UPDATE backroom_jobs SET lane = ?3, priority = ?4, args = ?5, max_attempts = ?6, scheduled_at = ?7, \
-         expires_at = ?8, timeout_ms = ?9, retry = ?10, tags = ?11, meta = ?12, revision = ?2 \
-         WHERE id = ?1 AND revision = ?2 - 1 AND state = 'queued'",
-    )?;
-    update.execute(params![
-        holder.id.0.as_bytes(),
-        row::revision(holder.revision),
-        holder.lane,
-        holder.priority,
-        holder.args.as_str(),
-        holder.max_attempts,
-        micros(holder.scheduled_at),
-        holder.expires_at.map(micros),
-        holder.timeout.map(millis),
-        row::encoded(holder.retry.as_ref())?,
-        row::tags(&holder.tags)?,
-        row::meta(&holder.meta)?,
-    ])?;
+    connection.prepare_cached(REPLACE)?.execute(params_from_iter(replacing(holder)?))?;
     row::insert_tags(connection, holder)
+}
+
+/// The parameters of [`REPLACE`].
+pub(super) fn replacing(holder: &JobRow) -> Result<[Cell<'_>; 12], Fault> {
+    Ok([
+        Cell::Blob(holder.id.0.as_bytes()),
+        Cell::Integer(row::revision(holder.revision)),
+        Cell::text_or_null(holder.lane.as_deref()),
+        Cell::integer(holder.priority),
+        Cell::text(holder.args.as_str()),
+        Cell::integer(holder.max_attempts),
+        Cell::Integer(micros(holder.scheduled_at)),
+        Cell::integer_or_null(holder.expires_at.map(micros)),
+        Cell::integer_or_null(holder.timeout.map(millis)),
+        Cell::owned_or_null(row::encoded(holder.retry.as_ref())?),
+        Cell::owned_or_null(row::tags(&holder.tags)?),
+        Cell::owned_or_null(row::meta(&holder.meta)?),
+    ])
 }

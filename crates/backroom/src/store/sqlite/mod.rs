@@ -4,6 +4,7 @@
 //! this one only sends verbs there. No rule about a job's life is here: they are core's. Start reading at `writer`, then
 //! `claim` and `commit`.
 
+mod backup;
 mod checkpoint;
 mod claim;
 mod commit;
@@ -15,14 +16,19 @@ mod hints;
 mod identity;
 mod import;
 mod insert;
+#[cfg(feature = "sqlx-sqlite")]
+mod insert_sqlx;
+mod lock;
 mod note;
 mod operation;
 mod pairs;
 mod queues;
 mod read;
 mod readers;
+mod release;
 mod row;
 mod schema;
+mod unwritable;
 mod upkeep;
 mod watch;
 mod workers;
@@ -37,12 +43,20 @@ use std::{
 use async_trait::async_trait;
 use backroom_core::{Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob};
 
-use self::{error::Fault, hints::Hints, operation::Weight, readers::Readers, writer::Writer};
+use self::{
+    error::Fault,
+    hints::Hints,
+    operation::Weight,
+    readers::{Readers, Source},
+    writer::Writer,
+};
 use super::{
-    Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, Held, Inserted, Migration, Note,
-    Prune, QueueSetting, Record, Store, Wakes, WorkerRow,
+    BackedUp, BackupProgress, Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, Held,
+    Inserted, Migration, Note, Prune, QueueSetting, Record, Store, Wakes, WorkerRow,
 };
 use crate::{Error, ErrorKind};
+
+pub use release::is_faulty as is_faulty_release;
 
 /// How a SQLite store is opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,7 +78,8 @@ pub struct SqliteOptions {
 pub struct SqliteStore {
     path: PathBuf,
     durability: Durability,
-    writer: Writer,
+    /// None where this process may only read the file.
+    writer: Option<Writer>,
     readers: Readers,
     /// For what workers wait for: short reads that no slow list, count or check may hold up.
     vital_readers: Readers,
@@ -110,18 +125,98 @@ impl SqliteStore {
         })
     }
 
+    /// Opens a file that is there to look at it. Where this process may write the file, the same as [`SqliteStore::open`].
+    /// Elsewhere (a read-only file, folder or disk) the store answers reads, creates nothing, and refuses each write as
+    /// [`ErrorKind::NoSpace`].
+    ///
+    /// A file that may only be read is refused as [`ErrorKind::NoSpace`] while its log holds jobs and the log's index is not
+    /// there: it was copied without it, or the last process crashed and the folder cannot be written.
+    pub async fn open_to_read(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, Error> {
+        let path = connection::checked_path(path.as_ref())?;
+        let opening =
+            tokio::task::spawn_blocking(move || match Self::open_blocking(path.clone(), &options) {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::Unavailable)
+                        && path.exists() =>
+                {
+                    Self::open_unwritable(path, &options)
+                }
+                opened => opened,
+            });
+        opening.await.unwrap_or_else(|failed| {
+            Err(Error::new(ErrorKind::Internal, "open the store: the opening thread ended").caused_by(failed))
+        })
+    }
+
+    /// Copies the store in the file `from` to a new file `to`, as it is at one moment, while other processes write to it.
+    /// The copy is one file, checked and synced to the disk before it appears under its name; it is restored by putting it
+    /// in the place of a store that no process has open. `progress` is called every few milliseconds.
+    ///
+    /// While it runs, the store's log cannot start again and grows with each write. Dropping the future ends it and removes
+    /// what was copied.
+    ///
+    /// Errors: [`ErrorKind::Invalid`] when `to` exists; [`ErrorKind::NoSpace`] when it cannot be written;
+    /// [`ErrorKind::Unusable`] when `from` holds no store or is damaged.
+    pub async fn backup(
+        from: impl AsRef<Path>,
+        to: impl AsRef<Path>,
+        mut progress: impl FnMut(BackupProgress) + Send + 'static,
+    ) -> Result<BackedUp, Error> {
+        let (from, to) = (connection::checked_path(from.as_ref())?, to.as_ref().to_owned());
+        // Dropped with this future: then the thread ends and removes what it has copied.
+        let (wanted, guard) = tokio::sync::oneshot::channel::<()>();
+        let copying = tokio::task::spawn_blocking(move || {
+            if !from.exists() {
+                let why = format!("back up {}: there is no such file", from.display());
+                return Err(Error::new(ErrorKind::NotFound, why));
+            }
+            backup::backup(&from, &to, &mut |done| {
+                progress(done);
+                !wanted.is_closed()
+            })
+        });
+        let copied = copying.await;
+        drop(guard);
+        copied.unwrap_or_else(|failed| {
+            Err(Error::new(ErrorKind::Internal, "back up the store: the copying thread ended")
+                .caused_by(failed))
+        })
+    }
+
     fn open_blocking(path: PathBuf, options: &SqliteOptions) -> Result<Self, Error> {
+        release::report_if_faulty();
         let wakes = Arc::new(Wakes::default());
         let writer = Writer::start(&path, options, Arc::clone(&wakes))?;
+        let source = Source::Live(Arc::clone(writer.identity()));
+        Self::with_readers(path, options, Some(writer), &source, wakes)
+    }
+
+    fn open_unwritable(path: PathBuf, options: &SqliteOptions) -> Result<Self, Error> {
+        unwritable::check(&path)?;
+        tracing::debug!(store = %path.display(), "this process may only read the store");
+        Self::with_readers(path, options, None, &Source::Unwritable, Arc::new(Wakes::default()))
+    }
+
+    fn with_readers(
+        path: PathBuf,
+        options: &SqliteOptions,
+        writer: Option<Writer>,
+        source: &Source,
+        wakes: Arc<Wakes>,
+    ) -> Result<Self, Error> {
         // Two for pages that load while a slow count runs; more would only share the same disk.
-        let readers = Readers::open(&path, writer.identity(), 2)?;
-        let vital_readers = Readers::open(&path, writer.identity(), 1)?;
+        let readers = Readers::open(&path, source.clone(), 2)?;
+        let vital_readers = Readers::open(&path, source.clone(), 1)?;
         Ok(Self { path, durability: options.durability, writer, readers, vital_readers, wakes })
     }
 
     /// Stores the jobs inside the caller's own transaction: they exist exactly if it commits. One answer per job, in
     /// order; on an error none of them is stored and the transaction goes on as it was. How durable they are is up to
     /// the caller's connection (`PRAGMA synchronous`).
+    ///
+    /// Begin the transaction as IMMEDIATE (`transaction_with_behavior(TransactionBehavior::Immediate)`). SQLite begins it as
+    /// DEFERRED otherwise: if it reads first and another connection commits before it writes, no wait can help, and the
+    /// insert fails as [`ErrorKind::Unavailable`].
     ///
     /// The database must have been opened with [`SqliteStore::open`] once, so that the tables are there; else the error
     /// is [`ErrorKind::Unusable`]. Workers in any process notice the jobs within milliseconds of the commit.
@@ -143,7 +238,29 @@ impl SqliteStore {
             }
             inserted
         };
-        inserting().map_err(|fault| fault.explain(Path::new(tx.path().unwrap_or("of the transaction"))))
+        inserting()
+            .map_err(|fault| error::in_callers(fault, Path::new(tx.path().unwrap_or("of the transaction"))))
+    }
+
+    /// The same inside a transaction of sqlx. Feature `sqlx-sqlite`.
+    #[cfg(feature = "sqlx-sqlite")]
+    pub async fn insert_in_sqlx(
+        tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
+        jobs: &[NewJob],
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, Error> {
+        let inserted = insert_sqlx::insert_in(tx, jobs, now).await;
+        inserted.map_err(|fault| error::in_callers(fault, Path::new("of the transaction")))
+    }
+
+    fn writer(&self) -> Result<&Writer, Error> {
+        self.writer.as_ref().ok_or_else(|| {
+            let why = format!(
+                "write to the SQLite store {}: this process may only read it; make the file and its folder writable",
+                self.path.display()
+            );
+            Error::new(ErrorKind::NoSpace, why)
+        })
     }
 
     /// Has the writer do something whose answer promises that it survives the loss of power.
@@ -152,7 +269,7 @@ impl SqliteStore {
         rows: usize,
         work: impl FnMut(&rusqlite::Connection, &mut Hints) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        self.writer.run(Weight { rows, durable: true }, work).await
+        self.writer()?.run(Weight { rows, durable: true }, work).await
     }
 
     async fn commit_part(
@@ -173,7 +290,7 @@ impl SqliteStore {
         rows: usize,
         work: impl FnMut(&rusqlite::Connection, &mut Hints) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        self.writer.run(Weight { rows, durable: false }, work).await
+        self.writer()?.run(Weight { rows, durable: false }, work).await
     }
 }
 
@@ -236,7 +353,12 @@ impl Store for SqliteStore {
     }
 
     async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
-        self.write_durably(prune.limit, move |tx, hints| upkeep::prune(tx, &prune, now, hints)).await
+        // A reader looks for what may go: it may have to pass over any number of jobs, and all writes would wait meanwhile.
+        let found = self.readers.run(move |reader| upkeep::prunable(reader, &prune, now)).await?;
+        if found.is_empty() {
+            return Ok(0);
+        }
+        self.write_durably(found.len(), move |tx, hints| upkeep::prune(tx, &found, now, hints)).await
     }
 
     async fn delete(&self, id: JobId) -> Result<Deleted, Error> {
@@ -317,10 +439,11 @@ impl Store for SqliteStore {
 
     async fn health(&self) -> Result<Health, Error> {
         let (path, durability) = (self.path.clone(), self.durability);
-        if let Some(found) = self.writer.identity().found() {
+        if let Some(found) = self.writer.as_ref().and_then(|writer| writer.identity().found()) {
             return Ok(health::of_lost(&path, durability, found));
         }
-        self.readers.run(move |reader| health::health(reader, &path, durability)).await
+        let is_writable = self.writer.is_some();
+        self.readers.run(move |reader| health::health(reader, &path, durability, is_writable)).await
     }
 
     fn wakes(&self) -> &Arc<Wakes> {
@@ -331,6 +454,9 @@ impl Store for SqliteStore {
         // Readers first: the last of the log can only be folded back when nobody reads an old state of it.
         self.readers.close().await;
         self.vital_readers.close().await;
-        self.writer.close().await
+        match &self.writer {
+            Some(writer) => writer.close().await,
+            None => Ok(()),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
@@ -24,6 +25,9 @@ pub(super) struct Weight {
 pub(super) trait Operation: Send {
     fn weight(&self) -> Weight;
 
+    /// Whether its caller left and has long been answered that nothing was written.
+    fn is_withdrawn(&self) -> bool;
+
     /// Runs it within the current transaction and keeps the answer. Whether it went well. May run again after its
     /// transaction failed as a whole.
     fn run(&mut self, connection: &Connection, path: &Path, hints: &mut Hints) -> bool;
@@ -35,14 +39,31 @@ pub(super) trait Operation: Send {
     fn answer(self: Box<Self>);
 }
 
+/// No caller of an enqueue waits longer. An operation that is dropped earlier is written all the same: its caller does not
+/// want to wait, which says nothing about the job.
+const WITHDRAWN_AFTER: Duration = Duration::from_secs(10);
+
 /// An operation and who waits for it.
 pub(super) struct Pending<T, F> {
-    pub(super) weight: Weight,
-    pub(super) work: F,
-    pub(super) result: Option<Result<T, Error>>,
-    pub(super) reply: oneshot::Sender<Result<T, Error>>,
+    weight: Weight,
+    work: F,
+    result: Option<Result<T, Error>>,
+    reply: oneshot::Sender<Result<T, Error>>,
+    since: Instant,
     /// Its place in the queue of the writer, free again once this is dropped.
-    pub(super) _place: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<T, F> Pending<T, F> {
+    #[expect(clippy::disallowed_methods, reason = "how long it waited; nothing about a job depends on it")]
+    pub(super) fn new(
+        weight: Weight,
+        work: F,
+        reply: oneshot::Sender<Result<T, Error>>,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { weight, work, result: None, reply, since: Instant::now(), _place: place }
+    }
 }
 
 impl<T, F> Operation for Pending<T, F>
@@ -52,6 +73,10 @@ where
 {
     fn weight(&self) -> Weight {
         self.weight
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        self.reply.is_closed() && self.since.elapsed() >= WITHDRAWN_AFTER
     }
 
     fn run(&mut self, connection: &Connection, path: &Path, hints: &mut Hints) -> bool {

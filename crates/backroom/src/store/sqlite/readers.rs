@@ -8,14 +8,23 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use super::{connection::open_reader, error::Fault, identity::Identity};
+use super::{connection::open_reader, error::Fault, identity::Identity, unwritable};
 use crate::{Error, ErrorKind};
+
+/// How the file is opened.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// Beside the store's writer, which knows these files.
+    Live(Arc<Identity>),
+    /// Without one: this process may not write the file.
+    Unwritable,
+}
 
 /// Reads see what is committed, each a state of its own.
 #[derive(Debug)]
 pub(super) struct Readers {
     path: PathBuf,
-    identity: Arc<Identity>,
+    source: Source,
     connections: u32,
     places: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
@@ -24,11 +33,14 @@ pub(super) struct Readers {
 impl Readers {
     /// A pool of at most so many connections. Opens one now, so that a file that cannot be read is known at once; the
     /// others when they are needed.
-    pub(super) fn open(path: &Path, identity: &Arc<Identity>, connections: u32) -> Result<Self, Error> {
-        let idle = vec![open_reader(path, identity)?];
+    pub(super) fn open(path: &Path, source: Source, connections: u32) -> Result<Self, Error> {
+        let idle = match &source {
+            Source::Live(identity) => vec![open_reader(path, identity)?],
+            Source::Unwritable => Vec::new(),
+        };
         Ok(Self {
             path: path.to_owned(),
-            identity: Arc::clone(identity),
+            source,
             connections,
             places: Arc::new(Semaphore::new(connections as usize)),
             idle: Arc::new(Mutex::new(idle)),
@@ -41,8 +53,13 @@ impl Readers {
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::closed("store"))?;
-        let (idle, path, identity) = (Arc::clone(&self.idle), self.path.clone(), Arc::clone(&self.identity));
+        let (idle, path, source) = (Arc::clone(&self.idle), self.path.clone(), self.source.clone());
         let reading = tokio::task::spawn_blocking(move || {
+            let Source::Live(identity) = source else {
+                let answer = unwritable::read(&path, read);
+                drop(place);
+                return answer;
+            };
             let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match kept {
                 Some(connection) => connection,

@@ -1,12 +1,15 @@
 //! Between a row of `backroom_jobs` and a [`JobRow`], both ways.
 
-use std::{collections::BTreeMap, str::FromStr, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, str::FromStr, time::Duration};
 
 use backroom_core::{
     Attempt, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp, bounds::whole_micros,
     unique::UniqueWhile,
 };
-use rusqlite::{Connection, Row, Statement, ToSql, params, types::Type};
+use rusqlite::{
+    Connection, Row, Statement, ToSql, params, params_from_iter,
+    types::{ToSqlOutput, Type, ValueRef},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
@@ -102,60 +105,109 @@ pub(super) const INSERT: &str = concat!(
      ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)"
 );
 
-/// Runs a statement prepared from [`INSERT`].
-pub(super) fn insert(statement: &mut Statement<'_>, job: &JobRow) -> Result<(), Fault> {
+/// A value on its way into a column, for whichever driver carries it there.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Cell<'a> {
+    Null,
+    Integer(i64),
+    Text(Cow<'a, str>),
+    Blob(&'a [u8; 16]),
+}
+
+impl ToSql for Cell<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Integer(number) => ValueRef::Integer(*number),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Blob(bytes) => ValueRef::Blob(*bytes),
+        }))
+    }
+}
+
+impl<'a> Cell<'a> {
+    pub(super) fn text(text: &'a str) -> Self {
+        Self::Text(Cow::Borrowed(text))
+    }
+
+    pub(super) fn text_or_null(text: Option<&'a str>) -> Self {
+        text.map_or(Self::Null, Self::text)
+    }
+
+    pub(super) fn owned_or_null(text: Option<String>) -> Self {
+        text.map_or(Self::Null, |text| Self::Text(Cow::Owned(text)))
+    }
+
+    pub(super) fn integer(number: impl Into<i64>) -> Self {
+        Self::Integer(number.into())
+    }
+
+    pub(super) fn integer_or_null(number: Option<impl Into<i64>>) -> Self {
+        number.map_or(Self::Null, Self::integer)
+    }
+}
+
+/// The parameters of [`INSERT`] for this job.
+pub(super) fn cells(job: &JobRow) -> Result<[Cell<'_>; 34], Fault> {
     let (unique_while, unique_until) = match job.unique_while {
         None => (None, None),
         Some(UniqueWhile::Live) => (Some("live"), None),
         Some(UniqueWhile::Queued) => (Some("queued"), None),
         Some(UniqueWhile::Until(until)) => (Some("until"), Some(micros(until))),
     };
-    statement.execute(params![
-        job.id.0.as_bytes(),
-        job.kind,
-        job.queue,
-        job.lane,
-        job.priority,
-        job.state.as_str(),
-        job.args.as_str(),
-        job.attempt,
-        job.max_attempts,
-        job.crashes,
-        micros(job.scheduled_at),
-        job.expires_at.map(micros),
-        job.timeout.map(millis),
-        encoded(job.retry.as_ref())?,
-        job.unique_key,
-        unique_while,
-        unique_until,
-        job.unique_held,
-        lease(job.lease_id.as_ref()),
-        job.lease_until.map(micros),
-        job.worker,
-        job.progress.as_ref().map(|progress| progress.percent),
-        job.progress.as_ref().map(|progress| &progress.message),
-        job.output.as_ref().map(Json::as_str),
-        job.reason,
-        job.cancel_requested_at.map(micros),
-        job.woken,
-        micros(job.created_at),
-        job.started_at.map(micros),
-        job.finished_at.map(micros),
-        tags(&job.tags)?,
-        meta(&job.meta)?,
-        revision(job.revision),
-        encoded(job.suspicion.as_ref())?,
-    ])?;
+    Ok([
+        Cell::Blob(job.id.0.as_bytes()),
+        Cell::text(&job.kind),
+        Cell::text(&job.queue),
+        Cell::text_or_null(job.lane.as_deref()),
+        Cell::integer(job.priority),
+        Cell::text(job.state.as_str()),
+        Cell::text(job.args.as_str()),
+        Cell::integer(job.attempt),
+        Cell::integer(job.max_attempts),
+        Cell::integer(job.crashes),
+        Cell::Integer(micros(job.scheduled_at)),
+        Cell::integer_or_null(job.expires_at.map(micros)),
+        Cell::integer_or_null(job.timeout.map(millis)),
+        Cell::owned_or_null(encoded(job.retry.as_ref())?),
+        Cell::text_or_null(job.unique_key.as_deref()),
+        Cell::text_or_null(unique_while),
+        Cell::integer_or_null(unique_until),
+        Cell::integer(job.unique_held),
+        lease(job.lease_id.as_ref()).map_or(Cell::Null, Cell::Blob),
+        Cell::integer_or_null(job.lease_until.map(micros)),
+        Cell::text_or_null(job.worker.as_deref()),
+        Cell::integer_or_null(job.progress.as_ref().map(|progress| progress.percent)),
+        Cell::text_or_null(job.progress.as_ref().map(|progress| progress.message.as_str())),
+        Cell::text_or_null(job.output.as_ref().map(Json::as_str)),
+        Cell::text_or_null(job.reason.as_deref()),
+        Cell::integer_or_null(job.cancel_requested_at.map(micros)),
+        Cell::integer(job.woken),
+        Cell::Integer(micros(job.created_at)),
+        Cell::integer_or_null(job.started_at.map(micros)),
+        Cell::integer_or_null(job.finished_at.map(micros)),
+        Cell::owned_or_null(tags(&job.tags)?),
+        Cell::owned_or_null(meta(&job.meta)?),
+        Cell::Integer(revision(job.revision)),
+        Cell::owned_or_null(encoded(job.suspicion.as_ref())?),
+    ])
+}
+
+/// Runs a statement prepared from [`INSERT`].
+pub(super) fn insert(statement: &mut Statement<'_>, job: &JobRow) -> Result<(), Fault> {
+    statement.execute(params_from_iter(cells(job)?))?;
     Ok(())
 }
+
+/// Writes that a job has a tag. Parameters: the tag, the id.
+pub(super) const INSERT_TAG: &str = "INSERT OR IGNORE INTO backroom_tags (tag, job_id) VALUES (?1, ?2)";
 
 /// Writes which tags a new job has, for finding it by them.
 pub(super) fn insert_tags(connection: &Connection, job: &JobRow) -> Result<(), Fault> {
     if job.tags.is_empty() {
         return Ok(());
     }
-    let mut insert =
-        connection.prepare_cached("INSERT OR IGNORE INTO backroom_tags (tag, job_id) VALUES (?1, ?2)")?;
+    let mut insert = connection.prepare_cached(INSERT_TAG)?;
     for tag in &job.tags {
         insert.execute(params![tag, job.id.0.as_bytes()])?;
     }

@@ -50,14 +50,18 @@ pub(super) fn newest() -> u32 {
     MIGRATIONS.last().map_or(0, |migration| migration.version)
 }
 
+/// Whether our tables are there.
+pub(super) const HAS_VERSIONS: &str =
+    "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'backroom_schema'";
+/// The version of our tables.
+pub(super) const VERSION: &str = "SELECT max(version) FROM backroom_schema";
+
 /// The version of the file; 0 if our tables are not there.
 pub(super) fn version(connection: &Connection) -> Result<u32, Fault> {
-    let mut select = connection
-        .prepare_cached("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'backroom_schema'")?;
-    if !select.exists([])? {
+    if !connection.prepare_cached(HAS_VERSIONS)?.exists([])? {
         return Ok(0);
     }
-    let mut select = connection.prepare_cached("SELECT max(version) FROM backroom_schema")?;
+    let mut select = connection.prepare_cached(VERSION)?;
     let version = select.query_row([], |found| found.get::<_, Option<u32>>(0)).optional()?;
     Ok(version.flatten().unwrap_or(0))
 }
@@ -107,7 +111,11 @@ fn check_not_newer(found: u32) -> Result<(), Fault> {
 
 /// Refuses a connection of the caller whose file is not ready for this program.
 pub(super) fn check_newest(connection: &Connection) -> Result<(), Fault> {
-    let found = version(connection)?;
+    check_newest_is(version(connection)?)
+}
+
+/// The same for a version that was read already.
+pub(super) fn check_newest_is(found: u32) -> Result<(), Fault> {
     check_not_newer(found)?;
     if found == newest() {
         return Ok(());

@@ -40,23 +40,61 @@ pub(super) fn expired(connection: &Connection, limit: usize, now: Timestamp) -> 
     row::jobs(connection, sql, params![micros(now)], limit)
 }
 
-/// Deletes finished jobs that need no longer be kept, the oldest first.
+/// Where a job stands in its queue's history: when it finished, then its id.
+pub(super) type Place = (i64, [u8; 16]);
+
+/// Finished jobs that need no longer be kept, the oldest first. Reads every one that is older than them and still holds
+/// its unique key, so a reader has to do it.
+pub(super) fn prunable(connection: &Connection, prune: &Prune, now: Timestamp) -> Result<Vec<Place>, Fault> {
+    if !prune.state.is_finished() {
+        return Ok(Vec::new());
+    }
+    let beyond = prune.beyond.map(|beyond| newest_beyond(connection, prune, beyond)).transpose()?.flatten();
+    // From the oldest on. Whether a unique key is still held for a window (?3 is now) is in the index.
+    let mut select = connection.prepare_cached(
+        "SELECT finished_at, id, unique_held = 1 AND unique_until > ?3 FROM backroom_jobs \
+         INDEXED BY backroom_jobs_finished WHERE queue = ?1 AND state = ?2 AND finished_at IS NOT NULL \
+         ORDER BY finished_at, id",
+    )?;
+    let finished_before = prune.finished_before.map(micros);
+    let mut rows = select.query(params![prune.queue, prune.state.as_str(), micros(now)])?;
+    let mut places = Vec::new();
+    while let Some(found) = rows.next()? {
+        let place: Place = (found.get(0)?, found.get(1)?);
+        let is_old = finished_before.is_some_and(|before| place.0 < before);
+        let is_too_many = beyond.is_some_and(|newest| place <= newest);
+        if places.len() >= prune.limit || !(is_old || is_too_many) {
+            break;
+        }
+        if found.get::<_, Option<bool>>(2)? != Some(true) {
+            places.push(place);
+        }
+    }
+    Ok(places)
+}
+
+/// Deletes those of the jobs found by [`prunable`] that are still as they were found. Reads no others.
 pub(super) fn prune(
     connection: &Connection,
-    prune: &Prune,
+    found: &[Place],
     now: Timestamp,
     hints: &mut Hints,
 ) -> Result<u64, Fault> {
-    if !prune.state.is_finished() {
-        return Ok(0);
+    let mut deleted = 0;
+    for (finished_at, id) in found {
+        // One that an operator retried in between is live again, or finished at another moment.
+        let mut select = connection.prepare_cached(
+            "SELECT 1 FROM backroom_jobs WHERE id = ?1 AND finished_at = ?2 \
+             AND (unique_held = 1 AND unique_until > ?3) IS NOT TRUE",
+        )?;
+        if select.exists(params![id, finished_at, micros(now)])? {
+            let id = JobId(Uuid::from_bytes(*id));
+            remove(connection, id)?;
+            hints.job(id);
+            deleted += 1;
+        }
     }
-    let beyond = prune.beyond.map(|beyond| newest_beyond(connection, prune, beyond)).transpose()?.flatten();
-    let ids = prunable(connection, prune, beyond, now)?;
-    for id in &ids {
-        remove(connection, *id)?;
-        hints.job(*id);
-    }
-    Ok(ids.len() as u64)
+    Ok(deleted)
 }
 
 /// Deletes one job that is not running and, if a revision is given, still at that one.
@@ -104,9 +142,6 @@ pub(super) fn forget_tags(connection: &Connection, id: JobId) -> Result<(), Faul
     Ok(())
 }
 
-/// Where a job stands in its queue's history: when it finished, then its id.
-type Place = (i64, [u8; 16]);
-
 /// The newest job beyond the newest `beyond`: it and all older ones are too many. Reads that many index entries.
 fn newest_beyond(connection: &Connection, prune: &Prune, beyond: u64) -> Result<Option<Place>, Fault> {
     let mut select = connection.prepare_cached(
@@ -119,35 +154,6 @@ fn newest_beyond(connection: &Connection, prune: &Prune, beyond: u64) -> Result<
         Ok((found.get(0)?, found.get(1)?))
     });
     Ok(found.optional()?)
-}
-
-fn prunable(
-    connection: &Connection,
-    prune: &Prune,
-    beyond: Option<Place>,
-    now: Timestamp,
-) -> Result<Vec<JobId>, Fault> {
-    // From the oldest on; whether the unique key is still held for a window (?3 is now) comes from the row.
-    let mut select = connection.prepare_cached(
-        "SELECT finished_at, id, unique_held = 1 AND unique_until > ?3 FROM backroom_jobs \
-         INDEXED BY backroom_jobs_finished WHERE queue = ?1 AND state = ?2 AND finished_at IS NOT NULL \
-         ORDER BY finished_at, id",
-    )?;
-    let finished_before = prune.finished_before.map(micros);
-    let mut rows = select.query(params![prune.queue, prune.state.as_str(), micros(now)])?;
-    let mut ids = Vec::new();
-    while let Some(found) = rows.next()? {
-        let place: Place = (found.get(0)?, found.get(1)?);
-        let is_old = finished_before.is_some_and(|before| place.0 < before);
-        let is_too_many = beyond.is_some_and(|newest| place <= newest);
-        if ids.len() >= prune.limit || !(is_old || is_too_many) {
-            break;
-        }
-        if found.get::<_, Option<bool>>(2)? != Some(true) {
-            ids.push(row::job_id(found, 1)?);
-        }
-    }
-    Ok(ids)
 }
 
 /// Removes a job with all that belongs to it.

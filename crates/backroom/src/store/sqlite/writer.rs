@@ -20,9 +20,10 @@ use super::{
     SqliteOptions,
     checkpoint::Checkpoints,
     connection::open_writer,
-    error::{Fault, explain},
+    error::{Fault, explain, is_busy, locked},
     hints::Hints,
     identity::Identity,
+    lock::Holder,
     operation::{Operation, Pending, Weight},
     watch::Watch,
 };
@@ -100,7 +101,7 @@ impl Writer {
             return Err(Error::closed("store"));
         }
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { weight, work, result: None, reply, _place: place };
+        let pending = Pending::new(weight, work, reply, place);
         if self.sender.send(Message::Write(Box::new(pending))).is_err() {
             return Err(self.ended());
         }
@@ -145,6 +146,16 @@ struct Serving {
     checkpoints: Checkpoints,
 }
 
+/// What became of a group.
+enum Written {
+    /// It was written, or failed for reasons of its own.
+    Yes,
+    /// Nothing is written any more: the files are not those at their paths.
+    Lost,
+    /// Another connection's transaction was in the way.
+    Locked(Error),
+}
+
 /// Why a transaction came to nothing as a whole.
 enum Lost {
     /// SQLite gave it up while an operation ran; that operation knows why.
@@ -158,14 +169,19 @@ enum Lost {
 impl Serving {
     fn serve(mut self, receiver: &Receiver<Message>) {
         loop {
-            let (group, close) = match receiver.recv_timeout(Watch::pause(&self.wakes)) {
+            let (group, mut close) = match receiver.recv_timeout(Watch::pause(&self.wakes)) {
                 Ok(first) => gather(first, receiver),
                 Err(RecvTimeoutError::Timeout) => (Vec::new(), false),
                 // The store was dropped; nobody is left to ask or to be answered.
                 Err(RecvTimeoutError::Disconnected) => (Vec::new(), true),
             };
-            if !group.is_empty() && self.write_if_intact(group) {
-                self.checkpoints.after_commit(&self.connection);
+            if !group.is_empty() {
+                match self.write_if_intact(group) {
+                    Written::Yes => self.checkpoints.after_commit(&self.connection),
+                    Written::Lost => {}
+                    // Those who came meanwhile have waited for the same lock.
+                    Written::Locked(error) => close |= refuse_waiting(receiver, &error),
+                }
             }
             if close {
                 break;
@@ -179,53 +195,65 @@ impl Serving {
         self.checkpoints.finish(&self.connection, &self.identity);
     }
 
-    /// Writes a group unless the files are no longer those at their paths; whether they are.
-    fn write_if_intact(&mut self, group: Vec<Box<dyn Operation>>) -> bool {
-        match self.identity.check() {
-            Ok(()) => self.write(group),
-            Err(_) => self.refuse(group),
+    /// Writes a group unless the files are no longer those at their paths.
+    fn write_if_intact(&mut self, mut group: Vec<Box<dyn Operation>>) -> Written {
+        // Their callers were answered that nothing was written in time.
+        group.retain(|operation| !operation.is_withdrawn());
+        if group.is_empty() {
+            return Written::Yes;
         }
-        self.identity.check().is_ok()
+        if let Err(error) = self.identity.check() {
+            refuse(group, &error);
+            return Written::Lost;
+        }
+        let locked = self.write(group);
+        match locked {
+            Some(error) => Written::Locked(error),
+            None if self.identity.check().is_err() => Written::Lost,
+            None => Written::Yes,
+        }
     }
 
-    /// Writes a group and answers every caller in it.
-    fn write(&mut self, mut group: Vec<Box<dyn Operation>>) {
+    /// Writes a group and answers every caller in it. The error where another connection's lock was in the way.
+    fn write(&mut self, mut group: Vec<Box<dyn Operation>>) -> Option<Error> {
         match self.attempt(&mut group) {
-            // What was committed counts as acknowledged only where the path leads to it.
-            Ok(_) if self.identity.check().is_err() => self.refuse(group),
             Ok(hints) => {
+                // What was committed counts as acknowledged only where the path leads to it.
+                if let Err(error) = self.identity.check() {
+                    refuse(group, &error);
+                    return None;
+                }
                 answer(group);
                 hints.ring_jobs(&self.wakes);
+                None
             }
             // One too large for the disk takes the transaction of all with it. Alone, the others may pass.
             Err(Lost::InOperation) if group.len() > 1 => self.write_singly(group),
             Err(Lost::AtCommit(error)) if group.len() > 1 && is_for_want_of_space(&error) => {
-                self.write_singly(group);
+                self.write_singly(group)
             }
-            Err(Lost::InOperation) => answer(group),
-            Err(Lost::AtBegin(error) | Lost::AtCommit(error)) => {
-                for operation in &mut group {
-                    operation.fail(explain(&error, &self.path));
-                }
+            Err(Lost::InOperation) => {
                 answer(group);
+                None
+            }
+            Err(Lost::AtBegin(error)) if is_busy(&error) => {
+                let error = locked(&error, &self.path, &Holder::of(&self.path));
+                refuse(group, &error);
+                Some(error)
+            }
+            Err(Lost::AtBegin(error) | Lost::AtCommit(error)) => {
+                refuse(group, &explain(&error, &self.path));
+                None
             }
         }
     }
 
-    /// Answers every caller with what happened to the files.
-    fn refuse(&self, mut group: Vec<Box<dyn Operation>>) {
-        for operation in &mut group {
-            if let Err(error) = self.identity.check() {
-                operation.fail(error);
-            }
-        }
-        answer(group);
-    }
-
-    fn write_singly(&mut self, group: Vec<Box<dyn Operation>>) {
+    fn write_singly(&mut self, group: Vec<Box<dyn Operation>>) -> Option<Error> {
+        let mut locked = None;
         for operation in group {
-            self.write(vec![operation]);
+            locked = self.write(vec![operation]).or(locked);
         }
+        locked
     }
 
     /// Runs the group as one transaction. On an error nothing of it is written.
@@ -307,6 +335,25 @@ fn gather(first: Message, receiver: &Receiver<Message>) -> (Vec<Box<dyn Operatio
         next = if is_full { None } else { receiver.try_recv().ok() };
     }
     (group, false)
+}
+
+/// Answers every caller with this error.
+fn refuse(mut group: Vec<Box<dyn Operation>>, error: &Error) {
+    for operation in &mut group {
+        operation.fail(error.again());
+    }
+    answer(group);
+}
+
+/// The same for all that have arrived; whether the store is to close.
+fn refuse_waiting(receiver: &Receiver<Message>, error: &Error) -> bool {
+    while let Ok(message) = receiver.try_recv() {
+        match message {
+            Message::Write(operation) => refuse(vec![operation], error),
+            Message::Close => return true,
+        }
+    }
+    false
 }
 
 fn answer(group: Vec<Box<dyn Operation>>) {

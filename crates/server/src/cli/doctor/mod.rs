@@ -3,6 +3,7 @@
 //! The store looks at itself ([`Health`]); this room adds what only shows in the jobs: clocks, dead workers, queues
 //! that nobody serves. Each check is a function from what was read to a [`HealthCheck`].
 
+mod clients;
 mod disk;
 mod stuck;
 
@@ -59,6 +60,7 @@ async fn examine(backroom: &Backroom, settings: &Settings) -> Result<Health, Pro
     let now = backroom.clock().now();
     let newest = backroom.list(Filter::default(), None, 1).await?.jobs.first().map(|job| job.created_at);
     health.checks.extend(settings.file().and_then(|file| disk::space(&file)));
+    health.checks.extend(settings.file().and_then(|_| clients::shell()));
     health.checks.push(clock(newest, now));
     let work = Work::read(backroom, now).await?;
     health.checks.extend(work.checks(now));

@@ -62,8 +62,11 @@ CREATE INDEX backroom_jobs_queued
 -- Leases, the first to run out first.
 CREATE INDEX backroom_jobs_running ON backroom_jobs (lease_until, id) WHERE state = 'running';
 
--- History, the oldest first: for pruning and counting.
-CREATE INDEX backroom_jobs_finished ON backroom_jobs (queue, state, finished_at, id) WHERE finished_at IS NOT NULL;
+-- History, the oldest first: for pruning and counting. The last two columns let pruning pass over jobs that still hold
+-- their unique key without reading their rows.
+CREATE INDEX backroom_jobs_finished
+    ON backroom_jobs (queue, state, finished_at, id, unique_held, unique_until)
+    WHERE finished_at IS NOT NULL;
 
 -- States that few jobs are in, the newest found first: completed jobs, the many, do not pay for it. Written with OR:
 -- from `state = 'waiting'` the planner sees that this holds, from an IN it would not.

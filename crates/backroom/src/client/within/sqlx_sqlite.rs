@@ -1,0 +1,76 @@
+//! Inside a transaction of sqlx on SQLite.
+
+use sqlx::{Sqlite, Transaction};
+
+use super::handle;
+use crate::{
+    Error,
+    client::{Enqueue, EnqueueMany, EnqueuedMany, JobHandle, many::after},
+    store::sqlite::SqliteStore,
+};
+
+impl<'a, J: 'a> Enqueue<'a, J> {
+    /// Enqueues inside a transaction of sqlx on the same SQLite file: the job comes into being when the caller commits, and
+    /// never if the caller rolls back, be it to a savepoint (a transaction begun inside another). Workers see it within
+    /// milliseconds of the commit. Feature `sqlx-sqlite`; the driver is [`backroom::sqlx`](crate::sqlx).
+    ///
+    /// Waiting on the handle before the commit waits for a job that does not exist yet, and answers
+    /// [`NotFound`](crate::ErrorKind::NotFound).
+    ///
+    /// Begin the transaction with `begin_with("BEGIN IMMEDIATE")`. `begin()` begins it as DEFERRED, which takes the write lock
+    /// only at the first write. If the transaction has read before, and another connection committed in between, the
+    /// enqueue fails as [`Unavailable`](crate::ErrorKind::Unavailable) at once, whatever the busy timeout.
+    ///
+    /// ```
+    /// # use backroom::{Backroom, Job};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Receipt { order: i64 }
+    /// # impl Job for Receipt { const KIND: &'static str = "receipt"; type Output = (); }
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let url = format!("sqlite:{}", dir.path().join("shop.db").display());
+    /// let backroom = Backroom::open(&url).await?;
+    /// let shop = sqlx::SqlitePool::connect(&url).await?;
+    /// # sqlx::query("CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT)").execute(&shop).await?;
+    ///
+    /// let mut transaction = shop.begin_with("BEGIN IMMEDIATE").await?;
+    /// let order = sqlx::query("INSERT INTO orders (item) VALUES ('a pair of socks')")
+    ///     .execute(&mut *transaction)
+    ///     .await?
+    ///     .last_insert_rowid();
+    /// backroom.enqueue(Receipt { order }).within_sqlx_sqlite(&mut transaction).await?;
+    /// transaction.commit().await?; // the order and its receipt, or neither
+    /// # Ok(()) }
+    /// ```
+    pub async fn within_sqlx_sqlite(
+        self,
+        transaction: &mut Transaction<'_, Sqlite>,
+    ) -> Result<JobHandle<J>, Error> {
+        let backroom = self.backroom;
+        let new = self.check()?;
+        let (id, now) = (new.job.id, new.job.created_at);
+        let answers = SqliteStore::insert_in_sqlx(transaction, &[new], now).await?;
+        handle(backroom, id, &answers)
+    }
+}
+
+impl EnqueueMany<'_> {
+    /// Enqueues the jobs inside a transaction of sqlx: all of them come into being when the caller commits, and none if
+    /// the caller rolls back. Otherwise as [`Enqueue::within_sqlx_sqlite`].
+    ///
+    /// After any error only a part of them is in the transaction, so roll it back.
+    pub async fn within_sqlx_sqlite(
+        mut self,
+        transaction: &mut Transaction<'_, Sqlite>,
+    ) -> Result<EnqueuedMany, Error> {
+        let engine = self.backroom.engine().clone();
+        let mut sum = EnqueuedMany::default();
+        loop {
+            let chunk = self.chunk(&engine).map_err(|error| after(&sum, error))?;
+            if chunk.is_empty() {
+                return Ok(sum);
+            }
+            let answers = SqliteStore::insert_in_sqlx(transaction, &chunk, engine.clock.now()).await;
+            sum.count(&answers.map_err(|error| after(&sum, error))?);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Storing new jobs inside a transaction of sqlx: the statements and decisions of [`insert`](super::insert), through the
+//! other driver.
+//!
+//! Both drivers link the same SQLite, so they know of each other's locks. It never begins nor ends the transaction.
+
+use std::collections::HashSet;
+
+use backroom_core::{
+    JobId, JobRow, Timestamp,
+    draft::NewJob,
+    unique::{Resolution, UniqueWhile, replace_content, resolve_conflict},
+};
+use rusqlite::ffi;
+use sqlx::{Row as _, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
+use uuid::Uuid;
+
+use super::{
+    error::{Fault, is_unique_violation},
+    insert::{IS_STORED, NAME_QUEUE, RELEASE, REPLACE, replacing},
+    row::{self, Cell},
+    schema,
+};
+use crate::{Error, ErrorKind, store::Inserted};
+
+/// Stores the jobs, all of them or none; one answer per job, in order.
+pub(super) async fn insert_in(
+    tx: &mut SqliteConnection,
+    jobs: &[NewJob],
+    now: Timestamp,
+) -> Result<Vec<Inserted>, Fault> {
+    schema::check_newest_is(version(tx).await?)?;
+    run(tx, "SAVEPOINT backroom_insert", &[]).await?;
+    let inserted = insert(tx, jobs, now).await;
+    if inserted.is_err() {
+        // Fails where the error ended the transaction as a whole; the first error is the one to report.
+        if let Err(error) = run(tx, "ROLLBACK TO backroom_insert", &[]).await {
+            tracing::debug!(?error, "failed to undo a part of the caller's transaction");
+            return inserted;
+        }
+    }
+    run(tx, "RELEASE backroom_insert", &[]).await?;
+    inserted
+}
+
+async fn insert(tx: &mut SqliteConnection, jobs: &[NewJob], now: Timestamp) -> Result<Vec<Inserted>, Fault> {
+    for queue in jobs.iter().map(|new| new.job.queue.as_str()).collect::<HashSet<_>>() {
+        run(tx, NAME_QUEUE, &[Cell::text(queue)]).await?;
+    }
+    let mut answers = Vec::with_capacity(jobs.len());
+    for new in jobs {
+        answers.push(insert_one(tx, new, now).await?);
+    }
+    Ok(answers)
+}
+
+async fn insert_one(tx: &mut SqliteConnection, new: &NewJob, now: Timestamp) -> Result<Inserted, Fault> {
+    // Twice is enough: the first may meet a hold that has run out, which is then taken away.
+    for _ in 0..2 {
+        let violation = match create(tx, &new.job).await {
+            Ok(()) => return Ok(Inserted::Created),
+            Err(Fault::Sql(error)) if is_unique_violation(&error) => error,
+            Err(other) => return Err(other),
+        };
+        if bound(IS_STORED, &[Cell::Blob(new.job.id.0.as_bytes())]).fetch_optional(&mut *tx).await?.is_some()
+        {
+            return Ok(Inserted::Created);
+        }
+        let Some(mut holder) = holder_of(tx, &new.job).await? else { return Err(violation.into()) };
+        match resolve_conflict(&holder, new.on_conflict, now) {
+            Resolution::Release => {
+                run(tx, RELEASE, &[Cell::Blob(holder.id.0.as_bytes())]).await?;
+            }
+            Resolution::Keep => return Ok(Inserted::Kept(holder.id)),
+            Resolution::Reject => return Ok(Inserted::KeyHeld(holder.id)),
+            Resolution::Replace => {
+                replace_content(&mut holder, &new.job);
+                replace(tx, &holder).await?;
+                return Ok(Inserted::Replaced(holder.id));
+            }
+        }
+    }
+    Err(Error::new(ErrorKind::Internal, "insert a job: its unique key stays held after its release").into())
+}
+
+async fn create(tx: &mut SqliteConnection, job: &JobRow) -> Result<(), Fault> {
+    run(tx, row::INSERT, &row::cells(job)?).await?;
+    insert_tags(tx, job).await
+}
+
+async fn insert_tags(tx: &mut SqliteConnection, job: &JobRow) -> Result<(), Fault> {
+    for tag in &job.tags {
+        run(tx, row::INSERT_TAG, &[Cell::text(tag), Cell::Blob(job.id.0.as_bytes())]).await?;
+    }
+    Ok(())
+}
+
+async fn replace(tx: &mut SqliteConnection, holder: &JobRow) -> Result<(), Fault> {
+    let id = Cell::Blob(holder.id.0.as_bytes());
+    run(tx, "DELETE FROM backroom_tags WHERE tag IN (SELECT value FROM backroom_jobs, json_each(tags) WHERE backroom_jobs.id = ?1) \
+             AND job_id = ?1", &[id]).await?;
+    run(tx, REPLACE, &replacing(holder)?).await?;
+    insert_tags(tx, holder).await
+}
+
+/// What decides about the holder of a unique key. Parameter: the key.
+const HOLDER_FACTS: &str = "SELECT id, state, attempt, unique_while, unique_until, revision FROM backroom_jobs \
+     WHERE unique_key = ?1 AND unique_held = 1";
+
+/// The job that holds the key of `new`, as far as the conflict between the two is about it.
+async fn holder_of(tx: &mut SqliteConnection, new: &JobRow) -> Result<Option<JobRow>, Fault> {
+    let key = Cell::text_or_null(new.unique_key.as_deref());
+    let Some(found) = bound(HOLDER_FACTS, &[key]).fetch_optional(&mut *tx).await? else { return Ok(None) };
+    let damaged = || {
+        let why = "insert a job: the row of the job that holds its unique key is damaged; restore it or delete that job";
+        Fault::Ours(Error::new(ErrorKind::Unusable, why))
+    };
+    let until = found.try_get::<Option<i64>, _>(4)?.map(Timestamp::from_microsecond).transpose();
+    Ok(Some(JobRow {
+        id: JobId(Uuid::from_slice(found.try_get(0)?).map_err(|_| damaged())?),
+        state: found.try_get::<&str, _>(1)?.parse().map_err(|_| damaged())?,
+        attempt: found.try_get(2)?,
+        unique_while: match (found.try_get::<Option<&str>, _>(3)?, until.map_err(|_| damaged())?) {
+            (None, _) => None,
+            (Some("live"), _) => Some(UniqueWhile::Live),
+            (Some("queued"), _) => Some(UniqueWhile::Queued),
+            (Some(_), until) => Some(UniqueWhile::Until(until.ok_or_else(damaged)?)),
+        },
+        revision: found.try_get::<i64, _>(5)?.unsigned_abs(),
+        ..new.clone()
+    }))
+}
+
+/// The version of our tables; 0 where there are none.
+async fn version(tx: &mut SqliteConnection) -> Result<u32, Fault> {
+    if bound(schema::HAS_VERSIONS, &[]).fetch_optional(&mut *tx).await?.is_none() {
+        return Ok(0);
+    }
+    let found = bound(schema::VERSION, &[]).fetch_one(tx).await?;
+    Ok(found.try_get::<Option<u32>, _>(0)?.unwrap_or(0))
+}
+
+async fn run(tx: &mut SqliteConnection, sql: &'static str, cells: &[Cell<'_>]) -> Result<(), Fault> {
+    bound(sql, cells).execute(tx).await?;
+    Ok(())
+}
+
+/// The statement with its parameters. Its plan is kept on the caller's connection, as sqlx does with every statement.
+fn bound(sql: &'static str, cells: &[Cell<'_>]) -> Query<'static, Sqlite, SqliteArguments> {
+    cells.iter().fold(sqlx::query(sql), |query, cell| match cell {
+        Cell::Null => query.bind(None::<i64>),
+        Cell::Integer(number) => query.bind(*number),
+        Cell::Text(text) => query.bind(text.clone().into_owned()),
+        Cell::Blob(bytes) => query.bind(bytes.to_vec()),
+    })
+}
+
+impl From<sqlx::Error> for Fault {
+    /// What SQLite answered means the same through either driver.
+    fn from(error: sqlx::Error) -> Self {
+        let answer = error.as_database_error().and_then(|answer| {
+            let code = answer.code()?.parse().ok()?;
+            Some(rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(answer.message().to_owned())))
+        });
+        answer.map_or_else(
+            || {
+                let why = "use the SQLite transaction: its driver failed; roll it back, then try again";
+                Self::Ours(Error::new(ErrorKind::Unavailable, why).caused_by(error))
+            },
+            Self::Sql,
+        )
+    }
+}
