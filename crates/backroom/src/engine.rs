@@ -73,8 +73,12 @@ fn decide(job: &JobRow, event: Event, engine: &Engine) -> Result<Option<Change>,
             let message = format!("{event} job {}: it is {state}{remedy}", job.id);
             Error::new(ErrorKind::Refused, message)
         }
-        Refused::Fenced | Refused::NotDue | Refused::Expired | Refused::LeaseHolds | Refused::NotExpired => {
-            Error::from(refused)
-        }
+        Refused::Fenced
+        | Refused::NotDue
+        | Refused::Expired
+        | Refused::LeaseHolds
+        | Refused::NotExpired
+        | Refused::ExpiresFirst
+        | Refused::KeyOfArgs => Error::from(refused),
     })
 }

@@ -59,7 +59,8 @@ pub use backroom_core::{
     unique::UniqueRule,
 };
 pub use client::{
-    Acted, Action, Backroom, Enqueue, EnqueueMany, EnqueuedMany, Explanation, Job, JobHandle, Page, Untyped,
+    Acted, Action, Amend, Backroom, Enqueue, EnqueueMany, EnqueuedMany, Explanation, Job, JobHandle, Page,
+    Untyped,
 };
 pub use config::{Options, without_password};
 pub use error::{Error, ErrorKind};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, JobRow, Json, LeaseId, Progress, State, Suspicion, Timestamp};
+use crate::{Content, JobId, JobRow, Json, LeaseId, Progress, State, Suspicion, Timestamp};
 
 /// The whole life of a job after an event: every field that an event may move, with its new value, and the
 /// guard under which it may be written. A store writes it exactly if the row still has `revision_before` (and,
@@ -34,6 +34,8 @@ pub struct Change {
     pub scheduled_at: Timestamp,
     /// As [`JobRow::expires_at`].
     pub expires_at: Option<Timestamp>,
+    /// New content of a queued job; none for every event but an amendment.
+    pub content: Option<Content>,
     /// As [`JobRow::unique_held`].
     pub unique_held: bool,
     /// As [`JobRow::lease_id`].
@@ -77,6 +79,7 @@ impl Change {
             suspicion: job.suspicion,
             scheduled_at: job.scheduled_at,
             expires_at: job.expires_at,
+            content: None,
             unique_held: job.unique_held,
             lease_id: job.lease_id,
             lease_until: job.lease_until,
@@ -101,6 +104,10 @@ impl Change {
         job.suspicion = self.suspicion;
         job.scheduled_at = self.scheduled_at;
         job.expires_at = self.expires_at;
+        if let Some(content) = &self.content {
+            job.priority = content.priority;
+            job.args.clone_from(&content.args);
+        }
         job.unique_held = self.unique_held;
         job.lease_id = self.lease_id;
         job.lease_until = self.lease_until;

@@ -98,10 +98,7 @@ impl Draft {
         check_args(&self.args, json_bytes_max)?;
         check_tags(&self.tags)?;
         check_meta(&self.meta)?;
-        if self.priority > 9 {
-            let why = format!("is {}; use 0 (first) to 9 (last)", self.priority);
-            return Err(Invalid::new("priority", why));
-        }
+        check_priority(self.priority)?;
         let scheduled_at = start_at(self.start, now)?;
         let expires_at = self.expiry.map(|expiry| expiry_at(expiry, scheduled_at, now)).transpose()?;
         let timeout = self.timeout.map(check_timeout).transpose()?;
@@ -149,7 +146,15 @@ impl Draft {
     }
 }
 
-fn check_args(args: &Json, bytes_max: usize) -> Result<(), Invalid> {
+pub(crate) fn check_priority(priority: u8) -> Result<(), Invalid> {
+    if priority > 9 {
+        let why = format!("is {priority}; use 0 (first) to 9 (last)");
+        return Err(Invalid::new("priority", why));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_args(args: &Json, bytes_max: usize) -> Result<(), Invalid> {
     let bytes = args.as_str().len();
     if bytes > bytes_max {
         let why = format!(
@@ -196,7 +201,7 @@ fn check_meta(meta: &BTreeMap<String, String>) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn start_at(start: When, now: Timestamp) -> Result<Timestamp, Invalid> {
+pub(crate) fn start_at(start: When, now: Timestamp) -> Result<Timestamp, Invalid> {
     match start {
         When::Now => Ok(now),
         When::In(delay) => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{AttemptEnd, Json, LeaseId, RetryPolicy, Timestamp};
+use crate::{Amendment, AttemptEnd, Json, LeaseId, RetryPolicy, Timestamp};
 
 /// Something that happened. [`transition::apply`](crate::transition::apply) decides what follows.
 /// Events of a run name its lease; one from a lease that is no longer current is refused.
@@ -84,6 +84,11 @@ pub enum Event {
     Retry,
     /// `expires_at` passed before the job began.
     Expire,
+    /// A caller changes a job that waits for its turn.
+    Amend {
+        /// What changes.
+        to: Amendment,
+    },
 }
 
 impl Event {
@@ -103,6 +108,7 @@ impl Event {
             Self::Cancel { .. } => "cancel",
             Self::Retry => "retry by hand",
             Self::Expire => "expire",
+            Self::Amend { .. } => "amend",
         }
     }
 
@@ -118,7 +124,12 @@ impl Event {
             | Self::Suspend { lease } => Some(*lease),
             // A claim brings a lease; it does not speak for one.
             Self::Claim { .. } => None,
-            Self::LeaseLost(_) | Self::Wake | Self::Cancel { .. } | Self::Retry | Self::Expire => None,
+            Self::LeaseLost(_)
+            | Self::Wake
+            | Self::Cancel { .. }
+            | Self::Retry
+            | Self::Expire
+            | Self::Amend { .. } => None,
         }
     }
 }

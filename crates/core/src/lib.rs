@@ -8,6 +8,7 @@
 
 #![deny(missing_docs)]
 
+mod amend;
 pub mod blame;
 pub mod bounds;
 mod change;
@@ -26,6 +27,7 @@ mod suspicion;
 pub mod transition;
 pub mod unique;
 
+pub use amend::{Amendment, Content};
 pub use change::{Attempt, AttemptEnd, Change};
 pub use draft::Draft;
 pub use event::{Event, Loss, Part};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::{
     Attempt, AttemptEnd, Change, Event, JobRow, LeaseId, Loss, Part, State, Suspicion, Timestamp,
+    amend::amend,
     bounds::{ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, clip, later, span_until},
     unique::UniqueWhile,
 };
@@ -38,6 +39,13 @@ pub enum Refused {
     /// A job is declared expired before its time, or has no such time.
     #[error("the job has not expired")]
     NotExpired,
+    /// An amendment puts a job off until after its expiry, so that it could never run.
+    #[error("the job expires before that time")]
+    ExpiresFirst,
+    /// An amendment changes args from which the job's unique key was made: two jobs could then be the same work. Cancel the
+    /// job and enqueue another.
+    #[error("the job's unique key was made from its args; cancel the job and enqueue another")]
+    KeyOfArgs,
 }
 
 /// Decides what `event` does to `job` at `now`. `Ok(None)` means that nothing is left to do (cancelling what is
@@ -56,6 +64,10 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             None => return Ok(None),
         },
         (State::Queued, Event::Expire) => expire(job, now)?,
+        (State::Queued, Event::Amend { to }) => match amend(job, to)? {
+            Some(change) => change,
+            None => return Ok(None),
+        },
         // It runs anyway when it is due: there is nothing to wake it from.
         (State::Queued, Event::Wake) => return Ok(None),
         // Leases end with the running state; this one was given back a moment ago.
@@ -113,11 +125,15 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
         (State::Queued, Event::Succeed { .. } | Event::Fail { .. } | Event::Discard { .. }) => return refuse,
         (State::Queued, Event::Stop { .. } | Event::Snooze { .. }) => return refuse,
         (State::Queued, Event::Release { .. } | Event::Suspend { .. }) => return refuse,
-        (State::Running, Event::Claim { .. } | Event::Retry | Event::Expire) => return refuse,
+        (State::Running, Event::Claim { .. } | Event::Retry | Event::Expire | Event::Amend { .. }) => {
+            return refuse;
+        }
         (State::Waiting, Event::Claim { .. } | Event::Succeed { .. } | Event::Fail { .. }) => return refuse,
         (State::Waiting, Event::Discard { .. } | Event::Stop { .. } | Event::Snooze { .. }) => return refuse,
         (State::Waiting, Event::Release { .. } | Event::Suspend { .. }) => return refuse,
-        (State::Waiting, Event::LeaseLost(_) | Event::Retry | Event::Expire) => return refuse,
+        (State::Waiting, Event::LeaseLost(_) | Event::Retry | Event::Expire | Event::Amend { .. }) => {
+            return refuse;
+        }
         (
             State::Completed | State::Cancelled | State::Discarded,
             Event::Claim { .. }
@@ -129,7 +145,8 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             | Event::Release { .. }
             | Event::Suspend { .. }
             | Event::LeaseLost(_)
-            | Event::Expire,
+            | Event::Expire
+            | Event::Amend { .. },
         ) => return refuse,
     };
     Ok(Some(change))

@@ -155,6 +155,12 @@ fn escaped(kind: &str) -> String {
     kind.replace('%', "%25").replace('=', "%3D").replace('#', "%23")
 }
 
+/// Whether the job's key was made from its args, so that other args would need another key.
+pub(crate) fn is_key_of_args(job: &JobRow) -> bool {
+    let rest = job.unique_key.as_deref().and_then(|key| key.strip_prefix(&escaped(&job.kind)));
+    rest.is_some_and(|rest| rest.starts_with('#'))
+}
+
 fn chosen(fields: &[String], args: &Json) -> Result<String, Invalid> {
     if fields.is_empty() {
         return Err(Invalid::new("unique fields", "are an empty list; name at least one field of the args"));

@@ -47,72 +47,76 @@ macro_rules! options {
     () => {
         /// The queue it waits in. Default `default`, or what its kind says.
         pub fn queue(self, queue: impl Into<String>) -> Self {
-            self.set(|draft| draft.queue = queue.into())
+            let queue = queue.into();
+            self.set(move |draft| draft.queue.clone_from(&queue))
         }
 
         /// Key inside the queue for order, limits and fairness. Stored; queues do not act on it yet.
         pub fn lane(self, lane: impl Into<String>) -> Self {
-            self.set(|draft| draft.lane = Some(lane.into()))
+            let lane = Some(lane.into());
+            self.set(move |draft| draft.lane.clone_from(&lane))
         }
 
         /// 0 (served first) to 9 (last). Default 5.
         pub fn priority(self, priority: u8) -> Self {
-            self.set(|draft| draft.priority = priority)
+            self.set(move |draft| draft.priority = priority)
         }
 
         /// May run after this delay.
         pub fn delay(self, delay: Duration) -> Self {
-            self.set(|draft| draft.start = When::In(delay))
+            self.set(move |draft| draft.start = When::In(delay))
         }
 
         /// May run at this moment; not more than five minutes ago, not more than ten years ahead.
         pub fn at(self, at: Timestamp) -> Self {
-            self.set(|draft| draft.start = When::At(at))
+            self.set(move |draft| draft.start = When::At(at))
         }
 
         /// Cancelled with the reason `expired` unless it has begun within this span from now.
         pub fn expires_in(self, span: Duration) -> Self {
-            self.set(|draft| draft.expiry = Some(When::In(span)))
+            self.set(move |draft| draft.expiry = Some(When::In(span)))
         }
 
         /// Cancelled with the reason `expired` unless it has begun by then.
         pub fn expires_at(self, at: Timestamp) -> Self {
-            self.set(|draft| draft.expiry = Some(When::At(at)))
+            self.set(move |draft| draft.expiry = Some(When::At(at)))
         }
 
         /// Longest run of one attempt; more is a failure. Whole milliseconds.
         pub fn timeout(self, timeout: Duration) -> Self {
-            self.set(|draft| draft.timeout = Some(timeout))
+            self.set(move |draft| draft.timeout = Some(timeout))
         }
 
         /// Attempts allowed, the first included: 1 means no retry. Default 20.
         pub fn max_attempts(self, attempts: u32) -> Self {
-            self.set(|draft| draft.max_attempts = Some(attempts))
+            self.set(move |draft| draft.max_attempts = Some(attempts))
         }
 
         /// The wait between attempts, instead of its kind's. Sets the attempts allowed too, to the policy's
         /// default; call `max_attempts` after it for another budget.
         pub fn retry(self, retry: RetryPolicy) -> Self {
-            self.set(|draft| {
+            self.set(move |draft| {
                 draft.max_attempts = Some(retry.max_attempts_default());
-                draft.retry = Some(retry);
+                draft.retry = Some(retry.clone());
             })
         }
 
         /// Keeps duplicates out.
         pub fn unique(self, rule: UniqueRule) -> Self {
-            self.set(|draft| draft.unique = Some(rule))
+            self.set(move |draft| draft.unique = Some(rule.clone()))
         }
 
         /// A word to filter by; at most 32.
         pub fn tag(self, tag: impl Into<String>) -> Self {
-            self.set(|draft| draft.tags.push(tag.into()))
+            let tag = tag.into();
+            self.set(move |draft| draft.tags.push(tag.clone()))
         }
 
         /// An entry of free data; at most 64.
         pub fn meta(self, key: impl Into<String>, value: impl Into<String>) -> Self {
-            self.set(|draft| {
-                draft.meta.insert(key.into(), value.into());
+            let (key, value) = (key.into(), value.into());
+            self.set(move |draft| {
+                draft.meta.insert(key.clone(), value.clone());
             })
         }
     };
@@ -127,6 +131,12 @@ impl<'a, J: 'a> Enqueue<'a, J> {
             change(draft);
         }
         self
+    }
+
+    /// The job as asked for, to hand over later or with [others](Backroom::enqueue_many_drafts). Fails if its args do not
+    /// encode.
+    pub fn into_draft(self) -> Result<Draft, Error> {
+        self.draft
     }
 
     /// The checked job.

@@ -5,7 +5,7 @@ use std::{fmt, marker::PhantomData, time::Duration};
 use backroom_core::{JobId, JobRow, Json, Progress, State};
 use futures_util::{Stream, stream};
 
-use super::{Backroom, Job, Untyped};
+use super::{Backroom, Job, Untyped, job};
 use crate::{Error, ErrorKind, store::Listener};
 
 /// One job of a known type (or [`Untyped`]).
@@ -25,12 +25,19 @@ const LOOKS: [Duration; 4] = [
 ];
 
 impl Backroom {
-    /// A handle to a job that was enqueued elsewhere. Whether it exists shows when the handle is used.
-    pub fn handle<J: Job>(&self, id: JobId) -> JobHandle<J> {
-        JobHandle::new(self, id, false)
+    /// A handle to a job that was enqueued elsewhere. [`NotFound`](ErrorKind::NotFound) if there is no such job, and
+    /// [`Refused`](ErrorKind::Refused) if it is of another kind than `J`: its args and output would be read as what
+    /// they are not.
+    pub async fn handle<J: Job>(&self, id: JobId) -> Result<JobHandle<J>, Error> {
+        let kind = self.job(id).await?.kind;
+        if !job::is_of::<J>(&kind) {
+            let message = format!("follow job {id} as {:?}: it is of kind {kind:?}", J::KIND);
+            return Err(Error::new(ErrorKind::Refused, message));
+        }
+        Ok(JobHandle::new(self, id, false))
     }
 
-    /// A handle to a job whose type is not known.
+    /// A handle to a job whose type is not known. Whether the job exists shows when the handle is used.
     pub fn handle_untyped(&self, id: JobId) -> JobHandle<Untyped> {
         JobHandle::new(self, id, false)
     }
@@ -39,6 +46,10 @@ impl Backroom {
 impl<J> JobHandle<J> {
     pub(super) fn new(backroom: &Backroom, id: JobId, is_new: bool) -> Self {
         Self { backroom: backroom.clone(), id, is_new, typed: PhantomData }
+    }
+
+    pub(super) fn backroom(&self) -> &Backroom {
+        &self.backroom
     }
 
     /// The job's id.
@@ -61,7 +72,7 @@ impl<J> JobHandle<J> {
         self.backroom.cancel(self.id).await
     }
 
-    /// Returns when the job is finished, however it ended. Put a timeout around it if you need one: the job goes on.
+    /// Returns when the job is finished, however it ended.
     pub async fn finished(&self) -> Result<JobRow, Error> {
         let mut watch = Watch::new(&self.backroom, self.id);
         loop {
@@ -73,10 +84,28 @@ impl<J> JobHandle<J> {
         }
     }
 
+    /// As [`finished`](JobHandle::finished), but none if the job is not finished after `span`. The job goes on.
+    pub async fn finished_timeout(&self, span: Duration) -> Result<Option<JobRow>, Error> {
+        self.within(span, self.finished()).await
+    }
+
+    /// What `waiting` answers, or none after `span`. The span counts by the clock of the client.
+    async fn within<T>(
+        &self,
+        span: Duration,
+        waiting: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Option<T>, Error> {
+        tokio::select! {
+            biased;
+            done = waiting => done.map(Some),
+            () = self.backroom.clock().sleep(span) => Ok(None),
+        }
+    }
+
     /// The job's progress whenever it changes, until it is finished.
-    pub fn progress(&self) -> impl Stream<Item = Result<Progress, Error>> + Send + use<J> {
+    pub fn progress(&self) -> impl Stream<Item = Result<Progress, Error>> + Send + Unpin + use<J> {
         let watch = Watch::new(&self.backroom, self.id);
-        stream::unfold(Some((watch, None)), |state| async move {
+        Box::pin(stream::unfold(Some((watch, None)), |state| async move {
             let (mut watch, mut last) = state?;
             loop {
                 let job = match watch.backroom.job(watch.id).await {
@@ -93,7 +122,7 @@ impl<J> JobHandle<J> {
                 }
                 watch.changed().await;
             }
-        })
+        }))
     }
 
     async fn output(&self) -> Result<Json, Error> {
@@ -115,6 +144,11 @@ impl<J: Job> JobHandle<J> {
     pub async fn wait(&self) -> Result<J::Output, Error> {
         Ok(self.output().await?.decode()?)
     }
+
+    /// As [`wait`](JobHandle::wait), but none if the job is not finished after `span`. The job goes on.
+    pub async fn wait_timeout(&self, span: Duration) -> Result<Option<J::Output>, Error> {
+        self.within(span, self.wait()).await
+    }
 }
 
 impl JobHandle<Untyped> {
@@ -122,6 +156,11 @@ impl JobHandle<Untyped> {
     /// cancelled or discarded, [`NotFound`](ErrorKind::NotFound) if it was deleted. Retries are waited for.
     pub async fn wait(&self) -> Result<Json, Error> {
         self.output().await
+    }
+
+    /// As [`wait`](JobHandle::wait), but none if the job is not finished after `span`. The job goes on.
+    pub async fn wait_timeout(&self, span: Duration) -> Result<Option<Json>, Error> {
+        self.within(span, self.wait()).await
     }
 }
 

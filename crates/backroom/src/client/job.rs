@@ -54,6 +54,11 @@ pub(crate) fn template<J: Job>() -> Draft {
     }
 }
 
+/// Whether a stored job of this kind is a `J`.
+pub(super) fn is_of<J: Job>(kind: &str) -> bool {
+    J::KIND == kind
+}
+
 /// Stands for a job whose type the caller does not know: args and output are JSON.
 #[derive(Debug, Clone, Copy)]
 pub enum Untyped {}

@@ -53,7 +53,7 @@ impl Backroom {
         I::IntoIter: Send + 'static,
     {
         let args = jobs.into_iter().map(|job| Json::encode(&job));
-        EnqueueMany { backroom: self, template: job::template::<J>(), args: Box::new(args) }
+        EnqueueMany { backroom: self, jobs: Jobs::Alike(Box::new(job::template::<J>()), Box::new(args)) }
     }
 
     /// The same for a kind that is known by name only, with args as JSON.
@@ -63,18 +63,88 @@ impl Backroom {
         I::IntoIter: Send + 'static,
     {
         let args = args.into_iter().map(Ok);
-        EnqueueMany { backroom: self, template: Draft::new(kind, Json::null()), args: Box::new(args) }
+        let template = Box::new(Draft::new(kind, Json::null()));
+        EnqueueMany { backroom: self, jobs: Jobs::Alike(template, Box::new(args)) }
+    }
+
+    /// The same for jobs of several kinds, each with options of its own. An option set on the whole holds for all of them.
+    /// They go one transaction after the other, in their order.
+    ///
+    /// Up to a thousand jobs with up to 4 MiB of args are one transaction: they are stored together or not at all.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use backroom::{Backroom, Job};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)] struct Pack { order: u64 }
+    /// # impl Job for Pack { const KIND: &'static str = "pack"; type Output = (); }
+    /// # #[derive(Serialize, Deserialize)] struct Remind { order: u64 }
+    /// # impl Job for Remind { const KIND: &'static str = "remind"; type Output = (); }
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let backroom = Backroom::open("memory:").await?;
+    /// let jobs = [
+    ///     backroom.enqueue(Pack { order: 7 }).priority(1).into_draft()?,
+    ///     backroom.enqueue(Remind { order: 7 }).delay(Duration::from_secs(3600)).into_draft()?,
+    /// ];
+    /// let done = backroom.enqueue_many_drafts(jobs).tag("order-7").await?;
+    /// assert_eq!(done.created, 2);
+    /// # Ok(()) }
+    /// ```
+    pub fn enqueue_many_drafts<I>(&self, drafts: I) -> EnqueueMany<'_>
+    where
+        I: IntoIterator<Item = Draft>,
+        I::IntoIter: Send + 'static,
+    {
+        EnqueueMany { backroom: self, jobs: Jobs::Mixed(Box::new(drafts.into_iter()), Vec::new()) }
     }
 }
 
 type Args = Box<dyn Iterator<Item = Result<Json, backroom_core::Invalid>> + Send>;
+type Setting = Box<dyn Fn(&mut Draft) + Send>;
+
+/// Where the jobs come from.
+enum Jobs {
+    /// All but their args is the same.
+    Alike(Box<Draft>, Args),
+    /// Each is of its own, but for these settings.
+    Mixed(Box<dyn Iterator<Item = Draft> + Send>, Vec<Setting>),
+}
+
+impl Jobs {
+    /// How many there are at least.
+    fn at_least(&self) -> usize {
+        match self {
+            Self::Alike(_, args) => args.size_hint().0,
+            Self::Mixed(drafts, _) => drafts.size_hint().0,
+        }
+    }
+
+    fn next(&mut self) -> Option<Result<Draft, backroom_core::Invalid>> {
+        match self {
+            Self::Alike(template, args) => {
+                args.next().map(|args| Ok(Draft { args: args?, ..Draft::clone(template) }))
+            }
+            Self::Mixed(drafts, settings) => drafts.next().map(|mut draft| {
+                settings.iter().for_each(|set| set(&mut draft));
+                Ok(draft)
+            }),
+        }
+    }
+
+    /// Which of two jobs with one key comes first decides what becomes of it.
+    fn may_overtake(&self) -> bool {
+        match self {
+            Self::Alike(template, _) => template.unique.is_none(),
+            Self::Mixed(..) => false,
+        }
+    }
+}
 
 /// Jobs about to be enqueued: the options hold for all of them.
 #[must_use = "nothing is enqueued until this is awaited"]
 pub struct EnqueueMany<'a> {
     pub(super) backroom: &'a Backroom,
-    template: Draft,
-    args: Args,
+    jobs: Jobs,
 }
 
 /// What became of many jobs.
@@ -93,8 +163,11 @@ pub struct EnqueuedMany {
 impl<'a> EnqueueMany<'a> {
     options!();
 
-    fn set(mut self, change: impl FnOnce(&mut Draft)) -> Self {
-        change(&mut self.template);
+    fn set(mut self, setting: impl Fn(&mut Draft) + Send + 'static) -> Self {
+        match &mut self.jobs {
+            Jobs::Alike(template, _) => setting(template),
+            Jobs::Mixed(_, settings) => settings.push(Box::new(setting)),
+        }
         self
     }
 
@@ -102,8 +175,7 @@ impl<'a> EnqueueMany<'a> {
     async fn send(mut self) -> Result<EnqueuedMany, Error> {
         let engine = self.backroom.engine().clone();
         let (mut sum, mut failed, mut is_more) = (EnqueuedMany::default(), None, true);
-        // Which of two jobs with one key comes first decides what becomes of it.
-        let under_way_max = if self.template.unique.is_some() { 1 } else { CHUNKS_UNDER_WAY };
+        let under_way_max = if self.jobs.may_overtake() { CHUNKS_UNDER_WAY } else { 1 };
         let mut under_way = FuturesUnordered::new();
         loop {
             let mut answered = None;
@@ -141,12 +213,11 @@ impl<'a> EnqueueMany<'a> {
     pub(super) fn chunk(&mut self, engine: &Engine) -> Result<Vec<NewJob>, Error> {
         let now = engine.clock.now();
         // As many as the iterator promises: a large chunk that grows is copied again and again.
-        let expected = self.args.size_hint().0.min(CHUNK_JOBS_MAX);
+        let expected = self.jobs.at_least().min(CHUNK_JOBS_MAX);
         let (mut chunk, mut bytes) = (Vec::with_capacity(expected), 0);
         while chunk.len() < CHUNK_JOBS_MAX && bytes < CHUNK_BYTES_MAX {
-            let Some(args) = self.args.next() else { break };
-            let draft = Draft { args: args?, ..self.template.clone() };
-            let new = draft.check(engine.ids.job(now), now, engine.json_bytes_max)?;
+            let Some(draft) = self.jobs.next() else { break };
+            let new = draft?.check(engine.ids.job(now), now, engine.json_bytes_max)?;
             bytes += new.job.args.as_str().len();
             chunk.push(new);
         }

@@ -1,6 +1,7 @@
 //! The client: enqueues jobs, asks about them, and administers queues.
 
 mod admin;
+mod amend;
 mod enqueue;
 mod handle;
 mod job;
@@ -10,6 +11,7 @@ mod read;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod within;
 
+pub use amend::Amend;
 pub use enqueue::Enqueue;
 pub use handle::JobHandle;
 pub use job::{Job, Untyped};

@@ -8,9 +8,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom_core::{
-    AttemptEnd, Event, JobId, JobRow, Json, LeaseId, Loss, Part, RetryPolicy, State, Suspicion, Timestamp,
+    Amendment, AttemptEnd, Event, JobId, JobRow, Json, LeaseId, Loss, Part, RetryPolicy, State, Suspicion,
+    Timestamp,
     bounds::{self, CRASH_SPAN, MESSAGE_BYTES_MAX, NAME_BYTES_MAX},
-    draft::Draft,
+    draft::{Draft, When},
     unique::UniqueWhile,
 };
 use uuid::Uuid;
@@ -182,7 +183,15 @@ pub(crate) fn claim() -> Event {
 pub(crate) fn calls() -> Vec<Event> {
     let cancel = Event::Cancel { reason: "asked by Ann".into() };
     let lost = losses().into_iter().map(Event::LeaseLost);
-    lost.chain([Event::Wake, cancel, Event::Retry, Event::Expire]).collect()
+    let amend = Amendment::check(
+        Some(When::In(secs(300))),
+        Some(1),
+        Some(json(r#"{"width":320}"#)),
+        now(),
+        bounds::JSON_BYTES_MAX,
+    );
+    let amend = Event::Amend { to: amend.expect("within the bounds") };
+    lost.chain([Event::Wake, cancel, Event::Retry, Event::Expire, amend]).collect()
 }
 
 /// Every way in which a worker loses a job.

@@ -41,9 +41,10 @@ const fn place_of_event(event: &Event) -> usize {
         Event::Cancel { .. } => 17,
         Event::Retry => 18,
         Event::Expire => 19,
+        Event::Amend { .. } => 20,
     }
 }
-const EVENTS: usize = 20;
+const EVENTS: usize = 21;
 
 const fn place_of_loss(loss: &Loss) -> usize {
     match loss {

@@ -43,7 +43,8 @@ in one of six states: `queued`, `running` and `waiting` are *live*; `completed`,
 | 1 on trial, 2 alone | so many of its crashes are evidence; two alone and three in all are poison |
 | crashes forgiven | nothing speaks against the job any more |
 | crashes begin again at 1 | the crashes before were too long ago |
-| due now, in 5 s, in 60 s … | `scheduled_at` moves; the examples fail with a back-off of 60 s and snooze for 300 s |
+| due now, in 5 s, in 60 s … | `scheduled_at` moves; the examples fail with a back-off of 60 s, and snooze and amend for 300 s |
+| priority 1, other args | what the caller wrote changes; only an amendment does that |
 | new lease | `lease_id`, `lease_until`, `worker` and `started_at` are those of the claim |
 | key freed, taken | the unique key, here of a job that holds it while it is live |
 | cancel pending | the handler is told; how its run ends decides how the job ends |
@@ -68,6 +69,8 @@ const NOTES: &str = "
   other loss keep it, so the job keeps its place in line.
 - **Cancel** of a running job only asks. Success still wins, and so does the handler's own discard or stop; every
   other end of the run ends the job as cancelled, with the reason of whoever asked first.
+- **Amend** changes time, priority and args of a job that waits for its turn. It is refused if the job would expire before its new time,
+  and if its unique key was made from the args that would change. Kind and queue never change.
 - **Unique key.** Held *while live*, it is freed at the end and taken again by retry by hand (a store refuses that
   retry if another job holds the key by then). Held *while queued*, it is freed by the first claim for good. Held
   *until a moment*, no event moves it.

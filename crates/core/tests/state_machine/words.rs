@@ -29,6 +29,8 @@ fn why(refused: &Refused, job: &JobRow, asked: &Event) -> &'static str {
         Refused::Expired => "expired",
         Refused::LeaseHolds => "the lease holds",
         Refused::NotExpired => "not expired",
+        Refused::ExpiresFirst => "it expires first",
+        Refused::KeyOfArgs => "the key is of the args",
     }
 }
 
@@ -47,6 +49,7 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
         suspicion: _,
         scheduled_at,
         expires_at,
+        content,
         unique_held,
         lease_id,
         lease_until,
@@ -93,6 +96,14 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
         due if due == at(20) => say("due in 20 s"),
         due if due == at(80) => say("due in 80 s"),
         other => say(&format!("unexpected: due at {other}")),
+    }
+    if let Some(content) = content {
+        if content.priority != job.priority {
+            say(&format!("priority {}", content.priority));
+        }
+        if content.args != job.args {
+            say("other args");
+        }
     }
     match (job.expires_at, *expires_at) {
         (before, after) if before == after => {}

@@ -12,7 +12,7 @@ use super::{
 use crate::Error;
 
 /// The types of [`Lives::params`].
-pub(super) const LIFE_TYPES: [Type; 31] = [
+pub(super) const LIFE_TYPES: [Type; 33] = [
     Type::UUID_ARRAY,
     Type::INT8_ARRAY,
     Type::UUID_ARRAY,
@@ -44,20 +44,23 @@ pub(super) const LIFE_TYPES: [Type; 31] = [
     Type::TIMESTAMPTZ_ARRAY,
     Type::TIMESTAMPTZ_ARRAY,
     Type::TEXT_ARRAY,
+    Type::INT2_ARRAY,
+    Type::TEXT_ARRAY,
 ];
 
-/// `new`: whole lives as parameters 1 to 31.
+/// `new`: whole lives as parameters 1 to 33.
 macro_rules! unnested_lives {
     () => {
         "new AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], \
          $6::bigint[], $7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::boolean[], $11::uuid[], \
          $12::timestamptz[], $13::text[], $14::boolean[], $15::smallint[], $16::text[], $17::text[], $18::text[], \
          $19::timestamptz[], $20::boolean[], $21::timestamptz[], $22::timestamptz[], $23::uuid[], $24::bigint[], \
-         $25::text[], $26::text[], $27::text[], $28::timestamptz[], $29::timestamptz[], $30::timestamptz[], $31::text[]) \
+         $25::text[], $26::text[], $27::text[], $28::timestamptz[], $29::timestamptz[], $30::timestamptz[], $31::text[], \
+         $32::smallint[], $33::text[]) \
          AS new (id, revision_before, guard, state, attempt, max_attempts, crashes, scheduled_at, expires_at, \
          unique_held, lease_id, lease_until, worker, progress_is_set, progress_percent, progress_message, output, \
          reason, cancel_requested_at, woken, started_at, finished_at, ended_lease, ended_attempt, ended_end, \
-         ended_error, ended_worker, ended_started_at, ended_at, lapsed_by, suspicion))"
+         ended_error, ended_worker, ended_started_at, ended_at, lapsed_by, suspicion, new_priority, new_args))"
     };
 }
 pub(super) use unnested_lives;
@@ -96,6 +99,8 @@ pub(super) struct Lives<'a> {
     ended_at: Vec<Option<Moment>>,
     lapsed_by: Vec<Option<Moment>>,
     suspicion: Vec<Option<String>>,
+    priority: Vec<Option<i16>>,
+    args: Vec<Option<&'a str>>,
 }
 
 impl<'a> Lives<'a> {
@@ -134,6 +139,9 @@ impl<'a> Lives<'a> {
         self.ended_at.push(ended.map(|ended| Moment(ended.ended_at)));
         self.lapsed_by.push(opt(change.lapsed_by));
         self.suspicion.push(change.suspicion.as_ref().map(encoded).transpose()?);
+        let content = change.content.as_ref();
+        self.priority.push(content.map(|content| content.priority.into()));
+        self.args.push(content.map(|content| content.args.as_str()));
         Ok(())
     }
 
@@ -171,6 +179,8 @@ impl<'a> Lives<'a> {
             &self.ended_at,
             &self.lapsed_by,
             &self.suspicion,
+            &self.priority,
+            &self.args,
         ]
     }
 }

@@ -1,6 +1,6 @@
 //! Writing decisions, each under its guard.
 
-use backroom_core::{Change, JobId, Json, LeaseId, State};
+use backroom_core::{Change, Content, JobId, Json, LeaseId, State};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::{
@@ -47,6 +47,9 @@ fn commit_one(
             };
         }
         Err(other) => return Err(other),
+    }
+    if let Some(content) = &change.content {
+        write_content(connection, change.id, content)?;
     }
     if let Some(ended) = &change.ended {
         row::insert_attempt(connection, change.id, ended)?;
@@ -112,6 +115,14 @@ fn write(connection: &Connection, change: &Change) -> Result<usize, Fault> {
         change.lapsed_by.map(micros),
         row::encoded(change.suspicion.as_ref())?,
     ])?)
+}
+
+/// What an amendment changes beside the life; the guards let this change through a moment ago, in this transaction.
+fn write_content(connection: &Connection, id: JobId, content: &Content) -> Result<(), Fault> {
+    let mut update =
+        connection.prepare_cached("UPDATE backroom_jobs SET priority = ?2, args = ?3 WHERE id = ?1")?;
+    update.execute(params![id.0.as_bytes(), content.priority, content.args.as_str()])?;
+    Ok(())
 }
 
 /// The guard let nothing through: either this very change was written before and its answer lost, or the row has

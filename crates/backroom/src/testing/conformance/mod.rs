@@ -253,6 +253,14 @@ behaviours! {
         progress_wakes_who_follows_the_job
         a_cancel_mark_wakes_the_workers
     }
+    amend {
+        every_field_is_written_as_decided
+        a_job_is_claimed_by_its_new_time_and_priority
+        an_attempt_that_failed_stays_charged
+        a_decision_from_before_a_claim_is_stale
+        a_decision_from_before_a_cancel_is_stale
+        a_repeated_amendment_is_written_once
+    }
     odd_input {
         texts_of_all_scripts_come_back
         escaped_nul_in_args_and_output_comes_back

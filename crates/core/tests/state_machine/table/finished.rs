@@ -33,6 +33,7 @@ pub(super) const FINISHED: &[Row] = &[
             ("cancel", "nothing"),
             ("retry by hand", "queued: due now, progress cleared, output dropped, key taken"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -65,6 +66,7 @@ pub(super) const FINISHED: &[Row] = &[
             ("cancel", "nothing"),
             ("retry by hand", "queued: due now, progress cleared, cancel dropped, reason dropped, key taken"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -97,6 +99,7 @@ pub(super) const FINISHED: &[Row] = &[
             ("cancel", "nothing"),
             ("retry by hand", "queued: due now, expiry dropped, progress cleared, reason dropped, key taken"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -132,6 +135,7 @@ pub(super) const FINISHED: &[Row] = &[
                 "queued: one attempt more, due now, progress cleared, reason dropped, key taken",
             ),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -167,6 +171,7 @@ pub(super) const FINISHED: &[Row] = &[
                 "queued: crashes forgiven, due now, progress cleared, reason dropped, key taken",
             ),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
 ];

@@ -33,6 +33,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", r#"cancelled: reason "asked by Ann", key freed"#),
             ("retry by hand", "nothing"),
             ("expire", "refused: not expired"),
+            ("amend", "queued: due in 300 s, priority 1, other args"),
         ],
     ),
     (
@@ -65,6 +66,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", r#"cancelled: reason "asked by Ann", key freed"#),
             ("retry by hand", "queued: due now"),
             ("expire", "refused: not expired"),
+            ("amend", "queued: due in 300 s, priority 1, other args"),
         ],
     ),
     (
@@ -97,6 +99,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", r#"cancelled: reason "asked by Ann", key freed"#),
             ("retry by hand", "queued: expiry dropped"),
             ("expire", r#"cancelled: reason "expired", key freed"#),
+            ("amend", "refused: it expires first"),
         ],
     ),
     (
@@ -129,6 +132,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", r#"cancelled: reason "asked by Ann", key freed"#),
             ("retry by hand", "queued: due now, expiry dropped"),
             ("expire", r#"cancelled: reason "expired", key freed"#),
+            ("amend", "refused: it expires first"),
         ],
     ),
     (
@@ -161,6 +165,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", r#"running: cancel pending, reason "asked by Ann""#),
             ("retry by hand", "refused: not in this state"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -193,6 +198,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", "nothing"),
             ("retry by hand", "refused: not in this state"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -228,6 +234,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", r#"running: cancel pending, reason "asked by Ann""#),
             ("retry by hand", "refused: not in this state"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -263,6 +270,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", "nothing"),
             ("retry by hand", "refused: not in this state"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -295,6 +303,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", r#"running: cancel pending, reason "asked by Ann""#),
             ("retry by hand", "refused: not in this state"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -327,6 +336,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", "nothing"),
             ("retry by hand", "refused: not in this state"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -359,6 +369,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", r#"running: cancel pending, reason "asked by Ann""#),
             ("retry by hand", "refused: not in this state"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -412,6 +423,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", "nothing"),
             ("retry by hand", "refused: not in this state"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -450,6 +462,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", r#"running: cancel pending, reason "asked by Ann""#),
             ("retry by hand", "refused: not in this state"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -491,6 +504,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", r#"running: cancel pending, reason "asked by Ann""#),
             ("retry by hand", "refused: not in this state"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -544,6 +558,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", "nothing"),
             ("retry by hand", "refused: not in this state"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -585,6 +600,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", r#"running: cancel pending, reason "asked by Ann""#),
             ("retry by hand", "refused: not in this state"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -617,6 +633,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", r#"cancelled: reason "asked by Ann", key freed"#),
             ("retry by hand", "refused: not in this state"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
     (
@@ -649,6 +666,7 @@ pub(super) const LIVE: &[Row] = &[
             ("cancel", r#"cancelled: reason "asked by Ann", key freed"#),
             ("retry by hand", "refused: not in this state"),
             ("expire", "refused: not in this state"),
+            ("amend", "refused: not in this state"),
         ],
     ),
 ];
