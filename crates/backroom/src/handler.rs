@@ -1,12 +1,19 @@
 //! The user's code: what a handler answers, and how a worker holds it.
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{
+    any::{Any, TypeId, type_name},
+    collections::HashMap,
+    error::Error as StdError,
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use backroom_core::{Json, RetryPolicy};
 use futures_util::future::BoxFuture;
 
-use crate::Context;
+use crate::{Context, Ending, worker};
 
 /// Why a handler did not return its output, and what should become of the job.
 ///
@@ -43,6 +50,10 @@ pub(crate) enum Outcome {
     Panicked,
     /// As `Retry`, but the attempt ran out of time.
     TimedOut,
+    /// As `Retry`, but the args did not decode.
+    Undecoded,
+    /// As `Discard`, because the args did not decode and the kind wants that.
+    UndecodedForGood,
     /// Given up for good.
     Discard,
     /// Ended as cancelled.
@@ -86,6 +97,20 @@ impl Failure {
 
     pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         Self { outcome, message: message.into() }
+    }
+
+    /// In which way the attempt ends by it. A middleware tells by it a snooze or a cancel, which are no failures, from an
+    /// error, a panic or a timeout: see [`Ending::is_failure`].
+    pub fn ending(&self) -> Ending {
+        match self.outcome {
+            Outcome::Retry | Outcome::RetryAfter(_) => Ending::Failed,
+            Outcome::Panicked => Ending::Panicked,
+            Outcome::TimedOut => Ending::TimedOut,
+            Outcome::Undecoded | Outcome::UndecodedForGood => Ending::Undecoded,
+            Outcome::Discard => Ending::Discarded,
+            Outcome::Cancel => Ending::Cancelled,
+            Outcome::Snooze(_) => Ending::Snoozed,
+        }
     }
 
     /// What it says.
@@ -134,6 +159,27 @@ impl fmt::Display for Failure {
 }
 
 /// Runs around every handler of a worker: to measure, to open a span, to refuse.
+///
+/// A panic of the handler and the end of its timeout come back from [`Next::run`] as answers, like any other failure;
+/// [`Failure::ending`] tells them apart. A middleware that panics fails the attempt. One that goes on after the timeout is
+/// dropped five seconds later.
+///
+/// ```
+/// use backroom::{Context, Failure, Json, Middleware, Next, async_trait};
+///
+/// struct Failures(std::sync::atomic::AtomicU64);
+///
+/// #[async_trait]
+/// impl Middleware for Failures {
+///     async fn handle(&self, context: Context, next: Next<'_>) -> Result<Json, Failure> {
+///         let answer = next.run(context).await;
+///         if answer.as_ref().is_err_and(|failure| failure.ending().is_failure()) {
+///             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+///         }
+///         answer
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Middleware: Send + Sync + 'static {
     /// Calls `next.run(context)` to go on, and may look at or replace its answer.
@@ -147,10 +193,10 @@ pub struct Next<'a> {
 }
 
 impl Next<'_> {
-    /// Runs the rest.
+    /// Runs the rest. Panics and timeouts of the handler are answers.
     pub async fn run(self, context: Context) -> Result<Json, Failure> {
         match self.middleware {
-            [] => (self.handler.run)(context).await,
+            [] => worker::run_handler(self.handler, context).await,
             [first, rest @ ..] => {
                 first.handle(context, Next { middleware: rest, handler: self.handler }).await
             }
@@ -164,12 +210,79 @@ impl fmt::Debug for Next<'_> {
     }
 }
 
+/// Values given to [`Worker::state`](crate::Worker::state), by their type.
+#[derive(Default)]
+pub(crate) struct States(HashMap<TypeId, (&'static str, Arc<dyn Any + Send + Sync>)>);
+
+impl States {
+    pub(crate) fn add<T: Send + Sync + 'static>(&mut self, value: T) {
+        self.0.insert(TypeId::of::<T>(), (type_name::<T>(), Arc::new(value)));
+    }
+
+    fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let (_, value) = self.0.get(&TypeId::of::<T>())?;
+        Arc::clone(value).downcast().ok()
+    }
+
+    /// The names of the types, for an error.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.0.values().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+/// What a handler of [`Worker::handle_with`](crate::Worker::handle_with) may take as its third argument: an `Arc<T>` of a value
+/// given to [`Worker::state`](crate::Worker::state), or a tuple of up to four.
+pub trait FromState: Sized + Send + 'static {
+    /// The value; the name of the first type that is missing otherwise.
+    #[doc(hidden)]
+    fn from_state(states: &StatesOf<'_>) -> Result<Self, &'static str>;
+}
+
+/// What [`FromState`] takes from.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct StatesOf<'a>(pub(crate) &'a States);
+
+impl fmt::Debug for StatesOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.names()).finish()
+    }
+}
+
+impl<T: Send + Sync + 'static> FromState for Arc<T> {
+    fn from_state(states: &StatesOf<'_>) -> Result<Self, &'static str> {
+        states.0.get().ok_or_else(type_name::<T>)
+    }
+}
+
+impl<A: FromState, B: FromState> FromState for (A, B) {
+    fn from_state(states: &StatesOf<'_>) -> Result<Self, &'static str> {
+        Ok((A::from_state(states)?, B::from_state(states)?))
+    }
+}
+
+impl<A: FromState, B: FromState, C: FromState> FromState for (A, B, C) {
+    fn from_state(states: &StatesOf<'_>) -> Result<Self, &'static str> {
+        Ok((A::from_state(states)?, B::from_state(states)?, C::from_state(states)?))
+    }
+}
+
+impl<A: FromState, B: FromState, C: FromState, D: FromState> FromState for (A, B, C, D) {
+    fn from_state(states: &StatesOf<'_>) -> Result<Self, &'static str> {
+        Ok((A::from_state(states)?, B::from_state(states)?, C::from_state(states)?, D::from_state(states)?))
+    }
+}
+
 /// A handler with its types erased: args and output are JSON.
 pub(crate) struct Handler {
     /// The policy in force for jobs that carry none.
     pub(crate) retry: RetryPolicy,
     /// Whether it runs on a thread and may have to wait for a core.
     pub(crate) is_blocking: bool,
+    /// Whether the worker has the state it takes; the name of the missing type otherwise.
+    pub(crate) check_state: fn(&States) -> Result<(), &'static str>,
     pub(crate) run: Run,
 }
 

@@ -40,6 +40,7 @@
 mod client;
 pub mod clock;
 mod config;
+mod ended;
 mod engine;
 mod error;
 mod handler;
@@ -50,21 +51,25 @@ pub mod testing;
 mod upkeep;
 mod worker;
 
+/// The attribute that [`Middleware`], [`clock::Clock`] and [`store::Store`] are implemented with.
+pub use async_trait::async_trait;
 pub use backroom_core as core;
 pub use backroom_core::{
     Attempt, AttemptEnd, Draft, Invalid, JobId, JobRow, Json, LeaseId, LogLine, Progress, Queue, RetryPolicy,
     Shown, State, Timestamp,
     explain::Reason,
     retention::{Keep, Retention},
+    stats::{Histogram, KindStats},
     unique::UniqueRule,
 };
 pub use client::{
-    Acted, Action, Amend, Backroom, Enqueue, EnqueueMany, EnqueuedMany, Explanation, Job, JobHandle, Page,
-    Untyped,
+    Acted, Action, Amend, Backroom, BadArgs, Enqueue, EnqueueMany, EnqueuedMany, Explanation, Job, JobHandle,
+    Page, Stats, Untyped,
 };
 pub use config::{Options, without_password};
+pub use ended::{Ended, Ending};
 pub use error::{Error, ErrorKind};
-pub use handler::{Failure, Middleware, Next};
+pub use handler::{Failure, FromState, Middleware, Next};
 /// The SQLite driver, in the version whose transactions [`Enqueue::within`] takes. Feature `sqlite`.
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
@@ -76,9 +81,18 @@ pub use store::{Count, Durability, Filter, Health, HealthCheck, WorkerRow};
 /// The PostgreSQL driver, in the version whose transactions [`Enqueue::within_postgres`] takes. Feature `postgres`.
 #[cfg(feature = "postgres")]
 pub use tokio_postgres;
-pub use worker::{Context, Order, RunningWorker, Stopped, Worker};
+pub use worker::{Context, Order, RunningWorker, StillRunning, Stopped, Worker};
 
 /// The examples of the README are compiled and run with those of the library.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// So are those of the pages.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/changing-args.md")]
+struct ChangingArgs;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/stopping.md")]
+struct Stopping;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use backroom::{
-    AttemptEnd, Context, ErrorKind, Failure, Job, Json, Middleware, Next, Options, Order, RetryPolicy, State,
+    AttemptEnd, Context, ErrorKind, Failure, Json, Middleware, Next, Options, Order, RetryPolicy, State,
     Worker,
     store::MemoryStore,
     testing::{
@@ -21,7 +21,6 @@ use backroom::{
     },
 };
 use common::{Act, Double, act, double, fresh_stores, soon, sqlite};
-use serde::{Deserialize, Serialize};
 
 #[tokio::test]
 async fn a_job_runs_and_its_typed_output_comes_back() {
@@ -87,18 +86,6 @@ async fn a_spent_job_is_discarded_with_its_last_error() {
         assert_eq!(row.state, State::Discarded);
         assert!(row.reason.unwrap().contains("it failed"));
         assert_eq!(job.wait().await.unwrap_err().kind(), ErrorKind::Unsuccessful);
-    }
-}
-
-#[tokio::test]
-async fn args_that_do_not_decode_discard_the_job_with_the_reason() {
-    for store in fresh_stores().await {
-        let args = Json::parse(r#"{"not":"a number"}"#).unwrap();
-        let job = store.backroom.enqueue_untyped("double", args).await.unwrap();
-        soon("drain", drain(Worker::new(&store.backroom).handle(double))).await.unwrap();
-        let row = job.status().await.unwrap();
-        assert_eq!(row.state, State::Discarded);
-        assert!(row.reason.unwrap().contains("args do not decode"));
     }
 }
 
@@ -341,28 +328,6 @@ async fn progress_and_log_lines_are_kept_the_last_word_in_any_case() {
         let rest = store.backroom.log(job.id(), 1000).await.unwrap();
         assert_eq!(rest.len(), 1);
         assert_eq!(rest[0].line, "500 more lines were left out");
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Stateful;
-
-impl Job for Stateful {
-    const KIND: &'static str = "stateful";
-    type Output = String;
-}
-
-#[tokio::test]
-async fn state_reaches_the_handler_and_missing_state_says_so() {
-    for store in fresh_stores().await {
-        let handler = async |_: Stateful, ctx: Context| Ok::<_, Failure>(ctx.state::<String>()?.to_string());
-        let job = store.backroom.enqueue(Stateful).await.unwrap();
-        soon("drain", drain(Worker::new(&store.backroom).handle(handler))).await.unwrap();
-        assert!(store.backroom.attempts(job.id()).await.unwrap()[0].error.contains("Worker::state"));
-        store.backroom.retry(job.id()).await.unwrap();
-        let worker = Worker::new(&store.backroom).state("shared".to_owned()).handle(handler);
-        soon("drain", drain(worker)).await.unwrap();
-        assert_eq!(job.wait().await.unwrap(), "shared");
     }
 }
 

@@ -23,6 +23,7 @@ pub mod queue;
 pub mod retention;
 pub mod retry;
 mod state;
+pub mod stats;
 mod suspicion;
 pub mod transition;
 pub mod unique;

@@ -89,7 +89,9 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
         }
         (State::Running, Event::Stop { lease, reason }) => {
             let ended = ended(job, lease, AttemptEnd::Cancelled, &reason, now);
-            Change { lease: Some(lease), ended, ..finish(job, State::Cancelled, Some(reason), now) }
+            // Of two reasons, that of the caller who asked for the cancel; the handler's stands in the attempt.
+            let stopped = finish(job, State::Cancelled, Some(reason), now);
+            Change { ended, ..or_cancelled(job, Some(lease), stopped, now) }
         }
         (State::Running, Event::Snooze { lease, delay }) => {
             // A handler's number is outside input: unbounded, one slip would put the job off for ever.
@@ -199,6 +201,8 @@ fn fail(
     let after = if job.attempt < job.max_attempts {
         requeue(job, later(now, delay))
     } else {
+        // Further lines, such as those of a backtrace, stand in the attempt.
+        let error = error.lines().next().unwrap_or_default();
         let reason = format!("gave up after {} attempts: {error}", job.attempt);
         finish(job, State::Discarded, Some(reason), now)
     };

@@ -110,19 +110,22 @@ pub const KINDS: [&str; 3] = ["alpha", "beta", "gamma"];
 pub const ORPHAN: &str = "orphan";
 
 /// Gives a worker the handler of one of [`KINDS`].
-pub fn register(worker: Worker, kind: &str) -> Worker {
+pub fn register(worker: Worker, kind: &str, stage: &Arc<Stage>) -> Worker {
+    let stage = Arc::clone(stage);
     if kind == Play::KIND {
-        return worker.handle(|job: Play, context| perform(job.play, context));
+        return worker.handle(move |job: Play, context| perform(Arc::clone(&stage), job.play, context));
     }
-    worker.handle_untyped(kind, async |args: Json, context| {
-        let args: Play = args.decode()?;
-        perform(args.play, context).await
+    worker.handle_untyped(kind, move |args: Json, context| {
+        let stage = Arc::clone(&stage);
+        async move {
+            let args: Play = args.decode()?;
+            perform(stage, args.play, context).await
+        }
     })
 }
 
 /// One run of a handler.
-async fn perform(play: u64, context: Context) -> Result<Json, Failure> {
-    let stage = Arc::clone(&*context.state::<Arc<Stage>>()?);
+async fn perform(stage: Arc<Stage>, play: u64, context: Context) -> Result<Json, Failure> {
     let (id, revision) = (context.id(), context.job().revision);
     let lease = context.job().lease_id.ok_or_else(|| Failure::retry("claimed without a lease"))?;
     let on_stage = enter(&stage, &context, lease);

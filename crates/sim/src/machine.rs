@@ -96,11 +96,10 @@ impl Machine {
             .grace(Duration::from_millis(rng.random_range(0..10_000)))
             .cancel_grace(Duration::from_millis(rng.random_range(0..5_000)))
             .upkeep(index == 0 || rng.random_bool(0.7))
-            .state(Arc::clone(&parts.stage))
             .queues(order, slots);
         for kind in KINDS {
             if index == 0 || rng.random_bool(0.8) || kind == KINDS[0] {
-                worker = handlers::register(worker, kind);
+                worker = handlers::register(worker, kind, &parts.stage);
                 kinds.push(kind);
             }
         }

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use backroom::{
     Attempt, Count, Error, ErrorKind, Filter, Health, JobId, JobRow, LogLine, Queue, Timestamp, WorkerRow,
     clock::Clock as _,
-    core::{Change, draft::NewJob},
+    core::{Change, draft::NewJob, stats::StatsRow},
     store::{
         Claim, Committed, Deleted, Extend, Held, Inserted, Note, Prune, QueueSetting, Record, Store, Wakes,
     },
@@ -402,6 +402,15 @@ impl Store for Wire {
 
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
         self.call("workers", async move |store: Arc<dyn Store>| store.workers(since).await, unseen).await
+    }
+
+    async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error> {
+        self.call("put_stats", async move |store: Arc<dyn Store>| store.put_stats(row, now).await, unseen)
+            .await
+    }
+
+    async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
+        self.call("stats", async move |store: Arc<dyn Store>| store.stats(since, limit).await, unseen).await
     }
 
     async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {

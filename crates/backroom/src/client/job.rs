@@ -10,9 +10,17 @@ use crate::{Error, Json};
 /// A kind of job: its args are the fields of the type, and the consts are the defaults of every job of this kind.
 /// What is set at enqueue wins over them.
 pub trait Job: Serialize + DeserializeOwned + Send + 'static {
-    /// Its name in the store, for ever: jobs enqueued under an old name are not found by a handler of the new
-    /// one. 1 to 128 bytes.
+    /// Its name in the store, 1 to 128 bytes. Jobs that were enqueued under an older name are found by that name only: list
+    /// it in [`ALIASES`](Job::ALIASES) when you change this.
     const KIND: &'static str;
+
+    /// Older names of this kind: a handler of it runs their jobs, too. A name that another handler of the worker has is
+    /// refused at start. New jobs are enqueued under [`KIND`](Job::KIND). A unique key belongs to the name under which its job
+    /// was enqueued, so a job of an older name does not keep out one of the new name. Default none.
+    const ALIASES: &'static [&'static str] = &[];
+
+    /// What becomes of a job whose args do not decode. Default [`BadArgs::Retry`].
+    const BAD_ARGS: BadArgs = BadArgs::Retry;
 
     /// What its handler returns.
     type Output: Serialize + DeserializeOwned + Send + 'static;
@@ -35,6 +43,18 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     fn unique() -> Option<UniqueRule> {
         None
     }
+}
+
+/// What becomes of a job whose args do not decode as the type of its handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum BadArgs {
+    /// It is tried again after its back-off, as long as attempts are left: in a rolling deploy a newer version of the program
+    /// may have enqueued it, and will run it.
+    #[default]
+    Retry,
+    /// It is discarded at once: for kinds whose args come from outside, where waiting cannot help.
+    Discard,
 }
 
 /// The draft of a typed job with the defaults of its kind.

@@ -8,16 +8,18 @@ mod job;
 mod many;
 mod matching;
 mod read;
+mod stats;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod within;
 
 pub use amend::Amend;
 pub use enqueue::Enqueue;
 pub use handle::JobHandle;
-pub use job::{Job, Untyped};
+pub use job::{BadArgs, Job, Untyped};
 pub use many::{EnqueueMany, EnqueuedMany};
 pub use matching::{Acted, Action};
 pub use read::{Explanation, Page};
+pub use stats::Stats;
 
 use std::{fmt, sync::Arc};
 

@@ -9,7 +9,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob};
+use backroom_core::{
+    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+};
 
 mod backup;
 mod memory;
@@ -141,6 +143,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Workers that beat at or after `since`, by name; older ones may be forgotten.
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error>;
+
+    /// Writes what a worker counted within one minute, in the place of what it wrote of that minute before; and deletes some of
+    /// the rows whose minute began longer than [`KEPT`](backroom_core::stats::KEPT) ago.
+    async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error>;
+
+    /// What workers counted in the minutes that began at or after `since`: at most `limit` rows, the newest minute first, and
+    /// by worker within a minute.
+    async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error>;
 
     /// Stores whole records as they are, in any state, for moving a store and for filling one. Records whose id is
     /// already stored are left as they are, and so are those of jobs that were imported live before and are pruned by

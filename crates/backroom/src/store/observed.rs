@@ -9,7 +9,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob};
+use backroom_core::{
+    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+};
 use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
 
@@ -249,6 +251,14 @@ impl Store for Observed {
 
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
         self.call("workers", Vec::len, |_| self.inner.workers(since)).await
+    }
+
+    async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error> {
+        self.call("put_stats", one, |_| self.inner.put_stats(Arc::clone(&row), now)).await
+    }
+
+    async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
+        self.call("stats", Vec::len, |_| self.inner.stats(since, limit)).await
     }
 
     async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {

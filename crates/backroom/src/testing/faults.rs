@@ -7,7 +7,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob};
+use backroom_core::{
+    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+};
 use tokio::sync::Notify;
 
 use crate::{
@@ -286,6 +288,14 @@ impl Store for Faults {
 
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
         self.call("workers", self.inner.workers(since)).await
+    }
+
+    async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error> {
+        self.call("put_stats", self.inner.put_stats(row, now)).await
+    }
+
+    async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
+        self.call("stats", self.inner.stats(since, limit)).await
     }
 
     async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {

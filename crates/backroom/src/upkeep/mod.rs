@@ -16,7 +16,8 @@ use backroom_core::{Event, JobRow, Timestamp, transition};
 pub(crate) use self::pulse::Pulse;
 use self::{expire::Expire, prune::Prune, rescue::Rescue};
 use crate::{
-    Error,
+    Ended, Ending, Error,
+    ended::{Ends, Times},
     engine::Engine,
     store::{Committed, is_told},
 };
@@ -39,9 +40,13 @@ trait Duty {
     ) -> impl Future<Output = Result<Duration, Error>> + Send;
 }
 
-/// Does all upkeep until it is aborted. `lease` and `pulse` are those of the worker beside it.
-pub(crate) async fn keep_up(engine: Engine, lease: Duration, pulse: Arc<Pulse>) {
-    tokio::join!(keep(&engine, Rescue::new(lease, pulse)), keep(&engine, Expire), keep(&engine, Prune));
+/// Does all upkeep until it is aborted. `lease`, `pulse` and `ends` are those of the worker beside it.
+pub(crate) async fn keep_up(engine: Engine, lease: Duration, pulse: Arc<Pulse>, ends: Arc<Ends>) {
+    tokio::join!(
+        keep(&engine, Rescue::new(lease, pulse, Arc::clone(&ends))),
+        keep(&engine, Expire { ends }),
+        keep(&engine, Prune)
+    );
 }
 
 async fn keep<D: Duty>(engine: &Engine, mut duty: D) {
@@ -63,31 +68,46 @@ async fn keep<D: Duty>(engine: &Engine, mut duty: D) {
 }
 
 /// Applies `event` to each job and answers how many it changed. The others were extended, recorded or changed by
-/// somebody else since they were read, or somebody keeps their row: then the next look finds them again.
+/// another process since they were read, or another transaction has locked their row: the next look finds them again.
 async fn apply_to_all(
     engine: &Engine,
+    ends: &Ends,
     jobs: &[JobRow],
     event: &Event,
     now: Timestamp,
 ) -> Result<usize, Error> {
-    apply_to_each(engine, jobs.iter().map(|job| (job, event.clone())), now).await
+    apply_to_each(engine, ends, jobs.iter().map(|job| (job, event.clone())), now).await
 }
 
 /// The same with an event of its own for each job.
 async fn apply_to_each<'a>(
     engine: &Engine,
+    ends: &Ends,
     events: impl Iterator<Item = (&'a JobRow, Event)>,
     now: Timestamp,
 ) -> Result<usize, Error> {
-    let decide = |(job, event)| transition::apply(job, event, now).ok().flatten();
-    let changes: Vec<_> = events.filter_map(decide).collect();
+    let decide = |(job, event): (&'a JobRow, Event)| {
+        let ending = Ending::of(&event);
+        let change = transition::apply(job, event, now).ok().flatten()?;
+        Some(((job, ending), change))
+    };
+    let (decided, changes): (Vec<_>, Vec<_>) = events.filter_map(decide).unzip();
     if changes.is_empty() {
         return Ok(0);
     }
-    let answers = engine.store.commit(Arc::new(changes)).await?;
-    let is_done = |answer: &&Committed| match answer {
-        Committed::Done => true,
-        Committed::Stale | Committed::KeyHeld(_) | Committed::RowKept => false,
-    };
-    Ok(answers.iter().filter(is_done).count())
+    let changes = Arc::new(changes);
+    let answers = engine.store.commit(Arc::clone(&changes)).await?;
+    let mut done = 0;
+    for (((job, ending), change), answer) in decided.into_iter().zip(changes.iter()).zip(answers) {
+        match answer {
+            Committed::Done => {
+                done += 1;
+                if let Some(ending) = ending {
+                    ends.report(&Ended::new(job, ending, change, Times::default(), now));
+                }
+            }
+            Committed::Stale | Committed::KeyHeld(_) | Committed::RowKept => {}
+        }
+    }
+    Ok(done)
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use backroom_core::{JobId, JobRow, Timestamp, bounds::earlier};
 
 use super::{Duty, Pulse, ROWS_MAX, apply_to_each, loss, steady::Steady};
-use crate::{Error, engine::Engine, store::WorkerRow};
+use crate::{Error, ended::Ends, engine::Engine, store::WorkerRow};
 
 /// How far back a worker is looked for. One that said nothing for longer is judged by the rescuer's own lease.
 const WORKERS_SINCE: Duration = Duration::from_secs(3600);
@@ -19,6 +19,8 @@ pub(super) struct Rescue {
     steady: Steady,
     /// Whether it takes writes, by the worker's beats.
     pulse: Arc<Pulse>,
+    /// Where each crash is reported.
+    ends: Arc<Ends>,
     round: Round,
 }
 
@@ -35,8 +37,8 @@ struct Round {
 
 impl Rescue {
     /// One in the process of a worker with leases of this length.
-    pub(super) fn new(lease: Duration, pulse: Arc<Pulse>) -> Self {
-        Self { lease, steady: Steady::of_looks(lease), pulse, round: Round::default() }
+    pub(super) fn new(lease: Duration, pulse: Arc<Pulse>, ends: Arc<Ends>) -> Self {
+        Self { lease, steady: Steady::of_looks(lease), pulse, ends, round: Round::default() }
     }
 
     /// Of a page, those whose holders would have renewed by now if they lived.
@@ -105,13 +107,8 @@ impl Duty for Rescue {
                     }
                 };
                 let dead = loss::events(self.dead(page, workers, engine.clock.monotonic()), workers, now);
-                for (job, _) in &dead {
-                    let worker = holder(job);
-                    tracing::warn!(job = %job.id, kind = %job.kind, worker, "the lease ran out; the job is rescued");
-                }
-                if apply_to_each(engine, dead.iter().map(|(job, event)| (job, event.clone())), now).await?
-                    == 0
-                {
+                let events = dead.iter().map(|(job, event)| (job, event.clone()));
+                if apply_to_each(engine, &self.ends, events, now).await? == 0 {
                     in_vain += 1;
                 }
             }

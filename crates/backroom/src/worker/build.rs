@@ -1,31 +1,30 @@
 //! Putting a worker together.
 
-use std::{
-    any::{Any, TypeId},
-    collections::HashMap,
-    fmt,
-    future::Future,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
 
 use backroom_core::{Json, RetryPolicy, bounds::check_name};
 use futures_util::FutureExt;
-use tokio::sync::Semaphore;
 
 use super::{
     context::Context,
+    panics,
     pool::Order,
     shutdown::{self, RunningWorker},
 };
 use crate::{
-    Backroom, Error, ErrorKind, Failure, Job, Middleware,
-    handler::{Handler, Outcome},
+    Backroom, BadArgs, Ended, Error, ErrorKind, Failure, FromState, Job, Middleware,
+    ended::Hook,
+    handler::{Handler, Outcome, States, StatesOf},
 };
 
 /// How long a worker may be silent before its jobs run elsewhere.
 const LEASE_DEFAULT: Duration = Duration::from_secs(30);
 const LEASE_MIN: Duration = Duration::from_millis(100);
+/// Together 25 s: Kubernetes kills a container 30 s after it asked it to stop.
+const GRACE_DEFAULT: Duration = Duration::from_secs(20);
+const CANCEL_GRACE_DEFAULT: Duration = Duration::from_secs(5);
+/// Most threads for blocking handlers: those that tokio's runtime has by default.
+const THREADS_MAX: usize = 512;
 /// Most slots of one worker.
 const SLOTS_MAX: u32 = 100_000;
 
@@ -38,11 +37,11 @@ pub struct Worker {
     pub(super) backroom: Backroom,
     pub(super) name: Option<String>,
     pub(super) pools: Vec<(Order, u32)>,
-    pub(super) handlers: HashMap<String, Handler>,
+    pub(super) handlers: HashMap<String, Arc<Handler>>,
     pub(super) middleware: Vec<Arc<dyn Middleware>>,
-    pub(super) state: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pub(super) hooks: Vec<Hook>,
+    pub(super) state: States,
     pub(super) settings: Settings,
-    pub(super) cores: Arc<Semaphore>,
     wrong: Option<Error>,
 }
 
@@ -63,6 +62,10 @@ pub(crate) struct Settings {
     pub(crate) upkeep: bool,
     /// Most bytes in hand; none for what the client was opened with.
     pub(crate) bytes_max: Option<usize>,
+    /// Whether ends without failure are logged at INFO.
+    pub(crate) log_successes: bool,
+    /// Most blocking handlers at once.
+    pub(crate) blocking_threads: usize,
 }
 
 impl Worker {
@@ -75,17 +78,19 @@ impl Worker {
             pools: Vec::new(),
             handlers: HashMap::new(),
             middleware: Vec::new(),
-            state: HashMap::new(),
+            hooks: Vec::new(),
+            state: States::default(),
             settings: Settings {
                 lease: LEASE_DEFAULT,
                 poll: Duration::from_secs(1),
-                grace: Duration::from_secs(30),
-                cancel_grace: Duration::from_secs(5),
+                grace: GRACE_DEFAULT,
+                cancel_grace: CANCEL_GRACE_DEFAULT,
                 stuck_after: Duration::from_secs(30),
                 upkeep: true,
                 bytes_max: None,
+                log_successes: false,
+                blocking_threads: cores.min(THREADS_MAX),
             },
-            cores: Arc::new(Semaphore::new(cores)),
             wrong: None,
         }
     }
@@ -114,47 +119,123 @@ impl Worker {
         F: Fn(J, Context) -> R + Send + Sync + 'static,
         R: Future<Output = Result<J::Output, Failure>> + Send + 'static,
     {
-        let handler = Arc::new(handler);
-        self.register(J::KIND, J::retry(), false, move |context| {
-            let handler = Arc::clone(&handler);
-            async move {
-                let job = decode::<J>(&context)?;
-                encode(&handler(job, context).await?)
-            }
-            .boxed()
-        })
+        self.handle_taking::<J, _, _, _>(|_| Ok(()), |_| (), move |job, context, ()| handler(job, context))
     }
 
-    /// Runs jobs of type `J` with a plain function on a pool of threads, at most one per core at a time: for work
-    /// that computes or blocks, which would hold up everything else in an async function.
+    /// Runs jobs of type `J` with an async function that also takes state: an `Arc<T>` of a value given to
+    /// [`state`](Worker::state), or a tuple of up to four of them. [`start`](Worker::start) fails if one is missing.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use backroom::{Backroom, Context, Failure, Job, Worker};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet;
+    /// # impl Job for Greet { const KIND: &'static str = "greet"; type Output = (); }
+    /// struct Mailer;
+    ///
+    /// async fn greet(job: Greet, ctx: Context, mailer: Arc<Mailer>) -> Result<(), Failure> {
+    ///     // …
+    ///     Ok(())
+    /// }
+    ///
+    /// # #[tokio::main] async fn main() -> Result<(), backroom::Error> {
+    /// # let backroom = Backroom::open("memory:").await?;
+    /// let worker = Worker::new(&backroom).state(Mailer).handle_with(greet).start().await?;
+    /// # worker.stop().await.map(drop)
+    /// # }
+    /// ```
+    pub fn handle_with<J, S, F, R>(self, handler: F) -> Self
+    where
+        J: Job,
+        S: FromState,
+        F: Fn(J, Context, S) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<J::Output, Failure>> + Send + 'static,
+    {
+        self.handle_taking::<J, _, _, _>(check_state::<S>, take_state::<S>, handler)
+    }
+
+    fn handle_taking<J, S, F, R>(
+        self,
+        check: fn(&States) -> Result<(), &'static str>,
+        take: fn(&Context) -> S,
+        handler: F,
+    ) -> Self
+    where
+        J: Job,
+        S: Send + 'static,
+        F: Fn(J, Context, S) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<J::Output, Failure>> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        let run = move |context: Context| {
+            let handler = Arc::clone(&handler);
+            async move {
+                let (job, state) = (decode::<J>(&context)?, take(&context));
+                encode(&handler(job, context, state).await?)
+            }
+            .boxed()
+        };
+        self.register(
+            &names_of::<J>(),
+            Handler { retry: J::retry(), is_blocking: false, check_state: check, run: Box::new(run) },
+        )
+    }
+
+    /// Runs jobs of type `J` with a plain function on a thread of its own: for work that computes or blocks, which would hold
+    /// up everything else in an async function.
+    ///
+    /// At most [`blocking_threads`](Worker::blocking_threads) of all blocking handlers of this worker run at once, one per core
+    /// unless you set another number. That is right for work that *computes* (pictures, compression, hashes): more threads
+    /// than cores would only slow each other down. Work that *waits* in a blocking call (a driver without async, a lock, a
+    /// slow disk) leaves its core idle meanwhile; let as many wait at once as the other side can bear, and set
+    /// `blocking_threads` to that. The slots of its queue must allow as many.
+    ///
+    /// Nothing can stop a thread from outside: see [`RunningWorker::stop`] for what becomes of a handler that does not end.
     pub fn handle_blocking<J, F>(self, handler: F) -> Self
     where
         J: Job,
         F: Fn(J, Context) -> Result<J::Output, Failure> + Send + Sync + 'static,
     {
+        self.handle_blocking_taking::<J, _, _>(
+            |_| Ok(()),
+            |_| (),
+            move |job, context, ()| handler(job, context),
+        )
+    }
+
+    /// [`handle_blocking`](Worker::handle_blocking) with state, as of [`handle_with`](Worker::handle_with).
+    pub fn handle_blocking_with<J, S, F>(self, handler: F) -> Self
+    where
+        J: Job,
+        S: FromState,
+        F: Fn(J, Context, S) -> Result<J::Output, Failure> + Send + Sync + 'static,
+    {
+        self.handle_blocking_taking::<J, _, _>(check_state::<S>, take_state::<S>, handler)
+    }
+
+    fn handle_blocking_taking<J, S, F>(
+        self,
+        check: fn(&States) -> Result<(), &'static str>,
+        take: fn(&Context) -> S,
+        handler: F,
+    ) -> Self
+    where
+        J: Job,
+        S: Send + 'static,
+        F: Fn(J, Context, S) -> Result<J::Output, Failure> + Send + Sync + 'static,
+    {
         let handler = Arc::new(handler);
-        let cores = Arc::clone(&self.cores);
-        self.register(J::KIND, J::retry(), true, move |context| {
-            let (handler, cores) = (Arc::clone(&handler), Arc::clone(&cores));
+        let run = move |context: Context| {
+            let handler = Arc::clone(&handler);
             async move {
-                let job = decode::<J>(&context)?;
-                let permit = cores.acquire_owned().await?;
-                // The permit goes with the thread: a thread that was given up on still has its core.
-                let on_thread = context.run().begins_on_thread();
-                let thread = tokio::task::spawn_blocking(move || {
-                    let (_permit, _on_thread) = (permit, on_thread);
-                    encode(&handler(job, context)?)
-                });
-                match thread.await {
-                    Ok(result) => result,
-                    Err(error) => match error.try_into_panic() {
-                        Ok(panic) => Err(panicked(&*panic)),
-                        Err(error) => Err(Failure::from(error)),
-                    },
-                }
+                let (job, state) = (decode::<J>(&context)?, take(&context));
+                on_thread(context, move |context| encode(&handler(job, context, state)?)).await
             }
             .boxed()
-        })
+        };
+        self.register(
+            &names_of::<J>(),
+            Handler { retry: J::retry(), is_blocking: true, check_state: check, run: Box::new(run) },
+        )
     }
 
     /// Runs jobs of a kind that is known by name only, with args and output as JSON.
@@ -163,20 +244,67 @@ impl Worker {
         F: Fn(Json, Context) -> R + Send + Sync + 'static,
         R: Future<Output = Result<Json, Failure>> + Send + 'static,
     {
-        self.register(kind, RetryPolicy::DEFAULT, false, move |context| {
-            handler(context.job().args.clone(), context).boxed()
-        })
+        let run = move |context: Context| handler(context.job().args.clone(), context).boxed();
+        self.register(
+            &[&kind.into()],
+            Handler {
+                retry: RetryPolicy::DEFAULT,
+                is_blocking: false,
+                check_state: |_| Ok(()),
+                run: Box::new(run),
+            },
+        )
     }
 
-    /// Hands a value to every handler, by its type: [`Context::state`] gets it back.
+    /// A value for the handlers that take one of its type: see [`handle_with`](Worker::handle_with). A second value of the same
+    /// type replaces the first.
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.state.insert(TypeId::of::<T>(), Arc::new(value));
+        self.state.add(value);
         self
     }
 
     /// Runs around every handler; the first one added is the outermost.
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
         self.middleware.push(Arc::new(middleware));
+        self
+    }
+
+    /// Calls `hook` with every ended attempt: success, failure, panic, timeout, snooze, cancel, discard, release, args that do
+    /// not decode; and, while this worker does [`upkeep`](Worker::upkeep), each crash, poison and expiry that it finds, of
+    /// jobs of any worker. Several hooks are called in the order in which they were added.
+    ///
+    /// The hook is called once for each end, after the store has recorded it; a process that dies in between has not called
+    /// it. A result that is dropped because the lease was lost is no end: the worker whose upkeep takes the job reports the
+    /// crash. The hook runs on the task that records ends: while it runs, no further end is recorded, so it must return
+    /// quickly and never block; send to a channel what takes longer. After a second it is warned of. A panic of the hook is
+    /// caught and logged, and nothing else changes.
+    ///
+    /// ```
+    /// # use backroom::{Backroom, Context, Failure, Job, Worker};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet;
+    /// # impl Job for Greet { const KIND: &'static str = "greet"; type Output = (); }
+    /// # async fn greet(_: Greet, _: Context) -> Result<(), Failure> { Ok(()) }
+    /// # #[tokio::main] async fn main() -> Result<(), backroom::Error> {
+    /// # let backroom = Backroom::open("memory:").await?;
+    /// let worker = Worker::new(&backroom).handle(greet).on_end(|end| {
+    ///     if end.state == backroom::State::Discarded {
+    ///         println!("{} {} was given up: {:?}", end.kind, end.id, end.error);
+    ///     }
+    /// });
+    /// # backroom.enqueue(Greet).await?;
+    /// # worker.run_until_empty().await
+    /// # }
+    /// ```
+    pub fn on_end(mut self, hook: impl Fn(&Ended<'_>) + Send + Sync + 'static) -> Self {
+        self.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// Whether attempts that end without a failure (success, snooze, cancel, release) are logged at level INFO. Default no:
+    /// they are logged at DEBUG. An attempt that fails and is retried is always logged at WARN, a discarded job at ERROR; of
+    /// more than a hundred of these in ten seconds the rest is counted, and logged at DEBUG.
+    pub fn log_successes(mut self, log: bool) -> Self {
+        self.settings.log_successes = log;
         self
     }
 
@@ -205,7 +333,9 @@ impl Worker {
         self
     }
 
-    /// How long [`RunningWorker::stop`] lets jobs finish before it tells their handlers to stop. Default 30 s.
+    /// How long [`RunningWorker::stop`] lets jobs finish before it asks their handlers to stop. Default 20 s, which with the
+    /// [`cancel_grace`](Worker::cancel_grace) of 5 s fits into the 30 s that Kubernetes gives. Docker gives 10 s: set 6 s and
+    /// 2 s there, or give the container more time (`docker stop --timeout`).
     pub fn grace(mut self, grace: Duration) -> Self {
         self.settings.grace = grace;
         self
@@ -220,6 +350,20 @@ impl Worker {
     /// After how long a handler that goes on although it was told to stop is reported as stuck. Default 30 s.
     pub fn stuck_after(mut self, span: Duration) -> Self {
         self.settings.stuck_after = span;
+        self
+    }
+
+    /// How many blocking handlers of this worker run at once, 1 to 512. Default one per core, for handlers that compute. Set more
+    /// for handlers that wait in blocking calls: see [`handle_blocking`](Worker::handle_blocking). They run on the threads of
+    /// tokio's runtime, which has 512 of them unless you built it with another number.
+    pub fn blocking_threads(mut self, threads: usize) -> Self {
+        if threads == 0 || threads > THREADS_MAX {
+            let message = format!(
+                "build the worker: {threads} blocking threads are out of range; use 1 to {THREADS_MAX}"
+            );
+            self.check(Err(Error::new(ErrorKind::Invalid, message)));
+        }
+        self.settings.blocking_threads = threads;
         self
     }
 
@@ -248,6 +392,7 @@ impl Worker {
             let message = "start the worker: it has no handler; add one with Worker::handle";
             return Err(Error::new(ErrorKind::Invalid, message));
         }
+        self.check_states()?;
         if self.pools.is_empty() {
             self = self.queue(backroom_core::draft::QUEUE_DEFAULT, 10);
         }
@@ -262,22 +407,38 @@ impl Worker {
         running.stop().await.map(drop)
     }
 
-    fn register<F>(mut self, kind: impl Into<String>, retry: RetryPolicy, is_blocking: bool, run: F) -> Self
-    where
-        F: Fn(Context) -> futures_util::future::BoxFuture<'static, Result<Json, Failure>>
-            + Send
-            + Sync
-            + 'static,
-    {
-        let kind = kind.into();
-        self.check(check_name("kind", &kind).map_err(Error::from));
-        self.check(retry.check().map_err(Error::from));
-        if self.handlers.contains_key(&kind) {
-            let message = format!("build the worker: kind {kind:?} has two handlers; give each kind one");
-            self.check(Err(Error::new(ErrorKind::Invalid, message)));
+    fn register(mut self, kinds: &[&str], handler: Handler) -> Self {
+        let checked = handler.retry.check().map_err(Error::from);
+        self.check(checked);
+        let handler = Arc::new(handler);
+        for kind in kinds {
+            self.check(check_name("kind", kind).map_err(Error::from));
+            if self.handlers.insert((*kind).into(), Arc::clone(&handler)).is_some() {
+                let message = format!(
+                    "build the worker: kind {kind:?} has two handlers; give each kind one, and list each alias once"
+                );
+                self.check(Err(Error::new(ErrorKind::Invalid, message)));
+            }
         }
-        self.handlers.insert(kind, Handler { retry, is_blocking, run: Box::new(run) });
         self
+    }
+
+    /// Every handler must find its state, or each of its jobs would fail when it runs.
+    fn check_states(&self) -> Result<(), Error> {
+        let mut kinds: Vec<_> = self.handlers.iter().collect();
+        kinds.sort_unstable_by_key(|(kind, _)| *kind);
+        for (kind, handler) in kinds {
+            if let Err(missing) = (handler.check_state)(&self.state) {
+                let given = self.state.names();
+                let given = if given.is_empty() { "none".into() } else { given.join(", ") };
+                let message = format!(
+                    "start the worker: the handler of kind {kind:?} takes state of type {missing}, which the worker does not \
+                     have; add it with Worker::state (so far it has: {given})"
+                );
+                return Err(Error::new(ErrorKind::Invalid, message));
+            }
+        }
+        Ok(())
     }
 
     /// Keeps the first thing that is wrong, so that the chain of calls reads well and `start` tells.
@@ -288,25 +449,60 @@ impl Worker {
     }
 }
 
-/// Args that do not fit the type never will: the job is given up with the reason, not tried for days.
+/// The kind's name and its older ones.
+fn names_of<J: Job>() -> Vec<&'static str> {
+    [J::KIND].into_iter().chain(J::ALIASES.iter().copied()).collect()
+}
+
+fn check_state<S: FromState>(states: &States) -> Result<(), &'static str> {
+    S::from_state(&StatesOf(states)).map(drop)
+}
+
+fn take_state<S: FromState>(context: &Context) -> S {
+    S::from_state(&StatesOf(&context.shared().state))
+        .expect("invariant: start checks that every handler finds its state")
+}
+
+/// Runs a blocking handler on a thread of the runtime, once one of the worker's permits is free.
+async fn on_thread(
+    context: Context,
+    handler: impl FnOnce(Context) -> Result<Json, Failure> + Send + 'static,
+) -> Result<Json, Failure> {
+    let permit = Arc::clone(&context.shared().threads).acquire_owned().await?;
+    let span = tracing::Span::current();
+    let thread = tokio::task::spawn_blocking(move || {
+        // The permit goes with the thread: a thread that was given up on still has its core.
+        let (_permit, _on_thread) = (permit, context.run().begins_on_thread());
+        if context.run().is_over() {
+            // Given back while it waited for a thread; nobody would hear its answer.
+            return Err(Failure::retry("given back before it began"));
+        }
+        let clock = &context.shared().engine.clock;
+        context.run().begins(clock.now(), clock.monotonic());
+        span.in_scope(|| panics::caught(|| handler(context)))
+            .unwrap_or_else(|panic| Err(panic.into_failure()))
+    });
+    // The thread catches the handler's panics; what is left is a runtime that shuts down.
+    thread.await?
+}
+
+/// A newer version of the program may have enqueued the job, so by default it is tried again.
 fn decode<J: Job>(context: &Context) -> Result<J, Failure> {
     context.job().args.decode().map_err(|error| {
-        Failure::discard(format!("args do not decode as {}: {}", std::any::type_name::<J>(), error.why))
+        let why = error.why.strip_prefix("does not fit the expected type: ").unwrap_or(&error.why);
+        let message = format!("args do not decode as {}: {why}", std::any::type_name::<J>());
+        match J::BAD_ARGS {
+            BadArgs::Retry => {
+                let message = format!("{message}; a newer version of the program may be able to decode them");
+                Failure::new(Outcome::Undecoded, message)
+            }
+            BadArgs::Discard => Failure::new(Outcome::UndecodedForGood, message),
+        }
     })
 }
 
 fn encode<T: serde::Serialize>(output: &T) -> Result<Json, Failure> {
     Json::encode(output).map_err(|error| Failure::discard(format!("the output {}", error.why)))
-}
-
-/// A panic as a failure, with its message.
-pub(super) fn panicked(panic: &(dyn Any + Send)) -> Failure {
-    let said = panic
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "something that is not text".into());
-    Failure::new(Outcome::Panicked, format!("the handler panicked: {said}"))
 }
 
 impl fmt::Debug for Worker {

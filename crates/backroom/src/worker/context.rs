@@ -1,6 +1,6 @@
 //! What a handler is handed beside its args.
 
-use std::{any::TypeId, any::type_name, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use backroom_core::{JobId, JobRow, bounds::later};
 
@@ -39,18 +39,6 @@ impl Context {
     /// Which attempt this is, from 1.
     pub fn attempt(&self) -> u32 {
         self.run.job.attempt
-    }
-
-    /// The value of this type given to [`Worker::state`](crate::Worker::state). Without one the job fails and is
-    /// tried again, because another deployment may bring it.
-    pub fn state<T: Send + Sync + 'static>(&self) -> Result<Arc<T>, Failure> {
-        let value = self.shared.state.get(&TypeId::of::<T>()).cloned();
-        value.and_then(|value| value.downcast::<T>().ok()).ok_or_else(|| {
-            Failure::retry(format!(
-                "the worker has no state of type {}; add it with Worker::state",
-                type_name::<T>()
-            ))
-        })
     }
 
     /// A client on the worker's store, for enqueueing further jobs.
@@ -93,9 +81,9 @@ impl Context {
             None => Ok(()),
             // Nobody is to blame, and the next worker may begin at once.
             Some((Stop::Stopping, _)) => Err(Failure::snooze(Duration::ZERO)),
-            Some((why @ (Stop::Cancelled | Stop::LeaseLost | Stop::TimedOut), _)) => {
-                Err(Failure::retry(why.to_string()))
-            }
+            // Recorded as cancelled: the handler did what it was asked for.
+            Some((why @ Stop::Cancelled, _)) => Err(Failure::cancel(why.to_string())),
+            Some((why @ (Stop::LeaseLost | Stop::TimedOut), _)) => Err(Failure::retry(why.to_string())),
         }
     }
 
@@ -132,6 +120,10 @@ impl Context {
 
     pub(super) fn run(&self) -> &Arc<Run> {
         &self.run
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 }
 

@@ -1,18 +1,17 @@
 //! Running one job in its slot.
 
 use std::{
-    panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use backroom_core::Json;
-use futures_util::FutureExt;
+use tracing::Instrument as _;
 
 use super::{
-    build::panicked,
     context::Context,
     held::{Run, Stop},
+    panics,
     pool::Pool,
     report::{self, Report},
     shared::Shared,
@@ -42,13 +41,19 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
     }
     shared.running.fetch_add(1, Ordering::Relaxed);
     run.set_executing(true);
+    let clock = &shared.engine.clock;
+    run.begins(clock.now(), clock.monotonic());
+    let job = &run.job;
+    let span =
+        tracing::info_span!("job", id = %job.id, kind = %job.kind, queue = %job.queue, attempt = job.attempt);
     // Dropping a handler half-way runs its code, too.
-    let handled = AssertUnwindSafe(guarded(shared, run)).catch_unwind();
+    let handled = panics::caught_in(guarded(shared, run)).instrument(span);
     let result = tokio::select! {
         biased;
-        result = handled => Some(result.unwrap_or_else(|panic| Err(panicked(&*panic)))),
+        result = handled => Some(result.unwrap_or_else(|panic| Err(panic.into_failure()))),
         () = shared.abandoned.cancelled() => None,
     };
+    run.ends(clock.monotonic());
     run.set_executing(false);
     shared.running.fetch_sub(1, Ordering::Relaxed);
     // Abandoned runs are given back by whoever abandoned them.
@@ -63,37 +68,57 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
     }
 }
 
-/// The handler with its panics caught and its time limited.
+/// Middleware and handler. The handler's time is limited farther in, so that middleware sees it; this is for middleware that
+/// goes on after that.
 async fn guarded(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Json, Failure> {
     let Some(handler) = shared.handlers.get(&run.job.kind) else {
         // A store that ignores the kinds of a claim: give the job back rather than judge it.
         return Err(Failure::snooze(shared.settings.poll));
     };
+    if let Some(timeout) = run.job.timeout.filter(|_| !handler.is_blocking) {
+        run.set_deadline(shared.engine.clock.monotonic().saturating_add(timeout));
+    }
     let context = Context::new(Arc::clone(shared), Arc::clone(run));
-    let handling = Next { middleware: &shared.middleware, handler }.run(context);
-    // Building the future runs user code as well; both are caught.
-    let caught = AssertUnwindSafe(handling).catch_unwind();
+    let chain = Next { middleware: &shared.middleware, handler }.run(context);
+    let result = match run.job.timeout {
+        Some(timeout) if !shared.middleware.is_empty() => {
+            tokio::select! {
+                biased;
+                result = chain => result,
+                () = past_deadline(shared, run, MIDDLEWARE_GRACE) => Err(timed_out(shared, run, timeout)),
+            }
+        }
+        Some(_) | None => chain.await,
+    };
+    result.and_then(|output| bounded(shared, output))
+}
+
+/// How long middleware may go on after the handler's time is up.
+const MIDDLEWARE_GRACE: Duration = Duration::from_secs(5);
+
+/// The handler itself, with its panics caught and its time limited.
+pub(crate) async fn run_handler(handler: &Handler, context: Context) -> Result<Json, Failure> {
+    let (shared, run) = (Arc::clone(context.shared()), Arc::clone(context.run()));
     let limited = async {
+        // Building the future runs user code as well.
+        let handling = async { (handler.run)(context).await };
         match run.job.timeout {
-            None => caught.await,
+            None => handling.await,
             Some(timeout) => {
                 tokio::select! {
                     biased;
-                    result = caught => result,
-                    () = out_of_time(shared, run, handler, timeout) => {
-                        run.tell(Stop::TimedOut, shared.engine.clock.monotonic());
-                        let message = format!("ran longer than its timeout of {timeout:?}");
-                        Ok(Err(Failure::new(Outcome::TimedOut, message)))
-                    }
+                    result = handling => result,
+                    () = out_of_time(&shared, &run, handler, timeout) => Err(timed_out(&shared, &run, timeout)),
                 }
             }
         }
     };
-    match limited.await {
-        Ok(Ok(output)) => bounded(shared, output),
-        Ok(Err(failure)) => Err(failure),
-        Err(panic) => Err(panicked(&*panic)),
-    }
+    panics::caught_in(limited).await.unwrap_or_else(|panic| Err(panic.into_failure()))
+}
+
+fn timed_out(shared: &Shared, run: &Run, timeout: Duration) -> Failure {
+    run.tell(Stop::TimedOut, shared.engine.clock.monotonic());
+    Failure::new(Outcome::TimedOut, format!("ran longer than its timeout of {timeout:?}"))
 }
 
 /// An output over the bound would be refused by every store at every attempt.
@@ -109,15 +134,19 @@ fn bounded(shared: &Shared, output: Json) -> Result<Json, Failure> {
 /// Returns when the attempt has run out of time: at a deadline that the handler may move. The time that a blocking
 /// handler waits for a core does not count.
 async fn out_of_time(shared: &Shared, run: &Run, handler: &Handler, timeout: Duration) {
-    let clock = &shared.engine.clock;
     if handler.is_blocking {
         run.begun().await;
+        run.set_deadline(shared.engine.clock.monotonic().saturating_add(timeout));
     }
-    run.set_deadline(clock.monotonic().saturating_add(timeout));
-    while let Some(deadline) = run.deadline() {
-        clock.sleep_to(deadline).await;
-        if run.deadline() == Some(deadline) {
-            return;
-        }
+    past_deadline(shared, run, Duration::ZERO).await;
+}
+
+/// Returns `grace` after the deadline, once there is one, and wherever it was moved meanwhile.
+async fn past_deadline(shared: &Shared, run: &Run, grace: Duration) {
+    let mut reached = None;
+    while reached.is_none() || reached != run.deadline() {
+        let deadline = run.has_deadline().await;
+        shared.engine.clock.sleep_to(deadline.saturating_add(grace)).await;
+        reached = Some(deadline);
     }
 }

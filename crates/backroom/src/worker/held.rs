@@ -10,11 +10,12 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::{JobId, JobRow, LeaseId};
+use backroom_core::{JobId, JobRow, LeaseId, Timestamp, bounds::span_until};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::{hand::Load, notes::Said};
+use crate::ended::Times;
 
 /// One claimed job on its way through this worker.
 pub(crate) struct Run {
@@ -33,6 +34,10 @@ pub(crate) struct Run {
     /// Its end was reported, or it was given back: a result that comes later is dropped.
     over: AtomicBool,
     deadline: Mutex<Deadline>,
+    /// Rings once there is a deadline.
+    timed: CancellationToken,
+    /// When the handler began and ended.
+    times: Mutex<RunTimes>,
     /// Rings once a blocking handler has its core.
     began: Notify,
     executing: AtomicBool,
@@ -48,6 +53,13 @@ pub(crate) struct Run {
 struct Deadline {
     timeout_at: Option<Duration>,
     extended_to: Option<Duration>,
+}
+
+/// When the handler began and ended; the moment is for people, the readings of the monotonic clock are for the span.
+#[derive(Debug, Clone, Copy, Default)]
+struct RunTimes {
+    began: Option<(Timestamp, Duration)>,
+    ended: Option<Duration>,
 }
 
 /// Why a handler was told to stop.
@@ -86,6 +98,8 @@ impl Run {
             lost: AtomicBool::new(false),
             over: AtomicBool::new(false),
             deadline: Mutex::default(),
+            timed: CancellationToken::new(),
+            times: Mutex::default(),
             began: Notify::new(),
             executing: AtomicBool::new(false),
             on_thread: AtomicBool::new(false),
@@ -162,6 +176,7 @@ impl Run {
     /// The attempt's time begins to run.
     pub(crate) fn set_deadline(&self, at: Duration) {
         self.lock_deadline().timeout_at = Some(at);
+        self.timed.cancel();
     }
 
     /// The handler asks for time until `at`; it may do so before its time begins to run.
@@ -174,6 +189,42 @@ impl Run {
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let deadline = *self.lock_deadline();
         deadline.timeout_at.max(deadline.timeout_at.and(deadline.extended_to))
+    }
+
+    /// Waits until the attempt's time begins to run, and answers when it will be over.
+    pub(crate) async fn has_deadline(&self) -> Duration {
+        loop {
+            self.timed.cancelled().await;
+            if let Some(deadline) = self.deadline() {
+                return deadline;
+            }
+        }
+    }
+
+    /// The handler begins, at this moment and this reading of the monotonic clock.
+    pub(crate) fn begins(&self, at: Timestamp, reading: Duration) {
+        self.lock_times().began = Some((at, reading));
+    }
+
+    /// The handler has ended.
+    pub(crate) fn ends(&self, reading: Duration) {
+        self.lock_times().ended = Some(reading);
+    }
+
+    /// When the handler began, if it has.
+    pub(crate) fn began_at(&self) -> Option<Timestamp> {
+        self.lock_times().began.map(|(at, _)| at)
+    }
+
+    /// How long the job waited since it was due, and how long its handler ran.
+    pub(crate) fn times(&self) -> Times {
+        let RunTimes { began, ended } = *self.lock_times();
+        let ran = began.zip(ended).map(|((_, began), ended)| ended.saturating_sub(began));
+        Times { waited: began.map(|(at, _)| span_until(self.job.scheduled_at, at)), ran }
+    }
+
+    fn lock_times(&self) -> MutexGuard<'_, RunTimes> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_deadline(&self) -> MutexGuard<'_, Deadline> {

@@ -10,8 +10,13 @@ use backroom_core::{AttemptEnd, Change, Event, JobRow, Json, RetryPolicy, Timest
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::{hand::count_within, held::Run, notes, shared::Shared};
-use crate::{ErrorKind, Failure, handler::Outcome, store::Committed};
+use super::{
+    hand::count_within,
+    held::{Run, Stop},
+    notes,
+    shared::Shared,
+};
+use crate::{Ended, Ending, ErrorKind, Failure, handler::Outcome, store::Committed};
 
 /// Most reports per commit.
 const BATCH_MAX: usize = 1000;
@@ -114,9 +119,10 @@ async fn write(shared: &Shared, mut open: Vec<Open>) -> Vec<Open> {
         if open.is_empty() {
             return kept;
         }
-        let error = match shared.engine.store.commit(Arc::new(changes)).await {
+        let changes = Arc::new(changes);
+        let error = match shared.engine.store.commit(Arc::clone(&changes)).await {
             Ok(answers) => {
-                open = settle(shared, open, &answers, &mut kept).await;
+                open = settle(shared, open, &changes, &answers, &mut kept).await;
                 continue;
             }
             Err(error) => error,
@@ -158,6 +164,7 @@ async fn write(shared: &Shared, mut open: Vec<Open>) -> Vec<Open> {
 struct Open {
     run: Arc<Run>,
     event: Event,
+    ending: Ending,
     /// The job as read again; none as long as the decision rests on the job as it was claimed.
     job: Option<Box<JobRow>>,
     /// As of [`Report`].
@@ -167,8 +174,14 @@ struct Open {
 impl Open {
     fn new(shared: &Shared, report: Report) -> Self {
         let Report { run, result, room } = report;
+        let ending = match &result {
+            None => Ending::Released,
+            Some(Ok(_)) => Ending::Succeeded,
+            Some(Err(failure)) if is_by_cancel(&run, failure) => Ending::Cancelled,
+            Some(Err(failure)) => failure.ending(),
+        };
         let event = event_of(shared, &run, result);
-        Self { run, event, job: None, _room: room }
+        Self { run, event, ending, job: None, _room: room }
     }
 
     fn bytes(&self) -> usize {
@@ -210,11 +223,21 @@ fn decide(shared: &Shared, open: &mut Vec<Open>) -> Vec<Change> {
 }
 
 /// Drops what is written, sets apart what is kept, and reads again what moved on in between (a cancel mark, a wake).
-async fn settle(shared: &Shared, open: Vec<Open>, answers: &[Committed], kept: &mut Vec<Open>) -> Vec<Open> {
+async fn settle(
+    shared: &Shared,
+    open: Vec<Open>,
+    changes: &[Change],
+    answers: &[Committed],
+    kept: &mut Vec<Open>,
+) -> Vec<Open> {
+    let now = shared.engine.clock.now();
     let mut again = Vec::new();
-    for (mut open, answer) in open.into_iter().zip(answers) {
+    for ((mut open, change), answer) in open.into_iter().zip(changes).zip(answers) {
         match answer {
-            Committed::Done => {}
+            Committed::Done => {
+                let job = open.job.as_deref().unwrap_or(&open.run.job);
+                shared.ends.report(&Ended::new(job, open.ending, change, open.run.times(), now));
+            }
             Committed::RowKept => kept.push(open),
             Committed::Stale | Committed::KeyHeld(_) => {
                 match shared.engine.store.job(open.run.job.id).await {
@@ -245,6 +268,9 @@ fn event_of(shared: &Shared, run: &Run, result: Option<Result<Json, Failure>>) -
         Some(Ok(output)) => return Event::Succeed { lease, output },
         Some(Err(failure)) => failure,
     };
+    if is_by_cancel(run, &failure) {
+        return Event::Stop { lease, reason: failure.message };
+    }
     let error = failure.message;
     let fail_after = |delay, end, error| Event::Fail {
         lease,
@@ -257,13 +283,19 @@ fn event_of(shared: &Shared, run: &Run, result: Option<Result<Json, Failure>>) -
     let fail = |end, error| fail_after(None, end, error);
     match failure.outcome {
         Outcome::RetryAfter(delay) => fail_after(Some(delay), AttemptEnd::Failed, error),
-        Outcome::Retry => fail(AttemptEnd::Failed, error),
+        Outcome::Retry | Outcome::Undecoded => fail(AttemptEnd::Failed, error),
         Outcome::Panicked => fail(AttemptEnd::Panicked, error),
         Outcome::TimedOut => fail(AttemptEnd::TimedOut, error),
-        Outcome::Discard => Event::Discard { lease, reason: error },
+        Outcome::Discard | Outcome::UndecodedForGood => Event::Discard { lease, reason: error },
         Outcome::Cancel => Event::Stop { lease, reason: error },
         Outcome::Snooze(delay) => Event::Snooze { lease, delay },
     }
+}
+
+/// Whether a handler answered with an error because it was asked to stop, its job being cancelled: nothing failed then.
+fn is_by_cancel(run: &Run, failure: &Failure) -> bool {
+    matches!(failure.outcome, Outcome::Retry | Outcome::RetryAfter(_))
+        && matches!(run.told(), Some((Stop::Cancelled, _)))
 }
 
 /// The job's own policy, else its kind's.

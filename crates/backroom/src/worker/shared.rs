@@ -1,7 +1,6 @@
 //! What the tasks of one running worker share.
 
 use std::{
-    any::{Any, TypeId},
     collections::HashMap,
     sync::{
         Arc,
@@ -19,17 +18,25 @@ use super::{
     notes::Notes,
     report::Report,
 };
-use crate::{Middleware, Timestamp, engine::Engine, handler::Handler, upkeep::Pulse};
+use crate::{
+    Middleware, Timestamp,
+    ended::Ends,
+    engine::Engine,
+    handler::{Handler, States},
+    upkeep::Pulse,
+};
 
 /// One running worker.
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) name: String,
     pub(crate) started_at: Timestamp,
-    pub(crate) handlers: HashMap<String, Handler>,
+    pub(crate) handlers: HashMap<String, Arc<Handler>>,
     pub(crate) kinds: Arc<Vec<String>>,
     pub(crate) middleware: Vec<Arc<dyn Middleware>>,
-    pub(crate) state: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    pub(crate) state: States,
+    /// One permit for each blocking handler that may run at once.
+    pub(crate) threads: Arc<Semaphore>,
     pub(crate) settings: Settings,
     /// The runs whose leases this worker keeps.
     pub(crate) held: Held,
@@ -37,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) hand: Arc<Hand>,
     /// Its beats, for the upkeep beside it.
     pub(crate) pulse: Arc<Pulse>,
+    /// Where every recorded end is reported.
+    pub(crate) ends: Arc<Ends>,
     /// What handlers said and nobody wrote yet.
     pub(crate) notes: Notes,
     /// To the reporter. Bounded: when the store is slow, slots wait here and no more jobs are claimed.

@@ -21,12 +21,16 @@ use super::{
     heartbeat,
     held::{Held, Stop, Strays},
     notes::{self, Notes},
+    panics,
     pool::Pool,
     report,
     shared::{Claiming, Shared},
+    stats,
+    still_running::{self, StillRunning},
 };
 use crate::{
     Error, ErrorKind,
+    ended::Ends,
     upkeep::{self, Pulse},
 };
 
@@ -39,14 +43,18 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
     let name = worker.name.unwrap_or_else(|| name(&engine.ids.lease().0.simple().to_string()));
     let lease = worker.settings.lease;
     let bytes_max = worker.settings.bytes_max.unwrap_or(engine.bytes_max);
+    panics::watch();
+    let ends = Ends::new(Arc::clone(&engine.clock), worker.hooks, worker.settings.log_successes);
     let shared = Arc::new(Shared {
         started_at: engine.clock.now(),
+        ends: Arc::new(ends),
         engine,
         name,
         handlers: worker.handlers,
         kinds: Arc::new(kinds),
         middleware: worker.middleware,
         state: worker.state,
+        threads: Arc::new(Semaphore::new(worker.settings.blocking_threads)),
         settings: worker.settings,
         held: Held::default(),
         hand: Hand::new(bytes_max),
@@ -67,9 +75,15 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
     let mut tasks = vec![
         tokio::spawn(heartbeat::keep_beating(Arc::clone(&shared), Arc::clone(&pools))),
         tokio::spawn(notes::keep_writing(Arc::clone(&shared))),
+        tokio::spawn(stats::keep_writing(Arc::clone(&shared))),
     ];
     if shared.settings.upkeep {
-        let keeping = upkeep::keep_up(shared.engine.clone(), lease, Arc::clone(&shared.pulse));
+        let keeping = upkeep::keep_up(
+            shared.engine.clone(),
+            lease,
+            Arc::clone(&shared.pulse),
+            Arc::clone(&shared.ends),
+        );
         tasks.push(tokio::spawn(keeping));
     }
     let reporter = tokio::spawn(report::keep_reporting(Arc::clone(&shared), receiver));
@@ -80,6 +94,8 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
     Ok(RunningWorker { shared, pools, tasks, reporter: Some(reporter), claimers })
 }
 
+/// Handlers that one line names.
+const UNFINISHED_NAMED_MAX: usize = 5;
 /// Most ends on their way to the reporter.
 const REPORTS_MAX: usize = 4096;
 
@@ -109,12 +125,15 @@ pub struct RunningWorker {
 }
 
 /// How a worker ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Stopped {
     /// Jobs that were claimed and given back unfinished; no attempt was charged.
     pub released: u64,
     /// Handlers that could not be stopped, on threads of their own. Their jobs run elsewhere; their threads go on.
     pub stuck: u32,
+    /// Which they are, at most a hundred of them.
+    pub still_running: Vec<StillRunning>,
 }
 
 impl RunningWorker {
@@ -129,8 +148,13 @@ impl RunningWorker {
     }
 
     /// Stops in order: claims no more and gives back what has not begun, be it the work of a claim whose answer was lost;
-    /// lets handlers finish within the grace; tells the rest to stop and waits a little longer; gives their jobs back with
+    /// lets handlers finish within the grace; asks the rest to stop and waits a little longer; gives their jobs back with
     /// the attempt not charged. Everything that ended is recorded before this returns.
+    ///
+    /// With the defaults that takes 25 s at most while the store answers. A blocking handler that goes on even then is named
+    /// in [`Stopped::still_running`] and in the log, at once and again until it ends. It holds its thread, and a tokio runtime
+    /// that is dropped waits for such threads without limit, so `#[tokio::main]` does not return before it ends.
+    /// `Runtime::shutdown_timeout` waits for a limited time, and `std::process::exit` not at all.
     ///
     /// Fails as [`Unavailable`](ErrorKind::Unavailable) when the store stays away for longer than a lease, or for longer
     /// than the grace after a claim was lost: what could not be recorded or given back runs again elsewhere.
@@ -156,6 +180,7 @@ impl RunningWorker {
             () = clock.sleep_to(until) => true,
         };
         if unfinished {
+            self.report_unfinished();
             shared.held.all().iter().for_each(|run| run.tell(Stop::Stopping, clock.monotonic()));
             tokio::select! {
                 biased;
@@ -179,10 +204,28 @@ impl RunningWorker {
             () = clock.sleep(settings.lease) => Err(self.unrecorded()),
         };
         self.end_tasks();
-        let stuck = u32::try_from(shared.strays.all().len()).unwrap_or(u32::MAX);
+        let strays = shared.strays.all();
+        let stuck = u32::try_from(strays.len()).unwrap_or(u32::MAX);
+        let named = strays.iter().take(still_running::NAMED_MAX);
+        let still_running = named.map(|run| StillRunning::of(run)).collect();
+        still_running::keep_reporting(&shared.name, strays);
         recorded.and(claimed)?;
+        // Counts that are not written are missing from `backroom stats`, which is no reason to fail a stop.
+        let _ = stats::write(&shared).await;
+        shared.ends.sum_up();
         shared.engine.store.leave(&shared.name).await?;
-        Ok(Stopped { released: shared.released.load(Ordering::Relaxed), stuck })
+        Ok(Stopped { released: shared.released.load(Ordering::Relaxed), stuck, still_running })
+    }
+
+    /// Says which handlers did not finish within the grace.
+    fn report_unfinished(&self) {
+        let executing: Vec<_> = self.shared.held.all().into_iter().filter(|run| run.is_executing()).collect();
+        let first = executing.iter().take(UNFINISHED_NAMED_MAX);
+        let jobs: Vec<_> = first.map(|run| format!("{} {}", run.job.kind, run.job.id)).collect();
+        tracing::warn!(
+            worker = %self.shared.name, handlers = executing.len(), first = jobs.join(", "),
+            "handlers go on after the grace of the stop; they are asked to stop"
+        );
     }
 
     fn unrecorded(&self) -> Error {

@@ -94,6 +94,12 @@ CREATE TABLE backroom_queues (
     paused_at INTEGER,
     retention TEXT
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE backroom_stats (
+    minute INTEGER NOT NULL,
+    worker TEXT    NOT NULL,
+    kinds  TEXT    NOT NULL,
+    PRIMARY KEY (minute, worker)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE backroom_workers (
     name       TEXT    NOT NULL PRIMARY KEY,
     host       TEXT    NOT NULL,

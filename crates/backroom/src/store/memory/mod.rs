@@ -7,7 +7,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob};
+use backroom_core::{
+    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+};
 
 use super::{
     Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, HealthCheck, Held, Inserted, Note,
@@ -185,6 +187,14 @@ impl Store for MemoryStore {
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
         // Those that stopped without a word are forgotten here, or a long life would fill the map with them.
         self.write(|rows| rows.workers(since))
+    }
+
+    async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error> {
+        self.write(|rows| rows.put_stats(&row, now))
+    }
+
+    async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
+        self.read(|rows| rows.stats(since, limit))
     }
 
     async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use backroom_core::{
     Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, State, Timestamp,
     draft::NewJob,
+    stats::StatsRow,
     unique::{Resolution, replace_content, resolve_conflict},
 };
 
@@ -23,6 +24,7 @@ pub(super) struct Rows {
     pub(super) lines: BTreeMap<JobId, Vec<LogLine>>,
     pub(super) queues: BTreeMap<String, Queue>,
     pub(super) workers: BTreeMap<String, WorkerRow>,
+    pub(super) stats: BTreeMap<(Timestamp, String), StatsRow>,
     /// Jobs that were live when they were imported.
     pub(super) imported: BTreeSet<JobId>,
     rings: Vec<Ring>,

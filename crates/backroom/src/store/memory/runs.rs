@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use backroom_core::{Event, JobId, JobRow, LeaseId, State, Timestamp, bounds::JOB_LOG_LINES_MAX, transition};
+use backroom_core::{
+    Event, JobId, JobRow, LeaseId, State, Timestamp,
+    bounds::{JOB_LOG_LINES_MAX, earlier},
+    stats::{KEPT, StatsRow},
+    transition,
+};
 
 use super::rows::{Ring, Rows, turn};
 use crate::store::{Claim, Held, Note, Share, WorkerRow};
@@ -88,6 +93,20 @@ impl Rows {
 
     pub(super) fn beat(&mut self, worker: &WorkerRow) {
         self.workers.insert(worker.name.clone(), worker.clone());
+    }
+
+    pub(super) fn put_stats(&mut self, row: &StatsRow, now: Timestamp) {
+        self.stats.insert((row.minute, row.worker.clone()), row.clone());
+        let first = earlier(now, KEPT);
+        self.stats.retain(|(minute, _), _| *minute >= first);
+    }
+
+    pub(super) fn stats(&self, since: Timestamp, limit: usize) -> Vec<StatsRow> {
+        let mut rows: Vec<_> = self.stats.values().filter(|row| row.minute >= since).cloned().collect();
+        // Stable: workers of one minute stay in their order.
+        rows.sort_by_key(|row| std::cmp::Reverse(row.minute));
+        rows.truncate(limit);
+        rows
     }
 
     pub(super) fn leave(&mut self, worker: &str) {

@@ -14,7 +14,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob};
+use backroom_core::{
+    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+};
 use futures_util::future::join3;
 
 mod batch;
@@ -40,6 +42,7 @@ mod schema;
 mod session;
 mod settings;
 mod sql;
+mod stats;
 mod successes;
 mod time;
 mod tls;
@@ -396,6 +399,14 @@ impl Store for PostgresStore {
 
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
         workers::workers(&self.core, since).await.map_err(failing("list workers"))
+    }
+
+    async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error> {
+        stats::put(&self.core, &row, now).await.map_err(failing("write what a worker counted"))
+    }
+
+    async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
+        stats::stats(&self.core, since, limit).await.map_err(failing("read what workers counted"))
     }
 
     async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {

@@ -28,6 +28,7 @@ mod readers;
 mod release;
 mod row;
 mod schema;
+mod stats;
 mod unwritable;
 mod upkeep;
 mod watch;
@@ -41,7 +42,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob};
+use backroom_core::{
+    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+};
 
 use self::{
     error::Fault,
@@ -431,6 +434,14 @@ impl Store for SqliteStore {
 
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
         self.readers.run(move |reader| workers::workers(reader, since)).await
+    }
+
+    async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error> {
+        self.write(1, move |tx, _| stats::put(tx, &row, now)).await
+    }
+
+    async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
+        self.readers.run(move |reader| stats::stats(reader, since, limit)).await
     }
 
     async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {

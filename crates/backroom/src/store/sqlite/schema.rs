@@ -35,13 +35,14 @@ pub(super) fn migrations() -> Vec<crate::store::Migration> {
 }
 
 /// Every table that the newest version has; each is looked at when a file is opened.
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "backroom_jobs",
     "backroom_attempts",
     "backroom_logs",
     "backroom_tags",
     "backroom_queues",
     "backroom_workers",
+    "backroom_stats",
     "backroom_imported",
 ];
 

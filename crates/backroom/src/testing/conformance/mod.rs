@@ -238,6 +238,12 @@ behaviours! {
         silent_workers_are_not_listed
         a_worker_that_leaves_is_forgotten_and_its_leases_stay
     }
+    stats {
+        what_a_worker_counted_comes_back
+        a_later_row_of_a_minute_replaces_the_earlier
+        the_newest_minutes_come_first_and_no_more_than_the_limit
+        minutes_older_than_an_hour_go
+    }
     import {
         records_in_every_state_come_back_as_they_were
         a_record_that_is_stored_already_is_left_alone

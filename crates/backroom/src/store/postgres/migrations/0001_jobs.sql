@@ -226,3 +226,11 @@ CREATE TABLE {schema}.workers (
     stopping   boolean     NOT NULL,
     trials     text        NOT NULL
 ) WITH (fillfactor = 50);
+
+-- What each worker counted of the attempts that ended in one minute; `kinds` is JSON. Rows are deleted after an hour.
+CREATE TABLE {schema}.stats (
+    minute timestamptz NOT NULL,
+    worker text COLLATE "C" NOT NULL,
+    kinds  text        NOT NULL,
+    PRIMARY KEY (minute, worker)
+) WITH (fillfactor = 50);

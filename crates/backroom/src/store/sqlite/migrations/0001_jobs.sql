@@ -140,3 +140,11 @@ CREATE TABLE backroom_workers (
     stopping   INTEGER NOT NULL CHECK (stopping = 0 OR stopping = 1),
     trials     TEXT    NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- What each worker counted of the attempts that ended in one minute; `kinds` is JSON. Rows are deleted after an hour.
+CREATE TABLE backroom_stats (
+    minute INTEGER NOT NULL,
+    worker TEXT    NOT NULL,
+    kinds  TEXT    NOT NULL,
+    PRIMARY KEY (minute, worker)
+) STRICT, WITHOUT ROWID;
