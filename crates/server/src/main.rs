@@ -42,6 +42,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Delete(args) => cli::delete::run(args, settings).await,
         Command::Queues(args) => unless_interrupted(cli::queues::run(args, settings)).await,
         Command::Workers(args) => unless_interrupted(cli::workers::run(args, settings)).await,
+        Command::Stats(args) => unless_interrupted(cli::stats::run(args, settings)).await,
         Command::Doctor(args) => unless_interrupted(cli::doctor::run(args, settings)).await,
         Command::Migrate(args) => unless_interrupted(cli::migrate::run(args, settings)).await,
         Command::Backup(args) => unless_interrupted(cli::backup::run(args, settings)).await,

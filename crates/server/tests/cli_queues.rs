@@ -88,9 +88,19 @@ fn every_command_has_help_with_examples() {
     let place = Place::new();
     let help = place.run(["--help"]);
     assert!(help.succeeded().out.contains("Start here"), "{help:?}");
-    for command in
-        ["enqueue", "jobs", "job", "cancel", "retry", "delete", "queues", "workers", "doctor", "completions"]
-    {
+    for command in [
+        "enqueue",
+        "jobs",
+        "job",
+        "cancel",
+        "retry",
+        "delete",
+        "queues",
+        "workers",
+        "stats",
+        "doctor",
+        "completions",
+    ] {
         assert!(help.out.contains(&format!("\n  {command} ")), "{command}");
         let said = place.run([command, "--help"]);
         assert!(said.succeeded().out.contains(&format!("Examples:\n  backroom {command}")), "{said:?}");

@@ -23,6 +23,7 @@ pub(crate) mod queues;
 pub(crate) mod retry;
 mod select;
 mod several;
+pub(crate) mod stats;
 mod table;
 mod view;
 pub(crate) mod visible;
@@ -84,6 +85,7 @@ pub(crate) enum Command {
     Delete(delete::DeleteArgs),
     Queues(queues::QueuesArgs),
     Workers(workers::WorkersArgs),
+    Stats(stats::StatsArgs),
     Doctor(doctor::DoctorArgs),
     Migrate(migrate::MigrateArgs),
     Backup(backup::BackupArgs),
