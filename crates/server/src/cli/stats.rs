@@ -81,7 +81,7 @@ pub(crate) async fn run(args: StatsArgs, settings: &Settings) -> Result<(), Prob
             figure(stats.run.quantile(0.99)),
         ]);
     }
-    out::text(&table::text(&rows))
+    table::show(&rows)
 }
 
 /// A short span with two figures: `0.4ms`, `12ms`, `1.3s`, `4m 10s`.
