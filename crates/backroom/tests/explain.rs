@@ -5,7 +5,7 @@ mod common;
 
 use std::{sync::Arc, time::Duration};
 
-use backroom::{Backroom, Reason, Worker, WorkerRow};
+use backroom::{Backroom, Filter, Reason, State, Worker, WorkerRow};
 use common::{Act, Double, act, double, fresh_stores, soon};
 
 #[tokio::test]
@@ -74,4 +74,38 @@ async fn first(backroom: &Backroom) -> WorkerRow {
         }
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn twenty_hung_jobs_that_hold_all_slots_of_a_queue_are_named() {
+    for store in fresh_stores().await {
+        let backroom = &store.backroom;
+        // Slots of another queue are free, so the worker as a whole is not full.
+        let worker = Worker::new(backroom).grace(Duration::ZERO).queue("default", 20).queue("mail", 2);
+        let worker = worker.handle(act).handle(double).start().await.unwrap();
+        let mut hung = Vec::new();
+        for _ in 0..20 {
+            hung.push(backroom.enqueue(Act::Hang).await.unwrap().id());
+        }
+        let all_run = async {
+            while backroom.list(running(), None, 100).await.unwrap().jobs.len() < 20 {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("twenty running jobs", all_run).await;
+        soon("its first beat", first(backroom)).await;
+        let job = backroom.enqueue(Double(1)).await.unwrap();
+        let reasons = backroom.explain(job.id()).await.unwrap().reasons;
+        let [Reason::SlotsTaken { slots: 20, running: 20, holders }] = &reasons[..] else { panic!("{reasons:?}") };
+        assert_eq!(holders.len(), 3);
+        assert!(holders.iter().all(|holder| hung.contains(&holder.job) && holder.kind == "act"), "{holders:?}");
+        let other = backroom.enqueue(Act::Hang).queue("mail").await.unwrap();
+        let reasons = backroom.explain(other.id()).await.unwrap().reasons;
+        assert!(!reasons.iter().any(|reason| matches!(reason, Reason::SlotsTaken { .. })), "{reasons:?}");
+        soon("stop", worker.stop()).await.unwrap();
+    }
+}
+
+fn running() -> Filter {
+    Filter { states: vec![State::Running], ..Filter::default() }
 }

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    JobRow, Standing, State, Timestamp,
+    JobId, JobRow, Standing, State, Timestamp,
     bounds::{CRASH_SPAN, span_until},
 };
 
@@ -18,6 +18,23 @@ pub struct Facts {
     pub workers: Vec<WorkerFacts>,
     /// Due jobs of the same queue that are served before this one, as far as they were counted.
     pub ahead: u64,
+    /// Jobs that run now, as far as they were read. Jobs that a worker holds ready are among them.
+    pub running: Vec<RunFacts>,
+}
+
+/// One running job, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFacts {
+    /// The job.
+    pub job: JobId,
+    /// Its kind.
+    pub kind: String,
+    /// Its queue.
+    pub queue: String,
+    /// Which worker runs it.
+    pub worker: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// One living worker, as far as it matters here.
@@ -25,8 +42,8 @@ pub struct Facts {
 pub struct WorkerFacts {
     /// Its name.
     pub name: String,
-    /// Queues it serves.
-    pub queues: Vec<String>,
+    /// Queues it serves, each with the slots that may serve it.
+    pub queues: Vec<(String, u32)>,
     /// Kinds it has a handler for.
     pub kinds: Vec<String>,
     /// All its slots, whichever queue they serve.
@@ -132,13 +149,14 @@ pub enum Reason {
         /// How many.
         workers: u64,
     },
-    /// All slots of the workers that could run it are taken. Not said when only the slots of its queue are: how many
-    /// jobs run in those is not known, and a wrong reason is worse than none.
+    /// All slots that could run it are taken: those of its queue, or all slots of the workers that serve it.
     SlotsTaken {
-        /// All slots of those workers.
+        /// These slots.
         slots: u64,
         /// Of them taken.
         running: u64,
+        /// The jobs that hold them for longest, at most [`HOLDERS_MAX`].
+        holders: Vec<Holder>,
     },
     /// Other due jobs are served first.
     Behind {
@@ -148,6 +166,24 @@ pub enum Reason {
     /// Nothing stands in its way.
     Ready,
 }
+
+/// A job that holds a slot which another job waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The job.
+    pub job: JobId,
+    /// Its kind.
+    pub kind: String,
+    /// Which worker runs it.
+    pub worker: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// For how many seconds.
+    pub secs: u64,
+}
+
+/// Most jobs that are named as holders of slots.
+pub const HOLDERS_MAX: usize = 3;
 
 /// Every reason that bears on the job, the most decisive first. Never empty.
 pub fn explain(job: &JobRow, facts: &Facts, now: Timestamp) -> Vec<Reason> {
@@ -186,7 +222,7 @@ fn explain_queued(job: &JobRow, facts: &Facts, now: Timestamp) -> Vec<Reason> {
         }
     }
     reasons.extend(facts.paused_at.map(|since| Reason::QueuePaused { queue: job.queue.clone(), since }));
-    reasons.extend(explain_workers(job, facts));
+    reasons.extend(explain_workers(job, facts, now));
     // Who is ahead matters only once the job stands in line.
     if facts.ahead > 0 && job.scheduled_at <= now {
         reasons.push(Reason::Behind { ahead: facts.ahead });
@@ -211,8 +247,9 @@ fn suspected(job: &JobRow, now: Timestamp) -> Option<Reason> {
     Some(Reason::Suspected { crashes: job.crashes, alone, runs_alone, from })
 }
 
-fn explain_workers(job: &JobRow, facts: &Facts) -> Option<Reason> {
-    let serving: Vec<_> = facts.workers.iter().filter(|w| w.queues.contains(&job.queue)).collect();
+fn explain_workers(job: &JobRow, facts: &Facts, now: Timestamp) -> Option<Reason> {
+    let serves = |w: &&WorkerFacts| w.queues.iter().any(|(name, _)| *name == job.queue);
+    let serving: Vec<_> = facts.workers.iter().filter(serves).collect();
     let able: Vec<_> = serving.iter().filter(|w| w.kinds.contains(&job.kind)).collect();
     let taking: Vec<_> = able.iter().filter(|w| !w.stopping).collect();
     if facts.workers.is_empty() {
@@ -223,13 +260,46 @@ fn explain_workers(job: &JobRow, facts: &Facts) -> Option<Reason> {
         Some(Reason::NoWorkerForKind { kind: job.kind.clone() })
     } else if taking.is_empty() {
         Some(Reason::WorkersStopping { workers: able.len() as u64 })
-    } else if taking.iter().all(|w| w.running >= w.slots) {
-        let slots = taking.iter().map(|w| u64::from(w.slots)).sum();
-        let running = taking.iter().map(|w| u64::from(w.running)).sum();
-        Some(Reason::SlotsTaken { slots, running })
     } else {
-        None
+        slots_taken(&taking, &job.queue, facts, now)
     }
+}
+
+/// Said only if every worker that could run the job has no slot for its queue.
+fn slots_taken(
+    taking: &[&&&WorkerFacts],
+    queue: &str,
+    facts: &Facts,
+    now: Timestamp,
+) -> Option<Reason> {
+    let (mut slots, mut running, mut holding) = (0, 0, Vec::new());
+    for worker in taking {
+        let of_worker = facts.running.iter().filter(|run| run.worker == worker.name);
+        let of_queue: Vec<_> = of_worker.clone().filter(|run| run.queue == queue).collect();
+        let queue_slots = worker.queues.iter().find(|(name, _)| name == queue).map_or(0, |(_, slots)| *slots);
+        if queue_slots > 0 && of_queue.len() >= queue_slots as usize {
+            // A worker holds more jobs than it runs: some are ready for the next slot that is free.
+            slots += u64::from(queue_slots);
+            running += u64::from(queue_slots);
+            holding.extend(of_queue);
+        } else if worker.running >= worker.slots {
+            slots += u64::from(worker.slots);
+            running += u64::from(worker.running);
+            holding.extend(of_worker);
+        } else {
+            return None;
+        }
+    }
+    holding.sort_by_key(|run| (run.since, run.job));
+    holding.truncate(HOLDERS_MAX);
+    let holder = |run: &RunFacts| Holder {
+        job: run.job,
+        kind: run.kind.clone(),
+        worker: run.worker.clone(),
+        since: run.since,
+        secs: span_until(run.since, now).as_secs(),
+    };
+    Some(Reason::SlotsTaken { slots, running, holders: holding.into_iter().map(holder).collect() })
 }
 
 impl fmt::Display for Reason {
@@ -268,8 +338,13 @@ impl fmt::Display for Reason {
             Self::WorkersStopping { workers } => {
                 write!(f, "all {workers} workers that could run it are stopping")
             }
-            Self::SlotsTaken { slots, running } => {
-                write!(f, "all slots that could run it are taken ({running} running on {slots} slots)")
+            Self::SlotsTaken { slots, running, holders } => {
+                write!(f, "all slots that could run it are taken ({running} running on {slots} slots)")?;
+                for (index, Holder { job, kind, worker, secs, .. }) in holders.iter().enumerate() {
+                    let lead = if index == 0 { "; for longest by" } else { ", then" };
+                    write!(f, "{lead} job {job} ({kind}) on worker {worker} for {}", spoken(*secs))?;
+                }
+                Ok(())
             }
             Self::Behind { ahead: 1 } => write!(f, "behind one due job of its queue"),
             Self::Behind { ahead } => write!(f, "behind {ahead} due jobs of its queue"),

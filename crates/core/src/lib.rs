@@ -36,7 +36,7 @@ pub use invalid::Invalid;
 pub use job::{JobId, JobRow, LogLine, Progress};
 pub use json::Json;
 pub use lease::LeaseId;
-pub use queue::Queue;
+pub use queue::{PausedBy, Queue};
 pub use retry::RetryPolicy;
 pub use state::{Shown, State};
 pub use suspicion::{Standing, Suspicion};

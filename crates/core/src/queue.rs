@@ -11,6 +11,9 @@ pub struct Queue {
     pub name: String,
     /// Since when its jobs are not claimed; none while it is served. Running jobs finish.
     pub paused_at: Option<Timestamp>,
+    /// Set if a move to another store paused it; none if it is served, or was paused by hand.
+    #[serde(default)]
+    pub paused_by: Option<PausedBy>,
     /// How long its finished jobs are kept.
     pub retention: Retention,
 }
@@ -18,6 +21,29 @@ pub struct Queue {
 impl Queue {
     /// A queue with default settings.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), paused_at: None, retention: Retention::default() }
+        Self { name: name.into(), paused_at: None, paused_by: None, retention: Retention::default() }
+    }
+}
+
+/// Why a queue is paused that was not paused by hand. Such a pause says nothing of the queue, so a move does not copy it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PausedBy {
+    /// Its jobs are being moved to another store. If that fails or is refused, the queue is served again.
+    Moving,
+    /// Its jobs were moved to another store, where they run.
+    Moved,
+}
+
+impl PausedBy {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Moving, Self::Moved];
+
+    /// The word in tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Moving => "moving",
+            Self::Moved => "moved",
+        }
     }
 }

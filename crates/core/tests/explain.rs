@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use backroom_core::{
     JobRow, State,
-    explain::{Facts, Reason, WorkerFacts, explain},
+    explain::{Facts, Reason, RunFacts, WorkerFacts, explain},
 };
 use common::{at, finished, now, queued, running, starts, suspicion};
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 fn worker() -> WorkerFacts {
     WorkerFacts {
         name: "worker-1".into(),
-        queues: vec!["images".into()],
+        queues: vec![("images".into(), 4)],
         kinds: vec!["make_thumbnail".into()],
         slots: 4,
         running: 1,
@@ -33,7 +33,7 @@ fn served_by(workers: impl Into<Vec<WorkerFacts>>) -> Facts {
 /// (what is the case, the job, the facts, what is said about it)
 fn cases() -> Vec<(&'static str, JobRow, Facts, Vec<&'static str>)> {
     let later = |secs| JobRow { scheduled_at: at(secs), attempt: 0, ..queued() };
-    let elsewhere = WorkerFacts { queues: vec!["mail".into()], ..worker() };
+    let elsewhere = WorkerFacts { queues: vec![("mail".into(), 4)], ..worker() };
     let unable = WorkerFacts { kinds: vec!["send_mail".into()], ..worker() };
     let full = WorkerFacts { running: 4, ..worker() };
     let leaving = WorkerFacts { stopping: true, ..worker() };
@@ -228,22 +228,51 @@ proptest! {
     ) {
         let (situation, job) = starts().swap_remove(start);
         let workers = workers.into_iter().map(|((serves, handles, stopping), slots, running)| WorkerFacts {
-            queues: vec![if serves { "images" } else { "mail" }.into()],
+            queues: vec![(if serves { "images" } else { "mail" }.into(), slots)],
             kinds: vec![if handles { "make_thumbnail" } else { "send_mail" }.into()],
             slots,
             running,
             stopping,
             ..worker()
         });
-        let facts = Facts { paused_at: paused.then(now), workers: workers.collect(), ahead };
+        let facts = Facts { paused_at: paused.then(now), workers: workers.collect(), ahead, running: Vec::new() };
         let reasons = explain(&job, &facts, at(offset));
         prop_assert!(!reasons.is_empty(), "{situation}");
         prop_assert!(reasons.iter().all(|reason| !reason.to_string().is_empty()));
         // Ready is said exactly when a claim now would be granted by a worker with a free slot.
-        let able = facts.workers.iter().filter(|w| w.queues == ["images"] && w.kinds == ["make_thumbnail"]);
+        let able = facts.workers.iter().filter(|w| w.queues[0].0 == "images" && w.kinds == ["make_thumbnail"]);
         let free = able.filter(|w| !w.stopping && w.running < w.slots).count() > 0;
         let claim = backroom_core::transition::apply(&job, common::claim(), at(offset));
         let open = claim.is_ok() && !paused && ahead == 0 && free;
         prop_assert_eq!(reasons.contains(&Reason::Ready), open, "{}: {:?}", situation, reasons);
     }
+}
+
+/// A job of `queue` that worker-1 runs for so many seconds.
+fn run(queue: &str, secs: i64) -> RunFacts {
+    let job = queued().id;
+    RunFacts { job, kind: "hang".into(), queue: queue.into(), worker: "worker-1".into(), since: at(-secs) }
+}
+
+#[test]
+fn when_the_slots_of_its_queue_are_taken_it_says_whose_and_by_which_jobs_since_when() {
+    let shared = WorkerFacts { queues: vec![("images".into(), 2), ("mail".into(), 2)], ..worker() };
+    let said = |running: Vec<RunFacts>| {
+        let facts = Facts { workers: vec![shared.clone()], running, ..Facts::default() };
+        explain(&queued(), &facts, now()).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let ready = ["ready; the next free worker claims it"];
+    assert_eq!(said(vec![run("images", 9)]), ready);
+    assert_eq!(said(vec![run("images", 9), run("mail", 9)]), ready, "other slots do not count");
+    let job = queued().id;
+    assert_eq!(
+        said(vec![run("images", 60), run("images", 7200), run("images", 1)]),
+        [format!(
+            "all slots that could run it are taken (2 running on 2 slots); for longest by job {job} (hang) on worker \
+             worker-1 for 2 h, then job {job} (hang) on worker worker-1 for 60 s, then job {job} (hang) on worker \
+             worker-1 for 1 s"
+        )]
+    );
+    let elsewhere = RunFacts { worker: "worker-2".into(), ..run("images", 60) };
+    assert_eq!(said(vec![elsewhere.clone(), elsewhere]), ready, "slots of another worker do not count");
 }

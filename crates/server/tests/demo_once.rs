@@ -123,3 +123,80 @@ fn what_cannot_work_is_refused_with_the_remedy_and_leaves_nothing_behind() {
     let said = place.fails(&["--once", "--draw", "1", "--store", "nowhere:x"]);
     assert!(said.contains("nowhere:x"), "{said}");
 }
+
+/// An 8×8 picture, baseline, with its three components in one scan or in a scan each.
+fn tiny_jpeg(scans: &[&[u8]]) -> Vec<u8> {
+    let mut jpeg = vec![0xff, 0xd8, 0xff, 0xdb, 0, 67, 0];
+    jpeg.extend([1; 64]);
+    jpeg.extend([0xff, 0xc0, 0, 17, 8, 0, 8, 0, 8, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]);
+    // One code of one bit in each table: no difference, and the end of the block.
+    for table in [0x00, 0x10] {
+        jpeg.extend([0xff, 0xc4, 0, 20, table, 1]);
+        jpeg.extend([0; 15]);
+        jpeg.push(0);
+    }
+    for components in scans {
+        jpeg.extend([0xff, 0xda, 0, 6 + 2 * components.len() as u8, components.len() as u8]);
+        jpeg.extend(components.iter().flat_map(|component| [*component, 0]));
+        // Two bits of nought for each component, then ones.
+        jpeg.extend([0, 63, 0, 0xff >> (2 * components.len())]);
+    }
+    jpeg.extend([0xff, 0xd9]);
+    jpeg
+}
+
+#[test]
+fn a_jpeg_that_would_come_out_green_is_refused_and_its_twin_is_done() {
+    let place = Place::new();
+    place.file("together.jpg", &tiny_jpeg(&[&[1, 2, 3]]));
+    place.file("apart.jpg", &tiny_jpeg(&[&[1], &[2], &[3]]));
+    let summary = place.once(&["--photos", "photos", "--out", "out"]);
+    assert_eq!(summary["pictures"], 1, "{summary}");
+    let why = summary["discarded"]["apart.jpg"].as_str().unwrap();
+    assert!(why.contains("not interleaved"), "{why}");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_looked_at_is_skipped_said_once_and_counted() {
+    use std::os::unix::{fs::PermissionsExt as _, process::CommandExt as _};
+
+    let place = Place::new();
+    place.picture("good.jpg", 40, 30);
+    for shut in ["shut", "closed"] {
+        place.picture(&format!("{shut}/lost.jpg"), 40, 30);
+        fs::set_permissions(place.path("photos").join(shut), fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    place.picture("far.jpg", 40, 30);
+    let year_10_000 = std::time::UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_800 + 86_400 * 400);
+    let far = fs::File::options().write(true).open(place.path("photos/far.jpg")).unwrap();
+    far.set_modified(year_10_000).unwrap();
+    // Some file systems end before that year, and write their last moment instead.
+    let is_far = fs::metadata(place.path("photos/far.jpg")).unwrap().modified().unwrap() == year_10_000;
+    if !is_far {
+        fs::remove_file(place.path("photos/far.jpg")).unwrap();
+    }
+
+    let args = ["--photos", "photos", "--out", "out", "--once", "--json"];
+    let mut demo = place.demo(&args);
+    // The superuser may read everything, so the demo runs as `nobody` then, from where `nobody` can reach the binary.
+    if fs::read_dir(place.path("photos/shut")).is_ok() {
+        fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_backroom"), place.path("binary")).unwrap();
+        demo = std::process::Command::new(place.path("binary"));
+        demo.arg("demo").args(args).current_dir(place.path("")).env_remove("BACKROOM_STORE").uid(65_534).gid(65_534);
+    }
+    let output = demo.output().unwrap();
+    for shut in ["shut", "closed"] {
+        fs::set_permissions(place.path("photos").join(shut), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    assert!(output.status.success(), "{output:?}");
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["done"], &summary["pictures"]), (&json!(true), &json!(1)), "{summary}");
+    let skipped = summary["skipped"].as_object().unwrap();
+    let wanted = if is_far { vec!["closed", "far.jpg", "shut"] } else { vec!["closed", "shut"] };
+    assert_eq!(skipped.keys().collect::<Vec<_>>(), wanted, "{summary}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    let told = said.lines().filter(|line| line.starts_with("skipped ")).count();
+    assert_eq!(told, if is_far { 2 } else { 1 }, "one line for each reason: {said}");
+}

@@ -157,8 +157,13 @@ async fn living_workers_are_refused_or_waited_for() {
     let said = move_it(&place, &["--live", "--wait", "300ms"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("still running") && said.err.contains("1 job"), "{said:?}");
+    assert_eq!(paused(&place, FROM), [("default".into(), false)], "what is refused leaves nothing paused");
 
     let moving = place.command().args(["move", "--from", FROM, "--to", TO, "--live"]).spawn().unwrap();
+    // Or the worker would claim the next one when this one ends.
+    while backroom.queues().await.unwrap()[0].paused_at.is_none() {
+        tokio::task::yield_now().await;
+    }
     release.notify_one();
     slow.finished().await.unwrap();
     let ended = tokio::task::spawn_blocking(move || moving.wait_with_output()).await.unwrap().unwrap();

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::{
-    Attempt, JobId, JobRow, LogLine, Queue, bounds,
-    explain::{Facts, Reason, WorkerFacts, explain},
+    Attempt, JobId, JobRow, LogLine, Queue, State, bounds,
+    explain::{Facts, Reason, RunFacts, WorkerFacts, explain},
 };
 
 use super::Backroom;
@@ -90,9 +90,18 @@ impl Backroom {
         let paused_at = queues.iter().find(|queue| queue.name == job.queue).and_then(|queue| queue.paused_at);
         let workers = self.workers().await?;
         let ahead = self.engine().store.ahead(Arc::new(job.clone()), AHEAD_MAX, now).await?;
+        // Only a job that is due waits for a slot.
+        let waits = job.state == State::Queued && job.scheduled_at <= now && !workers.is_empty();
+        let running = if waits { self.running().await?.into_iter().filter_map(run_of).collect() } else { Vec::new() };
         let workers = workers.into_iter().map(facts_of).collect();
-        let reasons = explain(&job, &Facts { paused_at, workers, ahead }, now);
+        let reasons = explain(&job, &Facts { paused_at, workers, ahead, running }, now);
         Ok(Explanation { job, reasons })
+    }
+
+    /// Jobs that run now, the newest at most 1000.
+    async fn running(&self) -> Result<Vec<JobRow>, Error> {
+        let running = Filter { states: vec![State::Running], ..Filter::default() };
+        self.engine().store.list(Arc::new(running), None, PAGE_JOBS_MAX).await
     }
 
     /// What an operator wants to know of the store; may take seconds on a large one.
@@ -107,10 +116,15 @@ const WORKER_SILENCE_MAX: Duration = Duration::from_secs(24 * 3600);
 fn facts_of(worker: WorkerRow) -> WorkerFacts {
     WorkerFacts {
         name: worker.name,
-        queues: worker.queues.into_iter().map(|(name, _)| name).collect(),
+        queues: worker.queues,
         kinds: worker.kinds,
         slots: worker.slots,
         running: worker.running,
         stopping: worker.stopping,
     }
+}
+
+fn run_of(job: JobRow) -> Option<RunFacts> {
+    let since = job.started_at?;
+    Some(RunFacts { job: job.id, kind: job.kind, queue: job.queue, worker: job.worker?, since })
 }

@@ -73,7 +73,8 @@ impl Compared {
     }
 }
 
-/// Gives the target the queues it has not heard of, with their settings. A queue it knows keeps its own.
+/// Gives the target the queues it has not heard of, with their settings. A queue it knows keeps its own. A pause that a move made
+/// at the source is no setting of the queue, and is not copied.
 pub async fn copy_queues(from: &dyn Store, to: &dyn Store) -> Result<u64, Error> {
     let known = to.queues().await?;
     let mut copied = 0;
@@ -83,7 +84,7 @@ pub async fn copy_queues(from: &dyn Store, to: &dyn Store) -> Result<u64, Error>
         }
         // Whichever comes first lets the queue come into being; a queue that is half set is still known next time, so
         // what would do harm if it lacked goes first: a queue must not be served that was paused.
-        if let Some(at) = queue.paused_at {
+        if let Some(at) = queue.paused_at.filter(|_| queue.paused_by.is_none()) {
             to.set_queue(&queue.name, QueueSetting::Pause(at)).await?;
         }
         to.set_queue(&queue.name, QueueSetting::Retain(queue.retention)).await?;

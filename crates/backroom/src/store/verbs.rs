@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backroom_core::{
-    Attempt, JobId, JobRow, LeaseId, LogLine, Progress, Shown, State, Timestamp, blame::Trials, queue::Queue,
+    Attempt, JobId, JobRow, LeaseId, LogLine, Progress, Shown, State, Timestamp, blame::Trials, queue::{PausedBy, Queue},
     retention::Retention,
 };
 use serde::{Deserialize, Serialize};
@@ -219,8 +219,16 @@ pub struct Count {
 pub enum QueueSetting {
     /// Claimed from no more, from this moment on. A paused queue keeps its first moment.
     Pause(Timestamp),
-    /// Claimed from again.
+    /// Claimed from again, whatever paused it.
     Resume,
+    /// Paused while its jobs are moved to another store. A queue that is paused already stays as it is.
+    PauseToMove(Timestamp),
+    /// The move is done: what it paused stays paused.
+    Moved,
+    /// The move did not come about: what it paused is claimed from again.
+    NotMoved,
+    /// The jobs are moved here: what an earlier move away from here paused is claimed from again.
+    MovedHere,
     /// How long finished jobs are kept.
     Retain(Retention),
 }
@@ -309,8 +317,27 @@ pub struct HealthCheck {
 /// The queue after one setting was changed: said once for every store.
 pub(crate) fn apply_setting(queue: &mut Queue, setting: &QueueSetting) {
     match setting {
-        QueueSetting::Pause(at) => queue.paused_at = queue.paused_at.or(Some(*at)),
-        QueueSetting::Resume => queue.paused_at = None,
+        QueueSetting::Pause(at) => {
+            queue.paused_at = queue.paused_at.or(Some(*at));
+            queue.paused_by = None;
+        }
+        QueueSetting::Resume => resume(queue),
+        QueueSetting::PauseToMove(at) if queue.paused_at.is_none() => {
+            queue.paused_at = Some(*at);
+            queue.paused_by = Some(PausedBy::Moving);
+        }
+        QueueSetting::PauseToMove(_) => {}
+        QueueSetting::Moved if queue.paused_by == Some(PausedBy::Moving) => {
+            queue.paused_by = Some(PausedBy::Moved);
+        }
+        QueueSetting::NotMoved if queue.paused_by == Some(PausedBy::Moving) => resume(queue),
+        QueueSetting::MovedHere if queue.paused_by.is_some() => resume(queue),
+        QueueSetting::Moved | QueueSetting::NotMoved | QueueSetting::MovedHere => {}
         QueueSetting::Retain(retention) => queue.retention = *retention,
     }
+}
+
+fn resume(queue: &mut Queue) {
+    queue.paused_at = None;
+    queue.paused_by = None;
 }

@@ -93,6 +93,7 @@ CREATE TABLE backroom_tags (
 CREATE TABLE backroom_queues (
     name      TEXT NOT NULL PRIMARY KEY CHECK (name <> ''),
     paused_at INTEGER,
+    paused_by TEXT CHECK (paused_by = 'moving' OR paused_by = 'moved'),
     retention TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE backroom_stats (
@@ -127,8 +128,8 @@ INSERT INTO backroom_logs VALUES(1,X'018cc251f4007000800000000000000b',X'a1a1a1a
 INSERT INTO backroom_tags VALUES('blue',X'018cc251f4007000800000000000000f');
 INSERT INTO backroom_tags VALUES('red',X'018cc251f4007000800000000000000b');
 INSERT INTO backroom_tags VALUES('red',X'018cc251f4007000800000000000000f');
-INSERT INTO backroom_queues VALUES('default',NULL,NULL);
-INSERT INTO backroom_queues VALUES('other',1800000003000000,'{"completed":{"count":10}}');
+INSERT INTO backroom_queues VALUES('default',NULL,NULL,NULL);
+INSERT INTO backroom_queues VALUES('other',1800000003000000,NULL,'{"completed":{"count":10}}');
 INSERT INTO backroom_workers VALUES('worker-1','host',42,1800000000000000,1800000001000000,30000,'[["default",4]]','["mail"]',4,1,0,0,'{"on":null,"passed":[]}');
 CREATE TABLE backroom_imported (
     job_id BLOB NOT NULL PRIMARY KEY CHECK (length(job_id) = 16)

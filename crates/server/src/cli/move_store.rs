@@ -8,7 +8,7 @@ use std::time::Duration;
 use backroom::{
     Backroom, Shown, State,
     core::bounds::{later, span_until},
-    store::{Compared, Copied, copy_jobs, copy_queues},
+    store::{Compared, Copied, QueueSetting, copy_jobs, copy_queues},
 };
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -29,13 +29,14 @@ use crate::settings::Settings;
 /// meanwhile. What came over, ended at the target and was pruned there does not come back; a job that somebody deleted
 /// there does.
 ///
-/// Every queue of the source is paused first and stays so, because a job that runs on both sides runs twice. Programs
+/// Every queue of the source is paused first, because a job that runs on both sides runs twice. It stays so once the target
+/// holds every job; a move that is refused, fails or is interrupted ends the pauses it made. Programs
 /// may go on enqueueing there: point them at the target when this ends, then run it once more to fetch the last jobs. A
 /// job that runs while its worker is dead comes over with its lease, and a worker of the target rescues it when that
-/// runs out. Queues that the target does not know get the source's settings as they were before; those it knows keep
-/// their own.
+/// runs out. Queues that the target does not know get the source's settings; those it knows keep their own. A pause that a
+/// move made is no setting and is not copied.
 ///
-/// To go back instead, resume the source's queues and drop the target: what a target's workers have run they have run.
+/// To go back instead, resume the source's queues (`backroom queues resume --all`) and drop the target: what a target's workers have run they have run.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -47,8 +48,8 @@ point whoever enqueues at the target, move once more.
 
 Exit code: 0 if the target holds every job of the source, 1 if not.
 
-With --json: {\"from\", \"to\", \"whole\", \"written\", \"refused\", \"refusal\", \"jobs_at_target_only\", \"compared\":
-[{\"queue\", \"state\", \"source\", \"target\", \"gone_on\", \"pruned\", \"missing\", \"different\"}]}.")]
+With --json: {\"from\", \"to\", \"whole\", \"written\", \"refused\", \"refusal\", \"jobs_at_target_only\", \"paused_at_target\",
+\"compared\": [{\"queue\", \"state\", \"source\", \"target\", \"gone_on\", \"pruned\", \"missing\", \"different\"}]}.")]
 pub(crate) struct MoveArgs {
     /// The store to read: sqlite:PATH or postgres://…
     #[arg(long, value_name = "URL")]
@@ -78,17 +79,46 @@ pub(crate) async fn run(args: MoveArgs, settings: &Settings) -> Result<(), Probl
     let source = from.open().await?;
     let target = to.open_or_create().await?;
     let moving = move_all(&args, &source, &target, settings);
-    let moved = match unless_interrupted(moving).await {
-        Err(Problem::Interrupted) => {
-            out::note("what was copied stays, and the source's queues stay paused; the same command goes on");
-            Err(Problem::Interrupted)
-        }
-        ended => ended,
+    let moved = unless_interrupted(moving).await;
+    let ended = match &moved {
+        Ok(report) if report.is_whole() => finish(&source, &target).await,
+        Ok(_) | Err(_) => undo(&source, &from).await.map(|()| Vec::new()),
     };
+    if matches!(moved, Err(Problem::Interrupted)) {
+        out::note("what was copied stays; the same command goes on from there");
+    }
     let closed = source.close().await.and(target.close().await);
     let report = moved?;
+    let paused_at_target = ended?;
     closed?;
-    answer(&report, &from, &to, settings)
+    answer(&report, &paused_at_target, &from, &to, settings)
+}
+
+/// The jobs run at the target from now on: the source's queues stay paused, and what an earlier move the other way paused at
+/// the target is served again. Answers which queues are paused at the target, which were so at the source.
+async fn finish(source: &Backroom, target: &Backroom) -> Result<Vec<String>, Problem> {
+    set_all(source, &QueueSetting::Moved).await?;
+    set_all(target, &QueueSetting::MovedHere).await?;
+    let queues = target.queues().await?.into_iter();
+    Ok(queues.filter(|queue| queue.paused_at.is_some()).map(|queue| queue.name).collect())
+}
+
+/// Ends the pauses of this move, and those of an earlier one that was killed.
+async fn undo(source: &Backroom, from: &Settings) -> Result<(), Problem> {
+    let undone = set_all(source, &QueueSetting::NotMoved).await;
+    undone.map_err(|problem| {
+        problem.at("end the pauses of the move").hint(format!(
+            "workers claim nothing from them until then: `backroom queues resume --all --store {}`",
+            from.shown()
+        ))
+    })
+}
+
+async fn set_all(store: &Backroom, setting: &QueueSetting) -> Result<(), Problem> {
+    for queue in store.queues().await?.iter().filter(|queue| queue.paused_by.is_some()) {
+        store.store().set_queue(&queue.name, setting.clone()).await?;
+    }
+    Ok(())
 }
 
 /// What came of it.
@@ -113,12 +143,12 @@ async fn move_all(
     target: &Backroom,
     settings: &Settings,
 ) -> Result<Report, Problem> {
-    refuse_workers(args, source, "").await?;
+    refuse_workers(args, source).await?;
     // The settings first: afterwards every queue of the source is paused, by whomever.
     copy_queues(source.store().as_ref(), target.store().as_ref()).await?;
     pause_all(source).await?;
     // One may have come up meanwhile.
-    refuse_workers(args, source, "; the source's queues are paused now").await?;
+    refuse_workers(args, source).await?;
     if args.live {
         wait_for_running(args, source, settings).await?;
     }
@@ -162,13 +192,13 @@ fn check_apart(from: &Settings, to: &Settings) -> Result<(), Problem> {
     Ok(())
 }
 
-async fn refuse_workers(args: &MoveArgs, source: &Backroom, besides: &str) -> Result<(), Problem> {
+async fn refuse_workers(args: &MoveArgs, source: &Backroom) -> Result<(), Problem> {
     let workers = source.workers().await?;
     if args.live || workers.is_empty() {
         return Ok(());
     }
     let names: Vec<_> = workers.iter().map(|worker| visible::line(&worker.name)).collect();
-    let why = format!("its workers are alive: {}{besides}", names.join(", "));
+    let why = format!("its workers are alive: {}", names.join(", "));
     Err(Problem::new("move the store", &why).hint(
         "stop them (one that was killed counts as alive for its lease, 30s by default), or use --live, which keeps them from \
          claiming and waits for what they run",
@@ -177,7 +207,8 @@ async fn refuse_workers(args: &MoveArgs, source: &Backroom, besides: &str) -> Re
 
 async fn pause_all(source: &Backroom) -> Result<(), Problem> {
     for queue in source.queues().await?.iter().filter(|queue| queue.paused_at.is_none()) {
-        source.pause(&queue.name).await?;
+        let pause = QueueSetting::PauseToMove(source.clock().now());
+        source.store().set_queue(&queue.name, pause).await?;
     }
     Ok(())
 }
@@ -196,7 +227,7 @@ async fn wait_for_running(args: &MoveArgs, source: &Backroom, settings: &Setting
             let why =
                 format!("still running at the source after {}: {}", words::span(args.wait), jobs(running));
             return Err(Problem::new("move the store", &why).hint(
-                "wait longer (--wait 10m), or cancel them (`backroom jobs --state running`); the source's queues stay paused",
+                "wait longer (--wait 10m), or cancel them (`backroom jobs --state running`); the source's queues are claimed from again",
             ));
         }
         if !told && !settings.json {
@@ -233,10 +264,17 @@ struct Answer<'a> {
     refused: u64,
     refusal: Option<&'a str>,
     jobs_at_target_only: u64,
+    paused_at_target: &'a [String],
     compared: &'a [Compared],
 }
 
-fn answer(report: &Report, from: &Settings, to: &Settings, settings: &Settings) -> Result<(), Problem> {
+fn answer(
+    report: &Report,
+    paused_at_target: &[String],
+    from: &Settings,
+    to: &Settings,
+    settings: &Settings,
+) -> Result<(), Problem> {
     let whole = report.is_whole();
     if settings.json {
         let answer = Answer {
@@ -247,6 +285,7 @@ fn answer(report: &Report, from: &Settings, to: &Settings, settings: &Settings) 
             refused: report.copied.refused,
             refusal: report.copied.refusal.as_deref(),
             jobs_at_target_only: report.jobs_at_target_only,
+            paused_at_target,
             compared: &report.copied.compared,
         };
         out::json(&answer, settings.terminal)?;
@@ -257,7 +296,7 @@ fn answer(report: &Report, from: &Settings, to: &Settings, settings: &Settings) 
         }
     }
     if whole {
-        return if settings.json { Ok(()) } else { praise(report, from, to) };
+        return if settings.json { Ok(()) } else { praise(report, paused_at_target, from, to) };
     }
     let (missing, different) = (report.sum(|sum| sum.missing), report.sum(|sum| sum.different));
     let mut why = format!(
@@ -276,17 +315,30 @@ fn answer(report: &Report, from: &Settings, to: &Settings, settings: &Settings) 
     ))
 }
 
-fn praise(report: &Report, from: &Settings, to: &Settings) -> Result<(), Problem> {
+fn praise(
+    report: &Report,
+    paused_at_target: &[String],
+    from: &Settings,
+    to: &Settings,
+) -> Result<(), Problem> {
     let source = report.sum(|sum| sum.source);
     out::line(format_args!(
         "the target holds all {} of the source; {} copied now",
         jobs(source),
         words::thousands(report.copied.written)
     ))?;
+    if let [_, ..] = paused_at_target {
+        let names = paused_at_target.join(", ");
+        out::line(format_args!(
+            "paused by hand, and so at the target: {names}; resume with `backroom queues resume NAME --store {}`",
+            to.shown()
+        ))?;
+    }
     out::line(format_args!(
-        "{} is kept as it was, its queues paused: use {} from now on, and do not resume them",
+        "use {} from now on; the queues of {} stay paused (to go back instead: `backroom queues resume --all --store {}`)",
+        to.shown(),
         from.shown(),
-        to.shown()
+        from.shown()
     ))
 }
 

@@ -23,11 +23,12 @@ Examples:
   backroom queues
   backroom queues pause mail                           workers stop claiming from it, everywhere
   backroom queues resume mail
+  backroom queues resume --all                         every queue that is paused, whatever paused it
   backroom queues retain mail --completed 1d --discarded 90d,10000jobs
   backroom queues --json | jq '.queues[] | {name, waiting: .counts.available}'
 
-With --json: {\"queues\": [{\"name\", \"paused_at\", \"retention\", \"counts\"}]}; pause, resume and retain answer with
-the one queue."
+With --json: {\"queues\": [{\"name\", \"paused_at\", \"paused_by\", \"retention\", \"counts\"}]}; pause, resume and retain answer with
+the one queue, resume --all with those that were resumed."
 )]
 pub(crate) struct QueuesArgs {
     #[command(subcommand)]
@@ -46,8 +47,12 @@ enum QueuesCommand {
     /// Claim from a paused queue again
     Resume {
         /// The queue
-        #[arg(value_name = "NAME")]
-        queue: String,
+        #[arg(value_name = "NAME", required_unless_present = "all", conflicts_with = "all")]
+        queue: Option<String>,
+
+        /// Every queue that is paused
+        #[arg(long)]
+        all: bool,
     },
     Retain(RetainArgs),
 }
@@ -81,7 +86,8 @@ pub(crate) async fn run(args: QueuesArgs, settings: &Settings) -> Result<(), Pro
         .with_store(async |backroom| match &args.command {
             None => list(backroom, settings).await,
             Some(QueuesCommand::Pause { queue }) => pause(backroom, queue, settings).await,
-            Some(QueuesCommand::Resume { queue }) => resume(backroom, queue, settings).await,
+            Some(QueuesCommand::Resume { queue: Some(queue), .. }) => resume(backroom, queue, settings).await,
+            Some(QueuesCommand::Resume { queue: None, .. }) => resume_all(backroom, settings).await,
             Some(QueuesCommand::Retain(args)) => retain(backroom, args, settings).await,
         })
         .await
@@ -104,7 +110,9 @@ async fn list(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
     for view in &views {
         let mut row = vec![cell(view.name)];
         row.extend(view.counts.0.iter().map(|(_, jobs)| cell(words::thousands(*jobs))));
-        row.push(cell(view.paused_at.map_or(String::new(), |at| words::from_now(at, now()))));
+        let paused = view.paused_at.map(|at| words::from_now(at, now()));
+        let by = view.paused_by.map(|by| format!(" ({})", by.as_str()));
+        row.push(cell(paused.unwrap_or_default() + &by.unwrap_or_default()));
         rows.add_row(row);
     }
     // Waiting and cancelled are the counts that are least missed; --json has all.
@@ -146,6 +154,24 @@ async fn resume(backroom: &Backroom, name: &str, settings: &Settings) -> Result<
     };
     backroom.resume(name).await?;
     answer(backroom, name, &said, settings).await
+}
+
+async fn resume_all(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
+    let paused: Vec<_> =
+        backroom.queues().await?.into_iter().filter(|queue| queue.paused_at.is_some()).collect();
+    for queue in &paused {
+        backroom.resume(&queue.name).await?;
+        if !settings.json {
+            out::line(format_args!("resumed queue {}", queue.name))?;
+        }
+    }
+    if settings.json {
+        let (queues, counts) = (backroom.queues().await?, backroom.counts().await?);
+        let resumed = queues.iter().filter(|queue| paused.iter().any(|was| was.name == queue.name));
+        let queues = resumed.map(|queue| QueueView::new(queue, &counts)).collect();
+        return out::json(&QueuesView { queues }, settings.terminal);
+    }
+    if paused.is_empty() { out::line("no queue is paused") } else { Ok(()) }
 }
 
 async fn retain(backroom: &Backroom, args: &RetainArgs, settings: &Settings) -> Result<(), Problem> {

@@ -4,7 +4,7 @@
 //! lists are objects with one named array, so that something can be added beside it.
 
 use backroom::{
-    Attempt, Count, JobId, JobRow, LogLine, Queue, Reason, Retention, Shown, Timestamp, WorkerRow,
+    Attempt, Count, JobId, JobRow, LogLine, PausedBy, Queue, Reason, Retention, Shown, Timestamp, WorkerRow,
 };
 use serde::Serialize;
 
@@ -59,6 +59,7 @@ impl<'a> ReasonView<'a> {
 pub(super) struct QueueView<'a> {
     pub(super) name: &'a str,
     pub(super) paused_at: Option<Timestamp>,
+    pub(super) paused_by: Option<PausedBy>,
     pub(super) retention: Retention,
     pub(super) counts: CountsView,
 }
@@ -72,6 +73,7 @@ impl<'a> QueueView<'a> {
         Self {
             name: &queue.name,
             paused_at: queue.paused_at,
+            paused_by: queue.paused_by,
             retention: queue.retention,
             counts: CountsView(Shown::ALL.map(|state| (state, of(state)))),
         }

@@ -11,7 +11,10 @@ use std::{
 use backroom::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{DemoError, pictures};
+use super::{
+    DemoError,
+    pictures::{self, Skipped},
+};
 
 /// Most files that are watched: a bound on memory, far above what a folder of pictures holds.
 const FILES_MAX: usize = 100_000;
@@ -37,9 +40,13 @@ pub(crate) struct Found {
 impl Stamp {
     /// The stamp of a file that was looked at.
     pub(crate) fn of(found: &fs::Metadata) -> io::Result<Self> {
-        let modified_at = Timestamp::try_from(found.modified()?).map_err(io::Error::other)?;
-        Ok(Self { bytes: found.len(), modified_at })
+        Ok(Self { bytes: found.len(), modified_at: moment(found.modified()?)? })
     }
+}
+
+fn moment(at: std::time::SystemTime) -> io::Result<Timestamp> {
+    Timestamp::try_from(at)
+        .map_err(|_| io::Error::other("its time of change is before the year -9999 or after 9999"))
 }
 
 /// What the looks so far have seen. A file has settled when two looks in a row find the same stamp: one that is
@@ -88,32 +95,40 @@ impl Looks {
     }
 }
 
-/// Every candidate in `folder`, except the thumbnails in `out` and the files of the store.
-pub(crate) fn look(folder: &Path, out: &Path, store: Option<&Path>) -> Result<Vec<Found>, DemoError> {
-    let paths = pictures::list(folder, out).map_err(DemoError::Look)?;
-    let mut found = Vec::with_capacity(paths.len());
-    for path in paths {
+/// What one look found.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    /// The candidates, in the order of their paths.
+    pub(crate) found: Vec<Found>,
+    /// What could not be looked at, with paths from the folder on.
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+/// Every candidate in `folder`, except the thumbnails in `out` and the files of the store. A file or a folder inside that
+/// cannot be looked at is skipped.
+pub(crate) fn look(folder: &Path, out: &Path, store: Option<&Path>) -> Result<Look, DemoError> {
+    let listing = pictures::list(folder, out).map_err(DemoError::Look)?;
+    let inside = |path: PathBuf| path.strip_prefix(folder).map_or_else(|_| path.clone(), Path::to_path_buf);
+    let mut look = Look { found: Vec::with_capacity(listing.candidates.len()), skipped: listing.skipped };
+    for path in listing.candidates {
         if store.is_some_and(|store| is_of_store(&path, store)) {
             continue;
         }
-        let stamp = match fs::metadata(&path).and_then(|file| Stamp::of(&file)) {
-            Ok(stamp) => stamp,
+        match fs::metadata(&path).and_then(|file| Stamp::of(&file)) {
+            Ok(stamp) => look.found.push(Found { photo: inside(path), stamp }),
             // It went between the listing and now.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => {
-                return Err(DemoError::Look(io::Error::new(
-                    error.kind(),
-                    format!("look at {}: {error}", path.display()),
-                )));
-            }
-        };
-        let photo = path.strip_prefix(folder).unwrap_or(&path).to_path_buf();
-        found.push(Found { photo, stamp });
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => look.skipped.push(Skipped { path, why: error.to_string() }),
+        }
     }
-    if found.len() > FILES_MAX {
-        return Err(DemoError::TooMany { folder: folder.to_path_buf(), files: found.len(), max: FILES_MAX });
+    for skipped in &mut look.skipped {
+        skipped.path = inside(std::mem::take(&mut skipped.path));
     }
-    Ok(found)
+    if look.found.len() > FILES_MAX {
+        let files = look.found.len();
+        return Err(DemoError::TooMany { folder: folder.to_path_buf(), files, max: FILES_MAX });
+    }
+    Ok(look)
 }
 
 /// The store's file and those that SQLite keeps beside it (`backroom.db-wal`) change all the time when the folder
@@ -161,6 +176,13 @@ mod tests {
         looks.take(vec![]);
         looks.take(vec![found("a", 2)]);
         assert_eq!(looks.take(vec![found("a", 2)]), [found("a", 2)]);
+    }
+
+    #[test]
+    fn a_file_of_the_year_10000_is_an_error_that_names_the_year() {
+        let year_10_000 = std::time::UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_800);
+        assert!(moment(year_10_000).expect_err("too far").to_string().contains("9999"));
+        assert!(moment(std::time::UNIX_EPOCH).is_ok());
     }
 
     #[test]

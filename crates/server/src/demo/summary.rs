@@ -59,6 +59,8 @@ pub(crate) struct Summary {
     given_up: BTreeMap<String, String>,
     /// Pictures that were removed or changed, or whose jobs were cancelled by hand.
     cancelled: BTreeMap<String, String>,
+    /// Files and folders that could not be looked at, each with the reason.
+    skipped: BTreeMap<String, String>,
     /// Files that went on changing.
     unsettled: Vec<String>,
     /// The order's number; none if it did not begin.
@@ -89,6 +91,7 @@ impl Summary {
             discarded: ended(|state, is_refused| state == State::Discarded && is_refused),
             given_up: ended(|state, is_refused| state == State::Discarded && !is_refused),
             cancelled: ended(|state, _| state == State::Cancelled),
+            skipped: watch.skipped().iter().map(|(path, why)| (path.display().to_string(), why.clone())).collect(),
             unsettled: if end == End::Done { Vec::new() } else { unsettled.collect() },
             order: office.map(|(number, _)| number),
             order_steps: office.map(|(_, run)| order(run)),
@@ -107,13 +110,17 @@ impl Summary {
         }];
         let mut line = |name: &str, what: String| lines.push(format!("  {name:<11} {what}"));
         line("pictures", format!("{} with thumbnails, {} discarded", self.pictures, self.discarded.len()));
+        if !self.skipped.is_empty() {
+            line("skipped", format!("{} that could not be looked at", self.skipped.len()));
+        }
         let before = match self.thumbnails_made_before {
             0 => String::new(),
             before => format!(" ({before} made before)"),
         };
         line("thumbnails", format!("{} made{before}, in {}", self.thumbnails_made, self.out));
         for (name, pictures) in
-            [("discarded", &self.discarded), ("given up", &self.given_up), ("cancelled", &self.cancelled)]
+            [("discarded", &self.discarded), ("given up", &self.given_up), ("cancelled", &self.cancelled),
+                ("skipped", &self.skipped)]
         {
             for (picture, reason) in pictures.iter().take(NAMED_MAX) {
                 line(name, format!("{picture}: {reason}"));

@@ -1,7 +1,11 @@
 //! The demo while it runs: looks into the folder, hands its pictures to the back room, and shows what becomes of
 //! them. [`Watch::tick`] is one turn; [`Watch::run`] is the shell that sleeps in between.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use backroom::{
     Backroom, State, Timestamp,
@@ -11,9 +15,10 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     DemoError, Places,
-    folder::{self, Found, Looks},
+    folder::{self, Look, Looks},
     ledger::{Entry, Ledger},
     office::{self, Begin, Run},
+    pictures::Skipped,
     screen::Screen,
     summary,
     view::{Tally, View},
@@ -22,13 +27,15 @@ use super::{
 /// Between two turns.
 const TURN: Duration = Duration::from_millis(150);
 /// Between two looks into the folder.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Looks per time they take: a huge folder on a slow disk is looked at less often.
 const LOOK_SHARE: u32 = 10;
 /// How long `--once` waits for files that go on changing when all else is done.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
 /// Most discarded pictures that are told one by one; the summary counts the others.
 const TOLD_MAX: usize = 8;
+/// Most different reasons for which something was skipped that are said.
+const REASONS_MAX: usize = 8;
 
 /// The state of a run.
 pub(crate) struct Watch<'a> {
@@ -44,11 +51,15 @@ pub(crate) struct Watch<'a> {
     runs: BTreeMap<u32, Run>,
     idle_since: Option<Timestamp>,
     told: Vec<String>,
+    /// Files and folders that the last look skipped, each with the reason.
+    skipped: BTreeMap<PathBuf, String>,
+    /// Reasons that were said.
+    said: BTreeSet<String>,
     is_quiet: bool,
 }
 
 /// A look that was begun at this moment.
-type UnderWay = (Timestamp, JoinHandle<Result<Vec<Found>, DemoError>>);
+type UnderWay = (Timestamp, JoinHandle<Result<Look, DemoError>>);
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +94,8 @@ impl<'a> Watch<'a> {
             runs: BTreeMap::new(),
             idle_since: None,
             told: Vec::new(),
+            skipped: BTreeMap::new(),
+            said: BTreeSet::new(),
             is_quiet: false,
         }
     }
@@ -152,11 +165,11 @@ impl<'a> Watch<'a> {
 
     /// Begins a look when it is time, and answers one that is finished. It runs beside the turns: a folder on a
     /// slow disk must not hold up the screen.
-    async fn take_look(&mut self, now: Timestamp) -> Result<Option<Vec<Found>>, DemoError> {
+    async fn take_look(&mut self, now: Timestamp) -> Result<Option<Look>, DemoError> {
         match self.look.take() {
             Some((begun_at, look)) if look.is_finished() => {
                 let took = span_until(begun_at, now);
-                self.look_at = later(begun_at, LOOK.max(took * LOOK_SHARE));
+                self.look_at = later(begun_at, LOOK_EVERY.max(took * LOOK_SHARE));
                 let found = look.await.map_err(|panic| DemoError::Look(panic.into()))??;
                 Ok(Some(found))
             }
@@ -174,7 +187,9 @@ impl<'a> Watch<'a> {
         }
     }
 
-    async fn take_in(&mut self, found: Vec<Found>) -> Result<(), DemoError> {
+    async fn take_in(&mut self, look: Look) -> Result<(), DemoError> {
+        self.skip(look.skipped)?;
+        let found = look.found;
         if found.is_empty() && self.looks.count() == 0 {
             if self.once && self.ledger.live() == 0 {
                 return Err(DemoError::NoPictures { folder: self.places.photos_shown.clone().into() });
@@ -187,6 +202,23 @@ impl<'a> Watch<'a> {
             self.begin(missing.len()).await?;
         }
         self.ledger.enqueue(self.backroom, missing).await
+    }
+
+    /// Says what was skipped, the first of each reason.
+    fn skip(&mut self, skipped: Vec<Skipped>) -> Result<(), DemoError> {
+        for Skipped { path, why } in &skipped {
+            // A bound on memory, should each file have a reason of its own.
+            if self.said.len() < REASONS_MAX && self.said.insert(why.clone()) {
+                self.screen.say(format!("skipped {}: {why}; the end counts all of them", path.display()))?;
+            }
+        }
+        self.skipped = skipped.into_iter().map(|Skipped { path, why }| (path, why)).collect();
+        Ok(())
+    }
+
+    /// Files and folders that could not be looked at, each with the reason.
+    pub(crate) fn skipped(&self) -> &BTreeMap<PathBuf, String> {
+        &self.skipped
     }
 
     /// Once it is known what is there: says what an earlier run left, and begins the order and the report.

@@ -157,7 +157,12 @@ impl Model {
         match setting {
             QueueSetting::Pause(_) => self.paused.insert(queue.to_owned(), true),
             QueueSetting::Resume => self.paused.insert(queue.to_owned(), false),
-            QueueSetting::Retain(_) => None,
+            // No program of the simulator moves a store.
+            QueueSetting::Retain(_)
+            | QueueSetting::PauseToMove(_)
+            | QueueSetting::Moved
+            | QueueSetting::NotMoved
+            | QueueSetting::MovedHere => None,
         };
         self.saw(place, &format!("queue {queue}: {setting:?}"));
     }

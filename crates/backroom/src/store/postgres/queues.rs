@@ -1,6 +1,6 @@
 //! Queues and their settings.
 
-use backroom_core::Queue;
+use backroom_core::{PausedBy, Queue};
 use tokio_postgres::{Row, types::Type};
 
 use super::{Core, error::Fault, insert::NAME_QUEUES, moment::opt, row, sql::Sql};
@@ -11,18 +11,18 @@ use crate::{
 
 /// Every queue. No parameter.
 static QUEUES: Sql =
-    Sql { text: "SELECT name, paused_at, retention FROM {schema}.queues ORDER BY name", types: &[] };
+    Sql { text: "SELECT name, paused_at, paused_by, retention FROM {schema}.queues ORDER BY name", types: &[] };
 
 /// One queue, and nobody else may change it until the transaction ends. Parameter: name.
 static QUEUE: Sql = Sql {
-    text: "SELECT name, paused_at, retention FROM {schema}.queues WHERE name = $1 FOR UPDATE",
+    text: "SELECT name, paused_at, paused_by, retention FROM {schema}.queues WHERE name = $1 FOR UPDATE",
     types: &[Type::TEXT],
 };
 
-/// Writes the settings of a queue. Parameters: name, paused_at, retention.
+/// Writes the settings of a queue. Parameters: name, paused_at, retention, paused_by.
 static SET: Sql = Sql {
-    text: "UPDATE {schema}.queues SET paused_at = $2, retention = $3 WHERE name = $1",
-    types: &[Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT],
+    text: "UPDATE {schema}.queues SET paused_at = $2, retention = $3, paused_by = $4 WHERE name = $1",
+    types: &[Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT, Type::TEXT],
 };
 
 /// Every queue, by name.
@@ -39,7 +39,8 @@ pub(super) async fn set_queue(core: &Core, name: &str, setting: &QueueSetting) -
     let mut queue = queue(found)?;
     apply_setting(&mut queue, setting);
     let retention = row::encoded(&queue.retention)?;
-    transaction.query(&SET, &[&name, &opt(queue.paused_at), &retention]).await?;
+    let paused_by = queue.paused_by.map(PausedBy::as_str);
+    transaction.query(&SET, &[&name, &opt(queue.paused_at), &retention, &paused_by]).await?;
     transaction.commit().await?;
     // A resumed queue may have jobs that are due.
     core.hints.queue(name);
@@ -47,10 +48,12 @@ pub(super) async fn set_queue(core: &Core, name: &str, setting: &QueueSetting) -
 }
 
 fn queue(row: &Row) -> Result<Queue, Fault> {
-    let retention = row.try_get::<_, Option<&str>>(2)?.map(row::decoded).transpose()?;
+    let paused_by = row.try_get::<_, Option<&str>>(2)?;
+    let retention = row.try_get::<_, Option<&str>>(3)?.map(row::decoded).transpose()?;
     Ok(Queue {
         name: row.try_get(0)?,
         paused_at: row::moment_or_none(row, 1)?,
+        paused_by: PausedBy::ALL.into_iter().find(|by| Some(by.as_str()) == paused_by),
         retention: retention.unwrap_or_default(),
     })
 }

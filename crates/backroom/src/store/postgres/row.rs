@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, error::Error as StdError, str::FromStr, time::Duration};
 
 use backroom_core::{
-    Attempt, JobId, JobRow, Json, LeaseId, LogLine, Progress, State, Timestamp, unique::UniqueWhile,
+    Attempt, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp, unique::UniqueWhile,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_postgres::{
@@ -153,11 +153,6 @@ pub(super) fn encoded<T: Serialize + ?Sized>(value: &T) -> Result<String, Error>
 fn damaged(what: &str) -> Error {
     let why = format!("read a job: a {what} in its row is not what this program wrote");
     Error::new(ErrorKind::Unusable, why)
-}
-
-/// The state's word as a parameter.
-pub(super) fn states(states: &[State]) -> Vec<&'static str> {
-    states.iter().map(|state| state.as_str()).collect()
 }
 
 /// A count or bound as a parameter.

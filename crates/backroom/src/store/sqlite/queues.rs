@@ -1,6 +1,6 @@
 //! Queues and their settings.
 
-use backroom_core::{Queue, queue};
+use backroom_core::{PausedBy, Queue, queue};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
@@ -13,7 +13,7 @@ use crate::store::{QueueSetting, verbs::apply_setting};
 /// Every queue that a job or a setting ever named, by name.
 pub(super) fn queues(connection: &Connection) -> Result<Vec<Queue>, Fault> {
     let mut select =
-        connection.prepare_cached("SELECT name, paused_at, retention FROM backroom_queues ORDER BY name")?;
+        connection.prepare_cached("SELECT name, paused_at, paused_by, retention FROM backroom_queues ORDER BY name")?;
     let rows = select.query_map([], queue)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -26,23 +26,28 @@ pub(super) fn set_queue(
     hints: &mut Hints,
 ) -> Result<(), Fault> {
     let mut select = connection
-        .prepare_cached("SELECT name, paused_at, retention FROM backroom_queues WHERE name = ?1")?;
+        .prepare_cached("SELECT name, paused_at, paused_by, retention FROM backroom_queues WHERE name = ?1")?;
     let mut changed = select.query_row([name], queue).optional()?.unwrap_or_else(|| Queue::new(name));
     apply_setting(&mut changed, setting);
     let mut upsert = connection.prepare_cached(
-        "INSERT INTO backroom_queues (name, paused_at, retention) VALUES (?1, ?2, ?3) \
-         ON CONFLICT (name) DO UPDATE SET paused_at = excluded.paused_at, retention = excluded.retention",
+        "INSERT INTO backroom_queues (name, paused_at, paused_by, retention) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (name) DO UPDATE SET paused_at = excluded.paused_at, paused_by = excluded.paused_by, \
+             retention = excluded.retention",
     )?;
-    upsert.execute(params![name, changed.paused_at.map(micros), row::encoded(Some(&changed.retention))?])?;
+    let paused_by = changed.paused_by.map(PausedBy::as_str);
+    let retention = row::encoded(Some(&changed.retention))?;
+    upsert.execute(params![name, changed.paused_at.map(micros), paused_by, retention])?;
     // A resumed queue may have jobs that are due.
     hints.queue(name);
     Ok(())
 }
 
 fn queue(found: &Row<'_>) -> rusqlite::Result<queue::Queue> {
+    let paused_by: Option<String> = found.get(2)?;
     Ok(Queue {
         name: found.get(0)?,
         paused_at: row::moment_or_none(found, 1)?,
-        retention: row::decoded(found, 2)?.unwrap_or_default(),
+        paused_by: PausedBy::ALL.into_iter().find(|by| Some(by.as_str()) == paused_by.as_deref()),
+        retention: row::decoded(found, 3)?.unwrap_or_default(),
     })
 }

@@ -224,6 +224,7 @@ behaviours! {
         a_queue_outlives_its_jobs
         queues_come_by_name
         a_paused_queue_keeps_its_first_moment
+        a_move_ends_its_own_pauses_only
         settings_do_not_touch_each_other
     }
     next_due {

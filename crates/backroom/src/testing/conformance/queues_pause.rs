@@ -2,6 +2,7 @@
 
 use backroom_core::{
     Queue,
+    queue::PausedBy,
     retention::{Keep, Retention},
 };
 
@@ -62,8 +63,41 @@ pub(super) async fn settings_do_not_touch_each_other(env: Env) {
     set(&env, "q", QueueSetting::Retain(retention)).await;
     set(&env, "q", QueueSetting::Pause(env.now)).await;
     env.put_many(["q", "other"].map(draft_in)).await;
-    let expected = Queue { name: "q".into(), paused_at: Some(env.now), retention };
+    let expected = Queue { name: "q".into(), paused_at: Some(env.now), paused_by: None, retention };
     assert_eq!(queues(&env).await, [Queue::new("other"), expected]);
     set(&env, "q", QueueSetting::Resume).await;
     assert_eq!(queues(&env).await[1].retention, retention);
+}
+
+pub(super) async fn a_move_ends_its_own_pauses_only(env: Env) {
+    let set = async |setting: QueueSetting| {
+        env.store.set_queue("q", setting).await.expect("set");
+        let queue = queues(&env).await.remove(0);
+        (queue.paused_at, queue.paused_by)
+    };
+    let (first, second) = (env.at(1), env.at(2));
+    let moving = (Some(first), Some(PausedBy::Moving));
+    assert_eq!(set(QueueSetting::PauseToMove(first)).await, moving);
+    assert_eq!(set(QueueSetting::PauseToMove(second)).await, moving, "it keeps its first moment");
+    assert_eq!(set(QueueSetting::NotMoved).await, (None, None));
+    set(QueueSetting::PauseToMove(first)).await;
+    let moved = (Some(first), Some(PausedBy::Moved));
+    assert_eq!(set(QueueSetting::Moved).await, moved);
+    assert_eq!(set(QueueSetting::PauseToMove(second)).await, moved);
+    assert_eq!(set(QueueSetting::NotMoved).await, moved, "an earlier move was done");
+    assert_eq!(set(QueueSetting::MovedHere).await, (None, None));
+    let by_hand = (Some(second), None);
+    set(QueueSetting::Pause(second)).await;
+    for setting in [
+        QueueSetting::PauseToMove(first),
+        QueueSetting::NotMoved,
+        QueueSetting::Moved,
+        QueueSetting::MovedHere,
+    ] {
+        assert_eq!(set(setting.clone()).await, by_hand, "{setting:?} leaves a pause by hand alone");
+    }
+    set(QueueSetting::Resume).await;
+    set(QueueSetting::PauseToMove(first)).await;
+    assert_eq!(set(QueueSetting::Pause(second)).await, (Some(first), None), "now it is meant");
+    assert_eq!(set(QueueSetting::Resume).await, (None, None));
 }

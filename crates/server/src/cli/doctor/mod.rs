@@ -1,13 +1,16 @@
 //! `backroom doctor`: is everything as it should be?
 //!
 //! The store looks at itself ([`Health`]); this room adds what only shows in the jobs: clocks, dead workers, queues
-//! that nobody serves. Each check is a function from what was read to a [`HealthCheck`].
+//! that nobody serves. Each check is a function from what was read to a [`HealthCheck`]; one that cannot be made says so and
+//! fails, and hides no other.
 
+mod busy;
 mod clients;
 mod disk;
 mod stuck;
+mod unread;
 
-use backroom::{Backroom, Filter, Health, HealthCheck, Timestamp};
+use backroom::{Backroom, Error, Filter, Health, HealthCheck, Timestamp};
 use clap::Args;
 use serde::Serialize;
 
@@ -18,7 +21,8 @@ use crate::settings::Settings;
 /// Is everything as it should be?
 ///
 /// Opens the store, looks through all of it (minutes for gigabytes), and looks for what is stuck: leases that ran
-/// out, queues without workers, jobs due for long. Ends with exit code 1 when a check fails, each with a remedy.
+/// out, queues without workers, jobs due for long, slots that hung jobs hold. Ends with exit code 1 when a check fails, each with
+/// a remedy; a check that cannot be made fails, too, and the others are made all the same. Nothing is written.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -30,7 +34,7 @@ With --json: {\"ok\", \"version\", \"store\", \"engine\", \"schema\", \"durabili
 pub(crate) struct DoctorArgs {}
 
 pub(crate) async fn run(_: DoctorArgs, settings: &Settings) -> Result<(), Problem> {
-    let health = settings.with_store(async |backroom| examine(backroom, settings).await).await?;
+    let health = settings.with_store(async |backroom| Ok(examine(backroom, settings).await)).await?;
     let failed = health.checks.iter().filter(|check| !check.ok).count();
     if settings.json {
         let answer = Answer { ok: failed == 0, version: env!("CARGO_PKG_VERSION"), health: &health };
@@ -55,16 +59,49 @@ struct Answer<'a> {
     health: &'a Health,
 }
 
-async fn examine(backroom: &Backroom, settings: &Settings) -> Result<Health, Problem> {
-    let mut health = backroom.health().await?;
+async fn examine(backroom: &Backroom, settings: &Settings) -> Health {
+    let mut health = match backroom.health().await {
+        Ok(health) => health,
+        Err(error) => unknown(settings, &error),
+    };
     let now = backroom.clock().now();
-    let newest = backroom.list(Filter::default(), None, 1).await?.jobs.first().map(|job| job.created_at);
     health.checks.extend(settings.file().and_then(|file| disk::space(&file)));
     health.checks.extend(settings.file().and_then(|_| clients::shell()));
-    health.checks.push(clock(newest, now));
-    let work = Work::read(backroom, now).await?;
-    health.checks.extend(work.checks(now));
-    Ok(health)
+    health.checks.push(match backroom.list(Filter::default(), None, 1).await {
+        Ok(newest) => clock(newest.jobs.first().map(|job| job.created_at), now),
+        Err(error) => not_made("clock", &error),
+    });
+    health.checks.extend(Work::read(backroom, now).await.checks(now));
+    health.checks.push(busy::slots(backroom, now).await);
+    health.checks.push(busy::longest(backroom, now).await);
+    health.checks.push(busy::failing(backroom, now).await);
+    health
+}
+
+/// What is known of a store that cannot look at itself.
+fn unknown(settings: &Settings, error: &Error) -> Health {
+    Health {
+        store: settings.shown(),
+        engine: "unknown".into(),
+        schema: 0,
+        // The lesser of the two promises.
+        durability: backroom::Durability::Relaxed,
+        bytes: None,
+        checks: vec![not_made("store", error)],
+    }
+}
+
+/// A check that could not be made.
+fn not_made(name: &str, why: &dyn std::fmt::Display) -> HealthCheck {
+    HealthCheck { name: name.into(), ok: false, found: format!("this could not be checked: {why}") }
+}
+
+/// A check that answers whether all is well, and what was found.
+async fn check(name: &str, look: impl Future<Output = Result<(bool, String), Error>>) -> HealthCheck {
+    match look.await {
+        Ok((ok, found)) => HealthCheck { name: name.into(), ok, found },
+        Err(error) => not_made(name, &error),
+    }
 }
 
 /// The year this was written: no clock that is right tells an earlier time.

@@ -3,11 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use backroom::{
-    Backroom, Count, Filter, HealthCheck, JobRow, Queue, Shown, State, Timestamp, WorkerRow,
+    Backroom, Count, Filter, HealthCheck, JobRow, PausedBy, Queue, Shown, State, Timestamp, WorkerRow,
     core::bounds::span_until,
 };
 
-use crate::cli::{Problem, words};
+use super::unread::Unread;
+use crate::cli::words;
 
 /// Queued jobs looked at to learn which kinds wait.
 const LOOKED_AT_MAX: usize = 1000;
@@ -28,16 +29,20 @@ pub(super) struct Work {
     due: BTreeSet<(String, String)>,
     /// Since when the longest-waiting job is due that a living worker could run.
     oldest_due: Option<Timestamp>,
+    /// What could not be read; it is empty above.
+    unread: Unread,
 }
 
 impl Work {
-    pub(super) async fn read(backroom: &Backroom, now: Timestamp) -> Result<Self, Problem> {
-        let queues = backroom.queues().await?;
-        let workers = backroom.workers().await?;
-        let lapsed = backroom.store().lapsed(None, LAPSED_MAX, now).await?;
+    pub(super) async fn read(backroom: &Backroom, now: Timestamp) -> Self {
+        let mut unread = Unread::default();
+        let queues = unread.or_none("queues", backroom.queues().await);
+        let workers = unread.or_none("workers", backroom.workers().await);
+        let lapsed = unread.or_none("leases", backroom.store().lapsed(None, LAPSED_MAX, now).await);
         let queued = Filter { states: vec![State::Queued], ..Filter::default() };
-        let queued = backroom.list(queued, None, LOOKED_AT_MAX).await?.jobs;
-        let due = queued
+        let queued = backroom.list(queued, None, LOOKED_AT_MAX).await.map(|page| page.jobs);
+        let due = unread
+            .or_none("kinds", queued)
             .into_iter()
             .filter(|job| job.scheduled_at <= now)
             .map(|job| (job.queue, job.kind))
@@ -48,21 +53,25 @@ impl Work {
         let oldest_due = backroom
             .store()
             .next_due(Arc::new(served.into_iter().collect()), Arc::new(kinds.into_iter().collect()), now)
-            .await?
-            .filter(|at| *at <= now);
-        let counts = backroom.counts().await?;
-        Ok(Self { queues, counts, workers, lapsed, due, oldest_due })
+            .await;
+        let oldest_due = unread.or_none("oldest due", oldest_due).filter(|at| *at <= now);
+        let counts = unread.or_none("counts", backroom.counts().await);
+        Self { queues, counts, workers, lapsed, due, oldest_due, unread }
     }
 
     pub(super) fn checks(&self, now: Timestamp) -> Vec<HealthCheck> {
-        vec![
-            self.leases(now),
-            self.unserved_queues(),
-            self.unhandled_kinds(),
-            self.late(now),
-            self.stuck_handlers(),
-            self.paused(now),
+        // Each with what it needs: without that it would be wrong.
+        [
+            (self.leases(now), &["leases"][..]),
+            (self.unserved_queues(), &["queues", "counts", "workers"]),
+            (self.unhandled_kinds(), &["kinds", "workers"]),
+            (self.late(now), &["oldest due", "workers"]),
+            (self.stuck_handlers(), &["workers"]),
+            (self.paused(now), &["queues"]),
         ]
+        .into_iter()
+        .map(|(check, needs)| self.unread.unless(check, needs))
+        .collect()
     }
 
     fn leases(&self, now: Timestamp) -> HealthCheck {
@@ -156,7 +165,14 @@ impl Work {
         let paused: Vec<_> = self
             .queues
             .iter()
-            .filter_map(|queue| Some(format!("{} ({})", queue.name, words::from_now(queue.paused_at?, now))))
+            .filter_map(|queue| {
+                let by = match queue.paused_by {
+                    None => "",
+                    Some(PausedBy::Moving) => ", by a move that goes on or was killed",
+                    Some(PausedBy::Moved) => ", its jobs were moved to another store",
+                };
+                Some(format!("{} ({}{by})", queue.name, words::from_now(queue.paused_at?, now)))
+            })
             .collect();
         match paused.as_slice() {
             [] => passed("paused", "no queue is paused"),

@@ -2,17 +2,17 @@
 
 use backroom::{Backroom, WorkerRow};
 
-use crate::cli::{Problem, out};
+use crate::cli::Problem;
 
-/// Says on stderr why a job will wait, if it is known already.
+/// Warns why a job will wait, if it is known already. `BACKROOM_LOG=off` silences it, as all warnings.
 pub(super) async fn warn(backroom: &Backroom, queue: &str, kind: &str) -> Result<(), Problem> {
     let paused =
         backroom.queues().await?.into_iter().any(|found| found.name == queue && found.paused_at.is_some());
     if paused {
-        out::note(format_args!("warning: queue {queue} is paused; `backroom queues resume {queue}` ends it"));
+        tracing::warn!("queue {queue} is paused; `backroom queues resume {queue}` ends it");
     }
     if let Some(why) = lacks(&backroom.workers().await?, queue, kind) {
-        out::note(format_args!("warning: {why}; the job waits until one does"));
+        tracing::warn!("{why}; the job waits until one does");
     }
     Ok(())
 }

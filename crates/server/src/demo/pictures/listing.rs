@@ -19,19 +19,40 @@ pub(crate) fn is_candidate(path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
         Ok(found) => Ok(found.is_file()),
         Err(error) if is_gone(&error) => Ok(false),
-        Err(error) => Err(named(path, error)),
+        Err(error) => Err(error),
     }
 }
 
-/// All candidates in `folder` and the folders inside it, sorted by path, each starting with `folder` as given.
+/// What a walk through a folder found.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// The candidates, sorted by path, each starting with the folder as given.
+    pub(crate) candidates: Vec<PathBuf>,
+    /// What could not be looked at.
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+/// A file or folder that was passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Skipped {
+    /// Which.
+    pub(crate) path: PathBuf,
+    /// Why, without the path: files with the same reason are in the same trouble.
+    pub(crate) why: String,
+}
+
+/// All candidates in `folder` and the folders inside it.
+///
+/// A folder inside that cannot be read, or an entry that cannot be looked at, is skipped: one of them must not keep all others
+/// from being done.
 ///
 /// Hidden folders are passed by, and so are symbolic links to folders, which is what keeps a loop of links from
 /// being walked for ever. So is `out`, the thumbnails' folder, when it lies inside `folder`: else each thumbnail
 /// would become a source. `out` need not exist yet.
 ///
 /// # Errors
-/// When `out` is `folder` itself, and when a folder cannot be read. What vanishes during the walk is no error.
-pub(crate) fn list(folder: &Path, out: &Path) -> io::Result<Vec<PathBuf>> {
+/// When `out` is `folder` itself, and when `folder` cannot be read. What vanishes during the walk is no error.
+pub(crate) fn list(folder: &Path, out: &Path) -> io::Result<Listing> {
     let out = canonical(out)?;
     if out.is_some() && canonical(folder)? == out {
         return Err(io::Error::new(
@@ -44,35 +65,62 @@ pub(crate) fn list(folder: &Path, out: &Path) -> io::Result<Vec<PathBuf>> {
         ));
     }
 
-    let mut candidates = Vec::new();
+    let mut listing = Listing::default();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(current) = folders.pop() {
         let entries = match fs::read_dir(&current) {
             Ok(entries) => entries,
-            // The folder that was asked for must be there; one found on the way may have been removed since.
-            Err(error) if is_gone(&error) && current != folder => continue,
-            Err(error) => return Err(named(&current, error)),
+            // The folder that was asked for must be there and readable; one found on the way may be gone, or closed to us.
+            Err(error) if current == folder => return Err(named(&current, error)),
+            Err(error) => {
+                listing.skip(current, &error);
+                continue;
+            }
         };
         for entry in entries {
-            let entry = entry.map_err(|error| named(&current, error))?;
-            let path = entry.path();
-            // Of the entry itself, not of what a link leads to.
-            let kind = match entry.file_type() {
-                Ok(kind) => kind,
-                Err(error) if is_gone(&error) => continue,
-                Err(error) => return Err(named(&path, error)),
-            };
-            if kind.is_dir() {
-                if !is_hidden(&path) && (out.is_none() || canonical(&path)? != out) {
-                    folders.push(path);
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    listing.skip(current.clone(), &error);
+                    continue;
                 }
-            } else if is_candidate(&path)? {
-                candidates.push(path);
+            };
+            let path = entry.path();
+            match look_at(&entry, &path, out.as_deref()) {
+                Ok(Entry::Folder) => folders.push(path),
+                Ok(Entry::Candidate) => listing.candidates.push(path),
+                Ok(Entry::Other) => {}
+                Err(error) => listing.skip(path, &error),
             }
         }
     }
-    candidates.sort();
-    Ok(candidates)
+    listing.candidates.sort();
+    Ok(listing)
+}
+
+/// What an entry of a folder is to a walk.
+enum Entry {
+    Folder,
+    Candidate,
+    Other,
+}
+
+fn look_at(entry: &fs::DirEntry, path: &Path, out: Option<&Path>) -> io::Result<Entry> {
+    // Of the entry itself, not of what a link leads to.
+    if entry.file_type()?.is_dir() {
+        let is_out = out.is_some() && fs::canonicalize(path)? == out.unwrap_or(path);
+        return Ok(if is_hidden(path) || is_out { Entry::Other } else { Entry::Folder });
+    }
+    Ok(if is_candidate(path)? { Entry::Candidate } else { Entry::Other })
+}
+
+impl Listing {
+    fn skip(&mut self, path: PathBuf, error: &io::Error) {
+        // It vanished during the walk: that is no trouble.
+        if !is_gone(error) {
+            self.skipped.push(Skipped { path, why: error.to_string() });
+        }
+    }
 }
 
 fn is_hidden(path: &Path) -> bool {

@@ -19,5 +19,5 @@ mod tests;
 pub(crate) use atomically::write as write_whole;
 pub(crate) use draw::{draw, draw_broken};
 pub(crate) use error::PictureError;
-pub(crate) use listing::list;
+pub(crate) use listing::{Skipped, list};
 pub(crate) use thumbnail::{make, target_name};

@@ -6,6 +6,7 @@
 mod decode;
 mod encode;
 mod jpeg_end;
+mod jpeg_scans;
 mod shrink;
 mod target_name;
 

@@ -207,6 +207,7 @@ CREATE TABLE {schema}.logs (
 CREATE TABLE {schema}.queues (
     name      text COLLATE "C" NOT NULL PRIMARY KEY CHECK (name <> ''),
     paused_at timestamptz,
+    paused_by text        CHECK (paused_by IN ('moving', 'moved')),
     retention text
 );
 

@@ -121,6 +121,7 @@ CREATE TABLE backroom_tags (
 CREATE TABLE backroom_queues (
     name      TEXT NOT NULL PRIMARY KEY CHECK (name <> ''),
     paused_at INTEGER,
+    paused_by TEXT CHECK (paused_by = 'moving' OR paused_by = 'moved'),
     retention TEXT
 ) STRICT, WITHOUT ROWID;
 

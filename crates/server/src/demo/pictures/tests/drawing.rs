@@ -16,7 +16,7 @@ fn eight_pictures_are_varied_and_all_become_thumbnails() {
     let drawn = draw(folder.path(), 8, 7).expect("they can be drawn");
 
     let out = folder.path().join("out");
-    assert_eq!(list(folder.path(), &out).expect("it can be listed"), drawn);
+    assert_eq!(list(folder.path(), &out).expect("it can be listed").candidates, drawn);
     let formats: BTreeSet<String> = drawn.iter().map(|path| format!("{:?}", seen(path).0)).collect();
     assert_eq!(formats.len(), 4, "{formats:?}");
     let sideways = drawn.iter().filter(|path| seen(path).1 == Orientation::Rotate90);

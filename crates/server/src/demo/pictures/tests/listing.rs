@@ -40,7 +40,7 @@ fn a_thumbnails_folder_around_the_watched_one_is_no_trouble() {
     let folder = Folder::new();
     folder.file("pictures/a.jpg", b"");
     let inner = folder.path().join("pictures");
-    let found = list(&inner, folder.path()).expect("it can be listed");
+    let found = list(&inner, folder.path()).expect("it can be listed").candidates;
     assert_eq!(found, [inner.join("a.jpg")]);
 }
 
@@ -92,7 +92,8 @@ fn links_to_files_are_followed_and_links_to_folders_are_not() {
 
 /// The candidates' paths below the folder.
 fn listed(folder: &Folder, out: &str) -> Vec<String> {
-    let found: Vec<PathBuf> = list(folder.path(), &folder.path().join(out)).expect("it can be listed");
+    let found: Vec<PathBuf> =
+        list(folder.path(), &folder.path().join(out)).expect("it can be listed").candidates;
     assert!(found.iter().all(|path| fs::metadata(path).is_ok()));
     found
         .iter()

@@ -7,7 +7,7 @@ use image::error::LimitErrorKind;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
-use super::jpeg_end;
+use super::{jpeg_end, jpeg_scans};
 
 /// The longest side that is decoded, in pixels.
 const SIDE_MAX: u32 = 20_000;
@@ -37,6 +37,11 @@ pub(super) fn decode(content: &[u8]) -> Result<Picture, String> {
     // The decoder fills what is missing of a JPEG with grey, and would call half a photograph a success.
     if format == ImageFormat::Jpeg && !jpeg_end::is_reached(content) {
         return Err(cut_short());
+    }
+    if format == ImageFormat::Jpeg && jpeg_scans::are_apart(content) {
+        return Err("it is a JPEG whose components are stored one after the other (not interleaved), which would come out \
+                    green; save it as a usual JPEG or a PNG"
+            .to_owned());
     }
     let decoded = decode_as(format, content).map_err(|error| why(&error))?;
     if decoded.pixels.width() == 0 || decoded.pixels.height() == 0 {

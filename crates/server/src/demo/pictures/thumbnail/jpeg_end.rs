@@ -9,7 +9,7 @@ const FIRST_RESTART: u8 = 0xd0;
 const LAST_RESTART: u8 = 0xd7;
 const START_OF_IMAGE: u8 = 0xd8;
 const END_OF_IMAGE: u8 = 0xd9;
-const START_OF_SCAN: u8 = 0xda;
+pub(super) const START_OF_SCAN: u8 = 0xda;
 
 /// Whether the segments and scans of `jpeg` lead to the end-of-image marker.
 ///
@@ -33,13 +33,13 @@ pub(super) fn is_reached(jpeg: &[u8]) -> bool {
 }
 
 /// The next marker, past fill bytes and past rubbish that decoders forgive, and what follows it.
-fn next_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
+pub(super) fn next_marker(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let at = (1..bytes.len()).find(|&at| bytes[at - 1] == MARKER && is_marker(bytes[at]))?;
     Some((bytes[at], &bytes[at + 1..]))
 }
 
 /// A segment begins with its length, two bytes that count themselves.
-fn skip_segment(bytes: &[u8]) -> Option<&[u8]> {
+pub(super) fn skip_segment(bytes: &[u8]) -> Option<&[u8]> {
     let length = u16::from_be_bytes([*bytes.first()?, *bytes.get(1)?]);
     bytes.get(usize::from(length)..)
 }
