@@ -55,8 +55,8 @@ mod worker;
 pub use async_trait::async_trait;
 pub use backroom_core as core;
 pub use backroom_core::{
-    Attempt, AttemptEnd, Draft, Invalid, JobId, JobRow, Json, LeaseId, LogLine, PausedBy, Progress, Queue, RetryPolicy,
-    Shown, State, Timestamp,
+    Attempt, AttemptEnd, Draft, Invalid, JobId, JobRow, Json, LeaseId, LogLine, PausedBy, Progress, Queue,
+    RetryPolicy, Shown, State, Timestamp,
     explain::Reason,
     retention::{Keep, Retention},
     stats::{Histogram, KindStats},

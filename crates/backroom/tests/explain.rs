@@ -96,9 +96,14 @@ async fn twenty_hung_jobs_that_hold_all_slots_of_a_queue_are_named() {
         soon("its first beat", first(backroom)).await;
         let job = backroom.enqueue(Double(1)).await.unwrap();
         let reasons = backroom.explain(job.id()).await.unwrap().reasons;
-        let [Reason::SlotsTaken { slots: 20, running: 20, holders }] = &reasons[..] else { panic!("{reasons:?}") };
+        let [Reason::SlotsTaken { slots: 20, running: 20, holders }] = &reasons[..] else {
+            panic!("{reasons:?}")
+        };
         assert_eq!(holders.len(), 3);
-        assert!(holders.iter().all(|holder| hung.contains(&holder.job) && holder.kind == "act"), "{holders:?}");
+        assert!(
+            holders.iter().all(|holder| hung.contains(&holder.job) && holder.kind == "act"),
+            "{holders:?}"
+        );
         let other = backroom.enqueue(Act::Hang).queue("mail").await.unwrap();
         let reasons = backroom.explain(other.id()).await.unwrap().reasons;
         assert!(!reasons.iter().any(|reason| matches!(reason, Reason::SlotsTaken { .. })), "{reasons:?}");

@@ -266,12 +266,7 @@ fn explain_workers(job: &JobRow, facts: &Facts, now: Timestamp) -> Option<Reason
 }
 
 /// Said only if every worker that could run the job has no slot for its queue.
-fn slots_taken(
-    taking: &[&&&WorkerFacts],
-    queue: &str,
-    facts: &Facts,
-    now: Timestamp,
-) -> Option<Reason> {
+fn slots_taken(taking: &[&&&WorkerFacts], queue: &str, facts: &Facts, now: Timestamp) -> Option<Reason> {
     let (mut slots, mut running, mut holding) = (0, 0, Vec::new());
     for worker in taking {
         let of_worker = facts.running.iter().filter(|run| run.worker == worker.name);

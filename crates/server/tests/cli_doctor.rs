@@ -18,7 +18,8 @@ fn doctor(place: &Place) -> Value {
 
 fn check(answer: &Value, name: &str) -> (bool, String) {
     let checks = answer["checks"].as_array().unwrap();
-    let check = checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name}: {answer}"));
+    let check =
+        checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name}: {answer}"));
     (check["ok"].as_bool().unwrap(), check["found"].as_str().unwrap().to_owned())
 }
 
@@ -27,7 +28,8 @@ async fn hung_jobs_that_hold_every_slot_are_named_and_fail_the_check_after_minut
     let place = Place::new();
     let backroom = open(&place).await;
     let worker = Worker::new(&backroom).queue("default", 3).queue("mail", 2);
-    let worker = worker.handle_untyped("hang", |_: Json, _| std::future::pending::<Result<Json, backroom::Failure>>());
+    let worker =
+        worker.handle_untyped("hang", |_: Json, _| std::future::pending::<Result<Json, backroom::Failure>>());
     let worker = worker.grace(std::time::Duration::ZERO).start().await.unwrap();
     let hung: Vec<String> = (0..3).map(|_| place.enqueue(&["hang"])).collect();
     for id in &hung {
@@ -43,7 +45,10 @@ async fn hung_jobs_that_hold_every_slot_are_named_and_fail_the_check_after_minut
     assert!(hung.iter().any(|id| found.contains(id)), "{found}");
     assert!(check(&answer, "longest running").1.contains("(hang) on"));
     let why = place.job(&waits)["reasons"][0]["words"].as_str().unwrap().to_owned();
-    assert!(why.contains("all slots that could run it are taken (3 running on 3 slots); for longest by job"), "{why}");
+    assert!(
+        why.contains("all slots that could run it are taken (3 running on 3 slots); for longest by job"),
+        "{why}"
+    );
 
     // As if they had been claimed an hour ago.
     let hour_ago = backroom.clock().now().as_microsecond() - 3_600_000_000;
@@ -73,10 +78,8 @@ async fn a_check_that_cannot_be_made_fails_and_hides_no_other() {
     place.enqueue(&["k"]);
     let file = rusqlite::Connection::open(place.path("backroom.db")).unwrap();
     // A row of a worker that cannot be read.
-    file.execute_batch(
-        "INSERT INTO backroom_queues (name, retention) VALUES ('broken', '{\"completed\":');",
-    )
-    .unwrap();
+    file.execute_batch("INSERT INTO backroom_queues (name, retention) VALUES ('broken', '{\"completed\":');")
+        .unwrap();
     let answer = doctor(&place);
     assert_eq!(answer["ok"], false);
     let (ok, found) = check(&answer, "queues");

@@ -184,7 +184,12 @@ fn what_cannot_be_looked_at_is_skipped_said_once_and_counted() {
         fs::set_permissions(place.path(""), fs::Permissions::from_mode(0o777)).unwrap();
         fs::copy(env!("CARGO_BIN_EXE_backroom"), place.path("binary")).unwrap();
         demo = std::process::Command::new(place.path("binary"));
-        demo.arg("demo").args(args).current_dir(place.path("")).env_remove("BACKROOM_STORE").uid(65_534).gid(65_534);
+        demo.arg("demo")
+            .args(args)
+            .current_dir(place.path(""))
+            .env_remove("BACKROOM_STORE")
+            .uid(65_534)
+            .gid(65_534);
     }
     let output = demo.output().unwrap();
     for shut in ["shut", "closed"] {

@@ -48,8 +48,14 @@ fn a_rehearsal_and_then_the_move_leave_the_new_store_as_it_should_be() {
     let said = move_it(&place, FROM, TO);
     assert_eq!(paused(&place, TO), [by("held", "by hand")], "its own pause only");
     let lines: Vec<_> = said.succeeded().out.lines().collect();
-    assert!(lines[lines.len() - 2].contains("held; resume with `backroom queues resume NAME --store sqlite:new.db`"));
-    assert!(lines[lines.len() - 1].contains("`backroom queues resume --all --store sqlite:backroom.db`"), "{said:?}");
+    assert!(
+        lines[lines.len() - 2]
+            .contains("held; resume with `backroom queues resume NAME --store sqlite:new.db`")
+    );
+    assert!(
+        lines[lines.len() - 1].contains("`backroom queues resume --all --store sqlite:backroom.db`"),
+        "{said:?}"
+    );
 }
 
 #[test]
@@ -111,7 +117,10 @@ fn all_queues_are_resumed_at_once() {
     }
     place.run(["queues", "pause", "a"]).succeeded();
     place.run(["queues", "pause", "c"]).succeeded();
-    assert_eq!(place.run(["queues", "resume", "--all"]).succeeded().out, "resumed queue a\nresumed queue c\n");
+    assert_eq!(
+        place.run(["queues", "resume", "--all"]).succeeded().out,
+        "resumed queue a\nresumed queue c\n"
+    );
     assert_eq!(paused(&place, FROM), []);
     assert_eq!(place.run(["queues", "resume", "--all"]).succeeded().out, "no queue is paused\n");
     assert_eq!(place.run(["queues", "resume"]).code, 2);

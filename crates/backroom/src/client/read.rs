@@ -92,7 +92,8 @@ impl Backroom {
         let ahead = self.engine().store.ahead(Arc::new(job.clone()), AHEAD_MAX, now).await?;
         // Only a job that is due waits for a slot.
         let waits = job.state == State::Queued && job.scheduled_at <= now && !workers.is_empty();
-        let running = if waits { self.running().await?.into_iter().filter_map(run_of).collect() } else { Vec::new() };
+        let running =
+            if waits { self.running().await?.into_iter().filter_map(run_of).collect() } else { Vec::new() };
         let workers = workers.into_iter().map(facts_of).collect();
         let reasons = explain(&job, &Facts { paused_at, workers, ahead, running }, now);
         Ok(Explanation { job, reasons })

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use backroom_core::{
-    Attempt, JobId, JobRow, LeaseId, LogLine, Progress, Shown, State, Timestamp, blame::Trials, queue::{PausedBy, Queue},
+    Attempt, JobId, JobRow, LeaseId, LogLine, Progress, Shown, State, Timestamp,
+    blame::Trials,
+    queue::{PausedBy, Queue},
     retention::Retention,
 };
 use serde::{Deserialize, Serialize};

@@ -91,7 +91,11 @@ impl Summary {
             discarded: ended(|state, is_refused| state == State::Discarded && is_refused),
             given_up: ended(|state, is_refused| state == State::Discarded && !is_refused),
             cancelled: ended(|state, _| state == State::Cancelled),
-            skipped: watch.skipped().iter().map(|(path, why)| (path.display().to_string(), why.clone())).collect(),
+            skipped: watch
+                .skipped()
+                .iter()
+                .map(|(path, why)| (path.display().to_string(), why.clone()))
+                .collect(),
             unsettled: if end == End::Done { Vec::new() } else { unsettled.collect() },
             order: office.map(|(number, _)| number),
             order_steps: office.map(|(_, run)| order(run)),
@@ -118,10 +122,12 @@ impl Summary {
             before => format!(" ({before} made before)"),
         };
         line("thumbnails", format!("{} made{before}, in {}", self.thumbnails_made, self.out));
-        for (name, pictures) in
-            [("discarded", &self.discarded), ("given up", &self.given_up), ("cancelled", &self.cancelled),
-                ("skipped", &self.skipped)]
-        {
+        for (name, pictures) in [
+            ("discarded", &self.discarded),
+            ("given up", &self.given_up),
+            ("cancelled", &self.cancelled),
+            ("skipped", &self.skipped),
+        ] {
             for (picture, reason) in pictures.iter().take(NAMED_MAX) {
                 line(name, format!("{picture}: {reason}"));
             }

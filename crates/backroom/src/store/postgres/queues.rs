@@ -10,8 +10,10 @@ use crate::{
 };
 
 /// Every queue. No parameter.
-static QUEUES: Sql =
-    Sql { text: "SELECT name, paused_at, paused_by, retention FROM {schema}.queues ORDER BY name", types: &[] };
+static QUEUES: Sql = Sql {
+    text: "SELECT name, paused_at, paused_by, retention FROM {schema}.queues ORDER BY name",
+    types: &[],
+};
 
 /// One queue, and nobody else may change it until the transaction ends. Parameter: name.
 static QUEUE: Sql = Sql {

@@ -12,8 +12,8 @@ use crate::store::{QueueSetting, verbs::apply_setting};
 
 /// Every queue that a job or a setting ever named, by name.
 pub(super) fn queues(connection: &Connection) -> Result<Vec<Queue>, Fault> {
-    let mut select =
-        connection.prepare_cached("SELECT name, paused_at, paused_by, retention FROM backroom_queues ORDER BY name")?;
+    let mut select = connection
+        .prepare_cached("SELECT name, paused_at, paused_by, retention FROM backroom_queues ORDER BY name")?;
     let rows = select.query_map([], queue)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -25,8 +25,9 @@ pub(super) fn set_queue(
     setting: &QueueSetting,
     hints: &mut Hints,
 ) -> Result<(), Fault> {
-    let mut select = connection
-        .prepare_cached("SELECT name, paused_at, paused_by, retention FROM backroom_queues WHERE name = ?1")?;
+    let mut select = connection.prepare_cached(
+        "SELECT name, paused_at, paused_by, retention FROM backroom_queues WHERE name = ?1",
+    )?;
     let mut changed = select.query_row([name], queue).optional()?.unwrap_or_else(|| Queue::new(name));
     apply_setting(&mut changed, setting);
     let mut upsert = connection.prepare_cached(

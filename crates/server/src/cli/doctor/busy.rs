@@ -77,7 +77,11 @@ impl Taken<'_> {
 
     fn said(&self, now: Timestamp) -> String {
         let longest = self.held_by.first().map(|job| named(job, now)).unwrap_or_default();
-        format!("all {} of queue {} are taken, for longest by {longest}", words::count(self.slots as u64, "slot"), self.queue)
+        format!(
+            "all {} of queue {} are taken, for longest by {longest}",
+            words::count(self.slots as u64, "slot"),
+            self.queue
+        )
     }
 }
 

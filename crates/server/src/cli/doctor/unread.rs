@@ -37,7 +37,8 @@ mod tests {
     #[test]
     fn a_check_that_misses_something_says_so_and_the_others_stand() {
         let mut unread = Unread::default();
-        let queues: Vec<u8> = unread.or_none("queues", Err(Error::new(ErrorKind::Unavailable, "the disk is away")));
+        let queues: Vec<u8> =
+            unread.or_none("queues", Err(Error::new(ErrorKind::Unavailable, "the disk is away")));
         assert!(queues.is_empty());
         assert_eq!(unread.or_none("workers", Ok(7)), 7);
         let passed = HealthCheck { name: "c".into(), ok: true, found: "well".into() };
