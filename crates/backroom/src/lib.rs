@@ -45,6 +45,7 @@ mod engine;
 mod error;
 mod handler;
 pub mod ids;
+mod repeated;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -18,9 +18,9 @@ use tracing::Instrument as _;
 use super::{
     Claim, Committed, Count, Deleted, Extend, Filter, Health, Held, Inserted, Note, Prune, QueueSetting,
     Record, Store, Wakes, WorkerRow,
-    outage::{Miss, Outage, is_told},
+    outage::{Begun, Miss, Outage, Over, is_told},
 };
-use crate::{Error, ErrorKind, clock::Clock};
+use crate::{Error, ErrorKind, clock::Clock, repeated::Times};
 
 /// How often a call is made again before its error is passed on.
 pub const REPEATS_MAX: u32 = 6;
@@ -83,21 +83,32 @@ impl Observed {
     }
 
     fn failed(&self, verb: &'static str, error: &Error, miss: &Miss) {
-        if !self.outage().failed(verb, error, miss, self.clock.monotonic()) {
-            return;
-        }
-        if error.kind() == ErrorKind::NoSpace {
-            tracing::warn!(verb, %error, "the store cannot write; what is to be recorded waits until it can");
-        } else {
-            tracing::warn!(verb, %error, "the store does not answer; trying again until it does");
+        let begun = self.outage().failed(verb, error, miss, self.clock.monotonic());
+        match begun {
+            None => {}
+            Some(Begun::Outage) if error.kind() == ErrorKind::NoSpace => {
+                tracing::warn!(verb, %error, "the store cannot write; what is to be recorded waits until it can");
+            }
+            Some(Begun::Outage) => {
+                tracing::warn!(verb, %error, "the store does not answer; trying again until it does");
+            }
+            Some(Begun::Relapses) => {
+                tracing::warn!(verb, %error, "the store fails again soon after it answered; further outages are counted");
+            }
         }
     }
 
     fn answered(&self, verb: &'static str) {
         let over = self.outage().answered(verb, || self.clock.monotonic());
-        if let Some(away) = over {
-            let away_ms = u64::try_from(away.as_millis()).unwrap_or(u64::MAX);
-            tracing::info!(away_ms, "the store answers again");
+        match over {
+            None => {}
+            Some(Over::Outage(Times { times, span })) => {
+                let away_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(away_ms, failed_calls = times, "the store answers again");
+            }
+            Some(Over::Relapses(times)) => {
+                tracing::warn!("the store failed again soon after it answered: {times}, now over");
+            }
         }
     }
 

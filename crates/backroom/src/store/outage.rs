@@ -6,7 +6,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{Error, ErrorKind};
+use crate::{
+    Error, ErrorKind,
+    repeated::{QUIET, Repeated, Times},
+};
 
 /// A verb that fails for this long while others are answered is out by itself. Shorter, and it may still be on its way
 /// from before the store came back.
@@ -25,6 +28,12 @@ pub(crate) fn is_told(error: &Error) -> bool {
 pub(super) struct Outage {
     /// Since when there is one.
     since: Option<Duration>,
+    /// Failed calls in it.
+    failures: u64,
+    /// When the last one ended.
+    ended: Option<Duration>,
+    /// Outages that began soon after one had ended: a full disk takes what is small, and refuses the next call.
+    relapses: Repeated,
     /// The verbs that failed in it and were not answered since, with the moment they last failed.
     failing: BTreeMap<&'static str, Duration>,
     /// Calls that were answered so far, by verb.
@@ -51,6 +60,24 @@ pub(super) struct Miss {
     pub(super) is_last: bool,
 }
 
+/// An outage that is to be reported begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// One.
+    Outage,
+    /// One soon after the last one had ended. Those that follow are only counted.
+    Relapses,
+}
+
+/// Something that was reported is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// An outage: failed calls, and how long it was.
+    Outage(Times),
+    /// Outages that followed each other.
+    Relapses(Times),
+}
+
 impl Outage {
     /// What was answered so far.
     pub(super) fn answered_so_far(&self, verb: &str) -> Answered {
@@ -58,14 +85,13 @@ impl Outage {
         Answered { all: self.answers.values().sum(), verb }
     }
 
-    /// A call was answered. If that ends an outage: how long it was.
-    pub(super) fn answered(
-        &mut self,
-        verb: &'static str,
-        now: impl FnOnce() -> Duration,
-    ) -> Option<Duration> {
+    /// A call was answered. What that shows to be over.
+    pub(super) fn answered(&mut self, verb: &'static str, now: impl FnOnce() -> Duration) -> Option<Over> {
         *self.answers.entry(verb).or_default() += 1;
-        let since = self.since?;
+        let Some(since) = self.since else {
+            let has_relapsed = self.relapses.is_met();
+            return has_relapsed.then(|| self.relapses.over_if_quiet(now())).flatten().map(Over::Relapses);
+        };
         let now = now();
         self.failing.remove(verb);
         self.failing.retain(|_, failed_at| now.saturating_sub(*failed_at) < FORGOTTEN_AFTER);
@@ -73,18 +99,35 @@ impl Outage {
             return None;
         }
         self.since = None;
-        Some(now.saturating_sub(since))
+        self.ended = Some(now);
+        let times = Times { times: std::mem::take(&mut self.failures), span: now.saturating_sub(since) };
+        if self.relapses.is_met() { None } else { Some(Over::Outage(times)) }
     }
 
-    /// A call failed with an error that [`is_told`]. Whether that begins an outage.
-    pub(super) fn failed(&mut self, verb: &'static str, error: &Error, miss: &Miss, now: Duration) -> bool {
+    /// A call failed with an error that [`is_told`]. What that shows to begin.
+    pub(super) fn failed(
+        &mut self,
+        verb: &'static str,
+        error: &Error,
+        miss: &Miss,
+        now: Duration,
+    ) -> Option<Begun> {
         let is_out = self.failing.contains_key(verb)
             || error.kind() == ErrorKind::NoSpace
             || self.shows(verb, miss, now);
-        if is_out {
-            self.failing.insert(verb, now);
+        if !is_out {
+            return None;
         }
-        is_out && self.since.replace(self.since.unwrap_or(now)).is_none()
+        self.failing.insert(verb, now);
+        self.failures += 1;
+        if self.since.is_some() {
+            return None;
+        }
+        self.since = Some(now);
+        if self.ended.is_none_or(|ended| now.saturating_sub(ended) >= QUIET) {
+            return Some(Begun::Outage);
+        }
+        self.relapses.met(now).then_some(Begun::Relapses)
     }
 
     /// One miss that the first repeat mends is no outage.
@@ -121,7 +164,7 @@ mod tests {
             assert_eq!(outage.answered(other, || at(*millis)), None);
             let miss =
                 Miss { first: (at(failures[0]), start), before, repeats: repeats as u32, is_last: false };
-            if outage.failed(verb, &error(), &miss, at(*millis)) {
+            if outage.failed(verb, &error(), &miss, at(*millis)).is_some() {
                 told.push(*millis);
             }
         }
@@ -143,11 +186,32 @@ mod tests {
         let mut outage = Outage::default();
         let start = outage.answered_so_far("claim");
         let miss = Miss { first: (at(0), start), before: start, repeats: 1, is_last: false };
-        assert!(outage.failed("claim", &error(), &miss, at(100)));
-        assert!(!outage.failed("commit", &error(), &miss, at(200)), "it is told already");
+        assert_eq!(outage.failed("claim", &error(), &miss, at(100)), Some(Begun::Outage));
+        assert_eq!(outage.failed("commit", &error(), &miss, at(200)), None, "it is reported already");
         assert_eq!(outage.answered("lapsed", || at(300)), None);
         assert_eq!(outage.answered("claim", || at(400)), None);
-        assert_eq!(outage.answered("commit", || at(600)), Some(Duration::from_millis(500)));
+        let times = Times { times: 2, span: Duration::from_millis(500) };
+        assert_eq!(outage.answered("commit", || at(600)), Some(Over::Outage(times)));
         assert_eq!(outage.answered("commit", || at(700)), None);
+    }
+
+    #[test]
+    fn outages_that_follow_each_other_are_counted_until_it_has_been_quiet() {
+        let mut outage = Outage::default();
+        let full = Error::new(ErrorKind::NoSpace, "do it");
+        let start = outage.answered_so_far("insert");
+        let miss = Miss { first: (at(0), start), before: start, repeats: 0, is_last: true };
+        let (mut begun, mut over) = (Vec::new(), Vec::new());
+        for second in 0..100 {
+            begun.extend(outage.failed("insert", &full, &miss, at(second * 1000)));
+            over.extend(outage.answered("insert", || at(second * 1000 + 500)));
+        }
+        assert_eq!(begun, [Begun::Outage, Begun::Relapses]);
+        let first = Times { times: 1, span: Duration::from_millis(500) };
+        assert_eq!(over, [Over::Outage(first)]);
+        assert_eq!(outage.answered("insert", || at(158_999)), None);
+        let relapses = Times { times: 99, span: Duration::from_secs(98) };
+        assert_eq!(outage.answered("insert", || at(159_000)), Some(Over::Relapses(relapses)));
+        assert_eq!(outage.failed("insert", &full, &miss, at(170_000)), Some(Begun::Outage));
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     Ended, Ending, Error,
     ended::{Ends, Times},
     engine::Engine,
+    repeated::Repeated,
     store::{Committed, is_told},
 };
 
@@ -50,14 +51,20 @@ pub(crate) async fn keep_up(engine: Engine, lease: Duration, pulse: Arc<Pulse>, 
 }
 
 async fn keep<D: Duty>(engine: &Engine, mut duty: D) {
+    let mut failing = Repeated::default();
     loop {
         let began = engine.clock.monotonic();
         let rest = match duty.tick(engine, engine.clock.now()).await {
             // From its beginning on, so that the pace stays the same however long it takes.
-            Ok(rest) => began.saturating_add(rest),
+            Ok(rest) => {
+                if let Some(times) = failing.over(began) {
+                    tracing::warn!(duty = D::NAME, "upkeep failed: {times}, now over");
+                }
+                began.saturating_add(rest)
+            }
             Err(error) => {
                 // Outages are reported once by the store's decorator.
-                if !is_told(&error) {
+                if !is_told(&error) && failing.met(began) {
                     tracing::error!(duty = D::NAME, %error, "upkeep failed; it is tried again");
                 }
                 engine.clock.monotonic().saturating_add(PAUSE)

@@ -23,6 +23,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 const LOOK_MIN: Duration = Duration::from_micros(200);
 const LOOK_MAX: Duration = Duration::from_millis(50);
 
+/// Conditions that may be met again and again.
+const FAILED: &str = "a claim failed";
+const SLOW: &str = "the answer to a claim took half of its lease";
+
 /// About how long a job is put off that must run alone while another one does.
 const SUSPECT_WAIT: Duration = Duration::from_secs(2);
 /// Claimed jobs that no slot has begun within this span go back to the store, for other workers.
@@ -109,7 +113,10 @@ impl Claimer {
             let limit = wanted.min(self.jobs_within(room));
             match self.claim(limit, room).await {
                 Ok(Answered { taken, bytes, .. }) => {
-                    self.failures = 0;
+                    if self.failures > 0 {
+                        self.failures = 0;
+                        self.shared.repeats.over(FAILED, self.shared.engine.clock.monotonic());
+                    }
                     if taken > 0 {
                         self.vain = 0;
                         self.job_bytes = bytes / taken;
@@ -267,8 +274,8 @@ impl Claimer {
 
     /// Reports a failure once: an outage by the store's decorator, anything else here.
     fn report(&self, error: &Error) {
-        if self.failures == 0 && !is_told(error) {
-            tracing::error!(worker = %self.shared.name, %error, "claiming failed; it is tried again");
+        if !is_told(error) && self.shared.is_news(FAILED) {
+            tracing::error!(worker = %self.shared.name, %error, "{FAILED}; it is tried again");
         }
     }
 
@@ -303,7 +310,9 @@ async fn take(
     shared.held.add(&runs, shared.engine.clock.monotonic());
     if taken > 0 && shared.engine.clock.monotonic().saturating_sub(sent) > shared.settings.lease / 2 {
         // The answer took its time. What is lost meanwhile is told to its run, which then does not begin.
-        tracing::warn!(worker = %shared.name, jobs = taken, "a claim took half of its lease; the leases are renewed");
+        if shared.is_news(SLOW) {
+            tracing::warn!(worker = %shared.name, jobs = taken, "{SLOW}; the leases are renewed");
+        }
         let renewed = heartbeat::renew(shared).await;
         if renewed.is_err() {
             // Whether the leases still hold nobody knows, so these runs do not begin here. Nor are they left to the heartbeat,

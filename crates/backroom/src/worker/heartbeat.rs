@@ -27,6 +27,9 @@ const LOOKS_MAX: usize = 200;
 /// The least span between two looks for cancel marks that nobody told us of for certain.
 const LOOK_SPAN: Duration = Duration::from_secs(1);
 
+/// A condition that may be met for many jobs at once.
+const LOST: &str = "a lease was lost while its job ran";
+
 /// Beats and renews until the worker ends; in between, looks for cancel marks when a hint comes.
 pub(crate) async fn keep_beating(shared: Arc<Shared>, pools: Arc<Vec<Arc<Pool>>>) {
     let clock = Arc::clone(&shared.engine.clock);
@@ -58,6 +61,7 @@ async fn hinted(cancels: &Listener, clock: &Arc<dyn Clock>, next: Duration) {
 async fn beat(shared: &Shared, pools: &[Arc<Pool>]) -> Duration {
     let clock = &shared.engine.clock;
     let next = clock.monotonic().saturating_add(shared.settings.lease / RENEWALS_PER_LEASE);
+    shared.repeats.look(clock.monotonic());
     let renewed = renew(shared).await;
     let told = tell(shared, pools).await;
     match renewed.and(told) {
@@ -120,7 +124,12 @@ fn learn(shared: &Shared, run: &Run, held: Held) -> bool {
         // Its own end was written a moment ago.
         Held::Lost if run.is_over() => true,
         Held::Lost => {
-            tracing::warn!(job = %run.job.id, kind = %run.job.kind, "the lease was lost; the handler is told to stop");
+            if shared.is_news(LOST) {
+                tracing::warn!(
+                    job = %run.job.id, kind = %run.job.kind, worker = %shared.name,
+                    "{LOST}; the handler is asked to stop, because the job runs elsewhere or is finished"
+                );
+            }
             run.tell(Stop::LeaseLost, now);
             true
         }

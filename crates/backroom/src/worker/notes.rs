@@ -17,6 +17,8 @@ use crate::store::Note;
 
 /// The least span between two writes.
 const SPAN: Duration = Duration::from_millis(250);
+/// The condition that notes cannot be written.
+const UNWRITTEN: &str = "progress and log lines were not written";
 
 /// What one run said that is not written yet.
 #[derive(Debug, Default)]
@@ -84,9 +86,13 @@ pub(crate) async fn flush(shared: &Shared, runs: impl Iterator<Item = &Arc<Run>>
         return;
     }
     let now = shared.engine.clock.now();
-    if let Err(error) = shared.engine.store.note(Arc::new(notes), now).await {
-        // Worth telling, not worth holding up the end of a job for.
-        tracing::warn!(worker = %shared.name, %error, "progress and log lines were not written");
+    // Worth a line in the log, not worth holding up the end of a job for.
+    match shared.engine.store.note(Arc::new(notes), now).await {
+        Ok(()) => shared.repeats.over(UNWRITTEN, shared.engine.clock.monotonic()),
+        Err(error) if shared.is_news(UNWRITTEN) => {
+            tracing::warn!(worker = %shared.name, %error, "{UNWRITTEN}; those of this span are missing from their jobs");
+        }
+        Err(_) => {}
     }
 }
 

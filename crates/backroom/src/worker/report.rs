@@ -27,6 +27,13 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// Tries for one end that the store refuses for a reason that waiting does not mend.
 const FAILURES_MAX: u32 = 10;
 
+/// Conditions that may be met for many runs.
+const LOCKED: &str =
+    "an open transaction on the database has locked a job's row, so the end of its run is not recorded";
+const UNRECORDED: &str = "the end of a run cannot be recorded";
+const DROPPED: &str = "the result of a run is dropped";
+const DELETED: &str = "a job was deleted while it ran";
+
 /// The end of one run. No result means that the job is given back.
 pub(crate) struct Report {
     pub(crate) run: Arc<Run>,
@@ -83,11 +90,12 @@ async fn record(shared: Arc<Shared>, reports: Vec<Report>) -> Vec<Open> {
     let kept = write_and_let_go(&shared, open).await;
     for open in &kept {
         let job = &open.run.job;
-        tracing::warn!(
-            job = %job.id,
-            kind = %job.kind,
-            "an open transaction on the database keeps the job's row; the run's end is recorded when that has ended"
-        );
+        if shared.is_news(LOCKED) {
+            tracing::warn!(
+                job = %job.id, kind = %job.kind, worker = %shared.name,
+                "{LOCKED}; the end is recorded when that transaction has ended"
+            );
+        }
     }
     kept
 }
@@ -151,7 +159,9 @@ async fn write(shared: &Shared, mut open: Vec<Open>) -> Vec<Open> {
                 failures += 1;
                 if failures > FAILURES_MAX {
                     let job = open.first().map(|open| open.run.job.id.to_string());
-                    tracing::error!(job, %error, "the end of a run cannot be recorded; its lease will run out");
+                    if shared.is_news(UNRECORDED) {
+                        tracing::error!(job, %error, worker = %shared.name, "{UNRECORDED}; its lease will run out");
+                    }
                     return kept;
                 }
             }
@@ -192,16 +202,23 @@ impl Open {
         self.run.job.bytes() + output
     }
 
-    fn decide(&self, now: Timestamp) -> Option<Change> {
+    fn decide(&self, shared: &Shared, now: Timestamp) -> Option<Change> {
         let (run, job) = (&self.run, self.job.as_deref().unwrap_or(&self.run.job));
         if run.is_lost() {
-            tracing::warn!(job = %job.id, kind = %job.kind, "the lease was lost; the run's result is dropped");
+            if shared.is_news(DROPPED) {
+                tracing::warn!(
+                    job = %job.id, kind = %job.kind, worker = %shared.name,
+                    "{DROPPED}, because its lease was lost; the job runs elsewhere or is finished"
+                );
+            }
             return None;
         }
         match transition::apply(job, self.event.clone(), now) {
             Ok(change) => change,
             Err(refused) => {
-                tracing::warn!(job = %job.id, kind = %job.kind, %refused, "the run's result is dropped");
+                if shared.is_news(DROPPED) {
+                    tracing::warn!(job = %job.id, kind = %job.kind, worker = %shared.name, %refused, "{DROPPED}");
+                }
                 None
             }
         }
@@ -212,7 +229,7 @@ impl Open {
 fn decide(shared: &Shared, open: &mut Vec<Open>) -> Vec<Change> {
     let now = shared.engine.clock.now();
     let mut changes = Vec::with_capacity(open.len());
-    open.retain(|open| match open.decide(now) {
+    open.retain(|open| match open.decide(shared, now) {
         Some(change) => {
             changes.push(change);
             true
@@ -246,7 +263,12 @@ async fn settle(
                         again.push(open);
                     }
                     Ok(None) => {
-                        tracing::warn!(job = %open.run.job.id, "the job was deleted; the run's result is dropped");
+                        if shared.is_news(DELETED) {
+                            tracing::warn!(
+                                job = %open.run.job.id, worker = %shared.name,
+                                "{DELETED}; the result of the run is dropped"
+                            );
+                        }
                     }
                     // The store is away: the same decision is refused once more and comes back here.
                     Err(_) => {

@@ -23,6 +23,7 @@ use crate::{
     ended::Ends,
     engine::Engine,
     handler::{Handler, States},
+    repeated::Repeats,
     upkeep::Pulse,
 };
 
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) released: AtomicU64,
     /// Claims under way: jobs that are neither in the store's queue nor among the held ones.
     pub(crate) claiming: Claiming,
+    /// What was reported once and is counted now.
+    pub(crate) repeats: Repeats,
     /// Runs that ended here while their handler still held a thread.
     pub(crate) strays: Strays,
     /// Held by the one run that may be its job's last: see [`claim`](super::claim).
@@ -69,6 +72,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Whether this condition is to be reported; met again and again, it is only counted.
+    pub(crate) fn is_news(&self, condition: &'static str) -> bool {
+        self.repeats.met(condition, self.engine.clock.monotonic())
+    }
+
     /// Whether no job is anywhere between the store's queue and its recorded end. The count of claims so far comes
     /// with it: equal counts mean that none came and went in between two answers.
     pub(crate) fn at_rest(&self) -> Option<u64> {

@@ -31,6 +31,7 @@ use super::{
 use crate::{
     Error, ErrorKind,
     ended::Ends,
+    repeated::Repeats,
     upkeep::{self, Pulse},
 };
 
@@ -68,6 +69,7 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         released: AtomicU64::new(0),
         claiming: Claiming::default(),
         strays: Strays::default(),
+        repeats: Repeats::default(),
         last_chance: Arc::new(Semaphore::new(1)),
     });
     let pools: Arc<Vec<_>> =
@@ -287,6 +289,7 @@ impl RunningWorker {
     }
 
     fn end_tasks(&mut self) {
+        self.shared.repeats.finish(self.shared.engine.clock.monotonic());
         self.tasks.drain(..).chain(self.reporter.take()).for_each(|task| task.abort());
     }
 }

@@ -15,8 +15,8 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{connection::open_checkpointer, identity::Identity};
-use crate::{Error, ErrorKind};
+use super::{connection::open_checkpointer, identity::Identity, watch};
+use crate::{Error, ErrorKind, repeated::Repeats};
 
 /// Pages not yet copied at which the thread is told to copy.
 const COPY_PAGES: i64 = 1000;
@@ -28,6 +28,12 @@ const REST_PAGES: i64 = 500;
 const HARD_PAGES: i64 = 64 * 1000;
 /// What is left of the log's file when it starts anew.
 pub(super) const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+
+/// Conditions that every commit may meet.
+const FAILED: &str = "a checkpoint of the store failed";
+const HELD: &str = "a reader keeps the write-ahead log from being folded back";
+/// Those of this process: they seldom differ from store to store.
+static REPEATS: Repeats = Repeats::new();
 
 /// The writer's side.
 #[derive(Debug)]
@@ -67,10 +73,12 @@ impl Checkpoints {
         if log.pages >= self.hard_pages {
             let restarted = state(connection, "RESTART").is_some_and(|log| log.pages == log.copied);
             self.hard_pages = if restarted { HARD_PAGES } else { log.pages + HARD_PAGES / 4 };
-            if !restarted {
+            if restarted {
+                REPEATS.over(HELD, watch::elapsed());
+            } else if REPEATS.met(HELD, watch::elapsed()) {
                 tracing::warn!(
                     pages = log.pages,
-                    "the write-ahead log cannot be folded back: a reader holds it"
+                    "{HELD}; close the connection that reads an old state of the file"
                 );
             }
         } else if log.pages >= RESTART_PAGES && rest > 0 && rest <= REST_PAGES {
@@ -117,5 +125,12 @@ fn state(connection: &Connection, mode: &str) -> Option<LogState> {
         connection.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})")).and_then(|mut checkpoint| {
             checkpoint.query_row([], |found| Ok(LogState { pages: found.get(1)?, copied: found.get(2)? }))
         });
-    looked.inspect_err(|error| tracing::warn!(%error, mode, "failed to checkpoint the store")).ok()
+    match &looked {
+        Ok(_) => REPEATS.over(FAILED, watch::elapsed()),
+        Err(error) if REPEATS.met(FAILED, watch::elapsed()) => {
+            tracing::warn!(%error, mode, "{FAILED}; the log stays longer until a checkpoint succeeds");
+        }
+        Err(_) => {}
+    }
+    looked.ok()
 }

@@ -1,6 +1,9 @@
 //! Noticing what other processes wrote.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use rusqlite::Connection;
 
@@ -70,4 +73,10 @@ fn version(connection: &Connection) -> Option<i64> {
 #[expect(clippy::disallowed_methods, reason = "paces looks at the file; nothing about a job depends on it")]
 fn now() -> Instant {
     Instant::now()
+}
+
+/// How long this process has used a store: a monotonic clock for what is only counted.
+pub(super) fn elapsed() -> Duration {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(now);
+    BEGAN.elapsed()
 }

@@ -25,10 +25,11 @@ use super::{
     identity::Identity,
     lock::Holder,
     operation::{Operation, Pending, Weight},
-    watch::Watch,
+    watch::{self, Watch},
 };
 use crate::{
     Error, ErrorKind,
+    repeated::Repeats,
     store::{Durability, Wakes},
 };
 
@@ -38,6 +39,10 @@ const WAITING_MAX: usize = 1024;
 const GROUP_OPERATIONS_MAX: usize = 256;
 /// Rows at which a transaction takes in no more operations: who waits for the first should not wait long for the last.
 const GROUP_ROWS_MAX: usize = 2000;
+
+/// The condition that a transaction that failed cannot be rolled back either.
+const NOT_UNDONE: &str = "a failed transaction could not be rolled back";
+static REPEATS: Repeats = Repeats::new();
 
 /// The callers' side.
 #[derive(Debug)]
@@ -265,11 +270,14 @@ impl Serving {
             self.execute("COMMIT").map_err(Lost::AtCommit)?;
             Ok(hints)
         });
-        if attempted.is_err()
-            && !self.connection.is_autocommit()
-            && let Err(error) = self.execute("ROLLBACK")
-        {
-            tracing::error!(%error, "failed to roll back");
+        if attempted.is_err() && !self.connection.is_autocommit() {
+            match self.execute("ROLLBACK") {
+                Ok(()) => REPEATS.over(NOT_UNDONE, watch::elapsed()),
+                Err(error) if REPEATS.met(NOT_UNDONE, watch::elapsed()) => {
+                    tracing::error!(%error, store = %self.path.display(), "{NOT_UNDONE}; open the store again");
+                }
+                Err(_) => {}
+            }
         }
         attempted
     }
