@@ -2,8 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::{
+    cell::RefCell,
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
     time::Duration,
 };
 
@@ -14,7 +15,6 @@ use backroom::{
     store::{MemoryStore, Observed, QueueSetting, REPEATS_MAX, Store},
     testing::faults::{Fault, Faults},
 };
-use tracing::subscriber::DefaultGuard;
 
 /// A clock on which every wait is over at once.
 #[derive(Debug, Default)]
@@ -46,25 +46,33 @@ fn observed_by_clock() -> (Arc<Faults>, Observed, Arc<Hurried>) {
     (Arc::clone(&faults), Observed::new(faults, Arc::clone(&clock) as _), clock)
 }
 
-/// The lines that this thread logs.
-#[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<u8>>>);
+/// The lines that this thread logs: each test runs on a thread of its own.
+///
+/// One subscriber serves all threads. With one for each, a place in the code that another thread reaches first, before its
+/// subscriber is there, may count as switched off for all of them.
+struct Told;
+
+thread_local! {
+    static TOLD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 impl Told {
-    fn listen() -> (Self, DefaultGuard) {
-        let told = Self::default();
-        let writer = told.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::INFO)
-            .with_ansi(false)
-            .without_time()
-            .with_writer(move || writer.clone())
-            .finish();
-        (told, tracing::subscriber::set_default(subscriber))
+    fn listen() -> Self {
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| {
+            tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::INFO)
+                .with_ansi(false)
+                .without_time()
+                .with_writer(|| Told)
+                .init();
+        });
+        TOLD.take();
+        Self
     }
 
     fn lines(&self) -> Vec<String> {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).lines().map(str::to_owned).collect()
+        TOLD.with_borrow(|told| String::from_utf8_lossy(told).lines().map(str::to_owned).collect())
     }
 
     /// The levels of the lines so far.
@@ -76,7 +84,7 @@ impl Told {
 
 impl io::Write for Told {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        TOLD.with_borrow_mut(|told| told.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
@@ -99,7 +107,7 @@ async fn another_write(store: &Observed) -> Result<(), Error> {
 
 #[tokio::test]
 async fn an_outage_of_everything_is_told_once_and_its_end_once() {
-    let ((told, _listening), (faults, store)) = (Told::listen(), observed());
+    let (told, (faults, store)) = (Told::listen(), observed());
     faults.cut(Fault::Before);
     for _ in 0..3 {
         read(&store).await.unwrap_err();
@@ -118,7 +126,7 @@ async fn an_outage_of_everything_is_told_once_and_its_end_once() {
 #[tokio::test]
 async fn an_outage_of_writes_alone_is_told_once_and_its_end_when_writes_are_answered() {
     for fault in [Fault::Before, Fault::After] {
-        let ((told, _listening), (faults, store)) = (Told::listen(), observed());
+        let (told, (faults, store)) = (Told::listen(), observed());
         faults.cut_writes(fault);
         for _ in 0..3 {
             read(&store).await.unwrap();
@@ -138,7 +146,7 @@ async fn an_outage_of_writes_alone_is_told_once_and_its_end_when_writes_are_answ
 
 #[tokio::test]
 async fn a_verb_that_fails_alone_is_told_once_and_its_end_once() {
-    let ((told, _listening), (faults, store)) = (Told::listen(), observed());
+    let (told, (faults, store)) = (Told::listen(), observed());
     faults.refuse("set_queue", ErrorKind::Unavailable);
     for _ in 0..3 {
         another_write(&store).await.unwrap();
@@ -155,7 +163,7 @@ async fn a_verb_that_fails_alone_is_told_once_and_its_end_once() {
 
 #[tokio::test]
 async fn a_store_without_room_is_told_once_and_its_end_once() {
-    let ((told, _listening), (faults, store)) = (Told::listen(), observed());
+    let (told, (faults, store)) = (Told::listen(), observed());
     faults.refuse("set_queue", ErrorKind::NoSpace);
     for _ in 0..3 {
         write(&store).await.unwrap_err();
@@ -170,7 +178,7 @@ async fn a_store_without_room_is_told_once_and_its_end_once() {
 
 #[tokio::test]
 async fn a_call_that_nobody_makes_again_does_not_keep_an_outage_going_for_ever() {
-    let ((told, _listening), (faults, store, clock)) = (Told::listen(), observed_by_clock());
+    let (told, (faults, store, clock)) = (Told::listen(), observed_by_clock());
     faults.cut(Fault::Before);
     write(&store).await.unwrap_err();
     read(&store).await.unwrap_err();
@@ -185,7 +193,7 @@ async fn a_call_that_nobody_makes_again_does_not_keep_an_outage_going_for_ever()
 
 #[tokio::test]
 async fn a_miss_that_the_first_repeat_mends_is_not_told() {
-    let ((told, _listening), (faults, store)) = (Told::listen(), observed());
+    let (told, (faults, store)) = (Told::listen(), observed());
     for _ in 0..10 {
         faults.fail_call(1, Fault::After);
         write(&store).await.unwrap();

@@ -23,7 +23,7 @@ use sqlite_support::{Place, success};
 use tokio::task::JoinSet;
 
 #[expect(clippy::disallowed_methods, reason = "measures what a claim really takes")]
-async fn usual_time_of_a_claim(place: &Place, store: &dyn Store) -> Duration {
+async fn shortest_time_of_a_claim(place: &Place, store: &dyn Store) -> Duration {
     let mut times = Vec::new();
     for _ in 0..15 {
         let begun = Instant::now();
@@ -33,8 +33,8 @@ async fn usual_time_of_a_claim(place: &Place, store: &dyn Store) -> Duration {
         assert_eq!(next, Some(place.now));
         times.push(begun.elapsed());
     }
-    times.sort_unstable();
-    times[times.len() / 2]
+    // Not the usual one: on a busy machine most claims wait for a processor, and what is asked is how much work one is.
+    times.into_iter().min().unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,7 +43,7 @@ async fn due_jobs_of_an_unhandled_kind_cost_a_claim_nothing() {
     let store = place.open().await;
     let usual = (0..100).map(|_| place.job()).collect();
     store.insert(Arc::new(usual), place.now).await.unwrap();
-    let before = usual_time_of_a_claim(&place, &store).await;
+    let before = shortest_time_of_a_claim(&place, &store).await;
     for _ in 0..100 {
         let of_kind = |index: u8| {
             let mut draft = place.draft();
@@ -54,7 +54,7 @@ async fn due_jobs_of_an_unhandled_kind_cost_a_claim_nothing() {
         let unhandled = (0..1000_u32).map(|index| of_kind((index % 10) as u8)).collect();
         store.insert(Arc::new(unhandled), place.now).await.unwrap();
     }
-    let after = usual_time_of_a_claim(&place, &store).await;
+    let after = shortest_time_of_a_claim(&place, &store).await;
     // Passing over each of them takes some 30 ms, a claim well under one.
     assert!(after < before * 10 + Duration::from_millis(5), "{before:?} before, {after:?} after");
 }

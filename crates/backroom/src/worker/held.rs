@@ -313,3 +313,32 @@ impl Held {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use backroom_core::{Draft, Json, Timestamp};
+    use uuid::Uuid;
+
+    use super::{super::hand::Hand, *};
+
+    fn run_under(lease: u128, job: u128) -> Arc<Run> {
+        let id = JobId(Uuid::from_u128(job));
+        let new = Draft::new("kind", Json::null()).check(id, Timestamp::UNIX_EPOCH, 100).expect("a draft");
+        Arc::new(Run::new(new.job, LeaseId(Uuid::from_u128(lease)), Hand::new(100).hold(0), Duration::ZERO))
+    }
+
+    #[test]
+    fn a_run_whose_job_is_claimed_again_here_is_asked_to_stop() {
+        let held = Held::default();
+        let (earlier, other, later) = (run_under(1, 7), run_under(1, 8), run_under(2, 7));
+        held.add(&[Arc::clone(&earlier), Arc::clone(&other)], Duration::ZERO);
+        assert!(earlier.told().is_none());
+        held.add(std::slice::from_ref(&later), Duration::from_secs(9));
+        assert_eq!(earlier.told(), Some((Stop::LeaseLost, Duration::from_secs(9))));
+        assert!(earlier.is_lost() && earlier.stop.is_cancelled());
+        assert!(other.told().is_none() && later.told().is_none());
+        assert_eq!(held.all().iter().map(|run| run.lease).collect::<Vec<_>>(), [later.lease, other.lease]);
+        held.remove([&earlier]);
+        assert_eq!(held.all().len(), 2, "the end of the earlier run does not take the later one away");
+    }
+}

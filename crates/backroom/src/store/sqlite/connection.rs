@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     SqliteOptions,
@@ -104,7 +104,7 @@ fn set_up_writer(connection: &Connection, path: &Path, options: &SqliteOptions) 
     }
     check_header(connection, path)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |found| found.get(0))?;
+    let mode = keep_log(connection)?;
     if mode != "wal" {
         let why = format!(
             "open the store {}: SQLite cannot keep a write-ahead log there; move the file to a local disk",
@@ -126,6 +126,23 @@ fn set_up_writer(connection: &Connection, path: &Path, options: &SqliteOptions) 
     }
     schema::migrate(connection)?;
     schema::check_readable(connection)
+}
+
+/// Has SQLite keep a write-ahead log; answers with the mode that the file has then. The first connection switches the file.
+/// A second one that tries this at the same moment is refused at once: it holds a read lock by then, so SQLite does not ask
+/// the busy handler, for fear of a deadlock. So the wait is here.
+fn keep_log(connection: &Connection) -> rusqlite::Result<String> {
+    let mut tries = 0;
+    loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |found| found.get(0)) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && wait_for_lock(tries) =>
+            {
+                tries += 1;
+            }
+            answered => return answered,
+        }
+    }
 }
 
 /// Opens the file to fold its log back.
