@@ -91,18 +91,29 @@ impl Options {
     /// Fails as [`Invalid`](crate::ErrorKind::Invalid) for any other URL, and otherwise as opening that kind of store does.
     pub async fn open(self, url: &str) -> Result<Backroom, Error> {
         match Kind::of(url)? {
-            Kind::Memory => Ok(self.over(Arc::new(MemoryStore::default()))),
+            Kind::Memory => {
+                let store = MemoryStore::with_bytes_max(self.bytes_max);
+                Ok(self.over(Arc::new(store)))
+            }
             #[cfg(feature = "sqlite")]
             Kind::Sqlite(path) => {
                 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-                let options = SqliteOptions { durability: self.durability, ..SqliteOptions::default() };
+                let options = SqliteOptions {
+                    durability: self.durability,
+                    bytes_max: Some(self.bytes_max),
+                    ..SqliteOptions::default()
+                };
                 let store = SqliteStore::open(path, options).await?;
                 Ok(self.over(Arc::new(store)))
             }
             #[cfg(feature = "postgres")]
             Kind::Postgres => {
                 use crate::store::postgres::{PostgresOptions, PostgresStore};
-                let options = PostgresOptions { durability: self.durability, ..PostgresOptions::default() };
+                let options = PostgresOptions {
+                    durability: self.durability,
+                    bytes_max: self.bytes_max,
+                    ..PostgresOptions::default()
+                };
                 let store = PostgresStore::connect(url, options).await?;
                 Ok(self.over_postgres(store))
             }

@@ -51,14 +51,17 @@ impl Backroom {
         self.engine().store.logs(id, skip, LINES_MAX).await
     }
 
-    /// Up to `limit` (at most 1000) jobs that match, the newest first, continuing below `before`.
+    /// Up to `limit` (at most 1000) jobs that match, the newest first, continuing below `before`. A page ends behind the job
+    /// with which it holds [`Options::bytes_max`](crate::Options::bytes_max) bytes.
     pub async fn list(&self, filter: Filter, before: Option<JobId>, limit: usize) -> Result<Page, Error> {
         if limit == 0 || limit > PAGE_JOBS_MAX {
             let message = format!("list jobs: a page of {limit} is out of range; use 1 to {PAGE_JOBS_MAX}");
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let jobs = self.engine().store.list(Arc::new(filter), before, limit).await?;
-        let next = if jobs.len() == limit { jobs.last().map(|job| job.id) } else { None };
+        let is_full =
+            jobs.len() >= limit || jobs.iter().map(JobRow::bytes).sum::<usize>() >= self.engine().bytes_max;
+        let next = if is_full { jobs.last().map(|job| job.id) } else { None };
         Ok(Page { jobs, next })
     }
 

@@ -106,7 +106,9 @@ pub trait Store: Send + Sync + 'static {
     /// Its log lines in the order they were written, at most `limit`, after skipping `skip`.
     async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error>;
 
-    /// Jobs by id, the newest first, at most `limit`, below `before` when given.
+    /// Jobs by id, the newest first, at most `limit`, below `before` when given. It stops behind the job with which it has
+    /// read as many bytes ([`JobRow::bytes`]) as the store was opened with. So a page that is not full and holds fewer bytes is the
+    /// last one, and so is an empty one.
     async fn list(
         &self,
         filter: Arc<Filter>,

@@ -211,7 +211,8 @@ impl<'a> Descent<'a> {
             return Ok(None);
         }
         let page = self.store.list(Arc::new(Filter::default()), self.below, self.limit).await?;
-        self.has_ended = page.len() < self.limit;
+        // A page that is not full may have been cut because of its bytes.
+        self.has_ended = page.is_empty();
         self.below = page.last().map(|job| job.id).or(self.below);
         let each = page.iter().map(bytes_of_job).sum::<usize>() / page.len().max(1);
         // No faster than double: one page of small jobs says little about the next.

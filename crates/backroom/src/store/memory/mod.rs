@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, bounds::BYTES_IN_HAND_MAX, draft::NewJob,
+    stats::StatsRow,
 };
 
 use super::{
@@ -25,9 +26,11 @@ mod runs;
 use rows::{Ring, Rows};
 
 /// Keeps jobs in memory. For tests, and for programs whose jobs need not outlive them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemoryStore {
     rows: Mutex<Kept>,
+    /// Most bytes of jobs in one list.
+    bytes_max: usize,
     wakes: Arc<Wakes>,
 }
 
@@ -43,7 +46,18 @@ impl Default for Kept {
     }
 }
 
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::with_bytes_max(BYTES_IN_HAND_MAX)
+    }
+}
+
 impl MemoryStore {
+    /// An empty store, one list of which reads at most so many bytes of jobs.
+    pub fn with_bytes_max(bytes_max: usize) -> Self {
+        Self { rows: Mutex::default(), bytes_max, wakes: Arc::default() }
+    }
+
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
@@ -148,7 +162,7 @@ impl Store for MemoryStore {
         before: Option<JobId>,
         limit: usize,
     ) -> Result<Vec<JobRow>, Error> {
-        self.read(|rows| rows.list(&filter, before, limit))
+        self.read(|rows| rows.list(&filter, before, limit, self.bytes_max))
     }
 
     async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error> {

@@ -55,9 +55,21 @@ impl Rows {
         jobs.into_iter().take(limit).cloned().collect()
     }
 
-    pub(super) fn list(&self, filter: &Filter, before: Option<JobId>, limit: usize) -> Vec<JobRow> {
+    pub(super) fn list(
+        &self,
+        filter: &Filter,
+        before: Option<JobId>,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Vec<JobRow> {
         let wanted = |job: &&JobRow| before.is_none_or(|before| job.id < before) && filter.matches(job);
-        self.jobs.values().rev().filter(wanted).take(limit).cloned().collect()
+        let mut bytes = 0;
+        let fits = |job: &&JobRow| {
+            let has_room = bytes == 0 || bytes < bytes_max;
+            bytes += job.bytes();
+            has_room
+        };
+        self.jobs.values().rev().filter(wanted).take(limit).take_while(fits).cloned().collect()
     }
 
     pub(super) fn counts(&self, now: Timestamp) -> Vec<Count> {

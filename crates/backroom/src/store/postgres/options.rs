@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backroom_core::bounds::BYTES_IN_HAND_MAX;
 use percent_encoding::percent_decode_str;
 use tokio_postgres::{
     Config,
@@ -45,6 +46,8 @@ pub struct PostgresOptions {
     /// (`docs/decisions/0034`); URL parameter `trays_from`. Claims ask for that many only where there is a backlog of short
     /// jobs, and do so only as long as it pays; 1 means every claim, 0 none. Default 64.
     pub trays_from: usize,
+    /// Most bytes of jobs that one list reads. Default 64 MiB.
+    pub bytes_max: usize,
 }
 
 impl Default for PostgresOptions {
@@ -57,6 +60,7 @@ impl Default for PostgresOptions {
             durability: Durability::Full,
             statement_timeout: Duration::from_secs(60),
             trays_from: 64,
+            bytes_max: BYTES_IN_HAND_MAX,
         }
     }
 }

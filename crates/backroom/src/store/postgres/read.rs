@@ -116,7 +116,14 @@ pub(super) async fn list(
     } else {
         "every_job"
     };
-    let text = format!("SELECT {} FROM {}.{table} WHERE true", columns!(), core.settings.schema());
+    // How large a value is the database knows without reading it. What lies behind the bound is left there.
+    let bytes = "octet_length(args) + coalesce(octet_length(output), 0) + coalesce(pg_column_size(meta), 0)";
+    let text = format!(
+        "SELECT {} FROM (SELECT *, sum(bytes) OVER (ORDER BY id DESC ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before \
+         FROM (SELECT *, {bytes} AS bytes FROM {}.{table} WHERE true",
+        columns!(),
+        core.settings.schema()
+    );
     let mut query = Query { text, params: Vec::new() };
     if let Some(before) = &before {
         query.and("id < ?", before, Type::UUID);
@@ -151,7 +158,14 @@ pub(super) async fn list(
         query.and(&wanted.sql(&filter.states, "?"), now, Type::TIMESTAMPTZ);
     }
     query.params.push((&limit, Type::INT8));
-    _ = write!(query.text, " ORDER BY id DESC LIMIT ${}", query.params.len());
+    let place = query.params.len();
+    let bytes_max = row::at_most(core.settings.options.bytes_max);
+    query.params.push((&bytes_max, Type::INT8));
+    _ = write!(
+        query.text,
+        " ORDER BY id DESC LIMIT ${place}) AS page) AS summed WHERE bytes_before < ${} OR bytes_before = 0 ORDER BY id DESC",
+        place + 1
+    );
     let rows = core.reads.query_text(&query.text, &query.params).await?;
     row::jobs(&rows)
 }

@@ -43,7 +43,8 @@ use std::{
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, bounds::BYTES_IN_HAND_MAX, draft::NewJob,
+    stats::StatsRow,
 };
 
 use self::{
@@ -70,6 +71,8 @@ pub struct SqliteOptions {
     /// Most pages (of 8 KiB in a file that Backroom created) that the file may grow to; default as many as SQLite and
     /// the disk allow. Over it, writes that need room fail with [`ErrorKind::NoSpace`].
     pub pages_max: Option<u32>,
+    /// Most bytes of jobs that one list reads; default 64 MiB.
+    pub bytes_max: Option<usize>,
 }
 
 /// Keeps jobs in one SQLite file, which an application's own tables may share and several processes may use at once.
@@ -81,6 +84,7 @@ pub struct SqliteOptions {
 pub struct SqliteStore {
     path: PathBuf,
     durability: Durability,
+    bytes_max: usize,
     /// None where this process may only read the file.
     writer: Option<Writer>,
     readers: Readers,
@@ -210,7 +214,8 @@ impl SqliteStore {
         // Two for pages that load while a slow count runs; more would only share the same disk.
         let readers = Readers::open(&path, source.clone(), 2)?;
         let vital_readers = Readers::open(&path, source.clone(), 1)?;
-        Ok(Self { path, durability: options.durability, writer, readers, vital_readers, wakes })
+        let bytes_max = options.bytes_max.unwrap_or(BYTES_IN_HAND_MAX);
+        Ok(Self { path, durability: options.durability, bytes_max, writer, readers, vital_readers, wakes })
     }
 
     /// Stores the jobs inside the caller's own transaction: they exist exactly if it commits. One answer per job, in
@@ -394,7 +399,8 @@ impl Store for SqliteStore {
         before: Option<JobId>,
         limit: usize,
     ) -> Result<Vec<JobRow>, Error> {
-        self.readers.run(move |reader| read::list(reader, &filter, before, limit)).await
+        let bytes_max = self.bytes_max;
+        self.readers.run(move |reader| read::list(reader, &filter, before, limit, bytes_max)).await
     }
 
     async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error> {

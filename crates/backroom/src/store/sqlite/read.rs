@@ -38,35 +38,43 @@ pub(super) fn logs(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Jobs that match, the newest first. Behind damaged rows it goes on until the page is full, for a page that is not says
-/// that it is the last.
+/// Jobs that match, the newest first. Behind damaged rows it goes on until the page is full, because an empty page is the
+/// last one.
 pub(super) fn list(
     connection: &Connection,
     filter: &Filter,
     before: Option<JobId>,
     limit: usize,
+    bytes_max: usize,
 ) -> Result<Vec<JobRow>, Fault> {
-    let mut jobs = Vec::new();
+    let (mut jobs, mut bytes) = (Vec::new(), 0);
     let mut before = before;
     loop {
         let wanted = limit - jobs.len();
-        let rows = matching(connection, filter, before, wanted)?;
-        let is_last = rows.len() < wanted;
-        before = rows.last().map(|(id, _)| *id).or(before);
-        jobs.extend(rows.into_iter().filter_map(|(_, job)| job));
-        if is_last || jobs.len() >= limit {
+        let mut rows = 0;
+        matching(connection, filter, before, wanted, |(id, job)| {
+            rows += 1;
+            before = Some(id);
+            if let Some(job) = job {
+                bytes += job.bytes();
+                jobs.push(job);
+            }
+            bytes < bytes_max
+        })?;
+        if rows < wanted || jobs.len() >= limit || bytes >= bytes_max {
             return Ok(jobs);
         }
     }
 }
 
-/// Rows that match, the newest first; those that are damaged without their job.
+/// Passes on rows that match, the newest first, as long as `goes_on` says so; those that are damaged without their job.
 fn matching(
     connection: &Connection,
     filter: &Filter,
     before: Option<JobId>,
     limit: usize,
-) -> Result<Vec<(JobId, Option<JobRow>)>, Fault> {
+    mut goes_on: impl FnMut((JobId, Option<JobRow>)) -> bool,
+) -> Result<(), Fault> {
     // Ids first, from an index that may hold all that is asked for; then only the rows of this page.
     let mut sql = format!("SELECT id FROM backroom_jobs {} WHERE 1", index_for(filter));
     let mut values: Vec<Value> = Vec::new();
@@ -111,8 +119,12 @@ fn matching(
     let sql = format!("SELECT {} FROM backroom_jobs WHERE id IN ({sql}) ORDER BY id DESC", columns!());
     let params: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
     let mut select = connection.prepare_cached(&sql)?;
-    let rows = select.query_map(params.as_slice(), row::job_if_whole)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    for found in select.query_map(params.as_slice(), row::job_if_whole)? {
+        if !goes_on(found?) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Which way to go through the table. By id ends soon when many jobs match; where only few can, their own index does.
