@@ -12,6 +12,7 @@ mod clock;
 mod compare;
 mod failure;
 mod postgres;
+mod rust_versions;
 mod say;
 mod servers;
 mod step;

@@ -8,6 +8,7 @@ use crate::postgres::{
     self,
     versions::{self, Wanted},
 };
+use crate::rust_versions;
 use crate::step::{self, Ended, Step};
 use crate::system::Repository;
 use crate::tools;
@@ -37,9 +38,9 @@ pub(crate) fn run_versions() -> Result<(), Failure> {
 }
 
 fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
-    let mut steps = vec![TOOLCHAIN, COMPILER, OUTSIDE_CLIENTS, FORMAT, LINTS];
+    let mut steps = vec![TOOLCHAIN, COMPILER, OUTSIDE_CLIENTS, FORMAT, RUST_VERSIONS, LINTS];
     if extent == Extent::Full {
-        steps.extend([DOCUMENTATION, DEPENDENCIES]);
+        steps.extend([DOCUMENTATION, DEPENDENCIES, ADVISORIES]);
     }
     if postgres_store_exists {
         steps.push(POSTGRES);
@@ -75,6 +76,12 @@ const FORMAT: Step = Step {
     run: |repository, _| tools::format_is_kept(repository).map(passed),
 };
 
+const RUST_VERSIONS: Step = Step {
+    name: "rust-versions",
+    what: "no dependency of a crate, and of each of its features, needs a newer Rust than the crate says",
+    run: |repository, _| rust_versions::check(repository).map(passed),
+};
+
 const LINTS: Step = Step {
     name: "lints",
     what: "clippy finds nothing in any crate, with every feature, tests included",
@@ -89,8 +96,14 @@ const DOCUMENTATION: Step = Step {
 
 const DEPENDENCIES: Step = Step {
     name: "dependencies",
-    what: "cargo-deny accepts their licences, sources and known faults",
+    what: "cargo-deny, which is built if it is missing, accepts their licences and sources",
     run: |repository, _| tools::dependencies(repository),
+};
+
+const ADVISORIES: Step = Step {
+    name: "advisories",
+    what: "cargo-deny knows of no fault in them, as far as the list of faults can be fetched",
+    run: |repository, _| tools::advisories(repository),
 };
 
 const POSTGRES: Step = Step {
@@ -150,7 +163,7 @@ mod tests {
 
     #[test]
     fn quick_skips_documentation_dependencies_and_other_servers_only() {
-        let skipped = ["documentation", "dependencies", "postgres-oldest", "postgres-newest"];
+        let skipped = ["documentation", "dependencies", "advisories", "postgres-oldest", "postgres-newest"];
         let mut full = names(Extent::Full, true);
         full.retain(|name| !skipped.contains(name));
         assert_eq!(full, names(Extent::Quick, true));

@@ -2,6 +2,7 @@
 //!
 //! Each tool writes straight to the terminal: what it found is its own to say, in full and in colour.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::failure::Failure;
@@ -122,17 +123,88 @@ pub(crate) fn documentation(repository: &Repository) -> Result<(), Failure> {
     system::run(rustdoc, "correct the documentation comments named above")
 }
 
-/// Not a test: it asks the world about the dependencies, so the same source may pass today and fail tomorrow. A
-/// machine without the tool goes on, and says so twice: here and in the summary.
+/// The release of cargo-deny that `deny.toml` is written for.
+const CARGO_DENY: &str = "0.20.2";
+
+/// Licences, bans and sources: all that can be told from the lock file and the sources of dependencies.
 pub(crate) fn dependencies(repository: &Repository) -> Result<Ended, Failure> {
-    if !system::answers(cargo(["deny", "--version"])) {
-        return Ok(Ended::NotRun(
-            "cargo-deny is not installed (`cargo install --locked cargo-deny`), so licences, sources and known faults of dependencies were not checked".into(),
-        ));
-    }
-    let check = repository.command(cargo(["deny", "check"]));
-    system::run(check, "replace the dependency named above, or change deny.toml and say why there")?;
+    let Some(deny) = cargo_deny(repository)? else {
+        return Ok(Ended::NotRun(format!(
+            "cargo-deny is not installed and the registry does not answer, so licences, bans and sources of dependencies were \
+             NOT CHECKED; run `cargo install --locked cargo-deny@{CARGO_DENY}` where it does"
+        )));
+    };
+    let mut check = Command::new(deny);
+    check.args(["check", "bans", "licenses", "sources"]);
+    system::run(
+        repository.command(check),
+        "replace the dependency named above, or change deny.toml and say why there",
+    )?;
     Ok(Ended::Passed)
+}
+
+/// Known faults of dependencies. Not a test: the same source may pass today and fail tomorrow, and the list of faults lies on
+/// a server that may not be reachable.
+pub(crate) fn advisories(repository: &Repository) -> Result<Ended, Failure> {
+    let unchecked =
+        |why: &str| Ok(Ended::NotRun(format!("{why}, so known faults of dependencies were NOT CHECKED")));
+    let Some(deny) = cargo_deny(repository)? else {
+        return unchecked("cargo-deny is not installed and the registry does not answer");
+    };
+    // A server that does not answer would be waited for without end.
+    let mut fetch = match system::find_program("timeout") {
+        Some(timeout) => {
+            let mut limited = Command::new(timeout);
+            limited.arg("90").arg(&deny);
+            limited
+        }
+        None => Command::new(&deny),
+    };
+    fetch.args(["fetch", "db"]);
+    if !system::answers(repository.command(fetch)) {
+        return unchecked("the list of known faults cannot be fetched (`cargo deny fetch db` says why)");
+    }
+    let mut check = Command::new(deny);
+    check.args(["check", "--disable-fetch", "advisories"]);
+    system::run(
+        repository.command(check),
+        "update the dependency named above, or say in deny.toml why its fault is none here",
+    )?;
+    Ok(Ended::Passed)
+}
+
+/// The program: the one on this machine, else one that is built into `target`, once. None when it cannot be fetched.
+fn cargo_deny(repository: &Repository) -> Result<Option<PathBuf>, Failure> {
+    if let Some(installed) = system::find_program("cargo-deny") {
+        return Ok(Some(installed));
+    }
+    let tools = repository.target("tools");
+    let built = tools.join("bin/cargo-deny");
+    if built.is_file() {
+        return Ok(Some(built));
+    }
+    say::line("  building cargo-deny, once: some minutes of a processor");
+    // Unoptimised: it runs for seconds, and optimising it would take minutes.
+    let mut install =
+        cargo(["install", "--quiet", "--locked", "--debug", "--version", CARGO_DENY, "cargo-deny", "--root"]);
+    install.arg(&tools).arg("--target-dir").arg(tools.join("build"));
+    // A registry that does not answer is to be noticed in seconds.
+    install.env("CARGO_NET_RETRY", "1").env("CARGO_HTTP_TIMEOUT", "20");
+    let installed = system::run(install, "install cargo-deny by hand and read what cargo says");
+    // Half a gigabyte that nothing needs any more.
+    if let Err(error) = std::fs::remove_dir_all(tools.join("build"))
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        say::line(&format!("  the folder {} stays: {error}", tools.join("build").display()));
+    }
+    match installed {
+        Ok(()) => Ok(Some(built)),
+        Err(failure) => {
+            let mut asked = cargo(["info", "--quiet", "cargo-deny"]);
+            asked.env("CARGO_NET_RETRY", "1").env("CARGO_HTTP_TIMEOUT", "20");
+            if system::answers(asked) { Err(failure) } else { Ok(None) }
+        }
+    }
 }
 
 pub(crate) fn tests(repository: &Repository, variables: &[(&'static str, String)]) -> Result<(), Failure> {

@@ -31,6 +31,15 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Features
+//!
+//! | feature | what it brings | needs |
+//! |---|---|---|
+//! | `sqlite` (default) | the store in one SQLite file | Rust 1.90, a C compiler |
+//! | `postgres` | the store on a PostgreSQL server, version 14 or newer | Rust 1.90 |
+//! | `sqlx`, `sqlx-sqlite` | enqueue inside transactions of sqlx 0.9 | Rust 1.94 |
+//! | `testing` | a kit for testing programs that use Backroom | Rust 1.90 |
+//!
 //! The path of one job, to read along: [`Backroom::enqueue`] → `Draft::check` → [`store::Store::insert`] ·
 //! `worker/claim.rs` → [`store::Store::claim`] · `worker/execute.rs` → your handler · `worker/report.rs` →
 //! `transition::apply` → [`store::Store::commit`].

@@ -136,7 +136,7 @@ fn keep_log(connection: &Connection) -> rusqlite::Result<String> {
     loop {
         match connection.query_row("PRAGMA journal_mode = WAL", [], |found| found.get(0)) {
             Err(error)
-                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && wait_for_lock(tries) =>
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && wait_when_opening(tries) =>
             {
                 tries += 1;
             }
