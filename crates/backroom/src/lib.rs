@@ -91,6 +91,8 @@ pub use store::{Count, Durability, Filter, Health, HealthCheck, WorkerRow};
 /// The PostgreSQL driver, in the version whose transactions [`Enqueue::within_postgres`] takes. Feature `postgres`.
 #[cfg(feature = "postgres")]
 pub use tokio_postgres;
+#[doc(hidden)]
+pub use worker::Neighbours;
 pub use worker::{Context, Order, RunningWorker, StillRunning, Stopped, Worker};
 
 /// The examples of the README are compiled and run with those of the library.

@@ -1,18 +1,22 @@
 //! What the death of a process means for each job that its workers held: the rows of the workers, as
 //! [`backroom_core::blame`] wants them.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use backroom_core::{
     Event, JobRow, Timestamp,
     blame::{self, DeadWorker},
-    bounds::CRASH_SPAN,
 };
 
 use crate::store::WorkerRow;
 
 /// One event per job that dead workers held, process by process. `workers` are all rows that are known.
-pub(super) fn events(jobs: Vec<JobRow>, workers: &[WorkerRow], now: Timestamp) -> Vec<(JobRow, Event)> {
+pub(super) fn events(
+    jobs: Vec<JobRow>,
+    workers: &[WorkerRow],
+    span: Duration,
+    now: Timestamp,
+) -> Vec<(JobRow, Event)> {
     let mut processes: HashMap<Option<(&str, u32)>, Vec<JobRow>> = HashMap::new();
     for job in jobs {
         let row = workers.iter().find(|row| job.worker.as_deref() == Some(row.name.as_str()));
@@ -22,7 +26,7 @@ pub(super) fn events(jobs: Vec<JobRow>, workers: &[WorkerRow], now: Timestamp) -
     for (of, jobs) in processes {
         let rows = workers.iter().filter(|row| Some(process(row)) == of);
         let dead: Vec<_> = rows.map(dead_worker).collect();
-        let losses = blame::losses(&dead, &jobs, CRASH_SPAN, now);
+        let losses = blame::losses(&dead, &jobs, span, now);
         events.extend(jobs.into_iter().zip(losses.into_iter().map(Event::LeaseLost)));
     }
     // The order of a map differs from run to run.

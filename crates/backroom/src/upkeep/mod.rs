@@ -41,10 +41,16 @@ trait Duty {
     ) -> impl Future<Output = Result<Duration, Error>> + Send;
 }
 
-/// Does all upkeep until it is aborted. `lease`, `pulse` and `ends` are those of the worker beside it.
-pub(crate) async fn keep_up(engine: Engine, lease: Duration, pulse: Arc<Pulse>, ends: Arc<Ends>) {
+/// Does all upkeep until it is aborted. `lease`, `pulse`, `ends` and `crash_span` are those of the worker beside it.
+pub(crate) async fn keep_up(
+    engine: Engine,
+    lease: Duration,
+    pulse: Arc<Pulse>,
+    ends: Arc<Ends>,
+    crash_span: Duration,
+) {
     tokio::join!(
-        keep(&engine, Rescue::new(lease, pulse, Arc::clone(&ends))),
+        keep(&engine, Rescue::new(lease, pulse, Arc::clone(&ends), crash_span)),
         keep(&engine, Expire { ends }),
         keep(&engine, Prune)
     );

@@ -15,6 +15,8 @@ const PUT_OFF_PAGES_MAX: usize = 10;
 /// Rescues, but only once it is sure that the holders are dead and were not kept from the store.
 pub(super) struct Rescue {
     lease: Duration,
+    /// How long a crash is remembered.
+    crash_span: Duration,
     /// Whether the store answers, by this duty's own looks.
     steady: Steady,
     /// Whether it takes writes, by the worker's beats.
@@ -37,8 +39,8 @@ struct Round {
 
 impl Rescue {
     /// One in the process of a worker with leases of this length.
-    pub(super) fn new(lease: Duration, pulse: Arc<Pulse>, ends: Arc<Ends>) -> Self {
-        Self { lease, steady: Steady::of_looks(lease), pulse, ends, round: Round::default() }
+    pub(super) fn new(lease: Duration, pulse: Arc<Pulse>, ends: Arc<Ends>, crash_span: Duration) -> Self {
+        Self { lease, crash_span, steady: Steady::of_looks(lease), pulse, ends, round: Round::default() }
     }
 
     /// Of a page, those whose holders would have renewed by now if they lived.
@@ -106,7 +108,8 @@ impl Duty for Rescue {
                         none.insert(engine.store.workers(earlier(engine.clock.now(), WORKERS_SINCE)).await?)
                     }
                 };
-                let dead = loss::events(self.dead(page, workers, engine.clock.monotonic()), workers, now);
+                let dead = self.dead(page, workers, engine.clock.monotonic());
+                let dead = loss::events(dead, workers, self.crash_span, now);
                 let events = dead.iter().map(|(job, event)| (job, event.clone()));
                 if apply_to_each(engine, &self.ends, events, now).await? == 0 {
                     in_vain += 1;

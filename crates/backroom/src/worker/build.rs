@@ -2,11 +2,15 @@
 
 use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
 
-use backroom_core::{Json, RetryPolicy, bounds::check_name};
+use backroom_core::{
+    Json, RetryPolicy,
+    bounds::{CRASH_SPAN, check_name, check_span},
+};
 use futures_util::FutureExt;
 
 use super::{
     context::Context,
+    neighbours::Neighbours,
     panics,
     pool::Order,
     shutdown::{self, RunningWorker},
@@ -42,6 +46,7 @@ pub struct Worker {
     pub(super) hooks: Vec<Hook>,
     pub(super) state: States,
     pub(super) settings: Settings,
+    pub(super) neighbours: Arc<Neighbours>,
     wrong: Option<Error>,
 }
 
@@ -60,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) stuck_after: Duration,
     /// Whether this worker also does the upkeep of the store.
     pub(crate) upkeep: bool,
+    /// How long a crash is remembered against its job.
+    pub(crate) crash_span: Duration,
     /// Most bytes in hand; none for what the client was opened with.
     pub(crate) bytes_max: Option<usize>,
     /// Whether ends without failure are logged at INFO.
@@ -87,10 +94,12 @@ impl Worker {
                 cancel_grace: CANCEL_GRACE_DEFAULT,
                 stuck_after: Duration::from_secs(30),
                 upkeep: true,
+                crash_span: CRASH_SPAN,
                 bytes_max: None,
                 log_successes: false,
                 blocking_threads: cores.min(THREADS_MAX),
             },
+            neighbours: Neighbours::here(),
             wrong: None,
         }
     }
@@ -367,6 +376,22 @@ impl Worker {
         self
     }
 
+    /// How long the death of a worker process is remembered against the jobs that ran in it. A job that takes down its
+    /// process again and again within this span, at least twice while it runs alone there, is discarded as poison.
+    /// Default 72 h, at most ten years. Give all workers of a store the same.
+    pub fn crash_span(mut self, span: Duration) -> Self {
+        self.check(check_span("crash span", span).map_err(Error::from));
+        self.settings.crash_span = span;
+        self
+    }
+
+    /// For simulations that play several processes in one: the handlers that would die with this worker.
+    #[doc(hidden)]
+    pub fn neighbours(mut self, neighbours: Arc<Neighbours>) -> Self {
+        self.neighbours = neighbours;
+        self
+    }
+
     /// Whether this worker also rescues, expires and prunes. Default yes; any number of workers may.
     pub fn upkeep(mut self, upkeep: bool) -> Self {
         self.settings.upkeep = upkeep;
@@ -472,7 +497,8 @@ async fn on_thread(
     let span = tracing::Span::current();
     let thread = tokio::task::spawn_blocking(move || {
         // The permit goes with the thread: a thread that was given up on still has its core.
-        let (_permit, _on_thread) = (permit, context.run().begins_on_thread());
+        let running = context.shared().neighbours.begin_alone();
+        let (_permit, _on_thread) = (permit, context.run().begins_on_thread(running));
         if context.run().is_over() {
             // Given back while it waited for a thread; nobody would hear its answer.
             return Err(Failure::retry("given back before it began"));

@@ -2,14 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backroom_core::{
-    JobRow, Standing, Timestamp,
-    bounds::{CRASH_SPAN, later},
-};
+use backroom_core::{JobRow, Timestamp, bounds::later};
 
 use tokio::task::JoinHandle;
 
-use super::{execute, hand::Load, heartbeat, held::Run, pool::Pool, report, shared::Shared};
+use super::{execute, hand::Load, heartbeat, held::Run, pool::Pool, report, shared::Shared, trial};
 use crate::{
     Error, ErrorKind,
     store::{Claim, Listener, is_told},
@@ -27,8 +24,6 @@ const LOOK_MAX: Duration = Duration::from_millis(50);
 const FAILED: &str = "a claim failed";
 const SLOW: &str = "the answer to a claim took half of its lease";
 
-/// About how long a job is put off that must run alone while another one does.
-const SUSPECT_WAIT: Duration = Duration::from_secs(2);
 /// Claimed jobs that no slot has begun within this span go back to the store, for other workers.
 const HOARD: Duration = Duration::from_secs(1);
 
@@ -102,6 +97,14 @@ impl Claimer {
             self.give_back_hoard().await;
             if let Err(error) = self.recall().await {
                 self.pause(&error).await;
+                continue;
+            }
+            if self.shared.neighbours.is_closed() {
+                // A prime suspect has the process for itself: what would be claimed now could not begin.
+                tokio::select! {
+                    () = self.shared.neighbours.open() => {}
+                    () = self.shared.engine.clock.sleep(HOARD) => {}
+                }
                 continue;
             }
             let wanted = self.pool.wanted();
@@ -326,32 +329,9 @@ async fn take(
         report::give_back(shared, runs).await;
         return Ok(answered);
     }
-    let runs = set_suspects_apart(shared, runs).await;
+    let runs = trial::set_apart(shared, pool, runs).await;
     for _ in 0..pool.give(runs) {
         tokio::spawn(execute::keep_running(Arc::clone(shared), Arc::clone(pool)));
     }
     Ok(answered)
-}
-
-/// Lets only one job at a time run that one more crash would discard as poison; the others are put off for a moment.
-///
-/// A worker that dies takes all jobs with it that it holds, those that only waited here among them, and each is charged
-/// a crash. Without this, a job that kills its worker three times would take its innocent neighbours to the grave.
-async fn set_suspects_apart(shared: &Arc<Shared>, runs: Vec<Arc<Run>>) -> Vec<Arc<Run>> {
-    let now = shared.engine.clock.now();
-    let is_suspect = |run: &Arc<Run>| matches!(run.job.standing(CRASH_SPAN, now), Standing::Prime(_));
-    let (suspects, mut ready): (Vec<_>, Vec<_>) = runs.into_iter().partition(is_suspect);
-    for run in suspects {
-        match Arc::clone(&shared.last_chance).try_acquire_owned() {
-            Ok(permit) => {
-                run.keep(permit);
-                ready.push(run);
-            }
-            Err(_) => {
-                let wait = SUSPECT_WAIT.mul_f64(0.5 + shared.engine.ids.chance());
-                report::put_off(shared, run, wait).await;
-            }
-        }
-    }
-    ready
 }

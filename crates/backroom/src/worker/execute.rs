@@ -11,15 +11,20 @@ use tracing::Instrument as _;
 use super::{
     context::Context,
     held::{Run, Stop},
+    neighbours::Running,
     panics,
     pool::Pool,
     report::{self, Report},
     shared::Shared,
+    trial,
 };
 use crate::{
     Failure,
     handler::{Handler, Next, Outcome},
 };
+
+/// So long a job waits in its slot for a prime suspect that has the process for itself; then it is for other workers.
+const HELD_UP_MAX: Duration = Duration::from_secs(1);
 
 /// A runner: holds one slot and works off the pool's jobs until none waits. Started per burst rather than per
 /// job: a short job then costs no task of its own.
@@ -35,10 +40,14 @@ pub(crate) async fn keep_running(shared: Arc<Shared>, pool: Arc<Pool>) {
 
 /// Runs the handler and hands what it answered to the reporter.
 async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
+    let _over = trial::Over(shared, run);
     if run.told().is_some() {
         // Cancelled or lost before it began: it does not begin. Given back, a cancelled one ends as cancelled.
         return report::give_back(shared, vec![Arc::clone(run)]).await;
     }
+    let Some(_running) = admitted(shared, run).await else {
+        return report::give_back(shared, vec![Arc::clone(run)]).await;
+    };
     shared.running.fetch_add(1, Ordering::Relaxed);
     run.set_executing(true);
     let clock = &shared.engine.clock;
@@ -65,6 +74,31 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
         let report = Report { run: Arc::clone(run), result: Some(result), room };
         // The reporter outlives the runners; if it is gone the worker was dropped and the lease will run out.
         let _ = shared.reports.send(report).await;
+    }
+}
+
+/// Lets the handler begin, unless a prime suspect has the process for itself for longer than a moment.
+async fn admitted(shared: &Shared, run: &Run) -> Option<Running> {
+    if let Some(ticket) = run.ticket() {
+        let alone = ticket.is_alone().then(|| shared.neighbours.begin_alone());
+        let running = alone.or_else(|| shared.neighbours.begin())?;
+        return trial::begin(shared, run, ticket).await.then_some(running);
+    }
+    if let Some(running) = shared.neighbours.begin() {
+        return Some(running);
+    }
+    let until = shared.engine.clock.monotonic().saturating_add(HELD_UP_MAX);
+    loop {
+        tokio::select! {
+            biased;
+            () = run.stop.cancelled() => return None,
+            () = shared.stopping.cancelled() => return None,
+            () = shared.neighbours.open() => {}
+            () = shared.engine.clock.sleep_to(until) => return None,
+        }
+        if let Some(running) = shared.neighbours.begin() {
+            return Some(running);
+        }
     }
 }
 

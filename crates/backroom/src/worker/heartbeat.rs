@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::{blame::Trials, bounds::later};
+use backroom_core::bounds::later;
 
 use super::{
     held::{Run, Stop},
@@ -72,7 +72,12 @@ async fn beat(shared: &Shared, pools: &[Arc<Pool>]) -> Duration {
 }
 
 /// Writes the worker's row.
+pub(super) async fn say(shared: &Shared) -> Result<(), Error> {
+    tell(shared, &shared.pools).await
+}
+
 async fn tell(shared: &Shared, pools: &[Arc<Pool>]) -> Result<(), Error> {
+    let _row = shared.row.lock().await;
     let stuck = report_stuck(shared, shared.engine.clock.monotonic());
     let row = Arc::new(row(shared, pools, stuck, shared.engine.clock.now()));
     shared.engine.store.beat(row).await?;
@@ -178,7 +183,7 @@ fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: backroom_core::Tim
         running: shared.running.load(Ordering::Relaxed),
         stuck,
         stopping: shared.stopping.is_cancelled(),
-        trials: Trials::default(),
+        trials: shared.suspects.trials(),
     }
 }
 

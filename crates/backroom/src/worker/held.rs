@@ -11,10 +11,10 @@ use std::{
 };
 
 use backroom_core::{JobId, JobRow, LeaseId, Timestamp, bounds::span_until};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{hand::Load, notes::Said};
+use super::{hand::Load, neighbours::Running, notes::Said, trial::Ticket};
 use crate::ended::Times;
 
 /// One claimed job on its way through this worker.
@@ -42,8 +42,8 @@ pub(crate) struct Run {
     began: Notify,
     executing: AtomicBool,
     on_thread: AtomicBool,
-    /// Goes with the run: the right to run a job that one more crash would discard.
-    permit: OnceLock<OwnedSemaphorePermit>,
+    /// Set if it begins on trial.
+    ticket: OnceLock<Ticket>,
     reported_stuck: AtomicBool,
     pub(crate) said: Mutex<Said>,
 }
@@ -103,7 +103,7 @@ impl Run {
             began: Notify::new(),
             executing: AtomicBool::new(false),
             on_thread: AtomicBool::new(false),
-            permit: OnceLock::new(),
+            ticket: OnceLock::new(),
             reported_stuck: AtomicBool::new(false),
             said: Mutex::default(),
         }
@@ -151,10 +151,10 @@ impl Run {
     }
 
     /// A blocking handler has its core and begins; it is on its thread until the answer is dropped.
-    pub(crate) fn begins_on_thread(self: &Arc<Self>) -> impl Drop + Send + use<> {
+    pub(crate) fn begins_on_thread(self: &Arc<Self>, running: Running) -> impl Drop + Send + use<> {
         self.on_thread.store(true, Ordering::Release);
         self.began.notify_one();
-        OnThread(Arc::clone(self))
+        OnThread(Arc::clone(self), running)
     }
 
     /// Whether user code runs to this moment, on a slot or on a thread that was given up on.
@@ -162,10 +162,15 @@ impl Run {
         self.is_executing() || self.on_thread.load(Ordering::Acquire)
     }
 
-    /// Keeps a permit as long as the run exists.
-    pub(crate) fn keep(&self, permit: OwnedSemaphorePermit) {
-        // A run is given one at most; a second one would just be free again.
-        let _ = self.permit.set(permit);
+    /// It begins on trial.
+    pub(crate) fn put_on_trial(&self, ticket: Ticket) {
+        // A run has one trial at most: one that is put off ends here.
+        let _ = self.ticket.set(ticket);
+    }
+
+    /// What says how it begins, if that is on trial.
+    pub(crate) fn ticket(&self) -> Option<&Ticket> {
+        self.ticket.get()
     }
 
     /// Returns once a blocking handler has begun.
@@ -237,7 +242,7 @@ impl Run {
     }
 }
 
-struct OnThread(Arc<Run>);
+struct OnThread(Arc<Run>, #[expect(dead_code, reason = "counted until the thread ends")] Running);
 
 impl Drop for OnThread {
     fn drop(&mut self) {

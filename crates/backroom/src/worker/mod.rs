@@ -11,6 +11,7 @@ mod execute;
 mod hand;
 mod heartbeat;
 mod held;
+mod neighbours;
 mod notes;
 mod panics;
 mod pool;
@@ -20,10 +21,13 @@ mod shared;
 mod shutdown;
 mod stats;
 mod still_running;
+mod trial;
 
 pub use build::Worker;
 pub use context::Context;
 pub(crate) use execute::run_handler;
+#[doc(hidden)]
+pub use neighbours::Neighbours;
 pub use pool::Order;
 pub use shutdown::{RunningWorker, Stopped};
 pub(crate) use stats::Tally;

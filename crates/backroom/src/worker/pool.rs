@@ -110,6 +110,8 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Arc<Run>>,
+    /// A suspect that is to begin on trial: it gets the next slot.
+    first: Option<Arc<Run>>,
     /// Runners at work; each holds one slot.
     runners: usize,
     pace: Pace,
@@ -142,7 +144,7 @@ impl Pool {
         if let Some(took) = took {
             state.pace.ran(took);
         }
-        let next = state.waiting.pop_front();
+        let next = state.first.take().or_else(|| state.waiting.pop_front());
         if next.is_none() {
             state.runners -= 1;
         }
@@ -176,10 +178,24 @@ impl Pool {
         self.state().waiting.drain(..).collect()
     }
 
+    /// Takes in a suspect that gets the next slot. Answers whether to start a runner for it.
+    pub(crate) fn give_first(&self, run: Arc<Run>) -> bool {
+        let mut state = self.state();
+        state.first = Some(run);
+        let idle = state.runners < self.slots as usize;
+        state.runners += usize::from(idle);
+        idle
+    }
+
+    /// Takes this suspect out again; none if it has its slot.
+    pub(crate) fn take_first(&self, run: &Arc<Run>) -> Option<Arc<Run>> {
+        self.state().first.take_if(|first| Arc::ptr_eq(first, run))
+    }
+
     /// Whether nothing waits and nothing runs.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.state();
-        state.runners == 0 && state.waiting.is_empty()
+        state.runners == 0 && state.waiting.is_empty() && state.first.is_none()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -15,8 +15,11 @@ use super::{
     build::Settings,
     hand::Hand,
     held::{Held, Strays},
+    neighbours::Neighbours,
     notes::Notes,
+    pool::Pool,
     report::Report,
+    trial::Suspects,
 };
 use crate::{
     Middleware, Timestamp,
@@ -67,8 +70,14 @@ pub(crate) struct Shared {
     pub(crate) repeats: Repeats,
     /// Runs that ended here while their handler still held a thread.
     pub(crate) strays: Strays,
-    /// Held by the one run that may be its job's last: see [`claim`](super::claim).
-    pub(crate) last_chance: Arc<Semaphore>,
+    /// Its slots.
+    pub(crate) pools: Vec<Arc<Pool>>,
+    /// All handlers of this process.
+    pub(crate) neighbours: Arc<Neighbours>,
+    /// Jobs that are suspected of killing their worker.
+    pub(crate) suspects: Suspects,
+    /// Held while the worker's row is written: an older one must not come after a newer one.
+    pub(crate) row: tokio::sync::Mutex<()>,
 }
 
 impl Shared {

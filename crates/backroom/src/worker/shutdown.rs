@@ -27,6 +27,7 @@ use super::{
     shared::{Claiming, Shared},
     stats,
     still_running::{self, StillRunning},
+    trial::{self, Suspects},
 };
 use crate::{
     Error, ErrorKind,
@@ -46,6 +47,8 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
     let bytes_max = worker.settings.bytes_max.unwrap_or(engine.bytes_max);
     panics::watch();
     let ends = Ends::new(Arc::clone(&engine.clock), worker.hooks, worker.settings.log_successes);
+    let pools: Vec<_> =
+        worker.pools.into_iter().map(|(order, slots)| Arc::new(Pool::new(order, slots))).collect();
     let shared = Arc::new(Shared {
         started_at: engine.clock.now(),
         ends: Arc::new(ends),
@@ -70,14 +73,17 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         claiming: Claiming::default(),
         strays: Strays::default(),
         repeats: Repeats::default(),
-        last_chance: Arc::new(Semaphore::new(1)),
+        pools: pools.clone(),
+        neighbours: worker.neighbours,
+        suspects: Suspects::default(),
+        row: tokio::sync::Mutex::default(),
     });
-    let pools: Arc<Vec<_>> =
-        Arc::new(worker.pools.into_iter().map(|(order, slots)| Arc::new(Pool::new(order, slots))).collect());
+    let pools = Arc::new(pools);
     let mut tasks = vec![
         tokio::spawn(heartbeat::keep_beating(Arc::clone(&shared), Arc::clone(&pools))),
         tokio::spawn(notes::keep_writing(Arc::clone(&shared))),
         tokio::spawn(stats::keep_writing(Arc::clone(&shared))),
+        tokio::spawn(trial::keep_trying(Arc::clone(&shared))),
     ];
     if shared.settings.upkeep {
         let keeping = upkeep::keep_up(
@@ -85,6 +91,7 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
             lease,
             Arc::clone(&shared.pulse),
             Arc::clone(&shared.ends),
+            shared.settings.crash_span,
         );
         tasks.push(tokio::spawn(keeping));
     }
@@ -263,7 +270,8 @@ impl RunningWorker {
     }
 
     async fn release_waiting(&self) {
-        let waiting = self.pools.iter().flat_map(|pool| pool.take_waiting()).collect();
+        let waiting = self.pools.iter().flat_map(|pool| pool.take_waiting());
+        let waiting = waiting.chain(self.shared.suspects.take_waiting()).collect();
         report::give_back(&self.shared, waiting).await;
     }
 
