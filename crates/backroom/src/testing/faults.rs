@@ -50,6 +50,8 @@ struct Plan {
     refused: Option<(&'static str, ErrorKind)>,
     /// This verb is not answered until healed.
     silent: Option<&'static str>,
+    /// Commits of texts beyond Latin-1 are refused until healed.
+    latin1: bool,
     failed: u64,
 }
 
@@ -103,6 +105,12 @@ impl Faults {
     /// [`heal`](Self::heal).
     pub fn refuse(&self, verb: &'static str, kind: ErrorKind) {
         self.plan().refused = Some((verb, kind));
+    }
+
+    /// Refuses every commit of a text with a character beyond Latin-1 until [`heal`](Self::heal), as a database of that
+    /// encoding does.
+    pub fn refuse_beyond_latin1(&self) {
+        self.plan().latin1 = true;
     }
 
     /// Answers no call of one verb until [`heal`](Self::heal), although each takes effect; then their answers are lost: a
@@ -175,6 +183,13 @@ impl Faults {
     }
 }
 
+fn is_beyond_latin1(change: &Change) -> bool {
+    let output = change.output.as_ref().map(|output| output.as_str());
+    let error = change.ended.as_ref().map(|ended| ended.error.as_str());
+    let texts = [output, error, change.reason.as_deref()];
+    texts.into_iter().flatten().any(|text| text.chars().any(|c| u32::from(c) > 0xff))
+}
+
 impl fmt::Debug for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Faults").field("plan", &*self.plan()).finish_non_exhaustive()
@@ -196,6 +211,11 @@ impl Store for Faults {
     }
 
     async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
+        if self.plan().latin1 && changes.iter().any(is_beyond_latin1) {
+            self.plan().failed += 1;
+            let message = "commit: a character has no equivalent in encoding \"LATIN1\"";
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
         self.call("commit", self.inner.commit(changes)).await
     }
 

@@ -16,7 +16,7 @@ use super::{
     notes,
     shared::Shared,
 };
-use crate::{Ended, Ending, ErrorKind, Failure, handler::Outcome, store::Committed};
+use crate::{Ended, Ending, Error, ErrorKind, Failure, handler::Outcome, store::Committed};
 
 /// Most reports per commit.
 const BATCH_MAX: usize = 1000;
@@ -24,12 +24,15 @@ const BATCH_MAX: usize = 1000;
 const COMMITS_MAX: usize = 2;
 /// The wait before what could not be written is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Tries for one end that the store refuses for a reason that waiting does not mend.
+/// Tries for one end that the store refuses for a reason that waiting does not mend. Then the worker records that instead.
+const REFUSALS_MAX: u32 = 3;
+/// Tries for that.
 const FAILURES_MAX: u32 = 10;
 
 /// Conditions that may be met for many runs.
 const LOCKED: &str =
     "an open transaction on the database has locked a job's row, so the end of its run is not recorded";
+const REFUSED: &str = "the store refuses the end of a run";
 const UNRECORDED: &str = "the end of a run cannot be recorded";
 const DROPPED: &str = "the result of a run is dropped";
 const DELETED: &str = "a job was deleted while it ran";
@@ -88,7 +91,7 @@ async fn record(shared: Arc<Shared>, reports: Vec<Report>) -> Vec<Open> {
     notes::flush(&shared, reports.iter().map(|report| &report.run)).await;
     let open = reports.into_iter().map(|report| Open::new(&shared, report)).collect();
     let kept = write_and_let_go(&shared, open).await;
-    for open in &kept {
+    for open in kept.iter().filter(|open| !open.is_unwritten) {
         let job = &open.run.job;
         if shared.is_news(LOCKED) {
             tracing::warn!(
@@ -157,11 +160,22 @@ async fn write(shared: &Shared, mut open: Vec<Open>) -> Vec<Open> {
                     return kept;
                 }
                 failures += 1;
-                if failures > FAILURES_MAX {
-                    let job = open.first().map(|open| open.run.job.id.to_string());
-                    if shared.is_news(UNRECORDED) {
-                        tracing::error!(job, %error, worker = %shared.name, "{UNRECORDED}; its lease will run out");
+                let Some(one) = open.first_mut() else { continue };
+                let is_about_the_row = !matches!(error.kind(), ErrorKind::Unusable);
+                if failures >= REFUSALS_MAX && is_about_the_row && !one.is_refused {
+                    if shared.is_news(REFUSED) {
+                        let job = &one.run.job;
+                        tracing::error!(job = %job.id, kind = %job.kind, %error, worker = %shared.name, "{REFUSED}; that is recorded instead");
                     }
+                    one.refuse(&error);
+                    failures = 0;
+                } else if failures > FAILURES_MAX {
+                    if shared.is_news(UNRECORDED) {
+                        let job = &one.run.job;
+                        tracing::error!(job = %job.id, kind = %job.kind, %error, worker = %shared.name, "{UNRECORDED}; it is tried again");
+                    }
+                    one.is_unwritten = true;
+                    kept.append(&mut open);
                     return kept;
                 }
             }
@@ -179,6 +193,10 @@ struct Open {
     job: Option<Box<JobRow>>,
     /// As of [`Report`].
     _room: Option<OwnedSemaphorePermit>,
+    /// The store refused the end itself; the event says so.
+    is_refused: bool,
+    /// Nothing of it could be written.
+    is_unwritten: bool,
 }
 
 impl Open {
@@ -191,7 +209,39 @@ impl Open {
             Some(Err(failure)) => failure.ending(),
         };
         let event = event_of(shared, &run, result);
-        Self { run, event, ending, job: None, _room: room }
+        Self { run, event, ending, job: None, _room: room, is_refused: false, is_unwritten: false }
+    }
+
+    /// The store takes this end never: from now on the end is that, in text which every store takes.
+    fn refuse(&mut self, error: &Error) {
+        self.is_refused = true;
+        let refused = plain(&error.to_string());
+        let lease = self.run.lease;
+        self.event = match std::mem::replace(&mut self.event, Event::Release { lease }) {
+            Event::Succeed { .. } => {
+                let reason = format!("the handler succeeded, but the store refuses its output: {refused}");
+                self.ending = Ending::Discarded;
+                Event::Discard { lease, reason }
+            }
+            Event::Fail { lease, end, error, retry, chance, delay } => {
+                Event::Fail { lease, end, error: plain(&error), retry, chance, delay }
+            }
+            Event::Discard { lease, reason } => Event::Discard { lease, reason: plain(&reason) },
+            Event::Stop { lease, reason } => Event::Stop { lease, reason: plain(&reason) },
+            // These carry no text: whatever the store has against them, it may have against every change but an end.
+            Event::Snooze { .. } | Event::Release { .. } | Event::Suspend { .. } => {
+                self.ending = Ending::Discarded;
+                Event::Discard { lease, reason: format!("the store refuses to take the job back: {refused}") }
+            }
+            // No run ends by these.
+            other @ (Event::Claim { .. }
+            | Event::LeaseLost(_)
+            | Event::Wake
+            | Event::Amend { .. }
+            | Event::Cancel { .. }
+            | Event::Retry
+            | Event::Expire) => other,
+        };
     }
 
     fn bytes(&self) -> usize {
@@ -223,6 +273,12 @@ impl Open {
             }
         }
     }
+}
+
+/// The text in ASCII, which every encoding of a database has.
+fn plain(text: &str) -> String {
+    let escaped = |c: char| if c.is_ascii() { c.to_string() } else { c.escape_unicode().to_string() };
+    text.chars().map(escaped).collect()
 }
 
 /// The changes to write, one for each that stays open.
