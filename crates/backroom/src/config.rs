@@ -1,6 +1,6 @@
 //! How a store is opened.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use backroom_core::bounds;
 
@@ -9,7 +9,7 @@ use crate::{
     clock::{Clock, SystemClock},
     engine::Engine,
     ids::Ids,
-    store::{Kind, MemoryStore, Observed, Store},
+    store::{INSERT_TIMEOUT, Kind, MemoryStore, Observed, Store},
 };
 
 /// Everything that can be chosen when a store is opened. [`Backroom::open`] takes the defaults.
@@ -20,6 +20,7 @@ pub struct Options {
     bytes_max: usize,
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
+    enqueue_timeout: Duration,
 }
 
 impl Default for Options {
@@ -30,6 +31,7 @@ impl Default for Options {
             bytes_max: bounds::BYTES_IN_HAND_MAX,
             clock: Arc::new(SystemClock::default()),
             seed: None,
+            enqueue_timeout: INSERT_TIMEOUT,
         }
     }
 }
@@ -68,6 +70,16 @@ impl Options {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Longest time that an enqueue takes, with everything it waits for: locks, a connection, repeats while the store is away.
+    /// Then it fails as [`Unavailable`](crate::ErrorKind::Unavailable), and the job may be stored or not: a second enqueue
+    /// under the same unique key makes sure of one. Default 10 s. Enqueues inside a transaction of the caller take as long as
+    /// its connection lets them.
+    #[must_use]
+    pub fn enqueue_timeout(mut self, timeout: Duration) -> Self {
+        self.enqueue_timeout = timeout;
         self
     }
 
@@ -141,16 +153,17 @@ impl Options {
     #[cfg(feature = "postgres")]
     pub fn over_postgres(self, store: crate::store::postgres::PostgresStore) -> Backroom {
         let clock = store.clock(Arc::clone(&self.clock));
-        let schema = store.schema().into();
+        let within = Arc::new(store.within());
         let backroom = self.clock(clock).over(Arc::new(store));
         let engine = backroom.engine().clone();
-        Backroom::from_engine(Engine { postgres_schema: Some(schema), ..engine })
+        Backroom::from_engine(Engine { postgres_within: Some(within), ..engine })
     }
 
     /// A client over a store that is open already, for stores of your own.
     pub fn over(self, store: Arc<dyn Store>) -> Backroom {
         let ids = Arc::new(self.seed.map_or_else(Ids::from_entropy, Ids::seeded));
-        let store = Arc::new(Observed::new(store, Arc::clone(&self.clock)));
+        let store =
+            Arc::new(Observed::new(store, Arc::clone(&self.clock)).insert_timeout(self.enqueue_timeout));
         Backroom::from_engine(Engine {
             store,
             clock: self.clock,
@@ -158,7 +171,7 @@ impl Options {
             json_bytes_max: self.json_bytes_max,
             bytes_max: self.bytes_max,
             #[cfg(feature = "postgres")]
-            postgres_schema: None,
+            postgres_within: None,
         })
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Engine {
     pub(crate) bytes_max: usize,
     /// The schema of a PostgreSQL store, for enqueueing in transactions of the caller; none for other stores.
     #[cfg(feature = "postgres")]
-    pub(crate) postgres_schema: Option<Arc<str>>,
+    pub(crate) postgres_within: Option<Arc<crate::store::postgres::Within>>,
 }
 
 /// How often a decision is made anew when others keep changing the job in between. Each try loses only to a

@@ -17,11 +17,12 @@ use std::{
 
 use backroom::{
     Backroom, ErrorKind, Json, UniqueRule, Worker,
-    core::{Draft, Event, JobRow, Progress, State, bounds::later, draft::NewJob, transition::apply},
+    clock::{Clock, SystemClock},
+    core::{Change, Draft, Event, JobRow, Progress, State, bounds::later, draft::NewJob, transition::apply},
     store::{Committed, Extend, Held, Inserted, Note, Store, postgres::PostgresStore},
 };
 use common::{Double, double, soon};
-use postgres_support::{Place, lease, success, until_somebody_waits};
+use postgres_support::{Place, died, lease, success, until_somebody_waits};
 use tokio_postgres::{Client, Transaction};
 use tokio_util::sync::CancellationToken;
 
@@ -287,18 +288,25 @@ async fn jobs_are_stored_although_somebody_is_about_to_name_their_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lapsed_job_whose_row_somebody_holds_is_left_for_later() {
+async fn a_lapsed_job_whose_row_another_transaction_has_locked_is_rescued_later_and_holds_up_no_other() {
     let runs = Runs::new().await;
     let mut client = runs.place.client().await;
     let transaction = runs.hold_the_second(&mut client).await;
     let much_later = later(runs.place.now, Duration::from_secs(3600));
-    let lapsed = async || {
-        let lapsed = runs.store.lapsed(None, 10, much_later).await.unwrap();
-        lapsed.iter().map(|job| job.id).collect::<Vec<_>>()
-    };
-    assert_eq!(lapsed().await, [runs.runs[0].id, runs.runs[2].id]);
+    let lapsed = runs.store.lapsed(None, 10, much_later).await.unwrap();
+    assert_eq!(
+        lapsed.iter().map(|job| job.id).collect::<Vec<_>>(),
+        runs.runs.iter().map(|job| job.id).collect::<Vec<_>>()
+    );
+    let rescue = |job: &JobRow| apply(job, died(), much_later).unwrap().unwrap();
+    let rescues: Vec<Change> = lapsed.iter().map(rescue).collect();
+    let began_at = SystemClock::default().now();
+    let answers = runs.store.commit(Arc::new(rescues.clone())).await.unwrap();
+    assert_eq!(answers, [Committed::Done, Committed::RowKept, Committed::Done]);
+    let took = SystemClock::default().now().duration_since(began_at);
+    assert!(took.as_millis() < 1000, "nothing waited for the row: {took:?}");
     transaction.rollback().await.unwrap();
-    assert_eq!(lapsed().await, [runs.runs[0].id, runs.runs[1].id, runs.runs[2].id]);
+    assert_eq!(runs.store.commit(Arc::new(vec![rescues[1].clone()])).await.unwrap(), [Committed::Done]);
 }
 
 /// Jobs that count their runs and end when they are let.

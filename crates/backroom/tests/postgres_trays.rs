@@ -16,7 +16,7 @@ use backroom::{
         postgres::{PostgresOptions, PostgresStore},
     },
 };
-use postgres_support::{Place, lease, success};
+use postgres_support::{Place, died, lease, success};
 use tray_office::{Office, Rows};
 
 #[tokio::test]
@@ -119,6 +119,7 @@ async fn jobs_on_a_tray_are_found_when_their_lease_has_run_out() {
     let lapsed = office.other.lapsed(None, 10, at).await.unwrap();
     assert_eq!(lapsed.len(), 2);
     let rescue = |job: &JobRow| apply(job, died(), at).unwrap().unwrap();
+    assert_eq!(office.rows().await.trays, 1, "to find them changes nothing");
     assert_eq!(office.commit(&office.other, rescue(&lapsed[0])).await, Committed::Done);
     let late = jobs.iter().find(|job| job.id == lapsed[0].id).unwrap();
     assert_eq!(office.commit(&office.store, success(late, office.place.now)).await, Committed::Stale);
@@ -232,7 +233,7 @@ async fn an_end_beside_a_tray_leaves_it_as_it_is() {
 }
 
 #[tokio::test]
-async fn lapsed_trays_are_unloaded_page_by_page_in_the_order_in_which_they_ran_out() {
+async fn jobs_on_lapsed_trays_are_found_page_by_page_in_the_order_in_which_they_ran_out() {
     let office = Office::open().await;
     let mut expected = Vec::new();
     for tray in 0..5 {
@@ -253,7 +254,7 @@ async fn lapsed_trays_are_unloaded_page_by_page_in_the_order_in_which_they_ran_o
     }
     let at = later(office.place.now, Duration::from_secs(11));
     let first = office.other.lapsed(None, 3, at).await.unwrap();
-    assert_eq!(office.rows().await, Rows { jobs: 4, trays: 3, finished: 0 }, "no more than the page needs");
+    assert_eq!(office.rows().await, Rows { jobs: 0, trays: 5, finished: 0 }, "nothing is unloaded");
     let (mut found, mut page): (Vec<JobId>, Vec<JobRow>) = (Vec::new(), first);
     while let Some(last) = page.last() {
         let after = Some((last.lease_until.unwrap(), last.id));
@@ -305,9 +306,4 @@ async fn trays_are_taken_while_there_is_a_backlog_whose_jobs_succeed_many_at_a_t
     insert(20).await;
     assert_eq!((place.claim(&store, 8).await.len(), trays().await), (8, 0), "the one before got few");
     assert_eq!((place.claim(&store, 7).await.len(), trays().await), (7, 1), "all is well again");
-}
-
-fn died() -> Event {
-    let (part, span) = (backroom::core::Part::Beside, backroom::core::bounds::CRASH_SPAN);
-    Event::LeaseLost(backroom::core::Loss::Died { part, span })
 }

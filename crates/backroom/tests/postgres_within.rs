@@ -5,9 +5,15 @@
 mod common;
 mod postgres_support;
 
-use backroom::{Backroom, ErrorKind, Json, UniqueRule, Worker};
+use std::time::Duration;
+
+use backroom::{
+    Backroom, ErrorKind, Failure, Job, Json, UniqueRule, Worker,
+    clock::{Clock, SystemClock},
+};
 use common::{Double, double, soon};
 use postgres_support::{Place, client, with};
+use serde::{Deserialize, Serialize};
 
 async fn open(place: &Place) -> Backroom {
     Backroom::open(&place.url()).await.unwrap()
@@ -134,4 +140,100 @@ async fn migrations_run_by_hand_make_a_store() {
     }
     let backroom = Backroom::open(&with(&url, "migrate=false")).await.unwrap();
     backroom.enqueue(Double(1)).await.unwrap();
+}
+
+/// From each commit to the start of its job.
+async fn pickups(place: &Place, enqueue_in_transaction: impl AsyncFn(&Backroom, Stamp)) -> Duration {
+    let clock = SystemClock::default();
+    let backroom = open(place).await;
+    let (began, mut beginnings) = tokio::sync::mpsc::unbounded_channel();
+    let stamp = move |job: Stamp, _| {
+        let began = began.clone();
+        async move {
+            began.send((job, SystemClock::default().now())).map_err(|_| Failure::discard("nobody listens"))
+        }
+    };
+    let worker = Worker::new(&backroom).queue("default", 2).handle(stamp).start().await.unwrap();
+    let mut spans = Vec::new();
+    for number in 0..15 {
+        enqueue_in_transaction(&backroom, Stamp(number)).await;
+        let committed_at = clock.now();
+        let (job, began_at) = soon("the job", beginnings.recv()).await.unwrap();
+        assert_eq!(job, Stamp(number));
+        spans.push(backroom::core::bounds::span_until(committed_at, began_at));
+        // So that the worker has nothing to do again, and waits.
+        clock.sleep(Duration::from_millis(30)).await;
+    }
+    worker.stop().await.unwrap();
+    spans.sort();
+    println!("pickups after a commit: {spans:?}");
+    spans[spans.len() / 2]
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Stamp(u32);
+
+impl Job for Stamp {
+    const KIND: &'static str = "stamp";
+    type Output = ();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_a_callers_transaction_begins_when_that_commits_and_not_at_the_next_poll() {
+    let place = Place::new();
+    let median = pickups(&place, async |backroom, job| {
+        let mut client = client(&place.server).await;
+        let transaction = client.transaction().await.unwrap();
+        backroom.enqueue(job).within_postgres(&transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+    });
+    let median = median.await;
+    assert!(median < Duration::from_millis(250), "a poll takes about a second: {median:?}");
+}
+
+#[tokio::test]
+async fn a_callers_transaction_notifies_once_for_each_queue_or_not_at_all_if_so_wanted() {
+    let place = Place::new();
+    let listener = tokio_postgres::connect(&place.server, tokio_postgres::NoTls);
+    let (listening, mut connection) = listener.await.unwrap();
+    let (heard, mut hearings) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+            if let tokio_postgres::AsyncMessage::Notification(notification) = message {
+                _ = heard.send(notification.payload().to_owned());
+            }
+        }
+    });
+    // In a schema that the store's own hints are not sent to: they are turned off.
+    let quiet = with(&place.url(), "notify=true");
+    for (parameter, expected) in [("notify_within=true", 2), ("notify_within=false", 0), ("notify=false", 0)]
+    {
+        let backroom = Backroom::open(&with(&quiet, parameter)).await.unwrap();
+        listening.batch_execute(&format!("LISTEN backroom_{}", place.schema)).await.unwrap();
+        let mut own = client(&place.server).await;
+        let transaction = own.transaction().await.unwrap();
+        for number in 0..5 {
+            backroom.enqueue(Double(number)).queue("a").within_postgres(&transaction).await.unwrap();
+            let many = backroom.enqueue_many((0..3).map(Double)).queue("b");
+            many.within_postgres(&transaction).await.unwrap();
+            backroom
+                .enqueue(Double(number))
+                .queue("later")
+                .delay(Duration::from_secs(3600))
+                .within_postgres(&transaction)
+                .await
+                .unwrap();
+        }
+        transaction
+            .execute("SELECT pg_notify($1, 'over')", &[&format!("backroom_{}", place.schema)])
+            .await
+            .unwrap();
+        transaction.commit().await.unwrap();
+        let mut count = 0;
+        while soon("the end", hearings.recv()).await.unwrap() != "over" {
+            count += 1;
+        }
+        assert_eq!(count, expected, "{parameter}");
+        backroom.close().await.unwrap();
+    }
 }

@@ -41,6 +41,7 @@ async fn to_a_dead_worker(
         stuck: 0,
         stopping: false,
         trials: backroom::core::blame::Trials::default(),
+        trouble: None,
     };
     store.beat(Arc::new(row)).await.unwrap();
     let args = Json::encode(&Act::Succeed).unwrap();

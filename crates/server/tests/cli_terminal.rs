@@ -54,6 +54,7 @@ async fn names_from_the_store_stay_on_their_line() {
         stuck: 1,
         stopping: false,
         trials: backroom::core::blame::Trials::default(),
+        trouble: Some(format!("cannot claim{EVIL}\nforged")),
     };
     backroom.store().beat(Arc::new(worker)).await.unwrap();
     backroom.store().set_queue(&format!("q{EVIL}\nforged"), QueueSetting::Pause(now)).await.unwrap();

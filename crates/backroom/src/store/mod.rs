@@ -33,7 +33,7 @@ pub(crate) use migrations::Kind;
 pub use migrations::sqlite_file;
 pub use migrations::{Migration, migrations, version};
 pub use moving::{Compared, Copied, copy_jobs, copy_queues};
-pub use observed::{Observed, REPEAT_AFTER, REPEATS_MAX};
+pub use observed::{INSERT_TIMEOUT, Observed, REPEAT_AFTER, REPEATS_MAX};
 pub(crate) use outage::is_told;
 pub use verbs::{
     Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, HealthCheck, Held, Inserted, Note,
@@ -73,9 +73,9 @@ pub trait Store: Send + Sync + 'static {
     /// [`JOB_LOG_LINES_MAX`](backroom_core::bounds::JOB_LOG_LINES_MAX) of one job are dropped too.
     async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error>;
 
-    /// Running jobs whose lease ran out, the longest ago first and those of one moment by id, without those whose row
-    /// somebody's transaction keeps (they cannot be rescued before it ends); behind `after` when given,
-    /// the end of the lease and the id of the last one of the page before.
+    /// Running jobs whose lease ran out, the longest ago first and those of one moment by id; behind `after` when given,
+    /// the end of the lease and the id of the last one of the page before. Only reads: a rescue of a job whose row another
+    /// transaction has locked answers [`Committed::RowKept`].
     async fn lapsed(
         &self,
         after: Option<(Timestamp, JobId)>,

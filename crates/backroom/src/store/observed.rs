@@ -1,7 +1,8 @@
 //! The one decorator of every store: spans, counts, and patience with a store that is away for a moment.
 //!
 //! Every verb is safe to repeat, so a call that met a transient error is simply made again. It never repeats
-//! anything else: what is wrong with the input or the store does not mend itself.
+//! anything else: what is wrong with the input or the store does not mend itself. No call lasts longer than its deadline,
+//! all repeats together and whatever the store waits for; an enqueue has the shortest one, because a user waits for it.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,6 +29,13 @@ pub const REPEATS_MAX: u32 = 6;
 /// enough for a busy file or a server that restarts, short enough for a caller that waits.
 pub const REPEAT_AFTER: Duration = Duration::from_millis(50);
 
+/// Longest time that an enqueue takes, with all repeats: default of [`Options::enqueue_timeout`](crate::Options::enqueue_timeout).
+pub const INSERT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for the calls of workers and for reads. Whoever makes them makes them again.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same for what may look at or write all there is: a check, an import, a prune, the last writes of a store that is closed.
+const LONG_TIMEOUT: Duration = Duration::from_secs(3600);
+
 /// Watches over a store: a span for each call with its rows and errors at debug level, transient errors tried
 /// again with back-off, and one warning for an outage however many calls meet it, be it one of everything, of writes
 /// only, or of room on the disk. Its end is told when what failed is answered again.
@@ -35,16 +43,55 @@ pub struct Observed {
     inner: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     outage: Mutex<Outage>,
+    insert_timeout: Duration,
 }
 
 impl Observed {
     /// Watches over `inner`, waiting by `clock` between repeats.
     pub fn new(inner: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, clock, outage: Mutex::default() }
+        Self { inner, clock, outage: Mutex::default(), insert_timeout: INSERT_TIMEOUT }
+    }
+
+    /// The same with another longest time for an enqueue.
+    #[must_use]
+    pub fn insert_timeout(mut self, timeout: Duration) -> Self {
+        self.insert_timeout = timeout;
+        self
+    }
+
+    /// How long a call may take in all, repeats included.
+    fn timeout_of(&self, verb: &str) -> Duration {
+        match verb {
+            "insert" => self.insert_timeout,
+            "health" | "import" | "prune" | "close" => LONG_TIMEOUT,
+            _ => CALL_TIMEOUT,
+        }
+    }
+
+    /// Makes one call within its deadline. Real time, whatever the clock: what does not answer is outside this process.
+    async fn call<'a, T>(
+        &'a self,
+        verb: &'static str,
+        rows: impl Fn(&T) -> usize,
+        call: impl Fn(bool) -> BoxFuture<'a, Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let timeout = self.timeout_of(verb);
+        let answered = tokio::time::timeout(timeout, self.call_repeatedly(verb, rows, call)).await;
+        answered.unwrap_or_else(|_| {
+            let effect = match verb {
+                "insert" => {
+                    "; the jobs may be stored all the same, so enqueue again under the same unique key"
+                }
+                _ => "",
+            };
+            let why = format!("{verb}: the store did not answer within {timeout:?}{effect}");
+            tracing::debug!(verb, ?timeout, "no answer within the deadline");
+            Err(Error::new(ErrorKind::Unavailable, why))
+        })
     }
 
     /// Makes one call, and makes it again (`repeat` is true then) while it meets transient errors.
-    async fn call<'a, T>(
+    async fn call_repeatedly<'a, T>(
         &'a self,
         verb: &'static str,
         rows: impl Fn(&T) -> usize,

@@ -264,6 +264,9 @@ pub struct WorkerRow {
     pub stopping: bool,
     /// Its jobs that are suspected of killing their worker and have begun.
     pub trials: Trials,
+    /// What keeps it from claiming jobs or from writing the ends of its runs, and since when; none while all is well.
+    #[serde(default)]
+    pub trouble: Option<String>,
 }
 
 /// A job with all that belongs to it.

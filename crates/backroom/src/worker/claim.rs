@@ -107,6 +107,10 @@ impl Claimer {
                 }
                 continue;
             }
+            if self.shared.trouble.holds_claims() {
+                self.shared.engine.clock.sleep(PAUSE_MIN).await;
+                continue;
+            }
             let wanted = self.pool.wanted();
             let room = self.shared.hand.room(self.pool.has_ready());
             if wanted == 0 || room == 0 {
@@ -120,6 +124,7 @@ impl Claimer {
                         self.failures = 0;
                         self.shared.repeats.over(FAILED, self.shared.engine.clock.monotonic());
                     }
+                    self.shared.trouble.claimed();
                     if taken > 0 {
                         self.vain = 0;
                         self.job_bytes = bytes / taken;
@@ -284,6 +289,7 @@ impl Claimer {
 
     async fn pause(&mut self, error: &Error) {
         self.report(error);
+        self.shared.trouble.claim_failed(error, self.shared.engine.clock.now());
         let pause = PAUSE_MIN.saturating_mul(1 << self.failures.min(6)).min(PAUSE_MAX);
         self.failures += 1;
         self.shared.engine.clock.sleep(pause).await;

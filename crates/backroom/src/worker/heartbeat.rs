@@ -184,6 +184,7 @@ fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: backroom_core::Tim
         stuck,
         stopping: shared.stopping.is_cancelled(),
         trials: shared.suspects.trials(),
+        trouble: shared.trouble.said(),
     }
 }
 

@@ -22,6 +22,7 @@ mod shutdown;
 mod stats;
 mod still_running;
 mod trial;
+mod trouble;
 
 pub use build::Worker;
 pub use context::Context;

@@ -31,11 +31,14 @@ const FAILURES_MAX: u32 = 10;
 
 /// Conditions that may be met for many runs.
 const LOCKED: &str =
-    "an open transaction on the database has locked a job's row, so the end of its run is not recorded";
+    "another transaction has locked a job's row for seconds, so the end of its run is not recorded";
 const REFUSED: &str = "the store refuses the end of a run";
 const UNRECORDED: &str = "the end of a run cannot be recorded";
 const DROPPED: &str = "the result of a run is dropped";
 const DELETED: &str = "a job was deleted while it ran";
+/// A row that is found locked so often in a row, over about two seconds, is locked by a transaction that an application left
+/// open. Our own end within milliseconds, and are not worth a line.
+const LOCKED_REPORTED_AT: u32 = 8;
 
 /// The end of one run. No result means that the job is given back.
 pub(crate) struct Report {
@@ -90,10 +93,17 @@ pub(crate) async fn keep_reporting(shared: Arc<Shared>, mut reports: mpsc::Recei
 async fn record(shared: Arc<Shared>, reports: Vec<Report>) -> Vec<Open> {
     notes::flush(&shared, reports.iter().map(|report| &report.run)).await;
     let open = reports.into_iter().map(|report| Open::new(&shared, report)).collect();
-    let kept = write_and_let_go(&shared, open).await;
-    for open in kept.iter().filter(|open| !open.is_unwritten) {
-        let job = &open.run.job;
-        if shared.is_news(LOCKED) {
+    write_and_let_go(&shared, open).await
+}
+
+/// Tries once more, after a while, to record ends whose row was kept.
+async fn record_later(shared: Arc<Shared>, kept: Vec<Open>) -> Vec<Open> {
+    shared.engine.clock.sleep(PAUSE.mul_f64(0.5 + shared.engine.ids.chance())).await;
+    let mut kept = write_and_let_go(&shared, kept).await;
+    for open in &mut kept {
+        open.locked += 1;
+        if open.locked == LOCKED_REPORTED_AT && !open.is_unwritten && shared.is_news(LOCKED) {
+            let job = &open.run.job;
             tracing::warn!(
                 job = %job.id, kind = %job.kind, worker = %shared.name,
                 "{LOCKED}; the end is recorded when that transaction has ended"
@@ -101,12 +111,6 @@ async fn record(shared: Arc<Shared>, reports: Vec<Report>) -> Vec<Open> {
         }
     }
     kept
-}
-
-/// Tries once more, after a while, to record ends whose row was kept.
-async fn record_later(shared: Arc<Shared>, kept: Vec<Open>) -> Vec<Open> {
-    shared.engine.clock.sleep(PAUSE.mul_f64(0.5 + shared.engine.ids.chance())).await;
-    write_and_let_go(&shared, kept).await
 }
 
 async fn write_and_let_go(shared: &Shared, open: Vec<Open>) -> Vec<Open> {
@@ -133,11 +137,13 @@ async fn write(shared: &Shared, mut open: Vec<Open>) -> Vec<Open> {
         let changes = Arc::new(changes);
         let error = match shared.engine.store.commit(Arc::clone(&changes)).await {
             Ok(answers) => {
+                shared.trouble.reported();
                 open = settle(shared, open, &changes, &answers, &mut kept).await;
                 continue;
             }
             Err(error) => error,
         };
+        shared.trouble.report_failed(&error, shared.engine.clock.now());
         match error.kind() {
             ErrorKind::Closed => {
                 let jobs = open.len() + kept.len();
@@ -197,6 +203,8 @@ struct Open {
     is_refused: bool,
     /// Nothing of it could be written.
     is_unwritten: bool,
+    /// How often its row was found locked.
+    locked: u32,
 }
 
 impl Open {
@@ -209,7 +217,7 @@ impl Open {
             Some(Err(failure)) => failure.ending(),
         };
         let event = event_of(shared, &run, result);
-        Self { run, event, ending, job: None, _room: room, is_refused: false, is_unwritten: false }
+        Self { run, event, ending, job: None, locked: 0, _room: room, is_refused: false, is_unwritten: false }
     }
 
     /// The store takes this end never: from now on the end is that, in text which every store takes.

@@ -20,6 +20,7 @@ use super::{
     pool::Pool,
     report::Report,
     trial::Suspects,
+    trouble::Trouble,
 };
 use crate::{
     Middleware, Timestamp,
@@ -78,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) suspects: Suspects,
     /// Held while the worker's row is written: an older one must not come after a newer one.
     pub(crate) row: tokio::sync::Mutex<()>,
+    /// What keeps it from its work.
+    pub(crate) trouble: Trouble,
 }
 
 impl Shared {

@@ -28,6 +28,7 @@ use super::{
     stats,
     still_running::{self, StillRunning},
     trial::{self, Suspects},
+    trouble::Trouble,
 };
 use crate::{
     Error, ErrorKind,
@@ -77,6 +78,7 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         neighbours: worker.neighbours,
         suspects: Suspects::default(),
         row: tokio::sync::Mutex::default(),
+        trouble: Trouble::default(),
     });
     let pools = Arc::new(pools);
     let mut tasks = vec![

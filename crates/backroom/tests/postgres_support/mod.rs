@@ -143,6 +143,12 @@ pub(crate) fn lease(job: &JobRow) -> LeaseId {
     job.lease_id.expect("the job ran")
 }
 
+/// The worker died beside other jobs of its.
+pub(crate) fn died() -> Event {
+    let (part, span) = (backroom::core::Part::Beside, backroom::core::bounds::CRASH_SPAN);
+    Event::LeaseLost(backroom::core::Loss::Died { part, span })
+}
+
 /// What core says about a run that succeeded.
 pub(crate) fn success(job: &JobRow, now: Timestamp) -> Change {
     let event = Event::Succeed { lease: lease(job), output: Json::null() };
@@ -166,6 +172,14 @@ impl Schemas {
     /// Stores reach the server by `url`, with `parameters` added.
     pub(crate) async fn at(url: &str, parameters: &'static str) -> Self {
         Self { server: url.to_owned(), parameters, emptier: client(&server()).await, lent: Mutex::default() }
+    }
+
+    /// The same in another database than that of the tests, whatever it is set to.
+    pub(crate) async fn in_database(url: &str, parameters: &'static str) -> Self {
+        let emptier = client(url).await;
+        let settings = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_session_timeout = 0";
+        emptier.batch_execute(settings).await.unwrap();
+        Self { server: url.to_owned(), parameters, emptier, lent: Mutex::default() }
     }
 
     /// An empty store, in a schema that no other living store uses.

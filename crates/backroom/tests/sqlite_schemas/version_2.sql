@@ -115,7 +115,8 @@ CREATE TABLE backroom_workers (
     running    INTEGER NOT NULL,
     stuck      INTEGER NOT NULL,
     stopping   INTEGER NOT NULL CHECK (stopping = 0 OR stopping = 1),
-    trials     TEXT    NOT NULL
+    trials     TEXT    NOT NULL,
+    trouble    TEXT
 ) STRICT, WITHOUT ROWID;
 INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000a','mail','default',NULL,5,'queued','{"n":1}',0,20,0,1800000000000000,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,1800000000000000,NULL,NULL,NULL,NULL,0,NULL);
 INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000b','mail','default','lane-1',0,'running','{"n":2}',2,20,1,1800000000000000,1800000900000000,1500,'{"backoff":"quartic"}','mail=k','until',1800000900000000,1,X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',1800000030000000,'worker-1',50,'half',NULL,NULL,NULL,0,1800000000000000,1800000001000000,NULL,'["red"]','{"k":"v"}',5,'{"on_trial":0,"alone":1,"at":"2027-01-15T08:00:00Z","ran_ms":1000}');
@@ -130,7 +131,7 @@ INSERT INTO backroom_tags VALUES('red',X'018cc251f4007000800000000000000b');
 INSERT INTO backroom_tags VALUES('red',X'018cc251f4007000800000000000000f');
 INSERT INTO backroom_queues VALUES('default',NULL,NULL,NULL);
 INSERT INTO backroom_queues VALUES('other',1800000003000000,NULL,'{"completed":{"count":10}}');
-INSERT INTO backroom_workers VALUES('worker-1','host',42,1800000000000000,1800000001000000,30000,'[["default",4]]','["mail"]',4,1,0,0,'{"on":null,"passed":[]}');
+INSERT INTO backroom_workers VALUES('worker-1','host',42,1800000000000000,1800000001000000,30000,'[["default",4]]','["mail"]',4,1,0,0,'{"on":null,"passed":[]}',NULL);
 CREATE TABLE backroom_imported (
     job_id BLOB NOT NULL PRIMARY KEY CHECK (length(job_id) = 16)
 ) STRICT, WITHOUT ROWID;

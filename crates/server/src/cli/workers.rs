@@ -21,7 +21,7 @@ Examples:
   backroom workers --json | jq '[.workers[].slots] | add'
 
 With --json: {\"workers\": [{\"name\", \"host\", \"pid\", \"started_at\", \"beat_at\", \"lease_ms\", \"queues\",
-\"kinds\", \"slots\", \"running\", \"stuck\", \"stopping\"}]}.")]
+X]}.")]
 pub(crate) struct WorkersArgs {}
 
 pub(crate) async fn run(_: WorkersArgs, settings: &Settings) -> Result<(), Problem> {

@@ -6,13 +6,14 @@ use super::handle;
 use crate::{
     Error, ErrorKind,
     client::{Backroom, Enqueue, EnqueueMany, EnqueuedMany, JobHandle, many::after},
-    store::postgres::PostgresStore,
+    store::postgres::{PostgresStore, Within},
 };
 
 impl<'a, J: 'a> Enqueue<'a, J> {
     /// Enqueues inside a `tokio_postgres` transaction on the same database: the job comes into being when the caller
-    /// commits, and never if the caller rolls back. Workers find it when they poll next; one that waits for work does so
-    /// within a second of the commit.
+    /// commits, and never if the caller rolls back. The commit notifies workers, each queue once however many jobs it has in
+    /// the transaction; `notify_within=false` in the URL turns that off for programs that commit hundreds of such transactions
+    /// per second, and workers find the jobs within a second.
     ///
     /// Waiting on the handle before the commit waits for a job that does not exist yet, and answers
     /// [`NotFound`](ErrorKind::NotFound). A unique key that another transaction is about to take is waited for until
@@ -27,10 +28,10 @@ impl<'a, J: 'a> Enqueue<'a, J> {
         transaction: &tokio_postgres::Transaction<'_>,
     ) -> Result<JobHandle<J>, Error> {
         let backroom = self.backroom;
-        let schema = schema_of(backroom)?;
+        let within = within_of(backroom)?;
         let new = self.check()?;
         let (id, now) = (new.job.id, new.job.created_at);
-        let answers = PostgresStore::insert_in(transaction, &schema, &[new], now).await?;
+        let answers = PostgresStore::insert_in(transaction, &*within, &[new], now).await?;
         handle(backroom, id, &answers)
     }
 }
@@ -44,7 +45,7 @@ impl EnqueueMany<'_> {
         mut self,
         transaction: &tokio_postgres::Transaction<'_>,
     ) -> Result<EnqueuedMany, Error> {
-        let schema = schema_of(self.backroom)?;
+        let within = within_of(self.backroom)?;
         let engine = self.backroom.engine().clone();
         let mut sum = EnqueuedMany::default();
         loop {
@@ -52,15 +53,15 @@ impl EnqueueMany<'_> {
             if chunk.is_empty() {
                 return Ok(sum);
             }
-            let answers = PostgresStore::insert_in(transaction, &schema, &chunk, engine.clock.now()).await;
+            let answers = PostgresStore::insert_in(transaction, &*within, &chunk, engine.clock.now()).await;
             sum.count(&answers.map_err(|error| after(&sum, error))?);
         }
     }
 }
 
-/// The schema that the client's store keeps its tables in.
-pub(super) fn schema_of(backroom: &Backroom) -> Result<Arc<str>, Error> {
-    backroom.engine().postgres_schema.clone().ok_or_else(|| {
+/// Where the client's store keeps its tables, and whether commits notify.
+pub(super) fn within_of(backroom: &Backroom) -> Result<Arc<Within>, Error> {
+    backroom.engine().postgres_within.clone().ok_or_else(|| {
         let why =
             "enqueue in a PostgreSQL transaction: the store is no PostgreSQL; open it with a postgres:// URL";
         Error::new(ErrorKind::Invalid, why)

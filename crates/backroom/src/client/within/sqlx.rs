@@ -2,7 +2,7 @@
 
 use sqlx::{Postgres, Transaction};
 
-use super::{handle, postgres::schema_of};
+use super::{handle, postgres::within_of};
 use crate::{
     Error,
     client::{Enqueue, EnqueueMany, EnqueuedMany, JobHandle, many::after},
@@ -11,9 +11,9 @@ use crate::{
 
 impl<'a, J: 'a> Enqueue<'a, J> {
     /// Enqueues inside a transaction of sqlx on the same PostgreSQL database: the job comes into being when the caller
-    /// commits, and never if the caller rolls back, be it to a savepoint (a transaction begun inside another). Workers
-    /// find it when they poll next; one that waits for work does so within a second of the commit. Feature `sqlx`; the
-    /// driver is [`backroom::sqlx`](crate::sqlx).
+    /// commits, and never if the caller rolls back, also to a savepoint (a transaction begun inside another). The commit
+    /// notifies workers, each queue once however many jobs it has in the transaction; `notify_within=false` in the URL turns
+    /// that off. Feature `sqlx`; the driver is [`backroom::sqlx`](crate::sqlx).
     ///
     /// Waiting on the handle before the commit waits for a job that does not exist yet, and answers
     /// [`NotFound`](crate::ErrorKind::NotFound). A unique key that another transaction is about to take is waited for
@@ -47,10 +47,10 @@ impl<'a, J: 'a> Enqueue<'a, J> {
         transaction: &mut Transaction<'_, Postgres>,
     ) -> Result<JobHandle<J>, Error> {
         let backroom = self.backroom;
-        let schema = schema_of(backroom)?;
+        let within = within_of(backroom)?;
         let new = self.check()?;
         let (id, now) = (new.job.id, new.job.created_at);
-        let answers = PostgresStore::insert_in_sqlx(transaction, &schema, &[new], now).await?;
+        let answers = PostgresStore::insert_in_sqlx(transaction, &*within, &[new], now).await?;
         handle(backroom, id, &answers)
     }
 }
@@ -64,7 +64,7 @@ impl EnqueueMany<'_> {
         mut self,
         transaction: &mut Transaction<'_, Postgres>,
     ) -> Result<EnqueuedMany, Error> {
-        let schema = schema_of(self.backroom)?;
+        let within = within_of(self.backroom)?;
         let engine = self.backroom.engine().clone();
         let mut sum = EnqueuedMany::default();
         loop {
@@ -73,7 +73,7 @@ impl EnqueueMany<'_> {
                 return Ok(sum);
             }
             let answers =
-                PostgresStore::insert_in_sqlx(transaction, &schema, &chunk, engine.clock.now()).await;
+                PostgresStore::insert_in_sqlx(transaction, &*within, &chunk, engine.clock.now()).await;
             sum.count(&answers.map_err(|error| after(&sum, error))?);
         }
     }

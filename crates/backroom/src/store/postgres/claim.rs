@@ -8,19 +8,21 @@ use tokio_postgres::types::Type;
 use super::{
     Core,
     error::Fault,
+    frontier::Walk,
     moment::Moment,
     row,
-    sql::{Sql, columns},
+    sql::{COLUMNS, Sql, columns},
 };
-use crate::store::Claim;
+use crate::{clock::Clock as _, store::Claim};
 
 /// Where a claim's row says whether the job lies on a tray: behind the columns of a job.
-const TRAY_COLUMN: usize = 34;
+const TRAY_COLUMN: usize = COLUMNS;
 /// Jobs in one statement; a larger claim takes several.
 const ROWS_MAX: usize = 5000;
 
 /// The places of due jobs of several queues, each named once, as core's `Event::Claim` says. Parameters 1 to 5: queues and
-/// how many of each at most, kinds, now, limit; parameter 9: bytes. More columns may be asked for.
+/// how many of each at most, kinds, now, limit; parameter 9: bytes; 10 and 11: the moments and ids behind which the walk
+/// of each queue and priority begins. More columns may be asked for.
 ///
 /// The CTE is a fence: inlined, the planner could run the locking subquery again and again, and lock more rows than it
 /// takes. It has one index range per priority, so what lies in the future is never looked at, however much it is. Rows
@@ -31,7 +33,7 @@ macro_rules! due {
     ($more:literal) => {
         concat!(
             "WITH open AS MATERIALIZED ( \
-               SELECT queue, at_most FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY \
+               SELECT queue, at_most, place FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY \
                  AS share (queue, at_most, place) \
                WHERE NOT EXISTS (SELECT FROM {schema}.queues \
                  WHERE queues.name = share.queue AND queues.paused_at IS NOT NULL) \
@@ -45,6 +47,8 @@ macro_rules! due {
             " FROM {schema}.jobs \
                    WHERE jobs.state = 'queued' AND jobs.queue = open.queue \
                      AND jobs.priority = p.priority::smallint AND jobs.scheduled_at <= $4 \
+                     AND (jobs.scheduled_at, jobs.id) > ($10[(open.place::int - 1) * 10 + p.priority + 1], \
+                       $11[(open.place::int - 1) * 10 + p.priority + 1]) \
                      AND jobs.kind = ANY($3::text[]) AND (jobs.expires_at IS NULL OR jobs.expires_at > $4) \
                    ORDER BY jobs.scheduled_at, jobs.id LIMIT open.at_most FOR UPDATE SKIP LOCKED) AS ranged \
                  LIMIT open.at_most) AS found \
@@ -71,7 +75,7 @@ macro_rules! run_in_place {
     };
 }
 
-const CLAIM_TYPES: [Type; 9] = [
+const CLAIM_TYPES: [Type; 11] = [
     Type::TEXT_ARRAY,
     Type::INT8_ARRAY,
     Type::TEXT_ARRAY,
@@ -81,6 +85,8 @@ const CLAIM_TYPES: [Type; 9] = [
     Type::TIMESTAMPTZ,
     Type::TEXT,
     Type::INT8,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::UUID_ARRAY,
 ];
 
 /// Takes due jobs, each in its row. Parameters: as above.
@@ -203,6 +209,9 @@ async fn take(
 ) -> Result<Vec<JobRow>, Fault> {
     let queues: Vec<&str> = round.iter().map(|(queue, _)| *queue).collect();
     let at_most: Vec<i64> = round.iter().map(|(_, at_most)| row::at_most((*at_most).min(limit))).collect();
+    let began = core.settings.clock.monotonic();
+    let begin = core.frontiers.begin(&claim.kinds, &queues, began);
+    let begin_at: Vec<Moment> = begin.at.iter().copied().map(Moment).collect();
     let rows = core
         .claims
         .query(
@@ -217,6 +226,8 @@ async fn take(
                 &Moment(claim.until),
                 &claim.worker,
                 &row::at_most(bytes_max),
+                &begin_at,
+                &begin.ids,
             ],
         )
         .await?;
@@ -227,6 +238,23 @@ async fn take(
         job.worker = Some(claim.worker.clone());
         job.started_at = Some(whole_micros(now));
     }
+    let ended = core.settings.clock.monotonic();
+    let is_full = jobs.len() >= limit || jobs.iter().map(JobRow::bytes).sum::<usize>() >= bytes_max;
+    let has_more = |queue: &str, at_most: usize| {
+        is_full || jobs.iter().filter(|job| job.queue == queue).count() >= at_most
+    };
+    let exhausted: Vec<&str> =
+        round.iter().filter(|(queue, at_most)| !has_more(queue, *at_most)).map(|(queue, _)| *queue).collect();
+    let took = ended.saturating_sub(began);
+    let walk = Walk {
+        kinds: &claim.kinds,
+        queues: &queues,
+        begin: &begin,
+        found: &jobs,
+        exhausted: &exhausted,
+        took,
+    };
+    core.frontiers.walked(&walk, now, ended);
     // An update answers in no order.
     let places: HashMap<&str, usize> =
         queues.iter().enumerate().map(|(place, queue)| (*queue, place)).collect();

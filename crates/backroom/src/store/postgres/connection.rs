@@ -9,7 +9,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -23,8 +23,9 @@ use tokio_postgres::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    alive,
     error::Fault,
-    settings::{BRIEFLY, Duty, Settings, WAIT_BRIEFLY, Wait, startup_options},
+    settings::{BEGIN, BRIEFLY, Duty, Settings, WAIT_BRIEFLY, Wait, startup_options},
     sql::Sql,
 };
 use crate::{Error, ErrorKind, clock::Clock as _};
@@ -44,6 +45,9 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The server's process at the other end.
+static BACKEND: Sql = Sql { text: "SELECT pg_backend_pid()", types: &[] };
+
 /// Called with every notification.
 pub(super) type Hear = Arc<dyn Fn(Notification) + Send + Sync>;
 
@@ -54,7 +58,8 @@ pub(super) struct Link {
     hear: Option<Hear>,
     live: Mutex<Option<Arc<Live>>>,
     connecting: tokio::sync::Mutex<Attempts>,
-    turn: Arc<RwLock<()>>,
+    /// The one to use while this one cannot be had: a server that has no connection left for us may still serve that one.
+    substitute: OnceLock<Weak<Self>>,
 }
 
 #[derive(Default)]
@@ -65,8 +70,35 @@ struct Attempts {
 
 impl Link {
     pub(super) fn new(settings: Arc<Settings>, duty: Duty, hear: Option<Hear>) -> Self {
-        let (live, connecting, turn) = (Mutex::default(), tokio::sync::Mutex::default(), Arc::default());
-        Self { settings, duty, hear, live, connecting, turn }
+        let (live, connecting, substitute) =
+            (Mutex::default(), tokio::sync::Mutex::default(), OnceLock::new());
+        Self { settings, duty, hear, live, connecting, substitute }
+    }
+
+    /// While this connection cannot be had, `other` is used in its place, as long as it is there.
+    pub(super) fn substitute(&self, other: &Arc<Self>) {
+        // Said once, when the store is made.
+        let _ = self.substitute.set(Arc::downgrade(other));
+    }
+
+    /// The living connection, made if there is none; or that of the substitute, if it lives and this one cannot be made now.
+    async fn usable(&self) -> Result<Arc<Live>, Error> {
+        if let Some(live) = self.living() {
+            return Ok(live);
+        }
+        let other = || self.substitute.get().and_then(Weak::upgrade).and_then(|link| link.living());
+        // Neither behind somebody who connects already, nor for the pause after a failure.
+        if let (Some(other), true) = (other(), self.is_connecting()) {
+            return Ok(other);
+        }
+        self.live().await.or_else(|error| other().ok_or(error))
+    }
+
+    fn is_connecting(&self) -> bool {
+        let attempts = self.connecting.try_lock();
+        attempts.map_or(true, |attempts| {
+            attempts.not_before.is_some_and(|not_before| not_before > self.settings.clock.monotonic())
+        })
     }
 
     /// The living connection; made if there is none.
@@ -112,8 +144,8 @@ impl Link {
 
     /// Runs one statement.
     pub(super) async fn query(&self, sql: &'static Sql, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
-        let live = self.live().await?;
-        let _turn = self.turn.read().await;
+        let live = self.usable().await?;
+        let _turn = live.turn.read().await;
         live.query(sql, params).await
     }
 
@@ -139,8 +171,8 @@ impl Link {
         text: &str,
         params: &[(Param<'_>, Type)],
     ) -> Result<Vec<Row>, Fault> {
-        let live = self.live().await?;
-        let _turn = self.turn.read().await;
+        let live = self.usable().await?;
+        let _turn = live.turn.read().await;
         live.patiently(async { Ok(live.client.query_typed(text, params).await?) }).await
     }
 
@@ -149,15 +181,15 @@ impl Link {
         &self,
         statements: &[(&'static Sql, Vec<Param<'_>>)],
     ) -> Result<Vec<Vec<Row>>, Fault> {
-        let live = self.live().await?;
-        let _turn = self.turn.read().await;
+        let live = self.usable().await?;
+        let _turn = live.turn.read().await;
         live.all_or_none(statements).await
     }
 
     /// Begins a transaction; nobody else uses the connection until it ends.
     pub(super) async fn begin(&self) -> Result<Transaction, Fault> {
-        let live = self.live().await?;
-        let turn = Arc::clone(&self.turn).write_owned().await;
+        let live = self.usable().await?;
+        let turn = Arc::clone(&live.turn).write_owned().await;
         let transaction = Transaction { live, _turn: turn, ended: false };
         transaction.live.say(transaction.live.begin_text()).await?;
         Ok(transaction)
@@ -196,6 +228,14 @@ pub(super) struct Live {
     statements: Mutex<HashMap<usize, Statement>>,
     /// Given up: a statement took too long, or a transaction was left open.
     is_broken: AtomicBool,
+    /// Cancelled when the server was found not to have what it was asked on it: no answer will come.
+    lost: CancellationToken,
+    /// The server's process at the other end.
+    backend: OnceLock<i32>,
+    /// Held while the server is asked about this connection.
+    asking: tokio::sync::Mutex<()>,
+    /// Shared by single statements, held alone by a transaction that waits for answers.
+    turn: Arc<RwLock<()>>,
     /// Cancelled when the driver has seen its end.
     ended: CancellationToken,
 }
@@ -207,14 +247,7 @@ impl Live {
             config.options(startup_options(settings, duty));
         }
         let connecting = config.connect(settings.tls.clone());
-        let patience = settings.options.statement_timeout;
-        let reach = || format!("connect to PostgreSQL at {}", settings.shown);
-        let (client, mut connection) = tokio::time::timeout(patience, connecting)
-            .await
-            .map_err(|_| {
-                Error::new(ErrorKind::Unavailable, format!("{}: no answer in {patience:?}", reach()))
-            })?
-            .map_err(|error| super::error::unconnected(error, &reach(), settings.config.get_ssl_mode()))?;
+        let (client, mut connection) = settings.within_connect_timeout(connecting).await?;
         let ended = CancellationToken::new();
         let drive = {
             let ended = ended.clone().drop_guard();
@@ -235,8 +268,32 @@ impl Live {
             }
         };
         tokio::spawn(drive);
-        let (settings, statements) = (Arc::clone(settings), Mutex::default());
-        Ok(Self { client, settings, duty, statements, is_broken: AtomicBool::new(false), ended })
+        let live = Self {
+            client,
+            settings: Arc::clone(settings),
+            duty,
+            statements: Mutex::default(),
+            is_broken: AtomicBool::new(false),
+            lost: CancellationToken::new(),
+            ended,
+            backend: OnceLock::new(),
+            asking: tokio::sync::Mutex::default(),
+            turn: Arc::default(),
+        };
+        if settings.is_session_ours() {
+            live.learn_backend().await.map_err(|fault| fault.into_error("begin a connection"))?;
+        }
+        Ok(live)
+    }
+
+    /// Behind a pooler the process changes with each transaction, and nothing is to be asked about it.
+    async fn learn_backend(&self) -> Result<(), Fault> {
+        let rows = self.query(&BACKEND, &[]).await?;
+        if let Some(row) = rows.first() {
+            // Once per connection.
+            let _ = self.backend.set(row.try_get(0)?);
+        }
+        Ok(())
     }
 
     fn is_alive(&self) -> bool {
@@ -250,12 +307,40 @@ impl Live {
             let mut answers = self.all_or_none(&[(sql, params.to_vec())]).await?;
             return Ok(answers.pop().unwrap_or_default());
         }
+        match self.query_prepared(sql, params).await {
+            Err(fault) if self.forgot(&fault) => self.query_prepared(sql, params).await,
+            answered => answered,
+        }
+    }
+
+    async fn query_prepared(&self, sql: &'static Sql, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
         let statement = self.statement(sql).await?;
         self.patiently(self.ask(sql, statement.as_ref(), params)).await
     }
 
+    /// Drops the prepared statements if the fault is that they are outdated: the tables were made again under them, or
+    /// another program dropped them. Answers whether that was it, and the same again, prepared again, may succeed.
+    fn forgot(&self, fault: &Fault) -> bool {
+        let is_outdated = fault.is_outdated();
+        if is_outdated {
+            tracing::debug!("prepared statements are outdated; they are prepared again");
+            held(&self.statements).clear();
+        }
+        is_outdated
+    }
+
     /// Runs statements as one transaction without waiting between them. The first failure undoes all.
     async fn all_or_none(
+        &self,
+        statements: &[(&'static Sql, Vec<Param<'_>>)],
+    ) -> Result<Vec<Vec<Row>>, Fault> {
+        match self.all_or_none_prepared(statements).await {
+            Err(fault) if self.forgot(&fault) => self.all_or_none_prepared(statements).await,
+            answered => answered,
+        }
+    }
+
+    async fn all_or_none_prepared(
         &self,
         statements: &[(&'static Sql, Vec<Param<'_>>)],
     ) -> Result<Vec<Vec<Row>>, Fault> {
@@ -311,7 +396,7 @@ impl Live {
 
     fn begin_text(&self) -> &str {
         match (self.settings.is_session_ours(), self.duty) {
-            (true, Duty::ByIndex | Duty::Anything) => "BEGIN",
+            (true, Duty::ByIndex | Duty::Anything) => BEGIN,
             (false, Duty::ByIndex) => &self.settings.begin_by_index,
             (false, Duty::Anything) => &self.settings.begin_anything,
         }
@@ -349,21 +434,64 @@ impl Live {
     }
 
     /// Waits as long as a statement may take; after that the connection is given up, because nobody knows what the
-    /// server still does on it.
+    /// server still does on it. Where the server says that it does nothing, the answer was lost and no more is waited for.
     async fn patiently<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let mut answer = std::pin::pin!(answer);
+        let answered = match tokio::time::timeout(alive::PATIENCE, self.unless_lost(answer.as_mut())).await {
+            Ok(answered) => answered,
+            Err(_) => self.wait_on(answer).await,
+        };
+        if let Err(Fault::Sql(error)) = &answered
+            && super::error::ends_usefulness(error)
+        {
+            self.give_up();
+        }
+        answered
+    }
+
+    async fn unless_lost<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        tokio::select! {
+            biased;
+            answered = answer => answered,
+            () = self.lost.cancelled() => Err(self.unheard("its answer was lost on the way").into()),
+        }
+    }
+
+    async fn wait_on<T>(&self, answer: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         // A little longer than the server's own limit, whose answer leaves the connection usable.
-        let patience = self.settings.options.statement_timeout + Duration::from_secs(5);
-        match tokio::time::timeout(patience, answer).await {
-            Ok(Err(Fault::Sql(error))) if super::error::ends_usefulness(&error) => {
+        let patience = self.settings.options.statement_timeout;
+        tokio::select! {
+            biased;
+            answered = self.unless_lost(answer) => answered,
+            () = self.watch() => Err(self.unheard("its answer was lost on the way").into()),
+            () = self.settings.clock.sleep(patience) => {
                 self.give_up();
-                Err(Fault::Sql(error))
+                let patience = patience + alive::PATIENCE;
+                Err(self.unheard(&format!("no answer within {patience:?}")).into())
             }
-            Ok(answer) => answer,
-            Err(_) => {
-                self.give_up();
-                let why = format!("hear from PostgreSQL at {} within {patience:?}", self.settings.shown);
-                Err(Error::new(ErrorKind::Unavailable, why).into())
+        }
+    }
+
+    fn unheard(&self, why: &str) -> Error {
+        let why = format!("hear from PostgreSQL at {}: {why}", self.settings.shown);
+        Error::new(ErrorKind::Unavailable, why)
+    }
+
+    /// Returns when the server says that it does nothing on this connection, though an answer is waited for.
+    async fn watch(&self) {
+        let Some(backend) = self.backend.get() else { return std::future::pending().await };
+        loop {
+            {
+                // One question for all that wait.
+                let _asking = self.asking.lock().await;
+                if alive::ask(&self.settings, *backend).await == alive::Found::Lost {
+                    tracing::debug!("a connection to PostgreSQL lost its answers; it is made again");
+                    self.give_up();
+                    self.lost.cancel();
+                    return;
+                }
             }
+            self.settings.clock.sleep(alive::PAUSE).await;
         }
     }
 
@@ -372,7 +500,6 @@ impl Live {
     }
 }
 
-/// What a connection begins with where it is ours alone.
 /// A transaction that waits for answers. Dropped before its end, it takes the connection with it, and the server
 /// undoes it.
 pub(super) struct Transaction {
@@ -385,7 +512,12 @@ impl Transaction {
     /// Runs one statement.
     pub(super) async fn query(&self, sql: &'static Sql, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
         let statement = self.live.statement(sql).await?;
-        self.live.patiently(self.live.ask(sql, statement.as_ref(), params)).await
+        let answered = self.live.patiently(self.live.ask(sql, statement.as_ref(), params)).await;
+        if let Err(fault) = &answered {
+            // The whole transaction is undone; its caller begins it again.
+            _ = self.live.forgot(fault);
+        }
+        answered
     }
 
     /// Runs words without parameters or answer.

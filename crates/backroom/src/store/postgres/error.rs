@@ -41,6 +41,16 @@ impl Fault {
         })
     }
 
+    /// The statement was prepared for tables that were made again since, or is prepared no more.
+    pub(super) fn is_outdated(&self) -> bool {
+        match self {
+            Self::Sql(error) => is_outdated(error),
+            #[cfg(feature = "sqlx")]
+            Self::Sqlx { .. } => false,
+            Self::Ours(_) => false,
+        }
+    }
+
     pub(super) fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Sql(error) => error.code(),
@@ -84,6 +94,7 @@ impl From<Error> for Fault {
 /// What the caller should do. No code: the connection broke or the bytes made no sense.
 pub(super) fn kind_of(error: &tokio_postgres::Error) -> ErrorKind {
     match error.code() {
+        Some(_) if is_outdated(error) => ErrorKind::Unavailable,
         Some(code) => kind_of_code(code),
         None if is_about_the_connection(error) => ErrorKind::Unavailable,
         None => ErrorKind::Internal,
@@ -110,6 +121,18 @@ fn kind_of_code(code: &SqlState) -> ErrorKind {
         }
         _ => ErrorKind::Internal,
     }
+}
+
+/// The tables were dropped and made again under a prepared statement (its result type changed, or the server's memory names
+/// what is gone), or the statement itself was dropped (by `DISCARD ALL`, or a pooler that is not known to be one).
+fn is_outdated(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|said| match said.code().code() {
+        "26000" => true,
+        // The message is in the server's language; the name of the function that says it is not.
+        "0A000" => said.routine() == Some("RevalidateCachedQuery"),
+        "XX000" => said.message().contains("cache lookup failed"),
+        _ => false,
+    })
 }
 
 fn is_about_the_connection(error: &tokio_postgres::Error) -> bool {

@@ -28,6 +28,32 @@ static TABLES: Sql = Sql {
     types: &[Type::TEXT],
 };
 
+/// What holds up the whole database: how full the queue of notifications is, and the sessions and prepared transactions that
+/// keep vacuum from taking dead rows away, the one that does so for longest: how long, who, and what it did last. A role that
+/// may not see other sessions sees no more than their number. No parameter.
+static OTHERS: Sql = Sql {
+    text: "SELECT pg_notification_queue_usage(), holder.secs, holder.who FROM (SELECT 1) AS one LEFT JOIN LATERAL ( \
+             SELECT secs, who FROM ( \
+               SELECT extract(epoch FROM clock_timestamp() - xact_start)::float8 AS secs, \
+                 'process ' || pid || coalesce(' of ' || usename, '') || coalesce(' (' || nullif(application_name, '') || ')', '') \
+                   || coalesce(', ' || state, '') AS who \
+               FROM pg_catalog.pg_stat_activity \
+               WHERE (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) AND xact_start IS NOT NULL \
+                 AND (datname = current_database() OR backend_type <> 'client backend') AND pid <> pg_backend_pid() \
+                 AND query !~* '^\\s*vacuum' AND backend_type NOT LIKE 'autovacuum%' \
+               UNION ALL \
+               SELECT extract(epoch FROM clock_timestamp() - prepared)::float8, \
+                 'the prepared transaction ' || quote_literal(gid) || ' of ' || owner \
+               FROM pg_catalog.pg_prepared_xacts WHERE database = current_database()) AS holders \
+             ORDER BY secs DESC LIMIT 1) AS holder ON true",
+    types: &[],
+};
+
+/// Fuller than this, the queue of notifications is close to failing commits.
+const NOTIFICATIONS_MAX: f64 = 0.5;
+/// A transaction that is open for longer leaves enough dead rows to slow claims and sweeps.
+const HELD_SECS_MAX: f64 = 600.0;
+
 /// Looks at the server and our tables.
 pub(super) async fn health(core: &Core) -> Result<Health, Fault> {
     let settings = &core.settings;
@@ -72,8 +98,43 @@ pub(super) async fn health(core: &Core) -> Result<Health, Fault> {
                 format!("{live} live and {dead} dead rows in jobs{remedy}")
             }),
             clock_check(core),
-        ],
+        ]
+        .into_iter()
+        .chain(others(core).await?)
+        .collect(),
     })
+}
+
+/// What other sessions do to the whole database.
+async fn others(core: &Core) -> Result<Vec<HealthCheck>, Fault> {
+    let rows = core.reads.query(&OTHERS, &[]).await?;
+    let Some(row) = rows.first() else { return Ok(Vec::new()) };
+    let (usage, secs, who): (f64, Option<f64>, Option<String>) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let (secs, who) = (secs.unwrap_or_default().max(0.0), who.unwrap_or_default());
+    let held = || match secs {
+        secs if secs < 1.0 => "no transaction is open for long".into(),
+        secs => {
+            let remedy = if secs > HELD_SECS_MAX {
+                "; end it (pg_terminate_backend, ROLLBACK PREPARED), because vacuum takes no dead row away before that"
+            } else {
+                ""
+            };
+            format!("the oldest transaction is open for {secs:.0} s: {who}{remedy}")
+        }
+    };
+    Ok(vec![
+        check("vacuum is not held back", secs <= HELD_SECS_MAX, held),
+        check("queue of notifications", usage <= NOTIFICATIONS_MAX, || {
+            let remedy = if usage > NOTIFICATIONS_MAX {
+                "; a session that listens has a transaction open for long, end it: when the queue is full, commits that \
+                 notify fail"
+            } else {
+                ""
+            };
+            format!("{:.0} % full{remedy}", usage * 100.0)
+        }),
+    ])
 }
 
 fn clock_check(core: &Core) -> HealthCheck {

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio_postgres::{error::SqlState, types::Type};
 use uuid::Uuid;
 
-use super::{settings::Settings, sql::Sql};
+use super::{frontier::Frontiers, settings::Settings, sql::Sql};
 use crate::{clock::Clock, ids::Ids, store::Wakes};
 
 /// The least time between two NOTIFYs of one process.
@@ -36,6 +36,29 @@ static NOTIFY: Sql = Sql {
     types: &[Type::TEXT, Type::TEXT_ARRAY],
 };
 
+/// The same inside a transaction of a caller: sent when it commits, and each queue once however often it is named. Left out
+/// while the server's queue of notifications is half full: full, it would fail the caller's commit. Parameters: channel, words.
+pub(super) static NOTIFY_WITHIN: Sql = Sql {
+    text: "SELECT pg_notify($1, word) FROM unnest($2::text[]) AS word WHERE pg_notification_queue_usage() < 0.5",
+    types: &[Type::TEXT, Type::TEXT_ARRAY],
+};
+
+/// Marks what is sent at the commit of a caller's transaction, which every process is to hear: this one, too.
+const NOBODY: &str = "0000000000000000";
+
+/// Says that a job was put behind the present; what it waits in is named next.
+const BEHIND: &str = "b";
+
+/// What a caller's transaction sends for a job behind the present.
+pub(super) fn behind_within() -> String {
+    format!("{NOBODY}{BEHIND}")
+}
+
+/// What a caller's transaction sends for a queue.
+pub(super) fn word_within(queue: &str) -> String {
+    format!("{NOBODY}q{queue}")
+}
+
 /// The channel of a schema.
 pub(super) fn channel(schema: &str) -> String {
     format!("backroom_{schema}")
@@ -47,6 +70,8 @@ pub(super) struct Hints {
     /// Marks our own words, which this process need not hear again.
     origin: String,
     is_told: AtomicBool,
+    /// What a job behind the present is said to.
+    frontiers: Arc<Frontiers>,
     pending: Mutex<Pending>,
     more: Notify,
     /// Held while words are on their way.
@@ -59,16 +84,18 @@ struct Pending {
     jobs: Vec<Uuid>,
     many_jobs: bool,
     cancels: bool,
+    is_behind: bool,
     /// Whether there is anything that no idle worker of this process has heard.
     is_urgent: bool,
 }
 
 impl Hints {
-    pub(super) fn new(is_told: bool) -> Self {
+    pub(super) fn new(is_told: bool, frontiers: Arc<Frontiers>) -> Self {
         let mut origin = Ids::from_entropy().lease().0.simple().to_string();
         origin.truncate(16);
         let (pending, more, telling) = (Mutex::default(), Notify::new(), tokio::sync::Mutex::default());
-        Self { wakes: Arc::default(), origin, is_told: AtomicBool::new(is_told), pending, more, telling }
+        let is_told = AtomicBool::new(is_told);
+        Self { wakes: Arc::default(), origin, is_told, frontiers, pending, more, telling }
     }
 
     /// A job of this queue may be due.
@@ -80,6 +107,13 @@ impl Hints {
                 pending.queues.insert(queue.to_owned());
             }
         });
+    }
+
+    /// A job was put where claims may have passed already: it has been due for long, by its own account. Said before its
+    /// queue is named.
+    pub(super) fn behind(&self) {
+        self.frontiers.put_behind();
+        self.tell(|pending| pending.is_behind = true);
     }
 
     /// This job changed.
@@ -134,7 +168,11 @@ impl Hints {
     fn words(&self) -> Vec<String> {
         let pending = std::mem::take(&mut *self.pending());
         let origin = &self.origin;
-        let mut words: Vec<String> = pending.queues.iter().map(|queue| format!("{origin}q{queue}")).collect();
+        let mut words = Vec::new();
+        if pending.is_behind {
+            words.push(format!("{origin}{BEHIND}"));
+        }
+        words.extend(pending.queues.iter().map(|queue| format!("{origin}q{queue}")));
         if pending.cancels {
             words.push(format!("{origin}c"));
         }
@@ -159,6 +197,7 @@ impl Hints {
         let Some((what, rest)) = word.split_at_checked(1) else { return };
         match what {
             "q" => _ = self.wakes.ring_queue(rest),
+            BEHIND => self.frontiers.put_behind(),
             "c" => self.wakes.ring_cancels(),
             "m" => self.wakes.ring_jobs(),
             "j" => rest

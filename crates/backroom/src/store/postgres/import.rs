@@ -93,6 +93,7 @@ pub(super) async fn import(core: &Core, records: &[Record]) -> Result<u64, Fault
     match stored {
         Ok(stored) => {
             transaction.commit().await?;
+            core.hints.behind();
             queues.iter().for_each(|queue| core.hints.queue(queue));
             Ok(stored)
         }
@@ -110,13 +111,15 @@ async fn import_chunk(transaction: &Transaction, records: &[Record]) -> Result<u
     known.extend(transaction.query(&IMPORTED, &[&ids]).await?);
     let mut known: HashSet<Uuid> = known.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     let new: Vec<&Record> = records.iter().filter(|record| known.insert(record.job.id.0)).collect();
-    let (finished, live): (Vec<&Record>, Vec<&Record>) =
+    let (finished, mut live): (Vec<&Record>, Vec<&Record>) =
         new.iter().copied().partition(|record| record.job.state.is_finished() && !record.job.unique_held);
     if !finished.is_empty() {
         let columns = Columns::of(finished.iter().map(|record| &record.job))?;
         transaction.query(&INSERT_FINISHED, &columns.params()).await?;
     }
     if !live.is_empty() {
+        // In the order of keys, as every insert of ours.
+        live.sort_by_key(|record| record.job.unique_key.as_deref());
         let columns = Columns::of(live.iter().map(|record| &record.job))?;
         let rows = transaction.query(&INSERT, &columns.params()).await?;
         if rows.len() < live.len() {

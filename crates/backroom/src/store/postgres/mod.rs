@@ -19,12 +19,14 @@ use backroom_core::{
 };
 use futures_util::future::join3;
 
+mod alive;
 mod batch;
 mod claim;
 mod commit;
 mod connection;
 mod error;
 mod extend;
+mod frontier;
 mod handshake;
 mod health;
 mod hints;
@@ -58,6 +60,7 @@ pub use options::{PostgresOptions, SCHEMA_BYTES_MAX, SCHEMA_DEFAULT};
 use self::{
     connection::{Hear, Link},
     error::Fault,
+    frontier::Frontiers,
     hints::Hints,
     insert::Insert,
     session::Session,
@@ -93,6 +96,7 @@ struct Core {
     litter: Litter,
     kept: kept::Kept,
     trays: tray::Trays,
+    frontiers: Arc<Frontiers>,
     named_queues: Mutex<HashSet<String>>,
 }
 
@@ -131,7 +135,8 @@ impl PostgresStore {
     /// is not accepted, or holds tables newer than this program.
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, Error> {
         let settings = settings(url, options)?;
-        let hints = Arc::new(Hints::new(settings.options.notify));
+        let frontiers = Arc::<Frontiers>::default();
+        let hints = Arc::new(Hints::new(settings.options.notify, Arc::clone(&frontiers)));
         let hear: Hear = {
             let hints = Arc::clone(&hints);
             Arc::new(move |notification| hints.hear(notification.payload()))
@@ -146,9 +151,12 @@ impl PostgresStore {
             litter: Litter::default(),
             kept: kept::Kept::default(),
             trays: tray::Trays::default(),
+            frontiers,
             named_queues: Mutex::default(),
             settings,
         });
+        core.writer.substitute(&core.claims);
+        core.claims.substitute(&core.writer);
         // Through the connection for reads: its planner is free, and it is needed anyway.
         schema::check_server(&core.reads).await.map_err(|fault| fault.into_error("look at the server"))?;
         schema::prepare(&core.reads, &core.settings)
@@ -211,48 +219,86 @@ impl PostgresStore {
             .map_err(|fault| fault.into_error("read the version of the tables"))
     }
 
-    /// Stores jobs in a transaction of the caller, in the tables of `schema`: they exist exactly if it commits. The
-    /// answers are as of [`Store::insert`]. Workers find the jobs by polling; nothing is told before the commit.
+    /// Stores jobs in a transaction of the caller, in the tables that `within` names: they exist exactly if it commits. The
+    /// answers are as of [`Store::insert`]. Workers are notified by the commit, unless `within` says otherwise.
     ///
     /// Fails as [`Store::insert`] does. After a failure the transaction can only be rolled back.
     pub async fn insert_in(
         transaction: &tokio_postgres::Transaction<'_>,
-        schema: &str,
+        within: impl Into<Within>,
         jobs: &[NewJob],
         now: Timestamp,
     ) -> Result<Vec<Inserted>, Error> {
-        Self::insert_through(Session::Theirs(transaction, schema), schema, jobs, now).await
+        let within = within.into();
+        Self::insert_through(Session::Theirs(transaction, &within.schema), &within, jobs, now).await
     }
 
     /// The same in a transaction of sqlx. Feature `sqlx`.
     #[cfg(feature = "sqlx")]
     pub async fn insert_in_sqlx(
         transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
-        schema: &str,
+        within: impl Into<Within>,
         jobs: &[NewJob],
         now: Timestamp,
     ) -> Result<Vec<Inserted>, Error> {
-        Self::insert_through(Session::Sqlx(transaction, schema), schema, jobs, now).await
+        let within = within.into();
+        Self::insert_through(Session::Sqlx(transaction, &within.schema), &within, jobs, now).await
     }
 
     async fn insert_through(
         mut session: Session<'_>,
-        schema: &str,
+        within: &Within,
         jobs: &[NewJob],
         now: Timestamp,
     ) -> Result<Vec<Inserted>, Error> {
-        options::check_schema(schema)?;
+        options::check_schema(&within.schema)?;
+        let failed = failing("insert jobs");
         let queues: BTreeSet<&str> = jobs.iter().map(|new| new.job.queue.as_str()).collect();
         let queues: Vec<String> = queues.into_iter().map(str::to_owned).collect();
         let jobs: Vec<(&NewJob, Timestamp)> = jobs.iter().map(|new| (new, now)).collect();
-        insert::insert_keyed(&mut session, &jobs, &queues)
-            .await
-            .map_err(|fault| fault.into_error("insert jobs"))
+        let answers = insert::insert_keyed(&mut session, &jobs, &queues).await.map_err(&failed)?;
+        if within.notify {
+            insert::notify_within(&mut session, &within.schema, &jobs, &answers).await.map_err(&failed)?;
+        }
+        Ok(answers)
+    }
+
+    /// Where [`insert_in`](Self::insert_in) stores jobs of this store, and whether it notifies.
+    pub fn within(&self) -> Within {
+        let options = &self.core.settings.options;
+        Within { schema: options.schema.as_str().into(), notify: options.notify && options.notify_within }
     }
 
     /// The schema that holds the tables.
     pub fn schema(&self) -> &str {
         self.core.settings.schema()
+    }
+}
+
+/// How jobs are stored in a transaction of the caller. A name of a schema is one that notifies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Within {
+    /// The schema that holds the tables.
+    pub schema: Arc<str>,
+    /// Whether the commit notifies workers: see [`PostgresOptions::notify_within`].
+    pub notify: bool,
+}
+
+impl From<&str> for Within {
+    fn from(schema: &str) -> Self {
+        Self { schema: schema.into(), notify: true }
+    }
+}
+
+impl From<&String> for Within {
+    fn from(schema: &String) -> Self {
+        schema.as_str().into()
+    }
+}
+
+impl From<&Self> for Within {
+    fn from(within: &Self) -> Self {
+        within.clone()
     }
 }
 

@@ -17,6 +17,9 @@ pub const SCHEMA_DEFAULT: &str = "backroom";
 /// Longest name of a schema, in bytes: PostgreSQL allows 63 for the channel of our hints, which has it as a part.
 pub const SCHEMA_BYTES_MAX: usize = 48;
 
+/// Longest time that connecting to one host may take where the URL does not say (`connect_timeout=`).
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How to use a PostgreSQL database. What the URL says (`?schema=…&listen=false`) goes before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresOptions {
@@ -31,6 +34,11 @@ pub struct PostgresOptions {
     /// Whether this process tells others by NOTIFY; URL parameter `notify`. Turn it off for engines that do not know
     /// the statement. Default true.
     pub notify: bool,
+    /// Whether an enqueue inside a transaction of the caller tells workers at the commit; URL parameter `notify_within`. A
+    /// commit that notifies takes a lock that the whole database shares, so such commits go one after another: turn it off
+    /// where hundreds of them per second come from several connections. Then workers find these jobs by polling, within a
+    /// second. Without `notify` it is off, too. Default true.
+    pub notify_within: bool,
     /// Whether connecting creates and migrates the tables; URL parameter `migrate`. Where it is off, a store whose
     /// tables are missing or old is refused. Default true.
     pub migrate: bool,
@@ -56,6 +64,7 @@ impl Default for PostgresOptions {
             schema: SCHEMA_DEFAULT.into(),
             listen: true,
             notify: true,
+            notify_within: true,
             migrate: true,
             durability: Durability::Full,
             statement_timeout: Duration::from_secs(60),
@@ -93,6 +102,7 @@ pub(super) fn parse(url: &str, mut options: PostgresOptions) -> Result<Address, 
             "schema" => options.schema = value.into_owned(),
             "listen" => options.listen = switch(name, &value)?,
             "notify" => options.notify = switch(name, &value)?,
+            "notify_within" => options.notify_within = switch(name, &value)?,
             "migrate" => options.migrate = switch(name, &value)?,
             "durability" => options.durability = durability(&value)?,
             "trays_from" => options.trays_from = count(name, &value)?,
@@ -180,12 +190,19 @@ fn tls(config: &mut Config, words: SslWords) -> Result<Wanted, Error> {
 /// What the URL leaves open: a dead peer is noticed in seconds, and of several hosts the one that can write is meant.
 fn defaults(config: &mut Config) {
     if config.get_connect_timeout().is_none() {
-        config.connect_timeout(Duration::from_secs(5));
+        config.connect_timeout(CONNECT_TIMEOUT);
     }
     if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(Duration::from_secs(15));
+        config.tcp_user_timeout(Duration::from_secs(10));
     }
+    // A peer that is gone is noticed within half a minute of silence, too.
     config.keepalives_idle(config.get_keepalives_idle().min(Duration::from_secs(15)));
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(Duration::from_secs(5));
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(3);
+    }
     if config.get_application_name().is_none() {
         config.application_name("backroom");
     }

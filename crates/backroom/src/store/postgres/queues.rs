@@ -44,7 +44,8 @@ pub(super) async fn set_queue(core: &Core, name: &str, setting: &QueueSetting) -
     let paused_by = queue.paused_by.map(PausedBy::as_str);
     transaction.query(&SET, &[&name, &opt(queue.paused_at), &retention, &paused_by]).await?;
     transaction.commit().await?;
-    // A resumed queue may have jobs that are due.
+    // A resumed queue may have jobs that are due, also where claims have passed.
+    core.hints.behind();
     core.hints.queue(name);
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Looking at jobs without changing them.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
-use backroom_core::{Attempt, JobId, JobRow, LogLine, Shown, State, Timestamp};
+use backroom_core::{Attempt, JobId, JobRow, LogLine, Shown, State, Timestamp, bounds::later};
 use tokio_postgres::types::Type;
 
 use super::{
@@ -13,7 +13,10 @@ use super::{
     row,
     sql::{Sql, columns},
 };
-use crate::store::{Count, Filter};
+use crate::{
+    clock::Clock as _,
+    store::{Count, Filter},
+};
 
 /// One job. Parameter: the id.
 static JOB: Sql = Sql {
@@ -70,16 +73,24 @@ static AHEAD: Sql = Sql {
 };
 
 /// When the next queued job is due: the first of each priority's range whose kind is handled and that has not
-/// expired. Parameters: queues, kinds, now.
+/// expired. Parameters: queues, kinds, now, and the moments and ids behind which the look at each queue and priority begins.
 static NEXT_DUE: Sql = Sql {
-    text: "SELECT min(first.scheduled_at) FROM unnest($1::text[]) AS asked (queue) \
+    text: "SELECT min(first.scheduled_at) FROM unnest($1::text[]) WITH ORDINALITY AS asked (queue, place) \
            CROSS JOIN generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
              SELECT scheduled_at FROM {schema}.jobs WHERE state = 'queued' AND jobs.queue = asked.queue \
                AND jobs.priority = p.priority::smallint AND kind = ANY($2::text[]) \
+               AND (scheduled_at, id) > ($4[(asked.place::int - 1) * 10 + p.priority + 1], \
+                 $5[(asked.place::int - 1) * 10 + p.priority + 1]) \
                AND (expires_at IS NULL OR expires_at > $3) ORDER BY scheduled_at, id LIMIT 1) AS first \
            WHERE NOT EXISTS (SELECT FROM {schema}.queues \
              WHERE queues.name = asked.queue AND queues.paused_at IS NOT NULL)",
-    types: &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ],
+    types: &[
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TIMESTAMPTZ,
+        Type::TIMESTAMPTZ_ARRAY,
+        Type::UUID_ARRAY,
+    ],
 };
 
 /// One job.
@@ -120,7 +131,7 @@ pub(super) async fn list(
     let bytes = "octet_length(args) + coalesce(octet_length(output), 0) + coalesce(pg_column_size(meta), 0)";
     let text = format!(
         "SELECT {} FROM (SELECT *, sum(bytes) OVER (ORDER BY id DESC ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before \
-         FROM (SELECT *, {bytes} AS bytes FROM {}.{table} WHERE true",
+         FROM (SELECT *, {bytes} AS bytes FROM \"{}\".{table} WHERE true",
         columns!(),
         core.settings.schema()
     );
@@ -196,11 +207,18 @@ pub(super) async fn ahead(core: &Core, job: &JobRow, limit: u64, now: Timestamp)
 pub(super) async fn next_due(
     core: &Core,
     queues: &Vec<String>,
-    kinds: &Vec<String>,
+    kinds: &Arc<Vec<String>>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Fault> {
-    let rows = core.claims.query(&NEXT_DUE, &[queues, kinds, &Moment(now)]).await?;
-    rows.first().map_or(Ok(None), |row| row::moment_or_none(row, 0))
+    let names: Vec<&str> = queues.iter().map(String::as_str).collect();
+    let (begin, walk_in) = core.frontiers.look(kinds, &names, core.settings.clock.monotonic());
+    let begin_at: Vec<Moment> = begin.at.iter().copied().map(Moment).collect();
+    let params: [Param<'_>; 5] = [queues, &**kinds, &Moment(now), &begin_at, &begin.ids];
+    let rows = core.claims.query(&NEXT_DUE, &params).await?;
+    let found = rows.first().map_or(Ok(None), |row| row::moment_or_none(row, 0))?;
+    // A job may lie behind that place; the claim that will walk all is due then, be it in vain.
+    let walk_at = walk_in.map(|span| later(now, span));
+    Ok(found.into_iter().chain(walk_at).min())
 }
 
 /// A statement in the making.

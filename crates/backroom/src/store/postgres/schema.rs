@@ -2,7 +2,12 @@
 
 use tokio_postgres::types::Type;
 
-use super::{connection::Link, error::Fault, settings::Settings, sql::Sql};
+use super::{
+    connection::Link,
+    error::Fault,
+    settings::Settings,
+    sql::{Sql, named},
+};
 use crate::{Error, ErrorKind};
 
 /// Forward only, one after the other; a published one never changes.
@@ -38,7 +43,7 @@ pub(super) fn migrations(schema: &str) -> Vec<(u32, String, String)> {
                 "{};\n\n{}\nINSERT INTO {{schema}}.migrations (version, name, needs) VALUES ({}, '{}', {});\n",
                 CREATE_VERSIONS, migration.sql, migration.version, migration.name, migration.needs
             );
-            (migration.version, migration.name.to_owned(), sql.replace("{schema}", schema))
+            (migration.version, migration.name.to_owned(), named(&sql, schema))
         })
         .collect()
 }
@@ -48,8 +53,11 @@ pub(super) fn newest() -> u32 {
     MIGRATIONS.last().map_or(0, |migration| migration.version)
 }
 
-/// The server's version as a number (150004 is 15.4).
-static SERVER_VERSION: Sql = Sql { text: "SELECT current_setting('server_version_num')::int", types: &[] };
+/// The server's version as a number (150004 is 15.4), and how the database stores text.
+static SERVER: Sql = Sql {
+    text: "SELECT current_setting('server_version_num')::int, current_setting('server_encoding')",
+    types: &[],
+};
 
 /// Whether the table of versions is there. Parameter: schema.
 static HAS_VERSIONS: Sql = Sql {
@@ -73,18 +81,29 @@ static NOTE_VERSION: Sql = Sql {
     types: &[Type::INT8, Type::TEXT, Type::INT8],
 };
 
-/// Refuses servers that lack what our statements need.
+/// Refuses servers that lack what our statements need, and databases that cannot store every text.
 pub(super) async fn check_server(link: &Link) -> Result<(), Fault> {
-    let rows = link.query(&SERVER_VERSION, &[]).await?;
-    let version: i32 = rows.first().map_or(Ok(0), |row| row.try_get(0))?;
-    if version / 10_000 >= SERVER_OLDEST {
-        return Ok(());
+    let rows = link.query(&SERVER, &[]).await?;
+    let Some(row) = rows.first() else {
+        return Err(Error::new(ErrorKind::Internal, "look at the server: it answered without a row").into());
+    };
+    let (version, encoding): (i32, String) = (row.try_get(0)?, row.try_get(1)?);
+    if version / 10_000 < SERVER_OLDEST {
+        let why = format!(
+            "open the store: the server is PostgreSQL {}; use {SERVER_OLDEST} or newer",
+            version / 10_000
+        );
+        return Err(Error::new(ErrorKind::Unusable, why).into());
     }
-    let why = format!(
-        "open the store: the server is PostgreSQL {}; use {SERVER_OLDEST} or newer",
-        version / 10_000
-    );
-    Err(Error::new(ErrorKind::Unusable, why).into())
+    if encoding != "UTF8" {
+        // Found only when a job ends whose output has a character of another alphabet, it could not be recorded.
+        let why = format!(
+            "open the store: the database stores text as {encoding}, which cannot hold every character of a job; create one with \
+             `createdb --encoding=UTF8 --template=template0 NAME` and name it in the URL"
+        );
+        return Err(Error::new(ErrorKind::Unusable, why).into());
+    }
+    Ok(())
 }
 
 /// Sees to it that the tables are there and of a version this program knows. Looks first, so that a node of a running
@@ -147,7 +166,7 @@ async fn migrate(link: &Link, schema: &str) -> Result<(), Fault> {
     let transaction = link.begin().await?;
     let lock = format!("backroom migrations of {schema}");
     transaction.query(&LOCK, &[&lock]).await?;
-    transaction.say(&CREATE_VERSIONS.replace("{schema}", schema)).await?;
+    transaction.say(&named(CREATE_VERSIONS, schema)).await?;
     let rows = transaction.query(&VERSIONS, &[]).await?;
     let found = match rows.first() {
         Some(row) => Found { newest: row.try_get(0)?, needs: row.try_get(1)? },
@@ -155,7 +174,7 @@ async fn migrate(link: &Link, schema: &str) -> Result<(), Fault> {
     };
     check_known(&found)?;
     for migration in MIGRATIONS.iter().filter(|migration| i64::from(migration.version) > found.newest) {
-        transaction.say(&migration.sql.replace("{schema}", schema)).await?;
+        transaction.say(&named(migration.sql, schema)).await?;
         let (version, needs) = (i64::from(migration.version), i64::from(migration.needs));
         transaction.query(&NOTE_VERSION, &[&version, &migration.name, &needs]).await?;
     }

@@ -5,6 +5,7 @@
 #[cfg(feature = "sqlx")]
 pub(super) mod sqlx;
 
+use futures_util::future::join;
 use tokio_postgres::types::{FromSql, Type};
 
 use super::{
@@ -52,6 +53,31 @@ impl Session<'_> {
             }
         };
         Ok(rows.into_iter().map(Row::Tokio).collect())
+    }
+
+    /// Runs two statements of which neither needs the other: on a connection of ours in one round trip.
+    pub(super) async fn query_both(
+        &mut self,
+        one: (&'static Sql, &[Param<'_>]),
+        other: (&'static Sql, &[Param<'_>]),
+    ) -> Result<(Vec<Row>, Vec<Row>), Fault> {
+        if let Self::Ours(transaction) = self {
+            let (one, other) =
+                join(transaction.query(one.0, one.1), transaction.query(other.0, other.1)).await;
+            let tokio = |rows: Vec<tokio_postgres::Row>| rows.into_iter().map(Row::Tokio).collect();
+            return Ok((tokio(one?), tokio(other?)));
+        }
+        Ok((self.query(one.0, one.1).await?, self.query(other.0, other.1).await?))
+    }
+
+    /// Runs words without parameters or answer.
+    pub(super) async fn say(&mut self, words: &'static str) -> Result<(), Fault> {
+        match self {
+            Self::Ours(transaction) => transaction.say(words).await,
+            Self::Theirs(transaction, _) => Ok(transaction.batch_execute(words).await?),
+            #[cfg(feature = "sqlx")]
+            Self::Sqlx(connection, _) => sqlx::say(connection, words).await,
+        }
     }
 
     /// Runs a statement that looks up many rows, each by its index.

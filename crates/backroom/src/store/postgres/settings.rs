@@ -6,13 +6,19 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use tokio_postgres::Config;
 use tokio_util::sync::CancellationToken;
 
-use super::{options::PostgresOptions, sql::Sql, tls::Tls};
-use crate::{Error, clock::SystemClock, store::Durability};
+use super::{
+    error::unconnected,
+    options::{CONNECT_TIMEOUT, PostgresOptions},
+    sql::Sql,
+    tls::Tls,
+};
+use crate::{Error, ErrorKind, clock::SystemClock, store::Durability};
 
 /// What all connections of a store share.
 pub(super) struct Settings {
@@ -45,6 +51,30 @@ impl Settings {
             clock: SystemClock::default(),
             is_away: AtomicBool::new(false),
             texts: Mutex::default(),
+        }
+    }
+
+    /// Longest time that connecting may take, from the first packet to the end of the handshake: so long for each host. A
+    /// network that drops packets, or a proxy without a server behind it, answers nothing.
+    fn connect_timeout(&self) -> Duration {
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(u32::MAX).max(1);
+        self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT).saturating_mul(hosts)
+    }
+
+    /// Connects, or says why it could not.
+    pub(super) async fn within_connect_timeout<T>(
+        &self,
+        connecting: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Error> {
+        let reach = || format!("connect to PostgreSQL at {}", self.shown);
+        let timeout = self.connect_timeout();
+        match tokio::time::timeout(timeout, connecting).await {
+            Ok(connected) => {
+                connected.map_err(|error| unconnected(error, &reach(), self.config.get_ssl_mode()))
+            }
+            Err(_) => {
+                Err(Error::new(ErrorKind::Unavailable, format!("{}: no answer in {timeout:?}", reach())))
+            }
         }
     }
 
@@ -102,6 +132,29 @@ const BY_INDEX: [&str; 7] = [
     "lock_timeout=2000",
 ];
 
+/// Begins each transaction of ours. Our statements look again at a row that another transaction has changed meanwhile, and
+/// count on a fresh snapshot for each statement: so the isolation is named, whatever the default of the database or the role is.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// What a connection of our own begins with besides [`session_settings`]. The isolation is for statements that are a transaction
+/// by themselves. The server learns within half a minute that this machine is gone, and then gives up its locks. It does
+/// not end a connection only because nothing was asked on it.
+const SESSION: [&str; 6] = [
+    "default_transaction_isolation=read\\ committed",
+    "idle_session_timeout=0",
+    "tcp_keepalives_idle=10",
+    "tcp_keepalives_interval=5",
+    "tcp_keepalives_count=3",
+    "tcp_user_timeout=20000",
+];
+
+/// What a role or a database may have set for its own sessions and would break ours: where names are looked up, and how long a
+/// transaction may wait for its next statement. The latter also frees the rows of a process whose machine is gone.
+const OURS: [&str; 2] = ["search_path=pg_catalog", "idle_in_transaction_session_timeout=60000"];
+
+/// A migration waits for another process that migrates, however long that takes.
+const PATIENT: &str = "lock_timeout=0";
+
 /// Sets [`Wait::Briefly`] for the rest of a transaction.
 pub(super) const WAIT_BRIEFLY: &str = "SET LOCAL lock_timeout = 100";
 
@@ -120,9 +173,10 @@ pub(super) enum Wait {
 /// What a connection of our own says of itself when it begins.
 pub(super) fn startup_options(settings: &Settings, duty: Duty) -> String {
     let mut options = settings.config.get_options().unwrap_or_default().to_owned();
-    for setting in session_settings(&settings.options, duty) {
+    let ours = session_settings(&settings.options, duty);
+    for setting in SESSION.into_iter().chain(ours.iter().map(String::as_str)) {
         options.push_str(" -c ");
-        options.push_str(&setting);
+        options.push_str(setting);
     }
     options
 }
@@ -130,7 +184,7 @@ pub(super) fn startup_options(settings: &Settings, duty: Duty) -> String {
 /// The same where it is nobody's, and settings last as long as a transaction.
 fn begin_with_settings(options: &PostgresOptions, duty: Duty) -> String {
     let set = |setting: String| format!("; SET LOCAL {setting}");
-    std::iter::once("BEGIN".to_owned()).chain(session_settings(options, duty).into_iter().map(set)).collect()
+    std::iter::once(BEGIN.to_owned()).chain(session_settings(options, duty).into_iter().map(set)).collect()
 }
 
 /// The server ends what takes too long: what this program has given up must not take effect much later, when it was
@@ -138,12 +192,12 @@ fn begin_with_settings(options: &PostgresOptions, duty: Duty) -> String {
 fn session_settings(options: &PostgresOptions, duty: Duty) -> Vec<String> {
     let by_index = match duty {
         Duty::ByIndex => BY_INDEX.as_slice(),
-        Duty::Anything => &[],
+        Duty::Anything => &[PATIENT],
     };
     let relaxed = match options.durability {
         Durability::Full => None,
         Durability::Relaxed => Some("synchronous_commit=off"),
     };
     let timeout = format!("statement_timeout={}", options.statement_timeout.as_millis());
-    by_index.iter().copied().chain(relaxed).map(str::to_owned).chain([timeout]).collect()
+    OURS.iter().chain(by_index).copied().chain(relaxed).map(str::to_owned).chain([timeout]).collect()
 }

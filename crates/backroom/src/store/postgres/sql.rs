@@ -19,9 +19,18 @@ impl Sql {
 
     /// The text for one schema.
     pub(super) fn for_schema(&self, schema: &str) -> String {
-        self.text.replace("{schema}", schema)
+        named(self.text, schema)
     }
 }
+
+/// A text with the name of a schema in it, quoted: names that are reserved (`order`, `user`) need it, and no name of a schema
+/// has a quote in it.
+pub(super) fn named(text: &str, schema: &str) -> String {
+    text.replace("{schema}", &format!("\"{schema}\""))
+}
+
+/// How many columns a job has: what a statement asks for behind them has this place.
+pub(super) const COLUMNS: usize = 34;
 
 /// All columns of a job, in the order [`row`](super::row) reads and writes them.
 macro_rules! columns {

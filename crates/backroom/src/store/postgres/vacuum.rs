@@ -16,7 +16,12 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::Core;
+use tokio_postgres::types::Type;
+
+use super::{
+    Core,
+    sql::{Sql, named},
+};
 use crate::clock::Clock;
 
 /// Dead rows of this process after which it sweeps: about ten milliseconds of vacuum.
@@ -26,6 +31,30 @@ const SPAN: Duration = Duration::from_millis(200);
 /// And so many times as long as the last one took: vacuum reads whole indexes, and over a backlog of millions it would
 /// otherwise do nothing else.
 const RESTS: u32 = 9;
+
+/// To give the end of a file back would lock the table, and the next jobs need the room anyway.
+const VACUUM: &str = "VACUUM (SKIP_LOCKED, TRUNCATE OFF, INDEX_CLEANUP ON) {schema}.jobs, {schema}.trays";
+
+/// Dead rows among the live jobs, as the server counts them. Behind a vacuum they are those that it could not take away.
+/// Parameter: schema.
+static DEAD: Sql = Sql {
+    text: "SELECT n_dead_tup FROM pg_catalog.pg_stat_user_tables WHERE schemaname = $1 AND relname = 'jobs'",
+    types: &[Type::TEXT],
+};
+
+/// Learns how many dead rows there are.
+pub(super) async fn count(core: &Core) {
+    match core.claims.query(&DEAD, &[&core.settings.schema()]).await {
+        Ok(rows) => {
+            let dead = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or(0);
+            core.frontiers.counted(dead);
+        }
+        Err(fault) => {
+            let error = fault.into_error("count dead rows");
+            tracing::debug!(%error, "dead rows were not counted");
+        }
+    }
+}
 
 /// What this process has left lying since it last swept.
 #[derive(Debug, Default)]
@@ -54,9 +83,7 @@ pub(super) async fn sweep(core: Arc<Core>) {
 }
 
 async fn sweep_for_ever(core: &Core) {
-    // Giving the file's end back would lock the table; the next jobs need the room anyway.
-    let schema = core.settings.schema();
-    let words = format!("VACUUM (SKIP_LOCKED, TRUNCATE OFF, INDEX_CLEANUP ON) {schema}.jobs, {schema}.trays");
+    let words = named(VACUUM, core.settings.schema());
     loop {
         core.litter.enough.notified().await;
         core.litter.rows.store(0, Ordering::Relaxed);
@@ -70,6 +97,7 @@ async fn sweep_for_ever(core: &Core) {
             tracing::debug!(%error, "the jobs were not swept");
         }
         let took = core.settings.clock.monotonic().saturating_sub(began);
+        count(core).await;
         core.settings.clock.sleep(SPAN.max(took * RESTS)).await;
     }
 }

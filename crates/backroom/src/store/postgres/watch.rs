@@ -1,12 +1,24 @@
 //! Listening for the hints of other processes, and measuring the database's clock.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use super::{Core, hints::channel, settings::Settings};
+use super::{Core, connection::Live, hints::channel, sql::Sql, vacuum};
 use crate::clock::Clock;
 
 /// How often the database's clock is measured: processes disagree about the time for no longer than this after it was set.
-const MEASURE_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
+const MEASURE_EVERY: Duration = Duration::from_secs(10);
+
+/// The pause before listening is tried again: after an outage, and where it is refused.
+const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE_LONG: Duration = Duration::from_secs(10);
+
+/// Whether the server is a standby.
+static STANDBY: Sql = Sql { text: "SELECT pg_is_in_recovery()", types: &[] };
+
+async fn is_standby(live: &Live) -> bool {
+    let rows = live.query(&STANDBY, &[]).await;
+    rows.is_ok_and(|rows| rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
+}
 
 /// Listens on the connection for reads, and again on every new one, until the store is closed.
 pub(super) async fn listen(core: Arc<Core>) {
@@ -21,6 +33,11 @@ async fn listen_for_ever(core: &Core) {
     let words = format!("LISTEN \"{}\"", channel(core.settings.schema()));
     loop {
         let listening = match core.reads.live().await {
+            Ok(live) if is_standby(&live).await => {
+                // It sends no notifications, and to ask for them would end the connection.
+                core.settings.clock.sleep(PAUSE_LONG).await;
+                continue;
+            }
             Ok(live) => live.say(&words).await.map_err(|fault| fault.into_error("listen for hints")),
             Err(error) => Err(error),
         };
@@ -34,7 +51,8 @@ async fn listen_for_ever(core: &Core) {
             }
             Err(error) => {
                 tracing::debug!(%error, "not listening for hints; polling goes on");
-                pause(&core.settings).await;
+                let pause = if error.is_transient() { PAUSE } else { PAUSE_LONG };
+                core.settings.clock.sleep(pause).await;
             }
         }
     }
@@ -47,6 +65,7 @@ pub(super) async fn align(core: Arc<Core>) {
         loop {
             core.settings.clock.sleep(MEASURE_EVERY).await;
             measure(&core).await;
+            vacuum::count(&core).await;
         }
     };
     tokio::select! {
@@ -60,8 +79,4 @@ async fn measure(core: &Core) {
         // The time of the last measurement is reckoned on.
         tracing::debug!(%error, "the database's clock was not read");
     }
-}
-
-async fn pause(settings: &Settings) {
-    settings.clock.sleep(std::time::Duration::from_millis(200)).await;
 }

@@ -14,13 +14,15 @@ const REMEMBERED: &str = "7 days";
 /// Writes what a worker says. Parameters: the columns.
 static BEAT: Sql = Sql {
     text: "INSERT INTO {schema}.workers \
-             (name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping, trials) \
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+             (name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping, trials, \
+             trouble) \
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
            ON CONFLICT (name) DO UPDATE SET host = excluded.host, pid = excluded.pid, \
              started_at = excluded.started_at, beat_at = excluded.beat_at, \
              lease_ms = excluded.lease_ms, queues = excluded.queues, \
              kinds = excluded.kinds, slots = excluded.slots, running = excluded.running, stuck = excluded.stuck, \
-             stopping = excluded.stopping, trials = excluded.trials",
+             stopping = excluded.stopping, trials = excluded.trials, \
+             trouble = excluded.trouble",
     types: &[
         Type::TEXT,
         Type::TEXT,
@@ -35,13 +37,14 @@ static BEAT: Sql = Sql {
         Type::INT8,
         Type::BOOL,
         Type::TEXT,
+        Type::TEXT,
     ],
 };
 
 /// Forgets a worker. Parameter: name.
 static LEAVE: Sql = Sql { text: "DELETE FROM {schema}.workers WHERE name = $1", types: &[Type::TEXT] };
 
-/// Forgets workers that have long been silent. Parameters: since when one counts, how long one is remembered.
+/// Forgets workers that have long been silent. Parameters: now, how long one is remembered.
 static FORGET: Sql = Sql {
     text: "DELETE FROM {schema}.workers WHERE beat_at < $1::timestamptz - $2::text::interval",
     types: &[Type::TIMESTAMPTZ, Type::TEXT],
@@ -49,7 +52,8 @@ static FORGET: Sql = Sql {
 
 /// Workers that beat at or after a moment. Parameter: it.
 static WORKERS: Sql = Sql {
-    text: "SELECT name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping, trials \
+    text: "SELECT name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping, trials, \
+           trouble \
            FROM {schema}.workers WHERE beat_at >= $1 ORDER BY name",
     types: &[Type::TIMESTAMPTZ],
 };
@@ -78,6 +82,7 @@ pub(super) async fn beat(core: &Core, worker: &WorkerRow) -> Result<(), Fault> {
                 &number(worker.stuck),
                 &worker.stopping,
                 &trials,
+                &worker.trouble,
             ],
         )
         .await?;
@@ -90,13 +95,14 @@ pub(super) async fn leave(core: &Core, worker: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Forgets workers that have long been silent.
+pub(super) async fn forget(core: &Core, now: Timestamp) -> Result<(), Fault> {
+    core.writer.query(&FORGET, &[&Moment(now), &REMEMBERED]).await.map(drop)
+}
+
 /// Workers that beat at or after `since`, by name.
 pub(super) async fn workers(core: &Core, since: Timestamp) -> Result<Vec<WorkerRow>, Fault> {
-    let since = Moment(since);
-    let workers: Vec<_> =
-        core.reads.query(&WORKERS, &[&since]).await?.iter().map(worker).collect::<Result<_, _>>()?;
-    core.writer.query(&FORGET, &[&since, &REMEMBERED]).await?;
-    Ok(workers)
+    core.reads.query(&WORKERS, &[&Moment(since)]).await?.iter().map(worker).collect()
 }
 
 fn worker(row: &Row) -> Result<WorkerRow, Fault> {
@@ -114,5 +120,6 @@ fn worker(row: &Row) -> Result<WorkerRow, Fault> {
         stuck: row::number(row, 10)?,
         stopping: row.try_get(11)?,
         trials: row::decoded(row.try_get(12)?)?,
+        trouble: row.try_get(13)?,
     })
 }

@@ -18,8 +18,9 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(24 * 3600);
 pub(super) fn beat(connection: &Connection, worker: &WorkerRow) -> Result<(), Fault> {
     let mut upsert = connection.prepare_cached(
         "INSERT OR REPLACE INTO backroom_workers \
-         (name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping, trials) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         (name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping, trials, \
+         trouble) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
     upsert.execute(params![
         worker.name,
@@ -35,6 +36,7 @@ pub(super) fn beat(connection: &Connection, worker: &WorkerRow) -> Result<(), Fa
         worker.stuck,
         worker.stopping,
         row::encoded(Some(&worker.trials))?,
+        worker.trouble,
     ])?;
     let mut delete = connection.prepare_cached("DELETE FROM backroom_workers WHERE beat_at < ?1")?;
     delete.execute([micros(earlier(worker.beat_at, FORGOTTEN_AFTER))])?;
@@ -50,7 +52,8 @@ pub(super) fn leave(connection: &Connection, worker: &str) -> Result<(), Fault> 
 /// Workers that beat at or after `since`, by name.
 pub(super) fn workers(connection: &Connection, since: Timestamp) -> Result<Vec<WorkerRow>, Fault> {
     let mut select = connection.prepare_cached(
-        "SELECT name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping, trials \
+        "SELECT name, host, pid, started_at, beat_at, lease_ms, queues, kinds, slots, running, stuck, stopping, trials, \
+         trouble \
          FROM backroom_workers WHERE beat_at >= ?1 ORDER BY name",
     )?;
     let rows = select.query_map([micros(since)], |found| {
@@ -68,6 +71,7 @@ pub(super) fn workers(connection: &Connection, since: Timestamp) -> Result<Vec<W
             stuck: found.get(10)?,
             stopping: found.get(11)?,
             trials: row::decoded(found, 12)?.unwrap_or_default(),
+            trouble: found.get(13)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

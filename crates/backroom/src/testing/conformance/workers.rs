@@ -34,6 +34,7 @@ fn worker(env: &Env, name: &str, secs: i64) -> WorkerRow {
             }),
             passed: vec![JobId(Uuid::from_u128(9))],
         },
+        trouble: Some("cannot claim".into()),
     }
 }
 

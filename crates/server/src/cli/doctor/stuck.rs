@@ -67,6 +67,7 @@ impl Work {
             (self.unhandled_kinds(), &["kinds", "workers"]),
             (self.late(now), &["oldest due", "workers"]),
             (self.stuck_handlers(), &["workers"]),
+            (self.troubled_workers(), &["workers"]),
             (self.paused(now), &["queues"]),
         ]
         .into_iter()
@@ -158,6 +159,20 @@ impl Work {
         }
         let remedy = "restart the worker, and have the handler look at its cancel token";
         failed("handlers", format!("{} went on after they were told to stop; {remedy}", stuck.join(", ")))
+    }
+
+    /// A worker that lives and cannot work says so itself.
+    fn troubled_workers(&self) -> HealthCheck {
+        let troubled: Vec<_> = self
+            .workers
+            .iter()
+            .filter_map(|worker| Some(format!("{} {}", worker.name, worker.trouble.as_deref()?)))
+            .collect();
+        if troubled.is_empty() {
+            return passed("workers", "every living worker can claim jobs and write their ends");
+        }
+        let remedy = "mend what the store says, or restart the worker if the store is well";
+        failed("workers", format!("{}; {remedy}", troubled.join("; ")))
     }
 
     /// A paused queue is somebody's wish and no failure, but it is often forgotten.

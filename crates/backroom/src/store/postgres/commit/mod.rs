@@ -10,7 +10,7 @@ mod look;
 use std::collections::{HashMap, HashSet};
 
 use backroom_core::{Change, JobId, State};
-use futures_util::future::join3;
+use futures_util::future::join5;
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
@@ -18,6 +18,7 @@ use self::look::look;
 use super::{
     Core,
     error::Fault,
+    frontier,
     kept::kept,
     lives::{LIFE_TYPES, Lives, unnested_lives},
     settings::Wait,
@@ -203,6 +204,13 @@ fn ring(core: &Core, changes: &[&Change], answers: &[Committed]) {
     core.hints.jobs(done().map(|(change, _)| change.id));
     let queues: HashSet<&str> =
         done().filter(|(c, _)| c.state == State::Queued).map(|(c, _)| c.queue.as_str()).collect();
+    let now = core.database_time.now();
+    let is_behind = |change: &Change| {
+        change.state == State::Queued && now.is_none_or(|now| frontier::is_behind(change.scheduled_at, now))
+    };
+    if done().any(|(c, _)| is_behind(c)) {
+        core.hints.behind();
+    }
     queues.into_iter().for_each(|queue| core.hints.queue(queue));
     if done().any(|(c, _)| c.state == State::Running && c.cancel_requested_at.is_some()) {
         core.hints.cancel();
@@ -212,8 +220,10 @@ fn ring(core: &Core, changes: &[&Change], answers: &[Committed]) {
 async fn commit_batch(core: &Core, batch: &[&Change]) -> Result<Answers, Fault> {
     let mut answers = Answers::with_capacity(batch.len());
     let kept_lately = core.kept.lately(core.settings.clock.monotonic());
+    // A rescue waits for no row: its job has waited for a lease already, and the ends of this program's runs must not.
+    let is_free = |change: &Change| change.lapsed_by.is_none();
     let together: Vec<&Change> =
-        batch.iter().copied().filter(|change| !kept_lately.contains(&change.id)).collect();
+        batch.iter().copied().filter(|change| is_free(change) && !kept_lately.contains(&change.id)).collect();
     // Where one row is kept others may be, and all ends of this program wait in here.
     let wait = if kept_lately.is_empty() { Wait::Usual } else { Wait::Briefly };
     unless_one_is_refused(settle(core, &together, wait, &mut answers).await)?;
@@ -343,20 +353,25 @@ fn leases_of(changes: &[&Change]) -> Vec<Uuid> {
     changes.iter().filter_map(|change| change.lease_id).map(|lease| lease.0).collect()
 }
 
-/// Sends the three statements one behind the other; answers for what got through, be it that one of them fails.
+/// Sends the statements one behind the other; answers for what got through, be it that one of them fails.
 async fn write(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers) -> Result<(), Fault> {
     let (successes, others): (Vec<&Change>, Vec<&Change>) =
         batch.iter().copied().partition(|change| is_plain_success(change));
     let (leaving, staying): (Vec<&Change>, Vec<&Change>) =
         others.into_iter().partition(|change| leaves(change));
-    let (succeeded, finished, stayed) = join3(
+    // Queued and running jobs in statements of their own: a transaction that inserts keys locks the rows of the former before
+    // those of the latter, and neither may wait for the other in a circle.
+    let ([leaving_runs, leaving], [staying_runs, staying]) = (runs_apart(leaving), runs_apart(staying));
+    let (succeeded, leaving_runs, leaving, staying_runs, staying) = join5(
         succeed(core, &successes, wait),
+        live(core, &FINISH, &leaving_runs, wait),
         live(core, &FINISH, &leaving, wait),
+        live(core, &STAY, &staying_runs, wait),
         live(core, &STAY, &staying, wait),
     )
     .await;
     let mut failed = None;
-    for written in [succeeded, finished, stayed] {
+    for written in [succeeded, leaving_runs, leaving, staying_runs, staying] {
         match written {
             Ok(rows) => {
                 core.litter.add(rows.len());
@@ -369,6 +384,15 @@ async fn write(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers
         }
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// Changes to rows of running jobs, and the others.
+fn runs_apart<'a>(changes: Vec<&'a Change>) -> [Vec<&'a Change>; 2] {
+    let is_of_run = |change: &&Change| {
+        change.lease.is_some() || change.lapsed_by.is_some() || change.state == State::Running
+    };
+    let (runs, others) = changes.into_iter().partition(is_of_run);
+    [runs, others]
 }
 
 /// Whether the job's row moves from `jobs` to `finished`.

@@ -19,31 +19,71 @@ use super::{
         error::Fault,
         row::{self, Cells as _},
         session::Session,
-        sql::{Sql, columns, rows_by_id},
+        sql::{COLUMNS, Sql, columns, rows_by_id},
     },
     INSERT, NAME_QUEUES, ROWS_MAX, STORED, TAKE_BACK,
 };
 use crate::{Error, ErrorKind, store::Inserted};
 
 /// How often keys may be snatched away between the look at their holders and the insert.
-const ROUNDS_MAX: u32 = 8;
+const ROUNDS_MAX: u32 = 64;
 
-/// The jobs that hold these keys, and nobody else may take the keys from them until the transaction ends. In the order of
-/// ids, so that two inserts do not wait for each other. A running job can only be kept or lose its key, so its row is kept
-/// from leaving and no more: the transaction may be a caller's, and last longer than the lease that is to be renewed.
-/// A job that is claimed just now is in neither part; then the insert meets its key, and looks again. Parameter: the keys.
+/// The jobs that hold these keys, locked until the transaction ends. A running job can only stay or lose its key, so its row is
+/// locked against leaving and no more: the transaction may be a caller's, and last longer than the lease that is to be renewed.
+/// Each part goes in the order of ids, as commits do, which take queued and running jobs apart. A job that is claimed
+/// just now is in neither part; then the insert meets its key, and looks again. Parameter: the keys.
+macro_rules! locked_holders {
+    ($otherwise:literal) => {
+        concat!(
+            "still AS MATERIALIZED (SELECT * FROM {schema}.jobs \
+               WHERE unique_held AND unique_key = ANY($1::text[]) AND state <> 'running' ORDER BY id FOR UPDATE",
+            $otherwise,
+            "), \
+             running AS MATERIALIZED (SELECT * FROM {schema}.jobs \
+               WHERE unique_held AND unique_key = ANY($1::text[]) AND state = 'running' ORDER BY id FOR KEY SHARE",
+            $otherwise,
+            ")"
+        )
+    };
+}
+
+/// Waits for those that another transaction has locked.
 static HOLDERS: Sql = Sql {
     text: concat!(
-        "WITH still AS MATERIALIZED (SELECT * FROM {schema}.jobs \
-           WHERE unique_held AND unique_key = ANY($1::text[]) AND state <> 'running' ORDER BY id FOR UPDATE), \
-         running AS MATERIALIZED (SELECT * FROM {schema}.jobs \
-           WHERE unique_held AND unique_key = ANY($1::text[]) AND state = 'running' ORDER BY id FOR KEY SHARE) \
-         SELECT ",
+        "WITH ",
+        locked_holders!(""),
+        " SELECT ",
         columns!(),
-        " FROM (SELECT * FROM still UNION ALL SELECT * FROM running) AS holders"
+        ", true FROM (SELECT * FROM still UNION ALL SELECT * FROM running) AS holders"
     ),
     types: &[Type::TEXT_ARRAY],
 };
+
+/// Waits for none: those that another transaction has locked come behind, as they were before it.
+static FREE_HOLDERS: Sql = Sql {
+    text: concat!(
+        "WITH ",
+        locked_holders!(" SKIP LOCKED"),
+        ", free AS MATERIALIZED (SELECT * FROM still UNION ALL SELECT * FROM running) SELECT ",
+        columns!(),
+        ", true FROM free UNION ALL SELECT ",
+        columns!(),
+        ", false FROM {schema}.jobs WHERE unique_held AND unique_key = ANY($1::text[]) AND id NOT IN (SELECT id FROM free)"
+    ),
+    types: &[Type::TEXT_ARRAY],
+};
+
+/// Where a holder's row says whether it is locked by this transaction: behind the columns of a job.
+const LOCKED_COLUMN: usize = COLUMNS;
+
+/// What is done about holders that another transaction has locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Locks {
+    /// They are waited for.
+    Awaited,
+    /// They are left alone.
+    Free,
+}
 
 /// Takes the keys from jobs whose window has passed. The revision moves, so that a report decided on the row as it was
 /// cannot take the key back. Parameter: the ids.
@@ -67,8 +107,8 @@ static REPLACE: Sql = Sql {
     types: &JOB_TYPES,
 };
 
-/// Jobs of which some have keys: who holds them is looked at first, core decides, and whatever was snatched away
-/// between the look and the insert is looked at again.
+/// Jobs of which some have keys, in a transaction of a caller: who holds them is looked at first, core decides, and whatever was
+/// snatched away between the look and the insert is looked at again.
 pub(in crate::store::postgres) async fn insert_keyed(
     session: &mut Session<'_>,
     jobs: &[(&NewJob, Timestamp)],
@@ -78,15 +118,32 @@ pub(in crate::store::postgres) async fn insert_keyed(
         session.query(&NAME_QUEUES, &[&unnamed]).await?;
     }
     let mut answers: Vec<Option<Inserted>> = vec![None; jobs.len()];
-    let mut open: Vec<usize> = (0..jobs.len()).collect();
+    // In the order of keys, over all chunks.
+    let mut all: Vec<usize> = (0..jobs.len()).collect();
+    all.sort_by_key(|index| held_key(&jobs[*index].0.job));
+    let keys: HashSet<&str> = jobs.iter().filter_map(|(new, _)| held_key(&new.job)).collect();
+    // A second round with several keys would wait for rows while the first one's keys are taken, and others wait for those.
+    let is_undone = keys.len() > 1;
+    let mut open = all.clone();
     for _ in 0..ROUNDS_MAX {
+        if is_undone {
+            session.say("SAVEPOINT backroom_keys").await?;
+        }
         let mut contested = Vec::new();
         for chunk in open.chunks(ROWS_MAX) {
             contested.extend(insert_chunk(session, jobs, chunk, &mut answers).await?);
         }
-        open = contested;
-        if open.is_empty() {
+        if contested.is_empty() {
+            if is_undone {
+                session.say("RELEASE SAVEPOINT backroom_keys").await?;
+            }
             return Ok(answers.into_iter().flatten().collect());
+        }
+        if is_undone {
+            session.say("ROLLBACK TO SAVEPOINT backroom_keys; RELEASE SAVEPOINT backroom_keys").await?;
+            open.clone_from(&all);
+        } else {
+            open = contested;
         }
     }
     let why = "insert the jobs: their unique keys change hands too fast";
@@ -118,17 +175,57 @@ async fn insert_chunk(
     chunk: &[usize],
     answers: &mut [Option<Inserted>],
 ) -> Result<Vec<usize>, Fault> {
-    let ids: Vec<Uuid> = chunk.iter().map(|index| jobs[*index].0.job.id.0).collect();
-    let stored = session.query(&STORED, &[&ids]).await?;
-    let mut known: HashSet<Uuid> = stored.iter().map(|row| row.cell(0)).collect::<Result<_, _>>()?;
-    let keys: Vec<&str> = chunk.iter().filter_map(|index| held_key(&jobs[*index].0.job)).collect();
-    let locked = row::jobs(&session.query(&HOLDERS, &[&keys]).await?)?;
+    let looked = look(session, jobs, chunk, Locks::Awaited).await?;
+    insert_looked(session, jobs, chunk, looked, answers).await
+}
 
+/// What was found before a chunk is decided.
+pub(super) struct Looked {
+    known: HashSet<Uuid>,
+    holders: Vec<JobRow>,
+    /// Holders that another transaction has locked.
+    pub(super) locked: Vec<JobRow>,
+}
+
+/// Which of the jobs are stored, and which hold their keys.
+pub(super) async fn look(
+    session: &mut Session<'_>,
+    jobs: &[(&NewJob, Timestamp)],
+    chunk: &[usize],
+    locks: Locks,
+) -> Result<Looked, Fault> {
+    let ids: Vec<Uuid> = chunk.iter().map(|index| jobs[*index].0.job.id.0).collect();
+    let keys: Vec<&str> = chunk.iter().filter_map(|index| held_key(&jobs[*index].0.job)).collect();
+    let holders = match locks {
+        Locks::Awaited => &HOLDERS,
+        Locks::Free => &FREE_HOLDERS,
+    };
+    let (stored, rows) = session.query_both((&STORED, &[&ids]), (holders, &[&keys])).await?;
+    let known: HashSet<Uuid> = stored.iter().map(|row| row.cell(0)).collect::<Result<_, _>>()?;
+    let mut looked = Looked { known, holders: Vec::new(), locked: Vec::new() };
+    for (row, holder) in rows.iter().zip(row::jobs(&rows)?) {
+        let is_ours: bool = row.cell(LOCKED_COLUMN)?;
+        if is_ours { looked.holders.push(holder) } else { looked.locked.push(holder) }
+    }
+    Ok(looked)
+}
+
+/// Decides on a chunk whose holders are locked, and writes it; answers with the jobs whose key was snatched away.
+pub(super) async fn insert_looked(
+    session: &mut Session<'_>,
+    jobs: &[(&NewJob, Timestamp)],
+    chunk: &[usize],
+    looked: Looked,
+    answers: &mut [Option<Inserted>],
+) -> Result<Vec<usize>, Fault> {
+    let ids: Vec<Uuid> = chunk.iter().map(|index| jobs[*index].0.job.id.0).collect();
+    let keys: HashSet<&str> = chunk.iter().filter_map(|index| held_key(&jobs[*index].0.job)).collect();
+    let Looked { mut known, holders, .. } = looked;
     let mut plan = Plan::default();
-    for holder in locked {
-        let wanted = keys.iter().find(|key| holder.unique_key.as_deref() == Some(**key));
-        if let Some(key) = wanted {
-            plan.holders.insert(*key, Holder::Stored(Box::new(holder)));
+    for holder in holders {
+        let wanted = holder.unique_key.as_deref().and_then(|key| keys.get(key));
+        if let Some(key) = wanted.copied() {
+            plan.holders.insert(key, Holder::Stored(Box::new(holder)));
         }
     }
     for index in chunk {
@@ -145,7 +242,7 @@ async fn insert_chunk(
 }
 
 /// The key that a job would hold.
-fn held_key(job: &JobRow) -> Option<&str> {
+pub(super) fn held_key(job: &JobRow) -> Option<&str> {
     job.unique_key.as_deref().filter(|_| job.unique_held)
 }
 
@@ -195,7 +292,9 @@ fn take<'a>(plan: &mut Plan<'a>, index: usize, new: &'a NewJob, key: &'a str) ->
 /// Carries the plan out; answers with the jobs whose key was snatched away.
 async fn write(session: &mut Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> Result<Vec<usize>, Fault> {
     if !plan.releases.is_empty() {
-        session.query(&RELEASE, &[&plan.releases]).await?;
+        let mut releases = plan.releases.clone();
+        releases.sort_unstable();
+        session.query(&RELEASE, &[&releases]).await?;
     }
     let mut replaced: Vec<&JobRow> = plan
         .replaced

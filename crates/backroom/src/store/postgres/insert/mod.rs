@@ -1,6 +1,7 @@
 //! Storing new jobs; those with unique keys in a [room of their own](keyed).
 
 mod keyed;
+mod ours;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -14,7 +15,8 @@ use super::{
     batch::{AlikeColumns, Columns, JOB_TYPES, PlainColumns, unnested_jobs},
     connection::{Link, Param},
     error::Fault,
-    hints::Hints,
+    frontier,
+    hints::{Hints, NOTIFY_WITHIN, behind_within, channel, word_within},
     session::Session,
     settings::{BRIEFLY, Wait},
     sql::{Sql, columns, on_trays_by_ids},
@@ -164,20 +166,15 @@ async fn insert_together(
         calls.iter().flat_map(|call| call.jobs.iter().map(|new| (new, call.now))).collect();
     let mut unnamed = core.unnamed_queues(jobs.iter().map(|(new, _)| new.job.queue.as_str()));
     let answers = if calls.iter().any(|call| has_keys(&call.jobs)) {
-        let transaction = core.writer.begin().await?;
-        transaction.wait(wait).await?;
-        let mut session = Session::Ours(&transaction);
-        match insert_keyed(&mut session, &jobs, &unnamed).await {
-            Ok(answers) => {
-                transaction.commit().await?;
-                answers
-            }
-            Err(fault) => {
-                // The reason is what the caller must hear; a rollback that fails takes the connection along.
-                _ = transaction.rollback().await;
-                return Err(fault);
-            }
+        let of_calls: Vec<usize> =
+            calls.iter().enumerate().flat_map(|(place, call)| call.jobs.iter().map(move |_| place)).collect();
+        let is_repeated = calls.iter().any(|call| call.is_repeated);
+        let handed = ours::Handed { jobs: &jobs, calls: &of_calls, is_repeated };
+        let (answers, is_named) = ours::insert(core, &handed, &unnamed, wait).await?;
+        if !is_named {
+            unnamed.clear();
         }
+        answers
     } else {
         // Who names a queue waits for whoever names it just now, and claims must not.
         let link = if track == 0 || !unnamed.is_empty() { &core.writer } else { &core.claims };
@@ -201,6 +198,42 @@ async fn insert_together(
 
 /// Rings for queues whose jobs are due now or soon.
 fn ring(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
+    for answer in answers {
+        if let Inserted::Replaced(holder) = answer {
+            hints.job(*holder);
+        }
+    }
+    if is_any_behind(jobs, answers) {
+        hints.behind();
+    }
+    due_queues(jobs, answers).into_iter().for_each(|queue| hints.queue(queue));
+}
+
+/// Whether one of the jobs that were stored has been due for so long that claims may have passed its place.
+fn is_any_behind(jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) -> bool {
+    let is_stored = |answer: &Inserted| matches!(answer, Inserted::Created | Inserted::Replaced(_));
+    let is_behind = |(new, now): &(&NewJob, Timestamp)| frontier::is_behind(new.job.scheduled_at, *now);
+    jobs.iter().zip(answers).any(|(job, answer)| is_stored(answer) && is_behind(job))
+}
+
+/// Tells workers at the commit of a caller's transaction of the jobs that are due now or soon.
+pub(super) async fn notify_within(
+    session: &mut Session<'_>,
+    schema: &str,
+    jobs: &[(&NewJob, Timestamp)],
+    answers: &[Inserted],
+) -> Result<(), Fault> {
+    let behind = is_any_behind(jobs, answers).then(behind_within);
+    let words: Vec<String> =
+        behind.into_iter().chain(due_queues(jobs, answers).into_iter().map(word_within)).collect();
+    if !words.is_empty() {
+        session.query(&NOTIFY_WITHIN, &[&channel(schema), &words]).await?;
+    }
+    Ok(())
+}
+
+/// The queues of jobs that were stored and are due now or soon.
+fn due_queues<'a>(jobs: &[(&'a NewJob, Timestamp)], answers: &[Inserted]) -> HashSet<&'a str> {
     let mut queues: HashSet<&str> = HashSet::new();
     // Neighbours mostly have one queue, which is looked up once.
     let mut last = None;
@@ -212,14 +245,11 @@ fn ring(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
                 last = queue;
                 queues.extend(queue);
             }
-            Inserted::Replaced(holder) => {
-                queues.extend(queue);
-                hints.job(*holder);
-            }
+            Inserted::Replaced(_) => queues.extend(queue),
             Inserted::Created | Inserted::Kept(_) | Inserted::KeyHeld(_) => {}
         }
     }
-    queues.into_iter().for_each(|queue| hints.queue(queue));
+    queues
 }
 
 /// Jobs without keys, as parameters of the statement that stores them when they are new.

@@ -225,7 +225,8 @@ CREATE TABLE {schema}.workers (
     running    bigint      NOT NULL,
     stuck      bigint      NOT NULL,
     stopping   boolean     NOT NULL,
-    trials     text        NOT NULL
+    trials     text        NOT NULL,
+    trouble    text
 ) WITH (fillfactor = 50);
 
 -- What each worker counted of the attempts that ended in one minute; `kinds` is JSON. Rows are deleted after an hour.

@@ -41,6 +41,12 @@ pub(super) async fn query(
     Ok(sqlx::query_with(text, arguments).persistent(false).fetch_all(connection).await?)
 }
 
+/// Runs words without parameters or answer.
+pub(super) async fn say(connection: &mut PgConnection, words: &'static str) -> Result<(), Fault> {
+    sqlx::raw_sql(words).execute(connection).await?;
+    Ok(())
+}
+
 /// A parameter and its type, for sqlx.
 struct Argument<'a> {
     param: Param<'a>,

@@ -19,7 +19,7 @@ mod known;
 
 use std::collections::{HashMap, HashSet};
 
-use backroom_core::{Change, JobId, LeaseId, Timestamp};
+use backroom_core::{Change, JobId, LeaseId};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -28,15 +28,10 @@ use super::{
     Core,
     connection::Link,
     error::Fault,
-    moment::Moment,
-    row,
     settings::BRIEFLY,
     sql::{Sql, columns},
     successes::{SUCCESS_TYPES, Successes, unnested_successes},
 };
-
-/// Trays that are looked at together when leases ran out.
-const LAPSED_MAX: i64 = 100;
 
 /// Finishes runs that succeeded and lie on trays; answers with ids and leases. The row of a tray is locked first (one that
 /// somebody else has locked is passed over) and counts what is left on it; the last one takes it away. Parameters: successes.
@@ -84,14 +79,6 @@ static WITH_TRAY: Sql = Sql {
            SELECT lease_id, lease_id = ANY (ARRAY(SELECT lease_id FROM free)) FROM {schema}.trays \
            WHERE lease_id = ANY ($1::uuid[])",
     types: &[Type::UUID_ARRAY],
-};
-
-/// Leases with a tray that ran out, the first to run out first, how many jobs are left on it, and when; without those that
-/// somebody keeps. Parameters: now, limit.
-static LAPSED: Sql = Sql {
-    text: "SELECT lease_id, live, lease_until FROM {schema}.trays WHERE lease_until <= $1 ORDER BY lease_until, lease_id LIMIT $2 \
-           FOR UPDATE SKIP LOCKED",
-    types: &[Type::TIMESTAMPTZ, Type::INT8],
 };
 
 /// The lease under which a finished job ran, if it has a tray still. Parameter: the job.
@@ -191,24 +178,6 @@ pub(super) async fn unload(core: &Core, link: &Link, mut leases: Vec<Uuid>) -> R
     leases.retain(|lease| !unloaded.kept.contains(lease));
     core.trays.unloaded(&leases);
     Ok(unloaded)
-}
-
-/// Unloads the trays whose leases ran out first, until so many jobs are found among those whose lease did.
-pub(super) async fn unload_lapsed(core: &Core, jobs: usize, now: Timestamp) -> Result<(), Fault> {
-    let rows = core.claims.query(&LAPSED, &[&Moment(now), &LAPSED_MAX]).await?;
-    let (mut leases, mut found, mut last) = (Vec::new(), 0, None);
-    for row in &rows {
-        // Not between two that ran out in one moment: their jobs are in the order of ids.
-        let ran_out_at = row::moment(row, 2)?;
-        if found >= jobs && last != Some(ran_out_at) {
-            break;
-        }
-        last = Some(ran_out_at);
-        leases.push(row.try_get(0)?);
-        found += usize::try_from(row.try_get::<_, i64>(1)?).unwrap_or(usize::MAX);
-    }
-    // What is kept is found at a later look.
-    unload(core, &core.claims, leases).await.map(drop)
 }
 
 /// Unloads the tray that a finished job is taken to be off: deleted, it would be back on it.

@@ -139,7 +139,8 @@ CREATE TABLE backroom_workers (
     running    INTEGER NOT NULL,
     stuck      INTEGER NOT NULL,
     stopping   INTEGER NOT NULL CHECK (stopping = 0 OR stopping = 1),
-    trials     TEXT    NOT NULL
+    trials     TEXT    NOT NULL,
+    trouble    TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- What each worker counted of the attempts that ended in one minute; `kinds` is JSON. Rows are deleted after an hour.

@@ -1,0 +1,131 @@
+//! Many processes that enqueue the same few unique keys: fast, and without a deadlock.
+
+#![cfg(feature = "postgres")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod common;
+mod postgres_support;
+
+use std::{sync::Arc, time::Duration};
+
+use backroom::{
+    Backroom, UniqueRule, Worker,
+    clock::{Clock, SystemClock},
+    core::{Draft, Json, bounds::span_until, draft::NewJob},
+    store::Store,
+};
+use common::{Double, double};
+use futures_util::future::join_all;
+use postgres_support::{Place, client, schema_name, server};
+use tokio_postgres::Client;
+
+const PROCESSES: u32 = 8;
+const KEYS: u32 = 12;
+const JOBS_EACH: u32 = 80;
+
+/// A database of its own, whose deadlocks are counted by the server.
+async fn database() -> (Place, Client, String) {
+    let (name, admin) = (schema_name(), client(&server()).await);
+    admin.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+    let server = server();
+    let (base, query) = server.split_once('?').map_or((server.as_str(), ""), |(base, query)| (base, query));
+    let url = format!("{}/{name}?{query}", base.rsplit_once('/').unwrap().0);
+    (Place { server: url, ..Place::new() }, admin, name)
+}
+
+async fn deadlocks(admin: &Client, database: &str) -> i64 {
+    let text = "SELECT deadlocks FROM pg_stat_database WHERE datname = $1";
+    admin.query_one(text, &[&database]).await.unwrap().get(0)
+}
+
+/// How each process names its keys: one after the other, from its own end, several at once in both directions.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Kept,
+    Replaced,
+}
+
+async fn enqueue(backroom: &Backroom, way: Way, process: u32) {
+    for number in 0..JOBS_EACH {
+        let rule = UniqueRule::by_key(format!("key {}", (number * 5 + process * 7) % KEYS));
+        let rule = match way {
+            Way::Kept => rule,
+            Way::Replaced => rule.while_queued().replace(),
+        };
+        backroom.enqueue(Double(number)).unique(rule).await.unwrap();
+    }
+}
+
+/// Enqueues per second of so many processes, each with a worker.
+async fn rate(place: &Place, way: Way, processes: u32) -> f64 {
+    let clock = SystemClock::default();
+    let mut crew = Vec::new();
+    for _ in 0..processes {
+        let backroom = Backroom::open(&place.url()).await.unwrap();
+        let worker = Worker::new(&backroom).queue("default", 2).handle(double).start().await.unwrap();
+        crew.push((backroom, worker));
+    }
+    let began_at = clock.now();
+    join_all(crew.iter().zip(0..).map(|((backroom, _), process)| enqueue(backroom, way, process))).await;
+    let took = span_until(began_at, clock.now());
+    for (backroom, worker) in crew {
+        worker.stop().await.unwrap();
+        backroom.close().await.unwrap();
+    }
+    f64::from(processes * JOBS_EACH) / took.as_secs_f64()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_processes_that_enqueue_and_run_twelve_keys_are_as_fast_as_one_and_meet_no_deadlock() {
+    for way in [Way::Kept, Way::Replaced] {
+        let (place, admin, name) = database().await;
+        let (one, eight) = (rate(&place, way, 1).await, rate(&place, way, PROCESSES).await);
+        println!("{way:?}: {one:.0} enqueues per second by one process, {eight:.0} by {PROCESSES}");
+        assert_eq!(deadlocks(&admin, &name).await, 0, "{way:?}");
+        // Deadlocks made it a sixteenth.
+        assert!(eight > one * 0.4, "{way:?}: {one:.0} per second by one process, {eight:.0} by {PROCESSES}");
+    }
+}
+
+/// Calls of several keys each, in any order, some in transactions of callers.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_name_the_same_keys_in_other_orders_meet_no_deadlock() {
+    let (place, admin, name) = database().await;
+    let place = Arc::new(place);
+    let keyed = |place: &Place, key: u32| -> NewJob {
+        let rule = UniqueRule::by_key(format!("key {key}"));
+        let rule = if key.is_multiple_of(2) { rule.replace() } else { rule };
+        place.checked(Draft { unique: Some(rule), ..Draft::new("work", Json::null()) })
+    };
+    let mut tasks = Vec::new();
+    for process in 0..6u32 {
+        let store = Arc::new(place.open().await);
+        let place = Arc::clone(&place);
+        tasks.push(tokio::spawn(async move {
+            let mut own = place.client().await;
+            for round in 0..40u32 {
+                let keys = (0..6).map(|place| (place * (process + 1) + round) % KEYS);
+                let jobs: Vec<NewJob> = keys.map(|key| keyed(&place, key)).collect();
+                if process == 0 {
+                    let transaction = own.transaction().await.unwrap();
+                    let inserted = backroom::store::postgres::PostgresStore::insert_in(
+                        &transaction,
+                        &place.schema,
+                        &jobs,
+                        place.now,
+                    );
+                    inserted.await.unwrap();
+                    transaction.commit().await.unwrap();
+                } else {
+                    store.insert(Arc::new(jobs), place.now).await.unwrap();
+                }
+                let taken = place.claim(&*store, 4).await;
+                let ends = taken.iter().map(|job| postgres_support::success(job, place.now)).collect();
+                store.commit(Arc::new(ends)).await.unwrap();
+            }
+        }));
+    }
+    let all = tokio::time::timeout(Duration::from_secs(120), join_all(tasks)).await.expect("they end");
+    all.into_iter().for_each(|ended| ended.unwrap());
+    assert_eq!(deadlocks(&admin, &name).await, 0);
+}
