@@ -36,6 +36,12 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
         self.now()
     }
 
+    /// How far the wall clock of this machine is ahead of the moments, in milliseconds (behind, if negative); none where both are
+    /// the same clock.
+    fn wall_ahead_ms(&self) -> Option<i64> {
+        None
+    }
+
     /// Returns after `span`, as the monotonic clock counts.
     async fn sleep(&self, span: Duration);
 

@@ -76,7 +76,6 @@ fn decide(job: &JobRow, event: Event, engine: &Engine) -> Result<Option<Change>,
         Refused::Fenced
         | Refused::NotDue
         | Refused::Expired
-        | Refused::LeaseHolds
         | Refused::NotExpired
         | Refused::ExpiresFirst
         | Refused::KeyOfArgs => Error::from(refused),

@@ -54,6 +54,7 @@ mod engine;
 mod error;
 mod handler;
 pub mod ids;
+mod process;
 mod repeated;
 pub mod store;
 #[cfg(feature = "testing")]
@@ -80,6 +81,7 @@ pub use config::{Options, without_password};
 pub use ended::{Ended, Ending};
 pub use error::{Error, ErrorKind};
 pub use handler::{Failure, FromState, Middleware, Next};
+pub use process::Process;
 /// The SQLite driver, in the version whose transactions [`Enqueue::within`] takes. Feature `sqlite`.
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
@@ -87,7 +89,7 @@ pub use rusqlite;
 /// `Enqueue::within_sqlx_sqlite` (SQLite, feature `sqlx-sqlite`) take.
 #[cfg(any(feature = "sqlx", feature = "sqlx-sqlite"))]
 pub use sqlx;
-pub use store::{Count, Durability, Filter, Health, HealthCheck, WorkerRow};
+pub use store::{Blocked, Count, Durability, Filter, Health, HealthCheck, WorkerDetails, WorkerRow};
 /// The PostgreSQL driver, in the version whose transactions [`Enqueue::within_postgres`] takes. Feature `postgres`.
 #[cfg(feature = "postgres")]
 pub use tokio_postgres;

@@ -18,8 +18,8 @@ use std::{
 use backroom::{
     Backroom, ErrorKind, Json, UniqueRule, Worker,
     clock::{Clock, SystemClock},
-    core::{Change, Draft, Event, JobRow, Progress, State, bounds::later, draft::NewJob, transition::apply},
-    store::{Committed, Extend, Held, Inserted, Note, Store, postgres::PostgresStore},
+    core::{Change, Draft, Event, JobRow, Progress, State, draft::NewJob, transition::apply},
+    store::{Committed, Held, Inserted, Note, Store, postgres::PostgresStore},
 };
 use common::{Double, double, soon};
 use postgres_support::{Place, died, lease, success, until_somebody_waits};
@@ -77,33 +77,22 @@ fn keyed(place: &Place) -> NewJob {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn leases_are_renewed_although_somebody_holds_the_row_of_one_of_them() {
+async fn leases_are_looked_at_although_another_transaction_has_locked_the_row_of_one_of_them() {
     let runs = Runs::new().await;
     let mut client = runs.place.client().await;
     let transaction = runs.hold_the_second(&mut client).await;
-    let until = later(runs.place.now, Duration::from_secs(99));
-    let leases = runs.runs.iter().map(|job| (job.id, lease(job))).collect();
-    let extend = Arc::new(Extend { leases, until });
-    // The one that cannot be renewed now is held all the same: its worker must go on.
-    assert_eq!(runs.store.extend(Arc::clone(&extend), runs.place.now).await.unwrap(), [Held::Yes; 3]);
-    assert_eq!(runs.row(0).await.lease_until, Some(until));
-    assert_eq!(runs.row(1).await.lease_until, runs.runs[1].lease_until);
-    assert_eq!(runs.row(2).await.lease_until, Some(until));
+    let leases = Arc::new(runs.runs.iter().map(|job| (job.id, lease(job))).collect());
+    assert_eq!(runs.store.held(leases).await.unwrap(), [Held::Yes; 3]);
     transaction.rollback().await.unwrap();
-    assert_eq!(runs.store.extend(extend, runs.place.now).await.unwrap(), [Held::Yes; 3]);
-    assert_eq!(runs.row(1).await.lease_until, Some(until));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_running_holder_is_renewed_and_speaks_beside_a_transaction_that_met_its_key() {
+async fn a_running_holder_speaks_beside_a_transaction_that_met_its_key() {
     let runs = Runs::new().await;
     let mut client = runs.place.client().await;
     let transaction = runs.meet_the_second(&mut client).await;
-    let until = later(runs.place.now, Duration::from_secs(99));
     let (id, lease) = (runs.runs[1].id, lease(&runs.runs[1]));
-    let extend = Arc::new(Extend { leases: vec![(id, lease)], until });
-    assert_eq!(runs.store.extend(extend, runs.place.now).await.unwrap(), [Held::Yes]);
-    assert_eq!(runs.row(1).await.lease_until, Some(until));
+    assert_eq!(runs.store.held(Arc::new(vec![(id, lease)])).await.unwrap(), [Held::Yes]);
     let progress = Some(Progress { percent: 50, message: "half".into() });
     let note = Note { job: id, lease, progress: progress.clone(), lines: Vec::new() };
     runs.store.note(Arc::new(vec![note]), runs.place.now).await.unwrap();
@@ -288,17 +277,18 @@ async fn jobs_are_stored_although_somebody_is_about_to_name_their_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lapsed_job_whose_row_another_transaction_has_locked_is_rescued_later_and_holds_up_no_other() {
+async fn a_job_of_a_dead_worker_whose_row_another_transaction_has_locked_is_rescued_later_and_holds_up_no_other()
+ {
     let runs = Runs::new().await;
     let mut client = runs.place.client().await;
     let transaction = runs.hold_the_second(&mut client).await;
-    let much_later = later(runs.place.now, Duration::from_secs(3600));
-    let lapsed = runs.store.lapsed(None, 10, much_later).await.unwrap();
+    let worker = runs.runs[0].worker.clone().unwrap();
+    let lapsed = runs.store.running_of(&worker, None, 10).await.unwrap();
     assert_eq!(
         lapsed.iter().map(|job| job.id).collect::<Vec<_>>(),
         runs.runs.iter().map(|job| job.id).collect::<Vec<_>>()
     );
-    let rescue = |job: &JobRow| apply(job, died(), much_later).unwrap().unwrap();
+    let rescue = |job: &JobRow| apply(job, died(), runs.place.now).unwrap().unwrap();
     let rescues: Vec<Change> = lapsed.iter().map(rescue).collect();
     let began_at = SystemClock::default().now();
     let answers = runs.store.commit(Arc::new(rescues.clone())).await.unwrap();
@@ -372,18 +362,18 @@ async fn a_worker_goes_on_beside_an_open_transaction_that_takes_a_key() {
     });
     until_somebody_waits(&watcher, &place.schema).await;
 
-    let first = free.status().await.unwrap().lease_until.unwrap();
-    let long_after = later(first, LEASE * 2);
+    let beats = async || backroom.workers().await.unwrap()[0].beats;
+    let long_after = beats().await + 8;
     let mut quick = 0;
-    // Jobs come and go, until the lease has been renewed again and again.
-    soon("the lease is renewed", async {
+    // Jobs come and go, until there were heartbeats for more than two leases.
+    soon("heartbeats", async {
         loop {
             let job = backroom.enqueue(Double(quick)).await.unwrap();
             assert_eq!(job.wait().await.unwrap(), quick * 2);
             quick += 1;
             let row = free.status().await.unwrap();
             assert_eq!((row.state, row.crashes), (State::Running, 0), "{row:?}");
-            if row.lease_until > Some(long_after) {
+            if beats().await > long_after {
                 break;
             }
         }

@@ -47,13 +47,13 @@ const RESCUE: &str = "UPDATE jobs SET state = 'queued', lease_until = NULL, cras
      suspicion = '{\"on_trial\":0,\"alone\":0,\"at\":\"2026-01-01T00:00:00Z\",\"ran_ms\":1}', revision = revision + 1";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_success_behind_a_renewed_lease_is_accepted() {
+async fn a_success_behind_a_write_that_keeps_the_revision_is_accepted() {
     let (answer, job) = behind(EXTEND, succeed).await;
     assert_eq!((answer, job.state), (Committed::Done, State::Completed));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snooze_behind_a_renewed_lease_is_accepted() {
+async fn a_snooze_behind_a_write_that_keeps_the_revision_is_accepted() {
     let (answer, job) = behind(EXTEND, snooze).await;
     assert_eq!((answer, job.state), (Committed::Done, State::Queued));
 }

@@ -10,8 +10,8 @@ use std::{sync::Arc, time::Duration};
 
 use backroom::{
     ErrorKind, Json, UniqueRule,
-    core::{Draft, Event, JobRow, bounds::later, transition::apply},
-    store::{Claim, Committed, Deleted, Extend, Held, Store},
+    core::{Draft, Event, JobRow, State, transition::apply},
+    store::{Claim, Committed, Deleted, Held, Store},
 };
 use postgres_support::{died, lease, success, until_somebody_waits, waiting_for_locks};
 use tray_office::{Office, Rows};
@@ -45,14 +45,13 @@ async fn who_unloads_behind_an_end_sees_that_it_ended() {
     let unloading = {
         let (store, leases) =
             (Arc::clone(&office.store), jobs.iter().map(|job| (job.id, lease(job))).collect());
-        let (until, now) = (later(office.place.now, Duration::from_secs(60)), office.place.now);
-        tokio::spawn(async move { store.extend(Arc::new(Extend { leases, until }), now).await })
+        tokio::spawn(async move { store.held(Arc::new(leases)).await })
     };
     until_it_waits_or_ends(&office, &unloading).await;
     transaction.commit().await.unwrap();
     // On a machine that is held up the wait may be over before the commit: then the tray counts as kept.
     if unloading.await.unwrap().unwrap() == [Held::Yes, Held::Yes] {
-        assert_eq!(office.extend(&office.store, &jobs).await, [Held::Lost, Held::Yes]);
+        assert_eq!(office.held(&office.store, &jobs).await, [Held::Lost, Held::Yes]);
     }
     assert_eq!(office.rows().await, Rows { jobs: 1, trays: 0, finished: 1 });
 }
@@ -97,7 +96,7 @@ async fn a_job_that_is_deleted_the_moment_it_ends_does_not_come_back() {
         while office.other.delete(jobs[0].id).await.unwrap() != Deleted::Yes {}
         ending.await.unwrap().unwrap();
         assert_eq!(office.store.job(jobs[0].id).await.unwrap(), None);
-        assert_eq!(office.extend(&office.store, &jobs[1..]).await, [Held::Yes]);
+        assert_eq!(office.held(&office.store, &jobs[1..]).await, [Held::Yes]);
         office.succeed(&jobs[1..]).await;
         assert_eq!(office.rows().await, Rows { jobs: 0, trays: 0, finished: 1 });
         assert_eq!(office.other.delete(jobs[1].id).await.unwrap(), Deleted::Yes);
@@ -109,16 +108,14 @@ async fn a_tray_that_somebody_keeps_holds_up_nothing_else() {
     let (office, jobs) = Office::with_a_tray_of(2).await;
     let keyed = Draft { unique: Some(UniqueRule::by_key("k")), ..Draft::new("work", Json::null()) };
     office.place.insert(&*office.store, office.place.checked(keyed)).await;
-    let mut in_row = office.place.claim(&*office.store, 1).await;
+    let in_row = office.place.claim(&*office.store, 1).await;
     let mut keeper = office.place.client().await;
     let transaction = keeper.transaction().await.unwrap();
     transaction.batch_execute("SELECT FROM trays FOR UPDATE").await.unwrap();
 
     let all: Vec<JobRow> = jobs.iter().chain(&in_row).cloned().collect();
-    assert_eq!(office.extend(&office.store, &all).await, [Held::Yes; 3]);
-    assert_eq!(office.extend(&office.other, &all).await, [Held::Yes; 3]);
-    in_row[0] = office.store.job(in_row[0].id).await.unwrap().unwrap();
-    assert!(in_row[0].lease_until > jobs[0].lease_until, "its lease was renewed");
+    assert_eq!(office.held(&office.store, &all).await, [Held::Yes; 3]);
+    assert_eq!(office.held(&office.other, &all).await, [Held::Yes; 3]);
     let notes = vec![office.note(&jobs[0]), office.note(&in_row[0])];
     office.store.note(Arc::new(notes.clone()), office.place.now).await.unwrap();
     assert_eq!(office.store.job(in_row[0].id).await.unwrap().unwrap().progress, notes[1].progress);
@@ -171,9 +168,8 @@ async fn a_free_tray_beside_many_that_somebody_keeps_is_unloaded() {
     let transaction = keeper.transaction().await.unwrap();
     let keep = "SELECT FROM trays WHERE lease_id = ANY ($1) FOR UPDATE";
     assert_eq!(transaction.execute(keep, &[&kept]).await.unwrap(), 5);
-    assert_eq!(office.extend(&office.store, &jobs).await, [Held::Yes; 6]);
+    assert_eq!(office.held(&office.store, &jobs).await, [Held::Yes; 6]);
     assert_eq!(office.rows().await, Rows { jobs: 1, trays: 5, finished: 0 });
-    assert!(office.store.job(jobs[5].id).await.unwrap().unwrap().lease_until > jobs[5].lease_until);
 }
 
 #[tokio::test]
@@ -184,14 +180,14 @@ async fn a_job_that_is_on_a_tray_and_in_a_row_stops_no_rescue() {
     assert_eq!(office.place.claim(&*office.store, 2).await.len(), 2);
     // Against the rule: the first insert of an id that is stored.
     office.store.insert(Arc::new(vec![new[0].clone()]), office.place.now).await.unwrap();
-    let at = later(office.place.now, Duration::from_secs(31));
-    let lapsed = office.other.lapsed(None, 10, at).await.unwrap();
-    for job in &lapsed {
-        let rescue = apply(job, died(), at).unwrap().unwrap();
-        office.commit(&office.other, rescue).await;
-    }
+    let at = office.place.now;
+    let worker = jobs[0].worker.clone().unwrap();
+    let found = office.other.running_of(&worker, None, 10).await.unwrap();
+    let rescue = |job: &JobRow| apply(job, died(), at).unwrap().unwrap();
+    let changes: Vec<_> = found.iter().map(rescue).collect();
+    office.other.commit(Arc::new(changes)).await.unwrap();
     assert_eq!(office.rows().await, Rows { jobs: 2, trays: 0, finished: 0 });
-    assert_eq!(office.place.claim(&*office.store, 10).await.len(), 2);
+    assert_eq!(office.state(jobs[1].id).await, State::Queued);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use backroom::{
     Json, UniqueRule,
-    core::{Change, Draft, Event, JobId, JobRow, Shown, State, bounds::later, transition::apply},
+    core::{Change, Draft, Event, JobRow, Shown, State, bounds::later, transition::apply},
     store::{
         Claim, Committed, Deleted, Filter, Held, Inserted, Record, Store,
         postgres::{PostgresOptions, PostgresStore},
@@ -62,7 +62,7 @@ async fn a_job_that_holds_a_key_or_is_large_keeps_its_row() {
 async fn a_heartbeat_unloads_what_has_not_ended() {
     let (office, jobs) = Office::with_a_tray_of(3).await;
     office.succeed(&jobs[..1]).await;
-    assert_eq!(office.extend(&office.store, &jobs).await, [Held::Lost, Held::Yes, Held::Yes]);
+    assert_eq!(office.held(&office.store, &jobs).await, [Held::Lost, Held::Yes, Held::Yes]);
     assert_eq!(office.rows().await, Rows { jobs: 2, trays: 0, finished: 1 });
     office.succeed(&jobs[1..]).await;
     assert_eq!(office.rows().await, Rows { jobs: 0, trays: 0, finished: 3 });
@@ -92,32 +92,38 @@ async fn progress_and_log_lines_of_a_job_on_a_tray_are_kept() {
 }
 
 #[tokio::test]
-async fn another_process_ends_renews_and_cancels_what_it_did_not_claim() {
+async fn another_process_ends_looks_at_and_cancels_what_it_did_not_claim() {
     let (office, jobs) = Office::with_a_tray_of(3).await;
     assert_eq!(office.commit(&office.other, success(&jobs[0], office.place.now)).await, Committed::Done);
 
     let (office, jobs) = Office::with_a_tray_of(3).await;
-    assert_eq!(office.extend(&office.other, &jobs[..1]).await, [Held::Yes]);
+    assert_eq!(office.held(&office.other, &jobs[..1]).await, [Held::Yes]);
 
     let (office, jobs) = Office::with_a_tray_of(3).await;
     let seen = office.other.job(jobs[0].id).await.unwrap().unwrap();
     let mark = office.decide(&seen, Event::Cancel { reason: "stop".into() });
     assert_eq!(office.commit(&office.other, mark).await, Committed::Done);
-    assert_eq!(office.extend(&office.store, &jobs[..2]).await, [Held::CancelRequested, Held::Yes]);
+    assert_eq!(office.held(&office.store, &jobs[..2]).await, [Held::CancelRequested, Held::Yes]);
     // Decided on the row as it was claimed; the mark has moved it on.
     assert_eq!(office.commit(&office.store, success(&jobs[0], office.place.now)).await, Committed::Stale);
     office.succeed(&jobs[1..]).await;
 }
 
 #[tokio::test]
-async fn jobs_on_a_tray_are_found_when_their_lease_has_run_out() {
+async fn jobs_on_the_tray_of_a_dead_worker_are_found_and_rescued() {
     let (office, jobs) = Office::with_a_tray_of(3).await;
     office.succeed(&jobs[..1]).await;
     let at = later(office.place.now, Duration::from_secs(31));
-    assert!(office.other.lapsed(None, 10, office.place.now).await.unwrap().is_empty());
-    assert_eq!(office.rows().await.trays, 1, "a lease that holds is left alone");
-    let lapsed = office.other.lapsed(None, 10, at).await.unwrap();
+    let worker = jobs[0].worker.clone().unwrap();
+    assert!(office.other.running_of("other", None, 10).await.unwrap().is_empty());
+    let holders = office.other.holders().await.unwrap();
+    assert_eq!(
+        holders.iter().map(|holder| (holder.name.as_str(), holder.holds)).collect::<Vec<_>>(),
+        [(worker.as_str(), true)]
+    );
+    let lapsed = office.other.running_of(&worker, None, 10).await.unwrap();
     assert_eq!(lapsed.len(), 2);
+    assert_eq!(office.rows().await.trays, 1, "looking writes nothing");
     let rescue = |job: &JobRow| apply(job, died(), at).unwrap().unwrap();
     assert_eq!(office.rows().await.trays, 1, "to find them changes nothing");
     assert_eq!(office.commit(&office.other, rescue(&lapsed[0])).await, Committed::Done);
@@ -170,11 +176,11 @@ async fn does_not_come_back(take_out: impl AsyncFnOnce(&Office, &JobRow)) {
     let (office, jobs) = Office::with_a_tray_of(2).await;
     office.succeed(&jobs[..1]).await;
     take_out(&office, &jobs[0]).await;
-    assert_eq!(office.extend(&office.store, &jobs[1..]).await, [Held::Yes]);
+    assert_eq!(office.held(&office.store, &jobs[1..]).await, [Held::Yes]);
     let taken = office.place.claim(&*office.store, 10).await;
     assert!(taken.is_empty(), "{taken:?}");
-    let lapsed =
-        office.store.lapsed(None, 10, later(office.place.now, Duration::from_secs(99))).await.unwrap();
+    let worker = jobs[1].worker.clone().unwrap();
+    let lapsed = office.store.running_of(&worker, None, 10).await.unwrap();
     assert_eq!(lapsed.iter().map(|job| job.id).collect::<Vec<_>>(), [jobs[1].id]);
 }
 
@@ -230,38 +236,6 @@ async fn an_end_beside_a_tray_leaves_it_as_it_is() {
     assert_eq!(office.rows().await, Rows { jobs: 0, trays: 1, finished: 1 });
     office.succeed(&on_tray).await;
     assert_eq!(office.rows().await, Rows { jobs: 0, trays: 0, finished: 3 });
-}
-
-#[tokio::test]
-async fn jobs_on_lapsed_trays_are_found_page_by_page_in_the_order_in_which_they_ran_out() {
-    let office = Office::open().await;
-    let mut expected = Vec::new();
-    for tray in 0..5 {
-        let new = (0..2).map(|_| office.place.new_job()).collect();
-        office.store.insert(Arc::new(new), office.place.now).await.unwrap();
-        let until = later(office.place.now, Duration::from_secs(10 - tray));
-        let wish = Claim { until, ..office.place.wish(2) };
-        let mut ids: Vec<JobId> = office
-            .store
-            .claim(Arc::new(wish), office.place.now)
-            .await
-            .unwrap()
-            .iter()
-            .map(|job| job.id)
-            .collect();
-        ids.sort_unstable();
-        expected.splice(0..0, ids);
-    }
-    let at = later(office.place.now, Duration::from_secs(11));
-    let first = office.other.lapsed(None, 3, at).await.unwrap();
-    assert_eq!(office.rows().await, Rows { jobs: 0, trays: 5, finished: 0 }, "nothing is unloaded");
-    let (mut found, mut page): (Vec<JobId>, Vec<JobRow>) = (Vec::new(), first);
-    while let Some(last) = page.last() {
-        let after = Some((last.lease_until.unwrap(), last.id));
-        found.extend(page.iter().map(|job| job.id));
-        page = office.other.lapsed(after, 3, at).await.unwrap();
-    }
-    assert_eq!(found, expected);
 }
 
 #[tokio::test]

@@ -8,11 +8,11 @@ mod sqlite_support;
 use std::sync::Arc;
 
 use backroom::store::{
-    Committed, Deleted, Durability, Extend, Prune, QueueSetting, Store,
+    Committed, Deleted, Durability, Prune, QueueSetting, Store, WorkerRow,
     sqlite::{SqliteOptions, SqliteStore},
 };
 use rusqlite::Connection;
-use sqlite_support::{Place, commit, lease, success};
+use sqlite_support::{Place, commit, success};
 
 /// SQLite's numbers for `PRAGMA synchronous`: the commit waits for the disk, or leaves it to the next one that does.
 const FULL: i64 = 2;
@@ -60,8 +60,7 @@ async fn every_durable_verb_waits_for_the_disk_whatever_came_before_it() {
     for _ in 0..2 {
         // Each round begins with verbs that leave the level low behind them.
         let job = place.claim(&store, 1).await.remove(0);
-        let extend = Extend { leases: vec![(job.id, lease(&job))], until: place.secs(60) };
-        store.extend(Arc::new(extend), place.now).await.unwrap();
+        store.beat(Arc::new(WorkerRow::default())).await.unwrap();
         assert_eq!(seen(&place), [NORMAL, NORMAL], "a claim and a beat matter only while their worker lives");
         assert_eq!(commit(&store, success(&job, place.secs(1))).await, Committed::Done);
         assert_eq!(seen(&place), [FULL], "commit");
@@ -83,18 +82,15 @@ async fn every_durable_verb_waits_for_the_disk_whatever_came_before_it() {
 async fn a_durable_verb_written_together_with_others_makes_them_all_wait() {
     let place = Place::new();
     let store = open(&place, Durability::Full).await;
-    place.insert(&store, place.job()).await;
-    let running = place.claim(&store, 1).await.remove(0);
     seen(&place);
     for _ in 0..20 {
-        let extend = Extend { leases: vec![(running.id, lease(&running))], until: place.secs(60) };
         let new = place.job();
         let id = new.job.id;
-        let (extended, inserted) = tokio::join!(
-            store.extend(Arc::new(extend), place.now),
+        let (beaten, inserted) = tokio::join!(
+            store.beat(Arc::new(WorkerRow::default())),
             store.insert(Arc::new(vec![new]), place.now)
         );
-        extended.unwrap();
+        beaten.unwrap();
         inserted.unwrap();
         assert!(seen(&place).contains(&FULL), "the insert");
         assert_eq!(store.delete(id).await.unwrap(), Deleted::Yes);

@@ -104,9 +104,9 @@ async fn damaged_rows_do_not_keep_others_from_being_found() {
     damage(&place, "retry = NULL", newest);
     assert_eq!(place.claim(&store, 3).await.len(), 3);
     damage(&place, "retry = '{'", damaged);
-    let lapsed: Vec<_> =
-        store.lapsed(None, 2, place.secs(60)).await.unwrap().iter().map(|job| job.id).collect();
-    assert_eq!(lapsed, [whole, newest]);
+    let worker = store.job(whole).await.unwrap().unwrap().worker.unwrap();
+    let held = store.running_of(&worker, None, 2).await.unwrap();
+    assert_eq!(held.iter().map(|job| job.id).collect::<Vec<_>>(), [whole, newest]);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use backroom::{
     Filter, State,
-    store::{Committed, Extend, Held, Store},
+    store::{Committed, Held, Store},
 };
 use rusqlite::Connection;
 use sqlite_support::{Place, commit, lease, success};
@@ -55,8 +55,8 @@ async fn keeps_every_job(place: &Place, store: &dyn Store) {
     assert_eq!(queues[1].retention.completed.count, Some(10));
     assert_eq!(store.workers(place.now).await.unwrap()[0].queues, [("default".to_owned(), 4)]);
     // Runs that began before the migration end after it.
-    let extend = Extend { leases: vec![(running.id, lease(running))], until: place.secs(60) };
-    assert_eq!(store.extend(Arc::new(extend), place.now).await.unwrap(), [Held::Yes]);
+    let leases = Arc::new(vec![(running.id, lease(running))]);
+    assert_eq!(store.held(leases).await.unwrap(), [Held::Yes]);
     assert_eq!(commit(store, success(running, place.secs(5))).await, Committed::Done);
     let claimed = place.claim(store, 9).await;
     assert_eq!(claimed.len(), 1);

@@ -14,7 +14,7 @@ use backroom::{
         unique::{UniqueBy, UniqueRule},
     },
     store::{
-        Committed, Deleted, Extend, Filter, Held, Inserted, Note, Prune, QueueSetting, Record, Store,
+        Committed, Deleted, Filter, Inserted, Note, Prune, QueueSetting, Record, Store,
         sqlite::{SqliteOptions, SqliteStore},
     },
 };
@@ -116,21 +116,6 @@ async fn a_failed_attempt_is_recorded_once_and_the_job_waits_out_its_backoff() {
         .await
         .unwrap();
     assert_eq!(next, Some(change.scheduled_at));
-}
-
-#[tokio::test]
-async fn a_mark_on_a_running_job_does_not_pull_back_its_lease() {
-    let place = Place::new();
-    let store = place.open().await;
-    place.insert(&store, place.job()).await;
-    let job = place.claim(&store, 1).await.remove(0);
-    let extend = Extend { leases: vec![(job.id, lease(&job))], until: place.secs(99) };
-    assert_eq!(store.extend(Arc::new(extend.clone()), place.now).await.unwrap(), [Held::Yes]);
-    let cancel = apply(&job, Event::Cancel { reason: "no".into() }, place.secs(1)).unwrap().unwrap();
-    assert_eq!(commit(&store, cancel).await, Committed::Done);
-    let row = store.job(job.id).await.unwrap().unwrap();
-    assert_eq!(row.lease_until, Some(place.secs(99)));
-    assert_eq!(store.extend(Arc::new(extend), place.now).await.unwrap(), [Held::CancelRequested]);
 }
 
 #[tokio::test]
@@ -251,8 +236,8 @@ async fn lists_find_every_state_and_paused_queues_are_skipped() {
     assert_eq!(place.claim(&store, 1).await.len(), 1);
     let running = Arc::new(Filter { states: vec![State::Running], ..Filter::default() });
     assert_eq!(store.list(running, None, 9).await.unwrap()[0].id, id);
-    assert_eq!(store.lapsed(None, 9, place.secs(29)).await.unwrap(), []);
-    assert_eq!(store.lapsed(None, 9, place.secs(30)).await.unwrap()[0].id, id);
+    let worker = store.job(id).await.unwrap().unwrap().worker.unwrap();
+    assert_eq!(store.running_of(&worker, None, 9).await.unwrap()[0].id, id);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ mod common;
 use std::{sync::Arc, time::Duration};
 
 use backroom::{
-    Draft, JobId, Json, Options, State, Timestamp, Worker, WorkerRow,
+    Backroom, Draft, JobId, Json, Options, State, Timestamp, Worker, WorkerRow,
     core::bounds::later,
     ids::Ids,
     store::{Claim, Share, Store},
@@ -19,30 +19,16 @@ const LONG_LEASE: Duration = Duration::from_secs(7200);
 /// More than upkeep looks at in one go.
 const MANY: usize = 6000;
 
-/// Gives `count` jobs to a worker that then says nothing more; its leases run out after `runs_out`.
+/// Gives `count` jobs to a worker that then says nothing more.
 async fn to_a_dead_worker(
     store: &Arc<dyn Store>,
     ids: &Ids,
     now: Timestamp,
-    (count, lease, runs_out): (usize, Duration, Duration),
+    (count, lease): (usize, Duration),
 ) -> Vec<JobId> {
     let name = format!("dead-{}", lease.as_secs());
-    let row = WorkerRow {
-        name: name.clone(),
-        host: "host".into(),
-        pid: 1,
-        started_at: now,
-        beat_at: now,
-        lease_ms: u64::try_from(lease.as_millis()).unwrap(),
-        queues: vec![("default".into(), 1)],
-        kinds: vec!["act".into()],
-        slots: 1,
-        running: 1,
-        stuck: 0,
-        stopping: false,
-        trials: backroom::core::blame::Trials::default(),
-        trouble: None,
-    };
+    let lease_ms = u64::try_from(lease.as_millis()).unwrap();
+    let row = WorkerRow { name: name.clone(), beats: 1, beat_at: now, lease_ms, ..WorkerRow::default() };
     store.beat(Arc::new(row)).await.unwrap();
     let args = Json::encode(&Act::Succeed).unwrap();
     let job = |_| Draft::new("act", args.clone()).check(ids.job(now), now, 1 << 20).unwrap();
@@ -57,7 +43,7 @@ async fn to_a_dead_worker(
             limit: chunk.len(),
             bytes_max: usize::MAX,
             lease: ids.lease(),
-            until: later(now, runs_out),
+            until: later(now, lease),
             repeat: false,
         };
         assert_eq!(store.claim(Arc::new(claim), now).await.unwrap().len(), chunk.len());
@@ -65,20 +51,18 @@ async fn to_a_dead_worker(
     all
 }
 
-/// Leases that are long give their holders long to renew; those behind them, in the order in which they ran out, must not
-/// wait for that.
+/// A worker with a long lease is observed for long; the jobs of one with a short lease must not wait for that.
 #[tokio::test]
-async fn jobs_behind_many_that_are_put_off_are_rescued_in_time() {
+async fn the_jobs_of_a_dead_worker_do_not_wait_for_another_one_with_a_long_lease() {
     for store in fresh_stores().await {
         let (b, ids) = (&store.backroom, Ids::seeded(9));
         let now = b.clock().now();
-        let put_off = (MANY, LONG_LEASE, Duration::from_secs(1));
-        let put_off = to_a_dead_worker(b.store(), &ids, now, put_off).await;
-        let behind = to_a_dead_worker(b.store(), &ids, now, (3, LEASE, Duration::from_secs(2))).await;
+        let long = to_a_dead_worker(b.store(), &ids, now, (MANY, LONG_LEASE)).await;
+        let short = to_a_dead_worker(b.store(), &ids, now, (3, LEASE)).await;
         // It runs nothing itself.
         let keeper = Worker::new(b).queue("none", 1).lease(LEASE).handle(act).start().await.unwrap();
         let rescued = async {
-            for id in behind {
+            for id in short {
                 while b.job(id).await.unwrap().state == State::Running {
                     store.clock.advance(Duration::from_millis(500));
                     for _ in 0..10 {
@@ -88,39 +72,107 @@ async fn jobs_behind_many_that_are_put_off_are_rescued_in_time() {
             }
         };
         soon("the rescue", rescued).await;
-        // A process that has just begun waits for 15 s and looks every two; but this clock runs ahead of SQLite's threads.
-        // Those put off wait for 40 minutes.
+        // A lease; but this clock runs ahead of SQLite's threads. The long lease is two hours.
         let waited = b.clock().now().duration_since(now);
-        assert!(waited.as_mins() < 10, "they waited for {waited}");
-        let row = b.job(put_off[0]).await.unwrap();
-        assert_eq!((row.state, row.crashes), (State::Running, 0), "its worker may still renew");
+        assert!(waited.as_hours() < 2, "they waited for {waited}");
+        let row = b.job(long[0]).await.unwrap();
+        assert_eq!((row.state, row.crashes), (State::Running, 0), "its worker may still be heard");
         soon("stop", keeper.stop()).await.unwrap();
     }
 }
 
-/// The beats of a worker with a long lease are too far apart to show whether a short one could have been renewed; upkeep
-/// asks for some in between.
+/// Upkeep and a thousand jobs, with clocks that are days apart.
 #[tokio::test]
-async fn jobs_of_a_dead_worker_whose_lease_is_shorter_than_the_keepers_are_rescued_soon() {
+async fn the_jobs_of_a_dead_worker_are_rescued_within_a_lease_whatever_its_clock_said() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    for ahead in [true, false] {
+        let (b, clock) = open().await;
+        let start = b.clock().now();
+        let its_now =
+            if ahead { later(start, 3 * DAY) } else { backroom::core::bounds::earlier(start, 3 * DAY) };
+        let keeper = Worker::new(&b).queue("none", 1).lease(LEASE).handle(act).start().await.unwrap();
+        let job = to_a_dead_worker(b.store(), &Ids::seeded(9), its_now, (1, LEASE)).await[0];
+        pass(&clock, LEASE - Duration::from_secs(2)).await;
+        assert_eq!(b.job(job).await.unwrap().state, State::Running);
+        pass(&clock, Duration::from_secs(8)).await;
+        let row = b.job(job).await.unwrap();
+        assert_eq!((row.state, row.crashes), (State::Queued, 1), "ahead: {ahead}, {row:?}");
+        soon("stop", keeper.stop()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_was_declared_dead_stops_its_runs_and_goes_on_under_a_new_name() {
+    let (b, clock) = open().await;
+    let worker = Worker::new(&b).name("one").lease(LEASE).upkeep(false).handle(act).start().await.unwrap();
+    let job = b.enqueue(common::Act::Hang).await.unwrap();
+    pass(&clock, Duration::from_secs(1)).await;
+    assert_eq!(job.status().await.unwrap().worker.as_deref(), Some("one"));
+    let beats = b.store().workers(Timestamp::MIN).await.unwrap()[0].beats;
+    assert!(b.store().declare_dead("one", Some(beats), b.clock().now()).await.unwrap());
+    // Another process rescues what the dead worker holds.
+    let keeper = Worker::new(&b).queue("none", 1).lease(LEASE).handle(act).start().await.unwrap();
+    pass(&clock, LEASE).await;
+    assert!(worker.name().starts_with("one~"), "{}", worker.name());
+    let row = job.status().await.unwrap();
+    assert_eq!((row.state, row.worker, row.crashes), (State::Running, Some(worker.name()), 1));
+    assert_eq!(worker.running(), 1, "the handler of the lost run was told to stop");
+    job.cancel().await.unwrap();
+    pass(&clock, LEASE).await;
+    soon("stop", worker.stop()).await.unwrap();
+    soon("stop", keeper.stop()).await.unwrap();
+    assert_eq!(b.workers().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_worker_whose_name_another_one_has_goes_by_another_and_takes_nothing_over() {
+    let (b, clock) = open().await;
+    let start = async || Worker::new(&b).name("one").lease(LEASE).handle(act).start().await.unwrap();
+    let first = start().await;
+    let job = b.enqueue(common::Act::Hang).await.unwrap();
+    pass(&clock, Duration::from_secs(1)).await;
+    // Its process goes on, but it does not.
+    drop(first);
+    let second = start().await;
+    pass(&clock, LEASE * 2).await;
+    assert!(second.name().starts_with("one~"), "{}", second.name());
+    let row = job.status().await.unwrap();
+    assert_eq!((row.worker, row.crashes), (Some(second.name()), 1), "the job of the first was rescued");
+    job.cancel().await.unwrap();
+    pass(&clock, LEASE).await;
+    soon("stop", second.stop()).await.unwrap();
+}
+
+async fn open() -> (Backroom, Arc<TestClock>) {
     let clock = Arc::new(TestClock::default());
     let b = Options::new().clock(Arc::clone(&clock) as _).seed(7).open("memory:").await.unwrap();
-    let pass = async |span: Duration| {
-        for _ in 0..span.as_millis() / 50 {
-            clock.advance(Duration::from_millis(50));
-            for _ in 0..20 {
-                tokio::task::yield_now().await;
-            }
+    (b, clock)
+}
+
+/// Lets time pass, with room in between for everything that waits.
+async fn pass(clock: &TestClock, span: Duration) {
+    for _ in 0..span.as_millis() / 50 {
+        clock.advance(Duration::from_millis(50));
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
         }
-    };
+    }
+}
+
+/// The heartbeats of a worker with a long lease are too far apart to prove that one with a short lease could have written
+/// its own; upkeep asks for some in between.
+#[tokio::test]
+async fn jobs_of_a_dead_worker_whose_lease_is_shorter_than_the_keepers_are_rescued_soon() {
+    let (b, clock) = open().await;
     let keeper = Worker::new(&b).queue("none", 1).lease(LEASE).handle(act).start().await.unwrap();
-    pass(LEASE * 2).await;
+    pass(&clock, LEASE * 2).await;
     let short = Duration::from_secs(3);
     let now = b.clock().now();
-    let job = to_a_dead_worker(b.store(), &Ids::seeded(9), now, (1, short, short)).await[0];
-    pass(short).await;
+    let job = to_a_dead_worker(b.store(), &Ids::seeded(9), now, (1, short)).await[0];
+    pass(&clock, short - Duration::from_millis(500)).await;
     assert_eq!(b.job(job).await.unwrap().state, State::Running);
-    // A third of the lease, 5 s for whoever waits for the store, and the looks and beats that show it.
-    pass(Duration::from_secs(10)).await;
+    // A look that sees that it is silent, and a lease of heartbeats at the pace of looks that prove that the store took writes.
+    pass(&clock, Duration::from_secs(8)).await;
     let row = b.job(job).await.unwrap();
     assert_eq!((row.state, row.crashes), (State::Queued, 1), "{row:?}");
     soon("stop", keeper.stop()).await.unwrap();

@@ -17,9 +17,8 @@ pub struct Change {
     pub lease: Option<LeaseId>,
     /// Guard: the revision the decision was made on.
     pub revision_before: u64,
-    /// Guard: the lease has run out by this moment. Extending a lease does not touch the revision, and a rescue that
-    /// was decided before the extension must not take the job away after it.
-    pub lapsed_by: Option<Timestamp>,
+    /// It takes the job from a dead worker. Its guard is the revision; it waits for no lock.
+    pub is_rescue: bool,
     /// As [`JobRow::state`].
     pub state: State,
     /// As [`JobRow::attempt`].
@@ -71,7 +70,7 @@ impl Change {
             queue: job.queue.clone(),
             lease: None,
             revision_before: job.revision,
-            lapsed_by: None,
+            is_rescue: false,
             state: job.state,
             attempt: job.attempt,
             max_attempts: job.max_attempts,

@@ -18,6 +18,8 @@ pub struct Facts {
     pub workers: Vec<WorkerFacts>,
     /// Due jobs of the same queue that are served before this one, as far as they were counted.
     pub ahead: u64,
+    /// The worker that runs the job is dead, or its heartbeat has stopped.
+    pub holder_is_gone: bool,
     /// Jobs that run now, as far as they were read. Jobs that a worker holds ready are among them.
     pub running: Vec<RunFacts>,
 }
@@ -73,15 +75,11 @@ pub enum Reason {
         worker: String,
         /// Since when.
         since: Option<Timestamp>,
-        /// Until when its lease holds unless extended.
-        lease_until: Option<Timestamp>,
     },
-    /// Its lease ran out; the next rescue gives it to another worker.
-    LeaseRanOut {
-        /// Whose lease.
+    /// Its worker is dead, or its heartbeat has stopped; the job is rescued within about a lease.
+    WorkerGone {
+        /// Which.
         worker: String,
-        /// How long ago, in seconds.
-        secs_ago: u64,
     },
     /// Somebody asked for it to stop; its handler was told.
     CancelRequested {
@@ -189,7 +187,7 @@ pub const HOLDERS_MAX: usize = 3;
 pub fn explain(job: &JobRow, facts: &Facts, now: Timestamp) -> Vec<Reason> {
     match job.state {
         State::Queued => explain_queued(job, facts, now),
-        State::Running => explain_running(job, now),
+        State::Running => explain_running(job, facts),
         State::Waiting => vec![Reason::Parked],
         State::Completed | State::Cancelled | State::Discarded => {
             vec![Reason::Finished { state: job.state, at: job.finished_at, why: job.reason.clone() }]
@@ -197,13 +195,12 @@ pub fn explain(job: &JobRow, facts: &Facts, now: Timestamp) -> Vec<Reason> {
     }
 }
 
-fn explain_running(job: &JobRow, now: Timestamp) -> Vec<Reason> {
+fn explain_running(job: &JobRow, facts: &Facts) -> Vec<Reason> {
     let worker = job.worker.clone().unwrap_or_default();
-    let mut reasons = vec![match job.lease_until {
-        Some(until) if until <= now => {
-            Reason::LeaseRanOut { worker, secs_ago: span_until(until, now).as_secs() }
-        }
-        until => Reason::Running { worker, since: job.started_at, lease_until: until },
+    let mut reasons = vec![if facts.holder_is_gone {
+        Reason::WorkerGone { worker }
+    } else {
+        Reason::Running { worker, since: job.started_at }
     }];
     reasons.extend(job.cancel_requested_at.map(|at| Reason::CancelRequested { at }));
     reasons
@@ -305,8 +302,8 @@ impl fmt::Display for Reason {
                 None => write!(f, "{state}"),
             },
             Self::Running { worker, .. } => write!(f, "running on worker {worker}"),
-            Self::LeaseRanOut { worker, secs_ago } => {
-                write!(f, "the lease of worker {worker} ran out {secs_ago} s ago; it will be rescued")
+            Self::WorkerGone { worker } => {
+                write!(f, "worker {worker} died, or its heartbeat has stopped; another worker takes the job")
             }
             Self::CancelRequested { .. } => write!(f, "asked to stop; its handler was told"),
             Self::Parked => write!(f, "parked until a timer, signal, child or dependency wakes it"),

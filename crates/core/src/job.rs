@@ -75,7 +75,7 @@ pub struct JobRow {
     /// The current claim, or the last one when the job is not running: a repeated report about a finished run is
     /// recognised by it.
     pub lease_id: Option<LeaseId>,
-    /// Until when the claim holds unless it is extended; set exactly while running.
+    /// A lease after the claim; set exactly while running. For people: the lease holds for as long as the worker lives.
     pub lease_until: Option<Timestamp>,
     /// Name of the worker that holds, or last held, the lease.
     pub worker: Option<String>,

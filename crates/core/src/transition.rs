@@ -33,9 +33,6 @@ pub enum Refused {
     /// The job is claimed after `expires_at`.
     #[error("the job has expired")]
     Expired,
-    /// A lease is declared expired before its time.
-    #[error("the lease still holds")]
-    LeaseHolds,
     /// A job is declared expired before its time, or has no such time.
     #[error("the job has not expired")]
     NotExpired,
@@ -106,7 +103,7 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             let parked = if job.woken { requeue(job, now) } else { park(job) };
             or_cancelled(job, Some(lease), uncharged(parked), now)
         }
-        (State::Running, Event::LeaseLost(loss)) => lose(job, loss, now)?,
+        (State::Running, Event::LeaseLost(loss)) => lose(job, loss, now),
         (State::Running, Event::Wake) if job.woken => return Ok(None),
         (State::Running, Event::Wake) => Change { woken: true, ..Change::keeping(job) },
         (State::Running, Event::Cancel { .. }) if job.cancel_requested_at.is_some() => return Ok(None),
@@ -211,10 +208,7 @@ fn fail(
 
 /// The worker lost the job, which runs elsewhere; no attempt is charged. Only a job that takes down processes in which
 /// nothing else runs is at fault.
-fn lose(job: &JobRow, loss: Loss, now: Timestamp) -> Result<Change, Refused> {
-    if job.lease_until.is_some_and(|until| until > now) {
-        return Err(Refused::LeaseHolds);
-    }
+fn lose(job: &JobRow, loss: Loss, now: Timestamp) -> Change {
     let back = |job: &JobRow| uncharged(requeue(job, job.scheduled_at));
     let (after, end, what) = match loss {
         Loss::Died { part, span } => (died(job, part, span, now), AttemptEnd::Crashed, said(part).to_owned()),
@@ -226,14 +220,14 @@ fn lose(job: &JobRow, loss: Loss, now: Timestamp) -> Result<Change, Refused> {
             if cleared {
                 forgive(&mut after);
             }
-            return Ok(Change { lapsed_by: Some(now), ..or_cancelled(job, None, after, now) });
+            return Change { is_rescue: true, ..or_cancelled(job, None, after, now) };
         }
     };
     let worker = job.worker.as_deref().unwrap_or("unknown");
     let error = format!("worker {worker} {what}");
     let ended = job.lease_id.and_then(|lease| ended(job, lease, end, &error, now));
     let (crashes, suspicion) = (after.crashes, after.suspicion);
-    Ok(Change { crashes, suspicion, ended, lapsed_by: Some(now), ..or_cancelled(job, None, after, now) })
+    Change { crashes, suspicion, ended, is_rescue: true, ..or_cancelled(job, None, after, now) }
 }
 
 /// What the record of the attempt says of the job's part in the death of its process.

@@ -141,16 +141,16 @@ fn cases() -> Vec<(&'static str, JobRow, Facts, Vec<&'static str>)> {
         ),
         ("running", running(), free(), vec!["running on worker worker-1"]),
         (
-            "lease at its end",
-            JobRow { lease_until: Some(now()), ..running() },
-            free(),
-            vec!["the lease of worker worker-1 ran out 0 s ago; it will be rescued"],
+            "worker is gone",
+            running(),
+            Facts { holder_is_gone: true, ..free() },
+            vec!["worker worker-1 died, or its heartbeat has stopped; another worker takes the job"],
         ),
         (
-            "lease ran out",
+            "long since claimed by a worker that lives",
             JobRow { lease_until: Some(at(-7)), ..running() },
             free(),
-            vec!["the lease of worker worker-1 ran out 7 s ago; it will be rescued"],
+            vec!["running on worker worker-1"],
         ),
         (
             "stopping",
@@ -175,7 +175,7 @@ const fn place_of(reason: &Reason) -> usize {
     match reason {
         Reason::Finished { .. } => 0,
         Reason::Running { .. } => 1,
-        Reason::LeaseRanOut { .. } => 2,
+        Reason::WorkerGone { .. } => 2,
         Reason::CancelRequested { .. } => 3,
         Reason::Parked => 4,
         Reason::NotDue { .. } => 5,
@@ -235,7 +235,7 @@ proptest! {
             stopping,
             ..worker()
         });
-        let facts = Facts { paused_at: paused.then(now), workers: workers.collect(), ahead, running: Vec::new() };
+        let facts = Facts { paused_at: paused.then(now), workers: workers.collect(), ahead, ..Facts::default() };
         let reasons = explain(&job, &facts, at(offset));
         prop_assert!(!reasons.is_empty(), "{situation}");
         prop_assert!(reasons.iter().all(|reason| !reason.to_string().is_empty()));

@@ -310,7 +310,6 @@ fn a_job_that_was_only_held_ready_is_not_charged() {
 fn the_third_crash_alone_is_poison_however_the_crashes_are_spread() {
     let mut job = running();
     for crash in 1..=CRASHES_MAX {
-        job.lease_until = Some(now());
         job.scheduled_at = now();
         let change = apply(&job, died(Part::Alone), now()).expect("taken").expect("changes");
         change.write_to(&mut job);
@@ -356,8 +355,7 @@ fn moments_count_from_their_own_microsecond_on() {
     assert!(apply(&due, Event::Expire, at(1)).is_ok());
     assert_eq!(apply(&due, Event::Expire, now()), Err(Refused::NotExpired));
     let leased = JobRow { lease_until: Some(at(1)), ..running() };
-    assert_eq!(apply(&leased, died(Part::Alone), now()), Err(Refused::LeaseHolds));
-    assert!(apply(&leased, died(Part::Alone), at(1)).is_ok());
+    assert!(apply(&leased, died(Part::Alone), now()).is_ok(), "no moment says that its worker lives");
 }
 
 #[test]

@@ -52,9 +52,8 @@ async fn names_from_the_store_stay_on_their_line() {
         slots: 1,
         running: 1,
         stuck: 1,
-        stopping: false,
-        trials: backroom::core::blame::Trials::default(),
         trouble: Some(format!("cannot claim{EVIL}\nforged")),
+        ..WorkerRow::default()
     };
     backroom.store().beat(Arc::new(worker)).await.unwrap();
     backroom.store().set_queue(&format!("q{EVIL}\nforged"), QueueSetting::Pause(now)).await.unwrap();

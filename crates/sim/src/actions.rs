@@ -44,6 +44,10 @@ pub enum Action {
     Resume,
     /// A machine's clock is set.
     Jump(SignedDuration),
+    /// The clock that all machines go by is set.
+    JumpAll(SignedDuration),
+    /// A machine's clock goes at another pace from now on: faster by so many millionths.
+    Pace(i64),
     /// A machine is cut off from the store.
     Cut(Fault),
     /// One call of a machine is lost.
@@ -80,7 +84,7 @@ pub fn draw(rng: &mut StdRng, calm: bool) -> Action {
         78..80 => Action::Crash { killed: rng.random_bool(0.5) },
         80..82 => Action::Pause,
         82..86 => Action::Resume,
-        86 => Action::Jump(SignedDuration::from_millis(rng.random_range(-20_000..45_000))),
+        86 => draw_clock(rng),
         87..90 => Action::Cut(fault(rng)),
         90..94 => Action::LoseCall(rng.random_range(1..6), fault(rng)),
         94..96 => Action::Slow(millis(rng, 1..3_000)),
@@ -97,6 +101,28 @@ pub fn draw_outage(rng: &mut StdRng) -> Action {
     } else {
         Action::Lurch(span)
     }
+}
+
+/// Draws what may befall clocks.
+pub fn draw_clock(rng: &mut StdRng) -> Action {
+    match rng.random_range(0..10) {
+        0..5 => Action::Jump(step(rng)),
+        5..7 => Action::JumpAll(step(rng)),
+        // From one that stands still to one at five times the pace.
+        7 => Action::Pace(-1_000_000),
+        8 => Action::Pace(rng.random_range(-500_000..4_000_000)),
+        _ => Action::Pace(rng.random_range(-500..500)),
+    }
+}
+
+/// From a second to days, forward or back.
+fn step(rng: &mut StdRng) -> SignedDuration {
+    let secs = match rng.random_range(0..3) {
+        0 => rng.random_range(1..60),
+        1 => rng.random_range(60..7_200),
+        _ => rng.random_range(7_200..3 * 86_400),
+    };
+    SignedDuration::from_secs(if rng.random_bool(0.5) { secs } else { -secs })
 }
 
 fn fault(rng: &mut StdRng) -> Fault {

@@ -1,8 +1,8 @@
 //! One run: draws actions from the seed, lets the world come to rest after each, and checks.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use backroom::{Error, JobId, JobRow, Reason, testing::faults::Fault};
+use backroom::{Error, JobId, JobRow, Reason, State, Timestamp, testing::faults::Fault};
 use jiff::SignedDuration;
 use rand::{RngExt, rngs::StdRng};
 use tokio::sync::Notify;
@@ -15,7 +15,8 @@ use crate::{
     handlers::{ORPHAN, Stage},
     invariants,
     machine::{Machine, Parts},
-    world::plus,
+    model::Row,
+    world::{MachineClock, plus},
 };
 
 /// How long the world has, once everything is mended, to finish what is live.
@@ -29,8 +30,10 @@ pub struct Driver {
     pub parts: Parts,
     rng: StdRng,
     calm: bool,
-    outages: bool,
+    weather: Weather,
     steps: u32,
+    /// When machines crashed.
+    gone: BTreeMap<String, Timestamp>,
     machines: Vec<Option<Machine>>,
     starts: usize,
     at_rest: Arc<Notify>,
@@ -39,10 +42,19 @@ pub struct Driver {
 impl Driver {
     /// A world without machines. `at_rest` rings whenever nobody has anything left to do.
     pub fn new(parts: Parts, mut rng: StdRng, weather: Weather, at_rest: Arc<Notify>) -> Self {
-        let outages = weather == Weather::Outages;
-        let calm = rng.random_ratio(1, 8) || outages;
+        let calm = rng.random_ratio(1, 8) || weather != Weather::Any;
         let steps = rng.random_range(40..140);
-        Self { parts, rng, calm, outages, steps, machines: Vec::new(), starts: 0, at_rest }
+        Self {
+            parts,
+            rng,
+            calm,
+            weather,
+            steps,
+            gone: BTreeMap::new(),
+            machines: Vec::new(),
+            starts: 0,
+            at_rest,
+        }
     }
 
     /// Runs to the end, or to the first thing that is wrong.
@@ -52,10 +64,13 @@ impl Driver {
             self.machines.push(Some(machine));
         }
         for _ in 0..self.steps {
-            let action = if self.outages && self.rng.random_ratio(1, 8) {
-                actions::draw_outage(&mut self.rng)
-            } else {
-                actions::draw(&mut self.rng, self.calm)
+            let action = match self.weather {
+                Weather::Outages if self.rng.random_ratio(1, 8) => actions::draw_outage(&mut self.rng),
+                Weather::Clocks if self.rng.random_ratio(1, 4) => actions::draw_clock(&mut self.rng),
+                Weather::Clocks if self.rng.random_ratio(1, 20) => {
+                    Action::Crash { killed: self.rng.random_bool(0.5) }
+                }
+                Weather::Any | Weather::Outages | Weather::Clocks => actions::draw(&mut self.rng, self.calm),
             };
             self.act(action).await?;
             self.check().await?;
@@ -87,14 +102,22 @@ impl Driver {
             Action::Crash { killed } => {
                 if let Some(machine) = self.draw(|_| true).and_then(|index| self.machines[index].take()) {
                     self.tell(format!("   {} is gone", machine.name));
-                    machine.crash(killed);
+                    self.crash(machine, killed);
                 }
             }
             Action::Stop => self.stop(),
             Action::Restart => self.restart().await?,
             Action::Pause => self.trouble(|machine| !machine.paused, Machine::pause),
             Action::Resume => self.trouble(|machine| machine.paused, Machine::resume),
-            Action::Jump(by) => self.trouble(|_| true, |machine| machine.clock.jump(by)),
+            Action::Jump(by) => self.set_clock(|clock| clock.jump(by)),
+            Action::JumpAll(by) => {
+                let now = self.parts.world.now();
+                for machine in self.machines.iter_mut().flatten() {
+                    machine.set_at = now;
+                    machine.clock.jump(by);
+                }
+            }
+            Action::Pace(fast_ppm) => self.set_clock(|clock| clock.run_at(fast_ppm)),
             Action::Cut(fault) => self.trouble(|machine| !machine.cut, |machine| machine.cut(fault)),
             Action::LoseCall(nth, fault) => self.trouble(|_| true, |machine| machine.lose_call(nth, fault)),
             Action::Slow(most) => self.trouble(|_| true, |machine| machine.slow(most)),
@@ -160,10 +183,12 @@ impl Driver {
     async fn replace_bad_clocks(&mut self) -> Result<(), Error> {
         let most = SignedDuration::try_from(self.parts.lease / 3).unwrap_or(SignedDuration::MAX);
         for index in 0..self.machines.len() {
-            let bad = |machine: &Machine| machine.clock.ahead().abs() > most || !machine.works();
+            let bad = |machine: &Machine| {
+                machine.clock.ahead().abs() > most || machine.clock.is_off_pace() || !machine.works()
+            };
             if self.machines[index].as_ref().is_none_or(bad) {
                 if let Some(machine) = self.machines[index].take() {
-                    machine.crash(true);
+                    self.crash(machine, true);
                 }
                 self.machines[index] = Some(self.start(index).await?);
             }
@@ -185,11 +210,13 @@ impl Driver {
             let explanation = client.explain(id).await?;
             let says = |reason: &Reason| matches!(reason, Reason::NoWorkerForKind { .. });
             let orphan = explanation.job.kind == ORPHAN && explanation.reasons.iter().any(says);
-            if !orphan {
+            let is_far = |reason: &Reason| matches!(reason, Reason::NotDue { in_secs, .. } if *in_secs > 60);
+            if !orphan && !explanation.reasons.iter().any(is_far) {
                 self.wrong(format!("job {id} is not finished: {explanation:?}"));
             }
         }
-        if self.calm && self.parts.stage.model().tally.rescued > 0 {
+        let may_die = self.weather == Weather::Clocks;
+        if self.calm && !may_die && self.parts.stage.model().tally.rescued > 0 {
             self.wrong("a job was rescued although no worker had died or been cut off".into());
         }
         Ok(())
@@ -198,7 +225,14 @@ impl Driver {
     fn is_anything_live(&self) -> bool {
         let model = self.parts.stage.model();
         let callers = self.machines.iter().flatten().any(Machine::has_callers);
-        callers || model.rows().any(|(_, _, row)| !row.state.is_finished() && row.kind != ORPHAN)
+        // What a clock that was days ahead put off is not waited for.
+        let soon = plus(self.parts.world.now(), END_MAX);
+        let is_live = |row: &Row| {
+            !row.state.is_finished()
+                && row.kind != ORPHAN
+                && !(row.state == State::Queued && row.scheduled_at > soon)
+        };
+        callers || model.rows().any(|(_, _, row)| is_live(row))
     }
 
     /// Lets a client on some machine that runs do something.
@@ -240,6 +274,22 @@ impl Driver {
         }
     }
 
+    /// The wall clock of some machine is set, or its pace: nothing that may keep it from its work.
+    fn set_clock(&mut self, set: impl FnOnce(&MachineClock)) {
+        let now = self.parts.world.now();
+        let Some(index) = self.draw(|_| true) else { return };
+        if let Some(machine) = &mut self.machines[index] {
+            self.parts.stage.model().tell(format!("   to {}", machine.name));
+            machine.set_at = now;
+            set(&machine.clock);
+        }
+    }
+
+    fn crash(&mut self, machine: Machine, killed: bool) {
+        self.gone.insert(machine.name.clone(), self.parts.world.now());
+        machine.crash(killed);
+    }
+
     fn stop(&mut self) {
         let Some(index) = self.draw(|machine| machine.works() && !machine.paused) else { return };
         if let Some(machine) = &mut self.machines[index] {
@@ -253,7 +303,7 @@ impl Driver {
         let down = |machine: &Option<Machine>| machine.as_ref().is_none_or(|m| !m.works() && !m.stops());
         let Some(index) = self.machines.iter().position(down) else { return Ok(()) };
         if let Some(machine) = self.machines[index].take() {
-            machine.crash(false);
+            self.crash(machine, false);
         }
         self.machines[index] = Some(self.start(index).await?);
         Ok(())
@@ -323,6 +373,8 @@ impl Driver {
             self.parts.server.look(look).await?;
         }
         invariants::check_told(&self.parts, &self.machines);
+        invariants::check_dead(&self.parts, &self.machines);
+        invariants::check_rescued(&self.parts, &self.machines, &self.gone);
         if self.parts.prompt {
             invariants::check_prompt(&self.parts, &self.machines);
         }

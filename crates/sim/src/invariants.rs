@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom::{
-    JobRow, State,
+    JobRow, State, Timestamp,
     clock::Clock as _,
     core::{bounds::later, unique::UniqueWhile},
 };
@@ -11,7 +11,7 @@ use backroom::{
 use crate::{
     handlers::Stage,
     machine::{Machine, Parts},
-    model::{self, Model, Row},
+    model::{self, Model, Row, machine_of},
 };
 
 /// Checks the store's rows against the model and against themselves.
@@ -78,7 +78,7 @@ pub fn check_told(parts: &Parts, machines: &[Option<Machine>]) {
             let (id, worker) = (live.context.id(), live.context.job().worker.as_deref().unwrap_or_default());
             let wanted = |row: &Row| row.runs_under(live.lease) && !row.cancel_asked;
             let goes_on = model.rows().any(|(other, _, row)| other == id && wanted(row));
-            let machine = machines.iter().flatten().find(|machine| machine.name == worker);
+            let machine = machines.iter().flatten().find(|machine| machine.name == machine_of(worker));
             let Some(machine) = machine.filter(|machine| machine.is_well()) else {
                 live.unwanted_since = None;
                 continue;
@@ -100,7 +100,8 @@ pub fn check_told(parts: &Parts, machines: &[Option<Machine>]) {
 pub fn check_prompt(parts: &Parts, machines: &[Option<Machine>]) {
     let mut wrong = Vec::new();
     for machine in machines.iter().flatten().filter(|machine| machine.is_well() && machine.has_room()) {
-        if later(machine.troubled_at, TROUBLE_PASSES) > parts.world.now() {
+        let befell_at = machine.troubled_at.max(machine.set_at);
+        if machine.clock.is_off_pace() || later(befell_at, TROUBLE_PASSES) > parts.world.now() {
             continue;
         }
         let now = machine.clock.now();
@@ -128,14 +129,59 @@ const TROUBLE_PASSES: Duration = Duration::from_secs(20);
 /// Once a worker has stopped in order, none of its jobs is left running.
 pub fn check_stopped(stage: &Stage, worker: &str) {
     let mut model = stage.model();
+    let model = &mut *model;
     let left = model
         .rows()
-        .find(|(_, _, row)| row.state == State::Running && row.worker.as_deref() == Some(worker))
+        .find(|(_, _, row)| {
+            let its = row.worker.as_deref().unwrap_or_default();
+            row.state == State::Running && machine_of(its) == worker && !model.is_dead(its)
+        })
         .map(|(id, _, _)| id);
     if let Some(id) = left {
         model.wrong(format!("worker {worker} stopped and left job {id} running"));
     }
 }
+
+/// No worker is declared dead that lives, however wrong its clock or that of its observers is.
+pub fn check_dead(parts: &Parts, machines: &[Option<Machine>]) {
+    let now = parts.world.now();
+    let declared = parts.stage.model().take_declared();
+    let lives = |machine: &&Machine| {
+        machine.is_well()
+            && (!machine.ever_troubled || later(machine.troubled_at, parts.lease + TROUBLE_PASSES) < now)
+    };
+    let mut wrong = Vec::new();
+    for worker in declared {
+        let machine = machines.iter().flatten().find(|machine| machine.name == machine_of(&worker));
+        if let Some(machine) = machine.filter(lives) {
+            wrong.push(format!("worker {worker} was declared dead and lives: {machine:?}"));
+        }
+    }
+    report(&parts.stage, wrong);
+}
+
+/// No job of a dead worker waits for its rescue for longer than a lease and a few looks, where a worker does upkeep.
+pub fn check_rescued(parts: &Parts, machines: &[Option<Machine>], gone: &BTreeMap<String, Timestamp>) {
+    let able = machines.iter().flatten().filter(|machine| machine.upkeep && machine.is_well());
+    let Some(since) = able.map(|machine| machine.troubled_at.max(machine.started_at)).min() else { return };
+    let (now, patience) = (parts.world.now(), parts.lease + RESCUED_WITHIN);
+    let mut wrong = Vec::new();
+    {
+        let model = parts.stage.model();
+        for (id, _, row) in model.rows().filter(|(_, _, row)| row.state == State::Running) {
+            let worker = row.worker.as_deref().unwrap_or_default();
+            let Some(gone_at) = gone.get(machine_of(worker)) else { continue };
+            if later((*gone_at).max(since), patience) < now {
+                wrong.push(format!("job {id} of {worker}, which is dead since {gone_at}, was not rescued"));
+            }
+        }
+    }
+    report(&parts.stage, wrong);
+}
+
+/// So long after its lease a dead worker is declared dead and its jobs are rescued: the pace of heartbeats and of looks, and
+/// monotonic clocks that drift.
+const RESCUED_WITHIN: Duration = Duration::from_secs(10);
 
 fn report(stage: &Stage, wrong: Vec<String>) {
     let mut model = stage.model();

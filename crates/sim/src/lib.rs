@@ -83,6 +83,8 @@ pub enum Weather {
     /// Only what befalls all of them at once: the store goes away, or the whole world sleeps. Nobody dies and nobody is
     /// cut off alone, so no job may be rescued.
     Outages,
+    /// Clocks are set, go wrong and stand still, and now and then a worker dies; nothing else. No living worker's job may be rescued.
+    Clocks,
 }
 
 /// Plays a seed on a memory store.
@@ -151,7 +153,11 @@ impl Played {
         let trace = self.trace[last..].join("\n");
         let seed = self.seed;
         let on = if self.on == On::Sqlite { " --sqlite" } else { "" };
-        let weather = if self.weather == Weather::Outages { " --outages" } else { "" };
+        let weather = match self.weather {
+            Weather::Any => "",
+            Weather::Outages => " --outages",
+            Weather::Clocks => " --clocks",
+        };
         Some(format!(
             "seed {seed}: {wrong}\n{trace}\nsee it again: cargo run -p backroom-sim -- --from {seed} --seeds 1{on}{weather} --trace"
         ))
@@ -172,14 +178,13 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} jobs stored, {} claims, {} completed, {} unsuccessful runs, {} rescued ({} after a renewal), \
+            "{} jobs stored, {} claims, {} completed, {} unsuccessful runs, {} rescued, \
              {} gone, {} stale reports, {} duplicates",
             self.stored,
             self.claimed,
             self.completed,
             self.unsuccessful,
             self.rescued,
-            self.rescued_after_renewal,
             self.gone,
             self.stale,
             self.duplicates

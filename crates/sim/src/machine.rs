@@ -48,8 +48,14 @@ pub struct Machine {
     pub serves: (Vec<String>, Vec<&'static str>),
     /// Its worker's slots.
     pub slots: u32,
-    /// When something last befell it.
+    /// Whether its worker does upkeep.
+    pub upkeep: bool,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When something last befell it that may keep it from its work.
     pub troubled_at: Timestamp,
+    /// When its wall clock was last set, or its pace.
+    pub set_at: Timestamp,
     /// Whether it does not run now.
     pub paused: bool,
     /// Whether its wire is cut now.
@@ -77,13 +83,15 @@ impl Machine {
     ) -> Result<Self, Error> {
         let mut rng = StdRng::seed_from_u64(seed);
         let name = format!("m{index}.{generation}");
-        let clock = Arc::new(MachineClock::new(Arc::clone(&parts.world), offset));
+        let drift_ppm = rng.random_range(-5_000..5_000);
+        let clock = Arc::new(MachineClock::new(Arc::clone(&parts.world), offset, drift_ppm));
         let (server, wire_seed) = (Arc::clone(&parts.server), rng.random());
         let wire = Arc::new(Wire::new(server, name.clone(), Arc::clone(&clock), wire_seed));
         let faults = Arc::new(Faults::new(Arc::clone(&wire) as _));
         let options = Options::new().clock(Arc::clone(&clock) as _).seed(rng.random());
         let backroom = options.over(Arc::clone(&faults) as _);
         let (order, slots) = (order(&mut rng, index), rng.random_range(1..6));
+        let upkeep = index == 0 || rng.random_bool(0.7);
         let mut kinds = Vec::new();
         let queues = match &order {
             Order::Strict(queues) => queues.clone(),
@@ -95,7 +103,7 @@ impl Machine {
             .poll(parts.poll)
             .grace(Duration::from_millis(rng.random_range(0..10_000)))
             .cancel_grace(Duration::from_millis(rng.random_range(0..5_000)))
-            .upkeep(index == 0 || rng.random_bool(0.7))
+            .upkeep(upkeep)
             .queues(order, slots);
         for kind in KINDS {
             if index == 0 || rng.random_bool(0.8) || kind == KINDS[0] {
@@ -111,7 +119,10 @@ impl Machine {
             backroom,
             serves: (queues, kinds),
             slots,
+            upkeep,
+            started_at: parts.world.now(),
             troubled_at: parts.world.now(),
+            set_at: parts.world.now(),
             paused: false,
             cut: false,
             slow: false,

@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use backroom_sim::{On, Weather, play_on};
 
 const USAGE: &str =
-    "usage: backroom-sim [--seeds N] [--from SEED] [--sqlite] [--outages] [--trace] [--keep-going]
+    "usage: backroom-sim [--seeds N] [--from SEED] [--sqlite] [--outages] [--clocks] [--trace] [--keep-going]
   --seeds N      how many seeds to play (default 1000)
   --from SEED    the first one (default 0)
   --sqlite       play on a SQLite file instead of in memory
   --outages      let nothing happen but outages of the store
+  --clocks       let nothing happen but clocks that go wrong, and deaths
   --trace        print everything that happened
   --keep-going   play on after a seed that fails";
 
@@ -72,6 +73,7 @@ fn read(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--from" => asked.from = number()?,
             "--sqlite" => asked.on = On::Sqlite,
             "--outages" => asked.weather = Weather::Outages,
+            "--clocks" => asked.weather = Weather::Clocks,
             "--trace" => asked.trace = true,
             "--keep-going" => asked.keep_going = true,
             _ => return Err(format!("{arg} is unknown")),

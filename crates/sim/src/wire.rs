@@ -18,11 +18,12 @@ use std::{
 
 use async_trait::async_trait;
 use backroom::{
-    Attempt, Count, Error, ErrorKind, Filter, Health, JobId, JobRow, LogLine, Queue, Timestamp, WorkerRow,
-    clock::Clock as _,
+    Attempt, Count, Error, ErrorKind, Filter, Health, JobId, JobRow, LeaseId, LogLine, Process, Queue,
+    Timestamp, WorkerRow,
     core::{Change, draft::NewJob, stats::StatsRow},
     store::{
-        Claim, Committed, Deleted, Extend, Held, Inserted, Note, Prune, QueueSetting, Record, Store, Wakes,
+        Beaten, Claim, Committed, Deleted, Held, Holder, Inserted, Note, Prune, QueueSetting, Record, Store,
+        Wakes,
     },
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -194,7 +195,7 @@ impl Wire {
             server.busy.fetch_add(1, Ordering::SeqCst);
             let answer = call(Arc::clone(&server.store)).await;
             server.busy.fetch_sub(1, Ordering::SeqCst);
-            let place = Place { machine, machine_now: clock.now(), world_now: server.world.now() };
+            let place = Place { machine, machine_latest: clock.latest(), world_now: server.world.now() };
             let mut model = server.model.lock().unwrap_or_else(PoisonError::into_inner);
             match &answer {
                 Ok(answer) => saw(&mut model, &place, answer),
@@ -263,12 +264,12 @@ impl Store for Wire {
         .await
     }
 
-    async fn extend(&self, extend: Arc<Extend>, now: Timestamp) -> Result<Vec<Held>, Error> {
-        let asked = Arc::clone(&extend);
+    async fn held(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<Held>, Error> {
+        let asked = Arc::clone(&leases);
         self.call(
-            "extend",
-            async move |store: Arc<dyn Store>| store.extend(extend, now).await,
-            move |model, place, answers| model.extended(place, &asked, answers),
+            "held",
+            async move |store: Arc<dyn Store>| store.held(leases).await,
+            move |model, place, answers| model.held(place, &asked, answers),
         )
         .await
     }
@@ -277,18 +278,29 @@ impl Store for Wire {
         self.call("note", async move |store: Arc<dyn Store>| store.note(notes, now).await, unseen).await
     }
 
-    async fn lapsed(
-        &self,
-        after: Option<(Timestamp, JobId)>,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<JobRow>, Error> {
+    async fn holders(&self) -> Result<Vec<Holder>, Error> {
+        self.call("holders", async move |store: Arc<dyn Store>| store.holders().await, unseen).await
+    }
+
+    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
+        let (worker, named) = (worker.to_owned(), worker.to_owned());
         self.call(
-            "lapsed",
-            async move |store: Arc<dyn Store>| store.lapsed(after, limit, now).await,
-            move |model, place, jobs| model.found_lapsed(place, jobs, now),
+            "declare_dead",
+            async move |store: Arc<dyn Store>| store.declare_dead(&worker, beats, now).await,
+            move |model, place, dead| model.declared_dead(place, &named, *dead),
         )
         .await
+    }
+
+    async fn running_of(
+        &self,
+        worker: &str,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobRow>, Error> {
+        let worker = worker.to_owned();
+        let call = async move |store: Arc<dyn Store>| store.running_of(&worker, after, limit).await;
+        self.call("running_of", call, unseen).await
     }
 
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
@@ -391,7 +403,9 @@ impl Store for Wire {
         .await
     }
 
-    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<(), Error> {
+    async fn beat(&self, mut worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
+        // All machines live in one process; that none sees another's makes each a machine of its own.
+        Arc::make_mut(&mut worker).details.process = Process::default();
         self.call("beat", async move |store: Arc<dyn Store>| store.beat(worker).await, unseen).await
     }
 

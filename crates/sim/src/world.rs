@@ -1,7 +1,7 @@
 //! The one true time of the simulation, and the clock of each machine, which follows it well or badly.
 //!
 //! True time stands still while anybody works and moves only by [`World::advance_to`]. A machine's clock is off by an
-//! offset that faults change, so its moments go forward and back; its monotonic clock counts true time.
+//! offset that faults change, and a pace, so its moments go forward and back; its monotonic clock counts true time, or nearly so.
 
 use std::{
     collections::BTreeMap,
@@ -107,28 +107,54 @@ impl Drop for Alarm<'_> {
 pub struct MachineClock {
     world: Arc<World>,
     origin: Timestamp,
+    /// How much faster than true time the monotonic clock counts, in millionths.
+    drift_ppm: i64,
     hand: Mutex<Hand>,
     moved: Notify,
 }
 
 #[derive(Debug)]
 struct Hand {
-    /// How far its moments are ahead of true time.
+    /// How far its moments were ahead of true time at `set_at`.
     offset: SignedDuration,
-    /// Where the clocks stand for as long as the process does not run.
+    set_at: Timestamp,
+    /// How much faster than true time its moments have gone since, in millionths; a million less is a clock that stands still.
+    fast_ppm: i64,
+    /// Where both clocks stand for as long as the process does not run.
     frozen: Option<Timestamp>,
+    /// The latest moment it ever showed.
+    latest: Timestamp,
+}
+
+impl Hand {
+    fn at(&self, world: Timestamp) -> Timestamp {
+        let gained = i128::from(self.fast_ppm) * world.duration_since(self.set_at).as_micros() / 1_000_000;
+        let gained = SignedDuration::from_micros(i64::try_from(gained).unwrap_or_default());
+        world + self.offset + gained
+    }
 }
 
 impl MachineClock {
-    /// Clocks whose moments are off by `offset`.
-    pub fn new(world: Arc<World>, offset: SignedDuration) -> Self {
-        let hand = Hand { offset, frozen: None };
-        Self { origin: world.now(), world, hand: Mutex::new(hand), moved: Notify::new() }
+    /// Clocks whose moments are off by `offset`, and whose monotonic clock is fast by so many millionths.
+    pub fn new(world: Arc<World>, offset: SignedDuration, drift_ppm: i64) -> Self {
+        let origin = world.now();
+        let hand = Hand { offset, set_at: origin, fast_ppm: 0, frozen: None, latest: origin + offset };
+        Self { origin, drift_ppm, world, hand: Mutex::new(hand), moved: Notify::new() }
     }
 
     /// The wall clock is set forward or back. The monotonic clock does not notice.
     pub fn jump(&self, by: SignedDuration) {
+        self.now();
         self.hand().offset += by;
+        self.moved.notify_waiters();
+    }
+
+    /// From now on the wall clock is faster than true time by so many millionths.
+    pub fn run_at(&self, fast_ppm: i64) {
+        let (now, world) = (self.now(), self.world());
+        let mut hand = self.hand();
+        (hand.offset, hand.set_at, hand.fast_ppm) = (now.duration_since(world), world, fast_ppm);
+        drop(hand);
         self.moved.notify_waiters();
     }
 
@@ -150,33 +176,20 @@ impl MachineClock {
         self.now().duration_since(self.world.now())
     }
 
+    /// The latest moment that it ever showed.
+    pub fn latest(&self) -> Timestamp {
+        self.now();
+        self.hand().latest
+    }
+
+    /// Whether its wall clock goes at quite another pace than true time: then waiting for a moment is late or early.
+    pub fn is_off_pace(&self) -> bool {
+        self.hand().fast_ppm.abs() > 1000
+    }
+
     /// True time as this process knows it.
     fn world(&self) -> Timestamp {
         self.hand().frozen.unwrap_or_else(|| self.world.now())
-    }
-
-    /// Returns when the true time is `true_time(hand)` or later and the process runs; reads it again after each step.
-    async fn sleep_by(&self, true_time: impl Fn(&Hand) -> Timestamp + Send + Sync) {
-        loop {
-            let moved = self.moved.notified();
-            tokio::pin!(moved);
-            moved.as_mut().enable();
-            let until = {
-                let hand = self.hand();
-                hand.frozen.is_none().then(|| true_time(&hand))
-            };
-            match until {
-                None => moved.await,
-                Some(until) if until <= self.world.now() => return,
-                Some(until) => {
-                    tokio::select! {
-                        biased;
-                        () = self.world.sleep_until(until) => {}
-                        () = moved => {}
-                    }
-                }
-            }
-        }
     }
 
     fn hand(&self) -> MutexGuard<'_, Hand> {
@@ -184,23 +197,48 @@ impl MachineClock {
     }
 }
 
+/// `span * numerator / denominator`, in whole microseconds and rounded up.
+fn scaled(span: Duration, numerator: i64, denominator: i64) -> Duration {
+    let micros = i128::try_from(span.as_micros()).unwrap_or(i128::MAX / 4_000_000);
+    let scaled = (micros * i128::from(numerator) + i128::from(denominator) - 1) / i128::from(denominator);
+    Duration::from_micros(u64::try_from(scaled).unwrap_or(u64::MAX))
+}
+
+const MILLION: i64 = 1_000_000;
+
 #[async_trait]
 impl Clock for MachineClock {
     fn now(&self) -> Timestamp {
-        self.world() + self.hand().offset
+        let world = self.world();
+        let mut hand = self.hand();
+        let now = hand.at(world);
+        hand.latest = hand.latest.max(now);
+        now
     }
 
     fn monotonic(&self) -> Duration {
-        span_until(self.origin, self.world())
+        scaled(span_until(self.origin, self.world()), MILLION + self.drift_ppm, MILLION)
     }
 
     async fn sleep(&self, span: Duration) {
-        let until = plus(self.world(), span);
-        self.sleep_by(|_| until).await;
-    }
-
-    async fn sleep_until(&self, at: Timestamp) {
-        self.sleep_by(|hand| at.checked_sub(hand.offset).unwrap_or(Timestamp::MAX)).await;
+        let until = plus(self.world(), scaled(span, MILLION, MILLION + self.drift_ppm));
+        loop {
+            let moved = self.moved.notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            let is_frozen = self.hand().frozen.is_some();
+            if is_frozen {
+                moved.await;
+            } else if until <= self.world.now() {
+                return;
+            } else {
+                tokio::select! {
+                    biased;
+                    () = self.world.sleep_until(until) => {}
+                    () = moved => {}
+                }
+            }
+        }
     }
 }
 

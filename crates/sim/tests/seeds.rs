@@ -24,6 +24,12 @@ fn no_job_is_rescued_when_only_the_store_was_away() {
         .for_each(|seed| play_on(seed, On::Memory, Weather::Outages).unwrap().expect_right());
 }
 
+/// No clock that is set, stands still or runs away lets a living worker's job be rescued, or keeps a dead one's.
+#[test]
+fn no_clock_rescues_the_living_or_keeps_the_dead() {
+    (0..SEEDS_OF_CLOCKS).for_each(|seed| play_on(seed, On::Memory, Weather::Clocks).unwrap().expect_right());
+}
+
 #[test]
 fn the_same_seed_plays_the_same() {
     for seed in [3, 17, 40] {
@@ -40,5 +46,7 @@ fn the_same_seed_plays_the_same() {
 const SEEDS: u64 = 90;
 /// About ten seconds.
 const SEEDS_OF_OUTAGES: u64 = 40;
+/// About ten seconds.
+const SEEDS_OF_CLOCKS: u64 = 40;
 /// Each takes several times as long as one in memory.
 const SEEDS_ON_SQLITE: u64 = 8;

@@ -8,7 +8,7 @@ use backroom_core::{
 };
 
 use super::Backroom;
-use crate::{Count, Error, ErrorKind, Filter, Health, WorkerRow};
+use crate::{Count, Error, ErrorKind, Filter, Health, WorkerRow, process};
 
 /// Most jobs on one page.
 pub(super) const PAGE_JOBS_MAX: usize = 1000;
@@ -76,12 +76,16 @@ impl Backroom {
         self.engine().store.queues().await
     }
 
-    /// Every worker that beat within its lease, and within a day.
+    /// Every worker that lives, as far as one look can tell: it is not declared dead, its process is not seen to be dead, and its last
+    /// heartbeat was within its lease.
     pub async fn workers(&self) -> Result<Vec<WorkerRow>, Error> {
         let now = self.engine().clock.now();
         let mut workers = self.engine().store.workers(bounds::earlier(now, WORKER_SILENCE_MAX)).await?;
-        // A worker silent for longer has lost its leases, so it counts as gone.
-        workers.retain(|worker| bounds::later(worker.beat_at, Duration::from_millis(worker.lease_ms)) >= now);
+        let is_heard =
+            |worker: &WorkerRow| bounds::later(worker.beat_at, Duration::from_millis(worker.lease_ms)) >= now;
+        workers.retain(|worker| {
+            !worker.dead && is_heard(worker) && process::fate(worker) != process::Fate::Dead
+        });
         Ok(workers)
     }
 
@@ -93,12 +97,13 @@ impl Backroom {
         let paused_at = queues.iter().find(|queue| queue.name == job.queue).and_then(|queue| queue.paused_at);
         let workers = self.workers().await?;
         let ahead = self.engine().store.ahead(Arc::new(job.clone()), AHEAD_MAX, now).await?;
+        let holder_is_gone = !workers.iter().any(|worker| Some(&worker.name) == job.worker.as_ref());
         // Only a job that is due waits for a slot.
         let waits = job.state == State::Queued && job.scheduled_at <= now && !workers.is_empty();
         let running =
             if waits { self.running().await?.into_iter().filter_map(run_of).collect() } else { Vec::new() };
         let workers = workers.into_iter().map(facts_of).collect();
-        let reasons = explain(&job, &Facts { paused_at, workers, ahead, running }, now);
+        let reasons = explain(&job, &Facts { paused_at, workers, ahead, running, holder_is_gone }, now);
         Ok(Explanation { job, reasons })
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
 };
 
 mod backup;
@@ -36,8 +36,8 @@ pub use moving::{Compared, Copied, copy_jobs, copy_queues};
 pub use observed::{INSERT_TIMEOUT, Observed, REPEAT_AFTER, REPEATS_MAX};
 pub(crate) use outage::is_told;
 pub use verbs::{
-    Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, HealthCheck, Held, Inserted, Note,
-    Prune, QueueSetting, QueuedAs, Record, Share, WorkerRow,
+    Beaten, Blocked, Claim, Committed, Count, Deleted, Durability, Filter, Health, HealthCheck, Held, Holder,
+    Inserted, Note, Prune, QueueSetting, QueuedAs, Record, Share, WorkerDetails, WorkerRow,
 };
 pub use wakes::{Listener, Wakes};
 
@@ -64,23 +64,29 @@ pub trait Store: Send + Sync + 'static {
     /// answers. A change that is already written answers [`Committed::Done`] again.
     async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error>;
 
-    /// Moves the leases that are still held to `until`; one answer per lease, in order. A lease that holds longer
-    /// already stays: a beat must not shorten what a handler extended farther.
-    async fn extend(&self, extend: Arc<Extend>, now: Timestamp) -> Result<Vec<Held>, Error>;
+    /// Whether these leases are still held; one answer per lease, in order. Where the jobs of a claim lie together in one row, the
+    /// store may take the opportunity to give those that run for long a row of their own.
+    async fn held(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<Held>, Error>;
 
     /// Writes what handlers say of themselves, where their lease still holds; elsewhere drops it. Progress may also be left
     /// out where somebody's transaction keeps the row. Lines beyond
     /// [`JOB_LOG_LINES_MAX`](backroom_core::bounds::JOB_LOG_LINES_MAX) of one job are dropped too.
     async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error>;
 
-    /// Running jobs whose lease ran out, the longest ago first and those of one moment by id; behind `after` when given,
-    /// the end of the lease and the id of the last one of the page before. Only reads: a rescue of a job whose row another
-    /// transaction has locked answers [`Committed::RowKept`].
-    async fn lapsed(
+    /// Every worker that has a row, and every name without one under which jobs run, by name.
+    async fn holders(&self) -> Result<Vec<Holder>, Error>;
+
+    /// Declares a worker dead, durably, unless its heartbeat has moved on from `beats`; none stands for a name that has no row.
+    /// Answers whether it is dead now. From then on [`beat`](Self::beat) answers [`Beaten::Dead`] to it, and any process may
+    /// rescue its jobs. Workers that died a day before `now` are forgotten.
+    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error>;
+
+    /// Running jobs of one worker by id, behind `after` when given.
+    async fn running_of(
         &self,
-        after: Option<(Timestamp, JobId)>,
+        worker: &str,
+        after: Option<JobId>,
         limit: usize,
-        now: Timestamp,
     ) -> Result<Vec<JobRow>, Error>;
 
     /// Queued jobs past their `expires_at`, the longest ago first.
@@ -137,13 +143,13 @@ pub trait Store: Send + Sync + 'static {
     /// Changes one setting of a queue; the queue comes into being if need be.
     async fn set_queue(&self, name: &str, setting: QueueSetting) -> Result<(), Error>;
 
-    /// Writes what a worker says of itself.
-    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<(), Error>;
+    /// Writes a worker's heartbeat, with what it reports of itself, unless its name is not its own any more.
+    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error>;
 
     /// Forgets a worker that stopped. Its leases are not touched.
     async fn leave(&self, worker: &str) -> Result<(), Error>;
 
-    /// Workers that beat at or after `since`, by name; older ones may be forgotten.
+    /// Workers whose last heartbeat was at or after `since`, by name. For people: `holders` tells who lives.
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error>;
 
     /// Writes what a worker counted within one minute, in the place of what it wrote of that minute before; and deletes some of

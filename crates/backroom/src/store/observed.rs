@@ -11,14 +11,14 @@ use std::{
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
 };
 use futures_util::future::BoxFuture;
 use tracing::Instrument as _;
 
 use super::{
-    Claim, Committed, Count, Deleted, Extend, Filter, Health, Held, Inserted, Note, Prune, QueueSetting,
-    Record, Store, Wakes, WorkerRow,
+    Beaten, Claim, Committed, Count, Deleted, Filter, Health, Held, Holder, Inserted, Note, Prune,
+    QueueSetting, Record, Store, Wakes, WorkerRow,
     outage::{Begun, Miss, Outage, Over, is_told},
 };
 use crate::{Error, ErrorKind, clock::Clock, repeated::Times};
@@ -209,21 +209,39 @@ impl Store for Observed {
         self.call("commit", Vec::len, |_| self.inner.commit(Arc::clone(&changes))).await
     }
 
-    async fn extend(&self, extend: Arc<Extend>, now: Timestamp) -> Result<Vec<Held>, Error> {
-        self.call("extend", Vec::len, |_| self.inner.extend(Arc::clone(&extend), now)).await
+    async fn held(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<Held>, Error> {
+        self.call("held", Vec::len, |_| self.inner.held(Arc::clone(&leases))).await
     }
 
     async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error> {
         self.call("note", |()| notes.len(), |_| self.inner.note(Arc::clone(&notes), now)).await
     }
 
-    async fn lapsed(
+    async fn holders(&self) -> Result<Vec<Holder>, Error> {
+        self.call("holders", Vec::len, |_| self.inner.holders()).await
+    }
+
+    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
+        let worker: Arc<str> = worker.into();
+        self.call("declare_dead", one, |_| {
+            let worker = Arc::clone(&worker);
+            Box::pin(async move { self.inner.declare_dead(&worker, beats, now).await })
+        })
+        .await
+    }
+
+    async fn running_of(
         &self,
-        after: Option<(Timestamp, JobId)>,
+        worker: &str,
+        after: Option<JobId>,
         limit: usize,
-        now: Timestamp,
     ) -> Result<Vec<JobRow>, Error> {
-        self.call("lapsed", Vec::len, |_| self.inner.lapsed(after, limit, now)).await
+        let worker: Arc<str> = worker.into();
+        self.call("running_of", Vec::len, |_| {
+            let worker = Arc::clone(&worker);
+            Box::pin(async move { self.inner.running_of(&worker, after, limit).await })
+        })
+        .await
     }
 
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
@@ -294,7 +312,7 @@ impl Store for Observed {
         .await
     }
 
-    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<(), Error> {
+    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
         self.call("beat", one, |_| self.inner.beat(Arc::clone(&worker))).await
     }
 

@@ -1,6 +1,6 @@
 //! What the verbs of the seam take and answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use backroom_core::{
     Attempt, JobId, JobRow, LeaseId, LogLine, Progress, Shown, State, Timestamp,
@@ -9,6 +9,9 @@ use backroom_core::{
     retention::Retention,
 };
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Process;
 
 /// What became of one inserted job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,21 +73,12 @@ pub enum Committed {
     RowKept,
 }
 
-/// A worker's sign of life for the jobs it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Extend {
-    /// The runs.
-    pub leases: Vec<(JobId, LeaseId)>,
-    /// Until when they should hold.
-    pub until: Timestamp,
-}
-
 /// Whether a lease is still held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
-    /// Extended; or held and not to be written at this moment, which the next beat may.
+    /// It is.
     Yes,
-    /// The same, and somebody asked for the job to stop.
+    /// It is, and the job is asked to stop.
     CancelRequested,
     /// The job runs elsewhere, is finished or gone. Stop the run and drop its result.
     Lost,
@@ -235,18 +229,45 @@ pub enum QueueSetting {
     Retain(Retention),
 }
 
-/// What a worker says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What became of a heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beaten {
+    /// It is written: the worker lives.
+    Alive,
+    /// It is not written: a worker of this name was declared dead, or another one has the name. All leases under this name are
+    /// lost. The worker goes on under a fresh name.
+    Dead,
+}
+
+/// Who holds running jobs, or may do so: a worker that has a row, or a name that running jobs have and no row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The worker's name.
+    pub name: String,
+    /// Its row.
+    pub row: Option<WorkerRow>,
+    /// Whether any job runs under the name.
+    pub holds: bool,
+}
+
+/// What a worker reports of itself with each heartbeat.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerRow {
     /// Unique among workers: host, process and a random part.
     pub name: String,
+    /// Tells two workers apart that were given one name. Random, and the same for as long as the worker has the name.
+    pub incarnation: Uuid,
+    /// How many heartbeats there were. Observers look whether it moves; they compare no times.
+    pub beats: u64,
+    /// Another process declared it dead; its jobs are rescued. It never comes back under this name.
+    pub dead: bool,
     /// The machine.
     pub host: String,
     /// The process.
     pub pid: u32,
     /// Since when.
     pub started_at: Timestamp,
-    /// When it last said so.
+    /// When its last heartbeat was. For people; nothing is decided by it.
     pub beat_at: Timestamp,
     /// How long it may be silent before it counts as gone: its lease, in milliseconds.
     pub lease_ms: u64,
@@ -267,6 +288,35 @@ pub struct WorkerRow {
     /// What keeps it from claiming jobs or from writing the ends of its runs, and since when; none while all is well.
     #[serde(default)]
     pub trouble: Option<String>,
+    /// What else it reports.
+    #[serde(flatten)]
+    pub details: WorkerDetails,
+}
+
+/// What a worker reports of itself beyond what stores look at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WorkerDetails {
+    /// Which process it is, so that others on the same machine can see whether it is dead.
+    pub process: Process,
+    /// How far the wall clock of its machine is ahead of the store's time, in milliseconds (behind, if negative); none where
+    /// both are the same clock.
+    pub clock_ahead_ms: Option<i64>,
+    /// The last time that its runtime was blocked, since it started.
+    pub blocked: Option<Blocked>,
+}
+
+/// A runtime that could not run its tasks, because handlers blocked its threads.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// When that was noticed.
+    pub at: Timestamp,
+    /// For how long it had been blocked at the last heartbeat in that time, in milliseconds.
+    pub for_ms: u64,
+    /// Whether it is blocked still.
+    pub now: bool,
+    /// The kinds of the handlers that ran, at most ten.
+    pub kinds: Vec<String>,
 }
 
 /// A job with all that belongs to it.
@@ -345,4 +395,12 @@ pub(crate) fn apply_setting(queue: &mut Queue, setting: &QueueSetting) {
 fn resume(queue: &mut Queue) {
     queue.paused_at = None;
     queue.paused_by = None;
+}
+
+/// How long a dead worker is remembered: long enough for people to see it. One that comes back later finds its leases lost.
+pub(crate) const DEAD_REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+
+/// The row of a worker that never wrote one, or whose row is gone, once it is declared dead.
+pub(crate) fn dead_without_a_row(worker: &str, now: Timestamp) -> WorkerRow {
+    WorkerRow { name: worker.to_owned(), dead: true, started_at: now, beat_at: now, ..WorkerRow::default() }
 }

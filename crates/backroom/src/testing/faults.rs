@@ -8,15 +8,15 @@ use std::{
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
 };
 use tokio::sync::Notify;
 
 use crate::{
     Error, ErrorKind,
     store::{
-        Claim, Committed, Count, Deleted, Extend, Filter, Health, Held, Inserted, Note, Prune, QueueSetting,
-        Record, Store, Wakes, WorkerRow,
+        Beaten, Claim, Committed, Count, Deleted, Filter, Health, Held, Holder, Inserted, Note, Prune,
+        QueueSetting, Record, Store, Wakes, WorkerRow,
     },
 };
 
@@ -60,7 +60,7 @@ const WRITES: [&str; 11] = [
     "insert",
     "claim",
     "commit",
-    "extend",
+    "declare_dead",
     "note",
     "prune",
     "delete",
@@ -219,21 +219,29 @@ impl Store for Faults {
         self.call("commit", self.inner.commit(changes)).await
     }
 
-    async fn extend(&self, extend: Arc<Extend>, now: Timestamp) -> Result<Vec<Held>, Error> {
-        self.call("extend", self.inner.extend(extend, now)).await
+    async fn held(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<Held>, Error> {
+        self.call("held", self.inner.held(leases)).await
     }
 
     async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error> {
         self.call("note", self.inner.note(notes, now)).await
     }
 
-    async fn lapsed(
+    async fn holders(&self) -> Result<Vec<Holder>, Error> {
+        self.call("holders", self.inner.holders()).await
+    }
+
+    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
+        self.call("declare_dead", self.inner.declare_dead(worker, beats, now)).await
+    }
+
+    async fn running_of(
         &self,
-        after: Option<(Timestamp, JobId)>,
+        worker: &str,
+        after: Option<JobId>,
         limit: usize,
-        now: Timestamp,
     ) -> Result<Vec<JobRow>, Error> {
-        self.call("lapsed", self.inner.lapsed(after, limit, now)).await
+        self.call("running_of", self.inner.running_of(worker, after, limit)).await
     }
 
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
@@ -298,7 +306,7 @@ impl Store for Faults {
         self.call("set_queue", self.inner.set_queue(name, setting)).await
     }
 
-    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<(), Error> {
+    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
         self.call("beat", self.inner.beat(worker)).await
     }
 

@@ -17,7 +17,7 @@ pub(super) fn events(
     span: Duration,
     now: Timestamp,
 ) -> Vec<(JobRow, Event)> {
-    let mut processes: HashMap<Option<(&str, u32)>, Vec<JobRow>> = HashMap::new();
+    let mut processes: HashMap<Option<ProcessKey<'_>>, Vec<JobRow>> = HashMap::new();
     for job in jobs {
         let row = workers.iter().find(|row| job.worker.as_deref() == Some(row.name.as_str()));
         processes.entry(row.map(process)).or_default().push(job);
@@ -34,9 +34,13 @@ pub(super) fn events(
     events
 }
 
+/// What names a process: host, id, and when it started.
+pub(super) type ProcessKey<'a> = (&'a str, u32, &'a str, u64);
+
 /// Workers of one process die together.
-fn process(row: &WorkerRow) -> (&str, u32) {
-    (&row.host, row.pid)
+pub(super) fn process(row: &WorkerRow) -> ProcessKey<'_> {
+    let process = &row.details.process;
+    (&row.host, row.pid, &process.boot_id, process.started_ticks)
 }
 
 fn dead_worker(row: &WorkerRow) -> DeadWorker {

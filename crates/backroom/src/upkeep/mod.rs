@@ -3,11 +3,11 @@
 //! nothing left to do.
 
 mod expire;
+mod liveness;
 mod loss;
 mod prune;
 mod pulse;
 mod rescue;
-mod steady;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,8 +1,7 @@
-//! Whether the store takes writes, as the beats of the worker in this process show.
+//! The heartbeats of the worker in this process, as the upkeep beside it sees them.
 //!
-//! Upkeep's own looks are mostly reads. A server that became a standby, a file that another process holds, or a full disk goes
-//! on answering those while no worker can renew a lease; whoever judged by reads alone would rescue the jobs of the living the
-//! moment writes are taken again. A beat is a write of the kind that a renewal is, and every worker writes one anyway.
+//! Upkeep's own looks are reads. A server that became a standby, a file that another process has locked, or a full disk goes on
+//! answering those while no worker can write a heartbeat. So only heartbeats prove that the store takes writes.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -11,28 +10,28 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::steady::Steady;
+/// Heartbeats that wait for upkeep to read them. Without upkeep nothing reads them; then the latest few are enough.
+const WAITING_MAX: usize = 1000;
 
-/// The beats of one worker, which writes them, for the upkeep beside it, which only looks.
-#[derive(Debug)]
+/// The heartbeats of one worker.
+#[derive(Debug, Default)]
 pub(crate) struct Pulse {
-    steady: Mutex<Steady>,
+    written: Mutex<Vec<Duration>>,
     wanted: Notify,
 }
 
 impl Pulse {
-    /// Of a worker with leases of this length that has not beaten yet; `span` is the time between two of its beats.
-    pub(crate) fn new(lease: Duration, span: Duration) -> Self {
-        Self { steady: Mutex::new(Steady::of_beats(lease, span)), wanted: Notify::new() }
+    /// A heartbeat was written, at this reading of the monotonic clock.
+    pub(crate) fn beaten(&self, reading: Duration) {
+        let mut written = self.written();
+        if written.len() >= WAITING_MAX {
+            written.drain(..WAITING_MAX / 2);
+        }
+        written.push(reading);
     }
 
-    /// A beat was written.
-    pub(crate) fn beaten(&self, now: Duration) {
-        self.steady().answered(now);
-    }
-
-    /// Returns when upkeep wants a beat before the next one is due: leases shorter than this worker's have run out, and
-    /// beats at its own pace are too far apart to tell whether they could have been renewed.
+    /// Returns when upkeep wants a heartbeat before the next one is due: a worker seems dead, and heartbeats at their own pace
+    /// are too far apart to prove it.
     pub(crate) async fn wanted(&self) {
         self.wanted.notified().await;
     }
@@ -41,17 +40,12 @@ impl Pulse {
         self.wanted.notify_one();
     }
 
-    /// As of [`Steady`].
-    pub(super) fn waits(&self, is_waiting: bool) {
-        self.steady().waits(is_waiting);
+    /// The heartbeats since this was asked last.
+    pub(super) fn take(&self) -> Vec<Duration> {
+        std::mem::take(&mut *self.written())
     }
 
-    /// As of [`Steady`].
-    pub(super) fn would_have_renewed(&self, lease: Duration, now: Duration) -> bool {
-        self.steady().would_have_renewed(lease, now)
-    }
-
-    fn steady(&self) -> MutexGuard<'_, Steady> {
-        self.steady.lock().unwrap_or_else(PoisonError::into_inner)
+    fn written(&self) -> MutexGuard<'_, Vec<Duration>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

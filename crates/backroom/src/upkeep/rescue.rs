@@ -1,128 +1,161 @@
-//! Taking jobs from workers that died.
+//! Finding workers that died, and taking their jobs.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use backroom_core::{JobId, JobRow, Timestamp, bounds::earlier};
+use backroom_core::{Event, JobRow, Loss, Timestamp};
 
-use super::{Duty, Pulse, ROWS_MAX, apply_to_each, loss, steady::Steady};
-use crate::{Error, ended::Ends, engine::Engine, store::WorkerRow};
+use super::{Duty, Pulse, ROWS_MAX, apply_to_each, liveness::Liveness, loss};
+use crate::{
+    Error,
+    ended::Ends,
+    engine::Engine,
+    process::{self, Fate},
+    store::{Holder, WorkerRow},
+};
 
-/// How far back a worker is looked for. One that said nothing for longer is judged by the rescuer's own lease.
-const WORKERS_SINCE: Duration = Duration::from_secs(3600);
-/// Most pages per look of which no job could be rescued. Those behind them are for the next look, which goes on there.
-const PUT_OFF_PAGES_MAX: usize = 10;
+/// Most pages of jobs per look and dead process. The next look goes on.
+const PAGES_MAX: usize = 20;
 
-/// Rescues, but only once it is sure that the holders are dead and were not kept from the store.
+/// Declares workers dead and rescues their jobs.
 pub(super) struct Rescue {
-    lease: Duration,
+    liveness: Liveness,
+    pulse: Arc<Pulse>,
+    /// Where each loss is reported.
+    ends: Arc<Ends>,
     /// How long a crash is remembered.
     crash_span: Duration,
-    /// Whether the store answers, by this duty's own looks.
-    steady: Steady,
-    /// Whether it takes writes, by the worker's beats.
-    pulse: Arc<Pulse>,
-    /// Where each crash is reported.
-    ends: Arc<Ends>,
-    round: Round,
-}
-
-/// One way through all lapsed leases, in the order in which they ran out; many of them take several looks.
-#[derive(Debug, Default)]
-struct Round {
-    /// How far it has come.
-    after: Option<(Timestamp, JobId)>,
-    /// The shortest lease of those so far.
-    shortest: Option<Duration>,
-    /// Jobs that are put off.
-    put_off: usize,
 }
 
 impl Rescue {
-    /// One in the process of a worker with leases of this length.
+    /// One in the process of a worker with a lease of this length.
     pub(super) fn new(lease: Duration, pulse: Arc<Pulse>, ends: Arc<Ends>, crash_span: Duration) -> Self {
-        Self { lease, crash_span, steady: Steady::of_looks(lease), pulse, ends, round: Round::default() }
+        Self { liveness: Liveness::new(lease), pulse, ends, crash_span }
     }
 
-    /// Of a page, those whose holders would have renewed by now if they lived.
-    fn dead(&mut self, page: Vec<JobRow>, workers: &[WorkerRow], now: Duration) -> Vec<JobRow> {
-        let all = page.len();
-        let leases: HashMap<&str, Duration> = workers
-            .iter()
-            .map(|worker| (worker.name.as_str(), Duration::from_millis(worker.lease_ms)))
-            .collect();
-        let lease = |job: &JobRow| leases.get(holder(job)).copied().unwrap_or(self.lease);
-        let shortest = page.iter().map(lease).chain(self.round.shortest).min();
-        let would_have_renewed = |job: &JobRow| {
-            let lease = lease(job);
-            self.steady.would_have_renewed(lease, now) && self.pulse.would_have_renewed(lease, now)
+    /// The workers that are dead and not declared so yet, each with the reason.
+    fn died<'a>(&mut self, holders: &'a [Holder], now: Duration) -> Vec<(&'a Holder, &'static str)> {
+        let silent = self.liveness.look(holders, &self.pulse.take(), now);
+        let of_silent: Vec<_> =
+            rows(holders).filter(|row| silent.contains(&row.name)).map(loss::process).collect();
+        // Workers of one process die together, though their last heartbeats were not at the same time.
+        let fell_silent = |row: &WorkerRow| {
+            of_silent.contains(&loss::process(row)) && self.liveness.is_falling_silent(&row.name)
         };
-        let dead: Vec<JobRow> = page.into_iter().filter(would_have_renewed).collect();
-        self.round.shortest = shortest;
-        self.round.put_off += all - dead.len();
-        dead
+        let why = |holder: &Holder| match &holder.row {
+            Some(row) if row.dead => None,
+            Some(row) if process::fate(row) == Fate::Dead => Some("its process is dead"),
+            Some(row) if fell_silent(row) => {
+                Some("its heartbeat and that of another worker of its process stopped")
+            }
+            Some(_) | None => {
+                silent.contains(&holder.name).then_some("its heartbeat has not moved for a lease")
+            }
+        };
+        holders.iter().filter_map(|holder| Some((holder, why(holder)?))).collect()
     }
 
-    /// Draws the conclusions from a look, and answers after how long the next one is due.
-    fn looked(&mut self) -> Duration {
-        let Round { after, shortest, put_off } = self.round;
-        if after.is_some() {
-            // What lies behind may hold shorter ones, and some that wait: only the end of the round tells otherwise.
-            shortest.into_iter().for_each(|lease| self.steady.hears_also_of(lease));
-        } else {
-            self.steady.hears_of(shortest);
-            self.round = Round::default();
+    /// Takes all jobs that the dead workers of one process hold. They are judged together: which of them took the process down is
+    /// seen from all that ran there.
+    async fn rescue(
+        &self,
+        engine: &Engine,
+        dead: &[&Holder],
+        all: &[Holder],
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let mut jobs: Vec<JobRow> = Vec::new();
+        for holder in dead {
+            let mut after = None;
+            while jobs.len() < PAGES_MAX * ROWS_MAX {
+                let page = engine.store.running_of(&holder.name, after, ROWS_MAX).await?;
+                after = page.last().map(|job| job.id);
+                let is_last = page.len() < ROWS_MAX;
+                jobs.extend(page);
+                if is_last {
+                    break;
+                }
+            }
         }
-        if put_off > 0 {
-            tracing::debug!(
-                jobs = put_off,
-                "leases ran out while the store was away or this process slept; waiting for their workers to renew"
-            );
+        let of_process: Vec<WorkerRow> = match dead.first().and_then(|holder| holder.row.as_ref()) {
+            Some(row) => {
+                rows(all).filter(|other| loss::process(other) == loss::process(row)).cloned().collect()
+            }
+            None => Vec::new(),
+        };
+        let events = match outlived(&of_process) {
+            Some(why) => {
+                let lost = |job| (job, Event::LeaseLost(Loss::Outlived { why: why.clone() }));
+                jobs.into_iter().map(lost).collect()
+            }
+            None => loss::events(jobs, &of_process, self.crash_span, now),
+        };
+        let mut rescued = 0;
+        for page in events.chunks(ROWS_MAX) {
+            rescued +=
+                apply_to_each(engine, &self.ends, page.iter().map(|(job, event)| (job, event.clone())), now)
+                    .await?;
         }
-        if put_off > 0 || after.is_none() {
-            self.steady.waits(put_off > 0);
-            self.pulse.waits(put_off > 0);
+        if rescued > 0 {
+            let worker = dead.first().map(|holder| holder.name.as_str()).unwrap_or_default();
+            tracing::warn!(worker, jobs = rescued, "jobs of a dead worker were rescued");
         }
-        if put_off > 0 && self.steady.hears_of_shorter() {
-            self.pulse.want();
-        }
-        self.steady.look_span()
+        Ok(())
     }
 }
 
 impl Duty for Rescue {
     const NAME: &'static str = "rescue";
 
-    /// Requeues (or gives up, or cancels) every job whose lease ran out.
+    /// Declares dead which workers are, and requeues (or gives up, or cancels) every job that a dead worker holds.
     async fn tick(&mut self, engine: &Engine, now: Timestamp) -> Result<Duration, Error> {
-        let mut workers = None;
-        let mut in_vain = 0;
-        while in_vain < PUT_OFF_PAGES_MAX {
-            let page = engine.store.lapsed(self.round.after, ROWS_MAX, now).await?;
-            self.steady.answered(engine.clock.monotonic());
-            let last = page.last().filter(|_| page.len() >= ROWS_MAX);
-            self.round.after = last.and_then(|job| Some((job.lease_until?, job.id)));
-            if !page.is_empty() {
-                let workers = match &mut workers {
-                    Some(workers) => workers,
-                    none => {
-                        none.insert(engine.store.workers(earlier(engine.clock.now(), WORKERS_SINCE)).await?)
-                    }
-                };
-                let dead = self.dead(page, workers, engine.clock.monotonic());
-                let dead = loss::events(dead, workers, self.crash_span, now);
-                let events = dead.iter().map(|(job, event)| (job, event.clone()));
-                if apply_to_each(engine, &self.ends, events, now).await? == 0 {
-                    in_vain += 1;
-                }
-            }
-            if self.round.after.is_none() {
-                break;
+        let mut holders = engine.store.holders().await?;
+        let reading = engine.clock.monotonic();
+        let mut dead: Vec<String> =
+            rows(&holders).filter(|row| row.dead).map(|row| row.name.clone()).collect();
+        for (holder, why) in self.died(&holders, reading) {
+            let beats = holder.row.as_ref().map(|row| row.beats);
+            // Its heartbeat may have moved since the look. Then the store refuses, and it lives.
+            if engine.store.declare_dead(&holder.name, beats, now).await? {
+                tracing::warn!(worker = %holder.name, "a worker is dead: {why}; its jobs are rescued");
+                dead.push(holder.name.clone());
             }
         }
-        Ok(self.looked())
+        for row in holders.iter_mut().filter_map(|holder| holder.row.as_mut()) {
+            row.dead |= dead.contains(&row.name);
+        }
+        let mut holding: Vec<&Holder> =
+            holders.iter().filter(|holder| holder.holds && dead.contains(&holder.name)).collect();
+        while let Some(first) = holding.first() {
+            let its = first.row.as_ref().map(loss::process);
+            let (of_one, others) = holding.into_iter().partition(|holder| {
+                let process = holder.row.as_ref().map(loss::process);
+                its.is_none() == process.is_none() && its == process
+            });
+            holding = others;
+            self.rescue(engine, &of_one, &holders, now).await?;
+        }
+        if self.liveness.wants_proof(reading) {
+            self.pulse.want();
+        }
+        Ok(self.liveness.rest(reading))
     }
 }
 
-fn holder(job: &JobRow) -> &str {
-    job.worker.as_deref().unwrap_or_default()
+fn rows(holders: &[Holder]) -> impl Iterator<Item = &WorkerRow> {
+    holders.iter().filter_map(|holder| holder.row.as_ref())
+}
+
+/// How a process outlived its dead workers, if it is known to have done so.
+fn outlived(workers: &[WorkerRow]) -> Option<String> {
+    let lives = workers.iter().any(|row| !row.dead || process::fate(row) == Fate::Alive);
+    let blocked = workers.iter().filter_map(|row| row.details.blocked.as_ref()).find(|blocked| blocked.now);
+    match blocked {
+        _ if !lives => None,
+        Some(blocked) => Some(format!(
+            "the runtime was blocked for {} s by {}",
+            blocked.for_ms / 1000,
+            blocked.kinds.join(", ")
+        )),
+        None => Some("its heartbeat had not moved for a lease".into()),
+    }
 }

@@ -6,7 +6,7 @@ use backroom_core::{JobRow, Timestamp, bounds::later};
 
 use tokio::task::JoinHandle;
 
-use super::{execute, hand::Load, heartbeat, held::Run, pool::Pool, report, shared::Shared, trial};
+use super::{execute, hand::Load, held::Run, pool::Pool, report, shared::Shared, trial};
 use crate::{
     Error, ErrorKind,
     store::{Claim, Listener, is_told},
@@ -22,7 +22,6 @@ const LOOK_MAX: Duration = Duration::from_millis(50);
 
 /// Conditions that may be met again and again.
 const FAILED: &str = "a claim failed";
-const SLOW: &str = "the answer to a claim took half of its lease";
 
 /// Claimed jobs that no slot has begun within this span go back to the store, for other workers.
 const HOARD: Duration = Duration::from_secs(1);
@@ -69,8 +68,6 @@ struct Answered {
     taken: usize,
     /// How many bytes these have.
     bytes: usize,
-    /// Fails if their leases had to be renewed and could not be; then they were given back.
-    renewed: Result<(), Error>,
 }
 
 struct Claimer {
@@ -93,6 +90,7 @@ struct Claimer {
 
 impl Claimer {
     async fn run(&mut self) {
+        self.shared.registered.cancelled().await;
         loop {
             self.give_back_hoard().await;
             if let Err(error) = self.recall().await {
@@ -157,7 +155,7 @@ impl Claimer {
         let (shared, pool) = (&self.shared, &self.pool);
         let now = shared.engine.clock.due();
         let claim = Arc::new(Claim {
-            worker: shared.name.clone(),
+            worker: shared.name(),
             shares: pool.order.shares(limit, self.turn),
             kinds: Arc::clone(&shared.kinds),
             limit,
@@ -205,7 +203,7 @@ impl Claimer {
     /// What came of the claim that is under way; nothing if none is. Dropped while it waits, it can be asked again.
     async fn answer(&mut self) -> Result<Answered, Error> {
         let Some(under_way) = &mut self.under_way else {
-            return Ok(Answered { taken: 0, bytes: 0, renewed: Ok(()) });
+            return Ok(Answered { taken: 0, bytes: 0 });
         };
         let answered = under_way.await;
         self.under_way = None;
@@ -216,8 +214,7 @@ impl Claimer {
         if !answered.as_ref().is_err_and(is_told) {
             self.unanswered = None;
         }
-        let Answered { taken, bytes, renewed } = answered?;
-        renewed.map(|()| Answered { taken, bytes, renewed: Ok(()) })
+        answered
     }
 
     /// Asks again for a claim whose answer is lost, now that the worker is stopping, until its grace is over. What comes of
@@ -283,7 +280,7 @@ impl Claimer {
     /// Reports a failure once: an outage by the store's decorator, anything else here.
     fn report(&self, error: &Error) {
         if !is_told(error) && self.shared.is_news(FAILED) {
-            tracing::error!(worker = %self.shared.name, %error, "{FAILED}; it is tried again");
+            tracing::error!(worker = %self.shared.name(), %error, "{FAILED}; it is tried again");
         }
     }
 
@@ -304,7 +301,6 @@ async fn take(
     reserved: Load,
     now: Timestamp,
 ) -> Result<Answered, Error> {
-    let sent = shared.engine.clock.monotonic();
     let jobs = shared.engine.store.claim(Arc::clone(&claim), now).await?;
     let received = shared.engine.clock.monotonic();
     let mut bytes = 0;
@@ -317,21 +313,9 @@ async fn take(
     drop(reserved);
     let taken = runs.len();
     shared.held.add(&runs, shared.engine.clock.monotonic());
-    if taken > 0 && shared.engine.clock.monotonic().saturating_sub(sent) > shared.settings.lease / 2 {
-        // The answer took its time. What is lost meanwhile is told to its run, which then does not begin.
-        if shared.is_news(SLOW) {
-            tracing::warn!(worker = %shared.name, jobs = taken, "{SLOW}; the leases are renewed");
-        }
-        let renewed = heartbeat::renew(shared).await;
-        if renewed.is_err() {
-            // Whether the leases still hold nobody knows, so these runs do not begin here. Nor are they left to the heartbeat,
-            // which would keep them for ever: the reporter writes that they are given back, and has them until then.
-            report::give_back(shared, runs).await;
-            return Ok(Answered { taken, bytes, renewed });
-        }
-    }
-    let answered = Answered { taken, bytes, renewed: Ok(()) };
-    if shared.stopping.is_cancelled() {
+    let answered = Answered { taken, bytes };
+    if shared.stopping.is_cancelled() || claim.worker != shared.name() {
+        // The worker takes no more jobs; or it was declared dead meanwhile, and what a dead worker holds is rescued.
         report::give_back(shared, runs).await;
         return Ok(answered);
     }

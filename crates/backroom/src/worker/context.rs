@@ -2,16 +2,13 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use backroom_core::{JobId, JobRow, bounds::later};
+use backroom_core::{JobId, JobRow};
 
 use super::{
     held::{Run, Stop},
     shared::Shared,
 };
-use crate::{
-    Backroom, Error, ErrorKind, Failure,
-    store::{Extend, Held},
-};
+use crate::{Backroom, Error, ErrorKind, Failure, store::Held};
 
 /// A running handler's view of its job and its worker. Cheap to clone; all calls work from plain functions as well
 /// as from async ones, except where they say `async`.
@@ -87,27 +84,26 @@ impl Context {
         }
     }
 
-    /// Asks for at least `span` from now: the lease is renewed at once and the timeout, if there is one, moved.
-    /// Leases are renewed by themselves; this is for work that finds out how long it takes, and for a last check
-    /// before a step that must not happen twice. [`Refused`](ErrorKind::Refused) if the lease was lost: stop.
+    /// Asks for at least `span` from now: the timeout, if there is one, is moved, once the store has said that the lease holds.
+    /// Leases hold by themselves for as long as the worker lives. This is for work that finds out how long it takes, and for a
+    /// last check before a step that must not happen twice. [`Refused`](ErrorKind::Refused) if the lease was lost: stop.
     pub async fn extend(&self, span: Duration) -> Result<(), Error> {
         let engine = &self.shared.engine;
-        let now = engine.clock.now();
-        let until = later(now, span.max(self.shared.settings.lease));
         let leases = vec![(self.run.job.id, self.run.lease)];
-        let held = engine.store.extend(Arc::new(Extend { leases, until }), now).await?;
+        let held = engine.store.held(Arc::new(leases)).await?;
+        let now = engine.clock.monotonic();
         match held.first() {
             Some(Held::Yes) => {}
-            Some(Held::CancelRequested) => self.run.tell(Stop::Cancelled, engine.clock.monotonic()),
+            Some(Held::CancelRequested) => self.run.tell(Stop::Cancelled, now),
             Some(Held::Lost) | None => {
-                self.run.tell(Stop::LeaseLost, engine.clock.monotonic());
+                self.run.tell(Stop::LeaseLost, now);
                 let message =
                     format!("extend job {}: its lease was lost; stop working on it", self.run.job.id);
                 return Err(Error::new(ErrorKind::Refused, message));
             }
         }
         if self.run.job.timeout.is_some() {
-            self.run.extend_deadline(engine.clock.monotonic().saturating_add(span));
+            self.run.extend_deadline(now.saturating_add(span));
         }
         Ok(())
     }

@@ -1,11 +1,15 @@
-//! Keeping the leases, and learning what became of them.
+//! The worker's heartbeat, and learning what became of its leases.
+//!
+//! One row per worker is written, three times within a lease; no job's row is. As long as the heartbeat moves, every lease of
+//! the worker holds. When another process has declared the worker dead, the store refuses the heartbeat: then all its leases are
+//! lost, its runs stop, and it goes on under a fresh name.
 
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use backroom_core::bounds::later;
+use backroom_core::Timestamp;
 
 use super::{
     held::{Run, Stop},
@@ -15,22 +19,23 @@ use super::{
 use crate::{
     Error,
     clock::Clock,
-    store::{Extend, Held, Listener, WorkerRow},
+    process::{self, Process},
+    store::{Beaten, Held, Listener, WorkerDetails, WorkerRow},
 };
 
-/// Leases are renewed so often within their span: two renewals may fail before one runs out.
-pub(super) const RENEWALS_PER_LEASE: u32 = 3;
+/// Heartbeats within a lease: two may fail before observers take the worker for dead.
+const BEATS_PER_LEASE: u32 = 3;
 /// Most leases per call.
 const CHUNK_MAX: usize = 1000;
-/// Most jobs looked at when a hint comes; the others hear at the next renewal.
+/// Most jobs looked at when a hint comes; the others hear at the next heartbeat.
 const LOOKS_MAX: usize = 200;
-/// The least span between two looks for cancel marks that nobody told us of for certain.
+/// The least span between two looks for cancel marks that a hint may or may not have been about.
 const LOOK_SPAN: Duration = Duration::from_secs(1);
 
 /// A condition that may be met for many jobs at once.
 const LOST: &str = "a lease was lost while its job ran";
 
-/// Beats and renews until the worker ends; in between, looks for cancel marks when a hint comes.
+/// Writes heartbeats until the worker ends; in between, looks for cancel marks when a hint comes.
 pub(crate) async fn keep_beating(shared: Arc<Shared>, pools: Arc<Vec<Arc<Pool>>>) {
     let clock = Arc::clone(&shared.engine.clock);
     let cancels = shared.engine.store.wakes().listen_cancels();
@@ -57,17 +62,17 @@ async fn hinted(cancels: &Listener, clock: &Arc<dyn Clock>, next: Duration) {
     clock.sleep_to(next).await;
 }
 
-/// One beat. Answers at which reading of the monotonic clock the next one is due.
+/// One heartbeat, and a look at all leases. Answers at which reading of the monotonic clock the next one is due.
 async fn beat(shared: &Shared, pools: &[Arc<Pool>]) -> Duration {
     let clock = &shared.engine.clock;
-    let next = clock.monotonic().saturating_add(shared.settings.lease / RENEWALS_PER_LEASE);
+    let next = clock.monotonic().saturating_add(shared.settings.lease / BEATS_PER_LEASE);
     shared.repeats.look(clock.monotonic());
-    let renewed = renew(shared).await;
     let told = tell(shared, pools).await;
-    match renewed.and(told) {
+    let checked = check_leases(shared).await;
+    match told.and(checked) {
         Ok(()) => next,
-        // Sooner again: the leases are running out.
-        Err(_) => clock.monotonic().saturating_add(shared.settings.lease / (RENEWALS_PER_LEASE * 10)),
+        // Sooner again: observers count the silence.
+        Err(_) => clock.monotonic().saturating_add(shared.settings.lease / (BEATS_PER_LEASE * 10)),
     }
 }
 
@@ -79,17 +84,52 @@ pub(super) async fn say(shared: &Shared) -> Result<(), Error> {
 async fn tell(shared: &Shared, pools: &[Arc<Pool>]) -> Result<(), Error> {
     let _row = shared.row.lock().await;
     let stuck = report_stuck(shared, shared.engine.clock.monotonic());
-    let row = Arc::new(row(shared, pools, stuck, shared.engine.clock.now()));
-    shared.engine.store.beat(row).await?;
-    shared.pulse.beaten(shared.engine.clock.monotonic());
-    Ok(())
+    for _ in 0..NAMES_MAX {
+        let row = Arc::new(row(shared, pools, stuck, shared.engine.clock.now()));
+        match shared.engine.store.beat(row).await? {
+            Beaten::Alive => {
+                shared.pulse.beaten(shared.engine.clock.monotonic());
+                shared.registered.cancel();
+                return Ok(());
+            }
+            Beaten::Dead => begin_anew(shared),
+        }
+    }
+    let message = "write a heartbeat: the store refused every name; look at the table of workers";
+    Err(Error::new(crate::ErrorKind::Internal, message))
+}
+
+/// Names that are tried one after the other. Each is random, so the second one is free.
+const NAMES_MAX: u32 = 3;
+
+/// The name is lost, and every lease with it.
+fn begin_anew(shared: &Shared) {
+    let lost = shared.name();
+    let runs = shared.held.all();
+    let now = shared.engine.clock.monotonic();
+    for run in runs.iter().filter(|run| !run.is_over()) {
+        run.tell(Stop::LeaseLost, now);
+    }
+    shared.strays.add(&runs);
+    shared.held.remove(&runs);
+    shared.rename();
+    let name = shared.name();
+    if shared.registered.is_cancelled() {
+        tracing::error!(
+            worker = %lost, %name, jobs = runs.len(),
+            "the worker was declared dead by another process, because its heartbeat had not moved for a lease; its \
+             handlers are told to stop, and it goes on under a new name"
+        );
+    } else {
+        tracing::info!(worker = %lost, %name, "another worker has or had the name; this one goes by another");
+    }
 }
 
 /// Looks for cancel marks on what runs. Reads only: a write would be heard by every other process on the same file,
 /// which would look in turn, and so on for ever.
 async fn look(shared: &Shared) {
     for run in shared.held.all().into_iter().filter(|run| run.is_executing()).take(LOOKS_MAX) {
-        // What cannot be read now is learned from the next renewal.
+        // What cannot be read now is learned at the next heartbeat.
         let Ok(Some(job)) = shared.engine.store.job(run.job.id).await else { continue };
         if job.lease_id == Some(run.lease) && job.cancel_requested_at.is_some() {
             run.tell(Stop::Cancelled, shared.engine.clock.monotonic());
@@ -97,14 +137,11 @@ async fn look(shared: &Shared) {
     }
 }
 
-/// Renews every lease, and tells the handlers whose lease is lost or whose job was cancelled.
-pub(super) async fn renew(shared: &Shared) -> Result<(), Error> {
-    let now = shared.engine.clock.now();
-    let runs = shared.held.all();
-    let until = later(now, shared.settings.lease);
-    for chunk in runs.chunks(CHUNK_MAX) {
-        let leases = chunk.iter().map(|run| (run.job.id, run.lease)).collect();
-        let answers = shared.engine.store.extend(Arc::new(Extend { leases, until }), now).await?;
+/// Looks at every lease, and tells the handlers whose lease is lost or whose job was cancelled.
+async fn check_leases(shared: &Shared) -> Result<(), Error> {
+    for chunk in shared.held.all().chunks(CHUNK_MAX) {
+        let leases: Vec<_> = chunk.iter().map(|run| (run.job.id, run.lease)).collect();
+        let answers = shared.engine.store.held(Arc::new(leases)).await?;
         let lost: Vec<_> = chunk
             .iter()
             .zip(&answers)
@@ -117,7 +154,7 @@ pub(super) async fn renew(shared: &Shared) -> Result<(), Error> {
     Ok(())
 }
 
-/// Passes on what a renewal found. Answers whether the lease is lost.
+/// Passes on what a look at a lease found. Answers whether it is lost.
 fn learn(shared: &Shared, run: &Run, held: Held) -> bool {
     let now = shared.engine.clock.monotonic();
     match held {
@@ -131,7 +168,7 @@ fn learn(shared: &Shared, run: &Run, held: Held) -> bool {
         Held::Lost => {
             if shared.is_news(LOST) {
                 tracing::warn!(
-                    job = %run.job.id, kind = %run.job.kind, worker = %shared.name,
+                    job = %run.job.id, kind = %run.job.kind, worker = %shared.name(),
                     "{LOST}; the handler is asked to stop, because the job runs elsewhere or is finished"
                 );
             }
@@ -160,7 +197,7 @@ fn report_stuck(shared: &Shared, now: Duration) -> u32 {
     u32::try_from(stuck.len()).unwrap_or(u32::MAX)
 }
 
-fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: backroom_core::Timestamp) -> WorkerRow {
+fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: Timestamp) -> WorkerRow {
     let mut queues: Vec<(String, u32)> = Vec::new();
     for pool in pools {
         for queue in pool.order.queues() {
@@ -171,8 +208,11 @@ fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: backroom_core::Tim
         }
     }
     WorkerRow {
-        name: shared.name.clone(),
-        host: host(),
+        name: shared.name(),
+        incarnation: shared.incarnation(),
+        beats: shared.beats.fetch_add(1, Ordering::Relaxed) + 1,
+        dead: false,
+        host: process::host(),
         pid: std::process::id(),
         started_at: shared.started_at,
         beat_at: now,
@@ -185,13 +225,10 @@ fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: backroom_core::Tim
         stopping: shared.stopping.is_cancelled(),
         trials: shared.suspects.trials(),
         trouble: shared.trouble.said(),
+        details: WorkerDetails {
+            process: Process::this().clone(),
+            clock_ahead_ms: shared.engine.clock.wall_ahead_ms(),
+            blocked: None,
+        },
     }
-}
-
-/// The machine's name, as far as it can be told without asking the network.
-pub(crate) fn host() -> String {
-    let from_kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let from_shell = || std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok();
-    let host = from_kernel.or_else(from_shell).map(|host| host.trim().to_owned());
-    host.filter(|host| !host.is_empty() && host.len() <= 64).unwrap_or_else(|| "localhost".into())
 }

@@ -274,7 +274,7 @@ impl Strays {
     }
 }
 
-/// All runs whose leases this worker keeps.
+/// All runs whose leases this worker holds.
 #[derive(Default)]
 pub(crate) struct Held {
     runs: Mutex<HashMap<JobId, Arc<Run>>>,

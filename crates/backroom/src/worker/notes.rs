@@ -90,7 +90,7 @@ pub(crate) async fn flush(shared: &Shared, runs: impl Iterator<Item = &Arc<Run>>
     match shared.engine.store.note(Arc::new(notes), now).await {
         Ok(()) => shared.repeats.over(UNWRITTEN, shared.engine.clock.monotonic()),
         Err(error) if shared.is_news(UNWRITTEN) => {
-            tracing::warn!(worker = %shared.name, %error, "{UNWRITTEN}; those of this span are missing from their jobs");
+            tracing::warn!(worker = %shared.name(), %error, "{UNWRITTEN}; those of this span are missing from their jobs");
         }
         Err(_) => {}
     }

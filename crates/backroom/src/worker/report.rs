@@ -105,7 +105,7 @@ async fn record_later(shared: Arc<Shared>, kept: Vec<Open>) -> Vec<Open> {
         if open.locked == LOCKED_REPORTED_AT && !open.is_unwritten && shared.is_news(LOCKED) {
             let job = &open.run.job;
             tracing::warn!(
-                job = %job.id, kind = %job.kind, worker = %shared.name,
+                job = %job.id, kind = %job.kind, worker = %shared.name(),
                 "{LOCKED}; the end is recorded when that transaction has ended"
             );
         }
@@ -147,7 +147,7 @@ async fn write(shared: &Shared, mut open: Vec<Open>) -> Vec<Open> {
         match error.kind() {
             ErrorKind::Closed => {
                 let jobs = open.len() + kept.len();
-                tracing::error!(worker = %shared.name, jobs, "the store was closed under the worker");
+                tracing::error!(worker = %shared.name(), jobs, "the store was closed under the worker");
                 return Vec::new();
             }
             // Outages and full disks are reported once by the store's decorator.
@@ -171,14 +171,14 @@ async fn write(shared: &Shared, mut open: Vec<Open>) -> Vec<Open> {
                 if failures >= REFUSALS_MAX && is_about_the_row && !one.is_refused {
                     if shared.is_news(REFUSED) {
                         let job = &one.run.job;
-                        tracing::error!(job = %job.id, kind = %job.kind, %error, worker = %shared.name, "{REFUSED}; that is recorded instead");
+                        tracing::error!(job = %job.id, kind = %job.kind, %error, worker = %shared.name(), "{REFUSED}; that is recorded instead");
                     }
                     one.refuse(&error);
                     failures = 0;
                 } else if failures > FAILURES_MAX {
                     if shared.is_news(UNRECORDED) {
                         let job = &one.run.job;
-                        tracing::error!(job = %job.id, kind = %job.kind, %error, worker = %shared.name, "{UNRECORDED}; it is tried again");
+                        tracing::error!(job = %job.id, kind = %job.kind, %error, worker = %shared.name(), "{UNRECORDED}; it is tried again");
                     }
                     one.is_unwritten = true;
                     kept.append(&mut open);
@@ -265,7 +265,7 @@ impl Open {
         if run.is_lost() {
             if shared.is_news(DROPPED) {
                 tracing::warn!(
-                    job = %job.id, kind = %job.kind, worker = %shared.name,
+                    job = %job.id, kind = %job.kind, worker = %shared.name(),
                     "{DROPPED}, because its lease was lost; the job runs elsewhere or is finished"
                 );
             }
@@ -275,7 +275,7 @@ impl Open {
             Ok(change) => change,
             Err(refused) => {
                 if shared.is_news(DROPPED) {
-                    tracing::warn!(job = %job.id, kind = %job.kind, worker = %shared.name, %refused, "{DROPPED}");
+                    tracing::warn!(job = %job.id, kind = %job.kind, worker = %shared.name(), %refused, "{DROPPED}");
                 }
                 None
             }
@@ -329,7 +329,7 @@ async fn settle(
                     Ok(None) => {
                         if shared.is_news(DELETED) {
                             tracing::warn!(
-                                job = %open.run.job.id, worker = %shared.name,
+                                job = %open.run.job.id, worker = %shared.name(),
                                 "{DELETED}; the result of the run is dropped"
                             );
                         }

@@ -3,13 +3,15 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
+use backroom_core::bounds::{NAME_BYTES_MAX, clip};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     build::Settings,
@@ -31,10 +33,18 @@ use crate::{
     upkeep::Pulse,
 };
 
+/// So much of a name is left when a random part is added.
+const FIRST_NAME_BYTES_MAX: usize = NAME_BYTES_MAX - 9;
+
 /// One running worker.
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
-    pub(crate) name: String,
+    /// Its name at this moment.
+    pub(super) identity: Mutex<Identity>,
+    /// Heartbeats so far.
+    pub(super) beats: AtomicU64,
+    /// Cancelled once the first heartbeat is written: no jobs are claimed before, because nobody could tell that their worker lives.
+    pub(super) registered: CancellationToken,
     pub(crate) started_at: Timestamp,
     pub(crate) handlers: HashMap<String, Arc<Handler>>,
     pub(crate) kinds: Arc<Vec<String>>,
@@ -43,7 +53,7 @@ pub(crate) struct Shared {
     /// One permit for each blocking handler that may run at once.
     pub(crate) threads: Arc<Semaphore>,
     pub(crate) settings: Settings,
-    /// The runs whose leases this worker keeps.
+    /// The runs whose leases this worker holds.
     pub(crate) held: Held,
     /// The bytes of these runs.
     pub(crate) hand: Arc<Hand>,
@@ -83,10 +93,40 @@ pub(crate) struct Shared {
     pub(crate) trouble: Trouble,
 }
 
+/// Who a worker is for the store, until it is declared dead.
+pub(crate) struct Identity {
+    /// What it was called at its start.
+    pub(super) first_name: String,
+    pub(super) name: String,
+    pub(super) incarnation: Uuid,
+}
+
 impl Shared {
     /// Whether this condition is to be reported; met again and again, it is only counted.
     pub(crate) fn is_news(&self, condition: &'static str) -> bool {
         self.repeats.met(condition, self.engine.clock.monotonic())
+    }
+
+    /// Its name in the store at this moment.
+    pub(crate) fn name(&self) -> String {
+        self.identity().name.clone()
+    }
+
+    pub(super) fn incarnation(&self) -> Uuid {
+        self.identity().incarnation
+    }
+
+    /// Takes a fresh name: the one it had is another worker's, or that of a dead one.
+    pub(super) fn rename(&self) {
+        let incarnation = self.engine.ids.lease().0;
+        let mut identity = self.identity();
+        let random = incarnation.simple().to_string();
+        identity.name = format!("{}~{}", clip(&identity.first_name, FIRST_NAME_BYTES_MAX), &random[..8]);
+        identity.incarnation = incarnation;
+    }
+
+    fn identity(&self) -> MutexGuard<'_, Identity> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether no job is anywhere between the store's queue and its recorded end. The count of claims so far comes

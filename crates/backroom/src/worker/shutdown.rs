@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -24,7 +24,7 @@ use super::{
     panics,
     pool::Pool,
     report,
-    shared::{Claiming, Shared},
+    shared::{Claiming, Identity, Shared},
     stats,
     still_running::{self, StillRunning},
     trial::{self, Suspects},
@@ -33,6 +33,7 @@ use super::{
 use crate::{
     Error, ErrorKind,
     ended::Ends,
+    process,
     repeated::Repeats,
     upkeep::{self, Pulse},
 };
@@ -44,6 +45,7 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
     let mut kinds: Vec<_> = worker.handlers.keys().cloned().collect();
     kinds.sort();
     let name = worker.name.unwrap_or_else(|| name(&engine.ids.lease().0.simple().to_string()));
+    let incarnation = engine.ids.lease().0;
     let lease = worker.settings.lease;
     let bytes_max = worker.settings.bytes_max.unwrap_or(engine.bytes_max);
     panics::watch();
@@ -54,7 +56,9 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         started_at: engine.clock.now(),
         ends: Arc::new(ends),
         engine,
-        name,
+        identity: Mutex::new(Identity { first_name: name.clone(), name, incarnation }),
+        beats: AtomicU64::new(0),
+        registered: CancellationToken::new(),
         handlers: worker.handlers,
         kinds: Arc::new(kinds),
         middleware: worker.middleware,
@@ -63,7 +67,7 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         settings: worker.settings,
         held: Held::default(),
         hand: Hand::new(bytes_max),
-        pulse: Arc::new(Pulse::new(lease, lease / heartbeat::RENEWALS_PER_LEASE)),
+        pulse: Arc::new(Pulse::default()),
         notes: Notes::default(),
         reports,
         stopping: CancellationToken::new(),
@@ -111,7 +115,7 @@ const UNFINISHED_NAMED_MAX: usize = 5;
 const REPORTS_MAX: usize = 4096;
 
 fn name(random: &str) -> String {
-    format!("{}-{}-{}", heartbeat::host(), std::process::id(), &random[..6])
+    format!("{}-{}-{}", process::host(), std::process::id(), &random[..6])
 }
 
 /// Waits until all claimers have ended; what one of them could not give back is the error.
@@ -148,9 +152,10 @@ pub struct Stopped {
 }
 
 impl RunningWorker {
-    /// Its name in lists.
-    pub fn name(&self) -> &str {
-        &self.shared.name
+    /// Its name in lists. It changes when another process declared the worker dead, and at the start when another worker has the
+    /// name that it was given.
+    pub fn name(&self) -> String {
+        self.shared.name()
     }
 
     /// Handlers running now.
@@ -211,7 +216,7 @@ impl RunningWorker {
         let recorded = tokio::select! {
             biased;
             () = self.settled(|| shared.held.is_empty()) => Ok(()),
-            // While the store is away the leases are not renewed either. After one, the jobs are anybody's.
+            // While the store is away heartbeats do not arrive either. After a lease the jobs are rescued.
             () = clock.sleep(settings.lease) => Err(self.unrecorded()),
         };
         self.end_tasks();
@@ -219,12 +224,12 @@ impl RunningWorker {
         let stuck = u32::try_from(strays.len()).unwrap_or(u32::MAX);
         let named = strays.iter().take(still_running::NAMED_MAX);
         let still_running = named.map(|run| StillRunning::of(run)).collect();
-        still_running::keep_reporting(&shared.name, strays);
+        still_running::keep_reporting(&shared.name(), strays);
         recorded.and(claimed)?;
         // Counts that are not written are missing from `backroom stats`, which is no reason to fail a stop.
         let _ = stats::write(&shared).await;
         shared.ends.sum_up();
-        shared.engine.store.leave(&shared.name).await?;
+        shared.engine.store.leave(&shared.name()).await?;
         Ok(Stopped { released: shared.released.load(Ordering::Relaxed), stuck, still_running })
     }
 
@@ -234,7 +239,7 @@ impl RunningWorker {
         let first = executing.iter().take(UNFINISHED_NAMED_MAX);
         let jobs: Vec<_> = first.map(|run| format!("{} {}", run.job.kind, run.job.id)).collect();
         tracing::warn!(
-            worker = %self.shared.name, handlers = executing.len(), first = jobs.join(", "),
+            worker = %self.shared.name(), handlers = executing.len(), first = jobs.join(", "),
             "handlers go on after the grace of the stop; they are asked to stop"
         );
     }
@@ -314,6 +319,6 @@ impl Drop for RunningWorker {
 
 impl fmt::Debug for RunningWorker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RunningWorker").field("name", &self.shared.name).finish_non_exhaustive()
+        f.debug_struct("RunningWorker").field("name", &self.shared.name()).finish_non_exhaustive()
     }
 }

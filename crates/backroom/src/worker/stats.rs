@@ -110,7 +110,7 @@ pub(crate) async fn keep_writing(shared: Arc<Shared>) {
 pub(crate) async fn write(shared: &Shared) -> Result<(), Error> {
     let tally = shared.ends.tally();
     let mut written = Ok(());
-    for row in tally.take_changed(&shared.name) {
+    for row in tally.take_changed(&shared.name()) {
         let (minute, now) = (row.minute, shared.engine.clock.now());
         if let Err(error) = shared.engine.store.put_stats(Arc::new(row), now).await {
             tally.put_back(minute);

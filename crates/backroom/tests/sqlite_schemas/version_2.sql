@@ -54,7 +54,7 @@ CREATE TABLE backroom_jobs (
 CREATE INDEX backroom_jobs_queued
     ON backroom_jobs (queue, priority, kind, scheduled_at, id, expires_at, attempt, crashes)
     WHERE state = 'queued';
-CREATE INDEX backroom_jobs_running ON backroom_jobs (lease_until, id) WHERE state = 'running';
+CREATE INDEX backroom_jobs_running ON backroom_jobs (worker, id) WHERE state = 'running';
 CREATE INDEX backroom_jobs_finished
     ON backroom_jobs (queue, state, finished_at, id, unique_held, unique_until)
     WHERE finished_at IS NOT NULL;
@@ -103,20 +103,24 @@ CREATE TABLE backroom_stats (
     PRIMARY KEY (minute, worker)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE backroom_workers (
-    name       TEXT    NOT NULL PRIMARY KEY,
-    host       TEXT    NOT NULL,
-    pid        INTEGER NOT NULL,
-    started_at INTEGER NOT NULL,
-    beat_at    INTEGER NOT NULL,
-    lease_ms   INTEGER NOT NULL,
-    queues     TEXT    NOT NULL,
-    kinds      TEXT    NOT NULL,
-    slots      INTEGER NOT NULL,
-    running    INTEGER NOT NULL,
-    stuck      INTEGER NOT NULL,
-    stopping   INTEGER NOT NULL CHECK (stopping = 0 OR stopping = 1),
-    trials     TEXT    NOT NULL,
-    trouble    TEXT
+    name        TEXT    NOT NULL PRIMARY KEY,
+    incarnation BLOB    NOT NULL CHECK (length(incarnation) = 16),
+    host        TEXT    NOT NULL,
+    pid         INTEGER NOT NULL,
+    started_at  INTEGER NOT NULL,
+    beat_at     INTEGER NOT NULL,
+    beats       INTEGER NOT NULL CHECK (beats >= 0),
+    dead        INTEGER NOT NULL CHECK (dead = 0 OR dead = 1),
+    lease_ms    INTEGER NOT NULL,
+    queues      TEXT    NOT NULL,
+    kinds       TEXT    NOT NULL,
+    slots       INTEGER NOT NULL,
+    running     INTEGER NOT NULL,
+    stuck       INTEGER NOT NULL,
+    stopping    INTEGER NOT NULL CHECK (stopping = 0 OR stopping = 1),
+    trials      TEXT    NOT NULL,
+    details     TEXT    NOT NULL,
+    trouble     TEXT
 ) STRICT, WITHOUT ROWID;
 INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000a','mail','default',NULL,5,'queued','{"n":1}',0,20,0,1800000000000000,NULL,NULL,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,1800000000000000,NULL,NULL,NULL,NULL,0,NULL);
 INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000b','mail','default','lane-1',0,'running','{"n":2}',2,20,1,1800000000000000,1800000900000000,1500,'{"backoff":"quartic"}','mail=k','until',1800000900000000,1,X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',1800000030000000,'worker-1',50,'half',NULL,NULL,NULL,0,1800000000000000,1800000001000000,NULL,'["red"]','{"k":"v"}',5,'{"on_trial":0,"alone":1,"at":"2027-01-15T08:00:00Z","ran_ms":1000}');
@@ -131,7 +135,7 @@ INSERT INTO backroom_tags VALUES('red',X'018cc251f4007000800000000000000b');
 INSERT INTO backroom_tags VALUES('red',X'018cc251f4007000800000000000000f');
 INSERT INTO backroom_queues VALUES('default',NULL,NULL,NULL);
 INSERT INTO backroom_queues VALUES('other',1800000003000000,NULL,'{"completed":{"count":10}}');
-INSERT INTO backroom_workers VALUES('worker-1','host',42,1800000000000000,1800000001000000,30000,'[["default",4]]','["mail"]',4,1,0,0,'{"on":null,"passed":[]}',NULL);
+INSERT INTO backroom_workers VALUES('worker-1',X'00000000000000000000000000000000','host',42,1800000000000000,1800000001000000,1,0,30000,'[["default",4]]','["mail"]',4,1,0,0,'{"on":null,"passed":[]}','{}',NULL);
 CREATE TABLE backroom_imported (
     job_id BLOB NOT NULL PRIMARY KEY CHECK (length(job_id) = 16)
 ) STRICT, WITHOUT ROWID;

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use backroom::{
     core::{Change, Event, JobId, JobRow, LogLine, Progress, State, bounds::later, transition::apply},
     store::{
-        Committed, Extend, Held, Note, Prune, Store,
+        Committed, Held, Note, Prune, Store,
         postgres::{PostgresOptions, PostgresStore},
     },
 };
@@ -67,10 +67,10 @@ impl Office {
         apply(job, event, self.place.now).unwrap().expect("something to do")
     }
 
-    pub(crate) async fn extend(&self, store: &PostgresStore, jobs: &[JobRow]) -> Vec<Held> {
+    /// As a worker asks with each heartbeat.
+    pub(crate) async fn held(&self, store: &PostgresStore, jobs: &[JobRow]) -> Vec<Held> {
         let leases = jobs.iter().map(|job| (job.id, lease(job))).collect();
-        let until = later(self.place.now, Duration::from_secs(60));
-        store.extend(Arc::new(Extend { leases, until }), self.place.now).await.unwrap()
+        store.held(Arc::new(leases)).await.unwrap()
     }
 
     /// Of all that completed so far.

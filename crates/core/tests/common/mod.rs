@@ -124,9 +124,8 @@ pub(crate) fn suspicion(on_trial: u32, alone: u32, secs: i64) -> Suspicion {
 pub(crate) fn starts() -> Vec<(&'static str, JobRow)> {
     let woken = || JobRow { woken: true, ..running() };
     let last = || JobRow { attempt: 5, ..running() };
-    let lapsed = || JobRow { lease_until: Some(at(-1)), ..running() };
-    let suspect = || JobRow { crashes: 1, suspicion: Some(suspicion(0, 0, -100)), ..lapsed() };
-    let prime = || JobRow { crashes: 3, suspicion: Some(suspicion(1, 1, -100)), ..lapsed() };
+    let suspect = || JobRow { crashes: 1, suspicion: Some(suspicion(0, 0, -100)), ..running() };
+    let prime = || JobRow { crashes: 3, suspicion: Some(suspicion(1, 1, -100)), ..running() };
     let long_ago = || JobRow { suspicion: Some(suspicion(1, 1, -1_000_000)), ..prime() };
     let waiting = || JobRow { state: State::Waiting, lease_until: None, attempt: 1, ..running() };
     let gone = Some(at(-1));
@@ -141,12 +140,10 @@ pub(crate) fn starts() -> Vec<(&'static str, JobRow)> {
         ("running, woken, cancel pending", cancelling(woken())),
         ("running, last attempt", last()),
         ("running, last attempt, cancel pending", cancelling(last())),
-        ("running, lease ran out", lapsed()),
-        ("running, lease ran out, cancel pending", cancelling(lapsed())),
-        ("running, lease ran out, crashed once", suspect()),
-        ("running, lease ran out, crashed on trial and alone", prime()),
-        ("running, lease ran out, crashed on trial and alone, cancel pending", cancelling(prime())),
-        ("running, lease ran out, crashes long ago", long_ago()),
+        ("running, crashed once", suspect()),
+        ("running, crashed on trial and alone", prime()),
+        ("running, crashed on trial and alone, cancel pending", cancelling(prime())),
+        ("running, crashes long ago", long_ago()),
         ("waiting", waiting()),
         ("waiting, expired", JobRow { expires_at: gone, ..waiting() }),
         ("completed", finished(State::Completed)),

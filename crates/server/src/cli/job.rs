@@ -112,7 +112,6 @@ fn write_fields(page: &mut String, job: &JobRow, now: Timestamp) {
     field("started", job.started_at.map(|at| moment(at, now)));
     field("finished", job.finished_at.map(|at| moment(at, now)));
     field("worker", job.worker.clone());
-    field("lease until", job.lease_until.map(|at| moment(at, now)));
     field(
         "progress",
         job.progress.as_ref().map(|progress| format!("{}% {}", progress.percent, progress.message)),

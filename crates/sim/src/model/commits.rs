@@ -42,9 +42,7 @@ impl Model {
     /// A change was refused as stale. If it was not, a worker would report in vain for ever.
     fn refused(&mut self, change: &Change) {
         let fits = self.row(change.id).is_some_and(|row| {
-            row.revision == change.revision_before
-                && change.lease.is_none_or(|lease| row.runs_under(lease))
-                && change.lapsed_by.is_none_or(|by| row.lease_until.is_some_and(|until| until <= by))
+            row.revision == change.revision_before && change.lease.is_none_or(|lease| row.runs_under(lease))
         });
         if fits {
             self.wrong(format!("a change of job {} was refused although nothing had changed", change.id));
@@ -79,20 +77,18 @@ impl Model {
             let to = change.state;
             self.wrong(format!("job {id} went from {} to {to} and {what}: {row:?} {change:?}", row.state));
         }
-        self.count(place, &row, change);
+        self.count(&row, change);
         if let Some(known) = self.jobs.get_mut(&id) {
             known.row = Some(after);
         }
     }
 
-    fn count(&mut self, place: &Place, row: &Row, change: &Change) {
+    fn count(&mut self, row: &Row, change: &Change) {
         match (row.state, change.state, change.lease) {
             (State::Running, State::Completed, Some(_)) => self.tally.completed += 1,
             (State::Running, _, Some(_)) => self.tally.unsuccessful += 1,
             (State::Running, State::Queued | State::Discarded | State::Cancelled, None) => {
                 self.tally.rescued += 1;
-                let renewed = row.lease_until.is_some_and(|until| until > place.machine_now);
-                self.tally.rescued_after_renewal += u64::from(renewed);
             }
             _ => {}
         }
@@ -120,10 +116,10 @@ impl Model {
                 must(change.attempt == row.attempt, "its budget changed");
             }
             (State::Running, State::Queued | State::Discarded | State::Cancelled, None) => {
-                self.judge_rescue(place, change, row, &mut must);
+                self.judge_rescue(change, row, &mut must);
             }
             (State::Queued, State::Cancelled, None) => {
-                let expired = row.expires_at.is_some_and(|at| at <= place.machine_now);
+                let expired = row.expires_at.is_some_and(|at| at <= place.machine_latest);
                 must(asked_cancel || expired, "nobody asked for that and it had not expired");
             }
             (State::Queued, State::Queued, None) => {
@@ -153,7 +149,7 @@ impl Model {
     ) {
         let run = self.runs.get(&(id, lease));
         let said = run.and_then(|run| run.said.as_ref());
-        let stopping = row.worker.as_ref().is_some_and(|worker| self.stopping.contains(worker));
+        let stopping = row.worker.as_ref().is_some_and(|worker| self.stopping.contains(machine_of(worker)));
         // A handler that ran out of time was dropped and says nothing.
         let failed = matches!(said, Some(Said::Failed | Said::Panicked)) || (said.is_none() && row.limited);
         let charged = change.attempt == row.attempt;
@@ -189,10 +185,9 @@ impl Model {
         }
     }
 
-    fn judge_rescue(&self, place: &Place, change: &Change, row: &Row, must: &mut impl FnMut(bool, &str)) {
-        let seen =
-            row.lease.is_some_and(|lease| self.lapsed.contains(&(place.machine.clone(), change.id, lease)));
-        must(seen, "its lease had not run out");
+    fn judge_rescue(&self, change: &Change, row: &Row, must: &mut impl FnMut(bool, &str)) {
+        let is_dead = row.worker.as_ref().is_some_and(|worker| self.dead.contains(worker));
+        must(is_dead, "its worker is not dead");
         must(change.crashes <= row.crashes + 1, "one death was counted more than once");
         must(change.suspicion.is_some() == (change.crashes > 0), "crashes without evidence");
         let poison = change.suspicion.is_some_and(|suspicion| suspicion.is_poison(change.crashes));
@@ -207,6 +202,11 @@ impl Model {
             State::Running | State::Waiting | State::Completed => must(false, "a rescue leads elsewhere"),
         }
     }
+}
+
+/// The machine of a worker: a worker that was declared dead goes on under its first name and a random part.
+pub fn machine_of(worker: &str) -> &str {
+    worker.split('~').next().unwrap_or(worker)
 }
 
 /// The row once the change is written.

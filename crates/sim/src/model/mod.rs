@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use backroom::{JobId, JobRow, LeaseId, Timestamp, store::QueueSetting};
 
+pub use commits::machine_of;
 pub use row::Row;
 pub use runs::{RunRecord, Said};
 
@@ -22,8 +23,8 @@ pub use runs::{RunRecord, Said};
 pub struct Place {
     /// The machine's name.
     pub machine: String,
-    /// The time there.
-    pub machine_now: Timestamp,
+    /// The latest moment that its clock ever showed.
+    pub machine_latest: Timestamp,
     /// True time.
     pub world_now: Timestamp,
 }
@@ -41,8 +42,6 @@ pub struct Tally {
     pub unsuccessful: u64,
     /// Jobs taken from a worker.
     pub rescued: u64,
-    /// Of them those whose lease had been renewed between the look and the rescue.
-    pub rescued_after_renewal: u64,
     /// Jobs that went: pruned or deleted.
     pub gone: u64,
     /// Reports that came too late and were refused.
@@ -80,8 +79,10 @@ pub struct Model {
     paused: BTreeMap<String, bool>,
     /// Which worker claims under a lease.
     leases: BTreeMap<LeaseId, String>,
-    /// Leases that a machine has rightly found run out.
-    lapsed: BTreeSet<(String, JobId, LeaseId)>,
+    /// Workers that were declared dead.
+    dead: BTreeSet<String>,
+    /// Those of them that nobody has judged yet.
+    declared: Vec<String>,
     stopping: BTreeSet<String>,
     claims: BTreeMap<String, Vec<Timestamp>>,
     wrong: Vec<String>,
@@ -136,6 +137,16 @@ impl Model {
     /// This worker was asked to stop: from now on it may give jobs back.
     pub fn stops(&mut self, worker: &str) {
         self.stopping.insert(worker.to_owned());
+    }
+
+    /// Whether a worker was declared dead.
+    pub fn is_dead(&self, worker: &str) -> bool {
+        self.dead.contains(worker)
+    }
+
+    /// Workers that were declared dead since this was asked last.
+    pub fn take_declared(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.declared)
     }
 
     /// A caller was told that its job is stored, or that `id` stands for it.

@@ -3,7 +3,7 @@
 use backroom::{
     JobId, JobRow, LeaseId, State, Timestamp,
     core::{Json, unique::UniqueWhile},
-    store::{Claim, Extend, Held},
+    store::{Claim, Held},
 };
 
 use super::{Model, Place, Row};
@@ -142,32 +142,26 @@ impl Model {
         }
     }
 
-    pub(crate) fn extended(&mut self, place: &Place, extend: &Extend, answers: &[Held]) {
-        for ((id, lease), held) in extend.leases.iter().zip(answers) {
+    pub(crate) fn held(&mut self, place: &Place, leases: &[(JobId, LeaseId)], answers: &[Held]) {
+        for ((id, lease), held) in leases.iter().zip(answers) {
             if *held != Held::Yes {
-                self.saw(place, &format!("extend {}: {held:?}", Self::short(*id)));
+                self.saw(place, &format!("held {}: {held:?}", Self::short(*id)));
             }
-            let mut right = *held == Held::Lost;
-            if let Some(row) = self.row_mut(*id).filter(|row| row.runs_under(*lease)) {
-                // A later renewal never shortens a lease.
-                row.lease_until = row.lease_until.max(Some(extend.until));
-                right = *held == if row.cancel_asked { Held::CancelRequested } else { Held::Yes };
-            }
-            if !right {
-                self.wrong(format!("the renewal of job {id} under lease {lease} was answered {held:?}"));
+            let must = match self.row(*id).filter(|row| row.runs_under(*lease)) {
+                Some(row) if row.cancel_asked => Held::CancelRequested,
+                Some(_) => Held::Yes,
+                None => Held::Lost,
+            };
+            if *held != must {
+                self.wrong(format!("the lease {lease} of job {id} was answered {held:?} and is {must:?}"));
             }
         }
     }
 
-    pub(crate) fn found_lapsed(&mut self, place: &Place, jobs: &[JobRow], now: Timestamp) {
-        for job in jobs {
-            let Some(lease) = job.lease_id else { continue };
-            let ran_out = |row: &Row| row.runs_under(lease) && row.lease_until.is_some_and(|at| at <= now);
-            if self.row(job.id).is_some_and(ran_out) {
-                self.lapsed.insert((place.machine.clone(), job.id, lease));
-            } else {
-                self.wrong(format!("job {} was found lapsed and was not", job.id));
-            }
+    pub(crate) fn declared_dead(&mut self, place: &Place, worker: &str, dead: bool) {
+        self.saw(place, &format!("declares {worker} dead: {dead}"));
+        if dead && self.dead.insert(worker.to_owned()) {
+            self.declared.push(worker.to_owned());
         }
     }
 }

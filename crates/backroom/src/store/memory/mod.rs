@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, bounds::BYTES_IN_HAND_MAX, draft::NewJob,
-    stats::StatsRow,
+    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, Timestamp, bounds::BYTES_IN_HAND_MAX,
+    draft::NewJob, stats::StatsRow,
 };
 
 use super::{
-    Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, HealthCheck, Held, Inserted, Note,
-    Prune, QueueSetting, Record, Store, Wakes, WorkerRow,
+    Beaten, Claim, Committed, Count, Deleted, Durability, Filter, Health, HealthCheck, Held, Holder,
+    Inserted, Note, Prune, QueueSetting, Record, Store, Wakes, WorkerRow,
 };
 use crate::Error;
 
@@ -110,22 +110,29 @@ impl Store for MemoryStore {
         self.write(|rows| changes.iter().map(|change| rows.commit(change)).collect())
     }
 
-    async fn extend(&self, extend: Arc<Extend>, _now: Timestamp) -> Result<Vec<Held>, Error> {
-        let until = extend.until;
-        self.write(|rows| extend.leases.iter().map(|(id, lease)| rows.extend(*id, *lease, until)).collect())
+    async fn held(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<Held>, Error> {
+        self.read(|rows| leases.iter().map(|(id, lease)| rows.held(*id, *lease)).collect())
     }
 
     async fn note(&self, notes: Arc<Vec<Note>>, _now: Timestamp) -> Result<(), Error> {
         self.write(|rows| notes.iter().for_each(|note| rows.note(note)))
     }
 
-    async fn lapsed(
+    async fn holders(&self) -> Result<Vec<Holder>, Error> {
+        self.read(Rows::holders)
+    }
+
+    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
+        self.write(|rows| rows.declare_dead(worker, beats, now))
+    }
+
+    async fn running_of(
         &self,
-        after: Option<(Timestamp, JobId)>,
+        worker: &str,
+        after: Option<JobId>,
         limit: usize,
-        now: Timestamp,
     ) -> Result<Vec<JobRow>, Error> {
-        self.read(|rows| rows.lapsed(after, limit, now))
+        self.read(|rows| rows.running_of(worker, after, limit))
     }
 
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
@@ -190,7 +197,7 @@ impl Store for MemoryStore {
         self.write(|rows| rows.set_queue(name, &setting))
     }
 
-    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<(), Error> {
+    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
         self.write(|rows| rows.beat(&worker))
     }
 
@@ -199,8 +206,7 @@ impl Store for MemoryStore {
     }
 
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
-        // Those that stopped without a word are forgotten here, or a long life would fill the map with them.
-        self.write(|rows| rows.workers(since))
+        self.read(|rows| rows.workers(since))
     }
 
     async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error> {

@@ -24,20 +24,6 @@ impl Rows {
         self.lines.get(&id).into_iter().flatten().skip(skip).take(limit).cloned().collect()
     }
 
-    pub(super) fn lapsed(
-        &self,
-        after: Option<(Timestamp, JobId)>,
-        limit: usize,
-        now: Timestamp,
-    ) -> Vec<JobRow> {
-        let ran_out = |job: &&JobRow| {
-            let is_behind = |until| after.is_none_or(|after| (until, job.id) > after);
-            job.state == State::Running
-                && job.lease_until.is_some_and(|until| until <= now && is_behind(until))
-        };
-        self.earliest(ran_out, |job| job.lease_until, limit)
-    }
-
     pub(super) fn expired(&self, limit: usize, now: Timestamp) -> Vec<JobRow> {
         let ran_out =
             |job: &&JobRow| job.state == State::Queued && job.expires_at.is_some_and(|at| at <= now);

@@ -83,8 +83,7 @@ impl Rows {
         }
         let speaks_for_the_run =
             change.lease.is_none_or(|lease| job.state == State::Running && job.lease_id == Some(lease));
-        let lapsed = change.lapsed_by.is_none_or(|by| job.lease_until.is_some_and(|until| until <= by));
-        if job.revision != change.revision_before || !speaks_for_the_run || !lapsed {
+        if job.revision != change.revision_before || !speaks_for_the_run {
             return Committed::Stale;
         }
         let other =

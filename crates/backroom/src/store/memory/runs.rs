@@ -10,7 +10,10 @@ use backroom_core::{
 };
 
 use super::rows::{Ring, Rows, turn};
-use crate::store::{Claim, Held, Note, Share, WorkerRow};
+use crate::store::{
+    Beaten, Claim, Held, Holder, Note, Share, WorkerRow,
+    verbs::{DEAD_REMEMBERED, dead_without_a_row},
+};
 
 impl Rows {
     pub(super) fn claim(&mut self, claim: &Claim, now: Timestamp) -> Vec<JobRow> {
@@ -69,10 +72,13 @@ impl Rows {
         Some(job)
     }
 
-    pub(super) fn extend(&mut self, id: JobId, lease: LeaseId, until: Timestamp) -> Held {
-        let Some(job) = self.running(id, lease) else { return Held::Lost };
-        job.lease_until = job.lease_until.max(Some(until));
-        if job.cancel_requested_at.is_some() { Held::CancelRequested } else { Held::Yes }
+    pub(super) fn held(&self, id: JobId, lease: LeaseId) -> Held {
+        match self.job(id) {
+            Some(job) if job.state == State::Running && job.lease_id == Some(lease) => {
+                if job.cancel_requested_at.is_some() { Held::CancelRequested } else { Held::Yes }
+            }
+            Some(_) | None => Held::Lost,
+        }
     }
 
     pub(super) fn note(&mut self, note: &Note) {
@@ -91,8 +97,13 @@ impl Rows {
         self.ring(Ring::Job(note.job));
     }
 
-    pub(super) fn beat(&mut self, worker: &WorkerRow) {
+    pub(super) fn beat(&mut self, worker: &WorkerRow) -> Beaten {
+        let is_its_own = |row: &WorkerRow| !row.dead && row.incarnation == worker.incarnation;
+        if !self.workers.get(&worker.name).is_none_or(is_its_own) {
+            return Beaten::Dead;
+        }
         self.workers.insert(worker.name.clone(), worker.clone());
+        Beaten::Alive
     }
 
     pub(super) fn put_stats(&mut self, row: &StatsRow, now: Timestamp) {
@@ -113,8 +124,45 @@ impl Rows {
         self.workers.remove(worker);
     }
 
-    pub(super) fn workers(&mut self, since: Timestamp) -> Vec<WorkerRow> {
-        self.workers.retain(|_, worker| worker.beat_at >= since);
-        self.workers.values().cloned().collect()
+    pub(super) fn workers(&self, since: Timestamp) -> Vec<WorkerRow> {
+        self.workers.values().filter(|worker| worker.beat_at >= since).cloned().collect()
+    }
+
+    pub(super) fn holders(&self) -> Vec<Holder> {
+        let running = self.jobs.values().filter(|job| job.state == State::Running);
+        let holding: BTreeSet<&String> = running.filter_map(|job| job.worker.as_ref()).collect();
+        let names: BTreeSet<&String> = self.workers.keys().chain(holding.iter().copied()).collect();
+        let holder = |name: &String| Holder {
+            name: name.clone(),
+            row: self.workers.get(name).cloned(),
+            holds: holding.contains(name),
+        };
+        names.into_iter().map(holder).collect()
+    }
+
+    pub(super) fn declare_dead(&mut self, worker: &str, beats: Option<u64>, now: Timestamp) -> bool {
+        let remembered_from = earlier(now, DEAD_REMEMBERED);
+        self.workers.retain(|_, row| !row.dead || row.beat_at >= remembered_from);
+        match (self.workers.get_mut(worker), beats) {
+            (Some(row), beats) => {
+                row.dead |= beats == Some(row.beats);
+                row.dead
+            }
+            (None, None) => {
+                self.workers.insert(worker.to_owned(), dead_without_a_row(worker, now));
+                true
+            }
+            // It left, or was forgotten. Whatever it holds is observed under a name without a row.
+            (None, Some(_)) => false,
+        }
+    }
+
+    pub(super) fn running_of(&self, worker: &str, after: Option<JobId>, limit: usize) -> Vec<JobRow> {
+        let is_wanted = |job: &&JobRow| {
+            job.state == State::Running
+                && job.worker.as_deref() == Some(worker)
+                && after.is_none_or(|after| job.id > after)
+        };
+        self.jobs.values().filter(is_wanted).take(limit).cloned().collect()
     }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::Error;
 
 /// The types of [`Lives::params`].
-pub(super) const LIFE_TYPES: [Type; 33] = [
+pub(super) const LIFE_TYPES: [Type; 32] = [
     Type::UUID_ARRAY,
     Type::INT8_ARRAY,
     Type::UUID_ARRAY,
@@ -40,7 +40,6 @@ pub(super) const LIFE_TYPES: [Type; 33] = [
     Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
-    Type::TIMESTAMPTZ_ARRAY,
     Type::TIMESTAMPTZ_ARRAY,
     Type::TIMESTAMPTZ_ARRAY,
     Type::TEXT_ARRAY,
@@ -48,19 +47,19 @@ pub(super) const LIFE_TYPES: [Type; 33] = [
     Type::TEXT_ARRAY,
 ];
 
-/// `new`: whole lives as parameters 1 to 33.
+/// `new`: whole lives as parameters 1 to 32.
 macro_rules! unnested_lives {
     () => {
         "new AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], \
          $6::bigint[], $7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::boolean[], $11::uuid[], \
          $12::timestamptz[], $13::text[], $14::boolean[], $15::smallint[], $16::text[], $17::text[], $18::text[], \
          $19::timestamptz[], $20::boolean[], $21::timestamptz[], $22::timestamptz[], $23::uuid[], $24::bigint[], \
-         $25::text[], $26::text[], $27::text[], $28::timestamptz[], $29::timestamptz[], $30::timestamptz[], $31::text[], \
-         $32::smallint[], $33::text[]) \
+         $25::text[], $26::text[], $27::text[], $28::timestamptz[], $29::timestamptz[], $30::text[], $31::smallint[], \
+         $32::text[]) \
          AS new (id, revision_before, guard, state, attempt, max_attempts, crashes, scheduled_at, expires_at, \
          unique_held, lease_id, lease_until, worker, progress_is_set, progress_percent, progress_message, output, \
          reason, cancel_requested_at, woken, started_at, finished_at, ended_lease, ended_attempt, ended_end, \
-         ended_error, ended_worker, ended_started_at, ended_at, lapsed_by, suspicion, new_priority, new_args))"
+         ended_error, ended_worker, ended_started_at, ended_at, suspicion, new_priority, new_args))"
     };
 }
 pub(super) use unnested_lives;
@@ -97,7 +96,6 @@ pub(super) struct Lives<'a> {
     ended_worker: Vec<Option<&'a str>>,
     ended_started_at: Vec<Option<Moment>>,
     ended_at: Vec<Option<Moment>>,
-    lapsed_by: Vec<Option<Moment>>,
     suspicion: Vec<Option<String>>,
     priority: Vec<Option<i16>>,
     args: Vec<Option<&'a str>>,
@@ -137,7 +135,6 @@ impl<'a> Lives<'a> {
         self.ended_worker.push(ended.and_then(|ended| ended.worker.as_deref()));
         self.ended_started_at.push(ended.and_then(|ended| opt(ended.started_at)));
         self.ended_at.push(ended.map(|ended| Moment(ended.ended_at)));
-        self.lapsed_by.push(opt(change.lapsed_by));
         self.suspicion.push(change.suspicion.as_ref().map(encoded).transpose()?);
         let content = change.content.as_ref();
         self.priority.push(content.map(|content| content.priority.into()));
@@ -177,7 +174,6 @@ impl<'a> Lives<'a> {
             &self.ended_worker,
             &self.ended_started_at,
             &self.ended_at,
-            &self.lapsed_by,
             &self.suspicion,
             &self.priority,
             &self.args,

@@ -15,7 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
 };
 use futures_util::future::join3;
 
@@ -25,10 +25,10 @@ mod claim;
 mod commit;
 mod connection;
 mod error;
-mod extend;
 mod frontier;
 mod handshake;
 mod health;
+mod held;
 mod hints;
 mod import;
 mod insert;
@@ -70,8 +70,8 @@ use self::{
     writer::{Answer, Batcher},
 };
 use super::{
-    Claim, Committed, Count, Deleted, Extend, Filter, Health, Held, Inserted, Note, Prune, QueueSetting,
-    Record, Store, Wakes, WorkerRow,
+    Beaten, Claim, Committed, Count, Deleted, Filter, Health, Held, Holder, Inserted, Note, Prune,
+    QueueSetting, Record, Store, Wakes, WorkerRow,
 };
 use crate::{Error, clock::Clock};
 
@@ -354,21 +354,30 @@ impl Store for PostgresStore {
         self.commits.write(changes).await
     }
 
-    async fn extend(&self, extend: Arc<Extend>, _: Timestamp) -> Result<Vec<Held>, Error> {
-        extend::extend(&self.core, &extend).await.map_err(failing("extend leases"))
+    async fn held(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<Held>, Error> {
+        held::held(&self.core, &leases).await.map_err(failing("look which leases are held"))
     }
 
     async fn note(&self, notes: Arc<Vec<Note>>, _: Timestamp) -> Result<(), Error> {
         note::note(&self.core, &notes).await.map_err(failing("write notes"))
     }
 
-    async fn lapsed(
+    async fn holders(&self) -> Result<Vec<Holder>, Error> {
+        workers::holders(&self.core).await.map_err(failing("look which workers live"))
+    }
+
+    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
+        workers::declare_dead(&self.core, worker, beats, now).await.map_err(failing("declare a worker dead"))
+    }
+
+    async fn running_of(
         &self,
-        after: Option<(Timestamp, JobId)>,
+        worker: &str,
+        after: Option<JobId>,
         limit: usize,
-        now: Timestamp,
     ) -> Result<Vec<JobRow>, Error> {
-        upkeep::lapsed(&self.core, after, limit, now).await.map_err(failing("find lapsed leases"))
+        let running = workers::running_of(&self.core, worker, after, limit).await;
+        running.map_err(failing("find the jobs of a dead worker"))
     }
 
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
@@ -435,8 +444,8 @@ impl Store for PostgresStore {
         queues::set_queue(&self.core, name, &setting).await.map_err(failing("change a queue"))
     }
 
-    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<(), Error> {
-        workers::beat(&self.core, &worker).await.map_err(failing("write a worker's beat"))
+    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
+        workers::beat(&self.core, &worker).await.map_err(failing("write a worker's heartbeat"))
     }
 
     async fn leave(&self, worker: &str) -> Result<(), Error> {

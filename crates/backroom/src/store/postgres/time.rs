@@ -129,6 +129,12 @@ impl Clock for AlignedClock {
         whole_micros(read.map_or_else(|| self.inner.due(), |(reckoning, reading)| reckoning.due(reading)))
     }
 
+    fn wall_ahead_ms(&self) -> Option<i64> {
+        let (reckoning, reading) = self.read()?;
+        let ahead = self.inner.now().duration_since(reckoning.now(reading)).as_millis();
+        Some(i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX }))
+    }
+
     async fn sleep(&self, span: Duration) {
         self.inner.sleep(span).await;
     }

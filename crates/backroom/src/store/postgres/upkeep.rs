@@ -8,12 +8,11 @@ use uuid::Uuid;
 
 use super::{
     Core,
-    connection::Param,
     error::Fault,
     moment::Moment,
     read, row,
     sql::{Sql, columns, not_on_a_tray},
-    tray, workers,
+    tray,
 };
 use crate::{
     Error, ErrorKind,
@@ -22,30 +21,6 @@ use crate::{
 
 /// How often a job that moves while it is looked for is looked for again.
 const TRIES_MAX: u32 = 5;
-
-/// Running jobs whose lease ran out, behind a place. Parameters: now, limit, the end of the lease and the id of that place.
-static LAPSED: Sql = Sql {
-    text: concat!(
-        "SELECT ",
-        columns!(),
-        " FROM {schema}.jobs WHERE state = 'running' AND lease_until <= $1 AND (lease_until, id) > ($3, $4) \
-         ORDER BY lease_until, id LIMIT $2"
-    ),
-    types: &LAPSED_TYPES,
-};
-
-/// The same of jobs on trays, which stay there: whoever rescues one unloads its tray.
-static LAPSED_ON_TRAYS: Sql = Sql {
-    text: concat!(
-        "SELECT ",
-        columns!(),
-        " FROM {schema}.jobs_on_trays WHERE lease_until <= $1 AND (lease_until, id) > ($3, $4) \
-         ORDER BY lease_until, id LIMIT $2"
-    ),
-    types: &LAPSED_TYPES,
-};
-
-const LAPSED_TYPES: [Type; 4] = [Type::TIMESTAMPTZ, Type::INT8, Type::TIMESTAMPTZ, Type::UUID];
 
 /// Queued jobs past their expiry. Parameters: now, limit.
 static EXPIRED: Sql = Sql {
@@ -154,24 +129,6 @@ static DELETE_UNMOVED: Sql = Sql {
     types: &[Type::UUID_ARRAY, Type::INT8_ARRAY],
 };
 
-/// Running jobs whose lease ran out, the longest ago first. Only reads.
-pub(super) async fn lapsed(
-    core: &Core,
-    after: Option<(Timestamp, JobId)>,
-    limit: usize,
-    now: Timestamp,
-) -> Result<Vec<JobRow>, Fault> {
-    // Before every place: the earliest moment and the smallest id, which no job has.
-    let (until, id) = after.unwrap_or((Timestamp::MIN, JobId(Uuid::nil())));
-    let (now, limit, until) = (Moment(now), row::at_most(limit), Moment(until));
-    let params: [Param<'_>; 4] = [&now, &limit, &until, &id.0];
-    let mut jobs = row::jobs(&core.claims.query(&LAPSED, &params).await?)?;
-    jobs.extend(row::jobs(&core.claims.query(&LAPSED_ON_TRAYS, &params).await?)?);
-    jobs.sort_unstable_by_key(|job| (job.lease_until, job.id));
-    jobs.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    Ok(jobs)
-}
-
 /// Queued jobs past their expiry, the longest ago first.
 pub(super) async fn expired(core: &Core, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Fault> {
     row::jobs(&core.claims.query(&EXPIRED, &[&Moment(now), &row::at_most(limit)]).await?)
@@ -179,7 +136,6 @@ pub(super) async fn expired(core: &Core, limit: usize, now: Timestamp) -> Result
 
 /// Deletes finished jobs that need no longer be kept, the oldest first.
 pub(super) async fn prune(core: &Core, prune: &Prune, now: Timestamp) -> Result<u64, Fault> {
-    workers::forget(core, now).await?;
     let (beyond_sql, prune_sql) = match prune.state {
         State::Queued | State::Running | State::Waiting => return Ok(0),
         State::Completed => (&BEYOND_COMPLETED, &PRUNE_COMPLETED),

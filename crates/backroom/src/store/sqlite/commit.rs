@@ -84,9 +84,8 @@ fn write(connection: &Connection, change: &Change) -> Result<usize, Fault> {
          lease_until = iif(?4 = 'running' AND state = 'running', max(lease_until, ?12), ?12), worker = ?13, \
          output = ?14, reason = ?15, cancel_requested_at = ?16, woken = ?17, started_at = ?18, finished_at = ?19, \
          progress_percent = iif(?20, ?21, progress_percent), progress_message = iif(?20, ?22, progress_message), \
-         suspicion = ?24, revision = revision + 1 \
-         WHERE id = ?1 AND revision = ?2 AND (?3 IS NULL OR (state = 'running' AND lease_id = ?3)) \
-         AND (?23 IS NULL OR lease_until <= ?23)",
+         suspicion = ?23, revision = revision + 1 \
+         WHERE id = ?1 AND revision = ?2 AND (?3 IS NULL OR (state = 'running' AND lease_id = ?3))",
     )?;
     let progress = change.progress.as_ref().and_then(Option::as_ref);
     Ok(update.execute(params![
@@ -112,7 +111,6 @@ fn write(connection: &Connection, change: &Change) -> Result<usize, Fault> {
         change.progress.is_some(),
         progress.map(|progress| progress.percent),
         progress.map(|progress| &progress.message),
-        change.lapsed_by.map(micros),
         row::encoded(change.suspicion.as_ref())?,
     ])?)
 }

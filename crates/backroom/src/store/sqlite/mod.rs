@@ -10,8 +10,8 @@ mod claim;
 mod commit;
 mod connection;
 mod error;
-mod extend;
 mod health;
+mod held;
 mod hints;
 mod identity;
 mod import;
@@ -43,8 +43,8 @@ use std::{
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LogLine, Queue, Timestamp, bounds::BYTES_IN_HAND_MAX, draft::NewJob,
-    stats::StatsRow,
+    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, Timestamp, bounds::BYTES_IN_HAND_MAX,
+    draft::NewJob, stats::StatsRow,
 };
 
 use self::{
@@ -55,8 +55,8 @@ use self::{
     writer::Writer,
 };
 use super::{
-    BackedUp, BackupProgress, Claim, Committed, Count, Deleted, Durability, Extend, Filter, Health, Held,
-    Inserted, Migration, Note, Prune, QueueSetting, Record, Store, Wakes, WorkerRow,
+    BackedUp, BackupProgress, Beaten, Claim, Committed, Count, Deleted, Durability, Filter, Health, Held,
+    Holder, Inserted, Migration, Note, Prune, QueueSetting, Record, Store, Wakes, WorkerRow,
 };
 use crate::{Error, ErrorKind};
 
@@ -339,21 +339,32 @@ impl Store for SqliteStore {
         refused.map_or(Ok(answers), Err)
     }
 
-    async fn extend(&self, extend: Arc<Extend>, _now: Timestamp) -> Result<Vec<Held>, Error> {
-        self.write(extend.leases.len(), move |tx, _| extend::extend(tx, &extend)).await
+    async fn held(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<Held>, Error> {
+        self.vital_readers.run(move |reader| held::held(reader, &leases)).await
     }
 
     async fn note(&self, notes: Arc<Vec<Note>>, _now: Timestamp) -> Result<(), Error> {
         self.write(notes.len(), move |tx, hints| note::note(tx, &notes, hints)).await
     }
 
-    async fn lapsed(
+    async fn holders(&self) -> Result<Vec<Holder>, Error> {
+        self.vital_readers.run(workers::holders).await
+    }
+
+    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
+        let worker = worker.to_owned();
+        // Durably: after the loss of power the dead must not be taken for living.
+        self.write_durably(1, move |tx, _| workers::declare_dead(tx, &worker, beats, now)).await
+    }
+
+    async fn running_of(
         &self,
-        after: Option<(Timestamp, JobId)>,
+        worker: &str,
+        after: Option<JobId>,
         limit: usize,
-        now: Timestamp,
     ) -> Result<Vec<JobRow>, Error> {
-        self.vital_readers.run(move |reader| upkeep::lapsed(reader, after, limit, now)).await
+        let worker = worker.to_owned();
+        self.vital_readers.run(move |reader| workers::running_of(reader, &worker, after, limit)).await
     }
 
     async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
@@ -429,7 +440,7 @@ impl Store for SqliteStore {
         self.write_durably(1, move |tx, hints| queues::set_queue(tx, &name, &setting, hints)).await
     }
 
-    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<(), Error> {
+    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
         self.write(1, move |tx, _| workers::beat(tx, &worker)).await
     }
 

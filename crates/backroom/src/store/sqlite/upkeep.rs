@@ -2,7 +2,6 @@
 
 use backroom_core::{JobId, JobRow, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
-use uuid::Uuid;
 
 use super::{
     error::Fault,
@@ -10,24 +9,6 @@ use super::{
     row::{self, columns, micros},
 };
 use crate::store::{Deleted, Prune};
-
-/// Running jobs whose lease ran out, the longest ago first, behind a place in that order.
-pub(super) fn lapsed(
-    connection: &Connection,
-    after: Option<(Timestamp, JobId)>,
-    limit: usize,
-    now: Timestamp,
-) -> Result<Vec<JobRow>, Fault> {
-    let sql = concat!(
-        "SELECT ",
-        columns!(),
-        " FROM backroom_jobs INDEXED BY backroom_jobs_running WHERE state = 'running' AND lease_until <= ?1 \
-         AND (lease_until, id) > (?2, ?3) ORDER BY lease_until, id"
-    );
-    // Before every place: the earliest moment and the smallest id, which no job has.
-    let (until, id) = after.unwrap_or((Timestamp::MIN, JobId(Uuid::nil())));
-    row::jobs(connection, sql, params![micros(now), micros(until), id.0.as_bytes()], limit)
-}
 
 /// Queued jobs past their expiry, the longest ago first.
 pub(super) fn expired(connection: &Connection, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Fault> {
@@ -88,7 +69,7 @@ pub(super) fn prune(
              AND (unique_held = 1 AND unique_until > ?3) IS NOT TRUE",
         )?;
         if select.exists(params![id, finished_at, micros(now)])? {
-            let id = JobId(Uuid::from_bytes(*id));
+            let id = JobId(uuid::Uuid::from_bytes(*id));
             remove(connection, id)?;
             hints.job(id);
             deleted += 1;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Error,
-    store::{Claim, Extend, Filter, Note, Prune, Record, Store},
+    store::{Claim, Filter, Note, Prune, Record, Store},
     testing::faults::{Fault, Faults},
 };
 
@@ -32,7 +32,6 @@ struct Prepared {
     records: Arc<Vec<Record>>,
     claim: Arc<Claim>,
     changes: Arc<Vec<Change>>,
-    extend: Arc<Extend>,
     notes: Arc<Vec<Note>>,
     prune: Arc<Prune>,
 }
@@ -49,10 +48,6 @@ const WRITES: &[Write] = &[
     Write {
         name: "commit",
         call: |env, p| Box::pin(async { env.store.commit(Arc::clone(&p.changes)).await.map(drop) }),
-    },
-    Write {
-        name: "extend",
-        call: |env, p| Box::pin(async { env.store.extend(Arc::clone(&p.extend), env.now).await.map(drop) }),
     },
     Write {
         name: "note",
@@ -77,7 +72,7 @@ async fn prepare(env: &Env) -> Prepared {
     for job in &taken[..2] {
         finished.push(env.drive(job, succeed(job), env.now).await);
     }
-    let [one, other, third, fourth] = [2, 3, 4, 5].map(|index: usize| taken[index].clone());
+    let [one, other, third] = [2, 3, 4].map(|index: usize| taken[index].clone());
     let record = |new: NewJob| Record { job: new.job, attempts: Vec::new(), lines: Vec::new() };
     let lease = one.lease_id.expect("it runs");
     Prepared {
@@ -89,10 +84,6 @@ async fn prepare(env: &Env) -> Prepared {
             decide(&other, fail(&other), env.now),
             decide(&third, Event::Release { lease }, env.now),
         ]),
-        extend: Arc::new(Extend {
-            leases: vec![(one.id, lease), (other.id, lease), (fourth.id, lease)],
-            until: env.at(99),
-        }),
         notes: Arc::new(
             [one, other]
                 .map(|job| note(&job, Some(progress(9, "so far")), lines(&job, 0, &["a", "b"])))

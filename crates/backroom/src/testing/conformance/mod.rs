@@ -154,13 +154,12 @@ behaviours! {
         a_rescue_that_lost_to_the_report_is_stale
         commits_racing_with_a_rescue_are_accepted_once
     }
-    extend {
-        a_held_lease_moves
+    held {
+        the_lease_of_a_running_job_is_held_and_its_row_stays
         a_lease_that_is_not_held_is_lost
         a_cancel_request_is_told
-        a_report_decided_before_an_extension_is_accepted
+        a_report_decided_before_the_look_is_accepted
         leases_are_answered_in_order
-        a_later_beat_does_not_shorten_a_lease
     }
     note {
         progress_and_lines_are_written
@@ -173,11 +172,11 @@ behaviours! {
         lines_beyond_the_bound_are_dropped
     }
     rescue {
-        lapsed_leases_are_found_the_longest_ago_first
-        pages_of_lapsed_leases_meet_without_gap_or_overlap
-        only_running_jobs_lapse
+        the_jobs_of_a_worker_are_found_by_their_ids
+        pages_of_a_workers_jobs_meet_without_gap_or_overlap
+        only_running_jobs_are_held
         a_rescued_job_runs_again_at_once_and_uncharged
-        a_lease_extended_after_a_rescue_was_decided_stays_held
+        a_job_is_rescued_whatever_its_moments_are
         a_job_that_kills_its_workers_is_poison
     }
     expire {
@@ -236,8 +235,15 @@ behaviours! {
     workers {
         every_field_of_a_worker_comes_back
         a_later_beat_replaces_the_earlier
+        a_heartbeat_of_an_earlier_moment_is_written
         silent_workers_are_not_listed
         a_worker_that_leaves_is_forgotten_and_its_leases_stay
+        holders_are_workers_and_names_under_which_jobs_run
+        a_worker_whose_heartbeat_has_not_moved_is_declared_dead
+        a_worker_whose_heartbeat_has_moved_is_not_declared_dead
+        a_name_without_a_row_is_declared_dead
+        a_name_that_another_worker_has_is_refused
+        the_dead_of_yesterday_are_forgotten
     }
     stats {
         what_a_worker_counted_comes_back

@@ -1,71 +1,56 @@
 //! Jobs of dead workers are found and run elsewhere.
 
-use std::sync::Arc;
-
 use backroom_core::{AttemptEnd, Event, JobRow, State};
 
-use super::env::{Env, LEASE_SECS, decide, died, draft, draft_later, ids, lease, succeed};
-use crate::store::{Claim, Committed, Extend, Held};
+use super::env::{Env, LEASE_SECS, WORKER, decide, died, draft, draft_later, ids, lease, sorted_ids, succeed};
+use crate::store::{Claim, Committed};
 
-async fn lapsed(env: &Env, limit: usize, secs: i64) -> Vec<JobRow> {
-    env.store.lapsed(None, limit, env.at(secs)).await.expect("lapsed")
+async fn running_of(env: &Env, worker: &str) -> Vec<JobRow> {
+    env.store.running_of(worker, None, 100).await.expect("running_of")
 }
 
-pub(super) async fn lapsed_leases_are_found_the_longest_ago_first(env: Env) {
-    env.put_many(vec![draft(); 4]).await;
-    let mut running = Vec::new();
-    for until in [50, 20, 40, 30] {
-        running.extend(env.claim(Claim { until: env.at(until), ..env.claim_of(1) }).await);
-    }
-    assert_eq!(lapsed(&env, 10, 19).await, []);
-    assert_eq!(lapsed(&env, 10, 20).await, [running[1].clone()], "at its end a lease holds no more");
-    let order = [1, 3, 2, 0].map(|index: usize| running[index].id);
-    assert_eq!(ids(&lapsed(&env, 10, 50).await), order);
-    assert_eq!(ids(&lapsed(&env, 2, 50).await), order[..2]);
-    assert_eq!(lapsed(&env, 0, 50).await, []);
+pub(super) async fn the_jobs_of_a_worker_are_found_by_their_ids(env: Env) {
+    env.put_many(vec![draft(); 5]).await;
+    let other = Claim { worker: "other".into(), ..env.claim_of(2) };
+    let others = env.claim(other).await;
+    let mut its = env.claim(env.claim_of(3)).await;
+    its.sort_by_key(|job| job.id);
+    assert_eq!(running_of(&env, WORKER).await, its, "the rows come whole");
+    assert_eq!(ids(&running_of(&env, "other").await), sorted_ids(&others));
+    assert_eq!(running_of(&env, "nobody").await, []);
 }
 
-/// Jobs of one claim lapse in one moment, and pages meet in the middle of them.
-pub(super) async fn pages_of_lapsed_leases_meet_without_gap_or_overlap(env: Env) {
+pub(super) async fn pages_of_a_workers_jobs_meet_without_gap_or_overlap(env: Env) {
     env.put_many(vec![draft(); 7]).await;
-    for until in [20, 10] {
-        env.claim(Claim { until: env.at(until), ..env.claim_of(3) }).await;
-    }
-    // Still held.
-    env.claim(Claim { until: env.at(50), ..env.claim_of(1) }).await;
-    let now = env.at(30);
-    let all = lapsed(&env, 10, 30).await;
-    assert_eq!(all.len(), 6);
-    let place = |job: &JobRow| (job.lease_until.expect("a lease"), job.id);
-    assert!(all.is_sorted_by_key(place), "{all:?}");
+    let mut all = env.claim(env.claim_of(7)).await;
+    all.sort_by_key(|job| job.id);
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let page = env.store.lapsed(after, 2, now).await.expect("lapsed");
+        let page = env.store.running_of(WORKER, after, 3).await.expect("running_of");
+        assert!(page.len() <= 3);
         let Some(last) = page.last() else { break };
-        assert_eq!(page.len(), 2);
-        after = Some(place(last));
+        after = Some(last.id);
         found.extend(page);
     }
     assert_eq!(found, all);
-    // A place is one in the order, not a row that must be there.
-    let nowhere = (env.at(15), all[5].id);
-    assert_eq!(ids(&env.store.lapsed(Some(nowhere), 10, now).await.expect("lapsed")), ids(&all[3..]));
+    assert_eq!(env.store.running_of(WORKER, None, 0).await.expect("running_of"), []);
 }
 
-pub(super) async fn only_running_jobs_lapse(env: Env) {
+pub(super) async fn only_running_jobs_are_held(env: Env) {
     env.completed().await;
     let running = env.running().await;
     env.drive(&running, Event::Suspend { lease: lease(&running) }, env.now).await;
     env.put(draft_later(5)).await;
-    assert_eq!(lapsed(&env, 10, 100_000).await, []);
+    assert_eq!(running_of(&env, WORKER).await, []);
+    assert_eq!(env.store.holders().await.expect("holders"), []);
 }
 
 pub(super) async fn a_rescued_job_runs_again_at_once_and_uncharged(env: Env) {
     env.running().await;
-    let found = lapsed(&env, 10, LEASE_SECS).await.remove(0);
+    let found = running_of(&env, WORKER).await.remove(0);
     let queued = env.drive(&found, died(), env.at(LEASE_SECS)).await;
     assert_eq!((queued.state, queued.attempt, queued.crashes), (State::Queued, 0, 1));
-    assert_eq!(lapsed(&env, 10, 100_000).await, []);
+    assert_eq!(running_of(&env, WORKER).await, []);
     let again = env.take_at(env.at(LEASE_SECS)).await;
     assert_eq!((again.attempt, again.crashes), (1, 1));
     assert_ne!(again.lease_id, found.lease_id);
@@ -73,15 +58,11 @@ pub(super) async fn a_rescued_job_runs_again_at_once_and_uncharged(env: Env) {
     env.drive(&again, succeed(&again), env.at(60)).await;
 }
 
-pub(super) async fn a_lease_extended_after_a_rescue_was_decided_stays_held(env: Env) {
+/// The clock of the process that rescues may be behind that of the one that claimed: no moment decides.
+pub(super) async fn a_job_is_rescued_whatever_its_moments_are(env: Env) {
     let running = env.running().await;
-    let rescue = decide(&running, died(), env.at(LEASE_SECS));
-    let leases = vec![(running.id, lease(&running))];
-    let extend = Extend { leases, until: env.at(LEASE_SECS + 30) };
-    let held = env.store.extend(Arc::new(extend), env.at(LEASE_SECS)).await.expect("extend");
-    assert_eq!(held, [Held::Yes]);
-    assert_eq!(env.commit(rescue).await, Committed::Stale);
-    assert_eq!(env.read(running.id).await.state, State::Running);
+    let rescued = env.drive(&running, died(), env.at(-7200)).await;
+    assert_eq!(rescued.state, State::Queued);
 }
 
 pub(super) async fn a_job_that_kills_its_workers_is_poison(env: Env) {

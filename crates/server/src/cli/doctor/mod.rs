@@ -6,6 +6,7 @@
 
 mod busy;
 mod clients;
+mod clocks;
 mod disk;
 mod stuck;
 mod unread;
@@ -71,6 +72,10 @@ async fn examine(backroom: &Backroom, settings: &Settings) -> Health {
         Ok(newest) => clock(newest.jobs.first().map(|job| job.created_at), now),
         Err(error) => not_made("clock", &error),
     });
+    match backroom.store().workers(Timestamp::MIN).await {
+        Ok(workers) => health.checks.extend(clocks::checks(&workers, now)),
+        Err(error) => health.checks.push(not_made("clocks of machines", &error)),
+    }
     health.checks.extend(Work::read(backroom, now).await.checks(now));
     health.checks.push(busy::slots(backroom, now).await);
     health.checks.push(busy::longest(backroom, now).await);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use backroom::{
-    Backroom, Count, Filter, HealthCheck, JobRow, PausedBy, Queue, Shown, State, Timestamp, WorkerRow,
+    Backroom, Count, Filter, HealthCheck, PausedBy, Queue, Shown, State, Timestamp, WorkerRow,
     core::bounds::span_until,
 };
 
@@ -12,9 +12,9 @@ use crate::cli::words;
 
 /// Queued jobs looked at to learn which kinds wait.
 const LOOKED_AT_MAX: usize = 1000;
-/// Lapsed leases counted.
-const LAPSED_MAX: usize = 1000;
-/// A living worker rescues lapsed leases within seconds; longer means that nobody does.
+/// Jobs counted that a dead worker holds.
+const HELD_MAX: usize = 1000;
+/// A worker that has not been heard of for its lease and so much longer should have been declared dead.
 const RESCUED_WITHIN: Duration = Duration::from_secs(60);
 /// A job that a living worker could run and that is due for longer has too few slots or a stuck handler before it.
 const LATE: Duration = Duration::from_secs(15 * 60);
@@ -24,7 +24,8 @@ pub(super) struct Work {
     queues: Vec<Queue>,
     counts: Vec<Count>,
     workers: Vec<WorkerRow>,
-    lapsed: Vec<JobRow>,
+    /// Workers that are gone, with the jobs that they hold still.
+    gone: Vec<(String, u64)>,
     /// Kinds and queues of due jobs, as far as they were looked at.
     due: BTreeSet<(String, String)>,
     /// Since when the longest-waiting job is due that a living worker could run.
@@ -38,7 +39,7 @@ impl Work {
         let mut unread = Unread::default();
         let queues = unread.or_none("queues", backroom.queues().await);
         let workers = unread.or_none("workers", backroom.workers().await);
-        let lapsed = unread.or_none("leases", backroom.store().lapsed(None, LAPSED_MAX, now).await);
+        let gone = unread.or_none("leases", gone(backroom, now).await);
         let queued = Filter { states: vec![State::Queued], ..Filter::default() };
         let queued = backroom.list(queued, None, LOOKED_AT_MAX).await.map(|page| page.jobs);
         let due = unread
@@ -56,13 +57,13 @@ impl Work {
             .await;
         let oldest_due = unread.or_none("oldest due", oldest_due).filter(|at| *at <= now);
         let counts = unread.or_none("counts", backroom.counts().await);
-        Self { queues, counts, workers, lapsed, due, oldest_due, unread }
+        Self { queues, counts, workers, gone, due, oldest_due, unread }
     }
 
     pub(super) fn checks(&self, now: Timestamp) -> Vec<HealthCheck> {
         // Each with what it needs: without that it would be wrong.
         [
-            (self.leases(now), &["leases"][..]),
+            (self.leases(), &["leases"][..]),
             (self.unserved_queues(), &["queues", "counts", "workers"]),
             (self.unhandled_kinds(), &["kinds", "workers"]),
             (self.late(now), &["oldest due", "workers"]),
@@ -75,22 +76,20 @@ impl Work {
         .collect()
     }
 
-    fn leases(&self, now: Timestamp) -> HealthCheck {
-        let forgotten =
-            |job: &&JobRow| job.lease_until.is_some_and(|until| span_until(until, now) > RESCUED_WITHIN);
-        match self.lapsed.iter().filter(forgotten).count() as u64 {
-            0 => passed(
-                "leases",
-                "none ran out and was forgotten (rows that a transaction keeps are not looked at)",
-            ),
-            jobs => failed(
-                "leases",
-                format!(
-                    "{} lost their worker and nobody rescued them; start a worker, any worker does it",
-                    words::count(jobs, "running job")
-                ),
-            ),
+    fn leases(&self) -> HealthCheck {
+        let jobs: u64 = self.gone.iter().map(|(_, jobs)| jobs).sum();
+        if jobs == 0 {
+            return passed("leases", "every running job has a worker that lives");
         }
+        let names: Vec<_> = self.gone.iter().map(|(name, jobs)| format!("{name} ({jobs})")).collect();
+        failed(
+            "leases",
+            format!(
+                "{} held by workers that are dead: {}; start a worker, any worker rescues them",
+                words::count(jobs, "running job"),
+                names.join(", ")
+            ),
+        )
     }
 
     fn unserved_queues(&self) -> HealthCheck {
@@ -198,6 +197,22 @@ impl Work {
     fn is_served(&self, queue: &str) -> bool {
         self.workers.iter().any(|worker| worker.queues.iter().any(|(name, _)| name == queue))
     }
+}
+
+/// Workers that are gone and hold jobs still. One that left no row is not among them: only observing it tells.
+async fn gone(backroom: &Backroom, now: Timestamp) -> Result<Vec<(String, u64)>, backroom::Error> {
+    let is_gone = |row: &WorkerRow| {
+        let patience = Duration::from_millis(row.lease_ms) + RESCUED_WITHIN;
+        row.dead || span_until(row.beat_at, now) > patience
+    };
+    let mut gone = Vec::new();
+    for holder in backroom.store().holders().await? {
+        if holder.holds && holder.row.as_ref().is_some_and(is_gone) {
+            let jobs = backroom.store().running_of(&holder.name, None, HELD_MAX).await?;
+            gone.push((holder.name, jobs.len() as u64));
+        }
+    }
+    Ok(gone)
 }
 
 fn passed(name: &str, found: impl Into<String>) -> HealthCheck {

@@ -98,7 +98,6 @@ fn is_guard_met(change: &Change, job: &JobRow) -> bool {
     !job.state.is_finished()
         && job.revision == change.revision_before
         && change.lease.is_none_or(|lease| job.lease_id == Some(lease) && job.lease_until.is_some())
-        && change.lapsed_by.is_none_or(|at| job.lease_until.is_some_and(|until| until <= at))
 }
 
 fn is_to_be_revived(change: &Change, job: &JobRow) -> bool {

@@ -69,8 +69,7 @@ static SUCCEED: Sql = Sql {
 macro_rules! guard {
     () => {
         " AND jobs.revision = new.revision_before \
-         AND (new.guard IS NULL OR (jobs.lease_id = new.guard AND jobs.lease_until IS NOT NULL)) \
-         AND (new.lapsed_by IS NULL OR jobs.lease_until <= new.lapsed_by)"
+         AND (new.guard IS NULL OR (jobs.lease_id = new.guard AND jobs.lease_until IS NOT NULL))"
     };
 }
 
@@ -221,7 +220,7 @@ async fn commit_batch(core: &Core, batch: &[&Change]) -> Result<Answers, Fault> 
     let mut answers = Answers::with_capacity(batch.len());
     let kept_lately = core.kept.lately(core.settings.clock.monotonic());
     // A rescue waits for no row: its job has waited for a lease already, and the ends of this program's runs must not.
-    let is_free = |change: &Change| change.lapsed_by.is_none();
+    let is_free = |change: &Change| !change.is_rescue;
     let together: Vec<&Change> =
         batch.iter().copied().filter(|change| is_free(change) && !kept_lately.contains(&change.id)).collect();
     // Where one row is kept others may be, and all ends of this program wait in here.
@@ -388,9 +387,8 @@ async fn write(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers
 
 /// Changes to rows of running jobs, and the others.
 fn runs_apart<'a>(changes: Vec<&'a Change>) -> [Vec<&'a Change>; 2] {
-    let is_of_run = |change: &&Change| {
-        change.lease.is_some() || change.lapsed_by.is_some() || change.state == State::Running
-    };
+    let is_of_run =
+        |change: &&Change| change.lease.is_some() || change.is_rescue || change.state == State::Running;
     let (runs, others) = changes.into_iter().partition(is_of_run);
     [runs, others]
 }

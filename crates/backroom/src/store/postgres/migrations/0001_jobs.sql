@@ -151,8 +151,8 @@ CREATE VIEW {schema}.every_job AS
 -- The order of claims, one range per queue and priority.
 CREATE INDEX jobs_queued ON {schema}.jobs (queue, priority, scheduled_at, id) WHERE state = 'queued';
 
--- Leases, the first to run out first.
-CREATE INDEX jobs_running ON {schema}.jobs (lease_until) WHERE state = 'running';
+-- What each worker runs.
+CREATE INDEX jobs_running ON {schema}.jobs (worker, id) WHERE state = 'running';
 
 -- Queued jobs that will expire.
 CREATE INDEX jobs_expiring ON {schema}.jobs (expires_at) WHERE state = 'queued' AND expires_at IS NOT NULL;
@@ -211,22 +211,26 @@ CREATE TABLE {schema}.queues (
     retention text
 );
 
--- What workers say of themselves; `queues`, `kinds` and `trials` are JSON.
+-- What workers report of themselves; `queues`, `kinds`, `trials` and `details` are JSON.
 CREATE TABLE {schema}.workers (
-    name       text COLLATE "C" NOT NULL PRIMARY KEY,
-    host       text        NOT NULL,
-    pid        bigint      NOT NULL,
-    started_at timestamptz NOT NULL,
-    beat_at    timestamptz NOT NULL,
-    lease_ms   bigint      NOT NULL,
-    queues     text        NOT NULL,
-    kinds      text        NOT NULL,
-    slots      bigint      NOT NULL,
-    running    bigint      NOT NULL,
-    stuck      bigint      NOT NULL,
-    stopping   boolean     NOT NULL,
-    trials     text        NOT NULL,
-    trouble    text
+    name        text COLLATE "C" NOT NULL PRIMARY KEY,
+    incarnation uuid        NOT NULL,
+    host        text        NOT NULL,
+    pid         bigint      NOT NULL,
+    started_at  timestamptz NOT NULL,
+    beat_at     timestamptz NOT NULL,
+    beats       {schema}.u63 NOT NULL,
+    dead        boolean     NOT NULL,
+    lease_ms    bigint      NOT NULL,
+    queues      text        NOT NULL,
+    kinds       text        NOT NULL,
+    slots       bigint      NOT NULL,
+    running     bigint      NOT NULL,
+    stuck       bigint      NOT NULL,
+    stopping    boolean     NOT NULL,
+    trials      text        NOT NULL,
+    details     text        NOT NULL,
+    trouble     text
 ) WITH (fillfactor = 50);
 
 -- What each worker counted of the attempts that ended in one minute; `kinds` is JSON. Rows are deleted after an hour.

@@ -59,8 +59,8 @@ CREATE INDEX backroom_jobs_queued
     ON backroom_jobs (queue, priority, kind, scheduled_at, id, expires_at, attempt, crashes)
     WHERE state = 'queued';
 
--- Leases, the first to run out first.
-CREATE INDEX backroom_jobs_running ON backroom_jobs (lease_until, id) WHERE state = 'running';
+-- What each worker runs.
+CREATE INDEX backroom_jobs_running ON backroom_jobs (worker, id) WHERE state = 'running';
 
 -- History, the oldest first: for pruning and counting. The last two columns let pruning pass over jobs that still hold
 -- their unique key without reading their rows.
@@ -125,22 +125,26 @@ CREATE TABLE backroom_queues (
     retention TEXT
 ) STRICT, WITHOUT ROWID;
 
--- What workers say of themselves; `queues`, `kinds` and `trials` are JSON.
+-- What workers report of themselves; `queues`, `kinds`, `trials` and `details` are JSON.
 CREATE TABLE backroom_workers (
-    name       TEXT    NOT NULL PRIMARY KEY,
-    host       TEXT    NOT NULL,
-    pid        INTEGER NOT NULL,
-    started_at INTEGER NOT NULL,
-    beat_at    INTEGER NOT NULL,
-    lease_ms   INTEGER NOT NULL,
-    queues     TEXT    NOT NULL,
-    kinds      TEXT    NOT NULL,
-    slots      INTEGER NOT NULL,
-    running    INTEGER NOT NULL,
-    stuck      INTEGER NOT NULL,
-    stopping   INTEGER NOT NULL CHECK (stopping = 0 OR stopping = 1),
-    trials     TEXT    NOT NULL,
-    trouble    TEXT
+    name        TEXT    NOT NULL PRIMARY KEY,
+    incarnation BLOB    NOT NULL CHECK (length(incarnation) = 16),
+    host        TEXT    NOT NULL,
+    pid         INTEGER NOT NULL,
+    started_at  INTEGER NOT NULL,
+    beat_at     INTEGER NOT NULL,
+    beats       INTEGER NOT NULL CHECK (beats >= 0),
+    dead        INTEGER NOT NULL CHECK (dead = 0 OR dead = 1),
+    lease_ms    INTEGER NOT NULL,
+    queues      TEXT    NOT NULL,
+    kinds       TEXT    NOT NULL,
+    slots       INTEGER NOT NULL,
+    running     INTEGER NOT NULL,
+    stuck       INTEGER NOT NULL,
+    stopping    INTEGER NOT NULL CHECK (stopping = 0 OR stopping = 1),
+    trials      TEXT    NOT NULL,
+    details     TEXT    NOT NULL,
+    trouble     TEXT
 ) STRICT, WITHOUT ROWID;
 
 -- What each worker counted of the attempts that ended in one minute; `kinds` is JSON. Rows are deleted after an hour.
