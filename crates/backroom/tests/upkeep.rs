@@ -28,7 +28,8 @@ async fn to_a_dead_worker(
 ) -> Vec<JobId> {
     let name = format!("dead-{}", lease.as_secs());
     let lease_ms = u64::try_from(lease.as_millis()).unwrap();
-    let row = WorkerRow { name: name.clone(), beats: 1, beat_at: now, lease_ms, ..WorkerRow::default() };
+    let row =
+        WorkerRow { name: name.clone(), beats: 1, beat_at: now, lease_ms, slots: 1, ..WorkerRow::default() };
     store.beat(Arc::new(row)).await.unwrap();
     let args = Json::encode(&Act::Succeed).unwrap();
     let job = |_| Draft::new("act", args.clone()).check(ids.job(now), now, 1 << 20).unwrap();
@@ -115,7 +116,7 @@ async fn a_worker_that_was_declared_dead_stops_its_runs_and_goes_on_under_a_new_
     pass(&clock, LEASE).await;
     assert!(worker.name().starts_with("one~"), "{}", worker.name());
     let row = job.status().await.unwrap();
-    assert_eq!((row.state, row.worker, row.crashes), (State::Running, Some(worker.name()), 1));
+    assert_eq!((row.state, row.worker, row.crashes), (State::Running, Some(worker.name()), 0));
     assert_eq!(worker.running(), 1, "the handler of the lost run was told to stop");
     job.cancel().await.unwrap();
     pass(&clock, LEASE).await;
@@ -137,7 +138,11 @@ async fn a_worker_whose_name_another_one_has_goes_by_another_and_takes_nothing_o
     pass(&clock, LEASE * 2).await;
     assert!(second.name().starts_with("one~"), "{}", second.name());
     let row = job.status().await.unwrap();
-    assert_eq!((row.worker, row.crashes), (Some(second.name()), 1), "the job of the first was rescued");
+    assert_eq!(
+        (row.worker, row.crashes),
+        (Some(second.name()), 0),
+        "the job of the first was rescued, and its process lives"
+    );
     job.cancel().await.unwrap();
     pass(&clock, LEASE).await;
     soon("stop", second.stop()).await.unwrap();

@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn after_an_outage_the_dead_are_found_within_a_lease() {
         let own = [every(10, 0..21), every(10, 620..720)].concat();
-        assert_eq!(found_dead(&own, |now| Some(u64::from(now > 14)), LEASE, 800), Some(640));
+        assert_eq!(found_dead(&own, |now| Some(u64::from(now > 14)), LEASE, 800), Some(650));
     }
 
     #[test]

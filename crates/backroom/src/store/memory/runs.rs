@@ -142,7 +142,7 @@ impl Rows {
 
     pub(super) fn declare_dead(&mut self, worker: &str, beats: Option<u64>, now: Timestamp) -> bool {
         let remembered_from = earlier(now, DEAD_REMEMBERED);
-        self.workers.retain(|_, row| !row.dead || row.beat_at >= remembered_from);
+        self.workers.retain(|name, row| !row.dead || name == worker || row.beat_at >= remembered_from);
         match (self.workers.get_mut(worker), beats) {
             (Some(row), beats) => {
                 row.dead |= beats == Some(row.beats);
