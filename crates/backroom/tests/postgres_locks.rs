@@ -363,7 +363,7 @@ async fn a_worker_goes_on_beside_an_open_transaction_that_takes_a_key() {
     until_somebody_waits(&watcher, &place.schema).await;
 
     let beats = async || backroom.workers().await.unwrap()[0].beats;
-    let long_after = beats().await + 8;
+    let long_after = beats().await + 5;
     let mut quick = 0;
     // Jobs come and go, until there were heartbeats for more than two leases.
     soon("heartbeats", async {
