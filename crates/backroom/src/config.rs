@@ -134,7 +134,7 @@ impl Options {
 
     /// Opens a store that is there to look at it: as [`open`](Self::open) does where it may be written. A SQLite file that
     /// this process may only read is opened all the same; then reads are answered, and writes fail as
-    /// [`NoSpace`](crate::ErrorKind::NoSpace).
+    /// [`Unusable`](crate::ErrorKind::Unusable).
     pub async fn open_to_read(self, url: &str) -> Result<Backroom, Error> {
         match Kind::of(url)? {
             #[cfg(feature = "sqlite")]

@@ -35,7 +35,8 @@ pub enum ErrorKind {
     Unavailable,
     /// The disk is full or cannot be written. Nothing acknowledged is lost; make room, then try again.
     NoSpace,
-    /// The store is not one of ours, is newer than this program, or is damaged. An operator must look at it.
+    /// The store is not one of ours, is newer than this program, or is damaged; its files were removed or replaced under this
+    /// process; or this process may only read it. An operator must look at it.
     Unusable,
     /// The client or worker was closed.
     Closed,

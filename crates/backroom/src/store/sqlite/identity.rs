@@ -2,9 +2,9 @@
 //!
 //! A path is a promise: what was acknowledged is found there. When the database file, its folder, its write-ahead log or
 //! the log's index is removed, moved or replaced, SQLite goes on writing to files without a name, without an error. So
-//! the store compares the files at its paths with the ones it opened: before each transaction, before each
-//! acknowledgement, and about once a second when nothing is written. It only asks for their metadata: to open and close
-//! one of these files would drop every lock that this process holds on it (docs/decisions/0035).
+//! the store compares the files at its paths with the ones it opened: before each acknowledgement of a durable write, and
+//! about once a second besides. It only asks for their metadata: to open and close one of these files would drop every lock
+//! that this process holds on it (docs/decisions/0035).
 
 use std::{
     ffi::OsString,
@@ -120,6 +120,11 @@ impl Identity {
             }
         }
         self.lost.get().map_or(Ok(()), |lost| Err(self.error(lost)))
+    }
+
+    /// The error of a store that is known to be lost; looks at no file.
+    pub(super) fn lost(&self) -> Option<Error> {
+        self.lost.get().map(|lost| self.error(lost))
     }
 
     /// What happened, in words, if anything did.

@@ -134,7 +134,7 @@ impl SqliteStore {
 
     /// Opens a file that is there to look at it. Where this process may write the file, the same as [`SqliteStore::open`].
     /// Elsewhere (a read-only file, folder or disk) the store answers reads, creates nothing, and refuses each write as
-    /// [`ErrorKind::NoSpace`].
+    /// [`ErrorKind::Unusable`].
     ///
     /// A file that may only be read is refused as [`ErrorKind::NoSpace`] while its log holds jobs and the log's index is not
     /// there: it was copied without it, or the last process crashed and the folder cannot be written.
@@ -267,7 +267,7 @@ impl SqliteStore {
                 "write to the SQLite store {}: this process may only read it; make the file and its folder writable",
                 self.path.display()
             );
-            Error::new(ErrorKind::NoSpace, why)
+            Error::new(ErrorKind::Unusable, why)
         })
     }
 

@@ -47,7 +47,7 @@ impl Readers {
         })
     }
 
-    /// Runs `read` on a thread that may block. Fails when the file under the path is no longer the one that was read.
+    /// Runs `read` on a thread that may block. Fails once the store is known to have lost its files.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
@@ -65,9 +65,9 @@ impl Readers {
                 Some(connection) => connection,
                 None => open_reader(&path, &identity)?,
             };
-            let answer = read(&connection).and_then(|answer| {
-                identity.check()?;
-                Ok(answer)
+            let answer = read(&connection).and_then(|answer| match identity.lost() {
+                Some(error) => Err(error.into()),
+                None => Ok(answer),
             });
             // A connection that met an error is not kept: whatever was wrong, the next one starts afresh.
             if answer.is_ok() {

@@ -181,7 +181,7 @@ impl Serving {
                 Err(RecvTimeoutError::Disconnected) => (Vec::new(), true),
             };
             if !group.is_empty() {
-                match self.write_if_intact(group) {
+                match self.write_wanted(group) {
                     Written::Yes => self.checkpoints.after_commit(&self.connection),
                     Written::Lost => {}
                     // Those who came meanwhile have waited for the same lock.
@@ -200,37 +200,35 @@ impl Serving {
         self.checkpoints.finish(&self.connection, &self.identity);
     }
 
-    /// Writes a group unless the files are no longer those at their paths.
-    fn write_if_intact(&mut self, mut group: Vec<Box<dyn Operation>>) -> Written {
-        // Their callers were answered that nothing was written in time.
+    /// Writes a group, but for operations whose callers were answered that nothing was written in time.
+    fn write_wanted(&mut self, mut group: Vec<Box<dyn Operation>>) -> Written {
         group.retain(|operation| !operation.is_withdrawn());
         if group.is_empty() {
             return Written::Yes;
         }
-        if let Err(error) = self.identity.check() {
+        if let Some(error) = self.identity.lost() {
             refuse(group, &error);
             return Written::Lost;
         }
-        let locked = self.write(group);
-        match locked {
-            Some(error) => Written::Locked(error),
-            None if self.identity.check().is_err() => Written::Lost,
-            None => Written::Yes,
-        }
+        self.write(group)
     }
 
-    /// Writes a group and answers every caller in it. The error where another connection's lock was in the way.
-    fn write(&mut self, mut group: Vec<Box<dyn Operation>>) -> Option<Error> {
-        match self.attempt(&mut group) {
+    /// Writes a group and answers every caller in it.
+    fn write(&mut self, mut group: Vec<Box<dyn Operation>>) -> Written {
+        let attempted = self.attempt(&mut group);
+        // What was committed counts as acknowledged only where the path leads to it. What the store may lose anyway when
+        // it loses power is spared the system calls. And an error in files without a name says nothing of its own.
+        if (attempted.is_err() || promises(&group))
+            && let Err(error) = self.identity.check()
+        {
+            refuse(group, &error);
+            return Written::Lost;
+        }
+        match attempted {
             Ok(hints) => {
-                // What was committed counts as acknowledged only where the path leads to it.
-                if let Err(error) = self.identity.check() {
-                    refuse(group, &error);
-                    return None;
-                }
                 answer(group);
                 hints.ring_jobs(&self.wakes);
-                None
+                Written::Yes
             }
             // One too large for the disk takes the transaction of all with it. Alone, the others may pass.
             Err(Lost::InOperation) if group.len() > 1 => self.write_singly(group),
@@ -239,32 +237,32 @@ impl Serving {
             }
             Err(Lost::InOperation) => {
                 answer(group);
-                None
+                Written::Yes
             }
             Err(Lost::AtBegin(error)) if is_busy(&error) => {
                 let error = locked(&error, &self.path, &Holder::of(&self.path));
                 refuse(group, &error);
-                Some(error)
+                Written::Locked(error)
             }
             Err(Lost::AtBegin(error) | Lost::AtCommit(error)) => {
                 refuse(group, &explain(&error, &self.path));
-                None
+                Written::Yes
             }
         }
     }
 
-    fn write_singly(&mut self, group: Vec<Box<dyn Operation>>) -> Option<Error> {
-        let mut locked = None;
+    /// Writes each operation in a transaction of its own. What became of the last.
+    fn write_singly(&mut self, group: Vec<Box<dyn Operation>>) -> Written {
+        let mut written = Written::Yes;
         for operation in group {
-            locked = self.write(vec![operation]).or(locked);
+            written = self.write(vec![operation]);
         }
-        locked
+        written
     }
 
     /// Runs the group as one transaction. On an error nothing of it is written.
     fn attempt(&mut self, group: &mut [Box<dyn Operation>]) -> Result<Hints, Lost> {
-        let durable = group.iter().any(|operation| operation.weight().durable);
-        self.begin(durable).map_err(Lost::AtBegin)?;
+        self.begin(promises(group)).map_err(Lost::AtBegin)?;
         let attempted = self.run_all(group).and_then(|hints| {
             hints.ring_queues(&self.wakes);
             self.execute("COMMIT").map_err(Lost::AtCommit)?;
@@ -343,6 +341,11 @@ fn gather(first: Message, receiver: &Receiver<Message>) -> (Vec<Box<dyn Operatio
         next = if is_full { None } else { receiver.try_recv().ok() };
     }
     (group, false)
+}
+
+/// Whether an answer promises that what was written survives the loss of power.
+fn promises(group: &[Box<dyn Operation>]) -> bool {
+    group.iter().any(|operation| operation.weight().durable)
 }
 
 /// Answers every caller with this error.
