@@ -1,5 +1,7 @@
 //! A process that enqueues on command, and programs that open and close its file.
 
+#![expect(clippy::print_stdout, reason = "the process answers on its standard output")]
+
 use std::{
     collections::HashSet,
     io::{BufRead as _, BufReader, Write as _},
