@@ -235,7 +235,9 @@ async fn a_store_whose_file_was_replaced_answers_all_who_wait_and_closes() {
     let place = Place::new();
     let store = place.open().await;
     place.insert(&store, place.job()).await;
-    fs::remove_file(place.file()).unwrap();
+    for name in ["jobs.db", "jobs.db-wal", "jobs.db-shm"] {
+        fs::remove_file(place.folder().join(name)).unwrap();
+    }
     let other = place.open().await;
     place.insert(&other, place.job()).await;
     let waiting = (0..50).map(|_| store.insert(std::sync::Arc::new(vec![place.job()]), place.now));
