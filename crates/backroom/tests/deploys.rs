@@ -93,6 +93,8 @@ async fn jobs_of_an_older_kind_run_under_its_new_name() {
         soon("drain", drain(Worker::new(b).handle(make_thumbnail))).await.unwrap();
         for job in jobs {
             assert_eq!(job.status().await.unwrap().state, State::Completed);
+            let typed = b.handle::<MakeThumbnail>(job.id()).await.unwrap();
+            assert_eq!(soon("the output", typed.wait()).await.unwrap(), 7);
         }
     }
 }

@@ -108,7 +108,9 @@ async fn the_hook_hears_args_that_do_not_decode_and_a_timeout() {
         let (hook, heard) = listening();
         b.enqueue(Act::Hang).timeout(Duration::from_secs(5)).await.unwrap();
         let pending = |_: Act, _: Context| std::future::pending::<Result<String, Failure>>();
-        let worker = Worker::new(b).handle(pending).on_end(hook).start().await.unwrap();
+        // The job is due again soon, and a handler that does not end must not hold up the stop.
+        let worker = Worker::new(b).grace(Duration::ZERO).cancel_grace(Duration::ZERO);
+        let worker = worker.handle(pending).on_end(hook).start().await.unwrap();
         until(&store, "the timeout", async || !heard.lock().unwrap().is_empty()).await;
         let one = only(&heard);
         assert_eq!((one.ending, one.state), (Ending::TimedOut, State::Queued));
@@ -339,7 +341,8 @@ impl Middleware for Endless {
 async fn middleware_that_goes_on_after_the_timeout_is_dropped() {
     for store in fresh_stores().await {
         let job = store.backroom.enqueue(Double(1)).timeout(Duration::from_secs(5)).await.unwrap();
-        let worker = Worker::new(&store.backroom).middleware(Endless).handle(double).start().await.unwrap();
+        let worker = Worker::new(&store.backroom).grace(Duration::ZERO).cancel_grace(Duration::ZERO);
+        let worker = worker.middleware(Endless).handle(double).start().await.unwrap();
         until(&store, "the timeout", async || !store.backroom.attempts(job.id()).await.unwrap().is_empty())
             .await;
         let attempts = store.backroom.attempts(job.id()).await.unwrap();

@@ -74,9 +74,9 @@ pub(crate) fn template<J: Job>() -> Draft {
     }
 }
 
-/// Whether a stored job of this kind is a `J`.
+/// Whether a stored job of this kind is a `J`, be it under an older name.
 pub(super) fn is_of<J: Job>(kind: &str) -> bool {
-    J::KIND == kind
+    J::KIND == kind || J::ALIASES.contains(&kind)
 }
 
 /// Stands for a job whose type the caller does not know: args and output are JSON.

@@ -13,8 +13,9 @@ use tracing_subscriber::{
 
 use super::visible;
 
-/// Shown unless `BACKROOM_LOG` says otherwise: warnings, and that an outage which one of them told of is over.
-const SHOWN_DEFAULT: &str = "warn,backroom::store::observed=info";
+/// Shown unless `BACKROOM_LOG` says otherwise: warnings, and the end of an outage that one of them reported. Not the attempts
+/// that fail: of all commands only the demo runs jobs, and it shows on its screen what became of each.
+const SHOWN_DEFAULT: &str = "warn,backroom::store::observed=info,backroom::ended=off";
 
 /// Begins to show what the library tells through `tracing`. `BACKROOM_LOG` takes a level (`debug`) or targets with
 /// levels (`backroom::worker=debug,warn`).
