@@ -5,9 +5,10 @@ mod common;
 
 use std::time::Duration;
 
-use backroom::{Context, ErrorKind, Failure, Json, State, UniqueRule, Worker};
+use backroom::{Context, ErrorKind, Failure, Job, Json, State, UniqueRule, Worker};
 use common::{Act, Double, act, double, fresh_stores, soon};
 use futures_util::StreamExt as _;
+use serde::{Deserialize, Serialize};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -25,6 +26,24 @@ async fn a_handle_of_the_wrong_type_is_refused() {
         assert_eq!(right.wait().await.unwrap(), 8);
         b.delete(id).await.unwrap();
         assert_eq!(b.handle::<Double>(id).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Renamed(u32);
+
+impl Job for Renamed {
+    const KIND: &'static str = "twice";
+    const ALIASES: &'static [&'static str] = &["double"];
+    type Output = u32;
+}
+
+#[tokio::test]
+async fn a_handle_takes_a_job_of_an_earlier_name_of_its_kind() {
+    for store in fresh_stores().await {
+        let id = store.backroom.enqueue(Double(4)).await.unwrap().id();
+        Worker::new(&store.backroom).handle(double).run_until_empty().await.unwrap();
+        assert_eq!(store.backroom.handle::<Renamed>(id).await.unwrap().wait().await.unwrap(), 8);
     }
 }
 

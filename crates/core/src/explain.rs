@@ -59,6 +59,7 @@ pub struct WorkerFacts {
 /// One reason, as data for programs; `Display` says it for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Reason {
     /// It is finished.
     Finished {

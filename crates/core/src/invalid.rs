@@ -3,6 +3,7 @@
 /// Input that cannot become (part of) a job: which part, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {why}")]
+#[non_exhaustive]
 pub struct Invalid {
     /// The part that was refused, as the caller knows it: `queue`, `args`, `priority`.
     pub what: &'static str,

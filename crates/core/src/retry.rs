@@ -26,6 +26,7 @@ pub struct RetryPolicy {
 /// How the wait grows with the attempts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Backoff {
     /// `attempt⁴` seconds: 1 s, 16 s, 81 s, 256 s, …
     Quartic,

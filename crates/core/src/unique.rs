@@ -24,6 +24,7 @@ pub struct UniqueRule {
 /// What makes two jobs of one kind the same. Jobs of different kinds never are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum UniqueBy {
     /// Equal args: the same [canonical text](Json::canonical). The order of fields, white space, escapes, and the way a
     /// number is written make no difference: `1`, `1.0` and `1e0` are one number. Nothing is rounded.
@@ -37,6 +38,7 @@ pub enum UniqueBy {
 /// How long a job holds its unique key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum UniqueHold {
     /// Until it is finished.
     #[default]

@@ -200,7 +200,7 @@ impl Reader {
                 '\\' => match self.next() {
                     'u' => {
                         let digits: String = (0..4).map(|_| self.next()).collect();
-                        units.push(u16::from_str_radix(&digits, 16).unwrap());
+                        units.push(u16::from_str_radix(&digits, 16).expect("four hexadecimal digits"));
                         continue;
                     }
                     'b' => '\u{8}',
@@ -224,7 +224,7 @@ fn number(text: &str) -> Slow {
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let is_negative = whole.starts_with('-');
     let (mut whole, mut fraction) = (whole.trim_start_matches('-').to_owned(), fraction.to_owned());
-    let exponent: i32 = exponent.parse().unwrap();
+    let exponent: i32 = exponent.parse().expect("a small exponent");
     for _ in 0..exponent {
         whole.push(if fraction.is_empty() { '0' } else { fraction.remove(0) });
     }

@@ -74,7 +74,7 @@ pub(crate) fn template<J: Job>() -> Draft {
     }
 }
 
-/// Whether a stored job of this kind is a `J`, be it under an older name.
+/// Whether a stored job of this kind is a `J`, under its name or an earlier one.
 pub(super) fn is_of<J: Job>(kind: &str) -> bool {
     J::KIND == kind || J::ALIASES.contains(&kind)
 }

@@ -149,6 +149,7 @@ pub struct EnqueueMany<'a> {
 
 /// What became of many jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct EnqueuedMany {
     /// Stored.
     pub created: u64,

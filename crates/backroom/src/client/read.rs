@@ -19,6 +19,7 @@ const AHEAD_MAX: u64 = 10_000;
 
 /// One page of a list, the newest jobs first.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Page {
     /// The jobs.
     pub jobs: Vec<JobRow>,
@@ -28,6 +29,7 @@ pub struct Page {
 
 /// A job and why it is where it is.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The job as it was when this was answered.
     pub job: JobRow,

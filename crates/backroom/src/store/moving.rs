@@ -47,6 +47,7 @@ pub struct Copied {
 
 /// What became of the source's jobs of one queue and state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Compared {
     /// The queue.
     pub queue: String,

@@ -201,6 +201,7 @@ impl QueuedAs {
 
 /// How many jobs of one queue are shown in one state.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Count {
     /// The queue.
     pub queue: String,

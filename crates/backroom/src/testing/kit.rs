@@ -27,6 +27,7 @@ pub async fn drain(worker: Worker) -> Result<(), Error> {
 
 /// What a handler did with one job.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Performed {
     /// The job afterwards: its state, output, progress, reason.
     pub job: JobRow,

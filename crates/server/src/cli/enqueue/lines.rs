@@ -351,7 +351,7 @@ struct Answer {
 }
 
 fn answer(sum: &EnqueuedMany, template: &Draft, settings: &Settings) -> Result<(), Problem> {
-    let EnqueuedMany { created, kept, replaced, key_held } = *sum;
+    let EnqueuedMany { created, kept, replaced, key_held, .. } = *sum;
     if settings.json {
         return out::json(&Answer { created, kept, replaced, key_held }, settings.terminal);
     }
