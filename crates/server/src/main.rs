@@ -37,6 +37,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Enqueue(args) => cli::enqueue::run(*args, settings).await,
         Command::Jobs(args) => unless_interrupted(cli::jobs::run(args, settings)).await,
         Command::Job(args) => unless_interrupted(cli::job::run(args, settings)).await,
+        Command::Amend(args) => unless_interrupted(cli::amend::run(args, settings)).await,
         Command::Cancel(args) => cli::cancel::run(args, settings).await,
         Command::Retry(args) => cli::retry::run(args, settings).await,
         Command::Delete(args) => cli::delete::run(args, settings).await,

@@ -109,3 +109,17 @@ fn the_help_does_not_promise_what_lanes_do_not_do_yet() {
     let help = Place::new().run(["enqueue", "--help"]);
     assert!(help.succeeded().out.contains("changes nothing yet"), "{help:?}");
 }
+
+#[test]
+fn a_queued_job_is_changed_and_what_is_not_named_stays() {
+    let place = Place::new();
+    let id = place.enqueue(&["k", "{\"a\":1}", "--priority", "7"]);
+    let said = place.run(["amend", &id, "--at", "2030-01-31T09:00:00Z", "--args", "{\"a\":2}"]);
+    assert!(said.succeeded().out.contains("priority 7, due 2030-01-31T09:00:00Z"), "{said:?}");
+    assert_eq!(place.job(&id)["args"]["a"], 2);
+    let answer = place.json(["amend", &id, "--priority", "1"]);
+    assert_eq!((&answer["priority"], &answer["scheduled_at"]), (&1.into(), &"2030-01-31T09:00:00Z".into()));
+    assert_eq!(place.run(["amend", &id]).code, 2, "nothing is named");
+    place.run(["cancel", &id]).succeeded();
+    place.run(["amend", &id, "--priority", "2"]).failed_naming("cancelled");
+}

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use backroom::{Acted, Action, Backroom, Filter, JobId, Timestamp, core::bounds::span_until};
+use backroom::{Acted, Action, Backroom, Filter, JobId, core::bounds::span_until};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -79,16 +79,9 @@ pub(super) async fn run(
         }
         filter.states = Filter::shown(default_states, begun_at).states;
     }
-    // A job that is enqueued from now on is not meant.
-    filter.created_before.get_or_insert(later(begun_at));
     settings
         .with_store(async |backroom| on_store(backroom, args, &filter, &action, ask, settings).await)
         .await
-}
-
-/// Clocks of two machines differ a little: a job that was enqueued before the command must match.
-fn later(now: Timestamp) -> Timestamp {
-    backroom::core::bounds::later(now, Duration::from_secs(60))
 }
 
 async fn on_store(

@@ -3,6 +3,7 @@
 //! A command asks the library and writes the answer through [`out`]; it decides nothing about jobs. Start reading
 //! at [`Command`].
 
+pub(crate) mod amend;
 pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod cancel;
@@ -80,6 +81,7 @@ pub(crate) enum Command {
     Enqueue(Box<enqueue::EnqueueArgs>),
     Jobs(jobs::JobsArgs),
     Job(job::JobArgs),
+    Amend(amend::AmendArgs),
     Cancel(cancel::CancelArgs),
     Retry(retry::RetryArgs),
     Delete(delete::DeleteArgs),

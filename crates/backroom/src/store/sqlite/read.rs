@@ -75,16 +75,62 @@ fn matching(
     limit: usize,
     mut goes_on: impl FnMut((JobId, Option<JobRow>)) -> bool,
 ) -> Result<(), Fault> {
-    // Ids first, from an index that may hold all that is asked for; then only the rows of this page.
-    let mut sql = format!("SELECT id FROM backroom_jobs {} WHERE 1", index_for(filter));
+    let way = way(connection, filter, before, limit)?;
+    let (ids, values) = ids(filter, way, before, limit);
+    let sql = format!("SELECT {} FROM backroom_jobs WHERE id IN ({ids}) ORDER BY id DESC", columns!());
+    let params: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
+    let mut select = connection.prepare_cached(&sql)?;
+    for found in select.query_map(params.as_slice(), row::job_if_whole)? {
+        if !goes_on(found?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// How a list finds its jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Among the newest jobs, about twice as many as are asked for.
+    Newest,
+    /// By the index that fits the filter.
+    Index,
+}
+
+/// Queued jobs lie in the order of claims, so their index must be read whole to find the newest. Where enough of the newest jobs
+/// match, a look at those alone answers.
+fn way(connection: &Connection, filter: &Filter, before: Option<JobId>, limit: usize) -> Result<Way, Fault> {
+    if filter.states != [State::Queued] || filter.tag.is_some() {
+        return Ok(Way::Index);
+    }
+    let (ids, values) = ids(filter, Way::Newest, before, limit);
+    let params: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
+    let mut select = connection.prepare_cached(&format!("SELECT count(*) FROM ({ids})"))?;
+    let found: i64 = select.query_row(params.as_slice(), |found| found.get(0))?;
+    Ok(if found >= row::at_most(limit) { Way::Newest } else { Way::Index })
+}
+
+/// The statement that finds the ids of a list, and its parameters.
+fn ids(filter: &Filter, way: Way, before: Option<JobId>, limit: usize) -> (String, Vec<Value>) {
+    // Ids first, from an index that may hold all that is asked for; then only the rows of this page are read.
     let mut values: Vec<Value> = Vec::new();
+    let mut sql = match way {
+        Way::Index => format!("SELECT id FROM backroom_jobs {} WHERE 1", index_for(filter)),
+        Way::Newest => {
+            values.push(Value::Blob(before.map_or(vec![u8::MAX; 17], |before| before.0.as_bytes().to_vec())));
+            values.push(Value::Integer(row::at_most(limit.saturating_mul(2).saturating_add(100))));
+            "SELECT id FROM (SELECT id, queue, kind, state, scheduled_at, attempt, crashes, created_at FROM backroom_jobs \
+             NOT INDEXED WHERE id < ?1 ORDER BY id DESC LIMIT ?2) WHERE 1"
+                .to_owned()
+        }
+    };
     let mut and = |condition: &str, value: Value| {
         values.push(value);
         let place = format!("?{}", values.len());
         sql.push_str(" AND ");
         sql.push_str(&condition.replace('?', &place));
     };
-    if let Some(before) = before {
+    if let (Some(before), Way::Index) = (before, way) {
         and("id < ?", Value::Blob(before.0.as_bytes().to_vec()));
     }
     if let Some(queue) = &filter.queue {
@@ -116,15 +162,7 @@ fn matching(
     }
     values.push(Value::Integer(row::at_most(limit)));
     _ = write!(sql, " ORDER BY id DESC LIMIT ?{}", values.len());
-    let sql = format!("SELECT {} FROM backroom_jobs WHERE id IN ({sql}) ORDER BY id DESC", columns!());
-    let params: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
-    let mut select = connection.prepare_cached(&sql)?;
-    for found in select.query_map(params.as_slice(), row::job_if_whole)? {
-        if !goes_on(found?) {
-            break;
-        }
-    }
-    Ok(())
+    (sql, values)
 }
 
 /// Which way to go through the table. By id ends soon when many jobs match; where only few can, their own index does.
@@ -234,4 +272,29 @@ pub(super) fn next_due(
         }
     }
     Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::schema, *};
+
+    fn plan(way: Way) -> String {
+        let connection = Connection::open_in_memory().expect("SQLite");
+        schema::migrate(&connection).unwrap_or_else(|_| panic!("the schema"));
+        let filter = Filter::shown(&[Shown::Scheduled], Timestamp::UNIX_EPOCH);
+        let (sql, values) = ids(&filter, way, None, 20);
+        let params: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a plan");
+        let lines = explain.query_map(params.as_slice(), |row| row.get::<_, String>(3)).expect("a plan");
+        lines.map(|line| line.expect("a line")).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn scheduled_jobs_are_found_without_reading_the_rows_of_others() {
+        let by_index = plan(Way::Index);
+        assert!(by_index.contains("SCAN backroom_jobs USING COVERING INDEX backroom_jobs_queued"), "{by_index}");
+        let newest = plan(Way::Newest);
+        assert!(newest.contains("SEARCH backroom_jobs USING PRIMARY KEY (id<?)"), "{newest}");
+        assert!(!newest.contains("SCAN backroom_jobs"), "{newest}");
+    }
 }

@@ -12,7 +12,8 @@ use backroom::{
 use clap::Args;
 use serde::Serialize;
 
-use self::{options::JobOptions, source::Source};
+use self::options::JobOptions;
+pub(super) use self::source::Source;
 use super::{Problem, now, out, words};
 use crate::settings::Settings;
 

@@ -13,7 +13,7 @@ use crate::cli::{Problem, out};
 
 /// A place to read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Source {
+pub(in crate::cli) enum Source {
     /// As written.
     Text(String),
     /// `@FILE`.
@@ -30,7 +30,7 @@ pub(super) struct Lines {
 
 impl Source {
     /// What `args` names; lines come from stdin unless a file is named.
-    pub(super) fn of(args: Option<&str>, lines: bool) -> Result<Self, Problem> {
+    pub(in crate::cli) fn of(args: Option<&str>, lines: bool) -> Result<Self, Problem> {
         match args {
             Some("-") => Ok(Self::Stdin),
             Some(text) => match text.strip_prefix('@') {
@@ -48,7 +48,7 @@ impl Source {
 
     /// The whole text. One byte more than is allowed is read, so that the library refuses what is too large and
     /// nobody has to hold it.
-    pub(super) fn whole(&self) -> Result<String, Problem> {
+    pub(in crate::cli) fn whole(&self) -> Result<String, Problem> {
         if let Self::Text(text) = self {
             return Ok(text.clone());
         }
@@ -70,7 +70,7 @@ impl Source {
     }
 
     /// The text as args.
-    pub(super) fn parse(&self, text: String) -> Result<Json, Problem> {
+    pub(in crate::cli) fn parse(&self, text: String) -> Result<Json, Problem> {
         // White space around the value is of no use to anybody, and a file ends with a line break.
         // Some editors put a mark before UTF-8, which is no part of the text.
         let mark = if matches!(self, Self::Text(_)) { None } else { text.strip_prefix('\u{feff}') };

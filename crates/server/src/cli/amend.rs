@@ -1,0 +1,78 @@
+//! `backroom amend`: change a job that waits for its turn.
+
+use std::time::Duration;
+
+use backroom::{Backroom, JobId};
+use clap::Args;
+
+use super::{
+    Problem,
+    enqueue::Source,
+    now, out,
+    parse::{MomentText, moment, span},
+    view::JobView,
+    words,
+};
+use crate::settings::Settings;
+
+/// Change a queued job: when it runs, its priority, its args
+///
+/// What is not named stays, and so do its attempts. Refused while the job runs or waits, and once it is finished. Kind and queue
+/// cannot change: cancel the job and enqueue another.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backroom amend 01890a5d-ac96-774b-bcce-b302099a8057 --delay 2h
+  backroom amend ID --at '2030-01-31 09:00 [Europe/Berlin]' --priority 1
+  backroom amend ID --args '{\"to\":\"ada@example.org\"}'
+
+With --json: the job's fields, then shown.")]
+pub(crate) struct AmendArgs {
+    /// The job
+    id: JobId,
+
+    /// Run it this much later than now: 10m, 2h30m
+    #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with = "at", required_unless_present_any = ["at", "priority", "args"])]
+    delay: Option<Duration>,
+
+    /// Run it at this moment: 2026-01-31T09:00:00Z, or '2026-01-31 09:00' in local time
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    at: Option<MomentText>,
+
+    /// 0 (served first) to 9 (last)
+    #[arg(long, short, value_name = "0-9")]
+    priority: Option<u8>,
+
+    /// Other args: JSON, @FILE, or - for stdin
+    #[arg(long, value_name = "ARGS", allow_negative_numbers = true)]
+    args: Option<String>,
+}
+
+pub(crate) async fn run(args: AmendArgs, settings: &Settings) -> Result<(), Problem> {
+    settings.with_store(async |backroom| amend(backroom, args, settings).await).await
+}
+
+async fn amend(backroom: &Backroom, args: AmendArgs, settings: &Settings) -> Result<(), Problem> {
+    let now = now();
+    let mut amend = backroom.amend(args.id);
+    if let Some(delay) = args.delay {
+        amend = amend.delay(delay);
+    }
+    if let Some(at) = args.at {
+        amend = amend.at(at.ahead(now).map_err(|why| Problem::new("read the time", &why))?);
+    }
+    if let Some(priority) = args.priority {
+        amend = amend.priority(priority);
+    }
+    if let Some(text) = &args.args {
+        let source = Source::of(Some(text), false)?;
+        amend = amend.args(&source.parse(source.whole()?)?);
+    }
+    amend.await?;
+    let job = backroom.job(args.id).await?;
+    if settings.json {
+        return out::json(&JobView::new(&job, now), settings.terminal);
+    }
+    let due = words::moment_in_full(job.scheduled_at, now);
+    out::line(format_args!("changed job {}: priority {}, due {due}", job.id, job.priority))
+}
