@@ -386,7 +386,7 @@ async fn write(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answers
 }
 
 /// Changes to rows of running jobs, and the others.
-fn runs_apart<'a>(changes: Vec<&'a Change>) -> [Vec<&'a Change>; 2] {
+fn runs_apart(changes: Vec<&Change>) -> [Vec<&Change>; 2] {
     let is_of_run =
         |change: &&Change| change.lease.is_some() || change.is_rescue || change.state == State::Running;
     let (runs, others) = changes.into_iter().partition(is_of_run);
