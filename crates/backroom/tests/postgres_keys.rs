@@ -87,7 +87,7 @@ async fn eight_processes_that_enqueue_and_run_twelve_keys_are_as_fast_as_one_and
     }
 }
 
-/// Calls of several keys each, in any order, some in transactions of callers.
+/// Calls of several keys each, in any order.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_name_the_same_keys_in_other_orders_meet_no_deadlock() {
     let (place, admin, name) = database().await;
@@ -102,23 +102,10 @@ async fn calls_that_name_the_same_keys_in_other_orders_meet_no_deadlock() {
         let store = Arc::new(place.open().await);
         let place = Arc::clone(&place);
         tasks.push(tokio::spawn(async move {
-            let mut own = place.client().await;
             for round in 0..40u32 {
                 let keys = (0..6).map(|place| (place * (process + 1) + round) % KEYS);
                 let jobs: Vec<NewJob> = keys.map(|key| keyed(&place, key)).collect();
-                if process == 0 {
-                    let transaction = own.transaction().await.unwrap();
-                    let inserted = backroom::store::postgres::PostgresStore::insert_in(
-                        &transaction,
-                        &place.schema,
-                        &jobs,
-                        place.now,
-                    );
-                    inserted.await.unwrap();
-                    transaction.commit().await.unwrap();
-                } else {
-                    store.insert(Arc::new(jobs), place.now).await.unwrap();
-                }
+                store.insert(Arc::new(jobs), place.now).await.unwrap();
                 let taken = place.claim(&*store, 4).await;
                 let ends = taken.iter().map(|job| postgres_support::success(job, place.now)).collect();
                 store.commit(Arc::new(ends)).await.unwrap();

@@ -45,7 +45,10 @@ async fn a_role_that_may_only_read_sees_jobs_workers_queues_leases_and_health() 
     assert_eq!(reader.queues().await.unwrap().len(), 1);
     assert!(!reader.counts().await.unwrap().is_empty());
     let holders = reader.store().holders().await.unwrap();
-    assert!(holders.iter().any(|holder| Some(&holder.worker) == taken[0].worker.as_ref()), "{holders:?}");
+    assert!(
+        holders.iter().any(|holder| holder.holds && Some(&holder.name) == taken[0].worker.as_ref()),
+        "{holders:?}"
+    );
     let health = reader.health().await.unwrap();
     for name in ["vacuum is not held back", "queue of notifications"] {
         assert!(health.checks.iter().any(|check| check.name == name), "{name}: {health:?}");

@@ -32,6 +32,9 @@ use crate::{Error, ErrorKind, store::Inserted};
 /// How often keys may change hands before the caller hears of it. The deadline of its call comes first.
 const ROUNDS_MAX: u32 = 200;
 
+/// How often a round of several keys may wait a tenth of a second in vain.
+const LOCKED_OUT_MAX: u32 = 10;
+
 /// The jobs that hold these keys, as they are; nothing is locked. Parameter: the keys.
 static SEEN: Sql = Sql {
     text: concat!(
@@ -73,7 +76,7 @@ pub(super) async fn insert(
     wait: Wait,
 ) -> Result<(Vec<Inserted>, bool), Fault> {
     let mut answers: Vec<Option<Inserted>> = vec![None; handed.jobs.len()];
-    let mut is_named = false;
+    let (mut is_named, mut locked_out) = (false, 0);
     for _ in 0..ROUNDS_MAX {
         if !handed.is_repeated {
             keep_at_sight(core, handed, &mut answers).await?;
@@ -82,7 +85,18 @@ pub(super) async fn insert(
         let mut open: Vec<usize> = (0..answers.len()).filter(|index| answers[*index].is_none()).collect();
         open.sort_by_key(|index| held_key(&handed.jobs[*index].0.job));
         if !open.is_empty() {
-            match round(core, handed, &open, unnamed, wait, &mut answers).await? {
+            let has_one_key = has_one_key(handed, &open);
+            // A circle that several keys may still make (a row that is locked here, a key that is taken there) is broken by the
+            // short wait, long before the server would look for it.
+            let round_wait = if has_one_key { wait } else { Wait::Briefly };
+            let done = match round(core, handed, &open, unnamed, round_wait, &mut answers).await {
+                Err(fault) if fault.is_locked_out() && !has_one_key && locked_out < LOCKED_OUT_MAX => {
+                    locked_out += 1;
+                    Round::Undone
+                }
+                done => done?,
+            };
+            match done {
                 Round::Written(left) => {
                     is_named = true;
                     left.iter().for_each(|index| answers[*index] = None);
@@ -208,6 +222,11 @@ async fn write<'a>(
     }
     left.jobs = open.iter().copied().filter(|index| left.calls.contains(&handed.calls[*index])).collect();
     Ok(left)
+}
+
+fn has_one_key(handed: &Handed<'_>, open: &[usize]) -> bool {
+    let keys: BTreeSet<&str> = open.iter().filter_map(|index| held_key(&handed.jobs[*index].0.job)).collect();
+    keys.len() <= 1
 }
 
 /// What a round leaves for a later one.
