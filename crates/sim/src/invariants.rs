@@ -107,6 +107,12 @@ pub fn check_prompt(parts: &Parts, machines: &[Option<Machine>]) {
         let now = machine.clock.now();
         let (queues, kinds) = &machine.serves;
         let model = parts.stage.model();
+        // While a prime suspect runs in a process, or waits there to run alone, nothing else begins.
+        let is_prime = |row: &Row| row.suspicion.is_some_and(|suspicion| suspicion.is_prime(row.crashes));
+        let holds = |row: &Row| row.state == State::Running && row.worker.as_ref() == Some(&machine.name);
+        if model.rows().any(|(_, _, row)| holds(row) && is_prime(row)) {
+            continue;
+        }
         let waits = |row: &Row| {
             row.state == State::Queued
                 && later(row.scheduled_at, PICKUP_MAX) < now

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use backroom::{
-    Backroom, Error, Options, Order, RunningWorker, Stopped, Timestamp, Worker,
+    Backroom, Error, Neighbours, Options, Order, RunningWorker, Stopped, Timestamp, Worker,
     clock::Clock as _,
     testing::faults::{Fault, Faults},
 };
@@ -104,6 +104,7 @@ impl Machine {
             .grace(Duration::from_millis(rng.random_range(0..10_000)))
             .cancel_grace(Duration::from_millis(rng.random_range(0..5_000)))
             .upkeep(upkeep)
+            .neighbours(Arc::new(Neighbours::new()))
             .queues(order, slots);
         for kind in KINDS {
             if index == 0 || rng.random_bool(0.8) || kind == KINDS[0] {
