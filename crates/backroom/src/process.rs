@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn of(pid: u32) -> Process {
-        let started_ticks = stat(&pid.to_string()).unwrap().1;
+        let started_ticks = stat(&pid.to_string()).expect("a process that lives has a record").1;
         Process { started_ticks, ..Process::this().clone() }
     }
 

@@ -1,5 +1,4 @@
 //! What a deploy may meet: args of another version, kinds that were renamed, state that is missing, handlers that do not end.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 mod log_support;

@@ -1,5 +1,4 @@
 //! What a handler may return: errors of every sort by `?`, with their causes, and a time of its own to try again.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 

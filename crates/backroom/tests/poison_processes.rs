@@ -172,10 +172,6 @@ async fn twenty_and_a_killer(after_millis: u64) -> Duration {
         })
         .await;
     office.judge().await;
-    println!(
-        "killer after {after_millis} ms: {took:?} after the second death, {} deaths",
-        office.deaths.len()
-    );
     took.unwrap_or_default()
 }
 

@@ -110,7 +110,7 @@ async fn calls_end_within_their_deadlines_and_work_goes_on_when_the_network_is_b
     way.cut();
     for _ in 0..4 {
         let (answered, took) = timed(enqueued(&backroom)).await;
-        let refused = answered.err().expect("nothing answers");
+        let refused = answered.expect_err("nothing answers");
         assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
         assert!(took < Duration::from_secs(4), "an enqueue took {took:?}");
     }

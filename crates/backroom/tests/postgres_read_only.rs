@@ -1,7 +1,6 @@
 //! Looking needs no write: a role that may only read sees all there is.
 
 #![cfg(feature = "postgres")]
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 mod postgres_support;
@@ -53,7 +52,7 @@ async fn a_role_that_may_only_read_sees_jobs_workers_queues_leases_and_health() 
     for name in ["vacuum is not held back", "queue of notifications"] {
         assert!(health.checks.iter().any(|check| check.name == name), "{name}: {health:?}");
     }
-    let refused = reader.enqueue(Double(1)).await.err().expect("it may not write");
+    let refused = reader.enqueue(Double(1)).await.expect_err("it may not write");
     assert!(matches!(refused.kind(), ErrorKind::Unavailable | ErrorKind::Unusable), "{refused}");
     worker.stop().await.unwrap();
 }

@@ -166,7 +166,6 @@ async fn pickups(place: &Place, enqueue_in_transaction: impl AsyncFn(&Backroom, 
     }
     worker.stop().await.unwrap();
     spans.sort();
-    println!("pickups after a commit: {spans:?}");
     spans[spans.len() / 2]
 }
 

@@ -1,5 +1,4 @@
 //! What was done lately is counted by kind, over all workers, in bounded rows.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 

@@ -123,9 +123,9 @@ impl Claimer {
                         self.shared.repeats.over(FAILED, self.shared.engine.clock.monotonic());
                     }
                     self.shared.trouble.claimed();
-                    if taken > 0 {
+                    if let Some(job_bytes) = bytes.checked_div(taken) {
                         self.vain = 0;
-                        self.job_bytes = bytes / taken;
+                        self.job_bytes = job_bytes;
                     }
                     if taken < limit && bytes < room {
                         self.idle().await;

@@ -38,7 +38,9 @@ thread_local! {
 }
 
 /// Backtraces so far, by place.
-static RESOLVED: Mutex<Option<HashMap<String, (u32, Arc<str>)>>> = Mutex::new(None);
+type Resolved = HashMap<String, (u32, Arc<str>)>;
+
+static RESOLVED: Mutex<Option<Resolved>> = Mutex::new(None);
 
 /// Parts of the names of functions that call a handler.
 const CALLERS: [&str; 2] = ["backroom::worker::build::", "backroom::worker::panics::caught"];

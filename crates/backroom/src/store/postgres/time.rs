@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn find(database: &DatabaseTime, time: Timestamp) {
-        *database.last.lock().unwrap() = Some(Look { at: monotonic(), time });
+        *database.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Look { at: monotonic(), time });
     }
 
     /// The measurement was made a moment before this.

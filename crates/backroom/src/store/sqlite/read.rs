@@ -292,7 +292,10 @@ mod tests {
     #[test]
     fn scheduled_jobs_are_found_without_reading_the_rows_of_others() {
         let by_index = plan(Way::Index);
-        assert!(by_index.contains("SCAN backroom_jobs USING COVERING INDEX backroom_jobs_queued"), "{by_index}");
+        assert!(
+            by_index.contains("SCAN backroom_jobs USING COVERING INDEX backroom_jobs_queued"),
+            "{by_index}"
+        );
         let newest = plan(Way::Newest);
         assert!(newest.contains("SEARCH backroom_jobs USING PRIMARY KEY (id<?)"), "{newest}");
         assert!(!newest.contains("SCAN backroom_jobs"), "{newest}");
