@@ -119,7 +119,7 @@ async fn the_hook_hears_args_that_do_not_decode_and_a_timeout() {
 }
 
 #[tokio::test]
-async fn the_hook_hears_a_release_and_the_crash_and_expiry_that_upkeep_finds() {
+async fn the_hook_hears_a_release_and_the_lost_lease_and_expiry_that_upkeep_finds() {
     for store in fresh_stores().await {
         let b = &store.backroom;
         let pending = |_: Act, _: Context| std::future::pending::<Result<String, Failure>>();
@@ -145,9 +145,9 @@ async fn the_hook_hears_a_release_and_the_crash_and_expiry_that_upkeep_finds() {
         .await;
         let heard = std::mem::take(&mut *heard.lock().unwrap());
         let of = |ending| heard.iter().filter(|heard| heard.ending == ending).collect::<Vec<_>>();
-        let crash = of(Ending::Crashed);
+        let lost = of(Ending::Lost);
         assert_eq!(
-            (crash.len(), crash[0].state, crash[0].attempt, crash[0].ran),
+            (lost.len(), lost[0].state, lost[0].attempt, lost[0].ran),
             (1, State::Queued, 1, false)
         );
         let expiry = of(Ending::Expired);
