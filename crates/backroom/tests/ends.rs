@@ -146,10 +146,7 @@ async fn the_hook_hears_a_release_and_the_lost_lease_and_expiry_that_upkeep_find
         let heard = std::mem::take(&mut *heard.lock().unwrap());
         let of = |ending| heard.iter().filter(|heard| heard.ending == ending).collect::<Vec<_>>();
         let lost = of(Ending::Lost);
-        assert_eq!(
-            (lost.len(), lost[0].state, lost[0].attempt, lost[0].ran),
-            (1, State::Queued, 1, false)
-        );
+        assert_eq!((lost.len(), lost[0].state, lost[0].attempt, lost[0].ran), (1, State::Queued, 1, false));
         let expiry = of(Ending::Expired);
         assert_eq!((expiry.len(), expiry[0].state, expiry[0].attempt), (1, State::Cancelled, 0));
         assert_eq!(of(Ending::Succeeded).len(), 1);

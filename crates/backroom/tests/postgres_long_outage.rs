@@ -15,7 +15,7 @@ use std::{
 };
 
 use backroom::{
-    Backroom, Json, RunningWorker, State, Worker,
+    AttemptEnd, Backroom, Json, RunningWorker, State, Worker,
     core::bounds::{CRASHES_MAX, later},
 };
 use postgres_cluster::{server, shift::open, until};
@@ -109,6 +109,9 @@ async fn a_job_whose_worker_died_in_an_outage_runs_elsewhere_after_it() {
     runs(2).await;
     held.release.notify_one();
     let row = tokio::time::timeout(LIMIT, job.finished()).await.unwrap().unwrap();
-    assert_eq!((row.state, row.crashes), (State::Completed, 1), "{row:?}");
+    // The process of the dropped worker lives, so its lease is lost and no death is charged.
+    assert_eq!((row.state, row.crashes), (State::Completed, 0), "{row:?}");
+    let ends: Vec<_> = backroom.attempts(job.id()).await.unwrap().iter().map(|attempt| attempt.end).collect();
+    assert_eq!(ends, [AttemptEnd::Lost]);
     next.stop().await.unwrap();
 }

@@ -29,6 +29,8 @@ async fn open(place: &Place, durability: Durability) -> SqliteStore {
         ("backroom_jobs", "UPDATE"),
         ("backroom_jobs", "DELETE"),
         ("backroom_queues", "UPDATE"),
+        ("backroom_workers", "INSERT"),
+        ("backroom_workers", "UPDATE"),
     ];
     let trigger = |(table, verb): (&str, &str)| {
         format!(

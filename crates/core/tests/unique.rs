@@ -12,7 +12,7 @@ use backroom_core::{
         resolve_conflict,
     },
 };
-use common::{at, draft, finished, id, json, now, queued, running, secs};
+use common::{at, draft, finished, id, json, now, queued, running, secs, suspicion};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -234,7 +234,7 @@ fn replacing_changes_the_content_and_keeps_identity_and_history() {
     asked.tags = vec!["new".into()];
     asked.meta = [("by".to_owned(), "ann".to_owned())].into();
     let new = asked.check(id(), at(50), 100).expect("allowed").job;
-    let before = JobRow { attempt: 3, crashes: 1, ..queued() };
+    let before = JobRow { attempt: 3, crashes: 1, suspicion: Some(suspicion(0, 0, -100)), ..queued() };
     let mut holder = before.clone();
     replace_content(&mut holder, &new);
     let expected = JobRow {

@@ -9,6 +9,8 @@ use crate::postgres_support::client;
 
 /// The last dead worker's leases run out within two seconds, and two more pass until somebody looks.
 const LIMIT: Duration = Duration::from_secs(30);
+/// A job that was there at several deaths waits longer before it runs again.
+const SUSPECTS_LIMIT: Duration = Duration::from_secs(240);
 const JOBS_MAX: usize = 1_000_000;
 
 /// Notes every time that a job is written as finished, in the same transaction: the row itself would not tell whether it
@@ -40,7 +42,7 @@ pub(crate) struct Summary {
 
 /// Returns when no job is live.
 pub(crate) async fn settled(backroom: &Backroom) {
-    until("every job is finished", LIMIT, async || {
+    until("every job is finished", SUSPECTS_LIMIT, async || {
         // While the database is away nobody can tell.
         let counts = backroom.store().counts(backroom.clock().now()).await.ok()?;
         counts.iter().all(|count| count.jobs == 0 || is_finished(count.state)).then_some(())

@@ -408,6 +408,7 @@ impl Live {
         statement: Option<&Statement>,
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, Fault> {
+        debug_assert_eq!(params.len(), sql.types.len(), "a type for each parameter of: {}", sql.text);
         match statement {
             Some(statement) => Ok(self.client.query(statement, params).await?),
             None => {

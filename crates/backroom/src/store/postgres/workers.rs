@@ -89,7 +89,7 @@ static LEAVE: Sql = Sql { text: "DELETE FROM {schema}.workers WHERE name = $1", 
 /// Forgets dead workers whose last heartbeat was before a moment, but for one. Parameters: the moment, the one's name.
 static FORGET: Sql = Sql {
     text: "DELETE FROM {schema}.workers WHERE dead AND beat_at < $1 AND name <> $2",
-    types: &[Type::TIMESTAMPTZ],
+    types: &[Type::TIMESTAMPTZ, Type::TEXT],
 };
 
 /// Workers whose last heartbeat was at or after a moment. Parameter: it.

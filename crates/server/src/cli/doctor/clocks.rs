@@ -70,7 +70,7 @@ mod tests {
     fn a_heartbeat_from_the_future_is_reported() {
         assert!(heartbeats(&[worker(at(-100), None), worker(at(4), None)], at(0)).ok);
         let found = heartbeats(&[worker(at(120), None)], at(0));
-        assert!(!found.ok && found.found.contains("one (2min ahead)"), "{}", found.found);
+        assert!(!found.ok && found.found.contains("one (2m ahead)"), "{}", found.found);
     }
 
     #[test]
