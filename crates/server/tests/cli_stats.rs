@@ -9,8 +9,8 @@ use cli_support::Place;
 #[tokio::test]
 async fn what_was_done_lately_is_shown_by_kind() {
     let place = Place::new();
-    assert_eq!(place.run(["stats"]).succeeded().out, "no attempt ended in the last 10m\n");
     let backroom = Backroom::open(&format!("sqlite:{}", place.path("backroom.db").display())).await.unwrap();
+    assert_eq!(place.run(["stats"]).succeeded().out, "no attempt ended in the last 10m\n");
     for _ in 0..3 {
         backroom.enqueue_untyped("works", Json::null()).await.unwrap();
         backroom.enqueue_untyped("breaks", Json::null()).await.unwrap();

@@ -174,7 +174,7 @@ fn migrate_says_from_where_to_where() {
     let unmigrated = format!("{}&migrate=false", side.store);
     side.place.run(["enqueue", "k", "--store", &unmigrated]).failed_naming("backroom migrate");
     let printed = side.run(&["migrate", "--print"]);
-    assert!(printed.succeeded().out.contains("CREATE TABLE cli_migrate_"), "{printed:?}");
+    assert!(printed.succeeded().out.contains("CREATE TABLE \"cli_migrate_"), "{printed:?}");
     let ran = side.place.run(["migrate", "--store", &unmigrated]);
     assert!(ran.succeeded().out.contains("from version 0 to "), "{ran:?}");
     assert!(!ran.out.contains(password(&server())), "the password is shown: {ran:?}");

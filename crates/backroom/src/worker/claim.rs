@@ -267,7 +267,9 @@ impl Claimer {
     /// Short jobs are claimed ahead; when a long one then takes the slots, those behind it would wait here while other
     /// workers are idle.
     async fn give_back_hoard(&self) {
-        let hoard = self.pool.take_hoard(self.shared.engine.clock.monotonic().saturating_sub(HOARD));
+        // In the clock's first moments nothing can be that old.
+        let Some(before) = self.shared.engine.clock.monotonic().checked_sub(HOARD) else { return };
+        let hoard = self.pool.take_hoard(before);
         if !hoard.is_empty() {
             // In a task of its own: dropped half-way when the worker stops, some would be nobody's.
             let shared = Arc::clone(&self.shared);
