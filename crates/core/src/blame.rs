@@ -57,13 +57,12 @@ pub fn losses(workers: &[DeadWorker], jobs: &[JobRow], span: Duration, now: Time
     let begun = begun(workers, jobs, span, now);
     let died = |part| Loss::Died { part, span };
     let Some((trial, tried)) = trial else {
-        let part = if begun.len() == 1 { Part::Alone } else { Part::Beside };
+        // Even one job that is left may have run beside others: they ended, or they are another store's.
         let loss = |job: &JobRow| {
-            if begun.contains(&job.id) { died(part) } else { Loss::NotBegun { cleared: false } }
+            if begun.contains(&job.id) { died(Part::Beside) } else { Loss::NotBegun { cleared: false } }
         };
         return jobs.iter().map(loss).collect();
     };
-    let tried_alone = trial.alone || begun.len() == 1;
     // One death charged both, and the suspect on trial explains it.
     let same_death = |job: &JobRow| {
         let at = |job: &JobRow| job.suspicion.map(|suspicion| suspicion.at);
@@ -71,7 +70,7 @@ pub fn losses(workers: &[DeadWorker], jobs: &[JobRow], span: Duration, now: Time
     };
     let loss = |job: &JobRow| {
         if job.id == tried.id {
-            return died(if tried_alone { Part::Alone } else { Part::OnTrial });
+            return died(if trial.alone { Part::Alone } else { Part::OnTrial });
         }
         if trial.alone || !begun.contains(&job.id) {
             return Loss::NotBegun { cleared: same_death(job) };

@@ -6,7 +6,7 @@ mod common;
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom_core::{
-    Event, JobId, JobRow, Json, LeaseId, Loss, Standing, State, Timestamp,
+    Event, JobId, JobRow, Json, LeaseId, Loss, Part, Standing, State, Timestamp,
     blame::{DeadWorker, Trial, Trials, losses},
     bounds::{CRASH_SPAN, later, span_until},
     transition::apply,
@@ -352,14 +352,41 @@ fn a_killer_in_a_process_with_two_workers_loses_none_of_ten() {
     assert!(world.deaths.len() <= 5, "{} deaths", world.deaths.len());
 }
 
-#[test]
-fn a_lone_killer_is_discarded_at_its_third_death() {
+/// One killer and one innocent on one slot.
+fn deaths_on_one_slot(after: u64) -> usize {
     let mut world = World::new(1);
-    world.add(Play::Kills(2000));
+    world.add(Play::Kills(after));
     world.add(Play::Ends(2000));
     world.play(|_| false);
     world.judge();
-    assert_eq!(world.deaths.len(), 3);
+    world.deaths.len()
+}
+
+#[test]
+fn a_killer_on_one_slot_is_discarded_at_its_fourth_death_and_one_that_outlives_its_trial_at_its_fifth() {
+    assert_eq!(deaths_on_one_slot(500), 4);
+    assert_eq!(deaths_on_one_slot(2000), 5);
+}
+
+#[test]
+fn a_job_that_is_the_last_one_of_its_store_is_not_taken_for_alone() {
+    // Its process serves another store, too, where the killer runs: no row here says so.
+    let mut world = World::new(1);
+    let id = world.add(Play::Ends(1000));
+    for death in 0..6 {
+        let (lease, until) = (LeaseId(Uuid::from_u128(death + 1)), world.now);
+        world.event(id, Event::Claim { lease, until, worker: "worker-0".into() });
+        let is_tried = world.job(id).standing(CRASH_SPAN, world.now) != Standing::Clear;
+        let on = is_tried.then(|| Trial { job: id, lease, alone: false, since: world.now });
+        let trials = Trials { on, passed: Vec::new() };
+        let worker = DeadWorker { name: "worker-0".into(), slots: 1, trials };
+        let loss = losses(&[worker], &[world.job(id).clone()], CRASH_SPAN, world.now).remove(0);
+        let expected = if is_tried { Part::OnTrial } else { Part::Beside };
+        assert_eq!(loss, Loss::Died { part: expected, span: CRASH_SPAN });
+        world.event(id, Event::LeaseLost(loss));
+        world.now = later(world.now, secs(3600));
+    }
+    assert_eq!(world.job(id).state, State::Queued, "{:?}", world.job(id));
 }
 
 proptest! {
