@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::WorkerRow;
 
+/// Where the kernel shows the processes.
+const PROC: &str = "/proc";
+
 /// What names a process beyond its host and id: process ids come again, on another boot, in another container, and in time on
 /// the same machine. Each field is empty or zero where it cannot be found, as on systems other than Linux.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,16 +22,28 @@ pub struct Process {
 }
 
 impl Process {
-    /// This process.
+    /// This process; all fields are empty where it cannot be told apart from others.
     pub(crate) fn this() -> &'static Self {
         static THIS: OnceLock<Process> = OnceLock::new();
-        THIS.get_or_init(|| Self {
-            boot_id: text("/proc/sys/kernel/random/boot_id"),
-            pid_namespace: fs::read_link("/proc/self/ns/pid")
+        THIS.get_or_init(|| Self::seen_in(Path::new(PROC), std::process::id()))
+    }
+
+    /// This process as a folder of processes shows it; nothing where the folder belongs to another namespace of process ids,
+    /// as after `unshare --pid` without `--mount-proc`. There each id means another process than here.
+    fn seen_in(proc: &Path, id: u32) -> Self {
+        let (Ok(this), Ok(of_id)) = (stat(proc, "self"), stat(proc, &id.to_string())) else {
+            return Self::default();
+        };
+        if this.id != id || of_id.id != id || this.started_ticks != of_id.started_ticks {
+            return Self::default();
+        }
+        Self {
+            boot_id: text(&proc.join("sys/kernel/random/boot_id")),
+            pid_namespace: fs::read_link(proc.join("self/ns/pid"))
                 .map(|link| link.to_string_lossy().into_owned())
                 .unwrap_or_default(),
-            started_ticks: stat("self").map(|(_, ticks)| ticks).unwrap_or_default(),
-        })
+            started_ticks: this.started_ticks,
+        }
     }
 }
 
@@ -53,9 +68,11 @@ pub(crate) fn fate(worker: &WorkerRow) -> Fate {
     if !is_known || !is_here || !shows_all_processes() {
         return Fate::Unknown;
     }
-    match stat(&worker.pid.to_string()) {
+    match stat(Path::new(PROC), &worker.pid.to_string()) {
         // Its parent has not collected it yet; or its id belongs to another process by now.
-        Ok((state, ticks)) if matches!(state, 'Z' | 'X' | 'x') || ticks != its.started_ticks => Fate::Dead,
+        Ok(found) if matches!(found.state, 'Z' | 'X' | 'x') || found.started_ticks != its.started_ticks => {
+            Fate::Dead
+        }
         Ok(_) => Fate::Alive,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Fate::Dead,
         Err(_) => Fate::Unknown,
@@ -64,7 +81,8 @@ pub(crate) fn fate(worker: &WorkerRow) -> Fate {
 
 /// The machine's name, as far as it can be found without asking the network.
 pub(crate) fn host() -> String {
-    let from_kernel = Some(text("/proc/sys/kernel/hostname")).filter(|name| !name.is_empty());
+    let from_kernel =
+        Some(text(&Path::new(PROC).join("sys/kernel/hostname"))).filter(|name| !name.is_empty());
     let from_shell = || std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok();
     let host = from_kernel.or_else(from_shell).map(|host| host.trim().to_owned());
     host.filter(|host| !host.is_empty() && host.len() <= 64).unwrap_or_else(|| "localhost".into())
@@ -72,24 +90,34 @@ pub(crate) fn host() -> String {
 
 /// With `hidepid` a process of another user looks as if it did not exist.
 fn shows_all_processes() -> bool {
-    let mounts = text("/proc/self/mounts");
-    let mut of_proc = mounts.lines().filter(|line| line.split(' ').nth(1) == Some("/proc"));
+    let mounts = text(&Path::new(PROC).join("self/mounts"));
+    let mut of_proc = mounts.lines().filter(|line| line.split(' ').nth(1) == Some(PROC));
     of_proc.next_back().is_some_and(|line| !line.contains("hidepid"))
 }
 
-fn text(path: &str) -> String {
-    fs::read_to_string(Path::new(path)).map(|text| text.trim().to_owned()).unwrap_or_default()
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
-/// The state of a process and when it started.
-fn stat(pid: &str) -> std::io::Result<(char, u64)> {
-    let stat = fs::read_to_string(Path::new("/proc").join(pid).join("stat"))?;
-    // The second field is the command's name in brackets, which may hold anything: what counts stands behind it. There the
-    // state is the first field and the start, the 22nd of all, the twentieth.
-    let fields = stat.rsplit_once(')').map(|(_, fields)| fields.split_whitespace().collect::<Vec<_>>());
-    let found =
-        fields.and_then(|fields| Some((fields.first()?.chars().next()?, fields.get(19)?.parse().ok()?)));
-    found.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidData))
+/// What the kernel says of a process.
+struct Stat {
+    id: u32,
+    state: char,
+    /// When it started.
+    started_ticks: u64,
+}
+
+fn stat(proc: &Path, process: &str) -> std::io::Result<Stat> {
+    let stat = fs::read_to_string(proc.join(process).join("stat"))?;
+    // The second field is the command's name in brackets, which may hold anything: what counts stands before and behind it.
+    // Behind it the state is the first field and the start, the 22nd of all, the twentieth.
+    let found = || {
+        let id = stat.split_once(' ')?.0.parse().ok()?;
+        let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let state = fields.first()?.chars().next()?;
+        Some(Stat { id, state, started_ticks: fields.get(19)?.parse().ok()? })
+    };
+    found().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidData))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -105,7 +133,7 @@ mod tests {
     }
 
     fn of(pid: u32) -> Process {
-        let started_ticks = stat(&pid.to_string()).expect("a process that lives has a record").1;
+        let started_ticks = stat(Path::new(PROC), &pid.to_string()).expect("it lives").started_ticks;
         Process { started_ticks, ..Process::this().clone() }
     }
 
@@ -115,7 +143,7 @@ mod tests {
         let worker = row(child.id(), of(child.id()));
         assert_eq!(fate(&worker), Fate::Alive);
         child.kill().unwrap();
-        while stat(&child.id().to_string()).is_ok_and(|(state, _)| state != 'Z') {
+        while stat(Path::new(PROC), &child.id().to_string()).is_ok_and(|found| found.state != 'Z') {
             std::thread::yield_now();
         }
         assert_eq!(fate(&worker), Fate::Dead, "it is killed and not collected");
@@ -145,5 +173,24 @@ mod tests {
         ] {
             assert_eq!(fate(&unknown), Fate::Unknown, "{unknown:?}");
         }
+    }
+
+    #[test]
+    fn a_process_that_proc_shows_under_another_id_does_not_say_who_it_is() {
+        let this = std::process::id();
+        assert_eq!(Process::seen_in(Path::new(PROC), this), *Process::this());
+        assert!(Process::this().started_ticks > 0);
+        // As after `unshare --pid` without `--mount-proc`: the process has the id 1, and another process has it in /proc.
+        assert_eq!(Process::seen_in(Path::new(PROC), 1), Process::default());
+        let parent = std::os::unix::process::parent_id();
+        assert_eq!(Process::seen_in(Path::new(PROC), parent), Process::default());
+        // An observer that is seen so knows nothing of others either.
+        let dir = tempfile::tempdir().unwrap();
+        for (folder, id) in [("self", this + 1), (this.to_string().as_str(), this)] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+            let stat = format!("{id} (a) b) S{} 77 0", " 0".repeat(18));
+            fs::write(dir.path().join(folder).join("stat"), stat).unwrap();
+        }
+        assert_eq!(Process::seen_in(dir.path(), this), Process::default());
     }
 }

@@ -41,6 +41,10 @@ pub(crate) async fn keep_running(shared: Arc<Shared>, pool: Arc<Pool>) {
 /// Runs the handler and hands what it answered to the reporter.
 async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
     let _over = trial::Over(shared, run);
+    if shared.abandoned.is_cancelled() {
+        // The worker was dropped: nothing begins any more.
+        return;
+    }
     if run.told().is_some() {
         // Cancelled or lost before it began: it does not begin. Given back, a cancelled one ends as cancelled.
         return report::give_back(shared, vec![Arc::clone(run)]).await;

@@ -113,6 +113,7 @@ fn begin_anew(shared: &Shared) {
     shared.strays.add(&runs);
     shared.held.remove(&runs);
     shared.rename();
+    shared.trouble.reported();
     let name = shared.name();
     if shared.registered.is_cancelled() {
         tracing::error!(

@@ -26,8 +26,12 @@ const COMMITS_MAX: usize = 2;
 const PAUSE: Duration = Duration::from_millis(250);
 /// Tries for one end that the store refuses for a reason that waiting does not mend. Then the worker records that instead.
 const REFUSALS_MAX: u32 = 3;
-/// Tries for that.
+/// Tries for that. Behind them the end waits, each time twice as long.
 const FAILURES_MAX: u32 = 10;
+/// The longest wait of an end that the store refuses.
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// The longest wait while the store itself cannot be used: no jobs are claimed meanwhile.
+const UNUSABLE_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Conditions that may be met for many runs.
 const LOCKED: &str =
@@ -99,10 +103,14 @@ async fn record(shared: Arc<Shared>, reports: Vec<Report>) -> Vec<Open> {
 /// Tries once more, after a while, to record ends whose row was kept.
 async fn record_later(shared: Arc<Shared>, kept: Vec<Open>) -> Vec<Open> {
     shared.engine.clock.sleep(PAUSE.mul_f64(0.5 + shared.engine.ids.chance())).await;
-    let mut kept = write_and_let_go(&shared, kept).await;
+    let now = shared.engine.clock.monotonic();
+    // A worker that stops has no time to wait.
+    let is_due = |open: &Open| open.again_at <= now || shared.stopping.is_cancelled();
+    let (due, waiting): (Vec<_>, Vec<_>) = kept.into_iter().partition(is_due);
+    let mut kept = write_and_let_go(&shared, due).await;
     for open in &mut kept {
         open.locked += 1;
-        if open.locked == LOCKED_REPORTED_AT && !open.is_unwritten && shared.is_news(LOCKED) {
+        if open.locked == LOCKED_REPORTED_AT && open.unwritten == 0 && shared.is_news(LOCKED) {
             let job = &open.run.job;
             tracing::warn!(
                 job = %job.id, kind = %job.kind, worker = %shared.name(),
@@ -110,6 +118,7 @@ async fn record_later(shared: Arc<Shared>, kept: Vec<Open>) -> Vec<Open> {
             );
         }
     }
+    kept.extend(waiting);
     kept
 }
 
@@ -127,11 +136,17 @@ async fn write_and_let_go(shared: &Shared, open: Vec<Open>) -> Vec<Open> {
 /// Writes, again and again until each end is written or refused, or its row is kept: with these it answers. A store that is
 /// gone or full for a while holds the batch here; the slots behind it fill up, and claiming stops by itself.
 async fn write(shared: &Shared, mut open: Vec<Open>) -> Vec<Open> {
-    let mut failures = 0;
+    if open.is_empty() {
+        return open;
+    }
+    // One that was given up on before has one try.
+    let mut failures = if matches!(&*open, [one] if one.unwritten > 0) { FAILURES_MAX } else { 0 };
     let mut kept = Vec::new();
     loop {
         let changes = decide(shared, &mut open);
         if open.is_empty() {
+            // Also where the leases of all that failed are lost by now: nothing is left that speaks against claiming.
+            shared.trouble.reported();
             return kept;
         }
         let changes = Arc::new(changes);
@@ -180,7 +195,8 @@ async fn write(shared: &Shared, mut open: Vec<Open>) -> Vec<Open> {
                         let job = &one.run.job;
                         tracing::error!(job = %job.id, kind = %job.kind, %error, worker = %shared.name(), "{UNRECORDED}; it is tried again");
                     }
-                    one.is_unwritten = true;
+                    let most = if is_about_the_row { REFUSED_PAUSE_MAX } else { UNUSABLE_PAUSE_MAX };
+                    one.wait(shared.engine.clock.monotonic(), most);
                     kept.append(&mut open);
                     return kept;
                 }
@@ -201,8 +217,10 @@ struct Open {
     _room: Option<OwnedSemaphorePermit>,
     /// The store refused the end itself; the event says so.
     is_refused: bool,
-    /// Nothing of it could be written.
-    is_unwritten: bool,
+    /// How often all tries for it were in vain.
+    unwritten: u32,
+    /// It is not tried before the monotonic clock reads this.
+    again_at: Duration,
     /// How often its row was found locked.
     locked: u32,
 }
@@ -214,10 +232,31 @@ impl Open {
             None => Ending::Released,
             Some(Ok(_)) => Ending::Succeeded,
             Some(Err(failure)) if is_by_cancel(&run, failure) => Ending::Cancelled,
+            // Put off before its handler began.
+            Some(Err(failure)) if failure.ending() == Ending::Snoozed && run.began_at().is_none() => {
+                Ending::Released
+            }
             Some(Err(failure)) => failure.ending(),
         };
         let event = event_of(shared, &run, result);
-        Self { run, event, ending, job: None, locked: 0, _room: room, is_refused: false, is_unwritten: false }
+        Self {
+            run,
+            event,
+            ending,
+            job: None,
+            _room: room,
+            is_refused: false,
+            unwritten: 0,
+            again_at: Duration::ZERO,
+            locked: 0,
+        }
+    }
+
+    /// All tries were in vain: the next one comes after a wait, twice as long as the last, at most `most`.
+    fn wait(&mut self, now: Duration, most: Duration) {
+        let wait = PAUSE.saturating_mul(2u32.saturating_pow(self.unwritten.min(20))).min(most);
+        self.unwritten = self.unwritten.saturating_add(1);
+        self.again_at = now.saturating_add(wait);
     }
 
     /// The store takes this end never: from now on the end is that, in text which every store takes.

@@ -313,6 +313,9 @@ impl Drop for RunningWorker {
     fn drop(&mut self) {
         self.shared.stopping.cancel();
         self.shared.abandoned.cancel();
+        // What is held ready must not begin when the handlers before it are dropped.
+        self.pools.iter().for_each(|pool| drop(pool.take_waiting()));
+        drop(self.shared.suspects.take_waiting());
         self.end_tasks();
     }
 }

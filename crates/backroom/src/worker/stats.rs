@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -24,7 +24,12 @@ const MINUTES_MAX: usize = 60;
 
 /// What one worker counted and may still have to write.
 #[derive(Debug, Default)]
-pub(crate) struct Tally(Mutex<BTreeMap<Timestamp, Minute>>);
+pub(crate) struct Tally {
+    minutes: Mutex<BTreeMap<Timestamp, Minute>>,
+    /// The worker's name when it first wrote. A worker that takes a fresh name writes on under this one: else a minute in
+    /// which it did so would be counted twice.
+    counted_as: OnceLock<String>,
+}
 
 #[derive(Debug, Default)]
 struct Minute {
@@ -57,11 +62,15 @@ impl Tally {
     /// The rows that changed since they were taken last.
     fn take_changed(&self, worker: &str) -> Vec<StatsRow> {
         let mut minutes = self.minutes();
+        if minutes.values().all(|minute| !minute.changed) {
+            return Vec::new();
+        }
+        let worker = self.counted_as.get_or_init(|| worker.into());
         let row = |(at, minute): (&Timestamp, &mut Minute)| {
             minute.changed = false;
             let mut kinds: Vec<_> = minute.kinds.values().cloned().collect();
             kinds.sort_unstable_by(|one, other| one.kind.cmp(&other.kind));
-            StatsRow { minute: *at, worker: worker.into(), kinds }
+            StatsRow { minute: *at, worker: worker.clone(), kinds }
         };
         minutes.iter_mut().filter(|(_, minute)| minute.changed).map(row).collect()
     }
@@ -80,7 +89,7 @@ impl Tally {
     }
 
     fn minutes(&self) -> MutexGuard<'_, BTreeMap<Timestamp, Minute>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.minutes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -170,6 +179,21 @@ mod tests {
         tally.forget(at(600));
         tally.put_back(rows[0].minute);
         assert!(tally.take_changed("w").is_empty());
+    }
+
+    #[test]
+    fn a_worker_with_a_fresh_name_writes_the_same_rows_on() {
+        let tally = Tally::default();
+        assert!(tally.take_changed("taken").is_empty());
+        tally.count(&end("mail", Ending::Succeeded, at(0)));
+        assert_eq!(tally.take_changed("w")[0].worker, "w");
+        tally.count(&end("mail", Ending::Succeeded, at(0)));
+        let rows = tally.take_changed("w~1");
+        assert_eq!(
+            (rows[0].worker.as_str(), rows[0].kinds[0].done),
+            ("w", 2),
+            "in the place of the row before"
+        );
     }
 
     #[test]
