@@ -200,7 +200,8 @@ async fn on_trial(shared: &Arc<Shared>, suspect: Suspect) -> bool {
     if !began {
         return false;
     }
-    tracing::info!(
+    // One death makes many suspects, so this is not for everyone's log.
+    tracing::debug!(
         job = %run.job.id, kind = %run.job.kind, crashes = run.job.crashes, alone, span = ?suspect.span(),
         "the job is suspected of killing its worker and begins on trial"
     );

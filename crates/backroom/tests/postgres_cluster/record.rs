@@ -108,9 +108,16 @@ pub(crate) async fn check(backroom: &Backroom, url: &str, acknowledged: &Acknowl
 /// their lease or result lost) is as many lines as jobs, and not counted.
 pub(crate) fn no_flood(said: &[String], outages: usize) {
     let of_jobs = |line: &&String| {
-        ["the lease ran out", "lease was lost", "result is dropped", "a worker is dead", "backroom::ended"]
-            .iter()
-            .any(|what| line.contains(what))
+        [
+            "the lease ran out",
+            "lease was lost",
+            "result is dropped",
+            "a worker is dead",
+            "of a dead worker",
+            "backroom::ended",
+        ]
+        .iter()
+        .any(|what| line.contains(what))
     };
     let rest: Vec<String> = said.iter().filter(|line| !of_jobs(line)).cloned().collect();
     // One line for its beginning and one for its end, in each process.
