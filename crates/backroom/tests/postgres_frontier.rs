@@ -70,6 +70,8 @@ async fn single_jobs_begin_at_once_beside_a_transaction_that_stays_open_and_none
     let store = place.open().await;
     let backroom = Backroom::open(&place.url()).await.unwrap();
     let worker = Worker::new(&backroom).queue("default", 2).handle(double).start().await.unwrap();
+    // A second pool of the same program, which serves another queue.
+    let other_pool = Worker::new(&backroom).queue("other", 2).handle(double).start().await.unwrap();
     let before = pickup(&backroom).await;
 
     let mut other = client(&place.server).await;
@@ -98,6 +100,11 @@ async fn single_jobs_begin_at_once_beside_a_transaction_that_stays_open_and_none
         .await
         .unwrap();
     assert_eq!(soon("a job of the past", job.wait()).await.unwrap(), 4);
+    for (queue, number) in [("other", 6), ("default", 7)] {
+        let due_at = earlier(backroom.clock().now(), Duration::from_secs(150));
+        let job = backroom.enqueue(Double(number)).queue(queue).at(due_at).await.unwrap();
+        assert_eq!(soon("a job of the past of either pool", job.wait()).await.unwrap(), number * 2);
+    }
     let job = {
         let quiet =
             Backroom::open(&postgres_support::with(&place.url(), "notify=false&listen=false")).await.unwrap();
@@ -122,5 +129,6 @@ async fn single_jobs_begin_at_once_beside_a_transaction_that_stays_open_and_none
     backroom.resume("default").await.unwrap();
     assert_eq!(soon("a job of a resumed queue", waiting.wait()).await.unwrap(), 10);
     open.rollback().await.unwrap();
+    other_pool.stop().await.unwrap();
     worker.stop().await.unwrap();
 }

@@ -265,7 +265,9 @@ async fn take(
         exhausted: &exhausted,
         took,
     };
-    core.frontiers.walked(&walk, now, ended);
+    // By the database's time, too: the caller's clock may be ahead, and what is committed in between was not seen.
+    let seen = core.database_time.now().map_or(now, |time| time.min(now));
+    core.frontiers.walked(&walk, seen, ended);
     // An update answers in no order.
     let places: HashMap<&str, usize> =
         queues.iter().enumerate().map(|(place, queue)| (*queue, place)).collect();

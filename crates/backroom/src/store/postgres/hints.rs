@@ -14,12 +14,17 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::JobId;
+use backroom_core::{JobId, Timestamp};
 use tokio::sync::Notify;
 use tokio_postgres::{error::SqlState, types::Type};
 use uuid::Uuid;
 
-use super::{frontier::Frontiers, settings::Settings, sql::Sql};
+use super::{
+    frontier::{self, Frontiers},
+    settings::Settings,
+    sql::Sql,
+    time::DatabaseTime,
+};
 use crate::{clock::Clock, ids::Ids, store::Wakes};
 
 /// The least time between two NOTIFYs of one process.
@@ -46,12 +51,14 @@ pub(super) static NOTIFY_WITHIN: Sql = Sql {
 /// Marks what is sent at the commit of a caller's transaction, which every process is to hear: this one, too.
 const NOBODY: &str = "0000000000000000";
 
-/// Says that a job was put behind the present; what it waits in is named next.
+/// Says that a job was put behind the present; its queue is named next. Behind it may stand the second when a job is
+/// due: then who receives it decides whether that lies behind the present.
 const BEHIND: &str = "b";
 
-/// What a caller's transaction sends for a job behind the present.
-pub(super) fn behind_within() -> String {
-    format!("{NOBODY}{BEHIND}")
+/// What a caller's transaction sends for the job that is due first. Only its commit shows whether that lies behind the present.
+/// To the whole second, so that a transaction sends few of them.
+pub(super) fn due_within(due_at: Timestamp) -> String {
+    format!("{NOBODY}{BEHIND}{}", due_at.as_second())
 }
 
 /// What a caller's transaction sends for a queue.
@@ -72,6 +79,7 @@ pub(super) struct Hints {
     is_told: AtomicBool,
     /// What a job behind the present is said to.
     frontiers: Arc<Frontiers>,
+    database_time: Arc<DatabaseTime>,
     pending: Mutex<Pending>,
     more: Notify,
     /// Held while words are on their way.
@@ -90,12 +98,12 @@ struct Pending {
 }
 
 impl Hints {
-    pub(super) fn new(is_told: bool, frontiers: Arc<Frontiers>) -> Self {
+    pub(super) fn new(is_told: bool, frontiers: Arc<Frontiers>, database_time: Arc<DatabaseTime>) -> Self {
         let mut origin = Ids::from_entropy().lease().0.simple().to_string();
         origin.truncate(16);
         let (pending, more, telling) = (Mutex::default(), Notify::new(), tokio::sync::Mutex::default());
         let is_told = AtomicBool::new(is_told);
-        Self { wakes: Arc::default(), origin, is_told, frontiers, pending, more, telling }
+        Self { wakes: Arc::default(), origin, is_told, frontiers, database_time, pending, more, telling }
     }
 
     /// A job of this queue may be due.
@@ -114,6 +122,12 @@ impl Hints {
     pub(super) fn behind(&self) {
         self.frontiers.put_behind();
         self.tell(|pending| pending.is_behind = true);
+    }
+
+    /// Whether a job that is stored by now, and due at a moment, may lie behind the places that claims use: it may have
+    /// been committed long after it was made.
+    pub(super) fn is_behind(&self, due_at: Timestamp) -> bool {
+        self.database_time.now().is_none_or(|now| frontier::is_behind(due_at, now))
     }
 
     /// This job changed.
@@ -197,7 +211,12 @@ impl Hints {
         let Some((what, rest)) = word.split_at_checked(1) else { return };
         match what {
             "q" => _ = self.wakes.ring_queue(rest),
-            BEHIND => self.frontiers.put_behind(),
+            BEHIND => {
+                let due_at = rest.parse().ok().and_then(|second| Timestamp::from_second(second).ok());
+                if due_at.is_none_or(|due_at| self.is_behind(due_at)) {
+                    self.frontiers.put_behind();
+                }
+            }
             "c" => self.wakes.ring_cancels(),
             "m" => self.wakes.ring_jobs(),
             "j" => rest
@@ -257,5 +276,43 @@ async fn tell(hints: &Hints, link: &super::connection::Link, channel: &String) {
             // A hint that is lost costs time only.
             tracing::debug!(%error, "a hint was lost");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backroom_core::bounds::{earlier, later};
+
+    use super::*;
+
+    fn hints(now: Timestamp) -> Hints {
+        let database_time = Arc::<DatabaseTime>::default();
+        database_time.set(now);
+        Hints::new(true, Arc::default(), database_time)
+    }
+
+    #[test]
+    fn a_job_of_a_callers_transaction_lies_behind_the_present_if_it_is_committed_long_after_it_was_due() {
+        let now = later(Timestamp::UNIX_EPOCH, Duration::from_secs(2_000_000_000));
+        let hints = hints(now);
+        let before = hints.frontiers.times_put_behind();
+        hints.hear(&due_within(now));
+        hints.hear(&due_within(later(now, Duration::from_secs(30))));
+        assert_eq!(hints.frontiers.times_put_behind(), before, "it was committed in time");
+        hints.hear(&due_within(earlier(now, Duration::from_secs(10))));
+        assert_eq!(hints.frontiers.times_put_behind(), before + 1);
+        hints.hear(&format!("{NOBODY}{BEHIND}"));
+        assert_eq!(
+            hints.frontiers.times_put_behind(),
+            before + 2,
+            "a program of an earlier version says no moment"
+        );
+    }
+
+    #[test]
+    fn a_job_lies_behind_the_present_by_the_databases_time_and_not_by_the_time_of_the_call() {
+        let called_at = later(Timestamp::UNIX_EPOCH, Duration::from_secs(2_000_000_000));
+        assert!(!hints(called_at).is_behind(called_at));
+        assert!(hints(later(called_at, Duration::from_secs(10))).is_behind(called_at), "it was stored late");
     }
 }

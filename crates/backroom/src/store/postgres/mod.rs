@@ -136,7 +136,9 @@ impl PostgresStore {
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, Error> {
         let settings = settings(url, options)?;
         let frontiers = Arc::<Frontiers>::default();
-        let hints = Arc::new(Hints::new(settings.options.notify, Arc::clone(&frontiers)));
+        let database_time = Arc::<DatabaseTime>::default();
+        let hints = Hints::new(settings.options.notify, Arc::clone(&frontiers), Arc::clone(&database_time));
+        let hints = Arc::new(hints);
         let hear: Hear = {
             let hints = Arc::clone(&hints);
             Arc::new(move |notification| hints.hear(notification.payload()))
@@ -147,7 +149,7 @@ impl PostgresStore {
             claims: link(Duty::ByIndex, None),
             reads: link(Duty::Anything, Some(hear)),
             hints,
-            database_time: Arc::default(),
+            database_time,
             litter: Litter::default(),
             kept: kept::Kept::default(),
             trays: tray::Trays::default(),

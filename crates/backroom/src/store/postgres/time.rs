@@ -62,6 +62,12 @@ impl DatabaseTime {
         self.look().map(|look| later(look.time, monotonic().saturating_duration_since(look.at)))
     }
 
+    /// As if the database's clock had just been read.
+    #[cfg(test)]
+    pub(super) fn set(&self, time: Timestamp) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Look { at: monotonic(), time });
+    }
+
     fn look(&self) -> Option<Look> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -160,7 +166,7 @@ mod tests {
     }
 
     fn find(database: &DatabaseTime, time: Timestamp) {
-        *database.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Look { at: monotonic(), time });
+        database.set(time);
     }
 
     /// The measurement was made a moment before this.

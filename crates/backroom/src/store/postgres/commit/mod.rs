@@ -18,7 +18,6 @@ use self::look::look;
 use super::{
     Core,
     error::Fault,
-    frontier,
     kept::kept,
     lives::{LIFE_TYPES, Lives, unnested_lives},
     settings::Wait,
@@ -203,10 +202,8 @@ fn ring(core: &Core, changes: &[&Change], answers: &[Committed]) {
     core.hints.jobs(done().map(|(change, _)| change.id));
     let queues: HashSet<&str> =
         done().filter(|(c, _)| c.state == State::Queued).map(|(c, _)| c.queue.as_str()).collect();
-    let now = core.database_time.now();
-    let is_behind = |change: &Change| {
-        change.state == State::Queued && now.is_none_or(|now| frontier::is_behind(change.scheduled_at, now))
-    };
+    let is_behind =
+        |change: &Change| change.state == State::Queued && core.hints.is_behind(change.scheduled_at);
     if done().any(|(c, _)| is_behind(c)) {
         core.hints.behind();
     }

@@ -15,8 +15,7 @@ use super::{
     batch::{AlikeColumns, Columns, JOB_TYPES, PlainColumns, unnested_jobs},
     connection::{Link, Param},
     error::Fault,
-    frontier,
-    hints::{Hints, NOTIFY_WITHIN, behind_within, channel, word_within},
+    hints::{Hints, NOTIFY_WITHIN, channel, due_within, word_within},
     session::Session,
     settings::{BRIEFLY, Wait},
     sql::{Sql, columns, on_trays_by_ids},
@@ -203,17 +202,17 @@ fn ring(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
             hints.job(*holder);
         }
     }
-    if is_any_behind(jobs, answers) {
+    if earliest(jobs, answers).is_some_and(|due_at| hints.is_behind(due_at)) {
         hints.behind();
     }
     due_queues(jobs, answers).into_iter().for_each(|queue| hints.queue(queue));
 }
 
-/// Whether one of the jobs that were stored has been due for so long that claims may have passed its place.
-fn is_any_behind(jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) -> bool {
+/// When the first of the jobs that were stored is due.
+fn earliest(jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) -> Option<Timestamp> {
     let is_stored = |answer: &Inserted| matches!(answer, Inserted::Created | Inserted::Replaced(_));
-    let is_behind = |(new, now): &(&NewJob, Timestamp)| frontier::is_behind(new.job.scheduled_at, *now);
-    jobs.iter().zip(answers).any(|(job, answer)| is_stored(answer) && is_behind(job))
+    let stored = jobs.iter().zip(answers).filter(|(_, answer)| is_stored(answer));
+    stored.map(|((new, _), _)| new.job.scheduled_at).min()
 }
 
 /// Tells workers at the commit of a caller's transaction of the jobs that are due now or soon.
@@ -223,10 +222,10 @@ pub(super) async fn notify_within(
     jobs: &[(&NewJob, Timestamp)],
     answers: &[Inserted],
 ) -> Result<(), Fault> {
-    let behind = is_any_behind(jobs, answers).then(behind_within);
-    let words: Vec<String> =
-        behind.into_iter().chain(due_queues(jobs, answers).into_iter().map(word_within)).collect();
-    if !words.is_empty() {
+    let queues = due_queues(jobs, answers);
+    if !queues.is_empty() {
+        let first = earliest(jobs, answers).map(due_within);
+        let words: Vec<String> = first.into_iter().chain(queues.into_iter().map(word_within)).collect();
         session.query(&NOTIFY_WITHIN, &[&channel(schema), &words]).await?;
     }
     Ok(())
