@@ -5,7 +5,7 @@
 mod common;
 mod postgres_support;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use backroom::{
     Backroom, ErrorKind, Failure, Job, Json, UniqueRule, Worker,
@@ -228,11 +228,18 @@ async fn a_callers_transaction_notifies_once_for_each_queue_or_not_at_all_if_so_
             .await
             .unwrap();
         transaction.commit().await.unwrap();
-        let mut count = 0;
-        while soon("the end", hearings.recv()).await.unwrap() != "over" {
-            count += 1;
+        // Behind the sender: q and a queue, or b and the second in which the first job is due.
+        let (mut queues, mut seconds) = (0, BTreeSet::new());
+        loop {
+            let word = soon("the end", hearings.recv()).await.unwrap();
+            match word.get(16..) {
+                Some(rest) if rest.starts_with('b') => assert!(seconds.insert(word), "sent twice"),
+                Some(_) => queues += 1,
+                None => break assert_eq!(word, "over"),
+            }
         }
-        assert_eq!(count, expected, "{parameter}");
+        assert_eq!(queues, expected, "{parameter}");
+        assert_eq!(seconds.is_empty(), expected == 0, "{parameter}");
         backroom.close().await.unwrap();
     }
 }
