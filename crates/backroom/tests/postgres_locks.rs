@@ -19,7 +19,7 @@ use backroom::{
     Backroom, ErrorKind, Json, UniqueRule, Worker,
     clock::{Clock, SystemClock},
     core::{Change, Draft, Event, JobRow, Progress, State, draft::NewJob, transition::apply},
-    store::{Committed, Held, Inserted, Note, Store, postgres::PostgresStore},
+    store::{Committed, Deleted, Held, Inserted, Note, Store, postgres::PostgresStore},
 };
 use common::{Double, double, soon};
 use postgres_support::{Place, died, lease, success, until_somebody_waits};
@@ -256,6 +256,38 @@ async fn jobs_are_stored_although_a_key_beside_them_is_about_to_be_taken() {
     assert_eq!(other.unwrap(), [Inserted::Created]);
     transaction.commit().await.unwrap();
     assert_eq!(place.claim(&store, 10).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_job_with_a_key_is_stored_at_once_although_another_transaction_is_about_to_name_its_queue() {
+    let place = Place::new();
+    let store = place.open().await;
+    let mut client = place.client().await;
+    let in_new_queue = || Draft { queue: "new".into(), ..Draft::new("work", Json::null()) };
+    let transaction = client.transaction().await.unwrap();
+    let theirs = place.checked(in_new_queue());
+    PostgresStore::insert_in(&transaction, &place.schema, &[theirs], place.now).await.unwrap();
+    let ours = place.checked(Draft { unique: Some(UniqueRule::by_key("k")), ..in_new_queue() });
+    let stored = soon("the enqueue", store.insert(Arc::new(vec![ours]), place.now)).await;
+    assert_eq!(stored.unwrap(), [Inserted::Created]);
+    transaction.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_row_that_another_transaction_has_locked_does_not_stop_the_delete_of_others() {
+    let place = Place::new();
+    let store = place.open().await;
+    let jobs = [place.new_job(), place.new_job(), place.new_job()];
+    let ids = jobs.clone().map(|new| (new.job.id, 0));
+    store.insert(Arc::new(jobs.to_vec()), place.now).await.unwrap();
+    let mut client = place.client().await;
+    let transaction = client.transaction().await.unwrap();
+    transaction.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", &[&ids[1].0.0]).await.unwrap();
+    let deleted = soon("the delete", store.delete_unmoved(Arc::new(ids.to_vec()))).await;
+    assert_eq!(deleted.unwrap(), [Deleted::Yes, Deleted::RowKept, Deleted::Yes]);
+    transaction.rollback().await.unwrap();
+    let deleted = store.delete_unmoved(Arc::new(vec![ids[1]])).await;
+    assert_eq!(deleted.unwrap(), [Deleted::Yes]);
 }
 
 #[tokio::test]

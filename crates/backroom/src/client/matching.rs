@@ -163,6 +163,8 @@ impl Backroom {
                 Deleted::Running => {
                     acted.refuse(|| format!("job {}: it is running; cancel it first", job.id))
                 }
+                Deleted::RowKept => acted
+                    .refuse(|| format!("job {}: another transaction has locked its row; try again", job.id)),
             }
         }
         Ok(moved)

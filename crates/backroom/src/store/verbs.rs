@@ -123,6 +123,8 @@ pub enum Deleted {
     NotFound,
     /// It is no longer as it was read: its revision is another. Only a guarded delete answers it.
     Moved,
+    /// Another transaction has locked its row, which may take long. Only a guarded delete answers it.
+    RowKept,
 }
 
 /// Which jobs to list; all conditions hold together, none lists all.

@@ -11,6 +11,7 @@ use super::{
     error::Fault,
     moment::Moment,
     read, row,
+    settings::Wait,
     sql::{Sql, columns, not_on_a_tray},
     tray,
 };
@@ -129,6 +130,18 @@ static DELETE_UNMOVED: Sql = Sql {
     types: &[Type::UUID_ARRAY, Type::INT8_ARRAY],
 };
 
+/// Of these ids, the jobs whose row another transaction has locked at this moment, found without waiting. Parameter: ids.
+static LOCKED: Sql = Sql {
+    text: "WITH free AS MATERIALIZED ( \
+             SELECT id FROM {schema}.jobs WHERE id = ANY($1::uuid[]) FOR UPDATE SKIP LOCKED), \
+           free_finished AS MATERIALIZED ( \
+             SELECT id FROM {schema}.finished WHERE id = ANY($1::uuid[]) FOR UPDATE SKIP LOCKED) \
+           SELECT id FROM {schema}.jobs WHERE id = ANY($1::uuid[]) AND id NOT IN (SELECT id FROM free) \
+           UNION ALL SELECT id FROM {schema}.finished \
+             WHERE id = ANY($1::uuid[]) AND id NOT IN (SELECT id FROM free_finished)",
+    types: &[Type::UUID_ARRAY],
+};
+
 /// Queued jobs past their expiry, the longest ago first.
 pub(super) async fn expired(core: &Core, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Fault> {
     row::jobs(&core.claims.query(&EXPIRED, &[&Moment(now), &row::at_most(limit)]).await?)
@@ -186,9 +199,20 @@ pub(super) async fn delete_unmoved(core: &Core, jobs: &[(JobId, u64)]) -> Result
     let mut left = jobs.to_vec();
     for _ in 0..TRIES_MAX {
         let ids: Vec<Uuid> = left.iter().map(|(id, _)| id.0).collect();
+        for row in core.writer.query(&LOCKED, &[&ids]).await? {
+            answers.insert(JobId(row.try_get(0)?), Deleted::RowKept);
+        }
+        left.retain(|(id, _)| !answers.contains_key(id));
+        let ids: Vec<Uuid> = left.iter().map(|(id, _)| id.0).collect();
         let revisions: Vec<i64> =
             left.iter().map(|(_, revision)| i64::try_from(*revision).unwrap_or(i64::MAX)).collect();
-        for row in core.writer.query(&DELETE_UNMOVED, &[&ids, &revisions]).await? {
+        let deleted = core.writer.query_waiting(Wait::Briefly, &DELETE_UNMOVED, &[&ids, &revisions]).await;
+        let deleted = match deleted {
+            // Locked in this moment.
+            Err(fault) if fault.is_locked_out() => continue,
+            deleted => deleted?,
+        };
+        for row in deleted {
             let id = JobId(row.try_get(0)?);
             core.hints.job(id);
             answers.insert(id, Deleted::Yes);

@@ -72,7 +72,7 @@ enum Round {
 pub(super) async fn insert(
     core: &Core,
     handed: &Handed<'_>,
-    unnamed: &[String],
+    mut unnamed: &[String],
     wait: Wait,
 ) -> Result<(Vec<Inserted>, bool), Fault> {
     let mut answers: Vec<Option<Inserted>> = vec![None; handed.jobs.len()];
@@ -88,8 +88,13 @@ pub(super) async fn insert(
             let has_one_key = has_one_key(handed, &open);
             // A circle that several keys may still make (a row that is locked here, a key that is taken there) is broken by the
             // short wait, long before the server would look for it.
-            let round_wait = if has_one_key { wait } else { Wait::Briefly };
+            let round_wait = if has_one_key && unnamed.is_empty() { wait } else { Wait::Briefly };
             let done = match round(core, handed, &open, unnamed, round_wait, &mut answers).await {
+                // A transaction that is still open may name the queue. The jobs need not wait for that: the next enqueue names it.
+                Err(fault) if fault.is_locked_out() && !unnamed.is_empty() => {
+                    unnamed = &[];
+                    Round::Undone
+                }
                 Err(fault) if fault.is_locked_out() && !has_one_key && locked_out < LOCKED_OUT_MAX => {
                     locked_out += 1;
                     Round::Undone
@@ -98,7 +103,7 @@ pub(super) async fn insert(
             };
             match done {
                 Round::Written(left) => {
-                    is_named = true;
+                    is_named |= !unnamed.is_empty();
                     left.iter().for_each(|index| answers[*index] = None);
                 }
                 Round::Undone => open.iter().for_each(|index| answers[*index] = None),
