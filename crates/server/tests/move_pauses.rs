@@ -5,7 +5,7 @@ mod cli_support;
 
 use std::process::Stdio;
 
-use backroom::Backroom;
+use backroom::{Backroom, Json, Worker};
 use cli_support::{Place, Said};
 
 const FROM: &str = "sqlite:backroom.db";
@@ -80,6 +80,22 @@ fn a_move_that_fails_ends_its_pauses_and_not_those_of_an_earlier_one() {
     assert_eq!(paused(&place, FROM), [by("default", "moved")]);
 }
 
+#[test]
+fn a_move_that_fails_and_cannot_end_its_pauses_says_both() {
+    let place = Place::new();
+    place.enqueue(&["k", "{}", "--unique-key", "k", "--store", TO]);
+    place.enqueue(&["k", "{}", "--unique-key", "k"]);
+    let source = rusqlite::Connection::open(place.path("backroom.db")).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE UPDATE ON backroom_queues WHEN NEW.paused_at IS NULL \
+                  BEGIN SELECT RAISE(ABORT, 'no'); END";
+    source.execute_batch(refuse).unwrap();
+    let said = move_it(&place, FROM, TO);
+    said.failed_naming("1 are missing");
+    said.failed_naming("end the pauses of the move");
+    said.failed_naming("backroom queues resume --all");
+    assert_eq!(paused(&place, FROM), [by("default", "moving")]);
+}
+
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_move_ends_its_pauses_and_a_killed_ones_are_known_to_the_next() {
@@ -102,9 +118,20 @@ async fn an_interrupted_move_ends_its_pauses_and_a_killed_ones_are_known_to_the_
     assert_eq!(paused(&place, FROM), []);
 
     let mut child = begin().await;
+    backroom.resume("many").await.unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "its jobs may have run on both sides");
+    assert_eq!(paused(&place, FROM), []);
+
+    let mut child = begin().await;
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(paused(&place, FROM), [by("many", "moving")]);
+    let worker =
+        Worker::new(&backroom).queue("other", 1).handle_untyped("k", async |_, _| Ok(Json::null())).start();
+    let worker = worker.await.unwrap();
+    move_it(&place, FROM, TO).failed_naming("its workers are alive");
+    assert_eq!(paused(&place, FROM), [by("many", "moving")], "the other move may still run");
+    worker.stop().await.unwrap();
     move_it(&place, FROM, TO).succeeded();
     assert_eq!((paused(&place, FROM), paused(&place, TO)), (vec![by("many", "moved")], vec![]));
 }

@@ -3,7 +3,11 @@
 //! The library copies and counts ([`copy_jobs`]); this room sees to it that nobody runs the jobs at the
 //! source meanwhile, shows how far it is and gives the verdict.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use backroom::{
     Backroom, Shown, State,
@@ -78,11 +82,18 @@ pub(crate) async fn run(args: MoveArgs, settings: &Settings) -> Result<(), Probl
     check_apart(&from, &to)?;
     let source = from.open().await?;
     let target = to.open_or_create().await?;
-    let moving = move_all(&args, &source, &target, settings);
+    let pauses = Pauses::default();
+    let moving = move_all(&args, &source, &target, &pauses, settings);
     let moved = unless_interrupted(moving).await;
     let ended = match &moved {
         Ok(report) if report.is_whole() => finish(&source, &target).await,
-        Ok(_) | Err(_) => undo(&source, &from).await.map(|()| Vec::new()),
+        // A move that is refused before it pauses leaves the pauses of another one alone, which may still run.
+        Ok(_) | Err(_) if pauses.are_made() => {
+            // Why the move failed is said after this, and both count.
+            undo(&source, &from).await.unwrap_or_else(|problem| out::problem(&problem));
+            Ok(Vec::new())
+        }
+        Ok(_) | Err(_) => Ok(Vec::new()),
     };
     if matches!(moved, Err(Problem::Interrupted)) {
         out::note("what was copied stays; the same command goes on from there");
@@ -121,6 +132,50 @@ async fn set_all(store: &Backroom, setting: &QueueSetting) -> Result<(), Problem
     Ok(())
 }
 
+/// The queues of the source that this move has found paused or has paused itself.
+#[derive(Default)]
+struct Pauses(Mutex<BTreeSet<String>>);
+
+impl Pauses {
+    fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn are_made(&self) -> bool {
+        !self.names().is_empty()
+    }
+
+    /// Pauses the queues that came up since. A queue that was resumed meanwhile stops the move: its jobs may have run at the
+    /// source after they were copied.
+    async fn make(&self, source: &Backroom) -> Result<(), Problem> {
+        self.check(source).await?;
+        for queue in source.queues().await? {
+            self.names().insert(queue.name.clone());
+            if queue.paused_at.is_none() {
+                let pause = QueueSetting::PauseToMove(source.clock().now());
+                source.store().set_queue(&queue.name, pause).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn check(&self, source: &Backroom) -> Result<(), Problem> {
+        let queues = source.queues().await?;
+        let resumed = |name: &String| self.names().contains(name);
+        match queues.into_iter().find(|queue| queue.paused_at.is_none() && resumed(&queue.name)) {
+            None => Ok(()),
+            Some(queue) => {
+                let name = visible::line(&queue.name);
+                let why = format!(
+                    "queue {name} of the source was resumed meanwhile, so its jobs may have run there"
+                );
+                Err(Problem::new("move the store", &why)
+                    .hint("let one move run at a time and resume no queue until it ends; then move again"))
+            }
+        }
+    }
+}
+
 /// What came of it.
 struct Report {
     copied: Copied,
@@ -141,18 +196,20 @@ async fn move_all(
     args: &MoveArgs,
     source: &Backroom,
     target: &Backroom,
+    pauses: &Pauses,
     settings: &Settings,
 ) -> Result<Report, Problem> {
     refuse_workers(args, source).await?;
     // The settings first: afterwards every queue of the source is paused, by whomever.
     copy_queues(source.store().as_ref(), target.store().as_ref()).await?;
-    pause_all(source).await?;
+    pauses.make(source).await?;
     // One may have come up meanwhile.
     refuse_workers(args, source).await?;
     if args.live {
         wait_for_running(args, source, settings).await?;
     }
-    let copied = copy(source, target).await?;
+    let copied = copy(source, target, pauses).await?;
+    pauses.check(source).await?;
     let held = copied.compared.iter().map(|sum| sum.target + sum.different).sum();
     let jobs_at_target_only = jobs_of(target).await?.saturating_sub(held);
     Ok(Report { copied, jobs_at_target_only })
@@ -160,7 +217,7 @@ async fn move_all(
 
 /// Copies until a pass finds nothing new, which then has counted both sides: whoever enqueues at the source may go on
 /// while this runs.
-async fn copy(source: &Backroom, target: &Backroom) -> Result<Copied, Problem> {
+async fn copy(source: &Backroom, target: &Backroom, pauses: &Pauses) -> Result<Copied, Problem> {
     let (from, to) = (source.store().as_ref(), target.store().as_ref());
     let mut sum = Copied::default();
     for pass in 1..=PASSES_MAX {
@@ -175,7 +232,7 @@ async fn copy(source: &Backroom, target: &Backroom) -> Result<Copied, Problem> {
             break;
         }
         copy_queues(from, to).await?;
-        pause_all(source).await?;
+        pauses.make(source).await?;
     }
     Ok(sum)
 }
@@ -203,14 +260,6 @@ async fn refuse_workers(args: &MoveArgs, source: &Backroom) -> Result<(), Proble
         "stop them (one that was killed counts as alive for its lease, 30s by default), or use --live, which keeps them from \
          claiming and waits for what they run",
     ))
-}
-
-async fn pause_all(source: &Backroom) -> Result<(), Problem> {
-    for queue in source.queues().await?.iter().filter(|queue| queue.paused_at.is_none()) {
-        let pause = QueueSetting::PauseToMove(source.clock().now());
-        source.store().set_queue(&queue.name, pause).await?;
-    }
-    Ok(())
 }
 
 async fn wait_for_running(args: &MoveArgs, source: &Backroom, settings: &Settings) -> Result<(), Problem> {

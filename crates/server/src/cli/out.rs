@@ -41,15 +41,22 @@ pub(crate) fn note(line: impl fmt::Display) {
     let _ = writeln!(std::io::stderr().lock(), "{}", visible::message(&line.to_string()));
 }
 
+/// Writes what failed to stderr, and the remedy.
+pub(crate) fn problem(problem: &Problem) {
+    if let Problem::Failed { message, hint } = problem {
+        note(format_args!("error: failed to {message}"));
+        if let Some(hint) = hint {
+            note(format_args!("hint: {hint}"));
+        }
+    }
+}
+
 /// Says what came of a command and turns it into an exit code.
 pub(crate) fn exit(outcome: Result<(), Problem>) -> ExitCode {
     match outcome {
         Ok(()) | Err(Problem::NobodyReads) => ExitCode::SUCCESS,
-        Err(Problem::Failed { message, hint }) => {
-            note(format_args!("error: failed to {message}"));
-            if let Some(hint) = hint {
-                note(format_args!("hint: {hint}"));
-            }
+        Err(failed @ Problem::Failed { .. }) => {
+            problem(&failed);
             ExitCode::FAILURE
         }
         Err(Problem::Told) => ExitCode::FAILURE,
