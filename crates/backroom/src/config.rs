@@ -140,7 +140,11 @@ impl Options {
             #[cfg(feature = "sqlite")]
             Kind::Sqlite(path) => {
                 use crate::store::sqlite::{SqliteOptions, SqliteStore};
-                let options = SqliteOptions { durability: self.durability, ..SqliteOptions::default() };
+                let options = SqliteOptions {
+                    durability: self.durability,
+                    bytes_max: Some(self.bytes_max),
+                    ..SqliteOptions::default()
+                };
                 let store = SqliteStore::open_to_read(path, options).await?;
                 Ok(self.over(Arc::new(store)))
             }

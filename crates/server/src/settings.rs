@@ -72,17 +72,27 @@ impl Settings {
         Ok(Backroom::open(&self.store).await?)
     }
 
-    /// Opens a store that is there. A command that only looks must not leave an empty store behind: with a mistyped
-    /// path everybody would then wonder where the jobs went.
+    /// Opens a store that is there, for a command that changes jobs or queues. It must not leave an empty store behind: with a
+    /// mistyped path everybody would then wonder where the jobs went.
     pub(crate) async fn open(&self) -> Result<Backroom, Problem> {
+        self.find().await?;
+        Ok(Backroom::open(&self.store).await?)
+    }
+
+    /// Opens a store that is there, for a command that only reads: it needs no right to write.
+    async fn open_to_read(&self) -> Result<Backroom, Problem> {
+        self.find().await?;
+        Ok(Backroom::open_to_read(&self.store).await?)
+    }
+
+    async fn find(&self) -> Result<(), Problem> {
         if let Some(lacks) = self.lacks().await? {
             let message = format!("open store {:?}: {lacks}", self.shown());
             return Err(Problem::new(message, &"nothing was enqueued there yet").hint(
                 "`backroom enqueue` and `backroom demo` create it; --store or BACKROOM_STORE name another",
             ));
         }
-        // Looking needs no write: what a command may not write it refuses by itself.
-        Ok(Backroom::open_to_read(&self.store).await?)
+        Ok(())
     }
 
     /// What is not there where the store should be; none if all is.
@@ -113,6 +123,14 @@ impl Settings {
         work: impl AsyncFnOnce(&Backroom) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
         used(self.open().await?, work).await
+    }
+
+    /// Reads from a store that is there, and closes it.
+    pub(crate) async fn with_store_to_read<T>(
+        &self,
+        work: impl AsyncFnOnce(&Backroom) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        used(self.open_to_read().await?, work).await
     }
 
     /// Does something with a store that is created if need be, and closes it.

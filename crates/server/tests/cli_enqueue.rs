@@ -231,3 +231,17 @@ fn an_interrupt_between_lines_says_how_far_it_came() {
     assert_eq!(place.json(["jobs"])["jobs"].as_array().unwrap().len(), 2);
     drop(stdin);
 }
+
+#[test]
+fn a_job_that_is_stored_counts_as_enqueued_although_what_is_read_afterwards_fails() {
+    let place = Place::new();
+    let id = place.enqueue(&["k", "{}"]);
+    let file = rusqlite::Connection::open(place.path("backroom.db")).unwrap();
+    file.execute_batch("ALTER TABLE backroom_workers RENAME TO gone").unwrap();
+    let said = place.run(["enqueue", "k", "{}"]);
+    assert!(said.succeeded().out.starts_with("enqueued k "), "{said:?}");
+    assert!(said.err.contains("what was enqueued is stored"), "{said:?}");
+    place.run_with(b"{}\n{}\n", &["enqueue", "k", "--lines"]).succeeded();
+    assert_ne!(place.json(["jobs"])["jobs"][0]["id"], id);
+    assert_eq!(place.json(["jobs"])["jobs"].as_array().map(Vec::len), Some(4));
+}

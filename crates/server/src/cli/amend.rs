@@ -8,7 +8,7 @@ use clap::Args;
 use super::{
     Problem,
     enqueue::Source,
-    now, out,
+    out,
     parse::{MomentText, moment, span},
     view::JobView,
     words,
@@ -53,7 +53,8 @@ pub(crate) async fn run(args: AmendArgs, settings: &Settings) -> Result<(), Prob
 }
 
 async fn amend(backroom: &Backroom, args: AmendArgs, settings: &Settings) -> Result<(), Problem> {
-    let now = now();
+    // The moments of jobs are those of the store's clock.
+    let now = backroom.clock().now();
     let mut amend = backroom.amend(args.id);
     if let Some(delay) = args.delay {
         amend = amend.delay(delay);

@@ -36,7 +36,7 @@ pub(crate) struct JobArgs {
 
 pub(crate) async fn run(args: JobArgs, settings: &Settings) -> Result<(), Problem> {
     let (explained, attempts, log) = settings
-        .with_store(async |backroom| {
+        .with_store_to_read(async |backroom| {
             let explained = backroom.explain(args.id).await?;
             let attempts = backroom.attempts(args.id).await?;
             let log = backroom.log(args.id, 0).await?;

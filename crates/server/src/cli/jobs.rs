@@ -40,10 +40,15 @@ pub(crate) struct JobsArgs {
 }
 
 pub(crate) async fn run(args: JobsArgs, settings: &Settings) -> Result<(), Problem> {
-    let now = now();
-    let filter = args.select.filter(now)?;
-    let page = settings
-        .with_store(async |backroom| Ok(backroom.list(filter, args.before, args.limit).await?))
+    // What is wrong with the filter is said before a store is opened.
+    args.select.filter(now())?;
+    let (page, now) = settings
+        .with_store_to_read(async |backroom| {
+            // Jobs bear the moments of the store's clock, which may be another than this machine's.
+            let now = backroom.clock().now();
+            let filter = args.select.filter(now)?;
+            Ok((backroom.list(filter, args.before, args.limit).await?, now))
+        })
         .await?;
     if settings.json {
         let jobs = page.jobs.iter().map(|job| JobView::new(job, now)).collect();

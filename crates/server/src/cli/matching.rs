@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use backroom::{Acted, Action, Backroom, Filter, JobId, core::bounds::span_until};
+use backroom::{Acted, Action, Backroom, Filter, JobId, Timestamp, core::bounds::span_until};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -66,22 +66,36 @@ pub(super) async fn run(
     ask: Ask,
     settings: &Settings,
 ) -> Result<(), Problem> {
-    let begun_at = now();
-    let mut filter = args.select.filter(begun_at)?;
+    // What is wrong with the filter is said before a store is opened.
+    filter_at(args, default_states, &action, now())?;
+    let work = async |backroom: &Backroom| {
+        // Jobs bear the moments of the store's clock, which may be another than this machine's.
+        let filter = filter_at(args, default_states, &action, backroom.clock().now())?;
+        on_store(backroom, args, &filter, &action, ask, settings).await
+    };
+    if args.dry_run { settings.with_store_to_read(work).await } else { settings.with_store(work).await }
+}
+
+/// The filter as it holds at a moment.
+fn filter_at(
+    args: &Matching,
+    default_states: &[backroom::Shown],
+    action: &Action,
+    at: Timestamp,
+) -> Result<Filter, Problem> {
+    let mut filter = args.select.filter(at)?;
     if filter.states.is_empty() {
         if default_states.is_empty() {
-            let name = words_of(&action).name;
+            let name = words_of(action).name;
             return Err(Problem::new(
                 format_args!("{name} jobs"),
                 &"no state is named, and all jobs would match",
             )
             .hint("name the states that are meant: --state discarded"));
         }
-        filter.states = Filter::shown(default_states, begun_at).states;
+        filter.states = Filter::shown(default_states, at).states;
     }
-    settings
-        .with_store(async |backroom| on_store(backroom, args, &filter, &action, ask, settings).await)
-        .await
+    Ok(filter)
 }
 
 async fn on_store(

@@ -82,13 +82,15 @@ struct RetainArgs {
 }
 
 pub(crate) async fn run(args: QueuesArgs, settings: &Settings) -> Result<(), Problem> {
+    let Some(command) = &args.command else {
+        return settings.with_store_to_read(async |backroom| list(backroom, settings).await).await;
+    };
     settings
-        .with_store(async |backroom| match &args.command {
-            None => list(backroom, settings).await,
-            Some(QueuesCommand::Pause { queue }) => pause(backroom, queue, settings).await,
-            Some(QueuesCommand::Resume { queue: Some(queue), .. }) => resume(backroom, queue, settings).await,
-            Some(QueuesCommand::Resume { queue: None, .. }) => resume_all(backroom, settings).await,
-            Some(QueuesCommand::Retain(args)) => retain(backroom, args, settings).await,
+        .with_store(async |backroom| match command {
+            QueuesCommand::Pause { queue } => pause(backroom, queue, settings).await,
+            QueuesCommand::Resume { queue: Some(queue), .. } => resume(backroom, queue, settings).await,
+            QueuesCommand::Resume { queue: None, .. } => resume_all(backroom, settings).await,
+            QueuesCommand::Retain(args) => retain(backroom, args, settings).await,
         })
         .await
 }

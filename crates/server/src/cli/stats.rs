@@ -40,7 +40,8 @@ pub(crate) struct StatsArgs {
 }
 
 pub(crate) async fn run(args: StatsArgs, settings: &Settings) -> Result<(), Problem> {
-    let mut stats = settings.with_store(async |backroom| Ok(backroom.stats(args.last).await?)).await?;
+    let mut stats =
+        settings.with_store_to_read(async |backroom| Ok(backroom.stats(args.last).await?)).await?;
     if let Some(kind) = &args.kind {
         stats.kinds.retain(|stats| stats.kind == *kind);
     }

@@ -25,7 +25,7 @@ X]}.")]
 pub(crate) struct WorkersArgs {}
 
 pub(crate) async fn run(_: WorkersArgs, settings: &Settings) -> Result<(), Problem> {
-    let workers = settings.with_store(async |backroom| Ok(backroom.workers().await?)).await?;
+    let workers = settings.with_store_to_read(async |backroom| Ok(backroom.workers().await?)).await?;
     if settings.json {
         return out::json(&WorkersView { workers: &workers }, settings.terminal);
     }

@@ -71,6 +71,12 @@ pub(super) fn in_callers(fault: Fault, path: &Path) -> Error {
     }
 }
 
+/// Whether an error that is explained already comes from another connection's lock: SQLite's own text is its cause.
+pub(super) fn is_of_a_lock(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    cause.is_some_and(|cause| cause.contains("database is locked") || cause.contains("table is locked"))
+}
+
 /// Whether another connection's lock is in the way.
 pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))

@@ -144,6 +144,7 @@ impl SqliteStore {
             tokio::task::spawn_blocking(move || match Self::open_blocking(path.clone(), &options) {
                 Err(error)
                     if matches!(error.kind(), ErrorKind::NoSpace | ErrorKind::Unavailable)
+                        && !error::is_of_a_lock(&error)
                         && path.exists() =>
                 {
                     Self::open_unwritable(path, &options)

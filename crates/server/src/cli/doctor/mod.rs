@@ -35,7 +35,7 @@ With --json: {\"ok\", \"version\", \"store\", \"engine\", \"schema\", \"durabili
 pub(crate) struct DoctorArgs {}
 
 pub(crate) async fn run(_: DoctorArgs, settings: &Settings) -> Result<(), Problem> {
-    let health = settings.with_store(async |backroom| Ok(examine(backroom, settings).await)).await?;
+    let health = settings.with_store_to_read(async |backroom| Ok(examine(backroom, settings).await)).await?;
     let failed = health.checks.iter().filter(|check| !check.ok).count();
     if settings.json {
         let answer = Answer { ok: failed == 0, version: env!("CARGO_PKG_VERSION"), health: &health };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use backroom::{
-    Backroom, Draft, EnqueueMany, EnqueuedMany, Json,
+    Backroom, Draft, EnqueueMany, EnqueuedMany, Json, Timestamp,
     core::{bounds::JSON_BYTES_MAX, draft::When},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -62,18 +62,21 @@ struct Sum {
 }
 
 pub(super) async fn run(
-    template: Draft,
+    checked: Draft,
+    template_at: impl FnOnce(Timestamp) -> Result<Draft, Problem>,
     lines: Lines,
     from_line: u64,
     settings: &Settings,
 ) -> Result<(), Problem> {
-    super::check(&Draft { args: Json::null(), unique: None, ..template.clone() })?;
+    super::check(&Draft { args: Json::null(), unique: None, ..checked })?;
     let bar = progress_bar(lines.bytes);
     let (sender, mut bundles) = mpsc::channel(1);
     std::thread::spawn(move || read(lines.reader, from_line, &sender));
     let mut sum = Sum { next_line: from_line, ..Sum::default() };
     settings
         .with_new_store(async |backroom| {
+            // The store's clock decides when the jobs are due, which may be another than this machine's.
+            let template = template_at(backroom.clock().now())?;
             let ended = enqueue(backroom, &template, &mut bundles, &mut sum, &bar).await;
             bar.finish_and_clear();
             answer(&sum.enqueued, &template, settings)?;
@@ -91,7 +94,7 @@ pub(super) async fn run(
                 Err(problem) => return Err(problem),
             }
             if sum.enqueued.created > 0 {
-                served::warn(backroom, &template.queue, &template.kind).await?;
+                served::warn(backroom, &template.queue, &template.kind).await;
             }
             Ok(())
         })

@@ -63,17 +63,20 @@ const ARGS_DEFAULT: &str = "{}";
 pub(crate) async fn run(args: EnqueueArgs, settings: &Settings) -> Result<(), Problem> {
     // Everything is read and looked at before a store comes into being.
     let source = Source::of(args.args.as_deref(), args.lines)?;
-    let draft = args.options.draft(&args.kind)?;
+    let draft = args.options.clone().draft(&args.kind, now())?;
     if args.lines {
         let lines = source.lines()?;
-        return lines::run(draft, lines, args.from_line, settings).await;
+        let template_at = |now| args.options.draft(&args.kind, now);
+        return lines::run(draft, template_at, lines, args.from_line, settings).await;
     }
     let text = source.whole()?;
     let draft = Draft { args: source.parse(text)?, ..draft };
     check(&draft)?;
-    super::unless_interrupted(
-        settings.with_new_store(async |backroom| enqueue(backroom, draft, settings).await),
-    )
+    super::unless_interrupted(settings.with_new_store(async |backroom| {
+        // The store's clock decides when the job is due, which may be another than this machine's.
+        let options = args.options.draft(&args.kind, backroom.clock().now())?;
+        enqueue(backroom, Draft { args: draft.args, ..options }, settings).await
+    }))
     .await
 }
 
@@ -95,9 +98,14 @@ async fn enqueue(backroom: &Backroom, draft: Draft, settings: &Settings) -> Resu
         (false, Some(OnConflict::Keep | OnConflict::Reject) | None) => Outcome::Kept,
     };
     let id = job.id();
+    // It is stored: what cannot be read about it now is no failure of the command, which would be repeated.
+    let row = backroom.store().job(id).await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the job is stored, but it could not be read afterwards");
+        None
+    });
     // A worker may have run it already, and its queue may keep nothing.
-    let row = backroom.store().job(id).await?;
-    let times = row.as_ref().map(|row| times(row, now())).filter(|_| is_timed).unwrap_or_default();
+    let times =
+        row.as_ref().map(|row| times(row, backroom.clock().now())).filter(|_| is_timed).unwrap_or_default();
     if settings.json {
         let scheduled_at = row.as_ref().map(|row| row.scheduled_at);
         let expires_at = row.as_ref().and_then(|row| row.expires_at);
@@ -113,7 +121,8 @@ async fn enqueue(backroom: &Backroom, draft: Draft, settings: &Settings) -> Resu
             }
         }
     }
-    served::warn(backroom, &queue, &kind).await
+    served::warn(backroom, &queue, &kind).await;
+    Ok(())
 }
 
 /// When it runs and until when it may begin: the moment that was understood, which a person can compare with what was meant.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom::{
-    Draft, Json, RetryPolicy, UniqueRule,
+    Draft, Json, RetryPolicy, Timestamp, UniqueRule,
     core::{
         draft::{PRIORITY_DEFAULT, QUEUE_DEFAULT, When},
         retry::Backoff,
@@ -13,12 +13,12 @@ use backroom::{
 use clap::{Args, ValueEnum};
 
 use crate::cli::{
-    Problem, now,
+    Problem,
     parse::{MomentText, key_and_value, moment, span},
 };
 
 /// The options of a job, as written.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct JobOptions {
     /// The queue it waits in
     #[arg(long, short, default_value = QUEUE_DEFAULT, value_name = "NAME")]
@@ -151,10 +151,10 @@ fn hold(text: &str) -> Result<UniqueHold, String> {
 }
 
 impl JobOptions {
-    /// The draft of a job without its args.
-    pub(super) fn draft(self, kind: &str) -> Result<Draft, Problem> {
+    /// The draft of a job without its args; moments that are written relative to the time hold at `now`.
+    pub(super) fn draft(self, kind: &str, now: Timestamp) -> Result<Draft, Problem> {
         let at = |moment: MomentText| {
-            moment.ahead(now()).map(When::At).map_err(|why| Problem::new("read the time", &why))
+            moment.ahead(now).map(When::At).map_err(|why| Problem::new("read the time", &why))
         };
         let start = match (self.delay, self.at) {
             (Some(delay), _) => When::In(delay),
@@ -244,7 +244,7 @@ mod tests {
 
     fn draft(line: &[&str]) -> Draft {
         let line = Line::try_parse_from(["enqueue"].iter().chain(line)).expect("a command line");
-        line.options.draft("kind").expect("a draft")
+        line.options.draft("kind", crate::cli::now()).expect("a draft")
     }
 
     fn refused(line: &[&str]) -> bool {

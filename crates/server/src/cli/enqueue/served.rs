@@ -1,11 +1,16 @@
 //! Whether anything will run what was enqueued.
 
-use backroom::{Backroom, WorkerRow};
-
-use crate::cli::Problem;
+use backroom::{Backroom, Error, WorkerRow};
 
 /// Warns why a job will wait, if it is known already. `BACKROOM_LOG=off` silences it, as all warnings.
-pub(super) async fn warn(backroom: &Backroom, queue: &str, kind: &str) -> Result<(), Problem> {
+/// What was enqueued stays so if that cannot be read.
+pub(super) async fn warn(backroom: &Backroom, queue: &str, kind: &str) {
+    if let Err(error) = look(backroom, queue, kind).await {
+        tracing::warn!(%error, "what was enqueued is stored; whether a worker will run it could not be read");
+    }
+}
+
+async fn look(backroom: &Backroom, queue: &str, kind: &str) -> Result<(), Error> {
     let paused =
         backroom.queues().await?.into_iter().any(|found| found.name == queue && found.paused_at.is_some());
     if paused {
