@@ -42,6 +42,12 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether a test or a simulation moves this clock. Then a worker writes its heartbeats on the caller's runtime, so that all that
+    /// happens has one order; otherwise on a thread of its own, which no handler can block.
+    fn is_driven(&self) -> bool {
+        false
+    }
+
     /// Returns after `span`, as the monotonic clock counts.
     async fn sleep(&self, span: Duration);
 

@@ -220,6 +220,10 @@ impl Clock for MachineClock {
         scaled(span_until(self.origin, self.world()), MILLION + self.drift_ppm, MILLION)
     }
 
+    fn is_driven(&self) -> bool {
+        true
+    }
+
     async fn sleep(&self, span: Duration) {
         let until = plus(self.world(), scaled(span, MILLION, MILLION + self.drift_ppm));
         loop {

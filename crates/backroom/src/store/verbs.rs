@@ -1,6 +1,6 @@
 //! What the verbs of the seam take and answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use backroom_core::{
     Attempt, JobId, JobRow, LeaseId, LogLine, Progress, Shown, State, Timestamp,
@@ -318,8 +318,20 @@ pub struct Blocked {
     pub for_ms: u64,
     /// Whether it is blocked still.
     pub now: bool,
-    /// The kinds of the handlers that ran, at most ten.
+    /// The kinds of the handlers that blocked it, at most ten; none if no handler did.
     pub kinds: Vec<String>,
+}
+
+impl fmt::Display for Blocked {
+    /// `blocked for 9 s by resize, upload`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = if self.kinds.is_empty() {
+            "code that is no handler of this worker".into()
+        } else {
+            self.kinds.join(", ")
+        };
+        write!(f, "blocked for {} s by {by}", self.for_ms / 1000)
+    }
 }
 
 /// A job with all that belongs to it.

@@ -76,6 +76,10 @@ impl Clock for TestClock {
         self.hands.borrow().monotonic
     }
 
+    fn is_driven(&self) -> bool {
+        true
+    }
+
     async fn sleep(&self, span: Duration) {
         let until = self.monotonic().saturating_add(span);
         // An error means that the clock is gone, and so is this borrow of it: it cannot happen.

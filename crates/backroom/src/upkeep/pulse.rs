@@ -30,13 +30,14 @@ impl Pulse {
         written.push(reading);
     }
 
-    /// Returns when upkeep wants a heartbeat before the next one is due: a worker seems dead, and heartbeats at their own pace
-    /// are too far apart to prove it.
+    /// Returns when a heartbeat is wanted before the next one is due: upkeep finds that a worker seems dead, and heartbeats at
+    /// their own pace are too far apart to prove it; or the row has news.
     pub(crate) async fn wanted(&self) {
         self.wanted.notified().await;
     }
 
-    pub(super) fn want(&self) {
+    /// Asks for a heartbeat now.
+    pub(crate) fn want(&self) {
         self.wanted.notify_one();
     }
 

@@ -151,11 +151,7 @@ fn outlived(workers: &[WorkerRow]) -> Option<String> {
     let blocked = workers.iter().filter_map(|row| row.details.blocked.as_ref()).find(|blocked| blocked.now);
     match blocked {
         _ if !lives => None,
-        Some(blocked) => Some(format!(
-            "the runtime was blocked for {} s by {}",
-            blocked.for_ms / 1000,
-            blocked.kinds.join(", ")
-        )),
+        Some(blocked) => Some(format!("the runtime was {blocked}")),
         None => Some("its heartbeat had not moved for a lease".into()),
     }
 }

@@ -60,7 +60,7 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
     let span =
         tracing::info_span!("job", id = %job.id, kind = %job.kind, queue = %job.queue, attempt = job.attempt);
     // Dropping a handler half-way runs its code, too.
-    let handled = panics::caught_in(guarded(shared, run)).instrument(span);
+    let handled = run.polled(panics::caught_in(guarded(shared, run))).instrument(span);
     let result = tokio::select! {
         biased;
         result = handled => Some(result.unwrap_or_else(|panic| Err(panic.into_failure()))),
@@ -82,7 +82,7 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
 }
 
 /// Lets the handler begin, unless a prime suspect has the process for itself for longer than a moment.
-async fn admitted(shared: &Shared, run: &Run) -> Option<Running> {
+async fn admitted(shared: &Arc<Shared>, run: &Run) -> Option<Running> {
     if let Some(ticket) = run.ticket() {
         let alone = ticket.is_alone().then(|| shared.neighbours.begin_alone());
         let running = alone.or_else(|| shared.neighbours.begin())?;

@@ -13,7 +13,6 @@ use backroom_core::Timestamp;
 
 use super::{
     held::{Run, Stop},
-    pool::Pool,
     shared::Shared,
 };
 use crate::{
@@ -35,25 +34,31 @@ const LOOK_SPAN: Duration = Duration::from_secs(1);
 /// A condition that may be met for many jobs at once.
 const LOST: &str = "a lease was lost while its job ran";
 
-/// Writes heartbeats until the worker ends; in between, looks for cancel marks when a hint comes.
-pub(crate) async fn keep_beating(shared: Arc<Shared>, pools: Arc<Vec<Arc<Pool>>>) {
-    let clock = Arc::clone(&shared.engine.clock);
-    let cancels = shared.engine.store.wakes().listen_cancels();
+/// Writes heartbeats until the worker ends.
+pub(super) async fn keep_beating(shared: Arc<Shared>) {
+    let clock = &shared.engine.clock;
     let mut next_beat = clock.monotonic();
-    let mut next_look = next_beat;
     loop {
         tokio::select! {
             biased;
-            () = clock.sleep_to(next_beat) => next_beat = beat(&shared, &pools).await,
+            () = clock.sleep_to(next_beat) => next_beat = beat(&shared).await,
             () = shared.pulse.wanted() => {
                 // An error is a silence, and that is what upkeep wants to know.
-                let _ = tell(&shared, &pools).await;
-            }
-            () = hinted(&cancels, &clock, next_look) => {
-                next_look = clock.monotonic().saturating_add(LOOK_SPAN);
-                look(&shared).await;
+                let _ = tell(&shared).await;
             }
         }
+    }
+}
+
+/// Looks for cancel marks when a hint comes, until the worker ends. Beside the heartbeats: what it reads may wait.
+pub(super) async fn keep_looking(shared: Arc<Shared>) {
+    let clock = &shared.engine.clock;
+    let cancels = shared.engine.store.wakes().listen_cancels();
+    let mut next_look = clock.monotonic();
+    loop {
+        hinted(&cancels, clock, next_look).await;
+        next_look = clock.monotonic().saturating_add(LOOK_SPAN);
+        look(&shared).await;
     }
 }
 
@@ -63,11 +68,11 @@ async fn hinted(cancels: &Listener, clock: &Arc<dyn Clock>, next: Duration) {
 }
 
 /// One heartbeat, and a look at all leases. Answers at which reading of the monotonic clock the next one is due.
-async fn beat(shared: &Shared, pools: &[Arc<Pool>]) -> Duration {
+async fn beat(shared: &Shared) -> Duration {
     let clock = &shared.engine.clock;
     let next = clock.monotonic().saturating_add(shared.settings.lease / BEATS_PER_LEASE);
     shared.repeats.look(clock.monotonic());
-    let told = tell(shared, pools).await;
+    let told = tell(shared).await;
     let checked = check_leases(shared).await;
     match told.and(checked) {
         Ok(()) => next,
@@ -76,16 +81,21 @@ async fn beat(shared: &Shared, pools: &[Arc<Pool>]) -> Duration {
     }
 }
 
-/// Writes the worker's row.
-pub(super) async fn say(shared: &Shared) -> Result<(), Error> {
-    tell(shared, &shared.pools).await
+/// Writes the worker's row, on the runtime that writes all heartbeats: one that stands still half-way would hold up the others.
+pub(super) async fn say(shared: &Arc<Shared>) -> Result<(), Error> {
+    let Some(heart) = shared.heart.get() else { return tell(shared).await };
+    let shared = Arc::clone(shared);
+    heart.spawn(async move { tell(&shared).await }).await.unwrap_or_else(|error| {
+        let message = "write the worker's row: its thread has ended, because the worker stops";
+        Err(Error::new(crate::ErrorKind::Unavailable, message).caused_by(error))
+    })
 }
 
-async fn tell(shared: &Shared, pools: &[Arc<Pool>]) -> Result<(), Error> {
+async fn tell(shared: &Shared) -> Result<(), Error> {
     let _row = shared.row.lock().await;
     let stuck = report_stuck(shared, shared.engine.clock.monotonic());
     for _ in 0..NAMES_MAX {
-        let row = Arc::new(row(shared, pools, stuck, shared.engine.clock.now()));
+        let row = Arc::new(row(shared, stuck, shared.engine.clock.now()));
         match shared.engine.store.beat(row).await? {
             Beaten::Alive => {
                 shared.pulse.beaten(shared.engine.clock.monotonic());
@@ -198,9 +208,9 @@ fn report_stuck(shared: &Shared, now: Duration) -> u32 {
     u32::try_from(stuck.len()).unwrap_or(u32::MAX)
 }
 
-fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: Timestamp) -> WorkerRow {
+fn row(shared: &Shared, stuck: u32, now: Timestamp) -> WorkerRow {
     let mut queues: Vec<(String, u32)> = Vec::new();
-    for pool in pools {
+    for pool in &shared.pools {
         for queue in pool.order.queues() {
             match queues.iter_mut().find(|(name, _)| *name == queue) {
                 Some((_, slots)) => *slots += pool.slots,
@@ -220,7 +230,7 @@ fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: Timestamp) -> Work
         lease_ms: u64::try_from(shared.settings.lease.as_millis()).unwrap_or(u64::MAX),
         queues,
         kinds: shared.kinds.to_vec(),
-        slots: pools.iter().map(|pool| pool.slots).sum(),
+        slots: shared.pools.iter().map(|pool| pool.slots).sum(),
         running: shared.running.load(Ordering::Relaxed),
         stuck,
         stopping: shared.stopping.is_cancelled(),
@@ -229,7 +239,7 @@ fn row(shared: &Shared, pools: &[Arc<Pool>], stuck: u32, now: Timestamp) -> Work
         details: WorkerDetails {
             process: Process::this().clone(),
             clock_ahead_ms: shared.engine.clock.wall_ahead_ms(),
-            blocked: None,
+            blocked: shared.watched.blocked(),
         },
     }
 }

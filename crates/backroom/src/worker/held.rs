@@ -41,6 +41,8 @@ pub(crate) struct Run {
     /// Rings once a blocking handler has its core.
     began: Notify,
     executing: AtomicBool,
+    /// Whether its handler is on a thread of the runtime at this moment.
+    polled: AtomicBool,
     on_thread: AtomicBool,
     /// Set if it begins on trial.
     ticket: OnceLock<Ticket>,
@@ -102,6 +104,7 @@ impl Run {
             times: Mutex::default(),
             began: Notify::new(),
             executing: AtomicBool::new(false),
+            polled: AtomicBool::new(false),
             on_thread: AtomicBool::new(false),
             ticket: OnceLock::new(),
             reported_stuck: AtomicBool::new(false),
@@ -148,6 +151,23 @@ impl Run {
 
     pub(crate) fn set_executing(&self, executing: bool) {
         self.executing.store(executing, Ordering::Relaxed);
+    }
+
+    /// Runs the handler, and notes while its code is on a thread of the runtime. The handler's panics are caught within.
+    pub(crate) async fn polled<T>(&self, handler: impl Future<Output = T>) -> T {
+        let mut handler = std::pin::pin!(handler);
+        std::future::poll_fn(|cx| {
+            self.polled.store(true, Ordering::Relaxed);
+            let polled = handler.as_mut().poll(cx);
+            self.polled.store(false, Ordering::Relaxed);
+            polled
+        })
+        .await
+    }
+
+    /// Whether its handler is on a thread of the runtime at this moment. One that is there for long blocks it.
+    pub(crate) fn is_polled(&self) -> bool {
+        self.polled.load(Ordering::Relaxed)
     }
 
     /// A blocking handler has its core and begins; it is on its thread until the answer is dropped.

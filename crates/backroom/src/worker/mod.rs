@@ -4,11 +4,13 @@
 //! commits. Beside them [`heartbeat`] keeps the leases, [`notes`] writes progress and logs, [`shutdown`] ends it
 //! all in order.
 
+mod blocked;
 mod build;
 mod claim;
 mod context;
 mod execute;
 mod hand;
+mod heart;
 mod heartbeat;
 mod held;
 mod neighbours;

@@ -3,17 +3,21 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
 
 use backroom_core::bounds::{NAME_BYTES_MAX, clip};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore, mpsc},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
+    blocked::Watched,
     build::Settings,
     hand::Hand,
     held::{Held, Strays},
@@ -91,6 +95,10 @@ pub(crate) struct Shared {
     pub(crate) row: tokio::sync::Mutex<()>,
     /// What keeps it from its work.
     pub(crate) trouble: Trouble,
+    /// Whether its runtime is blocked.
+    pub(super) watched: Watched,
+    /// The runtime that writes its row; none where that is the caller's.
+    pub(super) heart: OnceLock<Handle>,
 }
 
 /// Who a worker is for the store, until it is declared dead.

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -15,9 +15,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    blocked::{self, Watched},
     build::Worker,
     claim,
     hand::Hand,
+    heart::Heart,
     heartbeat,
     held::{Held, Stop, Strays},
     notes::{self, Notes},
@@ -83,14 +85,24 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         suspects: Suspects::default(),
         row: tokio::sync::Mutex::default(),
         trouble: Trouble::default(),
+        watched: Watched::default(),
+        heart: OnceLock::new(),
     });
     let pools = Arc::new(pools);
-    let mut tasks = vec![
-        tokio::spawn(heartbeat::keep_beating(Arc::clone(&shared), Arc::clone(&pools))),
+    let is_driven = shared.engine.clock.is_driven();
+    let heart = if is_driven { None } else { Some(Heart::start(&shared)?) };
+    let mut tasks = match &heart {
+        Some(heart) => vec![tokio::spawn(blocked::keep_ticking(Arc::clone(&shared), heart.ends_with()))],
+        None => vec![
+            tokio::spawn(heartbeat::keep_beating(Arc::clone(&shared))),
+            tokio::spawn(heartbeat::keep_looking(Arc::clone(&shared))),
+        ],
+    };
+    tasks.extend([
         tokio::spawn(notes::keep_writing(Arc::clone(&shared))),
         tokio::spawn(stats::keep_writing(Arc::clone(&shared))),
         tokio::spawn(trial::keep_trying(Arc::clone(&shared))),
-    ];
+    ]);
     if shared.settings.upkeep {
         let keeping = upkeep::keep_up(
             shared.engine.clone(),
@@ -106,7 +118,7 @@ pub(super) async fn start(worker: Worker) -> Result<RunningWorker, Error> {
         .iter()
         .map(|pool| tokio::spawn(claim::keep_claiming(Arc::clone(&shared), Arc::clone(pool))))
         .collect();
-    Ok(RunningWorker { shared, pools, tasks, reporter: Some(reporter), claimers })
+    Ok(RunningWorker { shared, pools, tasks, heart, reporter: Some(reporter), claimers })
 }
 
 /// Handlers that one line names.
@@ -135,6 +147,8 @@ pub struct RunningWorker {
     shared: Arc<Shared>,
     pools: Arc<Vec<Arc<Pool>>>,
     tasks: Vec<JoinHandle<()>>,
+    /// None where the clock is driven.
+    heart: Option<Heart>,
     reporter: Option<JoinHandle<()>>,
     claimers: Vec<JoinHandle<Result<(), Error>>>,
 }
@@ -220,6 +234,10 @@ impl RunningWorker {
             () = clock.sleep(settings.lease) => Err(self.unrecorded()),
         };
         self.end_tasks();
+        if let Some(heart) = &self.heart {
+            // No heartbeat may follow the row's end.
+            heart.ended(clock).await;
+        }
         let strays = shared.strays.all();
         let stuck = u32::try_from(strays.len()).unwrap_or(u32::MAX);
         let named = strays.iter().take(still_running::NAMED_MAX);
@@ -305,6 +323,9 @@ impl RunningWorker {
 
     fn end_tasks(&mut self) {
         self.shared.repeats.finish(self.shared.engine.clock.monotonic());
+        if let Some(heart) = &self.heart {
+            heart.end();
+        }
         self.tasks.drain(..).chain(self.reporter.take()).for_each(|task| task.abort());
     }
 }

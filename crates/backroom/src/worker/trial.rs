@@ -221,7 +221,7 @@ async fn reached(stages: &mut watch::Receiver<Stage>, stage: Stage) {
 }
 
 /// The trial is over and the run goes on. Nothing else begins before the row says so.
-async fn passed(shared: &Shared, run: &Run, stages: &mut watch::Receiver<Stage>) {
+async fn passed(shared: &Arc<Shared>, run: &Run, stages: &mut watch::Receiver<Stage>) {
     {
         let mut trials = shared.suspects.lock_trials();
         trials.on = None;
@@ -242,7 +242,7 @@ async fn passed(shared: &Shared, run: &Run, stages: &mut watch::Receiver<Stage>)
 }
 
 /// The run has its slot: writes that it is on trial. False if that could not be written; then it must not begin.
-pub(crate) async fn begin(shared: &Shared, run: &Run, ticket: &Ticket) -> bool {
+pub(crate) async fn begin(shared: &Arc<Shared>, run: &Run, ticket: &Ticket) -> bool {
     let since = shared.engine.clock.now();
     let trial = Trial { job: run.job.id, lease: run.lease, alone: ticket.alone, since };
     shared.suspects.lock_trials().on = Some(trial);

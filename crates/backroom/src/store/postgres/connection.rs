@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     alive,
     error::Fault,
+    home::Home,
     settings::{BEGIN, BRIEFLY, Duty, Settings, WAIT_BRIEFLY, Wait, startup_options},
     sql::Sql,
 };
@@ -56,6 +57,8 @@ pub(super) struct Link {
     settings: Arc<Settings>,
     duty: Duty,
     hear: Option<Hear>,
+    /// Where it is driven; none for the runtime of the caller that makes it.
+    home: Option<Home>,
     live: Mutex<Option<Arc<Live>>>,
     connecting: tokio::sync::Mutex<Attempts>,
     /// The one to use while this one cannot be had: a server that has no connection left for us may still serve that one.
@@ -72,7 +75,20 @@ impl Link {
     pub(super) fn new(settings: Arc<Settings>, duty: Duty, hear: Option<Hear>) -> Self {
         let (live, connecting, substitute) =
             (Mutex::default(), tokio::sync::Mutex::default(), OnceLock::new());
-        Self { settings, duty, hear, live, connecting, substitute }
+        Self { settings, duty, hear, home: None, live, connecting, substitute }
+    }
+
+    /// One that a thread of its own drives.
+    pub(super) fn with_home(settings: Arc<Settings>, duty: Duty) -> Self {
+        Self { home: Some(Home::default()), ..Self::new(settings, duty, None) }
+    }
+
+    async fn connect(&self) -> Result<Live, Error> {
+        let connecting = Live::connect(Arc::clone(&self.settings), self.duty, self.hear.clone());
+        match &self.home {
+            Some(home) => home.run(connecting).await?,
+            None => connecting.await,
+        }
     }
 
     /// While this connection cannot be had, `other` is used in its place, as long as it is there.
@@ -117,7 +133,7 @@ impl Link {
         if let Some(not_before) = attempts.not_before {
             self.settings.clock.sleep_to(not_before).await;
         }
-        match Live::connect(&self.settings, self.duty, self.hear.clone()).await {
+        match self.connect().await {
             Ok(live) => {
                 *attempts = Attempts::default();
                 self.settings.report_back();
@@ -216,6 +232,15 @@ impl Link {
                 }
                 Err(_) => tracing::debug!("the connection is closed with a question unanswered"),
             }
+            let ended = live.ended.clone();
+            drop(live);
+            if self.home.is_some() {
+                // It says goodbye to the server before its home goes.
+                let _ = tokio::time::timeout(LAST_ANSWER, ended.cancelled()).await;
+            }
+        }
+        if let Some(home) = &self.home {
+            home.end();
         }
     }
 }
@@ -241,10 +266,10 @@ pub(super) struct Live {
 }
 
 impl Live {
-    async fn connect(settings: &Arc<Settings>, duty: Duty, hear: Option<Hear>) -> Result<Self, Error> {
+    async fn connect(settings: Arc<Settings>, duty: Duty, hear: Option<Hear>) -> Result<Self, Error> {
         let mut config = settings.config.clone();
         if settings.is_session_ours() {
-            config.options(startup_options(settings, duty));
+            config.options(startup_options(&settings, duty));
         }
         let connecting = config.connect(settings.tls.clone());
         let (client, mut connection) = settings.within_connect_timeout(connecting).await?;
@@ -270,7 +295,7 @@ impl Live {
         tokio::spawn(drive);
         let live = Self {
             client,
-            settings: Arc::clone(settings),
+            settings: Arc::clone(&settings),
             duty,
             statements: Mutex::default(),
             is_broken: AtomicBool::new(false),

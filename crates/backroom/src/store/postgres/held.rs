@@ -1,6 +1,6 @@
 //! Which leases are held.
 //!
-//! Nothing here waits for long: it goes by the connection for claims, where nothing waits for other transactions.
+//! Nothing here waits for long: it goes by the connection for heartbeats, where nothing waits for other transactions.
 
 use std::collections::HashMap;
 
@@ -37,7 +37,7 @@ pub(super) async fn held(core: &Core, leases: &[(JobId, LeaseId)]) -> Result<Vec
     runs.dedup();
     // A job that runs for so long that its worker asks gets a row of its own.
     let on_trays = core.trays.among(leases.iter().map(|(_, lease)| *lease));
-    tray::unload(core, &core.claims, on_trays).await?;
+    tray::unload(core, &core.vital, on_trays).await?;
     let mut held = HashMap::with_capacity(runs.len());
     for chunk in runs.chunks(super::insert::ROWS_MAX) {
         note(&mut held, &look(core, chunk).await?)?;
@@ -47,8 +47,8 @@ pub(super) async fn held(core: &Core, leases: &[(JobId, LeaseId)]) -> Result<Vec
         }
         // Lost; or on a tray that another process laid, or that another transaction has locked.
         let unloaded =
-            tray::unload(core, &core.claims, left.iter().map(|(_, lease)| *lease).collect()).await?;
-        let locked = unloaded.kept_runs(&core.claims).await?;
+            tray::unload(core, &core.vital, left.iter().map(|(_, lease)| *lease).collect()).await?;
+        let locked = unloaded.kept_runs(&core.vital).await?;
         if unloaded.trays > 0 {
             note(&mut held, &look(core, &left).await?)?;
         }
@@ -62,7 +62,7 @@ pub(super) async fn held(core: &Core, leases: &[(JobId, LeaseId)]) -> Result<Vec
 
 async fn look(core: &Core, runs: &[Run]) -> Result<Vec<Row>, Fault> {
     let (ids, leases): (Vec<Uuid>, Vec<Uuid>) = runs.iter().copied().unzip();
-    core.claims.query(&HELD, &[&ids, &leases]).await
+    core.vital.query(&HELD, &[&ids, &leases]).await
 }
 
 fn note(held: &mut HashMap<Run, Held>, rows: &[Row]) -> Result<(), Fault> {

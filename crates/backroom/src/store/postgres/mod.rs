@@ -1,9 +1,9 @@
-//! The store for many machines: PostgreSQL 14 or newer, through at most three connections per process.
+//! The store for many machines: PostgreSQL 14 or newer, through at most three connections per process, and a fourth where workers run.
 //!
 //! Rows of live jobs lie in `jobs`, a small hot table, but for what one claim of many took together (`tray`); finished
 //! ones in `finished`, which is appended to and pruned (`docs/decisions/0020`, `0034`). One connection writes, one claims,
-//! renews leases and looks up single jobs (and takes every other part of a bulk insert), one listens and does what may take
-//! long. None is held while a handler runs, and nothing is kept on one that a transaction does not end: so the store also
+//! looks after the dead and looks up single jobs (and takes every other part of a bulk insert), one listens and does what may
+//! take long. The fourth writes heartbeats, from a thread that no handler can block. None is held while a handler runs, and nothing is kept on one that a transaction does not end: so the store also
 //! runs behind PgBouncer in transaction mode (`?listen=false`).
 //!
 //! It decides nothing about a job's life. Start reading at [`PostgresStore::connect`]; then one file per verb.
@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use backroom_core::{
     Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
 };
-use futures_util::future::join3;
+use futures_util::future::join4;
 
 mod alive;
 mod batch;
@@ -30,6 +30,7 @@ mod handshake;
 mod health;
 mod held;
 mod hints;
+mod home;
 mod import;
 mod insert;
 mod kept;
@@ -91,6 +92,8 @@ struct Core {
     writer: Arc<Link>,
     claims: Arc<Link>,
     reads: Arc<Link>,
+    /// For heartbeats alone. It is driven by a thread of its own, so a blocked runtime does not hold it up.
+    vital: Arc<Link>,
     hints: Arc<Hints>,
     database_time: Arc<DatabaseTime>,
     litter: Litter,
@@ -148,6 +151,7 @@ impl PostgresStore {
             writer: link(Duty::ByIndex, None),
             claims: link(Duty::ByIndex, None),
             reads: link(Duty::Anything, Some(hear)),
+            vital: Arc::new(Link::with_home(Arc::clone(&settings), Duty::ByIndex)),
             hints,
             database_time,
             litter: Litter::default(),
@@ -159,6 +163,7 @@ impl PostgresStore {
         });
         core.writer.substitute(&core.claims);
         core.claims.substitute(&core.writer);
+        core.vital.substitute(&core.claims);
         // Through the connection for reads: its planner is free, and it is needed anyway.
         schema::check_server(&core.reads).await.map_err(|fault| fault.into_error("look at the server"))?;
         schema::prepare(&core.reads, &core.settings)
@@ -483,8 +488,8 @@ impl Store for PostgresStore {
         self.commits.finish().await;
         hints::finish(&self.core.hints, &self.core.claims, &self.core.settings).await;
         self.core.settings.closed.cancel();
-        let Core { writer, claims, reads, .. } = &*self.core;
-        join3(writer.end(), claims.end(), reads.end()).await;
+        let Core { writer, claims, reads, vital, .. } = &*self.core;
+        join4(writer.end(), claims.end(), reads.end(), vital.end()).await;
         Ok(())
     }
 }

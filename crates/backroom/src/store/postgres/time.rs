@@ -141,6 +141,10 @@ impl Clock for AlignedClock {
         Some(i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX }))
     }
 
+    fn is_driven(&self) -> bool {
+        self.inner.is_driven()
+    }
+
     async fn sleep(&self, span: Duration) {
         self.inner.sleep(span).await;
     }

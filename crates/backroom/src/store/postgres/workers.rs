@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Core,
+    connection::Link,
     error::Fault,
     moment::Moment,
     row,
@@ -127,46 +128,45 @@ static RUNNING_OF: Sql = Sql {
 
 /// Writes a heartbeat.
 pub(super) async fn beat(core: &Core, worker: &WorkerRow) -> Result<Beaten, Fault> {
-    let written = write(core, &BEAT, worker).await?;
+    let written = write(&core.vital, &BEAT, worker).await?;
     Ok(if written.is_empty() { Beaten::Dead } else { Beaten::Alive })
 }
 
-async fn write(core: &Core, sql: &'static Sql, worker: &WorkerRow) -> Result<Vec<Row>, Fault> {
+async fn write(link: &Link, sql: &'static Sql, worker: &WorkerRow) -> Result<Vec<Row>, Fault> {
     let (queues, kinds) = (row::encoded(&worker.queues)?, row::encoded(&worker.kinds)?);
     let (trials, details) = (row::encoded(&worker.trials)?, row::encoded(&worker.details)?);
     let number = i64::from;
     // A heartbeat waits for no lock for long.
-    core.claims
-        .query_waiting(
-            Wait::Briefly,
-            sql,
-            &[
-                &worker.name,
-                &worker.incarnation,
-                &worker.host,
-                &number(worker.pid),
-                &Moment(worker.started_at),
-                &Moment(worker.beat_at),
-                &row::revision(worker.beats),
-                &worker.dead,
-                &row::millis(Duration::from_millis(worker.lease_ms)),
-                &queues,
-                &kinds,
-                &number(worker.slots),
-                &number(worker.running),
-                &number(worker.stuck),
-                &worker.stopping,
-                &trials,
-                &details,
-                &worker.trouble,
-            ],
-        )
-        .await
+    link.query_waiting(
+        Wait::Briefly,
+        sql,
+        &[
+            &worker.name,
+            &worker.incarnation,
+            &worker.host,
+            &number(worker.pid),
+            &Moment(worker.started_at),
+            &Moment(worker.beat_at),
+            &row::revision(worker.beats),
+            &worker.dead,
+            &row::millis(Duration::from_millis(worker.lease_ms)),
+            &queues,
+            &kinds,
+            &number(worker.slots),
+            &number(worker.running),
+            &number(worker.stuck),
+            &worker.stopping,
+            &trials,
+            &details,
+            &worker.trouble,
+        ],
+    )
+    .await
 }
 
-/// Forgets a worker that stopped.
+/// Forgets a worker that stopped: behind its last heartbeat, on the same connection.
 pub(super) async fn leave(core: &Core, worker: &str) -> Result<(), Fault> {
-    core.writer.query(&LEAVE, &[&worker]).await?;
+    core.vital.query(&LEAVE, &[&worker]).await?;
     Ok(())
 }
 
@@ -201,7 +201,7 @@ pub(super) async fn declare_dead(
     core.claims.query(&FORGET, &[&Moment(earlier(now, DEAD_REMEMBERED)), &worker]).await?;
     match beats {
         Some(beats) => core.claims.query(&DIE, &[&worker, &row::revision(beats)]).await?,
-        None => write(core, &DIE_WITHOUT_A_ROW, &dead_without_a_row(worker, now)).await?,
+        None => write(&core.claims, &DIE_WITHOUT_A_ROW, &dead_without_a_row(worker, now)).await?,
     };
     let rows = core.claims.query(&IS_DEAD, &[&worker]).await?;
     Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false))

@@ -90,6 +90,8 @@ pub struct SqliteStore {
     readers: Readers,
     /// For what workers wait for: short reads that no slow list, count or check may hold up.
     vital_readers: Readers,
+    /// For heartbeats alone: tasks of a blocked runtime may wait for the others, and nothing passes them.
+    lease_readers: Readers,
     wakes: Arc<Wakes>,
 }
 
@@ -215,8 +217,10 @@ impl SqliteStore {
         // Two for pages that load while a slow count runs; more would only share the same disk.
         let readers = Readers::open(&path, source.clone(), 2)?;
         let vital_readers = Readers::open(&path, source.clone(), 1)?;
+        let lease_readers = Readers::open(&path, source.clone(), 1)?;
         let bytes_max = options.bytes_max.unwrap_or(BYTES_IN_HAND_MAX);
-        Ok(Self { path, durability: options.durability, bytes_max, writer, readers, vital_readers, wakes })
+        let durability = options.durability;
+        Ok(Self { path, durability, bytes_max, writer, readers, vital_readers, lease_readers, wakes })
     }
 
     /// Stores the jobs inside the caller's own transaction: they exist exactly if it commits. One answer per job, in
@@ -341,7 +345,7 @@ impl Store for SqliteStore {
     }
 
     async fn held(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<Held>, Error> {
-        self.vital_readers.run(move |reader| held::held(reader, &leases)).await
+        self.lease_readers.run(move |reader| held::held(reader, &leases)).await
     }
 
     async fn note(&self, notes: Arc<Vec<Note>>, _now: Timestamp) -> Result<(), Error> {
@@ -483,6 +487,7 @@ impl Store for SqliteStore {
         // Readers first: the last of the log can only be folded back when nobody reads an old state of it.
         self.readers.close().await;
         self.vital_readers.close().await;
+        self.lease_readers.close().await;
         match &self.writer {
             Some(writer) => writer.close().await,
             None => Ok(()),
