@@ -1,4 +1,4 @@
-//! A handler that blocks the runtime of its worker costs nobody its job, on SQLite.
+//! A handler that blocks the runtime of its worker does not lose its job, on SQLite.
 #![cfg(feature = "sqlite")]
 
 mod blocked;

@@ -1,4 +1,4 @@
-//! A handler that blocks the runtime of its worker costs nobody its job, on PostgreSQL.
+//! A handler that blocks the runtime of its worker does not lose its job, on PostgreSQL.
 #![cfg(feature = "postgres")]
 
 mod blocked;

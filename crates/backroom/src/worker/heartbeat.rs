@@ -1,7 +1,7 @@
 //! The worker's heartbeat, and learning what became of its leases.
 //!
 //! One row per worker is written, three times within a lease; no job's row is. As long as the heartbeat moves, every lease of
-//! the worker holds. When another process has declared the worker dead, the store refuses the heartbeat: then all its leases are
+//! the worker holds. All this runs on a thread of its own ([`heart`](super::heart)), unless a test drives the clock. When another process has declared the worker dead, the store refuses the heartbeat: then all its leases are
 //! lost, its runs stop, and it goes on under a fresh name.
 
 use std::{

@@ -30,8 +30,8 @@ impl Home {
     }
 
     fn runtime(&self) -> Result<Handle, Error> {
-        let mut kept = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(handle) = &*kept {
+        let mut runtime_of_thread = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handle) = &*runtime_of_thread {
             return Ok(handle.clone());
         }
         let failed = |error: std::io::Error| {
@@ -48,7 +48,7 @@ impl Home {
             runtime.shutdown_background();
         };
         std::thread::Builder::new().name("backroom-postgres".into()).spawn(driving).map_err(failed)?;
-        *kept = Some(handle.clone());
+        *runtime_of_thread = Some(handle.clone());
         Ok(handle)
     }
 }

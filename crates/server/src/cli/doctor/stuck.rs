@@ -162,15 +162,18 @@ impl Work {
 
     /// A worker that lives and cannot work says so itself.
     fn troubled_workers(&self) -> HealthCheck {
-        let troubled: Vec<_> = self
-            .workers
-            .iter()
-            .filter_map(|worker| Some(format!("{} {}", worker.name, worker.trouble.as_deref()?)))
-            .collect();
+        let troubled =
+            self.workers.iter().filter_map(|row| Some(format!("{} {}", row.name, row.trouble.as_deref()?)));
+        let blocked = self.workers.iter().filter_map(|row| {
+            let blocked = row.details.blocked.as_ref().filter(|blocked| blocked.now)?;
+            Some(format!("{} runs no task, because its runtime is {blocked}", row.name))
+        });
+        let troubled: Vec<_> = troubled.chain(blocked).collect();
         if troubled.is_empty() {
             return passed("workers", "every living worker can claim jobs and write their ends");
         }
-        let remedy = "mend what the store says, or restart the worker if the store is well";
+        let remedy = "mend what the store says, or restart the worker if the store is well; \
+                      let handlers that block use handle_blocking";
         failed("workers", format!("{}; {remedy}", troubled.join("; ")))
     }
 
