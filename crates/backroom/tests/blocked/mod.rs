@@ -64,6 +64,9 @@ fn start(url: String) -> Other {
                     Ok(())
                 }
             };
+            // What an earlier worker leaves behind, such as a connection, belongs to no runtime that can be blocked.
+            let earlier = Worker::new(&backroom).name("earlier").handle(|_: Block, _| async { Ok(()) });
+            earlier.start().await.unwrap().stop().await.unwrap();
             let idle = |_: Json, _: Context| std::future::pending::<Result<Json, Failure>>();
             let worker = Worker::new(&backroom).name(BLOCKED).lease(LEASE).poll(Duration::from_millis(20));
             let worker = worker.grace(Duration::ZERO).cancel_grace(Duration::ZERO);
