@@ -52,6 +52,9 @@ async fn a_role_that_may_only_read_sees_jobs_workers_queues_leases_and_health() 
     for name in ["vacuum is not held back", "queue of notifications"] {
         assert!(health.checks.iter().any(|check| check.name == name), "{name}: {health:?}");
     }
+    let held = health.checks.iter().find(|check| check.name == "vacuum is not held back").unwrap();
+    assert!(held.found.contains("sessions of other roles cannot be seen by this one"), "{held:?}");
+    assert!(held.found.contains(&format!("GRANT pg_read_all_stats TO {role}")), "{held:?}");
     let refused = reader.enqueue(Double(1)).await.expect_err("it may not write");
     assert!(matches!(refused.kind(), ErrorKind::Unavailable | ErrorKind::Unusable), "{refused}");
     worker.stop().await.unwrap();

@@ -30,9 +30,12 @@ static TABLES: Sql = Sql {
 
 /// What holds up the whole database: how full the queue of notifications is, and the sessions and prepared transactions that
 /// keep vacuum from taking dead rows away, the one that does so for longest: how long, who, and what it did last. A role that
-/// may not see other sessions sees no more than their number. No parameter.
+/// may not see other sessions sees no more than their number, which is the last column. No parameter.
 static OTHERS: Sql = Sql {
-    text: "SELECT pg_notification_queue_usage(), holder.secs, holder.who FROM (SELECT 1) AS one LEFT JOIN LATERAL ( \
+    text: "SELECT pg_notification_queue_usage(), holder.secs, holder.who, \
+             (SELECT count(*) FROM pg_catalog.pg_stat_activity \
+              WHERE datname = current_database() AND query = '<insufficient privilege>'), \
+             quote_ident(current_user) FROM (SELECT 1) AS one LEFT JOIN LATERAL ( \
              SELECT secs, who FROM ( \
                SELECT extract(epoch FROM clock_timestamp() - xact_start)::float8 AS secs, \
                  'process ' || pid || coalesce(' of ' || usename, '') || coalesce(' (' || nullif(application_name, '') || ')', '') \
@@ -111,16 +114,24 @@ async fn others(core: &Core) -> Result<Vec<HealthCheck>, Fault> {
     let Some(row) = rows.first() else { return Ok(Vec::new()) };
     let (usage, secs, who): (f64, Option<f64>, Option<String>) =
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let unseen: i64 = row.try_get(3)?;
     let (secs, who) = (secs.unwrap_or_default().max(0.0), who.unwrap_or_default());
+    let unseen = match unseen {
+        0 => String::new(),
+        unseen => format!(
+            "; {unseen} sessions of other roles cannot be seen by this one, to see them: GRANT pg_read_all_stats TO {}",
+            row.try_get::<_, String>(4)?
+        ),
+    };
     let held = || match secs {
-        secs if secs < 1.0 => "no transaction is open for long".into(),
+        secs if secs < 1.0 => format!("no transaction is open for long{unseen}"),
         secs => {
             let remedy = if secs > HELD_SECS_MAX {
                 "; end it (pg_terminate_backend, ROLLBACK PREPARED), because vacuum takes no dead row away before that"
             } else {
                 ""
             };
-            format!("the oldest transaction is open for {secs:.0} s: {who}{remedy}")
+            format!("the oldest transaction is open for {secs:.0} s: {who}{remedy}{unseen}")
         }
     };
     Ok(vec![
