@@ -3,7 +3,7 @@
 
 mod cli_support;
 
-use backroom::{Backroom, Json, Worker};
+use backroom::{Backroom, Json, Shown, Worker};
 use cli_support::{Place, Said};
 use serde_json::Value;
 
@@ -56,6 +56,42 @@ async fn hung_jobs_that_hold_every_slot_are_named_and_fail_the_check_after_minut
     file.execute("UPDATE backroom_jobs SET started_at = ?1 WHERE state = 'running'", [hour_ago]).unwrap();
     let (ok, found) = check(&doctor(&place), "slots");
     assert!(!ok && found.contains("for 1h") && found.contains("backroom job ID"), "{found}");
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hung_jobs_are_named_although_a_thousand_newer_ones_run() {
+    let place = Place::new();
+    let backroom = open(&place).await;
+    let hang = |_: Json, _| std::future::pending::<Result<Json, backroom::Failure>>();
+    let start = async |queue, slots| {
+        let worker = Worker::new(&backroom).queue(queue, slots).handle_untyped("hang", hang);
+        worker.grace(std::time::Duration::ZERO).start().await.unwrap()
+    };
+    let running = async |jobs| {
+        let count = async || {
+            let counts = backroom.counts().await.unwrap();
+            counts.iter().filter(|count| count.state == Shown::Running).map(|count| count.jobs).sum::<u64>()
+        };
+        while count().await < jobs {
+            tokio::task::yield_now().await;
+        }
+    };
+    let worker = start("default", 1).await;
+    let hung = place.enqueue(&["hang"]);
+    running(1).await;
+    let bulk = start("bulk", 1100).await;
+    backroom.enqueue_many_untyped("hang", (0..1100).map(|_| Json::null())).queue("bulk").await.unwrap();
+    running(1101).await;
+    let waits = place.enqueue(&["hang"]);
+    let answer = doctor(&place);
+    let found = check(&answer, "slots").1;
+    assert!(found.contains("queue default are taken") && found.contains(&hung), "{found}");
+    let found = check(&answer, "longest running").1;
+    assert!(found.starts_with(&format!("job {hung} ")), "{found}");
+    let why = place.job(&waits)["reasons"][0]["words"].as_str().unwrap().to_owned();
+    assert!(why.contains(&hung), "{why}");
+    bulk.stop().await.unwrap();
     worker.stop().await.unwrap();
 }
 

@@ -102,17 +102,26 @@ impl Backroom {
         let holder_is_gone = !workers.iter().any(|worker| Some(&worker.name) == job.worker.as_ref());
         // Only a job that is due waits for a slot.
         let waits = job.state == State::Queued && job.scheduled_at <= now && !workers.is_empty();
-        let running =
-            if waits { self.running().await?.into_iter().filter_map(run_of).collect() } else { Vec::new() };
+        let running = if waits {
+            self.running(&workers).await?.into_iter().filter_map(run_of).collect()
+        } else {
+            Vec::new()
+        };
         let workers = workers.into_iter().map(facts_of).collect();
         let reasons = explain(&job, &Facts { paused_at, workers, ahead, running, holder_is_gone }, now);
         Ok(Explanation { job, reasons })
     }
 
-    /// Jobs that run now, the newest at most 1000.
-    async fn running(&self) -> Result<Vec<JobRow>, Error> {
-        let running = Filter { states: vec![State::Running], ..Filter::default() };
-        self.engine().store.list(Arc::new(running), None, PAGE_JOBS_MAX).await
+    /// Jobs that run now on these workers, the oldest of each: those that hang are among them.
+    async fn running(&self, workers: &[WorkerRow]) -> Result<Vec<JobRow>, Error> {
+        let mut running = Vec::new();
+        for worker in workers {
+            if running.len() >= RUNNING_MAX {
+                break;
+            }
+            running.extend(self.engine().store.running_of(&worker.name, None, PAGE_JOBS_MAX).await?);
+        }
+        Ok(running)
     }
 
     /// What an operator wants to know of the store; may take seconds on a large one.
@@ -121,6 +130,8 @@ impl Backroom {
     }
 }
 
+/// Running jobs that are read to explain one, of all workers, before no further worker is looked at.
+const RUNNING_MAX: usize = 10_000;
 /// How far back workers are looked for; stores forget those that are silent for longer.
 const WORKER_SILENCE_MAX: Duration = Duration::from_secs(24 * 3600);
 

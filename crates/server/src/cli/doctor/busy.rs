@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom::{
-    Backroom, Error, Filter, HealthCheck, JobRow, Shown, State, Timestamp, WorkerRow,
+    Backroom, Error, Filter, HealthCheck, JobRow, Shown, Timestamp, WorkerRow,
     core::bounds::{SPAN_MAX, earlier, span_until},
 };
 
@@ -14,6 +14,8 @@ use crate::cli::words;
 
 /// Jobs looked at for one check.
 const LOOKED_AT_MAX: usize = 1000;
+/// Running jobs that are read, of all workers, before no further worker is looked at.
+const RUNNING_MAX: usize = 10_000;
 /// Jobs and kinds that are named.
 const NAMED_MAX: usize = 3;
 /// Slots that are held for this long, all of them, while other jobs wait: their handlers most likely hang.
@@ -126,9 +128,17 @@ struct Failing {
     discarded: u64,
 }
 
+/// Running jobs, the oldest of each worker: a list would begin with the newest ones, and jobs that hang are the oldest.
 async fn running(backroom: &Backroom) -> Result<Vec<JobRow>, Error> {
-    let running = Filter { states: vec![State::Running], ..Filter::default() };
-    Ok(backroom.list(running, None, LOOKED_AT_MAX).await?.jobs)
+    let store = backroom.store();
+    let mut running = Vec::new();
+    for holder in store.holders().await? {
+        if running.len() >= RUNNING_MAX {
+            break;
+        }
+        running.extend(store.running_of(&holder.name, None, LOOKED_AT_MAX).await?);
+    }
+    Ok(running)
 }
 
 fn runs_for(job: &JobRow, now: Timestamp) -> Duration {
