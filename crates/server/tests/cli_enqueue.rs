@@ -237,7 +237,11 @@ fn a_job_that_is_stored_counts_as_enqueued_although_what_is_read_afterwards_fail
     let place = Place::new();
     let id = place.enqueue(&["k", "{}"]);
     let file = rusqlite::Connection::open(place.path("backroom.db")).unwrap();
-    file.execute_batch("ALTER TABLE backroom_workers RENAME TO gone").unwrap();
+    let unreadable = "INSERT INTO backroom_workers (name, incarnation, host, pid, started_at, beat_at, beats, dead, lease_ms, \
+                      queues, kinds, slots, running, stuck, stopping, trials, details) \
+                      VALUES ('w', zeroblob(16), 'h', 1, 0, 9223372036854775807, 0, 0, 30000, 'no JSON', '[]', 1, 0, 0, 0, \
+                      '[]', '{}')";
+    file.execute_batch(unreadable).unwrap();
     let said = place.run(["enqueue", "k", "{}"]);
     assert!(said.succeeded().out.starts_with("enqueued k "), "{said:?}");
     assert!(said.err.contains("what was enqueued is stored"), "{said:?}");

@@ -232,7 +232,10 @@ impl<'a> Nobody<'a> {
         }
         std::fs::set_permissions(&home, std::fs::Permissions::from_mode(0o755)).unwrap();
         let binary = place.path("backroom-binary");
-        std::fs::copy(env!("CARGO_BIN_EXE_backroom"), &binary).unwrap();
+        // By another process: a child of a test beside this one would inherit the file while it is open for writing, and
+        // then it cannot be run.
+        let copy = std::process::Command::new("cp").arg(env!("CARGO_BIN_EXE_backroom")).arg(&binary).status();
+        assert!(copy.unwrap().success());
         Self { place, binary: Some(binary) }
     }
 
@@ -250,4 +253,18 @@ impl<'a> Nobody<'a> {
         command.current_dir(self.place.path("")).env_remove("BACKROOM_STORE").uid(Self::ID).gid(Self::ID);
         said(command.args(args).output().unwrap())
     }
+}
+
+#[test]
+fn a_store_that_another_program_has_locked_is_not_said_to_be_read_only() {
+    let place = Place::new();
+    let id = place.enqueue(&["k", "{}"]);
+    let other = rusqlite::Connection::open(place.path("backroom.db")).unwrap();
+    other.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    for command in [&["cancel", &id][..], &["jobs"]] {
+        let said = place.run(command);
+        said.failed_naming("holds a lock; try again");
+        assert!(!said.err.contains("read-only"), "{said:?}");
+    }
+    other.execute_batch("COMMIT").unwrap();
 }
