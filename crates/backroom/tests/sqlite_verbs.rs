@@ -48,7 +48,7 @@ async fn a_claim_leaves_the_row_exactly_as_core_says() {
     let mut expected = place.checked(draft);
     place.insert(&store, expected.clone()).await;
     let wish = place.wish(1);
-    let event = Event::Claim { lease: wish.lease, until: wish.until, worker: wish.worker.clone() };
+    let event = wish.event();
     apply(&expected.job, event, place.now).unwrap().unwrap().write_to(&mut expected.job);
     let claimed = store.claim(Arc::new(wish), place.now).await.unwrap();
     assert_eq!(claimed, [expected.job.clone()]);

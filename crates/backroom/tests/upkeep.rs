@@ -45,6 +45,7 @@ async fn to_a_dead_worker(
             bytes_max: usize::MAX,
             lease: ids.lease(),
             until: later(now, lease),
+            due: now,
             repeat: false,
         };
         assert_eq!(store.claim(Arc::new(claim), now).await.unwrap().len(), chunk.len());

@@ -14,6 +14,9 @@ pub enum Event {
         lease: LeaseId,
         /// Until when the claim holds unless extended.
         until: Timestamp,
+        /// Later than now only for a while after the store's clock was set back: up to this moment jobs are due that were
+        /// stored before that.
+        due: Timestamp,
         /// The worker's name.
         worker: String,
     },

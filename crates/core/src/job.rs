@@ -112,6 +112,13 @@ pub struct JobRow {
 const META_ENTRY_BYTES: usize = 32;
 
 impl JobRow {
+    /// Whether it is due. `due` is later than `now` only for a while after the store's clock was set back: then the jobs that were
+    /// stored before that are due by the time of before. Of the others, that were written since, the time is that of now.
+    pub fn is_due(&self, due: Timestamp, now: Timestamp) -> bool {
+        let is_of_before = self.revision == 0 && self.created_at > now;
+        self.scheduled_at <= now || (is_of_before && self.scheduled_at <= due)
+    }
+
     /// Whether an attempt was charged or a worker died on it.
     pub fn was_tried(&self) -> bool {
         self.attempt > 0 || self.crashes > 0

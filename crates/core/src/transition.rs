@@ -54,7 +54,9 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
     let name = event.name();
     let refuse = Err(Refused::NotInState { event: name, state: job.state });
     let change = match (job.state, event) {
-        (State::Queued, Event::Claim { lease, until, worker }) => claim(job, lease, until, worker, now)?,
+        (State::Queued, Event::Claim { lease, until, due, worker }) => {
+            claim(job, lease, (until, due), worker, now)?
+        }
         (State::Queued, Event::Cancel { reason }) => finish(job, State::Cancelled, Some(reason), now),
         (State::Queued, Event::Retry) => match hurry(job, now) {
             Some(change) => change,
@@ -96,7 +98,7 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             or_cancelled(job, Some(lease), uncharged(requeue(job, due)), now)
         }
         (State::Running, Event::Release { lease }) => {
-            or_cancelled(job, Some(lease), uncharged(requeue(job, job.scheduled_at)), now)
+            or_cancelled(job, Some(lease), uncharged(requeue_in_place(job, now)), now)
         }
         (State::Running, Event::Suspend { lease }) => {
             // A wake that came while it ran must not be lost between its last look and its parking.
@@ -163,11 +165,11 @@ fn fence(job: &JobRow, event: &Event, lease: LeaseId) -> Result<(), Refused> {
 fn claim(
     job: &JobRow,
     lease: LeaseId,
-    until: Timestamp,
+    (until, due): (Timestamp, Timestamp),
     worker: String,
     now: Timestamp,
 ) -> Result<Change, Refused> {
-    if job.scheduled_at > now {
+    if !job.is_due(due, now) {
         return Err(Refused::NotDue);
     }
     if job.expires_at.is_some_and(|at| at <= now) {
@@ -209,7 +211,7 @@ fn fail(
 /// The worker lost the job, which runs elsewhere; no attempt is charged. Only a job that takes down processes in which
 /// nothing else runs is at fault.
 fn lose(job: &JobRow, loss: Loss, now: Timestamp) -> Change {
-    let back = |job: &JobRow| uncharged(requeue(job, job.scheduled_at));
+    let back = |job: &JobRow| uncharged(requeue_in_place(job, now));
     let (after, end, what) = match loss {
         Loss::Died { part, span } => (died(job, part, span, now), AttemptEnd::Crashed, said(part).to_owned()),
         Loss::Outlived { why } => {
@@ -242,7 +244,7 @@ const fn said(part: Part) -> &'static str {
 }
 
 fn died(job: &JobRow, part: Part, span: Duration, now: Timestamp) -> Change {
-    let mut after = uncharged(requeue(job, job.scheduled_at));
+    let mut after = uncharged(requeue_in_place(job, now));
     match part {
         Part::Uncharged => return after,
         Part::Cleared => {
@@ -270,7 +272,7 @@ fn died(job: &JobRow, part: Part, span: Duration, now: Timestamp) -> Change {
         );
         after = finish(job, State::Discarded, Some(reason), now);
     } else if !suspicion.back_off(crashes).is_zero() {
-        after.scheduled_at = job.scheduled_at.max(later(now, suspicion.back_off(crashes)));
+        after.scheduled_at = after.scheduled_at.max(later(now, suspicion.back_off(crashes)));
     }
     Change { crashes, suspicion: Some(suspicion), ..after }
 }
@@ -321,6 +323,11 @@ fn revive(job: &JobRow, now: Timestamp) -> Change {
 /// Back to the queue until `scheduled_at`. The lease id stays as the mark of the last run.
 fn requeue(job: &JobRow, scheduled_at: Timestamp) -> Change {
     Change { state: State::Queued, scheduled_at, lease_until: None, woken: false, ..Change::keeping(job) }
+}
+
+/// Back to its place in the queue. It was due when it was claimed; if it is not by now, the clock was set back.
+fn requeue_in_place(job: &JobRow, now: Timestamp) -> Change {
+    requeue(job, job.scheduled_at.min(now))
 }
 
 fn park(job: &JobRow) -> Change {

@@ -178,7 +178,7 @@ impl World {
             self.leases += 1;
             let (lease, until) = (LeaseId(Uuid::from_u128(self.leases)), self.now);
             let worker = format!("worker-{}", self.leases as usize % self.workers);
-            self.event(id, Event::Claim { lease, until, worker });
+            self.event(id, Event::Claim { lease, until, due: until, worker });
             match self.job(id).standing(CRASH_SPAN, self.now) {
                 Standing::Clear => _ = life.running.insert(id, self.now),
                 Standing::Suspect(_) | Standing::Prime(_) => {
@@ -375,7 +375,7 @@ fn a_job_that_is_the_last_one_of_its_store_is_not_taken_for_alone() {
     let id = world.add(Play::Ends(1000));
     for death in 0..6 {
         let (lease, until) = (LeaseId(Uuid::from_u128(death + 1)), world.now);
-        world.event(id, Event::Claim { lease, until, worker: "worker-0".into() });
+        world.event(id, Event::Claim { lease, until, due: until, worker: "worker-0".into() });
         let is_tried = world.job(id).standing(CRASH_SPAN, world.now) != Standing::Clear;
         let on = is_tried.then(|| Trial { job: id, lease, alone: false, since: world.now });
         let trials = Trials { on, passed: Vec::new() };

@@ -89,7 +89,7 @@ fn event(step: Step, lease: LeaseId, fresh: LeaseId, now: Timestamp) -> Event {
     let reason = "x".repeat(MESSAGE_BYTES_MAX + 50);
     match step {
         Step::Claim => {
-            Event::Claim { lease: fresh, until: now + secs(30), worker: format!("worker-{fresh}") }
+            Event::Claim { lease: fresh, until: now + secs(30), due: now, worker: format!("worker-{fresh}") }
         }
         Step::Succeed => Event::Succeed { lease, output: json("[1]") },
         Step::Fail(chance) => Event::Fail {

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use backroom_core::{
-    Attempt, JobId, JobRow, LeaseId, LogLine, Progress, Shown, State, Timestamp,
+    Attempt, Event, JobId, JobRow, LeaseId, LogLine, Progress, Shown, State, Timestamp,
     blame::Trials,
     queue::{PausedBy, Queue},
     retention::Retention,
@@ -45,9 +45,18 @@ pub struct Claim {
     pub lease: LeaseId,
     /// Until when the leases hold unless extended.
     pub until: Timestamp,
+    /// Later than now only for a while after the store's clock was set back: see [`JobRow::is_due`].
+    pub due: Timestamp,
     /// The same call was made before and its answer was lost: answer with the jobs that already run under this
     /// lease, and take no more. If there are none, take jobs as if it were the first call.
     pub repeat: bool,
+}
+
+impl Claim {
+    /// What happens to each job that it takes.
+    pub fn event(&self) -> Event {
+        Event::Claim { lease: self.lease, until: self.until, due: self.due, worker: self.worker.clone() }
+    }
 }
 
 /// How much of a claim one queue may fill.

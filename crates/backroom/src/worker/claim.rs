@@ -153,7 +153,7 @@ impl Claimer {
     async fn claim(&mut self, limit: usize, bytes_max: usize) -> Result<Answered, Error> {
         self.turn += 1;
         let (shared, pool) = (&self.shared, &self.pool);
-        let now = shared.engine.clock.due();
+        let (now, due) = (shared.engine.clock.now(), shared.engine.clock.due());
         let claim = Arc::new(Claim {
             worker: shared.name(),
             shares: pool.order.shares(limit, self.turn),
@@ -161,7 +161,8 @@ impl Claimer {
             limit,
             bytes_max,
             lease: shared.engine.ids.lease(),
-            until: later(shared.engine.clock.now(), shared.settings.lease),
+            until: later(now, shared.settings.lease),
+            due,
             repeat: false,
         });
         // Noted before: this future may be dropped while it waits.
@@ -177,7 +178,7 @@ impl Claimer {
         let Some(claim) = &self.unanswered else { return Ok(()) };
         let claim = Arc::new(Claim { shares: Vec::new(), repeat: true, ..Claim::clone(claim) });
         let unanswered = Arc::clone(&claim);
-        self.send(claim, self.shared.engine.clock.due());
+        self.send(claim, self.shared.engine.clock.now());
         let recalled = self.answer().await.map(drop);
         if recalled.as_ref().is_err_and(|error| error.kind() != ErrorKind::Closed) {
             // What the claim itself took is still not known, whatever was wrong with the question.

@@ -130,6 +130,7 @@ impl Place {
             bytes_max: BYTES_IN_HAND_MAX,
             lease: self.ids.lease(),
             until: later(self.now, std::time::Duration::from_secs(30)),
+            due: self.now,
             repeat: false,
         }
     }

@@ -79,6 +79,7 @@ impl Place {
             bytes_max: BYTES_IN_HAND_MAX,
             lease: self.ids.lease(),
             until: self.secs(30),
+            due: self.now,
             repeat: false,
         }
     }

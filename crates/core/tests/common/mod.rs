@@ -173,7 +173,7 @@ pub(crate) fn reports(lease: LeaseId) -> Vec<Event> {
 
 /// The claim that the tests make.
 pub(crate) fn claim() -> Event {
-    Event::Claim { lease: FRESH, until: at(30), worker: "worker-2".into() }
+    Event::Claim { lease: FRESH, until: at(30), due: now(), worker: "worker-2".into() }
 }
 
 /// What reaches a job from outside a run.

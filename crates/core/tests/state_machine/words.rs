@@ -168,7 +168,7 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
 /// run stays known. Both are implied by the states and only a deviation (or the claim) is said.
 fn lease_word(job: &JobRow, event: &Event, change: &Change) -> Option<String> {
     let after = (change.lease_id, change.lease_until, change.worker.clone(), change.started_at);
-    if let Event::Claim { lease, until, worker } = event {
+    if let Event::Claim { lease, until, worker, .. } = event {
         let claimed = (Some(*lease), Some(*until), Some(worker.clone()), Some(now()));
         return Some(if after == claimed {
             "new lease".into()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use backroom_core::{
-    Event, JobId, JobRow, LeaseId, State, Timestamp,
+    JobId, JobRow, LeaseId, State, Timestamp,
     bounds::{JOB_LOG_LINES_MAX, earlier},
     stats::{KEPT, StatsRow},
     transition,
@@ -54,7 +54,7 @@ impl Rows {
             job.state == State::Queued
                 && job.queue == share.queue
                 && claim.kinds.contains(&job.kind)
-                && job.scheduled_at <= now
+                && job.is_due(claim.due, now)
                 && job.expires_at.is_none_or(|at| at > now)
         };
         let mut turns: Vec<_> = self.jobs.values().filter(|_| !paused).filter(due).map(turn).collect();
@@ -64,7 +64,7 @@ impl Rows {
 
     fn claim_one(&mut self, id: JobId, claim: &Claim, now: Timestamp) -> Option<JobRow> {
         let job = self.jobs.get_mut(&id)?;
-        let event = Event::Claim { lease: claim.lease, until: claim.until, worker: claim.worker.clone() };
+        let event = claim.event();
         let change = transition::apply(job, event, now).ok().flatten()?;
         change.write_to(job);
         let job = job.clone();

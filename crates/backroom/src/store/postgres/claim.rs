@@ -22,7 +22,8 @@ const ROWS_MAX: usize = 5000;
 
 /// The places of due jobs of several queues, each named once, as core's `Event::Claim` says. Parameters 1 to 5: queues and
 /// how many of each at most, kinds, now, limit; parameter 9: bytes; 10 and 11: the moments and ids behind which the walk
-/// of each queue and priority begins. More columns may be asked for.
+/// of each queue and priority begins; 12: up to when jobs are due that were stored before the clock was set back, never before
+/// now. More columns may be asked for.
 ///
 /// The CTE is a fence: inlined, the planner could run the locking subquery again and again, and lock more rows than it
 /// takes. It has one index range per priority, so what lies in the future is never looked at, however much it is. Rows
@@ -45,7 +46,8 @@ macro_rules! due {
             $more,
             " FROM {schema}.jobs \
                    WHERE jobs.state = 'queued' AND jobs.queue = open.queue \
-                     AND jobs.priority = p.priority::smallint AND jobs.scheduled_at <= $4 \
+                     AND jobs.priority = p.priority::smallint AND jobs.scheduled_at <= $12 \
+                     AND (jobs.scheduled_at <= $4 OR (jobs.revision = 0 AND jobs.created_at > $4)) \
                      AND (jobs.scheduled_at, jobs.id) > ($10[(open.place::int - 1) * 10 + p.priority + 1], \
                        $11[(open.place::int - 1) * 10 + p.priority + 1]) \
                      AND jobs.kind = ANY($3::text[]) AND (jobs.expires_at IS NULL OR jobs.expires_at > $4) \
@@ -85,7 +87,7 @@ macro_rules! run_in_place {
     };
 }
 
-const CLAIM_TYPES: [Type; 11] = [
+const CLAIM_TYPES: [Type; 12] = [
     Type::TEXT_ARRAY,
     Type::INT8_ARRAY,
     Type::TEXT_ARRAY,
@@ -97,6 +99,7 @@ const CLAIM_TYPES: [Type; 11] = [
     Type::INT8,
     Type::TIMESTAMPTZ_ARRAY,
     Type::UUID_ARRAY,
+    Type::TIMESTAMPTZ,
 ];
 
 /// Takes due jobs, each in its row. Parameters: as above.
@@ -239,6 +242,7 @@ async fn take(
                 &row::at_most(bytes_max),
                 &begin_at,
                 &begin.ids,
+                &Moment(claim.due.max(now)),
             ],
         )
         .await?;

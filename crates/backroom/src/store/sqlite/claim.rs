@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use backroom_core::{Event, JobId, JobRow, Timestamp, transition::apply};
+use backroom_core::{JobId, JobRow, Timestamp, transition::apply};
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::{
@@ -27,7 +27,7 @@ pub(super) fn claim(
             return Ok(taken);
         }
     }
-    let mut finding = Finding::prepare(connection)?;
+    let mut finding = Finding::prepare(connection, claim.due, now)?;
     let mut taking = Taking::prepare(connection)?;
     let (mut taken, mut bytes) = (Vec::new(), 0);
     for share in &claim.shares {
@@ -43,7 +43,7 @@ pub(super) fn claim(
         let mut damaged = BTreeSet::new();
         loop {
             let known = damaged.len();
-            let ids = finding.due(&claim.kinds, &share.queue, full - taken.len() + known, now)?;
+            let ids = finding.due(&claim.kinds, &share.queue, full - taken.len() + known)?;
             for id in ids {
                 if taken.len() >= full || is_full(claim, taken.len(), bytes) {
                     break;
@@ -95,28 +95,38 @@ fn taken_before(connection: &Connection, claim: &Claim) -> Result<Vec<JobRow>, F
 struct Finding<'a> {
     pairs: Pairs<'a>,
     of_pair: CachedStatement<'a>,
+    now: Timestamp,
+    /// Of jobs that were stored before the clock was set back, only then.
+    before_step: Option<(CachedStatement<'a>, Timestamp)>,
 }
 
 impl<'a> Finding<'a> {
-    fn prepare(connection: &'a Connection) -> Result<Self, Fault> {
+    fn prepare(connection: &'a Connection, due: Timestamp, now: Timestamp) -> Result<Self, Fault> {
         // Due jobs of one queue, priority and kind that have not expired (?4 is now), at most ?5.
         let of_pair = connection.prepare_cached(
             "SELECT scheduled_at, id FROM backroom_jobs INDEXED BY backroom_jobs_queued \
              WHERE state = 'queued' AND queue = ?1 AND priority = ?2 AND kind = ?3 AND scheduled_at <= ?4 \
              AND (expires_at IS NULL OR expires_at > ?4) ORDER BY scheduled_at, id LIMIT ?5",
         )?;
-        Ok(Self { pairs: Pairs::prepare(connection)?, of_pair })
+        let before_step = if due > now {
+            // As `JobRow::is_due` says: those beyond now (?4), up to ?6.
+            let of_pair = connection.prepare_cached(
+                "SELECT scheduled_at, id FROM backroom_jobs INDEXED BY backroom_jobs_queued \
+                 WHERE state = 'queued' AND queue = ?1 AND priority = ?2 AND kind = ?3 \
+                 AND scheduled_at > ?4 AND scheduled_at <= ?6 AND revision = 0 AND created_at > ?4 \
+                 AND (expires_at IS NULL OR expires_at > ?4) ORDER BY scheduled_at, id LIMIT ?5",
+            )?;
+            Some((of_pair, due))
+        } else {
+            None
+        };
+        Ok(Self { pairs: Pairs::prepare(connection)?, of_pair, now, before_step })
     }
 
     /// Ids of due jobs of one queue, in the order they are served. What lies in the future and the kinds that are not
     /// handled are never looked at, however much it is; within a priority the kinds are merged by their turn.
-    fn due(
-        &mut self,
-        kinds: &[String],
-        queue: &str,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Vec<JobId>, Fault> {
+    fn due(&mut self, kinds: &[String], queue: &str, limit: usize) -> Result<Vec<JobId>, Fault> {
+        let now = micros(self.now);
         let mut found = Vec::new();
         let mut merged = 0;
         let mut before: Option<Pair> = None;
@@ -130,10 +140,16 @@ impl<'a> Finding<'a> {
             }
             if kinds.contains(&pair.kind) {
                 let room = row::at_most(limit - merged);
-                let mut rows =
-                    self.of_pair.query(params![queue, pair.priority, pair.kind, micros(now), room])?;
+                let mut rows = self.of_pair.query(params![queue, pair.priority, pair.kind, now, room])?;
                 while let Some(entry) = rows.next()? {
                     found.push((entry.get::<_, i64>(0)?, row::job_id(entry, 1)?));
+                }
+                if let Some((of_pair, due)) = &mut self.before_step {
+                    let params = params![queue, pair.priority, pair.kind, now, room, micros(*due)];
+                    let mut rows = of_pair.query(params)?;
+                    while let Some(entry) = rows.next()? {
+                        found.push((entry.get::<_, i64>(0)?, row::job_id(entry, 1)?));
+                    }
                 }
             }
             before = Some(pair);
@@ -179,7 +195,7 @@ impl<'a> Taking<'a> {
             Some((_, None)) => return Ok(Take::Damaged),
             None => return Ok(Take::NotDue),
         };
-        let event = Event::Claim { lease: claim.lease, until: claim.until, worker: claim.worker.clone() };
+        let event = claim.event();
         let Ok(Some(change)) = apply(&job, event, now) else { return Ok(Take::NotDue) };
         let written = self.write.execute(params![
             id.0.as_bytes(),

@@ -9,7 +9,7 @@ use crate::store::{Claim, QueueSetting};
 
 /// What the state machine says that `claim` makes of `job`.
 fn claimed(env: &Env, job: &JobRow, claim: &Claim) -> JobRow {
-    let event = Event::Claim { lease: claim.lease, until: claim.until, worker: claim.worker.clone() };
+    let event = claim.event();
     let change = transition::apply(job, event, env.now).expect("claimable").expect("a claim changes the job");
     let mut job = job.clone();
     change.write_to(&mut job);
@@ -47,6 +47,36 @@ pub(super) async fn takes_due_jobs_only(env: Env) {
     env.put(Draft { priority: 0, ..draft_later(30) }).await;
     let due = env.put(draft()).await;
     assert_eq!(ids(&env.claim(env.claim_of(1)).await), [due.id]);
+}
+
+pub(super) async fn jobs_stored_before_the_clock_was_set_back_stay_due_and_later_delays_hold(env: Env) {
+    // Stored by the clock of before, two minutes ahead of now.
+    let step = Duration::from_secs(120);
+    let now = backroom_core::bounds::earlier(env.now, step);
+    let expiry = Some(When::In(Duration::from_secs(1)));
+    let jobs = env.put_many([draft(), Draft { expiry, ..draft() }, draft_later(10), draft()]).await;
+    let claim = || Claim { due: env.now, until: env.at(-90), ..env.claim_of(10) };
+    assert_eq!(ids(&env.claim_at(Claim { due: now, ..claim() }, now).await), []);
+    let taken = env.claim_at(claim(), now).await;
+    assert_eq!(sorted_ids(&taken), [jobs[0].id, jobs[1].id, jobs[3].id]);
+    assert_eq!(taken[0].started_at, Some(now));
+    // What is written from now on is a time of the new clock: a retry, and a place in the queue.
+    let of = |id| taken.iter().find(|job| job.id == id).expect("taken");
+    let lease = claim_lease(&taken);
+    let snooze = Event::Snooze { lease, delay: Duration::from_secs(60) };
+    let changes = [(jobs[0].id, snooze), (jobs[3].id, Event::Release { lease })]
+        .map(|(id, event)| transition::apply(of(id), event, now).expect("taken").expect("changes"));
+    env.store.commit(Arc::new(changes.to_vec())).await.expect("commit");
+    let again = env.claim_at(claim(), now).await;
+    assert_eq!(ids(&again), [jobs[3].id], "given back, it is due; put off, it waits");
+    let soon = backroom_core::bounds::later(now, Duration::from_secs(60));
+    assert_eq!(ids(&env.claim_at(claim(), soon).await), [jobs[0].id]);
+    let due = env.at(10);
+    assert_eq!(ids(&env.claim_at(Claim { due, ..claim() }, soon).await), [jobs[2].id]);
+}
+
+fn claim_lease(taken: &[JobRow]) -> backroom_core::LeaseId {
+    taken[0].lease_id.expect("it runs")
 }
 
 pub(super) async fn stops_behind_the_job_that_fills_it_in_bytes(env: Env) {

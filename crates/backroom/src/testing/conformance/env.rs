@@ -108,6 +108,7 @@ impl Env {
             bytes_max: BYTES_IN_HAND_MAX,
             lease: self.ids.lease(),
             until: self.at(LEASE_SECS),
+            due: self.now,
             repeat: false,
         }
     }

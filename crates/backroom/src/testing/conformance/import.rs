@@ -22,7 +22,7 @@ fn after(job: &JobRow, change: &backroom_core::Change) -> JobRow {
 fn records(env: &Env) -> Vec<Record> {
     let queued = env.new_job(Draft { tags: vec!["t".into()], ..draft() }).job;
     let run = |job: &JobRow| {
-        let event = Event::Claim { lease: env.ids.lease(), until: env.at(30), worker: WORKER.into() };
+        let event = Event::Claim { lease: env.ids.lease(), until: env.at(30), due: env.now, worker: WORKER.into() };
         after(job, &transition::apply(job, event, env.now).expect("claimable").expect("a change"))
     };
     let fresh = || run(&env.new_job(draft()).job);

@@ -109,6 +109,7 @@ behaviours! {
     }
     claim {
         every_claimed_row_is_what_the_state_machine_says
+        jobs_stored_before_the_clock_was_set_back_stay_due_and_later_delays_hold
         takes_due_jobs_only
         takes_the_kinds_asked_for_only
         stops_behind_the_job_that_fills_it_in_bytes
