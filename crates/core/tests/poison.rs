@@ -377,7 +377,7 @@ fn a_job_that_is_the_last_one_of_its_store_is_not_taken_for_alone() {
         let (lease, until) = (LeaseId(Uuid::from_u128(death + 1)), world.now);
         world.event(id, Event::Claim { lease, until, due: until, worker: "worker-0".into() });
         let is_tried = world.job(id).standing(CRASH_SPAN, world.now) != Standing::Clear;
-        let on = is_tried.then(|| Trial { job: id, lease, alone: false, since: world.now });
+        let on = is_tried.then_some(Trial { job: id, lease, alone: false, since: world.now });
         let trials = Trials { on, passed: Vec::new() };
         let worker = DeadWorker { name: "worker-0".into(), slots: 1, trials };
         let loss = losses(&[worker], &[world.job(id).clone()], CRASH_SPAN, world.now).remove(0);
