@@ -22,7 +22,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// This process; all fields are empty where it cannot be told apart from others.
+    /// This process; all fields are empty where it cannot be distinguished from others.
     pub(crate) fn this() -> &'static Self {
         static THIS: OnceLock<Process> = OnceLock::new();
         THIS.get_or_init(|| Self::seen_in(Path::new(PROC), std::process::id()))
@@ -162,14 +162,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_from_here_is_unknown() {
-        let nobody = 0x3fff_ffff;
+        let unused_pid = 0x3fff_ffff;
         let this = Process::this().clone();
-        assert_eq!(fate(&row(nobody, this.clone())), Fate::Dead);
+        assert_eq!(fate(&row(unused_pid, this.clone())), Fate::Dead);
         for unknown in [
-            row(nobody, Process::default()),
-            row(nobody, Process { boot_id: "another".into(), ..this.clone() }),
-            row(nobody, Process { pid_namespace: "pid:[1]".into(), ..this.clone() }),
-            WorkerRow { host: "another".into(), ..row(nobody, this) },
+            row(unused_pid, Process::default()),
+            row(unused_pid, Process { boot_id: "another".into(), ..this.clone() }),
+            row(unused_pid, Process { pid_namespace: "pid:[1]".into(), ..this.clone() }),
+            WorkerRow { host: "another".into(), ..row(unused_pid, this) },
         ] {
             assert_eq!(fate(&unknown), Fate::Unknown, "{unknown:?}");
         }

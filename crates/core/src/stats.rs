@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::Timestamp;
 
 /// Rows older than this are deleted.
-pub const KEPT: Duration = Duration::from_secs(3600);
+pub const RETENTION: Duration = Duration::from_secs(3600);
 /// Most kinds that one row tells apart.
 pub const KINDS_MAX: usize = 100;
 /// Under this name the further ones are counted together.

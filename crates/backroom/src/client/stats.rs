@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use backroom_core::{
     Timestamp,
     bounds::earlier,
-    stats::{KEPT, KindStats, minute_of},
+    stats::{KindStats, RETENTION, minute_of},
 };
 
 use super::Backroom;
@@ -33,7 +33,7 @@ impl Backroom {
     /// Workers write what they count every ten seconds, so the last seconds may be missing, and those before a process died.
     /// [`Invalid`](ErrorKind::Invalid) for a longer span: older counts are deleted.
     pub async fn stats(&self, span: Duration) -> Result<Stats, Error> {
-        if span > KEPT {
+        if span > RETENTION {
             let message = format!(
                 "count what was done in the last {span:?}: counts are kept for an hour; ask for less"
             );

@@ -4,7 +4,7 @@
 //! time at once, so it never stands still and is never wrong for longer than the time between two measurements. It may go
 //! back. Nothing may rely on two readings being in order.
 //!
-//! Setting a clock back has one effect that nobody wants: jobs that were enqueued just before lie in the future now. So the
+//! Setting a clock back has one unwanted effect: jobs that were enqueued just before lie in the future now. So the
 //! moment up to which jobs are due goes on as if nothing had happened, until the new time has caught up.
 
 use std::time::Duration;

@@ -153,7 +153,7 @@ pub trait Store: Send + Sync + 'static {
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error>;
 
     /// Writes what a worker counted within one minute, in the place of what it wrote of that minute before; and deletes some of
-    /// the rows whose minute began longer than [`KEPT`](backroom_core::stats::KEPT) ago.
+    /// the rows whose minute began longer than [`RETENTION`](backroom_core::stats::RETENTION) ago.
     async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error>;
 
     /// What workers counted in the minutes that began at or after `since`: at most `limit` rows, the newest minute first, and

@@ -237,6 +237,8 @@ async fn passed(shared: &Arc<Shared>, run: &Run, stages: &mut watch::Receiver<St
     tokio::select! {
         biased;
         () = written => {}
+        // The suspects of other stores in this process wait for this one; its store may be away for long.
+        () = shared.engine.clock.sleep(shared.settings.lease) => {}
         () = reached(stages, Stage::Over) => {}
     }
 }
@@ -246,7 +248,8 @@ pub(crate) async fn begin(shared: &Arc<Shared>, run: &Run, ticket: &Ticket) -> b
     let since = shared.engine.clock.now();
     let trial = Trial { job: run.job.id, lease: run.lease, alone: ticket.alone, since };
     shared.suspects.lock_trials().on = Some(trial);
-    if heartbeat::say(shared).await.is_err() {
+    // While the row was written, the worker may have learned that the lease is lost.
+    if heartbeat::say(shared).await.is_err() || run.told().is_some() {
         shared.suspects.lock_trials().on = None;
         return false;
     }

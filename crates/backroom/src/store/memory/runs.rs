@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use backroom_core::{
     JobId, JobRow, LeaseId, State, Timestamp,
     bounds::{JOB_LOG_LINES_MAX, earlier},
-    stats::{KEPT, StatsRow},
+    stats::{RETENTION, StatsRow},
     transition,
 };
 
@@ -108,7 +108,7 @@ impl Rows {
 
     pub(super) fn put_stats(&mut self, row: &StatsRow, now: Timestamp) {
         self.stats.insert((row.minute, row.worker.clone()), row.clone());
-        let first = earlier(now, KEPT);
+        let first = earlier(now, RETENTION);
         self.stats.retain(|(minute, _), _| *minute >= first);
     }
 

@@ -3,7 +3,7 @@
 use backroom_core::{
     Timestamp,
     bounds::earlier,
-    stats::{KEPT, StatsRow},
+    stats::{RETENTION, StatsRow},
 };
 use tokio_postgres::types::Type;
 
@@ -38,7 +38,7 @@ const FORGOTTEN_MAX: i64 = 500;
 pub(super) async fn put(core: &Core, stats: &StatsRow, now: Timestamp) -> Result<(), Fault> {
     let kinds = row::encoded(&stats.kinds)?;
     core.writer.query(&PUT, &[&Moment(stats.minute), &stats.worker, &kinds]).await?;
-    core.writer.query(&FORGET, &[&Moment(earlier(now, KEPT)), &FORGOTTEN_MAX]).await?;
+    core.writer.query(&FORGET, &[&Moment(earlier(now, RETENTION)), &FORGOTTEN_MAX]).await?;
     Ok(())
 }
 

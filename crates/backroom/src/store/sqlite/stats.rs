@@ -3,7 +3,7 @@
 use backroom_core::{
     Timestamp,
     bounds::earlier,
-    stats::{KEPT, StatsRow},
+    stats::{RETENTION, StatsRow},
 };
 use rusqlite::{Connection, params};
 
@@ -25,7 +25,7 @@ pub(super) fn put(connection: &Connection, stats: &StatsRow, now: Timestamp) -> 
         "DELETE FROM backroom_stats WHERE (minute, worker) IN \
          (SELECT minute, worker FROM backroom_stats WHERE minute < ?1 ORDER BY minute, worker LIMIT ?2)",
     )?;
-    delete.execute(params![micros(earlier(now, KEPT)), FORGOTTEN_MAX])?;
+    delete.execute(params![micros(earlier(now, RETENTION)), FORGOTTEN_MAX])?;
     Ok(())
 }
 

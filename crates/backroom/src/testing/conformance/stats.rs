@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backroom_core::stats::{KEPT, KindStats, StatsRow, minute_of};
+use backroom_core::stats::{RETENTION, KindStats, StatsRow, minute_of};
 
 use super::env::Env;
 
@@ -51,7 +51,7 @@ pub(super) async fn the_newest_minutes_come_first_and_no_more_than_the_limit(env
 }
 
 pub(super) async fn minutes_older_than_an_hour_go(env: Env) {
-    let minutes = i64::try_from(KEPT.as_secs() / 60).expect("few");
+    let minutes = i64::try_from(RETENTION.as_secs() / 60).expect("few");
     let (old, kept, new) = (row(&env, 0, "a", 1), row(&env, 1, "a", 2), row(&env, minutes + 1, "b", 3));
     for row in [&old, &kept, &new] {
         put(&env, row).await;
