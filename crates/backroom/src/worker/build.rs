@@ -13,7 +13,7 @@ use super::{
     neighbours::Neighbours,
     panics,
     pool::Order,
-    shutdown::{self, RunningWorker},
+    running_worker::{self, RunningWorker},
 };
 use crate::{
     Backroom, BadArgs, Ended, Error, ErrorKind, Failure, FromState, Job, Middleware,
@@ -421,7 +421,7 @@ impl Worker {
         if self.pools.is_empty() {
             self = self.queue(backroom_core::draft::QUEUE_DEFAULT, 10);
         }
-        shutdown::start(self).await
+        running_worker::start(self).await
     }
 
     /// Runs what is due now and what that makes due, then stops: for tests and for batch programs. Jobs that are

@@ -6,7 +6,7 @@ use backroom_core::{JobRow, Timestamp, bounds::later};
 
 use tokio::task::JoinHandle;
 
-use super::{execute, hand::Load, held::Run, pool::Pool, report, shared::Shared, trial};
+use super::{active_runs::Run, execute, hand::Load, pool::Pool, report, shared::Shared, trial};
 use crate::{
     Error, ErrorKind,
     store::{Claim, Listener, is_told},

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use backroom_core::{JobId, JobRow};
 
 use super::{
-    held::{Run, Stop},
+    active_runs::{Run, Stop},
     shared::Shared,
 };
 use crate::{Backroom, Error, ErrorKind, Failure, store::Held};

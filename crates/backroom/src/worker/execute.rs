@@ -9,8 +9,8 @@ use backroom_core::Json;
 use tracing::Instrument as _;
 
 use super::{
+    active_runs::{Run, Stop},
     context::Context,
-    held::{Run, Stop},
     neighbours::Running,
     panics,
     pool::Pool,

@@ -12,7 +12,7 @@ use std::{
 use backroom_core::Timestamp;
 
 use super::{
-    held::{Run, Stop},
+    active_runs::{Run, Stop},
     shared::Shared,
 };
 use crate::{

@@ -12,7 +12,7 @@ use backroom_core::{
 };
 use tokio::sync::Notify;
 
-use super::{held::Run, shared::Shared};
+use super::{active_runs::Run, shared::Shared};
 use crate::store::Note;
 
 /// The least span between two writes.

@@ -9,7 +9,7 @@ use std::{
 use backroom_core::bounds::check_name;
 use tokio::sync::Notify;
 
-use super::{held::Run, prefetch::Pace};
+use super::{active_runs::Run, prefetch::Pace};
 use crate::{Error, ErrorKind, store::Share};
 
 /// Most queues of one pool.

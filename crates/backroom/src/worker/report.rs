@@ -11,8 +11,8 @@ use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{
+    active_runs::{Run, Stop},
     hand::count_within,
-    held::{Run, Stop},
     notes,
     shared::Shared,
 };

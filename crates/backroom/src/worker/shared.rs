@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
+    active_runs::{Held, Strays},
     blocked::Watched,
     build::Settings,
     hand::Hand,
-    held::{Held, Strays},
     neighbours::Neighbours,
     notes::Notes,
     pool::Pool,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use backroom_core::{JobId, Timestamp};
 
-use super::held::Run;
+use super::active_runs::Run;
 
 /// A blocking handler that goes on after its worker has stopped. Its job runs again elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]

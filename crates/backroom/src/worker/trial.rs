@@ -19,7 +19,7 @@ use backroom_core::{
 };
 use tokio::sync::{Notify, watch};
 
-use super::{execute, heartbeat, held::Run, pool::Pool, report, shared::Shared};
+use super::{active_runs::Run, execute, heartbeat, pool::Pool, report, shared::Shared};
 
 /// A worker holds suspects whose trials take about so long together; others are put off, so that other workers get them.
 const HELD_MAX: Duration = Duration::from_secs(15);

@@ -15,13 +15,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    active_runs::{Held, Stop, Strays},
     blocked::{self, Watched},
     build::Worker,
     claim,
     hand::Hand,
     heart::Heart,
     heartbeat,
-    held::{Held, Stop, Strays},
     notes::{self, Notes},
     panics,
     pool::Pool,
