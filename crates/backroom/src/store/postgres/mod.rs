@@ -19,56 +19,38 @@ use backroom_core::{
 };
 use futures_util::future::join4;
 
-mod alive;
-mod batch;
-mod claim;
-mod commit;
-mod connection;
-mod error;
-mod frontier;
-mod handshake;
-mod health;
-mod held;
-mod hints;
-mod home;
-mod import;
-mod insert;
-mod kept;
-mod lives;
-mod moment;
-mod note;
-mod options;
-mod queues;
-mod read;
-mod row;
+mod background;
+mod columns;
 mod schema;
-mod session;
-mod settings;
-mod sql;
-mod stats;
-mod successes;
-mod time;
-mod tls;
 mod tray;
-mod upkeep;
-mod vacuum;
-mod watch;
-mod workers;
-mod writer;
+mod verbs;
+mod wire;
 
-pub use options::{PostgresOptions, SCHEMA_BYTES_MAX, SCHEMA_DEFAULT};
+pub use self::wire::options::{PostgresOptions, SCHEMA_BYTES_MAX, SCHEMA_DEFAULT};
 
 use self::{
-    connection::{Hear, Link},
-    error::Fault,
-    frontier::Frontiers,
-    hints::Hints,
-    insert::Insert,
-    session::Session,
-    settings::{Duty, Settings},
-    time::{AlignedClock, DatabaseTime},
-    vacuum::Litter,
-    writer::{Answer, Batcher},
+    background::{
+        hints::{self, Hints},
+        vacuum::{self, Litter},
+        watch,
+        writer::{Answer, Batcher},
+    },
+    verbs::{
+        claim, commit,
+        frontier::Frontiers,
+        health, held, import,
+        insert::{self, Insert},
+        kept, note, queues, read, stats, upkeep, workers,
+    },
+    wire::{
+        connection::{Hear, Link},
+        error::Fault,
+        options,
+        session::Session,
+        settings::{Duty, Settings},
+        time::{AlignedClock, DatabaseTime},
+        tls,
+    },
 };
 use super::{
     Beaten, Claim, Committed, Count, Deleted, Filter, Health, Held, Holder, Inserted, Note, Prune,

@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use super::{
+use crate::store::postgres::wire::{
     connection::Link,
     error::Fault,
     settings::Settings,

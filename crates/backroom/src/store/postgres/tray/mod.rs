@@ -24,13 +24,15 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 pub(super) use self::known::Trays;
-use super::{
+use crate::store::postgres::{
     Core,
-    connection::Link,
-    error::Fault,
-    settings::BRIEFLY,
-    sql::{Sql, columns},
-    successes::{SUCCESS_TYPES, Successes, unnested_successes},
+    columns::successes::{SUCCESS_TYPES, Successes, unnested_successes},
+    wire::{
+        connection::Link,
+        error::Fault,
+        settings::BRIEFLY,
+        sql::{Sql, columns},
+    },
 };
 
 /// Finishes runs that succeeded and lie on trays; answers with ids and leases. The row of a tray is locked first (one that

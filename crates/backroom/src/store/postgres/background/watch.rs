@@ -1,0 +1,86 @@
+//! Listening for the hints of other processes, and measuring the database's clock.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{hints::channel, vacuum};
+use crate::clock::Clock;
+use crate::store::postgres::{
+    Core,
+    wire::{connection::Live, sql::Sql},
+};
+
+/// How often the database's clock is measured: processes disagree about the time for no longer than this after it was set.
+const MEASURE_EVERY: Duration = Duration::from_secs(10);
+
+/// The pause before listening is tried again: after an outage, and where it is refused.
+const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE_LONG: Duration = Duration::from_secs(10);
+
+/// Whether the server is a standby.
+static STANDBY: Sql = Sql { text: "SELECT pg_is_in_recovery()", types: &[] };
+
+async fn is_standby(live: &Live) -> bool {
+    let rows = live.query(&STANDBY, &[]).await;
+    rows.is_ok_and(|rows| rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
+}
+
+/// Listens on the connection for reads, and again on every new one, until the store is closed.
+pub(crate) async fn listen(core: Arc<Core>) {
+    let closed = core.settings.closed.clone();
+    tokio::select! {
+        () = closed.cancelled() => {}
+        () = listen_for_ever(&core) => {}
+    }
+}
+
+async fn listen_for_ever(core: &Core) {
+    let words = format!("LISTEN \"{}\"", channel(core.settings.schema()));
+    loop {
+        let listening = match core.reads.live().await {
+            Ok(live) if is_standby(&live).await => {
+                // It sends no notifications, and to ask for them would end the connection.
+                core.settings.clock.sleep(PAUSE_LONG).await;
+                continue;
+            }
+            Ok(live) => live.say(&words).await.map_err(|fault| fault.into_error("listen for hints")),
+            Err(error) => Err(error),
+        };
+        match listening {
+            Ok(()) => {
+                // Hints were lost while this process did not listen.
+                core.hints.wakes.ring_all();
+                // The connection is new, so the server may be another one, with another clock.
+                measure(core).await;
+                core.reads.ended().await;
+            }
+            Err(error) => {
+                tracing::debug!(%error, "not listening for hints; polling goes on");
+                let pause = if error.is_transient() { PAUSE } else { PAUSE_LONG };
+                core.settings.clock.sleep(pause).await;
+            }
+        }
+    }
+}
+
+/// Measures the database's clock from time to time, until the store is closed.
+pub(crate) async fn align(core: Arc<Core>) {
+    let closed = core.settings.closed.clone();
+    let measuring = async {
+        loop {
+            core.settings.clock.sleep(MEASURE_EVERY).await;
+            measure(&core).await;
+            vacuum::count(&core).await;
+        }
+    };
+    tokio::select! {
+        () = closed.cancelled() => {}
+        () = measuring => {}
+    }
+}
+
+async fn measure(core: &Core) {
+    if let Err(error) = core.database_time.measure(&core.claims).await {
+        // The time of the last measurement is reckoned on.
+        tracing::debug!(%error, "the database's clock was not read");
+    }
+}

@@ -1,0 +1,172 @@
+//! Between rows of `jobs` and [`JobRow`], both ways.
+
+use std::{collections::BTreeMap, error::Error as StdError, str::FromStr, time::Duration};
+
+use backroom_core::{
+    Attempt, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp, unique::UniqueWhile,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio_postgres::{
+    Row,
+    types::{FromSql, Type},
+};
+use uuid::Uuid;
+
+use super::moment::Moment;
+use crate::store::postgres::wire::error::Fault;
+use crate::{Error, ErrorKind};
+
+/// JSON text from a `jsonb` column.
+struct JsonText<'a>(&'a str);
+
+impl<'a> FromSql<'a> for JsonText<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        match raw.split_first() {
+            // The version of the format.
+            Some((1, text)) => Ok(Self(std::str::from_utf8(text)?)),
+            _ => Err("jsonb of an unknown version".into()),
+        }
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::JSONB
+    }
+}
+
+/// A row, whichever driver read it.
+pub(crate) trait Cells {
+    /// The column at this place.
+    fn cell<'a, T: FromSql<'a>>(&'a self, column: usize) -> Result<T, Fault>;
+}
+
+impl Cells for Row {
+    fn cell<'a, T: FromSql<'a>>(&'a self, column: usize) -> Result<T, Fault> {
+        Ok(self.try_get(column)?)
+    }
+}
+
+/// A job from a row selected by [`columns!`](crate::store::postgres::wire::sql::columns).
+pub(crate) fn job(row: &impl Cells) -> Result<JobRow, Fault> {
+    let unique_while = match row.cell::<Option<&str>>(15)? {
+        None => None,
+        Some("live") => Some(UniqueWhile::Live),
+        Some("queued") => Some(UniqueWhile::Queued),
+        Some(_) => Some(UniqueWhile::Until(moment(row, 16)?)),
+    };
+    let progress = match row.cell::<Option<i16>>(21)? {
+        Some(percent) => {
+            Some(Progress { percent: u8::try_from(percent).unwrap_or(100), message: row.cell(22)? })
+        }
+        None => None,
+    };
+    Ok(JobRow {
+        id: JobId(row.cell(0)?),
+        kind: row.cell(1)?,
+        queue: row.cell(2)?,
+        lane: row.cell(3)?,
+        priority: u8::try_from(row.cell::<i16>(4)?).map_err(|_| damaged("priority"))?,
+        state: word(row, 5)?,
+        args: Json::stored(row.cell(6)?).map_err(Error::from)?,
+        attempt: number(row, 7)?,
+        max_attempts: number(row, 8)?,
+        crashes: number(row, 9)?,
+        scheduled_at: moment(row, 10)?,
+        expires_at: moment_or_none(row, 11)?,
+        timeout: row.cell::<Option<i64>>(12)?.map(|ms| Duration::from_millis(ms.unsigned_abs())),
+        retry: row.cell::<Option<&str>>(13)?.map(decoded).transpose()?,
+        unique_key: row.cell(14)?,
+        unique_while,
+        unique_held: row.cell(17)?,
+        lease_id: row.cell::<Option<Uuid>>(18)?.map(LeaseId),
+        lease_until: moment_or_none(row, 19)?,
+        worker: row.cell(20)?,
+        progress,
+        output: row.cell::<Option<String>>(23)?.map(Json::stored).transpose().map_err(Error::from)?,
+        reason: row.cell(24)?,
+        cancel_requested_at: moment_or_none(row, 25)?,
+        woken: row.cell(26)?,
+        created_at: moment(row, 27)?,
+        started_at: moment_or_none(row, 28)?,
+        finished_at: moment_or_none(row, 29)?,
+        tags: row.cell::<Option<JsonText<'_>>>(30)?.map_or(Ok(Vec::new()), |text| decoded(text.0))?,
+        meta: row.cell::<Option<JsonText<'_>>>(31)?.map_or(Ok(BTreeMap::new()), |text| decoded(text.0))?,
+        revision: row.cell::<i64>(32)?.unsigned_abs(),
+        suspicion: row.cell::<Option<&str>>(33)?.map(decoded).transpose()?,
+    })
+}
+
+/// All rows as jobs.
+pub(crate) fn jobs(rows: &[impl Cells]) -> Result<Vec<JobRow>, Fault> {
+    rows.iter().map(job).collect()
+}
+
+/// An attempt from `lease_id, attempt, end, error, worker, started_at, ended_at`.
+pub(crate) fn attempt(row: &Row) -> Result<Attempt, Fault> {
+    Ok(Attempt {
+        lease_id: LeaseId(row.try_get(0)?),
+        attempt: number(row, 1)?,
+        end: word(row, 2)?,
+        error: row.try_get(3)?,
+        worker: row.try_get(4)?,
+        started_at: moment_or_none(row, 5)?,
+        ended_at: moment(row, 6)?,
+    })
+}
+
+/// A log line from `lease_id, seq, at, line`.
+pub(crate) fn log_line(row: &Row) -> Result<LogLine, Fault> {
+    Ok(LogLine {
+        lease_id: LeaseId(row.try_get(0)?),
+        seq: number(row, 1)?,
+        at: moment(row, 2)?,
+        line: row.try_get(3)?,
+    })
+}
+
+pub(crate) fn moment(row: &impl Cells, column: usize) -> Result<Timestamp, Fault> {
+    Ok(row.cell::<Moment>(column)?.0)
+}
+
+pub(crate) fn moment_or_none(row: &impl Cells, column: usize) -> Result<Option<Timestamp>, Fault> {
+    Ok(row.cell::<Option<Moment>>(column)?.map(|at| at.0))
+}
+
+/// A `bigint` that our CHECKs hold within 32 bits.
+pub(crate) fn number(row: &impl Cells, column: usize) -> Result<u32, Fault> {
+    u32::try_from(row.cell::<i64>(column)?).map_err(|_| damaged("number").into())
+}
+
+fn word<T: FromStr<Err = backroom_core::Invalid>>(row: &impl Cells, column: usize) -> Result<T, Fault> {
+    row.cell::<&str>(column)?.parse().map_err(|invalid| damaged("word").caused_by(invalid).into())
+}
+
+/// JSON of our own making.
+pub(crate) fn decoded<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
+    serde_json::from_str(text).map_err(|error| damaged("JSON").caused_by(error).into())
+}
+
+/// JSON for [`decoded`].
+pub(crate) fn encoded<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value)
+        .map_err(|error| Error::new(ErrorKind::Internal, "encode a column of a job").caused_by(error))
+}
+
+fn damaged(what: &str) -> Error {
+    let why = format!("read a job: a {what} in its row is not what this program wrote");
+    Error::new(ErrorKind::Unusable, why)
+}
+
+/// A count or bound as a parameter.
+pub(crate) fn at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// A revision as a parameter.
+pub(crate) fn revision(revision: u64) -> i64 {
+    i64::try_from(revision).unwrap_or(i64::MAX)
+}
+
+/// A span in whole milliseconds as a parameter.
+pub(crate) fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}

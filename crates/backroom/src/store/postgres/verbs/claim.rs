@@ -1,0 +1,292 @@
+//! Taking due jobs.
+
+use std::collections::HashMap;
+
+use backroom_core::{JobRow, Timestamp, bounds::whole_micros};
+use tokio_postgres::types::Type;
+
+use super::frontier::Walk;
+use crate::store::postgres::{
+    Core,
+    columns::{moment::Moment, row},
+    wire::{
+        error::Fault,
+        sql::{COLUMNS, Sql, columns},
+    },
+};
+use crate::{clock::Clock as _, store::Claim};
+
+/// Where a claim's row says whether the job lies on a tray: behind the columns of a job.
+const TRAY_COLUMN: usize = COLUMNS;
+/// Jobs in one statement; a larger claim takes several.
+const ROWS_MAX: usize = 5000;
+
+/// The places of due jobs of several queues, each named once, as core's `Event::Claim` says. Parameters 1 to 5: queues and
+/// how many of each at most, kinds, now, limit; parameter 9: bytes; 10 and 11: the moments and ids behind which the walk
+/// of each queue and priority begins; 12: up to when jobs are due that were stored before the clock was set back, never before
+/// now. More columns may be asked for.
+///
+/// The CTE is a fence: inlined, the planner could run the locking subquery again and again, and lock more rows than it
+/// takes. It has one index range per priority, so what lies in the future is never looked at, however much it is. Rows
+/// that another claim holds are skipped, not waited for. The length of args is known without reading them, so args behind
+/// the bound in bytes are never read; their rows are locked until the statement ends. What follows goes straight to the
+/// rows by their place.
+macro_rules! due {
+    ($more:literal) => {
+        concat!(
+            "WITH open AS MATERIALIZED ( \
+               SELECT queue, at_most, place FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY \
+                 AS share (queue, at_most, place) \
+               WHERE NOT EXISTS (SELECT FROM {schema}.queues \
+                 WHERE queues.name = share.queue AND queues.paused_at IS NOT NULL) \
+               ORDER BY place), \
+             due AS MATERIALIZED ( \
+               SELECT found.* FROM open CROSS JOIN LATERAL ( \
+                 SELECT ranged.* FROM generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
+                   SELECT jobs.ctid AS tid, octet_length(jobs.args) + coalesce(pg_column_size(jobs.meta), 0) AS bytes",
+            $more,
+            " FROM {schema}.jobs \
+                   WHERE jobs.state = 'queued' AND jobs.queue = open.queue \
+                     AND jobs.priority = p.priority::smallint AND jobs.scheduled_at <= $12 \
+                     AND (jobs.scheduled_at <= $4 OR (jobs.revision = 0 AND jobs.created_at > $4)) \
+                     AND (jobs.scheduled_at, jobs.id) > ($10[(open.place::int - 1) * 10 + p.priority + 1], \
+                       $11[(open.place::int - 1) * 10 + p.priority + 1]) \
+                     AND jobs.kind = ANY($3::text[]) AND (jobs.expires_at IS NULL OR jobs.expires_at > $4) \
+                   ORDER BY jobs.scheduled_at, jobs.id LIMIT open.at_most FOR UPDATE SKIP LOCKED) AS ranged \
+                 LIMIT open.at_most) AS found \
+               LIMIT $5)"
+        )
+    };
+}
+
+/// Of the rows of `due`, those up to the one that fills the claim in bytes. Nearly always that is all of them, which one sum
+/// tells; only else is it summed row by row, for that costs a claim of small jobs a twelfth. Parameter 9: bytes.
+macro_rules! within_bytes {
+    () => {
+        " AND ((SELECT sum(bytes) FROM due) < $9 OR due.tid = ANY (ARRAY( \
+             SELECT tid FROM (SELECT tid, sum(bytes) OVER (ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before FROM due) \
+               AS summed WHERE bytes_before < $9 OR bytes_before = 0)))"
+    };
+}
+
+/// Lets due jobs run where they are. Parameters 6 to 8: lease, until, worker. Columns that the claim itself sets are not
+/// sent back; the last one, behind those of a job, says whether it lies on a tray.
+macro_rules! run_in_place {
+    ($which:literal) => {
+        concat!(
+            "UPDATE {schema}.jobs SET state = 'running', attempt = attempt + 1, \
+               unique_held = unique_held AND unique_while <> 'queued', lease_id = $6, lease_until = $7, worker = $8, \
+               progress_percent = NULL, progress_message = NULL, started_at = $4, revision = revision + 1 \
+             FROM due WHERE jobs.ctid = due.tid",
+            within_bytes!(),
+            $which,
+            " RETURNING id, kind, queue, lane, priority, 'running', args, attempt, max_attempts, crashes, scheduled_at, \
+               expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, NULL::uuid, \
+               NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, output, reason, cancel_requested_at, woken, \
+               created_at, NULL::timestamptz, finished_at, tags, meta, revision, suspicion, false"
+        )
+    };
+}
+
+const CLAIM_TYPES: [Type; 12] = [
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TIMESTAMPTZ,
+    Type::INT8,
+    Type::UUID,
+    Type::TIMESTAMPTZ,
+    Type::TEXT,
+    Type::INT8,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::UUID_ARRAY,
+    Type::TIMESTAMPTZ,
+];
+
+/// Takes due jobs, each in its row. Parameters: as above.
+static CLAIM: Sql = Sql { text: concat!(due!(""), " ", run_in_place!("")), types: &CLAIM_TYPES };
+
+/// Takes due jobs onto a tray; those that do not go there (they hold a key, carry a mark, are suspected of killing their worker, or are so large that to write
+/// them twice would cost more than it saves) in their rows. Parameters: as above.
+static CLAIM_ON_TRAY: Sql = Sql {
+    text: concat!(
+        due!(
+            ", unique_key IS NULL AND suspicion IS NULL AND reason IS NULL AND cancel_requested_at IS NULL AND NOT woken \
+             AND octet_length(args) + coalesce(pg_column_size(tags), 0) + coalesce(pg_column_size(meta), 0) <= 2000 \
+             AS fits"
+        ),
+        ", taken AS ( \
+           DELETE FROM {schema}.jobs USING due WHERE jobs.ctid = due.tid AND due.fits",
+        within_bytes!(),
+        " RETURNING id, kind, queue, lane, priority, args, attempt + 1 AS attempt, max_attempts, crashes, \
+             scheduled_at, expires_at, timeout_ms, retry, created_at, tags, meta, revision + 1 AS revision), \
+         tray AS ( \
+           INSERT INTO {schema}.trays (lease_id, lease_until, worker, started_at, live, first_id, last_id, jobs) \
+           SELECT $6, $7, $8, $4, count(*), (SELECT id FROM taken ORDER BY id LIMIT 1), \
+             (SELECT id FROM taken ORDER BY id DESC LIMIT 1), \
+             array_agg(ROW(id, kind, queue, lane, priority, args, attempt, max_attempts, crashes, scheduled_at, \
+               expires_at, timeout_ms, retry, created_at, tags, meta, revision)::{schema}.tray_job) \
+           FROM taken HAVING count(*) > 0), \
+         apart AS (",
+        run_in_place!(" AND NOT due.fits"),
+        ") \
+         SELECT id, kind, queue, lane, priority, 'running', args, attempt, max_attempts, crashes, scheduled_at, \
+           expires_at, timeout_ms, retry, NULL::text, NULL::text, NULL::timestamptz, false, NULL::uuid, \
+           NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, NULL::text, NULL::text, NULL::timestamptz, false, \
+           created_at, NULL::timestamptz, NULL::timestamptz, tags, meta, revision, NULL::text, true FROM taken \
+         UNION ALL SELECT * FROM apart"
+    ),
+    types: &CLAIM_TYPES,
+};
+
+/// Jobs that run under a lease. Reads the index of leases: as many entries as jobs run at all. Parameter: the
+/// lease.
+static TAKEN_BEFORE: Sql = Sql {
+    text: concat!(
+        "SELECT ",
+        columns!(),
+        " FROM {schema}.jobs WHERE state = 'running' AND lease_id = $1 UNION ALL SELECT ",
+        columns!(),
+        " FROM {schema}.jobs_on_trays WHERE lease_id = $1 ORDER BY priority, scheduled_at, id"
+    ),
+    types: &[Type::UUID],
+};
+
+/// Takes up to `claim.limit` jobs, queue by queue in the order of the shares.
+pub(crate) async fn claim(core: &Core, claim: &Claim, now: Timestamp) -> Result<Vec<JobRow>, Fault> {
+    if claim.repeat {
+        let taken = taken_before(core, claim).await?;
+        if !taken.is_empty() {
+            return Ok(taken);
+        }
+    }
+    let queue = claim.shares.first().map_or("", |share| share.queue.as_str());
+    let on_tray = core.trays.fits(queue, claim.limit, core.settings.options.trays_from);
+    let (mut taken, mut bytes) = (Vec::new(), 0);
+    let mut shares: Vec<(&str, usize)> =
+        claim.shares.iter().map(|share| (share.queue.as_str(), share.at_most)).collect();
+    // A queue may be named twice, but in one statement only once: there its rows would be found, locked by ourselves,
+    // a second time.
+    while taken.len() < claim.limit && shares.iter().any(|(_, at_most)| *at_most > 0) {
+        let round = next_round(&mut shares);
+        let limit = (claim.limit - taken.len()).min(ROWS_MAX);
+        // One tray for one lease.
+        let on_tray = on_tray && taken.is_empty();
+        let room = claim.bytes_max.saturating_sub(bytes);
+        let found = match take(core, claim, &round, (limit, room), on_tray, now).await {
+            // The call that this one repeats was still being written, and has written its tray by now.
+            Err(fault) if fault.is_unique_violation() => return taken_before(core, claim).await,
+            found => found?,
+        };
+        bytes += found.iter().map(JobRow::bytes).sum::<usize>();
+        if bytes >= claim.bytes_max {
+            taken.extend(found);
+            break;
+        }
+        let count_of = |queue: &str| found.iter().filter(|job| job.queue == queue).count();
+        let is_full = found.len() >= limit;
+        // What a queue did not give now it will not give in the next round either; but a statement that was full may
+        // have left something.
+        if is_full {
+            shares.splice(0..0, round.iter().map(|(queue, at_most)| (*queue, at_most - count_of(queue))));
+        }
+        for (queue, at_most) in &round {
+            let given = count_of(queue);
+            if !is_full && given < *at_most {
+                shares.iter_mut().filter(|(other, _)| other == queue).for_each(|(_, left)| *left = 0);
+            }
+        }
+        taken.extend(found);
+    }
+    core.trays.took(queue, taken.len());
+    Ok(taken)
+}
+
+async fn taken_before(core: &Core, claim: &Claim) -> Result<Vec<JobRow>, Fault> {
+    row::jobs(&core.claims.query(&TAKEN_BEFORE, &[&claim.lease.0]).await?)
+}
+
+/// The shares up to the first queue that is named a second time.
+fn next_round<'a>(shares: &mut Vec<(&'a str, usize)>) -> Vec<(&'a str, usize)> {
+    shares.retain(|(_, at_most)| *at_most > 0);
+    let is_second = |index: &usize| shares[..*index].iter().any(|(queue, _)| *queue == shares[*index].0);
+    let end = (0..shares.len()).find(is_second).unwrap_or(shares.len());
+    shares.drain(..end).collect()
+}
+
+async fn take(
+    core: &Core,
+    claim: &Claim,
+    round: &[(&str, usize)],
+    (limit, bytes_max): (usize, usize),
+    on_tray: bool,
+    now: Timestamp,
+) -> Result<Vec<JobRow>, Fault> {
+    let queues: Vec<&str> = round.iter().map(|(queue, _)| *queue).collect();
+    let at_most: Vec<i64> = round.iter().map(|(_, at_most)| row::at_most((*at_most).min(limit))).collect();
+    let began = core.settings.clock.monotonic();
+    let begin = core.frontiers.begin(&claim.kinds, &queues, began);
+    let begin_at: Vec<Moment> = begin.at.iter().copied().map(Moment).collect();
+    let rows = core
+        .claims
+        .query(
+            if on_tray { &CLAIM_ON_TRAY } else { &CLAIM },
+            &[
+                &queues,
+                &at_most,
+                &*claim.kinds,
+                &Moment(now),
+                &row::at_most(limit),
+                &claim.lease.0,
+                &Moment(claim.until),
+                &claim.worker,
+                &row::at_most(bytes_max),
+                &begin_at,
+                &begin.ids,
+                &Moment(claim.due.max(now)),
+            ],
+        )
+        .await?;
+    let mut jobs = row::jobs(&rows)?;
+    for job in &mut jobs {
+        job.lease_id = Some(claim.lease);
+        job.lease_until = Some(whole_micros(claim.until));
+        job.worker = Some(claim.worker.clone());
+        job.started_at = Some(whole_micros(now));
+    }
+    let ended = core.settings.clock.monotonic();
+    let is_full = jobs.len() >= limit || jobs.iter().map(JobRow::bytes).sum::<usize>() >= bytes_max;
+    let has_more = |queue: &str, at_most: usize| {
+        is_full || jobs.iter().filter(|job| job.queue == queue).count() >= at_most
+    };
+    let exhausted: Vec<&str> =
+        round.iter().filter(|(queue, at_most)| !has_more(queue, *at_most)).map(|(queue, _)| *queue).collect();
+    let took = ended.saturating_sub(began);
+    let walk = Walk {
+        kinds: &claim.kinds,
+        queues: &queues,
+        begin: &begin,
+        found: &jobs,
+        exhausted: &exhausted,
+        took,
+    };
+    // By the database's time, too: the caller's clock may be ahead, and what is committed in between was not seen.
+    let seen = core.database_time.now().map_or(now, |time| time.min(now));
+    core.frontiers.walked(&walk, seen, ended);
+    // An update answers in no order.
+    let places: HashMap<&str, usize> =
+        queues.iter().enumerate().map(|(place, queue)| (*queue, place)).collect();
+    jobs.sort_by(|one, other| {
+        let place =
+            |job: &JobRow| (places.get(job.queue.as_str()).copied(), job.priority, job.scheduled_at, job.id);
+        place(one).cmp(&place(other))
+    });
+    let mut on_tray = 0;
+    for row in &rows {
+        on_tray += usize::from(row.try_get::<_, bool>(TRAY_COLUMN)?);
+    }
+    core.trays.laid(claim.lease, on_tray);
+    core.litter.add(rows.len());
+    core.hints.jobs_here(jobs.iter().map(|job| job.id));
+    Ok(jobs)
+}

@@ -1,0 +1,191 @@
+//! Storing whole records as they are.
+
+use std::collections::{BTreeSet, HashSet};
+
+use backroom_core::{Attempt, JobId, LogLine};
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::insert::{INSERT, NAME_QUEUES, ROWS_MAX, STORED};
+use crate::store::postgres::{
+    Core,
+    columns::{
+        batch::{Columns, JOB_TYPES, unnested_jobs},
+        moment::{Moment, opt},
+    },
+    wire::{
+        connection::Transaction,
+        error::Fault,
+        sql::{Sql, columns},
+    },
+};
+use crate::{Error, ErrorKind, store::Record};
+
+/// Stores finished jobs that hold no key; answers with the ids that are new. Parameters: all columns.
+static INSERT_FINISHED: Sql = Sql {
+    text: concat!(
+        "INSERT INTO {schema}.finished (",
+        columns!(),
+        ") ",
+        unnested_jobs!(),
+        " ON CONFLICT DO NOTHING RETURNING id"
+    ),
+    types: &JOB_TYPES,
+};
+
+/// Which of these jobs were imported live before. Parameter: ids.
+static IMPORTED: Sql = Sql {
+    text: "SELECT job_id FROM {schema}.imported WHERE job_id = ANY($1::uuid[])",
+    types: &[Type::UUID_ARRAY],
+};
+
+/// Notes jobs that are imported live. Parameter: ids.
+static NOTE_IMPORTED: Sql = Sql {
+    text: "INSERT INTO {schema}.imported (job_id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING",
+    types: &[Type::UUID_ARRAY],
+};
+
+/// Who holds one of these keys. Parameter: keys.
+static HOLDER: Sql = Sql {
+    text: "SELECT id, unique_key FROM {schema}.jobs WHERE unique_held AND unique_key = ANY($1::text[]) LIMIT 1",
+    types: &[Type::TEXT_ARRAY],
+};
+
+/// Stores attempts in the order given. Parameters: the columns.
+static ATTEMPTS: Sql = Sql {
+    text: "INSERT INTO {schema}.attempts (job_id, lease_id, attempt, \"end\", error, worker, started_at, ended_at) \
+           SELECT job, lease, attempt, ended, error, worker, started_at, ended_at \
+           FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], \
+             $8::timestamptz[]) WITH ORDINALITY \
+             AS new (job, lease, attempt, ended, error, worker, started_at, ended_at, place) \
+           ORDER BY place ON CONFLICT DO NOTHING",
+    types: &[
+        Type::UUID_ARRAY,
+        Type::UUID_ARRAY,
+        Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TIMESTAMPTZ_ARRAY,
+        Type::TIMESTAMPTZ_ARRAY,
+    ],
+};
+
+/// Stores log lines in the order given. Parameters: the columns.
+static LINES: Sql = Sql {
+    text: "INSERT INTO {schema}.logs (job_id, lease_id, seq, at, line) \
+           SELECT job, lease, seq, at, line FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], \
+             $5::text[]) WITH ORDINALITY AS new (job, lease, seq, at, line, place) \
+           ORDER BY place ON CONFLICT DO NOTHING",
+    types: &[Type::UUID_ARRAY, Type::UUID_ARRAY, Type::INT8_ARRAY, Type::TIMESTAMPTZ_ARRAY, Type::TEXT_ARRAY],
+};
+
+/// Stores the records whose id is new, all or none; answers how many were.
+pub(crate) async fn import(core: &Core, records: &[Record]) -> Result<u64, Fault> {
+    let queues: Vec<&str> =
+        records.iter().map(|record| record.job.queue.as_str()).collect::<BTreeSet<_>>().into_iter().collect();
+    let transaction = core.writer.begin().await?;
+    let stored = async {
+        transaction.query(&NAME_QUEUES, &[&queues]).await?;
+        let mut stored = 0;
+        for chunk in records.chunks(ROWS_MAX) {
+            stored += import_chunk(&transaction, chunk).await?;
+        }
+        Ok::<_, Fault>(stored)
+    }
+    .await;
+    match stored {
+        Ok(stored) => {
+            transaction.commit().await?;
+            core.hints.behind();
+            queues.iter().for_each(|queue| core.hints.queue(queue));
+            Ok(stored)
+        }
+        Err(fault) => {
+            // The reason is what the caller must hear; a rollback that fails takes the connection along.
+            _ = transaction.rollback().await;
+            Err(fault)
+        }
+    }
+}
+
+async fn import_chunk(transaction: &Transaction, records: &[Record]) -> Result<u64, Fault> {
+    let ids: Vec<Uuid> = records.iter().map(|record| record.job.id.0).collect();
+    let mut known = transaction.query(&STORED, &[&ids]).await?;
+    known.extend(transaction.query(&IMPORTED, &[&ids]).await?);
+    let mut known: HashSet<Uuid> = known.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let new: Vec<&Record> = records.iter().filter(|record| known.insert(record.job.id.0)).collect();
+    let (finished, mut live): (Vec<&Record>, Vec<&Record>) =
+        new.iter().copied().partition(|record| record.job.state.is_finished() && !record.job.unique_held);
+    if !finished.is_empty() {
+        let columns = Columns::of(finished.iter().map(|record| &record.job))?;
+        transaction.query(&INSERT_FINISHED, &columns.params()).await?;
+    }
+    if !live.is_empty() {
+        // In the order of keys, as every insert of ours.
+        live.sort_by_key(|record| record.job.unique_key.as_deref());
+        let columns = Columns::of(live.iter().map(|record| &record.job))?;
+        let rows = transaction.query(&INSERT, &columns.params()).await?;
+        if rows.len() < live.len() {
+            return Err(key_held(transaction, &live).await?);
+        }
+    }
+    let begun: Vec<Uuid> =
+        new.iter().filter(|record| !record.job.state.is_finished()).map(|record| record.job.id.0).collect();
+    if !begun.is_empty() {
+        transaction.query(&NOTE_IMPORTED, &[&begun]).await?;
+    }
+    insert_attempts(transaction, &new).await?;
+    insert_lines(transaction, &new).await?;
+    Ok(new.len() as u64)
+}
+
+async fn key_held(transaction: &Transaction, records: &[&Record]) -> Result<Fault, Fault> {
+    let keys: Vec<&str> = records
+        .iter()
+        .filter(|record| record.job.unique_held)
+        .filter_map(|record| record.job.unique_key.as_deref())
+        .collect();
+    let Some(row) = transaction.query(&HOLDER, &[&keys]).await?.into_iter().next() else {
+        let why = "import jobs: some were stored by somebody else at the same time";
+        return Ok(Error::new(ErrorKind::Unavailable, why).into());
+    };
+    let (holder, key) = (JobId(row.try_get(0)?), row.try_get::<_, String>(1)?);
+    let why = format!("import jobs: job {holder} holds the unique key {key:?} of one of them");
+    Ok(Error::new(ErrorKind::KeyHeld { holder }, why).into())
+}
+
+async fn insert_attempts(transaction: &Transaction, records: &[&Record]) -> Result<(), Fault> {
+    let attempts: Vec<(Uuid, &Attempt)> = records
+        .iter()
+        .flat_map(|record| record.attempts.iter().map(|attempt| (record.job.id.0, attempt)))
+        .collect();
+    for chunk in attempts.chunks(ROWS_MAX) {
+        let jobs: Vec<Uuid> = chunk.iter().map(|(job, _)| *job).collect();
+        let leases: Vec<Uuid> = chunk.iter().map(|(_, attempt)| attempt.lease_id.0).collect();
+        let numbers: Vec<i64> = chunk.iter().map(|(_, attempt)| attempt.attempt.into()).collect();
+        let ends: Vec<&str> = chunk.iter().map(|(_, attempt)| attempt.end.as_str()).collect();
+        let errors: Vec<&str> = chunk.iter().map(|(_, attempt)| attempt.error.as_str()).collect();
+        let workers: Vec<Option<&str>> = chunk.iter().map(|(_, attempt)| attempt.worker.as_deref()).collect();
+        let started: Vec<Option<Moment>> = chunk.iter().map(|(_, attempt)| opt(attempt.started_at)).collect();
+        let ended: Vec<Moment> = chunk.iter().map(|(_, attempt)| Moment(attempt.ended_at)).collect();
+        transaction
+            .query(&ATTEMPTS, &[&jobs, &leases, &numbers, &ends, &errors, &workers, &started, &ended])
+            .await?;
+    }
+    Ok(())
+}
+
+async fn insert_lines(transaction: &Transaction, records: &[&Record]) -> Result<(), Fault> {
+    let lines: Vec<(Uuid, &LogLine)> =
+        records.iter().flat_map(|record| record.lines.iter().map(|line| (record.job.id.0, line))).collect();
+    for chunk in lines.chunks(ROWS_MAX) {
+        let jobs: Vec<Uuid> = chunk.iter().map(|(job, _)| *job).collect();
+        let leases: Vec<Uuid> = chunk.iter().map(|(_, line)| line.lease_id.0).collect();
+        let seqs: Vec<i64> = chunk.iter().map(|(_, line)| line.seq.into()).collect();
+        let times: Vec<Moment> = chunk.iter().map(|(_, line)| Moment(line.at)).collect();
+        let texts: Vec<&str> = chunk.iter().map(|(_, line)| line.line.as_str()).collect();
+        transaction.query(&LINES, &[&jobs, &leases, &seqs, &times, &texts]).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,333 @@
+//! Jobs of which some have unique keys.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap, HashSet},
+};
+
+use backroom_core::{
+    JobId, JobRow, Timestamp,
+    draft::NewJob,
+    unique::{Resolution, replace_content, resolve_conflict},
+};
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::{INSERT, NAME_QUEUES, ROWS_MAX, STORED, TAKE_BACK};
+use crate::store::postgres::{
+    columns::{
+        batch::{Columns, JOB_TYPES, unnested_jobs},
+        row::{self, Cells as _},
+    },
+    wire::{
+        error::Fault,
+        session::Session,
+        sql::{COLUMNS, Sql, columns, rows_by_id},
+    },
+};
+use crate::{Error, ErrorKind, store::Inserted};
+
+/// How often keys may be snatched away between the look at their holders and the insert.
+const ROUNDS_MAX: u32 = 64;
+
+/// The jobs that hold these keys, locked until the transaction ends. A running job can only stay or lose its key, so its row is
+/// locked against leaving and no more: the transaction may be a caller's, and last longer than the lease that is to be renewed.
+/// Each part goes in the order of ids, as commits do, which take queued and running jobs apart. A job that is claimed
+/// just now is in neither part; then the insert meets its key, and looks again. Parameter: the keys.
+macro_rules! locked_holders {
+    ($otherwise:literal) => {
+        concat!(
+            "still AS MATERIALIZED (SELECT * FROM {schema}.jobs \
+               WHERE unique_held AND unique_key = ANY($1::text[]) AND state <> 'running' ORDER BY id FOR UPDATE",
+            $otherwise,
+            "), \
+             running AS MATERIALIZED (SELECT * FROM {schema}.jobs \
+               WHERE unique_held AND unique_key = ANY($1::text[]) AND state = 'running' ORDER BY id FOR KEY SHARE",
+            $otherwise,
+            ")"
+        )
+    };
+}
+
+/// Waits for those that another transaction has locked.
+static HOLDERS: Sql = Sql {
+    text: concat!(
+        "WITH ",
+        locked_holders!(""),
+        " SELECT ",
+        columns!(),
+        ", true FROM (SELECT * FROM still UNION ALL SELECT * FROM running) AS holders"
+    ),
+    types: &[Type::TEXT_ARRAY],
+};
+
+/// Waits for none: those that another transaction has locked come behind, as they were before it.
+static FREE_HOLDERS: Sql = Sql {
+    text: concat!(
+        "WITH ",
+        locked_holders!(" SKIP LOCKED"),
+        ", free AS MATERIALIZED (SELECT * FROM still UNION ALL SELECT * FROM running) SELECT ",
+        columns!(),
+        ", true FROM free UNION ALL SELECT ",
+        columns!(),
+        ", false FROM {schema}.jobs WHERE unique_held AND unique_key = ANY($1::text[]) AND id NOT IN (SELECT id FROM free)"
+    ),
+    types: &[Type::TEXT_ARRAY],
+};
+
+/// Where a holder's row says whether it is locked by this transaction: behind the columns of a job.
+const LOCKED_COLUMN: usize = COLUMNS;
+
+/// What is done about holders that another transaction has locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Locks {
+    /// They are waited for.
+    Awaited,
+    /// They are left alone.
+    Free,
+}
+
+/// Takes the keys from jobs whose window has passed. The revision moves, so that a report decided on the row as it was
+/// cannot take the key back. Parameter: the ids.
+static RELEASE: Sql = Sql {
+    text: "UPDATE {schema}.jobs SET unique_held = false, revision = revision + 1 WHERE id = ANY($1::uuid[])",
+    types: &[Type::UUID_ARRAY],
+};
+
+/// Writes the content that queued holders took over; their rows are locked by [`HOLDERS`]. Parameters: all columns.
+static REPLACE: Sql = Sql {
+    text: concat!(
+        "UPDATE {schema}.jobs SET lane = new.lane, priority = new.priority, args = new.args, \
+         max_attempts = new.max_attempts, scheduled_at = new.scheduled_at, expires_at = new.expires_at, \
+         timeout_ms = new.timeout_ms, retry = new.retry, tags = new.tags, meta = new.meta, revision = new.revision \
+         FROM (",
+        unnested_jobs!(),
+        ") AS new ",
+        rows_by_id!(),
+        " AND jobs.lease_until IS NULL AND jobs.finished_at IS NULL"
+    ),
+    types: &JOB_TYPES,
+};
+
+/// Jobs of which some have keys, in a transaction of a caller: who holds them is looked at first, core decides, and whatever was
+/// snatched away between the look and the insert is looked at again.
+pub(crate) async fn insert_keyed(
+    session: &mut Session<'_>,
+    jobs: &[(&NewJob, Timestamp)],
+    unnamed: &[String],
+) -> Result<Vec<Inserted>, Fault> {
+    if !unnamed.is_empty() {
+        session.query(&NAME_QUEUES, &[&unnamed]).await?;
+    }
+    let mut answers: Vec<Option<Inserted>> = vec![None; jobs.len()];
+    // In the order of keys, over all chunks.
+    let mut all: Vec<usize> = (0..jobs.len()).collect();
+    all.sort_by_key(|index| held_key(&jobs[*index].0.job));
+    let keys: HashSet<&str> = jobs.iter().filter_map(|(new, _)| held_key(&new.job)).collect();
+    // A second round with several keys would wait for rows while the first one's keys are taken, and others wait for those.
+    let is_undone = keys.len() > 1;
+    let mut open = all.clone();
+    for _ in 0..ROUNDS_MAX {
+        if is_undone {
+            session.say("SAVEPOINT backroom_keys").await?;
+        }
+        let mut contested = Vec::new();
+        for chunk in open.chunks(ROWS_MAX) {
+            contested.extend(insert_chunk(session, jobs, chunk, &mut answers).await?);
+        }
+        if contested.is_empty() {
+            if is_undone {
+                session.say("RELEASE SAVEPOINT backroom_keys").await?;
+            }
+            return Ok(answers.into_iter().flatten().collect());
+        }
+        if is_undone {
+            session.say("ROLLBACK TO SAVEPOINT backroom_keys; RELEASE SAVEPOINT backroom_keys").await?;
+            open.clone_from(&all);
+        } else {
+            open = contested;
+        }
+    }
+    let why = "insert the jobs: their unique keys change hands too fast";
+    Err(Error::new(ErrorKind::Unavailable, why).into())
+}
+
+/// Who holds a key while a chunk is decided.
+enum Holder {
+    /// A stored job, locked.
+    Stored(Box<JobRow>),
+    /// A job of this very chunk.
+    Fresh(usize),
+}
+
+/// What a chunk amounts to.
+#[derive(Default)]
+struct Plan<'a> {
+    holders: HashMap<&'a str, Holder>,
+    fresh: Vec<(usize, Cow<'a, JobRow>)>,
+    releases: Vec<Uuid>,
+    replaced: BTreeSet<&'a str>,
+    /// Answers that stand only if a fresh job gets in: (job, position in `fresh`).
+    leaning: Vec<(usize, usize)>,
+}
+
+async fn insert_chunk(
+    session: &mut Session<'_>,
+    jobs: &[(&NewJob, Timestamp)],
+    chunk: &[usize],
+    answers: &mut [Option<Inserted>],
+) -> Result<Vec<usize>, Fault> {
+    let looked = look(session, jobs, chunk, Locks::Awaited).await?;
+    insert_looked(session, jobs, chunk, looked, answers).await
+}
+
+/// What was found before a chunk is decided.
+pub(super) struct Looked {
+    known: HashSet<Uuid>,
+    holders: Vec<JobRow>,
+    /// Holders that another transaction has locked.
+    pub(super) locked: Vec<JobRow>,
+}
+
+/// Which of the jobs are stored, and which hold their keys.
+pub(super) async fn look(
+    session: &mut Session<'_>,
+    jobs: &[(&NewJob, Timestamp)],
+    chunk: &[usize],
+    locks: Locks,
+) -> Result<Looked, Fault> {
+    let ids: Vec<Uuid> = chunk.iter().map(|index| jobs[*index].0.job.id.0).collect();
+    let keys: Vec<&str> = chunk.iter().filter_map(|index| held_key(&jobs[*index].0.job)).collect();
+    let holders = match locks {
+        Locks::Awaited => &HOLDERS,
+        Locks::Free => &FREE_HOLDERS,
+    };
+    let (stored, rows) = session.query_both((&STORED, &[&ids]), (holders, &[&keys])).await?;
+    let known: HashSet<Uuid> = stored.iter().map(|row| row.cell(0)).collect::<Result<_, _>>()?;
+    let mut looked = Looked { known, holders: Vec::new(), locked: Vec::new() };
+    for (row, holder) in rows.iter().zip(row::jobs(&rows)?) {
+        let is_ours: bool = row.cell(LOCKED_COLUMN)?;
+        if is_ours { looked.holders.push(holder) } else { looked.locked.push(holder) }
+    }
+    Ok(looked)
+}
+
+/// Decides on a chunk whose holders are locked, and writes it; answers with the jobs whose key was snatched away.
+pub(super) async fn insert_looked(
+    session: &mut Session<'_>,
+    jobs: &[(&NewJob, Timestamp)],
+    chunk: &[usize],
+    looked: Looked,
+    answers: &mut [Option<Inserted>],
+) -> Result<Vec<usize>, Fault> {
+    let ids: Vec<Uuid> = chunk.iter().map(|index| jobs[*index].0.job.id.0).collect();
+    let keys: HashSet<&str> = chunk.iter().filter_map(|index| held_key(&jobs[*index].0.job)).collect();
+    let Looked { mut known, holders, .. } = looked;
+    let mut plan = Plan::default();
+    for holder in holders {
+        let wanted = holder.unique_key.as_deref().and_then(|key| keys.get(key));
+        if let Some(key) = wanted.copied() {
+            plan.holders.insert(key, Holder::Stored(Box::new(holder)));
+        }
+    }
+    for index in chunk {
+        let (new, now) = jobs[*index];
+        answers[*index] = Some(if known.insert(new.job.id.0) {
+            decide(&mut plan, *index, new, now)
+        } else {
+            Inserted::Created
+        });
+    }
+    let contested = write(session, &plan, &ids).await?;
+    contested.iter().for_each(|index| answers[*index] = None);
+    Ok(contested)
+}
+
+/// The key that a job would hold.
+pub(super) fn held_key(job: &JobRow) -> Option<&str> {
+    job.unique_key.as_deref().filter(|_| job.unique_held)
+}
+
+fn decide<'a>(plan: &mut Plan<'a>, index: usize, new: &'a NewJob, now: Timestamp) -> Inserted {
+    let Some(key) = held_key(&new.job) else {
+        plan.fresh.push((index, Cow::Borrowed(&new.job)));
+        return Inserted::Created;
+    };
+    let (holder, position) = match plan.holders.get_mut(key) {
+        None => return take(plan, index, new, key),
+        Some(Holder::Stored(holder)) => (holder.as_mut(), None),
+        Some(Holder::Fresh(position)) => (plan.fresh[*position].1.to_mut(), Some(*position)),
+    };
+    if let Some(position) = position {
+        plan.leaning.push((index, position));
+    }
+    match resolve_conflict(holder, new.on_conflict, now) {
+        Resolution::Keep => Inserted::Kept(holder.id),
+        Resolution::Reject => Inserted::KeyHeld(holder.id),
+        Resolution::Replace => {
+            replace_content(holder, &new.job);
+            let id = holder.id;
+            if position.is_none() {
+                plan.replaced.insert(key);
+            }
+            Inserted::Replaced(id)
+        }
+        Resolution::Release => {
+            match position {
+                None => plan.releases.push(holder.id.0),
+                Some(_) => {
+                    holder.unique_held = false;
+                    holder.revision += 1;
+                }
+            }
+            take(plan, index, new, key)
+        }
+    }
+}
+
+fn take<'a>(plan: &mut Plan<'a>, index: usize, new: &'a NewJob, key: &'a str) -> Inserted {
+    plan.holders.insert(key, Holder::Fresh(plan.fresh.len()));
+    plan.fresh.push((index, Cow::Borrowed(&new.job)));
+    Inserted::Created
+}
+
+/// Carries the plan out; answers with the jobs whose key was snatched away.
+async fn write(session: &mut Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> Result<Vec<usize>, Fault> {
+    if !plan.releases.is_empty() {
+        let mut releases = plan.releases.clone();
+        releases.sort_unstable();
+        session.query(&RELEASE, &[&releases]).await?;
+    }
+    let mut replaced: Vec<&JobRow> = plan
+        .replaced
+        .iter()
+        .filter_map(|key| match plan.holders.get(key) {
+            Some(Holder::Stored(holder)) => Some(holder.as_ref()),
+            Some(Holder::Fresh(_)) | None => None,
+        })
+        .collect();
+    replaced.sort_unstable_by_key(|job| job.id);
+    if !replaced.is_empty() {
+        session.query_by_index(&REPLACE, &Columns::of(replaced.into_iter())?.params()).await?;
+    }
+    if plan.fresh.is_empty() {
+        return Ok(Vec::new());
+    }
+    // In the order of keys, so that two processes that insert the same keys do not wait for each other in a circle.
+    let mut fresh: Vec<&JobRow> = plan.fresh.iter().map(|(_, job)| job.as_ref()).collect();
+    fresh.sort_by(|one, other| one.unique_key.cmp(&other.unique_key));
+    let rows = session.query(&INSERT, &Columns::of(fresh.into_iter())?.params()).await?;
+    session.query(&TAKE_BACK, &[ids]).await?;
+    if rows.len() == plan.fresh.len() {
+        return Ok(Vec::new());
+    }
+    let stored: HashSet<JobId> = rows.iter().map(|row| row.cell(0).map(JobId)).collect::<Result<_, _>>()?;
+    let is_in = |position: usize| stored.contains(&plan.fresh[position].1.id);
+    let mut contested: Vec<usize> = (0..plan.fresh.len())
+        .filter(|position| !is_in(*position))
+        .map(|position| plan.fresh[position].0)
+        .collect();
+    contested.extend(plan.leaning.iter().filter(|(_, position)| !is_in(*position)).map(|(index, _)| *index));
+    contested.sort_unstable();
+    Ok(contested)
+}

@@ -1,0 +1,351 @@
+//! Storing new jobs; those with unique keys in a [room of their own](keyed).
+
+mod keyed;
+mod ours;
+
+use std::{collections::HashSet, sync::Arc};
+
+use backroom_core::{JobRow, Timestamp, bounds::later, draft::NewJob};
+use tokio_postgres::types::Type;
+
+pub(crate) use self::keyed::insert_keyed;
+
+use crate::store::Inserted;
+use crate::store::postgres::{
+    Core,
+    background::{
+        hints::{Hints, NOTIFY_WITHIN, channel, due_within, word_within},
+        writer::Handed,
+    },
+    columns::batch::{AlikeColumns, Columns, JOB_TYPES, PlainColumns, unnested_jobs},
+    wire::{
+        connection::{Link, Param},
+        error::Fault,
+        session::Session,
+        settings::{BRIEFLY, Wait},
+        sql::{Sql, columns, on_trays_by_ids},
+    },
+};
+
+/// Rows in one statement.
+pub(crate) const ROWS_MAX: usize = 5000;
+/// Jobs due within this span ring at once: a worker that sleeps until the next one it knows of should hear of them.
+/// Farther ones are found by polling long before they are due.
+const RING_AHEAD: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Stores new jobs without lane, expiry, timeout, retry policy, key, tags and meta, of which none is stored yet: that
+/// some are is an error. To say ON CONFLICT, which [`INSERT`] does, costs the server half as much again per row
+/// (`docs/decisions/0028`). Parameters: id, kind, queue, priority, args, max_attempts, scheduled_at,
+/// created_at; an array each.
+static INSERT_PLAIN: Sql = Sql {
+    text: "INSERT INTO {schema}.jobs (id, kind, queue, priority, state, args, attempt, max_attempts, crashes, \
+           scheduled_at, unique_held, woken, created_at, revision) \
+           SELECT id, kind, queue, priority, 'queued', args, 0, max_attempts, 0, scheduled_at, false, false, \
+           created_at, 0 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bigint[], \
+           $7::timestamptz[], $8::timestamptz[]) \
+           AS new (id, kind, queue, priority, args, max_attempts, scheduled_at, created_at)",
+    types: &[
+        Type::UUID_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT2_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+        Type::TIMESTAMPTZ_ARRAY,
+        Type::TIMESTAMPTZ_ARRAY,
+    ],
+};
+
+/// The same for jobs that differ in id and args alone, as those of a bulk enqueue mostly do; in a SELECT list, because in FROM
+/// the server copies the arrays before it reads the first row, which for a single job is the faster way. Parameters: id and args, an array
+/// each; kind, queue, priority, max_attempts, scheduled_at, created_at.
+static INSERT_ALIKE: Sql = Sql {
+    text: "INSERT INTO {schema}.jobs (id, kind, queue, priority, state, args, attempt, max_attempts, crashes, \
+           scheduled_at, unique_held, woken, created_at, revision) \
+           SELECT id, $3, $4, $5, 'queued', args, 0, $6, 0, $7, false, false, $8, 0 \
+           FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS args) AS new",
+    types: &[
+        Type::UUID_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT,
+        Type::TEXT,
+        Type::INT2,
+        Type::INT8,
+        Type::TIMESTAMPTZ,
+        Type::TIMESTAMPTZ,
+    ],
+};
+
+/// Stores live jobs as they are; answers with the ids that are new and whose key was free. Parameters: all columns.
+pub(crate) static INSERT: Sql = Sql {
+    text: concat!(
+        "INSERT INTO {schema}.jobs (",
+        columns!(),
+        ") ",
+        unnested_jobs!(),
+        " ON CONFLICT DO NOTHING RETURNING id"
+    ),
+    types: &JOB_TYPES,
+};
+
+/// Those of the ids in $1 that are stored elsewhere than in `jobs`.
+macro_rules! stored_elsewhere {
+    () => {
+        concat!(
+            "SELECT id FROM {schema}.finished WHERE id = ANY($1::uuid[]) UNION ALL SELECT id",
+            on_trays_by_ids!()
+        )
+    };
+}
+
+/// Takes back jobs that an insert stored although they run on a tray or are finished already: it was repeated, and the job
+/// had been claimed meanwhile. In the same transaction, so nobody ever sees them. Parameter: the ids.
+static TAKE_BACK: Sql = Sql {
+    text: concat!("DELETE FROM {schema}.jobs WHERE id = ANY(ARRAY(", stored_elsewhere!(), "))"),
+    types: &[Type::UUID_ARRAY],
+};
+
+/// Lets queues come into being. Parameter: their names.
+pub(crate) static NAME_QUEUES: Sql = Sql {
+    text: "INSERT INTO {schema}.queues (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING",
+    types: &[Type::TEXT_ARRAY],
+};
+
+/// Which of these ids are stored. Parameter: the ids.
+pub(crate) static STORED: Sql = Sql {
+    text: concat!("SELECT id FROM {schema}.jobs WHERE id = ANY($1::uuid[]) UNION ALL ", stored_elsewhere!()),
+    types: &[Type::UUID_ARRAY],
+};
+
+/// One call.
+pub(crate) struct Insert {
+    pub(crate) jobs: Arc<Vec<NewJob>>,
+    pub(crate) now: Timestamp,
+    /// An earlier call with these jobs may have taken effect.
+    pub(crate) is_repeated: bool,
+}
+
+impl Handed for Arc<Insert> {
+    fn rows(&self) -> usize {
+        self.jobs.len()
+    }
+}
+
+/// Stores the jobs of several calls, all in one transaction; or each call in one of its own where another transaction
+/// keeps what some of them need (a key that it is about to take), so that only these fail. The first track is the
+/// connection that writes, the other the one for claims.
+pub(crate) async fn insert(
+    core: &Core,
+    track: usize,
+    calls: &[Arc<Insert>],
+) -> Result<Vec<Result<Vec<Inserted>, Fault>>, Fault> {
+    match insert_together(core, track, calls, Wait::Usual).await {
+        Err(fault) if fault.is_locked_out() && calls.len() > 1 => {
+            let mut answers: Vec<_> = calls.iter().map(|_| Ok(Vec::new())).collect();
+            // Those first that wait for nobody.
+            let (keyed, free): (Vec<usize>, Vec<usize>) =
+                (0..calls.len()).partition(|index| has_keys(&calls[*index].jobs));
+            for index in free.into_iter().chain(keyed) {
+                let alone = insert_together(core, track, &calls[index..=index], Wait::Briefly).await;
+                answers[index] = alone.map(|mut answers| answers.pop().unwrap_or_default());
+            }
+            Ok(answers)
+        }
+        together => Ok(together?.into_iter().map(Ok).collect()),
+    }
+}
+
+fn has_keys(jobs: &[NewJob]) -> bool {
+    jobs.iter().any(|new| new.job.unique_key.is_some())
+}
+
+async fn insert_together(
+    core: &Core,
+    track: usize,
+    calls: &[Arc<Insert>],
+    wait: Wait,
+) -> Result<Vec<Vec<Inserted>>, Fault> {
+    let jobs: Vec<(&NewJob, Timestamp)> =
+        calls.iter().flat_map(|call| call.jobs.iter().map(|new| (new, call.now))).collect();
+    let mut unnamed = core.unnamed_queues(jobs.iter().map(|(new, _)| new.job.queue.as_str()));
+    let answers = if calls.iter().any(|call| has_keys(&call.jobs)) {
+        let of_calls: Vec<usize> =
+            calls.iter().enumerate().flat_map(|(place, call)| call.jobs.iter().map(move |_| place)).collect();
+        let is_repeated = calls.iter().any(|call| call.is_repeated);
+        let handed = ours::Handed { jobs: &jobs, calls: &of_calls, is_repeated };
+        let (answers, is_named) = ours::insert(core, &handed, &unnamed, wait).await?;
+        if !is_named {
+            unnamed.clear();
+        }
+        answers
+    } else {
+        // Who names a queue waits for whoever names it just now, and claims must not.
+        let link = if track == 0 || !unnamed.is_empty() { &core.writer } else { &core.claims };
+        let is_repeated = calls.iter().any(|call| call.is_repeated);
+        match insert_free(link, &jobs, &unnamed, is_repeated).await {
+            // A transaction that somebody left open names the queue. The jobs need not wait for that: who stores the
+            // next ones names it.
+            Err(fault) if fault.is_locked_out() && !unnamed.is_empty() => {
+                unnamed.clear();
+                insert_free(link, &jobs, &unnamed, is_repeated).await?;
+            }
+            inserted => inserted?,
+        }
+        vec![Inserted::Created; jobs.len()]
+    };
+    core.remember_queues(unnamed);
+    ring(&core.hints, &jobs, &answers);
+    let mut answers = answers.into_iter();
+    Ok(calls.iter().map(|call| answers.by_ref().take(call.jobs.len()).collect()).collect())
+}
+
+/// Rings for queues whose jobs are due now or soon.
+fn ring(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
+    for answer in answers {
+        if let Inserted::Replaced(holder) = answer {
+            hints.job(*holder);
+        }
+    }
+    if earliest(jobs, answers).is_some_and(|due_at| hints.is_behind(due_at)) {
+        hints.behind();
+    }
+    due_queues(jobs, answers).into_iter().for_each(|queue| hints.queue(queue));
+}
+
+/// When the first of the jobs that were stored is due.
+fn earliest(jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) -> Option<Timestamp> {
+    let is_stored = |answer: &Inserted| matches!(answer, Inserted::Created | Inserted::Replaced(_));
+    let stored = jobs.iter().zip(answers).filter(|(_, answer)| is_stored(answer));
+    stored.map(|((new, _), _)| new.job.scheduled_at).min()
+}
+
+/// Tells workers at the commit of a caller's transaction of the jobs that are due now or soon.
+pub(crate) async fn notify_within(
+    session: &mut Session<'_>,
+    schema: &str,
+    jobs: &[(&NewJob, Timestamp)],
+    answers: &[Inserted],
+) -> Result<(), Fault> {
+    let queues = due_queues(jobs, answers);
+    if !queues.is_empty() {
+        let first = earliest(jobs, answers).map(due_within);
+        let words: Vec<String> = first.into_iter().chain(queues.into_iter().map(word_within)).collect();
+        session.query(&NOTIFY_WITHIN, &[&channel(schema), &words]).await?;
+    }
+    Ok(())
+}
+
+/// The queues of jobs that were stored and are due now or soon.
+fn due_queues<'a>(jobs: &[(&'a NewJob, Timestamp)], answers: &[Inserted]) -> HashSet<&'a str> {
+    let mut queues: HashSet<&str> = HashSet::new();
+    // Neighbours mostly have one queue, which is looked up once.
+    let mut last = None;
+    for ((new, now), answer) in jobs.iter().zip(answers) {
+        let queue = Some(new.job.queue.as_str());
+        match answer {
+            Inserted::Created if queue == last => {}
+            Inserted::Created if new.job.scheduled_at <= later(*now, RING_AHEAD) => {
+                last = queue;
+                queues.extend(queue);
+            }
+            Inserted::Replaced(_) => queues.extend(queue),
+            Inserted::Created | Inserted::Kept(_) | Inserted::KeyHeld(_) => {}
+        }
+    }
+    queues
+}
+
+/// Jobs without keys, as parameters of the statement that stores them when they are new.
+enum New<'a> {
+    Alike(AlikeColumns<'a>),
+    Plain(PlainColumns<'a>),
+    Any(Box<Columns<'a>>),
+}
+
+impl New<'_> {
+    fn statement(&self) -> (&'static Sql, Vec<Param<'_>>) {
+        match self {
+            Self::Alike(columns) => (&INSERT_ALIKE, columns.params()),
+            Self::Plain(columns) => (&INSERT_PLAIN, columns.params()),
+            Self::Any(columns) => (&INSERT, columns.params()),
+        }
+    }
+}
+
+/// What comes before the jobs. A queue that a transaction still open names is not waited for long.
+fn name_queues<'a>(unnamed: &'a Vec<String>) -> Vec<(&'static Sql, Vec<Param<'a>>)> {
+    if unnamed.is_empty() {
+        return Vec::new();
+    }
+    vec![(&BRIEFLY, Vec::new()), (&NAME_QUEUES, vec![unnamed])]
+}
+
+/// Jobs without keys, which nobody else can be in the way of.
+async fn insert_free(
+    link: &Link,
+    jobs: &[(&NewJob, Timestamp)],
+    unnamed: &Vec<String>,
+    is_repeated: bool,
+) -> Result<(), Fault> {
+    if is_repeated || !is_new(insert_new(link, jobs, unnamed).await)? {
+        insert_again(link, jobs, unnamed).await?;
+    }
+    Ok(())
+}
+
+/// Jobs none of which is stored yet, in one round trip.
+async fn insert_new(link: &Link, jobs: &[(&NewJob, Timestamp)], unnamed: &Vec<String>) -> Result<(), Fault> {
+    let mut chunks = Vec::new();
+    for chunk in jobs.chunks(ROWS_MAX) {
+        let jobs = chunk.iter().map(|(new, _)| &new.job);
+        chunks.push(if !jobs.clone().all(is_plain) {
+            New::Any(Box::new(Columns::of(jobs)?))
+        } else if let Some(columns) = AlikeColumns::of(jobs.clone()) {
+            New::Alike(columns)
+        } else {
+            New::Plain(PlainColumns::of(jobs))
+        });
+    }
+    let mut statements = name_queues(unnamed);
+    statements.extend(chunks.iter().map(New::statement));
+    match statements.as_slice() {
+        // A transaction by itself.
+        [(sql, params)] => link.query(sql, params).await.map(drop),
+        statements => link.all_or_none(statements).await.map(drop),
+    }
+}
+
+/// Whether the jobs went in; not so if some were there already.
+fn is_new(inserted: Result<(), Fault>) -> Result<bool, Fault> {
+    match inserted {
+        Err(fault) if fault.is_unique_violation() => Ok(false),
+        inserted => inserted.map(|()| true),
+    }
+}
+
+/// Jobs of which some may be stored, wherever their life has led them, in one round trip.
+async fn insert_again(
+    link: &Link,
+    jobs: &[(&NewJob, Timestamp)],
+    unnamed: &Vec<String>,
+) -> Result<(), Fault> {
+    let chunks = jobs.chunks(ROWS_MAX).map(|chunk| Columns::of(chunk.iter().map(|(new, _)| &new.job)));
+    let chunks: Vec<Columns<'_>> = chunks.collect::<Result<_, _>>()?;
+    let mut statements = name_queues(unnamed);
+    for columns in &chunks {
+        statements.push((&INSERT, columns.params()));
+        statements.push((&TAKE_BACK, vec![columns.ids()]));
+    }
+    link.all_or_none(&statements).await.map(drop)
+}
+
+/// Whether [`INSERT_PLAIN`] says all about it, which is new and so queued and untouched.
+fn is_plain(job: &JobRow) -> bool {
+    job.lane.is_none()
+        && job.expires_at.is_none()
+        && job.timeout.is_none()
+        && job.retry.is_none()
+        && job.unique_key.is_none()
+        && job.tags.is_empty()
+        && job.meta.is_empty()
+}

@@ -1,0 +1,16 @@
+//! The verbs of [`Store`](crate::store::Store): one file per verb, or per few verbs that read or write the same rows.
+
+pub(crate) mod claim;
+pub(crate) mod commit;
+pub(crate) mod frontier;
+pub(crate) mod health;
+pub(crate) mod held;
+pub(crate) mod import;
+pub(crate) mod insert;
+pub(crate) mod kept;
+pub(crate) mod note;
+pub(crate) mod queues;
+pub(crate) mod read;
+pub(crate) mod stats;
+pub(crate) mod upkeep;
+pub(crate) mod workers;

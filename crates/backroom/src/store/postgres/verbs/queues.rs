@@ -1,0 +1,67 @@
+//! Queues and their settings.
+
+use backroom_core::{PausedBy, Queue};
+use tokio_postgres::{Row, types::Type};
+
+use super::insert::NAME_QUEUES;
+use crate::store::postgres::{
+    Core,
+    columns::{moment::opt, row},
+    wire::{error::Fault, sql::Sql},
+};
+use crate::{
+    Error, ErrorKind,
+    store::{QueueSetting, verbs::apply_setting},
+};
+
+/// Every queue. No parameter.
+static QUEUES: Sql = Sql {
+    text: "SELECT name, paused_at, paused_by, retention FROM {schema}.queues ORDER BY name",
+    types: &[],
+};
+
+/// One queue, and nobody else may change it until the transaction ends. Parameter: name.
+static QUEUE: Sql = Sql {
+    text: "SELECT name, paused_at, paused_by, retention FROM {schema}.queues WHERE name = $1 FOR UPDATE",
+    types: &[Type::TEXT],
+};
+
+/// Writes the settings of a queue. Parameters: name, paused_at, retention, paused_by.
+static SET: Sql = Sql {
+    text: "UPDATE {schema}.queues SET paused_at = $2, retention = $3, paused_by = $4 WHERE name = $1",
+    types: &[Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT, Type::TEXT],
+};
+
+/// Every queue, by name.
+pub(crate) async fn queues(core: &Core) -> Result<Vec<Queue>, Fault> {
+    core.reads.query(&QUEUES, &[]).await?.iter().map(queue).collect()
+}
+
+/// Changes one setting; the queue comes into being if need be.
+pub(crate) async fn set_queue(core: &Core, name: &str, setting: &QueueSetting) -> Result<(), Fault> {
+    let transaction = core.writer.begin().await?;
+    transaction.query(&NAME_QUEUES, &[&[name].as_slice()]).await?;
+    let rows = transaction.query(&QUEUE, &[&name]).await?;
+    let found = rows.first().ok_or_else(|| Error::new(ErrorKind::Internal, "change a queue: it vanished"))?;
+    let mut queue = queue(found)?;
+    apply_setting(&mut queue, setting);
+    let retention = row::encoded(&queue.retention)?;
+    let paused_by = queue.paused_by.map(PausedBy::as_str);
+    transaction.query(&SET, &[&name, &opt(queue.paused_at), &retention, &paused_by]).await?;
+    transaction.commit().await?;
+    // A resumed queue may have jobs that are due, also where claims have passed.
+    core.hints.behind();
+    core.hints.queue(name);
+    Ok(())
+}
+
+fn queue(row: &Row) -> Result<Queue, Fault> {
+    let paused_by = row.try_get::<_, Option<&str>>(2)?;
+    let retention = row.try_get::<_, Option<&str>>(3)?.map(row::decoded).transpose()?;
+    Ok(Queue {
+        name: row.try_get(0)?,
+        paused_at: row::moment_or_none(row, 1)?,
+        paused_by: PausedBy::ALL.into_iter().find(|by| Some(by.as_str()) == paused_by),
+        retention: retention.unwrap_or_default(),
+    })
+}

@@ -1,0 +1,241 @@
+//! Looking at jobs without changing them.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+
+use backroom_core::{Attempt, JobId, JobRow, LogLine, Shown, State, Timestamp, bounds::later};
+use tokio_postgres::types::Type;
+
+use crate::store::postgres::{
+    Core,
+    columns::{
+        moment::{Moment, opt},
+        row,
+    },
+    wire::{
+        connection::Param,
+        error::Fault,
+        sql::{Sql, columns},
+    },
+};
+use crate::{
+    clock::Clock as _,
+    store::{Count, Filter},
+};
+
+/// One job. Parameter: the id.
+static JOB: Sql = Sql {
+    text: concat!(
+        "SELECT ",
+        columns!(),
+        " FROM {schema}.jobs WHERE id = $1 UNION ALL SELECT ",
+        columns!(),
+        " FROM {schema}.finished WHERE id = $1 UNION ALL SELECT ",
+        columns!(),
+        " FROM {schema}.jobs_on_trays WHERE id = $1 AND $1 BETWEEN first_id AND last_id"
+    ),
+    types: &[Type::UUID],
+};
+
+/// The unsuccessful attempts of a job. Parameter: the id.
+static ATTEMPTS: Sql = Sql {
+    text: "SELECT lease_id, attempt, \"end\", error, worker, started_at, ended_at FROM {schema}.attempts \
+           WHERE job_id = $1 ORDER BY ended_at, seq",
+    types: &[Type::UUID],
+};
+
+/// The log of a job. Parameters: the id, how many lines to skip, how many at most.
+static LOGS: Sql = Sql {
+    text: "SELECT lease_id, seq, at, line FROM {schema}.logs WHERE job_id = $1 ORDER BY line_id OFFSET $2 LIMIT $3",
+    types: &[Type::UUID, Type::INT8, Type::INT8],
+};
+
+/// Jobs by queue and state as shown. Parameter: now.
+static COUNTS: Sql = Sql {
+    text: "SELECT queue, CASE WHEN scheduled_at <= $1 THEN 'available' \
+             WHEN attempt > 0 OR crashes > 0 THEN 'retrying' ELSE 'scheduled' END, count(*) \
+             FROM {schema}.jobs WHERE state = 'queued' GROUP BY 1, 2 \
+           UNION ALL \
+           SELECT queue, state, count(*) FROM {schema}.jobs WHERE state <> 'queued' GROUP BY 1, 2 \
+           UNION ALL \
+           SELECT queue, state, count(*) FROM {schema}.jobs_on_trays GROUP BY 1, 2 \
+           UNION ALL \
+           SELECT queue, 'completed', count(*) FROM {schema}.finished WHERE state = 'completed' GROUP BY 1 \
+           UNION ALL \
+           SELECT queue, state, count(*) FROM {schema}.finished WHERE state <> 'completed' GROUP BY 1, 2",
+    types: &[Type::TIMESTAMPTZ],
+};
+
+/// Due jobs of a queue that are served before one of a priority, time and id: one index range per priority up to its
+/// own, of which only what sorts before it. Parameters: queue, priority, scheduled_at, id, now, limit.
+static AHEAD: Sql = Sql {
+    text: "SELECT count(*) FROM (SELECT FROM generate_series(0, $2::int) AS p (priority) CROSS JOIN LATERAL ( \
+             SELECT FROM {schema}.jobs WHERE state = 'queued' AND queue = $1 \
+               AND jobs.priority = p.priority::smallint AND scheduled_at <= $5 \
+               AND (expires_at IS NULL OR expires_at > $5) \
+               AND (p.priority < $2::int OR (scheduled_at, id) < ($3, $4)) LIMIT $6) AS ranged LIMIT $6) AS found",
+    types: &[Type::TEXT, Type::INT4, Type::TIMESTAMPTZ, Type::UUID, Type::TIMESTAMPTZ, Type::INT8],
+};
+
+/// When the next queued job is due: the first of each priority's range whose kind is handled and that has not
+/// expired. Parameters: queues, kinds, now, and the moments and ids behind which the look at each queue and priority begins.
+static NEXT_DUE: Sql = Sql {
+    text: "SELECT min(first.scheduled_at) FROM unnest($1::text[]) WITH ORDINALITY AS asked (queue, place) \
+           CROSS JOIN generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
+             SELECT scheduled_at FROM {schema}.jobs WHERE state = 'queued' AND jobs.queue = asked.queue \
+               AND jobs.priority = p.priority::smallint AND kind = ANY($2::text[]) \
+               AND (scheduled_at, id) > ($4[(asked.place::int - 1) * 10 + p.priority + 1], \
+                 $5[(asked.place::int - 1) * 10 + p.priority + 1]) \
+               AND (expires_at IS NULL OR expires_at > $3) ORDER BY scheduled_at, id LIMIT 1) AS first \
+           WHERE NOT EXISTS (SELECT FROM {schema}.queues \
+             WHERE queues.name = asked.queue AND queues.paused_at IS NOT NULL)",
+    types: &[
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TIMESTAMPTZ,
+        Type::TIMESTAMPTZ_ARRAY,
+        Type::UUID_ARRAY,
+    ],
+};
+
+/// One job.
+pub(crate) async fn job(core: &Core, id: JobId) -> Result<Option<JobRow>, Fault> {
+    core.claims.query(&JOB, &[&id.0]).await?.first().map(row::job).transpose()
+}
+
+/// The unsuccessful attempts of a job, the oldest first.
+pub(crate) async fn attempts(core: &Core, id: JobId) -> Result<Vec<Attempt>, Fault> {
+    core.claims.query(&ATTEMPTS, &[&id.0]).await?.iter().map(row::attempt).collect()
+}
+
+/// The log lines of a job in the order they were written.
+pub(crate) async fn logs(core: &Core, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Fault> {
+    let params: [Param<'_>; 3] = [&id.0, &row::at_most(skip), &row::at_most(limit)];
+    core.claims.query(&LOGS, &params).await?.iter().map(row::log_line).collect()
+}
+
+/// Jobs that match, the newest first.
+pub(crate) async fn list(
+    core: &Core,
+    filter: &Filter,
+    before: Option<JobId>,
+    limit: usize,
+) -> Result<Vec<JobRow>, Fault> {
+    let (before, limit) = (before.map(|id| id.0), row::at_most(limit));
+    let tag = filter.tag.as_ref().map(|tag| row::encoded(&[tag])).transpose()?;
+    let (from, until) = (opt(filter.created_from), opt(filter.created_before));
+
+    // The text differs with the conditions, so that the planner sees only those that are set.
+    let never_runs_nor_ends = |state: &State| matches!(state, State::Queued | State::Waiting);
+    let table = if !filter.states.is_empty() && filter.states.iter().all(never_runs_nor_ends) {
+        "jobs"
+    } else {
+        "every_job"
+    };
+    // How large a value is the database knows without reading it. What lies behind the bound is left there.
+    let bytes = "octet_length(args) + coalesce(octet_length(output), 0) + coalesce(pg_column_size(meta), 0)";
+    let text = format!(
+        "SELECT {} FROM (SELECT *, sum(bytes) OVER (ORDER BY id DESC ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before \
+         FROM (SELECT *, {bytes} AS bytes FROM \"{}\".{table} WHERE true",
+        columns!(),
+        core.settings.schema()
+    );
+    let mut query = Query { text, params: Vec::new() };
+    if let Some(before) = &before {
+        query.and("id < ?", before, Type::UUID);
+    }
+    if let Some(queue) = &filter.queue {
+        query.and("queue = ?", queue, Type::TEXT);
+    }
+    if let Some(kind) = &filter.kind {
+        query.and("kind = ?", kind, Type::TEXT);
+    }
+    if let Some(tag) = &tag {
+        query.and("tags @> ?::text::jsonb", tag, Type::TEXT);
+    }
+    if let Some(from) = &from {
+        query.and("created_at >= ?", from, Type::TIMESTAMPTZ);
+    }
+    if let Some(until) = &until {
+        query.and("created_at < ?", until, Type::TIMESTAMPTZ);
+    }
+    // Our own words, written out: so the planner can prove that a partial index holds all that is asked for, and that the
+    // history holds nothing of it.
+    match filter.states.as_slice() {
+        [] => {}
+        [state] => _ = write!(query.text, " AND state = '{state}'"),
+        states => {
+            let words: Vec<String> = states.iter().map(|state| format!("'{state}'")).collect();
+            _ = write!(query.text, " AND state IN ({})", words.join(", "));
+        }
+    }
+    let now = filter.queued_as.as_ref().map(|wanted| Moment(wanted.now));
+    if let (Some(wanted), Some(now)) = (&filter.queued_as, &now) {
+        query.and(&wanted.sql(&filter.states, "?"), now, Type::TIMESTAMPTZ);
+    }
+    query.params.push((&limit, Type::INT8));
+    let place = query.params.len();
+    let bytes_max = row::at_most(core.settings.options.bytes_max);
+    query.params.push((&bytes_max, Type::INT8));
+    _ = write!(
+        query.text,
+        " ORDER BY id DESC LIMIT ${place}) AS page) AS summed WHERE bytes_before < ${} OR bytes_before = 0 ORDER BY id DESC",
+        place + 1
+    );
+    let rows = core.reads.query_text(&query.text, &query.params).await?;
+    row::jobs(&rows)
+}
+
+/// How many jobs there are, by queue and state as shown.
+pub(crate) async fn counts(core: &Core, now: Timestamp) -> Result<Vec<Count>, Fault> {
+    let mut sums: BTreeMap<(String, Shown), u64> = BTreeMap::new();
+    for row in core.reads.query(&COUNTS, &[&Moment(now)]).await? {
+        let word: &str = row.try_get(1)?;
+        if let Some(state) = Shown::ALL.into_iter().find(|shown| shown.as_str() == word) {
+            *sums.entry((row.try_get(0)?, state)).or_default() += row.try_get::<_, i64>(2)?.unsigned_abs();
+        }
+    }
+    Ok(sums.into_iter().map(|((queue, state), jobs)| Count { queue, state, jobs }).collect())
+}
+
+/// How many due jobs of the same queue are served before this one, counted up to `limit`.
+pub(crate) async fn ahead(core: &Core, job: &JobRow, limit: u64, now: Timestamp) -> Result<u64, Fault> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let priority = i32::from(job.priority);
+    let params: [Param<'_>; 6] =
+        [&job.queue, &priority, &Moment(job.scheduled_at), &job.id.0, &Moment(now), &limit];
+    let rows = core.claims.query(&AHEAD, &params).await?;
+    Ok(rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0))?.unsigned_abs())
+}
+
+/// When the next queued job of these queues and kinds is due.
+pub(crate) async fn next_due(
+    core: &Core,
+    queues: &Vec<String>,
+    kinds: &Arc<Vec<String>>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Fault> {
+    let names: Vec<&str> = queues.iter().map(String::as_str).collect();
+    let (begin, walk_in) = core.frontiers.look(kinds, &names, core.settings.clock.monotonic());
+    let begin_at: Vec<Moment> = begin.at.iter().copied().map(Moment).collect();
+    let params: [Param<'_>; 5] = [queues, &**kinds, &Moment(now), &begin_at, &begin.ids];
+    let rows = core.claims.query(&NEXT_DUE, &params).await?;
+    let found = rows.first().map_or(Ok(None), |row| row::moment_or_none(row, 0))?;
+    // A job may lie behind that place; the claim that will walk all is due then, be it in vain.
+    let walk_at = walk_in.map(|span| later(now, span));
+    Ok(found.into_iter().chain(walk_at).min())
+}
+
+/// A statement in the making.
+struct Query<'a> {
+    text: String,
+    params: Vec<(Param<'a>, Type)>,
+}
+
+impl<'a> Query<'a> {
+    /// Adds a condition on one parameter, written `?`.
+    fn and(&mut self, condition: &str, param: Param<'a>, ty: Type) {
+        self.params.push((param, ty));
+        let place = format!("${}", self.params.len());
+        _ = write!(self.text, " AND {}", condition.replace('?', &place));
+    }
+}

@@ -1,0 +1,232 @@
+//! What PostgreSQL says when it fails, in the words of our one error.
+
+use tokio_postgres::{config::SslMode, error::SqlState};
+
+use super::handshake;
+#[cfg(feature = "sqlx")]
+use super::session::sqlx::{Said as SaidToSqlx, kind_without_code};
+use crate::{Error, ErrorKind};
+
+/// A failure before anybody decided what it means: some are answers (a key is held), some are tried again.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// From the driver or the server.
+    Sql(tokio_postgres::Error),
+    /// From the caller's driver or the server, in the caller's transaction.
+    #[cfg(feature = "sqlx")]
+    Sqlx {
+        /// What the server answered, if it did.
+        code: Option<SqlState>,
+        error: sqlx::Error,
+    },
+    /// Already in our words.
+    Ours(Error),
+}
+
+impl Fault {
+    /// A unique index refused the row.
+    pub(crate) fn is_unique_violation(&self) -> bool {
+        self.code() == Some(&SqlState::UNIQUE_VIOLATION)
+    }
+
+    /// Another transaction held what this one needed, for longer than it would wait.
+    pub(crate) fn is_locked_out(&self) -> bool {
+        self.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
+    }
+
+    /// Two transactions got into each other's way and this one was rolled back: the same again may succeed at once.
+    pub(crate) fn is_collision(&self) -> bool {
+        self.code().is_some_and(|code| {
+            *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED
+        })
+    }
+
+    /// The statement was prepared for tables that were made again since, or is prepared no more.
+    pub(crate) fn is_outdated(&self) -> bool {
+        match self {
+            Self::Sql(error) => is_outdated(error),
+            #[cfg(feature = "sqlx")]
+            Self::Sqlx { .. } => false,
+            Self::Ours(_) => false,
+        }
+    }
+
+    pub(crate) fn code(&self) -> Option<&SqlState> {
+        match self {
+            Self::Sql(error) => error.code(),
+            #[cfg(feature = "sqlx")]
+            Self::Sqlx { code, .. } => code.as_ref(),
+            Self::Ours(_) => None,
+        }
+    }
+
+    /// In the words of the library; `doing` completes "failed to …".
+    pub(crate) fn into_error(self, doing: &str) -> Error {
+        match self {
+            Self::Ours(error) => error,
+            Self::Sql(error) => {
+                let kind = kind_of(&error);
+                Error::new(kind, format!("{doing} in PostgreSQL{}", remedy(kind, error.code())))
+                    .caused_by(Said(error))
+            }
+            #[cfg(feature = "sqlx")]
+            Self::Sqlx { code, error } => {
+                let kind = code.as_ref().map_or_else(|| kind_without_code(&error), kind_of_code);
+                Error::new(kind, format!("{doing} in PostgreSQL{}", remedy(kind, code.as_ref())))
+                    .caused_by(SaidToSqlx(error))
+            }
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for Fault {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Ours(error)
+    }
+}
+
+/// What the caller should do. No code: the connection broke or the bytes made no sense.
+pub(crate) fn kind_of(error: &tokio_postgres::Error) -> ErrorKind {
+    match error.code() {
+        Some(_) if is_outdated(error) => ErrorKind::Unavailable,
+        Some(code) => kind_of_code(code),
+        None if is_about_the_connection(error) => ErrorKind::Unavailable,
+        None => ErrorKind::Internal,
+    }
+}
+
+/// What the caller should do, by SQLSTATE (PostgreSQL manual, appendix A).
+fn kind_of_code(code: &SqlState) -> ErrorKind {
+    match code.code() {
+        // Disk full.
+        "53100" => ErrorKind::NoSpace,
+        // Wrong password or database, no right to do it, no such table or column: somebody must set it up.
+        "28000" | "28P01" | "3D000" | "3F000" | "42501" | "42P01" | "42703" => ErrorKind::Unusable,
+        // The database is damaged.
+        "XX001" | "XX002" => ErrorKind::Unusable,
+        // A text or number that PostgreSQL cannot keep (a NUL byte, a date out of range).
+        code if code.starts_with("22") => ErrorKind::Invalid,
+        // Our own CHECKs and unique indexes refuse the row.
+        code if code.starts_with("23") => ErrorKind::Invalid,
+        // Connection, rollback (deadlock, serialization), resources, operator (shutdown, cancelled statement), lock not
+        // available, I/O error, read-only after a failover, an aborted transaction after one of these.
+        code if ["08", "40", "53", "57", "55", "58", "25"].iter().any(|class| code.starts_with(class)) => {
+            ErrorKind::Unavailable
+        }
+        _ => ErrorKind::Internal,
+    }
+}
+
+/// The tables were dropped and made again under a prepared statement (its result type changed, or the server's memory names
+/// what is gone), or the statement itself was dropped (by `DISCARD ALL`, or a pooler that is not known to be one).
+fn is_outdated(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|said| match said.code().code() {
+        "26000" => true,
+        // The message is in the server's language; the name of the function that says it is not.
+        "0A000" => said.routine() == Some("RevalidateCachedQuery"),
+        "XX000" => said.message().contains("cache lookup failed"),
+        _ => false,
+    })
+}
+
+fn is_about_the_connection(error: &tokio_postgres::Error) -> bool {
+    use std::error::Error as _;
+    if error.is_closed() {
+        return true;
+    }
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if inner.is::<std::io::Error>() {
+            return true;
+        }
+        cause = inner.source();
+    }
+    // What is left: TLS, an authentication the driver lacks, a value that does not encode.
+    error.to_string().contains("connecting")
+}
+
+fn remedy(kind: ErrorKind, code: Option<&SqlState>) -> &'static str {
+    match (kind, code.map(SqlState::code)) {
+        (ErrorKind::NoSpace, _) => "; its disk is full, make room",
+        (ErrorKind::Unusable, Some("28000" | "28P01")) => "; check user and password of the URL",
+        (ErrorKind::Unusable, Some("3D000")) => "; create the database or correct the URL",
+        (ErrorKind::Unusable, Some("42501")) => "; grant the user rights on the schema",
+        (ErrorKind::Unusable, Some("42P01" | "42703" | "3F000")) => {
+            "; our tables are missing or not ours, run `backroom migrate`"
+        }
+        _ => "",
+    }
+}
+
+/// The driver's own Display says only "db error" or "error connecting to server"; this says what the server or the system
+/// said.
+#[derive(Debug)]
+struct Said(tokio_postgres::Error);
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.as_db_error() {
+            Some(said) => {
+                write!(f, "{} (SQLSTATE {})", said.message(), said.code().code())?;
+                said.detail().map_or(Ok(()), |detail| write!(f, ": {detail}"))
+            }
+            None => {
+                self.0.fmt(f)?;
+                // The driver says what it was doing, its cause what went wrong.
+                std::error::Error::source(&self.0).map_or(Ok(()), |cause| write!(f, ": {cause}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Said {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// Why there is no connection, with a remedy. As [`kind_of`], but whatever neither the server says with a code nor TLS
+/// with a reason means that it cannot be reached (yet), a missing writable host among it.
+pub(crate) fn unconnected(error: tokio_postgres::Error, reach: &str, ssl_mode: SslMode) -> Error {
+    let (kind, remedy) = match error.code() {
+        None => handshake::reason(&error)
+            .map(|remedy| (ErrorKind::Unusable, remedy))
+            .unwrap_or((ErrorKind::Unavailable, "; is it running, and are host and port right?")),
+        Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => (ErrorKind::Unusable, not_let_in(ssl_mode)),
+        // PgBouncer, to the settings that a connection of our own begins with. PostgreSQL takes them.
+        Some(&SqlState::PROTOCOL_VIOLATION) => {
+            (ErrorKind::Unusable, "; behind PgBouncer in transaction mode, add listen=false to the URL")
+        }
+        Some(code) => {
+            let kind = kind_of(&error);
+            (kind, remedy(kind, Some(code)))
+        }
+    };
+    Error::new(kind, format!("{reach}{remedy}")).caused_by(Said(error))
+}
+
+/// The server's words name what it misses, in its language; these, what of it is ours to give.
+fn not_let_in(ssl_mode: SslMode) -> &'static str {
+    match ssl_mode {
+        SslMode::Disable => {
+            "; check the user of the URL, and whether the server's pg_hba.conf takes it without encryption: if not, use \
+             sslmode=require or verify-full"
+        }
+        _ => {
+            "; check the user of the URL, and whether the server's pg_hba.conf takes it from here; a client certificate \
+             that it wants is given by sslcert= and sslkey="
+        }
+    }
+}
+
+/// Whether the connection is of no more use after this failure: a server that became read-only is a standby now, and
+/// the one that can write is found by connecting anew.
+pub(crate) fn ends_usefulness(error: &tokio_postgres::Error) -> bool {
+    error.is_closed() || error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+}
