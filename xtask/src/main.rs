@@ -8,6 +8,7 @@
 #[cfg(not(unix))]
 compile_error!("xtask starts and stops servers the Unix way; on Windows run it inside WSL");
 
+mod build_space;
 mod clock;
 mod compare;
 mod failure;

@@ -3,6 +3,7 @@
 //! Cheap steps come first, and the tests last: their closing lines are what a reader looks for, so they must
 //! not be followed by another step's pages.
 
+use crate::build_space;
 use crate::failure::Failure;
 use crate::postgres::{
     self,
@@ -38,7 +39,7 @@ pub(crate) fn run_versions() -> Result<(), Failure> {
 }
 
 fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
-    let mut steps = vec![TOOLCHAIN, COMPILER, OUTSIDE_CLIENTS, FORMAT, RUST_VERSIONS, LINTS];
+    let mut steps = vec![DISK_SPACE, TOOLCHAIN, COMPILER, OUTSIDE_CLIENTS, FORMAT, RUST_VERSIONS, LINTS];
     if extent == Extent::Full {
         steps.extend([DOCUMENTATION, DEPENDENCIES, ADVISORIES]);
     }
@@ -51,6 +52,12 @@ fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
     steps.push(TESTS);
     steps
 }
+
+const DISK_SPACE: Step = Step {
+    name: "disk-space",
+    what: "the disk can hold what is still to be built",
+    run: |repository, _| build_space::check(repository).map(passed),
+};
 
 const TOOLCHAIN: Step = Step {
     name: "toolchain",

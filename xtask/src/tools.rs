@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::build_space;
 use crate::failure::Failure;
 use crate::say;
 use crate::step::Ended;
@@ -242,5 +243,6 @@ fn run_tests(
 fn cargo<const N: usize>(args: [&str; N]) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(args);
+    build_space::save_on_build_server(&mut cargo);
     cargo
 }
