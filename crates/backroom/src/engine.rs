@@ -45,9 +45,9 @@ impl Engine {
                     let message = format!("change job {id}: job {holder} holds its unique key");
                     return Err(Error::new(ErrorKind::KeyHeld { holder }, message));
                 }
-                Committed::RowKept => {
+                Committed::RowLocked => {
                     let message = format!(
-                        "change job {id}: an open transaction on the database keeps its row; end that transaction, or try \
+                        "change job {id}: another transaction on the database has locked its row; end that transaction, or try \
                          again when it has ended"
                     );
                     return Err(Error::new(ErrorKind::Unavailable, message));

@@ -99,7 +99,7 @@ async fn a_running_holder_speaks_beside_a_transaction_that_met_its_key() {
     assert_eq!(runs.row(1).await.progress, progress);
     // It must not leave: the caller was told that the key is held.
     let kept = runs.store.commit(Arc::new(vec![success(&runs.runs[1], runs.place.now)])).await.unwrap();
-    assert_eq!(kept, [Committed::RowKept]);
+    assert_eq!(kept, [Committed::RowLocked]);
     // What leaves the row in its place is written, though the row is known to be kept.
     let cancel = apply(&runs.row(1).await, Event::Cancel { reason: "no".into() }, runs.place.now);
     let cancelled = runs.store.commit(Arc::new(vec![cancel.unwrap().unwrap()])).await.unwrap();
@@ -124,10 +124,10 @@ async fn runs_end_although_somebody_holds_the_row_of_one_of_them() {
         runs.store.commit(Arc::new(vec![change(2)])),
     );
     assert_eq!(without.unwrap(), [Committed::Done]);
-    assert_eq!(with_the_held.unwrap(), [Committed::Done, Committed::RowKept]);
+    assert_eq!(with_the_held.unwrap(), [Committed::Done, Committed::RowLocked]);
     // Known to be kept by now.
     let again = runs.store.commit(Arc::new(vec![change(0), change(1)])).await.unwrap();
-    assert_eq!(again, [Committed::Done, Committed::RowKept]);
+    assert_eq!(again, [Committed::Done, Committed::RowLocked]);
     assert_eq!(runs.states().await, [State::Completed, State::Running, State::Completed]);
     transaction.rollback().await.unwrap();
     let again = runs.store.commit(Arc::new(vec![change(0), change(1)])).await.unwrap();
@@ -161,7 +161,7 @@ async fn a_job_given_back_beside_kept_rows_counts_as_written_though_it_runs_else
         soon("the job that is given back is claimed", claimed_elsewhere)
     );
     assert_eq!(claimed[0].id, runs.runs[2].id);
-    assert_eq!(answers.unwrap(), [Committed::RowKept, Committed::RowKept, Committed::Done]);
+    assert_eq!(answers.unwrap(), [Committed::RowLocked, Committed::RowLocked, Committed::Done]);
     transaction.rollback().await.unwrap();
 }
 
@@ -193,7 +193,7 @@ async fn jobs_that_wait_for_keys_about_to_be_taken_do_not_hold_up_the_ends_of_ot
     let mut changes: Vec<_> = finished.iter().map(retry).collect();
     changes.push(success(&other, place.now));
     let answers = store.commit(Arc::new(changes.clone())).await.unwrap();
-    assert_eq!(answers[..8], [Committed::RowKept; 8]);
+    assert_eq!(answers[..8], [Committed::RowLocked; 8]);
     assert_eq!(answers[8], Committed::Done);
     transaction.commit().await.unwrap();
     let answers = store.commit(Arc::new(changes)).await.unwrap();
@@ -211,7 +211,7 @@ async fn whoever_cancels_a_job_whose_row_somebody_holds_is_told() {
     transaction.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", &[&job.id().0]).await.unwrap();
     let error = backroom.cancel(job.id()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().contains("an open transaction on the database keeps its row"), "{error}");
+    assert!(error.to_string().contains("another transaction on the database has locked its row"), "{error}");
     transaction.rollback().await.unwrap();
     backroom.cancel(job.id()).await.unwrap();
     assert_eq!(job.status().await.unwrap().state, State::Cancelled);
@@ -284,7 +284,7 @@ async fn a_row_that_another_transaction_has_locked_does_not_stop_the_delete_of_o
     let transaction = client.transaction().await.unwrap();
     transaction.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", &[&ids[1].0.0]).await.unwrap();
     let deleted = soon("the delete", store.delete_unmoved(Arc::new(ids.to_vec()))).await;
-    assert_eq!(deleted.unwrap(), [Deleted::Yes, Deleted::RowKept, Deleted::Yes]);
+    assert_eq!(deleted.unwrap(), [Deleted::Yes, Deleted::RowLocked, Deleted::Yes]);
     transaction.rollback().await.unwrap();
     let deleted = store.delete_unmoved(Arc::new(vec![ids[1]])).await;
     assert_eq!(deleted.unwrap(), [Deleted::Yes]);
@@ -324,7 +324,7 @@ async fn a_job_of_a_dead_worker_whose_row_another_transaction_has_locked_is_resc
     let rescues: Vec<Change> = lapsed.iter().map(rescue).collect();
     let began_at = SystemClock::default().now();
     let answers = runs.store.commit(Arc::new(rescues.clone())).await.unwrap();
-    assert_eq!(answers, [Committed::Done, Committed::RowKept, Committed::Done]);
+    assert_eq!(answers, [Committed::Done, Committed::RowLocked, Committed::Done]);
     let took = SystemClock::default().now().duration_since(began_at);
     assert!(took.as_millis() < 1000, "nothing waited for the row: {took:?}");
     transaction.rollback().await.unwrap();

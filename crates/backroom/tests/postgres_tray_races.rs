@@ -76,7 +76,7 @@ async fn who_ends_behind_an_unload_finds_the_job_in_its_row() {
     until_it_waits_or_ends(&office, &ending).await;
     transaction.commit().await.unwrap();
     // On a machine that is held up the wait may be over before the commit.
-    if ending.await.unwrap().unwrap() == [Committed::RowKept] {
+    if ending.await.unwrap().unwrap() == [Committed::RowLocked] {
         office.succeed(&jobs[..1]).await;
     }
     assert_eq!(office.rows().await, Rows { jobs: 1, trays: 0, finished: 1 });
@@ -129,7 +129,7 @@ async fn a_tray_that_somebody_keeps_holds_up_nothing_else() {
         success(&in_row[0], office.place.now),
     ];
     let answers = office.store.commit(Arc::new(changes.clone())).await.unwrap();
-    assert_eq!(answers, [Committed::RowKept, Committed::RowKept, Committed::Done]);
+    assert_eq!(answers, [Committed::RowLocked, Committed::RowLocked, Committed::Done]);
     transaction.rollback().await.unwrap();
     assert_eq!(office.store.commit(Arc::new(changes)).await.unwrap(), [Committed::Done; 3]);
 }
@@ -144,7 +144,7 @@ async fn what_ended_on_a_tray_that_somebody_keeps_is_neither_revived_nor_deleted
     let done = office.store.job(jobs[0].id).await.unwrap().unwrap();
     let again = office.decide(&done, Event::Retry);
     for store in [&*office.store, &office.other] {
-        assert_eq!(office.commit(store, again.clone()).await, Committed::RowKept);
+        assert_eq!(office.commit(store, again.clone()).await, Committed::RowLocked);
         assert_eq!(store.delete(jobs[0].id).await.unwrap_err().kind(), ErrorKind::Unavailable);
     }
     assert_eq!(office.rows().await, Rows { jobs: 0, trays: 1, finished: 1 });

@@ -32,7 +32,7 @@ impl Backroom {
         match self.engine().store.delete(id).await? {
             Deleted::Yes => Ok(()),
             Deleted::NotFound => Err(Error::not_found(id)),
-            Deleted::Moved | Deleted::Running | Deleted::RowKept => Err(Error::new(
+            Deleted::Moved | Deleted::Running | Deleted::RowLocked => Err(Error::new(
                 ErrorKind::Refused,
                 format!("delete job {id}: it is running; cancel it first"),
             )),

@@ -140,7 +140,7 @@ impl Backroom {
                 Committed::KeyHeld(holder) => {
                     acted.refuse(|| format!("job {id}: job {holder} holds its unique key"));
                 }
-                Committed::RowKept => {
+                Committed::RowLocked => {
                     acted.refuse(|| format!("job {id}: another transaction has locked its row; try again"));
                 }
             }
@@ -163,7 +163,7 @@ impl Backroom {
                 Deleted::Running => {
                     acted.refuse(|| format!("job {}: it is running; cancel it first", job.id))
                 }
-                Deleted::RowKept => acted
+                Deleted::RowLocked => acted
                     .refuse(|| format!("job {}: another transaction has locked its row; try again", job.id)),
             }
         }

@@ -113,7 +113,7 @@ pub async fn copy_jobs(
                 Some(there) if there.revision >= job.revision => sums.of(&job).count(&job, &there),
                 Some(there) => match to.delete(job.id).await? {
                     Deleted::Yes | Deleted::NotFound => wanted.push(job),
-                    Deleted::Moved | Deleted::Running | Deleted::RowKept => {
+                    Deleted::Moved | Deleted::Running | Deleted::RowLocked => {
                         copied.refuse(|| {
                             format!("job {}: an older copy of it is running at the target", job.id)
                         });

@@ -77,9 +77,9 @@ pub enum Committed {
     Stale,
     /// The change would take a unique key that this job holds.
     KeyHeld(JobId),
-    /// It is not written: somebody's open transaction keeps the row, or the key that the change would take. Nothing is
-    /// known against it: ask again later, and decide anew then. Only a PostgreSQL store answers it.
-    RowKept,
+    /// It is not written: another transaction has locked the row, or is about to take the unique key that the change
+    /// would take. The job itself may not have moved on. Read it again later and decide again then.
+    RowLocked,
 }
 
 /// Whether a lease is still held.
@@ -133,7 +133,7 @@ pub enum Deleted {
     /// It is no longer as it was read: its revision is another. Only a guarded delete answers it.
     Moved,
     /// Another transaction has locked its row, which may take long. Only a guarded delete answers it.
-    RowKept,
+    RowLocked,
 }
 
 /// Which jobs to list; all conditions hold together, none lists all.

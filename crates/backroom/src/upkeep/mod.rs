@@ -119,7 +119,7 @@ async fn apply_to_each<'a>(
                     ends.report(&Ended::new(job, ending, change, Times::default(), now));
                 }
             }
-            Committed::Stale | Committed::KeyHeld(_) | Committed::RowKept => {}
+            Committed::Stale | Committed::KeyHeld(_) | Committed::RowLocked => {}
         }
     }
     Ok(done)

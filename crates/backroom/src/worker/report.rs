@@ -358,7 +358,7 @@ async fn settle(
                 let job = open.job.as_deref().unwrap_or(&open.run.job);
                 shared.ends.report(&Ended::new(job, open.ending, change, open.run.times(), now));
             }
-            Committed::RowKept => kept.push(open),
+            Committed::RowLocked => kept.push(open),
             Committed::Stale | Committed::KeyHeld(_) => {
                 match shared.engine.store.job(open.run.job.id).await {
                     Ok(Some(job)) => {

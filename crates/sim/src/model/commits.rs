@@ -29,7 +29,7 @@ impl Model {
                         self.wrong(format!("a change of job {} was refused for a key not held", change.id));
                     }
                 }
-                Committed::RowKept => {
+                Committed::RowLocked => {
                     self.wrong(format!(
                         "a change of job {} waits for a transaction that nobody has",
                         change.id

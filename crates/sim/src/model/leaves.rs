@@ -50,7 +50,7 @@ impl Model {
             Deleted::NotFound => state.is_none(),
             Deleted::Running => state == Some(State::Running),
             // No client of the simulator makes a guarded delete.
-            Deleted::Moved | Deleted::RowKept => false,
+            Deleted::Moved | Deleted::RowLocked => false,
             Deleted::Yes => state.is_some_and(|state| state != State::Running),
         };
         let asked = self.jobs.get(&id).is_some_and(|known| known.asked_delete);

@@ -64,16 +64,16 @@ impl Kept {
     /// What became of changes tells whose row is kept.
     pub(crate) fn learn(&self, answers: &HashMap<JobId, Committed>, now: Duration) {
         let mut jobs = self.jobs();
-        if jobs.is_empty() && !answers.values().any(|answer| *answer == Committed::RowKept) {
+        if jobs.is_empty() && !answers.values().any(|answer| *answer == Committed::RowLocked) {
             return;
         }
         for (id, answer) in answers {
             match answer {
-                Committed::RowKept if jobs.len() < JOBS_MAX || jobs.contains_key(id) => {
+                Committed::RowLocked if jobs.len() < JOBS_MAX || jobs.contains_key(id) => {
                     jobs.insert(*id, now.saturating_add(SPAN));
                 }
                 // No room.
-                Committed::RowKept => {}
+                Committed::RowLocked => {}
                 Committed::Done | Committed::Stale | Committed::KeyHeld(_) => {
                     jobs.remove(id);
                 }

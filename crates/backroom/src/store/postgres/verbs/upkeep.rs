@@ -202,7 +202,7 @@ pub(crate) async fn delete_unmoved(core: &Core, jobs: &[(JobId, u64)]) -> Result
     for _ in 0..TRIES_MAX {
         let ids: Vec<Uuid> = left.iter().map(|(id, _)| id.0).collect();
         for row in core.writer.query(&LOCKED, &[&ids]).await? {
-            answers.insert(JobId(row.try_get(0)?), Deleted::RowKept);
+            answers.insert(JobId(row.try_get(0)?), Deleted::RowLocked);
         }
         left.retain(|(id, _)| !answers.contains_key(id));
         let ids: Vec<Uuid> = left.iter().map(|(id, _)| id.0).collect();

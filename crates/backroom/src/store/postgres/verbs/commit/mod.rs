@@ -252,7 +252,7 @@ async fn apart(core: &Core, changes: &[&Change], answers: &mut Answers) -> Resul
     let (leaving, staying): (Vec<&Change>, Vec<&Change>) =
         changes.iter().copied().partition(|change| leaves(change));
     let kept = kept(core, &leaving, &staying).await?;
-    answers.extend(kept.into_iter().map(|id| (id, Committed::RowKept)));
+    answers.extend(kept.into_iter().map(|id| (id, Committed::RowLocked)));
     let free = unanswered(changes, answers);
     if free.is_empty() {
         return Ok(());
@@ -262,8 +262,8 @@ async fn apart(core: &Core, changes: &[&Change], answers: &mut Answers) -> Resul
     let mut waits = 0;
     for change in unanswered(&free, answers) {
         let answer =
-            if waits < WAITS_MAX { commit_alone(core, change, answers).await? } else { Committed::RowKept };
-        if answer == Committed::RowKept {
+            if waits < WAITS_MAX { commit_alone(core, change, answers).await? } else { Committed::RowLocked };
+        if answer == Committed::RowLocked {
             waits += 1;
         }
         answers.insert(change.id, answer);
@@ -274,7 +274,7 @@ async fn apart(core: &Core, changes: &[&Change], answers: &mut Answers) -> Resul
 async fn commit_alone(core: &Core, change: &Change, answers: &mut Answers) -> Result<Committed, Fault> {
     match settle(core, &[change], Wait::Briefly, answers).await {
         Ok(()) => Ok(answers.get(&change.id).copied().unwrap_or(Committed::Stale)),
-        Err(fault) if fault.is_locked_out() => Ok(Committed::RowKept),
+        Err(fault) if fault.is_locked_out() => Ok(Committed::RowLocked),
         Err(fault) if fault.is_unique_violation() => {
             let rows = core.writer.query(&HOLDER, &[&change.id.0]).await?;
             match rows.first() {
@@ -301,7 +301,7 @@ async fn settle(core: &Core, batch: &[&Change], wait: Wait, answers: &mut Answer
         // Whatever concerns a tray that somebody keeps, be it to revive what ended on it.
         let is_kept =
             |change: &&Change| change.lease_id.is_some_and(|lease| unloaded.kept.contains(&lease.0));
-        answers.extend(open.iter().copied().filter(is_kept).map(|change| (change.id, Committed::RowKept)));
+        answers.extend(open.iter().copied().filter(is_kept).map(|change| (change.id, Committed::RowLocked)));
         let open = unanswered(batch, answers);
         if unloaded.trays == 0 {
             look(core, &open, wait, answers).await?;
