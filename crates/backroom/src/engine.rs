@@ -1,6 +1,6 @@
 //! What client, worker and upkeep share: the store, the clock, the source of ids, and the bounds.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use backroom_core::{Change, Event, JobId, JobRow, Refused, transition};
 
@@ -26,6 +26,12 @@ pub(crate) struct Engine {
     pub(crate) postgres_within: Option<Arc<crate::store::postgres::Within>>,
 }
 
+/// How long a row that another transaction has locked is tried again. Transactions of ours give up their locks after two
+/// seconds; one that goes on is the user's.
+const LOCKED_BY_OURS_MAX: Duration = Duration::from_secs(3);
+/// The pause between these tries.
+const LOCKED_PAUSE: Duration = Duration::from_millis(50);
+
 /// How often a decision is made anew when others keep changing the job in between. Each try loses only to a
 /// change that was written, so this many in a row means something is wrong.
 const DECISIONS_MAX: usize = 100;
@@ -34,21 +40,26 @@ impl Engine {
     /// Applies an event from outside a run: reads the job, decides, and writes unless it moved on meanwhile; then
     /// again. `Ok(None)` means that there was nothing to do.
     pub(crate) async fn apply(&self, id: JobId, event: Event) -> Result<Option<Change>, Error> {
-        for _ in 0..DECISIONS_MAX {
+        let began = self.clock.monotonic();
+        let mut decisions = 0;
+        while decisions < DECISIONS_MAX {
             let job = self.store.job(id).await?.ok_or_else(|| Error::not_found(id))?;
             let Some(change) = decide(&job, event.clone(), self)? else { return Ok(None) };
             let changes = Arc::new(vec![change]);
             match self.commit_one(&changes).await? {
                 Committed::Done => return Ok(changes.first().cloned()),
-                Committed::Stale => {}
+                Committed::Stale => decisions += 1,
                 Committed::KeyHeld(holder) => {
                     let message = format!("change job {id}: job {holder} holds its unique key");
                     return Err(Error::new(ErrorKind::KeyHeld { holder }, message));
                 }
+                Committed::RowLocked if self.clock.monotonic().saturating_sub(began) < LOCKED_BY_OURS_MAX => {
+                    self.clock.sleep(LOCKED_PAUSE).await;
+                }
                 Committed::RowLocked => {
                     let message = format!(
-                        "change job {id}: another transaction on the database has locked its row; end that transaction, or try \
-                         again when it has ended"
+                        "change job {id}: another transaction on the database has locked its row; end that transaction, or \
+                         try again when it has ended"
                     );
                     return Err(Error::new(ErrorKind::Unavailable, message));
                 }

@@ -12,12 +12,12 @@ use backroom::{
     Backroom, UniqueRule, Worker,
     clock::{Clock, SystemClock},
     core::{Draft, Json, bounds::span_until, draft::NewJob},
-    store::Store,
+    store::{Committed, Inserted, Store, postgres::PostgresStore},
 };
 use common::{Double, double};
 use futures_util::future::join_all;
-use postgres_support::{Place, client, schema_name, server};
-use tokio_postgres::Client;
+use postgres_support::{Place, client, schema_name, server, success, until_somebody_waits};
+use tokio_postgres::{Client, Transaction};
 
 const PROCESSES: u32 = 8;
 const KEYS: u32 = 12;
@@ -38,19 +38,19 @@ async fn deadlocks(admin: &Client, database: &str) -> i64 {
     admin.query_one(text, &[&database]).await.unwrap().get(0)
 }
 
-/// How each process names its keys: one after the other, from its own end, several at once in both directions.
+/// What an enqueue does about the job that holds its key.
 #[derive(Debug, Clone, Copy)]
 enum Way {
-    Kept,
-    Replaced,
+    Keeps,
+    Replaces,
 }
 
 async fn enqueue(backroom: &Backroom, way: Way, process: u32) {
     for number in 0..JOBS_EACH {
         let rule = UniqueRule::by_key(format!("key {}", (number * 5 + process * 7) % KEYS));
         let rule = match way {
-            Way::Kept => rule,
-            Way::Replaced => rule.while_queued().replace(),
+            Way::Keeps => rule,
+            Way::Replaces => rule.while_queued().replace(),
         };
         backroom.enqueue(Double(number)).unique(rule).await.unwrap();
     }
@@ -77,7 +77,7 @@ async fn rate(place: &Place, way: Way, processes: u32) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_processes_that_enqueue_and_run_twelve_keys_are_as_fast_as_one_and_meet_no_deadlock() {
-    for way in [Way::Kept, Way::Replaced] {
+    for way in [Way::Keeps, Way::Replaces] {
         let (place, admin, name) = database().await;
         let (one, eight) = (rate(&place, way, 1).await, rate(&place, way, PROCESSES).await);
         println!("{way:?}: {one:.0} enqueues per second by one process, {eight:.0} by {PROCESSES}");
@@ -87,7 +87,7 @@ async fn eight_processes_that_enqueue_and_run_twelve_keys_are_as_fast_as_one_and
     }
 }
 
-/// Calls of several keys each, in any order.
+/// Calls of several keys each, in any order, some in transactions of callers.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_name_the_same_keys_in_other_orders_meet_no_deadlock() {
     let (place, admin, name) = database().await;
@@ -102,12 +102,19 @@ async fn calls_that_name_the_same_keys_in_other_orders_meet_no_deadlock() {
         let store = Arc::new(place.open().await);
         let place = Arc::clone(&place);
         tasks.push(tokio::spawn(async move {
+            let mut own = place.client().await;
             for round in 0..40u32 {
                 let keys = (0..6).map(|place| (place * (process + 1) + round) % KEYS);
                 let jobs: Vec<NewJob> = keys.map(|key| keyed(&place, key)).collect();
-                store.insert(Arc::new(jobs), place.now).await.unwrap();
+                if process < 2 {
+                    let transaction = own.transaction().await.unwrap();
+                    insert_in(&transaction, &place, &jobs).await;
+                    transaction.commit().await.unwrap();
+                } else {
+                    store.insert(Arc::new(jobs), place.now).await.unwrap();
+                }
                 let taken = place.claim(&*store, 4).await;
-                let ends = taken.iter().map(|job| postgres_support::success(job, place.now)).collect();
+                let ends = taken.iter().map(|job| success(job, place.now)).collect();
                 store.commit(Arc::new(ends)).await.unwrap();
             }
         }));
@@ -115,4 +122,76 @@ async fn calls_that_name_the_same_keys_in_other_orders_meet_no_deadlock() {
     let all = tokio::time::timeout(Duration::from_secs(120), join_all(tasks)).await.expect("they end");
     all.into_iter().for_each(|ended| ended.unwrap());
     assert_eq!(deadlocks(&admin, &name).await, 0);
+}
+
+async fn insert_in(transaction: &Transaction<'_>, place: &Place, jobs: &[NewJob]) -> Vec<Inserted> {
+    PostgresStore::insert_in(transaction, &place.schema, jobs, place.now).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_and_a_commit_that_waits_for_the_caller_make_no_deadlock() {
+    let (place, admin, name) = database().await;
+    let store = Arc::new(place.open().await);
+    let keyed = |key: &str| {
+        place.checked(Draft { unique: Some(UniqueRule::by_key(key)), ..Draft::new("work", Json::null()) })
+    };
+    for _ in 0..2 {
+        let jobs = [keyed("one"), keyed("two")];
+        store.insert(Arc::new(jobs.to_vec()), place.now).await.unwrap();
+        let mut runs = place.claim(&*store, 2).await;
+        runs.sort_by_key(|job| job.id);
+        let key = |index: usize| {
+            let is_one = jobs[0].job.id == runs[index].id;
+            if is_one { "one" } else { "two" }
+        };
+
+        // The caller locks the row of the second run. The commit ends the first, and waits for the second.
+        let mut own = place.client().await;
+        let transaction = own.transaction().await.unwrap();
+        let met = insert_in(&transaction, &place, &[keyed(key(1))]).await;
+        assert_eq!(met, [Inserted::Kept(runs[1].id)]);
+        let ends: Vec<_> = runs.iter().map(|job| success(job, place.now)).collect();
+        let commit = {
+            let (store, ends) = (Arc::clone(&store), Arc::new(ends.clone()));
+            tokio::spawn(async move { store.commit(ends).await.unwrap() })
+        };
+        until_somebody_waits(&admin, &place.schema).await;
+
+        // Now the caller needs the row of the first.
+        let inserted = insert_in(&transaction, &place, &[keyed(key(0))]).await;
+        // The commit gives up both rows, and writes the first end once more: the caller comes before or after that.
+        let committed = commit.await.unwrap();
+        if committed == [Committed::Done, Committed::RowLocked] {
+            assert_eq!(inserted, [Inserted::Created]);
+        } else {
+            assert_eq!(committed, [Committed::RowLocked; 2]);
+            assert_eq!(inserted, [Inserted::Kept(runs[0].id)]);
+        }
+        let timeout = transaction.query_one("SHOW lock_timeout", &[]).await.unwrap();
+        assert_eq!(timeout.get::<_, &str>(0), "0", "the caller's own setting");
+        transaction.commit().await.unwrap();
+        assert_eq!(store.commit(Arc::new(ends)).await.unwrap(), [Committed::Done; 2]);
+        for job in place.claim(&*store, 2).await {
+            store.commit(Arc::new(vec![success(&job, place.now)])).await.unwrap();
+        }
+    }
+    assert_eq!(deadlocks(&admin, &name).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_name_new_queues_in_other_orders_do_not_wait_for_each_other() {
+    let place = Place::new();
+    let store = place.open().await;
+    let in_queue =
+        |queue: &str| [place.checked(Draft { queue: queue.into(), ..Draft::new("work", Json::null()) })];
+    let (mut one, mut other) = (place.client().await, place.client().await);
+    let (one, other) = (one.transaction().await.unwrap(), other.transaction().await.unwrap());
+    insert_in(&one, &place, &in_queue("a")).await;
+    insert_in(&other, &place, &in_queue("b")).await;
+    insert_in(&one, &place, &in_queue("b")).await;
+    insert_in(&other, &place, &in_queue("a")).await;
+    one.commit().await.unwrap();
+    other.commit().await.unwrap();
+    let names: Vec<String> = store.queues().await.unwrap().into_iter().map(|queue| queue.name).collect();
+    assert_eq!(names, ["a", "b"]);
 }

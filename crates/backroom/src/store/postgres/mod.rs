@@ -245,7 +245,7 @@ impl PostgresStore {
         let queues: BTreeSet<&str> = jobs.iter().map(|new| new.job.queue.as_str()).collect();
         let queues: Vec<String> = queues.into_iter().map(str::to_owned).collect();
         let jobs: Vec<(&NewJob, Timestamp)> = jobs.iter().map(|new| (new, now)).collect();
-        let answers = insert::insert_keyed(&mut session, &jobs, &queues).await.map_err(&failed)?;
+        let answers = insert::insert_theirs(&mut session, &jobs, &queues).await.map_err(&failed)?;
         if within.notify {
             insert::notify_within(&mut session, &within.schema, &jobs, &answers).await.map_err(&failed)?;
         }

@@ -41,6 +41,11 @@ impl Fault {
         })
     }
 
+    /// The server found a deadlock and rolled this transaction back.
+    pub(crate) fn is_deadlock(&self) -> bool {
+        self.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED)
+    }
+
     /// The statement was prepared for tables that were made again since, or is prepared no more.
     pub(crate) fn is_outdated(&self) -> bool {
         match self {

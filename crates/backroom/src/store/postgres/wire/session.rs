@@ -70,13 +70,13 @@ impl Session<'_> {
         Ok((self.query(one.0, one.1).await?, self.query(other.0, other.1).await?))
     }
 
-    /// Runs words without parameters or answer.
-    pub(crate) async fn say(&mut self, words: &'static str) -> Result<(), Fault> {
+    /// Runs statements without parameters, in one round trip; what they answer is dropped.
+    pub(crate) async fn run(&mut self, statements: &'static str) -> Result<(), Fault> {
         match self {
-            Self::Ours(transaction) => transaction.say(words).await,
-            Self::Theirs(transaction, _) => Ok(transaction.batch_execute(words).await?),
+            Self::Ours(transaction) => transaction.say(statements).await,
+            Self::Theirs(transaction, _) => Ok(transaction.batch_execute(statements).await?),
             #[cfg(feature = "sqlx")]
-            Self::Sqlx(connection, _) => sqlx::say(connection, words).await,
+            Self::Sqlx(connection, _) => sqlx::run(connection, statements).await,
         }
     }
 

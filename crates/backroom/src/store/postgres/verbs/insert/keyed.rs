@@ -1,4 +1,4 @@
-//! Jobs of which some have unique keys.
+//! Jobs of which some have unique keys: who holds the keys, what core decides, and the statements that write it.
 
 use std::{
     borrow::Cow,
@@ -13,7 +13,8 @@ use backroom_core::{
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::{INSERT, NAME_QUEUES, ROWS_MAX, STORED, TAKE_BACK};
+use super::{INSERT, STORED, TAKE_BACK};
+use crate::store::Inserted;
 use crate::store::postgres::{
     columns::{
         batch::{Columns, JOB_TYPES, unnested_jobs},
@@ -25,15 +26,11 @@ use crate::store::postgres::{
         sql::{COLUMNS, Sql, columns, rows_by_id},
     },
 };
-use crate::{Error, ErrorKind, store::Inserted};
 
-/// How often keys may be snatched away between the look at their holders and the insert.
-const ROUNDS_MAX: u32 = 64;
-
-/// The jobs that hold these keys, locked until the transaction ends. A running job can only stay or lose its key, so its row is
-/// locked against leaving and no more: the transaction may be a caller's, and last longer than the lease that is to be renewed.
-/// Each part goes in the order of ids, as commits do, which take queued and running jobs apart. A job that is claimed
-/// just now is in neither part; then the insert meets its key, and looks again. Parameter: the keys.
+/// The jobs that hold these keys, locked until the transaction ends. A running job can only lose its key by leaving `jobs`. So
+/// its row is locked against that and no more: the transaction may be a caller's, and last longer than a lease, which is
+/// renewed meanwhile. Each part goes in the order of ids, as commits do, which take queued and running jobs apart. A job
+/// that another transaction claims at this moment is in neither part; then the insert finds its key taken. Parameter: the keys.
 macro_rules! locked_holders {
     ($otherwise:literal) => {
         concat!(
@@ -61,7 +58,7 @@ static HOLDERS: Sql = Sql {
     types: &[Type::TEXT_ARRAY],
 };
 
-/// Waits for none: those that another transaction has locked come behind, as they were before it.
+/// Waits for none: holders that another transaction has locked come last, as they were before it.
 static FREE_HOLDERS: Sql = Sql {
     text: concat!(
         "WITH ",
@@ -75,26 +72,26 @@ static FREE_HOLDERS: Sql = Sql {
     types: &[Type::TEXT_ARRAY],
 };
 
-/// Where a holder's row says whether it is locked by this transaction: behind the columns of a job.
+/// Where a holder's row says whether this transaction has locked it: behind the columns of a job.
 const LOCKED_COLUMN: usize = COLUMNS;
 
-/// What is done about holders that another transaction has locked.
+/// What to do about holders that another transaction has locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Locks {
-    /// They are waited for.
+    /// Wait for them.
     Awaited,
-    /// They are left alone.
+    /// Pass over them.
     Free,
 }
 
-/// Takes the keys from jobs whose window has passed. The revision moves, so that a report decided on the row as it was
+/// Releases the keys of jobs whose window has passed. The revision moves, so that a report that was decided on the row before
 /// cannot take the key back. Parameter: the ids.
 static RELEASE: Sql = Sql {
     text: "UPDATE {schema}.jobs SET unique_held = false, revision = revision + 1 WHERE id = ANY($1::uuid[])",
     types: &[Type::UUID_ARRAY],
 };
 
-/// Writes the content that queued holders took over; their rows are locked by [`HOLDERS`]. Parameters: all columns.
+/// Replaces the content of queued holders; [`HOLDERS`] has locked their rows. Parameters: all columns.
 static REPLACE: Sql = Sql {
     text: concat!(
         "UPDATE {schema}.jobs SET lane = new.lane, priority = new.priority, args = new.args, \
@@ -109,50 +106,7 @@ static REPLACE: Sql = Sql {
     types: &JOB_TYPES,
 };
 
-/// Jobs of which some have keys, in a transaction of a caller: who holds them is looked at first, core decides, and whatever was
-/// snatched away between the look and the insert is looked at again.
-pub(crate) async fn insert_keyed(
-    session: &mut Session<'_>,
-    jobs: &[(&NewJob, Timestamp)],
-    unnamed: &[String],
-) -> Result<Vec<Inserted>, Fault> {
-    if !unnamed.is_empty() {
-        session.query(&NAME_QUEUES, &[&unnamed]).await?;
-    }
-    let mut answers: Vec<Option<Inserted>> = vec![None; jobs.len()];
-    // In the order of keys, over all chunks.
-    let mut all: Vec<usize> = (0..jobs.len()).collect();
-    all.sort_by_key(|index| held_key(&jobs[*index].0.job));
-    let keys: HashSet<&str> = jobs.iter().filter_map(|(new, _)| held_key(&new.job)).collect();
-    // A second round with several keys would wait for rows while the first one's keys are taken, and others wait for those.
-    let is_undone = keys.len() > 1;
-    let mut open = all.clone();
-    for _ in 0..ROUNDS_MAX {
-        if is_undone {
-            session.say("SAVEPOINT backroom_keys").await?;
-        }
-        let mut contested = Vec::new();
-        for chunk in open.chunks(ROWS_MAX) {
-            contested.extend(insert_chunk(session, jobs, chunk, &mut answers).await?);
-        }
-        if contested.is_empty() {
-            if is_undone {
-                session.say("RELEASE SAVEPOINT backroom_keys").await?;
-            }
-            return Ok(answers.into_iter().flatten().collect());
-        }
-        if is_undone {
-            session.say("ROLLBACK TO SAVEPOINT backroom_keys; RELEASE SAVEPOINT backroom_keys").await?;
-            open.clone_from(&all);
-        } else {
-            open = contested;
-        }
-    }
-    let why = "insert the jobs: their unique keys change hands too fast";
-    Err(Error::new(ErrorKind::Unavailable, why).into())
-}
-
-/// Who holds a key while a chunk is decided.
+/// The job that holds a key while a chunk is decided.
 enum Holder {
     /// A stored job, locked.
     Stored(Box<JobRow>),
@@ -160,42 +114,32 @@ enum Holder {
     Fresh(usize),
 }
 
-/// What a chunk amounts to.
+/// What is to be written for a chunk.
 #[derive(Default)]
 struct Plan<'a> {
     holders: HashMap<&'a str, Holder>,
     fresh: Vec<(usize, Cow<'a, JobRow>)>,
     releases: Vec<Uuid>,
     replaced: BTreeSet<&'a str>,
-    /// Answers that stand only if a fresh job gets in: (job, position in `fresh`).
-    leaning: Vec<(usize, usize)>,
+    /// Answers that hold only if a fresh job is inserted: (job, position in `fresh`).
+    dependent: Vec<(usize, usize)>,
 }
 
-async fn insert_chunk(
-    session: &mut Session<'_>,
-    jobs: &[(&NewJob, Timestamp)],
-    chunk: &[usize],
-    answers: &mut [Option<Inserted>],
-) -> Result<Vec<usize>, Fault> {
-    let looked = look(session, jobs, chunk, Locks::Awaited).await?;
-    insert_looked(session, jobs, chunk, looked, answers).await
-}
-
-/// What was found before a chunk is decided.
-pub(super) struct Looked {
+/// What is stored before a chunk is decided.
+pub(super) struct Found {
     known: HashSet<Uuid>,
     holders: Vec<JobRow>,
     /// Holders that another transaction has locked.
     pub(super) locked: Vec<JobRow>,
 }
 
-/// Which of the jobs are stored, and which hold their keys.
-pub(super) async fn look(
+/// Finds which of the jobs are stored, and which jobs hold their keys.
+pub(super) async fn find(
     session: &mut Session<'_>,
     jobs: &[(&NewJob, Timestamp)],
     chunk: &[usize],
     locks: Locks,
-) -> Result<Looked, Fault> {
+) -> Result<Found, Fault> {
     let ids: Vec<Uuid> = chunk.iter().map(|index| jobs[*index].0.job.id.0).collect();
     let keys: Vec<&str> = chunk.iter().filter_map(|index| held_key(&jobs[*index].0.job)).collect();
     let holders = match locks {
@@ -204,25 +148,26 @@ pub(super) async fn look(
     };
     let (stored, rows) = session.query_both((&STORED, &[&ids]), (holders, &[&keys])).await?;
     let known: HashSet<Uuid> = stored.iter().map(|row| row.cell(0)).collect::<Result<_, _>>()?;
-    let mut looked = Looked { known, holders: Vec::new(), locked: Vec::new() };
+    let mut found = Found { known, holders: Vec::new(), locked: Vec::new() };
     for (row, holder) in rows.iter().zip(row::jobs(&rows)?) {
         let is_ours: bool = row.cell(LOCKED_COLUMN)?;
-        if is_ours { looked.holders.push(holder) } else { looked.locked.push(holder) }
+        if is_ours { found.holders.push(holder) } else { found.locked.push(holder) }
     }
-    Ok(looked)
+    Ok(found)
 }
 
-/// Decides on a chunk whose holders are locked, and writes it; answers with the jobs whose key was snatched away.
-pub(super) async fn insert_looked(
+/// Decides on a chunk whose holders are locked, and writes it. Answers with the jobs whose key another transaction took
+/// after the search.
+pub(super) async fn insert_found(
     session: &mut Session<'_>,
     jobs: &[(&NewJob, Timestamp)],
     chunk: &[usize],
-    looked: Looked,
+    found: Found,
     answers: &mut [Option<Inserted>],
 ) -> Result<Vec<usize>, Fault> {
     let ids: Vec<Uuid> = chunk.iter().map(|index| jobs[*index].0.job.id.0).collect();
     let keys: HashSet<&str> = chunk.iter().filter_map(|index| held_key(&jobs[*index].0.job)).collect();
-    let Looked { mut known, holders, .. } = looked;
+    let Found { mut known, holders, .. } = found;
     let mut plan = Plan::default();
     for holder in holders {
         let wanted = holder.unique_key.as_deref().and_then(|key| keys.get(key));
@@ -259,7 +204,7 @@ fn decide<'a>(plan: &mut Plan<'a>, index: usize, new: &'a NewJob, now: Timestamp
         Some(Holder::Fresh(position)) => (plan.fresh[*position].1.to_mut(), Some(*position)),
     };
     if let Some(position) = position {
-        plan.leaning.push((index, position));
+        plan.dependent.push((index, position));
     }
     match resolve_conflict(holder, new.on_conflict, now) {
         Resolution::Keep => Inserted::Kept(holder.id),
@@ -291,7 +236,7 @@ fn take<'a>(plan: &mut Plan<'a>, index: usize, new: &'a NewJob, key: &'a str) ->
     Inserted::Created
 }
 
-/// Carries the plan out; answers with the jobs whose key was snatched away.
+/// Carries the plan out. Answers with the jobs whose key another transaction took after the search.
 async fn write(session: &mut Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> Result<Vec<usize>, Fault> {
     if !plan.releases.is_empty() {
         let mut releases = plan.releases.clone();
@@ -313,7 +258,7 @@ async fn write(session: &mut Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> R
     if plan.fresh.is_empty() {
         return Ok(Vec::new());
     }
-    // In the order of keys, so that two processes that insert the same keys do not wait for each other in a circle.
+    // In the order of keys, so that two processes that insert the same keys make no deadlock.
     let mut fresh: Vec<&JobRow> = plan.fresh.iter().map(|(_, job)| job.as_ref()).collect();
     fresh.sort_by(|one, other| one.unique_key.cmp(&other.unique_key));
     let rows = session.query(&INSERT, &Columns::of(fresh.into_iter())?.params()).await?;
@@ -327,7 +272,8 @@ async fn write(session: &mut Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> R
         .filter(|position| !is_in(*position))
         .map(|position| plan.fresh[position].0)
         .collect();
-    contested.extend(plan.leaning.iter().filter(|(_, position)| !is_in(*position)).map(|(index, _)| *index));
+    contested
+        .extend(plan.dependent.iter().filter(|(_, position)| !is_in(*position)).map(|(index, _)| *index));
     contested.sort_unstable();
     Ok(contested)
 }

@@ -2,13 +2,14 @@
 
 mod keyed;
 mod ours;
+mod theirs;
 
 use std::{collections::HashSet, sync::Arc};
 
 use backroom_core::{JobRow, Timestamp, bounds::later, draft::NewJob};
 use tokio_postgres::types::Type;
 
-pub(crate) use self::keyed::insert_keyed;
+pub(crate) use self::theirs::insert as insert_theirs;
 
 use crate::store::Inserted;
 use crate::store::postgres::{

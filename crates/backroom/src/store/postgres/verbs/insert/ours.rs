@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::{
     NAME_QUEUES, ROWS_MAX,
-    keyed::{Locks, held_key, insert_looked, look},
+    keyed::{Locks, find, held_key, insert_found},
 };
 use crate::store::postgres::{
     Core,
@@ -208,9 +208,9 @@ async fn write<'a>(
     let locks = if keys.len() <= 1 { Locks::Awaited } else { Locks::Free };
     let mut left = Left::default();
     for chunk in open.chunks(ROWS_MAX) {
-        let looked = look(session, handed.jobs, chunk, locks).await?;
+        let found = find(session, handed.jobs, chunk, locks).await?;
         let locked: HashMap<&str, Uuid> =
-            looked.locked.iter().filter_map(|job| Some((job.unique_key.as_deref()?, job.id.0))).collect();
+            found.locked.iter().filter_map(|job| Some((job.unique_key.as_deref()?, job.id.0))).collect();
         for index in chunk {
             if let Some(id) = held_key(&handed.jobs[*index].0.job).and_then(|key| locked.get(key)) {
                 left.locked = left.locked.or(Some(*id));
@@ -220,7 +220,7 @@ async fn write<'a>(
         let chunk: Vec<usize> =
             chunk.iter().copied().filter(|index| !left.calls.contains(&handed.calls[*index])).collect();
         if !chunk.is_empty() {
-            let contested = insert_looked(session, handed.jobs, &chunk, looked, answers).await?;
+            let contested = insert_found(session, handed.jobs, &chunk, found, answers).await?;
             left.calls.extend(contested.iter().map(|index| handed.calls[*index]));
             let contested: HashSet<usize> = contested.into_iter().collect();
             let written = chunk.iter().filter(|index| !contested.contains(index));

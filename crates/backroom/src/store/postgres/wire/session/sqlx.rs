@@ -41,9 +41,9 @@ pub(super) async fn query(
     Ok(sqlx::query_with(text, arguments).persistent(false).fetch_all(connection).await?)
 }
 
-/// Runs words without parameters or answer.
-pub(super) async fn say(connection: &mut PgConnection, words: &'static str) -> Result<(), Fault> {
-    sqlx::raw_sql(words).execute(connection).await?;
+/// Runs statements without parameters; what they answer is dropped.
+pub(super) async fn run(connection: &mut PgConnection, statements: &'static str) -> Result<(), Fault> {
+    sqlx::raw_sql(statements).execute(connection).await?;
     Ok(())
 }
 
