@@ -60,6 +60,8 @@ pub(crate) enum Outcome {
     Cancel,
     /// Postponed without blame.
     Snooze(Duration),
+    /// The handler did not begin. The job goes back, and is due after this span.
+    NotBegun(Duration),
 }
 
 impl Failure {
@@ -95,6 +97,11 @@ impl Failure {
         Self { outcome: Outcome::Snooze(delay), message: format!("snoozed for {delay:?}") }
     }
 
+    /// The worker could not let the handler begin.
+    pub(crate) fn not_begun(wait: Duration) -> Self {
+        Self::new(Outcome::NotBegun(wait), "the handler did not begin")
+    }
+
     pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         Self { outcome, message: message.into() }
     }
@@ -110,6 +117,7 @@ impl Failure {
             Outcome::Discard => Ending::Discarded,
             Outcome::Cancel => Ending::Cancelled,
             Outcome::Snooze(_) => Ending::Snoozed,
+            Outcome::NotBegun(_) => Ending::Released,
         }
     }
 

@@ -101,50 +101,6 @@ async fn short_jobs_held_behind_a_long_one_go_back_for_other_workers() {
     }
 }
 
-#[tokio::test]
-async fn jobs_that_one_more_crash_would_discard_run_one_at_a_time() {
-    for store in fresh_stores().await {
-        let b = &store.backroom;
-        let now = b.clock().now();
-        let ids = backroom::ids::Ids::seeded(5);
-        let suspects = (0..5).map(|number| {
-            let draft = Draft::new("double", Json::encode(&number).expect("args"));
-            let mut job = draft.check(ids.job(now), now, 1 << 20).expect("a draft").job;
-            job.crashes = 2;
-            job.suspicion = Some(Suspicion { on_trial: 1, alone: 0, at: now, ran_ms: 0 });
-            Record { job, attempts: Vec::new(), lines: Vec::new() }
-        });
-        b.store().import(Arc::new(suspects.collect())).await.expect("import");
-        let (now_running, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
-        let (running, high) = (Arc::clone(&now_running), Arc::clone(&most));
-        let worker = Worker::new(b).handle(move |job: Double, _| {
-            let (running, high) = (Arc::clone(&running), Arc::clone(&high));
-            async move {
-                high.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                for _ in 0..20 {
-                    tokio::task::yield_now().await;
-                }
-                running.fetch_sub(1, Ordering::SeqCst);
-                Ok::<_, Failure>(job.0)
-            }
-        });
-        let worker = worker.start().await.expect("a worker");
-        let all = async {
-            loop {
-                let counts = b.counts().await.expect("counts");
-                if counts.iter().all(|count| count.state.as_str() == "completed") {
-                    return;
-                }
-                store.clock.advance(Duration::from_millis(100));
-                tokio::task::yield_now().await;
-            }
-        };
-        soon("all", all).await;
-        assert_eq!(most.load(Ordering::SeqCst), 1);
-        soon("stop", worker.stop()).await.expect("it stops");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thread_that_cannot_be_stopped_is_counted_when_the_worker_stops() {
     let (backroom, _dir) = sqlite().await;

@@ -39,8 +39,19 @@ pub struct DeadWorker {
     pub name: String,
     /// How many jobs it could run at once.
     pub slots: usize,
+    /// The threads that its blocking handlers share.
+    pub threads: Threads,
     /// What it wrote about its trials.
     pub trials: Trials,
+}
+
+/// The threads for the blocking handlers of a worker. A job in a slot waits until one of them is free.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Threads {
+    /// How many of these handlers run at once; none where the worker did not write it.
+    pub count: Option<usize>,
+    /// The kinds with such a handler.
+    pub kinds: Vec<String>,
 }
 
 /// Jobs claimed so long before a trial began may have begun in it: claims are held ready for a moment.
@@ -92,7 +103,7 @@ fn of<'a>(jobs: &'a [JobRow], name: &str) -> impl Iterator<Item = &'a JobRow> {
 }
 
 /// The jobs whose handler may have begun. A worker begins no more jobs than it has slots, in the order in which it claimed
-/// them, and no suspect before its row says so.
+/// them. Jobs of blocking kinds also wait for a thread, in the same order. No suspect begins before the worker's row says so.
 fn begun(workers: &[DeadWorker], jobs: &[JobRow], span: Duration, now: Timestamp) -> HashSet<JobId> {
     let mut begun = HashSet::new();
     let ran = |job: &JobRow| {
@@ -104,10 +115,15 @@ fn begun(workers: &[DeadWorker], jobs: &[JobRow], span: Duration, now: Timestamp
     for worker in workers {
         let (mut clear, suspects): (Vec<&JobRow>, Vec<&JobRow>) =
             of(jobs, &worker.name).partition(|job| job.standing(span, now) == Standing::Clear);
-        let ran: Vec<JobId> = suspects.into_iter().filter(|job| ran(job)).map(|job| job.id).collect();
+        let ran: Vec<&JobRow> = suspects.into_iter().filter(|job| ran(job)).collect();
         clear.sort_by_key(|job| (job.started_at, job.priority, job.scheduled_at, job.id));
-        begun.extend(clear.into_iter().take(worker.slots.saturating_sub(ran.len())).map(|job| job.id));
-        begun.extend(ran);
+        let in_slots = clear.into_iter().take(worker.slots.saturating_sub(ran.len()));
+        let needs_thread = |job: &JobRow| worker.threads.kinds.contains(&job.kind);
+        let taken = ran.iter().filter(|job| needs_thread(job)).count();
+        let free = worker.threads.count.unwrap_or(usize::MAX).saturating_sub(taken);
+        let (on_threads, others): (Vec<&JobRow>, Vec<&JobRow>) = in_slots.partition(|job| needs_thread(job));
+        begun
+            .extend(ran.into_iter().chain(others).chain(on_threads.into_iter().take(free)).map(|job| job.id));
     }
     // Of a worker without a row nothing is known.
     let known =

@@ -6,8 +6,8 @@ mod common;
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom_core::{
-    Event, JobId, JobRow, Json, LeaseId, Loss, Part, Standing, State, Timestamp,
-    blame::{DeadWorker, Trial, Trials, losses},
+    Event, JobId, JobRow, Json, LeaseId, Loss, Part, Standing, State, Suspicion, Timestamp,
+    blame::{DeadWorker, Threads, Trial, Trials, losses},
     bounds::{CRASH_SPAN, later, span_until},
     transition::apply,
 };
@@ -245,6 +245,7 @@ impl World {
             .map(|index| DeadWorker {
                 name: format!("worker-{index}"),
                 slots: self.slots,
+                threads: Threads::default(),
                 trials: if index == 0 { life.trials.clone() } else { Trials::default() },
             })
             .collect();
@@ -379,7 +380,7 @@ fn a_job_that_is_the_last_one_of_its_store_is_not_taken_for_alone() {
         let is_tried = world.job(id).standing(CRASH_SPAN, world.now) != Standing::Clear;
         let on = is_tried.then_some(Trial { job: id, lease, alone: false, since: world.now });
         let trials = Trials { on, passed: Vec::new() };
-        let worker = DeadWorker { name: "worker-0".into(), slots: 1, trials };
+        let worker = DeadWorker { name: "worker-0".into(), slots: 1, threads: Threads::default(), trials };
         let loss = losses(&[worker], &[world.job(id).clone()], CRASH_SPAN, world.now).remove(0);
         let expected = if is_tried { Part::OnTrial } else { Part::Beside };
         assert_eq!(loss, Loss::Died { part: expected, span: CRASH_SPAN });
@@ -387,6 +388,36 @@ fn a_job_that_is_the_last_one_of_its_store_is_not_taken_for_alone() {
         world.now = later(world.now, secs(3600));
     }
     assert_eq!(world.job(id).state, State::Queued, "{:?}", world.job(id));
+}
+
+#[test]
+fn blocking_jobs_that_waited_for_a_thread_in_their_slot_are_not_charged_for_a_crash() {
+    let mut world = World::new(4);
+    let ids: Vec<_> = (0..4).map(|_| world.add(Play::Ends(1000))).collect();
+    for (id, lease) in ids.iter().zip(1..) {
+        let (lease, until) = (LeaseId(Uuid::from_u128(lease)), world.now);
+        world.event(*id, Event::Claim { lease, until, due: until, worker: "worker-0".into() });
+        world.now = later(world.now, secs(1));
+    }
+    let mut jobs: Vec<_> = ids.iter().map(|id| world.job(*id).clone()).collect();
+    // The last one has an async handler, so it needs no thread.
+    jobs[3].kind = "mail".into();
+    let blame = |threads: Threads, trials: Trials, jobs: &[JobRow]| -> Vec<bool> {
+        let worker = DeadWorker { name: "worker-0".into(), slots: 4, threads, trials };
+        let losses = losses(&[worker], jobs, CRASH_SPAN, world.now);
+        losses.iter().map(|loss| matches!(loss, Loss::Died { .. })).collect()
+    };
+    let threads = |count| Threads { count, kinds: vec![jobs[0].kind.clone()] };
+    assert_eq!(blame(threads(Some(1)), Trials::default(), &jobs), [true, false, false, true]);
+    assert_eq!(blame(threads(Some(2)), Trials::default(), &jobs), [true, true, false, true]);
+    assert_eq!(blame(threads(None), Trials::default(), &jobs), [true; 4], "a worker that wrote nothing");
+
+    // The suspect that passed its trial has the only thread.
+    let mut with_suspect = jobs.clone();
+    with_suspect[2].crashes = 1;
+    with_suspect[2].suspicion = Some(Suspicion { on_trial: 0, alone: 0, at: world.now, ran_ms: 0 });
+    let trials = Trials { on: None, passed: vec![ids[2]] };
+    assert_eq!(blame(threads(Some(1)), trials, &with_suspect), [false, false, true, true]);
 }
 
 proptest! {

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use backroom_core::{
     Attempt, Event, JobId, JobRow, LeaseId, LogLine, Progress, Shown, State, Timestamp,
-    blame::Trials,
+    blame::{Threads, Trials},
     queue::{PausedBy, Queue},
     retention::Retention,
 };
@@ -316,6 +316,8 @@ pub struct WorkerDetails {
     pub clock_ahead_ms: Option<i64>,
     /// The last time that its runtime was blocked, since it started.
     pub blocked: Option<Blocked>,
+    /// The threads that its blocking handlers share.
+    pub threads: Threads,
 }
 
 /// A runtime that could not run its tasks, because handlers blocked its threads.

@@ -45,5 +45,6 @@ pub(super) fn process(row: &WorkerRow) -> ProcessKey<'_> {
 
 fn dead_worker(row: &WorkerRow) -> DeadWorker {
     let slots = usize::try_from(row.slots).unwrap_or(usize::MAX);
-    DeadWorker { name: row.name.clone(), slots, trials: row.trials.clone() }
+    let threads = row.details.threads.clone();
+    DeadWorker { name: row.name.clone(), slots, threads, trials: row.trials.clone() }
 }

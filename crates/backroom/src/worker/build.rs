@@ -7,6 +7,7 @@ use backroom_core::{
     bounds::{CRASH_SPAN, check_name, check_span},
 };
 use futures_util::FutureExt;
+use tokio::runtime::Handle;
 
 use super::{
     context::Context,
@@ -14,6 +15,7 @@ use super::{
     panics,
     pool::Order,
     running_worker::{self, RunningWorker},
+    trial,
 };
 use crate::{
     Backroom, BadArgs, Ended, Error, ErrorKind, Failure, FromState, Job, Middleware,
@@ -493,16 +495,29 @@ async fn on_thread(
     context: Context,
     handler: impl FnOnce(Context) -> Result<Json, Failure> + Send + 'static,
 ) -> Result<Json, Failure> {
-    let permit = Arc::clone(&context.shared().threads).acquire_owned().await?;
-    let span = tracing::Span::current();
+    let threads = Arc::clone(&context.shared().threads);
+    let permit = match context.run().ticket() {
+        None => threads.acquire_owned().await?,
+        Some(ticket) => tokio::select! {
+            biased;
+            permit = threads.acquire_owned() => permit?,
+            () = ticket.withdrawn() => return Err(trial::without_thread()),
+        },
+    };
+    let (span, runtime) = (tracing::Span::current(), Handle::current());
     let thread = tokio::task::spawn_blocking(move || {
-        // The permit goes with the thread: a thread that was given up on still has its core.
-        let running = context.shared().neighbours.begin_alone();
-        let (_permit, _on_thread) = (permit, context.run().begins_on_thread(running));
+        // The permit goes with the thread: a thread whose run has ended still occupies its core.
+        let (_permit, running) = (permit, context.shared().neighbours.begin_alone());
         if context.run().is_over() {
-            // Given back while it waited for a thread; nobody would hear its answer.
-            return Err(Failure::retry("given back before it began"));
+            // The run ended while it waited for a thread, so this answer is dropped.
+            return Err(Failure::not_begun(Duration::ZERO));
         }
+        if let Some(ticket) = context.run().ticket()
+            && !runtime.block_on(trial::begin(context.shared(), context.run(), ticket))
+        {
+            return Err(Failure::not_begun(Duration::ZERO));
+        }
+        let _on_thread = context.run().begins_on_thread(running);
         let clock = &context.shared().engine.clock;
         context.run().begins(clock.now(), clock.monotonic());
         span.in_scope(|| panics::caught(|| handler(context)))

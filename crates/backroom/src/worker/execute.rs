@@ -49,18 +49,24 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
         // Cancelled or lost before it began: it does not begin. Given back, a cancelled one ends as cancelled.
         return report::give_back(shared, vec![Arc::clone(run)]).await;
     }
-    let Some(_running) = admitted(shared, run).await else {
+    let handler = shared.handlers.get(&run.job.kind);
+    let is_blocking = handler.is_some_and(|handler| handler.is_blocking);
+    let Some(_running) = admitted(shared, run, is_blocking).await else {
         return report::give_back(shared, vec![Arc::clone(run)]).await;
     };
     shared.running.fetch_add(1, Ordering::Relaxed);
     run.set_executing(true);
     let clock = &shared.engine.clock;
-    run.begins(clock.now(), clock.monotonic());
+    // A blocking handler begins on its thread.
+    if !is_blocking {
+        run.begins(clock.now(), clock.monotonic());
+    }
     let job = &run.job;
     let span =
         tracing::info_span!("job", id = %job.id, kind = %job.kind, queue = %job.queue, attempt = job.attempt);
     // Dropping a handler half-way runs its code, too.
-    let handled = run.polled(panics::caught_in(guarded(shared, run))).instrument(span);
+    let handled =
+        run.polled(panics::caught_in(guarded(shared, run, handler.map(Arc::as_ref)))).instrument(span);
     let result = tokio::select! {
         biased;
         result = handled => Some(result.unwrap_or_else(|panic| Err(panic.into_failure()))),
@@ -82,11 +88,12 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
 }
 
 /// Lets the handler begin, unless a prime suspect has the process for itself for longer than a moment.
-async fn admitted(shared: &Arc<Shared>, run: &Run) -> Option<Running> {
+async fn admitted(shared: &Arc<Shared>, run: &Run, is_blocking: bool) -> Option<Running> {
     if let Some(ticket) = run.ticket() {
         let alone = ticket.is_alone().then(|| shared.neighbours.begin_alone());
         let running = alone.or_else(|| shared.neighbours.begin())?;
-        return trial::begin(shared, run, ticket).await.then_some(running);
+        // The trial of a blocking handler begins on its thread.
+        return (is_blocking || trial::begin(shared, run, ticket).await).then_some(running);
     }
     if let Some(running) = shared.neighbours.begin() {
         return Some(running);
@@ -108,8 +115,8 @@ async fn admitted(shared: &Arc<Shared>, run: &Run) -> Option<Running> {
 
 /// Middleware and handler. The handler's time is limited farther in, so that middleware sees it; this is for middleware that
 /// goes on after that.
-async fn guarded(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Json, Failure> {
-    let Some(handler) = shared.handlers.get(&run.job.kind) else {
+async fn guarded(shared: &Arc<Shared>, run: &Arc<Run>, handler: Option<&Handler>) -> Result<Json, Failure> {
+    let Some(handler) = handler else {
         // A store that ignores the kinds of a claim: give the job back rather than judge it.
         return Err(Failure::snooze(shared.settings.poll));
     };

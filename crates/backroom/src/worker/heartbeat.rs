@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::Timestamp;
+use backroom_core::{Timestamp, blame::Threads};
 
 use super::{
     active_runs::{Run, Stop},
@@ -208,6 +208,14 @@ fn report_stuck(shared: &Shared, now: Duration) -> u32 {
     u32::try_from(stuck.len()).unwrap_or(u32::MAX)
 }
 
+/// The threads of the blocking handlers, so that a job that waits for one is not charged for a crash.
+fn threads(shared: &Shared) -> Threads {
+    let blocking = shared.handlers.iter().filter(|(_, handler)| handler.is_blocking);
+    let mut kinds: Vec<_> = blocking.map(|(kind, _)| kind.clone()).collect();
+    kinds.sort_unstable();
+    Threads { count: Some(shared.settings.blocking_threads), kinds }
+}
+
 fn row(shared: &Shared, stuck: u32, now: Timestamp) -> WorkerRow {
     let mut queues: Vec<(String, u32)> = Vec::new();
     for pool in &shared.pools {
@@ -240,6 +248,7 @@ fn row(shared: &Shared, stuck: u32, now: Timestamp) -> WorkerRow {
             process: Process::this().clone(),
             clock_ahead_ms: shared.engine.clock.wall_ahead_ms(),
             blocked: shared.watched.blocked(),
+            threads: threads(shared),
         },
     }
 }

@@ -232,10 +232,6 @@ impl Open {
             None => Ending::Released,
             Some(Ok(_)) => Ending::Succeeded,
             Some(Err(failure)) if is_by_cancel(&run, failure) => Ending::Cancelled,
-            // Put off before its handler began.
-            Some(Err(failure)) if failure.ending() == Ending::Snoozed && run.began_at().is_none() => {
-                Ending::Released
-            }
             Some(Err(failure)) => failure.ending(),
         };
         let event = event_of(shared, &run, result);
@@ -413,7 +409,7 @@ fn event_of(shared: &Shared, run: &Run, result: Option<Result<Json, Failure>>) -
         Outcome::TimedOut => fail(AttemptEnd::TimedOut, error),
         Outcome::Discard | Outcome::UndecodedForGood => Event::Discard { lease, reason: error },
         Outcome::Cancel => Event::Stop { lease, reason: error },
-        Outcome::Snooze(delay) => Event::Snooze { lease, delay },
+        Outcome::Snooze(delay) | Outcome::NotBegun(delay) => Event::Snooze { lease, delay },
     }
 }
 
@@ -432,8 +428,8 @@ fn policy(shared: &Shared, run: &Run) -> RetryPolicy {
 /// Reports that a run has not begun and its job should wait a moment.
 pub(crate) async fn put_off(shared: &Shared, run: Arc<Run>, wait: Duration) {
     if run.end() {
-        let _ =
-            shared.reports.send(Report { run, result: Some(Err(Failure::snooze(wait))), room: None }).await;
+        let result = Some(Err(Failure::not_begun(wait)));
+        let _ = shared.reports.send(Report { run, result, room: None }).await;
     }
 }
 

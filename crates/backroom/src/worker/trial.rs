@@ -18,14 +18,16 @@ use backroom_core::{
     bounds::PASSED_MAX,
 };
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::{active_runs::Run, execute, heartbeat, pool::Pool, report, shared::Shared};
+use crate::Failure;
 
 /// A worker holds suspects whose trials take about so long together; others are put off, so that other workers get them.
 const HELD_MAX: Duration = Duration::from_secs(15);
 /// So long a suspect waits for a slot, and a prime suspect until nothing else runs. Then others have their turn.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The wait of a suspect that found no slot.
+/// The wait of a suspect that found no slot, or no thread.
 const NO_SLOT: Duration = Duration::from_secs(10);
 /// The wait before the row is written again when the store did not take it.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -62,6 +64,8 @@ impl Suspect {
 pub(crate) struct Ticket {
     alone: bool,
     stage: watch::Sender<Stage>,
+    /// Cancelled when the run must leave its slot, because its handler waited too long for a thread.
+    withdrawn: CancellationToken,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,25 +184,33 @@ async fn on_trial(shared: &Arc<Shared>, suspect: Suspect) -> bool {
         }
     }
     let (stage, mut stages) = watch::channel(Stage::Waiting);
-    run.put_on_trial(Ticket { alone, stage });
+    let withdrawn = CancellationToken::new();
+    run.put_on_trial(Ticket { alone, stage, withdrawn: withdrawn.clone() });
     if pool.give_first(Arc::clone(run)) {
         tokio::spawn(execute::keep_running(Arc::clone(shared), Arc::clone(pool)));
     }
-    let began = tokio::select! {
+    tokio::select! {
         biased;
-        () = reached(&mut stages, Stage::Running) => true,
-        () = shared.stopping.cancelled() => pool.take_first(run).is_none(),
-        () = clock.sleep(PATIENCE) => match pool.take_first(run) {
-            // It has its slot by now.
-            None => true,
-            Some(run) => {
+        () = reached(&mut stages, Stage::Running) => {}
+        () = shared.stopping.cancelled() => {
+            if pool.take_first(run).is_some() {
+                return false;
+            }
+            withdrawn.cancel();
+        }
+        () = clock.sleep(PATIENCE) => {
+            if let Some(run) = pool.take_first(run) {
                 report::put_off(shared, run, NO_SLOT).await;
                 return true;
             }
+            withdrawn.cancel();
         }
-    };
-    if !began {
-        return false;
+    }
+    // In its slot a blocking handler may have waited for its thread; then the run is over now. Otherwise the store is about to
+    // take the worker's row.
+    reached(&mut stages, Stage::Running).await;
+    if *stages.borrow() == Stage::Over {
+        return true;
     }
     // One death makes many suspects, so this is not for everyone's log.
     tracing::debug!(
@@ -243,14 +255,23 @@ async fn passed(shared: &Arc<Shared>, run: &Run, stages: &mut watch::Receiver<St
     }
 }
 
-/// The run has its slot: writes that it is on trial. False if that could not be written; then it must not begin.
+/// The handler of the run has its slot, and its thread if it needs one: writes that it is on trial. False if that could not be
+/// written, or the run ended in between; then the handler must not begin.
 pub(crate) async fn begin(shared: &Arc<Shared>, run: &Run, ticket: &Ticket) -> bool {
     let since = shared.engine.clock.now();
     let trial = Trial { job: run.job.id, lease: run.lease, alone: ticket.alone, since };
-    shared.suspects.lock_trials().on = Some(trial);
+    {
+        let mut trials = shared.suspects.lock_trials();
+        if ticket.is_over() {
+            return false;
+        }
+        trials.on = Some(trial);
+    }
+    let written = heartbeat::say(shared).await;
+    let mut trials = shared.suspects.lock_trials();
     // While the row was written, the worker may have learned that the lease is lost.
-    if heartbeat::say(shared).await.is_err() || run.told().is_some() {
-        shared.suspects.lock_trials().on = None;
+    if written.is_err() || run.told().is_some() || ticket.is_over() {
+        trials.on.take_if(|on| on.lease == run.lease && on.job == run.job.id);
         return false;
     }
     ticket.stage.send_replace(Stage::Running);
@@ -262,6 +283,20 @@ impl Ticket {
     pub(crate) fn is_alone(&self) -> bool {
         self.alone
     }
+
+    /// Returns when the run must leave its slot although its handler has no thread yet.
+    pub(crate) async fn withdrawn(&self) {
+        self.withdrawn.cancelled().await;
+    }
+
+    fn is_over(&self) -> bool {
+        *self.stage.borrow() == Stage::Over
+    }
+}
+
+/// The answer of a run whose handler found no thread.
+pub(crate) fn without_thread() -> Failure {
+    Failure::not_begun(NO_SLOT)
 }
 
 /// The run of a suspect is over when this is dropped.
@@ -274,7 +309,7 @@ impl Drop for Over<'_> {
         let mut trials = shared.suspects.lock_trials();
         trials.on.take_if(|on| on.job == run.job.id);
         trials.passed.retain(|passed| *passed != run.job.id);
-        drop(trials);
+        // Under the lock, so that a thread that comes late does not begin a trial that is over.
         ticket.stage.send_replace(Stage::Over);
     }
 }

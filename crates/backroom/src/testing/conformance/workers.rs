@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use backroom_core::{
     JobId, LeaseId,
-    blame::{Trial, Trials},
+    blame::{Threads, Trial, Trials},
 };
 use uuid::Uuid;
 
@@ -44,7 +44,7 @@ fn worker(env: &Env, name: &str, secs: i64) -> WorkerRow {
             passed: vec![JobId(Uuid::from_u128(9))],
         },
         trouble: Some("cannot claim".into()),
-        details: WorkerDetails { process, clock_ahead_ms: Some(-12), blocked: Some(blocked) },
+        details: WorkerDetails { process, clock_ahead_ms: Some(-12), blocked: Some(blocked), threads: Threads { count: Some(2), kinds: vec!["images".into()] } },
     }
 }
 
