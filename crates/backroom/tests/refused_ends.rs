@@ -11,10 +11,12 @@ use std::sync::{
 };
 
 use backroom::{
-    AttemptEnd, Backroom, Failure, Json, Options, RunningWorker, State, Worker, store::MemoryStore,
-    testing::faults::Faults,
+    AttemptEnd, Backroom, Failure, Json, Options, RunningWorker, State, Worker,
+    store::MemoryStore,
+    testing::{TestClock, faults::Faults},
 };
-use common::{soon, sqlite};
+use common::{Double, jobs_in, soon, sqlite, until};
+use tokio::sync::Notify;
 
 /// A worker whose handler answers what the job's args say, and how often it ran.
 async fn worker(backroom: &Backroom) -> (RunningWorker, Arc<AtomicU32>) {
@@ -78,4 +80,38 @@ async fn texts_that_an_encoding_does_not_have_are_recorded_in_ascii() {
     }
     assert_eq!(runs.load(Ordering::SeqCst), 3, "each ran once");
     soon("stop", worker.stop()).await.unwrap();
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn one_end_that_cannot_be_written_neither_holds_up_nor_fails_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("backroom.db");
+    let clock = Arc::new(TestClock::default());
+    let url = format!("sqlite:{}", file.display());
+    let b = Options::new().clock(Arc::clone(&clock) as _).seed(7).open(&url).await.unwrap();
+    let forbid = "CREATE TRIGGER forbid BEFORE UPDATE ON backroom_jobs WHEN NEW.output = '13' \
+                  BEGIN SELECT RAISE(ABORT, 'not this one'); END";
+    rusqlite::Connection::open(&file).unwrap().execute_batch(forbid).unwrap();
+    let (began, gate) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
+    let (counted, held) = (Arc::clone(&began), Arc::clone(&gate));
+    let worker = Worker::new(&b).queue("default", 20).upkeep(false).handle(move |job: Double, _| {
+        let (counted, held) = (Arc::clone(&counted), Arc::clone(&held));
+        async move {
+            let released = held.notified();
+            tokio::pin!(released);
+            released.as_mut().enable();
+            counted.fetch_add(1, Ordering::SeqCst);
+            released.await;
+            Ok::<_, Failure>(job.0)
+        }
+    });
+    let worker = worker.start().await.unwrap();
+    b.enqueue_many((10..20).map(Double)).await.unwrap();
+    until("all begin", async || began.load(Ordering::SeqCst) == 10).await;
+    // All end in one moment, so their ends are one batch. The clock stands still: nobody waits for a second try.
+    gate.notify_waiters();
+    until("the others end", async || jobs_in(&b, "completed").await == 9).await;
+    assert_eq!(jobs_in(&b, "running").await, 1);
+    drop(worker);
 }

@@ -17,9 +17,8 @@ use backroom::{
     core::{Suspicion, blame::Trials},
     ids::Ids,
     store::{MemoryStore, Record},
-    testing::{TestClock, faults::Faults},
 };
-use common::{Act, Double, act, fresh_stores, soon};
+use common::{Act, Double, act, fresh_stores, pass, soon, with_faults};
 
 const LEASE: Duration = Duration::from_secs(30);
 /// Longer than the trial of a job that was suspected once.
@@ -37,25 +36,6 @@ async fn suspect<J: Job>(backroom: &Backroom, ids: &Ids, job: &J, crashes: u32) 
     let record = Record { job: row.clone(), attempts: Vec::new(), lines: Vec::new() };
     backroom.store().import(Arc::new(vec![record])).await.unwrap();
     row.id
-}
-
-/// A client with a clock of its own, whose calls can be refused.
-fn refusable() -> (Backroom, Arc<Faults>, Arc<TestClock>) {
-    let clock = Arc::new(TestClock::default());
-    let faults = Arc::new(Faults::new(Arc::new(MemoryStore::new())));
-    let backroom = Options::new().clock(Arc::clone(&clock) as _).seed(7).over(Arc::clone(&faults) as _);
-    (backroom, faults, clock)
-}
-
-/// Lets time pass in steps in which all tasks keep up.
-async fn pass(clock: &TestClock, span: Duration) {
-    const STEP: Duration = Duration::from_millis(50);
-    for _ in 0..span.as_millis() / STEP.as_millis() {
-        clock.advance(STEP);
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
-    }
 }
 
 /// What the row of the only worker says about its trials.
@@ -102,7 +82,7 @@ async fn suspects_that_were_on_trial_at_a_crash_run_one_at_a_time() {
 
 #[tokio::test]
 async fn a_suspect_whose_lease_is_lost_while_its_trial_is_written_does_not_begin() {
-    let (b, _, clock) = refusable();
+    let (b, _, _, clock) = with_faults();
     let began = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&began);
     let worker = Worker::new(&b).name("one").lease(LEASE).upkeep(false).neighbours(Arc::default());
@@ -114,7 +94,7 @@ async fn a_suspect_whose_lease_is_lost_while_its_trial_is_written_does_not_begin
     pass(&clock, Duration::from_millis(100)).await;
     let beats = b.store().workers(Timestamp::MIN).await.unwrap()[0].beats;
     // The worker hears of it when it writes the trial, and goes on under a new name.
-    assert!(b.store().declare_dead("one", Some(beats), clock_now(&b)).await.unwrap());
+    assert!(b.store().declare_dead("one", Some(beats), b.clock().now()).await.unwrap());
     let job = suspect(&b, &Ids::seeded(5), &Double(1), 1).await;
     pass(&clock, Duration::from_secs(3)).await;
     assert!(worker.name().starts_with("one~"), "{}", worker.name());
@@ -124,13 +104,9 @@ async fn a_suspect_whose_lease_is_lost_while_its_trial_is_written_does_not_begin
     drop(worker);
 }
 
-fn clock_now(backroom: &Backroom) -> Timestamp {
-    backroom.clock().now()
-}
-
 #[tokio::test]
 async fn the_suspects_of_a_process_wait_at_most_a_lease_for_one_whose_store_is_away() {
-    let (first, faults, clock) = refusable();
+    let (first, _, faults, clock) = with_faults();
     let second = Options::new().clock(Arc::clone(&clock) as _).seed(8).over(Arc::new(MemoryStore::new()));
     let process = Arc::new(Neighbours::new());
     let worker =
@@ -177,7 +153,7 @@ impl Gate {
 
 #[tokio::test]
 async fn a_blocking_suspect_is_not_on_trial_while_it_waits_for_a_thread() {
-    let (b, _, clock) = refusable();
+    let (b, _, _, clock) = with_faults();
     let gate = Arc::new(Gate::default());
     let entered = Arc::clone(&gate);
     let worker = Worker::new(&b).lease(LEASE).upkeep(false).neighbours(Arc::default()).blocking_threads(1);
@@ -204,7 +180,7 @@ async fn a_blocking_suspect_is_not_on_trial_while_it_waits_for_a_thread() {
     pass(&clock, PATIENCE).await;
     let row = b.job(waits).await.unwrap();
     assert_eq!((row.state, row.attempt), (State::Queued, 0), "it went back for other workers");
-    assert!(row.scheduled_at > clock_now(&b));
+    assert!(row.scheduled_at > b.clock().now());
     pass(&clock, TRIAL).await;
     let said = trials(&b).await;
     assert_eq!((said.on, said.passed), (None, vec![begins]), "the other one had its trial");
@@ -222,7 +198,7 @@ async fn a_blocking_suspect_is_not_on_trial_while_it_waits_for_a_thread() {
 
 #[tokio::test]
 async fn a_worker_says_which_kinds_share_how_many_threads() {
-    let (b, _, clock) = refusable();
+    let (b, _, _, clock) = with_faults();
     let worker = Worker::new(&b).handle(act).blocking_threads(3);
     let worker = worker.handle_blocking(|job: Double, _: Context| Ok::<_, Failure>(job.0));
     let worker = worker.start().await.unwrap();

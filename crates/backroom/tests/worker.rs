@@ -5,7 +5,7 @@ mod common;
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use backroom::{
         faults::{Fault, Faults},
     },
 };
-use common::{Act, Double, act, double, fresh_stores, soon, sqlite};
+use common::{Act, Double, act, double, fresh_stores, soon, sqlite, wait_for};
 
 #[tokio::test]
 async fn a_job_runs_and_its_typed_output_comes_back() {
@@ -105,25 +105,6 @@ async fn a_kind_that_no_handler_knows_stays_queued_and_is_explained() {
 }
 
 #[tokio::test]
-async fn strict_order_serves_the_first_queue_first() {
-    for store in fresh_stores().await {
-        for (queue, number) in [("late", 1), ("late", 2), ("early", 3), ("early", 4)] {
-            store.backroom.enqueue(Double(number)).queue(queue).await.unwrap();
-        }
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&seen);
-        let worker = Worker::new(&store.backroom).queues(Order::strict(["early", "late"]), 1).handle(
-            move |job: Double, _| {
-                log.lock().unwrap().push(job.0);
-                async move { Ok::<_, Failure>(job.0) }
-            },
-        );
-        soon("drain", drain(worker)).await.unwrap();
-        assert_eq!(*seen.lock().unwrap(), [3, 4, 1, 2]);
-    }
-}
-
-#[tokio::test]
 async fn slots_bound_how_many_run_at_once() {
     let (backroom, _dir) = sqlite().await;
     backroom.enqueue_many((0..50).map(Double)).await.unwrap();
@@ -141,47 +122,6 @@ async fn slots_bound_how_many_run_at_once() {
     soon("drain", drain(worker)).await.unwrap();
     assert!((1..=3).contains(&most.load(Ordering::SeqCst)));
     assert_eq!(now.load(Ordering::SeqCst), 0);
-}
-
-#[tokio::test]
-async fn blocking_handlers_run_and_their_panics_are_failures() {
-    for store in fresh_stores().await {
-        let good = store.backroom.enqueue(Double(4)).await.unwrap();
-        let bad = store.backroom.enqueue(Act::Panic).await.unwrap();
-        let worker = Worker::new(&store.backroom)
-            .handle_blocking(|job: Double, _: Context| Ok(job.0 * 2))
-            .handle_blocking(|_: Act, _: Context| -> Result<String, Failure> { panic!("boom") });
-        soon("drain", drain(worker)).await.unwrap();
-        assert_eq!(good.wait().await.unwrap(), 8);
-        let attempts = store.backroom.attempts(bad.id()).await.unwrap();
-        assert_eq!(attempts[0].end, AttemptEnd::Panicked);
-        assert!(attempts[0].error.contains("boom"));
-    }
-}
-
-#[tokio::test]
-async fn a_handler_that_runs_out_of_time_has_failed() {
-    for store in fresh_stores().await {
-        let job =
-            store.backroom.enqueue(Act::Hang).timeout(Duration::from_secs(5)).max_attempts(1).await.unwrap();
-        let worker = Worker::new(&store.backroom)
-            .handle(|_: Act, _| async { std::future::pending::<Result<String, Failure>>().await })
-            .start()
-            .await
-            .unwrap();
-        wait_for(&store.backroom, job.id(), State::Running).await;
-        // The handler's deadline is set a moment after the claim.
-        let moving = async {
-            while store.backroom.attempts(job.id()).await.unwrap().is_empty() {
-                store.clock.advance(Duration::from_secs(1));
-                tokio::task::yield_now().await;
-            }
-        };
-        soon("timeout", moving).await;
-        let attempts = store.backroom.attempts(job.id()).await.unwrap();
-        assert_eq!(attempts[0].end, AttemptEnd::TimedOut);
-        soon("stop", worker.stop()).await.unwrap();
-    }
 }
 
 #[tokio::test]
@@ -311,27 +251,6 @@ async fn a_dropped_worker_loses_its_jobs_to_the_next_one() {
     }
 }
 
-#[tokio::test]
-async fn progress_and_log_lines_are_kept_the_last_word_in_any_case() {
-    for store in fresh_stores().await {
-        let job = store.backroom.enqueue(Double(1)).await.unwrap();
-        let worker = Worker::new(&store.backroom).handle(|job: Double, ctx: Context| async move {
-            for percent in 0..=100 {
-                ctx.progress(percent, format!("{percent} of 100"));
-            }
-            (0..1500).for_each(|line| ctx.log(format!("line {line}")));
-            Ok::<_, Failure>(job.0)
-        });
-        soon("drain", drain(worker)).await.unwrap();
-        let progress = job.status().await.unwrap().progress.unwrap();
-        assert_eq!((progress.percent, progress.message.as_str()), (100, "100 of 100"));
-        assert_eq!(store.backroom.log(job.id(), 0).await.unwrap().len(), 1000);
-        let rest = store.backroom.log(job.id(), 1000).await.unwrap();
-        assert_eq!(rest.len(), 1);
-        assert_eq!(rest[0].line, "500 more lines were left out");
-    }
-}
-
 struct Tag(&'static str);
 
 #[async_trait::async_trait]
@@ -408,15 +327,6 @@ async fn wait_until_running(worker: &backroom::RunningWorker) {
         }
     };
     soon("a running handler", running).await;
-}
-
-async fn wait_for(backroom: &backroom::Backroom, id: backroom::JobId, state: State) {
-    let waiting = async {
-        while backroom.job(id).await.unwrap().state != state {
-            tokio::task::yield_now().await;
-        }
-    };
-    soon("the job's state", waiting).await;
 }
 
 /// What a rescue does, without a worker that is dead.

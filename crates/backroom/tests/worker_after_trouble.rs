@@ -3,35 +3,12 @@
 
 mod common;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use backroom::{
-    Backroom, ErrorKind, Options, RunningWorker, State, Worker,
-    store::MemoryStore,
-    testing::{TestClock, faults::Faults},
-};
-use common::{Double, soon};
+use backroom::{Backroom, ErrorKind, RunningWorker, State, Timestamp, Worker};
+use common::{Double, pass, soon, with_faults};
 
 const LEASE: Duration = Duration::from_secs(3);
-
-/// A client whose calls can be refused, and one beside it on the same store whose calls are not.
-fn refusable() -> (Backroom, Backroom, Arc<Faults>, Arc<TestClock>) {
-    let (clock, store) = (Arc::new(TestClock::default()), Arc::new(MemoryStore::new()));
-    let faults = Arc::new(Faults::new(Arc::clone(&store) as _));
-    let options = || Options::new().clock(Arc::clone(&clock) as _);
-    (options().seed(7).over(Arc::clone(&faults) as _), options().seed(8).over(store), faults, clock)
-}
-
-/// Lets time pass in steps in which everybody keeps up.
-async fn pass(clock: &TestClock, span: Duration) {
-    const STEP: Duration = Duration::from_millis(50);
-    for _ in 0..span.as_millis() / STEP.as_millis() {
-        clock.advance(STEP);
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
-    }
-}
 
 async fn double(backroom: &Backroom) -> RunningWorker {
     let worker = Worker::new(backroom).lease(LEASE).upkeep(false).handle(common::double);
@@ -40,7 +17,7 @@ async fn double(backroom: &Backroom) -> RunningWorker {
 
 #[tokio::test]
 async fn an_end_that_can_never_be_written_is_tried_ever_more_seldom() {
-    let (b, beside, faults, clock) = refusable();
+    let (b, beside, faults, clock) = with_faults();
     let worker = double(&b).await;
     pass(&clock, Duration::from_millis(100)).await;
     faults.refuse("commit", ErrorKind::Internal);
@@ -51,4 +28,30 @@ async fn an_end_that_can_never_be_written_is_tried_ever_more_seldom() {
     pass(&clock, Duration::from_secs(61)).await;
     assert_eq!(job.status().await.unwrap().state, State::Discarded, "the refusal is what was recorded");
     soon("stop", worker.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_worker_claims_again_once_the_leases_of_all_ends_that_it_could_not_write_are_lost() {
+    let (b, beside, faults, clock) = with_faults();
+    let worker = double(&b).await;
+    let first_name = worker.name();
+    pass(&clock, Duration::from_millis(100)).await;
+    faults.refuse("commit", ErrorKind::Unusable);
+    let stays = beside.enqueue(Double(1)).await.unwrap();
+    // By then the tries come every five seconds.
+    pass(&clock, Duration::from_secs(40)).await;
+    let next = beside.enqueue(Double(2)).await.unwrap();
+    let before = faults.failed();
+    while faults.failed() == before {
+        pass(&clock, Duration::from_millis(50)).await;
+    }
+    assert_eq!(next.status().await.unwrap().attempt, 0, "it claims nothing that it could not report");
+    let beats = beside.store().workers(Timestamp::MIN).await.unwrap()[0].beats;
+    assert!(beside.store().declare_dead(&first_name, Some(beats), b.clock().now()).await.unwrap());
+    // The next heartbeat is refused, and the next try for the end is farther away than this.
+    pass(&clock, Duration::from_secs(2)).await;
+    let row = next.status().await.unwrap();
+    assert_eq!((row.state, row.worker), (State::Running, Some(worker.name())));
+    assert_eq!(stays.status().await.unwrap().worker, Some(first_name));
+    drop(worker);
 }

@@ -1,35 +1,16 @@
-//! A worker at its edges: stopping in the middle of a claim, waiting for cores, holding too much, and jobs that may be
-//! poison.
+//! Blocking handlers, their threads and their timeouts.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex},
+    thread::available_parallelism,
     time::Duration,
 };
 
-use backroom::{Context, Draft, Failure, Json, State, Worker, core::Suspicion, store::Record};
-use common::{Act, Double, act, double, fresh_stores, soon, sqlite};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_worker_that_stops_in_the_middle_of_a_claim_leaves_no_job_behind() {
-    let (backroom, _dir) = sqlite().await;
-    for round in 0..60 {
-        let worker = Worker::new(&backroom).handle(double).start().await.expect("a worker");
-        let job = backroom.enqueue(Double(round)).await.expect("a job");
-        soon("stop", worker.stop()).await.expect("it stops");
-        let row = job.status().await.expect("the job");
-        match row.state {
-            State::Completed => assert_eq!(row.attempt, 1),
-            State::Queued => assert_eq!((row.attempt, row.crashes), (0, 0), "given back uncharged"),
-            state => panic!("round {round}: the job was left {state}"),
-        }
-        backroom.cancel(job.id()).await.expect("out of the way of the next round");
-    }
-}
+use backroom::{AttemptEnd, Context, Failure, State, Worker, testing::drain};
+use common::{Act, Double, fresh_stores, soon, sqlite};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blocking_job_does_not_run_out_of_time_while_it_waits_for_a_core() {
@@ -50,57 +31,6 @@ async fn a_blocking_job_does_not_run_out_of_time_while_it_waits_for_a_core() {
     assert_eq!((counts[0].state.as_str(), counts[0].jobs), ("completed", u64::from(cores) * 3));
 }
 
-#[tokio::test]
-async fn short_jobs_held_behind_a_long_one_go_back_for_other_workers() {
-    for store in fresh_stores().await {
-        let b = &store.backroom;
-        // Teaches the worker that jobs are short, so that it claims ahead.
-        b.enqueue_many((0..50).map(Double)).await.expect("short ones");
-        let worker = Worker::new(b).queue("default", 1).upkeep(false).handle(double).handle(act);
-        let worker = worker.start().await.expect("a worker");
-        let finished = async |count: u64| {
-            let counts = b.counts().await.expect("counts");
-            counts.iter().any(|c| c.state.as_str() == "completed" && c.jobs >= count)
-        };
-        let short = async {
-            while !finished(50).await {
-                tokio::task::yield_now().await;
-            }
-        };
-        soon("the short ones", short).await;
-        b.pause("default").await.expect("pause");
-        let long = b.enqueue(Act::Hang).await.expect("a long one");
-        b.enqueue_many((0..20).map(Double)).await.expect("short ones behind it");
-        b.resume("default").await.expect("resume");
-        let freed = async {
-            loop {
-                store.clock.advance(Duration::from_millis(600));
-                let counts = b.counts().await.expect("counts");
-                let of = |shown: &str| {
-                    counts.iter().filter(|c| c.state.as_str() == shown).map(|c| c.jobs).sum::<u64>()
-                };
-                if (of("running"), of("available")) == (1, 20) {
-                    return;
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        soon("the hoard to go back", freed).await;
-        long.cancel().await.expect("cancel");
-        let advancing = async {
-            loop {
-                store.clock.advance(Duration::from_millis(500));
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::select! {
-            _ = soon("the end", long.finished()) => {}
-            () = advancing => {}
-        }
-        soon("stop", worker.stop()).await.expect("it stops");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thread_that_cannot_be_stopped_is_counted_when_the_worker_stops() {
     let (backroom, _dir) = sqlite().await;
@@ -118,4 +48,55 @@ async fn a_thread_that_cannot_be_stopped_is_counted_when_the_worker_stops() {
     let stopped = soon("stop", worker.stop()).await.expect("it stops");
     assert_eq!(stopped.stuck, 1);
     release.send(()).expect("the thread is still there");
+}
+
+/// How many run now, and how many did at most.
+#[derive(Default)]
+struct Busy {
+    now: usize,
+    most: usize,
+}
+
+#[tokio::test]
+async fn blocking_handlers_run_one_per_core() {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let (backroom, _dir) = sqlite().await;
+    let jobs = u32::try_from(4 * cores).unwrap();
+    backroom.enqueue_many((0..jobs).map(Double)).await.unwrap();
+    let busy = Arc::new((Mutex::new(Busy::default()), Condvar::new()));
+    let shared = Arc::clone(&busy);
+    let worker =
+        Worker::new(&backroom).queue("default", jobs).handle_blocking(move |job: Double, _: Context| {
+            let (busy, changed) = &*shared;
+            let mut held = busy.lock().unwrap();
+            held.now += 1;
+            held.most = held.most.max(held.now);
+            changed.notify_all();
+            // Until every core is busy, and a moment longer for one too many to come.
+            let patience = Duration::from_secs(10);
+            let (held, _) = changed.wait_timeout_while(held, patience, |busy| busy.most < cores).unwrap();
+            let moment = Duration::from_millis(5);
+            let (mut held, _) = changed.wait_timeout_while(held, moment, |busy| busy.most <= cores).unwrap();
+            held.now -= 1;
+            Ok(job.0)
+        });
+    soon("drain", drain(worker)).await.unwrap();
+    let busy = busy.0.lock().unwrap();
+    assert_eq!((busy.most, busy.now), (cores, 0));
+}
+
+#[tokio::test]
+async fn blocking_handlers_run_and_their_panics_are_failures() {
+    for store in fresh_stores().await {
+        let good = store.backroom.enqueue(Double(4)).await.unwrap();
+        let bad = store.backroom.enqueue(Act::Panic).await.unwrap();
+        let worker = Worker::new(&store.backroom)
+            .handle_blocking(|job: Double, _: Context| Ok(job.0 * 2))
+            .handle_blocking(|_: Act, _: Context| -> Result<String, Failure> { panic!("boom") });
+        soon("drain", drain(worker)).await.unwrap();
+        assert_eq!(good.wait().await.unwrap(), 8);
+        let attempts = store.backroom.attempts(bad.id()).await.unwrap();
+        assert_eq!(attempts[0].end, AttemptEnd::Panicked);
+        assert!(attempts[0].error.contains("boom"));
+    }
 }

@@ -3,7 +3,10 @@
 use std::{
     fmt,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -35,6 +38,8 @@ pub struct Faults {
     inner: Arc<dyn Store>,
     plan: Mutex<Plan>,
     healed: Notify,
+    /// Calls that are not answered yet.
+    under_way: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,7 +86,7 @@ enum Instead {
 impl Faults {
     /// Passes every call on until told otherwise.
     pub fn new(inner: Arc<dyn Store>) -> Self {
-        Self { inner, plan: Mutex::default(), healed: Notify::new() }
+        Self { inner, plan: Mutex::default(), healed: Notify::new(), under_way: AtomicU64::new(0) }
     }
 
     /// Fails the `nth` call from now (1 is the next one), once.
@@ -132,6 +137,11 @@ impl Faults {
         self.plan().calls
     }
 
+    /// How many calls are not answered yet. While there are some, a test clock that moves on measures the machine.
+    pub fn under_way(&self) -> u64 {
+        self.under_way.load(Ordering::Acquire)
+    }
+
     /// How many calls were failed.
     pub fn failed(&self) -> u64 {
         self.plan().failed
@@ -159,6 +169,7 @@ impl Faults {
         let lost =
             |place| Error::new(ErrorKind::Unavailable, format!("{verb}: a fault was injected {place}"));
         let healed = self.healed.notified();
+        let _under_way = UnderWay::of(&self.under_way);
         match self.next(verb) {
             None => call.await,
             Some(Instead::Silent) => {
@@ -180,6 +191,22 @@ impl Faults {
     fn plan(&self) -> MutexGuard<'_, Plan> {
         // Plain numbers: they are whole after every statement.
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call until this is dropped.
+struct UnderWay<'a>(&'a AtomicU64);
+
+impl<'a> UnderWay<'a> {
+    fn of(count: &'a AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

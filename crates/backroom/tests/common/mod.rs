@@ -7,7 +7,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backroom::{Backroom, Context, Failure, Job, Options, testing::TestClock};
+use backroom::{
+    Backroom, Context, Failure, Job, JobHandle, JobId, Options, State,
+    store::{MemoryStore, Store},
+    testing::{TestClock, faults::Faults},
+};
 use serde::{Deserialize, Serialize};
 
 /// A fresh store and what must live as long as it.
@@ -43,6 +47,55 @@ pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
         Ok(output) => output,
         Err(_) => panic!("waited 20 s in vain: {what}"),
     }
+}
+
+/// Lets the other tasks run until the condition holds.
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(what, waiting).await;
+}
+
+/// Lets time pass in steps in which all tasks keep up. For stores in memory: those on a disk have threads.
+pub(crate) async fn pass(clock: &TestClock, span: Duration) {
+    const STEP: Duration = Duration::from_millis(50);
+    for _ in 0..span.as_millis() / STEP.as_millis() {
+        clock.advance(STEP);
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// A client in memory whose calls can fail, and one beside it on the same store whose calls do not.
+pub(crate) fn with_faults() -> (Backroom, Backroom, Arc<Faults>, Arc<TestClock>) {
+    let (clock, store) = (Arc::new(TestClock::default()), Arc::new(MemoryStore::new()));
+    let faults = Arc::new(Faults::new(Arc::clone(&store) as Arc<dyn Store>));
+    let options = || Options::new().clock(Arc::clone(&clock) as _);
+    (options().seed(7).over(Arc::clone(&faults) as _), options().seed(8).over(store), faults, clock)
+}
+
+/// How many jobs are shown in this state.
+pub(crate) async fn jobs_in(backroom: &Backroom, shown: &str) -> u64 {
+    let counts = backroom.counts().await.unwrap();
+    counts.iter().filter(|count| count.state.as_str() == shown).map(|count| count.jobs).sum()
+}
+
+pub(crate) async fn is_finished<J: Job>(job: &JobHandle<J>) -> bool {
+    job.status().await.unwrap().state.is_finished()
+}
+
+/// Returns when the job is in this state.
+pub(crate) async fn wait_for(backroom: &Backroom, id: JobId, state: State) {
+    let waiting = async {
+        while backroom.job(id).await.unwrap().state != state {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the job's state", waiting).await;
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
