@@ -204,7 +204,8 @@ mod tests {
             "{first}"
         );
         assert!(first.contains(concat!(file!(), ":")), "{first}");
-        assert!(rest.contains("panics.rs:"), "{rest}");
+        // A build with line tables names files, one without names functions in full.
+        assert!(rest.contains("panics.rs:") || rest.contains("panics::tests::a_panic"), "{rest}");
         assert!(!rest.contains("core::panicking") && !rest.contains("panics::caught"), "{rest}");
     }
 
