@@ -17,8 +17,8 @@ impl Failure {
     }
 }
 
-impl From<backroom_cluster::Failure> for Failure {
-    fn from(failure: backroom_cluster::Failure) -> Self {
+impl From<backroom_testbed::Failure> for Failure {
+    fn from(failure: backroom_testbed::Failure) -> Self {
         Self::new(failure.why, failure.remedy)
     }
 }

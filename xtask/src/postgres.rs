@@ -2,7 +2,7 @@
 //!
 //! It never touches a server that is already here: tests create, crash and drop what they like.
 //! [`programs`] finds or installs what is needed; [`cluster`] is the server, whose life is in the crate
-//! `backroom-cluster`; it ends even when this program is killed. [`versions`] tests on the oldest and the newest PostgreSQL as well, whose programs
+//! `backroom-testbed`; it ends even when this program is killed. [`versions`] tests on the oldest and the newest PostgreSQL as well, whose programs
 //! [`packed`] fetches.
 
 mod cluster;

@@ -9,7 +9,7 @@ mod postgres_support;
 
 use std::time::Duration;
 
-use backroom_cluster::Server;
+use backroom_testbed::Server;
 use postgres_cluster::{crew::Crew, feed::Feed, record, server, shift, until};
 use postgres_support::client;
 

@@ -15,7 +15,7 @@ use backroom::{
         postgres::{PostgresOptions, PostgresStore},
     },
 };
-use backroom_cluster::Server;
+use backroom_testbed::Server;
 use postgres_cluster::server;
 use postgres_support::{client, schema_name};
 use rcgen::{

@@ -115,7 +115,7 @@ pub(crate) fn run(
 
 /// Ends it by its number when it takes too long.
 fn wait(child: &mut Child) -> Result<std::process::ExitStatus, String> {
-    match backroom_cluster::wait_until(RUN_LIMIT, || child.try_wait().transpose()) {
+    match backroom_testbed::wait_until(RUN_LIMIT, || child.try_wait().transpose()) {
         Some(Ok(status)) => Ok(status),
         Some(Err(error)) => Err(format!("its program could not be waited for: {error}")),
         None => {

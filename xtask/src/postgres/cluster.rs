@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use backroom_cluster::{Login, Place, Server};
+use backroom_testbed::{Login, Place, Server};
 
 use super::packed;
 use super::programs::{self, Programs};

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use backroom_cluster::Place;
+use backroom_testbed::Place;
 
 use super::versions::{Wanted, choose};
 use crate::failure::Failure;

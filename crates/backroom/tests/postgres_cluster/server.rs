@@ -1,6 +1,6 @@
 //! Servers of a test's own, of the programs that the tests are given.
 
-use backroom_cluster::{Login, Place, Server};
+use backroom_testbed::{Login, Place, Server};
 
 use crate::postgres_support::variable;
 
