@@ -20,6 +20,7 @@ mod step;
 mod system;
 mod test;
 mod tools;
+mod words;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ cargo xtask <task>
   test --quick   the same without the documentation and dependency checks, on the machine's PostgreSQL alone
   postgres-versions
                  of the tests only those on the oldest and the newest PostgreSQL
+  words          find words in comments, messages and pages that are not plain English
   fmt            format every crate
   postgres <command> [argument…]
                  run one command beside a PostgreSQL server made for it and thrown away after,
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(test::Extent::Full),
         ["test", "--quick"] => test::run(test::Extent::Quick),
         ["postgres-versions"] => test::run_versions(),
+        ["words"] => system::Repository::find().and_then(|repository| words::check(&repository)),
         ["fmt"] => tools::format_everything(),
         ["postgres", program, args @ ..] => postgres::run_beside(program, args),
         ["compare", args @ ..] => compare::run(args),
