@@ -182,7 +182,7 @@ impl<'a> Ended<'a> {
         times: Times,
         now: Timestamp,
     ) -> Self {
-        let error = change.ended.as_ref().map(|attempt| attempt.error.as_str());
+        let error = change.attempt_ended().map(|attempt| attempt.error.as_str());
         Self {
             id: job.id,
             kind: &job.kind,

@@ -107,7 +107,7 @@ async fn a_failed_attempt_is_recorded_once_and_the_job_waits_out_its_backoff() {
     let change = apply(&job, fail, place.secs(1)).unwrap().unwrap();
     assert_eq!(commit(&store, change.clone()).await, Committed::Done);
     assert_eq!(commit(&store, change.clone()).await, Committed::Done);
-    assert_eq!(store.attempts(id).await.unwrap(), [change.ended.unwrap()]);
+    assert_eq!(store.attempts(id).await.unwrap(), [change.attempt_ended().unwrap().clone()]);
     assert!(place.claim(&store, 1).await.is_empty());
     let counts = store.counts(place.secs(1)).await.unwrap();
     assert_eq!((counts[0].state, counts[0].jobs), (Shown::Retrying, 1));

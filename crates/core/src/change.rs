@@ -2,17 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Content, JobId, JobRow, Json, LeaseId, Progress, State, Suspicion, Timestamp};
+use crate::{Content, Effect, JobId, JobRow, Json, LeaseId, Progress, State, Suspicion, Timestamp};
 
-/// The whole life of a job after an event: every field that an event may move, with its new value, and the
-/// guard under which it may be written. A store writes it exactly if the row still has `revision_before` (and,
-/// for a report about a run, is running under `lease`), and sets the revision to the next one.
+/// The whole life of a job after an event: every field that an event may move with its new value, the guard under which
+/// a store may write it, and what follows from it.
+///
+/// A store writes it exactly if the row still has `revision_before` (and, for a report about a run, is running under
+/// `lease`), and sets the revision to the next one. It writes the stored effects in the same transaction. Callers that wait
+/// for this job are always notified; that is no effect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     /// Which job.
     pub id: JobId,
-    /// Where it waits: whom to wake when the change makes it due.
-    pub queue: String,
     /// Guard: the run this is a report about. None for events from outside a run.
     pub lease: Option<LeaseId>,
     /// Guard: the revision the decision was made on.
@@ -44,7 +45,7 @@ pub struct Change {
     /// As [`JobRow::worker`].
     pub worker: Option<String>,
     /// As [`JobRow::progress`]; written only where `Some(..)`: progress has its own path into the row, and a report
-    /// must not wipe out what the handler said a moment ago. `Some(None)` clears it.
+    /// must not overwrite what the handler reported a moment ago. `Some(None)` clears it.
     pub progress: Option<Option<Progress>>,
     /// As [`JobRow::output`].
     pub output: Option<Json>,
@@ -58,16 +59,15 @@ pub struct Change {
     pub started_at: Option<Timestamp>,
     /// As [`JobRow::finished_at`].
     pub finished_at: Option<Timestamp>,
-    /// The record of an attempt that did not succeed, written together with the change.
-    pub ended: Option<Attempt>,
+    /// What follows from it beyond the job's row.
+    pub effects: Vec<Effect>,
 }
 
 impl Change {
-    /// A change that keeps the life of `job` as it is.
+    /// A change that leaves the life of `job` as it is.
     pub(crate) fn keeping(job: &JobRow) -> Self {
         Self {
             id: job.id,
-            queue: job.queue.clone(),
             lease: None,
             revision_before: job.revision,
             is_rescue: false,
@@ -90,7 +90,7 @@ impl Change {
             woken: job.woken,
             started_at: job.started_at,
             finished_at: job.finished_at,
-            ended: None,
+            effects: Vec::new(),
         }
     }
 
@@ -122,6 +122,29 @@ impl Change {
         job.finished_at = self.finished_at;
         job.revision = self.revision_before + 1;
     }
+
+    /// Whether the change was written to `job` already, and its stored effects with it: the store's answer was lost, and the
+    /// worker asks again. Progress and the end of the lease change without a revision, so they are not compared.
+    pub fn is_written_to(&self, job: &JobRow) -> bool {
+        let mut after = job.clone();
+        self.write_to(&mut after);
+        after.progress.clone_from(&job.progress);
+        after.lease_until = after.lease_until.and(job.lease_until);
+        after == *job
+    }
+
+    /// Whether a store must write more than the job's row.
+    pub fn has_stored_effects(&self) -> bool {
+        self.effects.iter().any(Effect::is_stored)
+    }
+
+    /// The record of the attempt that ends with this change; none if it does not end one, or ends it well.
+    pub fn attempt_ended(&self) -> Option<&Attempt> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::RecordAttempt(attempt) => Some(attempt),
+            Effect::NotifyQueue { .. } | Effect::NotifyCancel => None,
+        })
+    }
 }
 
 /// The record of one attempt that did not succeed. A job that succeeds at once costs no such record.
@@ -135,7 +158,7 @@ pub struct Attempt {
     pub end: AttemptEnd,
     /// What to show people; at most [`ERROR_BYTES_MAX`](crate::bounds::ERROR_BYTES_MAX) bytes.
     pub error: String,
-    /// Who ran it.
+    /// The worker that ran it.
     pub worker: Option<String>,
     /// When it was claimed.
     pub started_at: Option<Timestamp>,

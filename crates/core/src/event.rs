@@ -76,14 +76,14 @@ pub enum Event {
     },
     /// The worker lost the job: it is dead, cut off, or asleep.
     LeaseLost(Loss),
-    /// A timer, signal, child or dependency calls.
+    /// A timer, signal, child or dependency wakes the job.
     Wake,
-    /// Somebody asks for the job to stop.
+    /// A person or a program asks for the job to stop.
     Cancel {
         /// Why; shown to people.
         reason: String,
     },
-    /// Somebody asks for the job to run now, or once more.
+    /// A person or a program asks for the job to run now, or once more.
     Retry,
     /// `expires_at` passed before the job began.
     Expire,

@@ -1,12 +1,12 @@
 //! The state machine, in one function.
 //!
-//! [`apply`] matches on (state, event) and answers with data. It writes nothing and no store repeats it: stores
-//! compare-and-swap the [`Change`]. `docs/state-machine.md` is printed by the test that walks every pair.
+//! [`apply`] matches on (state, event) and answers with data: a [`Change`] and its effects. It writes nothing and no store
+//! repeats it: stores compare and swap the change, and write its stored effects in the same transaction. `docs/state-machine.md` is printed by the test that walks every pair.
 
 use std::time::Duration;
 
 use crate::{
-    Attempt, AttemptEnd, Change, Event, JobRow, LeaseId, Loss, Part, State, Suspicion, Timestamp,
+    Attempt, AttemptEnd, Change, Effect, Event, JobRow, LeaseId, Loss, Part, State, Suspicion, Timestamp,
     amend::amend,
     bounds::{ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, clip, later, span_until},
     unique::UniqueWhile,
@@ -15,16 +15,16 @@ use crate::{
 /// Why an event does not apply to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// The state has no room for the event: a finished job cannot fail.
+    /// The event does not apply in this state: a finished job cannot fail.
     #[error("a {state} job does not take the event {event:?}")]
     NotInState {
         /// The event's name.
         event: &'static str,
-        /// Where the job stands.
+        /// The job's state.
         state: State,
     },
     /// The report comes from a lease that is no longer current: the job was rescued, or given back. Stop the run
-    /// and drop its result; somebody else owns the job.
+    /// and drop its result: the job runs elsewhere, or has ended.
     #[error("the lease is no longer current")]
     Fenced,
     /// The job is claimed before `scheduled_at`.
@@ -83,14 +83,14 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             fail(job, lease, (end, error), delay, now)
         }
         (State::Running, Event::Discard { lease, reason }) => {
-            let ended = ended(job, lease, AttemptEnd::Discarded, &reason, now);
-            Change { lease: Some(lease), ended, ..finish(job, State::Discarded, Some(reason), now) }
+            let effects = recorded(job, lease, AttemptEnd::Discarded, &reason, now);
+            Change { lease: Some(lease), effects, ..finish(job, State::Discarded, Some(reason), now) }
         }
         (State::Running, Event::Stop { lease, reason }) => {
-            let ended = ended(job, lease, AttemptEnd::Cancelled, &reason, now);
+            let effects = recorded(job, lease, AttemptEnd::Cancelled, &reason, now);
             // Of two reasons, that of the caller who asked for the cancel; the handler's stands in the attempt.
             let stopped = finish(job, State::Cancelled, Some(reason), now);
-            Change { ended, ..or_cancelled(job, Some(lease), stopped, now) }
+            Change { effects, ..or_cancelled(job, Some(lease), stopped, now) }
         }
         (State::Running, Event::Snooze { lease, delay }) => {
             // A handler's number is outside input: unbounded, one slip would put the job off for ever.
@@ -101,7 +101,7 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             or_cancelled(job, Some(lease), uncharged(requeue_in_place(job, now)), now)
         }
         (State::Running, Event::Suspend { lease }) => {
-            // A wake that came while it ran must not be lost between its last look and its parking.
+            // A wake that came while it ran must not be lost between the handler's last check and its parking.
             let parked = if job.woken { requeue(job, now) } else { park(job) };
             or_cancelled(job, Some(lease), uncharged(parked), now)
         }
@@ -117,12 +117,12 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
         (State::Waiting, Event::Cancel { reason }) => finish(job, State::Cancelled, Some(reason), now),
 
         (State::Completed | State::Cancelled | State::Discarded, Event::Retry) => revive(job, now),
-        // Finished is finished: whoever wanted it stopped or awake has come too late, and need not hear of it.
+        // A finished job needs no stop and no wake: the caller came too late, which is no error.
         (State::Completed | State::Cancelled | State::Discarded, Event::Cancel { .. } | Event::Wake) => {
             return Ok(None);
         }
 
-        // Every other pair is a misunderstanding, and answered as one.
+        // Every other pair is an error of the caller, and refused.
         (State::Queued, Event::Succeed { .. } | Event::Fail { .. } | Event::Discard { .. }) => return refuse,
         (State::Queued, Event::Stop { .. } | Event::Snooze { .. }) => return refuse,
         (State::Queued, Event::Release { .. } | Event::Suspend { .. }) => return refuse,
@@ -150,11 +150,11 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             | Event::Amend { .. },
         ) => return refuse,
     };
-    Ok(Some(change))
+    Ok(Some(notifying(job, change)))
 }
 
-/// Refuses a report whose lease is not the one the job runs under. The state is looked at first, so that a
-/// finished job answers that it is finished.
+/// Refuses a report whose lease is not the one the job runs under. It checks the state first, so that a finished job is
+/// reported as finished.
 fn fence(job: &JobRow, event: &Event, lease: LeaseId) -> Result<(), Refused> {
     if job.state != State::Running {
         return Err(Refused::NotInState { event: event.name(), state: job.state });
@@ -196,7 +196,7 @@ fn fail(
     delay: Duration,
     now: Timestamp,
 ) -> Change {
-    let ended = ended(job, lease, end, &error, now);
+    let effects = recorded(job, lease, end, &error, now);
     let after = if job.attempt < job.max_attempts {
         requeue(job, later(now, delay))
     } else {
@@ -205,11 +205,11 @@ fn fail(
         let reason = format!("gave up after {} attempts: {error}", job.attempt);
         finish(job, State::Discarded, Some(reason), now)
     };
-    Change { ended, ..or_cancelled(job, Some(lease), after, now) }
+    Change { effects, ..or_cancelled(job, Some(lease), after, now) }
 }
 
-/// The worker lost the job, which runs elsewhere; no attempt is charged. Only a job that takes down processes in which
-/// nothing else runs is at fault.
+/// The worker lost the job, which runs elsewhere next; no attempt is charged. A job is at fault only if it ends processes in
+/// which nothing else runs.
 fn lose(job: &JobRow, loss: Loss, now: Timestamp) -> Change {
     let back = |job: &JobRow| uncharged(requeue_in_place(job, now));
     let (after, end, what) = match loss {
@@ -227,12 +227,12 @@ fn lose(job: &JobRow, loss: Loss, now: Timestamp) -> Change {
     };
     let worker = job.worker.as_deref().unwrap_or("unknown");
     let error = format!("worker {worker} {what}");
-    let ended = job.lease_id.and_then(|lease| ended(job, lease, end, &error, now));
+    let effects = job.lease_id.map_or_else(Vec::new, |lease| recorded(job, lease, end, &error, now));
     let (crashes, suspicion) = (after.crashes, after.suspicion);
-    Change { crashes, suspicion, ended, is_rescue: true, ..or_cancelled(job, None, after, now) }
+    Change { crashes, suspicion, effects, is_rescue: true, ..or_cancelled(job, None, after, now) }
 }
 
-/// What the record of the attempt says of the job's part in the death of its process.
+/// What the record of the attempt reports about the job's part in the death of its process.
 const fn said(part: Part) -> &'static str {
     match part {
         Part::Alone => "died while it ran only this job",
@@ -277,7 +277,7 @@ fn died(job: &JobRow, part: Part, span: Duration, now: Timestamp) -> Change {
     Change { crashes, suspicion: Some(suspicion), ..after }
 }
 
-/// Nothing speaks against the job any more.
+/// The job is no longer a suspect.
 fn forgive(after: &mut Change) {
     (after.crashes, after.suspicion) = (0, None);
 }
@@ -289,8 +289,8 @@ fn expire(job: &JobRow, now: Timestamp) -> Result<Change, Refused> {
     }
 }
 
-/// A queued job is due now. One that is due already keeps its place: asking for haste must not send it behind the
-/// jobs that became due after it.
+/// A queued job is due now. One that is due already does not lose its place: a retry by hand must not put it behind jobs that
+/// became due after it.
 fn hurry(job: &JobRow, now: Timestamp) -> Option<Change> {
     let expires_at = job.expires_at.filter(|at| *at > now);
     if job.scheduled_at <= now && expires_at == job.expires_at {
@@ -299,7 +299,8 @@ fn hurry(job: &JobRow, now: Timestamp) -> Option<Change> {
     Some(Change { scheduled_at: job.scheduled_at.min(now), expires_at, ..Change::keeping(job) })
 }
 
-/// A finished job begins anew with one more attempt allowed; what ended it is forgotten, its record stays.
+/// A finished job begins again with one more attempt allowed. The reason for its end is dropped; the records of its attempts
+/// stay.
 fn revive(job: &JobRow, now: Timestamp) -> Change {
     Change {
         state: State::Queued,
@@ -307,7 +308,7 @@ fn revive(job: &JobRow, now: Timestamp) -> Change {
         crashes: 0,
         suspicion: None,
         scheduled_at: now,
-        // It would expire again before anybody could claim it.
+        // Otherwise it would expire again before a worker could claim it.
         expires_at: job.expires_at.filter(|at| *at > now),
         unique_held: job.unique_held || job.unique_while == Some(UniqueWhile::Live),
         progress: Some(None),
@@ -361,8 +362,9 @@ fn or_cancelled(job: &JobRow, lease: Option<LeaseId>, after: Change, now: Timest
     Change { lease, attempt: after.attempt, ..finish(job, State::Cancelled, Some(reason), now) }
 }
 
-fn ended(job: &JobRow, lease: LeaseId, end: AttemptEnd, error: &str, now: Timestamp) -> Option<Attempt> {
-    Some(Attempt {
+/// The effect of an attempt that did not succeed.
+fn recorded(job: &JobRow, lease: LeaseId, end: AttemptEnd, error: &str, now: Timestamp) -> Vec<Effect> {
+    vec![Effect::RecordAttempt(Attempt {
         lease_id: lease,
         attempt: job.attempt,
         end,
@@ -370,7 +372,19 @@ fn ended(job: &JobRow, lease: LeaseId, end: AttemptEnd, error: &str, now: Timest
         worker: job.worker.clone(),
         started_at: job.started_at,
         ended_at: now,
-    })
+    })]
+}
+
+/// Adds whom to notify. A job that is due later counts: a worker that sleeps until a later moment must wake earlier.
+fn notifying(job: &JobRow, mut change: Change) -> Change {
+    if change.state == State::Queued {
+        let (queue, due_at) = (job.queue.clone(), change.scheduled_at);
+        change.effects.push(Effect::NotifyQueue { queue, due_at });
+    }
+    if change.state == State::Running && change.cancel_requested_at.is_some() {
+        change.effects.push(Effect::NotifyCancel);
+    }
+    change
 }
 
 /// A reason is a line in a table; the whole error stands in the attempt.

@@ -176,7 +176,7 @@ fn check_change(
     }
     let ended = matches!(step, Step::Fail(_) | Step::Discard | Step::Stop | Step::LeaseLost(_));
     let ended = ended && !matches!(loss, Some(Loss::NotBegun { .. }));
-    prop_assert_eq!(change.ended.is_some(), ended, "an attempt that ended badly is recorded");
+    prop_assert_eq!(change.attempt_ended().is_some(), ended, "an attempt that ended badly is recorded");
     let freed_by_claim = before.unique_while == Some(UniqueWhile::Queued);
     let may_free = after.state.is_finished() || (freed_by_claim && after.state == State::Running);
     prop_assert!(after.unique_held || !before.unique_held || may_free, "a key is not freed early");
@@ -242,7 +242,8 @@ proptest! {
         let fail = Event::Fail { lease: LEASE, end: AttemptEnd::Failed, error, delay: None, retry, chance: 0.5 };
         let last = JobRow { attempt: 5, ..running() };
         let change = apply(&last, fail, now()).expect("taken").expect("changes");
-        let (reason, error) = (change.reason.expect("a reason"), change.ended.expect("a record").error);
+        let error = change.attempt_ended().expect("a record").error.clone();
+        let reason = change.reason.expect("a reason");
         prop_assert!(reason.len() <= MESSAGE_BYTES_MAX && error.len() <= ERROR_BYTES_MAX);
         prop_assert!(!reason.contains('\0') && !error.contains('\0'));
     }
@@ -302,7 +303,7 @@ fn a_job_that_was_only_held_ready_is_not_charged() {
     let lapsed = JobRow { lease_until: Some(now()), ..running() };
     let held = Event::LeaseLost(Loss::NotBegun { cleared: false });
     let change = apply(&lapsed, held, now()).expect("taken").expect("changes");
-    assert_eq!((change.state, change.crashes, change.ended), (State::Queued, 0, None));
+    assert_eq!((change.state, change.crashes, change.attempt_ended()), (State::Queued, 0, None));
     assert_eq!(change.attempt, lapsed.attempt - 1);
 }
 

@@ -212,7 +212,7 @@ impl Drop for UnderWay<'_> {
 
 fn is_beyond_latin1(change: &Change) -> bool {
     let output = change.output.as_ref().map(|output| output.as_str());
-    let error = change.ended.as_ref().map(|ended| ended.error.as_str());
+    let error = change.attempt_ended().map(|attempt| attempt.error.as_str());
     let texts = [output, error, change.reason.as_deref()];
     texts.into_iter().flatten().any(|text| text.chars().any(|c| u32::from(c) > 0xff))
 }

@@ -10,7 +10,7 @@ mod words;
 use std::collections::BTreeSet;
 
 use backroom_core::{
-    Change, Event, JobRow, Loss, Part, Refused, State, transition::apply, unique::UniqueWhile,
+    Change, Effect, Event, JobRow, Loss, Part, Refused, State, transition::apply, unique::UniqueWhile,
 };
 use common::{LEASE, STALE, at, calls, claim, finished, invariants, now, queued, reports, running, starts};
 
@@ -117,18 +117,34 @@ fn every_event_does_to_every_situation_what_the_table_says() {
 /// What the words leave out because it holds for every change.
 fn check_guards(job: &JobRow, event: &Event, answer: &Result<Option<Change>, Refused>) {
     let Ok(Some(change)) = answer else { return };
-    assert_eq!((change.id, &change.queue), (job.id, &job.queue));
+    assert_eq!(change.id, job.id);
+    assert_eq!(sent(change), whom_to_notify(job, change));
     assert_eq!(change.revision_before, job.revision, "the guard is the revision that was read");
     assert_eq!(change.lease, event.lease(), "a report is guarded by its lease, a call by none");
     let mut after = job.clone();
     change.write_to(&mut after);
     assert_eq!(after.revision, job.revision + 1);
     invariants(&after).expect("invariants hold after the change");
-    if let Some(attempt) = &change.ended {
+    if let Some(attempt) = change.attempt_ended() {
         assert_eq!(attempt.attempt, job.attempt, "the record names the attempt that ended");
         assert_eq!(Some(attempt.lease_id), job.lease_id);
         assert_eq!((&attempt.worker, attempt.started_at), (&job.worker, job.started_at));
         assert_eq!(attempt.ended_at, now());
+    }
+}
+
+/// The effects that are not stored.
+fn sent(change: &Change) -> Vec<Effect> {
+    change.effects.iter().filter(|effect| !effect.is_stored()).cloned().collect()
+}
+
+/// A job that waits for its turn is for the workers of its queue, and a cancel that is pending for the worker that runs it.
+fn whom_to_notify(job: &JobRow, change: &Change) -> Vec<Effect> {
+    let queue = Effect::NotifyQueue { queue: job.queue.clone(), due_at: change.scheduled_at };
+    match change.state {
+        State::Queued => vec![queue],
+        State::Running if change.cancel_requested_at.is_some() => vec![Effect::NotifyCancel],
+        State::Running | State::Waiting | State::Completed | State::Cancelled | State::Discarded => vec![],
     }
 }
 

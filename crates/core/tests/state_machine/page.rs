@@ -27,7 +27,7 @@ in one of six states: `queued`, `running` and `waiting` are *live*; `completed`,
 
 | words | meaning |
 |---|---|
-| refused | the event does not apply and the caller is told why; the row stays as it was |
+| refused | the event does not apply and the caller gets the reason; the row stays as it was |
 | nothing | the event is accepted and there is nothing left to do; the row stays as it was |
 | a state, then effects | the row takes that state, its revision grows by one, and only the effects named happen |
 | stale lease | a report about a run that is no longer the current one: the job was rescued or given back |
@@ -41,19 +41,20 @@ in one of six states: `queued`, `running` and `waiting` are *live*; `completed`,
 | not begun, explained | the job was only held ready; the suspect on trial explains the death that both were charged for |
 | crashes +1 | the process's death is charged to the job: from then on it is a suspect |
 | 1 on trial, 2 alone | so many of its crashes are evidence; two alone and three in all are poison |
-| crashes forgiven | nothing speaks against the job any more |
+| crashes forgiven | the job is no longer a suspect |
 | crashes begin again at 1 | the crashes before were too long ago |
 | due now, in 5 s, in 60 s … | `scheduled_at` moves; the examples fail with a back-off of 60 s, and snooze and amend for 300 s |
 | priority 1, other args | what the caller wrote changes; only an amendment does that |
 | new lease | `lease_id`, `lease_until`, `worker` and `started_at` are those of the claim |
 | key freed, taken | the unique key, here of a job that holds it while it is live |
-| cancel pending | the handler is told; how its run ends decides how the job ends |
+| cancel pending | the worker asks the handler to stop; how its run ends decides how the job ends |
 | wake remembered, cleared | a wake while the job runs makes its next suspend return at once |
-| recorded as … | a row in `attempts` tells how the run ended |
+| recorded as … | stored effect: a row in `attempts`, written in the same transaction, says how the run ended |
 
 What holds for every change, and is left out below: `lease_until` is set exactly while running (its end keeps
 `lease_id` and `worker` as the mark of the last run), `finished_at` exactly when finished, `output` exactly when
-completed. A report is written only while its lease is the current one.
+completed. A report is written only while its lease is the current one. Callers that wait for the job are notified. A change
+to `queued` also notifies the workers of the queue, and a change that leaves a job running with a cancel pending its worker.
 ";
 
 const NOTES: &str = "
@@ -64,17 +65,17 @@ const NOTES: &str = "
 - **Crashes** are no failures: a crash gives its attempt back. A job is discarded as poison after three crashes within
   72 hours if at least two happened while nothing else ran in the process. A suspect that was on trial or alone when its
   process died waits 5 s, then 20 s, 80 s and so on, at most 10 min, and then runs alone. Retry by hand forgives all crashes.
-- **A lease lost by a living process** is no crash. It is recorded as `lost`, with what is known of the cause.
+- **A lease lost by a living process** is no crash. It is recorded as `lost`, with the known cause.
 - **`scheduled_at`** moves by back-off, snooze, wake, retry by hand and the wait of a prime suspect. Release and every
-  other loss keep it, so the job keeps its place in line.
+  other loss leave it as it is, so the job does not lose its place in line.
 - **Cancel** of a running job only asks. Success still wins, and so does the handler's own discard or stop; every
-  other end of the run ends the job as cancelled, with the reason of whoever asked first.
+  other end of the run ends the job as cancelled, with the reason of the first caller that asked.
 - **Amend** changes time, priority and args of a job that waits for its turn. It is refused if the job would expire before its new time,
   and if its unique key was made from the args that would change. Kind and queue never change.
 - **Unique key.** Held *while live*, it is freed at the end and taken again by retry by hand (a store refuses that
   retry if another job holds the key by then). Held *while queued*, it is freed by the first claim for good. Held
   *until a moment*, no event moves it.
-- **Expiry** is looked at while queued. Retry by hand drops an expiry that has passed.
+- **Expiry** is checked while queued. Retry by hand drops an expiry that has passed.
 ";
 
 /// The whole page.

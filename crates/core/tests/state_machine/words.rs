@@ -1,7 +1,7 @@
 //! Says in words what `apply` answered. Every field of a change is looked at: one that moves without a word for it
 //! shows as "unexpected".
 
-use backroom_core::{Change, Event, JobRow, Refused, State};
+use backroom_core::{Change, Effect, Event, JobRow, Refused, State};
 
 use crate::common::{at, now};
 
@@ -37,7 +37,6 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
     // Without `..`: a new field of a change must get its word here.
     let Change {
         id: _,
-        queue: _,
         lease: _,
         revision_before: _,
         is_rescue: _,
@@ -60,7 +59,7 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
         woken,
         started_at,
         finished_at,
-        ended,
+        effects,
     } = change;
     let mut words: Vec<String> = Vec::new();
     let mut say = |word: &str| words.push(word.to_owned());
@@ -156,8 +155,12 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
     if *finished_at != finished_expected {
         say(&format!("unexpected: finished at {finished_at:?}"));
     }
-    if let Some(attempt) = ended {
-        say(&format!("recorded as {}", attempt.end));
+    for effect in effects {
+        match effect {
+            Effect::RecordAttempt(attempt) => say(&format!("recorded as {}", attempt.end)),
+            // Left out of the words; the test of every pair compares them.
+            Effect::NotifyQueue { .. } | Effect::NotifyCancel => {}
+        }
     }
     // The lease's four fields have one word between them.
     let _ = (lease_id, lease_until, worker, started_at);

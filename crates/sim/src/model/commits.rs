@@ -198,7 +198,7 @@ impl Model {
                 must(!poison, "it is poison");
                 must(change.attempt + 1 == row.attempt, "a crash was charged as an attempt");
                 // A claim may reach beyond the present of a clock that was set back; such a job is due at the rescue's present.
-                let decided_at = change.ended.as_ref().map(|ended| ended.ended_at);
+                let decided_at = change.attempt_ended().map(|attempt| attempt.ended_at);
                 let is_present = decided_at.is_none_or(|at| change.scheduled_at >= at);
                 must(change.scheduled_at >= row.scheduled_at || is_present, "a crash brought it forward");
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, State, Timestamp,
+    Attempt, Change, Effect, JobId, JobRow, LeaseId, LogLine, Queue, State, Timestamp,
     draft::NewJob,
     stats::StatsRow,
     unique::{Resolution, replace_content, resolve_conflict},
@@ -76,9 +76,7 @@ impl Rows {
     /// Writes one decision under its guard.
     pub(super) fn commit(&mut self, change: &Change) -> Committed {
         let Some(job) = self.jobs.get(&change.id) else { return Committed::Stale };
-        let mut after = job.clone();
-        change.write_to(&mut after);
-        if is_written(job, &after) {
+        if change.is_written_to(job) {
             return Committed::Done;
         }
         let speaks_for_the_run =
@@ -86,15 +84,25 @@ impl Rows {
         if job.revision != change.revision_before || !speaks_for_the_run {
             return Committed::Stale;
         }
+        let mut after = job.clone();
+        change.write_to(&mut after);
         let other =
             after.unique_key.as_deref().filter(|_| after.unique_held).and_then(|key| self.holder(key));
         if let Some(other) = other.filter(|other| *other != change.id) {
             return Committed::KeyHeld(other);
         }
-        self.ring_changed(&after);
-        self.attempts.entry(change.id).or_default().extend(change.ended.clone());
         self.jobs.insert(change.id, after);
+        self.ring(Ring::Job(change.id));
+        change.effects.iter().for_each(|effect| self.carry_out(change.id, effect));
         Committed::Done
+    }
+
+    fn carry_out(&mut self, id: JobId, effect: &Effect) {
+        match effect {
+            Effect::RecordAttempt(attempt) => self.attempts.entry(id).or_default().push(attempt.clone()),
+            Effect::NotifyQueue { queue, .. } => self.ring(Ring::Queue(queue.clone())),
+            Effect::NotifyCancel => self.ring(Ring::Cancels),
+        }
     }
 
     fn has_had(&self, id: JobId) -> bool {
@@ -155,25 +163,22 @@ impl Rows {
         if let Some(job) = self.jobs.get_mut(&holder) {
             replace_content(job, new);
             let job = job.clone();
-            self.ring_changed(&job);
+            self.ring_stored(&job);
         }
     }
 
     fn add(&mut self, job: JobRow) {
         self.queue(&job.queue);
-        self.ring_changed(&job);
+        self.ring_stored(&job);
         self.jobs.insert(job.id, job);
     }
 
-    /// Rings for a queued job even when it is due later only: whoever sleeps until the next due time has to put
-    /// the alarm forward.
-    fn ring_changed(&mut self, after: &JobRow) {
-        self.ring(Ring::Job(after.id));
-        match after.state {
-            State::Queued => self.ring(Ring::Queue(after.queue.clone())),
-            State::Running if after.cancel_requested_at.is_some() => self.ring(Ring::Cancels),
-            State::Running | State::Waiting => {}
-            State::Completed | State::Cancelled | State::Discarded => {}
+    /// Notifies of a job that is stored or replaced. One that is due later only counts as well: a worker that sleeps until the
+    /// next due time must wake earlier.
+    fn ring_stored(&mut self, job: &JobRow) {
+        self.ring(Ring::Job(job.id));
+        if job.state == State::Queued {
+            self.ring(Ring::Queue(job.queue.clone()));
         }
     }
 
@@ -186,13 +191,4 @@ impl Rows {
         let under = |job: &&mut JobRow| job.state == State::Running && job.lease_id == Some(lease);
         self.jobs.get_mut(&id).filter(under)
     }
-}
-
-/// Whether the row already is what the change would make of it. Progress and the end of the lease move without
-/// a revision, so they tell nothing.
-fn is_written(job: &JobRow, after: &JobRow) -> bool {
-    let mut after = after.clone();
-    after.progress.clone_from(&job.progress);
-    after.lease_until = after.lease_until.and(job.lease_until);
-    after == *job
 }

@@ -166,7 +166,7 @@ async fn migrate(link: &Link, schema: &str) -> Result<(), Fault> {
     let transaction = link.begin().await?;
     let lock = format!("backroom migrations of {schema}");
     transaction.query(&LOCK, &[&lock]).await?;
-    transaction.say(&named(CREATE_VERSIONS, schema)).await?;
+    transaction.execute(&named(CREATE_VERSIONS, schema)).await?;
     let rows = transaction.query(&VERSIONS, &[]).await?;
     let found = match rows.first() {
         Some(row) => Found { newest: row.try_get(0)?, needs: row.try_get(1)? },
@@ -174,7 +174,7 @@ async fn migrate(link: &Link, schema: &str) -> Result<(), Fault> {
     };
     check_known(&found)?;
     for migration in MIGRATIONS.iter().filter(|migration| i64::from(migration.version) > found.newest) {
-        transaction.say(&named(migration.sql, schema)).await?;
+        transaction.execute(&named(migration.sql, schema)).await?;
         let (version, needs) = (i64::from(migration.version), i64::from(migration.needs));
         transaction.query(&NOTE_VERSION, &[&version, &migration.name, &needs]).await?;
     }

@@ -1,6 +1,6 @@
 //! Writing decisions, each under its guard.
 
-use backroom_core::{Change, Content, JobId, Json, LeaseId, State};
+use backroom_core::{Change, Content, Effect, JobId, Json, LeaseId, State};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
 use super::{
@@ -51,16 +51,21 @@ fn commit_one(
     if let Some(content) = &change.content {
         write_content(connection, change.id, content)?;
     }
-    if let Some(ended) = &change.ended {
-        row::insert_attempt(connection, change.id, ended)?;
-    }
     hints.job(change.id);
-    match change.state {
-        State::Queued => hints.queue(&change.queue),
-        State::Running if change.cancel_requested_at.is_some() => hints.cancel(),
-        State::Running | State::Waiting | State::Completed | State::Cancelled | State::Discarded => {}
+    for effect in &change.effects {
+        carry_out(connection, change.id, effect, hints)?;
     }
     Ok(Committed::Done)
+}
+
+/// Writes a stored effect in the transaction of its change; collects the others, which are sent around the commit.
+fn carry_out(connection: &Connection, id: JobId, effect: &Effect, hints: &mut Hints) -> Result<(), Fault> {
+    match effect {
+        Effect::RecordAttempt(attempt) => row::insert_attempt(connection, id, attempt)?,
+        Effect::NotifyQueue { queue, .. } => hints.queue(queue),
+        Effect::NotifyCancel => hints.cancel(),
+    }
+    Ok(())
 }
 
 fn complete(completing: &mut CachedStatement<'_>, change: &Change, lease: LeaseId) -> Result<usize, Fault> {
@@ -123,15 +128,11 @@ fn write_content(connection: &Connection, id: JobId, content: &Content) -> Resul
     Ok(())
 }
 
-/// The guard let nothing through: either this very change was written before and its answer lost, or the row has
-/// moved on. Progress and the end of the lease move without a revision, so they tell nothing.
+/// The guard matched no row: either this change was written before and its answer was lost, or the row has moved on.
 fn unwritten(connection: &Connection, change: &Change) -> Result<Committed, Fault> {
-    let Some(row) = row::find(connection, change.id)? else { return Ok(Committed::Stale) };
-    let mut after = row.clone();
-    change.write_to(&mut after);
-    after.progress.clone_from(&row.progress);
-    after.lease_until = after.lease_until.and(row.lease_until);
-    Ok(if after == row { Committed::Done } else { Committed::Stale })
+    let found = row::find(connection, change.id)?;
+    let is_written = found.is_some_and(|job| change.is_written_to(&job));
+    Ok(if is_written { Committed::Done } else { Committed::Stale })
 }
 
 /// Who holds the key that this job would take.

@@ -75,7 +75,7 @@ pub(super) async fn a_repeated_change_is_done_and_written_once(env: Env) {
         assert_eq!(env.commit(failed.clone()).await, Committed::Done);
     }
     assert_eq!(env.read(running.id).await.revision, running.revision + 2);
-    assert_eq!(attempts(&env, &running).await, Vec::from_iter(failed.ended));
+    assert_eq!(attempts(&env, &running).await, Vec::from_iter(failed.attempt_ended().cloned()));
 }
 
 pub(super) async fn each_change_is_judged_alone(env: Env) {
@@ -127,7 +127,7 @@ pub(super) async fn an_unsuccessful_attempt_leaves_a_record(env: Env) {
         started_at: Some(env.now),
         ended_at: env.at(5),
     };
-    assert_eq!(change.ended, Some(expected.clone()));
+    assert_eq!(change.attempt_ended(), Some(&expected));
     assert_eq!(attempts(&env, &running).await, [expected]);
     // A refused report leaves none.
     let late = decide(&running, Event::Discard { lease: lease(&running), reason: "x".into() }, env.at(6));
@@ -150,7 +150,7 @@ pub(super) async fn attempts_come_back_the_oldest_first(env: Env) {
             chance: 0.0,
         };
         let change = decide(&running, event, env.at(round * 10 + 1));
-        expected.extend(change.ended.clone());
+        expected.extend(change.attempt_ended().cloned());
         assert_eq!(env.commit(change).await, Committed::Done);
     }
     let job = env.all().await.remove(0);

@@ -36,7 +36,7 @@ fn records(env: &Env) -> Vec<Record> {
     let failure = decide(&failed, fail(&failed), env.at(3));
     let retrying = Record {
         job: after(&failed, &failure),
-        attempts: failure.ended.into_iter().collect(),
+        attempts: failure.attempt_ended().cloned().into_iter().collect(),
         lines: lines(&failed, 0, &["one", "two"]),
     };
     let parked = fresh();

@@ -58,12 +58,12 @@ pub(crate) async fn count(core: &Core) {
 
 /// What this process has left lying since it last swept.
 #[derive(Debug, Default)]
-pub(crate) struct Litter {
+pub(crate) struct DeadRows {
     rows: AtomicU64,
     enough: Notify,
 }
 
-impl Litter {
+impl DeadRows {
     /// So many rows were left.
     pub(crate) fn add(&self, rows: usize) {
         let rows = rows as u64;
@@ -85,11 +85,11 @@ pub(crate) async fn sweep(core: Arc<Core>) {
 async fn sweep_for_ever(core: &Core) {
     let words = named(VACUUM, core.settings.schema());
     loop {
-        core.litter.enough.notified().await;
-        core.litter.rows.store(0, Ordering::Relaxed);
+        core.dead_rows.enough.notified().await;
+        core.dead_rows.rows.store(0, Ordering::Relaxed);
         let began = core.settings.clock.monotonic();
         let swept = match core.reads.live().await {
-            Ok(live) => live.say(&words).await.map_err(|fault| fault.into_error("vacuum the jobs")),
+            Ok(live) => live.execute(&words).await.map_err(|fault| fault.into_error("vacuum the jobs")),
             Err(error) => Err(error),
         };
         if let Err(error) = swept {

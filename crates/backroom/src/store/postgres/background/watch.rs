@@ -42,7 +42,7 @@ async fn listen_for_ever(core: &Core) {
                 core.settings.clock.sleep(PAUSE_LONG).await;
                 continue;
             }
-            Ok(live) => live.say(&words).await.map_err(|fault| fault.into_error("listen for hints")),
+            Ok(live) => live.execute(&words).await.map_err(|fault| fault.into_error("listen for hints")),
             Err(error) => Err(error),
         };
         match listening {

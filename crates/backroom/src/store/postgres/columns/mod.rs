@@ -1,7 +1,8 @@
 //! Between values and columns: one row that was read ([`row`]), and many rows as parameters, one array per column.
 
-pub(crate) mod batch;
-pub(crate) mod lives;
-pub(crate) mod moment;
+pub(crate) mod attempts;
+pub(crate) mod changes;
+pub(crate) mod jobs;
 pub(crate) mod row;
 pub(crate) mod successes;
+pub(crate) mod timestamp;

@@ -12,7 +12,7 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-use super::moment::Moment;
+use super::timestamp::PgTimestamp;
 use crate::store::postgres::wire::error::Fault;
 use crate::{Error, ErrorKind};
 
@@ -124,11 +124,11 @@ pub(crate) fn log_line(row: &Row) -> Result<LogLine, Fault> {
 }
 
 pub(crate) fn moment(row: &impl Cells, column: usize) -> Result<Timestamp, Fault> {
-    Ok(row.cell::<Moment>(column)?.0)
+    Ok(row.cell::<PgTimestamp>(column)?.0)
 }
 
 pub(crate) fn moment_or_none(row: &impl Cells, column: usize) -> Result<Option<Timestamp>, Fault> {
-    Ok(row.cell::<Option<Moment>>(column)?.map(|at| at.0))
+    Ok(row.cell::<Option<PgTimestamp>>(column)?.map(|at| at.0))
 }
 
 /// A `bigint` that our CHECKs hold within 32 bits.

@@ -5,8 +5,8 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{
-    moment::{Moment, opt},
     row::revision,
+    timestamp::{PgTimestamp, opt},
 };
 use crate::store::postgres::wire::connection::Param;
 
@@ -29,7 +29,7 @@ pub(crate) struct Successes<'a> {
     revision: Vec<i64>,
     lease: Vec<Option<Uuid>>,
     output: Vec<Option<&'a str>>,
-    finished_at: Vec<Option<Moment>>,
+    finished_at: Vec<Option<PgTimestamp>>,
 }
 
 impl<'a> Successes<'a> {

@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use super::frontier::Walk;
 use crate::store::postgres::{
     Core,
-    columns::{moment::Moment, row},
+    columns::{row, timestamp::PgTimestamp},
     wire::{
         error::Fault,
         sql::{COLUMNS, Sql, columns},
@@ -226,7 +226,7 @@ async fn take(
     let at_most: Vec<i64> = round.iter().map(|(_, at_most)| row::at_most((*at_most).min(limit))).collect();
     let began = core.settings.clock.monotonic();
     let begin = core.frontiers.begin(&claim.kinds, &queues, began);
-    let begin_at: Vec<Moment> = begin.at.iter().copied().map(Moment).collect();
+    let begin_at: Vec<PgTimestamp> = begin.at.iter().copied().map(PgTimestamp).collect();
     let rows = core
         .claims
         .query(
@@ -235,15 +235,15 @@ async fn take(
                 &queues,
                 &at_most,
                 &*claim.kinds,
-                &Moment(now),
+                &PgTimestamp(now),
                 &row::at_most(limit),
                 &claim.lease.0,
-                &Moment(claim.until),
+                &PgTimestamp(claim.until),
                 &claim.worker,
                 &row::at_most(bytes_max),
                 &begin_at,
                 &begin.ids,
-                &Moment(claim.due.max(now)),
+                &PgTimestamp(claim.due.max(now)),
             ],
         )
         .await?;
@@ -286,7 +286,7 @@ async fn take(
         on_tray += usize::from(row.try_get::<_, bool>(TRAY_COLUMN)?);
     }
     core.trays.laid(claim.lease, on_tray);
-    core.litter.add(rows.len());
+    core.dead_rows.add(rows.len());
     core.hints.jobs_here(jobs.iter().map(|job| job.id));
     Ok(jobs)
 }

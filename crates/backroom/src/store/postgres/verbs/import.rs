@@ -10,8 +10,8 @@ use super::insert::{INSERT, NAME_QUEUES, ROWS_MAX, STORED};
 use crate::store::postgres::{
     Core,
     columns::{
-        batch::{Columns, JOB_TYPES, unnested_jobs},
-        moment::{Moment, opt},
+        jobs::{Columns, JOB_TYPES, unnested_jobs},
+        timestamp::{PgTimestamp, opt},
     },
     wire::{
         connection::Transaction,
@@ -167,8 +167,10 @@ async fn insert_attempts(transaction: &Transaction, records: &[&Record]) -> Resu
         let ends: Vec<&str> = chunk.iter().map(|(_, attempt)| attempt.end.as_str()).collect();
         let errors: Vec<&str> = chunk.iter().map(|(_, attempt)| attempt.error.as_str()).collect();
         let workers: Vec<Option<&str>> = chunk.iter().map(|(_, attempt)| attempt.worker.as_deref()).collect();
-        let started: Vec<Option<Moment>> = chunk.iter().map(|(_, attempt)| opt(attempt.started_at)).collect();
-        let ended: Vec<Moment> = chunk.iter().map(|(_, attempt)| Moment(attempt.ended_at)).collect();
+        let started: Vec<Option<PgTimestamp>> =
+            chunk.iter().map(|(_, attempt)| opt(attempt.started_at)).collect();
+        let ended: Vec<PgTimestamp> =
+            chunk.iter().map(|(_, attempt)| PgTimestamp(attempt.ended_at)).collect();
         transaction
             .query(&ATTEMPTS, &[&jobs, &leases, &numbers, &ends, &errors, &workers, &started, &ended])
             .await?;
@@ -183,7 +185,7 @@ async fn insert_lines(transaction: &Transaction, records: &[&Record]) -> Result<
         let jobs: Vec<Uuid> = chunk.iter().map(|(job, _)| *job).collect();
         let leases: Vec<Uuid> = chunk.iter().map(|(_, line)| line.lease_id.0).collect();
         let seqs: Vec<i64> = chunk.iter().map(|(_, line)| line.seq.into()).collect();
-        let times: Vec<Moment> = chunk.iter().map(|(_, line)| Moment(line.at)).collect();
+        let times: Vec<PgTimestamp> = chunk.iter().map(|(_, line)| PgTimestamp(line.at)).collect();
         let texts: Vec<&str> = chunk.iter().map(|(_, line)| line.line.as_str()).collect();
         transaction.query(&LINES, &[&jobs, &leases, &seqs, &times, &texts]).await?;
     }

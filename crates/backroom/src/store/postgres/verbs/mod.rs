@@ -7,7 +7,6 @@ pub(crate) mod health;
 pub(crate) mod held;
 pub(crate) mod import;
 pub(crate) mod insert;
-pub(crate) mod kept;
 pub(crate) mod note;
 pub(crate) mod queues;
 pub(crate) mod read;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::store::Note;
 use crate::store::postgres::{
     Core,
-    columns::moment::Moment,
+    columns::timestamp::PgTimestamp,
     tray,
     wire::{
         connection::Param,
@@ -134,7 +134,7 @@ async fn write_lines(core: &Core, notes: &[Note]) -> Result<(), Fault> {
         let jobs: Vec<Uuid> = chunk.iter().map(id).collect();
         let leases: Vec<Uuid> = chunk.iter().map(|(_, lease, _)| lease.0).collect();
         let seqs: Vec<i64> = chunk.iter().map(|(_, _, line)| line.seq.into()).collect();
-        let times: Vec<Moment> = chunk.iter().map(|(_, _, line)| Moment(line.at)).collect();
+        let times: Vec<PgTimestamp> = chunk.iter().map(|(_, _, line)| PgTimestamp(line.at)).collect();
         let texts: Vec<&str> = chunk.iter().map(|(_, _, line)| line.line.as_str()).collect();
         let most = i64::from(JOB_LOG_LINES_MAX);
         core.writer.query(&LINES, &[&jobs, &leases, &seqs, &times, &texts, &most]).await?;

@@ -6,7 +6,7 @@ use tokio_postgres::{Row, types::Type};
 use super::insert::NAME_QUEUES;
 use crate::store::postgres::{
     Core,
-    columns::{moment::opt, row},
+    columns::{row, timestamp::opt},
     wire::{error::Fault, sql::Sql},
 };
 use crate::{

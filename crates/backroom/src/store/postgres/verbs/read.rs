@@ -8,8 +8,8 @@ use tokio_postgres::types::Type;
 use crate::store::postgres::{
     Core,
     columns::{
-        moment::{Moment, opt},
         row,
+        timestamp::{PgTimestamp, opt},
     },
     wire::{
         connection::Param,
@@ -168,7 +168,7 @@ pub(crate) async fn list(
             _ = write!(query.text, " AND state IN ({})", words.join(", "));
         }
     }
-    let now = filter.queued_as.as_ref().map(|wanted| Moment(wanted.now));
+    let now = filter.queued_as.as_ref().map(|wanted| PgTimestamp(wanted.now));
     if let (Some(wanted), Some(now)) = (&filter.queued_as, &now) {
         query.and(&wanted.sql(&filter.states, "?"), now, Type::TIMESTAMPTZ);
     }
@@ -188,7 +188,7 @@ pub(crate) async fn list(
 /// How many jobs there are, by queue and state as shown.
 pub(crate) async fn counts(core: &Core, now: Timestamp) -> Result<Vec<Count>, Fault> {
     let mut sums: BTreeMap<(String, Shown), u64> = BTreeMap::new();
-    for row in core.reads.query(&COUNTS, &[&Moment(now)]).await? {
+    for row in core.reads.query(&COUNTS, &[&PgTimestamp(now)]).await? {
         let word: &str = row.try_get(1)?;
         if let Some(state) = Shown::ALL.into_iter().find(|shown| shown.as_str() == word) {
             *sums.entry((row.try_get(0)?, state)).or_default() += row.try_get::<_, i64>(2)?.unsigned_abs();
@@ -202,7 +202,7 @@ pub(crate) async fn ahead(core: &Core, job: &JobRow, limit: u64, now: Timestamp)
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let priority = i32::from(job.priority);
     let params: [Param<'_>; 6] =
-        [&job.queue, &priority, &Moment(job.scheduled_at), &job.id.0, &Moment(now), &limit];
+        [&job.queue, &priority, &PgTimestamp(job.scheduled_at), &job.id.0, &PgTimestamp(now), &limit];
     let rows = core.claims.query(&AHEAD, &params).await?;
     Ok(rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0))?.unsigned_abs())
 }
@@ -216,8 +216,8 @@ pub(crate) async fn next_due(
 ) -> Result<Option<Timestamp>, Fault> {
     let names: Vec<&str> = queues.iter().map(String::as_str).collect();
     let (begin, walk_in) = core.frontiers.look(kinds, &names, core.settings.clock.monotonic());
-    let begin_at: Vec<Moment> = begin.at.iter().copied().map(Moment).collect();
-    let params: [Param<'_>; 5] = [queues, &**kinds, &Moment(now), &begin_at, &begin.ids];
+    let begin_at: Vec<PgTimestamp> = begin.at.iter().copied().map(PgTimestamp).collect();
+    let params: [Param<'_>; 5] = [queues, &**kinds, &PgTimestamp(now), &begin_at, &begin.ids];
     let rows = core.claims.query(&NEXT_DUE, &params).await?;
     let found = rows.first().map_or(Ok(None), |row| row::moment_or_none(row, 0))?;
     // A job may lie behind that place; the claim that will walk all is due then, be it in vain.

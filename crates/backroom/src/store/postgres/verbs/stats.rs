@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 
 use crate::store::postgres::{
     Core,
-    columns::{moment::Moment, row},
+    columns::{row, timestamp::PgTimestamp},
     wire::{error::Fault, sql::Sql},
 };
 
@@ -41,15 +41,15 @@ const FORGOTTEN_MAX: i64 = 500;
 /// Writes one minute of a worker in the place of what it wrote of that minute before, and deletes old ones.
 pub(crate) async fn put(core: &Core, stats: &StatsRow, now: Timestamp) -> Result<(), Fault> {
     let kinds = row::encoded(&stats.kinds)?;
-    core.writer.query(&PUT, &[&Moment(stats.minute), &stats.worker, &kinds]).await?;
-    core.writer.query(&FORGET, &[&Moment(earlier(now, RETENTION)), &FORGOTTEN_MAX]).await?;
+    core.writer.query(&PUT, &[&PgTimestamp(stats.minute), &stats.worker, &kinds]).await?;
+    core.writer.query(&FORGET, &[&PgTimestamp(earlier(now, RETENTION)), &FORGOTTEN_MAX]).await?;
     Ok(())
 }
 
 /// What was counted in the minutes from `since` on, the newest first.
 pub(crate) async fn stats(core: &Core, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Fault> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = core.reads.query(&STATS, &[&Moment(since), &limit]).await?;
+    let rows = core.reads.query(&STATS, &[&PgTimestamp(since), &limit]).await?;
     let stats = rows.iter().map(|row| {
         Ok(StatsRow {
             minute: row::moment(row, 0)?,

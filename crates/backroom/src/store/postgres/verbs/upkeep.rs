@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::read;
 use crate::store::postgres::{
     Core,
-    columns::{moment::Moment, row},
+    columns::{row, timestamp::PgTimestamp},
     tray,
     wire::{
         error::Fault,
@@ -146,7 +146,7 @@ static LOCKED: Sql = Sql {
 
 /// Queued jobs past their expiry, the longest ago first.
 pub(crate) async fn expired(core: &Core, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Fault> {
-    row::jobs(&core.claims.query(&EXPIRED, &[&Moment(now), &row::at_most(limit)]).await?)
+    row::jobs(&core.claims.query(&EXPIRED, &[&PgTimestamp(now), &row::at_most(limit)]).await?)
 }
 
 /// Deletes finished jobs that need no longer be kept, the oldest first.
@@ -169,8 +169,10 @@ pub(crate) async fn prune(core: &Core, prune: &Prune, now: Timestamp) -> Result<
     }
     let Some((at, id)) = last else { return Ok(0) };
     let limit = row::at_most(prune.limit.min(super::insert::ROWS_MAX));
-    let gone =
-        core.writer.query(prune_sql, &[&prune.queue, &state, &Moment(at), &id, &Moment(now), &limit]).await?;
+    let gone = core
+        .writer
+        .query(prune_sql, &[&prune.queue, &state, &PgTimestamp(at), &id, &PgTimestamp(now), &limit])
+        .await?;
     let ids: Vec<JobId> = gone.iter().map(|row| row.try_get(0).map(JobId)).collect::<Result<_, _>>()?;
     core.hints.jobs(ids.iter().copied());
     Ok(ids.len() as u64)

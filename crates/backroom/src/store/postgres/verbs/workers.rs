@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::store::postgres::{
     Core,
-    columns::{moment::Moment, row},
+    columns::{row, timestamp::PgTimestamp},
     wire::{
         connection::Link,
         error::Fault,
@@ -146,8 +146,8 @@ async fn write(link: &Link, sql: &'static Sql, worker: &WorkerRow) -> Result<Vec
             &worker.incarnation,
             &worker.host,
             &number(worker.pid),
-            &Moment(worker.started_at),
-            &Moment(worker.beat_at),
+            &PgTimestamp(worker.started_at),
+            &PgTimestamp(worker.beat_at),
             &row::revision(worker.beats),
             &worker.dead,
             &row::millis(Duration::from_millis(worker.lease_ms)),
@@ -173,7 +173,7 @@ pub(crate) async fn leave(core: &Core, worker: &str) -> Result<(), Fault> {
 
 /// Workers whose last heartbeat was at or after `since`, by name.
 pub(crate) async fn workers(core: &Core, since: Timestamp) -> Result<Vec<WorkerRow>, Fault> {
-    core.reads.query(&WORKERS, &[&Moment(since)]).await?.iter().map(worker).collect()
+    core.reads.query(&WORKERS, &[&PgTimestamp(since)]).await?.iter().map(worker).collect()
 }
 
 /// Every worker that has a row, and every name without one under which jobs run, by name.
@@ -183,7 +183,7 @@ pub(crate) async fn holders(core: &Core) -> Result<Vec<Holder>, Fault> {
         let name: String = row.try_get(0)?;
         holders.insert(name.clone(), Holder { name, row: None, holds: true });
     }
-    for row in core.claims.query(&WORKERS, &[&Moment(Timestamp::MIN)]).await? {
+    for row in core.claims.query(&WORKERS, &[&PgTimestamp(Timestamp::MIN)]).await? {
         let row = worker(&row)?;
         let name = row.name.clone();
         let holder = Holder { name: name.clone(), row: None, holds: false };
@@ -199,7 +199,7 @@ pub(crate) async fn declare_dead(
     beats: Option<u64>,
     now: Timestamp,
 ) -> Result<bool, Fault> {
-    core.claims.query(&FORGET, &[&Moment(earlier(now, DEAD_REMEMBERED)), &worker]).await?;
+    core.claims.query(&FORGET, &[&PgTimestamp(earlier(now, DEAD_REMEMBERED)), &worker]).await?;
     match beats {
         Some(beats) => core.claims.query(&DIE, &[&worker, &row::revision(beats)]).await?,
         None => write(&core.claims, &DIE_WITHOUT_A_ROW, &dead_without_a_row(worker, now)).await?,

@@ -46,6 +46,12 @@ impl Fault {
         self.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED)
     }
 
+    /// The same statements may succeed at once: the transaction collided with another one and was rolled back, or its
+    /// statements were outdated.
+    pub(crate) fn is_worth_repeating(&self) -> bool {
+        self.is_collision() || self.is_outdated()
+    }
+
     /// The statement was prepared for tables that were made again since, or is prepared no more.
     pub(crate) fn is_outdated(&self) -> bool {
         match self {

@@ -73,7 +73,7 @@ impl Session<'_> {
     /// Runs statements without parameters, in one round trip; what they answer is dropped.
     pub(crate) async fn run(&mut self, statements: &'static str) -> Result<(), Fault> {
         match self {
-            Self::Ours(transaction) => transaction.say(statements).await,
+            Self::Ours(transaction) => transaction.execute(statements).await,
             Self::Theirs(transaction, _) => Ok(transaction.batch_execute(statements).await?),
             #[cfg(feature = "sqlx")]
             Self::Sqlx(connection, _) => sqlx::run(connection, statements).await,

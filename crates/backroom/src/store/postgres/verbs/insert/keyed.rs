@@ -17,7 +17,7 @@ use super::{INSERT, STORED, TAKE_BACK};
 use crate::store::Inserted;
 use crate::store::postgres::{
     columns::{
-        batch::{Columns, JOB_TYPES, unnested_jobs},
+        jobs::{Columns, JOB_TYPES, unnested_jobs},
         row::{self, Cells as _},
     },
     wire::{

@@ -15,10 +15,10 @@ use crate::store::Inserted;
 use crate::store::postgres::{
     Core,
     background::{
+        batcher::Handed,
         hints::{Hints, NOTIFY_WITHIN, channel, due_within, word_within},
-        writer::Handed,
     },
-    columns::batch::{AlikeColumns, Columns, JOB_TYPES, PlainColumns, unnested_jobs},
+    columns::jobs::{AlikeColumns, Columns, JOB_TYPES, PlainColumns, unnested_jobs},
     wire::{
         connection::{Link, Param},
         error::Fault,

@@ -5,8 +5,8 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{
-    moment::{Moment, opt},
     row::{encoded, millis, revision},
+    timestamp::{PgTimestamp, opt},
 };
 use crate::Error;
 use crate::store::postgres::wire::connection::Param;
@@ -82,26 +82,26 @@ pub(crate) struct Columns<'a> {
     attempt: Vec<i64>,
     max_attempts: Vec<i64>,
     crashes: Vec<i64>,
-    scheduled_at: Vec<Moment>,
-    expires_at: Vec<Option<Moment>>,
+    scheduled_at: Vec<PgTimestamp>,
+    expires_at: Vec<Option<PgTimestamp>>,
     timeout_ms: Vec<Option<i64>>,
     retry: Vec<Option<String>>,
     unique_key: Vec<Option<&'a str>>,
     unique_while: Vec<Option<&'static str>>,
-    unique_until: Vec<Option<Moment>>,
+    unique_until: Vec<Option<PgTimestamp>>,
     unique_held: Vec<bool>,
     lease_id: Vec<Option<Uuid>>,
-    lease_until: Vec<Option<Moment>>,
+    lease_until: Vec<Option<PgTimestamp>>,
     worker: Vec<Option<&'a str>>,
     progress_percent: Vec<Option<i16>>,
     progress_message: Vec<Option<&'a str>>,
     output: Vec<Option<&'a str>>,
     reason: Vec<Option<&'a str>>,
-    cancel_requested_at: Vec<Option<Moment>>,
+    cancel_requested_at: Vec<Option<PgTimestamp>>,
     woken: Vec<bool>,
-    created_at: Vec<Moment>,
-    started_at: Vec<Option<Moment>>,
-    finished_at: Vec<Option<Moment>>,
+    created_at: Vec<PgTimestamp>,
+    started_at: Vec<Option<PgTimestamp>>,
+    finished_at: Vec<Option<PgTimestamp>>,
     tags: Vec<Option<String>>,
     meta: Vec<Option<String>>,
     revision: Vec<i64>,
@@ -121,7 +121,7 @@ impl<'a> Columns<'a> {
             None => (None, None),
             Some(UniqueWhile::Live) => (Some("live"), None),
             Some(UniqueWhile::Queued) => (Some("queued"), None),
-            Some(UniqueWhile::Until(until)) => (Some("until"), Some(Moment(until))),
+            Some(UniqueWhile::Until(until)) => (Some("until"), Some(PgTimestamp(until))),
         };
         self.id.push(job.id.0);
         self.kind.push(&job.kind);
@@ -133,7 +133,7 @@ impl<'a> Columns<'a> {
         self.attempt.push(job.attempt.into());
         self.max_attempts.push(job.max_attempts.into());
         self.crashes.push(job.crashes.into());
-        self.scheduled_at.push(Moment(job.scheduled_at));
+        self.scheduled_at.push(PgTimestamp(job.scheduled_at));
         self.expires_at.push(opt(job.expires_at));
         self.timeout_ms.push(job.timeout.map(millis));
         self.retry.push(job.retry.as_ref().map(encoded).transpose()?);
@@ -150,7 +150,7 @@ impl<'a> Columns<'a> {
         self.reason.push(job.reason.as_deref());
         self.cancel_requested_at.push(opt(job.cancel_requested_at));
         self.woken.push(job.woken);
-        self.created_at.push(Moment(job.created_at));
+        self.created_at.push(PgTimestamp(job.created_at));
         self.started_at.push(opt(job.started_at));
         self.finished_at.push(opt(job.finished_at));
         self.tags.push(some_unless(job.tags.is_empty(), &job.tags)?);
@@ -218,8 +218,8 @@ pub(crate) struct PlainColumns<'a> {
     priority: Vec<i16>,
     args: Vec<&'a str>,
     max_attempts: Vec<i64>,
-    scheduled_at: Vec<Moment>,
-    created_at: Vec<Moment>,
+    scheduled_at: Vec<PgTimestamp>,
+    created_at: Vec<PgTimestamp>,
 }
 
 impl<'a> PlainColumns<'a> {
@@ -232,8 +232,8 @@ impl<'a> PlainColumns<'a> {
             priority: jobs.clone().map(|job| job.priority.into()).collect(),
             args: jobs.clone().map(|job| job.args.as_str()).collect(),
             max_attempts: jobs.clone().map(|job| job.max_attempts.into()).collect(),
-            scheduled_at: jobs.clone().map(|job| Moment(job.scheduled_at)).collect(),
-            created_at: jobs.map(|job| Moment(job.created_at)).collect(),
+            scheduled_at: jobs.clone().map(|job| PgTimestamp(job.scheduled_at)).collect(),
+            created_at: jobs.map(|job| PgTimestamp(job.created_at)).collect(),
         }
     }
 
@@ -260,8 +260,8 @@ pub(crate) struct AlikeColumns<'a> {
     queue: &'a str,
     priority: i16,
     max_attempts: i64,
-    scheduled_at: Moment,
-    created_at: Moment,
+    scheduled_at: PgTimestamp,
+    created_at: PgTimestamp,
 }
 
 impl<'a> AlikeColumns<'a> {
@@ -287,8 +287,8 @@ impl<'a> AlikeColumns<'a> {
             queue: &first.queue,
             priority: first.priority.into(),
             max_attempts: first.max_attempts.into(),
-            scheduled_at: Moment(first.scheduled_at),
-            created_at: Moment(first.created_at),
+            scheduled_at: PgTimestamp(first.scheduled_at),
+            created_at: PgTimestamp(first.created_at),
         })
     }
 

@@ -1,7 +1,7 @@
-//! Rows that somebody's transaction keeps while a change of theirs waits.
+//! Rows that other transactions have locked while a change of them waits.
 //!
-//! The first is met by waiting in vain. From then on it is looked at without a wait, and no change waits for long, until
-//! nothing has been found kept for a while.
+//! A commit finds the first such row by waiting for it in vain. From then on commits ask for the locks of such rows without
+//! waiting, and no change waits for long, until no row has been found locked for a while.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,14 +22,14 @@ use crate::store::postgres::{
     },
 };
 
-/// Jobs that are remembered. The one that no longer fits is met by waiting once more.
+/// Jobs that are remembered. A commit finds one beyond that by waiting again.
 const JOBS_MAX: usize = 10_000;
-/// How long a job is remembered. Its worker asks again several times a second; nobody may ask again for what a person wanted.
+/// How long a job is remembered. A worker asks again several times a second; a person may not ask again.
 const SPAN: Duration = Duration::from_secs(10);
 
-/// Rows of `jobs` that cannot be locked so at this moment, found without waiting for any; the others are not locked any
-/// more when it answers. Parameter: ids.
-macro_rules! kept_from {
+/// Rows of `jobs` that cannot be locked in this way now, found without waiting. The locks of the other rows are released when
+/// the statement ends. Parameter: ids.
+macro_rules! locked_against {
     ($lock:literal) => {
         concat!(
             "WITH free AS MATERIALIZED (SELECT jobs.id FROM unnest($1::uuid[]) AS new (id), {schema}.jobs ",
@@ -44,24 +44,25 @@ macro_rules! kept_from {
     };
 }
 
-/// Those that cannot leave `jobs`: a caller's transaction that met a running job's key is enough.
-static KEPT_FROM_LEAVING: Sql = Sql { text: kept_from!("UPDATE"), types: &[Type::UUID_ARRAY] };
+/// Rows that cannot leave `jobs` now. A caller's transaction that has inserted the unique key of a running job is enough.
+static LOCKED_AGAINST_DELETE: Sql = Sql { text: locked_against!("UPDATE"), types: &[Type::UUID_ARRAY] };
 
-/// Those that cannot be changed where they are.
-static KEPT_FROM_CHANGING: Sql = Sql { text: kept_from!("NO KEY UPDATE"), types: &[Type::UUID_ARRAY] };
+/// Rows that cannot be updated now.
+static LOCKED_AGAINST_UPDATE: Sql =
+    Sql { text: locked_against!("NO KEY UPDATE"), types: &[Type::UUID_ARRAY] };
 
-/// The jobs whose rows were found kept lately, and until which reading of the monotonic clock that is remembered.
+/// The jobs whose rows were found locked lately, each with the reading of the monotonic clock until which it is remembered.
 #[derive(Default)]
-pub(crate) struct Kept(Mutex<HashMap<JobId, Duration>>);
+pub(crate) struct LockedRows(Mutex<HashMap<JobId, Duration>>);
 
-impl Kept {
+impl LockedRows {
     pub(crate) fn lately(&self, now: Duration) -> HashSet<JobId> {
         let mut jobs = self.jobs();
         jobs.retain(|_, until| *until > now);
         jobs.keys().copied().collect()
     }
 
-    /// What became of changes tells whose row is kept.
+    /// Learns from the answers which rows are locked.
     pub(crate) fn learn(&self, answers: &HashMap<JobId, Committed>, now: Duration) {
         let mut jobs = self.jobs();
         if jobs.is_empty() && !answers.values().any(|answer| *answer == Committed::RowLocked) {
@@ -72,7 +73,7 @@ impl Kept {
                 Committed::RowLocked if jobs.len() < JOBS_MAX || jobs.contains_key(id) => {
                     jobs.insert(*id, now.saturating_add(SPAN));
                 }
-                // No room.
+                // Full.
                 Committed::RowLocked => {}
                 Committed::Done | Committed::Stale | Committed::KeyHeld(_) => {
                     jobs.remove(id);
@@ -86,17 +87,21 @@ impl Kept {
     }
 }
 
-/// Of these changes, the jobs whose row another transaction keeps at this moment.
-pub(crate) async fn kept(core: &Core, leaving: &[&Change], staying: &[&Change]) -> Result<Vec<JobId>, Fault> {
-    let mut kept = Vec::new();
-    for (sql, changes) in [(&KEPT_FROM_LEAVING, leaving), (&KEPT_FROM_CHANGING, staying)] {
+/// Of these changes, the jobs whose row another transaction has locked now.
+pub(crate) async fn find_locked(
+    core: &Core,
+    leaving: &[&Change],
+    staying: &[&Change],
+) -> Result<Vec<JobId>, Fault> {
+    let mut locked = Vec::new();
+    for (sql, changes) in [(&LOCKED_AGAINST_DELETE, leaving), (&LOCKED_AGAINST_UPDATE, staying)] {
         if changes.is_empty() {
             continue;
         }
         let ids: Vec<Uuid> = changes.iter().map(|change| change.id.0).collect();
         for row in core.writer.query(sql, &[&ids]).await? {
-            kept.push(JobId(row.try_get(0)?));
+            locked.push(JobId(row.try_get(0)?));
         }
     }
-    Ok(kept)
+    Ok(locked)
 }

@@ -1,4 +1,4 @@
-//! Changes that no guard let through: what became of their jobs.
+//! Changes whose guards matched no row: what became of their jobs.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,12 +6,12 @@ use backroom_core::{Change, JobId, JobRow};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::Answers;
+use super::{Answers, effects::StoredEffects};
 use crate::store::Committed;
 use crate::store::postgres::{
     Core,
     columns::{
-        batch::{Columns, JOB_TYPES, unnested_jobs},
+        jobs::{Columns, JOB_TYPES, unnested_jobs},
         row::{self, revision},
     },
     wire::{
@@ -21,8 +21,8 @@ use crate::store::postgres::{
     },
 };
 
-/// Jobs wherever they lie. Parameter: ids.
-static LOOK: Sql = Sql {
+/// Jobs, whichever table they are in. Parameter: ids.
+static FIND: Sql = Sql {
     text: concat!(
         "SELECT ",
         columns!(),
@@ -35,8 +35,8 @@ static LOOK: Sql = Sql {
     types: &[Type::UUID_ARRAY],
 };
 
-/// Takes finished jobs out of the history, those that no tray still has; answers with the ids. Parameters: ids, revisions.
-static UNEARTH: Sql = Sql {
+/// Deletes finished jobs from the history unless a tray still lists them; answers with the ids. Parameters: ids, revisions.
+static TAKE_FROM_HISTORY: Sql = Sql {
     text: concat!(
         "DELETE FROM {schema}.finished WHERE id = ANY($1::uuid[]) \
            AND revision = ($2::bigint[])[array_position($1::uuid[], id)]",
@@ -46,32 +46,32 @@ static UNEARTH: Sql = Sql {
     types: &[Type::UUID_ARRAY, Type::INT8_ARRAY],
 };
 
-/// Stores revived jobs; a key that is held meanwhile is an error. Parameters: all columns.
+/// Stores revived jobs; fails if another job holds the unique key. Parameters: all columns.
 static REVIVE: Sql = Sql {
     text: concat!("INSERT INTO {schema}.jobs (", columns!(), ") ", unnested_jobs!()),
     types: &JOB_TYPES,
 };
 
-/// The guards let these through nowhere: written before and the answer lost, in the history and to be revived, or stale. No
-/// answer is given where the guards would let it through by now: the job was on its way from a tray to its row.
-pub(super) async fn look(
+/// Answers for changes whose guards matched no row: each was written before and the answer was lost, or it revives a finished
+/// job, or it is stale. Gives no answer if the guard would match by now: the job was on its way from a tray to its row.
+pub(super) async fn answer_unmatched(
     core: &Core,
     changes: &[&Change],
     wait: Wait,
     answers: &mut Answers,
 ) -> Result<(), Fault> {
     let ids: Vec<Uuid> = changes.iter().map(|change| change.id.0).collect();
-    let found = row::jobs(&core.writer.query(&LOOK, &[&ids]).await?)?;
+    let found = row::jobs(&core.writer.query(&FIND, &[&ids]).await?)?;
     let found: HashMap<JobId, JobRow> = found.into_iter().map(|job| (job.id, job)).collect();
     let mut revived = Vec::new();
     for change in changes {
         let answer = match found.get(&change.id) {
             None => Committed::Stale,
-            Some(job) if is_written(change, job) => Committed::Done,
+            Some(job) if change.is_written_to(job) => Committed::Done,
             Some(job) if is_to_be_revived(change, job) => {
                 let mut job = job.clone();
                 change.write_to(&mut job);
-                revived.push(job);
+                revived.push((*change, job));
                 continue;
             }
             Some(job) if is_guard_met(change, job) => continue,
@@ -85,17 +85,7 @@ pub(super) async fn look(
     Ok(())
 }
 
-/// Whether the row looks as it does right after this change. What notes and extends may have moved since is left out:
-/// they leave the revision alone.
-fn is_written(change: &Change, job: &JobRow) -> bool {
-    let mut after = job.clone();
-    change.write_to(&mut after);
-    after.progress.clone_from(&job.progress);
-    after.lease_until = after.lease_until.and(job.lease_until);
-    after == *job
-}
-
-/// As the statements say it.
+/// The guard, as the statements express it.
 fn is_guard_met(change: &Change, job: &JobRow) -> bool {
     !job.state.is_finished()
         && job.revision == change.revision_before
@@ -109,31 +99,38 @@ fn is_to_be_revived(change: &Change, job: &JobRow) -> bool {
         && change.lease.is_none()
 }
 
-/// Moves jobs from the history back among the live, all or none: a key that is held undoes it.
-async fn revive(core: &Core, jobs: &[JobRow], wait: Wait) -> Result<Vec<(JobId, Committed)>, Fault> {
-    let ids: Vec<Uuid> = jobs.iter().map(|job| job.id.0).collect();
-    let revisions: Vec<i64> = jobs.iter().map(|job| revision(job.revision - 1)).collect();
+/// Moves finished jobs back to `jobs`, all or none: a unique key that another job holds undoes it.
+async fn revive(
+    core: &Core,
+    revived: &[(&Change, JobRow)],
+    wait: Wait,
+) -> Result<Vec<(JobId, Committed)>, Fault> {
+    let ids: Vec<Uuid> = revived.iter().map(|(change, _)| change.id.0).collect();
+    let revisions: Vec<i64> = revived.iter().map(|(change, _)| revision(change.revision_before)).collect();
     let transaction = core.writer.begin().await?;
-    let unearthed = async {
+    let taken = async {
         transaction.wait(wait).await?;
-        let rows = transaction.query(&UNEARTH, &[&ids, &revisions]).await?;
-        let unearthed: HashSet<Uuid> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-        let columns = Columns::of(jobs.iter().filter(|job| unearthed.contains(&job.id.0)))?;
+        let rows = transaction.query(&TAKE_FROM_HISTORY, &[&ids, &revisions]).await?;
+        let taken: HashSet<Uuid> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        let are_back = revived.iter().filter(|(change, _)| taken.contains(&change.id.0));
+        let columns = Columns::of(are_back.map(|(_, job)| job))?;
         transaction.query(&REVIVE, &columns.params()).await?;
-        Ok::<_, Fault>(unearthed)
+        Ok::<_, Fault>(taken)
     }
     .await;
-    match unearthed {
-        Ok(unearthed) => {
-            transaction.commit().await?;
-            let answer = |job: &JobRow| {
-                let is_back = unearthed.contains(&job.id.0);
-                (job.id, if is_back { Committed::Done } else { Committed::Stale })
+    match taken {
+        Ok(taken) => {
+            let changes = revived.iter().map(|(change, _)| *change);
+            let effects = StoredEffects::of(changes.filter(|change| taken.contains(&change.id.0)));
+            transaction.commit_with(&effects.statements()).await?;
+            let answer = |(change, _): &(&Change, JobRow)| {
+                let is_back = taken.contains(&change.id.0);
+                (change.id, if is_back { Committed::Done } else { Committed::Stale })
             };
-            Ok(jobs.iter().map(answer).collect())
+            Ok(revived.iter().map(answer).collect())
         }
         Err(fault) => {
-            // The reason is what the caller must hear; a rollback that fails takes the connection along.
+            // The caller needs the cause. If the rollback fails as well, the connection is dropped.
             _ = transaction.rollback().await;
             Err(fault)
         }

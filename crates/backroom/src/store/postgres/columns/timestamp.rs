@@ -13,9 +13,9 @@ const EARLIEST_MICROS: i64 = -211_813_488_000_000_000;
 
 /// A moment as a parameter or column.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment(pub(crate) Timestamp);
+pub(crate) struct PgTimestamp(pub(crate) Timestamp);
 
-impl ToSql for Moment {
+impl ToSql for PgTimestamp {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         // Only bounds of searches can lie before what PostgreSQL keeps, and there the earliest means the same.
         out.put_i64(self.0.as_microsecond().saturating_sub(EPOCH_MICROS).max(EARLIEST_MICROS));
@@ -29,7 +29,7 @@ impl ToSql for Moment {
     to_sql_checked!();
 }
 
-impl<'a> FromSql<'a> for Moment {
+impl<'a> FromSql<'a> for PgTimestamp {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
         let micros = i64::from_be_bytes(raw.try_into()?).saturating_add(EPOCH_MICROS);
         Ok(Self(Timestamp::from_microsecond(micros)?))
@@ -41,6 +41,6 @@ impl<'a> FromSql<'a> for Moment {
 }
 
 /// The moment as a parameter.
-pub(crate) fn opt(at: Option<Timestamp>) -> Option<Moment> {
-    at.map(Moment)
+pub(crate) fn opt(at: Option<Timestamp>) -> Option<PgTimestamp> {
+    at.map(PgTimestamp)
 }

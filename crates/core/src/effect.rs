@@ -1,0 +1,34 @@
+//! What follows from a change beyond the job's own row.
+
+use crate::{Attempt, Timestamp};
+
+/// One consequence of a [`Change`](crate::Change), as data. [`transition::apply`](crate::transition::apply) decides it.
+///
+/// A new kind of effect is one variant here and one arm in each store: in the function that writes effects if the kind is
+/// [stored](Self::is_stored), in the function that sends notifications if it is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Stored: a row that records an attempt that did not succeed.
+    RecordAttempt(Attempt),
+    /// Sent: a job of this queue is due at this moment, which may have passed. A worker that sleeps until a later moment
+    /// wakes earlier.
+    NotifyQueue {
+        /// The queue.
+        queue: String,
+        /// When the job is due.
+        due_at: Timestamp,
+    },
+    /// Sent: a running job is asked to stop. Its worker asks the store which of its runs are meant.
+    NotifyCancel,
+}
+
+impl Effect {
+    /// Whether a store writes the effect, in one transaction with its change: both exist or neither does. The others are
+    /// hints. A store sends them once the change is written; a hint may get lost, because polling finds the same.
+    pub const fn is_stored(&self) -> bool {
+        match self {
+            Self::RecordAttempt(_) => true,
+            Self::NotifyQueue { .. } | Self::NotifyCancel => false,
+        }
+    }
+}
