@@ -77,7 +77,7 @@ async fn write_in_rows(
     .await;
     let mut written = vec![completed, finish_runs, finish, stay_runs, stay];
     for group in groups(with_effects).into_iter().filter(|group| !group.changes.is_empty()) {
-        written.push(write_with_effects(core, group.sql, &group.changes, wait).await);
+        written.push(Box::pin(write_with_effects(core, group.sql, &group.changes, wait)).await);
     }
     let mut failed = None;
     for written in written {

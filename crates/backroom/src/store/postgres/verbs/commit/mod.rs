@@ -106,7 +106,8 @@ async fn commit_round(core: &Core, round: &[&Change]) -> Result<Answers, Fault> 
     unless_one_is_refused(settle(core, &together, wait, &mut answers).await)?;
     let open = unanswered(round, &answers);
     if !open.is_empty() {
-        commit_apart(core, &open, &mut answers).await?;
+        // Boxed: it is rare, and its future is large.
+        Box::pin(commit_apart(core, &open, &mut answers)).await?;
     }
     core.locked_rows.learn(&answers, core.settings.clock.monotonic());
     Ok(answers)

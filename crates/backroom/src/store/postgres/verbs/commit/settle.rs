@@ -37,7 +37,7 @@ pub(super) async fn settle(
             .extend(open.iter().copied().filter(is_locked).map(|change| (change.id, Committed::RowLocked)));
         let open = unanswered(changes, answers);
         if unloaded.trays == 0 {
-            answer_unmatched(core, &open, wait, answers).await?;
+            Box::pin(answer_unmatched(core, &open, wait, answers)).await?;
         }
         if unanswered(changes, answers).is_empty() {
             return Ok(());

@@ -168,7 +168,8 @@ impl Live {
 
     /// Runs statements as one transaction without waiting between them. The first failure undoes all.
     pub(super) async fn all_or_none(&self, statements: &[Bound<'_>]) -> Result<RowsOfEach, Fault> {
-        let all = || self.pipeline(Some(self.begin_text()), statements, Some("COMMIT"));
+        // Boxed, like the other pipelines: commits hold several of these large futures.
+        let all = || Box::pin(self.pipeline(Some(self.begin_text()), statements, Some("COMMIT")));
         match all().await {
             Err(fault) if self.forget_outdated(&fault) => all().await,
             answered => answered,
@@ -177,7 +178,7 @@ impl Live {
 
     /// Begins a transaction with these statements, in one round trip.
     pub(super) async fn begin_with(&self, statements: &[Bound<'_>]) -> Result<RowsOfEach, Fault> {
-        let answered = self.pipeline(Some(self.begin_text()), statements, None).await;
+        let answered = Box::pin(self.pipeline(Some(self.begin_text()), statements, None)).await;
         if let Err(fault) = &answered {
             // As in `query_within`.
             _ = self.forget_outdated(fault);
@@ -187,7 +188,7 @@ impl Live {
 
     /// Ends a transaction with these statements, in one round trip.
     pub(super) async fn commit_with(&self, statements: &[Bound<'_>]) -> Result<RowsOfEach, Fault> {
-        let answered = self.pipeline(None, statements, Some("COMMIT")).await;
+        let answered = Box::pin(self.pipeline(None, statements, Some("COMMIT"))).await;
         if let Err(fault) = &answered {
             // As in `query_within`.
             _ = self.forget_outdated(fault);
