@@ -1,6 +1,6 @@
-//! Where time comes from: an argument, so that tests own it.
+//! The source of time. It is an argument, so that tests can move it.
 //!
-//! Two notions that are never mixed up. A *span* (a timeout, a poll, a back-off, a lease) is counted by the monotonic clock
+//! Two notions are never mixed. A *span* (a timeout, a poll, a back-off, a lease) is counted by the monotonic clock
 //! of one process, and no step of a wall clock touches it. A *moment* (`scheduled_at`, `created_at`) is the time of the store
 //! that all processes share; it may go forward or back by a step, and nothing relies on two moments being in order.
 

@@ -41,7 +41,7 @@
 //! | `testing` | a kit for testing programs that use Backroom | Rust 1.90 |
 //!
 //! The path of one job, to read along: [`Backroom::enqueue`] → `Draft::check` → [`store::Store::insert`] ·
-//! `worker/claim.rs` → [`store::Store::claim`] · `worker/execute.rs` → your handler · `worker/report.rs` →
+//! `worker/claim_call.rs` → [`store::Store::claim`] · `worker/execute.rs` → your handler · `recorder/` →
 //! `transition::apply` → [`store::Store::commit`].
 
 #![deny(missing_docs)]
@@ -50,13 +50,19 @@ mod client;
 pub mod clock;
 mod config;
 mod ended;
+mod ends;
 mod engine;
 mod error;
+mod failure;
 mod handler;
+mod handler_state;
 pub mod ids;
+mod middleware;
 mod process;
+mod recorder;
 mod repeated;
 pub mod store;
+mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod upkeep;
@@ -80,7 +86,9 @@ pub use client::{
 pub use config::{Options, without_password};
 pub use ended::{Ended, Ending};
 pub use error::{Error, ErrorKind};
-pub use handler::{Failure, FromState, Middleware, Next};
+pub use failure::Failure;
+pub use handler_state::FromState;
+pub use middleware::{Middleware, Next};
 pub use process::Process;
 /// The SQLite driver, in the version whose transactions [`Enqueue::within`] takes. Feature `sqlite`.
 #[cfg(feature = "sqlite")]

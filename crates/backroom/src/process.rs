@@ -9,8 +9,8 @@ use crate::store::WorkerRow;
 /// Where the kernel shows the processes.
 const PROC: &str = "/proc";
 
-/// What names a process beyond its host and id: process ids come again, on another boot, in another container, and in time on
-/// the same machine. Each field is empty or zero where it cannot be found, as on systems other than Linux.
+/// What identifies a process beyond its host and id. Process ids are used again: after another boot, in another container, and
+/// later on the same machine. Each field is empty or zero where it cannot be found, as on systems other than Linux.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// The boot of the machine.
@@ -47,19 +47,19 @@ impl Process {
     }
 }
 
-/// What is known from here of the process of a worker.
+/// What this process knows about the process of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It runs on this machine.
     Alive,
     /// It ran on this machine and is dead.
     Dead,
-    /// It cannot be seen from here: it is on another host, of another boot, in another container, or this machine hides the
+    /// This process cannot see it: it is on another host, of another boot, in another container, or this machine hides the
     /// processes of other users.
     Unknown,
 }
 
-/// What is known from here of the process of a worker.
+/// What this process knows about the process of a worker.
 pub(crate) fn fate(worker: &WorkerRow) -> Fate {
     let (this, its) = (Process::this(), &worker.details.process);
     let is_known = !its.boot_id.is_empty() && !its.pid_namespace.is_empty() && its.started_ticks > 0;
@@ -88,7 +88,7 @@ pub(crate) fn host() -> String {
     host.filter(|host| !host.is_empty() && host.len() <= 64).unwrap_or_else(|| "localhost".into())
 }
 
-/// With `hidepid` a process of another user looks as if it did not exist.
+/// With `hidepid` the processes of other users seem not to exist.
 fn shows_all_processes() -> bool {
     let mounts = text(&Path::new(PROC).join("self/mounts"));
     let mut of_proc = mounts.lines().filter(|line| line.split(' ').nth(1) == Some(PROC));
@@ -99,7 +99,7 @@ fn text(path: &Path) -> String {
     fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
 }
 
-/// What the kernel says of a process.
+/// What the kernel says about a process.
 struct Stat {
     id: u32,
     state: char,
@@ -109,8 +109,8 @@ struct Stat {
 
 fn stat(proc: &Path, process: &str) -> std::io::Result<Stat> {
     let stat = fs::read_to_string(proc.join(process).join("stat"))?;
-    // The second field is the command's name in brackets, which may hold anything: what counts stands before and behind it.
-    // Behind it the state is the first field and the start, the 22nd of all, the twentieth.
+    // The second field is the command's name in brackets, which may contain any character. The fields before and behind it are
+    // read. Behind it the state is the first field, and the start (the 22nd of all) is the twentieth.
     let found = || {
         let id = stat.split_once(' ')?.0.parse().ok()?;
         let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(Process::seen_in(Path::new(PROC), 1), Process::default());
         let parent = std::os::unix::process::parent_id();
         assert_eq!(Process::seen_in(Path::new(PROC), parent), Process::default());
-        // An observer that is seen so knows nothing of others either.
+        // A process that is shown so knows nothing about others either.
         let dir = tempfile::tempdir().unwrap();
         for (folder, id) in [("self", this + 1), (this.to_string().as_str(), this)] {
             fs::create_dir(dir.path().join(folder)).unwrap();

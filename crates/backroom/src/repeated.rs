@@ -1,8 +1,8 @@
 //! Conditions that repeat: each is reported when it begins, then counted, then reported as over.
 //!
-//! A full disk or a hundred lost leases would otherwise fill the log, and bury what else is in it. [`Repeated`] only decides;
-//! [`Repeats`] keeps several conditions by their name and writes the line at the end of each. Time is an argument: a reading of
-//! a monotonic clock.
+//! A full disk or a hundred lost leases would otherwise fill the log and hide the other lines. [`Repeated`] only decides;
+//! [`Repeats`] holds several conditions by their name and logs the end of each. Time is an argument: a reading of a monotonic
+//! clock.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// A condition without an end of its own is over when it has not been met for so long.
+/// A condition whose end nothing reports is over when it has not been met for so long.
 pub(crate) const QUIET: Duration = Duration::from_secs(60);
 
 /// One condition.
@@ -30,7 +30,7 @@ pub(crate) struct Times {
 }
 
 impl Repeated {
-    /// It is met. Whether that begins it, so that it is to be reported.
+    /// The condition is met. Returns whether that begins it, so that it is to be logged.
     pub(crate) fn met(&mut self, now: Duration) -> bool {
         self.times += 1;
         let (begun, _) = *self.met.get_or_insert((now, now));
@@ -91,12 +91,12 @@ impl Repeats {
         Self(Mutex::new(BTreeMap::new()))
     }
 
-    /// It is met. Whether the caller is to report it, with what is known of this one.
+    /// The condition is met. Returns whether the caller is to log it, with the details of this case.
     pub(crate) fn met(&self, condition: &'static str, now: Duration) -> bool {
         self.conditions().entry(condition).or_default().met(now)
     }
 
-    /// It is not met, although it could be. Reports that it is over if it was met before.
+    /// The condition is not met, although it could be. Logs that it is over if it was met before.
     pub(crate) fn over(&self, condition: &'static str, now: Duration) {
         let ended = self.conditions().remove(condition).and_then(|mut repeated| repeated.over(now));
         if let Some(times) = ended {
@@ -104,8 +104,8 @@ impl Repeats {
         }
     }
 
-    /// Reports those over that were met several times and not for a while. To be called from time to time.
-    pub(crate) fn look(&self, now: Duration) {
+    /// Logs the end of conditions that were met several times and not for a while. To be called from time to time.
+    pub(crate) fn check(&self, now: Duration) {
         let mut ended = Vec::new();
         self.conditions().retain(|condition, repeated| match repeated.over_if_quiet(now) {
             Some(times) => {
@@ -114,13 +114,13 @@ impl Repeats {
             }
             None => true,
         });
-        // What was met once was reported in full.
+        // A condition that was met once was logged in full.
         for (condition, times) in ended.into_iter().filter(|(_, times)| times.times > 1) {
             tracing::warn!("{condition}: {times}, now over");
         }
     }
 
-    /// Reports what was counted and not reported yet: nothing more will be met here.
+    /// Logs what was counted and not logged yet, when no condition can be met any more.
     pub(crate) fn finish(&self, now: Duration) {
         let conditions = std::mem::take(&mut *self.conditions());
         for (condition, mut repeated) in conditions {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn one_without_an_end_of_its_own_is_over_when_it_has_been_quiet() {
+    fn a_condition_whose_end_nothing_reports_is_over_when_it_has_been_quiet() {
         let mut repeated = Repeated::default();
         assert_eq!(repeated.over_if_quiet(secs(99)), None);
         repeated.met(secs(100));

@@ -135,6 +135,7 @@ async fn a_worker_that_is_dropped_begins_nothing_of_what_it_holds() {
         until("the short ones", async || jobs_in(b, "completed").await == u64::from(teaching)).await;
         b.enqueue_many((0..20).map(Double)).await.unwrap();
         until("it holds all", async || jobs_in(b, "running").await == 20).await;
+        until("one begins", async || began.load(Ordering::SeqCst) == teaching + 1).await;
         drop(worker);
         for _ in 0..1000 {
             store.clock.advance(Duration::from_millis(10));

@@ -34,7 +34,7 @@ pub use migrations::sqlite_file;
 pub use migrations::{Migration, migrations, version};
 pub use moving::{Compared, Copied, copy_jobs, copy_queues};
 pub use observed::{INSERT_TIMEOUT, Observed, REPEAT_AFTER, REPEATS_MAX};
-pub(crate) use outage::is_told;
+pub(crate) use outage::is_outage;
 pub use verbs::{
     Beaten, Blocked, Claim, Committed, Count, Deleted, Durability, Filter, Health, HealthCheck, Held, Holder,
     Inserted, Note, Prune, QueueSetting, QueuedAs, Record, Share, WorkerDetails, WorkerRow,

@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 use super::{
     Beaten, Claim, Committed, Count, Deleted, Filter, Health, Held, Holder, Inserted, Note, Prune,
     QueueSetting, Record, Store, Wakes, WorkerRow,
-    outage::{Begun, Miss, Outage, Over, is_told},
+    outage::{Begun, Miss, Outage, Over, is_outage},
 };
 use crate::{Error, ErrorKind, clock::Clock, repeated::Times};
 
@@ -111,7 +111,7 @@ impl Observed {
                     Err(error) => {
                         tracing::debug!(verb, %error, repeats, "failed");
                         let is_last = !error.is_transient() || repeats == REPEATS_MAX;
-                        if is_told(error) {
+                        if is_outage(error) {
                             let first = *first.get_or_insert_with(|| (self.clock.monotonic(), before));
                             self.failed(verb, error, &Miss { first, before, repeats, is_last });
                         }

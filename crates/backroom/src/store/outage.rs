@@ -19,7 +19,7 @@ const ALONE_AFTER: Duration = Duration::from_secs(3);
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(90);
 
 /// Whether such an error is told as part of an outage: whoever meets it need not tell it as well.
-pub(crate) fn is_told(error: &Error) -> bool {
+pub(crate) fn is_outage(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NoSpace)
 }
 
@@ -104,7 +104,7 @@ impl Outage {
         if self.relapses.is_met() { None } else { Some(Over::Outage(times)) }
     }
 
-    /// A call failed with an error that [`is_told`]. What that shows to begin.
+    /// A call failed with an error that [`is_outage`]. What that shows to begin.
     pub(super) fn failed(
         &mut self,
         verb: &'static str,

@@ -1,16 +1,19 @@
-//! Cancelling jobs that nobody began in time.
+//! Cancels jobs that no worker began in time.
 
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::{Event, Timestamp};
 
-use super::{Duty, ROWS_MAX, apply_to_all};
-use crate::{Error, ended::Ends, engine::Engine};
+use super::{
+    apply::apply_to_all,
+    duty::{Duty, ROWS_MAX},
+};
+use crate::{Error, ends::Ends, engine::Engine};
 
-/// How often to look. An expired job is not claimed even before this has cancelled it.
+/// How often expired jobs are read. An expired job is not claimed even before it is cancelled.
 const SPAN: Duration = Duration::from_secs(5);
 
-/// Expires.
+/// Cancels expired jobs.
 pub(super) struct Expire {
     pub(super) ends: Arc<Ends>,
 }

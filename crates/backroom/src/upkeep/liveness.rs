@@ -2,7 +2,7 @@
 //!
 //! A worker is dead when its heartbeat has not moved for its lease, as the monotonic clock of the observer counts. No moment
 //! from a row is read, so no difference between clocks matters. Only time counts in which the store demonstrably took writes,
-//! because a worker that lives but cannot write is not dead: after an outage it needs time to be heard. The proof is the
+//! because a worker that lives but cannot write is not dead: after an outage it needs time for a heartbeat. The proof is the
 //! observer's own heartbeats. They are writes of the same kind, and every worker makes them anyway.
 
 use std::{collections::HashMap, time::Duration};
@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use crate::store::Holder;
 
-/// The usual time between two looks.
-const LOOK_SPAN: Duration = Duration::from_secs(2);
-/// The least time between two looks, however short the leases.
-const LOOK_MIN: Duration = Duration::from_millis(20);
+/// The usual time between two observations.
+const OBSERVE_SPAN: Duration = Duration::from_secs(2);
+/// The least time between two observations, however short the leases.
+const OBSERVE_MIN: Duration = Duration::from_millis(20);
 
 /// What a heartbeat moves; none for a worker that has no row.
 type Beats = Option<(Uuid, u64)>;
@@ -45,9 +45,14 @@ impl Liveness {
         Self { own, seen: HashMap::new(), last_beat: None }
     }
 
-    /// Takes in a look at all workers, which was answered at the reading `now`, and the readings of the observer's own
-    /// heartbeats since the look before. Answers with the names of those that are dead.
-    pub(super) fn look(&mut self, holders: &[Holder], own_beats: &[Duration], now: Duration) -> Vec<String> {
+    /// Takes the rows of all workers, read at the reading `now`, and the readings of the observer's own heartbeats since the last
+    /// observation. Returns the names of the workers that are dead.
+    pub(super) fn observe(
+        &mut self,
+        holders: &[Holder],
+        own_beats: &[Duration],
+        now: Duration,
+    ) -> Vec<String> {
         for beat in own_beats {
             if let Some(before) = self.last_beat.replace(*beat) {
                 self.seen.values_mut().for_each(|seen| seen.prove(before, *beat));
@@ -78,16 +83,16 @@ impl Liveness {
         self.seen.get(worker).is_some_and(|seen| seen.quiet >= seen.lease / 2)
     }
 
-    /// Whether a worker would be dead by now but for the proof that the store took writes: then the observer's next heartbeat
+    /// Whether only the proof that the store took writes is missing to find a worker dead. Then the observer's next heartbeat
     /// should not wait for its usual time.
     pub(super) fn wants_proof(&self, now: Duration) -> bool {
         self.silent(now).next().is_some()
     }
 
-    /// How long to wait until the next look.
+    /// How long to wait until the next observation.
     pub(super) fn rest(&self, now: Duration) -> Duration {
         let shortest = self.silent(now).map(|seen| seen.lease).min();
-        shortest.map_or(LOOK_SPAN, |lease| LOOK_SPAN.min((lease / 6).max(LOOK_MIN)))
+        shortest.map_or(OBSERVE_SPAN, |lease| OBSERVE_SPAN.min((lease / 6).max(OBSERVE_MIN)))
     }
 
     fn silent(&self, now: Duration) -> impl Iterator<Item = &Seen> {
@@ -97,8 +102,8 @@ impl Liveness {
 
 impl Seen {
     /// The observer's heartbeats were written at these readings, one after the other. If the time between them is no longer than
-    /// usual, the store took writes all along. Otherwise it may have been away for most of it, or the observer was frozen, and
-    /// only a part counts. A part must count, or a store that is never there for long would keep the dead alive.
+    /// usual, the store took writes in all of it. Otherwise the store may have been away for most of it, or the observer was
+    /// frozen, and only a part counts. A part must count: otherwise the dead would never be found on a store that is often away.
     fn prove(&mut self, before: Duration, beat: Duration) {
         let passed = beat.saturating_sub(before.max(self.since));
         // Heartbeats come three times within a lease.
@@ -125,8 +130,8 @@ mod tests {
         Holder { name: "a".into(), row: Some(row), holds: true }
     }
 
-    /// Looks every two seconds; the heartbeat of the worker is what `beats` says at a moment, the observer writes one at each
-    /// of `own`. Answers when the worker is found dead.
+    /// Observes every two seconds. The heartbeat of the worker is what `beats` says at a moment; the observer writes one at each
+    /// of `own`. Returns when the worker is found dead.
     fn found_dead(
         own: &[u64],
         beats: impl Fn(u64) -> Option<u64>,
@@ -145,7 +150,7 @@ mod tests {
                 || Holder { name: "a".into(), row: None, holds: true },
                 |beats| worker(beats, lease),
             );
-            !liveness.look(&[holder], &new, secs(*now)).is_empty()
+            !liveness.observe(&[holder], &new, secs(*now)).is_empty()
         })
     }
 
@@ -156,7 +161,7 @@ mod tests {
     #[test]
     fn a_worker_that_does_not_move_for_its_lease_is_dead() {
         assert_eq!(found_dead(&every(10, 0..100), |_| Some(1), LEASE, 100), Some(30));
-        // It moved last between the looks at 20 and at 22.
+        // It moved last between the observations at 20 and at 22.
         let beats = |now: u64| Some((now.min(21)) / 7);
         assert_eq!(found_dead(&every(2, 0..100), beats, LEASE, 100), Some(52));
     }
@@ -172,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn without_heartbeats_of_its_own_an_observer_finds_nobody_dead() {
+    fn without_heartbeats_of_its_own_an_observer_finds_no_worker_dead() {
         assert_eq!(found_dead(&[], |_| Some(1), LEASE, 900), None);
     }
 
@@ -193,40 +198,40 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_is_never_there_for_long_does_not_keep_the_dead_alive() {
+    fn the_dead_are_found_although_the_store_is_never_there_for_long() {
         assert_eq!(found_dead(&every(30, 0..900), |_| Some(1), LEASE, 900), Some(180));
     }
 
     #[test]
-    fn a_short_lease_is_proven_by_more_heartbeats_and_looked_after_more_often() {
+    fn a_short_lease_is_proven_by_more_heartbeats_and_observed_more_often() {
         let mut liveness = Liveness::new(LEASE);
         let short = secs(3);
-        liveness.look(&[worker(1, short)], &[secs(0)], secs(0));
+        liveness.observe(&[worker(1, short)], &[secs(0)], secs(0));
         assert!(!liveness.wants_proof(secs(2)));
-        assert_eq!(liveness.rest(secs(2)), LOOK_SPAN);
+        assert_eq!(liveness.rest(secs(2)), OBSERVE_SPAN);
         assert!(liveness.wants_proof(secs(3)));
         assert_eq!(liveness.rest(secs(3)), Duration::from_millis(500));
         // The usual heartbeat alone counts for little: the store may have been away for most of it.
-        assert_eq!(liveness.look(&[worker(1, short)], &[secs(10)], secs(10)), Vec::<String>::new());
+        assert_eq!(liveness.observe(&[worker(1, short)], &[secs(10)], secs(10)), Vec::<String>::new());
         let quick: Vec<_> = (1..=6).map(|beat| secs(10) + beat * Duration::from_millis(500)).collect();
-        assert_eq!(liveness.look(&[worker(1, short)], &quick, secs(13)), ["a"]);
+        assert_eq!(liveness.observe(&[worker(1, short)], &quick, secs(13)), ["a"]);
     }
 
     #[test]
     fn another_worker_under_the_same_name_is_seen_as_another() {
         let mut liveness = Liveness::new(LEASE);
-        liveness.look(&[worker(1, LEASE)], &[secs(0)], secs(0));
+        liveness.observe(&[worker(1, LEASE)], &[secs(0)], secs(0));
         let mut other = worker(1, LEASE);
         other.row.as_mut().unwrap().incarnation = Uuid::from_u128(1);
         let beats: Vec<_> = (1..=4).map(|beat| secs(beat * 10)).collect();
-        assert_eq!(liveness.look(&[other], &beats, secs(40)), Vec::<String>::new());
+        assert_eq!(liveness.observe(&[other], &beats, secs(40)), Vec::<String>::new());
     }
 
     #[test]
     fn a_worker_that_left_is_forgotten() {
         let mut liveness = Liveness::new(LEASE);
-        liveness.look(&[worker(1, LEASE)], &[], secs(0));
-        liveness.look(&[], &[], secs(2));
+        liveness.observe(&[worker(1, LEASE)], &[], secs(0));
+        liveness.observe(&[], &[], secs(2));
         assert!(liveness.seen.is_empty());
     }
 }

@@ -1,5 +1,5 @@
-//! What the death of a process means for each job that its workers held: the rows of the workers, as
-//! [`backroom_core::blame`] wants them.
+//! What the death of a process means for each job that its workers held. It passes the rows of the workers to
+//! [`backroom_core::blame`].
 
 use std::{collections::HashMap, time::Duration};
 

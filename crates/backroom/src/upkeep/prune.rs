@@ -1,20 +1,20 @@
-//! Deleting finished jobs that nobody wants to keep.
+//! Deletes finished jobs beyond the retention of their queue.
 
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::{Queue, State, Timestamp, retention::Keep};
 
-use super::{Duty, ROWS_MAX};
+use super::duty::{Duty, ROWS_MAX};
 use crate::{Error, engine::Engine, store};
 
-/// How often to look when all is pruned.
+/// How often to run when all is pruned.
 const SPAN: Duration = Duration::from_secs(60);
-/// Batches per tick and bound; after them the store gets a moment for others.
+/// Batches per tick and bound; after them the store gets a pause for other calls.
 const BATCHES_MAX: usize = 20;
-/// That moment.
+/// That pause.
 const BREATH: Duration = Duration::from_secs(1);
 
-/// Prunes.
+/// Prunes finished jobs.
 pub(super) struct Prune;
 
 impl Duty for Prune {
@@ -32,7 +32,7 @@ impl Duty for Prune {
     }
 }
 
-/// Answers whether nothing is left to prune.
+/// Returns whether nothing is left to prune.
 async fn prune(
     engine: &Engine,
     queue: &Queue,

@@ -1,40 +1,51 @@
-//! Finding workers that died, and taking their jobs.
+//! Finds workers that died, and rescues their jobs.
 
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::{Event, JobRow, Loss, Timestamp};
 
-use super::{Duty, Pulse, ROWS_MAX, apply_to_each, liveness::Liveness, loss};
+use super::{
+    apply::apply_to_each,
+    duty::{Duty, ROWS_MAX},
+    liveness::Liveness,
+    loss,
+    own_heartbeats::OwnHeartbeats,
+};
 use crate::{
     Error,
-    ended::Ends,
+    ends::Ends,
     engine::Engine,
     process::{self, Fate},
     store::{Holder, WorkerRow},
 };
 
-/// Most pages of jobs per look and dead process. The next look goes on.
+/// Most pages of jobs per tick and dead process. The next tick goes on.
 const PAGES_MAX: usize = 20;
 
 /// Declares workers dead and rescues their jobs.
 pub(super) struct Rescue {
     liveness: Liveness,
-    pulse: Arc<Pulse>,
+    heartbeats: Arc<OwnHeartbeats>,
     /// Where each loss is reported.
     ends: Arc<Ends>,
-    /// How long a crash is remembered.
+    /// How long a crash counts against its job.
     crash_span: Duration,
 }
 
 impl Rescue {
-    /// One in the process of a worker with a lease of this length.
-    pub(super) fn new(lease: Duration, pulse: Arc<Pulse>, ends: Arc<Ends>, crash_span: Duration) -> Self {
-        Self { liveness: Liveness::new(lease), pulse, ends, crash_span }
+    /// For a worker with a lease of this length.
+    pub(super) fn new(
+        lease: Duration,
+        heartbeats: Arc<OwnHeartbeats>,
+        ends: Arc<Ends>,
+        crash_span: Duration,
+    ) -> Self {
+        Self { liveness: Liveness::new(lease), heartbeats, ends, crash_span }
     }
 
     /// The workers that are dead and not declared so yet, each with the reason.
     fn died<'a>(&mut self, holders: &'a [Holder], now: Duration) -> Vec<(&'a Holder, &'static str)> {
-        let silent = self.liveness.look(holders, &self.pulse.take(), now);
+        let silent = self.liveness.observe(holders, &self.heartbeats.take(), now);
         let of_silent: Vec<_> =
             rows(holders).filter(|row| silent.contains(&row.name)).map(loss::process).collect();
         // Workers of one process die together, though their last heartbeats were not at the same time.
@@ -54,8 +65,8 @@ impl Rescue {
         holders.iter().filter_map(|holder| Some((holder, why(holder)?))).collect()
     }
 
-    /// Takes all jobs that the dead workers of one process hold. They are judged together: which of them took the process down is
-    /// seen from all that ran there.
+    /// Takes all jobs that the dead workers of one process hold. They are judged together: all that ran there shows which of them
+    /// took the process down.
     async fn rescue(
         &self,
         engine: &Engine,
@@ -106,7 +117,7 @@ impl Rescue {
 impl Duty for Rescue {
     const NAME: &'static str = "rescue";
 
-    /// Declares dead which workers are, and requeues (or gives up, or cancels) every job that a dead worker holds.
+    /// Declares workers dead, and requeues (or discards, or cancels) every job that a dead worker holds.
     async fn tick(&mut self, engine: &Engine, now: Timestamp) -> Result<Duration, Error> {
         let mut holders = engine.store.holders().await?;
         let reading = engine.clock.monotonic();
@@ -114,7 +125,7 @@ impl Duty for Rescue {
             rows(&holders).filter(|row| row.dead).map(|row| row.name.clone()).collect();
         for (holder, why) in self.died(&holders, reading) {
             let beats = holder.row.as_ref().map(|row| row.beats);
-            // Its heartbeat may have moved since the look. Then the store refuses, and it lives.
+            // Its heartbeat may have moved since it was read. Then the store refuses, and it lives.
             if engine.store.declare_dead(&holder.name, beats, now).await? {
                 tracing::warn!(worker = %holder.name, "a worker is dead: {why}; its jobs are rescued");
                 dead.push(holder.name.clone());
@@ -135,7 +146,7 @@ impl Duty for Rescue {
             self.rescue(engine, &of_one, &holders, now).await?;
         }
         if self.liveness.wants_proof(reading) {
-            self.pulse.want();
+            self.heartbeats.request();
         }
         Ok(self.liveness.rest(reading))
     }

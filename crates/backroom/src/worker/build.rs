@@ -1,38 +1,18 @@
-//! Putting a worker together.
+//! Building a worker: its queues, its settings, and what goes around its handlers.
 
-use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use backroom_core::{
-    Json, RetryPolicy,
-    bounds::{CRASH_SPAN, check_name, check_span},
-};
-use futures_util::FutureExt;
-use tokio::runtime::Handle;
+use backroom_core::bounds::{check_name, check_span};
 
 use super::{
-    context::Context,
     neighbours::Neighbours,
-    panics,
+    plan::Plan,
     pool::Order,
-    running_worker::{self, RunningWorker},
-    trial,
+    running_worker::RunningWorker,
+    settings::{LEASE_MIN, SLOTS_MAX, THREADS_MAX},
+    start,
 };
-use crate::{
-    Backroom, BadArgs, Ended, Error, ErrorKind, Failure, FromState, Job, Middleware,
-    ended::Hook,
-    handler::{Handler, Outcome, States, StatesOf},
-};
-
-/// How long a worker may be silent before its jobs run elsewhere.
-const LEASE_DEFAULT: Duration = Duration::from_secs(30);
-const LEASE_MIN: Duration = Duration::from_millis(100);
-/// Together 25 s: Kubernetes kills a container 30 s after it asked it to stop.
-const GRACE_DEFAULT: Duration = Duration::from_secs(20);
-const CANCEL_GRACE_DEFAULT: Duration = Duration::from_secs(5);
-/// Most threads for blocking handlers: those that tokio's runtime has by default.
-const THREADS_MAX: usize = 512;
-/// Most slots of one worker.
-const SLOTS_MAX: u32 = 100_000;
+use crate::{Backroom, Ended, Error, ErrorKind, Middleware};
 
 /// A worker about to start: name its queues and handlers, then [`start`](Worker::start) it.
 ///
@@ -40,70 +20,15 @@ const SLOTS_MAX: u32 = 100_000;
 /// computes ([`handle_blocking`](Worker::handle_blocking)). A worker claims only jobs of kinds it handles.
 #[must_use = "a worker does nothing until it is started"]
 pub struct Worker {
-    pub(super) backroom: Backroom,
-    pub(super) name: Option<String>,
-    pub(super) pools: Vec<(Order, u32)>,
-    pub(super) handlers: HashMap<String, Arc<Handler>>,
-    pub(super) middleware: Vec<Arc<dyn Middleware>>,
-    pub(super) hooks: Vec<Hook>,
-    pub(super) state: States,
-    pub(super) settings: Settings,
-    pub(super) neighbours: Arc<Neighbours>,
+    pub(super) plan: Plan,
+    /// The first error of the calls so far.
     wrong: Option<Error>,
-}
-
-/// The knobs of a worker.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
-    /// Liveness: how long the worker may be silent.
-    pub(crate) lease: Duration,
-    /// How often an idle worker looks without a hint.
-    pub(crate) poll: Duration,
-    /// How long a stopping worker lets its jobs finish.
-    pub(crate) grace: Duration,
-    /// How long it then waits for handlers that were told to stop.
-    pub(crate) cancel_grace: Duration,
-    /// How long a handler may go on after it was told to stop before it is reported as stuck.
-    pub(crate) stuck_after: Duration,
-    /// Whether this worker also does the upkeep of the store.
-    pub(crate) upkeep: bool,
-    /// How long a crash is remembered against its job.
-    pub(crate) crash_span: Duration,
-    /// Most bytes in hand; none for what the client was opened with.
-    pub(crate) bytes_max: Option<usize>,
-    /// Whether ends without failure are logged at INFO.
-    pub(crate) log_successes: bool,
-    /// Most blocking handlers at once.
-    pub(crate) blocking_threads: usize,
 }
 
 impl Worker {
     /// A worker on an open store. With no queue named it serves `default` with 10 slots.
     pub fn new(backroom: &Backroom) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            backroom: backroom.clone(),
-            name: None,
-            pools: Vec::new(),
-            handlers: HashMap::new(),
-            middleware: Vec::new(),
-            hooks: Vec::new(),
-            state: States::default(),
-            settings: Settings {
-                lease: LEASE_DEFAULT,
-                poll: Duration::from_secs(1),
-                grace: GRACE_DEFAULT,
-                cancel_grace: CANCEL_GRACE_DEFAULT,
-                stuck_after: Duration::from_secs(30),
-                upkeep: true,
-                crash_span: CRASH_SPAN,
-                bytes_max: None,
-                log_successes: false,
-                blocking_threads: cores.min(THREADS_MAX),
-            },
-            neighbours: Neighbours::here(),
-            wrong: None,
-        }
+        Self { plan: Plan::new(backroom), wrong: None }
     }
 
     /// Serves a queue with slots of its own: at most so many of its jobs run here at once.
@@ -119,164 +44,20 @@ impl Worker {
             let message = format!("build the worker: {slots} slots are out of range; use 1 to {SLOTS_MAX}");
             self.check(Err(Error::new(ErrorKind::Invalid, message)));
         }
-        self.pools.push((order, slots));
+        self.plan.pools.push((order, slots));
         self
-    }
-
-    /// Runs jobs of type `J` with an async function.
-    pub fn handle<J, F, R>(self, handler: F) -> Self
-    where
-        J: Job,
-        F: Fn(J, Context) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<J::Output, Failure>> + Send + 'static,
-    {
-        self.handle_taking::<J, _, _, _>(|_| Ok(()), |_| (), move |job, context, ()| handler(job, context))
-    }
-
-    /// Runs jobs of type `J` with an async function that also takes state: an `Arc<T>` of a value given to
-    /// [`state`](Worker::state), or a tuple of up to four of them. [`start`](Worker::start) fails if one is missing.
-    ///
-    /// ```
-    /// # use std::sync::Arc;
-    /// # use backroom::{Backroom, Context, Failure, Job, Worker};
-    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet;
-    /// # impl Job for Greet { const KIND: &'static str = "greet"; type Output = (); }
-    /// struct Mailer;
-    ///
-    /// async fn greet(job: Greet, ctx: Context, mailer: Arc<Mailer>) -> Result<(), Failure> {
-    ///     // …
-    ///     Ok(())
-    /// }
-    ///
-    /// # #[tokio::main] async fn main() -> Result<(), backroom::Error> {
-    /// # let backroom = Backroom::open("memory:").await?;
-    /// let worker = Worker::new(&backroom).state(Mailer).handle_with(greet).start().await?;
-    /// # worker.stop().await.map(drop)
-    /// # }
-    /// ```
-    pub fn handle_with<J, S, F, R>(self, handler: F) -> Self
-    where
-        J: Job,
-        S: FromState,
-        F: Fn(J, Context, S) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<J::Output, Failure>> + Send + 'static,
-    {
-        self.handle_taking::<J, _, _, _>(check_state::<S>, take_state::<S>, handler)
-    }
-
-    fn handle_taking<J, S, F, R>(
-        self,
-        check: fn(&States) -> Result<(), &'static str>,
-        take: fn(&Context) -> S,
-        handler: F,
-    ) -> Self
-    where
-        J: Job,
-        S: Send + 'static,
-        F: Fn(J, Context, S) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<J::Output, Failure>> + Send + 'static,
-    {
-        let handler = Arc::new(handler);
-        let run = move |context: Context| {
-            let handler = Arc::clone(&handler);
-            async move {
-                let (job, state) = (decode::<J>(&context)?, take(&context));
-                encode(&handler(job, context, state).await?)
-            }
-            .boxed()
-        };
-        self.register(
-            &names_of::<J>(),
-            Handler { retry: J::retry(), is_blocking: false, check_state: check, run: Box::new(run) },
-        )
-    }
-
-    /// Runs jobs of type `J` with a plain function on a thread of its own: for work that computes or blocks, which would hold
-    /// up everything else in an async function.
-    ///
-    /// At most [`blocking_threads`](Worker::blocking_threads) of all blocking handlers of this worker run at once, one per core
-    /// unless you set another number. That is right for work that *computes* (pictures, compression, hashes): more threads
-    /// than cores would only slow each other down. Work that *waits* in a blocking call (a driver without async, a lock, a
-    /// slow disk) leaves its core idle meanwhile; let as many wait at once as the other side can bear, and set
-    /// `blocking_threads` to that. The slots of its queue must allow as many.
-    ///
-    /// Nothing can stop a thread from outside: see [`RunningWorker::stop`] for what becomes of a handler that does not end.
-    pub fn handle_blocking<J, F>(self, handler: F) -> Self
-    where
-        J: Job,
-        F: Fn(J, Context) -> Result<J::Output, Failure> + Send + Sync + 'static,
-    {
-        self.handle_blocking_taking::<J, _, _>(
-            |_| Ok(()),
-            |_| (),
-            move |job, context, ()| handler(job, context),
-        )
-    }
-
-    /// [`handle_blocking`](Worker::handle_blocking) with state, as of [`handle_with`](Worker::handle_with).
-    pub fn handle_blocking_with<J, S, F>(self, handler: F) -> Self
-    where
-        J: Job,
-        S: FromState,
-        F: Fn(J, Context, S) -> Result<J::Output, Failure> + Send + Sync + 'static,
-    {
-        self.handle_blocking_taking::<J, _, _>(check_state::<S>, take_state::<S>, handler)
-    }
-
-    fn handle_blocking_taking<J, S, F>(
-        self,
-        check: fn(&States) -> Result<(), &'static str>,
-        take: fn(&Context) -> S,
-        handler: F,
-    ) -> Self
-    where
-        J: Job,
-        S: Send + 'static,
-        F: Fn(J, Context, S) -> Result<J::Output, Failure> + Send + Sync + 'static,
-    {
-        let handler = Arc::new(handler);
-        let run = move |context: Context| {
-            let handler = Arc::clone(&handler);
-            async move {
-                let (job, state) = (decode::<J>(&context)?, take(&context));
-                on_thread(context, move |context| encode(&handler(job, context, state)?)).await
-            }
-            .boxed()
-        };
-        self.register(
-            &names_of::<J>(),
-            Handler { retry: J::retry(), is_blocking: true, check_state: check, run: Box::new(run) },
-        )
-    }
-
-    /// Runs jobs of a kind that is known by name only, with args and output as JSON.
-    pub fn handle_untyped<F, R>(self, kind: impl Into<String>, handler: F) -> Self
-    where
-        F: Fn(Json, Context) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<Json, Failure>> + Send + 'static,
-    {
-        let run = move |context: Context| handler(context.job().args.clone(), context).boxed();
-        self.register(
-            &[&kind.into()],
-            Handler {
-                retry: RetryPolicy::DEFAULT,
-                is_blocking: false,
-                check_state: |_| Ok(()),
-                run: Box::new(run),
-            },
-        )
     }
 
     /// A value for the handlers that take one of its type: see [`handle_with`](Worker::handle_with). A second value of the same
     /// type replaces the first.
     pub fn state<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.state.add(value);
+        self.plan.state.add(value);
         self
     }
 
     /// Runs around every handler; the first one added is the outermost.
     pub fn middleware(mut self, middleware: impl Middleware) -> Self {
-        self.middleware.push(Arc::new(middleware));
+        self.plan.middleware.push(Arc::new(middleware));
         self
     }
 
@@ -307,7 +88,7 @@ impl Worker {
     /// # }
     /// ```
     pub fn on_end(mut self, hook: impl Fn(&Ended<'_>) + Send + Sync + 'static) -> Self {
-        self.hooks.push(Arc::new(hook));
+        self.plan.hooks.push(Arc::new(hook));
         self
     }
 
@@ -315,7 +96,7 @@ impl Worker {
     /// they are logged at DEBUG. An attempt that fails and is retried is always logged at WARN, a discarded job at ERROR; of
     /// more than a hundred of these in ten seconds the rest is counted, and logged at DEBUG.
     pub fn log_successes(mut self, log: bool) -> Self {
-        self.settings.log_successes = log;
+        self.plan.settings.log_successes = log;
         self
     }
 
@@ -323,7 +104,7 @@ impl Worker {
     pub fn name(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         self.check(check_name("worker", &name).map_err(Error::from));
-        self.name = Some(name);
+        self.plan.name = Some(name);
         self
     }
 
@@ -334,13 +115,13 @@ impl Worker {
             let message = format!("build the worker: a lease of {lease:?} is too short; use at least 100 ms");
             self.check(Err(Error::new(ErrorKind::Invalid, message)));
         }
-        self.settings.lease = lease;
+        self.plan.settings.lease = lease;
         self
     }
 
-    /// How often an idle worker looks for jobs that nobody told it of. Default 1 s.
+    /// How often an idle worker asks the store for jobs without a notification. Default 1 s.
     pub fn poll(mut self, interval: Duration) -> Self {
-        self.settings.poll = interval.max(Duration::from_millis(1));
+        self.plan.settings.poll = interval.max(Duration::from_millis(1));
         self
     }
 
@@ -348,19 +129,19 @@ impl Worker {
     /// [`cancel_grace`](Worker::cancel_grace) of 5 s fits into the 30 s that Kubernetes gives. Docker gives 10 s: set 6 s and
     /// 2 s there, or give the container more time (`docker stop --timeout`).
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.settings.grace = grace;
+        self.plan.settings.grace = grace;
         self
     }
 
     /// How long it then waits for those handlers before it gives their jobs back. Default 5 s.
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
-        self.settings.cancel_grace = grace;
+        self.plan.settings.cancel_grace = grace;
         self
     }
 
-    /// After how long a handler that goes on although it was told to stop is reported as stuck. Default 30 s.
+    /// After how long a handler that goes on although it was asked to stop is reported as stuck. Default 30 s.
     pub fn stuck_after(mut self, span: Duration) -> Self {
-        self.settings.stuck_after = span;
+        self.plan.settings.stuck_after = span;
         self
     }
 
@@ -374,7 +155,7 @@ impl Worker {
             );
             self.check(Err(Error::new(ErrorKind::Invalid, message)));
         }
-        self.settings.blocking_threads = threads;
+        self.plan.settings.blocking_threads = threads;
         self
     }
 
@@ -383,20 +164,20 @@ impl Worker {
     /// Default 72 h, at most ten years. Give all workers of a store the same.
     pub fn crash_span(mut self, span: Duration) -> Self {
         self.check(check_span("crash span", span).map_err(Error::from));
-        self.settings.crash_span = span;
+        self.plan.settings.crash_span = span;
         self
     }
 
     /// For simulations that play several processes in one: the handlers that would die with this worker.
     #[doc(hidden)]
     pub fn neighbours(mut self, neighbours: Arc<Neighbours>) -> Self {
-        self.neighbours = neighbours;
+        self.plan.neighbours = neighbours;
         self
     }
 
     /// Whether this worker also rescues, expires and prunes. Default yes; any number of workers may.
     pub fn upkeep(mut self, upkeep: bool) -> Self {
-        self.settings.upkeep = upkeep;
+        self.plan.settings.upkeep = upkeep;
         self
     }
 
@@ -405,7 +186,7 @@ impl Worker {
     /// free; only the last job claimed may exceed it. Default: that of [`Options::bytes_max`](crate::Options::bytes_max), 64
     /// MiB. What handlers make of their args is not counted.
     pub fn bytes_max(mut self, bytes: usize) -> Self {
-        self.settings.bytes_max = Some(bytes);
+        self.plan.settings.bytes_max = Some(bytes);
         self
     }
 
@@ -415,48 +196,32 @@ impl Worker {
         if let Some(wrong) = self.wrong.take() {
             return Err(wrong);
         }
-        if self.handlers.is_empty() {
+        if self.plan.handlers.is_empty() {
             let message = "start the worker: it has no handler; add one with Worker::handle";
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         self.check_states()?;
-        if self.pools.is_empty() {
+        if self.plan.pools.is_empty() {
             self = self.queue(backroom_core::draft::QUEUE_DEFAULT, 10);
         }
-        running_worker::start(self).await
+        start::start(self.plan).await
     }
 
-    /// Runs what is due now and what that makes due, then stops: for tests and for batch programs. Jobs that are
-    /// scheduled for later, or wait out a back-off, stay.
+    /// Runs what is due now and what becomes due by that, then stops: for tests and for batch programs. Jobs that are scheduled for
+    /// later, or wait for a retry, stay.
     pub async fn run_until_empty(self) -> Result<(), Error> {
         let running = self.start().await?;
         running.emptied().await?;
         running.stop().await.map(drop)
     }
 
-    fn register(mut self, kinds: &[&str], handler: Handler) -> Self {
-        let checked = handler.retry.check().map_err(Error::from);
-        self.check(checked);
-        let handler = Arc::new(handler);
-        for kind in kinds {
-            self.check(check_name("kind", kind).map_err(Error::from));
-            if self.handlers.insert((*kind).into(), Arc::clone(&handler)).is_some() {
-                let message = format!(
-                    "build the worker: kind {kind:?} has two handlers; give each kind one, and list each alias once"
-                );
-                self.check(Err(Error::new(ErrorKind::Invalid, message)));
-            }
-        }
-        self
-    }
-
     /// Every handler must find its state, or each of its jobs would fail when it runs.
     fn check_states(&self) -> Result<(), Error> {
-        let mut kinds: Vec<_> = self.handlers.iter().collect();
+        let mut kinds: Vec<_> = self.plan.handlers.iter().collect();
         kinds.sort_unstable_by_key(|(kind, _)| *kind);
         for (kind, handler) in kinds {
-            if let Err(missing) = (handler.check_state)(&self.state) {
-                let given = self.state.names();
+            if let Err(missing) = (handler.check_state)(&self.plan.state) {
+                let given = self.plan.state.names();
                 let given = if given.is_empty() { "none".into() } else { given.join(", ") };
                 let message = format!(
                     "start the worker: the handler of kind {kind:?} takes state of type {missing}, which the worker does not \
@@ -468,87 +233,20 @@ impl Worker {
         Ok(())
     }
 
-    /// Keeps the first thing that is wrong, so that the chain of calls reads well and `start` tells.
-    fn check(&mut self, checked: Result<(), Error>) {
+    /// Remembers the first error, so that the chain of calls reads well and `start` returns the error.
+    pub(super) fn check(&mut self, checked: Result<(), Error>) {
         if let Err(error) = checked {
             self.wrong.get_or_insert(error);
         }
     }
 }
 
-/// The kind's name and its older ones.
-fn names_of<J: Job>() -> Vec<&'static str> {
-    [J::KIND].into_iter().chain(J::ALIASES.iter().copied()).collect()
-}
-
-fn check_state<S: FromState>(states: &States) -> Result<(), &'static str> {
-    S::from_state(&StatesOf(states)).map(drop)
-}
-
-fn take_state<S: FromState>(context: &Context) -> S {
-    S::from_state(&StatesOf(&context.shared().state))
-        .expect("invariant: start checks that every handler finds its state")
-}
-
-/// Runs a blocking handler on a thread of the runtime, once one of the worker's permits is free.
-async fn on_thread(
-    context: Context,
-    handler: impl FnOnce(Context) -> Result<Json, Failure> + Send + 'static,
-) -> Result<Json, Failure> {
-    let threads = Arc::clone(&context.shared().threads);
-    let permit = match context.run().ticket() {
-        None => threads.acquire_owned().await?,
-        Some(ticket) => tokio::select! {
-            biased;
-            permit = threads.acquire_owned() => permit?,
-            () = ticket.withdrawn() => return Err(trial::without_thread()),
-        },
-    };
-    let (span, runtime) = (tracing::Span::current(), Handle::current());
-    let thread = tokio::task::spawn_blocking(move || {
-        // The permit goes with the thread: a thread whose run has ended still occupies its core.
-        let (_permit, running) = (permit, context.shared().neighbours.begin_alone());
-        if context.run().is_over() {
-            // The run ended while it waited for a thread, so this answer is dropped.
-            return Err(Failure::not_begun(Duration::ZERO));
-        }
-        if let Some(ticket) = context.run().ticket()
-            && !runtime.block_on(trial::begin(context.shared(), context.run(), ticket))
-        {
-            return Err(Failure::not_begun(Duration::ZERO));
-        }
-        let _on_thread = context.run().begins_on_thread(running);
-        let clock = &context.shared().engine.clock;
-        context.run().begins(clock.now(), clock.monotonic());
-        span.in_scope(|| panics::caught(|| handler(context)))
-            .unwrap_or_else(|panic| Err(panic.into_failure()))
-    });
-    // The thread catches the handler's panics; what is left is a runtime that shuts down.
-    thread.await?
-}
-
-/// A newer version of the program may have enqueued the job, so by default it is tried again.
-fn decode<J: Job>(context: &Context) -> Result<J, Failure> {
-    context.job().args.decode().map_err(|error| {
-        let why = error.why.strip_prefix("does not fit the expected type: ").unwrap_or(&error.why);
-        let message = format!("args do not decode as {}: {why}", std::any::type_name::<J>());
-        match J::BAD_ARGS {
-            BadArgs::Retry => {
-                let message = format!("{message}; a newer version of the program may be able to decode them");
-                Failure::new(Outcome::Undecoded, message)
-            }
-            BadArgs::Discard => Failure::new(Outcome::UndecodedForGood, message),
-        }
-    })
-}
-
-fn encode<T: serde::Serialize>(output: &T) -> Result<Json, Failure> {
-    Json::encode(output).map_err(|error| Failure::discard(format!("the output {}", error.why)))
-}
-
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kinds: Vec<_> = self.handlers.keys().collect();
-        f.debug_struct("Worker").field("pools", &self.pools).field("kinds", &kinds).finish_non_exhaustive()
+        let kinds: Vec<_> = self.plan.handlers.keys().collect();
+        f.debug_struct("Worker")
+            .field("pools", &self.plan.pools)
+            .field("kinds", &kinds)
+            .finish_non_exhaustive()
     }
 }

@@ -1,12 +1,12 @@
-//! What a handler is handed beside its args.
+//! What a handler gets beside its args.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use backroom_core::{JobId, JobRow};
 
 use super::{
-    active_runs::{Run, Stop},
-    shared::Shared,
+    resources::Resources,
+    run::{Run, StopReason},
 };
 use crate::{Backroom, Error, ErrorKind, Failure, store::Held};
 
@@ -14,13 +14,13 @@ use crate::{Backroom, Error, ErrorKind, Failure, store::Held};
 /// as from async ones, except where they say `async`.
 #[derive(Clone)]
 pub struct Context {
-    shared: Arc<Shared>,
+    resources: Arc<Resources>,
     run: Arc<Run>,
 }
 
 impl Context {
-    pub(super) fn new(shared: Arc<Shared>, run: Arc<Run>) -> Self {
-        Self { shared, run }
+    pub(super) fn new(resources: Arc<Resources>, run: Arc<Run>) -> Self {
+        Self { resources, run }
     }
 
     /// The job as it was claimed.
@@ -40,19 +40,19 @@ impl Context {
 
     /// A client on the worker's store, for enqueueing further jobs.
     pub fn backroom(&self) -> Backroom {
-        Backroom::from_engine(self.shared.engine.clone())
+        Backroom::from_engine(self.resources.engine.clone())
     }
 
-    /// Says how far the work is: 0 to 100 (more counts as 100) and a few words. Cheap; written at most four times a
-    /// second, the last word in any case.
+    /// Reports how far the work is: 0 to 100 (more counts as 100) and a short message. Cheap: it is written at most four times a
+    /// second, and the last report is always written.
     pub fn progress(&self, percent: u8, message: impl Into<String>) {
-        self.shared.notes.progress(&self.run, percent, message.into());
+        self.resources.notes.progress(&self.run, percent, &message.into());
     }
 
-    /// Writes a line to the job's log, which people see beside the job. At most a thousand lines of 4 KiB are
-    /// kept per run; the log says how many were left out.
+    /// Writes a line to the job's log, which people see beside the job. At most a thousand lines of 4 KiB are stored per run;
+    /// the log says how many were left out.
     pub fn log(&self, line: impl Into<String>) {
-        self.shared.notes.log(&self.run, line.into(), self.shared.engine.clock.now());
+        self.resources.notes.log(&self.run, &line.into(), self.resources.engine.clock.now());
     }
 
     /// Returns when the handler should stop: the job was cancelled, its lease was lost, it ran out of time, or the
@@ -69,18 +69,20 @@ impl Context {
 
     /// Why the handler should stop, in words; none while it should not.
     pub fn why_cancelled(&self) -> Option<String> {
-        self.run.told().map(|(why, _)| why.to_string())
+        self.run.stop_reason().map(|reason| reason.to_string())
     }
 
     /// Ends the handler early when it should stop: `ctx.checkpoint()?` between two steps of a long computation.
     pub fn checkpoint(&self) -> Result<(), Failure> {
-        match self.run.told() {
+        match self.run.stop_reason() {
             None => Ok(()),
-            // Nobody is to blame, and the next worker may begin at once.
-            Some((Stop::Stopping, _)) => Err(Failure::snooze(Duration::ZERO)),
+            // Nothing failed, and the next worker may begin at once.
+            Some(StopReason::Stopping) => Err(Failure::snooze(Duration::ZERO)),
             // Recorded as cancelled: the handler did what it was asked for.
-            Some((why @ Stop::Cancelled, _)) => Err(Failure::cancel(why.to_string())),
-            Some((why @ (Stop::LeaseLost | Stop::TimedOut), _)) => Err(Failure::retry(why.to_string())),
+            Some(why @ StopReason::Cancelled) => Err(Failure::cancel(why.to_string())),
+            Some(why @ (StopReason::LeaseLost | StopReason::TimedOut)) => {
+                Err(Failure::retry(why.to_string()))
+            }
         }
     }
 
@@ -88,15 +90,15 @@ impl Context {
     /// Leases hold by themselves for as long as the worker lives. This is for work that finds out how long it takes, and for a
     /// last check before a step that must not happen twice. [`Refused`](ErrorKind::Refused) if the lease was lost: stop.
     pub async fn extend(&self, span: Duration) -> Result<(), Error> {
-        let engine = &self.shared.engine;
+        let engine = &self.resources.engine;
         let leases = vec![(self.run.job.id, self.run.lease)];
         let held = engine.store.held(Arc::new(leases)).await?;
         let now = engine.clock.monotonic();
         match held.first() {
             Some(Held::Yes) => {}
-            Some(Held::CancelRequested) => self.run.tell(Stop::Cancelled, now),
+            Some(Held::CancelRequested) => self.run.request_stop(StopReason::Cancelled, now),
             Some(Held::Lost) | None => {
-                self.run.tell(Stop::LeaseLost, now);
+                self.run.request_stop(StopReason::LeaseLost, now);
                 let message =
                     format!("extend job {}: its lease was lost; stop working on it", self.run.job.id);
                 return Err(Error::new(ErrorKind::Refused, message));
@@ -111,15 +113,15 @@ impl Context {
     /// How much of the timeout is left; none without a timeout.
     pub fn time_left(&self) -> Option<Duration> {
         self.run.job.timeout?;
-        Some(self.run.deadline()?.saturating_sub(self.shared.engine.clock.monotonic()))
+        Some(self.run.deadline()?.saturating_sub(self.resources.engine.clock.monotonic()))
     }
 
     pub(super) fn run(&self) -> &Arc<Run> {
         &self.run
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub(super) fn resources(&self) -> &Arc<Resources> {
+        &self.resources
     }
 }
 

@@ -1,7 +1,7 @@
 //! How many bytes a worker holds in hand: claimed jobs until their end is recorded, and outputs on their way to the store.
 //!
-//! Claims may fill three quarters of the bound, outputs the last quarter. So a worker whose claims fill its hand can still
-//! record what ends, and thereby frees it.
+//! Claims may fill three quarters of the bound, outputs the last quarter. So a worker whose claims fill their part can still
+//! record the ends of runs, and thereby frees bytes.
 
 use std::sync::{
     Arc,
@@ -23,9 +23,9 @@ pub(crate) struct Hand {
     call_max: usize,
     /// Bytes of claimed jobs, and of claims under way.
     held: AtomicUsize,
-    /// A claimer found no room.
+    /// A claimer waits for free bytes.
     is_awaited: AtomicBool,
-    /// Rings when there is room again.
+    /// Notified when bytes are free again.
     freed: Notify,
     outputs: Arc<Semaphore>,
     output_units_max: usize,
@@ -51,36 +51,36 @@ impl Hand {
         self.call_max
     }
 
-    /// How many bytes the next claim may take; 0 while there is no room. A pool that has jobs ready waits for an eighth to
-    /// be free: a claim costs nearly the same for one job as for many.
-    pub(crate) fn room(&self, has_jobs_ready: bool) -> usize {
-        let room = self.claims_max.saturating_sub(self.held.load(Ordering::Acquire));
-        if has_jobs_ready && room < self.claims_max / 8 { 0 } else { room.min(self.call_max) }
+    /// How many bytes the next claim may take; 0 while too few are free. A pool that has jobs ready waits until an eighth is free:
+    /// a claim costs nearly the same for one job as for many.
+    pub(crate) fn free(&self, has_jobs_ready: bool) -> usize {
+        let free = self.claims_max.saturating_sub(self.held.load(Ordering::Acquire));
+        if has_jobs_ready && free < self.claims_max / 8 { 0 } else { free.min(self.call_max) }
     }
 
-    /// Returns when there is room.
-    pub(crate) async fn has_room(&self, has_jobs_ready: bool) {
+    /// Returns when bytes are free.
+    pub(crate) async fn has_free(&self, has_jobs_ready: bool) {
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
-            // Both before the check, so that what is freed in between is noticed.
+            // Both before the check, so that bytes that are freed in between are noticed.
             freed.as_mut().enable();
             self.is_awaited.store(true, Ordering::SeqCst);
-            if self.room(has_jobs_ready) > 0 {
+            if self.free(has_jobs_ready) > 0 {
                 return;
             }
             freed.await;
         }
     }
 
-    /// Counts bytes until the answer is dropped.
+    /// Counts bytes until the returned load is dropped.
     pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Load {
         self.held.fetch_add(bytes, Ordering::AcqRel);
         Load { hand: Arc::clone(self), bytes }
     }
 
-    /// Waits until there is room for an output; none for a small one, which is not counted. The room is free again when the
-    /// answer is dropped.
+    /// Waits until an output may be held; none for a small one, which is not counted. Its bytes are free again when the permit is
+    /// dropped.
     pub(crate) async fn hold_output(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         if bytes < OUTPUT_MIN {
             return None;
@@ -111,9 +111,9 @@ impl Drop for Load {
 pub(crate) fn count_within<T>(items: &[T], bytes_max: usize, bytes_of: impl Fn(&T) -> usize) -> usize {
     let mut bytes = 0;
     let fits = |item: &&T| {
-        let has_room = bytes < bytes_max;
+        let is_within = bytes < bytes_max;
         bytes += bytes_of(item);
-        has_room
+        is_within
     };
     items.iter().take_while(fits).count()
 }
@@ -127,27 +127,27 @@ mod tests {
     #[test]
     fn claims_take_a_quarter_each_and_three_quarters_together() {
         let hand = Hand::new(4000);
-        let loads: Vec<_> = (0..3).map(|_| hand.hold(hand.room(false))).collect();
+        let loads: Vec<_> = (0..3).map(|_| hand.hold(hand.free(false))).collect();
         assert_eq!(loads.iter().map(|load| load.bytes).collect::<Vec<_>>(), [1000, 1000, 1000]);
-        assert_eq!(hand.room(false), 0);
+        assert_eq!(hand.free(false), 0);
         drop(loads);
-        assert_eq!(hand.room(false), 1000);
+        assert_eq!(hand.free(false), 1000);
     }
 
     #[test]
     fn a_pool_with_jobs_ready_waits_until_an_eighth_is_free() {
         let hand = Hand::new(4000);
         let most = hand.hold(3000 - 374);
-        assert_eq!((hand.room(true), hand.room(false)), (0, 374));
+        assert_eq!((hand.free(true), hand.free(false)), (0, 374));
         drop(most);
-        assert_eq!(hand.room(true), 1000);
+        assert_eq!(hand.free(true), 1000);
     }
 
     #[test]
-    fn the_wait_for_room_ends_when_bytes_are_freed() {
+    fn the_wait_ends_when_bytes_are_freed() {
         let hand = Hand::new(4000);
         let (one, other) = (hand.hold(2000), hand.hold(2000));
-        let mut waiting = Box::pin(hand.has_room(false));
+        let mut waiting = Box::pin(hand.has_free(false));
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(one);
         assert!(waiting.as_mut().now_or_never().is_some());
@@ -155,9 +155,9 @@ mod tests {
     }
 
     #[test]
-    fn outputs_wait_for_room_and_one_that_is_larger_than_all_of_it_goes_alone() {
+    fn outputs_wait_for_free_bytes_and_one_that_is_larger_than_all_goes_alone() {
         let hand = Hand::new(4 * 16 * UNIT);
-        let large = hand.hold_output(1000 * UNIT).now_or_never().expect("room");
+        let large = hand.hold_output(1000 * UNIT).now_or_never().expect("free bytes");
         assert!(hand.hold_output(OUTPUT_MIN).now_or_never().is_none());
         assert!(hand.hold_output(OUTPUT_MIN - 1).now_or_never().expect("not counted").is_none());
         drop(large);

@@ -1,14 +1,15 @@
 //! The thread that writes a worker's heartbeats.
 //!
-//! A handler that blocks the caller's runtime blocks every task on it. The heartbeats have a runtime of their own, so the worker
-//! lives for all others while its process does. It ends with the worker, or with the caller's runtime.
+//! A handler that blocks the caller's runtime blocks every task on it. The heartbeats have a runtime of their own, so other
+//! processes see that the worker lives as long as its process does. The thread ends with the worker, or with the caller's
+//! runtime.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::Builder;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{blocked, heartbeat, shared::Shared};
+use super::{blocked, heartbeat, leases, shared::Shared};
 use crate::{Error, ErrorKind, clock::Clock};
 
 /// Longest wait for the end of the thread.
@@ -32,8 +33,6 @@ impl Heart {
             .thread_name("backroom-reads")
             .build()
             .map_err(failed)?;
-        // Set once: each worker has one.
-        let _ = shared.heart.set(runtime.handle().clone());
         let (end, ended) = (CancellationToken::new(), CancellationToken::new());
         let beating = {
             let (shared, end, ended) = (Arc::clone(shared), end.clone(), ended.clone().drop_guard());
@@ -59,7 +58,7 @@ impl Heart {
         self.end.clone().drop_guard()
     }
 
-    /// Returns when the thread has written its last heartbeat; or not within some seconds, which nothing here can cause.
+    /// Returns when the thread has written its last heartbeat, or after some seconds if it does not end.
     pub(super) async fn ended(&self, clock: &Arc<dyn Clock>) {
         tokio::select! {
             biased;
@@ -80,7 +79,8 @@ async fn beat(shared: Arc<Shared>, end: CancellationToken) {
         biased;
         () = end.cancelled() => {}
         () = heartbeat::keep_beating(Arc::clone(&shared)) => {}
-        () = heartbeat::keep_looking(Arc::clone(&shared)) => {}
+        () = leases::keep_checking(Arc::clone(&shared)) => {}
+        () = leases::keep_reading_cancels(Arc::clone(&shared)) => {}
         () = blocked::keep_watching(shared) => {}
     }
 }

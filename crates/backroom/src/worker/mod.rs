@@ -1,37 +1,71 @@
 //! The worker: claims jobs into slots, runs their handlers, and records what became of them.
 //!
-//! One job's way through this room: [`claim`] takes it into a [`pool`], [`execute`] runs it, [`report`] decides and
-//! commits. Beside them [`heartbeat`] keeps the leases, [`notes`] writes progress and logs, [`running_worker`] ends it
-//! all in order.
+//! One job's way through this module: [`claim`] decides when to claim, [`claim_call`] sends the claim and puts the jobs into
+//! a [`pool`], [`execute`] runs a job in its slot, [`recording`] turns the answer into an event for the
+//! [`recorder`](crate::recorder). Beside them [`heartbeat`] says that the worker lives, [`leases`] checks what it still holds,
+//! and [`notes`] writes progress and log lines. [`start`] starts all this and [`running_worker`] stops it.
+//!
+//! The groups of files below stand in the order of their dependencies: a group uses only itself and those above it.
 
-mod active_runs;
-mod blocked;
-mod build;
-mod claim;
-mod context;
-mod execute;
+// What is known without any job.
 mod hand;
-mod heart;
-mod heartbeat;
+mod identity;
 mod neighbours;
-mod notes;
 mod panics;
-mod pool;
 mod prefetch;
-mod report;
-mod running_worker;
-mod shared;
-mod stats;
-mod still_running;
+mod row_writes;
+mod runtime_watch;
+mod said;
+mod settings;
 mod trial;
 mod trouble;
 
+// One run, and the places where runs are.
+mod active_runs;
+mod notes;
+mod pool;
+mod report;
+mod run;
+mod suspects;
+
+// What runs need, what runs, and what signals.
+mod resources;
+mod signals;
+mod work;
+
+// The call of a handler.
+mod call;
+mod context;
+mod on_thread;
+
+// The tasks of a worker.
+mod blocked;
+mod claim;
+mod claim_call;
+mod execute;
+mod give_back;
+mod heart;
+mod heartbeat;
+mod leases;
+mod recording;
+mod shared;
+mod stats;
+mod stuck;
+mod trial_turns;
+
+// A worker from its building to its end.
+mod build;
+mod plan;
+mod register;
+mod running_worker;
+mod start;
+mod still_running;
+
 pub use build::Worker;
+pub(crate) use call::run_handler;
 pub use context::Context;
-pub(crate) use execute::run_handler;
 #[doc(hidden)]
 pub use neighbours::Neighbours;
 pub use pool::Order;
 pub use running_worker::{RunningWorker, Stopped};
-pub(crate) use stats::Tally;
 pub use still_running::StillRunning;

@@ -1,7 +1,8 @@
-//! What the workers of one process agree on: how many handlers run there, which suspect is on trial, and whether a prime
-//! suspect needs the process for itself.
+//! What the workers of one process share: how many handlers run there, which suspect is on trial, and whether a prime suspect
+//! runs alone.
 //!
-//! A process dies as a whole, so a trial means something only if all workers in it take part, whichever store they serve.
+//! A process dies as a whole. So a trial proves something only if all workers of the process take part, also those of other
+//! stores.
 
 use std::{
     collections::HashMap,
@@ -15,19 +16,19 @@ use std::{
 use backroom_core::JobId;
 use tokio::sync::{AcquireError, Notify, OwnedSemaphorePermit, Semaphore};
 
-/// The wait of a prime suspect that found no quiet moment; doubled each time.
+/// The wait of a prime suspect that could not run alone; doubled each time.
 const AGAIN: Duration = Duration::from_secs(30);
 /// No such wait is longer.
 const AGAIN_MAX: Duration = Duration::from_secs(30 * 60);
-/// Most jobs whose vain tries are counted.
+/// Most jobs whose failed tries are counted.
 const TRIES_MAX: usize = 1000;
 
 /// The handlers of one process.
 #[derive(Debug)]
 pub struct Neighbours {
-    /// Handlers that run, on slots and on threads that were given up on.
+    /// Handlers that run, in slots and on threads whose run has ended.
     running: AtomicUsize,
-    /// Nothing may begin but the prime suspect.
+    /// Only the prime suspect may begin.
     is_closed: AtomicBool,
     opened: Notify,
     emptied: Notify,
@@ -44,7 +45,7 @@ impl Neighbours {
         Arc::clone(&THIS_PROCESS)
     }
 
-    /// Those of a process that a test makes believe.
+    /// Those of a process that a simulation plays.
     pub fn new() -> Self {
         Self {
             running: AtomicUsize::new(0),
@@ -56,10 +57,10 @@ impl Neighbours {
         }
     }
 
-    /// A handler is about to begin; none if a prime suspect has the process for itself.
+    /// A handler is about to begin; none if a prime suspect runs alone.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<Running> {
         let running = self.begin_alone();
-        // Counted before the look, and closed before the count is looked at: one of the two sees the other.
+        // Counted before this check, and `close` comes before the check of the count: one of the two sees the other.
         if self.is_closed() { None } else { Some(running) }
     }
 
@@ -87,7 +88,7 @@ impl Neighbours {
         }
     }
 
-    /// Lets nothing begin until the answer is dropped. Only for whoever has the trial.
+    /// Lets nothing begin until the guard is dropped. Only the holder of the trial may call it.
     pub(crate) fn close(self: &Arc<Self>) -> Closed {
         self.is_closed.store(true, Ordering::SeqCst);
         Closed(Arc::clone(self))
@@ -106,12 +107,12 @@ impl Neighbours {
         }
     }
 
-    /// The right to let a suspect begin.
+    /// Waits for the right to let a suspect begin.
     pub(crate) async fn trial(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
         Arc::clone(&self.trial).acquire_owned().await
     }
 
-    /// How long this prime suspect waits that found no quiet moment once more.
+    /// How long this prime suspect waits that could not run alone once more.
     pub(crate) fn again(&self, job: JobId) -> Duration {
         let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
         if tries.len() >= TRIES_MAX {
@@ -123,7 +124,7 @@ impl Neighbours {
         wait
     }
 
-    /// This prime suspect found a quiet moment.
+    /// This prime suspect runs alone.
     pub(crate) fn found(&self, job: JobId) {
         self.tries.lock().unwrap_or_else(PoisonError::into_inner).remove(&job);
     }
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn nothing_begins_while_a_prime_suspect_has_the_process() {
+    async fn nothing_begins_while_a_prime_suspect_runs_alone() {
         let process = Arc::new(Neighbours::new());
         let before = process.begin().expect("open");
         let closed = process.close();
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prime_suspect_without_a_quiet_moment_asks_ever_more_seldom() {
+    fn a_prime_suspect_that_cannot_run_alone_waits_longer_each_time() {
         let (process, job) = (Neighbours::new(), JobId(uuid::Uuid::nil()));
         let waits: Vec<_> = (0..8).map(|_| process.again(job).as_secs()).collect();
         assert_eq!(waits, [30, 60, 120, 240, 480, 960, 1800, 1800]);

@@ -1,4 +1,4 @@
-//! Progress and logs: what handlers say, gathered and written at most four times a second.
+//! Progress and log lines of all runs: collected, and written at most four times a second.
 
 use std::{
     mem,
@@ -6,109 +6,85 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::{
-    LogLine, Progress, Timestamp,
-    bounds::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX, MESSAGE_BYTES_MAX, clip},
-};
+use backroom_core::Timestamp;
 use tokio::sync::Notify;
 
-use super::{active_runs::Run, shared::Shared};
-use crate::store::Note;
+use super::{run::Run, said::Said};
+use crate::{engine::Engine, repeated::Repeats, store::Note};
 
 /// The least span between two writes.
-const SPAN: Duration = Duration::from_millis(250);
+pub(super) const SPAN: Duration = Duration::from_millis(250);
 /// The condition that notes cannot be written.
 const UNWRITTEN: &str = "progress and log lines were not written";
 
-/// What one run said that is not written yet.
-#[derive(Debug, Default)]
-pub(crate) struct Said {
-    progress: Option<Progress>,
-    lines: Vec<LogLine>,
-    /// Lines so far, those left out included.
-    count: u32,
-    /// Listed among those to write.
-    listed: bool,
-}
-
-/// The runs that said something.
+/// The runs with something to write.
 #[derive(Default)]
 pub(crate) struct Notes {
-    talkers: Mutex<Vec<Arc<Run>>>,
-    rang: Notify,
-    /// One flush at a time: the end of a job must not overtake what its handler said before.
+    listed: Mutex<Vec<Arc<Run>>>,
+    came: Notify,
+    /// One flush at a time: the end of a job must not be written before what its handler reported.
     flushing: tokio::sync::Mutex<()>,
 }
 
 impl Notes {
-    pub(crate) fn progress(&self, run: &Arc<Run>, percent: u8, message: String) {
+    pub(crate) fn progress(&self, run: &Arc<Run>, percent: u8, message: &str) {
         let mut said = lock(&run.said);
-        said.progress =
-            Some(Progress { percent: percent.min(100), message: clip(&message, MESSAGE_BYTES_MAX) });
+        said.set_progress(percent, message);
         self.list(run, said);
     }
 
-    pub(crate) fn log(&self, run: &Arc<Run>, line: String, at: Timestamp) {
+    pub(crate) fn log(&self, run: &Arc<Run>, line: &str, at: Timestamp) {
         let mut said = lock(&run.said);
-        let seq = said.count;
-        said.count = said.count.saturating_add(1);
-        if seq < LOG_LINES_MAX {
-            let line = clip(&line, LOG_LINE_BYTES_MAX);
-            said.lines.push(LogLine { lease_id: run.lease, seq, at, line });
+        if said.add_line(run.lease, line, at) {
             self.list(run, said);
         }
     }
 
     fn list(&self, run: &Arc<Run>, mut said: MutexGuard<'_, Said>) {
-        if !mem::replace(&mut said.listed, true) {
+        if said.list() {
             drop(said);
-            self.talkers.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(run));
-            self.rang.notify_one();
+            self.listed().push(Arc::clone(run));
+            self.came.notify_one();
         }
     }
-}
 
-/// Writes what is said until the worker ends.
-pub(crate) async fn keep_writing(shared: Arc<Shared>) {
-    loop {
-        shared.notes.rang.notified().await;
-        let talkers = mem::take(&mut *shared.notes.talkers.lock().unwrap_or_else(PoisonError::into_inner));
-        flush(&shared, talkers.iter()).await;
-        shared.engine.clock.sleep(SPAN).await;
+    /// Returns the runs to write, once there is one.
+    pub(super) async fn wait(&self) -> Vec<Arc<Run>> {
+        self.came.notified().await;
+        mem::take(&mut *self.listed())
     }
-}
 
-/// Writes what these runs said and nobody wrote.
-pub(crate) async fn flush(shared: &Shared, runs: impl Iterator<Item = &Arc<Run>>) {
-    let _flushing = shared.notes.flushing.lock().await;
-    let notes: Vec<_> = runs.filter_map(|run| take(run, shared.engine.clock.now())).collect();
-    if notes.is_empty() {
-        return;
-    }
-    let now = shared.engine.clock.now();
-    // Worth a line in the log, not worth holding up the end of a job for.
-    match shared.engine.store.note(Arc::new(notes), now).await {
-        Ok(()) => shared.repeats.over(UNWRITTEN, shared.engine.clock.monotonic()),
-        Err(error) if shared.is_news(UNWRITTEN) => {
-            tracing::warn!(worker = %shared.name(), %error, "{UNWRITTEN}; those of this span are missing from their jobs");
+    /// Writes what these runs reported.
+    pub(super) async fn flush(
+        &self,
+        engine: &Engine,
+        repeats: &Repeats,
+        runs: impl Iterator<Item = &Arc<Run>>,
+    ) {
+        let _flushing = self.flushing.lock().await;
+        let now = engine.clock.now();
+        let notes: Vec<_> = runs.filter_map(|run| take(run, now)).collect();
+        if notes.is_empty() {
+            return;
         }
-        Err(_) => {}
+        // A failure is worth a log line, but the end of a job does not wait for its notes.
+        let reading = || engine.clock.monotonic();
+        match engine.store.note(Arc::new(notes), now).await {
+            Ok(()) => repeats.over(UNWRITTEN, reading()),
+            Err(error) if repeats.met(UNWRITTEN, reading()) => {
+                tracing::warn!(%error, "{UNWRITTEN}; those of this span are missing from their jobs");
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn listed(&self) -> MutexGuard<'_, Vec<Arc<Run>>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn take(run: &Run, now: Timestamp) -> Option<Note> {
-    let mut said = lock(&run.said);
-    said.listed = false;
-    let progress = said.progress.take();
-    let mut lines = mem::take(&mut said.lines);
-    if run.is_over() && said.count > LOG_LINES_MAX {
-        let line = format!("{} more lines were left out", said.count - LOG_LINES_MAX);
-        lines.push(LogLine { lease_id: run.lease, seq: LOG_LINES_MAX, at: now, line });
-        said.count = LOG_LINES_MAX;
-    }
-    if progress.is_none() && lines.is_empty() {
-        return None;
-    }
+    let (progress, lines) = lock(&run.said).take(run.lease, run.is_over(), now)?;
     Some(Note { job: run.job.id, lease: run.lease, progress, lines })
 }
 

@@ -1,8 +1,7 @@
-//! Catching the panics of handlers, with the place and the backtrace that only the panic hook sees.
+//! Catches the panics of handlers, with the place and the backtrace that only the panic hook sees.
 //!
-//! The hook that was set before stays in force and is called as ever. Ours only looks at panics on threads that run a
-//! handler at that moment. If another hook is set later without calling ours, panics are caught all the same; only their
-//! place and backtrace are then missing.
+//! The hook that was set before is still called. Ours only records panics on threads that run a handler at that moment. If the
+//! program sets another hook later that does not call ours, panics are still caught, without their place and backtrace.
 
 use std::{
     any::Any,
@@ -18,7 +17,7 @@ use std::{
 
 use backroom_core::bounds::{ERROR_BYTES_MAX, clip};
 
-use crate::{Failure, ended::BACKTRACE, handler::Outcome};
+use crate::{Failure, ends::BACKTRACE, failure::Outcome};
 
 /// Longest message of a panic that is recorded, in bytes.
 const SAID_BYTES_MAX: usize = ERROR_BYTES_MAX / 4;
@@ -43,7 +42,8 @@ type Resolved = HashMap<String, (u32, Arc<str>)>;
 static RESOLVED: Mutex<Option<Resolved>> = Mutex::new(None);
 
 /// Parts of the names of functions that call a handler.
-const CALLERS: [&str; 2] = ["backroom::worker::build::", "backroom::worker::panics::caught"];
+const CALLERS: [&str; 3] =
+    ["backroom::worker::register::", "backroom::worker::on_thread::", "backroom::worker::panics::caught"];
 /// Parts of the names of functions that raise a panic.
 const RAISERS: [&str; 4] = [
     "core::panicking::",
@@ -88,7 +88,7 @@ pub(crate) fn watch() {
 /// Runs a piece of a handler and catches its panic.
 pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
     WATCHING.set(WATCHING.get() + 1);
-    // A panic that an earlier handler caught by itself is none of this one's.
+    // An earlier handler may have caught a panic by itself.
     SEEN.take();
     let result = catch_unwind(AssertUnwindSafe(run));
     WATCHING.set(WATCHING.get() - 1);
@@ -134,8 +134,8 @@ fn see(panic: &PanicHookInfo<'_>) -> Seen {
     Seen { place, backtrace }
 }
 
-/// Backtraces are recorded unless the environment forbids them: whoever looks at a panic of last night cannot ask for its
-/// backtrace any more.
+/// Backtraces are recorded unless the environment forbids them: after a panic of last night it is too late to switch them
+/// on.
 fn is_wanted() -> bool {
     let is_off = |name| std::env::var_os(name).map(|value| value == "0");
     !is_off("RUST_LIB_BACKTRACE").or_else(|| is_off("RUST_BACKTRACE")).unwrap_or(false)
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_that_the_handler_caught_itself_is_not_taken_for_a_later_one() {
+    fn a_panic_that_the_handler_caught_is_not_reported_for_a_later_one() {
         watch();
         let Err(panic) = caught(|| -> u32 {
             let payload = catch_unwind(|| panic!("inner")).expect_err("it panics");

@@ -1,4 +1,4 @@
-//! Slots that share queues: which jobs wait here, how many run, and which queue is asked first.
+//! Slots that share queues: which jobs wait here, how many run, and which queue is claimed from first.
 
 use std::{
     collections::VecDeque,
@@ -9,7 +9,7 @@ use std::{
 use backroom_core::bounds::check_name;
 use tokio::sync::Notify;
 
-use super::{active_runs::Run, prefetch::Pace};
+use super::{prefetch::Pace, run::Run};
 use crate::{Error, ErrorKind, store::Share};
 
 /// Most queues of one pool.
@@ -103,7 +103,7 @@ pub(crate) struct Pool {
     pub(crate) order: Order,
     pub(crate) slots: u32,
     state: Mutex<State>,
-    /// Rings when the pool may want more jobs.
+    /// Notified when the pool may want more jobs.
     pub(crate) wants: Notify,
 }
 
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_share_a_claim_and_leave_the_rest_to_anybody() {
+    fn weights_share_a_claim_and_offer_the_rest_to_every_queue() {
         let order = Order::weighted([("urgent", 3), ("default", 1)]);
         let shares = asked(&order, 8, 0);
         assert_eq!(shares[..2], [("urgent".into(), 6), ("default".into(), 2)]);

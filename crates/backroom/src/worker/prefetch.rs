@@ -1,5 +1,5 @@
-//! How many jobs to hold ready: enough that no slot waits for the store, few enough that other workers get
-//! theirs and an urgent job does not queue up behind a hoard.
+//! How many jobs to hold ready: enough that no slot waits for the store, and few enough that other workers get jobs and an
+//! urgent job does not wait behind them.
 
 use std::time::Duration;
 
@@ -24,13 +24,13 @@ impl Pace {
         self.average_nanos = Some(self.average_nanos.map_or(nanos, |average| average * 0.9 + nanos * 0.1));
     }
 
-    /// A job runs and runs: nothing is known of the ones to come.
+    /// A job runs for long: nothing is known of the next ones.
     pub(crate) fn ran_long(&mut self) {
         self.average_nanos = None;
     }
 
-    /// How many jobs to claim with `running` of `slots` taken and `waiting` jobs ready; 0 while enough are in
-    /// hand. It asks late and then for much, because a claim costs nearly the same for one job as for hundreds.
+    /// How many jobs to claim with `running` of `slots` taken and `waiting` jobs ready; 0 while enough are in hand. Claims are few
+    /// and large, because a claim costs nearly the same for one job as for hundreds.
     pub(crate) fn wanted(&self, slots: usize, running: usize, waiting: usize) -> usize {
         let ahead = self.ahead(slots);
         let in_hand = running + waiting;
@@ -44,7 +44,7 @@ impl Pace {
     fn ahead(&self, slots: usize) -> usize {
         let Some(average) = self.average_nanos else { return 0 };
         let ahead = slots as f64 * HORIZON.as_nanos() as f64 / average.max(1.0);
-        // Under one job per slot there is nothing to hide: the job runs longer than any claim takes.
+        // With less than one job per slot, a job runs longer than any claim takes.
         if ahead < slots as f64 { 0 } else { (ahead as usize).min(AHEAD_MAX) }
     }
 }
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn it_asks_again_only_when_half_is_gone() {
+    fn the_next_claim_comes_when_half_is_gone() {
         let pace = pace(Duration::from_millis(1));
         let ahead = 4 * 50;
         assert_eq!(pace.wanted(4, 4, ahead / 2), 0);

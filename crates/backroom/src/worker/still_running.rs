@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use backroom_core::{JobId, Timestamp};
 
-use super::active_runs::Run;
+use super::run::Run;
 
 /// A blocking handler that goes on after its worker has stopped. Its job runs again elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,8 +43,8 @@ const LOGGED_MAX: usize = 10;
 const WAIT_MIN: Duration = Duration::from_secs(2);
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// Logs which handlers hold the process, at once, and again and again until they have ended. From a thread of its own,
-/// because by then the runtime may be shutting down and wait for these very handlers.
+/// Logs which handlers hold the process, at once and repeatedly until they have ended. It uses a thread of its own, because the
+/// runtime may be shutting down and waits for these handlers.
 pub(super) fn keep_reporting(worker: &str, mut runs: Vec<Arc<Run>>) {
     if runs.is_empty() {
         return;
@@ -77,7 +77,7 @@ fn report(worker: &str, runs: &[Arc<Run>]) {
         let (job, since) = (&run.job, run.began_at().map(|at| at.to_string()).unwrap_or_default());
         tracing::error!(
             worker, job = %job.id, kind = %job.kind, since,
-            "the worker has stopped, but this blocking handler goes on and keeps the process from ending; let it look at \
+            "the worker has stopped, but this blocking handler goes on and prevents the end of the process; let it check \
              Context::is_cancelled, or end the process by std::process::exit"
         );
     }

@@ -1,0 +1,35 @@
+//! What a worker is to be, before it starts.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{neighbours::Neighbours, pool::Order, settings::Settings};
+use crate::{Backroom, Middleware, ends::Hook, handler::Handler, handler_state::States};
+
+/// Everything that [`Worker`](super::Worker) was given.
+pub(super) struct Plan {
+    pub(super) backroom: Backroom,
+    pub(super) name: Option<String>,
+    pub(super) pools: Vec<(Order, u32)>,
+    pub(super) handlers: HashMap<String, Arc<Handler>>,
+    pub(super) middleware: Vec<Arc<dyn Middleware>>,
+    pub(super) hooks: Vec<Hook>,
+    pub(super) state: States,
+    pub(super) settings: Settings,
+    pub(super) neighbours: Arc<Neighbours>,
+}
+
+impl Plan {
+    pub(super) fn new(backroom: &Backroom) -> Self {
+        Self {
+            backroom: backroom.clone(),
+            name: None,
+            pools: Vec::new(),
+            handlers: HashMap::new(),
+            middleware: Vec::new(),
+            hooks: Vec::new(),
+            state: States::default(),
+            settings: Settings::default(),
+            neighbours: Neighbours::here(),
+        }
+    }
+}
