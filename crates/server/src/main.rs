@@ -7,18 +7,20 @@ mod bench;
 mod cli;
 mod demo;
 mod settings;
+mod terminal;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
-use cli::{Cli, Command, Problem, out, unless_interrupted};
+use cli::{Cli, Command};
 use settings::Settings;
+use terminal::{Problem, out, unless_interrupted};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let settings = Settings::from_args(cli.global);
-    cli::notices::start();
+    terminal::notices::start();
     let outcome = runtime().and_then(|runtime| {
         let outcome = runtime.block_on(run(cli.command, &settings));
         // Whoever still reads stdin or sleeps must not keep a finished command from ending.
@@ -48,7 +50,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Migrate(args) => unless_interrupted(cli::migrate::run(args, settings)).await,
         Command::Backup(args) => unless_interrupted(cli::backup::run(args, settings)).await,
         Command::Move(args) => cli::move_store::run(args, settings).await,
-        Command::Completions(args) => cli::completions::run(&args),
+        Command::Completions(args) => cli::completions::run(&args, &mut Cli::command()),
     }
 }
 

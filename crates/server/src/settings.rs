@@ -8,7 +8,7 @@ use std::{
 use backroom::Backroom;
 use clap::Args;
 
-use crate::cli::Problem;
+use crate::terminal::{Problem, table};
 
 /// Where jobs are kept unless somebody says otherwise: a file in the working directory.
 pub(crate) const STORE_DEFAULT: &str = "sqlite:backroom.db";
@@ -105,6 +105,11 @@ impl Settings {
             return Ok(Some("there are no tables of Backroom in that schema".into()));
         }
         Ok(None)
+    }
+
+    /// How tables are written.
+    pub(crate) fn style(&self) -> table::Style {
+        table::Style { color: self.color, is_terminal: self.terminal }
     }
 
     /// The same settings for another store.

@@ -5,15 +5,13 @@ use std::time::Duration;
 use backroom::{Backroom, JobId};
 use clap::Args;
 
-use super::{
-    Problem,
-    enqueue::Source,
-    out,
+use super::{enqueue::Source, view::JobView};
+use crate::settings::Settings;
+use crate::terminal::{
+    Problem, out,
     parse::{MomentText, moment, span},
-    view::JobView,
     words,
 };
-use crate::settings::Settings;
 
 /// Change a queued job: when it runs, its priority, its args
 ///

@@ -7,8 +7,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{Problem, out, words};
 use crate::settings::Settings;
+use crate::terminal::{Problem, out, words};
 
 /// Copy a SQLite store to a new file while workers and clients go on
 ///

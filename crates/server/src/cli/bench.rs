@@ -1,6 +1,6 @@
 //! `backroom bench`: measures and shows the figures.
 
-use super::{
+use crate::terminal::{
     Problem, out,
     table::{self, Column, cell},
 };
@@ -27,7 +27,7 @@ pub(crate) async fn run(args: BenchArgs, settings: &Settings) -> Result<(), Prob
 
 fn show(report: &Report, settings: &Settings) -> Result<(), Problem> {
     let mut rows =
-        table::table(settings, &[Column::Whole("FIGURE"), Column::Number("VALUE"), Column::Text("")]);
+        table::table(settings.style(), &[Column::Whole("FIGURE"), Column::Number("VALUE"), Column::Text("")]);
     let mut add = |name: &str, value: Option<f64>, unit: &str| {
         if let Some(value) = value {
             let shown = if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") };

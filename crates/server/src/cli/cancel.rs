@@ -4,11 +4,11 @@ use backroom::{Action, JobId, Shown, State};
 use clap::Args;
 
 use super::{
-    Problem,
     matching::{self, Ask, Matching},
-    several, unless_interrupted,
+    several,
 };
 use crate::settings::Settings;
+use crate::terminal::{Problem, unless_interrupted};
 
 /// Ask jobs to stop
 ///

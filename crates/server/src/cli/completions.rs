@@ -1,9 +1,9 @@
 //! `backroom completions`: a script that completes this command line in a shell.
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::{Cli, Problem, out};
+use crate::terminal::{Problem, out};
 
 /// Print a script that completes `backroom` commands in your shell
 #[derive(Debug, Args)]
@@ -18,8 +18,8 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &CompletionsArgs) -> Result<(), Problem> {
+pub(crate) fn run(args: &CompletionsArgs, command: &mut clap::Command) -> Result<(), Problem> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "backroom", &mut script);
+    clap_complete::generate(args.shell, command, "backroom", &mut script);
     out::text(&String::from_utf8_lossy(&script))
 }

@@ -4,11 +4,11 @@ use backroom::{Action, JobId};
 use clap::Args;
 
 use super::{
-    Problem,
     matching::{self, Ask, Matching},
-    several, unless_interrupted,
+    several,
 };
 use crate::settings::Settings;
+use crate::terminal::{Problem, unless_interrupted};
 
 /// Delete jobs with their attempts and logs
 ///

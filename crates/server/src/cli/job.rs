@@ -5,13 +5,12 @@ use std::fmt::Write as _;
 use backroom::{Attempt, Explanation, JobId, JobRow, Json, LogLine, State, Timestamp};
 use clap::Args;
 
-use super::{
-    Problem, now, out,
-    view::{JobView, ReasonView, WholeJobView},
-    visible,
+use super::view::{JobView, ReasonView, WholeJobView};
+use crate::settings::Settings;
+use crate::terminal::{
+    Problem, now, out, visible,
     words::{self, moment},
 };
-use crate::settings::Settings;
 
 /// Show everything about one job, and why it is where it is
 ///

@@ -4,13 +4,15 @@ use backroom::{JobId, JobRow, Timestamp};
 use clap::Args;
 
 use super::{
-    Problem, now, out,
     select::Select,
-    table::{self, Column, cell, state_cell},
     view::{JobView, JobsView},
-    words,
 };
 use crate::settings::Settings;
+use crate::terminal::{
+    Problem, now, out,
+    table::{self, Column, cell, state_cell},
+    words,
+};
 
 /// List jobs, the newest first
 ///
@@ -68,7 +70,7 @@ pub(crate) async fn run(args: JobsArgs, settings: &Settings) -> Result<(), Probl
 
 fn show(jobs: &[JobRow], settings: &Settings, now: Timestamp) -> Result<(), Problem> {
     let mut rows = table::table(
-        settings,
+        settings.style(),
         &[
             Column::Whole("ID"),
             Column::Text("KIND"),

@@ -13,8 +13,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{Problem, interrupted, now, out, select::Select, visible, words};
+use super::select::Select;
 use crate::settings::Settings;
+use crate::terminal::{Problem, interrupted, now, out, visible, words};
 
 /// Jobs by filter instead of by id.
 #[derive(Debug, Args)]

@@ -4,8 +4,8 @@ use backroom::store::{self, Migration};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Problem, out};
 use crate::settings::Settings;
+use crate::terminal::{Problem, out};
 
 /// Bring a store's tables to this program's version, or print the SQL that does
 ///

@@ -1,6 +1,6 @@
 //! The command line: one file per command, each with its arguments, its help and `run`.
 //!
-//! A command asks the library and writes the answer through [`out`]; it decides nothing about jobs. Start reading
+//! A command asks the library and writes the answer through [`crate::terminal`]; it decides nothing about jobs. Start reading
 //! at [`Command`].
 
 pub(crate) mod amend;
@@ -16,30 +16,15 @@ pub(crate) mod jobs;
 mod matching;
 pub(crate) mod migrate;
 pub(crate) mod move_store;
-pub(crate) mod notices;
-pub(crate) mod out;
-mod parse;
-mod problem;
 pub(crate) mod queues;
 pub(crate) mod retry;
 mod select;
 mod several;
 pub(crate) mod stats;
-mod table;
 mod view;
-pub(crate) mod visible;
-mod words;
 pub(crate) mod workers;
 
-use std::future::Future;
-
-use backroom::{
-    Timestamp,
-    clock::{Clock as _, SystemClock},
-};
 use clap::{Parser, Subcommand};
-
-pub(crate) use problem::Problem;
 
 use crate::{bench::BenchArgs, demo::DemoArgs, settings::GlobalArgs};
 
@@ -93,28 +78,4 @@ pub(crate) enum Command {
     Backup(backup::BackupArgs),
     Move(move_store::MoveArgs),
     Completions(completions::CompletionsArgs),
-}
-
-/// The time, for words like "2h ago" and for times that are written relative to it.
-pub(crate) fn now() -> Timestamp {
-    SystemClock::default().now()
-}
-
-/// Returns at the first Ctrl-C. From the first call on Ctrl-C no longer ends the program by itself.
-pub(crate) async fn interrupted() -> Problem {
-    match tokio::signal::ctrl_c().await {
-        Ok(()) => Problem::Interrupted,
-        // Where no handler can be set, Ctrl-C goes on ending the program as it always did.
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// Runs something that may be dropped half-way at any point.
-pub(crate) async fn unless_interrupted<T>(
-    work: impl Future<Output = Result<T, Problem>>,
-) -> Result<T, Problem> {
-    tokio::select! {
-        done = work => done,
-        problem = interrupted() => Err(problem),
-    }
 }

@@ -18,13 +18,13 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{
+use crate::settings::Settings;
+use crate::terminal::{
     Problem, out,
     parse::span,
     table::{self, Column, cell},
     unless_interrupted, visible, words,
 };
-use crate::settings::Settings;
 
 /// Copy a live store into another, of any kind
 ///
@@ -397,7 +397,7 @@ fn show_sides(report: &Report, settings: &Settings) -> Result<(), Problem> {
         return out::line("the source holds no job");
     }
     let mut rows = table::table(
-        settings,
+        settings.style(),
         &[
             Column::Text("QUEUE"),
             Column::Whole("STATE"),

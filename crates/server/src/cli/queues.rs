@@ -3,14 +3,14 @@
 use backroom::{Backroom, Keep, Queue, Shown, core::bounds::check_name};
 use clap::{Args, Subcommand};
 
-use super::{
+use super::view::{QueueView, QueuesView};
+use crate::settings::Settings;
+use crate::terminal::{
     Problem, now, out,
     parse::{KeepText, keep},
     table::{self, Column, cell},
-    view::{QueueView, QueuesView},
     words,
 };
-use crate::settings::Settings;
 
 /// List queues and how many jobs they hold; pause, resume, set retention
 ///
@@ -108,7 +108,7 @@ async fn list(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
     let mut columns = vec![Column::Text("QUEUE")];
     columns.extend(Shown::ALL.map(|state| Column::Number(title(state))));
     columns.push(Column::Text("PAUSED"));
-    let mut rows = table::table(settings, &columns);
+    let mut rows = table::table(settings.style(), &columns);
     for view in &views {
         let mut row = vec![cell(view.name)];
         row.extend(view.counts.0.iter().map(|(_, jobs)| cell(words::thousands(*jobs))));

@@ -4,11 +4,11 @@ use backroom::{Action, JobId};
 use clap::Args;
 
 use super::{
-    Problem,
     matching::{self, Ask, Matching},
-    now, several, unless_interrupted,
+    several,
 };
 use crate::settings::Settings;
+use crate::terminal::{Problem, now, unless_interrupted};
 
 /// Run jobs now, or once more
 ///

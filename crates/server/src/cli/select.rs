@@ -3,7 +3,7 @@
 use backroom::{Filter, Timestamp, core::bounds::check_name};
 use clap::Args;
 
-use super::{
+use crate::terminal::{
     Problem,
     parse::{MomentText, StateWord, moment, state_word},
 };

@@ -3,8 +3,9 @@
 use backroom::{Backroom, Error, JobId, JobRow};
 use serde::Serialize;
 
-use super::{Problem, now, out, view::JobView};
+use super::view::JobView;
 use crate::settings::Settings;
+use crate::terminal::{Problem, now, out};
 
 /// What became of one job.
 #[derive(Serialize)]

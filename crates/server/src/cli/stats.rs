@@ -6,13 +6,13 @@ use backroom::{KindStats, Timestamp};
 use clap::Args;
 use serde::Serialize;
 
-use super::{
+use crate::settings::Settings;
+use crate::terminal::{
     Problem, out,
     parse::span,
     table::{self, Column, cell},
     words,
 };
-use crate::settings::Settings;
 
 /// Show what was done lately, by kind: done, failed, how long jobs waited and ran
 ///
@@ -57,7 +57,7 @@ pub(crate) async fn run(args: StatsArgs, settings: &Settings) -> Result<(), Prob
         return out::line(format_args!("no attempt ended in the last {}", words::span(args.last)));
     }
     let mut rows = table::table(
-        settings,
+        settings.style(),
         &[
             Column::Text("KIND"),
             Column::Number("DONE"),

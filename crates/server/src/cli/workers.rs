@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use super::{
+use super::view::WorkersView;
+use crate::settings::Settings;
+use crate::terminal::{
     Problem, now, out,
     table::{self, Column, cell},
-    view::WorkersView,
     words,
 };
-use crate::settings::Settings;
 
 /// List the workers that are alive
 ///
@@ -34,7 +34,7 @@ pub(crate) async fn run(_: WorkersArgs, settings: &Settings) -> Result<(), Probl
     }
     let now = now();
     let mut rows = table::table(
-        settings,
+        settings.style(),
         &[
             Column::Text("WORKER"),
             Column::Number("RUNNING"),

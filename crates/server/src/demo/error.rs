@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use super::pictures::PictureError;
-use crate::cli::Problem;
+use crate::terminal::Problem;
 
 /// The messages complete "failed to …".
 #[derive(Debug, thiserror::Error)]

@@ -23,8 +23,8 @@ use std::{fs, path::PathBuf, time::Duration};
 use backroom::{Backroom, Order, RunningWorker, Worker, core::bounds::span_until};
 
 use crate::{
-    cli::{Problem, out},
     settings::Settings,
+    terminal::{Problem, out},
 };
 
 use error::DemoError;
@@ -32,7 +32,6 @@ use jobs::{OFFICE, PICTURES};
 use ledger::Ledger;
 use pictures::PictureError;
 use places::Places;
-pub(crate) use screen::Notices;
 use screen::Screen;
 use summary::Summary;
 use watch::{End, Watch};

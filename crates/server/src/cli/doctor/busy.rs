@@ -9,8 +9,8 @@ use backroom::{
     core::bounds::{SPAN_MAX, earlier, span_until},
 };
 
-use super::check;
-use crate::cli::words;
+use super::check::check;
+use crate::terminal::words;
 
 /// Jobs looked at for one check.
 const LOOKED_AT_MAX: usize = 1000;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backroom::{HealthCheck, Timestamp, WorkerRow, core::bounds::span_until};
 
-use crate::cli::words;
+use crate::terminal::words;
 
 /// The offset of a machine's clock that is reported.
 const AHEAD_MS_MAX: u64 = 2000;

@@ -5,7 +5,7 @@ use std::path::Path;
 use backroom::HealthCheck;
 
 #[cfg(unix)]
-use crate::cli::words;
+use crate::terminal::words;
 
 /// Below this a busy day may fill the disk before anybody looks again.
 #[cfg(unix)]

@@ -5,6 +5,7 @@
 //! fails, and hides no other.
 
 mod busy;
+mod check;
 mod clients;
 mod clocks;
 mod disk;
@@ -15,9 +16,9 @@ use backroom::{Backroom, Error, Filter, Health, HealthCheck, Timestamp};
 use clap::Args;
 use serde::Serialize;
 
-use self::stuck::Work;
-use super::{Problem, out, visible, words};
+use self::{check::not_made, stuck::Work};
 use crate::settings::Settings;
+use crate::terminal::{Problem, out, visible, words};
 
 /// Is everything as it should be?
 ///
@@ -97,18 +98,6 @@ fn unknown(settings: &Settings, error: &Error) -> Health {
 }
 
 /// A check that could not be made.
-fn not_made(name: &str, why: &dyn std::fmt::Display) -> HealthCheck {
-    HealthCheck { name: name.into(), ok: false, found: format!("this could not be checked: {why}") }
-}
-
-/// A check that answers whether all is well, and what was found.
-async fn check(name: &str, look: impl Future<Output = Result<(bool, String), Error>>) -> HealthCheck {
-    match look.await {
-        Ok((ok, found)) => HealthCheck { name: name.into(), ok, found },
-        Err(error) => not_made(name, &error),
-    }
-}
-
 /// The year this was written: no clock that is right tells an earlier time.
 const EARLIEST: Timestamp = Timestamp::constant(1_735_689_600, 0);
 /// How far clocks of different machines may differ without anybody's fault.

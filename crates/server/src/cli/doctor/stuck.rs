@@ -8,7 +8,7 @@ use backroom::{
 };
 
 use super::unread::Unread;
-use crate::cli::words;
+use crate::terminal::words;
 
 /// Queued jobs looked at to learn which kinds wait.
 const LOOKED_AT_MAX: usize = 1000;

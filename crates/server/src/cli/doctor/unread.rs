@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use backroom::{Error, HealthCheck};
 
-use super::not_made;
+use super::check::not_made;
 
 /// What could not be read, each with the reason.
 #[derive(Debug, Default)]

@@ -16,10 +16,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{served, source::Lines};
+use super::{options, served, source::Lines};
 use crate::{
-    cli::{self, Problem, out, words},
     settings::Settings,
+    terminal::{self, Problem, out, words},
 };
 
 /// Lines in one bundle: the size of a transaction of `enqueue_many`.
@@ -68,7 +68,7 @@ pub(super) async fn run(
     from_line: u64,
     settings: &Settings,
 ) -> Result<(), Problem> {
-    super::check(&Draft { args: Json::null(), unique: None, ..checked })?;
+    options::check(&Draft { args: Json::null(), unique: None, ..checked })?;
     let bar = progress_bar(lines.bytes);
     let (sender, mut bundles) = mpsc::channel(1);
     std::thread::spawn(move || read(lines.reader, from_line, &sender));
@@ -109,7 +109,7 @@ async fn enqueue(
     sum: &mut Sum,
     bar: &ProgressBar,
 ) -> Result<(), Problem> {
-    let mut interrupted = std::pin::pin!(cli::interrupted());
+    let mut interrupted = std::pin::pin!(terminal::interrupted());
     loop {
         // Only between bundles: what was begun is finished and counted.
         let bundle = tokio::select! {
@@ -121,7 +121,7 @@ async fn enqueue(
         let (mut last, mut bad) = (None, bundle.bad);
         for Line { place, text } in bundle.lines {
             let parsed = Json::parse(text).map_err(Problem::from).and_then(|args| {
-                super::check(&Draft { args: args.clone(), ..template.clone() })?;
+                options::check(&Draft { args: args.clone(), ..template.clone() })?;
                 Ok(args)
             });
             match parsed {
@@ -371,7 +371,7 @@ fn answer(sum: &EnqueuedMany, template: &Draft, settings: &Settings) -> Result<(
     match (template.start, handled(sum)) {
         (When::Now, _) | (_, 0) => {}
         (When::In(delay), _) => said += &format!(", each due {} after it was enqueued", words::span(delay)),
-        (When::At(at), _) => said += &format!(", due {}", words::moment_in_full(at, cli::now())),
+        (When::At(at), _) => said += &format!(", due {}", words::moment_in_full(at, terminal::now())),
     }
     out::line(said)
 }

@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use self::options::JobOptions;
 pub(super) use self::source::Source;
-use super::{Problem, now, out, words};
 use crate::settings::Settings;
+use crate::terminal::{Problem, now, out, unless_interrupted, words};
 
 /// Put a job in, or many
 ///
@@ -57,9 +57,6 @@ pub(crate) struct EnqueueArgs {
     options: JobOptions,
 }
 
-/// The args of a job that is given none: what a handler with no fields decodes from.
-const ARGS_DEFAULT: &str = "{}";
-
 pub(crate) async fn run(args: EnqueueArgs, settings: &Settings) -> Result<(), Problem> {
     // Everything is read and looked at before a store comes into being.
     let source = Source::of(args.args.as_deref(), args.lines)?;
@@ -71,20 +68,13 @@ pub(crate) async fn run(args: EnqueueArgs, settings: &Settings) -> Result<(), Pr
     }
     let text = source.whole()?;
     let draft = Draft { args: source.parse(text)?, ..draft };
-    check(&draft)?;
-    super::unless_interrupted(settings.with_new_store(async |backroom| {
+    options::check(&draft)?;
+    unless_interrupted(settings.with_new_store(async |backroom| {
         // The store's clock decides when the job is due, which may be another than this machine's.
         let options = args.options.draft(&args.kind, backroom.clock().now())?;
         enqueue(backroom, Draft { args: draft.args, ..options }, settings).await
     }))
     .await
-}
-
-/// The library checks it again; here it keeps a mistake from creating a store.
-fn check(draft: &Draft) -> Result<(), Problem> {
-    let id = JobId(Default::default());
-    draft.clone().check(id, super::now(), backroom::core::bounds::JSON_BYTES_MAX)?;
-    Ok(())
 }
 
 async fn enqueue(backroom: &Backroom, draft: Draft, settings: &Settings) -> Result<(), Problem> {

@@ -12,7 +12,8 @@ use backroom::{
 };
 use clap::{Args, ValueEnum};
 
-use crate::cli::{
+use crate::terminal::now;
+use crate::terminal::{
     Problem,
     parse::{MomentText, key_and_value, moment, span},
 };
@@ -230,6 +231,13 @@ fn distinct(meta: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Pro
     Ok(entries)
 }
 
+/// The library checks it again; here it keeps a mistake from creating a store.
+pub(super) fn check(draft: &Draft) -> Result<(), Problem> {
+    let id = backroom::JobId(Default::default());
+    draft.clone().check(id, now(), backroom::core::bounds::JSON_BYTES_MAX)?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -244,7 +252,7 @@ mod tests {
 
     fn draft(line: &[&str]) -> Draft {
         let line = Line::try_parse_from(["enqueue"].iter().chain(line)).expect("a command line");
-        line.options.draft("kind", crate::cli::now()).expect("a draft")
+        line.options.draft("kind", now()).expect("a draft")
     }
 
     fn refused(line: &[&str]) -> bool {

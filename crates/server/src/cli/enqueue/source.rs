@@ -8,8 +8,10 @@ use std::{
 
 use backroom::{Json, core::bounds::JSON_BYTES_MAX};
 
-use super::ARGS_DEFAULT;
-use crate::cli::{Problem, out};
+use crate::terminal::{Problem, out};
+
+/// The args of a job that is given none: what a handler with no fields decodes from.
+const ARGS_DEFAULT: &str = "{}";
 
 /// A place to read from.
 #[derive(Debug, Clone, PartialEq, Eq)]

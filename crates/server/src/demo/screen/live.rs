@@ -4,10 +4,9 @@ use std::{io, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::notices;
 use crate::{
-    cli::{Problem, out, visible},
     demo::view::{View, order_line, report_line},
+    terminal::{Problem, out, stderr, visible},
 };
 
 /// Most lines for thumbnails being made: the whole must fit on a screen.
@@ -106,7 +105,7 @@ impl Live {
         for bar in self.running.iter().chain([&self.thumbnails, &self.order, &self.report]) {
             bar.finish_and_clear();
         }
-        notices::bars_are(None);
+        stderr::bars_are(None);
         self.all.clear()
     }
 
@@ -114,7 +113,7 @@ impl Live {
     fn attach(&mut self) {
         if !self.is_attached {
             self.is_attached = true;
-            notices::bars_are(Some(self.all.clone()));
+            stderr::bars_are(Some(self.all.clone()));
             self.all.add(self.thumbnails.clone());
             for bar in &self.running {
                 self.all.add(bar.clone());

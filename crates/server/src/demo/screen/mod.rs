@@ -2,13 +2,11 @@
 //! a program reads the answer.
 
 mod live;
-mod notices;
 mod plain;
 
 use super::{DemoError, view::View};
-use crate::{cli::Problem, settings::Settings};
+use crate::{settings::Settings, terminal::Problem};
 use live::Live;
-pub(crate) use notices::Notices;
 use plain::Plain;
 
 /// Where the demo is shown.

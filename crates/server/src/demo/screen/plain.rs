@@ -3,8 +3,8 @@
 use std::mem::discriminant;
 
 use crate::{
-    cli::{Problem, out},
     demo::view::{Step, View, order_line, report_line},
+    terminal::{Problem, out},
 };
 
 /// How many lines tell of the thumbnails from the first to the last.

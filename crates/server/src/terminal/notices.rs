@@ -11,7 +11,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use super::visible;
+use super::{stderr::BesideBars, visible};
 
 /// Shown unless `BACKROOM_LOG` says otherwise: warnings, and the end of an outage that one of them reported. Not the attempts
 /// that fail: of all commands only the demo runs jobs, and it shows on its screen what became of each.
@@ -27,7 +27,7 @@ pub(crate) fn start() {
         Err(error) => (Targets::new().with_default(Level::WARN), Some(error)),
     };
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(crate::demo::Notices::default)
+        .with_writer(BesideBars::default)
         // The lines have no colours; asking for any panics without the feature for them.
         .with_ansi(false)
         .event_format(Line);

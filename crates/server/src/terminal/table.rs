@@ -5,7 +5,6 @@ use comfy_table::{
 };
 
 use super::{Problem, out, visible};
-use crate::settings::Settings;
 
 /// How a column takes its width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +25,19 @@ impl Column {
     }
 }
 
+/// What a table may use of the terminal.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    /// Whether it may be coloured.
+    pub(crate) color: bool,
+    /// Whether stdout is a terminal: the table then fits its width and uses its signs.
+    pub(crate) is_terminal: bool,
+}
+
 /// An empty table. On a terminal it keeps to its width; elsewhere every row stays on one line, for `grep` and `awk`.
-pub(crate) fn table(settings: &Settings, columns: &[Column]) -> Table {
+pub(crate) fn table(style: Style, columns: &[Column]) -> Table {
     let mut table = Table::new();
-    if settings.terminal {
+    if style.is_terminal {
         table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(comfy_table::LineStyle::none()));
         table.set_content_arrangement(ContentArrangement::Dynamic);
     } else {
@@ -37,19 +45,19 @@ pub(crate) fn table(settings: &Settings, columns: &[Column]) -> Table {
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
     // The table's own look at the terminal joins width and colours; ours are two questions.
-    let width = Table::new().width().filter(|_| settings.terminal);
+    let width = Table::new().width().filter(|_| style.is_terminal);
     table.force_no_tty();
     if let Some(width) = width {
         table.set_width(width);
     }
-    if settings.color {
+    if style.color {
         table.enforce_styling();
     }
     table.set_header(columns.iter().map(|column| Cell::new(column.title()).add_attribute(Attribute::Bold)));
     for (index, wanted) in columns.iter().enumerate() {
         let Some(column) = table.column_mut(index) else { continue };
         // The terminal's style puts one more blank between the columns.
-        column.set_padding((0, if settings.terminal { GAP - 1 } else { GAP }));
+        column.set_padding((0, if style.is_terminal { GAP - 1 } else { GAP }));
         match wanted {
             Column::Text(_) => {}
             Column::Whole(_) => {
@@ -123,13 +131,10 @@ fn state_color(shown: backroom::Shown) -> Color {
 mod tests {
     use super::*;
 
-    fn settings() -> Settings {
-        Settings { store: String::new(), store_given: false, json: false, color: false, terminal: true }
-    }
+    const PLAIN: Style = Style { color: false, is_terminal: true };
 
     fn wide(room: u16) -> Table {
-        let mut rows =
-            table(&settings(), &[Column::Whole("ID"), Column::Text("QUEUE"), Column::Text("WHEN")]);
+        let mut rows = table(PLAIN, &[Column::Whole("ID"), Column::Text("QUEUE"), Column::Text("WHEN")]);
         rows.add_row(vec![cell("x".repeat(36)), cell("q".repeat(20)), cell("now")]);
         rows.set_width(room);
         rows
@@ -154,10 +159,10 @@ mod tests {
 
     #[test]
     fn no_colours_are_written_unless_wanted() {
-        let mut rows = table(&settings(), &[Column::Text("STATE")]);
+        let mut rows = table(PLAIN, &[Column::Text("STATE")]);
         rows.add_row(vec![state_cell(backroom::Shown::Discarded)]);
         assert!(!text(&rows).contains('\u{1b}'));
-        let mut rows = table(&Settings { color: true, ..settings() }, &[Column::Text("STATE")]);
+        let mut rows = table(Style { color: true, ..PLAIN }, &[Column::Text("STATE")]);
         rows.add_row(vec![state_cell(backroom::Shown::Discarded)]);
         assert!(text(&rows).contains('\u{1b}'));
     }

@@ -12,14 +12,14 @@ static BARS: Mutex<Option<MultiProgress>> = Mutex::new(None);
 
 /// stderr for notices: takes the bars off the screen while it writes.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Notices;
+pub(crate) struct BesideBars;
 
 /// From now on these bars share the screen with notices; none when they are gone.
-pub(super) fn bars_are(bars: Option<MultiProgress>) {
+pub(crate) fn bars_are(bars: Option<MultiProgress>) {
     *BARS.lock().unwrap_or_else(PoisonError::into_inner) = bars;
 }
 
-impl Write for Notices {
+impl Write for BesideBars {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let bars = BARS.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let write = || io::stderr().lock().write(line);
