@@ -10,9 +10,10 @@ use crate::failure::Failure;
 use crate::system::{self, Repository};
 
 /// What everything that `cargo xtask test` builds takes in a new `target` folder, in megabytes (1024 × 1024 bytes): lints,
-/// documentation and all test executables. Measured with `du -sm target`, plus a tenth for growth.
+/// documentation and all test executables. A build with line tables took 6,200; without them each of 95 executables is 20
+/// smaller.
 const ON_BUILD_SERVER_MB: u64 = 4_500;
-/// The same with a developer's settings: line tables in each executable and data for incremental builds.
+/// The same with a developer's settings: line tables in each executable, and 7,700 of data for incremental builds.
 const FOR_DEVELOPER_MB: u64 = 15_500;
 /// What a run needs although everything is built: servers, stores of tests, and the executables of changed crates.
 const ALWAYS_MB: u64 = 1_000;

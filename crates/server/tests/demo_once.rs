@@ -11,9 +11,9 @@ use demo_common::{Place, WIDTHS, assert_each_finished_once, count};
 use serde_json::json;
 
 #[test]
-fn drawn_pictures_get_their_thumbnails_and_the_broken_one_is_discarded() {
+fn brought_pictures_get_their_thumbnails_and_the_broken_one_is_discarded() {
     let place = Place::new();
-    let summary = place.once(&["--draw", "2"]);
+    let summary = place.once(&["--pictures", "2"]);
     assert_eq!(summary["pictures"], 2);
     assert_eq!(summary["thumbnails_made"], 6);
     assert_eq!(summary["discarded"].as_object().unwrap().keys().collect::<Vec<_>>(), ["cut-short.jpg"]);
@@ -67,7 +67,7 @@ fn own_pictures_are_taken_in_four_formats_and_all_else_is_discarded_with_the_rea
     assert_eq!((widths["a.jpg~160.jpg"], widths["a.jpg~480.jpg"], widths["a.jpg~1280.jpg"]), (160, 480, 700));
     assert_eq!((widths["b.png~160.jpg"], widths["b.png~480.jpg"]), (160, 170));
     assert_eq!(widths["inside~c.webp~160.jpg"], 40);
-    assert!(!place.path("backroom-demo").exists(), "nothing is drawn beside one's own pictures");
+    assert!(!place.path("backroom-demo").exists(), "nothing is written beside one's own pictures");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn what_cannot_work_is_refused_with_the_remedy_and_leaves_nothing_behind() {
     assert!(said.contains("failed to find pictures in empty: there is no file in it"), "{said}");
     let said = place.fails(&["--photos", "photos", "--out", "photos", "--once"]);
     assert!(said.contains("it is also the thumbnails' folder"), "{said}");
-    let said = place.fails(&["--once", "--draw", "1", "--store", "nowhere:x"]);
+    let said = place.fails(&["--once", "--pictures", "1", "--store", "nowhere:x"]);
     assert!(said.contains("nowhere:x"), "{said}");
 }
 

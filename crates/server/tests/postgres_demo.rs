@@ -12,9 +12,9 @@ use postgres_place::{password, server, with_schema};
 const PICTURES: usize = 12;
 
 #[test]
-fn drawn_pictures_get_their_thumbnails_and_nothing_is_left_in_the_folder_but_them() {
+fn brought_pictures_get_their_thumbnails_and_nothing_is_left_in_the_folder_but_them() {
     let (place, store) = (Place::new(), with_schema(&server(), "demo"));
-    let summary = place.once(&["--draw", "2", "--store", &store]);
+    let summary = place.once(&["--pictures", "2", "--store", &store]);
     assert_eq!((&summary["pictures"], &summary["thumbnails_made"]), (&2.into(), &6.into()));
     assert_eq!(summary["order_steps"], "paid, packed, mailed at attempt 2");
     assert_eq!(place.thumbnails("backroom-demo/thumbnails").len(), 6);
@@ -22,7 +22,7 @@ fn drawn_pictures_get_their_thumbnails_and_nothing_is_left_in_the_folder_but_the
     let jobs = place.jobs_of(&store);
     assert_each_finished_once(&jobs);
 
-    let again = place.demo(&["--once", "--draw", "2", "--store", &store]).output().unwrap();
+    let again = place.demo(&["--once", "--pictures", "2", "--store", &store]).output().unwrap();
     assert!(again.status.success(), "{again:?}");
     assert_eq!(place.jobs_of(&store), jobs, "a second run does nothing anew");
     let said = String::from_utf8(again.stdout.clone()).unwrap() + &stderr(&again);

@@ -19,7 +19,7 @@ pub(crate) enum DemoError {
     /// `--photos` is empty and the demo is not to wait.
     #[error(
         "find pictures in {}: there is no file in it; put some JPEG, PNG, WebP or GIF pictures there, or leave \
-         --photos away to have some drawn",
+         --photos away to use some of ours",
         .folder.display()
     )]
     NoPictures {
@@ -47,9 +47,9 @@ pub(crate) enum DemoError {
     /// The folder could not be read.
     #[error("{0}")]
     Look(io::Error),
-    /// The pictures could not be drawn.
+    /// The pictures that the demo brings along could not be written.
     #[error(transparent)]
-    Draw(PictureError),
+    Pictures(PictureError),
     /// The system refused something else.
     #[error("{doing}: {error}")]
     Io {

@@ -18,7 +18,7 @@ mod summary;
 mod view;
 mod watch;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use backroom::{Backroom, Order, RunningWorker, Worker, core::bounds::span_until};
 
@@ -30,7 +30,6 @@ use crate::{
 use error::DemoError;
 use jobs::{OFFICE, PICTURES};
 use ledger::Ledger;
-use pictures::PictureError;
 use places::Places;
 use screen::Screen;
 use summary::Summary;
@@ -43,13 +42,11 @@ const LEASE: Duration = Duration::from_secs(3);
 const GRACE: Duration = Duration::from_secs(20);
 /// Slots for the order and the report.
 const OFFICE_SLOTS: u32 = 2;
-/// The pictures that are drawn are the same each time.
-const SEED: u64 = 2026;
 
 /// Make thumbnails of a folder of pictures in the background, and watch the jobs do it.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DemoArgs {
-    /// The folder with your pictures (JPEG, PNG, WebP, GIF), watched for more. Default: some are drawn.
+    /// The folder with your pictures (JPEG, PNG, WebP, GIF), watched for more. Default: some that the demo brings along.
     #[arg(long, value_name = "DIR")]
     photos: Option<PathBuf>,
     /// Where the thumbnails go. Default: backroom-demo/thumbnails
@@ -61,10 +58,10 @@ pub(crate) struct DemoArgs {
     /// Thumbnails taken on at once, of which one per core is computed. Default: one per core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     slots: Option<u32>,
-    /// How many pictures to draw when --photos is not given.
+    /// How many pictures to bring along when --photos is not given; beyond twelve they repeat.
     #[arg(long, value_name = "N", default_value_t = 12, conflicts_with = "photos",
         value_parser = clap::value_parser!(u16).range(1..=1000))]
-    draw: u16,
+    pictures: u16,
 }
 
 /// Runs the demo. Done means that all jobs are finished, and none was given up for want of luck; broken pictures
@@ -87,8 +84,8 @@ async fn run_on(
     let slots = args.slots.unwrap_or_else(cores);
     let mut screen = Screen::open(settings, slots);
     let begun_at = backroom.clock().now();
-    if places.are_drawn {
-        draw(places, args.draw, &mut screen).await?;
+    if places.are_brought {
+        bring(places, args.pictures, &mut screen).await?;
     }
     let Places { photos_shown, out_shown, .. } = places;
     let at_once = slots.min(cores());
@@ -130,35 +127,19 @@ async fn run_on(
     }
 }
 
-/// Draws the pictures, a broken one among them. One that is there is kept, so a killed run goes on with the next.
-async fn draw(places: &Places, count: u16, screen: &mut Screen) -> Result<(), DemoError> {
-    let files = || fs::read_dir(&places.photos).map_or(0, Iterator::count);
-    let files_before = files();
-    for number in 1..=count {
-        screen.drawing(number - 1, count);
-        let folder = places.photos.clone();
-        on_thread(move || pictures::draw(&folder, number, SEED)).await?;
-    }
-    screen.drawing(count, count);
+/// Writes the pictures that the demo brings along, a broken one among them.
+async fn bring(places: &Places, count: u16, screen: &mut Screen) -> Result<(), DemoError> {
     let folder = places.photos.clone();
-    let broken = on_thread(move || pictures::draw_broken(&folder, SEED)).await?;
-    if files() == files_before {
-        // All of them were drawn by an earlier run.
+    // It waits for the disk; on the runtime's own threads it would hold up everything else.
+    let written = tokio::task::spawn_blocking(move || pictures::bring(&folder, count)).await;
+    let written = written.map_err(|panic| DemoError::io("write pictures")(panic.into()))?;
+    if written.map_err(DemoError::Pictures)? == 0 {
         return Ok(());
     }
-    let name = broken.file_name().unwrap_or_default().display();
     screen.say(format!(
-        "Drew {count} pictures in {}, and {name}, half a file on purpose: its jobs will be discarded.",
+        "Wrote {count} pictures into {}, and cut-short.jpg, half a file on purpose: its jobs will be discarded.",
         places.photos_shown
     ))
-}
-
-/// Drawing computes; on the runtime's own threads it would hold up everything else.
-async fn on_thread<T: Send + 'static>(
-    draw: impl FnOnce() -> Result<T, PictureError> + Send + 'static,
-) -> Result<T, DemoError> {
-    let drawn = tokio::task::spawn_blocking(draw).await;
-    drawn.map_err(|panic| DemoError::io("draw pictures")(panic.into()))?.map_err(DemoError::Draw)
 }
 
 async fn start_worker(backroom: &Backroom, slots: u32) -> Result<RunningWorker, DemoError> {

@@ -23,8 +23,8 @@ pub(crate) struct Places {
     pub(crate) photos_shown: String,
     /// The thumbnails' folder as people know it.
     pub(crate) out_shown: String,
-    /// Whether the demo draws the pictures itself.
-    pub(crate) are_drawn: bool,
+    /// Whether the demo brings the pictures along.
+    pub(crate) are_brought: bool,
     /// The store's file, if it is one.
     pub(crate) store: Option<PathBuf>,
 }
@@ -36,10 +36,10 @@ impl Places {
         out: Option<&Path>,
         settings: &Settings,
     ) -> Result<Self, DemoError> {
-        let are_drawn = photos.is_none();
-        let drawn = Path::new(HOME).join("photos");
-        let photos = photos.unwrap_or(&drawn);
-        if are_drawn {
+        let are_brought = photos.is_none();
+        let brought = Path::new(HOME).join("photos");
+        let photos = photos.unwrap_or(&brought);
+        if are_brought {
             fs::create_dir_all(photos).map_err(|error| no_photos(photos, error.to_string()))?;
         }
         let thumbnails = Path::new(HOME).join("thumbnails");
@@ -52,7 +52,7 @@ impl Places {
             out: out_found,
             photos_shown: photos.display().to_string(),
             out_shown: out.display().to_string(),
-            are_drawn,
+            are_brought,
             store: settings.file().and_then(|file| absolute(&file)),
         })
     }
@@ -74,8 +74,7 @@ fn watched(photos: &Path) -> Result<PathBuf, DemoError> {
     let found = fs::canonicalize(photos).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => no_photos(
             photos,
-            "there is no such folder; give an existing one with --photos, or leave it away to have some \
-             pictures drawn",
+            "there is no such folder; give an existing one with --photos, or leave it away to use some of ours",
         ),
         _ => no_photos(photos, error.to_string()),
     })?;

@@ -60,13 +60,6 @@ impl Live {
         self.all.suspend(|| out::line(line))
     }
 
-    pub(super) fn drawing(&mut self, drawn: u16, of: u16) {
-        self.attach();
-        self.thumbnails.set_prefix("drawing");
-        self.thumbnails.set_length(u64::from(of));
-        self.thumbnails.set_position(u64::from(drawn));
-    }
-
     pub(super) fn show(&mut self, view: &View) {
         self.attach();
         let tally = view.tally;

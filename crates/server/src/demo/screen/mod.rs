@@ -36,15 +36,6 @@ impl Screen {
         .map_err(DemoError::from)
     }
 
-    /// Shows how far the drawing is.
-    pub(crate) fn drawing(&mut self, drawn: u16, of: u16) {
-        match self {
-            Self::Live(live) => live.drawing(drawn, of),
-            // It takes seconds, and a line at the end says what was drawn.
-            Self::Plain(_) => {}
-        }
-    }
-
     /// Shows this moment.
     pub(crate) fn show(&mut self, view: &View) -> Result<(), DemoError> {
         match self {

@@ -1,12 +1,7 @@
 //! What is accepted: by content, whatever the name.
 
 use image::codecs::gif::GifEncoder;
-use image::codecs::jpeg::JpegEncoder;
-use image::codecs::png::PngEncoder;
-use image::{
-    DynamicImage, Frame, GenericImageView, ImageBuffer, ImageDecoder, ImageEncoder, ImageFormat, ImageReader,
-    Rgb,
-};
+use image::{DynamicImage, Frame, GenericImageView, ImageBuffer, ImageFormat, Rgb};
 
 use super::{BLUE, Folder, RED, assert_is_quarters, assert_looks, decoded, encoded, jpeg, quarters};
 
@@ -68,50 +63,4 @@ fn bytes_behind_the_end_of_a_jpeg_do_no_harm() {
     content.extend(b"\0\0\xff\xd8 a camera's own notes");
     let thumbnail = folder.thumbnail_of("a.jpg", &content, 100).expect("it is a picture");
     assert_is_quarters(&decoded(&thumbnail.path));
-}
-
-#[test]
-fn a_colour_profile_is_kept() {
-    let folder = Folder::new();
-    let profile = profile(b"RGB ");
-    let picture = quarters(64, 64);
-    let (mut as_jpeg, mut as_png) = (Vec::new(), Vec::new());
-    let mut encoder = JpegEncoder::new(&mut as_jpeg);
-    encoder.set_icc_profile(profile.clone()).expect("JPEG takes profiles");
-    picture.write_with_encoder(encoder).expect("it can be encoded");
-    let mut encoder = PngEncoder::new(&mut as_png);
-    encoder.set_icc_profile(profile.clone()).expect("PNG takes profiles");
-    picture.write_with_encoder(encoder).expect("it can be encoded");
-
-    for content in [as_jpeg, as_png] {
-        let thumbnail = folder.thumbnail_of("a", &content, 32).expect("it is a picture");
-        assert_eq!(profile_of(&thumbnail.path), Some(profile.clone()));
-    }
-}
-
-#[test]
-fn a_profile_for_other_colours_is_dropped() {
-    let folder = Folder::new();
-    let mut content = Vec::new();
-    let mut encoder = JpegEncoder::new(&mut content);
-    encoder.set_icc_profile(profile(b"CMYK")).expect("JPEG takes profiles");
-    quarters(64, 64).write_with_encoder(encoder).expect("it can be encoded");
-    let thumbnail = folder.thumbnail_of("a.jpg", &content, 32).expect("it is a picture");
-    assert_eq!(profile_of(&thumbnail.path), None);
-}
-
-/// Only as much of a profile as is looked at: the colour space in its header.
-fn profile(space: &[u8; 4]) -> Vec<u8> {
-    let mut profile = vec![7; 128];
-    profile[16..20].copy_from_slice(space);
-    profile
-}
-
-fn profile_of(path: &std::path::Path) -> Option<Vec<u8>> {
-    ImageReader::open(path)
-        .expect("the thumbnail is there")
-        .into_decoder()
-        .expect("it is a picture")
-        .icc_profile()
-        .expect("it can be read")
 }

@@ -1,13 +1,12 @@
 //! What the pictures' code promises, checked on real files: written, made into thumbnails, and decoded again.
 
 mod broken;
-mod drawing;
+mod brought;
 mod formats;
 mod listing;
 mod names;
 mod orientation;
 mod sizes;
-mod transparency;
 
 use std::fs;
 use std::path::{Path, PathBuf};

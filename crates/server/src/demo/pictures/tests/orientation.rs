@@ -111,7 +111,7 @@ fn write(mut encoder: impl ImageEncoder, stored: &RgbImage, exif: Vec<u8>) {
     stored.write_with_encoder(encoder).expect("it can be encoded");
 }
 
-/// A big-endian EXIF block; the one in `draw` is little-endian.
+/// A big-endian EXIF block.
 fn exif(value: u8) -> Vec<u8> {
     let mut block = Vec::from(*b"MM\0\x2a\0\0\0\x08"); // the directory starts at byte 8
     block.extend([0, 1]); // one entry

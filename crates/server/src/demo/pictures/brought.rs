@@ -1,0 +1,45 @@
+//! The pictures that the demo brings along: twelve in four formats, one of them taken with the camera held sideways.
+
+use std::path::{Path, PathBuf};
+
+use super::PictureError;
+
+/// Name and content. The stranger ones come early, so that even a small handful has them.
+const PICTURES: [(&str, &[u8]); 12] = [
+    ("hills.jpg", include_bytes!("brought/hills.jpg")),
+    ("night.jpg", include_bytes!("brought/night.jpg")),
+    ("sea-sideways.jpg", include_bytes!("brought/sea-sideways.jpg")),
+    ("planet.png", include_bytes!("brought/planet.png")),
+    ("tiles.gif", include_bytes!("brought/tiles.gif")),
+    ("contours.webp", include_bytes!("brought/contours.webp")),
+    ("lights.jpg", include_bytes!("brought/lights.jpg")),
+    ("facets.png", include_bytes!("brought/facets.png")),
+    ("hills.webp", include_bytes!("brought/hills.webp")),
+    ("sea.jpg", include_bytes!("brought/sea.jpg")),
+    ("contours.jpg", include_bytes!("brought/contours.jpg")),
+    ("tiles.png", include_bytes!("brought/tiles.png")),
+];
+
+/// Half of a JPEG, so that the demo shows a discarded job.
+const BROKEN_NAME: &str = "cut-short.jpg";
+
+/// Writes `count` pictures and the broken one into `folder`, and returns how many of these files were missing. Beyond twelve the
+/// pictures repeat under further names. A file that is there stays, whatever its content.
+///
+/// # Errors
+/// Only [`Io`](PictureError::Io). The pictures that were written before stay.
+pub(crate) fn bring(folder: &Path, count: u16) -> Result<usize, PictureError> {
+    let numbered = (1..=count).zip(PICTURES.iter().cycle());
+    let whole = numbered.map(|(number, (name, content))| (format!("{number:02}-{name}"), *content));
+    let hills = PICTURES[0].1;
+    let broken = (BROKEN_NAME.to_owned(), &hills[..hills.len() / 2]);
+    let mut written = 0;
+    for (name, content) in whole.chain([broken]) {
+        let path: PathBuf = folder.join(name);
+        if !path.try_exists().map_err(PictureError::io("search", &path))? {
+            super::write_whole(&path, content)?;
+            written += 1;
+        }
+    }
+    Ok(written)
+}
