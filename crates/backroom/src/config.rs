@@ -120,21 +120,26 @@ impl Options {
             }
             #[cfg(feature = "postgres")]
             Kind::Postgres => {
-                use crate::store::postgres::{PostgresOptions, PostgresStore};
-                let options = PostgresOptions {
-                    durability: self.durability,
-                    bytes_max: self.bytes_max,
-                    ..PostgresOptions::default()
-                };
-                let store = PostgresStore::connect(url, options).await?;
+                use crate::store::postgres::PostgresStore;
+                let store = PostgresStore::connect(url, self.of_postgres()).await?;
                 Ok(self.over_postgres(store))
             }
         }
     }
 
-    /// Opens a store that is there to look at it: as [`open`](Self::open) does where it may be written. A SQLite file that
-    /// this process may only read is opened all the same; then reads are answered, and writes fail as
-    /// [`Unusable`](crate::ErrorKind::Unusable).
+    #[cfg(feature = "postgres")]
+    fn of_postgres(&self) -> crate::store::postgres::PostgresOptions {
+        crate::store::postgres::PostgresOptions {
+            durability: self.durability,
+            bytes_max: self.bytes_max,
+            ..Default::default()
+        }
+    }
+
+    /// Opens a store to read it: as [`open`](Self::open) does where it may be written. A SQLite file that this process may
+    /// only read and a read-only standby of PostgreSQL are opened, too. Then reads are answered; writes fail as
+    /// [`Unusable`](crate::ErrorKind::Unusable) on SQLite, and as [`Unavailable`](crate::ErrorKind::Unavailable) on a standby,
+    /// because it may be promoted.
     pub async fn open_to_read(self, url: &str) -> Result<Backroom, Error> {
         match Kind::of(url)? {
             #[cfg(feature = "sqlite")]
@@ -147,6 +152,13 @@ impl Options {
                 };
                 let store = SqliteStore::open_to_read(path, options).await?;
                 Ok(self.over(Arc::new(store)))
+            }
+            #[cfg(feature = "postgres")]
+            Kind::Postgres => {
+                use crate::store::postgres::{PostgresOptions, PostgresStore};
+                let options = PostgresOptions { standby: true, ..self.of_postgres() };
+                let store = PostgresStore::connect(url, options).await?;
+                Ok(self.over_postgres(store))
             }
             _ => self.open(url).await,
         }

@@ -124,3 +124,38 @@ async fn a_worker_claims_no_more_than_it_may_hold_in_hand() {
         assert_eq!(completed, 12);
     }
 }
+
+#[tokio::test]
+async fn a_log_and_attempts_are_read_up_to_the_bound_in_bytes() {
+    const LINE_BYTES: usize = 4000;
+    for backroom in stores().await.all.into_iter().skip(1) {
+        let fail = |_: Json, context: Context| async move {
+            (0..100).for_each(|_| context.log("x".repeat(LINE_BYTES)));
+            Err::<Json, _>(Failure::retry_after(Duration::ZERO, "y".repeat(8000)))
+        };
+        let worker = Worker::new(&backroom).queue("default", 1).handle_untyped("large", fail);
+        let worker = worker.start().await.unwrap();
+        let job = backroom.enqueue_untyped("large", Json::null()).max_attempts(40).await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(60), job.finished()).await.unwrap().unwrap();
+        assert_eq!(ended.state, State::Discarded);
+        worker.stop().await.unwrap();
+
+        let attempts = backroom.attempts(job.id()).await.unwrap();
+        let bytes: usize = attempts.iter().map(|attempt| attempt.error.len()).sum();
+        assert!((BYTES_MAX..BYTES_MAX + 8000).contains(&bytes), "{bytes}");
+        assert_eq!(attempts.last().unwrap().attempt, 40, "the newest that fit");
+        assert!(attempts.is_sorted_by_key(|attempt| attempt.attempt));
+
+        let mut lines = 0;
+        loop {
+            let page = backroom.log(job.id(), lines).await.unwrap();
+            let bytes: usize = page.iter().map(|line| line.line.len()).sum();
+            assert!(bytes < BYTES_MAX + LINE_BYTES, "{bytes}");
+            if page.is_empty() {
+                break;
+            }
+            lines += page.len();
+        }
+        assert_eq!(lines, 40 * 100);
+    }
+}

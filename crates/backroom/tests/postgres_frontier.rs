@@ -1,5 +1,5 @@
-//! A transaction of another program that stays open while many jobs pass: vacuum cannot take away what they leave, and still a
-//! single job begins at once, wherever its place in the queue is.
+//! A transaction of another program that stays open while many jobs pass: vacuum cannot remove their dead rows. Still a single job
+//! begins at once, wherever its place in the queue is, and many are drained nearly as fast as without the transaction.
 
 #![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
@@ -21,18 +21,21 @@ use backroom::{
 use common::{Double, double, soon};
 use postgres_support::{Place, client, success};
 
-const JOBS: usize = 60_000;
+/// The bars are for 300,000 jobs and an optimised build.
+const JOBS: usize = if cfg!(debug_assertions) { 60_000 } else { 300_000 };
 
-/// Passes so many jobs through the store, by claims and commits of thousands.
-async fn pass(store: &dyn Store, place: &Place, jobs: usize) {
-    let now = SystemClock::default().now();
-    let mut done = 0;
+/// Passes so many jobs through the store, by claims and commits of thousands. Answers with the jobs drained per second.
+async fn pass(store: &dyn Store, place: &Place, jobs: usize) -> f64 {
+    let clock = SystemClock::default();
+    let now = clock.now();
+    let (mut done, mut spent) = (0, Duration::ZERO);
     while done < jobs {
         let new: Vec<NewJob> =
             (0..5000).map(|_| NewJob { job: due(place.new_job(), now).job, ..place.new_job() }).collect();
         store.insert(Arc::new(new), now).await.unwrap();
+        let began_at = clock.monotonic();
         loop {
-            let taken = store.claim(Arc::new(place.wish(2500)), SystemClock::default().now()).await.unwrap();
+            let taken = store.claim(Arc::new(place.wish(2500)), clock.now()).await.unwrap();
             if taken.is_empty() {
                 break;
             }
@@ -40,7 +43,9 @@ async fn pass(store: &dyn Store, place: &Place, jobs: usize) {
             let ends = taken.iter().map(|job| success(job, now)).collect();
             store.commit(Arc::new(ends)).await.unwrap();
         }
+        spent += clock.monotonic().saturating_sub(began_at);
     }
+    jobs as f64 / spent.as_secs_f64()
 }
 
 fn due(mut new: NewJob, at: backroom::Timestamp) -> NewJob {
@@ -73,12 +78,17 @@ async fn single_jobs_begin_at_once_beside_a_transaction_that_stays_open_and_none
     // A second pool of the same program, which serves another queue.
     let other_pool = Worker::new(&backroom).queue("other", 2).handle(double).start().await.unwrap();
     let before = pickup(&backroom).await;
+    let drained_before = pass(&store, &place, JOBS).await;
 
     let mut other = client(&place.server).await;
     let open = other.build_transaction().isolation_level(tokio_postgres::IsolationLevel::RepeatableRead);
     let open = open.start().await.unwrap();
     open.query("SELECT count(*) FROM pg_class", &[]).await.unwrap();
-    pass(&store, &place, JOBS).await;
+    let drained_beside = pass(&store, &place, JOBS).await;
+    let ratio = drained_beside / drained_before;
+    println!(
+        "drained per second: {drained_before:.0} before, {drained_beside:.0} beside it, {ratio:.2} of before"
+    );
 
     // Each process counts dead rows every few seconds.
     let clock = SystemClock::default();
@@ -89,9 +99,13 @@ async fn single_jobs_begin_at_once_beside_a_transaction_that_stays_open_and_none
     }
     println!("from enqueue to end: {before:?} before, {beside:?} beside {JOBS} dead rows");
     assert!(beside < before * 10 + Duration::from_millis(10), "{before:?} before, {beside:?} beside it");
+    if !cfg!(debug_assertions) {
+        assert!(beside <= Duration::from_millis(10), "{beside:?}");
+        assert!(ratio >= 0.6, "{ratio:.2}");
+    }
 
     // Behind what was claimed: scheduled in the past, enqueued by a machine whose clock is behind, enqueued by a program that
-    // notifies nobody, and committed long after it was stamped.
+    // sends no notifications, and committed long after it was stamped.
     let clock = SystemClock::default();
     let began_at = clock.now();
     let job = backroom
@@ -110,7 +124,7 @@ async fn single_jobs_begin_at_once_beside_a_transaction_that_stays_open_and_none
             Backroom::open(&postgres_support::with(&place.url(), "notify=false&listen=false")).await.unwrap();
         quiet.enqueue(Double(3)).at(earlier(backroom.clock().now(), Duration::from_secs(100))).await.unwrap()
     };
-    assert_eq!(soon("a job that nobody told of", job.wait()).await.unwrap(), 6);
+    assert_eq!(soon("a job whose enqueue notified no process", job.wait()).await.unwrap(), 6);
     let mut own = client(&place.server).await;
     let late = own.transaction().await.unwrap();
     let job = backroom.enqueue(Double(4)).within_postgres(&late).await.unwrap();

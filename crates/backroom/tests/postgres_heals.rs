@@ -18,6 +18,59 @@ use tokio_postgres::Client;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// A store with a worker that has run a job.
+struct Work {
+    place: Place,
+    client: Client,
+    backroom: Backroom,
+    worker: RunningWorker,
+}
+
+impl Work {
+    async fn begin() -> Self {
+        let place = Place::new();
+        let client = client(&place.server).await;
+        let backroom = Backroom::open(&place.url()).await.unwrap();
+        let worker = start(&backroom).await;
+        runs(&backroom).await;
+        Self { place, client, backroom, worker }
+    }
+
+    async fn make_tables_again(&self) {
+        let migrations = backroom::store::migrations(&self.place.url()).unwrap();
+        let sql: String = migrations.into_iter().map(|migration| migration.sql).collect();
+        let schema = &self.place.schema;
+        self.client
+            .batch_execute(&format!("BEGIN; DROP SCHEMA {schema} CASCADE; {sql} COMMIT"))
+            .await
+            .unwrap();
+    }
+
+    /// Renames tables together, each from one name to the other.
+    async fn rename(&self, names: &[(&str, &str)]) {
+        let schema = &self.place.schema;
+        let rename = |(from, to): &(&str, &str)| format!("ALTER TABLE {schema}.{from} RENAME TO {to};");
+        let all: String = names.iter().map(rename).collect();
+        self.client.batch_execute(&all).await.unwrap();
+    }
+
+    /// The worker's row. While tables are away it cannot be read.
+    async fn row(&self) -> Option<WorkerRow> {
+        self.backroom.workers().await.ok()?.into_iter().next()
+    }
+
+    async fn until_its_row_names_a_trouble(&self) -> String {
+        until("the row says why", LIMIT, async || self.row().await?.trouble).await
+    }
+
+    async fn until_its_row_names_none(&self) {
+        until("the row names no trouble", LIMIT, async || {
+            self.row().await.filter(|row| row.trouble.is_none())
+        })
+        .await;
+    }
+}
+
 async fn start(backroom: &Backroom) -> RunningWorker {
     let worker = Worker::new(backroom).queue("default", 2).lease(Duration::from_secs(2)).handle(double);
     worker.start().await.unwrap()
@@ -28,94 +81,57 @@ async fn runs(backroom: &Backroom) {
     assert_eq!(soon("the job", job.wait()).await.unwrap(), 42);
 }
 
-async fn row(backroom: &Backroom) -> Option<WorkerRow> {
-    // While tables are away this fails, too.
-    backroom.workers().await.ok()?.into_iter().next()
-}
-
-async fn make_again(place: &Place, client: &Client) {
-    let migrations = backroom::store::migrations(&place.url()).unwrap();
-    let sql: String = migrations.into_iter().map(|migration| migration.sql).collect();
-    let schema = &place.schema;
-    client.batch_execute(&format!("BEGIN; DROP SCHEMA {schema} CASCADE; {sql} COMMIT")).await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_tables_are_made_again_goes_on_by_itself() {
-    let place = Place::new();
-    let client = client(&place.server).await;
-    let backroom = Backroom::open(&place.url()).await.unwrap();
-    let worker = start(&backroom).await;
+    let work = Work::begin().await;
     for _ in 0..3 {
-        runs(&backroom).await;
-        make_again(&place, &client).await;
+        work.make_tables_again().await;
+        runs(&work.backroom).await;
     }
-    runs(&backroom).await;
-    until("the worker's row is there again and says nothing", LIMIT, async || {
-        row(&backroom).await.filter(|row| row.trouble.is_none())
-    })
-    .await;
-    worker.stop().await.unwrap();
+    work.until_its_row_names_none().await;
+    work.worker.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_cannot_claim_says_so_in_its_row_until_it_can() {
-    let place = Place::new();
-    let client = client(&place.server).await;
-    let backroom = Backroom::open(&place.url()).await.unwrap();
-    let worker = start(&backroom).await;
-    runs(&backroom).await;
-    let schema = &place.schema;
-    client
-        .batch_execute(&format!(
-            "ALTER TABLE {schema}.trays RENAME TO away; ALTER TABLE {schema}.queues RENAME TO gone"
-        ))
-        .await
-        .unwrap();
-    let said = until("the row says why", LIMIT, async || row(&backroom).await?.trouble).await;
+    let work = Work::begin().await;
+    work.rename(&[("trays", "away"), ("queues", "gone")]).await;
+    let said = work.until_its_row_names_a_trouble().await;
     assert!(said.contains("cannot claim") && said.contains("queues"), "{said}");
-    client
-        .batch_execute(&format!(
-            "ALTER TABLE {schema}.away RENAME TO trays; ALTER TABLE {schema}.gone RENAME TO queues"
-        ))
-        .await
-        .unwrap();
-    until("the row says nothing", LIMIT, async || row(&backroom).await?.trouble.is_none().then_some(()))
-        .await;
-    runs(&backroom).await;
-    worker.stop().await.unwrap();
+    work.rename(&[("away", "trays"), ("gone", "queues")]).await;
+    work.until_its_row_names_none().await;
+    runs(&work.backroom).await;
+    work.worker.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_takes_no_jobs_while_it_cannot_report_their_ends() {
-    let place = Place::new();
-    let client = client(&place.server).await;
-    let backroom = Backroom::open(&place.url()).await.unwrap();
-    let worker = start(&backroom).await;
-    runs(&backroom).await;
-    let schema = &place.schema;
+    let work = Work::begin().await;
+    let backroom = &work.backroom;
     // Claims go on, ends cannot be written.
-    client.batch_execute(&format!("ALTER TABLE {schema}.finished RENAME TO away")).await.unwrap();
+    work.rename(&[("finished", "away")]).await;
     let jobs: Vec<_> = (0..2).map(Double).collect();
     backroom.enqueue_many(jobs).await.unwrap();
-    let said = until("the row says why", LIMIT, async || row(&backroom).await?.trouble).await;
+    let said = work.until_its_row_names_a_trouble().await;
     assert!(said.contains("cannot report"), "{said}");
     backroom.enqueue_many((0..100).map(Double)).await.unwrap();
     // Another worker would have time for all of them meanwhile.
     backroom::clock::Clock::sleep(&backroom::clock::SystemClock::default(), Duration::from_secs(1)).await;
-    let running: i64 = client
+    let schema = &work.place.schema;
+    let running: i64 = work
+        .client
         .query_one(&format!("SELECT count(*) FROM {schema}.jobs WHERE state = 'running'"), &[])
         .await
         .unwrap()
         .get(0);
     assert!(running <= 2, "{running} jobs are held by a worker that cannot report");
-    client.batch_execute(&format!("ALTER TABLE {schema}.away RENAME TO finished")).await.unwrap();
+    work.rename(&[("away", "finished")]).await;
     until("all ends are recorded", LIMIT, async || {
         let filter = Filter { states: vec![State::Completed], ..Filter::default() };
         (backroom.list(filter, None, 1000).await.ok()?.jobs.len() == 103).then_some(())
     })
     .await;
-    worker.stop().await.unwrap();
+    work.worker.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -187,7 +187,10 @@ async fn a_job_of_a_callers_transaction_begins_when_that_commits_and_not_at_the_
         transaction.commit().await.unwrap();
     });
     let median = median.await;
-    assert!(median < Duration::from_millis(250), "a poll takes about a second: {median:?}");
+    println!("from the caller's commit to the start of the job: {median:?}, the median of 15");
+    // An optimised build on an idle machine: 5 ms. Else far below a poll, which takes about a second.
+    let most = if cfg!(debug_assertions) { Duration::from_millis(250) } else { Duration::from_millis(5) };
+    assert!(median < most, "{median:?}");
 }
 
 #[tokio::test]

@@ -43,12 +43,14 @@ impl Backroom {
         self.engine().store.job(id).await?.ok_or_else(|| Error::not_found(id))
     }
 
-    /// A job's attempts that did not succeed, the oldest first.
+    /// A job's attempts that did not succeed, the oldest first. Of more than [`Options::bytes_max`](crate::Options::bytes_max)
+    /// bytes, the newest that fit.
     pub async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error> {
         self.engine().store.attempts(id).await
     }
 
-    /// A job's log, after skipping `skip` lines; at most a thousand lines in one answer.
+    /// A job's log, after skipping `skip` lines; at most a thousand lines in one answer, or fewer that hold
+    /// [`Options::bytes_max`](crate::Options::bytes_max) bytes. Only an empty answer is known to be the last.
     pub async fn log(&self, id: JobId, skip: usize) -> Result<Vec<LogLine>, Error> {
         self.engine().store.logs(id, skip, LINES_MAX).await
     }

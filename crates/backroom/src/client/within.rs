@@ -9,12 +9,54 @@ mod sqlx;
 #[cfg(feature = "sqlx-sqlite")]
 mod sqlx_sqlite;
 
-use backroom_core::JobId;
+use backroom_core::{JobId, Timestamp, draft::NewJob};
 
-use super::{Backroom, JobHandle};
+use super::{Backroom, Enqueue, EnqueueMany, EnqueuedMany, JobHandle, many::after};
 use crate::{Error, ErrorKind, store::Inserted};
 
-/// The handle to what was answered for the one job `id`.
+#[cfg(any(feature = "postgres", feature = "sqlx-sqlite"))]
+/// A transaction of an asynchronous driver, with what its store needs to insert into it.
+trait CallersTransaction: Send {
+    /// Stores jobs; one answer per job, in order.
+    fn insert(
+        &mut self,
+        jobs: &[NewJob],
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Inserted>, Error>> + Send;
+}
+
+/// Stores the one job.
+#[cfg(any(feature = "postgres", feature = "sqlx-sqlite"))]
+async fn enqueue<J>(
+    enqueue: Enqueue<'_, J>,
+    mut transaction: impl CallersTransaction,
+) -> Result<JobHandle<J>, Error> {
+    let backroom = enqueue.backroom;
+    let new = enqueue.check()?;
+    let (id, now) = (new.job.id, new.job.created_at);
+    let answers = transaction.insert(&[new], now).await?;
+    handle(backroom, id, &answers)
+}
+
+/// Stores the jobs, chunk by chunk.
+#[cfg(any(feature = "postgres", feature = "sqlx-sqlite"))]
+async fn enqueue_many(
+    mut many: EnqueueMany<'_>,
+    mut transaction: impl CallersTransaction,
+) -> Result<EnqueuedMany, Error> {
+    let engine = many.backroom.engine().clone();
+    let mut sum = EnqueuedMany::default();
+    loop {
+        let chunk = many.chunk(&engine).map_err(|error| after(&sum, error))?;
+        if chunk.is_empty() {
+            return Ok(sum);
+        }
+        let answers = transaction.insert(&chunk, engine.clock.now()).await;
+        sum.count(&answers.map_err(|error| after(&sum, error))?);
+    }
+}
+
+/// The handle of the one job `id`, from what the store answered.
 fn handle<J>(backroom: &Backroom, id: JobId, answers: &[Inserted]) -> Result<JobHandle<J>, Error> {
     let answer = answers
         .first()

@@ -106,10 +106,11 @@ pub trait Store: Send + Sync + 'static {
     /// One job.
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error>;
 
-    /// Its unsuccessful attempts, the oldest first.
+    /// Its unsuccessful attempts, the oldest first. A store with a bound in bytes answers with the newest that fit.
     async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error>;
 
-    /// Its log lines in the order they were written, at most `limit`, after skipping `skip`.
+    /// Its log lines in the order they were written, at most `limit`, after skipping `skip`. A store with a bound in bytes
+    /// may answer with fewer: only an empty answer is the last.
     async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error>;
 
     /// Jobs by id, the newest first, at most `limit`, below `before` when given. It stops behind the job with which it has

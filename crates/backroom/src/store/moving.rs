@@ -321,11 +321,11 @@ async fn record(from: &dyn Store, job: JobRow) -> Result<Record, Error> {
     let mut lines = Vec::new();
     loop {
         let more = from.logs(job.id, lines.len(), LINES_AT_ONCE).await?;
-        let is_last = more.len() < LINES_AT_ONCE;
-        lines.extend(more);
-        if is_last {
+        // A page may end at a bound in bytes, so only an empty one is known to be the last.
+        if more.is_empty() {
             return Ok(Record { job, attempts, lines });
         }
+        lines.extend(more);
     }
 }
 

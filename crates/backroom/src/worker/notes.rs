@@ -67,20 +67,48 @@ impl Notes {
         if notes.is_empty() {
             return;
         }
-        // A failure is worth a log line, but the end of a job does not wait for its notes.
-        let reading = || engine.clock.monotonic();
-        match engine.store.note(Arc::new(notes), now).await {
-            Ok(()) => repeats.over(UNWRITTEN, reading()),
-            Err(error) if repeats.met(UNWRITTEN, reading()) => {
-                tracing::warn!(%error, "{UNWRITTEN}; those of this span are missing from their jobs");
-            }
-            Err(_) => {}
+        for call in in_calls(notes, engine.bytes_max / CALLS) {
+            write(engine, repeats, call, now).await;
         }
     }
 
     fn listed(&self) -> MutexGuard<'_, Vec<Arc<Run>>> {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn write(engine: &Engine, repeats: &Repeats, notes: Vec<Note>, now: Timestamp) {
+    // A failure is worth a log line, but the end of a job does not wait for its notes.
+    let reading = || engine.clock.monotonic();
+    match engine.store.note(Arc::new(notes), now).await {
+        Ok(()) => repeats.over(UNWRITTEN, reading()),
+        Err(error) if repeats.met(UNWRITTEN, reading()) => {
+            tracing::warn!(%error, "{UNWRITTEN}; those of this span are missing from their jobs");
+        }
+        Err(_) => {}
+    }
+}
+
+/// One call holds at most so many parts of the bytes that one read may answer with: drivers hold what they send a second time.
+const CALLS: usize = 4;
+/// What a note or a line takes beside its text.
+const NOTE_BYTES: usize = 100;
+
+/// Divides notes into calls, each up to the note with which it holds so many bytes.
+fn in_calls(notes: Vec<Note>, bytes_max: usize) -> Vec<Vec<Note>> {
+    let (mut calls, mut call, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for note in notes {
+        bytes += NOTE_BYTES + note.lines.iter().map(|line| NOTE_BYTES + line.line.len()).sum::<usize>();
+        call.push(note);
+        if bytes >= bytes_max {
+            calls.push(mem::take(&mut call));
+            bytes = 0;
+        }
+    }
+    if !call.is_empty() {
+        calls.push(call);
+    }
+    calls
 }
 
 fn take(run: &Run, now: Timestamp) -> Option<Note> {
@@ -90,4 +118,23 @@ fn take(run: &Run, now: Timestamp) -> Option<Note> {
 
 fn lock(said: &Mutex<Said>) -> MutexGuard<'_, Said> {
     said.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use backroom_core::{JobId, LeaseId};
+
+    use super::*;
+
+    #[test]
+    fn a_call_ends_behind_the_note_that_fills_it() {
+        let note = |bytes: usize| {
+            let (lease, text) = (LeaseId(uuid::Uuid::nil()), "x".repeat(bytes));
+            let line = LogLine { lease_id: lease, seq: 0, at: Timestamp::UNIX_EPOCH, line: text };
+            Note { job: JobId(uuid::Uuid::nil()), lease, progress: None, lines: vec![line] }
+        };
+        let sizes = [1000, 1000, 5000, 100, 3000].map(note);
+        let calls: Vec<usize> = in_calls(sizes.to_vec(), 2000).iter().map(Vec::len).collect();
+        assert_eq!(calls, [2, 1, 2]);
+    }
 }

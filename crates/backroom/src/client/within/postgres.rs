@@ -2,64 +2,65 @@
 
 use std::sync::Arc;
 
-use super::handle;
+use backroom_core::{Timestamp, draft::NewJob};
+
+use super::{CallersTransaction, enqueue, enqueue_many};
 use crate::{
     Error, ErrorKind,
-    client::{Backroom, Enqueue, EnqueueMany, EnqueuedMany, JobHandle, many::after},
-    store::postgres::{PostgresStore, Within},
+    client::{Backroom, Enqueue, EnqueueMany, EnqueuedMany, JobHandle},
+    store::{
+        Inserted,
+        postgres::{PostgresStore, Within},
+    },
 };
 
+struct Callers<'a, 't>(&'a tokio_postgres::Transaction<'t>, Arc<Within>);
+
+impl CallersTransaction for Callers<'_, '_> {
+    async fn insert(&mut self, jobs: &[NewJob], now: Timestamp) -> Result<Vec<Inserted>, Error> {
+        PostgresStore::insert_in(self.0, &*self.1, jobs, now).await
+    }
+}
+
 impl<'a, J: 'a> Enqueue<'a, J> {
-    /// Enqueues inside a `tokio_postgres` transaction on the same database: the job comes into being when the caller
-    /// commits, and never if the caller rolls back. The commit notifies workers, each queue once however many jobs it has in
-    /// the transaction; `notify_within=false` in the URL turns that off for programs that commit hundreds of such transactions
-    /// per second, and workers find the jobs within a second.
+    /// Enqueues inside a `tokio_postgres` transaction on the same database. The job exists once the caller commits, and
+    /// never if the caller rolls back. The commit notifies workers, each queue once however many jobs it has in
+    /// the transaction. `notify_within=false` in the URL turns that off for programs that commit hundreds of such transactions
+    /// per second; then workers find the jobs within a second.
     ///
-    /// Waiting on the handle before the commit waits for a job that does not exist yet, and answers
-    /// [`NotFound`](ErrorKind::NotFound). A unique key that another transaction is about to take is waited for until
-    /// that one ends, so enqueue late and commit soon. Where a job holds the key already, it does not begin or end until
-    /// then; one that runs goes on and keeps its lease. Other jobs are not touched.
+    /// Before the commit the job does not exist, and waiting on its handle answers [`NotFound`](ErrorKind::NotFound).
+    ///
+    /// If another transaction has inserted a job with the same unique key, this call waits until that transaction ends. So
+    /// enqueue late and commit soon. If a job holds the key already, it cannot begin or end before the commit; if it runs, it goes on
+    /// and its lease is renewed. No other job waits. A call with unique keys is a savepoint of the transaction.
     ///
     /// Fails as [`Invalid`](ErrorKind::Invalid) on a client that was not opened with a `postgres://` URL, and otherwise
-    /// as an enqueue does. After an error that the server told, the transaction can only be rolled back; so should it be
-    /// when the future was dropped before it answered.
+    /// as an enqueue does. After an error from the server, or when the future was dropped before it answered, roll the
+    /// transaction back.
     pub async fn within_postgres(
         self,
         transaction: &tokio_postgres::Transaction<'_>,
     ) -> Result<JobHandle<J>, Error> {
-        let backroom = self.backroom;
-        let within = within_of(backroom)?;
-        let new = self.check()?;
-        let (id, now) = (new.job.id, new.job.created_at);
-        let answers = PostgresStore::insert_in(transaction, &*within, &[new], now).await?;
-        handle(backroom, id, &answers)
+        let within = within_of(self.backroom)?;
+        enqueue(self, Callers(transaction, within)).await
     }
 }
 
 impl EnqueueMany<'_> {
-    /// Enqueues the jobs inside a `tokio_postgres` transaction: all of them come into being when the caller commits,
-    /// and none if the caller rolls back. Otherwise as [`Enqueue::within_postgres`].
+    /// Enqueues the jobs inside a `tokio_postgres` transaction. All of them exist once the caller commits, and none if the
+    /// caller rolls back. Otherwise as [`Enqueue::within_postgres`].
     ///
     /// After any error only a part of them is in the transaction, so roll it back.
     pub async fn within_postgres(
-        mut self,
+        self,
         transaction: &tokio_postgres::Transaction<'_>,
     ) -> Result<EnqueuedMany, Error> {
         let within = within_of(self.backroom)?;
-        let engine = self.backroom.engine().clone();
-        let mut sum = EnqueuedMany::default();
-        loop {
-            let chunk = self.chunk(&engine).map_err(|error| after(&sum, error))?;
-            if chunk.is_empty() {
-                return Ok(sum);
-            }
-            let answers = PostgresStore::insert_in(transaction, &*within, &chunk, engine.clock.now()).await;
-            sum.count(&answers.map_err(|error| after(&sum, error))?);
-        }
+        enqueue_many(self, Callers(transaction, within)).await
     }
 }
 
-/// Where the client's store keeps its tables, and whether commits notify.
+/// Where the client's store has its tables, and whether commits notify.
 pub(super) fn within_of(backroom: &Backroom) -> Result<Arc<Within>, Error> {
     backroom.engine().postgres_within.clone().ok_or_else(|| {
         let why =

@@ -8,10 +8,10 @@ use crate::{
 };
 
 impl<'a, J: 'a> Enqueue<'a, J> {
-    /// Enqueues inside a `rusqlite` transaction on the same file: the job comes into being when the caller commits,
-    /// and never if the caller rolls back. Workers see it within milliseconds of the commit.
+    /// Enqueues inside a `rusqlite` transaction on the same file. The job exists once the caller commits, and never if the
+    /// caller rolls back. Workers see it within milliseconds of the commit.
     ///
-    /// Waiting on the handle before the commit waits for a job that does not exist yet, and answers
+    /// Before the commit the job does not exist, and waiting on its handle answers
     /// [`NotFound`](crate::ErrorKind::NotFound). The driver is [`backroom::rusqlite`](crate::rusqlite).
     ///
     /// Begin the transaction as IMMEDIATE. `Connection::transaction` begins it as DEFERRED, which takes the write lock only
@@ -47,8 +47,8 @@ impl<'a, J: 'a> Enqueue<'a, J> {
 }
 
 impl EnqueueMany<'_> {
-    /// Enqueues the jobs inside a `rusqlite` transaction: all of them come into being when the caller commits, and none if
-    /// the caller rolls back. After an error none of them is in the transaction, which goes on as it was. Otherwise as
+    /// Enqueues the jobs inside a `rusqlite` transaction. All of them exist once the caller commits, and none if the caller
+    /// rolls back. After an error none of them is in the transaction, which goes on as it was. Otherwise as
     /// [`Enqueue::within`], so begin the transaction as IMMEDIATE.
     ///
     /// The write lock is held until the caller commits: other writes to the file wait that long.

@@ -1,20 +1,29 @@
 //! Inside a transaction of sqlx on SQLite.
 
+use backroom_core::{Timestamp, draft::NewJob};
 use sqlx::{Sqlite, Transaction};
 
-use super::handle;
+use super::{CallersTransaction, enqueue, enqueue_many};
 use crate::{
     Error,
-    client::{Enqueue, EnqueueMany, EnqueuedMany, JobHandle, many::after},
-    store::sqlite::SqliteStore,
+    client::{Enqueue, EnqueueMany, EnqueuedMany, JobHandle},
+    store::{Inserted, sqlite::SqliteStore},
 };
 
+struct Callers<'a, 't>(&'a mut Transaction<'t, Sqlite>);
+
+impl CallersTransaction for Callers<'_, '_> {
+    async fn insert(&mut self, jobs: &[NewJob], now: Timestamp) -> Result<Vec<Inserted>, Error> {
+        SqliteStore::insert_in_sqlx(self.0, jobs, now).await
+    }
+}
+
 impl<'a, J: 'a> Enqueue<'a, J> {
-    /// Enqueues inside a transaction of sqlx on the same SQLite file: the job comes into being when the caller commits, and
-    /// never if the caller rolls back, be it to a savepoint (a transaction begun inside another). Workers see it within
-    /// milliseconds of the commit. Feature `sqlx-sqlite`; the driver is [`backroom::sqlx`](crate::sqlx).
+    /// Enqueues inside a transaction of sqlx on the same SQLite file. The job exists once the caller commits, and never if the
+    /// caller rolls back, also to a savepoint (a transaction begun inside another). Workers see it within milliseconds of the
+    /// commit. Feature `sqlx-sqlite`; the driver is [`backroom::sqlx`](crate::sqlx).
     ///
-    /// Waiting on the handle before the commit waits for a job that does not exist yet, and answers
+    /// Before the commit the job does not exist, and waiting on its handle answers
     /// [`NotFound`](crate::ErrorKind::NotFound).
     ///
     /// Begin the transaction with `begin_with("BEGIN IMMEDIATE")`. `begin()` begins it as DEFERRED, which takes the write lock
@@ -45,32 +54,19 @@ impl<'a, J: 'a> Enqueue<'a, J> {
         self,
         transaction: &mut Transaction<'_, Sqlite>,
     ) -> Result<JobHandle<J>, Error> {
-        let backroom = self.backroom;
-        let new = self.check()?;
-        let (id, now) = (new.job.id, new.job.created_at);
-        let answers = SqliteStore::insert_in_sqlx(transaction, &[new], now).await?;
-        handle(backroom, id, &answers)
+        enqueue(self, Callers(transaction)).await
     }
 }
 
 impl EnqueueMany<'_> {
-    /// Enqueues the jobs inside a transaction of sqlx: all of them come into being when the caller commits, and none if
-    /// the caller rolls back. Otherwise as [`Enqueue::within_sqlx_sqlite`].
+    /// Enqueues the jobs inside a transaction of sqlx. All of them exist once the caller commits, and none if the caller rolls
+    /// back. Otherwise as [`Enqueue::within_sqlx_sqlite`].
     ///
     /// After any error only a part of them is in the transaction, so roll it back.
     pub async fn within_sqlx_sqlite(
-        mut self,
+        self,
         transaction: &mut Transaction<'_, Sqlite>,
     ) -> Result<EnqueuedMany, Error> {
-        let engine = self.backroom.engine().clone();
-        let mut sum = EnqueuedMany::default();
-        loop {
-            let chunk = self.chunk(&engine).map_err(|error| after(&sum, error))?;
-            if chunk.is_empty() {
-                return Ok(sum);
-            }
-            let answers = SqliteStore::insert_in_sqlx(transaction, &chunk, engine.clock.now()).await;
-            sum.count(&answers.map_err(|error| after(&sum, error))?);
-        }
+        enqueue_many(self, Callers(transaction)).await
     }
 }

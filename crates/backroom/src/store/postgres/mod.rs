@@ -116,7 +116,8 @@ impl PostgresStore {
     /// server can, and only `verify-full` makes sure of who is at the other end.
     ///
     /// Fails as [`Invalid`](crate::ErrorKind::Invalid) for a URL that is not understood,
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) when no server answers, and
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when no server answers or it is a read-only standby
+    /// ([`PostgresOptions::standby`] allows it), and
     /// [`Unusable`](crate::ErrorKind::Unusable) when one does that is too old, refuses the user, shows a certificate that
     /// is not accepted, or holds tables newer than this program.
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, Error> {

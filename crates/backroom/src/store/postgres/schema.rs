@@ -59,6 +59,9 @@ static SERVER: Sql = Sql {
     types: &[],
 };
 
+/// Whether the server is a standby, which follows a primary and takes no writes.
+pub(super) static STANDBY: Sql = Sql { text: "SELECT pg_is_in_recovery()", types: &[] };
+
 /// Whether the table of versions is there. Parameter: schema.
 static HAS_VERSIONS: Sql = Sql {
     text: "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = 'migrations')",
@@ -110,10 +113,27 @@ pub(super) async fn check_server(link: &Link) -> Result<(), Fault> {
 /// installation neither waits for a lock nor needs the right to create.
 pub(super) async fn prepare(link: &Link, settings: &Settings) -> Result<(), Fault> {
     let schema = settings.schema();
+    let rows = link.query(&STANDBY, &[]).await?;
+    let is_standby: bool = rows.first().map_or(Ok(false), |row| row.try_get(0))?;
+    if is_standby && !settings.options.standby {
+        // Not for good: it may be promoted.
+        let why = "open the store: the server is a read-only standby; name the primary in the URL, or both \
+                   (postgres://one,other/…), or open the store only to read";
+        return Err(Error::new(ErrorKind::Unavailable, why).into());
+    }
     let found = version(link, schema).await?;
     check_known(&found)?;
     if found.newest >= i64::from(newest()) {
         return Ok(());
+    }
+    if is_standby {
+        let why = format!(
+            "open the store: the tables in schema {schema} have version {}, this program needs {}, and the server is a \
+             read-only standby; run `backroom migrate` on its primary",
+            found.newest,
+            newest()
+        );
+        return Err(Error::new(ErrorKind::Unusable, why).into());
     }
     if !settings.options.migrate {
         let why = format!(

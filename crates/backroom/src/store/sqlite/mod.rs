@@ -402,11 +402,13 @@ impl Store for SqliteStore {
     }
 
     async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error> {
-        self.readers.run(move |reader| read::attempts(reader, id)).await
+        let bytes_max = self.bytes_max;
+        self.readers.run(move |reader| read::attempts(reader, id, bytes_max)).await
     }
 
     async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error> {
-        self.readers.run(move |reader| read::logs(reader, id, skip, limit)).await
+        let bytes_max = self.bytes_max;
+        self.readers.run(move |reader| read::logs(reader, id, skip, limit, bytes_max)).await
     }
 
     async fn list(

@@ -13,14 +13,16 @@ use super::{
 };
 use crate::store::{Count, Filter};
 
-/// The unsuccessful attempts of a job, the oldest first.
-pub(super) fn attempts(connection: &Connection, id: JobId) -> Result<Vec<Attempt>, Fault> {
+/// The unsuccessful attempts of a job, the oldest first; if they are too many bytes, the newest of them.
+pub(super) fn attempts(connection: &Connection, id: JobId, bytes_max: usize) -> Result<Vec<Attempt>, Fault> {
     let mut select = connection.prepare_cached(
         "SELECT lease_id, attempt, \"end\", error, worker, started_at, ended_at FROM backroom_attempts \
-         WHERE job_id = ?1 ORDER BY ended_at, seq",
+         WHERE job_id = ?1 ORDER BY ended_at DESC, seq DESC",
     )?;
     let rows = select.query_map([id.0.as_bytes()], row::attempt)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut attempts: Vec<Attempt> = within_bytes(rows, bytes_max, |attempt| attempt.error.len())?;
+    attempts.reverse();
+    Ok(attempts)
 }
 
 /// The log lines of a job in the order they were written.
@@ -29,13 +31,32 @@ pub(super) fn logs(
     id: JobId,
     skip: usize,
     limit: usize,
+    bytes_max: usize,
 ) -> Result<Vec<LogLine>, Fault> {
     let mut select = connection.prepare_cached(
         "SELECT lease_id, seq, at, line FROM backroom_logs WHERE job_id = ?1 ORDER BY line_id LIMIT ?2 OFFSET ?3",
     )?;
     let rows =
         select.query_map(params![id.0.as_bytes(), row::at_most(limit), row::at_most(skip)], row::log_line)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    within_bytes(rows, bytes_max, |line| line.line.len())
+}
+
+/// Rows up to the one with which so many bytes are read.
+fn within_bytes<T>(
+    rows: impl Iterator<Item = rusqlite::Result<T>>,
+    bytes_max: usize,
+    bytes_of: impl Fn(&T) -> usize,
+) -> Result<Vec<T>, Fault> {
+    let (mut read, mut bytes) = (Vec::new(), 0);
+    for row in rows {
+        let row = row?;
+        bytes += bytes_of(&row);
+        read.push(row);
+        if bytes >= bytes_max {
+            break;
+        }
+    }
+    Ok(read)
 }
 
 /// Jobs that match, the newest first. Behind damaged rows it goes on until the page is full, because an empty page is the

@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{hints::channel, vacuum};
 use crate::clock::Clock;
-use crate::store::postgres::{
-    Core,
-    wire::{connection::Live, sql::Sql},
-};
+use crate::store::postgres::{Core, schema::STANDBY, wire::connection::Live};
 
 /// How often the database's clock is measured: processes disagree about the time for no longer than this after it was set.
 const MEASURE_EVERY: Duration = Duration::from_secs(10);
@@ -15,9 +12,6 @@ const MEASURE_EVERY: Duration = Duration::from_secs(10);
 /// The pause before listening is tried again: after an outage, and where it is refused.
 const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_LONG: Duration = Duration::from_secs(10);
-
-/// Whether the server is a standby.
-static STANDBY: Sql = Sql { text: "SELECT pg_is_in_recovery()", types: &[] };
 
 async fn is_standby(live: &Live) -> bool {
     let rows = live.query(&STANDBY, &[]).await;

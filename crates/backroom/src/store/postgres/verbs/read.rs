@@ -36,17 +36,23 @@ static JOB: Sql = Sql {
     types: &[Type::UUID],
 };
 
-/// The unsuccessful attempts of a job. Parameter: the id.
+/// The unsuccessful attempts of a job, the newest that fit. Parameters: the id, bytes.
 static ATTEMPTS: Sql = Sql {
-    text: "SELECT lease_id, attempt, \"end\", error, worker, started_at, ended_at FROM {schema}.attempts \
-           WHERE job_id = $1 ORDER BY ended_at, seq",
-    types: &[Type::UUID],
+    text: "SELECT lease_id, attempt, \"end\", error, worker, started_at, ended_at FROM ( \
+             SELECT *, sum(octet_length(error)) OVER (ORDER BY ended_at DESC, seq DESC ROWS UNBOUNDED PRECEDING) \
+               - octet_length(error) AS bytes_before FROM {schema}.attempts WHERE job_id = $1) AS summed \
+           WHERE bytes_before < $2 ORDER BY ended_at, seq",
+    types: &[Type::UUID, Type::INT8],
 };
 
-/// The log of a job. Parameters: the id, how many lines to skip, how many at most.
+/// The log of a job. Parameters: the id, how many lines to skip, how many at most, bytes.
 static LOGS: Sql = Sql {
-    text: "SELECT lease_id, seq, at, line FROM {schema}.logs WHERE job_id = $1 ORDER BY line_id OFFSET $2 LIMIT $3",
-    types: &[Type::UUID, Type::INT8, Type::INT8],
+    text: "SELECT lease_id, seq, at, line FROM ( \
+             SELECT *, sum(octet_length(line)) OVER (ORDER BY line_id ROWS UNBOUNDED PRECEDING) - octet_length(line) \
+               AS bytes_before FROM ( \
+               SELECT * FROM {schema}.logs WHERE job_id = $1 ORDER BY line_id OFFSET $2 LIMIT $3) AS page) AS summed \
+           WHERE bytes_before < $4 ORDER BY line_id",
+    types: &[Type::UUID, Type::INT8, Type::INT8, Type::INT8],
 };
 
 /// Jobs by queue and state as shown. Parameter: now.
@@ -102,14 +108,16 @@ pub(crate) async fn job(core: &Core, id: JobId) -> Result<Option<JobRow>, Fault>
     core.claims.query(&JOB, &[&id.0]).await?.first().map(row::job).transpose()
 }
 
-/// The unsuccessful attempts of a job, the oldest first.
+/// The unsuccessful attempts of a job, the oldest first; if they are too many bytes, the newest of them.
 pub(crate) async fn attempts(core: &Core, id: JobId) -> Result<Vec<Attempt>, Fault> {
-    core.claims.query(&ATTEMPTS, &[&id.0]).await?.iter().map(row::attempt).collect()
+    let bytes_max = row::at_most(core.settings.options.bytes_max);
+    core.claims.query(&ATTEMPTS, &[&id.0, &bytes_max]).await?.iter().map(row::attempt).collect()
 }
 
 /// The log lines of a job in the order they were written.
 pub(crate) async fn logs(core: &Core, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Fault> {
-    let params: [Param<'_>; 3] = [&id.0, &row::at_most(skip), &row::at_most(limit)];
+    let bytes_max = row::at_most(core.settings.options.bytes_max);
+    let params: [Param<'_>; 4] = [&id.0, &row::at_most(skip), &row::at_most(limit), &bytes_max];
     core.claims.query(&LOGS, &params).await?.iter().map(row::log_line).collect()
 }
 
@@ -215,7 +223,7 @@ pub(crate) async fn next_due(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Fault> {
     let names: Vec<&str> = queues.iter().map(String::as_str).collect();
-    let (begin, walk_in) = core.frontiers.look(kinds, &names, core.settings.clock.monotonic());
+    let (begin, walk_in) = core.frontiers.search(kinds, &names, core.settings.clock.monotonic());
     let begin_at: Vec<PgTimestamp> = begin.at.iter().copied().map(PgTimestamp).collect();
     let params: [Param<'_>; 5] = [queues, &**kinds, &PgTimestamp(now), &begin_at, &begin.ids];
     let rows = core.claims.query(&NEXT_DUE, &params).await?;

@@ -166,6 +166,9 @@ fn remedy(kind: ErrorKind, code: Option<&SqlState>) -> &'static str {
     match (kind, code.map(SqlState::code)) {
         (ErrorKind::NoSpace, _) => "; its disk is full, make room",
         (ErrorKind::Unusable, Some("28000" | "28P01")) => "; check user and password of the URL",
+        (_, Some("25006")) => {
+            "; the server is a read-only standby, or the role may only read: name the primary in the URL"
+        }
         (ErrorKind::Unusable, Some("3D000")) => "; create the database or correct the URL",
         (ErrorKind::Unusable, Some("42501")) => "; grant the user rights on the schema",
         (ErrorKind::Unusable, Some("42P01" | "42703" | "3F000")) => {

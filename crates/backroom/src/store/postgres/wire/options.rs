@@ -56,6 +56,8 @@ pub struct PostgresOptions {
     pub trays_from: usize,
     /// Most bytes of jobs that one list reads. Default 64 MiB.
     pub bytes_max: usize,
+    /// Whether a read-only standby will do: reads are answered, writes fail. Default false.
+    pub standby: bool,
 }
 
 impl Default for PostgresOptions {
@@ -70,6 +72,7 @@ impl Default for PostgresOptions {
             statement_timeout: Duration::from_secs(60),
             trays_from: 64,
             bytes_max: BYTES_IN_HAND_MAX,
+            standby: false,
         }
     }
 }
