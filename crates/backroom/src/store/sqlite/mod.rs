@@ -5,11 +5,13 @@
 //! `claim` and `commit`.
 
 mod backup;
+mod bytes;
 mod checkpoint;
 mod claim;
 mod commit;
 mod connection;
 mod error;
+mod group;
 mod health;
 mod held;
 mod hints;
@@ -71,7 +73,7 @@ pub struct SqliteOptions {
     /// Most pages (of 8 KiB in a file that Backroom created) that the file may grow to; default as many as SQLite and
     /// the disk allow. Over it, writes that need room fail with [`ErrorKind::NoSpace`].
     pub pages_max: Option<u32>,
-    /// Most bytes of jobs that one list reads; default 64 MiB.
+    /// Most bytes of jobs that one list reads, and bytes at which one transaction takes no more writes; default 64 MiB.
     pub bytes_max: Option<usize>,
 }
 
@@ -276,13 +278,13 @@ impl SqliteStore {
         })
     }
 
-    /// Has the writer do something whose answer promises that it survives the loss of power.
-    async fn write_durably<T: Send + 'static>(
+    /// Has the writer run `work` in a transaction, and waits until it is committed.
+    async fn write<T: Send + 'static>(
         &self,
-        rows: usize,
+        weight: Weight,
         work: impl FnMut(&rusqlite::Connection, &mut Hints) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        self.writer()?.run(Weight { rows, durable: true }, work).await
+        self.writer()?.run(weight, work).await
     }
 
     async fn commit_part(
@@ -290,20 +292,12 @@ impl SqliteStore {
         changes: &Arc<Vec<Change>>,
         part: Range<usize>,
     ) -> Result<Vec<Committed>, Error> {
-        let (changes, rows) = (Arc::clone(changes), part.len());
+        let changes = Arc::clone(changes);
+        let weight = Weight::durable(part.len()).bytes(bytes::of_changes(&changes[part.clone()]));
         let work = move |tx: &rusqlite::Connection, hints: &mut Hints| {
             commit::commit(tx, &changes[part.clone()], hints)
         };
-        self.write_durably(rows, work).await
-    }
-
-    /// Has the writer do something that only matters while its workers live.
-    async fn write<T: Send + 'static>(
-        &self,
-        rows: usize,
-        work: impl FnMut(&rusqlite::Connection, &mut Hints) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, Error> {
-        self.writer()?.run(Weight { rows, durable: false }, work).await
+        self.write(weight, work).await
     }
 }
 
@@ -315,7 +309,8 @@ fn is_of_one(error: &Error) -> bool {
 #[async_trait]
 impl Store for SqliteStore {
     async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
-        self.write_durably(jobs.len(), move |tx, hints| insert::insert(tx, &jobs, now, hints)).await
+        let weight = Weight::durable(jobs.len()).bytes(bytes::of_jobs(jobs.iter().map(|new| &new.job)));
+        self.write(weight, move |tx, hints| insert::insert(tx, &jobs, now, hints)).await
     }
 
     async fn insert_again(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
@@ -324,7 +319,9 @@ impl Store for SqliteStore {
     }
 
     async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<JobRow>, Error> {
-        self.write(claim.limit, move |tx, hints| claim::claim(tx, &claim, now, hints)).await
+        // The jobs that it takes are in memory until the transaction is committed.
+        let weight = Weight::passing(claim.limit).bytes(claim.bytes_max);
+        self.write(weight, move |tx, hints| claim::claim(tx, &claim, now, hints)).await
     }
 
     async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
@@ -349,7 +346,8 @@ impl Store for SqliteStore {
     }
 
     async fn note(&self, notes: Arc<Vec<Note>>, _now: Timestamp) -> Result<(), Error> {
-        self.write(notes.len(), move |tx, hints| note::note(tx, &notes, hints)).await
+        let weight = Weight::passing(notes.len()).bytes(bytes::of_notes(&notes));
+        self.write(weight, move |tx, hints| note::note(tx, &notes, hints)).await
     }
 
     async fn holders(&self) -> Result<Vec<Holder>, Error> {
@@ -359,7 +357,7 @@ impl Store for SqliteStore {
     async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
         let worker = worker.to_owned();
         // Durably: after the loss of power the dead must not be taken for living.
-        self.write_durably(1, move |tx, _| workers::declare_dead(tx, &worker, beats, now)).await
+        self.write(Weight::durable(1), move |tx, _| workers::declare_dead(tx, &worker, beats, now)).await
     }
 
     async fn running_of(
@@ -382,19 +380,19 @@ impl Store for SqliteStore {
         if found.is_empty() {
             return Ok(0);
         }
-        self.write_durably(found.len(), move |tx, hints| upkeep::prune(tx, &found, now, hints)).await
+        self.write(Weight::durable(found.len()), move |tx, hints| upkeep::prune(tx, &found, now, hints)).await
     }
 
     async fn delete(&self, id: JobId) -> Result<Deleted, Error> {
-        self.write_durably(1, move |tx, hints| upkeep::delete(tx, id, None, hints)).await
+        self.write(Weight::durable(1), move |tx, hints| upkeep::delete(tx, id, None, hints)).await
     }
 
     async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error> {
-        let rows = jobs.len();
+        let weight = Weight::durable(jobs.len());
         let delete = move |tx: &rusqlite::Connection, hints: &mut Hints| {
             jobs.iter().map(|(id, revision)| upkeep::delete(tx, *id, Some(*revision), hints)).collect()
         };
-        self.write_durably(rows, delete).await
+        self.write(weight, delete).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
@@ -444,16 +442,16 @@ impl Store for SqliteStore {
 
     async fn set_queue(&self, name: &str, setting: QueueSetting) -> Result<(), Error> {
         let name = name.to_owned();
-        self.write_durably(1, move |tx, hints| queues::set_queue(tx, &name, &setting, hints)).await
+        self.write(Weight::durable(1), move |tx, hints| queues::set_queue(tx, &name, &setting, hints)).await
     }
 
     async fn beat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
-        self.write(1, move |tx, _| workers::beat(tx, &worker)).await
+        self.write(Weight::passing(1), move |tx, _| workers::beat(tx, &worker)).await
     }
 
     async fn leave(&self, worker: &str) -> Result<(), Error> {
         let worker = worker.to_owned();
-        self.write(1, move |tx, _| workers::leave(tx, &worker)).await
+        self.write(Weight::passing(1), move |tx, _| workers::leave(tx, &worker)).await
     }
 
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
@@ -461,7 +459,7 @@ impl Store for SqliteStore {
     }
 
     async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error> {
-        self.write(1, move |tx, _| stats::put(tx, &row, now)).await
+        self.write(Weight::passing(1), move |tx, _| stats::put(tx, &row, now)).await
     }
 
     async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
@@ -469,7 +467,8 @@ impl Store for SqliteStore {
     }
 
     async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {
-        self.write_durably(records.len(), move |tx, hints| import::import(tx, &records, hints)).await
+        let weight = Weight::durable(records.len()).bytes(bytes::of_records(&records));
+        self.write(weight, move |tx, hints| import::import(tx, &records, hints)).await
     }
 
     async fn health(&self) -> Result<Health, Error> {

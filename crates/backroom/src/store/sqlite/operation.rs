@@ -17,8 +17,27 @@ use crate::{Error, ErrorKind};
 pub(super) struct Weight {
     /// Roughly how many rows it writes.
     pub(super) rows: usize,
+    /// Roughly how many bytes it writes, or holds until it is committed: args, outputs, log lines.
+    pub(super) bytes: usize,
     /// Whether its answer promises that it survives the loss of power.
     pub(super) durable: bool,
+}
+
+impl Weight {
+    /// Of an operation whose answer promises that it survives the loss of power.
+    pub(super) fn durable(rows: usize) -> Self {
+        Self { rows, bytes: 0, durable: true }
+    }
+
+    /// Of an operation that only matters while its workers live.
+    pub(super) fn passing(rows: usize) -> Self {
+        Self { rows, bytes: 0, durable: false }
+    }
+
+    /// The same with this many bytes.
+    pub(super) fn bytes(self, bytes: usize) -> Self {
+        Self { bytes, ..self }
+    }
 }
 
 /// An operation whose types are forgotten.
@@ -28,8 +47,8 @@ pub(super) trait Operation: Send {
     /// Whether its caller left and has long been answered that nothing was written.
     fn is_withdrawn(&self) -> bool;
 
-    /// Runs it within the current transaction and keeps the answer. Whether it went well. May run again after its
-    /// transaction failed as a whole.
+    /// Runs it within the current transaction and stores the answer. Whether it succeeded. May run again after its
+    /// transaction was rolled back.
     fn run(&mut self, connection: &Connection, path: &Path, hints: &mut Hints) -> bool;
 
     /// Puts this error in the place of the answer: the transaction failed.

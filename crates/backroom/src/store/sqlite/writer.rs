@@ -1,7 +1,8 @@
 //! The one thread that writes.
 //!
-//! It takes what has arrived, runs it as one transaction, commits, then answers everybody: the disk is waited for once
-//! for all of them. Within a group every operation has a savepoint, so that one that fails is undone alone.
+//! It takes the operations that wait, runs them as one transaction, commits, then answers all callers: one sync of the
+//! disk serves them all. When an operation of a group fails, the transaction is rolled back, and the group runs again
+//! with a savepoint before each operation, so that only the failed one is undone (docs/decisions/0014).
 
 use std::{
     path::{Path, PathBuf},
@@ -13,6 +14,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use backroom_core::bounds::BYTES_IN_HAND_MAX;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -21,6 +23,7 @@ use super::{
     checkpoint::Checkpoints,
     connection::open_writer,
     error::{Fault, explain, is_busy, locked},
+    group::{Group, Message, answer, promises, refuse, refuse_waiting},
     hints::Hints,
     identity::Identity,
     lock::Holder,
@@ -35,11 +38,6 @@ use crate::{
 
 /// Operations that may wait for the writer; who comes later waits to be let in.
 const WAITING_MAX: usize = 1024;
-/// Operations in one transaction.
-const GROUP_OPERATIONS_MAX: usize = 256;
-/// Rows at which a transaction takes in no more operations: who waits for the first should not wait long for the last.
-const GROUP_ROWS_MAX: usize = 2000;
-
 /// The condition that a transaction that failed cannot be rolled back either.
 const NOT_UNDONE: &str = "a failed transaction could not be rolled back";
 static REPEATS: Repeats = Repeats::new();
@@ -52,11 +50,6 @@ pub(super) struct Writer {
     identity: Arc<Identity>,
     closed: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-enum Message {
-    Write(Box<dyn Operation>),
-    Close,
 }
 
 impl Writer {
@@ -72,6 +65,7 @@ impl Writer {
             watch: Watch::new(&connection),
             connection,
             durability: options.durability,
+            bytes_max: options.bytes_max.unwrap_or(BYTES_IN_HAND_MAX),
             synced: true,
             wakes,
         };
@@ -95,7 +89,8 @@ impl Writer {
         &self.identity
     }
 
-    /// Has `work` done by the writer and waits until it is committed. `work` may run twice, the first time undone.
+    /// Has `work` done by the writer and waits until it is committed. `work` may run up to three times; only the
+    /// last run is committed.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         weight: Weight,
@@ -144,6 +139,8 @@ struct Serving {
     identity: Arc<Identity>,
     connection: Connection,
     durability: Durability,
+    /// Bytes at which a transaction takes no more operations.
+    bytes_max: usize,
     /// Whether commits wait for the disk now (`synchronous = FULL`).
     synced: bool,
     wakes: Arc<Wakes>,
@@ -161,9 +158,19 @@ enum Written {
     Locked(Error),
 }
 
-/// Why a transaction came to nothing as a whole.
+/// What is undone when an operation of a group fails.
+#[derive(Clone, Copy)]
+enum Undo {
+    /// The whole transaction. Nearly all groups have no failure, and then each operation is spared two statements and
+    /// the copies of pages that a savepoint needs.
+    All,
+    /// That operation.
+    Each,
+}
+
+/// Why a transaction wrote nothing.
 enum Lost {
-    /// SQLite gave it up while an operation ran; that operation knows why.
+    /// An operation failed, or SQLite ended the transaction while it ran. The operation has the error.
     InOperation,
     /// It could not begin.
     AtBegin(rusqlite::Error),
@@ -174,17 +181,17 @@ enum Lost {
 impl Serving {
     fn serve(mut self, receiver: &Receiver<Message>) {
         loop {
-            let (group, mut close) = match receiver.recv_timeout(Watch::pause(&self.wakes)) {
-                Ok(first) => gather(first, receiver),
-                Err(RecvTimeoutError::Timeout) => (Vec::new(), false),
-                // The store was dropped; nobody is left to ask or to be answered.
-                Err(RecvTimeoutError::Disconnected) => (Vec::new(), true),
+            let Group { operations, mut close } = match receiver.recv_timeout(Watch::pause(&self.wakes)) {
+                Ok(first) => Group::gather(first, receiver, self.bytes_max),
+                Err(RecvTimeoutError::Timeout) => Group::none(false),
+                // The store was dropped: no caller is left.
+                Err(RecvTimeoutError::Disconnected) => Group::none(true),
             };
-            if !group.is_empty() {
-                match self.write_wanted(group) {
+            if !operations.is_empty() {
+                match self.write_wanted(operations) {
                     Written::Yes => self.checkpoints.after_commit(&self.connection),
                     Written::Lost => {}
-                    // Those who came meanwhile have waited for the same lock.
+                    // The operations that came meanwhile have waited for the same lock.
                     Written::Locked(error) => close |= refuse_waiting(receiver, &error),
                 }
             }
@@ -215,7 +222,10 @@ impl Serving {
 
     /// Writes a group and answers every caller in it.
     fn write(&mut self, mut group: Vec<Box<dyn Operation>>) -> Written {
-        let attempted = self.attempt(&mut group);
+        let mut attempted = self.attempt(&mut group, Undo::All);
+        if matches!(attempted, Err(Lost::InOperation)) && group.len() > 1 {
+            attempted = self.attempt(&mut group, Undo::Each);
+        }
         // What was committed counts as acknowledged only where the path leads to it. What the store may lose anyway when
         // it loses power is spared the system calls. And an error in files without a name says nothing of its own.
         if (attempted.is_err() || promises(&group))
@@ -261,9 +271,13 @@ impl Serving {
     }
 
     /// Runs the group as one transaction. On an error nothing of it is written.
-    fn attempt(&mut self, group: &mut [Box<dyn Operation>]) -> Result<Hints, Lost> {
+    fn attempt(&mut self, group: &mut [Box<dyn Operation>], undo: Undo) -> Result<Hints, Lost> {
         self.begin(promises(group)).map_err(Lost::AtBegin)?;
-        let attempted = self.run_all(group).and_then(|hints| {
+        let run = match undo {
+            Undo::All => self.run_all(group),
+            Undo::Each => self.run_each(group),
+        };
+        let attempted = run.and_then(|hints| {
             hints.ring_queues(&self.wakes);
             self.execute("COMMIT").map_err(Lost::AtCommit)?;
             Ok(hints)
@@ -282,22 +296,27 @@ impl Serving {
 
     fn run_all(&self, group: &mut [Box<dyn Operation>]) -> Result<Hints, Lost> {
         let mut hints = Hints::default();
-        let alone = group.len() == 1;
+        for operation in group {
+            if !operation.run(&self.connection, &self.path, &mut hints) {
+                return Err(Lost::InOperation);
+            }
+        }
+        Ok(hints)
+    }
+
+    fn run_each(&self, group: &mut [Box<dyn Operation>]) -> Result<Hints, Lost> {
+        let mut hints = Hints::default();
         for operation in group {
             let mut own = Hints::default();
-            if !alone {
-                self.execute("SAVEPOINT operation").map_err(Lost::AtCommit)?;
-            }
+            self.execute("SAVEPOINT operation").map_err(Lost::AtCommit)?;
             if operation.run(&self.connection, &self.path, &mut own) {
                 hints.take(own);
-            } else if alone || self.connection.is_autocommit() {
+            } else if self.connection.is_autocommit() {
                 return Err(Lost::InOperation);
             } else {
                 self.execute("ROLLBACK TO operation").map_err(Lost::AtCommit)?;
             }
-            if !alone {
-                self.execute("RELEASE operation").map_err(Lost::AtCommit)?;
-            }
+            self.execute("RELEASE operation").map_err(Lost::AtCommit)?;
         }
         Ok(hints)
     }
@@ -322,54 +341,6 @@ impl Serving {
     fn execute(&self, sql: &str) -> rusqlite::Result<()> {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
-    }
-}
-
-/// What has arrived, up to the bounds of a transaction, and whether the store is to close after it.
-fn gather(first: Message, receiver: &Receiver<Message>) -> (Vec<Box<dyn Operation>>, bool) {
-    let (mut group, mut rows) = (Vec::new(), 0);
-    let mut next = Some(first);
-    while let Some(message) = next {
-        match message {
-            Message::Write(operation) => {
-                rows += operation.weight().rows;
-                group.push(operation);
-            }
-            Message::Close => return (group, true),
-        }
-        let is_full = group.len() >= GROUP_OPERATIONS_MAX || rows >= GROUP_ROWS_MAX;
-        next = if is_full { None } else { receiver.try_recv().ok() };
-    }
-    (group, false)
-}
-
-/// Whether an answer promises that what was written survives the loss of power.
-fn promises(group: &[Box<dyn Operation>]) -> bool {
-    group.iter().any(|operation| operation.weight().durable)
-}
-
-/// Answers every caller with this error.
-fn refuse(mut group: Vec<Box<dyn Operation>>, error: &Error) {
-    for operation in &mut group {
-        operation.fail(error.again());
-    }
-    answer(group);
-}
-
-/// The same for all that have arrived; whether the store is to close.
-fn refuse_waiting(receiver: &Receiver<Message>, error: &Error) -> bool {
-    while let Ok(message) = receiver.try_recv() {
-        match message {
-            Message::Write(operation) => refuse(vec![operation], error),
-            Message::Close => return true,
-        }
-    }
-    false
-}
-
-fn answer(group: Vec<Box<dyn Operation>>) {
-    for operation in group {
-        operation.answer();
     }
 }
 
