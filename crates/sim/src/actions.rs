@@ -13,6 +13,8 @@ use crate::drafts::{QUEUES, millis, pick};
 pub enum Action {
     /// A client enqueues so many jobs, one call each.
     Enqueue(u32),
+    /// A client enqueues a job that takes its process down.
+    EnqueueKiller,
     /// A client cancels a job.
     Cancel,
     /// A client retries a job by hand.
@@ -25,7 +27,7 @@ pub enum Action {
     ResumeQueue(&'static str),
     /// A client sets how long a queue keeps its finished jobs.
     Retain(&'static str, Retention),
-    /// Time passes, and everybody keeps up with it.
+    /// Time passes, and all machines follow it.
     Advance(Duration),
     /// Time passes at once for all: the whole world was suspended.
     Lurch(Duration),
@@ -56,7 +58,7 @@ pub enum Action {
     Slow(Duration),
     /// A machine's wire is mended.
     Heal,
-    /// The store itself is away for so long, for everybody; or only takes no writes.
+    /// The store is away for so long, for all machines; or it only refuses writes.
     Outage {
         /// For so long.
         span: Duration,
@@ -93,7 +95,7 @@ pub fn draw(rng: &mut StdRng, calm: bool) -> Action {
     }
 }
 
-/// Draws what may befall everybody at once and nobody in particular.
+/// Draws what may happen to all machines at once.
 pub fn draw_outage(rng: &mut StdRng) -> Action {
     let span = millis(rng, 200..90_000);
     if rng.random_bool(0.7) {
@@ -138,10 +140,10 @@ fn span(rng: &mut StdRng) -> Duration {
 }
 
 fn retention(rng: &mut StdRng) -> Retention {
-    let mut keep = || match rng.random_range(0..3) {
+    let mut limit = || match rng.random_range(0..3) {
         0 => Keep::FOREVER,
         1 => Keep::newest(rng.random_range(0..5)),
         _ => Keep::for_age(Duration::from_secs(rng.random_range(1..120))),
     };
-    Retention { completed: keep(), cancelled: keep(), discarded: keep() }
+    Retention { completed: limit(), cancelled: limit(), discarded: limit() }
 }

@@ -1,5 +1,5 @@
-//! What clients do: each call is made in a machine's process, may take long or die with it, and what it was answered
-//! is told to the model.
+//! What clients do: each call is made in a machine's process, may take long or die with it, and the model
+//! learns what it was answered.
 
 use std::sync::Arc;
 
@@ -80,8 +80,8 @@ fn judge(stage: &Stage, machine: &str, error: &Error) {
     let mut model = stage.model();
     match error.kind() {
         ErrorKind::Unavailable | ErrorKind::KeyHeld { .. } | ErrorKind::NotFound | ErrorKind::Refused => {
-            model.tell(format!("             {machine:<6} is told: {error}"));
+            model.tell(format!("             {machine:<6} is answered: {error}"));
         }
-        _ => model.wrong(format!("{machine} was told: {error}")),
+        _ => model.wrong(format!("{machine} was answered: {error}")),
     }
 }

@@ -13,7 +13,7 @@ pub const QUEUES: [&str; 3] = ["mail", "images", "reports"];
 /// A job with options as users might give them. Waits are short, so that a simulation of minutes sees their end.
 pub fn draw(rng: &mut StdRng) -> Draft {
     let kind = if rng.random_ratio(1, 50) { ORPHAN } else { pick(rng, &KINDS) };
-    let args = Json::encode(&Play { play: rng.random() }).unwrap_or_else(|_| Json::null());
+    let args = Json::encode(&Play { play: rng.random(), kills: false }).unwrap_or_else(|_| Json::null());
     let mut draft = Draft::new(kind, args);
     draft.queue = pick(rng, &QUEUES).into();
     draft.priority = if rng.random_bool(0.5) { 5 } else { rng.random_range(0..10) };
@@ -36,6 +36,18 @@ pub fn draw(rng: &mut StdRng) -> Draft {
     }
     if rng.random_bool(0.3) {
         draft.unique = Some(unique(rng));
+    }
+    draft
+}
+
+/// A job that takes its process down each time it runs, now or soon.
+pub fn killer(rng: &mut StdRng) -> Draft {
+    let args = Json::encode(&Play { play: rng.random(), kills: true }).unwrap_or_else(|_| Json::null());
+    let mut draft = Draft::new(pick(rng, &KINDS), args);
+    draft.queue = pick(rng, &QUEUES).into();
+    draft.priority = rng.random_range(0..10);
+    if rng.random_bool(0.3) {
+        draft.start = When::In(millis(rng, 1..30_000));
     }
     draft
 }

@@ -15,7 +15,7 @@ use crate::{
     handlers::{ORPHAN, Stage},
     invariants,
     machine::{Machine, Parts},
-    model::Row,
+    model::{Row, machine_of},
     world::{MachineClock, plus},
 };
 
@@ -40,7 +40,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// A world without machines. `at_rest` rings whenever nobody has anything left to do.
+    /// A world without machines. `at_rest` notifies whenever no task has anything left to do.
     pub fn new(parts: Parts, mut rng: StdRng, weather: Weather, at_rest: Arc<Notify>) -> Self {
         let calm = rng.random_ratio(1, 8) || weather != Weather::Any;
         let steps = rng.random_range(40..140);
@@ -70,7 +70,10 @@ impl Driver {
                 Weather::Clocks if self.rng.random_ratio(1, 20) => {
                     Action::Crash { killed: self.rng.random_bool(0.5) }
                 }
-                Weather::Any | Weather::Outages | Weather::Clocks => actions::draw(&mut self.rng, self.calm),
+                Weather::Killers if self.rng.random_ratio(1, 10) => Action::EnqueueKiller,
+                Weather::Any | Weather::Outages | Weather::Clocks | Weather::Killers => {
+                    actions::draw(&mut self.rng, self.calm)
+                }
             };
             self.act(action).await?;
             self.check().await?;
@@ -85,6 +88,10 @@ impl Driver {
         self.tell(format!("-- {action:?}"));
         match action {
             Action::Enqueue(count) => (0..count).for_each(|_| self.enqueue()),
+            Action::EnqueueKiller => {
+                let draft = drafts::killer(&mut self.rng);
+                self.call(|machine, stage| callers::enqueue(machine, stage, draft));
+            }
             Action::Cancel => self.ask(Ask::Cancel),
             Action::Retry => self.ask(Ask::Retry),
             Action::Delete => self.ask(Ask::Delete),
@@ -128,7 +135,7 @@ impl Driver {
         Ok(())
     }
 
-    /// The store is away for everybody, and comes back.
+    /// The store is away for all machines, and comes back.
     async fn outage(&mut self, span: Duration, fault: Fault, writes_only: bool) -> Result<(), Error> {
         // A worker that cannot record its ends while it stops leaves them to be rescued, and rightly so.
         while !self.is_wrong() && self.machines.iter().flatten().any(Machine::stops) {
@@ -146,7 +153,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Heals everything, lets what is live come to its end, and looks whether it has.
+    /// Heals everything, lets live jobs end, and checks that they have.
     async fn end(&mut self) -> Result<(), Error> {
         self.tell("-- the end begins".into());
         self.parts.stage.end();
@@ -215,7 +222,7 @@ impl Driver {
                 self.wrong(format!("job {id} is not finished: {explanation:?}"));
             }
         }
-        let may_die = self.weather == Weather::Clocks;
+        let may_die = matches!(self.weather, Weather::Clocks | Weather::Killers);
         if self.calm && !may_die && self.parts.stage.model().tally.rescued > 0 {
             self.wrong("a job was rescued although no worker had died or been cut off".into());
         }
@@ -263,7 +270,7 @@ impl Driver {
         self.call(|machine, stage| callers::set(machine, stage, queue, setting));
     }
 
-    /// Some machine befalls something.
+    /// Something happens to some machine.
     fn trouble(&mut self, whom: impl Fn(&Machine) -> bool, what: impl FnOnce(&mut Machine)) {
         let now = self.parts.world.now();
         let Some(index) = self.draw(whom) else { return };
@@ -328,7 +335,7 @@ impl Driver {
     async fn advance(&mut self, span: Duration) -> Result<(), Error> {
         let until = plus(self.parts.world.now(), span);
         let mut rings = 0;
-        // Whoever was just told something sets their alarms first.
+        // Tasks that were just notified set their alarms first.
         self.rest().await;
         while let Some(next) = self.parts.world.next_alarm().filter(|next| *next <= until) {
             let now = self.parts.world.now();
@@ -348,12 +355,29 @@ impl Driver {
         self.check().await
     }
 
-    /// Returns when nobody has anything left to do at this moment.
+    /// Returns when no task has anything left to do at this moment.
     async fn rest(&self) {
         self.at_rest.notified().await;
     }
 
+    /// Processes that a killer took down end, and are started again.
+    async fn bury(&mut self) -> Result<(), Error> {
+        for worker in self.parts.stage.take_deaths() {
+            let is_it =
+                |machine: &Option<Machine>| machine.as_ref().is_some_and(|m| m.name == machine_of(&worker));
+            // It is gone already when two killers acted at one moment.
+            let Some(index) = self.machines.iter().position(is_it) else { continue };
+            let Some(machine) = self.machines[index].take() else { continue };
+            self.tell(format!("   a job takes {} down", machine.name));
+            self.crash(machine, true);
+            self.machines[index] = Some(self.start(index).await?);
+            self.rest().await;
+        }
+        Ok(())
+    }
+
     async fn check(&mut self) -> Result<(), Error> {
+        self.bury().await?;
         for machine in self.machines.iter_mut().flatten() {
             let Some(stopped) = machine.stopped().await else { continue };
             self.parts.stage.model().tell(format!("   {} stopped: {stopped:?}", machine.name));
@@ -366,13 +390,17 @@ impl Driver {
         }
         let stage = Arc::clone(&self.parts.stage);
         if stage.model().take_touched() {
-            let look = |mut rows: Vec<JobRow>| {
+            let weather = self.weather;
+            let check = |mut rows: Vec<JobRow>| {
                 rows.reverse();
                 invariants::check_rows(&mut stage.model(), &rows);
+                if weather == Weather::Killers {
+                    invariants::check_poison(&mut stage.model(), &rows);
+                }
             };
-            self.parts.server.look(look).await?;
+            self.parts.server.with_rows(check).await?;
         }
-        invariants::check_told(&self.parts, &self.machines);
+        invariants::check_stop_requests(&self.parts, &self.machines);
         invariants::check_dead(&self.parts, &self.machines);
         invariants::check_rescued(&self.parts, &self.machines, &self.gone);
         if self.parts.prompt {

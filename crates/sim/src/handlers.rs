@@ -27,6 +27,7 @@ pub struct Stage {
     ended: Notify,
     numbers: AtomicU64,
     live: Mutex<Vec<Live>>,
+    deaths: Mutex<Vec<String>>,
     children_left: AtomicU64,
 }
 
@@ -34,11 +35,11 @@ pub struct Stage {
 #[derive(Clone)]
 pub struct Live {
     number: u64,
-    /// Its job, lease and worker, and whether it was told to stop.
+    /// Its job, lease and worker, and whether it was asked to stop.
     pub context: Context,
     /// Its lease.
     pub lease: LeaseId,
-    /// Since when its lease is known to be somebody else's, or its job to be cancelled.
+    /// Since when its lease is known to be lost, or its job to be cancelled.
     pub unwanted_since: Option<Timestamp>,
 }
 
@@ -51,11 +52,12 @@ impl Stage {
             ended: Notify::new(),
             numbers: AtomicU64::new(0),
             live: Mutex::default(),
+            deaths: Mutex::default(),
             children_left: AtomicU64::new(20),
         }
     }
 
-    /// From now on nobody hangs, snoozes or has children.
+    /// From now on no handler hangs, snoozes or has children.
     pub fn end(&self) {
         self.ending.store(true, Ordering::SeqCst);
         self.ended.notify_waiters();
@@ -69,6 +71,15 @@ impl Stage {
     /// The handlers at work.
     pub fn live(&self) -> MutexGuard<'_, Vec<Live>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The workers that a killer takes down at this moment.
+    pub fn take_deaths(&self) -> Vec<String> {
+        std::mem::take(&mut *self.deaths())
+    }
+
+    fn deaths(&self) -> MutexGuard<'_, Vec<String>> {
+        self.deaths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_ending(&self) -> bool {
@@ -93,6 +104,16 @@ impl Stage {
 pub struct Play {
     /// What its handler will do.
     pub play: u64,
+    /// It takes its process down instead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kills: bool,
+}
+
+impl Play {
+    /// Whether a job of these args takes its process down.
+    pub fn is_killer(args: &Json) -> bool {
+        args.decode::<Self>().is_ok_and(|play| play.kills)
+    }
 }
 
 impl Job for Play {
@@ -113,23 +134,26 @@ pub const ORPHAN: &str = "orphan";
 pub fn register(worker: Worker, kind: &str, stage: &Arc<Stage>) -> Worker {
     let stage = Arc::clone(stage);
     if kind == Play::KIND {
-        return worker.handle(move |job: Play, context| perform(Arc::clone(&stage), job.play, context));
+        return worker.handle(move |job: Play, context| perform(Arc::clone(&stage), job, context));
     }
     worker.handle_untyped(kind, move |args: Json, context| {
         let stage = Arc::clone(&stage);
         async move {
             let args: Play = args.decode()?;
-            perform(stage, args.play, context).await
+            perform(stage, args, context).await
         }
     })
 }
 
 /// One run of a handler.
-async fn perform(stage: Arc<Stage>, play: u64, context: Context) -> Result<Json, Failure> {
+async fn perform(stage: Arc<Stage>, play: Play, context: Context) -> Result<Json, Failure> {
     let (id, revision) = (context.id(), context.job().revision);
     let lease = context.job().lease_id.ok_or_else(|| Failure::retry("claimed without a lease"))?;
     let on_stage = enter(&stage, &context, lease);
-    let mut rng = StdRng::seed_from_u64(play ^ revision.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut rng = StdRng::seed_from_u64(play.play ^ revision.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    if play.kills {
+        return kill(&stage, &context, &mut rng).await;
+    }
     for _ in 0..rng.random_range(0..4) {
         step(&stage, &context, &mut rng).await;
     }
@@ -140,6 +164,14 @@ async fn perform(stage: Arc<Stage>, play: u64, context: Context) -> Result<Json,
         Answer::Panic => panic!("{SCRIPTED}"),
         Answer::Return(result) => result,
     }
+}
+
+/// Takes the whole process down after a while, or at once.
+async fn kill(stage: &Stage, context: &Context, rng: &mut StdRng) -> Result<Json, Failure> {
+    let after = if rng.random_bool(0.3) { 0 } else { rng.random_range(1..8_000) };
+    context.backroom().clock().sleep(Duration::from_millis(after)).await;
+    stage.deaths().push(context.job().worker.clone().unwrap_or_default());
+    std::future::pending().await
 }
 
 /// The message of panics that belong to the play.
@@ -215,7 +247,7 @@ async fn end(stage: &Stage, context: &Context, rng: &mut StdRng) -> Answer {
             }
             match rng.random_range(0..3) {
                 0 => Ok(output(context)),
-                1 => Err(Failure::retry("told to stop")),
+                1 => Err(Failure::retry("asked to stop")),
                 _ => context.checkpoint().map(|()| output(context)),
             }
         }

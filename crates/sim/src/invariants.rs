@@ -9,7 +9,7 @@ use backroom::{
 };
 
 use crate::{
-    handlers::Stage,
+    handlers::{Play, Stage},
     machine::{Machine, Parts},
     model::{self, Model, Row, machine_of},
 };
@@ -29,7 +29,10 @@ pub fn check_rows(model: &mut Model, rows: &[JobRow]) {
         }
     }
     if model.rows().count() < rows.len() {
-        wrong.push(format!("the store holds {} jobs that nobody stored", rows.len() - model.rows().count()));
+        wrong.push(format!(
+            "the store holds {} jobs that no caller stored",
+            rows.len() - model.rows().count()
+        ));
     }
     let mut keys = BTreeMap::new();
     for row in rows {
@@ -40,6 +43,19 @@ pub fn check_rows(model: &mut Model, rows: &[JobRow]) {
         }
     }
     wrong.into_iter().for_each(|what| model.wrong(what));
+}
+
+/// Where processes die of killers only, no other job is discarded as poison.
+pub fn check_poison(model: &mut Model, rows: &[JobRow]) {
+    let is_poison = |row: &&JobRow| {
+        row.state == State::Discarded
+            && row.reason.as_deref().is_some_and(|reason| reason.starts_with("poison"))
+    };
+    for row in rows.iter().filter(is_poison) {
+        if !Play::is_killer(&row.args) {
+            model.wrong(format!("the innocent job {} was discarded as poison: {row:?}", row.id));
+        }
+    }
 }
 
 /// What is wrong with a row by itself.
@@ -66,9 +82,9 @@ fn broken(row: &JobRow) -> Vec<&'static str> {
     rules.into_iter().filter(|(holds, _)| !holds).map(|(_, what)| what).collect()
 }
 
-/// A handler whose lease is somebody else's, or whose job was cancelled, is told so as soon as its worker can know:
-/// otherwise it would hold its slot, and go on with work that counts for nothing.
-pub fn check_told(parts: &Parts, machines: &[Option<Machine>]) {
+/// A handler whose lease was lost, or whose job was cancelled, is asked to stop as soon as its worker can know. Otherwise it would
+/// hold its slot with work that counts for nothing.
+pub fn check_stop_requests(parts: &Parts, machines: &[Option<Machine>]) {
     let now = parts.world.now();
     let patience = parts.lease + Duration::from_secs(5);
     let mut wrong = Vec::new();
@@ -89,17 +105,17 @@ pub fn check_told(parts: &Parts, machines: &[Option<Machine>]) {
             }
             let since = (*live.unwanted_since.get_or_insert(now)).max(machine.troubled_at);
             if later(since, patience) < now {
-                wrong.push(format!("the handler of job {id} on {worker} was not told to stop"));
+                wrong.push(format!("the handler of job {id} on {worker} was not asked to stop"));
             }
         }
     }
     report(&parts.stage, wrong);
 }
 
-/// A due job does not wait while a worker that could run it has room: neither polling nor back-off may come between.
+/// A due job does not wait while a worker that could run it has a free slot: neither polling nor back-off may come between.
 pub fn check_prompt(parts: &Parts, machines: &[Option<Machine>]) {
     let mut wrong = Vec::new();
-    for machine in machines.iter().flatten().filter(|machine| machine.is_well() && machine.has_room()) {
+    for machine in machines.iter().flatten().filter(|machine| machine.is_well() && machine.has_free_slot()) {
         let befell_at = machine.troubled_at.max(machine.set_at);
         if machine.clock.is_off_pace() || later(befell_at, TROUBLE_PASSES) > parts.world.now() {
             continue;
@@ -166,7 +182,7 @@ pub fn check_dead(parts: &Parts, machines: &[Option<Machine>]) {
     report(&parts.stage, wrong);
 }
 
-/// No job of a dead worker waits for its rescue for longer than a lease and a few looks, where a worker does upkeep.
+/// No job of a dead worker waits for its rescue for longer than a lease and a few rounds of upkeep, where a worker does upkeep.
 pub fn check_rescued(parts: &Parts, machines: &[Option<Machine>], gone: &BTreeMap<String, Timestamp>) {
     let able = machines.iter().flatten().filter(|machine| machine.upkeep && machine.is_well());
     let Some(since) = able.map(|machine| machine.troubled_at.max(machine.started_at)).min() else { return };
@@ -185,7 +201,7 @@ pub fn check_rescued(parts: &Parts, machines: &[Option<Machine>], gone: &BTreeMa
     report(&parts.stage, wrong);
 }
 
-/// So long after its lease a dead worker is declared dead and its jobs are rescued: the pace of heartbeats and of looks, and
+/// So long after its lease a dead worker is declared dead and its jobs are rescued: the pace of heartbeats and of upkeep, and
 /// monotonic clocks that drift.
 const RESCUED_WITHIN: Duration = Duration::from_secs(10);
 

@@ -2,7 +2,7 @@
 //! freeze, stop and come back, whose clocks are off and jump, and whose wires are cut, slow or lose calls.
 //!
 //! A seed decides everything, so a failure repeats. The world is single-threaded and its time moves only when
-//! nobody has anything left to do; hours pass in moments. Next to the store stands a reference [`model`] that hears
+//! no task has anything left to do; hours pass in moments. Next to the store stands a reference [`model`] that hears
 //! of every effect and judges it by rules of its own; after every step all rows are compared with it.
 //!
 //! Start reading at [`driver`], which runs a seed; [`world`] is its time, [`machine`] what is simulated, [`wire`] where
@@ -49,7 +49,7 @@ use model::{Model, Tally};
 use wire::Server;
 use world::World;
 
-/// What became of one seed.
+/// The result of one seed.
 #[derive(Debug, Clone)]
 pub struct Played {
     /// The seed.
@@ -80,11 +80,14 @@ pub enum On {
 pub enum Weather {
     /// Whatever the seed says, nothing at all included.
     Any,
-    /// Only what befalls all of them at once: the store goes away, or the whole world sleeps. Nobody dies and nobody is
+    /// Only what befalls all of them at once: the store goes away, or the whole world sleeps. No machine dies or is
     /// cut off alone, so no job may be rescued.
     Outages,
     /// Clocks are set, go wrong and stand still, and now and then a worker dies; nothing else. No living worker's job may be rescued.
     Clocks,
+    /// Some jobs take their process down, and it is started again; nothing else goes wrong. Only those jobs may be discarded as
+    /// poison.
+    Killers,
 }
 
 /// Plays a seed on a memory store.
@@ -99,7 +102,7 @@ pub fn play_on(seed: u64, on: On, weather: Weather) -> io::Result<Played> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.on_thread_park({
         let (at_rest, busy) = (Arc::clone(&at_rest), Arc::clone(&busy));
-        // Nobody has anything left to do, and no other thread is about to change that.
+        // No task has anything left to do, and no other thread is about to change that.
         move || {
             if busy.load(Ordering::SeqCst) == 0 {
                 at_rest.notify_waiters();
@@ -157,6 +160,7 @@ impl Played {
             Weather::Any => "",
             Weather::Outages => " --outages",
             Weather::Clocks => " --clocks",
+            Weather::Killers => " --killers",
         };
         Some(format!(
             "seed {seed}: {wrong}\n{trace}\nsee it again: cargo run -p backroom-sim -- --from {seed} --seeds 1{on}{weather} --trace"

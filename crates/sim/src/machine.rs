@@ -28,7 +28,7 @@ pub struct Parts {
     pub stage: Arc<Stage>,
     /// Liveness of every worker.
     pub lease: Duration,
-    /// How often idle workers look.
+    /// How often idle workers poll.
     pub poll: Duration,
     /// Whether the store's hints come within the moment, so that a due job must be taken at once.
     pub prompt: bool,
@@ -147,12 +147,12 @@ impl Machine {
         self.worker.is_some()
     }
 
-    /// Whether its worker has a slot to spare.
-    pub fn has_room(&self) -> bool {
+    /// Whether its worker has a free slot.
+    pub fn has_free_slot(&self) -> bool {
         self.worker.as_ref().is_some_and(|worker| worker.running() < self.slots)
     }
 
-    /// Whether its worker was told to stop and has not yet.
+    /// Whether its worker was asked to stop and has not yet.
     pub fn stops(&self) -> bool {
         self.stop.is_some()
     }

@@ -7,12 +7,13 @@ use std::process::ExitCode;
 use backroom_sim::{On, Weather, play_on};
 
 const USAGE: &str =
-    "usage: backroom-sim [--seeds N] [--from SEED] [--sqlite] [--outages] [--clocks] [--trace] [--keep-going]
+    "usage: backroom-sim [--seeds N] [--from SEED] [--sqlite] [--outages] [--clocks] [--killers] [--trace] [--keep-going]
   --seeds N      how many seeds to play (default 1000)
   --from SEED    the first one (default 0)
   --sqlite       play on a SQLite file instead of in memory
   --outages      let nothing happen but outages of the store
   --clocks       let nothing happen but clocks that go wrong, and deaths
+  --killers      let nothing happen but jobs that take their process down
   --trace        print everything that happened
   --keep-going   play on after a seed that fails";
 
@@ -74,6 +75,7 @@ fn read(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--sqlite" => asked.on = On::Sqlite,
             "--outages" => asked.weather = Weather::Outages,
             "--clocks" => asked.weather = Weather::Clocks,
+            "--killers" => asked.weather = Weather::Killers,
             "--trace" => asked.trace = true,
             "--keep-going" => asked.keep_going = true,
             _ => return Err(format!("{arg} is unknown")),

@@ -84,10 +84,10 @@ impl Server {
         &self.store
     }
 
-    /// Looks at every row, the newest first, while no call changes any: what the model holds belongs to them.
-    pub async fn look(&self, look: impl FnOnce(Vec<JobRow>)) -> Result<(), Error> {
+    /// Calls `check` with every row, the newest first, while no call changes any, so that the model fits them.
+    pub async fn with_rows(&self, check: impl FnOnce(Vec<JobRow>)) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
-        look(rows(&self.store).await?);
+        check(rows(&self.store).await?);
         Ok(())
     }
 }
@@ -404,8 +404,11 @@ impl Store for Wire {
     }
 
     async fn beat(&self, mut worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
-        // All machines live in one process; that none sees another's makes each a machine of its own.
-        Arc::make_mut(&mut worker).details.process = Process::default();
+        // All machines live in one process. With a host of its own, and no process that others see, each is a machine of its
+        // own. Otherwise the process would outlive each death, and no crash would be charged.
+        let row = Arc::make_mut(&mut worker);
+        row.details.process = Process::default();
+        row.host.clone_from(&self.machine);
         self.call("beat", async move |store: Arc<dyn Store>| store.beat(worker).await, unseen).await
     }
 
@@ -440,7 +443,7 @@ impl Store for Wire {
     }
 
     async fn close(&self) -> Result<(), Error> {
-        // The store is everybody's; a machine that leaves does not close it.
+        // All machines share the store; a machine that leaves does not close it.
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The one true time of the simulation, and the clock of each machine, which follows it well or badly.
 //!
-//! True time stands still while anybody works and moves only by [`World::advance_to`]. A machine's clock is off by an
+//! True time stands still while any task works and moves only by [`World::advance_to`]. A machine's clock is off by an
 //! offset that faults change, and a pace, so its moments go forward and back; its monotonic clock counts true time, or nearly so.
 
 use std::{
@@ -47,7 +47,7 @@ impl World {
         self.state().alarms.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Moves on to `at` and wakes whoever slept until then.
+    /// Moves on to `at` and wakes all tasks that slept until then.
     pub fn advance_to(&self, at: Timestamp) {
         let mut state = self.state();
         let now = state.now.max(at);

@@ -6,7 +6,7 @@
 use backroom_sim::play;
 
 /// A job was rescued and claimed again by the worker whose handler still ran it: the old run was forgotten, and its
-/// handler never told that the lease was lost.
+/// handler never asked to stop.
 #[test]
 fn a_handler_whose_job_comes_back_to_its_worker_is_told_to_stop() {
     [12, 31, 52].into_iter().for_each(|seed| play(seed).unwrap().expect_right());
@@ -26,7 +26,7 @@ fn a_job_behind_an_expired_one_is_taken_when_it_is_due() {
 }
 
 /// A claim that was the first one to fail while its worker stopped was not asked for again; what it had taken lay under
-/// a lease that nobody kept, and counted as a crash.
+/// a lease that no worker renewed, and counted as a crash.
 #[test]
 fn a_worker_that_stopped_leaves_nothing_running_although_the_answer_of_a_claim_was_lost() {
     [71, 120].into_iter().for_each(|seed| play(seed).unwrap().expect_right());

@@ -30,6 +30,13 @@ fn no_clock_rescues_the_living_or_keeps_the_dead() {
     (0..SEEDS_OF_CLOCKS).for_each(|seed| play_on(seed, On::Memory, Weather::Clocks).unwrap().expect_right());
 }
 
+/// A job that takes its process down is found, and no other job is discarded for it.
+#[test]
+fn no_innocent_job_is_discarded_as_poison() {
+    (0..SEEDS_OF_KILLERS)
+        .for_each(|seed| play_on(seed, On::Memory, Weather::Killers).unwrap().expect_right());
+}
+
 #[test]
 fn the_same_seed_plays_the_same() {
     for seed in [3, 17, 40] {
@@ -48,5 +55,7 @@ const SEEDS: u64 = 90;
 const SEEDS_OF_OUTAGES: u64 = 40;
 /// About ten seconds.
 const SEEDS_OF_CLOCKS: u64 = 40;
+/// About ten seconds.
+const SEEDS_OF_KILLERS: u64 = 40;
 /// Each takes several times as long as one in memory.
 const SEEDS_ON_SQLITE: u64 = 8;

@@ -31,7 +31,7 @@ impl Model {
                 }
                 Committed::RowLocked => {
                     self.wrong(format!(
-                        "a change of job {} waits for a transaction that nobody has",
+                        "a change of job {} waits for a transaction that does not exist",
                         change.id
                     ));
                 }
@@ -112,7 +112,7 @@ impl Model {
         match (row.state, change.state, change.lease) {
             (State::Running, _, Some(lease)) => self.judge_end(id, lease, change, row, &mut must),
             (State::Running, State::Running, None) => {
-                must(!row.cancel_asked && asked_cancel, "nobody asked for it to stop");
+                must(!row.cancel_asked && asked_cancel, "no caller asked for it to stop");
                 must(change.attempt == row.attempt, "its budget changed");
             }
             (State::Running, State::Queued | State::Discarded | State::Cancelled, None) => {
@@ -120,18 +120,18 @@ impl Model {
             }
             (State::Queued, State::Cancelled, None) => {
                 let expired = row.expires_at.is_some_and(|at| at <= place.machine_latest);
-                must(asked_cancel || expired, "nobody asked for that and it had not expired");
+                must(asked_cancel || expired, "no caller asked for that and it had not expired");
             }
             (State::Queued, State::Queued, None) => {
-                must(asked_retry, "nobody asked for haste");
+                must(asked_retry, "no caller asked for haste");
                 must(change.scheduled_at <= row.scheduled_at, "haste postponed it");
                 must(change.attempt == row.attempt, "its budget changed");
             }
             (State::Completed | State::Cancelled | State::Discarded, State::Queued, None) => {
-                must(asked_retry, "finished jobs stay finished unless somebody asks");
+                must(asked_retry, "finished jobs stay finished unless a caller asks");
                 must(change.attempt == row.attempt, "its budget changed");
                 must(change.max_attempts == row.max_attempts.max(row.attempt + 1), "it got a wrong budget");
-                must(change.crashes == 0 && change.suspicion.is_none(), "its crashes were kept");
+                must(change.crashes == 0 && change.suspicion.is_none(), "its crashes were not forgotten");
             }
             _ => must(false, "that cannot happen"),
         }
@@ -171,7 +171,7 @@ impl Model {
             State::Queued => {
                 // What a worker holds and has not begun it may give back at any time.
                 let unbegun = run.is_none();
-                must(said == Some(&Said::Snoozed) || stopping || unbegun, "nobody gave it back");
+                must(said == Some(&Said::Snoozed) || stopping || unbegun, "it was not given back");
                 must(!row.cancel_asked, "it was to be cancelled");
             }
             State::Discarded => {
@@ -179,7 +179,7 @@ impl Model {
                 must(said == Some(&Said::Discarded) || spent, "it was given up too early");
             }
             State::Cancelled => {
-                must(said == Some(&Said::Cancelled) || row.cancel_asked, "nobody cancelled it");
+                must(said == Some(&Said::Cancelled) || row.cancel_asked, "it was not cancelled");
             }
             State::Running | State::Waiting => must(false, "a run's end leads elsewhere"),
         }
@@ -192,7 +192,7 @@ impl Model {
         must(change.suspicion.is_some() == (change.crashes > 0), "crashes without evidence");
         let poison = change.suspicion.is_some_and(|suspicion| suspicion.is_poison(change.crashes));
         match change.state {
-            State::Cancelled => must(row.cancel_asked, "nobody cancelled it"),
+            State::Cancelled => must(row.cancel_asked, "it was not cancelled"),
             State::Discarded => must(poison, "it was given up too early"),
             State::Queued => {
                 must(!poison, "it is poison");

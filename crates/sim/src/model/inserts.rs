@@ -18,9 +18,9 @@ impl Model {
             self.saw(place, &line);
             match answer {
                 Inserted::Created => self.created(new, now),
-                Inserted::Kept(holder) | Inserted::KeyHeld(holder) => self.kept(new, *holder, now),
+                Inserted::Kept(holder) | Inserted::KeyHeld(holder) => self.stays(new, *holder, now),
                 Inserted::Replaced(holder) => {
-                    self.kept(new, *holder, now);
+                    self.stays(new, *holder, now);
                     self.replaced(new, *holder);
                 }
             }
@@ -44,7 +44,7 @@ impl Model {
         }
         self.tally.stored += 1;
         let known = self.jobs.entry(new.job.id).or_default();
-        // A repeated call may bring a job back that went meanwhile, as long as nobody was told that it is stored.
+        // A repeated call may store a job again that was deleted meanwhile, as long as no caller was answered that it is stored.
         let returns = known.acknowledged;
         known.row = Some(Row::of(&new.job));
         if returns {
@@ -52,7 +52,7 @@ impl Model {
         }
     }
 
-    fn kept(&mut self, new: &NewJob, holder: JobId, now: Timestamp) {
+    fn stays(&mut self, new: &NewJob, holder: JobId, now: Timestamp) {
         self.tally.duplicates += 1;
         let key = new.job.unique_key.as_deref();
         let right = self
@@ -68,7 +68,7 @@ impl Model {
 
     fn replaced(&mut self, new: &NewJob, holder: JobId) {
         let Some(row) = self.row_mut(holder) else { return };
-        // Told twice when the answer of the first call was lost: the content is the same then.
+        // Written twice when the answer of the first call was lost: the content is the same then.
         row.args = new.job.args.clone();
         row.priority = new.job.priority;
         row.max_attempts = new.job.max_attempts.max(row.attempt + 1);

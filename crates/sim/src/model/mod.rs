@@ -1,5 +1,5 @@
-//! The reference model: what the store must hold, kept from nothing but what was seen to take effect, what callers
-//! were told, and what handlers said.
+//! The reference model: what the store must hold. Its only sources are the effects of calls, the answers to callers, and what
+//! handlers say.
 //!
 //! It shares no decision with the library: whether a change was right is judged here by rules of its own, written
 //! down a second time. What is wrong is collected; the driver stops at the first.
@@ -55,13 +55,13 @@ pub struct Tally {
 pub struct Known {
     /// The row as it must be; none once it is pruned or deleted.
     pub row: Option<Row>,
-    /// Somebody was told that it is stored.
+    /// A caller was answered that it is stored.
     pub acknowledged: bool,
-    /// Somebody asked to cancel it.
+    /// A caller asked to cancel it.
     pub asked_cancel: bool,
-    /// Somebody asked to retry it.
+    /// A caller asked to retry it.
     pub asked_retry: bool,
-    /// Somebody asked to delete it.
+    /// A caller asked to delete it.
     pub asked_delete: bool,
     /// Leases whose end was accepted.
     pub ended: BTreeSet<LeaseId>,
@@ -81,7 +81,7 @@ pub struct Model {
     leases: BTreeMap<LeaseId, String>,
     /// Workers that were declared dead.
     dead: BTreeSet<String>,
-    /// Those of them that nobody has judged yet.
+    /// Those of them that are not judged yet.
     declared: Vec<String>,
     stopping: BTreeSet<String>,
     claims: BTreeMap<String, Vec<Timestamp>>,
@@ -149,7 +149,7 @@ impl Model {
         std::mem::take(&mut self.declared)
     }
 
-    /// A caller was told that its job is stored, or that `id` stands for it.
+    /// A caller was answered that its job is stored, or that `id` stands for it.
     pub fn acknowledged(&mut self, id: JobId) {
         match self.jobs.get_mut(&id) {
             Some(known) => known.acknowledged = true,
@@ -157,7 +157,7 @@ impl Model {
         }
     }
 
-    /// Somebody is about to ask something of a job.
+    /// A caller is about to ask something of a job.
     pub fn asked(&mut self, id: JobId, set: impl FnOnce(&mut Known)) {
         if let Some(known) = self.jobs.get_mut(&id) {
             set(known);

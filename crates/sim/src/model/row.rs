@@ -55,7 +55,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// The kept part of a row.
+    /// The part of a row that is compared.
     pub fn of(job: &JobRow) -> Self {
         Self {
             kind: job.kind.clone(),

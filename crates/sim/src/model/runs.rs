@@ -8,7 +8,7 @@ use backroom::{
 
 use super::{Model, Place, Row};
 
-/// How a handler ended, in its own words.
+/// How a handler ended, as it says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Said {
     /// Returned this.
@@ -94,8 +94,11 @@ impl Model {
         must(row.expires_at.is_none_or(|at| at > now), "had expired");
         must(row.attempt < row.max_attempts, "has no attempt left");
         must(!row.suspicion.is_some_and(|suspicion| suspicion.is_poison(row.crashes)), "is poison");
-        must(claim.kinds.contains(&row.kind), "is of a kind nobody asked for");
-        must(claim.shares.iter().any(|share| share.queue == row.queue), "is of a queue nobody asked for");
+        must(claim.kinds.contains(&row.kind), "is of a kind that was not asked for");
+        must(
+            claim.shares.iter().any(|share| share.queue == row.queue),
+            "is of a queue that was not asked for",
+        );
         row.state = State::Running;
         row.attempt += 1;
         row.held &= row.hold != Some(UniqueWhile::Queued);
@@ -109,7 +112,7 @@ impl Model {
         }
     }
 
-    /// Nobody of the same queue who stood before the last one taken was passed over.
+    /// No job of the same queue before the last one taken was passed over.
     fn in_turn(&mut self, claim: &Claim, jobs: &[JobRow], now: Timestamp) {
         let turn = |id: JobId, row: &Row| (row.priority, row.scheduled_at, id);
         for job in jobs {
