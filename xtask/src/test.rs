@@ -39,7 +39,8 @@ pub(crate) fn run_versions() -> Result<(), Failure> {
 }
 
 fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
-    let mut steps = vec![DISK_SPACE, TOOLCHAIN, COMPILER, OUTSIDE_CLIENTS, FORMAT, RUST_VERSIONS, LINTS];
+    let mut steps =
+        vec![DISK_SPACE, TOOLCHAIN, COMPILER, OUTSIDE_CLIENTS, CLOCK_SETTER, FORMAT, RUST_VERSIONS, LINTS];
     if extent == Extent::Full {
         steps.extend([DOCUMENTATION, DEPENDENCIES, ADVISORIES]);
     }
@@ -75,6 +76,12 @@ const OUTSIDE_CLIENTS: Step = Step {
     name: "outside clients",
     what: "sqlite3 and Python are there, or are installed (tests open the store's file with them)",
     run: |_, _| tools::outside_clients().map(passed),
+};
+
+const CLOCK_SETTER: Step = Step {
+    name: "clock setter",
+    what: "faketime is there, or is installed (tests set the clocks of processes with it)",
+    run: |_, _| tools::clock_setter().map(passed),
 };
 
 const FORMAT: Step = Step {

@@ -99,6 +99,25 @@ pub(crate) fn outside_clients() -> Result<(), Failure> {
     ))
 }
 
+/// Tests set the wall clock of single processes with libfaketime.
+pub(crate) fn clock_setter() -> Result<(), Failure> {
+    // Those tests are for Linux, where a library can be preloaded into any program.
+    let is_there = || !cfg!(target_os = "linux") || system::find_program("faketime").is_some();
+    if is_there() {
+        return Ok(());
+    }
+    if system::installs_with_apt() {
+        system::apt_get_install(&["faketime"])?;
+        if is_there() {
+            return Ok(());
+        }
+    }
+    Err(Failure::new(
+        "faketime is missing, with which tests set the clocks of processes",
+        "install faketime (Debian: apt-get install faketime)",
+    ))
+}
+
 pub(crate) fn format_everything() -> Result<(), Failure> {
     toolchain()?;
     let repository = Repository::find()?;
