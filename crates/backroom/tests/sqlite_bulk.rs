@@ -29,18 +29,18 @@ impl Place {
     }
 
     fn refuse(&self) {
-        self.tell(&format!(
+        self.execute(&format!(
             "CREATE TRIGGER refuse BEFORE INSERT ON backroom_jobs WHEN new.args = '{REFUSED}' \
              BEGIN SELECT raise(ABORT, 'not this one'); END"
         ));
     }
 
     fn refuse_no_more(&self) {
-        self.tell("DROP TRIGGER refuse");
+        self.execute("DROP TRIGGER refuse");
     }
 
-    fn tell(&self, words: &str) {
-        Connection::open(&self.file).unwrap().execute_batch(words).unwrap();
+    fn execute(&self, sql: &str) {
+        Connection::open(&self.file).unwrap().execute_batch(sql).unwrap();
     }
 }
 

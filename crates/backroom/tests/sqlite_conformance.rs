@@ -22,7 +22,7 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// Opens a new file in `folder` for each behaviour. Relaxed: nobody pulls the plug on a test, and syncing thousands of
+/// Opens a new file in `folder` for each behaviour. Relaxed: no test loses power, and syncing thousands of
 /// files would be all that it does.
 fn fresh(folder: &tempfile::TempDir) -> impl AsyncFn() -> Arc<dyn Store> {
     let count = AtomicU64::new(0);

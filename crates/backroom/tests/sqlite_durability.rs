@@ -22,7 +22,7 @@ async fn open(place: &Place, durability: Durability) -> SqliteStore {
     let mut options = SqliteOptions::default();
     options.durability = durability;
     let store = SqliteStore::open(place.file(), options).await.unwrap();
-    // Triggers run within the transaction of whoever writes, so they see its level.
+    // Triggers run within the writer's transaction, so they see its level.
     let seen = "CREATE TABLE seen (level INTEGER NOT NULL);";
     let writes = [
         ("backroom_jobs", "INSERT"),
@@ -43,7 +43,7 @@ async fn open(place: &Place, durability: Durability) -> SqliteStore {
     store
 }
 
-/// The levels since the last look.
+/// The levels since the last call.
 fn seen(place: &Place) -> Vec<i64> {
     let file = Connection::open(place.file()).unwrap();
     let mut select = file.prepare("DELETE FROM seen RETURNING level").unwrap();

@@ -84,7 +84,7 @@ async fn a_damaged_file_is_refused_or_answers_with_errors_and_never_panics() {
     let mut refusals = 0;
     for page in 0..pages {
         let mut damaged = whole.clone();
-        // The first page keeps the file header, so that it still looks like a database.
+        // The first page and its file header stay, so that it still seems to be a database.
         let from = page * 8192 + if page == 0 { 100 } else { 0 };
         damaged[from..(page + 1) * 8192].fill(0xa5);
         fs::write(place.file(), &damaged).unwrap();
@@ -150,14 +150,14 @@ async fn a_full_disk_is_said_loses_nothing_and_passes() {
     let mut options = SqliteOptions::default();
     options.pages_max = Some(60);
     let store = SqliteStore::open(place.file(), options).await.unwrap();
-    let mut kept = Vec::new();
+    let mut ids = Vec::new();
     let error = loop {
         let job = place.job();
         let id = job.job.id;
         match store.insert(Arc::new(vec![job]), place.now).await {
             Ok(inserted) => {
                 assert_eq!(inserted, [Inserted::Created]);
-                kept.push(id);
+                ids.push(id);
             }
             Err(error) => break error,
         }
@@ -169,17 +169,17 @@ async fn a_full_disk_is_said_loses_nothing_and_passes() {
         all.into_iter().rev().map(|job| job.id).collect::<Vec<_>>()
     };
     let store = Arc::new(store);
-    assert_eq!(stored(Arc::clone(&store)).await, kept);
-    // Room comes back when something goes.
-    for id in kept.drain(..kept.len() / 2) {
+    assert_eq!(stored(Arc::clone(&store)).await, ids);
+    // Pages are free again when a job is deleted.
+    for id in ids.drain(..ids.len() / 2) {
         store.delete(id).await.unwrap();
     }
-    kept.push(place.insert(&*store, place.job()).await);
-    assert_eq!(stored(Arc::clone(&store)).await, kept);
+    ids.push(place.insert(&*store, place.job()).await);
+    assert_eq!(stored(Arc::clone(&store)).await, ids);
     store.close().await.unwrap();
     let store = Arc::new(place.open().await);
-    kept.push(place.insert(&*store, place.job()).await);
-    assert_eq!(stored(Arc::clone(&store)).await, kept);
+    ids.push(place.insert(&*store, place.job()).await);
+    assert_eq!(stored(Arc::clone(&store)).await, ids);
     assert!(store.health().await.unwrap().checks.iter().all(|check| check.ok));
 }
 

@@ -1,4 +1,4 @@
-//! What the SQLite store does for workers under hardship: jobs nobody handles, damaged rows, slow readers.
+//! What the SQLite store does for workers under hardship: jobs without a handler, damaged rows, slow readers.
 
 #![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
@@ -59,7 +59,7 @@ async fn due_jobs_of_an_unhandled_kind_cost_a_claim_nothing() {
     assert!(after < before * 10 + Duration::from_millis(5), "{before:?} before, {after:?} after");
 }
 
-/// What somebody else could do to a row.
+/// What another program could do to a row.
 fn damage(place: &Place, set: &str, id: JobId) {
     let damaged = Connection::open(place.file())
         .unwrap()

@@ -28,7 +28,7 @@ async fn another_process_hears_of_an_insert_without_polling() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_is_woken_by_what_this_process_wrote_elsewhere() {
+async fn no_listener_is_woken_by_what_this_process_wrote_elsewhere() {
     let place = Place::new();
     let store = place.open().await;
     let listener = store.wakes().listen_queues(&["other".into()]);
@@ -106,9 +106,9 @@ async fn a_job_exists_exactly_if_the_callers_transaction_commits() {
     };
     let dropped = order(&mut application, false);
     assert_eq!(store.job(dropped).await.unwrap(), None);
-    let kept = order(&mut application, true);
+    let committed = order(&mut application, true);
     let claimed = place.claim(&store, 9).await;
-    assert_eq!(claimed.iter().map(|job| job.id).collect::<Vec<_>>(), [kept]);
+    assert_eq!(claimed.iter().map(|job| job.id).collect::<Vec<_>>(), [committed]);
     commit(&store, success(&claimed[0], place.secs(1))).await;
     let orders: i64 = application.query_row("SELECT count(*) FROM orders", [], |row| row.get(0)).unwrap();
     assert_eq!(orders, 1);

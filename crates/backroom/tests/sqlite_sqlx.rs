@@ -44,21 +44,21 @@ async fn a_job_of_a_committed_transaction_is_run_by_a_worker_that_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_is_rolled_back_leaves_no_job_be_it_a_savepoint() {
+async fn a_transaction_that_is_rolled_back_leaves_no_job_nor_does_a_savepoint() {
     let (backroom, folder) = sqlite().await;
     let shop = shop(&folder.path().join("backroom.db")).await;
     let mut transaction = shop.begin_with("BEGIN IMMEDIATE").await.unwrap();
     backroom.enqueue(Double(1)).within_sqlx_sqlite(&mut transaction).await.unwrap();
     drop(transaction);
     let mut outer = shop.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    let kept = backroom.enqueue(Double(2)).within_sqlx_sqlite(&mut outer).await.unwrap();
+    let second = backroom.enqueue(Double(2)).within_sqlx_sqlite(&mut outer).await.unwrap();
     let mut inner = sqlx::Acquire::begin(&mut *outer).await.unwrap();
     let many = backroom.enqueue_many((0..1500).map(Double)).within_sqlx_sqlite(&mut inner).await.unwrap();
     assert_eq!(many.created, 1500);
     inner.rollback().await.unwrap();
     outer.commit().await.unwrap();
     let jobs = backroom.list(Filter::default(), None, 10).await.unwrap().jobs;
-    assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [kept.id()]);
+    assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [second.id()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,14 +169,14 @@ async fn a_held_key_is_answered_as_outside_of_a_transaction() {
     let shop = shop(&folder.path().join("backroom.db")).await;
     let first = backroom.enqueue(Double(1)).unique(UniqueRule::by_args()).await.unwrap();
     let mut transaction = shop.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    let kept = backroom
+    let second = backroom
         .enqueue(Double(1))
         .unique(UniqueRule::by_args())
         .within_sqlx_sqlite(&mut transaction)
         .await
         .unwrap();
-    assert!(!kept.is_new());
-    assert_eq!(kept.id(), first.id());
+    assert!(!second.is_new());
+    assert_eq!(second.id(), first.id());
     let other = backroom
         .enqueue(Double(2))
         .unique(UniqueRule::by_args())

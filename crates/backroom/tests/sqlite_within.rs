@@ -27,7 +27,7 @@ fn orders(connection: &Connection) -> i64 {
 async fn a_job_of_a_committed_transaction_is_run_by_a_worker_that_waits() {
     let (backroom, folder) = sqlite().await;
     let mut application = application(&folder);
-    // It hardly ever looks by itself: what it finds, it was told of.
+    // It hardly ever polls, so what it finds was notified.
     let worker = Worker::new(&backroom).handle(double).poll(Duration::from_secs(3600)).start().await.unwrap();
     let first = backroom.enqueue(Double(1)).await.unwrap();
     assert_eq!(soon("the worker is up", first.wait()).await.unwrap(), 2);

@@ -81,7 +81,7 @@ fn copy(
             match step {
                 StepResult::Done => break,
                 StepResult::More => {}
-                // Nobody else has the copy open, and reading takes no lock in WAL mode; yet it may be another mode.
+                // No other process has the copy open, and a read takes no lock in WAL mode. The source may have another mode.
                 _ => pause(),
             }
         }

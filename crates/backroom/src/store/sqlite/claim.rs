@@ -39,7 +39,7 @@ pub(super) fn claim(
             continue;
         }
         let full = taken.len() + limit;
-        // Rows of this queue that cannot be read. Behind them the claim looks again, each time as far as they reach.
+        // Rows of this queue that cannot be read. The claim asks again for as many rows more.
         let mut damaged = BTreeSet::new();
         loop {
             let known = damaged.len();
@@ -124,7 +124,7 @@ impl<'a> Finding<'a> {
     }
 
     /// Ids of due jobs of one queue, in the order they are served. What lies in the future and the kinds that are not
-    /// handled are never looked at, however much it is; within a priority the kinds are merged by their turn.
+    /// handled are never read, however many there are; within a priority the kinds are merged by their turn.
     fn due(&mut self, kinds: &[String], queue: &str, limit: usize) -> Result<Vec<JobId>, Fault> {
         let now = micros(self.now);
         let mut found = Vec::new();
@@ -139,13 +139,13 @@ impl<'a> Finding<'a> {
                 merged = found.len();
             }
             if kinds.contains(&pair.kind) {
-                let room = row::at_most(limit - merged);
-                let mut rows = self.of_pair.query(params![queue, pair.priority, pair.kind, now, room])?;
+                let most = row::at_most(limit - merged);
+                let mut rows = self.of_pair.query(params![queue, pair.priority, pair.kind, now, most])?;
                 while let Some(entry) = rows.next()? {
                     found.push((entry.get::<_, i64>(0)?, row::job_id(entry, 1)?));
                 }
                 if let Some((of_pair, due)) = &mut self.before_step {
-                    let params = params![queue, pair.priority, pair.kind, now, room, micros(*due)];
+                    let params = params![queue, pair.priority, pair.kind, now, most, micros(*due)];
                     let mut rows = of_pair.query(params)?;
                     while let Some(entry) = rows.next()? {
                         found.push((entry.get::<_, i64>(0)?, row::job_id(entry, 1)?));
@@ -170,7 +170,7 @@ enum Take {
 }
 
 /// Takes jobs one by one, as core decides. Reading the row and then writing it measures faster than
-/// `UPDATE … RETURNING`, which keeps a copy of every row it answers with.
+/// `UPDATE … RETURNING`, which copies every row that it answers with.
 struct Taking<'a> {
     read: CachedStatement<'a>,
     write: CachedStatement<'a>,
@@ -179,7 +179,7 @@ struct Taking<'a> {
 impl<'a> Taking<'a> {
     fn prepare(connection: &'a Connection) -> Result<Self, Fault> {
         let read = connection.prepare_cached(row::FIND)?;
-        // Every field that a claim moves; the rest keeps its value. Guarded by the revision that was just read.
+        // Every field that a claim moves; the rest does not change. Guarded by the revision that was just read.
         let write = connection.prepare_cached(
             "UPDATE backroom_jobs SET state = 'running', attempt = ?3, unique_held = ?4, lease_id = ?5, \
              lease_until = ?6, worker = ?7, progress_percent = NULL, progress_message = NULL, started_at = ?8, \

@@ -21,7 +21,7 @@ const PAGE_BYTES: u32 = 8192;
 /// Per connection. The file itself stays in the operating system's cache; memory here counts against the worker.
 const WRITER_CACHE_KIB: u32 = 32 * 1024;
 const READER_CACHE_KIB: u32 = 4 * 1024;
-/// Statements kept prepared per connection: more than there are.
+/// Prepared statements that each connection caches: more than there are.
 const STATEMENTS: usize = 96;
 
 /// The path as the store uses it, checked as far as that goes without opening it.
@@ -104,22 +104,22 @@ fn set_up_writer(connection: &Connection, path: &Path, options: &SqliteOptions) 
     }
     check_header(connection, path)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    let mode = keep_log(connection)?;
+    let mode = use_log(connection)?;
     if mode != "wal" {
         let why = format!(
-            "open the store {}: SQLite cannot keep a write-ahead log there; move the file to a local disk",
+            "open the store {}: SQLite cannot use a write-ahead log there; move the file to a local disk",
             path.display()
         );
         return Err(Error::new(ErrorKind::Unusable, why).into());
     }
     connection.pragma_update(None, "cache_size", -i64::from(WRITER_CACHE_KIB))?;
-    // Savepoints keep old pages aside; in memory, not in a file of their own.
+    // Savepoints save old pages: in memory, not in a file of their own.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     set_up_durable(connection)?;
     // Commits do not stop to fold the log back into the file; `checkpoint` does.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    // A log that grew once is cut when it starts anew.
-    connection.pragma_update(None, "journal_size_limit", super::checkpoint::LOG_BYTES_KEPT)?;
+    // A log that has grown is cut to this size when it restarts.
+    connection.pragma_update(None, "journal_size_limit", super::checkpoint::LOG_BYTES_LEFT)?;
     if let Some(pages) = options.pages_max {
         // Bound by hand: as a plain argument it would be a string.
         connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
@@ -128,10 +128,10 @@ fn set_up_writer(connection: &Connection, path: &Path, options: &SqliteOptions) 
     schema::check_readable(connection)
 }
 
-/// Has SQLite keep a write-ahead log; answers with the mode that the file has then. The first connection switches the file.
+/// Switches the file to a write-ahead log; answers with the mode that the file has then. The first connection switches the file.
 /// A second one that tries this at the same moment is refused at once: it holds a read lock by then, so SQLite does not ask
 /// the busy handler, for fear of a deadlock. So the wait is here.
-fn keep_log(connection: &Connection) -> rusqlite::Result<String> {
+fn use_log(connection: &Connection) -> rusqlite::Result<String> {
     let mut tries = 0;
     loop {
         match connection.query_row("PRAGMA journal_mode = WAL", [], |found| found.get(0)) {
@@ -219,7 +219,7 @@ pub(super) fn check_header(connection: &Connection, path: &Path) -> Result<(), E
     }
 }
 
-/// A file that SQLite keeps beside the database.
+/// A file that SQLite creates beside the database.
 pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

@@ -8,7 +8,7 @@ use rusqlite::{ErrorCode, ffi};
 use super::lock::Holder;
 use crate::{Error, ErrorKind};
 
-/// What can go wrong inside a statement: SQLite's word or ours. Driver errors end at [`Fault::explain`].
+/// What can go wrong inside a statement: an error of SQLite or of ours. Errors of the driver end at [`Fault::explain`].
 #[derive(Debug)]
 pub(super) enum Fault {
     /// SQLite's.
@@ -45,7 +45,7 @@ impl Fault {
     }
 }
 
-/// SQLite's error in our words. Takes a reference because one failed commit answers every operation in it.
+/// SQLite's error as one of ours. Takes a reference, because one failed commit answers every operation in it.
 pub(super) fn explain(error: &rusqlite::Error, path: &Path) -> Error {
     let (kind, why) = meaning(error);
     Error::new(kind, format!("use the SQLite store {}: {why}", path.display())).caused_by(error.to_string())
@@ -111,7 +111,7 @@ fn meaning(error: &rusqlite::Error) -> (ErrorKind, &'static str) {
                 (ErrorKind::Unavailable, "the operation was interrupted; try again")
             }
             ErrorCode::FileLockingProtocolFailed => {
-                (ErrorKind::Unavailable, "file locks do not work there; keep it on a local disk")
+                (ErrorKind::Unavailable, "file locks do not work there; move it to a local disk")
             }
             ErrorCode::TooBig => (ErrorKind::Invalid, "a value is larger than SQLite can store"),
             ErrorCode::Unknown if message.as_deref().is_some_and(|text| text.starts_with("no such")) => (

@@ -10,7 +10,7 @@ use crate::store::{Durability, Health, HealthCheck};
 /// Problems named in one answer; a damaged file can have millions.
 const PROBLEMS_MAX: i64 = 20;
 
-/// Looks at everything, the whole file included: seconds to minutes for gigabytes.
+/// Makes every check, and reads the whole file for it: seconds to minutes for gigabytes.
 pub(super) fn health(
     connection: &Connection,
     path: &Path,
@@ -82,7 +82,7 @@ fn sqlite(number: i32) -> HealthCheck {
     HealthCheck { name: "sqlite".into(), ok, found }
 }
 
-/// Who may only read the file cannot tell how it is written.
+/// A process that may only read the file cannot see how others write it.
 fn only_read() -> HealthCheck {
     let found = "this process may read the file but not write it".into();
     HealthCheck { name: "journal".into(), ok: true, found }
@@ -111,7 +111,7 @@ fn journal(connection: &Connection) -> Result<HealthCheck, Fault> {
     Ok(HealthCheck { name: "journal".into(), ok, found })
 }
 
-/// The log only grows past its bound while something keeps reading an old state of the file.
+/// The log grows past its bound only while a connection reads an old state of the file.
 fn log_size(path: &Path) -> HealthCheck {
     let bytes = std::fs::metadata(sibling(path, "-wal")).map_or(0, |found| found.len());
     let mib = bytes / (1024 * 1024);
@@ -120,7 +120,7 @@ fn log_size(path: &Path) -> HealthCheck {
         format!("{mib} MiB")
     } else {
         format!(
-            "{mib} MiB; some process keeps a read transaction open and the log cannot be folded back, end it"
+            "{mib} MiB; a process holds a read transaction open, so the log cannot be copied back; end it"
         )
     };
     HealthCheck { name: "log size".into(), ok, found }

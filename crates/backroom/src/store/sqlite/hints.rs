@@ -1,4 +1,4 @@
-//! What an operation wants others to hear of once it is written.
+//! Notifications that an operation causes once it is written.
 
 use backroom_core::JobId;
 
@@ -39,17 +39,16 @@ impl Hints {
         self.cancels |= other.cancels;
     }
 
-    /// Rings for queues. Called right before the commit: who hears it claims, and a claim queues up behind this very
-    /// commit in the writer, so the worker's way here runs while the disk works. Should the commit fail, that claim
-    /// finds nothing, as after any hint that came to nothing.
+    /// Notifies listeners of queues. Called right before the commit: the claim of a notified worker waits in the writer behind
+    /// this very commit, so the worker wakes while the disk syncs. Should the commit fail, that claim finds nothing.
     pub(super) fn ring_queues(&self, wakes: &Wakes) {
         for queue in &self.queues {
             wakes.ring_queue(queue);
         }
     }
 
-    /// Rings for jobs and cancels. Called after the commit: who hears it reads, through a connection that would not
-    /// see the change any earlier, and would wait for another hint that never comes.
+    /// Notifies listeners of jobs and cancels. Called after the commit: a notified listener reads through another connection. Before
+    /// the commit it would not see the change, and would wait for a second notification that never comes.
     pub(super) fn ring_jobs(&self, wakes: &Wakes) {
         for id in &self.jobs {
             wakes.ring_job(*id);

@@ -18,7 +18,7 @@ use rusqlite::{Connection, config::DbConfig};
 use super::connection::sibling;
 use crate::{Error, ErrorKind};
 
-/// What stays the same as long as somebody has the file open: its device and its number there.
+/// What stays the same as long as a process has the file open: its device and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileId {
     device: u64,
@@ -87,7 +87,7 @@ impl Identity {
             let why = format!("open the store {}: its files cannot be examined", path.display());
             Error::new(ErrorKind::Unavailable, why).caused_by(error)
         };
-        // SQLite follows links too and keeps the log beside the real file.
+        // SQLite follows links, too, and creates the log beside the real file.
         let real = std::fs::canonicalize(path).map_err(unclear)?;
         let mut files = vec![(path.to_owned(), database)];
         for suffix in ["-wal", "-shm"] {
@@ -122,22 +122,22 @@ impl Identity {
         self.lost.get().map_or(Ok(()), |lost| Err(self.error(lost)))
     }
 
-    /// The error of a store that is known to be lost; looks at no file.
+    /// The error of a store that is known to be lost. Examines no file.
     pub(super) fn lost(&self) -> Option<Error> {
         self.lost.get().map(|lost| self.error(lost))
     }
 
-    /// What happened, in words, if anything did.
+    /// What happened, as text; none while all files are in place.
     pub(super) fn found(&self) -> Option<String> {
         _ = self.check();
         self.lost.get().map(|lost| format!("{lost}; {REMEDY}"))
     }
 
-    /// Keeps `connection` from folding its log into the database when it closes. Its pages are older than those that
+    /// Forbids `connection` to copy its log into the database when it closes. Its pages are older than those that
     /// other processes may have written to the file since.
     pub(super) fn disarm(connection: &Connection) {
         if let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
-            tracing::error!(%error, "failed to keep the lost log from being folded into the store's file");
+            tracing::error!(%error, "failed to forbid that the lost log is copied into the store's file");
         }
     }
 
@@ -175,7 +175,7 @@ pub(super) const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 /// process may see them. Linux only; elsewhere none is found.
 #[cfg(target_os = "linux")]
 pub(super) fn holders_of_removed(path: &Path) -> Vec<u32> {
-    // Without the file itself its folder still tells the real path.
+    // The folder has the real path even where the file is gone.
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let removed: Vec<OsString> = SUFFIXES
         .iter()

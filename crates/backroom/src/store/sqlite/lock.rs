@@ -1,23 +1,23 @@
-//! Who holds the write lock, for an error that names the right party.
+//! Which process holds the write lock, so that an error can name it.
 
 use std::path::Path;
 
 use super::connection::sibling;
 
-/// The transaction that keeps ours from beginning.
+/// The owner of the transaction that holds the write lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Holder {
     /// Another connection of this process.
     Ourselves,
     /// This other process; its name where it is known.
     Process(u32, Option<String>),
-    /// The system does not tell.
+    /// The system does not say.
     Unknown,
 }
 
 impl Holder {
-    /// Who holds it now, as the system tells. It is asked after the wait was in vain, so a holder that let go in between is
-    /// unknown.
+    /// The present holder, as the system says. It is asked after the wait has timed out, so a holder that has released the lock by
+    /// then is unknown.
     pub(super) fn of(path: &Path) -> Self {
         let Some(pid) = pid_of_holder(path) else { return Self::Unknown };
         if pid == std::process::id() {
@@ -27,7 +27,7 @@ impl Holder {
         Self::Process(pid, name.map(|name| name.trim().to_owned()))
     }
 
-    /// What it does, and what to do about it.
+    /// What it does, and the remedy.
     pub(super) fn explain(&self) -> String {
         match self {
             Self::Ourselves => {
@@ -48,8 +48,8 @@ impl Holder {
     }
 }
 
-/// The process whose lock covers the byte of the log's index that SQLite locks to write. SQLite keeps a process's own
-/// connections apart by itself, under the one lock of the process.
+/// The process whose lock covers the byte of the log's index that SQLite locks to write. Connections of one process share the
+/// lock of the process; SQLite separates them in memory.
 #[cfg(target_os = "linux")]
 fn pid_of_holder(path: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt as _;
@@ -63,16 +63,16 @@ fn pid_of_holder(_: &Path) -> Option<u32> {
     None
 }
 
-/// Looks through lines like `3: POSIX  ADVISORY  WRITE 4242 fe:01:131203 120 120`. Lines of those who wait have an arrow.
+/// Searches lines like `3: POSIX  ADVISORY  WRITE 4242 fe:01:131203 120 120`. An arrow marks a lock that is waited for.
 #[cfg(target_os = "linux")]
 fn holder_in(locks: &str, inode: u64) -> Option<u32> {
     /// `WAL_WRITE_LOCK` in SQLite's file format.
     const WRITE_LOCK_BYTE: u64 = 120;
     locks.lines().find_map(|line| {
-        let mut words = line.split_whitespace().skip(1);
-        let (kind, _, mode) = (words.next()?, words.next()?, words.next()?);
-        let (pid, file) = (words.next()?.parse::<u32>().ok()?, words.next()?);
-        let (first, last) = (words.next()?.parse::<u64>().ok()?, words.next()?);
+        let mut fields = line.split_whitespace().skip(1);
+        let (kind, _, mode) = (fields.next()?, fields.next()?, fields.next()?);
+        let (pid, file) = (fields.next()?.parse::<u32>().ok()?, fields.next()?);
+        let (first, last) = (fields.next()?.parse::<u64>().ok()?, fields.next()?);
         let last = if last == "EOF" { u64::MAX } else { last.parse().ok()? };
         let is_it = matches!(kind, "POSIX" | "OFDLCK")
             && mode == "WRITE"

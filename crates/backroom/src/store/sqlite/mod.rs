@@ -1,7 +1,7 @@
 //! The store in one SQLite file.
 //!
-//! One thread writes (`writer`), a few connections read (`readers`). Each verb's SQL stands in the file of its name;
-//! this one only sends verbs there. No rule about a job's life is here: they are core's. Start reading at `writer`, then
+//! One thread writes (`writer`), a few connections read (`readers`). The SQL of each verb stands in the file of its name;
+//! this file only calls it. No rule about a job's life is here: they are core's. Start reading at `writer`, then
 //! `claim` and `commit`.
 
 mod backup;
@@ -71,15 +71,15 @@ pub struct SqliteOptions {
     /// How safe an acknowledged write is; default [`Durability::Full`].
     pub durability: Durability,
     /// Most pages (of 8 KiB in a file that Backroom created) that the file may grow to; default as many as SQLite and
-    /// the disk allow. Over it, writes that need room fail with [`ErrorKind::NoSpace`].
+    /// the disk allow. Over it, writes that need more pages fail with [`ErrorKind::NoSpace`].
     pub pages_max: Option<u32>,
     /// Most bytes of jobs that one list reads, and bytes at which one transaction takes no more writes; default 64 MiB.
     pub bytes_max: Option<usize>,
 }
 
-/// Keeps jobs in one SQLite file, which an application's own tables may share and several processes may use at once.
+/// Stores jobs in one SQLite file, which an application's own tables may share and several processes may use at once.
 ///
-/// Its tables are prefixed `backroom_`. The file is kept in WAL mode and must lie on a local disk.
+/// Its tables are prefixed `backroom_`. The file is in WAL mode and must lie on a local disk.
 ///
 /// Needs a tokio runtime. Dropped without [`close`](Store::close), it finishes what it accepted in the background.
 #[derive(Debug)]
@@ -90,9 +90,9 @@ pub struct SqliteStore {
     /// None where this process may only read the file.
     writer: Option<Writer>,
     readers: Readers,
-    /// For what workers wait for: short reads that no slow list, count or check may hold up.
+    /// For short reads that workers wait for. No slow list, count or check may delay them.
     vital_readers: Readers,
-    /// For heartbeats alone: tasks of a blocked runtime may wait for the others, and nothing passes them.
+    /// For heartbeats alone: reads of a blocked runtime may occupy the others for long.
     lease_readers: Readers,
     wakes: Arc<Wakes>,
 }
@@ -123,20 +123,20 @@ impl SqliteStore {
     /// Errors as of [`SqliteStore::open`], except that a version newer than this program's is none.
     pub async fn version(path: impl AsRef<Path>) -> Result<u32, Error> {
         let path = connection::checked_path(path.as_ref())?;
-        let looking = tokio::task::spawn_blocking(move || {
+        let reading = tokio::task::spawn_blocking(move || {
             if !path.exists() {
                 return Ok(0);
             }
             let connection = connection::open_to_look(&path)?;
             schema::version(&connection).map_err(|fault| fault.explain(&path))
         });
-        looking.await.unwrap_or_else(|failed| {
-            Err(Error::new(ErrorKind::Internal, "look at the store: the looking thread ended")
+        reading.await.unwrap_or_else(|failed| {
+            Err(Error::new(ErrorKind::Internal, "read the version of the store: the reading thread ended")
                 .caused_by(failed))
         })
     }
 
-    /// Opens a file that is there to look at it. Where this process may write the file, the same as [`SqliteStore::open`].
+    /// Opens an existing file to read it. Where this process may write the file, the same as [`SqliteStore::open`].
     /// Elsewhere (a read-only file, folder or disk) the store answers reads, creates nothing, and refuses each write as
     /// [`ErrorKind::Unusable`].
     ///
@@ -216,7 +216,7 @@ impl SqliteStore {
         source: &Source,
         wakes: Arc<Wakes>,
     ) -> Result<Self, Error> {
-        // Two for pages that load while a slow count runs; more would only share the same disk.
+        // Two, so that a page loads while a slow count runs. More would only share the same disk.
         let readers = Readers::open(&path, source.clone(), 2)?;
         let vital_readers = Readers::open(&path, source.clone(), 1)?;
         let lease_readers = Readers::open(&path, source.clone(), 1)?;
@@ -314,7 +314,7 @@ impl Store for SqliteStore {
     }
 
     async fn insert_again(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
-        // One look by primary key shows both what lives and what is finished.
+        // One read by primary key finds live and finished jobs alike.
         self.insert(jobs, now).await
     }
 
@@ -329,8 +329,8 @@ impl Store for SqliteStore {
             Err(error) if changes.len() > 1 && is_of_one(&error) => {}
             answered => return answered,
         }
-        // One change that cannot be written took the others with it. Alone, they pass; the caller, who hears of the
-        // error, finds them done when it asks again.
+        // One change that cannot be written has failed the others with it, so each is tried alone. The caller gets the error,
+        // and finds the others done when it commits them again.
         let (mut answers, mut refused) = (Vec::with_capacity(changes.len()), None);
         for index in 0..changes.len() {
             match self.commit_part(&changes, index..index + 1).await {
@@ -375,7 +375,7 @@ impl Store for SqliteStore {
     }
 
     async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
-        // A reader looks for what may go: it may have to pass over any number of jobs, and all writes would wait meanwhile.
+        // A reader finds the jobs: it may have to pass over any number of others, and in the writer all writes would wait meanwhile.
         let found = self.readers.run(move |reader| upkeep::prunable(reader, &prune, now)).await?;
         if found.is_empty() {
             return Ok(0);
@@ -485,7 +485,7 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) -> Result<(), Error> {
-        // Readers first: the last of the log can only be folded back when nobody reads an old state of it.
+        // Readers first: the whole log can be copied back only when no connection reads an old state of it.
         self.readers.close().await;
         self.vital_readers.close().await;
         self.lease_readers.close().await;

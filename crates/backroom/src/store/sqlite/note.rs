@@ -42,7 +42,7 @@ fn write(connection: &Connection, note: &Note) -> Result<(), Fault> {
         return Ok(());
     }
     let mut count = connection.prepare_cached("SELECT count(*) FROM backroom_logs WHERE job_id = ?1")?;
-    let kept: u32 = count.query_row([note.job.0.as_bytes()], |found| found.get(0))?;
-    let room = JOB_LOG_LINES_MAX.saturating_sub(kept) as usize;
-    note.lines.iter().take(room).try_for_each(|line| row::insert_line(connection, note.job, line))
+    let stored: u32 = count.query_row([note.job.0.as_bytes()], |found| found.get(0))?;
+    let free = JOB_LOG_LINES_MAX.saturating_sub(stored) as usize;
+    note.lines.iter().take(free).try_for_each(|line| row::insert_line(connection, note.job, line))
 }

@@ -118,7 +118,7 @@ where
     fn answer(self: Box<Self>) {
         let unanswered =
             || Err(Error::new(ErrorKind::Internal, "write to the store: the operation never ran"));
-        // Nobody waits when the caller was dropped; what it asked for is written all the same.
+        // Fails when the caller has dropped its future. Its operation is written all the same.
         _ = self.reply.send(self.result.unwrap_or_else(unanswered));
     }
 }

@@ -1,4 +1,4 @@
-//! Looking at jobs without changing them.
+//! Reading jobs without changing them.
 
 use std::fmt::Write as _;
 
@@ -119,7 +119,7 @@ enum Way {
 }
 
 /// Queued jobs lie in the order of claims, so their index must be read whole to find the newest. Where enough of the newest jobs
-/// match, a look at those alone answers.
+/// match, reading those alone answers.
 fn way(connection: &Connection, filter: &Filter, before: Option<JobId>, limit: usize) -> Result<Way, Fault> {
     if filter.states != [State::Queued] || filter.tag.is_some() {
         return Ok(Way::Index);
@@ -172,13 +172,14 @@ fn ids(filter: &Filter, way: Way, before: Option<JobId>, limit: usize) -> (Strin
     if let Some(wanted) = &filter.queued_as {
         and(&wanted.sql(&filter.states, "?"), Value::Integer(micros(wanted.now)));
     }
-    // Our own words, written out, one with `=`: so the planner can prove that a partial index holds all that is asked for.
+    // States are written into the statement, a single one with `=`. Only then can the planner prove that a partial index holds
+    // every row that is asked for.
     match filter.states.as_slice() {
         [] => {}
         [state] => _ = write!(sql, " AND state = '{state}'"),
         states => {
-            let words: Vec<String> = states.iter().map(|state| format!("'{state}'")).collect();
-            _ = write!(sql, " AND state IN ({})", words.join(", "));
+            let names: Vec<String> = states.iter().map(|state| format!("'{state}'")).collect();
+            _ = write!(sql, " AND state IN ({})", names.join(", "));
         }
     }
     values.push(Value::Integer(row::at_most(limit)));
@@ -216,8 +217,8 @@ pub(super) fn counts(connection: &Connection, now: Timestamp) -> Result<Vec<Coun
              WHERE finished_at IS NOT NULL GROUP BY queue, state",
     )?;
     let rows = select.query_map([micros(now)], |found| {
-        let word = found.get_ref(1)?.as_str()?;
-        let shown = Shown::ALL.into_iter().find(|shown| shown.as_str() == word);
+        let name = found.get_ref(1)?.as_str()?;
+        let shown = Shown::ALL.into_iter().find(|shown| shown.as_str() == name);
         let jobs = found.get::<_, i64>(2)?.unsigned_abs();
         Ok((found.get::<_, String>(0)?, shown, jobs))
     })?;

@@ -60,8 +60,8 @@ impl Readers {
                 drop(place);
                 return answer;
             };
-            let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let connection = match kept {
+            let free = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match free {
                 Some(connection) => connection,
                 None => open_reader(&path, &identity)?,
             };
@@ -69,11 +69,11 @@ impl Readers {
                 Some(error) => Err(error.into()),
                 None => Ok(answer),
             });
-            // A connection that met an error is not kept: whatever was wrong, the next one starts afresh.
+            // A connection that met an error is closed, so that its state cannot affect the next read.
             if answer.is_ok() {
                 idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             }
-            // Only now may the next one look for an idle connection.
+            // Only now may the next read take an idle connection.
             drop(place);
             answer.map_err(|fault| fault.explain(&path))
         });
@@ -85,7 +85,7 @@ impl Readers {
 
     /// Waits for reads under way and lets go of the file. Later reads are refused.
     pub(super) async fn close(&self) {
-        // Fails only when somebody else closed already.
+        // Fails only when another call has closed it already.
         if let Ok(all) = self.places.acquire_many(self.connections).await {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
             self.places.close();

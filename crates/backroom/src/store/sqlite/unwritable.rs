@@ -1,7 +1,7 @@
 //! Reading a file that this process may not write (docs/decisions/0036).
 //!
 //! SQLite reads a file in WAL mode through the log and its index beside it, and creates them where they are missing. Nothing
-//! may be created here: files of another owner in the folder would keep the store's own processes from writing. So the
+//! may be created here: the store's own processes could not write to files of another owner. So the
 //! log is read where it and its index are there. Where there is none, the file alone is read as it is, each time through a
 //! connection of its own, and the answer counts only if the file stayed the same meanwhile.
 
@@ -74,7 +74,7 @@ pub(super) fn read<T>(path: &Path, read: impl FnOnce(&Connection) -> Result<T, F
     answer.map_err(explained)
 }
 
-/// As a URI that tells SQLite to take no locks and to expect no log.
+/// As a URI with which SQLite takes no locks and expects no log.
 fn immutable(path: &Path) -> PathBuf {
     let mut uri = String::from("file:");
     for byte in path.as_os_str().as_encoded_bytes() {

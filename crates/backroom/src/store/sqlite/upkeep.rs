@@ -1,4 +1,4 @@
-//! Looking after jobs that nobody asks about: leases and expiries that ran out, history that may go.
+//! Upkeep of jobs without a caller: expired ones, and finished ones past their retention.
 
 use backroom_core::{JobId, JobRow, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -24,8 +24,8 @@ pub(super) fn expired(connection: &Connection, limit: usize, now: Timestamp) -> 
 /// Where a job stands in its queue's history: when it finished, then its id.
 pub(super) type Place = (i64, [u8; 16]);
 
-/// Finished jobs that need no longer be kept, the oldest first. Reads every one that is older than them and still holds
-/// its unique key, so a reader has to do it.
+/// Finished jobs past their retention, the oldest first. Also reads every older job that still holds its unique key, however many
+/// there are, so it must not run in the writer.
 pub(super) fn prunable(connection: &Connection, prune: &Prune, now: Timestamp) -> Result<Vec<Place>, Fault> {
     if !prune.state.is_finished() {
         return Ok(Vec::new());

@@ -9,32 +9,32 @@ use rusqlite::Connection;
 
 use crate::store::Wakes;
 
-/// How often to look while somebody listens: half of it is what a job of another process waits on average, and each
-/// look costs some tens of microseconds, most of them for waking up (docs/decisions/0013).
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How often to check while a worker or caller listens. A job of another process waits for half of it on average. Each check
+/// costs some tens of microseconds, most of them for waking the thread (docs/decisions/0013).
+const CHECK_EVERY: Duration = Duration::from_millis(5);
 /// How often the files at the store's paths are examined when nothing is written.
 const EXAMINE_EVERY: Duration = Duration::from_secs(1);
-/// How often to see whether somebody listens now.
+/// How often to see whether there is a listener now.
 const IDLE_EVERY: Duration = Duration::from_millis(100);
 
-/// Looks at `PRAGMA data_version`, which changes exactly when another connection committed, and never by our own writes.
-/// Connections of this process that write (a caller's own transaction) count as others, which is as it should be.
+/// Reads `PRAGMA data_version`, which changes exactly when another connection has committed, and never by our own writes.
+/// A caller's own transaction in this process uses another connection, so it is noticed, too.
 #[derive(Debug)]
 pub(super) struct Watch {
     last_version: Option<i64>,
-    last_look: Instant,
+    last_check: Instant,
     last_examined: Instant,
 }
 
 impl Watch {
-    /// Begins with the file as it is now: whatever comes later is heard of, even if nobody listens yet.
+    /// Begins with the file as it is now. Later commits are noticed, even those before the first listener.
     pub(super) fn new(connection: &Connection) -> Self {
-        Self { last_version: version(connection), last_look: now(), last_examined: now() }
+        Self { last_version: version(connection), last_check: now(), last_examined: now() }
     }
 
-    /// How long the writer may sleep before it should look again.
+    /// How long the writer may sleep before the next check.
     pub(super) fn pause(wakes: &Wakes) -> Duration {
-        if wakes.anybody_listens() { LOOK_EVERY } else { IDLE_EVERY }
+        if wakes.anybody_listens() { CHECK_EVERY } else { IDLE_EVERY }
     }
 
     /// Whether it is time to examine the files at the store's paths.
@@ -46,13 +46,13 @@ impl Watch {
         is_time
     }
 
-    /// Rings for everything when another connection wrote since the last look. Does nothing when the last look was a
-    /// moment ago or nobody listens.
-    pub(super) fn look(&mut self, connection: &Connection, wakes: &Wakes) {
-        if !wakes.anybody_listens() || self.last_look.elapsed() < LOOK_EVERY {
+    /// Notifies all listeners when another connection has committed since the last check. Does nothing when the last check was
+    /// a moment ago or there is no listener.
+    pub(super) fn check(&mut self, connection: &Connection, wakes: &Wakes) {
+        if !wakes.anybody_listens() || self.last_check.elapsed() < CHECK_EVERY {
             return;
         }
-        self.last_look = now();
+        self.last_check = now();
         let version = version(connection);
         if version != self.last_version {
             self.last_version = version;
@@ -61,16 +61,16 @@ impl Watch {
     }
 }
 
-/// None when it cannot be read: the next look tries again, and polling is the truth.
+/// None when it cannot be read. The next check tries again, and workers poll besides.
 fn version(connection: &Connection) -> Option<i64> {
     connection
         .prepare_cached("PRAGMA data_version")
         .and_then(|mut select| select.query_row([], |found| found.get(0)))
-        .inspect_err(|error| tracing::debug!(%error, "failed to look for writes of other processes"))
+        .inspect_err(|error| tracing::debug!(%error, "failed to check for writes of other processes"))
         .ok()
 }
 
-#[expect(clippy::disallowed_methods, reason = "paces looks at the file; nothing about a job depends on it")]
+#[expect(clippy::disallowed_methods, reason = "paces checks of the file; nothing about a job depends on it")]
 fn now() -> Instant {
     Instant::now()
 }

@@ -36,13 +36,13 @@ use crate::{
     store::{Durability, Wakes},
 };
 
-/// Operations that may wait for the writer; who comes later waits to be let in.
+/// Operations that may wait for the writer. Further callers wait before theirs is accepted.
 const WAITING_MAX: usize = 1024;
 /// The condition that a transaction that failed cannot be rolled back either.
 const NOT_UNDONE: &str = "a failed transaction could not be rolled back";
 static REPEATS: Repeats = Repeats::new();
 
-/// The callers' side.
+/// The side of the callers.
 #[derive(Debug)]
 pub(super) struct Writer {
     sender: Sender<Message>,
@@ -53,7 +53,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Opens the file and starts the thread. Blocks while it does.
+    /// Opens the file and starts the thread. Blocks meanwhile.
     pub(super) fn start(path: &Path, options: &SqliteOptions, wakes: Arc<Wakes>) -> Result<Self, Error> {
         let (connection, identity) = open_writer(path, options)?;
         let identity = Arc::new(identity);
@@ -124,7 +124,7 @@ impl Writer {
         }
     }
 
-    /// Why nobody answers.
+    /// Why there is no answer.
     fn ended(&self) -> Error {
         if self.closed.load(Ordering::Acquire) {
             return Error::closed("store");
@@ -133,7 +133,7 @@ impl Writer {
     }
 }
 
-/// The thread's side.
+/// The side of the thread.
 struct Serving {
     path: PathBuf,
     identity: Arc<Identity>,
@@ -198,7 +198,7 @@ impl Serving {
             if close {
                 break;
             }
-            self.watch.look(&self.connection, &self.wakes);
+            self.watch.check(&self.connection, &self.wakes);
             if self.watch.is_time_to_examine() {
                 // It reports what it finds; the next operation is answered with it.
                 _ = self.identity.check();
