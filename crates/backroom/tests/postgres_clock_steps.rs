@@ -12,7 +12,7 @@ mod postgres_support;
 use std::{os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use backroom::{Backroom, Json, State};
-use backroom_cluster::{Login, Place as ServerPlace, Server};
+use backroom_testbed::{Login, Place as ServerPlace, Server};
 use faketime::{
     Process, WallClock, assert_undisturbed, jobs_of, retry_after_two_secs, until, until_all_run,
     until_three_leases_passed,
