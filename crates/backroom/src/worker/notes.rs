@@ -122,7 +122,7 @@ fn lock(said: &Mutex<Said>) -> MutexGuard<'_, Said> {
 
 #[cfg(test)]
 mod tests {
-    use backroom_core::{JobId, LeaseId};
+    use backroom_core::{JobId, LeaseId, LogLine};
 
     use super::*;
 
