@@ -59,7 +59,7 @@ pub enum Ending {
     Snoozed,
     /// The worker gave the job back unfinished.
     Released,
-    /// The run parked itself.
+    /// The run waits for a timer, a signal or another job.
     Suspended,
     /// The worker's process died while it ran the job. Upkeep found it.
     Crashed,
@@ -113,7 +113,7 @@ impl Ending {
         }
     }
 
-    /// What an event ends an attempt as; none if it ends none.
+    /// In which way an event ends an attempt; none if it does not end it.
     pub(crate) fn of(event: &Event) -> Option<Self> {
         match event {
             Event::Succeed { .. } => Some(Self::Succeeded),

@@ -183,8 +183,8 @@ pub(crate) const BACKTRACE: &str = "\nbacktrace:\n";
 /// Longest error in a log line, in bytes before it is escaped.
 const LOGGED_BYTES_MAX: usize = 512;
 
-/// An error on one line of a log: without its backtrace, cut, and with everything escaped that could break the line or
-/// steer a terminal.
+/// An error on one line of a log: without its backtrace, cut, and with every character escaped that could break the
+/// line or control a terminal.
 struct OneLine<'a>(&'a str);
 
 impl fmt::Display for OneLine<'_> {

@@ -7,7 +7,7 @@ use crate::{Context, Failure, handler_state::States};
 
 /// A handler with its types erased: args and output are JSON.
 pub(crate) struct Handler {
-    /// The policy in force for jobs that carry none.
+    /// The retry policy of jobs that have none of their own.
     pub(crate) retry: RetryPolicy,
     /// Whether it runs on a thread and may have to wait for a core.
     pub(crate) is_blocking: bool,

@@ -103,7 +103,7 @@ pub use store::{Blocked, Count, Durability, Filter, Health, HealthCheck, WorkerD
 pub use tokio_postgres;
 #[doc(hidden)]
 pub use worker::Neighbours;
-pub use worker::{Context, Order, RunningWorker, StillRunning, Stopped, Worker};
+pub use worker::{Context, QueueOrder, RunningWorker, StillRunning, Stopped, Worker};
 
 /// The examples of the README are compiled and run with those of the library.
 #[cfg(doctest)]

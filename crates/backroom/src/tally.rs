@@ -22,8 +22,8 @@ const MINUTES_MAX: usize = 60;
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     minutes: Mutex<BTreeMap<Timestamp, Minute>>,
-    /// The worker's name when it first wrote. A worker that takes a fresh name writes on under this one: else a minute in
-    /// which it did so would be counted twice.
+    /// The worker's name when it first wrote. A worker that takes a new name goes on writing under the first one: otherwise
+    /// the minute of the change would be counted twice.
     counted_as: OnceLock<String>,
 }
 
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_with_a_fresh_name_writes_the_same_rows_on() {
+    fn a_worker_with_a_new_name_writes_to_the_same_rows() {
         let tally = Tally::default();
         assert!(tally.take_changed("taken").is_empty());
         tally.count(&end("mail", Ending::Succeeded, at(0)));

@@ -1,4 +1,4 @@
-//! `ARCHITECTURE.md` names files and functions; whoever moves one finds out here.
+//! `ARCHITECTURE.md` names files and functions; these tests fail when one is moved.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::{

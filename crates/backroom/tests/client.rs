@@ -1,4 +1,4 @@
-//! What a client may ask for, and what it is told when it asks for nonsense.
+//! What a client can do, and the errors for invalid requests.
 
 mod common;
 

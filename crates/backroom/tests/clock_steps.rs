@@ -1,4 +1,4 @@
-//! Somebody sets the wall clock forward or back while a worker runs: no span changes, and nothing stands still.
+//! The wall clock is set forward or back while a worker runs: no span changes, and nothing stops.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::{sync::Arc, time::Duration};

@@ -87,7 +87,7 @@ async fn errors_of_every_sort_fail_the_attempt_with_all_their_causes() {
 }
 
 #[tokio::test]
-async fn causes_are_told_when_a_job_is_given_up_or_cancelled_as_well() {
+async fn causes_are_recorded_when_a_job_is_discarded_or_cancelled_as_well() {
     let done = perform(fails, Way::Discard).await.unwrap();
     assert_eq!(done.job.reason.as_deref(), Some("save the picture: write page 7: the disk is full"));
     assert_eq!(done.job.state, State::Discarded);

@@ -44,9 +44,9 @@ async fn the_thread_of_the_heartbeats_ends_with_its_worker_or_its_runtime() {
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let theirs = backroom.clone();
-    let kept = runtime.spawn(async move { start(&theirs).await }).await.unwrap();
+    let held = runtime.spawn(async move { start(&theirs).await }).await.unwrap();
     until_threads(1).await;
     runtime.shutdown_background();
     until_threads(0).await;
-    drop(kept);
+    drop(held);
 }

@@ -1,4 +1,4 @@
-//! A condition that repeats does not fill the log: what is written is counted, on a file that cannot grow.
+//! A condition that repeats does not fill the log. The test counts lines, on a file that cannot grow.
 
 #![cfg(feature = "sqlite")]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
@@ -47,7 +47,7 @@ impl io::Write for Log {
 async fn a_full_disk_is_a_few_lines_however_often_it_is_met() {
     let log = Log { lines: Arc::default(), failures: watch::Sender::new(0) };
     let writer = log.clone();
-    // The only test of this program, so the subscriber may be everybody's.
+    // The only test of this program, so the subscriber may be global.
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)
         .with_ansi(false)

@@ -81,8 +81,8 @@ impl Office {
             .push(self.backroom.enqueue_untyped("kills", Json::encode(&millis).unwrap()).await.unwrap());
     }
 
-    /// Looks after the process; answers whether it just died.
-    fn look(&mut self) -> bool {
+    /// Restarts the process if it died. Returns whether it did.
+    fn check(&mut self) -> bool {
         let died = self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_some());
         if died {
             self.child = None;
@@ -94,11 +94,11 @@ impl Office {
         died
     }
 
-    /// Until all jobs have ended; `each` is called at every look.
+    /// Until all jobs have ended; `each` is called at every check.
     async fn until_all_ended(&mut self, mut each: impl AsyncFnMut(&mut Self)) -> Vec<JobRow> {
         let start = Instant::now();
         loop {
-            self.look();
+            self.check();
             each(self).await;
             let mut rows = Vec::new();
             for handle in self.innocents.iter().chain(&self.killers) {

@@ -109,7 +109,7 @@ async fn one_end_that_cannot_be_written_neither_holds_up_nor_fails_the_others() 
     let worker = worker.start().await.unwrap();
     b.enqueue_many((10..20).map(Double)).await.unwrap();
     until("all begin", async || began.load(Ordering::SeqCst) == 10).await;
-    // All end in one moment, so their ends are one batch. The clock stands still: nobody waits for a second try.
+    // All end in one moment, so their ends are one batch. The clock stands still: no end waits for a second try.
     gate.notify_waiters();
     until("the others end", async || jobs_in(&b, "completed").await == 9).await;
     assert_eq!(jobs_in(&b, "running").await, 1);

@@ -21,10 +21,10 @@ use log_support::Log;
 
 const LEASE: Duration = Duration::from_secs(30);
 const LONG_LEASE: Duration = Duration::from_secs(7200);
-/// More than upkeep looks at in one go.
+/// More than upkeep reads in one tick.
 const MANY: usize = 6000;
 
-/// Gives `count` jobs to a worker that then says nothing more.
+/// Lets a worker claim `count` jobs and write no further heartbeat.
 async fn to_a_dead_worker(
     store: &Arc<dyn Store>,
     ids: &Ids,
@@ -96,14 +96,14 @@ async fn the_jobs_of_a_dead_worker_do_not_wait_for_another_one_with_a_long_lease
         let short = to_a_dead_worker(b.store(), &ids, now, (3, LEASE)).await;
         // It runs nothing itself.
         let keeper = Worker::new(&b).queue("none", 1).lease(LEASE).handle(act).start().await.unwrap();
-        // Its lease, until the next look, and a batch of commits.
+        // Its lease, until the next observation, and a batch of commits.
         pass_between_calls(&clock, &calls, LEASE + Duration::from_secs(5)).await;
         for id in short {
             let row = b.job(id).await.unwrap();
             assert_eq!(row.state, State::Queued, "{row:?}");
         }
         let row = b.job(long[0]).await.unwrap();
-        assert_eq!((row.state, row.crashes), (State::Running, 0), "its worker may still be heard");
+        assert_eq!((row.state, row.crashes), (State::Running, 0), "its worker may still write a heartbeat");
         soon("stop", keeper.stop()).await.unwrap();
     }
 }
@@ -163,7 +163,7 @@ async fn a_worker_that_was_declared_dead_stops_its_runs_and_goes_on_under_a_new_
     assert!(worker.name().starts_with("one~"), "{}", worker.name());
     let row = job.status().await.unwrap();
     assert_eq!((row.state, row.worker, row.crashes), (State::Running, Some(worker.name()), 0));
-    assert_eq!(worker.running(), 1, "the handler of the lost run was told to stop");
+    assert_eq!(worker.running(), 1, "the handler of the lost run was asked to stop");
     job.cancel().await.unwrap();
     pass(&clock, LEASE).await;
     soon("stop", worker.stop()).await.unwrap();
@@ -220,10 +220,10 @@ async fn jobs_of_a_dead_worker_whose_lease_is_shorter_than_the_keepers_are_rescu
 }
 
 #[tokio::test]
-async fn a_machine_that_slept_rescues_nobody_who_wakes_with_it() {
+async fn a_machine_that_slept_rescues_no_worker_that_wakes_with_it() {
     for store in fresh_stores().await {
         let b = &store.backroom;
-        // The second one only looks after the store.
+        // The second one only does the upkeep.
         let (worker, keeper) = (Worker::new(b).handle(act), Worker::new(b).queue("none", 1).handle(act));
         let (keeper, worker) = (keeper.start().await.unwrap(), worker.start().await.unwrap());
         let job = b.enqueue(Act::Hang).await.unwrap();
@@ -235,7 +235,7 @@ async fn a_machine_that_slept_rescues_nobody_who_wakes_with_it() {
                 assert_eq!((row.state, row.crashes), (State::Running, 0), "{row:?}");
                 b.workers().await.unwrap().iter().any(|row| row.name == worker.name())
             };
-            until("its worker is heard again", awake).await;
+            until("a heartbeat of its worker", awake).await;
         }
         job.cancel().await.unwrap();
         let advancing = async {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use backroom::{
-    AttemptEnd, Context, ErrorKind, Failure, Json, Middleware, Next, Options, Order, RetryPolicy, State,
+    AttemptEnd, Context, ErrorKind, Failure, Json, Middleware, Next, Options, QueueOrder, RetryPolicy, State,
     Worker,
     store::MemoryStore,
     testing::{
@@ -125,7 +125,7 @@ async fn slots_bound_how_many_run_at_once() {
 }
 
 #[tokio::test]
-async fn cancelling_a_running_job_tells_its_handler_and_ends_it_as_cancelled() {
+async fn cancelling_a_running_job_asks_its_handler_to_stop_and_ends_it_as_cancelled() {
     for store in fresh_stores().await {
         let job = store.backroom.enqueue(Act::Hang).await.unwrap();
         let worker = Worker::new(&store.backroom).handle(act).start().await.unwrap();
@@ -138,10 +138,10 @@ async fn cancelling_a_running_job_tells_its_handler_and_ends_it_as_cancelled() {
 }
 
 #[tokio::test]
-async fn a_lost_lease_is_told_to_the_handler_and_its_result_refused() {
+async fn a_handler_whose_lease_is_lost_is_asked_to_stop_and_its_result_refused() {
     for store in fresh_stores().await {
-        let told = Arc::new(tokio::sync::Notify::new());
-        let tell = Arc::clone(&told);
+        let stopped = Arc::new(tokio::sync::Notify::new());
+        let tell = Arc::clone(&stopped);
         let job = store.backroom.enqueue(Act::Hang).await.unwrap();
         let worker = Worker::new(&store.backroom)
             .upkeep(false)
@@ -151,7 +151,7 @@ async fn a_lost_lease_is_told_to_the_handler_and_its_result_refused() {
                     ctx.cancelled().await;
                     assert_eq!(ctx.why_cancelled().as_deref(), Some("the lease was lost"));
                     tell.notify_one();
-                    Ok("a result that nobody may see".to_owned())
+                    Ok("a result that is dropped".to_owned())
                 }
             })
             .start()
@@ -162,7 +162,7 @@ async fn a_lost_lease_is_told_to_the_handler_and_its_result_refused() {
         store.backroom.pause("default").await.unwrap();
         take_away(&store.backroom, job.id()).await;
         store.clock.advance(Duration::from_secs(11));
-        soon("the handler to be told", told.notified()).await;
+        soon("the stop request", stopped.notified()).await;
         soon("stop", worker.stop()).await.unwrap();
         let row = job.status().await.unwrap();
         assert_eq!((row.state, row.output, row.crashes), (State::Queued, None, 1));
@@ -287,7 +287,7 @@ async fn workers_that_make_no_sense_do_not_start() {
         new().handle(double).handle(double),
         new().handle(double).name("two\nlines"),
         new().handle(double).lease(Duration::ZERO),
-        new().handle(double).queues(Order::weighted([("a", 0)]), 1),
+        new().handle(double).queues(QueueOrder::weighted([("a", 0)]), 1),
     ];
     for worker in wrong {
         let shown = format!("{worker:?}");
@@ -363,7 +363,7 @@ async fn a_worker_whose_store_is_gone_stops_all_the_same() {
     let error = soon("stop", worker.stop()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     faults.heal();
-    assert_eq!(job.status().await.unwrap().state, State::Running, "until somebody rescues it");
+    assert_eq!(job.status().await.unwrap().state, State::Running, "until upkeep rescues it");
 }
 
 fn died() -> backroom::core::Event {

@@ -19,7 +19,7 @@ use backroom::{
 use common::{Double, fresh_stores, is_finished, soon, until};
 
 #[tokio::test]
-async fn progress_and_log_lines_are_kept_the_last_word_in_any_case() {
+async fn progress_and_log_lines_are_stored_and_the_last_progress_always_is() {
     for store in fresh_stores().await {
         let job = store.backroom.enqueue(Double(1)).await.unwrap();
         let worker = Worker::new(&store.backroom).handle(|job: Double, ctx: Context| async move {
@@ -48,7 +48,7 @@ async fn progress_is_written_at_most_four_times_a_second() {
         let worker = Worker::new(&store.backroom).handle(move |job: Double, ctx: Context| {
             let (log, clock) = (Arc::clone(&log), Arc::clone(&clock));
             async move {
-                // Two seconds, and a word every 10 ms of them.
+                // Two seconds, and a report every 10 ms.
                 for step in 0..200 {
                     ctx.progress(step / 2, step.to_string());
                     clock.advance(Duration::from_millis(10));
@@ -67,7 +67,7 @@ async fn progress_is_written_at_most_four_times_a_second() {
         soon("drain", drain(worker)).await.unwrap();
         let writes = seen.lock().unwrap().len();
         assert!((2..=1 + 2 * 4).contains(&writes), "{writes} writes in two seconds");
-        assert_eq!(job.status().await.unwrap().progress.unwrap().message, "199", "the last word");
+        assert_eq!(job.status().await.unwrap().progress.unwrap().message, "199", "the last report");
     }
 }
 
@@ -82,8 +82,8 @@ async fn progress_that_is_written_late_is_not_overtaken_by_the_end_of_its_job() 
         async move {
             faults.cut(Fault::Before);
             let before = faults.failed();
-            ctx.progress(99, "the last word");
-            // While the clock stands still nothing else calls the store; and nobody calls again before it moves.
+            ctx.progress(99, "the last report");
+            // While the clock stands still nothing else calls the store, and no call is repeated before it moves.
             while faults.failed() == before {
                 tokio::task::yield_now().await;
             }
@@ -99,7 +99,7 @@ async fn progress_that_is_written_late_is_not_overtaken_by_the_end_of_its_job() 
     }
     clock.advance(Duration::from_secs(1));
     until("the end", async || is_finished(&job).await).await;
-    let said = Progress { percent: 99, message: "the last word".into() };
+    let said = Progress { percent: 99, message: "the last report".into() };
     assert_eq!(job.status().await.unwrap().progress, Some(said));
     soon("stop", worker.stop()).await.unwrap();
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use backroom::{Context, Failure, Order, Worker, testing::drain};
+use backroom::{Context, Failure, QueueOrder, Worker, testing::drain};
 use common::{Double, fresh_stores, soon};
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn weighted_queues_get_their_parts_while_both_have_jobs() {
         }
         let served = Arc::new(Mutex::new(Vec::new()));
         let (log, clock) = (Arc::clone(&served), Arc::clone(&store.clock));
-        let order = Order::weighted([("urgent", 3), ("default", 1)]);
+        let order = QueueOrder::weighted([("urgent", 3), ("default", 1)]);
         let worker =
             Worker::new(&store.backroom).queues(order, 1).handle(move |job: Double, ctx: Context| {
                 log.lock().unwrap().push(ctx.job().queue.clone());
@@ -45,7 +45,7 @@ async fn strict_order_serves_the_first_queue_first() {
         }
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&seen);
-        let worker = Worker::new(&store.backroom).queues(Order::strict(["early", "late"]), 1).handle(
+        let worker = Worker::new(&store.backroom).queues(QueueOrder::strict(["early", "late"]), 1).handle(
             move |job: Double, _| {
                 log.lock().unwrap().push(job.0);
                 async move { Ok::<_, Failure>(job.0) }

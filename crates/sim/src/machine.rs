@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use backroom::{
-    Backroom, Error, Neighbours, Options, Order, RunningWorker, Stopped, Timestamp, Worker,
+    Backroom, Error, Neighbours, Options, QueueOrder, RunningWorker, Stopped, Timestamp, Worker,
     clock::Clock as _,
     testing::faults::{Fault, Faults},
 };
@@ -94,8 +94,8 @@ impl Machine {
         let upkeep = index == 0 || rng.random_bool(0.7);
         let mut kinds = Vec::new();
         let queues = match &order {
-            Order::Strict(queues) => queues.clone(),
-            Order::Weighted(queues) => queues.iter().map(|(queue, _)| queue.clone()).collect(),
+            QueueOrder::Strict(queues) => queues.clone(),
+            QueueOrder::Weighted(queues) => queues.iter().map(|(queue, _)| queue.clone()).collect(),
         };
         let mut worker = Worker::new(&backroom)
             .name(name.clone())
@@ -249,15 +249,17 @@ impl Machine {
     }
 }
 
-fn order(rng: &mut StdRng, index: usize) -> Order {
+fn order(rng: &mut StdRng, index: usize) -> QueueOrder {
     let mut queues: Vec<&str> = QUEUES.into_iter().filter(|_| index == 0 || rng.random_bool(0.7)).collect();
     if queues.is_empty() {
         queues.push(pick(rng, &QUEUES));
     }
     if rng.random_bool(0.5) {
-        Order::strict(queues)
+        QueueOrder::strict(queues)
     } else {
-        Order::weighted(queues.into_iter().map(|queue| (queue, rng.random_range(1..4))).collect::<Vec<_>>())
+        QueueOrder::weighted(
+            queues.into_iter().map(|queue| (queue, rng.random_range(1..4))).collect::<Vec<_>>(),
+        )
     }
 }
 

@@ -1,11 +1,11 @@
 //! The time of a wall clock, reckoned on by a monotonic clock between two measurements.
 //!
 //! A wall clock can be set forward or back at any moment. A measurement notices that and the reckoning takes over the new
-//! time at once, so it never stands still and is never wrong for longer than the time between two measurements. It may go
+//! time at once, so it always moves and is never wrong for longer than the time between two measurements. It may go
 //! back. Nothing may rely on two readings being in order.
 //!
-//! Setting a clock back has one unwanted effect: jobs that were enqueued just before lie in the future now. So the
-//! moment up to which jobs are due goes on as if nothing had happened, until the new time has caught up.
+//! After a clock was set back, jobs that were enqueued just before lie in the future. So the moment up to which jobs are due goes
+//! on as before, until the new time has reached it.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl Reckoning {
         let stepped_back = span_until(time, due);
         let is_bridged = stepped_back > ERROR_MAX && stepped_back <= BRIDGED_MAX;
         self.before = is_bridged.then(|| {
-            // While an earlier step back is still bridged, that bridge goes on to its own end at least.
+            // While an earlier step back is still bridged, that bridge lasts at least to its own end.
             let reached = self.before.map_or(self.line.at(reading), |(_, reached)| reached);
             (old, reached.max(self.line.at(reading)))
         });

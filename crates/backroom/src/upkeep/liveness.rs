@@ -19,7 +19,7 @@ const OBSERVE_MIN: Duration = Duration::from_millis(20);
 /// What a heartbeat moves; none for a worker that has no row.
 type Beats = Option<(Uuid, u64)>;
 
-/// What one process has seen of the workers.
+/// What one process has observed of the workers.
 #[derive(Debug)]
 pub(super) struct Liveness {
     /// The lease of the observer's own worker, for workers that have no row.
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn an_outage_of_any_length_is_no_silence() {
         for away in [60, 600, 36_000] {
-            // The worker is away as well, and heard again 8 s after the store is back.
+            // The worker is away as well, and writes again 8 s after the store is back.
             let own = [every(10, 0..21), every(10, 20 + away..20 + away + 100)].concat();
             let beats = |now: u64| Some(if now < 28 + away { now.min(12) / 12 } else { now });
             assert_eq!(found_dead(&own, beats, LEASE, away + 100), None, "away for {away} s");

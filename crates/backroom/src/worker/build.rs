@@ -1,4 +1,4 @@
-//! Building a worker: its queues, its settings, and what goes around its handlers.
+//! Builds a worker: its queues, its settings, and what runs around its handlers.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,14 +7,14 @@ use backroom_core::bounds::{check_name, check_span};
 use super::{
     neighbours::Neighbours,
     plan::Plan,
-    pool::Order,
+    queue_order::QueueOrder,
     running_worker::RunningWorker,
     settings::{LEASE_MIN, SLOTS_MAX, THREADS_MAX},
     start,
 };
 use crate::{Backroom, Ended, Error, ErrorKind, Middleware};
 
-/// A worker about to start: name its queues and handlers, then [`start`](Worker::start) it.
+/// A worker before it starts: name its queues and handlers, then [`start`](Worker::start) it.
 ///
 /// Handlers are async functions for work that waits ([`handle`](Worker::handle)) or plain functions for work that
 /// computes ([`handle_blocking`](Worker::handle_blocking)). A worker claims only jobs of kinds it handles.
@@ -33,11 +33,11 @@ impl Worker {
 
     /// Serves a queue with slots of its own: at most so many of its jobs run here at once.
     pub fn queue(self, queue: impl Into<String>, slots: u32) -> Self {
-        self.queues(Order::strict([queue.into()]), slots)
+        self.queues(QueueOrder::strict([queue.into()]), slots)
     }
 
     /// Serves several queues with shared slots, in strict or weighted order.
-    pub fn queues(mut self, order: Order, slots: u32) -> Self {
+    pub fn queues(mut self, order: QueueOrder, slots: u32) -> Self {
         let checked = order.check();
         self.check(checked);
         if slots == 0 || slots > SLOTS_MAX {
@@ -68,7 +68,7 @@ impl Worker {
     /// The hook is called once for each end, after the store has recorded it; a process that dies in between has not called
     /// it. A result that is dropped because the lease was lost is no end: the worker whose upkeep takes the job reports the
     /// crash. The hook runs on the task that records ends: while it runs, no further end is recorded, so it must return
-    /// quickly and never block; send to a channel what takes longer. After a second it is warned of. A panic of the hook is
+    /// quickly and never block; send longer work to a channel. The log warns of a hook that takes a second. A panic of the hook is
     /// caught and logged, and nothing else changes.
     ///
     /// ```
@@ -80,7 +80,7 @@ impl Worker {
     /// # let backroom = Backroom::open("memory:").await?;
     /// let worker = Worker::new(&backroom).handle(greet).on_end(|end| {
     ///     if end.state == backroom::State::Discarded {
-    ///         println!("{} {} was given up: {:?}", end.kind, end.id, end.error);
+    ///         println!("{} {} was discarded: {:?}", end.kind, end.id, end.error);
     ///     }
     /// });
     /// # backroom.enqueue(Greet).await?;
@@ -94,7 +94,7 @@ impl Worker {
 
     /// Whether attempts that end without a failure (success, snooze, cancel, release) are logged at level INFO. Default no:
     /// they are logged at DEBUG. An attempt that fails and is retried is always logged at WARN, a discarded job at ERROR; of
-    /// more than a hundred of these in ten seconds the rest is counted, and logged at DEBUG.
+    /// more than a hundred of these in ten seconds the others are counted, and logged at DEBUG.
     pub fn log_successes(mut self, log: bool) -> Self {
         self.plan.settings.log_successes = log;
         self
@@ -108,8 +108,8 @@ impl Worker {
         self
     }
 
-    /// Liveness: how long this worker may be silent before its jobs run elsewhere. It renews its leases three times
-    /// as often. Default 30 s, at least 100 ms. Not a limit on how long a job may run: that is its timeout.
+    /// Liveness: how long this worker may be silent before its jobs run elsewhere. Its heartbeat is
+    /// written three times within this span. Default 30 s, at least 100 ms. Not a limit on how long a job may run: that is its timeout.
     pub fn lease(mut self, lease: Duration) -> Self {
         if lease < LEASE_MIN {
             let message = format!("build the worker: a lease of {lease:?} is too short; use at least 100 ms");
@@ -159,7 +159,7 @@ impl Worker {
         self
     }
 
-    /// How long the death of a worker process is remembered against the jobs that ran in it. A job that takes down its
+    /// How long the death of a worker process counts against the jobs that ran in it. A job that takes down its
     /// process again and again within this span, at least twice while it runs alone there, is discarded as poison.
     /// Default 72 h, at most ten years. Give all workers of a store the same.
     pub fn crash_span(mut self, span: Duration) -> Self {
@@ -190,8 +190,8 @@ impl Worker {
         self
     }
 
-    /// Starts it. Dropping the answer without [`RunningWorker::stop`] aborts what runs; the jobs are rescued when
-    /// their leases run out.
+    /// Starts it. Dropping the running worker without [`RunningWorker::stop`] aborts what runs; the jobs are rescued when
+    /// their leases expire.
     pub async fn start(mut self) -> Result<RunningWorker, Error> {
         if let Some(wrong) = self.wrong.take() {
             return Err(wrong);

@@ -1,6 +1,6 @@
 //! The worker: claims jobs into slots, runs their handlers, and records what became of them.
 //!
-//! One job's way through this module: [`claim`] decides when to claim, [`claim_call`] sends the claim and puts the jobs into
+//! The way of one job through this module: [`claim`] decides when to claim, [`claim_call`] sends the claim and puts the jobs into
 //! a [`pool`], [`execute`] runs a job in its slot, [`recording`] turns the answer into an event for the
 //! [`recorder`](crate::recorder). Beside them [`heartbeat`] says that the worker lives, [`leases`] checks what it still holds,
 //! and [`notes`] writes progress and log lines. [`start`] starts all this and [`running_worker`] stops it.
@@ -13,6 +13,7 @@ mod identity;
 mod neighbours;
 mod panics;
 mod prefetch;
+mod queue_order;
 mod row_writes;
 mod runtime_watch;
 mod said;
@@ -66,6 +67,6 @@ pub(crate) use call::run_handler;
 pub use context::Context;
 #[doc(hidden)]
 pub use neighbours::Neighbours;
-pub use pool::Order;
+pub use queue_order::QueueOrder;
 pub use running_worker::{RunningWorker, Stopped};
 pub use still_running::StillRunning;

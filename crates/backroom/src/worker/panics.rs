@@ -24,7 +24,7 @@ const SAID_BYTES_MAX: usize = ERROR_BYTES_MAX / 4;
 /// Most frames of a backtrace that are recorded.
 const FRAMES_MAX: usize = 64;
 /// Backtraces that are resolved for one place. Resolving takes milliseconds of computing, and a kind that always panics does so
-/// at one place; further panics there get the last one.
+/// at one place. Further panics there get the last backtrace.
 const RESOLVED_PER_PLACE: u32 = 16;
 /// Most places whose backtraces are remembered.
 const PLACES_MAX: usize = 128;
@@ -68,7 +68,7 @@ pub(crate) struct Panic {
 /// Sets the hook, the first time it is called in this process.
 pub(crate) fn watch() {
     static ONCE: Once = Once::new();
-    // While a thread panics the hook cannot be changed; a worker that is started from a destructor then does without.
+    // While a thread panics the hook cannot be changed. A worker that is started from a destructor then has no hook.
     if std::thread::panicking() {
         return;
     }
@@ -149,7 +149,7 @@ fn backtrace_at(place: &str) -> Arc<str> {
         Some((times, _)) => times,
         None => 0,
     };
-    // Resolved without the lock: it takes milliseconds, and other handlers may panic meanwhile.
+    // Resolved without the lock: it takes milliseconds, and other handlers may panic in that time.
     let backtrace: Arc<str> = frames_of_user(&Backtrace::force_capture().to_string()).into();
     let mut known = resolved();
     let known = known.get_or_insert_default();

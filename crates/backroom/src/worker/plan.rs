@@ -2,14 +2,14 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{neighbours::Neighbours, pool::Order, settings::Settings};
+use super::{neighbours::Neighbours, queue_order::QueueOrder, settings::Settings};
 use crate::{Backroom, Middleware, ends::Hook, handler::Handler, handler_state::States};
 
 /// Everything that [`Worker`](super::Worker) was given.
 pub(super) struct Plan {
     pub(super) backroom: Backroom,
     pub(super) name: Option<String>,
-    pub(super) pools: Vec<(Order, u32)>,
+    pub(super) pools: Vec<(QueueOrder, u32)>,
     pub(super) handlers: HashMap<String, Arc<Handler>>,
     pub(super) middleware: Vec<Arc<dyn Middleware>>,
     pub(super) hooks: Vec<Hook>,

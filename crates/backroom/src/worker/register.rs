@@ -1,4 +1,4 @@
-//! Registering handlers on a worker: the calls that take the user's functions.
+//! Registers handlers on a worker: the calls that take the user's functions.
 
 use std::{future::Future, sync::Arc};
 
@@ -82,16 +82,17 @@ impl Worker {
         )
     }
 
-    /// Runs jobs of type `J` with a plain function on a thread of its own: for work that computes or blocks, which would hold
-    /// up everything else in an async function.
+    /// Runs jobs of type `J` with a plain function on a thread of its own: for work that computes or blocks. In an async
+    /// function such work would block everything else.
     ///
     /// At most [`blocking_threads`](Worker::blocking_threads) of all blocking handlers of this worker run at once, one per core
     /// unless you set another number. That is right for work that *computes* (pictures, compression, hashes): more threads
     /// than cores would only slow each other down. Work that *waits* in a blocking call (a driver without async, a lock, a
-    /// slow disk) leaves its core idle meanwhile; let as many wait at once as the other side can bear, and set
+    /// slow disk) leaves its core idle meanwhile; let as many wait at once as the other side can serve, and set
     /// `blocking_threads` to that. The slots of its queue must allow as many.
     ///
-    /// Nothing can stop a thread from outside: see [`RunningWorker::stop`] for what becomes of a handler that does not end.
+    /// Nothing can stop a thread from outside: see [`RunningWorker::stop`](super::RunningWorker::stop) for a handler that does not
+    /// end.
     pub fn handle_blocking<J, F>(self, handler: F) -> Self
     where
         J: Job,

@@ -153,7 +153,7 @@ impl Run {
         self.executing.store(executing, Ordering::Relaxed);
     }
 
-    /// Runs the handler, and records while its code is on a thread of the runtime. `handler` catches its own panics.
+    /// Runs the handler, and marks when its code is on a thread of the runtime. `handler` catches its own panics.
     pub(crate) async fn polled<T>(&self, handler: impl Future<Output = T>) -> T {
         let mut handler = std::pin::pin!(handler);
         std::future::poll_fn(|cx| {
@@ -216,7 +216,7 @@ impl Run {
         deadline.timeout_at.max(deadline.timeout_at.and(deadline.extended_to))
     }
 
-    /// Waits until the attempt's time begins to run, and answers when it will be over.
+    /// Waits until the attempt's time begins to run. Returns when it will be over.
     pub(crate) async fn has_deadline(&self) -> Duration {
         loop {
             self.timed.cancelled().await;

@@ -13,7 +13,7 @@ use crate::store::Blocked;
 /// The time between two ticks, and between two checks of them.
 pub(super) const TICK: Duration = Duration::from_millis(250);
 
-/// What is known of the runtime of one worker.
+/// What is known about the runtime of one worker.
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     ticks: AtomicU64,
@@ -43,11 +43,11 @@ impl Watched {
 /// What a check of the ticks found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// They stand still, for so long by now.
+    /// They have not moved for so long.
     Blocked(Duration),
     /// The same at a later check.
     Still(Duration),
-    /// They go on, after they stood still for so long.
+    /// They move again, after they had not moved for so long.
     Over(Duration),
 }
 
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_whose_ticks_stand_still_is_blocked_until_they_go_on() {
+    fn a_runtime_whose_ticks_do_not_move_is_blocked_until_they_do() {
         let mut watch = Watch::new(ms(1000), ms(0));
         assert_eq!(watch.check(1, ms(250)), None);
         for at in [500, 750, 1000, 1250] {

@@ -1,4 +1,4 @@
-//! Handlers that a worker leaves behind when it stops: nothing can stop a thread from outside.
+//! Handlers that still run when their worker has stopped: nothing can stop a thread from outside.
 
 use std::{sync::Arc, time::Duration};
 

@@ -143,7 +143,7 @@ pub(crate) async fn act(job: Act, ctx: Context) -> Result<String, Failure> {
         Act::SnoozeOnce => Err(Failure::snooze(Duration::from_secs(60))),
         Act::Hang => {
             ctx.cancelled().await;
-            Err(Failure::retry("told to stop"))
+            Err(Failure::retry("asked to stop"))
         }
     }
 }

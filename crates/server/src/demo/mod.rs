@@ -20,7 +20,7 @@ mod watch;
 
 use std::{path::PathBuf, time::Duration};
 
-use backroom::{Backroom, Order, RunningWorker, Worker, core::bounds::span_until};
+use backroom::{Backroom, QueueOrder, RunningWorker, Worker, core::bounds::span_until};
 
 use crate::{
     settings::Settings,
@@ -145,7 +145,7 @@ async fn bring(places: &Places, count: u16, screen: &mut Screen) -> Result<(), D
 async fn start_worker(backroom: &Backroom, slots: u32) -> Result<RunningWorker, DemoError> {
     let worker = Worker::new(backroom)
         .queue(PICTURES, slots)
-        .queues(Order::strict([OFFICE]), OFFICE_SLOTS)
+        .queues(QueueOrder::strict([OFFICE]), OFFICE_SLOTS)
         .handle_blocking(jobs::make_thumbnail)
         .handle(jobs::pay_order)
         .handle(jobs::pack_order)
