@@ -1,12 +1,18 @@
-//! The store for many machines: PostgreSQL 14 or newer, through at most three connections per process, and a fourth where workers run.
+//! The store for many machines: PostgreSQL 14 or newer, through at most three connections per process, and a fourth
+//! where workers run.
 //!
-//! Rows of live jobs lie in `jobs`, a small hot table, but for what one claim of many took together (`tray`); finished
-//! ones in `finished`, which is appended to and pruned (`docs/decisions/0020`, `0034`). One connection writes, one claims,
-//! looks after the dead and looks up single jobs (and takes every other part of a bulk insert), one listens and does what may
-//! take long. The fourth writes heartbeats, from a thread that no handler can block. None is held while a handler runs, and nothing is kept on one that a transaction does not end: so the store also
-//! runs behind PgBouncer in transaction mode (`?listen=false`).
+//! Live jobs are rows of `jobs`, a small table that changes all the time; jobs that one large claim took together are
+//! on a `tray` instead. Finished jobs are in `finished`, to which the store appends and which it prunes
+//! (`docs/decisions/0020`, `0034`).
 //!
-//! It decides nothing about a job's life. Start reading at [`PostgresStore::connect`]; then one file per verb.
+//! One connection writes. One claims, rescues the jobs of dead workers and reads single jobs; it also takes every other
+//! part of a bulk insert. One listens and runs what may take long. The fourth writes heartbeats, from a thread that no
+//! handler can block. A handler holds none of them while it runs. No connection has state that outlives a transaction,
+//! so the store also runs behind PgBouncer in transaction mode (`?listen=false`).
+//!
+//! It decides nothing about a job's life. Start reading at [`PostgresStore::connect`]. Then read the verbs, one file
+//! each; they use [`columns`] for rows and parameters and [`wire`] for connections. Tasks that run beside the verbs are
+//! in [`background`].
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -44,7 +50,7 @@ use self::{
         note, queues, read, stats, upkeep, workers,
     },
     wire::{
-        connection::{Hear, Link},
+        connection::{Link, OnNotification},
         error::Fault,
         options,
         session::Session,
@@ -59,7 +65,8 @@ use super::{
 };
 use crate::{Error, clock::Clock};
 
-/// Queues this process remembers to have named. Beyond it names are written again, which costs time only.
+/// Most queue names that this process remembers to have stored. Names beyond that are stored again, which only costs
+/// time.
 const QUEUES_REMEMBERED_MAX: usize = 10_000;
 
 /// A PostgreSQL schema full of jobs.
@@ -75,7 +82,7 @@ struct Core {
     writer: Arc<Link>,
     claims: Arc<Link>,
     reads: Arc<Link>,
-    /// For heartbeats alone. It is driven by a thread of its own, so a blocked runtime does not hold it up.
+    /// For heartbeats only. A thread of its own drives it, so a blocked runtime does not delay it.
     vital: Arc<Link>,
     hints: Arc<Hints>,
     database_time: Arc<DatabaseTime>,
@@ -87,10 +94,10 @@ struct Core {
 }
 
 impl Core {
-    /// The queues that this process has not named before.
+    /// The queues whose names this process has not stored before.
     fn unnamed_queues<'a>(&self, queues: impl Iterator<Item = &'a str>) -> Vec<String> {
         let named = self.named_queues.lock().unwrap_or_else(PoisonError::into_inner);
-        // Neighbours mostly have one queue, which is looked up once.
+        // Jobs side by side mostly have the same queue, which is checked once.
         let mut last = None;
         let changes = queues.filter(|queue| last.replace(*queue) != Some(*queue));
         let unnamed: BTreeSet<&str> = changes.filter(|queue| !named.contains(*queue)).collect();
@@ -112,29 +119,29 @@ impl PostgresStore {
     /// and measures the offset to the database's clock. Several hosts (`host1:5432,host2:5432`) are tried in turn for
     /// the one that can write. Must be called on a tokio runtime, which also runs the store's tasks.
     ///
-    /// `sslmode`, `sslrootcert`, `sslcert` and `sslkey` are as libpq's: without them the connection is encrypted if the
-    /// server can, and only `verify-full` makes sure of who is at the other end.
+    /// `sslmode`, `sslrootcert`, `sslcert` and `sslkey` mean what they mean to libpq. Without them the connection is
+    /// encrypted if the server can do that. Only `verify-full` proves the server's identity.
     ///
-    /// Fails as [`Invalid`](crate::ErrorKind::Invalid) for a URL that is not understood,
+    /// Fails as [`Invalid`](crate::ErrorKind::Invalid) for a URL that cannot be parsed,
     /// [`Unavailable`](crate::ErrorKind::Unavailable) when no server answers or it is a read-only standby
     /// ([`PostgresOptions::standby`] allows it), and
-    /// [`Unusable`](crate::ErrorKind::Unusable) when one does that is too old, refuses the user, shows a certificate that
-    /// is not accepted, or holds tables newer than this program.
+    /// [`Unusable`](crate::ErrorKind::Unusable) when a server answers that is too old, refuses the user, shows a
+    /// certificate that is not accepted, or has tables newer than this program.
     pub async fn connect(url: &str, options: PostgresOptions) -> Result<Self, Error> {
         let settings = settings(url, options)?;
         let frontiers = Arc::<Frontiers>::default();
         let database_time = Arc::<DatabaseTime>::default();
         let hints = Hints::new(settings.options.notify, Arc::clone(&frontiers), Arc::clone(&database_time));
         let hints = Arc::new(hints);
-        let hear: Hear = {
+        let on_notification: OnNotification = {
             let hints = Arc::clone(&hints);
-            Arc::new(move |notification| hints.hear(notification.payload()))
+            Arc::new(move |notification| hints.receive(notification.payload()))
         };
-        let link = |duty, hear| Arc::new(Link::new(Arc::clone(&settings), duty, hear));
+        let link = |duty, on_notification| Arc::new(Link::new(Arc::clone(&settings), duty, on_notification));
         let core = Arc::new(Core {
             writer: link(Duty::ByIndex, None),
             claims: link(Duty::ByIndex, None),
-            reads: link(Duty::Anything, Some(hear)),
+            reads: link(Duty::Anything, Some(on_notification)),
             vital: Arc::new(Link::with_home(Arc::clone(&settings), Duty::ByIndex)),
             hints,
             database_time,
@@ -148,8 +155,8 @@ impl PostgresStore {
         core.writer.substitute(&core.claims);
         core.claims.substitute(&core.writer);
         core.vital.substitute(&core.claims);
-        // Through the connection for reads: its planner is free, and it is needed anyway.
-        schema::check_server(&core.reads).await.map_err(|fault| fault.into_error("look at the server"))?;
+        // Through the connection for reads: its planner has no restrictions, and the connection is needed anyway.
+        schema::check_server(&core.reads).await.map_err(|fault| fault.into_error("check the server"))?;
         schema::prepare(&core.reads, &core.settings)
             .await
             .map_err(|fault| fault.into_error("create or migrate the tables"))?;
@@ -167,7 +174,7 @@ impl PostgresStore {
             tokio::spawn(watch::listen(Arc::clone(&core)));
         }
         tokio::spawn(watch::align(Arc::clone(&core)));
-        tokio::spawn(vacuum::sweep(Arc::clone(&core)));
+        tokio::spawn(vacuum::run(Arc::clone(&core)));
         let inserts = {
             let core = Arc::clone(&core);
             Batcher::start(2, move |track, calls| {
@@ -185,14 +192,15 @@ impl PostgresStore {
         Self { core, inserts, commits }
     }
 
-    /// A clock that shows the database's time, reckoned on by the monotonic clock of `inner`. All machines of an installation
-    /// agree on it; the wall clock of this machine plays no part. The time is measured at connect and every 10 s.
+    /// A clock that shows the database's time: the last measurement plus what the monotonic clock of `inner` counted
+    /// since. All machines of an installation agree on it; the wall clock of this machine is not used. The store
+    /// measures the time at connect and every 10 s.
     pub fn clock(&self, inner: Arc<dyn Clock>) -> Arc<dyn Clock> {
         Arc::new(AlignedClock::new(inner, Arc::clone(&self.core.database_time)))
     }
 
     /// The migrations of a schema as (version, name, SQL), for an operator who runs them by hand, in order, each in a
-    /// transaction. Fails as [`Invalid`](crate::ErrorKind::Invalid) for a name that is not one of a schema.
+    /// transaction. Fails as [`Invalid`](crate::ErrorKind::Invalid) for a text that is no name of a schema.
     pub fn migrations(schema: &str) -> Result<Vec<(u32, String, String)>, Error> {
         options::check_schema(schema)?;
         Ok(schema::migrations(schema))
@@ -204,7 +212,7 @@ impl PostgresStore {
     pub async fn version(url: &str) -> Result<u32, Error> {
         let settings = settings(url, PostgresOptions::default())?;
         let link = Link::new(Arc::clone(&settings), Duty::Anything, None);
-        schema::check_server(&link).await.map_err(|fault| fault.into_error("look at the server"))?;
+        schema::check_server(&link).await.map_err(|fault| fault.into_error("check the server"))?;
         schema::version_number(&link, settings.schema())
             .await
             .map_err(|fault| fault.into_error("read the version of the tables"))
@@ -266,7 +274,7 @@ impl PostgresStore {
     }
 }
 
-/// How jobs are stored in a transaction of the caller. A name of a schema is one that notifies.
+/// How jobs are stored in a transaction of the caller. Made from the name of a schema, it notifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Within {
     /// The schema that holds the tables.
@@ -293,7 +301,7 @@ impl From<&Self> for Within {
     }
 }
 
-/// What the URL says over the options of the program.
+/// The options of the program, overridden by those of the URL.
 fn settings(url: &str, options: PostgresOptions) -> Result<Arc<Settings>, Error> {
     let address = options::parse(url, options)?;
     let tls = tls::Tls::new(&address.tls)?;
@@ -308,12 +316,12 @@ impl std::fmt::Debug for PostgresStore {
 
 impl Drop for PostgresStore {
     fn drop(&mut self) {
-        // The tasks hold the connections; without this they would outlive the store.
+        // The tasks hold the connections, which would outlive the store otherwise.
         self.core.settings.closed.cancel();
     }
 }
 
-/// What became of a batch, in the words of the library.
+/// The answers for a batch, with errors of the library.
 fn answers<O>(
     written: Result<Vec<Result<Vec<O>, Fault>>, Fault>,
     doing: &'static str,
@@ -322,7 +330,7 @@ fn answers<O>(
     Ok(of_calls.into_iter().map(|answer| answer.map_err(failing(doing))).collect())
 }
 
-/// What a failed verb was about.
+/// Adds to an error what the verb was doing.
 fn failing(doing: &'static str) -> impl Fn(Fault) -> Error {
     move |fault| fault.into_error(doing)
 }
@@ -330,11 +338,11 @@ fn failing(doing: &'static str) -> impl Fn(Fault) -> Error {
 #[async_trait]
 impl Store for PostgresStore {
     async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
-        self.inserts.write(Arc::new(Insert { jobs, now, is_repeated: false })).await
+        self.inserts.submit(Arc::new(Insert { jobs, now, is_repeated: false })).await
     }
 
     async fn insert_again(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
-        self.inserts.write(Arc::new(Insert { jobs, now, is_repeated: true })).await
+        self.inserts.submit(Arc::new(Insert { jobs, now, is_repeated: true })).await
     }
 
     async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<JobRow>, Error> {
@@ -342,11 +350,11 @@ impl Store for PostgresStore {
     }
 
     async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
-        self.commits.write(changes).await
+        self.commits.submit(changes).await
     }
 
     async fn held(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<Held>, Error> {
-        held::held(&self.core, &leases).await.map_err(failing("look which leases are held"))
+        held::held(&self.core, &leases).await.map_err(failing("read which leases are held"))
     }
 
     async fn note(&self, notes: Arc<Vec<Note>>, _: Timestamp) -> Result<(), Error> {
@@ -354,7 +362,7 @@ impl Store for PostgresStore {
     }
 
     async fn holders(&self) -> Result<Vec<Holder>, Error> {
-        workers::holders(&self.core).await.map_err(failing("look which workers live"))
+        workers::holders(&self.core).await.map_err(failing("read which workers live"))
     }
 
     async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
@@ -424,7 +432,7 @@ impl Store for PostgresStore {
     ) -> Result<Option<Timestamp>, Error> {
         read::next_due(&self.core, &queues, &kinds, now)
             .await
-            .map_err(failing("look when the next job is due"))
+            .map_err(failing("read when the next job is due"))
     }
 
     async fn queues(&self) -> Result<Vec<Queue>, Error> {
@@ -440,7 +448,7 @@ impl Store for PostgresStore {
     }
 
     async fn leave(&self, worker: &str) -> Result<(), Error> {
-        workers::leave(&self.core, worker).await.map_err(failing("forget a worker"))
+        workers::leave(&self.core, worker).await.map_err(failing("remove the row of a worker"))
     }
 
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
@@ -460,7 +468,7 @@ impl Store for PostgresStore {
     }
 
     async fn health(&self) -> Result<Health, Error> {
-        health::health(&self.core).await.map_err(failing("look at the server"))
+        health::health(&self.core).await.map_err(failing("check the server"))
     }
 
     fn wakes(&self) -> &Arc<Wakes> {

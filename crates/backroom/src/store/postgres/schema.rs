@@ -1,4 +1,4 @@
-//! Our tables: which version they have, and the way from each version to the newest.
+//! The tables of the store: their version, and the migrations from each version to the newest.
 
 use tokio_postgres::types::Type;
 
@@ -19,22 +19,22 @@ const MIGRATIONS: &[Migration] = &[
 struct Migration {
     version: u32,
     name: &'static str,
-    /// The oldest version whose programs may go on working.
+    /// The oldest version whose programs may still use the tables.
     needs: u32,
     sql: &'static str,
 }
 
-/// The oldest server we know how to use.
+/// The oldest server whose SQL has all that the statements of the store use.
 const SERVER_OLDEST: i32 = 14;
 
-/// Which versions the tables went through. A row's `needs` is the newest version a program must know to use tables that
-/// went through it: a migration that older programs can live with names an older version there, so that they go on
-/// working while the newer ones come up.
+/// The migrations that ran on these tables. A row's `needs` is the oldest version of the program that can use the
+/// tables after that migration. If older programs can use them, it names an older version: then they go on working
+/// while newer ones start.
 const CREATE_VERSIONS: &str = "CREATE SCHEMA IF NOT EXISTS {schema}; \
      CREATE TABLE IF NOT EXISTS {schema}.migrations (version bigint NOT NULL PRIMARY KEY, name text NOT NULL, \
      needs bigint, migrated_at timestamptz NOT NULL DEFAULT now())";
 
-/// The versions to be written, in words for an operator who runs them by hand: (version, name, SQL).
+/// The migrations for an operator who runs them by hand: (version, name, SQL).
 pub(super) fn migrations(schema: &str) -> Vec<(u32, String, String)> {
     MIGRATIONS
         .iter()
@@ -62,33 +62,34 @@ static SERVER: Sql = Sql {
 /// Whether the server is a standby, which follows a primary and takes no writes.
 pub(super) static STANDBY: Sql = Sql { text: "SELECT pg_is_in_recovery()", types: &[] };
 
-/// Whether the table of versions is there. Parameter: schema.
+/// Whether the table of versions exists. Parameter: schema.
 static HAS_VERSIONS: Sql = Sql {
     text: "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables WHERE schemaname = $1 AND tablename = 'migrations')",
     types: &[Type::TEXT],
 };
 
-/// The newest version and the one that must be known.
+/// The newest version, and the one that programs must know.
 static VERSIONS: Sql = Sql {
     text: "SELECT coalesce(max(version), 0), coalesce(max(coalesce(needs, version)), 0) FROM {schema}.migrations",
     types: &[],
 };
 
-/// Lets one node migrate a schema at a time; ends with the transaction. Parameter: the name of the lock.
+/// A lock, so that one process migrates a schema at a time; it ends with the transaction. Parameter: the name of the
+/// lock.
 static LOCK: Sql =
     Sql { text: "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", types: &[Type::TEXT] };
 
-/// Notes a version. Parameters: version, name, needs.
+/// Records a version. Parameters: version, name, needs.
 static NOTE_VERSION: Sql = Sql {
     text: "INSERT INTO {schema}.migrations (version, name, needs) VALUES ($1, $2, $3)",
     types: &[Type::INT8, Type::TEXT, Type::INT8],
 };
 
-/// Refuses servers that lack what our statements need, and databases that cannot store every text.
+/// Refuses servers without the SQL that the store uses, and databases that cannot store every text.
 pub(super) async fn check_server(link: &Link) -> Result<(), Fault> {
     let rows = link.query(&SERVER, &[]).await?;
     let Some(row) = rows.first() else {
-        return Err(Error::new(ErrorKind::Internal, "look at the server: it answered without a row").into());
+        return Err(Error::new(ErrorKind::Internal, "check the server: it answered without a row").into());
     };
     let (version, encoding): (i32, String) = (row.try_get(0)?, row.try_get(1)?);
     if version / 10_000 < SERVER_OLDEST {
@@ -99,7 +100,8 @@ pub(super) async fn check_server(link: &Link) -> Result<(), Fault> {
         return Err(Error::new(ErrorKind::Unusable, why).into());
     }
     if encoding != "UTF8" {
-        // Found only when a job ends whose output has a character of another alphabet, it could not be recorded.
+        // Otherwise a job could end with an output in another alphabet that cannot be stored, and only that would show
+        // the problem.
         let why = format!(
             "open the store: the database stores text as {encoding}, which cannot hold every character of a job; create one with \
              `createdb --encoding=UTF8 --template=template0 NAME` and name it in the URL"
@@ -109,14 +111,14 @@ pub(super) async fn check_server(link: &Link) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Sees to it that the tables are there and of a version this program knows. Looks first, so that a node of a running
-/// installation neither waits for a lock nor needs the right to create.
+/// Makes sure that the tables exist with a version that this program can use. Reads first: a process of a running
+/// installation then neither waits for a lock nor needs the right to create tables.
 pub(super) async fn prepare(link: &Link, settings: &Settings) -> Result<(), Fault> {
     let schema = settings.schema();
     let rows = link.query(&STANDBY, &[]).await?;
     let is_standby: bool = rows.first().map_or(Ok(false), |row| row.try_get(0))?;
     if is_standby && !settings.options.standby {
-        // Not for good: it may be promoted.
+        // It may be promoted later, so the error is a transient one.
         let why = "open the store: the server is a read-only standby; name the primary in the URL, or both \
                    (postgres://one,other/…), or open the store only to read";
         return Err(Error::new(ErrorKind::Unavailable, why).into());
@@ -151,7 +153,7 @@ struct Found {
     needs: i64,
 }
 
-/// The newest version of the tables; 0 where there are none.
+/// The newest version of the tables; 0 if there are none.
 pub(super) async fn version_number(link: &Link, schema: &str) -> Result<u32, Fault> {
     Ok(u32::try_from(version(link, schema).await?.newest).unwrap_or(u32::MAX))
 }
@@ -167,7 +169,7 @@ async fn version(link: &Link, schema: &str) -> Result<Found, Fault> {
     Ok(Found { newest: row.try_get(0)?, needs: row.try_get(1)? })
 }
 
-/// Refuses tables that this program cannot be sure to understand.
+/// Refuses tables that a newer program has changed in a way that this program does not know.
 fn check_known(found: &Found) -> Result<(), Error> {
     if found.needs <= i64::from(newest()) {
         return Ok(());
@@ -180,8 +182,8 @@ fn check_known(found: &Found) -> Result<(), Error> {
     Err(Error::new(ErrorKind::Unusable, why))
 }
 
-/// Brings the tables to the newest version, in one transaction. Nodes that do so at once wait for the first and find
-/// nothing left to do.
+/// Migrates the tables to the newest version, in one transaction. Processes that do so at the same time wait for the
+/// first and then find nothing left to do.
 async fn migrate(link: &Link, schema: &str) -> Result<(), Fault> {
     let transaction = link.begin().await?;
     let lock = format!("backroom migrations of {schema}");

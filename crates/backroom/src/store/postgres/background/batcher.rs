@@ -1,7 +1,7 @@
-//! Group commit: what concurrent callers hand in while one batch is on its way to the disk goes with the next.
+//! Group commit: rows that concurrent callers submit while one batch is being written go into the next batch.
 //!
-//! An idle store writes at once; a busy one writes as many rows per statement as came during the last, so the window
-//! is as long as a write takes and needs no tuning. Nothing else of the store waits in here.
+//! An idle store writes at once. A busy store writes as many rows per statement as arrived during the last write. So a
+//! batch waits as long as a write takes, and needs no tuning. No other work of the store waits here.
 
 use std::{
     collections::BTreeSet,
@@ -18,35 +18,35 @@ use tokio::{
 
 use crate::Error;
 
-/// Calls that may wait before a caller has to.
+/// Most calls that wait for a batch; further callers wait until one of these is taken.
 const CALLS_MAX: usize = 4096;
-/// Rows that one batch gathers from several calls; a larger call goes alone.
+/// Most rows that one batch takes from several calls; a larger call is a batch of its own.
 const ROWS_MAX: usize = 5000;
-/// Rows from which on a call is bulk: it takes a track of its own where one is free.
+/// Least rows of a bulk call, which takes a free track of its own.
 const BULK_ROWS: usize = 500;
-/// How often the others get a turn to hand in their rows before a batch leaves, once a batch of several calls shows
-/// that there are others.
+/// How often other tasks get a turn to submit their rows before a batch is sent, after a batch of several calls has
+/// shown that there are other callers.
 const TURNS: u32 = 3;
 
-/// What one caller hands in.
-pub(crate) trait Handed: Clone + Send + Sync + 'static {
-    /// How many rows; as many answers are owed.
-    fn rows(&self) -> usize;
+/// What one caller submits.
+pub(crate) trait Submission: Clone + Send + Sync + 'static {
+    /// How many rows; the caller gets as many answers.
+    fn count(&self) -> usize;
 }
 
-impl<T: Send + Sync + 'static> Handed for Arc<Vec<T>> {
-    fn rows(&self) -> usize {
+impl<T: Send + Sync + 'static> Submission for Arc<Vec<T>> {
+    fn count(&self) -> usize {
         self.len()
     }
 }
 
-/// What becomes of a call: one answer per row.
+/// The result of a call: one answer per row.
 pub(crate) type Answer<O> = Result<Vec<O>, Error>;
-/// What becomes of a batch: an answer for each call, unless it failed as a whole.
+/// The result of a batch: an answer for each call, unless all of it failed.
 pub(crate) type Written<O> = Pin<Box<dyn Future<Output = Result<Vec<Answer<O>>, Error>> + Send>>;
 
 struct Call<H, O> {
-    handed: H,
+    rows: H,
     answer: oneshot::Sender<Answer<O>>,
 }
 
@@ -58,12 +58,12 @@ pub(crate) struct Batcher<H, O> {
 
 impl<H, O> Batcher<H, O>
 where
-    H: Handed,
+    H: Submission,
     O: Send + 'static,
 {
-    /// Starts the task that calls `write` with a track and one batch after the other. Each of the `tracks` has one batch
-    /// under way at a time; all but the first take one large call each, so that small ones gather behind the write under
-    /// way.
+    /// Starts the task that calls `write` with a track and one batch after the other. Each of the `tracks` writes one
+    /// batch at a time. All but the first take one large call each, so that small calls gather while the current batch
+    /// is written.
     pub(crate) fn start(
         tracks: usize,
         write: impl Fn(usize, Vec<H>) -> Written<O> + Send + Sync + 'static,
@@ -73,20 +73,20 @@ where
         Self { calls: Mutex::new(Some(sender)), task: Mutex::new(Some(task)) }
     }
 
-    /// Answers once the rows are written; one answer per row. Dropping the call does not take them back.
-    pub(crate) async fn write(&self, handed: H) -> Answer<O> {
-        if handed.rows() == 0 {
+    /// Answers once the rows are written; one answer per row. They are written even if the caller drops the call.
+    pub(crate) async fn submit(&self, rows: H) -> Answer<O> {
+        if rows.count() == 0 {
             return Ok(Vec::new());
         }
         let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let calls = calls.ok_or_else(|| Error::closed("store"))?;
         let (answer, answered) = oneshot::channel();
-        calls.send(Call { handed, answer }).await.map_err(|_| Error::closed("store"))?;
+        calls.send(Call { rows, answer }).await.map_err(|_| Error::closed("store"))?;
         drop(calls);
         answered.await.map_err(|_| Error::closed("store"))?
     }
 
-    /// Takes no more calls and returns when all that were taken are written.
+    /// Accepts no more calls; returns when all accepted ones are written.
     pub(crate) async fn finish(&self) {
         drop(self.calls.lock().unwrap_or_else(PoisonError::into_inner).take());
         let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -98,14 +98,14 @@ where
     }
 }
 
-async fn run<H: Handed, O>(
+async fn run<H: Submission, O>(
     mut calls: mpsc::Receiver<Call<H, O>>,
     tracks: usize,
     write: impl Fn(usize, Vec<H>) -> Written<O>,
 ) {
     let mut free: BTreeSet<usize> = (0..tracks).collect();
     let mut under_way = FuturesUnordered::new();
-    let mut had_company = false;
+    let mut had_several = false;
     let mut next = None;
     loop {
         let first = match next.take() {
@@ -122,14 +122,14 @@ async fn run<H: Handed, O>(
                 },
             },
         };
-        let mut rows = first.handed.rows();
+        let mut rows = first.rows.count();
         let Some(track) = free.iter().copied().find(|track| *track == 0 || rows >= BULK_ROWS) else {
             free.extend(under_way.next().await);
             next = Some(first);
             continue;
         };
         let mut batch = vec![first];
-        let turns = match (track, had_company) {
+        let turns = match (track, had_several) {
             (0, true) => TURNS,
             (0, false) => 1,
             (_, _) => 0,
@@ -140,12 +140,12 @@ async fn run<H: Handed, O>(
             if next.is_some() {
                 break;
             }
-            if had_company {
+            if had_several {
                 tokio::task::yield_now().await;
             }
         }
         if track == 0 {
-            had_company = batch.len() > 1;
+            had_several = batch.len() > 1;
         }
         let write = &write;
         under_way.push(async move {
@@ -153,13 +153,13 @@ async fn run<H: Handed, O>(
             track
         });
     }
-    // No more calls; those taken are answered.
+    // No more calls come; those that were taken are answered.
     while under_way.next().await.is_some() {}
 }
 
-/// Adds what waits; answers with the call that no longer fits, or that is large and has a track of its own to take: the
-/// chunks of a bulk enqueue are often handed in before either is taken.
-fn gather<H: Handed, O>(
+/// Adds the calls that wait. Answers with the first call that does not fit, or that is large and can take a track of
+/// its own: the parts of a bulk enqueue are often submitted before one is taken.
+fn gather<H: Submission, O>(
     calls: &mut mpsc::Receiver<Call<H, O>>,
     batch: &mut Vec<Call<H, O>>,
     rows: &mut usize,
@@ -167,41 +167,42 @@ fn gather<H: Handed, O>(
 ) -> Option<Call<H, O>> {
     while *rows < ROWS_MAX {
         let call = calls.try_recv().ok()?;
-        let takes_a_track = is_track_free && call.handed.rows() >= BULK_ROWS;
-        if takes_a_track || *rows + call.handed.rows() > ROWS_MAX {
+        let takes_a_track = is_track_free && call.rows.count() >= BULK_ROWS;
+        if takes_a_track || *rows + call.rows.count() > ROWS_MAX {
             return Some(call);
         }
-        *rows += call.handed.rows();
+        *rows += call.rows.count();
         batch.push(call);
     }
     None
 }
 
-async fn write_batch<H: Handed, O>(
+async fn write_batch<H: Submission, O>(
     track: usize,
     batch: Vec<Call<H, O>>,
     write: &impl Fn(usize, Vec<H>) -> Written<O>,
 ) {
-    match write(track, batch.iter().map(|call| call.handed.clone()).collect()).await {
+    match write(track, batch.iter().map(|call| call.rows.clone()).collect()).await {
         Ok(answers) => {
             for (call, answer) in batch.into_iter().zip(answers) {
-                // A caller that no longer waits has dropped its call; the rows are written all the same.
+                // The caller has dropped its call; the rows are written all the same.
                 _ = call.answer.send(answer);
             }
         }
-        // One caller's bad row must not fail the others: each alone.
+        // A bad row of one caller must not fail the others: write each call alone.
         Err(error) if batch.len() > 1 && !error.is_transient() => {
             for call in batch {
-                let answer = write(track, vec![call.handed.clone()]).await;
+                let answer = write(track, vec![call.rows.clone()]).await;
                 _ = call.answer.send(answer.and_then(|mut answers| answers.pop().unwrap_or(Ok(Vec::new()))));
             }
         }
         Err(error) => {
-            let (kind, said) = (error.kind(), error.to_string());
+            let (kind, message) = (error.kind(), error.to_string());
             let mut first = Some(error);
             for call in batch {
-                let error =
-                    first.take().unwrap_or_else(|| Error::new(kind, said.trim_start_matches("failed to ")));
+                let error = first
+                    .take()
+                    .unwrap_or_else(|| Error::new(kind, message.trim_start_matches("failed to ")));
                 _ = call.answer.send(Err(error));
             }
         }
@@ -217,7 +218,7 @@ mod tests {
 
     type Rows = Arc<Vec<u8>>;
 
-    /// A batch that was begun, which ends when the test says how.
+    /// A batch that has begun; the test decides how it ends.
     struct Begun {
         track: usize,
         calls: Vec<Rows>,
@@ -238,7 +239,7 @@ mod tests {
         }
     }
 
-    /// A batcher of two tracks, and what it begins. Each row is answered with itself.
+    /// A batcher of two tracks, and the batches that it begins. The answer for each row is the row.
     fn batcher() -> (Arc<Batcher<Rows, u8>>, mpsc::UnboundedReceiver<Begun>) {
         let (begin, begun) = mpsc::unbounded_channel();
         let batcher = Batcher::start(2, move |track, calls: Vec<Rows>| {
@@ -253,14 +254,14 @@ mod tests {
     /// A call under way.
     fn hand_in(batcher: &Arc<Batcher<Rows, u8>>, rows: usize) -> JoinHandle<Answer<u8>> {
         let batcher = Arc::clone(batcher);
-        tokio::spawn(async move { batcher.write(Arc::new(vec![7; rows])).await })
+        tokio::spawn(async move { batcher.submit(Arc::new(vec![7; rows])).await })
     }
 
     async fn answered(call: JoinHandle<Answer<u8>>) -> Answer<u8> {
         call.await.expect("it did not panic")
     }
 
-    /// Lets everything that can go on do so.
+    /// Lets every task run until it waits.
     async fn settle() {
         for _ in 0..100 {
             tokio::task::yield_now().await;
@@ -384,7 +385,7 @@ mod tests {
             async move { batcher.finish().await }
         });
         settle().await;
-        let refused = batcher.write(Arc::new(vec![7])).await.unwrap_err();
+        let refused = batcher.submit(Arc::new(vec![7])).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Closed);
         on_the_first.succeed();
         begun.recv().await.unwrap().succeed();

@@ -1,8 +1,9 @@
-//! Telling others that something happened: listeners of this process at once, other processes by NOTIFY.
+//! Notifications: listeners of this process at once, other processes by NOTIFY.
 //!
-//! What is to be told is gathered and sent by one task: the first word at once, or once an idle worker of this process had
-//! its chance; what follows within a few milliseconds together. So a queue is named at most once per span however many jobs
-//! go in, and the hot writes carry no NOTIFY: a transaction that notifies takes a lock that the whole database shares.
+//! One task gathers what to send. It sends the first notification at once, or after an idle worker of this process had
+//! time to claim. What follows within a few milliseconds is sent together. So each queue is named at most once per
+//! span, however many jobs are enqueued. And the statements that write jobs carry no NOTIFY: a transaction that
+//! notifies takes a lock of the whole database.
 
 use std::{
     collections::BTreeSet,
@@ -21,47 +22,48 @@ use uuid::Uuid;
 
 use crate::store::postgres::{
     verbs::frontier::{self, Frontiers},
-    wire::{settings::Settings, sql::Sql, time::DatabaseTime},
+    wire::{connection::Link, settings::Settings, sql::Sql, time::DatabaseTime},
 };
 use crate::{clock::Clock, ids::Ids, store::Wakes};
 
 /// The least time between two NOTIFYs of one process.
 const SPAN: Duration = Duration::from_millis(5);
-/// How long others wait for a word that an idle worker of this process has heard: its claim is about to leave on the same
-/// connection and would queue up behind the word, and behind the process that the word wakes.
+/// How long the task waits if an idle worker of this process has been notified. Its claim is about to leave on the same
+/// connection. Otherwise it would wait behind the NOTIFY, and behind the process that the NOTIFY wakes.
 const AFTER_CLAIM: Duration = Duration::from_millis(1);
-/// Most jobs named in one span; more are told as "many". A payload holds 8000 bytes.
+/// Most jobs named in one span; beyond that, all listeners to jobs are notified. A payload holds 8000 bytes.
 const JOBS_MAX: usize = 200;
 
-/// Sends words to other processes. Parameters: channel, words.
+/// Sends payloads to other processes. Parameters: channel, payloads.
 static NOTIFY: Sql = Sql {
-    text: "SELECT pg_notify($1, word) FROM unnest($2::text[]) AS word",
+    text: "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload",
     types: &[Type::TEXT, Type::TEXT_ARRAY],
 };
 
-/// The same inside a transaction of a caller: sent when it commits, and each queue once however often it is named. Left out
-/// while the server's queue of notifications is half full: full, it would fail the caller's commit. Parameters: channel, words.
+/// The same inside a transaction of a caller: sent when it commits, and each queue once however often it is named. It
+/// sends nothing while the server's queue of notifications is half full: a full one would fail the caller's commit.
+/// Parameters: channel, payloads.
 pub(crate) static NOTIFY_WITHIN: Sql = Sql {
-    text: "SELECT pg_notify($1, word) FROM unnest($2::text[]) AS word WHERE pg_notification_queue_usage() < 0.5",
+    text: "SELECT pg_notify($1, payload) FROM unnest($2::text[]) AS payload WHERE pg_notification_queue_usage() < 0.5",
     types: &[Type::TEXT, Type::TEXT_ARRAY],
 };
 
-/// Marks what is sent at the commit of a caller's transaction, which every process is to hear: this one, too.
-const NOBODY: &str = "0000000000000000";
+/// The origin of what a caller's transaction sends: every process must receive it, this one too.
+const EVERY_PROCESS: &str = "0000000000000000";
 
-/// Says that a job was put behind the present; its queue is named next. Behind it may stand the second when a job is
-/// due: then who receives it decides whether that lies behind the present.
+/// A job was stored behind the present; its queue is named next. The second when the job is due may follow: then the
+/// receiver decides whether that lies behind the present.
 const BEHIND: &str = "b";
 
-/// What a caller's transaction sends for the job that is due first. Only its commit shows whether that lies behind the present.
-/// To the whole second, so that a transaction sends few of them.
+/// The payload of a caller's transaction for the job that is due first. Only its commit shows whether that lies behind
+/// the present. To the whole second, so that a transaction sends few of them.
 pub(crate) fn due_within(due_at: Timestamp) -> String {
-    format!("{NOBODY}{BEHIND}{}", due_at.as_second())
+    format!("{EVERY_PROCESS}{BEHIND}{}", due_at.as_second())
 }
 
-/// What a caller's transaction sends for a queue.
-pub(crate) fn word_within(queue: &str) -> String {
-    format!("{NOBODY}q{queue}")
+/// The payload of a caller's transaction for a queue.
+pub(crate) fn payload_within(queue: &str) -> String {
+    format!("{EVERY_PROCESS}q{queue}")
 }
 
 /// The channel of a schema.
@@ -69,19 +71,19 @@ pub(crate) fn channel(schema: &str) -> String {
     format!("backroom_{schema}")
 }
 
-/// The bell of one store.
+/// The notifications of one store.
 pub(crate) struct Hints {
     pub(crate) wakes: Arc<Wakes>,
-    /// Marks our own words, which this process need not hear again.
+    /// Marks the payloads of this process, which it ignores when it receives them.
     origin: String,
-    is_told: AtomicBool,
-    /// What a job behind the present is said to.
+    notifies: AtomicBool,
+    /// Where claims have come to; a job behind the present resets that.
     frontiers: Arc<Frontiers>,
     database_time: Arc<DatabaseTime>,
     pending: Mutex<Pending>,
     more: Notify,
-    /// Held while words are on their way.
-    telling: tokio::sync::Mutex<()>,
+    /// Locked while payloads are being sent.
+    sending: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -91,23 +93,23 @@ struct Pending {
     many_jobs: bool,
     cancels: bool,
     is_behind: bool,
-    /// Whether there is anything that no idle worker of this process has heard.
+    /// Whether any of it was not received by an idle worker of this process.
     is_urgent: bool,
 }
 
 impl Hints {
-    pub(crate) fn new(is_told: bool, frontiers: Arc<Frontiers>, database_time: Arc<DatabaseTime>) -> Self {
+    pub(crate) fn new(notifies: bool, frontiers: Arc<Frontiers>, database_time: Arc<DatabaseTime>) -> Self {
         let mut origin = Ids::from_entropy().lease().0.simple().to_string();
         origin.truncate(16);
-        let (pending, more, telling) = (Mutex::default(), Notify::new(), tokio::sync::Mutex::default());
-        let is_told = AtomicBool::new(is_told);
-        Self { wakes: Arc::default(), origin, is_told, frontiers, database_time, pending, more, telling }
+        let (pending, more, sending) = (Mutex::default(), Notify::new(), tokio::sync::Mutex::default());
+        let notifies = AtomicBool::new(notifies);
+        Self { wakes: Arc::default(), origin, notifies, frontiers, database_time, pending, more, sending }
     }
 
     /// A job of this queue may be due.
     pub(crate) fn queue(&self, queue: &str) {
         let is_heard = self.wakes.ring_queue(queue);
-        self.tell(|pending| {
+        self.add(|pending| {
             pending.is_urgent |= !is_heard;
             if !pending.queues.contains(queue) {
                 pending.queues.insert(queue.to_owned());
@@ -115,15 +117,15 @@ impl Hints {
         });
     }
 
-    /// A job was put where claims may have passed already: it has been due for long, by its own account. Said before its
-    /// queue is named.
+    /// A job was stored where claims may have passed already: by its own timestamp it has been due for long. Called
+    /// before its queue is named.
     pub(crate) fn behind(&self) {
         self.frontiers.put_behind();
-        self.tell(|pending| pending.is_behind = true);
+        self.add(|pending| pending.is_behind = true);
     }
 
-    /// Whether a job that is stored by now, and due at a moment, may lie behind the places that claims use: it may have
-    /// been committed long after it was made.
+    /// Whether a job that is stored by now, and due at a moment, may lie behind the places at which claims begin: it
+    /// may have been committed long after it was made.
     pub(crate) fn is_behind(&self, due_at: Timestamp) -> bool {
         self.database_time.now().is_none_or(|now| frontier::is_behind(due_at, now))
     }
@@ -136,7 +138,7 @@ impl Hints {
     /// These jobs changed.
     pub(crate) fn jobs(&self, ids: impl Iterator<Item = JobId> + Clone) {
         self.jobs_here(ids.clone());
-        self.tell(|pending| {
+        self.add(|pending| {
             pending.is_urgent = true;
             for id in ids {
                 if pending.jobs.len() >= JOBS_MAX {
@@ -148,8 +150,8 @@ impl Hints {
         });
     }
 
-    /// These jobs changed, in a way that only listeners of this process hear at once: a claim is told to no other
-    /// process, because nobody waits for it and there would be as many words as jobs.
+    /// These jobs changed in a way that only listeners of this process need at once. A claim notifies no other process:
+    /// no caller waits for it, and there would be as many notifications as jobs.
     pub(crate) fn jobs_here(&self, ids: impl Iterator<Item = JobId>) {
         if self.wakes.anybody_listens() {
             ids.for_each(|id| self.wakes.ring_job(id));
@@ -159,14 +161,14 @@ impl Hints {
     /// A running job was asked to stop.
     pub(crate) fn cancel(&self) {
         self.wakes.ring_cancels();
-        self.tell(|pending| {
+        self.add(|pending| {
             pending.is_urgent = true;
             pending.cancels = true;
         });
     }
 
-    fn tell(&self, add: impl FnOnce(&mut Pending)) {
-        if self.is_told.load(Ordering::Relaxed) {
+    fn add(&self, add: impl FnOnce(&mut Pending)) {
+        if self.notifies.load(Ordering::Relaxed) {
             add(&mut self.pending());
             self.more.notify_one();
         }
@@ -176,37 +178,37 @@ impl Hints {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What to send.
-    fn words(&self) -> Vec<String> {
+    /// Takes the payloads to send.
+    fn payloads(&self) -> Vec<String> {
         let pending = std::mem::take(&mut *self.pending());
         let origin = &self.origin;
-        let mut words = Vec::new();
+        let mut payloads = Vec::new();
         if pending.is_behind {
-            words.push(format!("{origin}{BEHIND}"));
+            payloads.push(format!("{origin}{BEHIND}"));
         }
-        words.extend(pending.queues.iter().map(|queue| format!("{origin}q{queue}")));
+        payloads.extend(pending.queues.iter().map(|queue| format!("{origin}q{queue}")));
         if pending.cancels {
-            words.push(format!("{origin}c"));
+            payloads.push(format!("{origin}c"));
         }
         if pending.many_jobs {
-            words.push(format!("{origin}m"));
+            payloads.push(format!("{origin}m"));
         } else if !pending.jobs.is_empty() {
-            let mut word = format!("{origin}j");
+            let mut payload = format!("{origin}j");
             for id in &pending.jobs {
-                _ = write!(word, "{}", id.simple());
+                _ = write!(payload, "{}", id.simple());
             }
-            words.push(word);
+            payloads.push(payload);
         }
-        words
+        payloads
     }
 
-    /// Rings for a word that another process sent.
-    pub(crate) fn hear(&self, word: &str) {
-        let Some((origin, word)) = word.split_at_checked(16) else { return };
+    /// Notifies the listeners of this process of a payload that another process sent.
+    pub(crate) fn receive(&self, payload: &str) {
+        let Some((origin, rest)) = payload.split_at_checked(16) else { return };
         if origin == self.origin {
             return;
         }
-        let Some((what, rest)) = word.split_at_checked(1) else { return };
+        let Some((what, rest)) = rest.split_at_checked(1) else { return };
         match what {
             "q" => _ = self.wakes.ring_queue(rest),
             BEHIND => {
@@ -222,18 +224,14 @@ impl Hints {
                 .chunks(32)
                 .filter_map(|digits| Uuid::try_parse_ascii(digits).ok())
                 .for_each(|id| self.wakes.ring_job(JobId(id))),
-            // A newer program's word: something happened, look at everything.
+            // A payload of a newer program: something changed, so every listener checks.
             _ => self.wakes.ring_all(),
         }
     }
 }
 
-/// Sends what is to be told, until the store is closed.
-pub(crate) async fn send(
-    hints: Arc<Hints>,
-    link: Arc<crate::store::postgres::wire::connection::Link>,
-    settings: Arc<Settings>,
-) {
+/// Sends what is pending, again and again, until the store is closed.
+pub(crate) async fn send(hints: Arc<Hints>, link: Arc<Link>, settings: Arc<Settings>) {
     let channel = channel(settings.schema());
     loop {
         tokio::select! {
@@ -243,44 +241,40 @@ pub(crate) async fn send(
         if !hints.pending().is_urgent {
             settings.clock.sleep(AFTER_CLAIM).await;
         }
-        tell(&hints, &link, &channel).await;
+        send_pending(&hints, &link, &channel).await;
         settings.clock.sleep(SPAN).await;
     }
 }
 
-/// How long a store that is closed waits for its last words.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a store that is being closed waits until its last notifications are sent.
+const LAST_SEND: Duration = Duration::from_secs(1);
 
-/// Tells what nobody was told yet, before the connections are dropped.
-pub(crate) async fn finish(
-    hints: &Hints,
-    link: &crate::store::postgres::wire::connection::Link,
-    settings: &Settings,
-) {
+/// Sends what is pending before the connections are dropped.
+pub(crate) async fn finish(hints: &Hints, link: &Link, settings: &Settings) {
     let channel = channel(settings.schema());
-    if tokio::time::timeout(LAST_WORDS, tell(hints, link, &channel)).await.is_err() {
-        tracing::debug!("the last hints were not told in time");
+    if tokio::time::timeout(LAST_SEND, send_pending(hints, link, &channel)).await.is_err() {
+        tracing::debug!("the store was closed before all notifications were sent");
     }
 }
 
-/// Sends the words that wait, after those that are on their way.
-async fn tell(hints: &Hints, link: &crate::store::postgres::wire::connection::Link, channel: &String) {
-    let _telling = hints.telling.lock().await;
-    let words = hints.words();
-    if words.is_empty() {
+/// Sends what is pending, after what is being sent.
+async fn send_pending(hints: &Hints, link: &Link, channel: &String) {
+    let _turn = hints.sending.lock().await;
+    let payloads = hints.payloads();
+    if payloads.is_empty() {
         return;
     }
-    if let Err(fault) = link.query(&NOTIFY, &[channel, &words]).await {
+    if let Err(fault) = link.query(&NOTIFY, &[channel, &payloads]).await {
         let is_unknown = fault.code().is_some_and(|code| {
             *code == SqlState::FEATURE_NOT_SUPPORTED || *code == SqlState::UNDEFINED_FUNCTION
         });
-        let error = fault.into_error("tell other processes of new work");
+        let error = fault.into_error("notify other processes of new work");
         if is_unknown {
-            hints.is_told.store(false, Ordering::Relaxed);
+            hints.notifies.store(false, Ordering::Relaxed);
             tracing::warn!(%error, "this server knows no NOTIFY; other processes find work by polling");
         } else {
-            // A hint that is lost costs time only.
-            tracing::debug!(%error, "a hint was lost");
+            // A lost notification costs time only.
+            tracing::debug!(%error, "a notification was lost");
         }
     }
 }
@@ -302,16 +296,16 @@ mod tests {
         let now = later(Timestamp::UNIX_EPOCH, Duration::from_secs(2_000_000_000));
         let hints = hints(now);
         let before = hints.frontiers.times_put_behind();
-        hints.hear(&due_within(now));
-        hints.hear(&due_within(later(now, Duration::from_secs(30))));
+        hints.receive(&due_within(now));
+        hints.receive(&due_within(later(now, Duration::from_secs(30))));
         assert_eq!(hints.frontiers.times_put_behind(), before, "it was committed in time");
-        hints.hear(&due_within(earlier(now, Duration::from_secs(10))));
+        hints.receive(&due_within(earlier(now, Duration::from_secs(10))));
         assert_eq!(hints.frontiers.times_put_behind(), before + 1);
-        hints.hear(&format!("{NOBODY}{BEHIND}"));
+        hints.receive(&format!("{EVERY_PROCESS}{BEHIND}"));
         assert_eq!(
             hints.frontiers.times_put_behind(),
             before + 2,
-            "a program of an earlier version says no moment"
+            "a program of an earlier version sends no moment"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Listening for the hints of other processes, and measuring the database's clock.
+//! Listening for notifications of other processes, and measuring the database's clock.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,10 +6,11 @@ use super::{hints::channel, vacuum};
 use crate::clock::Clock;
 use crate::store::postgres::{Core, schema::STANDBY, wire::connection::Live};
 
-/// How often the database's clock is measured: processes disagree about the time for no longer than this after it was set.
+/// How often the store measures the database's clock: after that clock was set, processes disagree about the time for
+/// this long at most.
 const MEASURE_EVERY: Duration = Duration::from_secs(10);
 
-/// The pause before listening is tried again: after an outage, and where it is refused.
+/// The pause before listening is tried again: after an outage, and after the server refused it.
 const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_LONG: Duration = Duration::from_secs(10);
 
@@ -23,32 +24,34 @@ pub(crate) async fn listen(core: Arc<Core>) {
     let closed = core.settings.closed.clone();
     tokio::select! {
         () = closed.cancelled() => {}
-        () = listen_for_ever(&core) => {}
+        () = listen_repeatedly(&core) => {}
     }
 }
 
-async fn listen_for_ever(core: &Core) {
-    let words = format!("LISTEN \"{}\"", channel(core.settings.schema()));
+async fn listen_repeatedly(core: &Core) {
+    let statement = format!("LISTEN \"{}\"", channel(core.settings.schema()));
     loop {
         let listening = match core.reads.live().await {
             Ok(live) if is_standby(&live).await => {
-                // It sends no notifications, and to ask for them would end the connection.
+                // A standby sends no notifications, and LISTEN would end the connection.
                 core.settings.clock.sleep(PAUSE_LONG).await;
                 continue;
             }
-            Ok(live) => live.execute(&words).await.map_err(|fault| fault.into_error("listen for hints")),
+            Ok(live) => {
+                live.execute(&statement).await.map_err(|fault| fault.into_error("listen for notifications"))
+            }
             Err(error) => Err(error),
         };
         match listening {
             Ok(()) => {
-                // Hints were lost while this process did not listen.
+                // Notifications were lost while this process did not listen.
                 core.hints.wakes.ring_all();
                 // The connection is new, so the server may be another one, with another clock.
                 measure(core).await;
                 core.reads.ended().await;
             }
             Err(error) => {
-                tracing::debug!(%error, "not listening for hints; polling goes on");
+                tracing::debug!(%error, "not listening for notifications; workers find jobs by polling");
                 let pause = if error.is_transient() { PAUSE } else { PAUSE_LONG };
                 core.settings.clock.sleep(pause).await;
             }
@@ -74,7 +77,7 @@ pub(crate) async fn align(core: Arc<Core>) {
 
 async fn measure(core: &Core) {
     if let Err(error) = core.database_time.measure(&core.claims).await {
-        // The time of the last measurement is reckoned on.
+        // The store goes on with the last measurement.
         tracing::debug!(%error, "the database's clock was not read");
     }
 }

@@ -210,7 +210,7 @@ fn some_unless<T: serde::Serialize>(is_empty: bool, value: &T) -> Result<Option<
     if is_empty { Ok(None) } else { encoded(value).map(Some) }
 }
 
-/// The columns that differ between new jobs without any extras. A quarter of [`Columns`], and so of the work per row.
+/// The columns in which new jobs without optional fields differ: a quarter of [`Columns`], and so of the work per row.
 pub(crate) struct PlainColumns<'a> {
     id: Vec<Uuid>,
     kind: Vec<&'a str>,
@@ -252,7 +252,7 @@ impl<'a> PlainColumns<'a> {
     }
 }
 
-/// The columns of new jobs without any extras that differ in id and args alone, as those of a bulk enqueue mostly do.
+/// The columns of new jobs without optional fields that differ in id and args only. Most jobs of a bulk enqueue do.
 pub(crate) struct AlikeColumns<'a> {
     id: Vec<Uuid>,
     args: Vec<&'a str>,

@@ -33,7 +33,7 @@ impl<'a> FromSql<'a> for JsonText<'a> {
     }
 }
 
-/// A row, whichever driver read it.
+/// A row of either driver.
 pub(crate) trait Cells {
     /// The column at this place.
     fn cell<'a, T: FromSql<'a>>(&'a self, column: usize) -> Result<T, Fault>;
@@ -131,7 +131,7 @@ pub(crate) fn moment_or_none(row: &impl Cells, column: usize) -> Result<Option<T
     Ok(row.cell::<Option<PgTimestamp>>(column)?.map(|at| at.0))
 }
 
-/// A `bigint` that our CHECKs hold within 32 bits.
+/// A `bigint` that a CHECK of the table limits to 32 bits.
 pub(crate) fn number(row: &impl Cells, column: usize) -> Result<u32, Fault> {
     u32::try_from(row.cell::<i64>(column)?).map_err(|_| damaged("number").into())
 }
@@ -140,7 +140,7 @@ fn word<T: FromStr<Err = backroom_core::Invalid>>(row: &impl Cells, column: usiz
     row.cell::<&str>(column)?.parse().map_err(|invalid| damaged("word").caused_by(invalid).into())
 }
 
-/// JSON of our own making.
+/// JSON that this program wrote.
 pub(crate) fn decoded<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
     serde_json::from_str(text).map_err(|error| damaged("JSON").caused_by(error).into())
 }

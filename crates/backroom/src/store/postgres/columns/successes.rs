@@ -14,7 +14,7 @@ use crate::store::postgres::wire::connection::Param;
 pub(crate) const SUCCESS_TYPES: [Type; 5] =
     [Type::UUID_ARRAY, Type::INT8_ARRAY, Type::UUID_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ_ARRAY];
 
-/// `new`: what a success writes and its guards, as parameters 1 to 5.
+/// `new`: the guards and new values of successes as parameters 1 to 5.
 macro_rules! unnested_successes {
     () => {
         "unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::timestamptz[]) \

@@ -1,4 +1,4 @@
-//! Moments on the wire: `timestamptz` is microseconds since 2000.
+//! Timestamps in the binary format: `timestamptz` is microseconds since 2000.
 
 use std::error::Error;
 
@@ -8,7 +8,7 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 /// 2000-01-01T00:00:00Z in microseconds since 1970.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
-/// The earliest moment PostgreSQL keeps, 4714 BC, in its own microseconds.
+/// The earliest moment that PostgreSQL can store, 4714 BC, in its own microseconds.
 const EARLIEST_MICROS: i64 = -211_813_488_000_000_000;
 
 /// A moment as a parameter or column.
@@ -17,7 +17,8 @@ pub(crate) struct PgTimestamp(pub(crate) Timestamp);
 
 impl ToSql for PgTimestamp {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        // Only bounds of searches can lie before what PostgreSQL keeps, and there the earliest means the same.
+        // Only bounds of searches can be earlier than what PostgreSQL can store, and for those the earliest moment
+        // means the same.
         out.put_i64(self.0.as_microsecond().saturating_sub(EPOCH_MICROS).max(EARLIEST_MICROS));
         Ok(IsNull::No)
     }

@@ -1,4 +1,4 @@
-//! What an operator wants to know.
+//! Checks of the server and the tables, for an operator.
 
 use backroom_core::bounds::span_until;
 use tokio_postgres::types::Type;
@@ -12,7 +12,7 @@ use crate::{
     store::{Durability, Health, HealthCheck},
 };
 
-/// Dead rows a table may hold before vacuum is thought to be behind: this many, and more than live ones.
+/// Vacuum counts as behind if a table has more dead rows than this, and more than live ones.
 const DEAD_ROWS_MAX: i64 = 100_000;
 
 /// The server: version, fsync, synchronous_commit, whether it is a standby.
@@ -22,7 +22,7 @@ static SERVER: Sql = Sql {
     types: &[],
 };
 
-/// Size of all our tables with indexes, and the dead and live rows of the hot one as last counted. Parameter: schema.
+/// Size of all tables with indexes, and the dead and live rows of `jobs` as last counted. Parameter: schema.
 static TABLES: Sql = Sql {
     text: "SELECT coalesce(sum(pg_total_relation_size(relid)), 0)::bigint, \
            coalesce(sum(n_dead_tup) FILTER (WHERE relname = 'jobs'), 0)::bigint, \
@@ -31,9 +31,10 @@ static TABLES: Sql = Sql {
     types: &[Type::TEXT],
 };
 
-/// What holds up the whole database: how full the queue of notifications is, and the sessions and prepared transactions that
-/// keep vacuum from taking dead rows away, the one that does so for longest: how long, who, and what it did last. A role that
-/// may not see other sessions sees no more than their number, which is the last column. No parameter.
+/// What slows the whole database. First, how full the queue of notifications is. Then the sessions and prepared
+/// transactions that prevent vacuum from removing dead rows, and of these the oldest: its age, its user, and its last
+/// statement. A role without the right to see other sessions sees only their number, which is the last column. No
+/// parameter.
 static OTHERS: Sql = Sql {
     text: "SELECT pg_notification_queue_usage(), holder.secs, holder.who, \
              (SELECT count(*) FROM pg_catalog.pg_stat_activity \
@@ -55,25 +56,25 @@ static OTHERS: Sql = Sql {
     types: &[],
 };
 
-/// Fuller than this, the queue of notifications is close to failing commits.
+/// A queue of notifications that is fuller than this may soon fail commits.
 const NOTIFICATIONS_MAX: f64 = 0.5;
-/// A transaction that is open for longer leaves enough dead rows to slow claims and sweeps.
+/// A transaction that is open for longer leaves enough dead rows to slow down claims and vacuum.
 const HELD_SECS_MAX: f64 = 600.0;
 
-/// Looks at the server and our tables.
+/// Checks the server and the tables.
 pub(crate) async fn health(core: &Core) -> Result<Health, Fault> {
     let settings = &core.settings;
     let server = core.reads.query(&SERVER, &[]).await?;
     let tables = core.reads.query(&TABLES, &[&settings.schema()]).await?;
     let (Some(server), Some(tables)) = (server.first(), tables.first()) else {
-        let why = "look at the server: it answered without a row";
+        let why = "check the server: it answered without a row";
         return Err(crate::Error::new(crate::ErrorKind::Internal, why).into());
     };
     let (engine, is_fsynced, commit, is_standby, is_vacuumed): (String, bool, String, bool, bool) =
         (server.try_get(0)?, server.try_get(1)?, server.try_get(2)?, server.try_get(3)?, server.try_get(4)?);
     let (bytes, dead, live): (i64, i64, i64) = (tables.try_get(0)?, tables.try_get(1)?, tables.try_get(2)?);
     let is_durable = is_fsynced && commit != "off";
-    // A weaker level is as it should be only where somebody asked for it by name.
+    // A weaker level is right only if the options name it.
     let is_asked = settings.options.durability == Durability::Relaxed;
     let version = schema::version_number(&core.reads, settings.schema()).await?;
     Ok(Health {
@@ -111,7 +112,7 @@ pub(crate) async fn health(core: &Core) -> Result<Health, Fault> {
     })
 }
 
-/// What other sessions do to the whole database.
+/// How other sessions affect the whole database.
 async fn others(core: &Core) -> Result<Vec<HealthCheck>, Fault> {
     let rows = core.reads.query(&OTHERS, &[]).await?;
     let Some(row) = rows.first() else { return Ok(Vec::new()) };

@@ -1,6 +1,6 @@
 //! Which leases are held.
 //!
-//! Nothing here waits for long: it goes by the connection for heartbeats, where nothing waits for other transactions.
+//! It uses the connection for heartbeats, where no statement waits for other transactions.
 
 use std::collections::HashMap;
 
@@ -36,22 +36,22 @@ pub(crate) async fn held(core: &Core, leases: &[(JobId, LeaseId)]) -> Result<Vec
     let mut runs: Vec<Run> = leases.iter().map(|(id, lease)| (id.0, lease.0)).collect();
     runs.sort_unstable();
     runs.dedup();
-    // A job that runs for so long that its worker asks gets a row of its own.
+    // A run that is old enough for this question is long. It gets a row of its own, off its tray.
     let on_trays = core.trays.among(leases.iter().map(|(_, lease)| *lease));
     tray::unload(core, &core.vital, on_trays).await?;
     let mut held = HashMap::with_capacity(runs.len());
     for chunk in runs.chunks(super::insert::ROWS_MAX) {
-        note(&mut held, &look(core, chunk).await?)?;
+        note(&mut held, &read(core, chunk).await?)?;
         let left: Vec<Run> = chunk.iter().copied().filter(|run| !held.contains_key(run)).collect();
         if left.is_empty() {
             continue;
         }
-        // Lost; or on a tray that another process laid, or that another transaction has locked.
+        // Lost, or on a tray that another process made or another transaction has locked.
         let unloaded =
             tray::unload(core, &core.vital, left.iter().map(|(_, lease)| *lease).collect()).await?;
         let locked = unloaded.kept_runs(&core.vital).await?;
         if unloaded.trays > 0 {
-            note(&mut held, &look(core, &left).await?)?;
+            note(&mut held, &read(core, &left).await?)?;
         }
         for run in left.into_iter().filter(|run| locked.contains(run)) {
             held.entry(run).or_insert(Held::Yes);
@@ -61,7 +61,7 @@ pub(crate) async fn held(core: &Core, leases: &[(JobId, LeaseId)]) -> Result<Vec
     Ok(leases.iter().map(answer).collect())
 }
 
-async fn look(core: &Core, runs: &[Run]) -> Result<Vec<Row>, Fault> {
+async fn read(core: &Core, runs: &[Run]) -> Result<Vec<Row>, Fault> {
     let (ids, leases): (Vec<Uuid>, Vec<Uuid>) = runs.iter().copied().unzip();
     core.vital.query(&HELD, &[&ids, &leases]).await
 }

@@ -1,4 +1,4 @@
-//! Writing what handlers say of themselves.
+//! Writing progress and log lines of handlers.
 
 use std::collections::HashSet;
 
@@ -19,11 +19,11 @@ use crate::store::postgres::{
     },
 };
 
-/// Rows that are waited for one after the other, in one call, when other transactions keep them.
-const KEPT_MAX: u32 = 5;
+/// Most locked rows that one call waits for, one after the other.
+const LOCKED_MAX: u32 = 5;
 
-/// Writes progress where the lease is still held. The revision stays: progress must not make stale what the worker is
-/// about to report. Parameters: ids, leases, percents, messages.
+/// Writes progress of runs that still hold their lease. The revision stays the same: progress must not make the
+/// worker's next report stale. Parameters: ids, leases, percents, messages.
 static PROGRESS: Sql = Sql {
     text: concat!(
         "UPDATE {schema}.jobs SET progress_percent = new.percent, progress_message = new.message \
@@ -34,8 +34,8 @@ static PROGRESS: Sql = Sql {
     types: &[Type::UUID_ARRAY, Type::UUID_ARRAY, Type::INT2_ARRAY, Type::TEXT_ARRAY],
 };
 
-/// Appends lines of runs whose lease is still held, as many as the job's log has room for; a line written before stays
-/// as it is. Parameters: jobs, leases, seqs, times, lines, the most a log keeps.
+/// Appends lines of runs that still hold their lease, as many as fit into the job's log; a line that was written before
+/// stays as it is. Parameters: jobs, leases, seqs, times, lines, the most lines of a log.
 static LINES: Sql = Sql {
     text: "WITH new AS MATERIALIZED ( \
              SELECT lines.*, row_number() OVER (PARTITION BY job ORDER BY place) AS nth \
@@ -43,7 +43,7 @@ static LINES: Sql = Sql {
                AS lines (job, lease, seq, at, line, place) \
              WHERE NOT EXISTS (SELECT FROM {schema}.logs \
                WHERE logs.job_id = lines.job AND logs.lease_id = lines.lease AND logs.seq = lines.seq)), \
-           kept AS MATERIALIZED ( \
+           written AS MATERIALIZED ( \
              SELECT named.job, (SELECT count(*) FROM {schema}.logs WHERE logs.job_id = named.job) AS lines \
              FROM (SELECT DISTINCT job FROM new) AS named) \
            INSERT INTO {schema}.logs (job_id, lease_id, seq, at, line) \
@@ -52,7 +52,7 @@ static LINES: Sql = Sql {
              (SELECT FROM {schema}.jobs WHERE jobs.id = new.job AND jobs.lease_id = new.lease \
                AND jobs.lease_until IS NOT NULL OFFSET 0) \
              UNION ALL SELECT FROM {schema}.jobs_on_trays AS job WHERE job.id = new.job AND job.lease_id = new.lease) AS held \
-           WHERE new.nth + (SELECT kept.lines FROM kept WHERE kept.job = new.job) <= $6 \
+           WHERE new.nth + (SELECT written.lines FROM written WHERE written.job = new.job) <= $6 \
            ORDER BY new.place ON CONFLICT DO NOTHING",
     types: &[
         Type::UUID_ARRAY,
@@ -66,8 +66,8 @@ static LINES: Sql = Sql {
 
 /// Writes the notes of runs that still hold their lease and drops the others.
 pub(crate) async fn note(core: &Core, notes: &[Note]) -> Result<(), Fault> {
-    // Whose handler has something to say gets a row of its own to say it in. Not so where somebody keeps its tray: then its
-    // progress is left out, and its lines need no row.
+    // Progress needs a normal row: unload the tray first. If another transaction has locked the tray, the progress is
+    // left out; lines need no row.
     core.trays.disturbed();
     tray::unload(core, &core.writer, notes.iter().map(|note| note.lease.0).collect()).await?;
     write_progress(core, notes).await?;
@@ -77,34 +77,35 @@ pub(crate) async fn note(core: &Core, notes: &[Note]) -> Result<(), Fault> {
 }
 
 async fn write_progress(core: &Core, notes: &[Note]) -> Result<(), Fault> {
-    // The last word of a run counts; in the order of ids, as all writes are.
+    // The last progress of a run counts. In the order of ids, as in all writes.
     let mut seen = HashSet::new();
-    let mut said: Vec<_> = notes
+    let mut rows: Vec<_> = notes
         .iter()
         .rev()
         .filter_map(|note| note.progress.as_ref().map(|progress| (note.job, note.lease, progress)))
         .filter(|(job, lease, _)| seen.insert((*job, *lease)))
         .collect();
-    said.sort_unstable_by_key(|(job, ..)| *job);
-    for chunk in said.chunks(super::insert::ROWS_MAX) {
-        match say(core, chunk).await {
-            Err(fault) if fault.is_locked_out() => say_one_by_one(core, chunk).await?,
+    rows.sort_unstable_by_key(|(job, ..)| *job);
+    for chunk in rows.chunks(super::insert::ROWS_MAX) {
+        match put_progress(core, chunk).await {
+            Err(fault) if fault.is_locked_out() => put_one_by_one(core, chunk).await?,
             written => written?,
         }
     }
     Ok(())
 }
 
-/// Leaves out the progress of runs whose row another transaction keeps: the next word of such a run, or its end, says more,
-/// and the ends of all runs wait until what was said before is written. After a few of them the rest is left out unseen.
-async fn say_one_by_one(core: &Core, said: &[(JobId, LeaseId, &Progress)]) -> Result<(), Fault> {
-    let mut kept = 0;
-    for one in said {
-        match say(core, std::slice::from_ref(one)).await {
+/// Leaves out the progress of runs whose row another transaction has locked. The next progress of such a run, or its
+/// end, replaces it, and the ends of all runs wait until earlier progress is written. After a few locked rows the rest
+/// is left out without a try.
+async fn put_one_by_one(core: &Core, rows: &[(JobId, LeaseId, &Progress)]) -> Result<(), Fault> {
+    let mut locked = 0;
+    for one in rows {
+        match put_progress(core, std::slice::from_ref(one)).await {
             Err(fault) if fault.is_locked_out() => {
-                tracing::debug!(job = %one.0, "progress is left out: another transaction keeps the job's row");
-                kept += 1;
-                if kept == KEPT_MAX {
+                tracing::debug!(job = %one.0, "progress was not written: another transaction has locked the job's row");
+                locked += 1;
+                if locked == LOCKED_MAX {
                     break;
                 }
             }
@@ -114,12 +115,12 @@ async fn say_one_by_one(core: &Core, said: &[(JobId, LeaseId, &Progress)]) -> Re
     Ok(())
 }
 
-/// The ends of runs wait until what was said before is written: nobody's row may hold that up for long.
-async fn say(core: &Core, said: &[(JobId, LeaseId, &Progress)]) -> Result<(), Fault> {
-    let ids: Vec<Uuid> = said.iter().map(|(job, ..)| job.0).collect();
-    let leases: Vec<Uuid> = said.iter().map(|(_, lease, _)| lease.0).collect();
-    let percents: Vec<i16> = said.iter().map(|(_, _, progress)| progress.percent.min(100).into()).collect();
-    let messages: Vec<&str> = said.iter().map(|(_, _, progress)| progress.message.as_str()).collect();
+/// The ends of runs wait until earlier progress is written, so no locked row may delay that for long.
+async fn put_progress(core: &Core, rows: &[(JobId, LeaseId, &Progress)]) -> Result<(), Fault> {
+    let ids: Vec<Uuid> = rows.iter().map(|(job, ..)| job.0).collect();
+    let leases: Vec<Uuid> = rows.iter().map(|(_, lease, _)| lease.0).collect();
+    let percents: Vec<i16> = rows.iter().map(|(_, _, progress)| progress.percent.min(100).into()).collect();
+    let messages: Vec<&str> = rows.iter().map(|(_, _, progress)| progress.message.as_str()).collect();
     let params: [Param<'_>; 4] = [&ids, &leases, &percents, &messages];
     core.writer.query_waiting(Wait::Briefly, &PROGRESS, &params).await.map(drop)
 }

@@ -20,7 +20,7 @@ static QUEUES: Sql = Sql {
     types: &[],
 };
 
-/// One queue, and nobody else may change it until the transaction ends. Parameter: name.
+/// One queue, locked until the transaction ends. Parameter: name.
 static QUEUE: Sql = Sql {
     text: "SELECT name, paused_at, paused_by, retention FROM {schema}.queues WHERE name = $1 FOR UPDATE",
     types: &[Type::TEXT],
@@ -37,7 +37,7 @@ pub(crate) async fn queues(core: &Core) -> Result<Vec<Queue>, Fault> {
     core.reads.query(&QUEUES, &[]).await?.iter().map(queue).collect()
 }
 
-/// Changes one setting; the queue comes into being if need be.
+/// Changes one setting; creates the queue if there is none.
 pub(crate) async fn set_queue(core: &Core, name: &str, setting: &QueueSetting) -> Result<(), Fault> {
     let transaction = core.writer.begin().await?;
     transaction.query(&NAME_QUEUES, &[&[name].as_slice()]).await?;
@@ -49,7 +49,7 @@ pub(crate) async fn set_queue(core: &Core, name: &str, setting: &QueueSetting) -
     let paused_by = queue.paused_by.map(PausedBy::as_str);
     transaction.query(&SET, &[&name, &opt(queue.paused_at), &retention, &paused_by]).await?;
     transaction.commit().await?;
-    // A resumed queue may have jobs that are due, also where claims have passed.
+    // A resumed queue may have due jobs at places that claims have passed already.
     core.hints.behind();
     core.hints.queue(name);
     Ok(())

@@ -1,4 +1,4 @@
-//! Looking at jobs without changing them.
+//! Reading jobs without changing them.
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
@@ -82,8 +82,8 @@ static AHEAD: Sql = Sql {
     types: &[Type::TEXT, Type::INT4, Type::TIMESTAMPTZ, Type::UUID, Type::TIMESTAMPTZ, Type::INT8],
 };
 
-/// When the next queued job is due: the first of each priority's range whose kind is handled and that has not
-/// expired. Parameters: queues, kinds, now, and the moments and ids behind which the look at each queue and priority begins.
+/// When the next queued job is due: the first of each priority's range whose kind is handled and that has not expired.
+/// Parameters: queues, kinds, now, and the moments and ids at which the search of each queue and priority begins.
 static NEXT_DUE: Sql = Sql {
     text: "SELECT min(first.scheduled_at) FROM unnest($1::text[]) WITH ORDINALITY AS asked (queue, place) \
            CROSS JOIN generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
@@ -139,7 +139,7 @@ pub(crate) async fn list(
     } else {
         "every_job"
     };
-    // How large a value is the database knows without reading it. What lies behind the bound is left there.
+    // The database knows the size of a value without reading it, so rows beyond the limit are not read.
     let bytes = "octet_length(args) + coalesce(octet_length(output), 0) + coalesce(pg_column_size(meta), 0)";
     let text = format!(
         "SELECT {} FROM (SELECT *, sum(bytes) OVER (ORDER BY id DESC ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before \
@@ -166,8 +166,8 @@ pub(crate) async fn list(
     if let Some(until) = &until {
         query.and("created_at < ?", until, Type::TIMESTAMPTZ);
     }
-    // Our own words, written out: so the planner can prove that a partial index holds all that is asked for, and that the
-    // history holds nothing of it.
+    // Constants of this program, written out: so the planner can prove that a partial index has all rows that match,
+    // and that the history has none.
     match filter.states.as_slice() {
         [] => {}
         [state] => _ = write!(query.text, " AND state = '{state}'"),
@@ -228,12 +228,13 @@ pub(crate) async fn next_due(
     let params: [Param<'_>; 5] = [queues, &**kinds, &PgTimestamp(now), &begin_at, &begin.ids];
     let rows = core.claims.query(&NEXT_DUE, &params).await?;
     let found = rows.first().map_or(Ok(None), |row| row::moment_or_none(row, 0))?;
-    // A job may lie behind that place; the claim that will walk all is due then, be it in vain.
+    // A job may have been stored behind that place. The next claim that reads the whole range finds it, so that claim
+    // is due then, even if it finds nothing.
     let walk_at = walk_in.map(|span| later(now, span));
     Ok(found.into_iter().chain(walk_at).min())
 }
 
-/// A statement in the making.
+/// A statement that is being composed.
 struct Query<'a> {
     text: String,
     params: Vec<(Param<'a>, Type)>,

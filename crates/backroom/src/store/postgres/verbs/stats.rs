@@ -20,8 +20,8 @@ static PUT: Sql = Sql {
     types: &[Type::TIMESTAMPTZ, Type::TEXT, Type::TEXT],
 };
 
-/// Deletes some old rows; those that another worker deletes at this moment are left to it. Parameters: the first moment that
-/// stays, how many.
+/// Deletes some old rows, except those that another worker deletes now. Parameters: the first moment that stays, how
+/// many.
 static FORGET: Sql = Sql {
     text: "DELETE FROM {schema}.stats WHERE (minute, worker) IN \
            (SELECT minute, worker FROM {schema}.stats WHERE minute < $1 ORDER BY minute, worker LIMIT $2 \
@@ -38,7 +38,7 @@ static STATS: Sql = Sql {
 /// Most old rows that one write deletes.
 const FORGOTTEN_MAX: i64 = 500;
 
-/// Writes one minute of a worker in the place of what it wrote of that minute before, and deletes old ones.
+/// Writes one minute of a worker over what it wrote for that minute before, and deletes old rows.
 pub(crate) async fn put(core: &Core, stats: &StatsRow, now: Timestamp) -> Result<(), Fault> {
     let kinds = row::encoded(&stats.kinds)?;
     core.writer.query(&PUT, &[&PgTimestamp(stats.minute), &stats.worker, &kinds]).await?;

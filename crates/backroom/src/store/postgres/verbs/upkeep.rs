@@ -1,4 +1,4 @@
-//! Looking after jobs that nobody asks about: leases and expiries that ran out, history that may go.
+//! Upkeep: queued jobs that have expired, finished jobs beyond their retention, and deletes.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ use crate::{
     store::{Deleted, Prune},
 };
 
-/// How often a job that moves while it is looked for is looked for again.
+/// How often a delete searches again for a job that was moved to another table meanwhile.
 const TRIES_MAX: u32 = 5;
 
 /// Queued jobs past their expiry. Parameters: now, limit.
@@ -35,9 +35,10 @@ static EXPIRED: Sql = Sql {
     types: &[Type::TIMESTAMPTZ, Type::INT8],
 };
 
-/// The newest job beyond the newest so many: it and all older ones are too many. Reads that many index entries, whatever
-/// the planner believes of the table: the index gives the order of time, and only what is read is sorted. Completed jobs have
-/// an index of their own, which a statement reaches only by naming the state. Parameters: queue, state, how many.
+/// The newest job beyond the newest so many: it and all older jobs are too many. Reads that many index entries,
+/// whatever the planner assumes about the table: the index has the order of time, and only the rows that are read are
+/// sorted. Completed jobs have an index of their own, which a statement can use only if it names the state. Parameters:
+/// queue, state, how many.
 macro_rules! beyond {
     ($state:literal) => {
         Sql {
@@ -58,7 +59,7 @@ macro_rules! beyond {
 static BEYOND_COMPLETED: Sql = beyond!("state = 'completed'");
 static BEYOND_OTHERS: Sql = beyond!("state <> 'completed'");
 
-/// What belongs to the jobs of `gone`; then answers with their ids.
+/// Deletes what belongs to the jobs of `gone`; then answers with their ids.
 macro_rules! with_all_that_belongs {
     () => {
         "without_attempts AS (DELETE FROM {schema}.attempts WHERE job_id = ANY(ARRAY(SELECT id FROM gone))), \
@@ -67,9 +68,9 @@ macro_rules! with_all_that_belongs {
     };
 }
 
-/// Deletes finished jobs up to a place in their queue's history, the oldest first, except those that hold their key for
-/// a window, and those that a tray still has: unloaded, it would bring them back. Reads about as many index entries as the
-/// limit says, as above. Parameters: queue, state, the last moment and id, now, limit.
+/// Deletes finished jobs up to a place in their queue's history, the oldest first. It leaves those that hold their key
+/// for a window, and those that a tray still lists: unloading it would bring them back. Reads about as many index
+/// entries as the limit says, as above. Parameters: queue, state, the last moment and id, now, limit.
 macro_rules! prune {
     ($state:literal) => {
         Sql {
@@ -101,7 +102,7 @@ macro_rules! prune {
 static PRUNE_COMPLETED: Sql = prune!("state = 'completed'");
 static PRUNE_OTHERS: Sql = prune!("state <> 'completed'");
 
-/// Deletes one job that is not running, and that no tray still has. Parameter: the id.
+/// Deletes one job that is not running and that no tray still lists. Parameter: the id.
 static DELETE: Sql = Sql {
     text: concat!(
         "WITH gone_finished AS (DELETE FROM {schema}.finished WHERE id = $1",
@@ -115,8 +116,8 @@ static DELETE: Sql = Sql {
     types: &[Type::UUID],
 };
 
-/// Deletes jobs that are not running, that no tray still has, and that are still at these revisions. Parameters: ids and
-/// revisions, side by side.
+/// Deletes jobs that are not running, that no tray still lists, and that still have these revisions. Parameters: ids
+/// and revisions, side by side.
 static DELETE_UNMOVED: Sql = Sql {
     text: concat!(
         "WITH gone_finished AS (DELETE FROM {schema}.finished WHERE id = ANY($1::uuid[]) AND (id, revision) IN \
@@ -132,7 +133,7 @@ static DELETE_UNMOVED: Sql = Sql {
     types: &[Type::UUID_ARRAY, Type::INT8_ARRAY],
 };
 
-/// Of these ids, the jobs whose row another transaction has locked at this moment, found without waiting. Parameter: ids.
+/// Of these ids, the jobs whose row another transaction has locked now, found without waiting. Parameter: ids.
 static LOCKED: Sql = Sql {
     text: "WITH free AS MATERIALIZED ( \
              SELECT id FROM {schema}.jobs WHERE id = ANY($1::uuid[]) FOR UPDATE SKIP LOCKED), \
@@ -144,12 +145,12 @@ static LOCKED: Sql = Sql {
     types: &[Type::UUID_ARRAY],
 };
 
-/// Queued jobs past their expiry, the longest ago first.
+/// Queued jobs past their expiry, the oldest expiry first.
 pub(crate) async fn expired(core: &Core, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Fault> {
     row::jobs(&core.claims.query(&EXPIRED, &[&PgTimestamp(now), &row::at_most(limit)]).await?)
 }
 
-/// Deletes finished jobs that need no longer be kept, the oldest first.
+/// Deletes finished jobs beyond their retention, the oldest first.
 pub(crate) async fn prune(core: &Core, prune: &Prune, now: Timestamp) -> Result<u64, Fault> {
     let (beyond_sql, prune_sql) = match prune.state {
         State::Queued | State::Running | State::Waiting => return Ok(0),
@@ -157,8 +158,8 @@ pub(crate) async fn prune(core: &Core, prune: &Prune, now: Timestamp) -> Result<
         State::Cancelled | State::Discarded => (&BEYOND_OTHERS, &PRUNE_OTHERS),
     };
     let state = prune.state.as_str();
-    // Both bounds are places in the same order, and the later one says it all. Before a moment means: up to that
-    // moment and the smallest id, which no job has.
+    // Both bounds are places in the same order, and the later one includes the other. "Before a moment" means: up to
+    // that moment and the smallest id, which no job has.
     let mut last = prune.finished_before.map(|before| (before, Uuid::nil()));
     if let Some(beyond) = prune.beyond {
         // One more is read.
@@ -189,11 +190,11 @@ pub(crate) async fn delete(core: &Core, id: JobId) -> Result<Deleted, Fault> {
         match read::job(core, id).await? {
             None => return Ok(Deleted::NotFound),
             Some(job) if job.state == State::Running => return Ok(Deleted::Running),
-            // It ended on its tray, or was given back, between the looks.
+            // The job ended on its tray, or was released, between the two statements.
             Some(_) => {}
         }
     }
-    let why = "delete the job: its row is kept by another transaction, or changes all the time";
+    let why = "delete the job: another transaction has locked its row, or its row changes all the time";
     Err(Error::new(ErrorKind::Unavailable, why).into())
 }
 
@@ -212,7 +213,7 @@ pub(crate) async fn delete_unmoved(core: &Core, jobs: &[(JobId, u64)]) -> Result
             left.iter().map(|(_, revision)| i64::try_from(*revision).unwrap_or(i64::MAX)).collect();
         let deleted = core.writer.query_waiting(Wait::Briefly, &DELETE_UNMOVED, &[&ids, &revisions]).await;
         let deleted = match deleted {
-            // Locked in this moment.
+            // Locked a moment ago.
             Err(fault) if fault.is_locked_out() => continue,
             deleted => deleted?,
         };
@@ -236,7 +237,7 @@ pub(crate) async fn delete_unmoved(core: &Core, jobs: &[(JobId, u64)]) -> Result
         }
         left = still;
         if left.is_empty() {
-            // One that is named twice is gone the second time.
+            // A job that is named twice is gone the second time.
             return Ok(jobs
                 .iter()
                 .map(|(id, _)| answers.get(id).copied().unwrap_or(Deleted::NotFound))

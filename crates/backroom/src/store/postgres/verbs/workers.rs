@@ -1,4 +1,4 @@
-//! What workers report of themselves, and which of them are dead.
+//! The rows of workers: heartbeats, and which workers are dead.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -85,10 +85,11 @@ static DIE: Sql = Sql {
 /// Whether a worker is dead. Parameter: name.
 static IS_DEAD: Sql = Sql { text: "SELECT dead FROM {schema}.workers WHERE name = $1", types: &[Type::TEXT] };
 
-/// Forgets a worker. Parameter: name.
+/// Deletes the row of a worker. Parameter: name.
 static LEAVE: Sql = Sql { text: "DELETE FROM {schema}.workers WHERE name = $1", types: &[Type::TEXT] };
 
-/// Forgets dead workers whose last heartbeat was before a moment, but for one. Parameters: the moment, the one's name.
+/// Deletes the rows of dead workers whose last heartbeat was before a moment, except one. Parameters: the moment, the
+/// name of that one.
 static FORGET: Sql = Sql {
     text: "DELETE FROM {schema}.workers WHERE dead AND beat_at < $1 AND name <> $2",
     types: &[Type::TIMESTAMPTZ, Type::TEXT],
@@ -100,8 +101,8 @@ static WORKERS: Sql = Sql {
     types: &[Type::TIMESTAMPTZ],
 };
 
-/// Names under which jobs run: from one to the next, each by one lookup in the index, however many jobs run. And those of
-/// trays, of which there are few.
+/// Names of workers under which jobs run. Each is found from the one before by one index lookup, however many jobs run.
+/// And those of trays, of which there are few.
 static HOLDING: Sql = Sql {
     text: "WITH RECURSIVE holding (worker) AS ( \
              (SELECT worker FROM {schema}.jobs WHERE state = 'running' ORDER BY worker LIMIT 1) \
@@ -112,7 +113,8 @@ static HOLDING: Sql = Sql {
     types: &[],
 };
 
-/// Running jobs of a worker by id, behind a place, wherever they lie. Parameters: name, the place, limit.
+/// Running jobs of a worker by id, after a place in that order, in `jobs` and on trays. Parameters: name, the place,
+/// limit.
 static RUNNING_OF: Sql = Sql {
     text: concat!(
         "SELECT ",
@@ -137,7 +139,7 @@ async fn write(link: &Link, sql: &'static Sql, worker: &WorkerRow) -> Result<Vec
     let (queues, kinds) = (row::encoded(&worker.queues)?, row::encoded(&worker.kinds)?);
     let (trials, details) = (row::encoded(&worker.trials)?, row::encoded(&worker.details)?);
     let number = i64::from;
-    // A heartbeat waits for no lock for long.
+    // A heartbeat waits only briefly for a lock.
     link.query_waiting(
         Wait::Briefly,
         sql,
@@ -165,7 +167,7 @@ async fn write(link: &Link, sql: &'static Sql, worker: &WorkerRow) -> Result<Vec
     .await
 }
 
-/// Forgets a worker that stopped: behind its last heartbeat, on the same connection.
+/// Deletes the row of a worker that stopped: after its last heartbeat, on the same connection.
 pub(crate) async fn leave(core: &Core, worker: &str) -> Result<(), Fault> {
     core.vital.query(&LEAVE, &[&worker]).await?;
     Ok(())
@@ -208,7 +210,7 @@ pub(crate) async fn declare_dead(
     Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or(false))
 }
 
-/// Running jobs of one worker by id, behind a place in that order.
+/// Running jobs of one worker by id, after a place in that order.
 pub(crate) async fn running_of(
     core: &Core,
     worker: &str,

@@ -1,9 +1,9 @@
 //! Whether a connection that does not answer is slow or dead.
 //!
-//! A statement may take long, and then it is waited for. But where a network drops what is sent (a firewall forgets the
-//! connection, a proxy stops forwarding), no answer ever comes, and neither side is told. So a second connection asks the server
-//! what the first one does: if it is not busy with a statement, the answer was lost, and the connection is given up at once
-//! instead of after the whole time that a statement may take.
+//! A statement may take long, and the caller waits for it. But where a network drops packets (a firewall forgets the
+//! connection, a proxy stops forwarding), no answer ever comes, and neither end notices. So a second connection asks
+//! the server what the first one does. If the server runs no statement on it, the answer was lost. Then the store gives
+//! the connection up at once, instead of after the longest time of a statement.
 
 use std::time::Duration;
 
@@ -13,25 +13,25 @@ use tokio_postgres::Client;
 use super::settings::{Duty, Settings, startup_options};
 use crate::{Error, clock::Clock as _};
 
-/// How long an answer is waited for before the server is asked.
+/// How long the store waits for an answer before it asks the server.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-/// The pause before the same question is asked again. An answer that was on its way has come by then.
+/// The pause before the second question. An answer that was on its way has arrived by then.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
-/// Longest wait for the answer to such a question, beyond connecting.
+/// Longest wait for the answer to that question, after connecting.
 const ANSWER: Duration = Duration::from_secs(3);
 
-/// What the server says of a connection.
+/// What the server reports about a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     /// It runs a statement.
     Busy,
-    /// It waits for a statement, or is gone: what was sent to it, or its answer, was lost.
+    /// It waits for a statement, or has ended: the statement or its answer was lost.
     Lost,
-    /// Nothing was learned: the server cannot be reached now.
+    /// Unknown: the server cannot be reached now.
     Unknown,
 }
 
-/// Asks twice, because an answer may be on its way at the first time.
+/// Asks twice, because the answer may have been on its way at the first question.
 pub(crate) async fn ask(settings: &Settings, backend: i32) -> Found {
     match ask_once(settings, backend).await {
         Found::Lost => {
@@ -57,13 +57,13 @@ async fn connect(settings: &Settings, duty: Duty) -> Result<(Client, JoinHandle<
     config.options(startup_options(settings, duty));
     let (client, connection) = settings.within_connect_timeout(config.connect(settings.tls.clone())).await?;
     let driving = tokio::spawn(async move {
-        // It lives for one question; how it ends is the answer to that one.
+        // This connection serves one question. An error that ends it shows in the answer to that question.
         let _ = connection.await;
     });
     Ok((client, driving))
 }
 
-/// Whether the other connection is busy. The role sees its own sessions, whatever rights it has.
+/// Whether the other connection runs a statement. A role may always see its own sessions.
 async fn state(client: &Client, backend: i32) -> Result<Found, tokio_postgres::Error> {
     let text = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state NOT IN ('idle', 'idle in transaction', \
                 'idle in transaction (aborted)'))";

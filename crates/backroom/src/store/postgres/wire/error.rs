@@ -1,4 +1,4 @@
-//! What PostgreSQL says when it fails, in the words of our one error.
+//! Errors of PostgreSQL and its drivers, as errors of this library.
 
 use tokio_postgres::{config::SslMode, error::SqlState};
 
@@ -7,19 +7,19 @@ use super::handshake;
 use super::session::sqlx::{Said as SaidToSqlx, kind_without_code};
 use crate::{Error, ErrorKind};
 
-/// A failure before anybody decided what it means: some are answers (a key is held), some are tried again.
+/// A failure before its meaning is decided: some are answers (a unique key is held), some are worth another try.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// From the driver or the server.
     Sql(tokio_postgres::Error),
-    /// From the caller's driver or the server, in the caller's transaction.
+    /// From the caller's driver or from the server, in the caller's transaction.
     #[cfg(feature = "sqlx")]
     Sqlx {
-        /// What the server answered, if it did.
+        /// The code that the server answered, if it answered.
         code: Option<SqlState>,
         error: sqlx::Error,
     },
-    /// Already in our words.
+    /// Already an error of this library.
     Ours(Error),
 }
 
@@ -29,12 +29,12 @@ impl Fault {
         self.code() == Some(&SqlState::UNIQUE_VIOLATION)
     }
 
-    /// Another transaction held what this one needed, for longer than it would wait.
+    /// Another transaction had locked what this one needed, for longer than this one waits.
     pub(crate) fn is_locked_out(&self) -> bool {
         self.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
     }
 
-    /// Two transactions got into each other's way and this one was rolled back: the same again may succeed at once.
+    /// Two transactions conflicted, and the server rolled this one back. The same statements may succeed at once.
     pub(crate) fn is_collision(&self) -> bool {
         self.code().is_some_and(|code| {
             *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED
@@ -52,7 +52,7 @@ impl Fault {
         self.is_collision() || self.is_outdated()
     }
 
-    /// The statement was prepared for tables that were made again since, or is prepared no more.
+    /// The prepared statement is for tables that were made again since, or was dropped.
     pub(crate) fn is_outdated(&self) -> bool {
         match self {
             Self::Sql(error) => is_outdated(error),
@@ -71,7 +71,7 @@ impl Fault {
         }
     }
 
-    /// In the words of the library; `doing` completes "failed to …".
+    /// As an error of the library; `doing` completes "failed to …".
     pub(crate) fn into_error(self, doing: &str) -> Error {
         match self {
             Self::Ours(error) => error,
@@ -102,7 +102,7 @@ impl From<Error> for Fault {
     }
 }
 
-/// What the caller should do. No code: the connection broke or the bytes made no sense.
+/// What the caller should do. Without a code, the connection broke or the bytes could not be decoded.
 pub(crate) fn kind_of(error: &tokio_postgres::Error) -> ErrorKind {
     match error.code() {
         Some(_) if is_outdated(error) => ErrorKind::Unavailable,
@@ -117,13 +117,13 @@ fn kind_of_code(code: &SqlState) -> ErrorKind {
     match code.code() {
         // Disk full.
         "53100" => ErrorKind::NoSpace,
-        // Wrong password or database, no right to do it, no such table or column: somebody must set it up.
+        // Wrong password or database, missing rights, no such table or column: an operator must set it up.
         "28000" | "28P01" | "3D000" | "3F000" | "42501" | "42P01" | "42703" => ErrorKind::Unusable,
         // The database is damaged.
         "XX001" | "XX002" => ErrorKind::Unusable,
-        // A text or number that PostgreSQL cannot keep (a NUL byte, a date out of range).
+        // A text or number that PostgreSQL cannot store (a NUL byte, a date out of range).
         code if code.starts_with("22") => ErrorKind::Invalid,
-        // Our own CHECKs and unique indexes refuse the row.
+        // The CHECKs and unique indexes of our tables refuse the row.
         code if code.starts_with("23") => ErrorKind::Invalid,
         // Connection, rollback (deadlock, serialization), resources, operator (shutdown, cancelled statement), lock not
         // available, I/O error, read-only after a failover, an aborted transaction after one of these.
@@ -134,12 +134,12 @@ fn kind_of_code(code: &SqlState) -> ErrorKind {
     }
 }
 
-/// The tables were dropped and made again under a prepared statement (its result type changed, or the server's memory names
-/// what is gone), or the statement itself was dropped (by `DISCARD ALL`, or a pooler that is not known to be one).
+/// The tables were dropped and created again after the statement was prepared. Or another program dropped the
+/// statement: `DISCARD ALL`, or a pooler that the URL does not mention.
 fn is_outdated(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|said| match said.code().code() {
         "26000" => true,
-        // The message is in the server's language; the name of the function that says it is not.
+        // The message is in the server's language; the name of the function that reports it is not.
         "0A000" => said.routine() == Some("RevalidateCachedQuery"),
         "XX000" => said.message().contains("cache lookup failed"),
         _ => false,
@@ -158,7 +158,7 @@ fn is_about_the_connection(error: &tokio_postgres::Error) -> bool {
         }
         cause = inner.source();
     }
-    // What is left: TLS, an authentication the driver lacks, a value that does not encode.
+    // The others: TLS, an authentication method that the driver lacks, a value that cannot be encoded.
     error.to_string().contains("connecting")
 }
 
@@ -178,8 +178,8 @@ fn remedy(kind: ErrorKind, code: Option<&SqlState>) -> &'static str {
     }
 }
 
-/// The driver's own Display says only "db error" or "error connecting to server"; this says what the server or the system
-/// said.
+/// The driver's own Display is only "db error" or "error connecting to server". This one adds the message of the server
+/// or the system.
 #[derive(Debug)]
 struct Said(tokio_postgres::Error);
 
@@ -192,7 +192,7 @@ impl std::fmt::Display for Said {
             }
             None => {
                 self.0.fmt(f)?;
-                // The driver says what it was doing, its cause what went wrong.
+                // The driver names the operation, its source the failure.
                 std::error::Error::source(&self.0).map_or(Ok(()), |cause| write!(f, ": {cause}"))
             }
         }
@@ -205,15 +205,16 @@ impl std::error::Error for Said {
     }
 }
 
-/// Why there is no connection, with a remedy. As [`kind_of`], but whatever neither the server says with a code nor TLS
-/// with a reason means that it cannot be reached (yet), a missing writable host among it.
+/// Why there is no connection, with a remedy. As [`kind_of`], with one difference: a failure for which neither the
+/// server has a code nor TLS a reason means that the server cannot be reached yet. A missing host that can write is
+/// one.
 pub(crate) fn unconnected(error: tokio_postgres::Error, reach: &str, ssl_mode: SslMode) -> Error {
     let (kind, remedy) = match error.code() {
         None => handshake::reason(&error)
             .map(|remedy| (ErrorKind::Unusable, remedy))
             .unwrap_or((ErrorKind::Unavailable, "; is it running, and are host and port right?")),
         Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => (ErrorKind::Unusable, not_let_in(ssl_mode)),
-        // PgBouncer, to the settings that a connection of our own begins with. PostgreSQL takes them.
+        // PgBouncer's answer to the settings with which our own connections begin. PostgreSQL accepts them.
         Some(&SqlState::PROTOCOL_VIOLATION) => {
             (ErrorKind::Unusable, "; behind PgBouncer in transaction mode, add listen=false to the URL")
         }
@@ -225,7 +226,7 @@ pub(crate) fn unconnected(error: tokio_postgres::Error, reach: &str, ssl_mode: S
     Error::new(kind, format!("{reach}{remedy}")).caused_by(Said(error))
 }
 
-/// The server's words name what it misses, in its language; these, what of it is ours to give.
+/// The server's message names what is missing, in the server's language. This adds the remedy on our side.
 fn not_let_in(ssl_mode: SslMode) -> &'static str {
     match ssl_mode {
         SslMode::Disable => {
@@ -239,8 +240,8 @@ fn not_let_in(ssl_mode: SslMode) -> &'static str {
     }
 }
 
-/// Whether the connection is of no more use after this failure: a server that became read-only is a standby now, and
-/// the one that can write is found by connecting anew.
+/// Whether the connection is useless after this failure. A server that became read-only is a standby now; a new
+/// connection finds the one that can write.
 pub(crate) fn ends_usefulness(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
 }

@@ -1,22 +1,22 @@
-//! Why a TLS handshake failed, in words that say what to do.
+//! Why a TLS handshake failed, with a remedy.
 //!
-//! These are settings of the URL, the server or an authority, and none of them mends itself; a connection that broke in
-//! the middle of a handshake is not among them.
+//! The causes are settings of the URL, of the server or of a certificate authority, and none of them goes away by
+//! itself. A connection that broke during a handshake is not among them.
 
 use std::{error::Error as _, io};
 
 use tokio_rustls::rustls::{self, AlertDescription, CertificateError};
 
-/// What to do about it, as the end of a message; `None` for a failure that is not about TLS.
+/// The remedy, as the end of a message; `None` for a failure that is not about TLS.
 pub(crate) fn reason(error: &tokio_postgres::Error) -> Option<&'static str> {
     let cause = error.source()?;
     if let Some(broken) = cause.downcast_ref::<io::Error>() {
         return broken.get_ref()?.downcast_ref::<rustls::Error>().map(remedy);
     }
-    // The driver gives this no type.
+    // The driver has no type for this error.
     (cause.to_string() == "server does not support TLS").then_some(
         "; TLS is switched off there: set ssl=on in postgresql.conf, or go unencrypted with sslmode=disable where \
-         nobody can listen",
+         no other host can read along",
     )
 }
 

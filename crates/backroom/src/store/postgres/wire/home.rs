@@ -1,4 +1,4 @@
-//! A thread that drives one connection, whatever the runtimes of its callers do.
+//! A thread that drives one connection, independent of the runtimes of its callers.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Error, ErrorKind};
 
-/// A thread with a runtime, started when it is first needed. It ends when this is dropped.
+/// A thread with a runtime, started at the first use. It ends when this is dropped.
 #[derive(Default)]
 pub(crate) struct Home {
     runtime: Mutex<Option<Handle>>,
@@ -15,7 +15,7 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Runs a future there. What it spawns stays there.
+    /// Runs a future on that thread. Tasks that the future spawns stay there.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
@@ -44,7 +44,7 @@ impl Home {
         let subscriber = tracing::dispatcher::get_default(Clone::clone);
         let driving = move || {
             tracing::dispatcher::with_default(&subscriber, || runtime.block_on(ended.cancelled()));
-            // Looking up a host's name may go on; nothing waits for it.
+            // A lookup of a host name may still be under way; nothing waits for it.
             runtime.shutdown_background();
         };
         std::thread::Builder::new().name("backroom-postgres".into()).spawn(driving).map_err(failed)?;

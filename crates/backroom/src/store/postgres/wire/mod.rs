@@ -1,6 +1,6 @@
 //! The connections: addresses and options, TLS, settings of a session, statements, errors, and the database's time.
 //!
-//! Start reading at [`connection`]. Nothing here knows a table, but for the schema that a statement names.
+//! Start reading at [`connection`]. Nothing here knows a table: statements come from the verbs.
 
 pub(crate) mod alive;
 pub(crate) mod connection;

@@ -1,4 +1,4 @@
-//! What the URL and the program say about the way to the database.
+//! The options of the URL and of the program.
 
 use std::time::Duration;
 
@@ -12,47 +12,46 @@ use tokio_postgres::{
 use super::tls::{Authorities, Identity, Verify, Wanted};
 use crate::{Error, ErrorKind, store::Durability};
 
-/// The schema of a store that names none.
+/// The schema if neither the URL nor the program names one.
 pub const SCHEMA_DEFAULT: &str = "backroom";
-/// Longest name of a schema, in bytes: PostgreSQL allows 63 for the channel of our hints, which has it as a part.
+/// Longest name of a schema, in bytes. PostgreSQL allows 63 for the channel of notifications, whose name contains it.
 pub const SCHEMA_BYTES_MAX: usize = 48;
 
-/// Longest time that connecting to one host may take where the URL does not say (`connect_timeout=`).
+/// Longest time to connect to one host, unless the URL sets it (`connect_timeout=`).
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How to use a PostgreSQL database. What the URL says (`?schema=…&listen=false`) goes before.
+/// How to use a PostgreSQL database. The URL (`?schema=…&listen=false`) takes precedence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresOptions {
-    /// The schema that holds our tables; URL parameter `schema`. Lower-case letters, digits and `_`, at most
-    /// [`SCHEMA_BYTES_MAX`]. Several stores live side by side in one database under different names. Default
-    /// `backroom`.
+    /// The schema that holds the tables; URL parameter `schema`. Lower-case letters, digits and `_`, at most
+    /// [`SCHEMA_BYTES_MAX`]. One database can hold several stores in different schemas. Default `backroom`.
     pub schema: String,
-    /// Whether this process hears of what others do by LISTEN; URL parameter `listen`. Turn it off behind PgBouncer in
-    /// transaction mode, where a connection is nobody's: then nothing is kept on a connection (no prepared
-    /// statements, settings for a transaction only), and polling alone finds the jobs of other processes. Default true.
+    /// Whether this process receives notifications of others by LISTEN; URL parameter `listen`. Turn it off behind
+    /// PgBouncer in transaction mode, where each transaction may have another connection. Then the store prepares no
+    /// statements, sets parameters for one transaction only, and finds the jobs of other processes by polling. Default
+    /// true.
     pub listen: bool,
-    /// Whether this process tells others by NOTIFY; URL parameter `notify`. Turn it off for engines that do not know
+    /// Whether this process notifies others by NOTIFY; URL parameter `notify`. Turn it off for servers that do not know
     /// the statement. Default true.
     pub notify: bool,
-    /// Whether an enqueue inside a transaction of the caller tells workers at the commit; URL parameter `notify_within`. A
-    /// commit that notifies takes a lock that the whole database shares, so such commits go one after another: turn it off
-    /// where hundreds of them per second come from several connections. Then workers find these jobs by polling, within a
-    /// second. Without `notify` it is off, too. Default true.
+    /// Whether an enqueue inside a transaction of the caller notifies workers at the commit; URL parameter
+    /// `notify_within`. A commit that notifies takes a lock of the whole database, so such commits go one after
+    /// another. Turn it off where hundreds of them per second come from several connections. Then workers find these
+    /// jobs by polling, within a second. It is off as well if `notify` is off. Default true.
     pub notify_within: bool,
-    /// Whether connecting creates and migrates the tables; URL parameter `migrate`. Where it is off, a store whose
-    /// tables are missing or old is refused. Default true.
+    /// Whether connecting creates and migrates the tables; URL parameter `migrate`. If it is off, connecting fails when
+    /// the tables are missing or old. Default true.
     pub migrate: bool,
     /// How safe an acknowledged write is; URL parameter `durability`, `full` or `relaxed`. Relaxed does not wait for
-    /// the server's disk (`synchronous_commit=off`): a crash of the server may take the last moments with it. Default
-    /// full, which is as safe as the server is set up to be; [`health`](crate::store::Store::health) says how safe
-    /// that is.
+    /// the server's disk (`synchronous_commit=off`): a crash of the server may lose the last moments. Default full,
+    /// which is as safe as the server's settings allow; [`health`](crate::store::Store::health) reports that.
     pub durability: Durability,
-    /// Longest time one statement may take before the server ends it; a server that does not answer for five seconds
-    /// more is given up, and the connection with it. Default 60 s.
+    /// Longest time of one statement before the server cancels it. If the server does not answer for five seconds more,
+    /// the store gives up the connection. Default 60 s.
     pub statement_timeout: Duration,
-    /// From how many jobs on a claim lays them together in one row, which spares the server a quarter of its work
-    /// (`docs/decisions/0034`); URL parameter `trays_from`. Claims ask for that many only where there is a backlog of short
-    /// jobs, and do so only as long as it pays; 1 means every claim, 0 none. Default 64.
+    /// Least number of jobs that a claim stores together in one row, which saves the server a quarter of its work
+    /// (`docs/decisions/0034`); URL parameter `trays_from`. Claims ask for that many only where there is a backlog of
+    /// short jobs, and use such rows only as long as that is faster. 1 means every claim, 0 none. Default 64.
     pub trays_from: usize,
     /// Most bytes of jobs that one list reads. Default 64 MiB.
     pub bytes_max: usize,
@@ -78,14 +77,14 @@ impl Default for PostgresOptions {
 }
 
 impl PostgresOptions {
-    /// These options with what the parameters of a URL say instead. Fails as [`Invalid`](ErrorKind::Invalid) for a URL
-    /// that is not understood.
+    /// These options, overridden by the parameters of a URL. Fails as [`Invalid`](ErrorKind::Invalid) for a URL that
+    /// cannot be parsed.
     pub fn with_url(self, url: &str) -> Result<Self, Error> {
         Ok(parse(url, self)?.options)
     }
 }
 
-/// The URL taken apart.
+/// The parts of a URL.
 pub(crate) struct Address {
     pub(crate) options: PostgresOptions,
     pub(crate) config: Config,
@@ -94,10 +93,10 @@ pub(crate) struct Address {
     pub(crate) shown: String,
 }
 
-/// Reads the URL over the options of the program.
+/// The options of the program, overridden by the URL.
 pub(crate) fn parse(url: &str, mut options: PostgresOptions) -> Result<Address, Error> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
-    let (mut kept, mut ssl) = (Vec::new(), SslWords::default());
+    let (mut of_driver, mut ssl) = (Vec::new(), SslWords::default());
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = percent_decode_str(value).decode_utf8_lossy();
@@ -113,17 +112,15 @@ pub(crate) fn parse(url: &str, mut options: PostgresOptions) -> Result<Address, 
             "sslrootcert" => ssl.root_certificate = Some(value.into_owned()),
             "sslcert" => ssl.certificate = Some(value.into_owned()),
             "sslkey" => ssl.key = Some(value.into_owned()),
-            // Everything else is the driver's; it refuses what it does not know.
-            _ => kept.push(pair),
+            // All other parameters belong to the driver, which refuses unknown ones.
+            _ => of_driver.push(pair),
         }
     }
     check_schema(&options.schema)?;
-    let url = if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) };
+    let url = if of_driver.is_empty() { base.to_owned() } else { format!("{base}?{}", of_driver.join("&")) };
     let mut config: Config = url.parse().map_err(|error| {
-        invalid(
-            "has a part that is not understood; it looks like postgres://user:password@host:5432/database",
-        )
-        .caused_by(error)
+        invalid("cannot be parsed; write it like postgres://user:password@host:5432/database")
+            .caused_by(error)
     })?;
     let tls = tls(&mut config, ssl)?;
     defaults(&mut config);
@@ -131,7 +128,7 @@ pub(crate) fn parse(url: &str, mut options: PostgresOptions) -> Result<Address, 
     Ok(Address { options, config, tls, shown })
 }
 
-/// What the URL says about encryption, under libpq's names.
+/// The URL's parameters about encryption, under libpq's names.
 #[derive(Default)]
 struct SslWords {
     mode: Option<String>,
@@ -140,7 +137,7 @@ struct SslWords {
     key: Option<String>,
 }
 
-/// What is said means what it means to libpq.
+/// Each parameter means what it means to libpq.
 fn tls(config: &mut Config, words: SslWords) -> Result<Wanted, Error> {
     let SslWords { mode, root_certificate, certificate, key } = words;
     let named = match root_certificate.as_deref() {
@@ -148,9 +145,9 @@ fn tls(config: &mut Config, words: SslWords) -> Result<Wanted, Error> {
         Some("system") => Some(Authorities::System),
         Some(path) => Some(Authorities::File(path.to_owned())),
     };
-    // Anybody can have a certificate from an authority that everybody trusts; only its name tells.
+    // Any host can have a certificate from a public authority, so only the certificate's name proves identity.
     let is_for_anybody = named == Some(Authorities::System);
-    // Without an authority `prefer` and `require` encrypt and believe any server.
+    // Without an authority, `prefer` and `require` encrypt and accept any certificate.
     let as_named = |named: Option<Authorities>| match named {
         None => Verify::Nothing,
         Some(authorities) if is_for_anybody => Verify::IssuerAndName(authorities),
@@ -190,7 +187,8 @@ fn tls(config: &mut Config, words: SslWords) -> Result<Wanted, Error> {
     Ok(Wanted { verify, identity })
 }
 
-/// What the URL leaves open: a dead peer is noticed in seconds, and of several hosts the one that can write is meant.
+/// Defaults for what the URL does not set: the store notices a dead peer within seconds, and of several hosts it uses
+/// one that can write.
 fn defaults(config: &mut Config) {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT_TIMEOUT);
@@ -198,7 +196,7 @@ fn defaults(config: &mut Config) {
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(Duration::from_secs(10));
     }
-    // A peer that is gone is noticed within half a minute of silence, too.
+    // A peer that disappears is also noticed within half a minute of silence.
     config.keepalives_idle(config.get_keepalives_idle().min(Duration::from_secs(15)));
     if config.get_keepalives_interval().is_none() {
         config.keepalives_interval(Duration::from_secs(5));

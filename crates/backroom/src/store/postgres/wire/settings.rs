@@ -1,4 +1,4 @@
-//! What all connections of a store share, and what the server is told of each.
+//! What all connections of a store share, and the settings of their sessions.
 
 use std::{
     collections::HashMap,
@@ -28,12 +28,12 @@ pub(crate) struct Settings {
     pub(crate) shown: String,
     /// Cancelled when the store is closed.
     pub(crate) closed: CancellationToken,
-    /// The store's own waits: for a database that is away, not for jobs.
+    /// For the store's own waits: for a database that is away, not for jobs.
     pub(crate) clock: SystemClock,
     pub(crate) is_away: AtomicBool,
-    /// Our statements with the schema's name in them.
+    /// The statements with the schema's name filled in.
     texts: Mutex<HashMap<usize, Arc<str>>>,
-    /// What begins a transaction on a connection that is nobody's, by what the connection is for.
+    /// Begins a transaction behind a pooler, by the duty of the connection.
     pub(crate) begin_by_index: String,
     pub(crate) begin_anything: String,
 }
@@ -54,14 +54,14 @@ impl Settings {
         }
     }
 
-    /// Longest time that connecting may take, from the first packet to the end of the handshake: so long for each host. A
-    /// network that drops packets, or a proxy without a server behind it, answers nothing.
+    /// Longest time to connect, from the first packet to the end of the handshake, for all hosts together. A network
+    /// that drops packets, or a proxy without a server behind it, never answers.
     fn connect_timeout(&self) -> Duration {
         let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(u32::MAX).max(1);
         self.config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT).saturating_mul(hosts)
     }
 
-    /// Connects, or says why it could not.
+    /// Connects, or fails with the reason.
     pub(crate) async fn within_connect_timeout<T>(
         &self,
         connecting: impl Future<Output = Result<T, tokio_postgres::Error>>,
@@ -83,7 +83,7 @@ impl Settings {
     }
 
     pub(crate) fn text(&self, sql: &'static Sql) -> Arc<str> {
-        // Whole after every statement; a panic elsewhere does not damage it.
+        // The map is whole after every statement; a panic elsewhere does not damage it.
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(texts.entry(sql.key()).or_insert_with(|| sql.for_schema(self.schema()).into()))
     }
@@ -92,10 +92,10 @@ impl Settings {
         self.options.listen
     }
 
-    /// For whoever looks closely: the decorator of every store has told of it already.
+    /// Debug level: the decorator of every store has reported the outage already.
     pub(crate) fn report_away(&self, error: &Error) {
         if !self.is_away.swap(true, Ordering::Relaxed) {
-            tracing::debug!(postgres = %self.shown, %error, "PostgreSQL cannot be reached; trying again until it can");
+            tracing::debug!(postgres = %self.shown, %error, "PostgreSQL cannot be reached; the store tries again until it can");
         }
     }
 
@@ -106,22 +106,22 @@ impl Settings {
     }
 }
 
-/// What a connection is for.
+/// The duty of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Duty {
     /// Statements that find a few rows by index.
     ByIndex,
-    /// Anything, slow looks at everything included.
+    /// Any statement, including slow ones that read whole tables.
     Anything,
 }
 
-/// Our statements find rows by index alone. The planner must not be tempted by a hash or sequential plan while its
-/// statistics are wrong, as they always are for a queue that fills and empties within seconds; and a nested loop over
-/// the sorted ids of a batch is also what keeps two batches from locking rows in opposite orders. So a plan never depends on
-/// the parameters either, and to make it anew for each of them would cost a small batch as much as the batch itself.
+/// The statements of the store find rows by index only. The planner must not choose a hash or sequential plan while its
+/// statistics are wrong, as they always are for a queue that fills and empties within seconds. A nested loop over the
+/// sorted ids of a batch also makes two batches lock rows in the same order. So no plan depends on the parameters, and
+/// planning again for each of them would cost a small batch as much as the batch itself.
 ///
-/// And they wait for nobody's lock for long: what ends runs goes the same way, and a program that enqueues a key in a
-/// transaction of its own may keep that key's row for as long as it likes ([`Wait`]).
+/// No statement waits long for a lock. The ends of runs use the same connection, and a program that enqueues a unique
+/// key in its own transaction may lock that key's row for as long as it likes ([`Wait`]).
 const BY_INDEX: [&str; 7] = [
     "enable_hashjoin=off",
     "enable_mergejoin=off",
@@ -132,13 +132,14 @@ const BY_INDEX: [&str; 7] = [
     "lock_timeout=2000",
 ];
 
-/// Begins each transaction of ours. Our statements look again at a row that another transaction has changed meanwhile, and
-/// count on a fresh snapshot for each statement: so the isolation is named, whatever the default of the database or the role is.
+/// Begins each transaction. The statements read a row again that another transaction has changed meanwhile, and rely on
+/// a fresh snapshot per statement. So the isolation level is explicit, whatever the default of the database or the
+/// role.
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
-/// What a connection of our own begins with besides [`session_settings`]. The isolation is for statements that are a transaction
-/// by themselves. The server learns within half a minute that this machine is gone, and then gives up its locks. It does
-/// not end a connection only because nothing was asked on it.
+/// Settings of a direct connection besides [`session_settings`]. The isolation level is for statements that are a
+/// transaction by themselves. The server notices within half a minute that this machine is gone, and then releases its
+/// locks. It does not close an idle connection.
 const SESSION: [&str; 6] = [
     "default_transaction_isolation=read\\ committed",
     "idle_session_timeout=0",
@@ -148,11 +149,12 @@ const SESSION: [&str; 6] = [
     "tcp_user_timeout=20000",
 ];
 
-/// What a role or a database may have set for its own sessions and would break ours: where names are looked up, and how long a
-/// transaction may wait for its next statement. The latter also frees the rows of a process whose machine is gone.
+/// Settings that override those of a role or a database, which would break our sessions: where names are looked up, and
+/// how long a transaction may wait for its next statement. The latter also unlocks the rows of a process whose machine
+/// is gone.
 const OURS: [&str; 2] = ["search_path=pg_catalog", "idle_in_transaction_session_timeout=60000"];
 
-/// A migration waits for another process that migrates, however long that takes.
+/// A migration waits for another process that migrates, without a limit.
 const PATIENT: &str = "lock_timeout=0";
 
 /// Sets [`Wait::Briefly`] for the rest of a transaction.
@@ -161,16 +163,17 @@ pub(crate) const WAIT_BRIEFLY: &str = "SET LOCAL lock_timeout = 100";
 /// The same as a statement.
 pub(crate) static BRIEFLY: Sql = Sql { text: WAIT_BRIEFLY, types: &[] };
 
-/// How long a statement waits for rows that another transaction holds, before it fails as locked out.
+/// How long a statement waits for rows that another transaction has locked, before it fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// Two seconds: a caller's transaction has ended by then, unless it was left open.
+    /// Two seconds: most transactions of callers have ended by then, unless one was left open.
     Usual,
-    /// A tenth of a second: longer than any statement of ours holds a row, and short enough for one row after the other.
+    /// A tenth of a second: longer than any statement of the store holds a row lock, and short enough to wait for one
+    /// row after the other.
     Briefly,
 }
 
-/// What a connection of our own says of itself when it begins.
+/// Startup options of a direct connection.
 pub(crate) fn startup_options(settings: &Settings, duty: Duty) -> String {
     let mut options = settings.config.get_options().unwrap_or_default().to_owned();
     let ours = session_settings(&settings.options, duty);
@@ -181,14 +184,14 @@ pub(crate) fn startup_options(settings: &Settings, duty: Duty) -> String {
     options
 }
 
-/// The same where it is nobody's, and settings last as long as a transaction.
+/// The same behind a pooler, where settings last as long as a transaction.
 fn begin_with_settings(options: &PostgresOptions, duty: Duty) -> String {
     let set = |setting: String| format!("; SET LOCAL {setting}");
     std::iter::once(BEGIN.to_owned()).chain(session_settings(options, duty).into_iter().map(set)).collect()
 }
 
-/// The server ends what takes too long: what this program has given up must not take effect much later, when it was
-/// repeated and its job has run.
+/// The server cancels statements that take too long. Otherwise a statement that this program has given up could take
+/// effect much later, when the program has repeated it and the job has run.
 fn session_settings(options: &PostgresOptions, duty: Duty) -> Vec<String> {
     let by_index = match duty {
         Duty::ByIndex => BY_INDEX.as_slice(),

@@ -2,8 +2,8 @@
 
 use tokio_postgres::types::Type;
 
-/// A statement as it is written in our rooms. The types are given, never asked for: so a statement costs one round
-/// trip even where nothing can be prepared.
+/// A statement. Its parameter types are fixed, so the driver need not ask for them: a statement costs one round trip
+/// even where nothing can be prepared.
 pub(crate) struct Sql {
     /// `{schema}` stands for the quoted name of the schema.
     pub(crate) text: &'static str,
@@ -12,7 +12,7 @@ pub(crate) struct Sql {
 }
 
 impl Sql {
-    /// Tells statements apart: a static has one address for ever.
+    /// Distinguishes statements: the address of a static never changes.
     pub(crate) fn key(&'static self) -> usize {
         std::ptr::from_ref(self) as usize
     }
@@ -23,13 +23,13 @@ impl Sql {
     }
 }
 
-/// A text with the name of a schema in it, quoted: names that are reserved (`order`, `user`) need it, and no name of a schema
-/// has a quote in it.
+/// A text with the name of a schema filled in, quoted: reserved names (`order`, `user`) need that, and no name of a
+/// schema contains a quote.
 pub(crate) fn named(text: &str, schema: &str) -> String {
     text.replace("{schema}", &format!("\"{schema}\""))
 }
 
-/// How many columns a job has: what a statement asks for behind them has this place.
+/// How many columns a job has; further columns of a statement begin at this index.
 pub(crate) const COLUMNS: usize = 34;
 
 /// All columns of a job, in the order [`row`](crate::store::postgres::columns::row) reads and writes them.
@@ -45,14 +45,15 @@ pub(crate) use columns;
 
 /// From rows of `new`, which have an `id`, to the rows of `jobs` with these ids, one lookup each.
 ///
-/// Joined by `jobs.id = new.id`, the planner may turn the join around: while it believes that `jobs` holds a handful of
-/// rows, as a queue does whenever it is analysed at rest, it walks all of it and compares each row with each of `new`.
-/// The plan stays when the queue fills, and a commit of 500 was seen to take 150 ms instead of 8. An element of an array
-/// is looked up by index just as well, but is no equality to merge by, which is what would make walking the whole index
-/// worth considering (`docs/decisions/0021`).
+/// Joined by `jobs.id = new.id`, the planner may reverse the join. While it believes that `jobs` has a handful of rows,
+/// as after an analysis of an idle queue, it reads all of `jobs` and compares each row with each of `new`. The plan
+/// stays when the queue fills, and a commit of 500 was seen to take 150 ms instead of 8. An element of an array is
+/// looked up by index as well. But it is no equality to merge by, so the planner does not consider reading the whole
+/// index (`docs/decisions/0021`).
 ///
-/// Guards stand after it, on the row itself: they are looked at again when another transaction changed the row in the
-/// meantime. None says `state = 'running'`, which would lead to the index of leases; a lease that is set says the same.
+/// Guards stand after it, on the row itself: the server checks them again when another transaction changed the row in
+/// the meantime. None says `state = 'running'`, which would lead to the index of leases; a lease that is set says the
+/// same.
 macro_rules! rows_by_id {
     () => {
         "WHERE jobs.id = ANY (ARRAY[new.id])"
@@ -60,9 +61,9 @@ macro_rules! rows_by_id {
 }
 pub(crate) use rows_by_id;
 
-/// From the ids in $1 to the jobs with these ids that run on trays. IS TRUE keeps both conditions where they stand: joined,
-/// the planner could read every tray, or compare each of its jobs with each of the ids. So the bounds pass a tray over
-/// unread, and what is left is looked up in a hash of the ids.
+/// From the ids in $1 to the jobs with these ids that run on trays. IS TRUE makes both conditions opaque to the
+/// planner. If it could join them, it might read every tray, or compare each job with each id. So the bounds skip a
+/// tray unread, and the rest is looked up in a hash of the ids.
 macro_rules! on_trays_by_ids {
     () => {
         " FROM {schema}.jobs_on_trays \
@@ -72,7 +73,8 @@ macro_rules! on_trays_by_ids {
 }
 pub(crate) use on_trays_by_ids;
 
-/// Of finished jobs, those that no tray still has: deleted, such a job would be back on it, and run again.
+/// Excludes finished jobs that a tray still lists. Deleted from the history, such a job would be on the tray again and
+/// run twice.
 macro_rules! not_on_a_tray {
     () => {
         " AND (lease_id = ANY (ARRAY(SELECT lease_id FROM {schema}.trays))) IS NOT TRUE"

@@ -19,15 +19,15 @@ use crate::{
     clock::{Clock, Reckoning},
 };
 
-/// Looks at the clock per measurement; the one with the shortest round trip counts.
+/// Readings per measurement; the one with the shortest round trip counts.
 const LOOKS: usize = 5;
 
 /// The database's clock. No parameter.
 static TIME: Sql = Sql { text: "SELECT clock_timestamp()", types: &[] as &[Type] };
 
-/// When it was what time at the database.
+/// A pair of readings: the monotonic clock, and the database's time then.
 #[derive(Debug, Clone, Copy)]
-struct Look {
+struct Measurement {
     at: Instant,
     time: Timestamp,
 }
@@ -35,14 +35,14 @@ struct Look {
 /// The last measurement of the database's clock.
 #[derive(Debug, Default)]
 pub(crate) struct DatabaseTime {
-    last: Mutex<Option<Look>>,
+    last: Mutex<Option<Measurement>>,
 }
 
 impl DatabaseTime {
-    /// Reads the database's clock. It was read somewhere within the round trip: the middle is at most half of it off,
-    /// so the shortest of several trips counts.
+    /// Reads the database's clock. The server read it at some point within the round trip. The middle is wrong by half
+    /// the trip at most, so the shortest of several trips counts.
     pub(crate) async fn measure(&self, link: &Link) -> Result<(), Error> {
-        let mut best: Option<(Duration, Look)> = None;
+        let mut best: Option<(Duration, Measurement)> = None;
         for _ in 0..LOOKS {
             let before = monotonic();
             let rows = link.query(&TIME, &[]).await.map_err(|fault| fault.into_error("read the clock"))?;
@@ -51,25 +51,26 @@ impl DatabaseTime {
                 rows.first().ok_or_else(|| Error::new(ErrorKind::Internal, "read the clock: no row"))?;
             let time = moment(row, 0).map_err(|fault| fault.into_error("read the clock"))?;
             if best.is_none_or(|(shortest, _)| trip < shortest) {
-                best = Some((trip, Look { at: before + trip / 2, time }));
+                best = Some((trip, Measurement { at: before + trip / 2, time }));
             }
         }
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = best.map(|(_, look)| look);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = best.map(|(_, measurement)| measurement);
         Ok(())
     }
 
     /// The database's time now; none before the first measurement.
     pub(crate) fn now(&self) -> Option<Timestamp> {
-        self.look().map(|look| later(look.time, monotonic().saturating_duration_since(look.at)))
+        self.measurement().map(|last| later(last.time, monotonic().saturating_duration_since(last.at)))
     }
 
-    /// As if the database's clock had just been read.
+    /// Sets the measurement, for tests.
     #[cfg(test)]
     pub(crate) fn set(&self, time: Timestamp) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Look { at: monotonic(), time });
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Measurement { at: monotonic(), time });
     }
 
-    fn look(&self) -> Option<Look> {
+    fn measurement(&self) -> Option<Measurement> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,9 +83,9 @@ fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// A clock that shows the database's time: as last measured, reckoned on by the monotonic clock of this process. A step of this
-/// machine's wall clock changes nothing, because it is never read. A step of the database's clock is taken over with the next
-/// measurement.
+/// A clock that shows the database's time: the last measurement plus what the monotonic clock of this process counted
+/// since. It never reads this machine's wall clock, so a step of that clock changes nothing. It follows a step of the
+/// database's clock at the next measurement.
 #[derive(Debug)]
 pub(crate) struct AlignedClock {
     inner: Arc<dyn Clock>,
@@ -104,17 +105,19 @@ impl AlignedClock {
         Self { inner, database, aligned: Mutex::default() }
     }
 
-    /// The reckoning from the last measurement, and the reading to use it at; none before the first measurement.
+    /// The last measurement and the reading to use it at; none before the first measurement.
     fn read(&self) -> Option<(Reckoning, Duration)> {
         let mut aligned = self.aligned.lock().unwrap_or_else(PoisonError::into_inner);
         let reading = self.inner.monotonic();
-        if let Some(look) =
-            self.database.look().filter(|look| aligned.is_none_or(|last| last.from != look.at))
+        if let Some(measurement) = self
+            .database
+            .measurement()
+            .filter(|measurement| aligned.is_none_or(|last| last.from != measurement.at))
             && let Some(time) = self.database.now()
         {
             let mut reckoning = aligned.map_or_else(|| Reckoning::new(time, reading), |last| last.reckoning);
             reckoning.measured(time, reading);
-            *aligned = Some(Aligned { from: look.at, reckoning });
+            *aligned = Some(Aligned { from: measurement.at, reckoning });
         }
         aligned.map(|aligned| (aligned.reckoning, reading))
     }
@@ -162,7 +165,7 @@ mod tests {
         later(Timestamp::UNIX_EPOCH, Duration::from_secs(2_000_000_000 + secs))
     }
 
-    /// Clocks over a database that was just found to show `time`.
+    /// Clocks over a database whose time was just measured as `time`.
     fn aligned(time: Timestamp) -> (AlignedClock, Arc<TestClock>, Arc<DatabaseTime>) {
         let (inner, database) = (Arc::new(TestClock::default()), Arc::new(DatabaseTime::default()));
         let clock = AlignedClock::new(Arc::clone(&inner) as _, Arc::clone(&database));

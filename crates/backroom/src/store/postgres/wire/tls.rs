@@ -18,7 +18,7 @@ use tokio_rustls::{TlsConnector, client, rustls};
 
 use crate::{Error, ErrorKind};
 
-/// What is asked of the other end, and what is shown to it.
+/// How the server proves its identity, and how this client does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) verify: Verify,
@@ -26,23 +26,23 @@ pub(crate) struct Wanted {
     pub(crate) identity: Option<Identity>,
 }
 
-/// What the server's certificate must be.
+/// Requirements on the server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verify {
-    /// Any: encrypted, but anybody may be at the other end.
+    /// None: the connection is encrypted, but the server may be any host.
     Nothing,
-    /// Issued by one of these, for whatever name.
+    /// Issued by one of these authorities, for any name.
     Issuer(Authorities),
-    /// Issued by one of these for the host of the URL.
+    /// Issued by one of these authorities for the host of the URL.
     IssuerAndName(Authorities),
 }
 
-/// Who may have issued the server's certificate.
+/// Authorities that may have issued the server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Authorities {
-    /// Those that this machine trusts.
+    /// The authorities that this machine trusts.
     System,
-    /// Those of this PEM file.
+    /// The authorities of this PEM file.
     File(String),
 }
 
@@ -119,7 +119,7 @@ impl Identity {
     }
 }
 
-/// At least one: an empty file would otherwise be found out only when a server is refused, and as its fault.
+/// At least one. With an empty file every server would be refused, and the error would blame the server.
 fn certificates(path: &str, what: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     match read {
@@ -149,7 +149,7 @@ where
     }
 }
 
-/// One handshake to come.
+/// A handshake that has not begun.
 pub(crate) struct ToServer {
     connector: TlsConnector,
     name: ServerName<'static>,
@@ -205,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
     }
 }
 
-/// Does not ask for whom the certificate was issued, and without `issuers` neither by whom; signatures are still checked.
+/// Does not check the name in the certificate, nor without `issuers` the authority; signatures are still checked.
 #[derive(Debug)]
 struct Lenient {
     issuers: Option<RootCertStore>,

@@ -15,8 +15,8 @@ use crate::store::Inserted;
 use crate::store::postgres::{
     Core,
     background::{
-        batcher::Handed,
-        hints::{Hints, NOTIFY_WITHIN, channel, due_within, word_within},
+        batcher::Submission,
+        hints::{Hints, NOTIFY_WITHIN, channel, due_within, payload_within},
     },
     columns::jobs::{AlikeColumns, Columns, JOB_TYPES, PlainColumns, unnested_jobs},
     wire::{
@@ -126,8 +126,8 @@ pub(crate) struct Insert {
     pub(crate) is_repeated: bool,
 }
 
-impl Handed for Arc<Insert> {
-    fn rows(&self) -> usize {
+impl Submission for Arc<Insert> {
+    fn count(&self) -> usize {
         self.jobs.len()
     }
 }
@@ -230,7 +230,7 @@ pub(crate) async fn notify_within(
     let queues = due_queues(jobs, answers);
     if !queues.is_empty() {
         let first = earliest(jobs, answers).map(due_within);
-        let words: Vec<String> = first.into_iter().chain(queues.into_iter().map(word_within)).collect();
+        let words: Vec<String> = first.into_iter().chain(queues.into_iter().map(payload_within)).collect();
         session.query(&NOTIFY_WITHIN, &[&channel(schema), &words]).await?;
     }
     Ok(())

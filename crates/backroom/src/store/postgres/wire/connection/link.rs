@@ -7,7 +7,7 @@ use std::{
 
 use tokio_postgres::{Row, types::Type};
 
-use super::{Bound, Hear, Live, Param, RowsOfEach, Transaction, locked};
+use super::{Bound, Live, OnNotification, Param, RowsOfEach, Transaction, locked};
 use crate::{
     Error,
     clock::Clock as _,
@@ -30,7 +30,7 @@ const LAST_ANSWER: Duration = Duration::from_secs(1);
 pub(crate) struct Link {
     settings: Arc<Settings>,
     duty: Duty,
-    hear: Option<Hear>,
+    on_notification: Option<OnNotification>,
     /// The thread that drives the connection; none if the runtime of the caller that connects drives it.
     home: Option<Home>,
     live: Mutex<Option<Arc<Live>>>,
@@ -46,10 +46,10 @@ struct Attempts {
 }
 
 impl Link {
-    pub(crate) fn new(settings: Arc<Settings>, duty: Duty, hear: Option<Hear>) -> Self {
+    pub(crate) fn new(settings: Arc<Settings>, duty: Duty, on_notification: Option<OnNotification>) -> Self {
         let (live, connecting, substitute) =
             (Mutex::default(), tokio::sync::Mutex::default(), OnceLock::new());
-        Self { settings, duty, hear, home: None, live, connecting, substitute }
+        Self { settings, duty, on_notification, home: None, live, connecting, substitute }
     }
 
     /// A link whose connection has a thread of its own.
@@ -58,7 +58,7 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Live, Error> {
-        let connecting = Live::connect(Arc::clone(&self.settings), self.duty, self.hear.clone());
+        let connecting = Live::connect(Arc::clone(&self.settings), self.duty, self.on_notification.clone());
         match &self.home {
             Some(home) => home.run(connecting).await?,
             None => connecting.await,

@@ -15,7 +15,7 @@ use tokio::sync::RwLock;
 use tokio_postgres::{AsyncMessage, Client, Row, Statement, types::Type};
 use tokio_util::sync::CancellationToken;
 
-use super::{Bound, Hear, Param, RowsOfEach, locked};
+use super::{Bound, OnNotification, Param, RowsOfEach, locked};
 use crate::{
     Error, ErrorKind,
     clock::Clock as _,
@@ -54,7 +54,7 @@ impl Live {
     pub(super) async fn connect(
         settings: Arc<Settings>,
         duty: Duty,
-        hear: Option<Hear>,
+        on_notification: Option<OnNotification>,
     ) -> Result<Self, Error> {
         let mut config = settings.config.clone();
         if settings.is_session_ours() {
@@ -68,8 +68,10 @@ impl Live {
             async move {
                 let _ended = ended;
                 while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
-                    match (message, &hear) {
-                        (Ok(AsyncMessage::Notification(notification)), Some(hear)) => hear(notification),
+                    match (message, &on_notification) {
+                        (Ok(AsyncMessage::Notification(notification)), Some(on_notification)) => {
+                            on_notification(notification)
+                        }
                         // Notices are meant for people at a prompt.
                         (Ok(_), _) => {}
                         // The driver fails every statement under way; the next statement makes a new connection.
@@ -333,7 +335,7 @@ impl Live {
     }
 
     fn unanswered(&self, why: &str) -> Error {
-        let why = format!("hear from PostgreSQL at {}: {why}", self.settings.shown);
+        let why = format!("get an answer from PostgreSQL at {}: {why}", self.settings.shown);
         Error::new(ErrorKind::Unavailable, why)
     }
 

@@ -25,7 +25,7 @@ pub(crate) type Bound<'a> = (&'static Sql, Vec<Param<'a>>);
 pub(crate) type RowsOfEach = Vec<Vec<Row>>;
 
 /// Called with every notification.
-pub(crate) type Hear = Arc<dyn Fn(Notification) + Send + Sync>;
+pub(crate) type OnNotification = Arc<dyn Fn(Notification) + Send + Sync>;
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // The value is whole after every statement; a panic elsewhere does not damage it.
