@@ -131,7 +131,8 @@ impl Live {
 
     async fn query_prepared(&self, sql: &'static Sql, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
         let statement = self.statement(sql).await?;
-        self.patiently(self.ask(sql, statement.as_ref(), params)).await
+        // Boxed: callers nest this future deeply, and the compiler limits the depth.
+        Box::pin(self.patiently(self.ask(sql, statement.as_ref(), params))).await
     }
 
     /// Runs one statement of a transaction.
@@ -290,7 +291,7 @@ impl Live {
         }
         let text = self.settings.text(sql);
         let preparing = async { Ok(self.client.prepare_typed(&text, sql.types).await?) };
-        let statement = self.patiently(preparing).await?;
+        let statement = Box::pin(self.patiently(preparing)).await?;
         locked(&self.statements).insert(sql.key(), statement.clone());
         Ok(Some(statement))
     }
