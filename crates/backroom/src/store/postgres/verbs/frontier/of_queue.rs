@@ -18,8 +18,8 @@ pub(super) const LAG: Duration = Duration::from_secs(1);
 const LAG_ROWS: usize = 2000;
 /// A claim that finds more jobs than this spends its time on them, and says little about the walk.
 const FEW: usize = 100;
-/// What such a claim may spend per job. What it takes beyond that, it takes for the walk.
-pub(super) const PER_JOB: Duration = Duration::from_micros(50);
+/// What such a claim may spend per job: about twice what it needs. What it takes beyond that, it takes for the walk.
+pub(super) const PER_JOB: Duration = Duration::from_micros(20);
 /// A claim that found nothing more has seen all that was due, except for what was about to be committed.
 const SEEN_BEFORE: Duration = Duration::from_secs(2);
 pub(super) const PRIORITIES: usize = 10;
