@@ -255,7 +255,9 @@ impl PostgresStore {
         let queues: BTreeSet<&str> = jobs.iter().map(|new| new.job.queue.as_str()).collect();
         let queues: Vec<String> = queues.into_iter().map(str::to_owned).collect();
         let jobs: Vec<(&NewJob, Timestamp)> = jobs.iter().map(|new| (new, now)).collect();
-        let answers = insert::insert_theirs(&mut session, &jobs, &queues).await.map_err(&failed)?;
+        // Boxed: a caller's future would be large, and its type deep.
+        let inserted = Box::pin(insert::insert_theirs(&mut session, &jobs, &queues)).await;
+        let answers = inserted.map_err(&failed)?;
         if within.notify {
             insert::notify_within(&mut session, &within.schema, &jobs, &answers).await.map_err(&failed)?;
         }
