@@ -9,7 +9,7 @@ use crate::{
     clock::{Clock, SystemClock},
     engine::Engine,
     ids::Ids,
-    store::{INSERT_TIMEOUT, Kind, MemoryStore, Observed, Store},
+    store::{INSERT_TIMEOUT, MemoryStore, Observed, Store, StoreUrl},
 };
 
 /// Everything that can be chosen when a store is opened. [`Backroom::open`] takes the defaults.
@@ -102,13 +102,13 @@ impl Options {
     ///
     /// Fails as [`Invalid`](crate::ErrorKind::Invalid) for any other URL, and otherwise as opening that kind of store does.
     pub async fn open(self, url: &str) -> Result<Backroom, Error> {
-        match Kind::of(url)? {
-            Kind::Memory => {
+        match StoreUrl::of(url)? {
+            StoreUrl::Memory => {
                 let store = MemoryStore::with_bytes_max(self.bytes_max);
                 Ok(self.over(Arc::new(store)))
             }
             #[cfg(feature = "sqlite")]
-            Kind::Sqlite(path) => {
+            StoreUrl::Sqlite(path) => {
                 use crate::store::sqlite::{SqliteOptions, SqliteStore};
                 let options = SqliteOptions {
                     durability: self.durability,
@@ -119,7 +119,7 @@ impl Options {
                 Ok(self.over(Arc::new(store)))
             }
             #[cfg(feature = "postgres")]
-            Kind::Postgres => {
+            StoreUrl::Postgres => {
                 use crate::store::postgres::PostgresStore;
                 let store = PostgresStore::connect(url, self.of_postgres()).await?;
                 Ok(self.over_postgres(store))
@@ -141,9 +141,9 @@ impl Options {
     /// [`Unusable`](crate::ErrorKind::Unusable) on SQLite, and as [`Unavailable`](crate::ErrorKind::Unavailable) on a standby,
     /// because it may be promoted.
     pub async fn open_to_read(self, url: &str) -> Result<Backroom, Error> {
-        match Kind::of(url)? {
+        match StoreUrl::of(url)? {
             #[cfg(feature = "sqlite")]
-            Kind::Sqlite(path) => {
+            StoreUrl::Sqlite(path) => {
                 use crate::store::sqlite::{SqliteOptions, SqliteStore};
                 let options = SqliteOptions {
                     durability: self.durability,
@@ -154,7 +154,7 @@ impl Options {
                 Ok(self.over(Arc::new(store)))
             }
             #[cfg(feature = "postgres")]
-            Kind::Postgres => {
+            StoreUrl::Postgres => {
                 use crate::store::postgres::{PostgresOptions, PostgresStore};
                 let options = PostgresOptions { standby: true, ..self.of_postgres() };
                 let store = PostgresStore::connect(url, options).await?;

@@ -59,7 +59,7 @@ async fn a_stopping_worker_is_not_waited_for() {
         let row = soon("its first beat", first(&store.backroom)).await;
         drop(worker);
         let stopping = WorkerRow { stopping: true, ..row };
-        store.backroom.store().beat(Arc::new(stopping)).await.unwrap();
+        store.backroom.store().heartbeat(Arc::new(stopping)).await.unwrap();
         let job = store.backroom.enqueue(Double(1)).await.unwrap();
         let reasons = store.backroom.explain(job.id()).await.unwrap().reasons;
         assert_eq!(reasons, [Reason::WorkersStopping { workers: 1 }]);

@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
+use backroom::store::layer::Verb;
 use backroom::{
     Error, ErrorKind, Timestamp,
     clock::Clock,
     core::bounds::later,
-    store::{MemoryStore, Observed, QueueSetting, REPEATS_MAX, Store},
+    store::{MemoryStore, Observed, QueueSetting, QueueVerbs as _, REPEATS_MAX, Store, WorkerVerbs as _},
     testing::faults::{Fault, Faults},
 };
 
@@ -102,7 +103,7 @@ async fn write(store: &Observed) -> Result<(), Error> {
 }
 
 async fn another_write(store: &Observed) -> Result<(), Error> {
-    store.leave("nobody").await
+    store.deregister("nobody").await
 }
 
 #[tokio::test]
@@ -147,7 +148,7 @@ async fn an_outage_of_writes_alone_is_told_once_and_its_end_when_writes_are_answ
 #[tokio::test]
 async fn a_verb_that_fails_alone_is_told_once_and_its_end_once() {
     let (told, (faults, store)) = (Told::listen(), observed());
-    faults.refuse("set_queue", ErrorKind::Unavailable);
+    faults.refuse(Verb::SetQueue, ErrorKind::Unavailable);
     for _ in 0..3 {
         another_write(&store).await.unwrap();
         write(&store).await.unwrap_err();
@@ -164,7 +165,7 @@ async fn a_verb_that_fails_alone_is_told_once_and_its_end_once() {
 #[tokio::test]
 async fn a_store_without_room_is_told_once_and_its_end_once() {
     let (told, (faults, store)) = (Told::listen(), observed());
-    faults.refuse("set_queue", ErrorKind::NoSpace);
+    faults.refuse(Verb::SetQueue, ErrorKind::NoSpace);
     for _ in 0..3 {
         write(&store).await.unwrap_err();
         // What needs no room goes on.

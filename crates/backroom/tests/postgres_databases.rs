@@ -6,6 +6,7 @@
 mod common;
 mod postgres_support;
 
+use backroom::store::{Call, JobVerbs as _};
 use std::{sync::Arc, time::Duration};
 
 use backroom::{
@@ -140,7 +141,7 @@ async fn bulk_statements_are_not_ended_by_a_timeout_of_the_role() {
     let place = Place { server: unusual_database("repeatable read").await, ..Place::new() };
     let store = place.open().await;
     let jobs = (0..5000).map(|_| place.new_job()).collect();
-    store.insert(Arc::new(jobs), place.now).await.unwrap();
+    store.insert(Arc::new(jobs), place.now, Call::First).await.unwrap();
     // Longer than the database lets a session be idle.
     backroom::clock::Clock::sleep(&backroom::clock::SystemClock::default(), Duration::from_millis(400)).await;
     assert_eq!(place.claim(&store, 5000).await.len(), 5000);

@@ -16,7 +16,7 @@ use backroom::{
         bounds::{earlier, span_until},
         draft::NewJob,
     },
-    store::Store,
+    store::{Call, Store},
 };
 use common::{Double, double, soon};
 use postgres_support::{Place, client, success};
@@ -32,10 +32,10 @@ async fn pass(store: &dyn Store, place: &Place, jobs: usize) -> f64 {
     while done < jobs {
         let new: Vec<NewJob> =
             (0..5000).map(|_| NewJob { job: due(place.new_job(), now).job, ..place.new_job() }).collect();
-        store.insert(Arc::new(new), now).await.unwrap();
+        store.insert(Arc::new(new), now, Call::First).await.unwrap();
         let began_at = clock.monotonic();
         loop {
-            let taken = store.claim(Arc::new(place.wish(2500)), clock.now()).await.unwrap();
+            let taken = store.claim(Arc::new(place.wish(2500)), clock.now(), Call::First).await.unwrap();
             if taken.is_empty() {
                 break;
             }

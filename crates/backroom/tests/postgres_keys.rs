@@ -12,7 +12,7 @@ use backroom::{
     Backroom, UniqueRule, Worker,
     clock::{Clock, SystemClock},
     core::{Draft, Json, bounds::span_until, draft::NewJob},
-    store::{Committed, Inserted, Store, postgres::PostgresStore},
+    store::{Call, Committed, Inserted, JobVerbs as _, QueueVerbs as _, Store, postgres::PostgresStore},
 };
 use common::{Double, double};
 use futures_util::future::join_all;
@@ -114,7 +114,7 @@ async fn calls_that_name_the_same_keys_in_other_orders_meet_no_deadlock() {
                     insert_in(&transaction, &place, &jobs).await;
                     transaction.commit().await.unwrap();
                 } else {
-                    store.insert(Arc::new(jobs), place.now).await.unwrap();
+                    store.insert(Arc::new(jobs), place.now, Call::First).await.unwrap();
                 }
                 let taken = place.claim(&*store, 4).await;
                 let ends = taken.iter().map(|job| success(job, place.now)).collect();
@@ -140,7 +140,7 @@ async fn a_caller_and_a_commit_that_waits_for_the_caller_make_no_deadlock() {
     };
     for _ in 0..2 {
         let jobs = [keyed("one"), keyed("two")];
-        store.insert(Arc::new(jobs.to_vec()), place.now).await.unwrap();
+        store.insert(Arc::new(jobs.to_vec()), place.now, Call::First).await.unwrap();
         let mut runs = place.claim(&*store, 2).await;
         runs.sort_by_key(|job| job.id);
         let key = |index: usize| {

@@ -19,7 +19,10 @@ use backroom::{
     Backroom, ErrorKind, Json, UniqueRule, Worker,
     clock::{Clock, SystemClock},
     core::{Change, Draft, Event, JobRow, Progress, State, draft::NewJob, transition::apply},
-    store::{Committed, Deleted, Held, Inserted, Note, Store, postgres::PostgresStore},
+    store::{
+        Call, Committed, Deleted, Inserted, JobVerbs as _, LeaseStatus, Note, QueueVerbs as _,
+        ReadVerbs as _, Store, postgres::PostgresStore,
+    },
 };
 use common::{Double, double, soon};
 use postgres_support::{Place, died, lease, success, until_somebody_waits};
@@ -82,7 +85,7 @@ async fn leases_are_looked_at_although_another_transaction_has_locked_the_row_of
     let mut client = runs.place.client().await;
     let transaction = runs.hold_the_second(&mut client).await;
     let leases = Arc::new(runs.runs.iter().map(|job| (job.id, lease(job))).collect());
-    assert_eq!(runs.store.held(leases).await.unwrap(), [Held::Yes; 3]);
+    assert_eq!(runs.store.lease_status(leases).await.unwrap(), [LeaseStatus::Held; 3]);
     transaction.rollback().await.unwrap();
 }
 
@@ -92,7 +95,7 @@ async fn a_running_holder_speaks_beside_a_transaction_that_met_its_key() {
     let mut client = runs.place.client().await;
     let transaction = runs.meet_the_second(&mut client).await;
     let (id, lease) = (runs.runs[1].id, lease(&runs.runs[1]));
-    assert_eq!(runs.store.held(Arc::new(vec![(id, lease)])).await.unwrap(), [Held::Yes]);
+    assert_eq!(runs.store.lease_status(Arc::new(vec![(id, lease)])).await.unwrap(), [LeaseStatus::Held]);
     let progress = Some(Progress { percent: 50, message: "half".into() });
     let note = Note { job: id, lease, progress: progress.clone(), lines: Vec::new() };
     runs.store.note(Arc::new(vec![note]), runs.place.now).await.unwrap();
@@ -250,8 +253,10 @@ async fn jobs_are_stored_although_a_key_beside_them_is_about_to_be_taken() {
     PostgresStore::insert_in(&transaction, &place.schema, &[theirs], place.now).await.unwrap();
     // Both go with one batch.
     let (ours, other) = (vec![keyed(&place)], vec![place.new_job()]);
-    let (ours, other) =
-        tokio::join!(store.insert(Arc::new(ours), place.now), store.insert(Arc::new(other), place.now));
+    let (ours, other) = tokio::join!(
+        store.insert(Arc::new(ours), place.now, Call::First),
+        store.insert(Arc::new(other), place.now, Call::First)
+    );
     assert_eq!(ours.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(other.unwrap(), [Inserted::Created]);
     transaction.commit().await.unwrap();
@@ -268,7 +273,7 @@ async fn a_job_with_a_key_is_stored_at_once_although_another_transaction_is_abou
     let theirs = place.checked(in_new_queue());
     PostgresStore::insert_in(&transaction, &place.schema, &[theirs], place.now).await.unwrap();
     let ours = place.checked(Draft { unique: Some(UniqueRule::by_key("k")), ..in_new_queue() });
-    let stored = soon("the enqueue", store.insert(Arc::new(vec![ours]), place.now)).await;
+    let stored = soon("the enqueue", store.insert(Arc::new(vec![ours]), place.now, Call::First)).await;
     assert_eq!(stored.unwrap(), [Inserted::Created]);
     transaction.rollback().await.unwrap();
 }
@@ -279,7 +284,7 @@ async fn a_row_that_another_transaction_has_locked_does_not_stop_the_delete_of_o
     let store = place.open().await;
     let jobs = [place.new_job(), place.new_job(), place.new_job()];
     let ids = jobs.clone().map(|new| (new.job.id, 0));
-    store.insert(Arc::new(jobs.to_vec()), place.now).await.unwrap();
+    store.insert(Arc::new(jobs.to_vec()), place.now, Call::First).await.unwrap();
     let mut client = place.client().await;
     let transaction = client.transaction().await.unwrap();
     transaction.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", &[&ids[1].0.0]).await.unwrap();
@@ -300,11 +305,11 @@ async fn jobs_are_stored_although_somebody_is_about_to_name_their_queue() {
         async || store.queues().await.unwrap().into_iter().map(|queue| queue.name).collect::<Vec<_>>();
     let transaction = client.transaction().await.unwrap();
     PostgresStore::insert_in(&transaction, &place.schema, &[in_new_queue()], place.now).await.unwrap();
-    let answers = store.insert(Arc::new(vec![in_new_queue()]), place.now).await.unwrap();
+    let answers = store.insert(Arc::new(vec![in_new_queue()]), place.now, Call::First).await.unwrap();
     assert_eq!(answers, [Inserted::Created]);
     transaction.rollback().await.unwrap();
     assert_eq!(names().await, Vec::<String>::new());
-    store.insert(Arc::new(vec![in_new_queue()]), place.now).await.unwrap();
+    store.insert(Arc::new(vec![in_new_queue()]), place.now, Call::First).await.unwrap();
     assert_eq!(names().await, ["new"]);
 }
 

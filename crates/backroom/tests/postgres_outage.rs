@@ -7,6 +7,7 @@
 mod postgres_cluster;
 mod postgres_support;
 
+use backroom::store::{Call, JobVerbs as _};
 use std::{
     collections::HashSet,
     sync::{
@@ -33,7 +34,7 @@ async fn drain(store: Arc<dyn Store>, place: Arc<Place>, is_over: Arc<AtomicBool
     let mut done = 0;
     loop {
         let was_over = is_over.load(Ordering::SeqCst);
-        let taken = store.claim(Arc::new(place.wish(20)), place.now).await.unwrap();
+        let taken = store.claim(Arc::new(place.wish(20)), place.now, Call::First).await.unwrap();
         if taken.is_empty() && was_over {
             return done;
         }
@@ -100,12 +101,12 @@ async fn a_verb_that_meets_a_dead_server_is_unavailable_and_works_again_after() 
     let store = place.open().await;
     place.insert(&store, place.new_job()).await;
     server.stop("immediate").unwrap();
-    let error = store.insert(Arc::new(vec![place.new_job()]), place.now).await.unwrap_err();
+    let error = store.insert(Arc::new(vec![place.new_job()]), place.now, Call::First).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
     server.start().unwrap();
     let clock = SystemClock::default();
     for _ in 0..100 {
-        match store.claim(Arc::new(place.wish(1)), place.now).await {
+        match store.claim(Arc::new(place.wish(1)), place.now, Call::First).await {
             Ok(taken) => {
                 assert_eq!(taken.len(), 1, "what was acknowledged is there");
                 return;

@@ -11,8 +11,8 @@ use std::{sync::Arc, time::Duration};
 use backroom::{
     ErrorKind, Json, UniqueRule,
     core::Draft,
-    store::Store,
     store::postgres::{PostgresOptions, PostgresStore},
+    store::{Call, JobVerbs as _, ReadVerbs as _, Store},
     testing::conformance,
 };
 use pgbouncer::PgBouncer;
@@ -50,7 +50,7 @@ async fn the_server_ends_what_waits_for_longer_than_a_statement_may_take() {
         let transaction = other.transaction().await.unwrap();
         transaction.batch_execute("LOCK TABLE jobs IN EXCLUSIVE MODE").await.unwrap();
         let id = new.job.id;
-        let error = store.insert(Arc::new(vec![new]), place.now).await.unwrap_err();
+        let error = store.insert(Arc::new(vec![new]), place.now, Call::First).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.to_string().contains("statement timeout"), "{error}");
         let waiting = waiting_for_locks(&watcher, &place.schema).await;

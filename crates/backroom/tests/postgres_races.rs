@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use backroom::{
     core::{Change, Event, JobRow, State, transition::apply},
-    store::{Committed, Store},
+    store::{Committed, JobVerbs as _, ReadVerbs as _, Store},
 };
 use postgres_support::{Place, lease, success, until_somebody_waits};
 

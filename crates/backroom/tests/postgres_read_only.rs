@@ -10,7 +10,7 @@ use std::time::Duration;
 use backroom::{
     Backroom, ErrorKind, Filter, Worker,
     core::bounds::later,
-    store::{Claim, Store},
+    store::{Call, Claim, JobVerbs as _, Store},
 };
 use common::{Double, double, soon};
 use postgres_support::{Place, client, schema_name};
@@ -27,7 +27,10 @@ async fn a_role_that_may_only_read_sees_jobs_workers_queues_leases_and_health() 
     let store = place.open().await;
     place.insert(&store, place.new_job()).await;
     let until = later(place.now, Duration::from_secs(1));
-    let taken = store.claim(std::sync::Arc::new(Claim { until, ..place.wish(1) }), place.now).await.unwrap();
+    let taken = store
+        .claim(std::sync::Arc::new(Claim { until, ..place.wish(1) }), place.now, Call::First)
+        .await
+        .unwrap();
     assert_eq!(taken.len(), 1);
     let grants = format!(
         "CREATE ROLE {role} LOGIN PASSWORD 'x'; ALTER ROLE {role} SET default_transaction_read_only = on; \

@@ -4,6 +4,7 @@
 
 mod postgres_support;
 
+use backroom::store::{Call, ReadVerbs as _};
 use std::sync::Arc;
 
 use backroom::{

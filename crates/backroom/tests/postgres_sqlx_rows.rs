@@ -4,6 +4,7 @@
 
 mod postgres_support;
 
+use backroom::store::{Call, JobVerbs as _, QueueVerbs as _, ReadVerbs as _};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use backroom::{
@@ -122,7 +123,7 @@ async fn holders_of_keys_are_read_alike_by_both_drivers() {
         let schema = format!("{}_{by_sqlx}", place.schema);
         let url = postgres_support::with(&place.server, &format!("schema={schema}"));
         let store = PostgresStore::connect(&url, PostgresOptions::default()).await.unwrap();
-        store.insert(Arc::new(first.clone()), place.now).await.unwrap();
+        store.insert(Arc::new(first.clone()), place.now, Call::First).await.unwrap();
         let answers = if by_sqlx {
             let mut connection = connection(&place).await;
             let mut transaction = connection.begin().await.unwrap();

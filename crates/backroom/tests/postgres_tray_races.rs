@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use backroom::{
     ErrorKind, Json, UniqueRule,
     core::{Draft, Event, JobRow, State, transition::apply},
-    store::{Claim, Committed, Deleted, Held, Store},
+    store::{Call, Claim, Committed, Deleted, JobVerbs as _, LeaseStatus, ReadVerbs as _, Store},
 };
 use postgres_support::{died, lease, success, until_somebody_waits, waiting_for_locks};
 use tray_office::{Office, Rows};
@@ -45,13 +45,13 @@ async fn who_unloads_behind_an_end_sees_that_it_ended() {
     let unloading = {
         let (store, leases) =
             (Arc::clone(&office.store), jobs.iter().map(|job| (job.id, lease(job))).collect());
-        tokio::spawn(async move { store.held(Arc::new(leases)).await })
+        tokio::spawn(async move { store.lease_status(Arc::new(leases)).await })
     };
     until_it_waits_or_ends(&office, &unloading).await;
     transaction.commit().await.unwrap();
     // On a machine that is held up the wait may be over before the commit: then the tray counts as kept.
-    if unloading.await.unwrap().unwrap() == [Held::Yes, Held::Yes] {
-        assert_eq!(office.held(&office.store, &jobs).await, [Held::Lost, Held::Yes]);
+    if unloading.await.unwrap().unwrap() == [LeaseStatus::Held, LeaseStatus::Held] {
+        assert_eq!(office.held(&office.store, &jobs).await, [LeaseStatus::Lost, LeaseStatus::Held]);
     }
     assert_eq!(office.rows().await, Rows { jobs: 1, trays: 0, finished: 1 });
 }
@@ -87,7 +87,7 @@ async fn a_job_that_is_deleted_the_moment_it_ends_does_not_come_back() {
     let office = Office::open().await;
     for _ in 0..50 {
         let new = vec![office.place.new_job(), office.place.new_job()];
-        office.store.insert(Arc::new(new), office.place.now).await.unwrap();
+        office.store.insert(Arc::new(new), office.place.now, Call::First).await.unwrap();
         let jobs = office.place.claim(&*office.store, 2).await;
         let ending = {
             let (store, change) = (Arc::clone(&office.store), success(&jobs[0], office.place.now));
@@ -96,7 +96,7 @@ async fn a_job_that_is_deleted_the_moment_it_ends_does_not_come_back() {
         while office.other.delete(jobs[0].id).await.unwrap() != Deleted::Yes {}
         ending.await.unwrap().unwrap();
         assert_eq!(office.store.job(jobs[0].id).await.unwrap(), None);
-        assert_eq!(office.held(&office.store, &jobs[1..]).await, [Held::Yes]);
+        assert_eq!(office.held(&office.store, &jobs[1..]).await, [LeaseStatus::Held]);
         office.succeed(&jobs[1..]).await;
         assert_eq!(office.rows().await, Rows { jobs: 0, trays: 0, finished: 1 });
         assert_eq!(office.other.delete(jobs[1].id).await.unwrap(), Deleted::Yes);
@@ -114,8 +114,8 @@ async fn a_tray_that_somebody_keeps_holds_up_nothing_else() {
     transaction.batch_execute("SELECT FROM trays FOR UPDATE").await.unwrap();
 
     let all: Vec<JobRow> = jobs.iter().chain(&in_row).cloned().collect();
-    assert_eq!(office.held(&office.store, &all).await, [Held::Yes; 3]);
-    assert_eq!(office.held(&office.other, &all).await, [Held::Yes; 3]);
+    assert_eq!(office.held(&office.store, &all).await, [LeaseStatus::Held; 3]);
+    assert_eq!(office.held(&office.other, &all).await, [LeaseStatus::Held; 3]);
     let notes = vec![office.note(&jobs[0]), office.note(&in_row[0])];
     office.store.note(Arc::new(notes.clone()), office.place.now).await.unwrap();
     assert_eq!(office.store.job(in_row[0].id).await.unwrap().unwrap().progress, notes[1].progress);
@@ -168,7 +168,7 @@ async fn a_free_tray_beside_many_that_somebody_keeps_is_unloaded() {
     let transaction = keeper.transaction().await.unwrap();
     let keep = "SELECT FROM trays WHERE lease_id = ANY ($1) FOR UPDATE";
     assert_eq!(transaction.execute(keep, &[&kept]).await.unwrap(), 5);
-    assert_eq!(office.held(&office.store, &jobs).await, [Held::Yes; 6]);
+    assert_eq!(office.held(&office.store, &jobs).await, [LeaseStatus::Held; 6]);
     assert_eq!(office.rows().await, Rows { jobs: 1, trays: 5, finished: 0 });
 }
 
@@ -176,11 +176,11 @@ async fn a_free_tray_beside_many_that_somebody_keeps_is_unloaded() {
 async fn a_job_that_is_on_a_tray_and_in_a_row_stops_no_rescue() {
     let office = Office::open().await;
     let new = Arc::new(vec![office.place.new_job(), office.place.new_job()]);
-    office.store.insert(Arc::clone(&new), office.place.now).await.unwrap();
+    office.store.insert(Arc::clone(&new), office.place.now, Call::First).await.unwrap();
     let jobs = office.place.claim(&*office.store, 2).await;
     assert_eq!(jobs.len(), 2);
     // Against the rule: the first insert of an id that is stored.
-    office.store.insert(Arc::new(vec![new[0].clone()]), office.place.now).await.unwrap();
+    office.store.insert(Arc::new(vec![new[0].clone()]), office.place.now, Call::First).await.unwrap();
     let at = office.place.now;
     let worker = jobs[0].worker.clone().unwrap();
     let found = office.other.running_of(&worker, None, 10).await.unwrap();
@@ -195,8 +195,8 @@ async fn a_job_that_is_on_a_tray_and_in_a_row_stops_no_rescue() {
 async fn a_claim_repeated_while_the_first_is_being_written_answers_with_what_that_took() {
     let office = Office::open().await;
     let new = vec![office.place.new_job(), office.place.new_job()];
-    office.store.insert(Arc::new(new), office.place.now).await.unwrap();
-    let wish = Claim { repeat: true, ..office.place.wish(1) };
+    office.store.insert(Arc::new(new), office.place.now, Call::First).await.unwrap();
+    let wish = office.place.wish(1);
     let mut first = office.place.client().await;
     let transaction = first.transaction().await.unwrap();
     let take = "WITH taken AS (DELETE FROM jobs WHERE id = (SELECT id FROM jobs ORDER BY scheduled_at, id LIMIT 1) \
@@ -207,7 +207,7 @@ async fn a_claim_repeated_while_the_first_is_being_written_answers_with_what_tha
     assert_eq!(transaction.execute(take, &[&wish.lease.0]).await.unwrap(), 1);
     let repeating = {
         let (store, wish, now) = (Arc::clone(&office.store), wish.clone(), office.place.now);
-        tokio::spawn(async move { store.claim(Arc::new(wish), now).await })
+        tokio::spawn(async move { store.claim(Arc::new(wish), now, Call::Repeated).await })
     };
     until_somebody_waits(&office.client, &office.place.schema).await;
     transaction.commit().await.unwrap();

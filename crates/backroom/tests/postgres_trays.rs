@@ -6,13 +6,14 @@
 mod postgres_support;
 mod tray_office;
 
+use backroom::store::{Call, JobVerbs as _, ReadVerbs as _, WorkerVerbs as _};
 use std::{sync::Arc, time::Duration};
 
 use backroom::{
     Json, UniqueRule,
     core::{Change, Draft, Event, JobRow, Shown, State, bounds::later, transition::apply},
     store::{
-        Claim, Committed, Deleted, Filter, Held, Inserted, Record, Store,
+        Claim, Committed, Deleted, Filter, Inserted, LeaseStatus, Record, Store,
         postgres::{PostgresOptions, PostgresStore},
     },
 };
@@ -51,7 +52,7 @@ async fn a_job_that_holds_a_key_or_is_large_keeps_its_row() {
     let keyed = Draft { unique: Some(UniqueRule::by_key("k")), ..Draft::new("work", Json::null()) };
     let large = Draft::new("work", Json::parse(format!("\"{}\"", "x".repeat(2000))).unwrap());
     let new = vec![office.place.checked(keyed), office.place.checked(large), office.place.new_job()];
-    office.store.insert(Arc::new(new), office.place.now).await.unwrap();
+    office.store.insert(Arc::new(new), office.place.now, Call::First).await.unwrap();
     let taken = office.place.claim(&*office.store, 3).await;
     assert_eq!((taken.len(), office.rows().await), (3, Rows { jobs: 2, trays: 1, finished: 0 }));
     office.succeed(&taken).await;
@@ -62,7 +63,10 @@ async fn a_job_that_holds_a_key_or_is_large_keeps_its_row() {
 async fn a_heartbeat_unloads_what_has_not_ended() {
     let (office, jobs) = Office::with_a_tray_of(3).await;
     office.succeed(&jobs[..1]).await;
-    assert_eq!(office.held(&office.store, &jobs).await, [Held::Lost, Held::Yes, Held::Yes]);
+    assert_eq!(
+        office.held(&office.store, &jobs).await,
+        [LeaseStatus::Lost, LeaseStatus::Held, LeaseStatus::Held]
+    );
     assert_eq!(office.rows().await, Rows { jobs: 2, trays: 0, finished: 1 });
     office.succeed(&jobs[1..]).await;
     assert_eq!(office.rows().await, Rows { jobs: 0, trays: 0, finished: 3 });
@@ -97,13 +101,16 @@ async fn another_process_ends_looks_at_and_cancels_what_it_did_not_claim() {
     assert_eq!(office.commit(&office.other, success(&jobs[0], office.place.now)).await, Committed::Done);
 
     let (office, jobs) = Office::with_a_tray_of(3).await;
-    assert_eq!(office.held(&office.other, &jobs[..1]).await, [Held::Yes]);
+    assert_eq!(office.held(&office.other, &jobs[..1]).await, [LeaseStatus::Held]);
 
     let (office, jobs) = Office::with_a_tray_of(3).await;
     let seen = office.other.job(jobs[0].id).await.unwrap().unwrap();
     let mark = office.decide(&seen, Event::Cancel { reason: "stop".into() });
     assert_eq!(office.commit(&office.other, mark).await, Committed::Done);
-    assert_eq!(office.held(&office.store, &jobs[..2]).await, [Held::CancelRequested, Held::Yes]);
+    assert_eq!(
+        office.held(&office.store, &jobs[..2]).await,
+        [LeaseStatus::CancelRequested, LeaseStatus::Held]
+    );
     // Decided on the row as it was claimed; the mark has moved it on.
     assert_eq!(office.commit(&office.store, success(&jobs[0], office.place.now)).await, Committed::Stale);
     office.succeed(&jobs[1..]).await;
@@ -145,10 +152,10 @@ async fn an_end_told_twice_is_written_once() {
 async fn a_repeated_insert_of_a_job_on_a_tray_stores_nothing() {
     let office = Office::open().await;
     let new = Arc::new(vec![office.place.new_job(), office.place.new_job()]);
-    office.store.insert(Arc::clone(&new), office.place.now).await.unwrap();
+    office.store.insert(Arc::clone(&new), office.place.now, Call::First).await.unwrap();
     let taken = office.place.claim(&*office.store, 2).await;
     for store in [&*office.store, &office.other] {
-        let again = store.insert_again(Arc::clone(&new), office.place.now).await.unwrap();
+        let again = store.insert(Arc::clone(&new), office.place.now, Call::Repeated).await.unwrap();
         assert_eq!(again, [Inserted::Created, Inserted::Created]);
         assert_eq!(office.rows().await, Rows { jobs: 0, trays: 1, finished: 0 });
     }
@@ -161,14 +168,16 @@ async fn a_repeated_claim_answers_with_what_is_on_the_tray() {
     let office = Office::open().await;
     office
         .store
-        .insert(Arc::new(vec![office.place.new_job(), office.place.new_job()]), office.place.now)
+        .insert(Arc::new(vec![office.place.new_job(), office.place.new_job()]), office.place.now, Call::First)
         .await
         .unwrap();
     let wish = office.place.wish(2);
-    let first = office.store.claim(Arc::new(wish.clone()), office.place.now).await.unwrap();
+    let first = office.store.claim(Arc::new(wish.clone()), office.place.now, Call::First).await.unwrap();
     office.succeed(&first[..1]).await;
-    let again = Claim { repeat: true, ..wish };
-    assert_eq!(office.store.claim(Arc::new(again), office.place.now).await.unwrap(), first[1..]);
+    assert_eq!(
+        office.store.claim(Arc::new(wish), office.place.now, Call::Repeated).await.unwrap(),
+        first[1..]
+    );
 }
 
 /// What ended, and was then taken out of the history, does not come back when the rest of its tray is unloaded.
@@ -176,7 +185,7 @@ async fn does_not_come_back(take_out: impl AsyncFnOnce(&Office, &JobRow)) {
     let (office, jobs) = Office::with_a_tray_of(2).await;
     office.succeed(&jobs[..1]).await;
     take_out(&office, &jobs[0]).await;
-    assert_eq!(office.held(&office.store, &jobs[1..]).await, [Held::Yes]);
+    assert_eq!(office.held(&office.store, &jobs[1..]).await, [LeaseStatus::Held]);
     let taken = office.place.claim(&*office.store, 10).await;
     assert!(taken.is_empty(), "{taken:?}");
     let worker = jobs[1].worker.clone().unwrap();
@@ -229,7 +238,7 @@ async fn an_end_beside_a_tray_leaves_it_as_it_is() {
     let keyed = Draft { unique: Some(UniqueRule::by_key("k")), ..Draft::new("work", Json::null()) };
     let new = vec![office.place.checked(keyed), office.place.new_job(), office.place.new_job()];
     let keyed_id = new[0].job.id;
-    office.store.insert(Arc::new(new), office.place.now).await.unwrap();
+    office.store.insert(Arc::new(new), office.place.now, Call::First).await.unwrap();
     let (in_row, on_tray): (Vec<JobRow>, Vec<JobRow>) =
         office.place.claim(&*office.store, 3).await.into_iter().partition(|job| job.id == keyed_id);
     office.succeed(&in_row).await;
@@ -242,13 +251,13 @@ async fn an_end_beside_a_tray_leaves_it_as_it_is() {
 async fn a_job_on_a_tray_is_neither_imported_nor_inserted_beside_a_key_once_more() {
     let office = Office::open().await;
     let new = office.place.new_job();
-    office.store.insert(Arc::new(vec![new.clone()]), office.place.now).await.unwrap();
+    office.store.insert(Arc::new(vec![new.clone()]), office.place.now, Call::First).await.unwrap();
     let taken = office.place.claim(&*office.store, 1).await;
     let record = Record { job: taken[0].clone(), attempts: vec![], lines: vec![] };
     assert_eq!(office.other.import(Arc::new(vec![record])).await.unwrap(), 0);
     let keyed = Draft { unique: Some(UniqueRule::by_key("k")), ..Draft::new("work", Json::null()) };
     let both = vec![new, office.place.checked(keyed)];
-    let answers = office.other.insert_again(Arc::new(both), office.place.now).await.unwrap();
+    let answers = office.other.insert(Arc::new(both), office.place.now, Call::Repeated).await.unwrap();
     assert_eq!(answers, [Inserted::Created, Inserted::Created]);
     assert_eq!(office.rows().await, Rows { jobs: 1, trays: 1, finished: 0 });
 }
@@ -262,7 +271,7 @@ async fn trays_are_taken_while_there_is_a_backlog_whose_jobs_succeed_many_at_a_t
     let trays = async || -> i64 { client.query_one("SELECT count(*) FROM trays", &[]).await.unwrap().get(0) };
     let insert = async |jobs: usize| {
         let new = (0..jobs).map(|_| place.new_job()).collect();
-        store.insert(Arc::new(new), place.now).await.unwrap();
+        store.insert(Arc::new(new), place.now, Call::First).await.unwrap();
     };
     let commit = async |changes: Vec<Change>| store.commit(Arc::new(changes)).await.unwrap();
     insert(40).await;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use backroom::{
     clock::{Clock, SystemClock},
     core::{Event, Timestamp, bounds::later, transition::apply},
-    store::{Listener, Store},
+    store::{JobVerbs as _, Listener, Store},
 };
 use postgres_support::{Place, success};
 
@@ -24,7 +24,7 @@ async fn hears_twice(listener: &Listener, act: impl AsyncFn()) {
         for _ in 0..2 {
             loop {
                 act().await;
-                if tokio::time::timeout(Duration::from_millis(200), listener.woken()).await.is_ok() {
+                if tokio::time::timeout(Duration::from_millis(200), listener.notified()).await.is_ok() {
                     break;
                 }
             }
@@ -37,7 +37,7 @@ async fn hears_twice(listener: &Listener, act: impl AsyncFn()) {
 async fn an_insert_wakes_workers_of_another_process() {
     let place = Place::new();
     let (one, other) = (place.open().await, place.open().await);
-    let listener = other.wakes().listen_queues(&["default".into()]);
+    let listener = other.notifier().subscribe_queues(&["default".into()]);
     hears_twice(&listener, async || {
         place.insert(&one, place.new_job()).await;
     })
@@ -48,13 +48,13 @@ async fn an_insert_wakes_workers_of_another_process() {
 async fn what_an_idle_worker_heard_is_told_to_other_processes_all_the_same() {
     let place = Place::new();
     let (one, other) = (place.open().await, place.open().await);
-    let here = one.wakes().listen_queues(&["default".into()]);
+    let here = one.notifier().subscribe_queues(&["default".into()]);
     let idle = tokio::spawn(async move {
         loop {
-            here.woken().await;
+            here.notified().await;
         }
     });
-    let listener = other.wakes().listen_queues(&["default".into()]);
+    let listener = other.notifier().subscribe_queues(&["default".into()]);
     hears_twice(&listener, async || {
         place.insert(&one, place.new_job()).await;
     })
@@ -65,37 +65,37 @@ async fn what_an_idle_worker_heard_is_told_to_other_processes_all_the_same() {
 #[tokio::test]
 async fn a_ring_is_answered_by_whoever_waits_for_it() {
     let store = Place::new().open().await;
-    let listener = store.wakes().listen_queues(&["default".into()]);
-    assert!(!store.wakes().ring_queue("default"), "it does not wait yet");
-    listener.woken().await;
-    let mut waiting = std::pin::pin!(listener.woken());
+    let listener = store.notifier().subscribe_queues(&["default".into()]);
+    assert!(!store.notifier().notify_queue("default"), "it does not wait yet");
+    listener.notified().await;
+    let mut waiting = std::pin::pin!(listener.notified());
     assert_eq!(futures_util::future::poll_immediate(waiting.as_mut()).await, None);
-    assert!(!store.wakes().ring_queue("other"), "nobody listens to that");
-    assert!(store.wakes().ring_queue("default"));
+    assert!(!store.notifier().notify_queue("other"), "nobody listens to that");
+    assert!(store.notifier().notify_queue("default"));
     waiting.await;
-    assert!(!store.wakes().ring_queue("default"), "it has something else to do");
+    assert!(!store.notifier().notify_queue("default"), "it has something else to do");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finished_job_and_a_cancel_are_told_to_other_processes() {
     let place = Place::new();
     let (one, other) = (place.open().await, place.open().await);
-    let listener = other.wakes().listen_queues(&["default".into()]);
+    let listener = other.notifier().subscribe_queues(&["default".into()]);
     hears_twice(&listener, async || {
         place.insert(&one, place.new_job()).await;
     })
     .await;
     let job = place.claim(&one, 1).await.remove(0);
-    let (ends, cancels) = (other.wakes().listen_job(job.id), other.wakes().listen_cancels());
+    let (ends, cancels) = (other.notifier().subscribe_job(job.id), other.notifier().subscribe_cancels());
 
     let mark = apply(&job, Event::Cancel { reason: "enough".into() }, place.now).unwrap().unwrap();
     one.commit(Arc::new(vec![mark.clone()])).await.unwrap();
-    tokio::time::timeout(PATIENCE, cancels.woken()).await.expect("the other process hears of the cancel");
-    tokio::time::timeout(PATIENCE, ends.woken()).await.expect("and that the job changed");
+    tokio::time::timeout(PATIENCE, cancels.notified()).await.expect("the other process hears of the cancel");
+    tokio::time::timeout(PATIENCE, ends.notified()).await.expect("and that the job changed");
     let mut marked = job.clone();
     mark.write_to(&mut marked);
     one.commit(Arc::new(vec![success(&marked, place.now)])).await.unwrap();
-    tokio::time::timeout(PATIENCE, ends.woken()).await.expect("the other process hears of the end");
+    tokio::time::timeout(PATIENCE, ends.notified()).await.expect("the other process hears of the end");
 }
 
 /// A machine's clock that is ten minutes fast.

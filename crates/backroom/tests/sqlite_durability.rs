@@ -5,6 +5,7 @@
 
 mod sqlite_support;
 
+use backroom::store::{Call, JobVerbs as _, QueueVerbs as _, WorkerVerbs as _};
 use std::sync::Arc;
 
 use backroom::store::{
@@ -62,7 +63,7 @@ async fn every_durable_verb_waits_for_the_disk_whatever_came_before_it() {
     for _ in 0..2 {
         // Each round begins with verbs that leave the level low behind them.
         let job = place.claim(&store, 1).await.remove(0);
-        store.beat(Arc::new(WorkerRow::default())).await.unwrap();
+        store.heartbeat(Arc::new(WorkerRow::default())).await.unwrap();
         assert_eq!(seen(&place), [NORMAL, NORMAL], "a claim and a beat matter only while their worker lives");
         assert_eq!(commit(&store, success(&job, place.secs(1))).await, Committed::Done);
         assert_eq!(seen(&place), [FULL], "commit");
@@ -89,8 +90,8 @@ async fn a_durable_verb_written_together_with_others_makes_them_all_wait() {
         let new = place.job();
         let id = new.job.id;
         let (beaten, inserted) = tokio::join!(
-            store.beat(Arc::new(WorkerRow::default())),
-            store.insert(Arc::new(vec![new]), place.now)
+            store.heartbeat(Arc::new(WorkerRow::default())),
+            store.insert(Arc::new(vec![new]), place.now, Call::First)
         );
         beaten.unwrap();
         inserted.unwrap();

@@ -5,6 +5,7 @@
 
 mod sqlite_support;
 
+use backroom::store::{Call, JobVerbs as _, ReadVerbs as _};
 use std::{fs, path::Path, sync::Arc};
 
 use backroom::{
@@ -76,7 +77,7 @@ async fn a_damaged_file_is_refused_or_answers_with_errors_and_never_panics() {
     let place = Place::new();
     let store = place.open().await;
     let jobs = (0..300).map(|_| place.job()).collect();
-    store.insert(Arc::new(jobs), place.now).await.unwrap();
+    store.insert(Arc::new(jobs), place.now, Call::First).await.unwrap();
     store.close().await.unwrap();
     let whole = fs::read(place.file()).unwrap();
     let pages = whole.len() / 8192;
@@ -107,8 +108,8 @@ async fn survives(place: &Place) -> bool {
     };
     let mut errors = Vec::new();
     errors.extend(store.list(Arc::new(Filter::default()), None, 1000).await.err());
-    errors.extend(store.claim(Arc::new(place.wish(1000)), place.now).await.err());
-    errors.extend(store.insert(Arc::new(vec![place.job()]), place.now).await.err());
+    errors.extend(store.claim(Arc::new(place.wish(1000)), place.now, Call::First).await.err());
+    errors.extend(store.insert(Arc::new(vec![place.job()]), place.now, Call::First).await.err());
     errors.extend(store.counts(place.now).await.err());
     let health = store.health().await;
     let found = health.as_ref().is_ok_and(|health| health.checks.iter().any(|check| !check.ok));
@@ -154,7 +155,7 @@ async fn a_full_disk_is_said_loses_nothing_and_passes() {
     let error = loop {
         let job = place.job();
         let id = job.job.id;
-        match store.insert(Arc::new(vec![job]), place.now).await {
+        match store.insert(Arc::new(vec![job]), place.now, Call::First).await {
             Ok(inserted) => {
                 assert_eq!(inserted, [Inserted::Created]);
                 ids.push(id);
@@ -192,8 +193,8 @@ async fn an_insert_too_large_for_the_disk_fails_alone() {
     let large: Vec<_> = (0..5000).map(|_| place.job()).collect();
     let small = place.job();
     let (large, small) = tokio::join!(
-        store.insert(Arc::new(large), place.now),
-        store.insert(Arc::new(vec![small]), place.now)
+        store.insert(Arc::new(large), place.now, Call::First),
+        store.insert(Arc::new(vec![small]), place.now, Call::First)
     );
     assert_eq!(large.unwrap_err().kind(), ErrorKind::NoSpace);
     assert_eq!(small.unwrap(), [Inserted::Created]);

@@ -16,7 +16,7 @@ use std::{
 use backroom::{
     ErrorKind,
     core::{JobId, State, draft::When},
-    store::{Committed, Deleted, Filter, Prune, Store},
+    store::{Call, Committed, Deleted, Filter, JobVerbs as _, Prune, ReadVerbs as _, Store},
 };
 use rusqlite::Connection;
 use sqlite_support::{Place, success};
@@ -42,7 +42,7 @@ async fn due_jobs_of_an_unhandled_kind_cost_a_claim_nothing() {
     let place = Place::new();
     let store = place.open().await;
     let usual = (0..100).map(|_| place.job()).collect();
-    store.insert(Arc::new(usual), place.now).await.unwrap();
+    store.insert(Arc::new(usual), place.now, Call::First).await.unwrap();
     let before = shortest_time_of_a_claim(&place, &store).await;
     for _ in 0..100 {
         let of_kind = |index: u8| {
@@ -52,7 +52,7 @@ async fn due_jobs_of_an_unhandled_kind_cost_a_claim_nothing() {
             place.checked(draft)
         };
         let unhandled = (0..1000_u32).map(|index| of_kind((index % 10) as u8)).collect();
-        store.insert(Arc::new(unhandled), place.now).await.unwrap();
+        store.insert(Arc::new(unhandled), place.now, Call::First).await.unwrap();
     }
     let after = shortest_time_of_a_claim(&place, &store).await;
     // Passing over each of them takes some 30 ms, a claim well under one.
@@ -95,7 +95,7 @@ async fn damaged_rows_do_not_keep_others_from_being_found() {
     let whole = place.insert(&store, expiring()).await;
     let newest = place.insert(&store, expiring()).await;
     damage(&place, "retry = '{'", damaged);
-    assert_eq!(store.expired(1, place.secs(10)).await.unwrap()[0].id, whole);
+    assert_eq!(store.expired_jobs(1, place.secs(10)).await.unwrap()[0].id, whole);
     damage(&place, "retry = '{'", newest);
     let page = store.list(Arc::new(Filter::default()), None, 1).await.unwrap();
     assert_eq!(page[0].id, whole, "the page goes on behind the damaged row");
@@ -148,7 +148,7 @@ async fn slow_reads_do_not_hold_up_what_workers_wait_for() {
     let store = Arc::new(place.open().await);
     let jobs: Vec<_> = (0..5000).map(|_| place.job()).collect();
     let id = jobs[0].job.id;
-    store.insert(Arc::new(jobs), place.now).await.unwrap();
+    store.insert(Arc::new(jobs), place.now, Call::First).await.unwrap();
     let checked = Arc::new(AtomicUsize::new(0));
     let mut checking = JoinSet::new();
     for _ in 0..10 {

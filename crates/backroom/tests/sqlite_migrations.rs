@@ -9,7 +9,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use backroom::{
     Filter, State,
-    store::{Committed, Held, Store},
+    store::{Committed, LeaseStatus, Store},
 };
 use rusqlite::Connection;
 use sqlite_support::{Place, commit, lease, success};
@@ -56,7 +56,7 @@ async fn keeps_every_job(place: &Place, store: &dyn Store) {
     assert_eq!(store.workers(place.now).await.unwrap()[0].queues, [("default".to_owned(), 4)]);
     // Runs that began before the migration end after it.
     let leases = Arc::new(vec![(running.id, lease(running))]);
-    assert_eq!(store.held(leases).await.unwrap(), [Held::Yes]);
+    assert_eq!(store.lease_status(leases).await.unwrap(), [LeaseStatus::Held]);
     assert_eq!(commit(store, success(running, place.secs(5))).await, Committed::Done);
     let claimed = place.claim(store, 9).await;
     assert_eq!(claimed.len(), 1);

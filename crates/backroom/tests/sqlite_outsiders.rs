@@ -7,6 +7,9 @@
 mod outsiders;
 mod sqlite_support;
 
+use backroom::store::Call;
+use backroom::store::JobVerbs as _;
+use backroom::store::ReadVerbs as _;
 use std::{fs, os::unix::fs::symlink, time::Duration};
 
 use backroom::{
@@ -240,7 +243,8 @@ async fn a_store_whose_file_was_replaced_answers_all_who_wait_and_closes() {
     }
     let other = place.open().await;
     place.insert(&other, place.job()).await;
-    let waiting = (0..50).map(|_| store.insert(std::sync::Arc::new(vec![place.job()]), place.now));
+    let waiting =
+        (0..50).map(|_| store.insert(std::sync::Arc::new(vec![place.job()]), place.now, Call::First));
     for answer in futures_util::future::join_all(waiting).await {
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unusable);
     }

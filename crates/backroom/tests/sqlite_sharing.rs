@@ -8,7 +8,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use backroom::{
     ErrorKind,
-    store::{Inserted, Store},
+    store::{Call, Inserted, JobVerbs as _, QueueVerbs as _, ReadVerbs as _, Store},
 };
 use rusqlite::Connection;
 use sqlite_support::{Place, commit, success};
@@ -21,9 +21,9 @@ const LONG: Duration = Duration::from_secs(20);
 async fn another_process_hears_of_an_insert_without_polling() {
     let place = Place::new();
     let (here, there) = (place.open().await, place.open().await);
-    let listener = there.wakes().listen_queues(&["default".into()]);
+    let listener = there.notifier().subscribe_queues(&["default".into()]);
     place.insert(&here, place.job()).await;
-    timeout(LONG, listener.woken()).await.expect("the other store rings");
+    timeout(LONG, listener.notified()).await.expect("the other store rings");
     assert_eq!(place.claim(&there, 1).await.len(), 1);
 }
 
@@ -31,9 +31,9 @@ async fn another_process_hears_of_an_insert_without_polling() {
 async fn no_listener_is_woken_by_what_this_process_wrote_elsewhere() {
     let place = Place::new();
     let store = place.open().await;
-    let listener = store.wakes().listen_queues(&["other".into()]);
+    let listener = store.notifier().subscribe_queues(&["other".into()]);
     place.insert(&store, place.job()).await;
-    assert!(timeout(Duration::from_millis(200), listener.woken()).await.is_err());
+    assert!(timeout(Duration::from_millis(200), listener.notified()).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,7 +41,7 @@ async fn two_processes_never_take_the_same_job() {
     let place = Place::new();
     let stores = [place.open().await, place.open().await];
     let jobs: Vec<_> = (0..200).map(|_| place.job()).collect();
-    stores[0].insert(Arc::new(jobs), place.now).await.unwrap();
+    stores[0].insert(Arc::new(jobs), place.now, Call::First).await.unwrap();
     let drain = |store| {
         let place = &place;
         async move {
@@ -67,7 +67,7 @@ async fn a_write_waits_for_another_connection_and_says_so_when_it_takes_too_long
     let store = Arc::new(place.open().await);
     let other = Connection::open(place.file()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let refused = store.insert(Arc::new(vec![place.job()]), place.now).await.unwrap_err();
+    let refused = store.insert(Arc::new(vec![place.job()]), place.now, Call::First).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
     assert!(
         refused.to_string().contains("another connection of this process holds the write lock"),
@@ -77,7 +77,7 @@ async fn a_write_waits_for_another_connection_and_says_so_when_it_takes_too_long
 
     let (waiting, job) = (Arc::clone(&store), place.job());
     let now = place.now;
-    let insert = tokio::spawn(async move { waiting.insert(Arc::new(vec![job]), now).await });
+    let insert = tokio::spawn(async move { waiting.insert(Arc::new(vec![job]), now, Call::First).await });
     // Reads go on meanwhile.
     assert_eq!(store.queues().await.unwrap(), []);
     other.execute_batch("COMMIT").unwrap();
@@ -154,7 +154,9 @@ async fn of_many_operations_at_once_only_the_bad_one_fails() {
             job.job.priority = 12;
         }
         let (store, now) = (Arc::clone(&store), place.now);
-        calls.push(tokio::spawn(async move { (n, store.insert(Arc::new(vec![job]), now).await) }));
+        calls.push(tokio::spawn(
+            async move { (n, store.insert(Arc::new(vec![job]), now, Call::First).await) },
+        ));
     }
     for call in calls {
         let (n, answer) = call.await.unwrap();
@@ -172,7 +174,7 @@ async fn a_store_that_is_dropped_finishes_what_it_accepted() {
     let jobs = Arc::new(vec![job]);
     {
         // Sent when first polled, never waited for.
-        let mut insert = store.insert(jobs, place.now);
+        let mut insert = store.insert(jobs, place.now, Call::First);
         std::future::poll_fn(|context| {
             _ = insert.as_mut().poll(context);
             std::task::Poll::Ready(())

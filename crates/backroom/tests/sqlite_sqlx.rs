@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use backroom::{
     ErrorKind, Filter, RetryPolicy, State, UniqueRule, Worker,
     core::draft::{NewJob, When},
-    store::{Inserted, Store, sqlite::SqliteStore},
+    store::{Call, Inserted, JobVerbs as _, Store, sqlite::SqliteStore},
 };
 use common::{Double, double, soon, sqlite};
 use rusqlite::{Connection, types::Value};
@@ -121,7 +121,7 @@ async fn both_drivers_write_the_same_rows_and_give_the_same_answers() {
     let shop = shop(&two.file()).await;
     // Once more are the same jobs; after the window its key is free.
     for (jobs, now) in [(jobs.clone(), one.now), (jobs.clone(), one.now), (vec![late(&one)], one.secs(60))] {
-        let answers = by_rusqlite.insert(Arc::new(jobs.clone()), now).await.unwrap();
+        let answers = by_rusqlite.insert(Arc::new(jobs.clone()), now, Call::First).await.unwrap();
         let mut transaction = shop.begin_with("BEGIN IMMEDIATE").await.unwrap();
         assert_eq!(SqliteStore::insert_in_sqlx(&mut transaction, &jobs, now).await.unwrap(), answers);
         transaction.commit().await.unwrap();

@@ -4,6 +4,7 @@
 
 mod sqlite_support;
 
+use backroom::store::{Call, JobVerbs as _, QueueVerbs as _, ReadVerbs as _};
 use std::sync::Arc;
 
 use backroom::{
@@ -50,7 +51,7 @@ async fn a_claim_leaves_the_row_exactly_as_core_says() {
     let wish = place.wish(1);
     let event = wish.event();
     apply(&expected.job, event, place.now).unwrap().unwrap().write_to(&mut expected.job);
-    let claimed = store.claim(Arc::new(wish), place.now).await.unwrap();
+    let claimed = store.claim(Arc::new(wish), place.now, Call::First).await.unwrap();
     assert_eq!(claimed, [expected.job.clone()]);
     assert_eq!(store.job(expected.job.id).await.unwrap(), Some(expected.job));
 }
@@ -63,12 +64,11 @@ async fn a_repeated_claim_answers_with_what_the_lost_one_took_and_no_more() {
         place.insert(&store, place.job()).await;
     }
     let mut wish = place.wish(2);
-    let first = store.claim(Arc::new(wish.clone()), place.now).await.unwrap();
-    wish.repeat = true;
-    let again = store.claim(Arc::new(wish.clone()), place.now).await.unwrap();
+    let first = store.claim(Arc::new(wish.clone()), place.now, Call::First).await.unwrap();
+    let again = store.claim(Arc::new(wish.clone()), place.now, Call::Repeated).await.unwrap();
     assert_eq!(first, again);
     wish.lease = place.ids.lease();
-    assert_eq!(store.claim(Arc::new(wish), place.now).await.unwrap().len(), 2);
+    assert_eq!(store.claim(Arc::new(wish), place.now, Call::First).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -149,7 +149,7 @@ async fn unique_keys_keep_replace_and_run_out() {
     let first = place.insert(&store, with(rule.clone(), "one")).await;
     let answer = |new| {
         let store = &store;
-        async move { store.insert(Arc::new(vec![new]), place.now).await.unwrap()[0] }
+        async move { store.insert(Arc::new(vec![new]), place.now, Call::First).await.unwrap()[0] }
     };
     assert_eq!(answer(with(rule.clone(), "two")).await, Inserted::Kept(first));
     assert_eq!(answer(with(rule.clone().reject(), "two")).await, Inserted::KeyHeld(first));
@@ -163,7 +163,7 @@ async fn unique_keys_keep_replace_and_run_out() {
     let holder = place.insert(&store, with(window.clone(), "w")).await;
     assert_eq!(answer(with(window.clone(), "w")).await, Inserted::Kept(holder));
     let later = with(window, "w");
-    let inserted = store.insert(Arc::new(vec![later.clone()]), place.secs(10)).await.unwrap();
+    let inserted = store.insert(Arc::new(vec![later.clone()]), place.secs(10), Call::First).await.unwrap();
     assert_eq!(inserted, [Inserted::Created]);
     assert!(!store.job(holder).await.unwrap().unwrap().unique_held);
 }
@@ -265,7 +265,7 @@ async fn a_closed_store_says_so() {
     let store = place.open().await;
     store.close().await.unwrap();
     store.close().await.unwrap();
-    let refused = store.insert(Arc::new(vec![place.job()]), place.now).await.unwrap_err();
+    let refused = store.insert(Arc::new(vec![place.job()]), place.now, Call::First).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Closed);
     assert_eq!(store.queues().await.unwrap_err().kind(), ErrorKind::Closed);
 }

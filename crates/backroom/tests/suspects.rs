@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use backroom::store::layer::Verb;
 use backroom::{
     Backroom, Context, Draft, ErrorKind, Failure, Job, JobId, Json, Neighbours, Options, State, Timestamp,
     Worker,
@@ -118,7 +119,7 @@ async fn the_suspects_of_a_process_wait_at_most_a_lease_for_one_whose_store_is_a
     pass(&clock, Duration::from_millis(200)).await;
     assert_eq!((trials(&first).await.on.map(|on| on.job), workers[0].running()), (Some(one), 1));
     // The row that ends the trial cannot be written from now on.
-    faults.refuse("beat", ErrorKind::Internal);
+    faults.refuse(Verb::Heartbeat, ErrorKind::Internal);
     suspect(&second, &ids, &Act::Hang, 1).await;
     pass(&clock, TRIAL).await;
     assert_eq!(workers[1].running(), 0, "the row still says that the first is on trial");

@@ -11,7 +11,7 @@ use backroom::{
     core::bounds::later,
     ids::Ids,
     store::{
-        Claim, MemoryStore, Share, Store,
+        Call, Claim, JobVerbs as _, MemoryStore, Share, Store, WorkerVerbs as _,
         sqlite::{SqliteOptions, SqliteStore},
     },
     testing::{TestClock, faults::Faults},
@@ -36,13 +36,13 @@ async fn to_a_dead_worker(
     let slots = u32::try_from(count).unwrap();
     let row =
         WorkerRow { name: name.clone(), beats: 1, beat_at: now, lease_ms, slots, ..WorkerRow::default() };
-    store.beat(Arc::new(row)).await.unwrap();
+    store.heartbeat(Arc::new(row)).await.unwrap();
     let args = Json::encode(&Act::Succeed).unwrap();
     let job = |_| Draft::new("act", args.clone()).check(ids.job(now), now, 1 << 20).unwrap();
     let jobs: Vec<_> = (0..count).map(job).collect();
     let all: Vec<JobId> = jobs.iter().map(|new| new.job.id).collect();
     for chunk in jobs.chunks(1000) {
-        store.insert(Arc::new(chunk.to_vec()), now).await.unwrap();
+        store.insert(Arc::new(chunk.to_vec()), now, Call::First).await.unwrap();
         let claim = Claim {
             worker: name.clone(),
             shares: vec![Share { queue: "default".into(), at_most: chunk.len() }],
@@ -52,9 +52,8 @@ async fn to_a_dead_worker(
             lease: ids.lease(),
             until: later(now, lease),
             due: now,
-            repeat: false,
         };
-        assert_eq!(store.claim(Arc::new(claim), now).await.unwrap().len(), chunk.len());
+        assert_eq!(store.claim(Arc::new(claim), now, Call::First).await.unwrap().len(), chunk.len());
     }
     all
 }

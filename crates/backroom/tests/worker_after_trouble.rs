@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use backroom::{Backroom, ErrorKind, RunningWorker, State, Timestamp, Worker};
+use backroom::{Backroom, ErrorKind, RunningWorker, State, Timestamp, Worker, store::layer::Verb};
 use common::{Double, pass, soon, with_faults};
 
 const LEASE: Duration = Duration::from_secs(3);
@@ -20,7 +20,7 @@ async fn an_end_that_can_never_be_written_is_tried_ever_more_seldom() {
     let (b, beside, faults, clock) = with_faults();
     let worker = double(&b).await;
     pass(&clock, Duration::from_millis(100)).await;
-    faults.refuse("commit", ErrorKind::Internal);
+    faults.refuse(Verb::Commit, ErrorKind::Internal);
     let job = beside.enqueue(Double(1)).await.unwrap();
     pass(&clock, Duration::from_secs(600)).await;
     assert!((10..60).contains(&faults.failed()), "{} tries in ten minutes", faults.failed());
@@ -36,7 +36,7 @@ async fn a_worker_claims_again_once_the_leases_of_all_ends_that_it_could_not_wri
     let worker = double(&b).await;
     let first_name = worker.name();
     pass(&clock, Duration::from_millis(100)).await;
-    faults.refuse("commit", ErrorKind::Unusable);
+    faults.refuse(Verb::Commit, ErrorKind::Unusable);
     let stays = beside.enqueue(Double(1)).await.unwrap();
     // By then the tries come every five seconds.
     pass(&clock, Duration::from_secs(40)).await;

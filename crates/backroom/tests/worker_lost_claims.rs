@@ -5,7 +5,7 @@ mod common;
 
 use std::time::Duration;
 
-use backroom::{ErrorKind, State, Worker, testing::faults::Fault};
+use backroom::{ErrorKind, State, Worker, store::layer::Verb, testing::faults::Fault};
 use common::{Double, double, pass, soon, sqlite, until, with_faults};
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn a_worker_stops_although_the_store_never_answers_its_claim() {
     let worker = Worker::new(&b).upkeep(false).grace(Duration::from_secs(10)).lease(Duration::from_secs(20));
     let worker = worker.handle(common::double).start().await.unwrap();
     pass(&clock, Duration::from_millis(100)).await;
-    faults.hush("claim");
+    faults.hush(Verb::Claim);
     let job = beside.enqueue(Double(1)).await.unwrap();
     until("it is claimed", async || job.status().await.unwrap().state == State::Running).await;
     let stopping = tokio::spawn(worker.stop());
@@ -74,7 +74,7 @@ async fn a_claim_is_asked_for_again_although_the_question_was_refused() {
     // Until the decorator has given up, and the worker asks by itself.
     pass(&clock, Duration::from_secs(5)).await;
     faults.heal();
-    faults.refuse("claim", ErrorKind::Unusable);
+    faults.refuse(Verb::Claim, ErrorKind::Unusable);
     pass(&clock, Duration::from_secs(5)).await;
     faults.heal();
     pass(&clock, Duration::from_secs(10)).await;
@@ -94,7 +94,7 @@ async fn a_renewal_that_fails_for_good_leaves_no_job_without_a_runner() {
     // More than half of the lease, so that the leases are renewed before the job begins; and that is refused.
     pass(&clock, Duration::from_secs(20)).await;
     faults.heal();
-    faults.refuse("extend", ErrorKind::NoSpace);
+    faults.refuse(Verb::Heartbeat, ErrorKind::NoSpace);
     pass(&clock, Duration::from_secs(8)).await;
     faults.heal();
     pass(&clock, Duration::from_secs(60)).await;

@@ -55,7 +55,7 @@ async fn names_from_the_store_stay_on_their_line() {
         trouble: Some(format!("cannot claim{EVIL}\nforged")),
         ..WorkerRow::default()
     };
-    backroom.store().beat(Arc::new(worker)).await.unwrap();
+    backroom.store().heartbeat(Arc::new(worker)).await.unwrap();
     backroom.store().set_queue(&format!("q{EVIL}\nforged"), QueueSetting::Pause(now)).await.unwrap();
     backroom.close().await.unwrap();
     for command in [

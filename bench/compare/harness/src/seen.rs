@@ -16,7 +16,7 @@ struct Seen {
     runs: AtomicUsize,
     distinct: AtomicUsize,
     /// Whether somebody wants each run told; looked at before the lock is taken, which a throughput run never does.
-    is_told: AtomicBool,
+    is_outage: AtomicBool,
     told: Mutex<Option<UnboundedSender<(usize, Instant)>>>,
 }
 
@@ -32,7 +32,7 @@ pub fn ran(email: &Email) {
     let at = clock::now();
     let Some(seen) = SEEN.get() else { return };
     seen.count(email);
-    if seen.is_told.load(Relaxed) {
+    if seen.is_outage.load(Relaxed) {
         let told = seen.told.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some(told), Some(number)) = (told.as_ref(), email.number()) {
             // Nobody listens any more: the measurement is over.
@@ -55,7 +55,7 @@ pub(crate) fn listen() -> UnboundedReceiver<(usize, Instant)> {
     let (sender, receiver) = unbounded_channel();
     if let Some(seen) = SEEN.get() {
         *seen.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        seen.is_told.store(true, Relaxed);
+        seen.is_outage.store(true, Relaxed);
     }
     receiver
 }
@@ -66,7 +66,7 @@ impl Seen {
             by_number: (0..jobs).map(|_| AtomicU32::new(0)).collect(),
             runs: AtomicUsize::new(0),
             distinct: AtomicUsize::new(0),
-            is_told: AtomicBool::new(false),
+            is_outage: AtomicBool::new(false),
             told: Mutex::new(None),
         }
     }

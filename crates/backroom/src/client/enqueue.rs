@@ -15,7 +15,10 @@ use backroom_core::{
 };
 
 use super::{Backroom, Job, JobHandle, Untyped, job};
-use crate::{Error, ErrorKind, store::Inserted};
+use crate::{
+    Error, ErrorKind,
+    store::{Call, Inserted},
+};
 
 impl Backroom {
     /// Enqueues a job: `backroom.enqueue(job).queue("images").await?`. Once that answers, the job is on disk.
@@ -151,7 +154,7 @@ impl<'a, J: 'a> Enqueue<'a, J> {
         let new = self.check()?;
         let id = new.job.id;
         let now = new.job.created_at;
-        let answers = backroom.engine().store.insert(Arc::new(vec![new]), now).await?;
+        let answers = backroom.engine().store.insert(Arc::new(vec![new]), now, Call::First).await?;
         let answer = answers
             .first()
             .copied()

@@ -174,7 +174,7 @@ struct Watch {
 
 impl Watch {
     fn new(backroom: &Backroom, id: JobId) -> Self {
-        let listener = backroom.store().wakes().listen_job(id);
+        let listener = backroom.store().notifier().subscribe_job(id);
         Self { backroom: backroom.clone(), id, listener, looks: 0 }
     }
 
@@ -182,7 +182,7 @@ impl Watch {
         let pause = LOOKS[self.looks.min(LOOKS.len() - 1)];
         self.looks += 1;
         tokio::select! {
-            () = self.listener.woken() => {}
+            () = self.listener.notified() => {}
             () = self.backroom.clock().sleep(pause) => {}
         }
     }

@@ -15,7 +15,11 @@ use backroom_core::{
 use futures_util::{StreamExt as _, future::poll_immediate, stream::FuturesUnordered};
 
 use super::{Backroom, Job, enqueue::options, job};
-use crate::{Error, engine::Engine, store::Inserted};
+use crate::{
+    Error,
+    engine::Engine,
+    store::{Call, Inserted},
+};
 
 /// Jobs per transaction: large enough that the cost of a commit vanishes, small enough that single enqueues of
 /// others do not wait for long.
@@ -184,7 +188,7 @@ impl<'a> EnqueueMany<'a> {
                 match self.chunk(&engine) {
                     Ok(chunk) if chunk.is_empty() => is_more = false,
                     Ok(chunk) => {
-                        under_way.push(engine.store.insert(Arc::new(chunk), engine.clock.now()));
+                        under_way.push(engine.store.insert(Arc::new(chunk), engine.clock.now(), Call::First));
                         // Hands it over before the next one is encoded.
                         answered = poll_immediate(under_way.next()).await.flatten();
                     }

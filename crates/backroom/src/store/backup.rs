@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Kind;
+use super::StoreUrl;
 use crate::{Error, ErrorKind};
 
 /// How far a backup has come.
@@ -34,16 +34,16 @@ pub async fn backup(
     to: &Path,
     progress: impl FnMut(BackupProgress) + Send + 'static,
 ) -> Result<BackedUp, Error> {
-    match Kind::of(url)? {
-        Kind::Memory => {
+    match StoreUrl::of(url)? {
+        StoreUrl::Memory => {
             _ = (to, progress);
             let why = "back up the store: it is in memory; there is nothing to copy";
             Err(Error::new(ErrorKind::Invalid, why))
         }
         #[cfg(feature = "sqlite")]
-        Kind::Sqlite(path) => super::sqlite::SqliteStore::backup(path, to, progress).await,
+        StoreUrl::Sqlite(path) => super::sqlite::SqliteStore::backup(path, to, progress).await,
         #[cfg(feature = "postgres")]
-        Kind::Postgres => {
+        StoreUrl::Postgres => {
             let schema = super::postgres::PostgresOptions::default().with_url(url)?.schema;
             let why = format!(
                 "back up a PostgreSQL store: its own tool does that; run `pg_dump --format=custom --schema='\"{schema}\"' \

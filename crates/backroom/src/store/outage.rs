@@ -1,24 +1,25 @@
-//! When an outage is told, and when its end.
+//! Decides when an outage is logged, and when its end.
 //!
-//! It need not be one of everything: a server that became a standby goes on answering reads, a file that another process
-//! holds does so, too, and a full disk still takes what needs no room. So an outage is over when each verb that failed in
-//! it is answered again, not when any call is. Only decides; [`Observed`](super::Observed) speaks.
+//! An outage may concern some verbs only: a server that became a standby still answers reads, and so does a file that
+//! another process has locked. A full disk still takes writes that need no space. So an outage is over when each verb that
+//! failed in it is answered again, not when any call is. [`Observed`](super::Observed) writes the log lines.
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::layer::Verb;
 use crate::{
     Error, ErrorKind,
     repeated::{QUIET, Repeated, Times},
 };
 
-/// A verb that fails for this long while others are answered is out by itself. Shorter, and it may still be on its way
-/// from before the store came back.
+/// A verb that fails for this long while others are answered has an outage of its own. A shorter failure may be a call that
+/// began before the store came back.
 const ALONE_AFTER: Duration = Duration::from_secs(3);
-/// A verb that nobody calls again is forgotten so long after it last failed. Whoever tries a thing again and again does so
-/// more often: a statement that hangs is given up after 65 s.
+/// A verb that is not called again is forgotten this long after it last failed. Callers that retry do so more often: a
+/// statement that hangs is given up after 65 s.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(90);
 
-/// Whether such an error is told as part of an outage: whoever meets it need not tell it as well.
+/// Whether such an error is logged as part of an outage, so that the caller need not log it.
 pub(crate) fn is_outage(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NoSpace)
 }
@@ -34,10 +35,10 @@ pub(super) struct Outage {
     ended: Option<Duration>,
     /// Outages that began soon after one had ended: a full disk takes what is small, and refuses the next call.
     relapses: Repeated,
-    /// The verbs that failed in it and were not answered since, with the moment they last failed.
-    failing: BTreeMap<&'static str, Duration>,
+    /// The verbs that failed in it and were not answered since, each with the moment it last failed.
+    failing: BTreeMap<Verb, Duration>,
     /// Calls that were answered so far, by verb.
-    answers: BTreeMap<&'static str, u64>,
+    answers: BTreeMap<Verb, u64>,
 }
 
 /// How much had been answered at some moment: of all verbs, and of one.
@@ -80,20 +81,20 @@ pub(super) enum Over {
 
 impl Outage {
     /// What was answered so far.
-    pub(super) fn answered_so_far(&self, verb: &str) -> Answered {
-        let verb = self.answers.get(verb).copied().unwrap_or_default();
+    pub(super) fn answered_so_far(&self, verb: Verb) -> Answered {
+        let verb = self.answers.get(&verb).copied().unwrap_or_default();
         Answered { all: self.answers.values().sum(), verb }
     }
 
     /// A call was answered. What that shows to be over.
-    pub(super) fn answered(&mut self, verb: &'static str, now: impl FnOnce() -> Duration) -> Option<Over> {
+    pub(super) fn answered(&mut self, verb: Verb, now: impl FnOnce() -> Duration) -> Option<Over> {
         *self.answers.entry(verb).or_default() += 1;
         let Some(since) = self.since else {
             let has_relapsed = self.relapses.is_met();
             return has_relapsed.then(|| self.relapses.over_if_quiet(now())).flatten().map(Over::Relapses);
         };
         let now = now();
-        self.failing.remove(verb);
+        self.failing.remove(&verb);
         self.failing.retain(|_, failed_at| now.saturating_sub(*failed_at) < FORGOTTEN_AFTER);
         if !self.failing.is_empty() {
             return None;
@@ -105,14 +106,8 @@ impl Outage {
     }
 
     /// A call failed with an error that [`is_outage`]. What that shows to begin.
-    pub(super) fn failed(
-        &mut self,
-        verb: &'static str,
-        error: &Error,
-        miss: &Miss,
-        now: Duration,
-    ) -> Option<Begun> {
-        let is_out = self.failing.contains_key(verb)
+    pub(super) fn failed(&mut self, verb: Verb, error: &Error, miss: &Miss, now: Duration) -> Option<Begun> {
+        let is_out = self.failing.contains_key(&verb)
             || error.kind() == ErrorKind::NoSpace
             || self.shows(verb, miss, now);
         if !is_out {
@@ -131,13 +126,13 @@ impl Outage {
     }
 
     /// One miss that the first repeat mends is no outage.
-    fn shows(&self, verb: &str, miss: &Miss, now: Duration) -> bool {
+    fn shows(&self, verb: Verb, miss: &Miss, now: Duration) -> bool {
         let answered = self.answered_so_far(verb);
-        let nobody_is_answered = answered == miss.before;
+        let none_is_answered = answered == miss.before;
         let (failed_at, before) = miss.first;
         let is_alone =
             answered.verb == before.verb && (miss.is_last || now.saturating_sub(failed_at) >= ALONE_AFTER);
-        miss.repeats > 0 && (nobody_is_answered || is_alone)
+        miss.repeats > 0 && (none_is_answered || is_alone)
     }
 }
 
@@ -154,64 +149,64 @@ mod tests {
     }
 
     /// A verb's call fails at these moments, while another verb is answered in the middle of each try; the moments at which
-    /// an outage is told.
-    fn told(verb: &'static str, other: &'static str, failures: &[u64]) -> Vec<u64> {
+    /// an outage is logged.
+    fn logged(verb: Verb, other: Verb, failures: &[u64]) -> Vec<u64> {
         let mut outage = Outage::default();
         let start = outage.answered_so_far(verb);
-        let mut told = Vec::new();
+        let mut logged = Vec::new();
         for (repeats, millis) in failures.iter().enumerate() {
             let before = outage.answered_so_far(verb);
             assert_eq!(outage.answered(other, || at(*millis)), None);
             let miss =
                 Miss { first: (at(failures[0]), start), before, repeats: repeats as u32, is_last: false };
             if outage.failed(verb, &error(), &miss, at(*millis)).is_some() {
-                told.push(*millis);
+                logged.push(*millis);
             }
         }
-        told
+        logged
     }
 
     #[test]
-    fn a_verb_that_fails_while_others_are_answered_is_told_when_it_goes_on() {
-        assert_eq!(told("commit", "lapsed", &[0, 50, 1000, 2999, 3000, 5000, 90_000]), [3000]);
+    fn a_verb_that_fails_while_others_are_answered_is_logged_when_it_goes_on() {
+        assert_eq!(logged(Verb::Commit, Verb::ExpiredJobs, &[0, 50, 1000, 2999, 3000, 5000, 90_000]), [3000]);
     }
 
     #[test]
     fn a_call_that_fails_while_others_of_its_verb_are_answered_is_its_own_affair() {
-        assert_eq!(told("commit", "commit", &[0, 50, 1000, 3000, 5000, 90_000]), [0; 0]);
+        assert_eq!(logged(Verb::Commit, Verb::Commit, &[0, 50, 1000, 3000, 5000, 90_000]), [0; 0]);
     }
 
     #[test]
     fn an_outage_is_over_when_what_failed_is_answered() {
         let mut outage = Outage::default();
-        let start = outage.answered_so_far("claim");
+        let start = outage.answered_so_far(Verb::Claim);
         let miss = Miss { first: (at(0), start), before: start, repeats: 1, is_last: false };
-        assert_eq!(outage.failed("claim", &error(), &miss, at(100)), Some(Begun::Outage));
-        assert_eq!(outage.failed("commit", &error(), &miss, at(200)), None, "it is reported already");
-        assert_eq!(outage.answered("lapsed", || at(300)), None);
-        assert_eq!(outage.answered("claim", || at(400)), None);
+        assert_eq!(outage.failed(Verb::Claim, &error(), &miss, at(100)), Some(Begun::Outage));
+        assert_eq!(outage.failed(Verb::Commit, &error(), &miss, at(200)), None, "it is reported already");
+        assert_eq!(outage.answered(Verb::ExpiredJobs, || at(300)), None);
+        assert_eq!(outage.answered(Verb::Claim, || at(400)), None);
         let times = Times { times: 2, span: Duration::from_millis(500) };
-        assert_eq!(outage.answered("commit", || at(600)), Some(Over::Outage(times)));
-        assert_eq!(outage.answered("commit", || at(700)), None);
+        assert_eq!(outage.answered(Verb::Commit, || at(600)), Some(Over::Outage(times)));
+        assert_eq!(outage.answered(Verb::Commit, || at(700)), None);
     }
 
     #[test]
     fn outages_that_follow_each_other_are_counted_until_it_has_been_quiet() {
         let mut outage = Outage::default();
         let full = Error::new(ErrorKind::NoSpace, "do it");
-        let start = outage.answered_so_far("insert");
+        let start = outage.answered_so_far(Verb::Insert);
         let miss = Miss { first: (at(0), start), before: start, repeats: 0, is_last: true };
         let (mut begun, mut over) = (Vec::new(), Vec::new());
         for second in 0..100 {
-            begun.extend(outage.failed("insert", &full, &miss, at(second * 1000)));
-            over.extend(outage.answered("insert", || at(second * 1000 + 500)));
+            begun.extend(outage.failed(Verb::Insert, &full, &miss, at(second * 1000)));
+            over.extend(outage.answered(Verb::Insert, || at(second * 1000 + 500)));
         }
         assert_eq!(begun, [Begun::Outage, Begun::Relapses]);
         let first = Times { times: 1, span: Duration::from_millis(500) };
         assert_eq!(over, [Over::Outage(first)]);
-        assert_eq!(outage.answered("insert", || at(158_999)), None);
+        assert_eq!(outage.answered(Verb::Insert, || at(158_999)), None);
         let relapses = Times { times: 99, span: Duration::from_secs(98) };
-        assert_eq!(outage.answered("insert", || at(159_000)), Some(Over::Relapses(relapses)));
-        assert_eq!(outage.failed("insert", &full, &miss, at(170_000)), Some(Begun::Outage));
+        assert_eq!(outage.answered(Verb::Insert, || at(159_000)), Some(Over::Relapses(relapses)));
+        assert_eq!(outage.failed(Verb::Insert, &full, &miss, at(170_000)), Some(Begun::Outage));
     }
 }

@@ -2,24 +2,20 @@
 
 use std::{
     fmt,
-    future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use async_trait::async_trait;
-use backroom_core::{
-    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
-};
+use backroom_core::Change;
 use tokio::sync::Notify;
 
 use crate::{
     Error, ErrorKind,
     store::{
-        Beaten, Claim, Committed, Count, Deleted, Filter, Health, Held, Holder, Inserted, Note, Prune,
-        QueueSetting, Record, Store, Wakes, WorkerRow,
+        Call, Store,
+        layer::{Answer, Forward, Layer, Request, Verb},
     },
 };
 
@@ -52,28 +48,13 @@ struct Plan {
     /// All writes fail until healed.
     writes_cut: Option<Fault>,
     /// This verb is refused until healed.
-    refused: Option<(&'static str, ErrorKind)>,
+    refused: Option<(Verb, ErrorKind)>,
     /// This verb is not answered until healed.
-    silent: Option<&'static str>,
+    silent: Option<Verb>,
     /// Commits of texts beyond Latin-1 are refused until healed.
     latin1: bool,
     failed: u64,
 }
-
-/// The verbs that change something.
-const WRITES: [&str; 11] = [
-    "insert",
-    "claim",
-    "commit",
-    "declare_dead",
-    "note",
-    "prune",
-    "delete",
-    "set_queue",
-    "beat",
-    "leave",
-    "import",
-];
 
 /// What happens to one call instead.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +65,7 @@ enum Instead {
 }
 
 impl Faults {
-    /// Passes every call on until told otherwise.
+    /// Forwards every call until it is given another plan.
     pub fn new(inner: Arc<dyn Store>) -> Self {
         Self { inner, plan: Mutex::default(), healed: Notify::new(), under_way: AtomicU64::new(0) }
     }
@@ -106,9 +87,9 @@ impl Faults {
         self.plan().writes_cut = Some(fault);
     }
 
-    /// Refuses every call of one verb (`"extend"`) with an error of this kind, before it reaches the store, until
+    /// Refuses every call of one verb with an error of this kind, before it reaches the store, until
     /// [`heal`](Self::heal).
-    pub fn refuse(&self, verb: &'static str, kind: ErrorKind) {
+    pub fn refuse(&self, verb: Verb, kind: ErrorKind) {
         self.plan().refused = Some((verb, kind));
     }
 
@@ -120,7 +101,7 @@ impl Faults {
 
     /// Answers no call of one verb until [`heal`](Self::heal), although each takes effect; then their answers are lost: a
     /// server that hangs.
-    pub fn hush(&self, verb: &'static str) {
+    pub fn hush(&self, verb: Verb) {
         self.plan().silent = Some(verb);
     }
 
@@ -148,11 +129,11 @@ impl Faults {
     }
 
     /// Counts a call and says what is to happen to it.
-    fn next(&self, verb: &str) -> Option<Instead> {
+    fn next(&self, verb: Verb) -> Option<Instead> {
         let mut plan = self.plan();
         plan.calls += 1;
         let once = plan.once.filter(|(nth, _)| *nth == plan.calls).map(|(_, fault)| fault);
-        let of_writes = plan.writes_cut.filter(|_| WRITES.contains(&verb));
+        let of_writes = plan.writes_cut.filter(|_| verb.writes());
         let refused = plan.refused.filter(|(refused, _)| *refused == verb).map(|(_, kind)| kind);
         let lost = plan.cut.or(once).or(of_writes).map(Instead::Lost);
         let silent = plan.silent.filter(|silent| *silent == verb).map(|_| Instead::Silent);
@@ -161,31 +142,16 @@ impl Faults {
         instead
     }
 
-    async fn call<T>(
-        &self,
-        verb: &'static str,
-        call: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let lost =
-            |place| Error::new(ErrorKind::Unavailable, format!("{verb}: a fault was injected {place}"));
-        let healed = self.healed.notified();
-        let _under_way = UnderWay::of(&self.under_way);
-        match self.next(verb) {
-            None => call.await,
-            Some(Instead::Silent) => {
-                call.await?;
-                healed.await;
-                Err(lost("and it was not answered"))
-            }
-            Some(Instead::Lost(Fault::Before)) => Err(lost("before it reached the store")),
-            Some(Instead::Lost(Fault::After)) => {
-                call.await?;
-                Err(lost("after it took effect"))
-            }
-            Some(Instead::Refused(kind)) => {
-                Err(Error::new(kind, format!("{verb}: it is refused on purpose")))
-            }
+    /// Fails a commit of a text that Latin-1 cannot hold, if the plan says so.
+    fn refuse_encoding(&self, request: &Request) -> Result<(), Error> {
+        let Request::Commit { changes } = request else { return Ok(()) };
+        let mut plan = self.plan();
+        if !plan.latin1 || !changes.iter().any(is_beyond_latin1) {
+            return Ok(());
         }
+        plan.failed += 1;
+        let message = "commit: a character has no equivalent in encoding \"LATIN1\"";
+        Err(Error::new(ErrorKind::Invalid, message))
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
@@ -223,149 +189,34 @@ impl fmt::Debug for Faults {
     }
 }
 
-#[async_trait]
-impl Store for Faults {
-    async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
-        self.call("insert", self.inner.insert(jobs, now)).await
+impl Layer for Faults {
+    fn inner(&self) -> &Arc<dyn Store> {
+        &self.inner
     }
 
-    async fn insert_again(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
-        self.call("insert", self.inner.insert_again(jobs, now)).await
-    }
-
-    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<JobRow>, Error> {
-        self.call("claim", self.inner.claim(claim, now)).await
-    }
-
-    async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
-        if self.plan().latin1 && changes.iter().any(is_beyond_latin1) {
-            self.plan().failed += 1;
-            let message = "commit: a character has no equivalent in encoding \"LATIN1\"";
-            return Err(Error::new(ErrorKind::Invalid, message));
+    async fn around<T: Answer>(&self, request: Request, call: Call, forward: Forward<T>) -> Result<T, Error> {
+        let verb = request.verb();
+        self.refuse_encoding(&request)?;
+        let lost =
+            |place| Error::new(ErrorKind::Unavailable, format!("{verb}: a fault was injected {place}"));
+        let healed = self.healed.notified();
+        let _under_way = UnderWay::of(&self.under_way);
+        let send = || forward(Arc::clone(&self.inner), request.clone(), call);
+        match self.next(verb) {
+            None => send().await,
+            Some(Instead::Silent) => {
+                send().await?;
+                healed.await;
+                Err(lost("and it was not answered"))
+            }
+            Some(Instead::Lost(Fault::Before)) => Err(lost("before it reached the store")),
+            Some(Instead::Lost(Fault::After)) => {
+                send().await?;
+                Err(lost("after it took effect"))
+            }
+            Some(Instead::Refused(kind)) => {
+                Err(Error::new(kind, format!("{verb}: it is refused on purpose")))
+            }
         }
-        self.call("commit", self.inner.commit(changes)).await
-    }
-
-    async fn held(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<Held>, Error> {
-        self.call("held", self.inner.held(leases)).await
-    }
-
-    async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error> {
-        self.call("note", self.inner.note(notes, now)).await
-    }
-
-    async fn holders(&self) -> Result<Vec<Holder>, Error> {
-        self.call("holders", self.inner.holders()).await
-    }
-
-    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
-        self.call("declare_dead", self.inner.declare_dead(worker, beats, now)).await
-    }
-
-    async fn running_of(
-        &self,
-        worker: &str,
-        after: Option<JobId>,
-        limit: usize,
-    ) -> Result<Vec<JobRow>, Error> {
-        self.call("running_of", self.inner.running_of(worker, after, limit)).await
-    }
-
-    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
-        self.call("expired", self.inner.expired(limit, now)).await
-    }
-
-    async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
-        self.call("prune", self.inner.prune(prune, now)).await
-    }
-
-    async fn delete(&self, id: JobId) -> Result<Deleted, Error> {
-        self.call("delete", self.inner.delete(id)).await
-    }
-
-    async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error> {
-        self.call("delete_unmoved", self.inner.delete_unmoved(jobs)).await
-    }
-
-    async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
-        self.call("job", self.inner.job(id)).await
-    }
-
-    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error> {
-        self.call("attempts", self.inner.attempts(id)).await
-    }
-
-    async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error> {
-        self.call("logs", self.inner.logs(id, skip, limit)).await
-    }
-
-    async fn list(
-        &self,
-        filter: Arc<Filter>,
-        before: Option<JobId>,
-        limit: usize,
-    ) -> Result<Vec<JobRow>, Error> {
-        self.call("list", self.inner.list(filter, before, limit)).await
-    }
-
-    async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error> {
-        self.call("counts", self.inner.counts(now)).await
-    }
-
-    async fn ahead(&self, job: Arc<JobRow>, limit: u64, now: Timestamp) -> Result<u64, Error> {
-        self.call("ahead", self.inner.ahead(job, limit, now)).await
-    }
-
-    async fn next_due(
-        &self,
-        queues: Arc<Vec<String>>,
-        kinds: Arc<Vec<String>>,
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, Error> {
-        self.call("next_due", self.inner.next_due(queues, kinds, now)).await
-    }
-
-    async fn queues(&self) -> Result<Vec<Queue>, Error> {
-        self.call("queues", self.inner.queues()).await
-    }
-
-    async fn set_queue(&self, name: &str, setting: QueueSetting) -> Result<(), Error> {
-        self.call("set_queue", self.inner.set_queue(name, setting)).await
-    }
-
-    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
-        self.call("beat", self.inner.beat(worker)).await
-    }
-
-    async fn leave(&self, worker: &str) -> Result<(), Error> {
-        self.call("leave", self.inner.leave(worker)).await
-    }
-
-    async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
-        self.call("workers", self.inner.workers(since)).await
-    }
-
-    async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error> {
-        self.call("put_stats", self.inner.put_stats(row, now)).await
-    }
-
-    async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
-        self.call("stats", self.inner.stats(since, limit)).await
-    }
-
-    async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {
-        self.call("import", self.inner.import(records)).await
-    }
-
-    async fn health(&self) -> Result<Health, Error> {
-        self.call("health", self.inner.health()).await
-    }
-
-    fn wakes(&self) -> &Arc<Wakes> {
-        self.inner.wakes()
-    }
-
-    async fn close(&self) -> Result<(), Error> {
-        self.call("close", self.inner.close()).await
     }
 }

@@ -24,7 +24,7 @@ impl Duty for Expire {
     /// Cancels every queued job past its `expires_at`.
     async fn tick(&mut self, engine: &Engine, now: Timestamp) -> Result<Duration, Error> {
         loop {
-            let expired = engine.store.expired(ROWS_MAX, now).await?;
+            let expired = engine.store.expired_jobs(ROWS_MAX, now).await?;
             let cancelled = apply_to_all(engine, &self.ends, &expired, &Event::Expire, now).await?;
             if expired.len() < ROWS_MAX || cancelled == 0 {
                 return Ok(SPAN);

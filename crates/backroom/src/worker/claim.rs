@@ -30,7 +30,7 @@ const HOARD: Duration = Duration::from_secs(1);
 /// Claims jobs for a pool until the worker stops. Fails if the answer of a claim stayed lost until the end.
 pub(super) async fn keep_claiming(shared: Arc<Shared>, pool: Arc<Pool>) -> Result<(), Error> {
     let queues = Arc::new(pool.order.queues());
-    let listener = shared.engine.store.wakes().listen_queues(&queues);
+    let listener = shared.engine.store.notifier().subscribe_queues(&queues);
     let mut call = ClaimCall::new(Arc::clone(&shared), Arc::clone(&pool));
     let mut claimer = Claimer {
         shared: Arc::clone(&shared),
@@ -143,7 +143,7 @@ impl Claimer {
         };
         tokio::select! {
             biased;
-            () = self.listener.woken() => {}
+            () = self.listener.notified() => {}
             () = due => {}
             // Counted by the monotonic clock, so no step of a wall clock delays it.
             () = clock.sleep(poll) => {}

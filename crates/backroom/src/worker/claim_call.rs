@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::{execute, give_back::give_back, hand::Load, pool::Pool, run::Run, shared::Shared, trial_turns};
 use crate::{
     Error, ErrorKind,
-    store::{Claim, is_outage},
+    store::{Call, Claim, is_outage},
 };
 
 /// The wait between two tries while the worker is stopping.
@@ -63,11 +63,10 @@ impl ClaimCall {
             lease: shared.engine.ids.lease(),
             until: later(now, shared.settings.lease),
             due,
-            repeat: false,
         });
         // Set before it is sent, because this future may be dropped while it waits.
         self.unanswered = Some(Arc::clone(&claim));
-        self.send(claim, now);
+        self.send(claim, now, Call::First);
         self.answer().await
     }
 
@@ -75,9 +74,9 @@ impl ClaimCall {
     /// now, and one lease must not name two runs of a job.
     pub(super) async fn recover(&mut self) -> Result<(), Error> {
         let Some(claim) = &self.unanswered else { return Ok(()) };
-        let claim = Arc::new(Claim { shares: Vec::new(), repeat: true, ..Claim::clone(claim) });
+        let claim = Arc::new(Claim { shares: Vec::new(), ..Claim::clone(claim) });
         let unanswered = Arc::clone(&claim);
-        self.send(claim, self.shared.engine.clock.now());
+        self.send(claim, self.shared.engine.clock.now(), Call::Repeated);
         let recovered = self.answer().await.map(drop);
         if recovered.as_ref().is_err_and(|error| error.kind() != ErrorKind::Closed) {
             // Whatever was wrong with the repeat, the jobs of the claim itself are still not known.
@@ -108,13 +107,13 @@ impl ClaimCall {
     }
 
     /// Sends a claim from a task of its own: if that were dropped when the worker stops, the answer would be lost.
-    fn send(&mut self, claim: Arc<Claim>, now: Timestamp) {
+    fn send(&mut self, claim: Arc<Claim>, now: Timestamp, call: Call) {
         let (shared, pool) = (Arc::clone(&self.shared), Arc::clone(&self.pool));
         let under_way = UnderWay::begin(&shared);
         // Counted from now on, so that the claims of two pools do not both take the last free bytes.
         let reserved = shared.work.hand.hold(claim.bytes_max);
         self.under_way = Some(tokio::spawn(async move {
-            let taken = take(&shared, &pool, claim, reserved, now).await;
+            let taken = take(&shared, &pool, claim, reserved, now, call).await;
             drop(under_way);
             taken
         }));
@@ -161,8 +160,9 @@ async fn take(
     claim: Arc<Claim>,
     reserved: Load,
     now: Timestamp,
+    call: Call,
 ) -> Result<Answered, Error> {
-    let jobs = shared.engine.store.claim(Arc::clone(&claim), now).await?;
+    let jobs = shared.engine.store.claim(Arc::clone(&claim), now, call).await?;
     let received = shared.engine.clock.monotonic();
     let mut bytes = 0;
     let begin = |job: JobRow| {

@@ -8,7 +8,7 @@ use super::{
     resources::Resources,
     run::{Run, StopReason},
 };
-use crate::{Backroom, Error, ErrorKind, Failure, store::Held};
+use crate::{Backroom, Error, ErrorKind, Failure, store::LeaseStatus};
 
 /// A running handler's view of its job and its worker. Cheap to clone; all calls work from plain functions as well
 /// as from async ones, except where they say `async`.
@@ -92,12 +92,12 @@ impl Context {
     pub async fn extend(&self, span: Duration) -> Result<(), Error> {
         let engine = &self.resources.engine;
         let leases = vec![(self.run.job.id, self.run.lease)];
-        let held = engine.store.held(Arc::new(leases)).await?;
+        let held = engine.store.lease_status(Arc::new(leases)).await?;
         let now = engine.clock.monotonic();
         match held.first() {
-            Some(Held::Yes) => {}
-            Some(Held::CancelRequested) => self.run.request_stop(StopReason::Cancelled, now),
-            Some(Held::Lost) | None => {
+            Some(LeaseStatus::Held) => {}
+            Some(LeaseStatus::CancelRequested) => self.run.request_stop(StopReason::Cancelled, now),
+            Some(LeaseStatus::Lost) | None => {
                 self.run.request_stop(StopReason::LeaseLost, now);
                 let message =
                     format!("extend job {}: its lease was lost; stop working on it", self.run.job.id);

@@ -58,7 +58,7 @@ async fn write_row(shared: &Shared) -> Result<(), Error> {
     let stuck = stuck::report(shared, shared.engine.clock.monotonic());
     for _ in 0..NAMES_MAX {
         let row = Arc::new(row(shared, stuck, shared.engine.clock.now()));
-        match shared.engine.store.beat(row).await? {
+        match shared.engine.store.heartbeat(row).await? {
             Beaten::Alive => {
                 shared.signals.heartbeats.written_at(shared.engine.clock.monotonic());
                 shared.signals.registered.cancel();

@@ -7,7 +7,7 @@ use super::{
     run::{Run, StopReason},
     shared::Shared,
 };
-use crate::{Error, store::Held};
+use crate::{Error, store::LeaseStatus};
 
 /// Most leases per call.
 const CHUNK_MAX: usize = 1000;
@@ -35,10 +35,10 @@ pub(super) async fn keep_checking(shared: Arc<Shared>) {
 /// Reads cancel marks when a notification comes, until the worker ends.
 pub(super) async fn keep_reading_cancels(shared: Arc<Shared>) {
     let clock = &shared.engine.clock;
-    let cancels = shared.engine.store.wakes().listen_cancels();
+    let cancels = shared.engine.store.notifier().subscribe_cancels();
     let mut next_read = clock.monotonic();
     loop {
-        cancels.woken().await;
+        cancels.notified().await;
         clock.sleep_to(next_read).await;
         next_read = clock.monotonic().saturating_add(READ_SPAN);
         read_cancels(&shared).await;
@@ -62,7 +62,7 @@ async fn read_cancels(shared: &Shared) {
 async fn check(shared: &Shared) -> Result<(), Error> {
     for chunk in shared.work.active.all().chunks(CHUNK_MAX) {
         let leases: Vec<_> = chunk.iter().map(|run| (run.job.id, run.lease)).collect();
-        let answers = shared.engine.store.held(Arc::new(leases)).await?;
+        let answers = shared.engine.store.lease_status(Arc::new(leases)).await?;
         let lost: Vec<_> = chunk
             .iter()
             .zip(&answers)
@@ -76,17 +76,17 @@ async fn check(shared: &Shared) -> Result<(), Error> {
 }
 
 /// Whether the lease is lost, as the store says. Asks the handler to stop if it must.
-fn is_lost(shared: &Shared, run: &Run, held: Held) -> bool {
+fn is_lost(shared: &Shared, run: &Run, held: LeaseStatus) -> bool {
     let now = shared.engine.clock.monotonic();
     match held {
-        Held::Yes => false,
-        Held::CancelRequested => {
+        LeaseStatus::Held => false,
+        LeaseStatus::CancelRequested => {
             run.request_stop(StopReason::Cancelled, now);
             false
         }
         // Its own end was written a moment ago.
-        Held::Lost if run.is_over() => true,
-        Held::Lost => {
+        LeaseStatus::Lost if run.is_over() => true,
+        LeaseStatus::Lost => {
             if shared.is_news(LOST) {
                 tracing::warn!(
                     job = %run.job.id, kind = %run.job.kind, worker = %shared.name(),

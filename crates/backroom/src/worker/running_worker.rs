@@ -151,7 +151,7 @@ impl RunningWorker {
         // Counts that are not written are missing from `backroom stats`, which is no reason to fail a stop.
         let _ = stats::write(&shared).await;
         shared.ends.sum_up();
-        shared.engine.store.leave(&shared.name()).await?;
+        shared.engine.store.deregister(&shared.name()).await?;
         Ok(Stopped { released: shared.work.released.load(Ordering::Relaxed), stuck, still_running })
     }
 

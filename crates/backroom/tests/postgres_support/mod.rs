@@ -6,6 +6,7 @@
 )]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+use backroom::store::Call;
 use std::sync::{
     Arc, Mutex, Weak,
     atomic::{AtomicU64, Ordering},
@@ -117,7 +118,7 @@ impl Place {
 
     pub(crate) async fn insert(&self, store: &dyn Store, new: NewJob) -> JobId {
         let id = new.job.id;
-        store.insert(Arc::new(vec![new]), self.now).await.unwrap();
+        store.insert(Arc::new(vec![new]), self.now, Call::First).await.unwrap();
         id
     }
 
@@ -131,12 +132,11 @@ impl Place {
             lease: self.ids.lease(),
             until: later(self.now, std::time::Duration::from_secs(30)),
             due: self.now,
-            repeat: false,
         }
     }
 
     pub(crate) async fn claim(&self, store: &dyn Store, limit: usize) -> Vec<JobRow> {
-        store.claim(Arc::new(self.wish(limit)), self.now).await.unwrap()
+        store.claim(Arc::new(self.wish(limit)), self.now, Call::First).await.unwrap()
     }
 }
 

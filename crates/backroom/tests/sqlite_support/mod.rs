@@ -6,6 +6,7 @@
 )]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+use backroom::store::Call;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use backroom::{
@@ -66,7 +67,10 @@ impl Place {
 
     pub(crate) async fn insert(&self, store: &dyn Store, job: NewJob) -> JobId {
         let id = job.job.id;
-        assert_eq!(store.insert(Arc::new(vec![job]), self.now).await.unwrap(), [Inserted::Created]);
+        assert_eq!(
+            store.insert(Arc::new(vec![job]), self.now, Call::First).await.unwrap(),
+            [Inserted::Created]
+        );
         id
     }
 
@@ -80,12 +84,11 @@ impl Place {
             lease: self.ids.lease(),
             until: self.secs(30),
             due: self.now,
-            repeat: false,
         }
     }
 
     pub(crate) async fn claim(&self, store: &dyn Store, limit: usize) -> Vec<JobRow> {
-        store.claim(Arc::new(self.wish(limit)), self.now).await.unwrap()
+        store.claim(Arc::new(self.wish(limit)), self.now, Call::First).await.unwrap()
     }
 }
 

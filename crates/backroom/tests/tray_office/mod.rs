@@ -5,12 +5,13 @@
     reason = "every test file uses its own part; one that used all could not expect any to be dead"
 )]
 
+use backroom::store::{Call, JobVerbs as _, ReadVerbs as _};
 use std::{sync::Arc, time::Duration};
 
 use backroom::{
     core::{Change, Event, JobId, JobRow, LogLine, Progress, State, bounds::later, transition::apply},
     store::{
-        Committed, Held, Note, Prune, Store,
+        Committed, LeaseStatus, Note, Prune, Store,
         postgres::{PostgresOptions, PostgresStore},
     },
 };
@@ -40,7 +41,7 @@ impl Office {
     pub(crate) async fn with_a_tray_of(jobs: usize) -> (Self, Vec<JobRow>) {
         let office = Self::open().await;
         let new = (0..jobs).map(|_| office.place.new_job()).collect();
-        office.store.insert(Arc::new(new), office.place.now).await.unwrap();
+        office.store.insert(Arc::new(new), office.place.now, Call::First).await.unwrap();
         let taken = office.place.claim(&*office.store, jobs).await;
         assert_eq!((taken.len(), office.rows().await), (jobs, Rows { jobs: 0, trays: 1, finished: 0 }));
         (office, taken)
@@ -68,9 +69,9 @@ impl Office {
     }
 
     /// As a worker asks with each heartbeat.
-    pub(crate) async fn held(&self, store: &PostgresStore, jobs: &[JobRow]) -> Vec<Held> {
+    pub(crate) async fn held(&self, store: &PostgresStore, jobs: &[JobRow]) -> Vec<LeaseStatus> {
         let leases = jobs.iter().map(|job| (job.id, lease(job))).collect();
-        store.held(Arc::new(leases)).await.unwrap()
+        store.lease_status(Arc::new(leases)).await.unwrap()
     }
 
     /// Of all that completed so far.

@@ -5,6 +5,7 @@
 //! down a second time. What is wrong is collected; the driver stops at the first.
 
 mod commits;
+mod hear;
 mod inserts;
 mod leaves;
 mod row;

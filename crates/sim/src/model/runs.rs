@@ -3,7 +3,7 @@
 use backroom::{
     JobId, JobRow, LeaseId, State, Timestamp,
     core::{Json, unique::UniqueWhile},
-    store::{Claim, Held},
+    store::{Call, Claim, LeaseStatus},
 };
 
 use super::{Model, Place, Row};
@@ -52,15 +52,23 @@ impl Model {
         }
     }
 
-    pub(crate) fn claimed(&mut self, place: &Place, claim: &Claim, jobs: &[JobRow], now: Timestamp) {
+    pub(crate) fn claimed(
+        &mut self,
+        place: &Place,
+        claim: &Claim,
+        call: Call,
+        jobs: &[JobRow],
+        now: Timestamp,
+    ) {
+        let is_repeated = call == Call::Repeated;
         self.count_claim(place, jobs.len());
         if jobs.len() > claim.limit {
             self.wrong(format!("a claim for {} jobs took {}", claim.limit, jobs.len()));
         }
-        if !jobs.is_empty() && !claim.repeat && self.leases.contains_key(&claim.lease) {
+        if !jobs.is_empty() && !is_repeated && self.leases.contains_key(&claim.lease) {
             self.wrong(format!("lease {} was used before", claim.lease));
         }
-        let again = claim.repeat && self.leases.contains_key(&claim.lease);
+        let again = is_repeated && self.leases.contains_key(&claim.lease);
         if !jobs.is_empty() {
             self.leases.insert(claim.lease, claim.worker.clone());
         }
@@ -145,15 +153,15 @@ impl Model {
         }
     }
 
-    pub(crate) fn held(&mut self, place: &Place, leases: &[(JobId, LeaseId)], answers: &[Held]) {
+    pub(crate) fn held(&mut self, place: &Place, leases: &[(JobId, LeaseId)], answers: &[LeaseStatus]) {
         for ((id, lease), held) in leases.iter().zip(answers) {
-            if *held != Held::Yes {
+            if *held != LeaseStatus::Held {
                 self.saw(place, &format!("held {}: {held:?}", Self::short(*id)));
             }
             let must = match self.row(*id).filter(|row| row.runs_under(*lease)) {
-                Some(row) if row.cancel_asked => Held::CancelRequested,
-                Some(_) => Held::Yes,
-                None => Held::Lost,
+                Some(row) if row.cancel_asked => LeaseStatus::CancelRequested,
+                Some(_) => LeaseStatus::Held,
+                None => LeaseStatus::Lost,
             };
             if *held != must {
                 self.wrong(format!("the lease {lease} of job {id} was answered {held:?} and is {must:?}"));

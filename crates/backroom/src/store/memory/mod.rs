@@ -13,8 +13,9 @@ use backroom_core::{
 };
 
 use super::{
-    Beaten, Claim, Committed, Count, Deleted, Durability, Filter, Health, HealthCheck, Held, Holder,
-    Inserted, Note, Prune, QueueSetting, Record, Store, Wakes, WorkerRow,
+    Beaten, Call, Claim, Committed, Count, Deleted, Durability, Filter, Health, HealthCheck, Holder,
+    Inserted, JobVerbs, LeaseStatus, Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record,
+    Store, WorkerRow, WorkerVerbs,
 };
 use crate::Error;
 
@@ -31,7 +32,7 @@ pub struct MemoryStore {
     rows: Mutex<Kept>,
     /// Most bytes of jobs in one list.
     bytes_max: usize,
-    wakes: Arc<Wakes>,
+    wakes: Arc<Notifier>,
 }
 
 #[derive(Debug)]
@@ -78,9 +79,9 @@ impl MemoryStore {
         };
         for ring in rings {
             match ring {
-                Ring::Queue(queue) => _ = self.wakes.ring_queue(&queue),
-                Ring::Job(id) => self.wakes.ring_job(id),
-                Ring::Cancels => self.wakes.ring_cancels(),
+                Ring::Queue(queue) => _ = self.wakes.notify_queue(&queue),
+                Ring::Job(id) => self.wakes.notify_job(id),
+                Ring::Cancels => self.wakes.notify_cancels(),
             }
         }
         Ok(answer)
@@ -93,50 +94,30 @@ impl MemoryStore {
 }
 
 #[async_trait]
-impl Store for MemoryStore {
-    async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
+impl JobVerbs for MemoryStore {
+    async fn insert(
+        &self,
+        jobs: Arc<Vec<NewJob>>,
+        now: Timestamp,
+        _call: Call,
+    ) -> Result<Vec<Inserted>, Error> {
         self.write(|rows| jobs.iter().map(|new| rows.insert(new, now)).collect())
     }
 
-    async fn insert_again(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
-        self.insert(jobs, now).await
-    }
-
-    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<JobRow>, Error> {
-        self.write(|rows| rows.claim(&claim, now))
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp, call: Call) -> Result<Vec<JobRow>, Error> {
+        self.write(|rows| rows.claim(&claim, now, call))
     }
 
     async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
         self.write(|rows| changes.iter().map(|change| rows.commit(change)).collect())
     }
 
-    async fn held(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<Held>, Error> {
+    async fn lease_status(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<LeaseStatus>, Error> {
         self.read(|rows| leases.iter().map(|(id, lease)| rows.held(*id, *lease)).collect())
     }
 
     async fn note(&self, notes: Arc<Vec<Note>>, _now: Timestamp) -> Result<(), Error> {
         self.write(|rows| notes.iter().for_each(|note| rows.note(note)))
-    }
-
-    async fn holders(&self) -> Result<Vec<Holder>, Error> {
-        self.read(Rows::holders)
-    }
-
-    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
-        self.write(|rows| rows.declare_dead(worker, beats, now))
-    }
-
-    async fn running_of(
-        &self,
-        worker: &str,
-        after: Option<JobId>,
-        limit: usize,
-    ) -> Result<Vec<JobRow>, Error> {
-        self.read(|rows| rows.running_of(worker, after, limit))
-    }
-
-    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
-        self.read(|rows| rows.expired(limit, now))
     }
 
     async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
@@ -151,6 +132,13 @@ impl Store for MemoryStore {
         self.write(|rows| jobs.iter().map(|(id, revision)| rows.delete_unmoved(*id, *revision)).collect())
     }
 
+    async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {
+        self.write(|rows| rows.import(&records))?
+    }
+}
+
+#[async_trait]
+impl ReadVerbs for MemoryStore {
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.read(|rows| rows.job(id).cloned())
     }
@@ -189,6 +177,22 @@ impl Store for MemoryStore {
         self.read(|rows| rows.next_due(&queues, &kinds, now))
     }
 
+    async fn running_of(
+        &self,
+        worker: &str,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobRow>, Error> {
+        self.read(|rows| rows.running_of(worker, after, limit))
+    }
+
+    async fn expired_jobs(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
+        self.read(|rows| rows.expired(limit, now))
+    }
+}
+
+#[async_trait]
+impl QueueVerbs for MemoryStore {
     async fn queues(&self) -> Result<Vec<Queue>, Error> {
         self.read(Rows::queues)
     }
@@ -196,17 +200,28 @@ impl Store for MemoryStore {
     async fn set_queue(&self, name: &str, setting: QueueSetting) -> Result<(), Error> {
         self.write(|rows| rows.set_queue(name, &setting))
     }
+}
 
-    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
+#[async_trait]
+impl WorkerVerbs for MemoryStore {
+    async fn heartbeat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
         self.write(|rows| rows.beat(&worker))
     }
 
-    async fn leave(&self, worker: &str) -> Result<(), Error> {
+    async fn deregister(&self, worker: &str) -> Result<(), Error> {
         self.write(|rows| rows.leave(worker))
     }
 
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
         self.read(|rows| rows.workers(since))
+    }
+
+    async fn holders(&self) -> Result<Vec<Holder>, Error> {
+        self.read(Rows::holders)
+    }
+
+    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
+        self.write(|rows| rows.declare_dead(worker, beats, now))
     }
 
     async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error> {
@@ -216,11 +231,10 @@ impl Store for MemoryStore {
     async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
         self.read(|rows| rows.stats(since, limit))
     }
+}
 
-    async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {
-        self.write(|rows| rows.import(&records))?
-    }
-
+#[async_trait]
+impl Store for MemoryStore {
     async fn health(&self) -> Result<Health, Error> {
         let jobs = self.read(Rows::len)?;
         Ok(Health {
@@ -237,7 +251,7 @@ impl Store for MemoryStore {
         })
     }
 
-    fn wakes(&self) -> &Arc<Wakes> {
+    fn notifier(&self) -> &Arc<Notifier> {
         &self.wakes
     }
 

@@ -11,7 +11,7 @@ use backroom_core::{
 
 use crate::{
     Error, ErrorKind,
-    store::{Committed, Inserted, QueueSetting, Record, WorkerRow, verbs::apply_setting},
+    store::{Committed, Inserted, QueueSetting, Record, WorkerRow, apply_setting},
 };
 
 /// All rows, each map by its primary key.

@@ -11,15 +11,16 @@ use backroom_core::{
 
 use super::rows::{Ring, Rows, turn};
 use crate::store::{
-    Beaten, Claim, Held, Holder, Note, Share, WorkerRow,
-    verbs::{DEAD_REMEMBERED, dead_without_a_row},
+    Beaten, Call, Claim, DEAD_REMEMBERED, Holder, LeaseStatus, Note, Share, WorkerRow, dead_without_a_row,
 };
 
 impl Rows {
-    pub(super) fn claim(&mut self, claim: &Claim, now: Timestamp) -> Vec<JobRow> {
-        let taken = self.taken_before(claim);
-        if !taken.is_empty() {
-            return taken;
+    pub(super) fn claim(&mut self, claim: &Claim, now: Timestamp, call: Call) -> Vec<JobRow> {
+        if call == Call::Repeated {
+            let taken = self.taken_before(claim);
+            if !taken.is_empty() {
+                return taken;
+            }
         }
         let mut taken = Vec::new();
         let mut bytes = 0;
@@ -42,8 +43,7 @@ impl Rows {
     /// were filled then, and taking more now would overfill them.
     fn taken_before(&self, claim: &Claim) -> Vec<JobRow> {
         let under = |job: &&JobRow| job.state == State::Running && job.lease_id == Some(claim.lease);
-        let mut taken: Vec<JobRow> =
-            self.jobs.values().filter(|_| claim.repeat).filter(under).cloned().collect();
+        let mut taken: Vec<JobRow> = self.jobs.values().filter(under).cloned().collect();
         taken.sort_by_key(turn);
         taken
     }
@@ -72,12 +72,16 @@ impl Rows {
         Some(job)
     }
 
-    pub(super) fn held(&self, id: JobId, lease: LeaseId) -> Held {
+    pub(super) fn held(&self, id: JobId, lease: LeaseId) -> LeaseStatus {
         match self.job(id) {
             Some(job) if job.state == State::Running && job.lease_id == Some(lease) => {
-                if job.cancel_requested_at.is_some() { Held::CancelRequested } else { Held::Yes }
+                if job.cancel_requested_at.is_some() {
+                    LeaseStatus::CancelRequested
+                } else {
+                    LeaseStatus::Held
+                }
             }
-            Some(_) | None => Held::Lost,
+            Some(_) | None => LeaseStatus::Lost,
         }
     }
 

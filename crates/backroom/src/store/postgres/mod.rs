@@ -60,8 +60,8 @@ use self::{
     },
 };
 use super::{
-    Beaten, Claim, Committed, Count, Deleted, Filter, Health, Held, Holder, Inserted, Note, Prune,
-    QueueSetting, Record, Store, Wakes, WorkerRow,
+    Beaten, Call, Claim, Committed, Count, Deleted, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus,
+    Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, Store, WorkerRow, WorkerVerbs,
 };
 use crate::{Error, clock::Clock};
 
@@ -338,51 +338,30 @@ fn failing(doing: &'static str) -> impl Fn(Fault) -> Error {
 }
 
 #[async_trait]
-impl Store for PostgresStore {
-    async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
-        self.inserts.submit(Arc::new(Insert { jobs, now, is_repeated: false })).await
+impl JobVerbs for PostgresStore {
+    async fn insert(
+        &self,
+        jobs: Arc<Vec<NewJob>>,
+        now: Timestamp,
+        call: Call,
+    ) -> Result<Vec<Inserted>, Error> {
+        self.inserts.submit(Arc::new(Insert { jobs, now, call })).await
     }
 
-    async fn insert_again(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
-        self.inserts.submit(Arc::new(Insert { jobs, now, is_repeated: true })).await
-    }
-
-    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<JobRow>, Error> {
-        claim::claim(&self.core, &claim, now).await.map_err(failing("claim jobs"))
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp, call: Call) -> Result<Vec<JobRow>, Error> {
+        claim::claim(&self.core, &claim, now, call).await.map_err(failing("claim jobs"))
     }
 
     async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
         self.commits.submit(changes).await
     }
 
-    async fn held(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<Held>, Error> {
+    async fn lease_status(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<LeaseStatus>, Error> {
         held::held(&self.core, &leases).await.map_err(failing("read which leases are held"))
     }
 
     async fn note(&self, notes: Arc<Vec<Note>>, _: Timestamp) -> Result<(), Error> {
         note::note(&self.core, &notes).await.map_err(failing("write notes"))
-    }
-
-    async fn holders(&self) -> Result<Vec<Holder>, Error> {
-        workers::holders(&self.core).await.map_err(failing("read which workers live"))
-    }
-
-    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
-        workers::declare_dead(&self.core, worker, beats, now).await.map_err(failing("declare a worker dead"))
-    }
-
-    async fn running_of(
-        &self,
-        worker: &str,
-        after: Option<JobId>,
-        limit: usize,
-    ) -> Result<Vec<JobRow>, Error> {
-        let running = workers::running_of(&self.core, worker, after, limit).await;
-        running.map_err(failing("find the jobs of a dead worker"))
-    }
-
-    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
-        upkeep::expired(&self.core, limit, now).await.map_err(failing("find expired jobs"))
     }
 
     async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
@@ -397,6 +376,13 @@ impl Store for PostgresStore {
         upkeep::delete_unmoved(&self.core, &jobs).await.map_err(failing("delete jobs"))
     }
 
+    async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {
+        import::import(&self.core, &records).await.map_err(failing("import jobs"))
+    }
+}
+
+#[async_trait]
+impl ReadVerbs for PostgresStore {
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         read::job(&self.core, id).await.map_err(failing("read a job"))
     }
@@ -437,6 +423,23 @@ impl Store for PostgresStore {
             .map_err(failing("read when the next job is due"))
     }
 
+    async fn running_of(
+        &self,
+        worker: &str,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobRow>, Error> {
+        let running = workers::running_of(&self.core, worker, after, limit).await;
+        running.map_err(failing("find the jobs of a dead worker"))
+    }
+
+    async fn expired_jobs(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
+        upkeep::expired(&self.core, limit, now).await.map_err(failing("find expired jobs"))
+    }
+}
+
+#[async_trait]
+impl QueueVerbs for PostgresStore {
     async fn queues(&self) -> Result<Vec<Queue>, Error> {
         queues::queues(&self.core).await.map_err(failing("list queues"))
     }
@@ -444,17 +447,28 @@ impl Store for PostgresStore {
     async fn set_queue(&self, name: &str, setting: QueueSetting) -> Result<(), Error> {
         queues::set_queue(&self.core, name, &setting).await.map_err(failing("change a queue"))
     }
+}
 
-    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
+#[async_trait]
+impl WorkerVerbs for PostgresStore {
+    async fn heartbeat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
         workers::beat(&self.core, &worker).await.map_err(failing("write a worker's heartbeat"))
     }
 
-    async fn leave(&self, worker: &str) -> Result<(), Error> {
+    async fn deregister(&self, worker: &str) -> Result<(), Error> {
         workers::leave(&self.core, worker).await.map_err(failing("remove the row of a worker"))
     }
 
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
         workers::workers(&self.core, since).await.map_err(failing("list workers"))
+    }
+
+    async fn holders(&self) -> Result<Vec<Holder>, Error> {
+        workers::holders(&self.core).await.map_err(failing("read which workers live"))
+    }
+
+    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
+        workers::declare_dead(&self.core, worker, beats, now).await.map_err(failing("declare a worker dead"))
     }
 
     async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error> {
@@ -464,16 +478,15 @@ impl Store for PostgresStore {
     async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
         stats::stats(&self.core, since, limit).await.map_err(failing("read what workers counted"))
     }
+}
 
-    async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {
-        import::import(&self.core, &records).await.map_err(failing("import jobs"))
-    }
-
+#[async_trait]
+impl Store for PostgresStore {
     async fn health(&self) -> Result<Health, Error> {
         health::health(&self.core).await.map_err(failing("check the server"))
     }
 
-    fn wakes(&self) -> &Arc<Wakes> {
+    fn notifier(&self) -> &Arc<Notifier> {
         &self.core.hints.wakes
     }
 

@@ -11,16 +11,17 @@ use super::{
     pairs::{Pair, Pairs},
     row::{self, columns, micros},
 };
-use crate::store::Claim;
+use crate::store::{Call, Claim};
 
 /// Takes up to `claim.limit` jobs, queue by queue in the order of the shares.
 pub(super) fn claim(
     connection: &Connection,
     claim: &Claim,
     now: Timestamp,
+    call: Call,
     hints: &mut Hints,
 ) -> Result<Vec<JobRow>, Fault> {
-    if claim.repeat {
+    if call == Call::Repeated {
         // If the lost call took anything, that is the whole answer: its shares were filled then.
         let taken = taken_before(connection, claim)?;
         if !taken.is_empty() {

@@ -2,7 +2,7 @@
 
 use backroom_core::JobId;
 
-use crate::store::Wakes;
+use crate::store::Notifier;
 
 /// Hints collected by operations of one transaction.
 #[derive(Debug, Default)]
@@ -41,20 +41,20 @@ impl Hints {
 
     /// Notifies listeners of queues. Called right before the commit: the claim of a notified worker waits in the writer behind
     /// this very commit, so the worker wakes while the disk syncs. Should the commit fail, that claim finds nothing.
-    pub(super) fn ring_queues(&self, wakes: &Wakes) {
+    pub(super) fn ring_queues(&self, wakes: &Notifier) {
         for queue in &self.queues {
-            wakes.ring_queue(queue);
+            wakes.notify_queue(queue);
         }
     }
 
     /// Notifies listeners of jobs and cancels. Called after the commit: a notified listener reads through another connection. Before
     /// the commit it would not see the change, and would wait for a second notification that never comes.
-    pub(super) fn ring_jobs(&self, wakes: &Wakes) {
+    pub(super) fn notify_jobs(&self, wakes: &Notifier) {
         for id in &self.jobs {
-            wakes.ring_job(*id);
+            wakes.notify_job(*id);
         }
         if self.cancels {
-            wakes.ring_cancels();
+            wakes.notify_cancels();
         }
     }
 }

@@ -57,8 +57,9 @@ use self::{
     writer::Writer,
 };
 use super::{
-    BackedUp, BackupProgress, Beaten, Claim, Committed, Count, Deleted, Durability, Filter, Health, Held,
-    Holder, Inserted, Migration, Note, Prune, QueueSetting, Record, Store, Wakes, WorkerRow,
+    BackedUp, BackupProgress, Beaten, Call, Claim, Committed, Count, Deleted, Durability, Filter, Health,
+    Holder, Inserted, JobVerbs, LeaseStatus, Migration, Note, Notifier, Prune, QueueSetting, QueueVerbs,
+    ReadVerbs, Record, Store, WorkerRow, WorkerVerbs,
 };
 use crate::{Error, ErrorKind};
 
@@ -94,7 +95,7 @@ pub struct SqliteStore {
     vital_readers: Readers,
     /// For heartbeats alone: reads of a blocked runtime may occupy the others for long.
     lease_readers: Readers,
-    wakes: Arc<Wakes>,
+    wakes: Arc<Notifier>,
 }
 
 impl SqliteStore {
@@ -197,7 +198,7 @@ impl SqliteStore {
 
     fn open_blocking(path: PathBuf, options: &SqliteOptions) -> Result<Self, Error> {
         release::report_if_faulty();
-        let wakes = Arc::new(Wakes::default());
+        let wakes = Arc::new(Notifier::default());
         let writer = Writer::start(&path, options, Arc::clone(&wakes))?;
         let source = Source::Live(Arc::clone(writer.identity()));
         Self::with_readers(path, options, Some(writer), &source, wakes)
@@ -206,7 +207,7 @@ impl SqliteStore {
     fn open_unwritable(path: PathBuf, options: &SqliteOptions) -> Result<Self, Error> {
         unwritable::check(&path)?;
         tracing::debug!(store = %path.display(), "this process may only read the store");
-        Self::with_readers(path, options, None, &Source::Unwritable, Arc::new(Wakes::default()))
+        Self::with_readers(path, options, None, &Source::Unwritable, Arc::new(Notifier::default()))
     }
 
     fn with_readers(
@@ -214,7 +215,7 @@ impl SqliteStore {
         options: &SqliteOptions,
         writer: Option<Writer>,
         source: &Source,
-        wakes: Arc<Wakes>,
+        wakes: Arc<Notifier>,
     ) -> Result<Self, Error> {
         // Two, so that a page loads while a slow count runs. More would only share the same disk.
         let readers = Readers::open(&path, source.clone(), 2)?;
@@ -307,21 +308,22 @@ fn is_of_one(error: &Error) -> bool {
 }
 
 #[async_trait]
-impl Store for SqliteStore {
-    async fn insert(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
+impl JobVerbs for SqliteStore {
+    async fn insert(
+        &self,
+        jobs: Arc<Vec<NewJob>>,
+        now: Timestamp,
+        _call: Call,
+    ) -> Result<Vec<Inserted>, Error> {
+        // A read by primary key finds both live and finished jobs, so each call is safe to repeat.
         let weight = Weight::durable(jobs.len()).bytes(bytes::of_jobs(jobs.iter().map(|new| &new.job)));
         self.write(weight, move |tx, hints| insert::insert(tx, &jobs, now, hints)).await
     }
 
-    async fn insert_again(&self, jobs: Arc<Vec<NewJob>>, now: Timestamp) -> Result<Vec<Inserted>, Error> {
-        // One read by primary key finds live and finished jobs alike.
-        self.insert(jobs, now).await
-    }
-
-    async fn claim(&self, claim: Arc<Claim>, now: Timestamp) -> Result<Vec<JobRow>, Error> {
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp, call: Call) -> Result<Vec<JobRow>, Error> {
         // The jobs that it takes are in memory until the transaction is committed.
         let weight = Weight::passing(claim.limit).bytes(claim.bytes_max);
-        self.write(weight, move |tx, hints| claim::claim(tx, &claim, now, hints)).await
+        self.write(weight, move |tx, hints| claim::claim(tx, &claim, now, call, hints)).await
     }
 
     async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
@@ -341,37 +343,13 @@ impl Store for SqliteStore {
         refused.map_or(Ok(answers), Err)
     }
 
-    async fn held(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<Held>, Error> {
+    async fn lease_status(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<LeaseStatus>, Error> {
         self.lease_readers.run(move |reader| held::held(reader, &leases)).await
     }
 
     async fn note(&self, notes: Arc<Vec<Note>>, _now: Timestamp) -> Result<(), Error> {
         let weight = Weight::passing(notes.len()).bytes(bytes::of_notes(&notes));
         self.write(weight, move |tx, hints| note::note(tx, &notes, hints)).await
-    }
-
-    async fn holders(&self) -> Result<Vec<Holder>, Error> {
-        self.vital_readers.run(workers::holders).await
-    }
-
-    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
-        let worker = worker.to_owned();
-        // Durably: after the loss of power the dead must not be taken for living.
-        self.write(Weight::durable(1), move |tx, _| workers::declare_dead(tx, &worker, beats, now)).await
-    }
-
-    async fn running_of(
-        &self,
-        worker: &str,
-        after: Option<JobId>,
-        limit: usize,
-    ) -> Result<Vec<JobRow>, Error> {
-        let worker = worker.to_owned();
-        self.vital_readers.run(move |reader| workers::running_of(reader, &worker, after, limit)).await
-    }
-
-    async fn expired(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
-        self.vital_readers.run(move |reader| upkeep::expired(reader, limit, now)).await
     }
 
     async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
@@ -395,6 +373,14 @@ impl Store for SqliteStore {
         self.write(weight, delete).await
     }
 
+    async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {
+        let weight = Weight::durable(records.len()).bytes(bytes::of_records(&records));
+        self.write(weight, move |tx, hints| import::import(tx, &records, hints)).await
+    }
+}
+
+#[async_trait]
+impl ReadVerbs for SqliteStore {
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
         self.vital_readers.run(move |reader| row::find(reader, id)).await
     }
@@ -436,6 +422,23 @@ impl Store for SqliteStore {
         self.vital_readers.run(move |reader| read::next_due(reader, &queues, &kinds, now)).await
     }
 
+    async fn running_of(
+        &self,
+        worker: &str,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobRow>, Error> {
+        let worker = worker.to_owned();
+        self.vital_readers.run(move |reader| workers::running_of(reader, &worker, after, limit)).await
+    }
+
+    async fn expired_jobs(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
+        self.vital_readers.run(move |reader| upkeep::expired(reader, limit, now)).await
+    }
+}
+
+#[async_trait]
+impl QueueVerbs for SqliteStore {
     async fn queues(&self) -> Result<Vec<Queue>, Error> {
         self.vital_readers.run(queues::queues).await
     }
@@ -444,18 +447,31 @@ impl Store for SqliteStore {
         let name = name.to_owned();
         self.write(Weight::durable(1), move |tx, hints| queues::set_queue(tx, &name, &setting, hints)).await
     }
+}
 
-    async fn beat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
+#[async_trait]
+impl WorkerVerbs for SqliteStore {
+    async fn heartbeat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
         self.write(Weight::passing(1), move |tx, _| workers::beat(tx, &worker)).await
     }
 
-    async fn leave(&self, worker: &str) -> Result<(), Error> {
+    async fn deregister(&self, worker: &str) -> Result<(), Error> {
         let worker = worker.to_owned();
         self.write(Weight::passing(1), move |tx, _| workers::leave(tx, &worker)).await
     }
 
     async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
         self.readers.run(move |reader| workers::workers(reader, since)).await
+    }
+
+    async fn holders(&self) -> Result<Vec<Holder>, Error> {
+        self.vital_readers.run(workers::holders).await
+    }
+
+    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
+        let worker = worker.to_owned();
+        // Durably: after the loss of power the dead must not be taken for living.
+        self.write(Weight::durable(1), move |tx, _| workers::declare_dead(tx, &worker, beats, now)).await
     }
 
     async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error> {
@@ -465,12 +481,10 @@ impl Store for SqliteStore {
     async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
         self.readers.run(move |reader| stats::stats(reader, since, limit)).await
     }
+}
 
-    async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {
-        let weight = Weight::durable(records.len()).bytes(bytes::of_records(&records));
-        self.write(weight, move |tx, hints| import::import(tx, &records, hints)).await
-    }
-
+#[async_trait]
+impl Store for SqliteStore {
     async fn health(&self) -> Result<Health, Error> {
         let (path, durability) = (self.path.clone(), self.durability);
         if let Some(found) = self.writer.as_ref().and_then(|writer| writer.identity().found()) {
@@ -480,7 +494,7 @@ impl Store for SqliteStore {
         self.readers.run(move |reader| health::health(reader, &path, durability, is_writable)).await
     }
 
-    fn wakes(&self) -> &Arc<Wakes> {
+    fn notifier(&self) -> &Arc<Notifier> {
         &self.wakes
     }
 

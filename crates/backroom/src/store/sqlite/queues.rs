@@ -8,7 +8,7 @@ use super::{
     hints::Hints,
     row::{self, micros},
 };
-use crate::store::{QueueSetting, verbs::apply_setting};
+use crate::store::{QueueSetting, apply_setting};
 
 /// Every queue that a job or a setting ever named, by name.
 pub(super) fn queues(connection: &Connection) -> Result<Vec<Queue>, Fault> {

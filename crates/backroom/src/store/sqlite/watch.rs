@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::Connection;
 
-use crate::store::Wakes;
+use crate::store::Notifier;
 
 /// How often to check while a worker or caller listens. A job of another process waits for half of it on average. Each check
 /// costs some tens of microseconds, most of them for waking the thread (docs/decisions/0013).
@@ -33,8 +33,8 @@ impl Watch {
     }
 
     /// How long the writer may sleep before the next check.
-    pub(super) fn pause(wakes: &Wakes) -> Duration {
-        if wakes.anybody_listens() { CHECK_EVERY } else { IDLE_EVERY }
+    pub(super) fn pause(wakes: &Notifier) -> Duration {
+        if wakes.has_listeners() { CHECK_EVERY } else { IDLE_EVERY }
     }
 
     /// Whether it is time to examine the files at the store's paths.
@@ -48,15 +48,15 @@ impl Watch {
 
     /// Notifies all listeners when another connection has committed since the last check. Does nothing when the last check was
     /// a moment ago or there is no listener.
-    pub(super) fn check(&mut self, connection: &Connection, wakes: &Wakes) {
-        if !wakes.anybody_listens() || self.last_check.elapsed() < CHECK_EVERY {
+    pub(super) fn check(&mut self, connection: &Connection, wakes: &Notifier) {
+        if !wakes.has_listeners() || self.last_check.elapsed() < CHECK_EVERY {
             return;
         }
         self.last_check = now();
         let version = version(connection);
         if version != self.last_version {
             self.last_version = version;
-            wakes.ring_all();
+            wakes.notify_all();
         }
     }
 }

@@ -10,10 +10,7 @@ use super::{
     error::Fault,
     row::{self, columns, micros},
 };
-use crate::store::{
-    Beaten, Holder, WorkerRow,
-    verbs::{DEAD_REMEMBERED, dead_without_a_row},
-};
+use crate::store::{Beaten, DEAD_REMEMBERED, Holder, WorkerRow, dead_without_a_row};
 
 macro_rules! worker_columns {
     () => {

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     Error, ErrorKind,
     repeated::Repeats,
-    store::{Durability, Wakes},
+    store::{Durability, Notifier},
 };
 
 /// Operations that may wait for the writer. Further callers wait before theirs is accepted.
@@ -54,7 +54,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Opens the file and starts the thread. Blocks meanwhile.
-    pub(super) fn start(path: &Path, options: &SqliteOptions, wakes: Arc<Wakes>) -> Result<Self, Error> {
+    pub(super) fn start(path: &Path, options: &SqliteOptions, wakes: Arc<Notifier>) -> Result<Self, Error> {
         let (connection, identity) = open_writer(path, options)?;
         let identity = Arc::new(identity);
         let (sender, receiver) = channel();
@@ -143,7 +143,7 @@ struct Serving {
     bytes_max: usize,
     /// Whether commits wait for the disk now (`synchronous = FULL`).
     synced: bool,
-    wakes: Arc<Wakes>,
+    wakes: Arc<Notifier>,
     watch: Watch,
     checkpoints: Checkpoints,
 }
@@ -237,7 +237,7 @@ impl Serving {
         match attempted {
             Ok(hints) => {
                 answer(group);
-                hints.ring_jobs(&self.wakes);
+                hints.notify_jobs(&self.wakes);
                 Written::Yes
             }
             // One too large for the disk takes the transaction of all with it. Alone, the others may pass.

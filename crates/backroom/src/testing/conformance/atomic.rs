@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Error,
-    store::{Claim, Filter, Note, Prune, Record, Store},
+    store::{Call, Claim, Filter, Note, Prune, Record, Store},
     testing::faults::{Fault, Faults},
 };
 
@@ -39,11 +39,15 @@ struct Prepared {
 const WRITES: &[Write] = &[
     Write {
         name: "insert",
-        call: |env, p| Box::pin(async { env.store.insert(Arc::clone(&p.new), env.now).await.map(drop) }),
+        call: |env, p| {
+            Box::pin(async { env.store.insert(Arc::clone(&p.new), env.now, Call::First).await.map(drop) })
+        },
     },
     Write {
         name: "claim",
-        call: |env, p| Box::pin(async { env.store.claim(Arc::clone(&p.claim), env.now).await.map(drop) }),
+        call: |env, p| {
+            Box::pin(async { env.store.claim(Arc::clone(&p.claim), env.now, Call::First).await.map(drop) })
+        },
     },
     Write {
         name: "commit",

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use backroom_core::{Draft, Event, JobRow, Json, draft::When, transition};
 
 use super::env::{Env, QUEUE, WORKER, draft, draft_in, draft_later, ids, sorted_ids};
-use crate::store::{Claim, QueueSetting};
+use crate::store::{Claim, QueueSetting, Call};
 
 /// What the state machine says that `claim` makes of `job`.
 fn claimed(env: &Env, job: &JobRow, claim: &Claim) -> JobRow {
@@ -183,16 +183,16 @@ pub(super) async fn a_repeated_claim_answers_with_what_the_lost_one_took(env: En
     let claim = env.claim_from(&[(QUEUE, 2)], 10);
     let taken = env.claim(claim.clone()).await;
     assert_eq!(taken.len(), 2);
-    let again = env.claim_at(Claim { repeat: true, ..claim }, env.at(1)).await;
+    let again = env.claim_again(claim, env.at(1)).await;
     assert_eq!(again, taken, "the same jobs, as they are, and no more than the share");
     assert_eq!(env.claim(env.claim_of(10)).await.len(), 3);
 }
 
 pub(super) async fn a_repeated_claim_that_lost_nothing_takes_jobs(env: Env) {
     let job = env.put(draft()).await;
-    let claim = Claim { repeat: true, ..env.claim_of(10) };
+    let claim = env.claim_of(10);
     let expected = claimed(&env, &job, &claim);
-    assert_eq!(env.claim(claim).await, [expected]);
+    assert_eq!(env.claim_again(claim, env.now).await, [expected]);
 }
 
 pub(super) async fn concurrent_claims_never_share_a_job(env: Env) {
@@ -200,7 +200,7 @@ pub(super) async fn concurrent_claims_never_share_a_job(env: Env) {
     let tasks: Vec<_> = (0..12)
         .map(|_| {
             let (store, claim, now) = (Arc::clone(&env.store), env.claim_of(5), env.now);
-            tokio::spawn(async move { store.claim(Arc::new(claim), now).await.expect("claim") })
+            tokio::spawn(async move { store.claim(Arc::new(claim), now, Call::First).await.expect("claim") })
         })
         .collect();
     let mut taken = Vec::new();

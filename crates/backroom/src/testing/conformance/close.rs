@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::env::{Env, cancel, decide, draft};
-use crate::{ErrorKind, store::Filter};
+use crate::{ErrorKind, store::{Filter, Call}};
 
 pub(super) async fn a_closed_store_answers_that_it_is_closed(env: Env) {
     let job = env.put(draft()).await;
     env.store.close().await.expect("close");
     let kinds = [
-        env.store.insert(Arc::new(vec![env.new_job(draft())]), env.now).await.map(drop),
-        env.store.claim(Arc::new(env.claim_of(1)), env.now).await.map(drop),
+        env.store.insert(Arc::new(vec![env.new_job(draft())]), env.now, Call::First).await.map(drop),
+        env.store.claim(Arc::new(env.claim_of(1)), env.now, Call::First).await.map(drop),
         env.store.commit(Arc::new(vec![decide(&job, cancel(), env.now)])).await.map(drop),
         env.store.job(job.id).await.map(drop),
         env.store.list(Arc::new(Filter::default()), None, 1).await.map(drop),

@@ -11,7 +11,7 @@ use backroom_core::{
 
 use crate::{
     ids::Ids,
-    store::{Claim, Committed, Filter, Inserted, Note, Share, Store},
+    store::{Call, Claim, Committed, Filter, Inserted, Note, Share, Store},
 };
 
 /// The kind of jobs that need no other.
@@ -53,11 +53,11 @@ impl Env {
     }
 
     pub(super) async fn insert(&self, jobs: Vec<NewJob>) -> Vec<Inserted> {
-        self.store.insert(Arc::new(jobs), self.now).await.expect("insert")
+        self.store.insert(Arc::new(jobs), self.now, Call::First).await.expect("insert")
     }
 
     pub(super) async fn insert_again(&self, jobs: Vec<NewJob>) -> Vec<Inserted> {
-        self.store.insert_again(Arc::new(jobs), self.now).await.expect("insert again")
+        self.store.insert(Arc::new(jobs), self.now, Call::Repeated).await.expect("insert again")
     }
 
     pub(super) async fn insert_one(&self, draft: Draft) -> Inserted {
@@ -109,7 +109,6 @@ impl Env {
             lease: self.ids.lease(),
             until: self.at(LEASE_SECS),
             due: self.now,
-            repeat: false,
         }
     }
 
@@ -118,7 +117,12 @@ impl Env {
     }
 
     pub(super) async fn claim_at(&self, claim: Claim, now: Timestamp) -> Vec<JobRow> {
-        self.store.claim(Arc::new(claim), now).await.expect("claim")
+        self.store.claim(Arc::new(claim), now, Call::First).await.expect("claim")
+    }
+
+    /// The same call once more, as after a lost answer.
+    pub(super) async fn claim_again(&self, claim: Claim, now: Timestamp) -> Vec<JobRow> {
+        self.store.claim(Arc::new(claim), now, Call::Repeated).await.expect("claim again")
     }
 
     /// The only due job, claimed.

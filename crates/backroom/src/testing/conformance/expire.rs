@@ -11,7 +11,7 @@ fn expiring(secs: u64) -> Draft {
 }
 
 async fn expired(env: &Env, limit: usize, secs: i64) -> Vec<JobRow> {
-    env.store.expired(limit, env.at(secs)).await.expect("expired")
+    env.store.expired_jobs(limit, env.at(secs)).await.expect("expired")
 }
 
 pub(super) async fn jobs_past_their_expiry_are_found_the_longest_ago_first(env: Env) {

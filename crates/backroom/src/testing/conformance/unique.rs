@@ -9,7 +9,7 @@ use backroom_core::{
 };
 
 use super::env::{Env, KIND, cancel, decide, draft, draft_later, json, lease, succeed};
-use crate::store::{Committed, Deleted, Inserted};
+use crate::store::{Committed, Deleted, Inserted, Call};
 
 fn keyed(rule: UniqueRule) -> Draft {
     Draft { unique: Some(rule), ..draft() }
@@ -125,7 +125,7 @@ pub(super) async fn a_key_held_for_a_window_outlives_the_job(env: Env) {
 async fn insert_after_window(env: &Env) -> JobRow {
     let new = env.new_job_at(keyed(window()), env.at(60));
     let job = new.job.clone();
-    let answers = env.store.insert(Arc::new(vec![new]), env.at(60)).await.expect("insert");
+    let answers = env.store.insert(Arc::new(vec![new]), env.at(60), Call::First).await.expect("insert");
     assert_eq!(answers, [Inserted::Created]);
     job
 }
@@ -133,7 +133,7 @@ async fn insert_after_window(env: &Env) -> JobRow {
 pub(super) async fn a_key_held_for_a_window_is_free_after_it(env: Env) {
     let first = env.put(keyed(window())).await;
     let late = env.new_job_at(keyed(window()), env.at(59));
-    let answers = env.store.insert(Arc::new(vec![late]), env.at(59)).await.expect("insert");
+    let answers = env.store.insert(Arc::new(vec![late]), env.at(59), Call::First).await.expect("insert");
     assert_eq!(answers, [Inserted::Kept(first.id)]);
     let second = insert_after_window(&env).await;
     assert!(!env.read(first.id).await.unique_held);
@@ -183,7 +183,7 @@ pub(super) async fn many_concurrent_inserts_of_one_key_create_exactly_one(env: E
     let tasks: Vec<_> = (0..12)
         .map(|_| {
             let (store, new, now) = (Arc::clone(&env.store), env.new_job(keyed(by_key())), env.now);
-            tokio::spawn(async move { store.insert(Arc::new(vec![new]), now).await.expect("insert") })
+            tokio::spawn(async move { store.insert(Arc::new(vec![new]), now, Call::First).await.expect("insert") })
         })
         .collect();
     let mut answers = Vec::new();

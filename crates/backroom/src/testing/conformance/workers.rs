@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::env::{Env, WORKER, draft, lease, succeed};
 use crate::{
     Process,
-    store::{Beaten, Blocked, Claim, Held, Holder, WorkerDetails, WorkerRow},
+    store::{Beaten, Blocked, Claim, LeaseStatus, Holder, WorkerDetails, WorkerRow},
 };
 
 fn worker(env: &Env, name: &str, secs: i64) -> WorkerRow {
@@ -49,7 +49,7 @@ fn worker(env: &Env, name: &str, secs: i64) -> WorkerRow {
 }
 
 async fn beat(env: &Env, worker: &WorkerRow) -> Beaten {
-    env.store.beat(Arc::new(worker.clone())).await.expect("beat")
+    env.store.heartbeat(Arc::new(worker.clone())).await.expect("beat")
 }
 
 async fn workers(env: &Env, secs: i64) -> Vec<WorkerRow> {
@@ -105,11 +105,11 @@ pub(super) async fn a_worker_that_leaves_is_forgotten_and_its_leases_stay(env: E
     let running = env.running().await;
     beat(&env, &worker(&env, WORKER, 1)).await;
     for _ in 0..2 {
-        env.store.leave(WORKER).await.expect("leave");
+        env.store.deregister(WORKER).await.expect("leave");
     }
     assert_eq!(workers(&env, 0).await, []);
     let leases = Arc::new(vec![(running.id, lease(&running))]);
-    assert_eq!(env.store.held(leases).await.expect("held"), [Held::Yes]);
+    assert_eq!(env.store.lease_status(leases).await.expect("held"), [LeaseStatus::Held]);
     env.drive(&running, succeed(&running), env.at(2)).await;
 }
 
@@ -172,7 +172,7 @@ pub(super) async fn a_name_that_another_worker_has_is_refused(env: Env) {
     let other = WorkerRow { incarnation: Uuid::from_u128(8), ..worker(&env, "a", 6) };
     assert_eq!(beat(&env, &other).await, Beaten::Dead);
     assert_eq!(workers(&env, 0).await, [one]);
-    env.store.leave("a").await.expect("leave");
+    env.store.deregister("a").await.expect("leave");
     assert_eq!(beat(&env, &other).await, Beaten::Alive, "the name is free");
 }
 

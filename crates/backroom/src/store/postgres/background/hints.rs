@@ -24,7 +24,7 @@ use crate::store::postgres::{
     verbs::frontier::{self, Frontiers},
     wire::{connection::Link, settings::Settings, sql::Sql, time::DatabaseTime},
 };
-use crate::{clock::Clock, ids::Ids, store::Wakes};
+use crate::{clock::Clock, ids::Ids, store::Notifier};
 
 /// The least time between two NOTIFYs of one process.
 const SPAN: Duration = Duration::from_millis(5);
@@ -73,7 +73,7 @@ pub(crate) fn channel(schema: &str) -> String {
 
 /// The notifications of one store.
 pub(crate) struct Hints {
-    pub(crate) wakes: Arc<Wakes>,
+    pub(crate) wakes: Arc<Notifier>,
     /// Marks the payloads of this process, which it ignores when it receives them.
     origin: String,
     notifies: AtomicBool,
@@ -108,7 +108,7 @@ impl Hints {
 
     /// A job of this queue may be due.
     pub(crate) fn queue(&self, queue: &str) {
-        let is_heard = self.wakes.ring_queue(queue);
+        let is_heard = self.wakes.notify_queue(queue);
         self.add(|pending| {
             pending.is_urgent |= !is_heard;
             if !pending.queues.contains(queue) {
@@ -153,14 +153,14 @@ impl Hints {
     /// These jobs changed in a way that only listeners of this process need at once. A claim notifies no other process:
     /// no caller waits for it, and there would be as many notifications as jobs.
     pub(crate) fn jobs_here(&self, ids: impl Iterator<Item = JobId>) {
-        if self.wakes.anybody_listens() {
-            ids.for_each(|id| self.wakes.ring_job(id));
+        if self.wakes.has_listeners() {
+            ids.for_each(|id| self.wakes.notify_job(id));
         }
     }
 
     /// A running job was asked to stop.
     pub(crate) fn cancel(&self) {
-        self.wakes.ring_cancels();
+        self.wakes.notify_cancels();
         self.add(|pending| {
             pending.is_urgent = true;
             pending.cancels = true;
@@ -210,22 +210,22 @@ impl Hints {
         }
         let Some((what, rest)) = rest.split_at_checked(1) else { return };
         match what {
-            "q" => _ = self.wakes.ring_queue(rest),
+            "q" => _ = self.wakes.notify_queue(rest),
             BEHIND => {
                 let due_at = rest.parse().ok().and_then(|second| Timestamp::from_second(second).ok());
                 if due_at.is_none_or(|due_at| self.is_behind(due_at)) {
                     self.frontiers.put_behind();
                 }
             }
-            "c" => self.wakes.ring_cancels(),
-            "m" => self.wakes.ring_jobs(),
+            "c" => self.wakes.notify_cancels(),
+            "m" => self.wakes.notify_jobs(),
             "j" => rest
                 .as_bytes()
                 .chunks(32)
                 .filter_map(|digits| Uuid::try_parse_ascii(digits).ok())
-                .for_each(|id| self.wakes.ring_job(JobId(id))),
+                .for_each(|id| self.wakes.notify_job(JobId(id))),
             // A payload of a newer program: something changed, so every listener checks.
-            _ => self.wakes.ring_all(),
+            _ => self.wakes.notify_all(),
         }
     }
 }

@@ -45,7 +45,7 @@ async fn listen_repeatedly(core: &Core) {
         match listening {
             Ok(()) => {
                 // Notifications were lost while this process did not listen.
-                core.hints.wakes.ring_all();
+                core.hints.wakes.notify_all();
                 // The connection is new, so the server may be another one, with another clock.
                 measure(core).await;
                 core.reads.ended().await;

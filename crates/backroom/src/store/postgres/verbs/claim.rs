@@ -14,7 +14,10 @@ use crate::store::postgres::{
         sql::{COLUMNS, Sql, columns},
     },
 };
-use crate::{clock::Clock as _, store::Claim};
+use crate::{
+    clock::Clock as _,
+    store::{Call, Claim},
+};
 
 /// Where a claim's row says whether the job lies on a tray: behind the columns of a job.
 const TRAY_COLUMN: usize = COLUMNS;
@@ -153,8 +156,13 @@ static TAKEN_BEFORE: Sql = Sql {
 };
 
 /// Takes up to `claim.limit` jobs, queue by queue in the order of the shares.
-pub(crate) async fn claim(core: &Core, claim: &Claim, now: Timestamp) -> Result<Vec<JobRow>, Fault> {
-    if claim.repeat {
+pub(crate) async fn claim(
+    core: &Core,
+    claim: &Claim,
+    now: Timestamp,
+    call: Call,
+) -> Result<Vec<JobRow>, Fault> {
+    if call == Call::Repeated {
         let taken = taken_before(core, claim).await?;
         if !taken.is_empty() {
             return Ok(taken);

@@ -8,7 +8,7 @@ use backroom_core::{JobId, LeaseId};
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
-use crate::store::Held;
+use crate::store::LeaseStatus;
 use crate::store::postgres::{
     Core, tray,
     wire::{
@@ -32,7 +32,7 @@ static HELD: Sql = Sql {
 type Run = (Uuid, Uuid);
 
 /// One answer per lease, in order.
-pub(crate) async fn held(core: &Core, leases: &[(JobId, LeaseId)]) -> Result<Vec<Held>, Fault> {
+pub(crate) async fn held(core: &Core, leases: &[(JobId, LeaseId)]) -> Result<Vec<LeaseStatus>, Fault> {
     let mut runs: Vec<Run> = leases.iter().map(|(id, lease)| (id.0, lease.0)).collect();
     runs.sort_unstable();
     runs.dedup();
@@ -54,10 +54,11 @@ pub(crate) async fn held(core: &Core, leases: &[(JobId, LeaseId)]) -> Result<Vec
             note(&mut held, &read(core, &left).await?)?;
         }
         for run in left.into_iter().filter(|run| locked.contains(run)) {
-            held.entry(run).or_insert(Held::Yes);
+            held.entry(run).or_insert(LeaseStatus::Held);
         }
     }
-    let answer = |(id, lease): &(JobId, LeaseId)| held.get(&(id.0, lease.0)).copied().unwrap_or(Held::Lost);
+    let answer =
+        |(id, lease): &(JobId, LeaseId)| held.get(&(id.0, lease.0)).copied().unwrap_or(LeaseStatus::Lost);
     Ok(leases.iter().map(answer).collect())
 }
 
@@ -66,9 +67,9 @@ async fn read(core: &Core, runs: &[Run]) -> Result<Vec<Row>, Fault> {
     core.vital.query(&HELD, &[&ids, &leases]).await
 }
 
-fn note(held: &mut HashMap<Run, Held>, rows: &[Row]) -> Result<(), Fault> {
+fn note(held: &mut HashMap<Run, LeaseStatus>, rows: &[Row]) -> Result<(), Fault> {
     for row in rows {
-        let answer = if row.try_get(2)? { Held::CancelRequested } else { Held::Yes };
+        let answer = if row.try_get(2)? { LeaseStatus::CancelRequested } else { LeaseStatus::Held };
         held.insert((row.try_get(0)?, row.try_get(1)?), answer);
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::store::postgres::{
 };
 use crate::{
     Error, ErrorKind,
-    store::{QueueSetting, verbs::apply_setting},
+    store::{QueueSetting, apply_setting},
 };
 
 /// Every queue. No parameter.

@@ -16,10 +16,7 @@ use crate::store::postgres::{
         sql::{Sql, columns},
     },
 };
-use crate::store::{
-    Beaten, Holder, WorkerRow,
-    verbs::{DEAD_REMEMBERED, dead_without_a_row},
-};
+use crate::store::{Beaten, DEAD_REMEMBERED, Holder, WorkerRow, dead_without_a_row};
 
 macro_rules! worker_columns {
     () => {

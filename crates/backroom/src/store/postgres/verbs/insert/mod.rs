@@ -11,7 +11,6 @@ use tokio_postgres::types::Type;
 
 pub(crate) use self::theirs::insert as insert_theirs;
 
-use crate::store::Inserted;
 use crate::store::postgres::{
     Core,
     background::{
@@ -27,6 +26,7 @@ use crate::store::postgres::{
         sql::{Sql, columns, on_trays_by_ids},
     },
 };
+use crate::store::{Call, Inserted};
 
 /// Rows in one statement.
 pub(crate) const ROWS_MAX: usize = 5000;
@@ -122,8 +122,7 @@ pub(crate) static STORED: Sql = Sql {
 pub(crate) struct Insert {
     pub(crate) jobs: Arc<Vec<NewJob>>,
     pub(crate) now: Timestamp,
-    /// An earlier call with these jobs may have taken effect.
-    pub(crate) is_repeated: bool,
+    pub(crate) call: Call,
 }
 
 impl Submission for Arc<Insert> {
@@ -172,7 +171,7 @@ async fn insert_together(
     let answers = if calls.iter().any(|call| has_keys(&call.jobs)) {
         let of_calls: Vec<usize> =
             calls.iter().enumerate().flat_map(|(place, call)| call.jobs.iter().map(move |_| place)).collect();
-        let is_repeated = calls.iter().any(|call| call.is_repeated);
+        let is_repeated = calls.iter().any(|insert| insert.call == Call::Repeated);
         let handed = ours::Handed { jobs: &jobs, calls: &of_calls, is_repeated };
         let (answers, is_named) = ours::insert(core, &handed, &unnamed, wait).await?;
         if !is_named {
@@ -182,7 +181,7 @@ async fn insert_together(
     } else {
         // Who names a queue waits for whoever names it just now, and claims must not.
         let link = if track == 0 || !unnamed.is_empty() { &core.writer } else { &core.claims };
-        let is_repeated = calls.iter().any(|call| call.is_repeated);
+        let is_repeated = calls.iter().any(|insert| insert.call == Call::Repeated);
         match insert_free(link, &jobs, &unnamed, is_repeated).await {
             // A transaction that somebody left open names the queue. The jobs need not wait for that: who stores the
             // next ones names it.

@@ -1,0 +1,362 @@
+//! Layers over a store: each sees every call, and may delay it, repeat it or answer in its place.
+//!
+//! A layer implements [`Layer`]. Every layer is a [`Store`]: the implementations at the end of this file are the only place
+//! that forwards verbs.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use async_trait::async_trait;
+use backroom_core::{
+    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+};
+use futures_util::{FutureExt as _, future::BoxFuture};
+
+use super::{
+    Beaten, Call, Claim, Committed, Count, Deleted, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus,
+    Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, Store, WorkerRow, WorkerVerbs,
+};
+use crate::Error;
+
+/// Sees every call to the store below it.
+pub trait Layer: Send + Sync + 'static {
+    /// The store below.
+    fn inner(&self) -> &Arc<dyn Store>;
+
+    /// Answers one call. `forward` calls a store, as often as the layer wants.
+    fn around<T: Answer>(
+        &self,
+        request: Request,
+        call: Call,
+        forward: Forward<T>,
+    ) -> impl Future<Output = Result<T, Error>> + Send;
+}
+
+/// Calls a store and answers what it answers.
+pub type Forward<T> = fn(Arc<dyn Store>, Request, Call) -> BoxFuture<'static, Result<T, Error>>;
+
+/// What a verb answers.
+pub trait Answer: Any + Send {
+    /// How many rows it stands for.
+    fn rows(&self) -> usize {
+        1
+    }
+}
+
+impl<T: Any + Send> Answer for Vec<T> {
+    fn rows(&self) -> usize {
+        self.len()
+    }
+}
+
+impl<T: Any + Send> Answer for Option<T> {
+    fn rows(&self) -> usize {
+        usize::from(self.is_some())
+    }
+}
+
+/// A count of rows.
+impl Answer for u64 {
+    fn rows(&self) -> usize {
+        usize::try_from(*self).unwrap_or(usize::MAX)
+    }
+}
+
+impl Answer for () {}
+impl Answer for bool {}
+impl Answer for Beaten {}
+impl Answer for Deleted {}
+impl Answer for Health {}
+
+/// Declares the requests, and the verbs that name them.
+macro_rules! requests {
+    ($($verb:ident $name:literal $({ $($arg:ident: $type:ty),+ })?),+ $(,)?) => {
+        /// The arguments of one call. Cheap to clone.
+        #[derive(Debug, Clone)]
+        #[non_exhaustive]
+        #[expect(missing_docs, reason = "each stands for the verb of its name, which documents its arguments")]
+        pub enum Request {
+            $($verb $({ $($arg: $type),+ })?),+
+        }
+
+        /// A verb of the store.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        #[expect(missing_docs, reason = "each stands for the verb of its name")]
+        pub enum Verb {
+            $($verb),+
+        }
+
+        impl Request {
+            /// Its verb.
+            pub fn verb(&self) -> Verb {
+                match self {
+                    $(Self::$verb { .. } => Verb::$verb),+
+                }
+            }
+        }
+
+        impl Verb {
+            /// Its name in logs and errors.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$verb => $name),+
+                }
+            }
+        }
+    };
+}
+
+requests! {
+    Insert "insert" { jobs: Arc<Vec<NewJob>>, now: Timestamp },
+    Claim "claim" { claim: Arc<Claim>, now: Timestamp },
+    Commit "commit" { changes: Arc<Vec<Change>> },
+    LeaseStatus "lease_status" { leases: Arc<Vec<(JobId, LeaseId)>> },
+    Note "note" { notes: Arc<Vec<Note>>, now: Timestamp },
+    Prune "prune" { prune: Arc<Prune>, now: Timestamp },
+    Delete "delete" { id: JobId },
+    DeleteUnmoved "delete_unmoved" { jobs: Arc<Vec<(JobId, u64)>> },
+    Import "import" { records: Arc<Vec<Record>> },
+    Job "job" { id: JobId },
+    Attempts "attempts" { id: JobId },
+    Logs "logs" { id: JobId, skip: usize, limit: usize },
+    List "list" { filter: Arc<Filter>, before: Option<JobId>, limit: usize },
+    Counts "counts" { now: Timestamp },
+    Ahead "ahead" { job: Arc<JobRow>, limit: u64, now: Timestamp },
+    NextDue "next_due" { queues: Arc<Vec<String>>, kinds: Arc<Vec<String>>, now: Timestamp },
+    RunningOf "running_of" { worker: Arc<str>, after: Option<JobId>, limit: usize },
+    ExpiredJobs "expired_jobs" { limit: usize, now: Timestamp },
+    Queues "queues",
+    SetQueue "set_queue" { name: Arc<str>, setting: QueueSetting },
+    Heartbeat "heartbeat" { worker: Arc<WorkerRow> },
+    Deregister "deregister" { worker: Arc<str> },
+    Workers "workers" { since: Timestamp },
+    Holders "holders",
+    DeclareDead "declare_dead" { worker: Arc<str>, beats: Option<u64>, now: Timestamp },
+    PutStats "put_stats" { row: Arc<StatsRow>, now: Timestamp },
+    Stats "stats" { since: Timestamp, limit: usize },
+    Health "health",
+    Close "close",
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Verb {
+    /// Whether it changes what is stored.
+    pub fn writes(self) -> bool {
+        match self {
+            Self::Insert
+            | Self::Claim
+            | Self::Commit
+            | Self::Note
+            | Self::Prune
+            | Self::Delete
+            | Self::DeleteUnmoved
+            | Self::Import
+            | Self::SetQueue
+            | Self::Heartbeat
+            | Self::Deregister
+            | Self::DeclareDead
+            | Self::PutStats => true,
+            Self::LeaseStatus
+            | Self::Job
+            | Self::Attempts
+            | Self::Logs
+            | Self::List
+            | Self::Counts
+            | Self::Ahead
+            | Self::NextDue
+            | Self::RunningOf
+            | Self::ExpiredJobs
+            | Self::Queues
+            | Self::Workers
+            | Self::Holders
+            | Self::Stats
+            | Self::Health
+            | Self::Close => false,
+        }
+    }
+}
+
+/// `forward!(self, call, Verb { args }, store.method(args))`: has the layer answer a request.
+macro_rules! forward {
+    ($self:ident, $call:expr, $verb:ident { $($arg:ident),* }, |$store:ident, $repeat:ident| $send:expr) => {
+        $self.around(Request::$verb { $($arg),* }, $call, |$store, request, $repeat| {
+            async move {
+                let Request::$verb { $($arg),* } = request else {
+                    unreachable!("a layer forwards a request to the verb it belongs to")
+                };
+                $send.await
+            }
+            .boxed()
+        })
+        .await
+    };
+}
+
+#[async_trait]
+impl<L: Layer> JobVerbs for L {
+    async fn insert(
+        &self,
+        jobs: Arc<Vec<NewJob>>,
+        now: Timestamp,
+        call: Call,
+    ) -> Result<Vec<Inserted>, Error> {
+        forward!(self, call, Insert { jobs, now }, |store, call| store.insert(jobs, now, call))
+    }
+
+    async fn claim(&self, claim: Arc<Claim>, now: Timestamp, call: Call) -> Result<Vec<JobRow>, Error> {
+        forward!(self, call, Claim { claim, now }, |store, call| store.claim(claim, now, call))
+    }
+
+    async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
+        forward!(self, Call::First, Commit { changes }, |store, _call| store.commit(changes))
+    }
+
+    async fn lease_status(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<LeaseStatus>, Error> {
+        forward!(self, Call::First, LeaseStatus { leases }, |store, _call| store.lease_status(leases))
+    }
+
+    async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error> {
+        forward!(self, Call::First, Note { notes, now }, |store, _call| store.note(notes, now))
+    }
+
+    async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
+        forward!(self, Call::First, Prune { prune, now }, |store, _call| store.prune(prune, now))
+    }
+
+    async fn delete(&self, id: JobId) -> Result<Deleted, Error> {
+        forward!(self, Call::First, Delete { id }, |store, _call| store.delete(id))
+    }
+
+    async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error> {
+        forward!(self, Call::First, DeleteUnmoved { jobs }, |store, _call| store.delete_unmoved(jobs))
+    }
+
+    async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {
+        forward!(self, Call::First, Import { records }, |store, _call| store.import(records))
+    }
+}
+
+#[async_trait]
+impl<L: Layer> ReadVerbs for L {
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error> {
+        forward!(self, Call::First, Job { id }, |store, _call| store.job(id))
+    }
+
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error> {
+        forward!(self, Call::First, Attempts { id }, |store, _call| store.attempts(id))
+    }
+
+    async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error> {
+        forward!(self, Call::First, Logs { id, skip, limit }, |store, _call| store.logs(id, skip, limit))
+    }
+
+    async fn list(
+        &self,
+        filter: Arc<Filter>,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobRow>, Error> {
+        forward!(self, Call::First, List { filter, before, limit }, |store, _call| store
+            .list(filter, before, limit))
+    }
+
+    async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error> {
+        forward!(self, Call::First, Counts { now }, |store, _call| store.counts(now))
+    }
+
+    async fn ahead(&self, job: Arc<JobRow>, limit: u64, now: Timestamp) -> Result<u64, Error> {
+        forward!(self, Call::First, Ahead { job, limit, now }, |store, _call| store.ahead(job, limit, now))
+    }
+
+    async fn next_due(
+        &self,
+        queues: Arc<Vec<String>>,
+        kinds: Arc<Vec<String>>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Error> {
+        forward!(self, Call::First, NextDue { queues, kinds, now }, |store, _call| store
+            .next_due(queues, kinds, now))
+    }
+
+    async fn running_of(
+        &self,
+        worker: &str,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobRow>, Error> {
+        let worker: Arc<str> = worker.into();
+        forward!(self, Call::First, RunningOf { worker, after, limit }, |store, _call| store
+            .running_of(&worker, after, limit))
+    }
+
+    async fn expired_jobs(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
+        forward!(self, Call::First, ExpiredJobs { limit, now }, |store, _call| store.expired_jobs(limit, now))
+    }
+}
+
+#[async_trait]
+impl<L: Layer> QueueVerbs for L {
+    async fn queues(&self) -> Result<Vec<Queue>, Error> {
+        forward!(self, Call::First, Queues {}, |store, _call| store.queues())
+    }
+
+    async fn set_queue(&self, name: &str, setting: QueueSetting) -> Result<(), Error> {
+        let name: Arc<str> = name.into();
+        forward!(self, Call::First, SetQueue { name, setting }, |store, _call| store
+            .set_queue(&name, setting))
+    }
+}
+
+#[async_trait]
+impl<L: Layer> WorkerVerbs for L {
+    async fn heartbeat(&self, worker: Arc<WorkerRow>) -> Result<Beaten, Error> {
+        forward!(self, Call::First, Heartbeat { worker }, |store, _call| store.heartbeat(worker))
+    }
+
+    async fn deregister(&self, worker: &str) -> Result<(), Error> {
+        let worker: Arc<str> = worker.into();
+        forward!(self, Call::First, Deregister { worker }, |store, _call| store.deregister(&worker))
+    }
+
+    async fn workers(&self, since: Timestamp) -> Result<Vec<WorkerRow>, Error> {
+        forward!(self, Call::First, Workers { since }, |store, _call| store.workers(since))
+    }
+
+    async fn holders(&self) -> Result<Vec<Holder>, Error> {
+        forward!(self, Call::First, Holders {}, |store, _call| store.holders())
+    }
+
+    async fn declare_dead(&self, worker: &str, beats: Option<u64>, now: Timestamp) -> Result<bool, Error> {
+        let worker: Arc<str> = worker.into();
+        forward!(self, Call::First, DeclareDead { worker, beats, now }, |store, _call| store
+            .declare_dead(&worker, beats, now))
+    }
+
+    async fn put_stats(&self, row: Arc<StatsRow>, now: Timestamp) -> Result<(), Error> {
+        forward!(self, Call::First, PutStats { row, now }, |store, _call| store.put_stats(row, now))
+    }
+
+    async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
+        forward!(self, Call::First, Stats { since, limit }, |store, _call| store.stats(since, limit))
+    }
+}
+
+#[async_trait]
+impl<L: Layer> Store for L {
+    async fn health(&self) -> Result<Health, Error> {
+        forward!(self, Call::First, Health {}, |store, _call| store.health())
+    }
+
+    fn notifier(&self) -> &Arc<Notifier> {
+        self.inner().notifier()
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        forward!(self, Call::First, Close {}, |store, _call| store.close())
+    }
+}

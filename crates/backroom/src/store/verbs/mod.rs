@@ -1,0 +1,19 @@
+//! The verbs of the seam by noun, with what they take and answer: jobs, reads, queues, workers, health.
+//!
+//! A new verb needs one sentence of meaning here, a [`Request`](super::layer::Request), a conformance file and every store.
+
+mod health;
+mod jobs;
+mod queues;
+mod reads;
+mod workers;
+
+pub use health::{Durability, Health, HealthCheck};
+pub use jobs::{
+    Call, Claim, Committed, Deleted, Inserted, JobVerbs, LeaseStatus, Note, Prune, Record, Share,
+};
+pub(crate) use queues::apply_setting;
+pub use queues::{QueueSetting, QueueVerbs};
+pub use reads::{Count, Filter, QueuedAs, ReadVerbs};
+pub use workers::{Beaten, Blocked, Holder, WorkerDetails, WorkerRow, WorkerVerbs};
+pub(crate) use workers::{DEAD_REMEMBERED, dead_without_a_row};

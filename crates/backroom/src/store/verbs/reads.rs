@@ -1,0 +1,145 @@
+//! Verbs that read jobs. They never write.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use backroom_core::{Attempt, JobId, JobRow, LogLine, Shown, State, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Reads jobs and what belongs to them.
+#[async_trait]
+pub trait ReadVerbs: Send + Sync {
+    /// One job.
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, Error>;
+
+    /// Its unsuccessful attempts, the oldest first. A store with a bound in bytes answers with the newest that fit.
+    async fn attempts(&self, id: JobId) -> Result<Vec<Attempt>, Error>;
+
+    /// Its log lines in the order they were written, at most `limit`, after skipping `skip`. A store with a bound in bytes
+    /// may answer with fewer: only an empty answer is the last.
+    async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error>;
+
+    /// Jobs by id, the newest first, at most `limit`, below `before` when given. A page ends with the job that makes it
+    /// reach the bytes ([`JobRow::bytes`]) that the store was opened with. A page is the last one if it is empty, or if it
+    /// has fewer jobs than `limit` and fewer bytes than that.
+    async fn list(
+        &self,
+        filter: Arc<Filter>,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobRow>, Error>;
+
+    /// How many jobs there are, by queue and by state as shown at `now`. Counts of zero are left out.
+    async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error>;
+
+    /// How many due jobs of the same queue are served before this queued job. It stops counting at `limit`.
+    async fn ahead(&self, job: Arc<JobRow>, limit: u64, now: Timestamp) -> Result<u64, Error>;
+
+    /// When the next queued job of these queues and kinds is due; a moment not after `now` if one is due already. Paused
+    /// queues count as empty, and jobs that have expired by `now` as gone.
+    async fn next_due(
+        &self,
+        queues: Arc<Vec<String>>,
+        kinds: Arc<Vec<String>>,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Error>;
+
+    /// Running jobs of one worker by id, after `after` when given.
+    async fn running_of(
+        &self,
+        worker: &str,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobRow>, Error>;
+
+    /// Queued jobs past their `expires_at`, those that expired first before others.
+    async fn expired_jobs(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error>;
+}
+
+/// Which jobs to list; all conditions hold together, none lists all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// In one of these states; empty for any.
+    pub states: Vec<State>,
+    /// Of this queue.
+    pub queue: Option<String>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// Created at or after.
+    pub created_from: Option<Timestamp>,
+    /// Created before.
+    pub created_before: Option<Timestamp>,
+    /// Of the queued jobs only those that are shown in one of these ways; jobs in other states are not concerned.
+    pub queued_as: Option<QueuedAs>,
+}
+
+/// How queued jobs are shown at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedAs {
+    /// Some of [`Shown::Scheduled`], [`Shown::Retrying`] and [`Shown::Available`].
+    pub shown: Vec<Shown>,
+    /// The moment.
+    pub now: Timestamp,
+}
+
+impl Filter {
+    /// Jobs that are shown in one of these ways at `now`.
+    pub fn shown(shown: &[Shown], now: Timestamp) -> Self {
+        let mut states: Vec<State> = shown.iter().map(|shown| shown.stored()).collect();
+        states.sort_unstable();
+        states.dedup();
+        let mut queued: Vec<_> =
+            shown.iter().copied().filter(|shown| shown.stored() == State::Queued).collect();
+        queued.sort_unstable();
+        queued.dedup();
+        // All three ways are the stored state itself.
+        let queued_as = matches!(queued.len(), 1 | 2).then_some(QueuedAs { shown: queued, now });
+        Self { states, queued_as, ..Self::default() }
+    }
+
+    /// Whether a job matches.
+    pub fn matches(&self, job: &JobRow) -> bool {
+        (self.states.is_empty() || self.states.contains(&job.state))
+            && self.queue.as_ref().is_none_or(|queue| job.queue == *queue)
+            && self.kind.as_ref().is_none_or(|kind| job.kind == *kind)
+            && self.tag.as_ref().is_none_or(|tag| job.tags.contains(tag))
+            && self.created_from.is_none_or(|from| job.created_at >= from)
+            && self.created_before.is_none_or(|before| job.created_at < before)
+            && self.queued_as.as_ref().is_none_or(|wanted| {
+                job.state != State::Queued || wanted.shown.contains(&job.shown(wanted.now))
+            })
+    }
+}
+
+impl QueuedAs {
+    /// The same in SQL, over the columns of a job; `now` is the parameter that holds the moment. Where only queued jobs are
+    /// asked for, the condition does not name the state, so that an index without that column can answer.
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    pub(crate) fn sql(&self, states: &[State], now: &str) -> String {
+        let ways = self.shown.iter().filter_map(|shown| match shown {
+            Shown::Available => Some(format!("scheduled_at <= {now}")),
+            Shown::Retrying => Some(format!("(scheduled_at > {now} AND (attempt > 0 OR crashes > 0))")),
+            Shown::Scheduled => Some(format!("(scheduled_at > {now} AND attempt = 0 AND crashes = 0)")),
+            Shown::Running | Shown::Waiting | Shown::Completed | Shown::Cancelled | Shown::Discarded => None,
+        });
+        let ways: Vec<_> = ways.collect();
+        let ways = if ways.is_empty() { "false".into() } else { ways.join(" OR ") };
+        if states == [State::Queued] { format!("({ways})") } else { format!("(state <> 'queued' OR {ways})") }
+    }
+}
+
+/// How many jobs of one queue are shown in one state.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Count {
+    /// The queue.
+    pub queue: String,
+    /// The state as shown.
+    pub state: Shown,
+    /// How many.
+    pub jobs: u64,
+}
