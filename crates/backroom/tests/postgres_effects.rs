@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use backroom::{
     ErrorKind,
     core::{AttemptEnd, Change, Event, JobRow, RetryPolicy, State, transition::apply},
-    store::{Committed, Store},
+    store::{Committed, JobVerbs as _, ReadVerbs as _, Store},
 };
 use postgres_support::{Place, lease, success};
 
