@@ -10,7 +10,7 @@ use crate::{
     ended::Times,
     ends::Ends,
     repeated::Repeats,
-    store::{Claim, MemoryStore, Share},
+    store::{Call, Claim, MemoryStore, Share},
 };
 
 fn recorder() -> (Backroom, Recorder) {
@@ -34,9 +34,8 @@ async fn claimed(backroom: &Backroom) -> (JobRow, LeaseId) {
         lease,
         until: later(now, std::time::Duration::from_secs(30)),
         due: engine.clock.due(),
-        repeat: false,
     };
-    let jobs = engine.store.claim(Arc::new(claim), now).await.expect("claim");
+    let jobs = engine.store.claim(Arc::new(claim), now, Call::First).await.expect("claim");
     (jobs.into_iter().next().expect("a job"), lease)
 }
 
