@@ -45,6 +45,8 @@
 //! `transition::apply` → [`store::Store::commit`].
 
 #![deny(missing_docs)]
+// Futures of the PostgreSQL store nest deeper than the compiler's default of 128 allows.
+#![recursion_limit = "256"]
 
 mod client;
 pub mod clock;
@@ -58,6 +60,8 @@ mod handler;
 mod handler_state;
 pub mod ids;
 mod middleware;
+#[cfg(doctest)]
+mod pages;
 mod process;
 mod recorder;
 mod repeated;
@@ -104,17 +108,3 @@ pub use tokio_postgres;
 #[doc(hidden)]
 pub use worker::Neighbours;
 pub use worker::{Context, QueueOrder, RunningWorker, StillRunning, Stopped, Worker};
-
-/// The examples of the README are compiled and run with those of the library.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
-
-/// So are those of the pages.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/changing-args.md")]
-struct ChangingArgs;
-
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/stopping.md")]
-struct Stopping;

@@ -123,7 +123,7 @@ async fn a_failed_insert_leaves_the_callers_transaction_as_it_was() {
     let (good, mut bad) = (place.job(), place.job());
     bad.job.priority = 12;
     let tx = application.transaction().unwrap();
-    tx.execute_batch("CREATE TABLE notes (line TEXT); INSERT INTO notes VALUES ('kept')").unwrap();
+    tx.execute_batch("CREATE TABLE notes (line TEXT); INSERT INTO notes VALUES ('a note')").unwrap();
     let refused = SqliteStore::insert_in(&tx, &[good.clone(), bad], place.now).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Internal, "{refused}");
     tx.commit().unwrap();

@@ -105,7 +105,7 @@ fn jobs(place: &Place) -> Vec<NewJob> {
         place.job(),
         place.checked(full),
         keyed(rule(), "first"),
-        keyed(rule(), "kept"),
+        keyed(rule(), "second"),
         keyed(rule().replace(), "replaced"),
         keyed(rule().reject(), "rejected"),
         keyed(UniqueRule::by_key("w").within(Duration::from_secs(30)), "window"),

@@ -1,0 +1,33 @@
+//! The Rust blocks of the README and of the pages in `docs/` are compiled, and run where they can, as tests of the library.
+//!
+//! A test checks that every page is named here (`tests/pages.rs`).
+
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
+#[doc = include_str!("../../../docs/changing-args.md")]
+struct ChangingArgs;
+
+#[doc = include_str!("../../../docs/enqueueing.md")]
+struct Enqueueing;
+
+#[doc = include_str!("../../../docs/failures.md")]
+struct Failures;
+
+#[doc = include_str!("../../../docs/getting-started.md")]
+struct GettingStarted;
+
+#[doc = include_str!("../../../docs/operating.md")]
+struct Operating;
+
+#[doc = include_str!("../../../docs/stopping.md")]
+struct Stopping;
+
+#[doc = include_str!("../../../docs/stores.md")]
+struct Stores;
+
+#[doc = include_str!("../../../docs/testing.md")]
+struct Testing;
+
+#[doc = include_str!("../../../docs/workers.md")]
+struct Workers;

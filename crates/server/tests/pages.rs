@@ -1,0 +1,132 @@
+//! Every line of every `sh` block in the README and in `docs/` is run against the real binary, or stands in a table with the
+//! reason why it is not.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Beginnings of lines that are not run, and why.
+const NOT_RUN: &[(&str, &str)] = &[
+    ("cargo new ", "it needs no test"),
+    ("cargo add ", "it asks the registry for a crate that is not published yet"),
+    ("cargo run ", "it builds the release; other tests run the commands"),
+    ("cargo xtask ", "it is the test command"),
+    ("cargo install ", "it builds the release"),
+    ("pg_dump ", "it is PostgreSQL's own"),
+    ("backroom migrate --store 'postgres", "it names a server that does not exist; postgres_cli.rs runs it"),
+    (
+        "backroom move --from sqlite:backroom.db --to 'postgres",
+        "it names a server that does not exist; postgres_cli.rs runs it",
+    ),
+];
+
+/// Lines that end with exit code 1, and why.
+const ENDS_WITH_1: &[(&str, &str)] = &[("backroom doctor", "no worker is alive that could run the job")];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn pages() -> Vec<PathBuf> {
+    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut pages: Vec<_> = docs.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    pages.push(root().join("README.md"));
+    pages.sort();
+    pages
+}
+
+/// The lines of the page's `sh` blocks.
+fn commands(page: &str) -> Vec<&str> {
+    let mut is_in = false;
+    let mut found = Vec::new();
+    for line in page.lines() {
+        match line.trim_end() {
+            "```sh" => is_in = true,
+            "```" => is_in = false,
+            line if is_in && !line.is_empty() && !line.starts_with('#') => found.push(line),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn reason<'a>(table: &'a [(&str, &str)], line: &str) -> Option<&'a str> {
+    table.iter().find(|(begins, _)| line.starts_with(begins)).map(|(begins, _)| *begins)
+}
+
+/// A folder with a store that has one job, in which a page's lines run one after the other.
+struct Shell {
+    folder: tempfile::TempDir,
+    id: String,
+}
+
+impl Shell {
+    fn new() -> Self {
+        let mut shell = Self { folder: tempfile::tempdir().unwrap(), id: String::new() };
+        let (code, answer) = shell.run("backroom enqueue send_mail '{\"to\":\"ada\"}' --queue mail --json");
+        assert_eq!(code, 0, "{answer}");
+        let marker = "\"id\":";
+        let from = answer.find(marker).unwrap() + marker.len();
+        shell.id = answer[from..].trim_start_matches([' ', '"']).chars().take_while(|c| *c != '"').collect();
+        shell
+    }
+
+    /// Exit code, and what the line printed.
+    fn run(&self, line: &str) -> (i32, String) {
+        let binary = Path::new(env!("CARGO_BIN_EXE_backroom"));
+        let path = format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
+        let output = Command::new("sh")
+            .args(["-c", line])
+            .current_dir(self.folder.path())
+            .env("PATH", path)
+            .env("ID", &self.id)
+            .env_remove("BACKROOM_STORE")
+            .output()
+            .unwrap();
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code().unwrap_or(-1), text)
+    }
+}
+
+#[test]
+fn every_command_of_the_pages_runs() {
+    let (mut used, mut ran) = (BTreeSet::new(), 0);
+    for page in pages() {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let shell = Shell::new();
+        for line in commands(&text) {
+            if let Some(begins) = reason(NOT_RUN, line) {
+                used.insert(begins.to_owned());
+                continue;
+            }
+            assert!(
+                line.starts_with("backroom "),
+                "{}: `{line}` is neither ours nor in the table",
+                page.display()
+            );
+            let (code, said) = shell.run(line);
+            let wanted = match reason(ENDS_WITH_1, line) {
+                Some(begins) if !said.contains("everything is as it should be") => {
+                    used.insert(begins.to_owned());
+                    1
+                }
+                _ => 0,
+            };
+            assert_eq!(code, wanted, "{}: `{line}` said:\n{said}", page.display());
+            ran += 1;
+        }
+    }
+    let unused: Vec<_> = NOT_RUN
+        .iter()
+        .chain(ENDS_WITH_1)
+        .map(|(begins, _)| *begins)
+        .filter(|begins| !used.contains(*begins))
+        .collect();
+    assert!(unused.is_empty(), "no page has a line that begins with {unused:?}");
+    assert!(ran >= 20, "only {ran} lines ran");
+}
