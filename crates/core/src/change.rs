@@ -198,7 +198,7 @@ impl AttemptEnd {
         Self::Cancelled,
     ];
 
-    /// The word in tables and JSON.
+    /// The name in tables and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",

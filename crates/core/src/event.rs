@@ -95,7 +95,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The word in the table of `docs/state-machine.md`.
+    /// The name in the table of `docs/state-machine.md`.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Claim { .. } => "claim",
@@ -175,7 +175,7 @@ pub enum Part {
 }
 
 impl Loss {
-    /// The words in the table of `docs/state-machine.md`.
+    /// The name in the table of `docs/state-machine.md`.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Died { part: Part::Alone, .. } => "died, alone",

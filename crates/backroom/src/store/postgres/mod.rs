@@ -107,8 +107,8 @@ impl Core {
     fn remember_queues(&self, queues: Vec<String>) {
         if !queues.is_empty() {
             let mut named = self.named_queues.lock().unwrap_or_else(PoisonError::into_inner);
-            let room = QUEUES_REMEMBERED_MAX.saturating_sub(named.len());
-            named.extend(queues.into_iter().take(room));
+            let free = QUEUES_REMEMBERED_MAX.saturating_sub(named.len());
+            named.extend(queues.into_iter().take(free));
         }
     }
 }

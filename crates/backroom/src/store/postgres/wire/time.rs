@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Readings per measurement; the one with the shortest round trip counts.
-const LOOKS: usize = 5;
+const READINGS: usize = 5;
 
 /// The database's clock. No parameter.
 static TIME: Sql = Sql { text: "SELECT clock_timestamp()", types: &[] as &[Type] };
@@ -43,7 +43,7 @@ impl DatabaseTime {
     /// the trip at most, so the shortest of several trips counts.
     pub(crate) async fn measure(&self, link: &Link) -> Result<(), Error> {
         let mut best: Option<(Duration, Measurement)> = None;
-        for _ in 0..LOOKS {
+        for _ in 0..READINGS {
             let before = monotonic();
             let rows = link.query(&TIME, &[]).await.map_err(|fault| fault.into_error("read the clock"))?;
             let trip = monotonic().saturating_duration_since(before);
