@@ -1,5 +1,5 @@
-//! The only room that knows the time: this program has no simulator to share a clock with, and what it waits
-//! for (a server that starts, a process that ends) tells nobody when it is ready.
+//! The only module that knows the time: this program has no simulator to share a clock with, and what it waits
+//! for (a server that starts, a process that ends) sends no notification when it is ready.
 
 use std::time::{Duration, Instant};
 

@@ -81,7 +81,7 @@ pub(crate) fn run(args: &[&str]) -> Result<(), Failure> {
 }
 
 /// Every peer's every scenario once per round, so that whatever the machine does meanwhile meets all of them. Each round
-/// begins with another peer, because what comes before a measurement is felt in it: one that kept the machine idle for minutes,
+/// begins with another peer, because what comes before a measurement is felt in it: one that left the machine idle for minutes,
 /// or the installation, for which one measurement more is made and thrown away.
 fn measure(
     asked: &Asked,
@@ -99,7 +99,7 @@ fn measure(
         Ok::<_, Failure>((request, answer))
     };
     if let Some((row, installed)) = rows.iter().zip(installed).find_map(|(row, i)| Some((row, i.as_ref()?))) {
-        // What it answers is thrown away, and that it fails is told when it is measured.
+        // What it answers is thrown away, and a failure shows when it is measured.
         _ = ask(row.peer, installed, Scenario::Lifecycle, "to warm up")?;
     }
     for round in 0..asked.rounds {
@@ -132,7 +132,7 @@ fn write(out: &PathBuf, text: &str) -> Result<(), Failure> {
     })
 }
 
-/// A peer that failed has its row; the run as a whole has failed, too, so that nobody takes it for complete.
+/// A peer that failed has its row; the run as a whole has failed, too, so that it does not pass for complete.
 fn end(rows: &[Row]) -> Result<(), Failure> {
     let failed: Vec<_> =
         rows.iter().filter(|row| !row.figures.faults.is_empty()).map(|row| row.peer.name).collect();

@@ -12,6 +12,7 @@ mod build_space;
 mod clock;
 mod compare;
 mod failure;
+mod macro_profiles;
 mod postgres;
 mod rust_versions;
 mod say;

@@ -51,10 +51,15 @@ struct Case {
     rust: Rust,
 }
 
-pub(crate) fn check(repository: &Repository) -> Result<(), Failure> {
+/// What `cargo metadata` answers for all features.
+pub(crate) fn metadata(repository: &Repository) -> Result<Value, Failure> {
     let metadata = answer(repository, &["metadata", "--format-version", "1", "--all-features"])?;
-    let metadata: Value = serde_json::from_str(&metadata)
-        .map_err(|error| unread(&format!("the answer of `cargo metadata` is no JSON: {error}")))?;
+    serde_json::from_str(&metadata)
+        .map_err(|error| unread(&format!("the answer of `cargo metadata` is no JSON: {error}")))
+}
+
+pub(crate) fn check(repository: &Repository) -> Result<(), Failure> {
+    let metadata = metadata(repository)?;
     let asked = asked(&metadata);
     let mut wrong = Vec::new();
     for declared in declared(&metadata)? {

@@ -1,4 +1,4 @@
-//! The only room that prints. Progress goes to standard output, beside the test runner's, so that a log of it
+//! The only module that prints. Progress goes to standard output, beside the test runner's, so that a log of it
 //! keeps the order in which things happened; where a task has a result of its own to print, progress goes to standard
 //! error.
 

@@ -1,4 +1,4 @@
-//! The servers the tests talk to, kept from the step that starts them to the end of the run.
+//! The servers the tests talk to, held from the step that starts them to the end of the run.
 
 use crate::postgres::Cluster;
 

@@ -67,7 +67,7 @@ fn forget_ourselves(command: &mut Command) {
     }
 }
 
-/// Whether the command exists and succeeds; what it says is of no interest.
+/// Whether the command exists and succeeds; its output is not read.
 pub(crate) fn answers(mut command: Command) -> bool {
     let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     silent.status().is_ok_and(|status| status.success())
@@ -119,7 +119,7 @@ fn apt_get(verb: &[&str], packages: &[&str]) -> Command {
         .args(verb)
         .args(if packages.is_empty() { &[][..] } else { &["--no-install-recommends"] })
         .args(packages);
-    // Nobody is there to answer a package's questions.
+    // No user is there to answer a package's questions.
     apt_get.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
     apt_get
 }

@@ -5,6 +5,7 @@
 
 use crate::build_space;
 use crate::failure::Failure;
+use crate::macro_profiles;
 use crate::postgres::{
     self,
     versions::{self, Wanted},
@@ -40,7 +41,7 @@ pub(crate) fn run_versions() -> Result<(), Failure> {
 
 fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
     let mut steps =
-        vec![DISK_SPACE, TOOLCHAIN, COMPILER, OUTSIDE_CLIENTS, CLOCK_SETTER, FORMAT, RUST_VERSIONS, LINTS];
+        vec![DISK_SPACE, TOOLCHAIN, COMPILER, OUTSIDE_CLIENTS, CLOCK_SETTER, FORMAT, RUST_VERSIONS, MACRO_PROFILES, LINTS];
     if extent == Extent::Full {
         steps.extend([DOCUMENTATION, DEPENDENCIES, ADVISORIES]);
     }
@@ -94,6 +95,17 @@ const RUST_VERSIONS: Step = Step {
     name: "rust-versions",
     what: "no dependency of a crate, and of each of its features, needs a newer Rust than the crate says",
     run: |repository, _| rust_versions::check(repository).map(passed),
+};
+
+const MACRO_PROFILES: Step = Step {
+    name: "macro-profiles",
+    what: "Cargo.toml lists every procedural macro, so that none is optimised",
+    run: |repository, _| {
+        let manifest = std::fs::read_to_string(repository.path("Cargo.toml")).map_err(|error| {
+            Failure::new(format!("Cargo.toml cannot be read: {error}"), "see whether it may be read")
+        })?;
+        macro_profiles::check(&rust_versions::metadata(repository)?, &manifest).map(passed)
+    },
 };
 
 const LINTS: Step = Step {

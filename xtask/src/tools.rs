@@ -56,7 +56,7 @@ pub(crate) fn c_compiler() -> Result<(), Failure> {
     if is_there() {
         return Ok(());
     }
-    // Installing gcc would not bring about a compiler that somebody asked for by name.
+    // Installing gcc would not bring about a compiler that the user asked for by name.
     if named.is_none() && system::installs_with_apt() {
         // gcc only recommends the C library's headers, and recommended packages are not installed.
         system::apt_get_install(&["gcc", "libc6-dev"])?;
@@ -146,7 +146,7 @@ pub(crate) fn documentation(repository: &Repository) -> Result<(), Failure> {
 /// The release of cargo-deny that `deny.toml` is written for.
 const CARGO_DENY: &str = "0.20.2";
 
-/// Licences, bans and sources: all that can be told from the lock file and the sources of dependencies.
+/// Licences, bans and sources: all that can be read from the lock file and the sources of dependencies.
 pub(crate) fn dependencies(repository: &Repository) -> Result<Ended, Failure> {
     let Some(deny) = cargo_deny(repository)? else {
         return Ok(Ended::NotRun(format!(

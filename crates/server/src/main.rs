@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     terminal::notices::start();
     let outcome = runtime().and_then(|runtime| {
         let outcome = runtime.block_on(run(cli.command, &settings));
-        // Whoever still reads stdin or sleeps must not keep a finished command from ending.
+        // A thread that still reads stdin or sleeps must not stop a finished command from ending.
         runtime.shutdown_background();
         outcome
     });

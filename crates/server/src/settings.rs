@@ -10,13 +10,13 @@ use clap::Args;
 
 use crate::terminal::{Problem, table};
 
-/// Where jobs are kept unless somebody says otherwise: a file in the working directory.
+/// Where jobs are stored by default: a file in the working directory.
 pub(crate) const STORE_DEFAULT: &str = "sqlite:backroom.db";
 
 /// The options that every command takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct GlobalArgs {
-    /// Where the jobs are kept: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME [default:
+    /// Where the jobs are stored: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME [default:
     /// sqlite:backroom.db]
     #[arg(
         long,
@@ -43,7 +43,7 @@ pub(crate) struct GlobalArgs {
 pub(crate) struct Settings {
     /// URL of the store.
     pub(crate) store: String,
-    /// Whether somebody named it.
+    /// Whether the user named it.
     pub(crate) store_given: bool,
     /// Whether answers are JSON.
     pub(crate) json: bool,
@@ -73,7 +73,7 @@ impl Settings {
     }
 
     /// Opens a store that is there, for a command that changes jobs or queues. It must not leave an empty store behind: with a
-    /// mistyped path everybody would then wonder where the jobs went.
+    /// mistyped path the jobs would seem to be gone.
     pub(crate) async fn open(&self) -> Result<Backroom, Problem> {
         self.find().await?;
         Ok(Backroom::open(&self.store).await?)

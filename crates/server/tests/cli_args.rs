@@ -40,11 +40,11 @@ fn unique_args_are_the_same_only_if_they_mean_the_same() {
     let lines: String = (0..1_000).map(|n| format!("{}\n", first + n)).collect();
     let enqueue = ["enqueue", "k", "--lines", "--unique-args", "--json"];
     let sum = place.run_with(lines.as_bytes(), &enqueue).succeeded().json();
-    assert_eq!((&sum["created"], &sum["kept"]), (&1_000.into(), &0.into()), "{sum}");
+    assert_eq!((&sum["created"], &sum["deduplicated"]), (&1_000.into(), &0.into()), "{sum}");
     let others =
         "1\n1.0\n1e0\n10e-1\n18446744073709551616\n18446744073709551617\n0.1\n0.10000000000000000001\n";
     let sum = place.run_with(others.as_bytes(), &enqueue).succeeded().json();
-    assert_eq!((&sum["created"], &sum["kept"]), (&5.into(), &3.into()), "{sum}");
+    assert_eq!((&sum["created"], &sum["deduplicated"]), (&5.into(), &3.into()), "{sum}");
 }
 
 #[test]

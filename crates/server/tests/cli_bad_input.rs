@@ -170,7 +170,7 @@ fn filters_that_mean_nothing_are_refused() {
     place.run(["jobs", "--limit", "1001", "--state", "available"]).failed_naming("1 to 1000");
     place.run(["jobs", "--queue", ""]).failed_naming("queue");
     place.run(["queues", "pause", ""]).failed_naming("queue");
-    place.run(["queues", "resume", "nobody"]).failed_naming("nobody");
+    place.run(["queues", "resume", "missing"]).failed_naming("missing");
     place.run(["queues", "retain", "q"]).refused_naming("--completed");
     place.run(["queues", "retain", "q", "--completed", "7"]).refused_naming("forever");
     place.run(["completions", "tcsh"]).refused_naming("tcsh");

@@ -89,9 +89,9 @@ fn a_unique_key_keeps_replaces_or_rejects_the_second_job() {
     let place = Place::new();
     let first = place.json(["enqueue", "k", "1", "--unique-key", "x"]);
     assert_eq!(first["outcome"], "created");
-    let kept = place.json(["enqueue", "k", "2", "--unique-key", "x"]);
-    assert_eq!(kept["outcome"], "kept");
-    assert_eq!(kept["id"], first["id"]);
+    let duplicate = place.json(["enqueue", "k", "2", "--unique-key", "x"]);
+    assert_eq!(duplicate["outcome"], "deduplicated");
+    assert_eq!(duplicate["id"], first["id"]);
     let replaced = place.json(["enqueue", "k", "3", "--unique-key", "x", "--on-conflict", "replace"]);
     assert_eq!(replaced["outcome"], "replaced");
     assert_eq!(place.job(first["id"].as_str().unwrap())["args"], 3);
@@ -116,7 +116,10 @@ fn lines_become_jobs_and_empty_ones_do_not() {
     let place = Place::new();
     let lines: String = (0..2500).map(|n| format!("{{\"n\":{n}}}\n\n")).collect();
     let said = place.run_with(lines.as_bytes(), &["enqueue", "k", "--lines", "--tag", "many", "--json"]);
-    assert_eq!(said.succeeded().json(), json!({"created": 2500, "kept": 0, "replaced": 0, "key_held": 0}));
+    assert_eq!(
+        said.succeeded().json(),
+        json!({"created": 2500, "deduplicated": 0, "replaced": 0, "key_held": 0})
+    );
     std::fs::write(place.path("more.ndjson"), "1\n2\n3").unwrap();
     let said = place.run(["enqueue", "k", "@more.ndjson", "--lines"]);
     assert_eq!(said.succeeded().out, "enqueued 3 jobs\n");
@@ -156,7 +159,10 @@ fn every_option_holds_for_lines_too() {
         "--unique-args",
     ];
     let said = place.run_with(b"{\"a\":1}\n{\"a\":1}\n{\"a\":2}\n", &options);
-    assert_eq!(said.succeeded().json(), json!({"created": 2, "kept": 1, "replaced": 0, "key_held": 0}));
+    assert_eq!(
+        said.succeeded().json(),
+        json!({"created": 2, "deduplicated": 1, "replaced": 0, "key_held": 0})
+    );
     let jobs = place.json(["jobs", "--queue", "q", "--tag", "t"]);
     let job = &jobs["jobs"][0];
     assert_eq!(job["args"], json!({"a": 2}));
@@ -192,7 +198,7 @@ fn lines_that_meet_a_held_key_fail_the_command_and_are_counted() {
         &["enqueue", "k", "--lines", "--unique-args", "--on-conflict", "reject", "--json"],
     );
     said.failed_naming("1 job");
-    assert_eq!(said.json(), json!({"created": 2, "kept": 0, "replaced": 0, "key_held": 1}));
+    assert_eq!(said.json(), json!({"created": 2, "deduplicated": 0, "replaced": 0, "key_held": 1}));
 }
 
 #[cfg(unix)]
@@ -211,20 +217,20 @@ fn an_interrupt_between_lines_says_how_far_it_came() {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"1\n2\n").unwrap();
     // The library tells of the insert; only then is the interrupt sent.
-    let mut told = BufReader::new(child.stderr.take().unwrap());
+    let mut notes = BufReader::new(child.stderr.take().unwrap());
     let (mut line, mut rows) = (String::new(), 0);
     while rows < 2 {
         line.clear();
-        assert_ne!(told.read_line(&mut line).unwrap(), 0, "it ended before it stored the lines");
+        assert_ne!(notes.read_line(&mut line).unwrap(), 0, "it ended before it stored the lines");
         if line.contains("insert") {
-            let told = line.split("rows=").nth(1).and_then(|rest| rest.split_whitespace().next());
-            rows += told.unwrap().parse::<u64>().unwrap();
+            let stored = line.split("rows=").nth(1).and_then(|rest| rest.split_whitespace().next());
+            rows += stored.unwrap().parse::<u64>().unwrap();
         }
     }
     let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(interrupted.success());
-    // Whoever tells goes on being heard, else the telling would fail.
-    std::io::copy(&mut told, &mut std::io::sink()).unwrap();
+    // The process goes on writing notes; a closed pipe would make that fail.
+    std::io::copy(&mut notes, &mut std::io::sink()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "enqueued 2 jobs\n");

@@ -49,7 +49,7 @@ fn retention_changes_what_is_named_and_keeps_the_rest() {
     let said = place.run(["queues", "retain", "default", "--discarded", "forever"]);
     assert_eq!(
         said.succeeded().out,
-        "queue default keeps completed for 1d and the newest 500, cancelled for 7d, discarded forever\n"
+        "queue default retains completed for 1d and the newest 500, cancelled for 7d, discarded forever\n"
     );
 }
 

@@ -109,7 +109,7 @@ fn a_store_that_may_not_be_read_or_written_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let place = Place::new();
-    let user = Nobody::of(&place);
+    let user = Unprivileged::of(&place);
     let folder = place.path("shut");
     std::fs::create_dir(&folder).unwrap();
     user.owns(&folder);
@@ -137,7 +137,7 @@ fn a_store_that_may_only_be_read_is_shown_and_nothing_is_created_beside_it() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let place = Place::new();
-    let user = Nobody::of(&place);
+    let user = Unprivileged::of(&place);
     let (folder, file) = (place.path("shut"), place.path("shut/jobs.db"));
     std::fs::create_dir(&folder).unwrap();
     let store = ["--store", "sqlite:shut/jobs.db"];
@@ -173,7 +173,7 @@ async fn a_store_that_may_only_be_read_shows_what_is_in_its_log_or_says_why_not(
     use std::os::unix::fs::PermissionsExt as _;
 
     let place = Place::new();
-    let user = Nobody::of(&place);
+    let user = Unprivileged::of(&place);
     let (folder, file) = (place.path("shut"), place.path("shut/jobs.db"));
     std::fs::create_dir(&folder).unwrap();
     let store = ["--store", "sqlite:shut/jobs.db"];
@@ -210,16 +210,16 @@ async fn a_store_that_may_only_be_read_shows_what_is_in_its_log_or_says_why_not(
     backroom.close().await.unwrap();
 }
 
-/// Somebody whom permissions bind. The superuser may do everything, so a test that runs as root becomes `nobody` for
+/// A user whom permissions bind. The superuser may do everything, so a test that runs as root becomes `nobody` for
 /// its commands, with a copy of the binary where `nobody` can reach it.
 #[cfg(unix)]
-struct Nobody<'a> {
+struct Unprivileged<'a> {
     place: &'a Place,
     binary: Option<std::path::PathBuf>,
 }
 
 #[cfg(unix)]
-impl<'a> Nobody<'a> {
+impl<'a> Unprivileged<'a> {
     /// `nobody` and `nogroup` on every system in use.
     const ID: u32 = 65_534;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use backroom::{Backroom, WorkerRow, store::QueueSetting};
 use cli_support::{Place, Said};
 
-/// A sequence for the terminal, its one-character twin, a turn of the direction, a character that nobody sees.
+/// A sequence for the terminal, its one-character twin, a turn of the direction, an invisible character.
 const EVIL: &str = "a\u{1b}[2J\u{9b}2J\u{202e}\u{2066}\u{200b}\u{2028}z";
 
 fn is_harmless(said: &Said) {

@@ -71,7 +71,7 @@ fn own_pictures_are_taken_in_four_formats_and_all_else_is_discarded_with_the_rea
 }
 
 #[test]
-fn a_second_run_does_nothing_anew_and_makes_again_what_was_removed() {
+fn a_second_run_does_nothing_again_and_makes_again_what_was_removed() {
     let place = Place::new();
     place.picture("a.png", 300, 20);
     place.file("notes.txt", b"not a picture at all");
@@ -202,6 +202,6 @@ fn what_cannot_be_looked_at_is_skipped_said_once_and_counted() {
     let wanted = if is_far { vec!["closed", "far.jpg", "shut"] } else { vec!["closed", "shut"] };
     assert_eq!(skipped.keys().collect::<Vec<_>>(), wanted, "{summary}");
     let said = String::from_utf8(output.stderr).unwrap();
-    let told = said.lines().filter(|line| line.starts_with("skipped ")).count();
-    assert_eq!(told, if is_far { 2 } else { 1 }, "one line for each reason: {said}");
+    let lines = said.lines().filter(|line| line.starts_with("skipped ")).count();
+    assert_eq!(lines, if is_far { 2 } else { 1 }, "one line for each reason: {said}");
 }

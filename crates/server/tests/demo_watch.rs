@@ -1,4 +1,4 @@
-//! The demo without `--once`: it watches on until somebody stops it.
+//! The demo without `--once`: it watches on until the user stops it.
 #![cfg(unix)]
 
 mod demo_common;

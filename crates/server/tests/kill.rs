@@ -76,7 +76,7 @@ fn wait_until_longer(ledger: &Path, child: &mut Child, lines: u64) {
     }
 }
 
-/// Whole lines only: an id that a kill cut off was acknowledged to nobody.
+/// Whole lines only: an id that a kill cut off was not acknowledged.
 fn read(ledger: &Path) -> HashSet<JobId> {
     let text = fs::read_to_string(ledger).expect("the ledger");
     text.lines().filter_map(|line| line.parse().ok()).collect()

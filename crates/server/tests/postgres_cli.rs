@@ -130,7 +130,7 @@ fn every_command_works_through_pgbouncer_in_transaction_mode() {
     side.run(&["delete", &id]).succeeded();
     side.run(&["job", &id]).failed_naming(&id);
 
-    // Workers, too: with nothing told, they find the jobs by looking.
+    // Workers, too: without any notification they find the jobs by polling.
     let report = side.json(&["bench", "--scenario", "drain", "--jobs", "300"]);
     assert!(report["drain_per_s"].as_f64().unwrap() > 0.0, "{report}");
     let queues = side.json(&["queues"]);
@@ -147,7 +147,7 @@ fn every_command_works_through_pgbouncer_in_transaction_mode() {
     assert!(health["engine"].as_str().unwrap().starts_with("PostgreSQL "), "{health}");
     let amiss: Vec<_> =
         health["checks"].as_array().unwrap().iter().filter(|check| check["ok"] == false).collect();
-    let queues = amiss.iter().find(|check| check["name"] == "queues").expect("nobody works on the 500");
+    let queues = amiss.iter().find(|check| check["name"] == "queues").expect("no worker serves the 500");
     assert!(queues["found"].as_str().unwrap().contains("500 due"), "{queues}");
     assert!(
         amiss.iter().all(|check| check["name"] == "queues" || check["name"] == "durable writes"),
@@ -220,7 +220,7 @@ fn a_store_moves_there_and_back() {
 fn a_server_that_is_not_there_is_named_with_a_remedy() {
     let place = Place::new();
     for command in [["jobs"].as_slice(), &["enqueue", "k"], &["doctor"], &["migrate"]] {
-        // Port 9 is nobody's.
+        // No program listens on port 9.
         let said = place.run(command.iter().chain(&["--store", "postgres://ada:hidden@127.0.0.1:9/jobs"]));
         said.failed_naming("127.0.0.1:9/jobs");
         assert!(said.err.contains("is it running"), "{said:?}");

@@ -24,7 +24,7 @@ fn brought_pictures_get_their_thumbnails_and_nothing_is_left_in_the_folder_but_t
 
     let again = place.demo(&["--once", "--pictures", "2", "--store", &store]).output().unwrap();
     assert!(again.status.success(), "{again:?}");
-    assert_eq!(place.jobs_of(&store), jobs, "a second run does nothing anew");
+    assert_eq!(place.jobs_of(&store), jobs, "a second run does nothing again");
     let said = String::from_utf8(again.stdout.clone()).unwrap() + &stderr(&again);
     assert!(!said.contains(password(&server())), "the password is shown: {said}");
 }

@@ -1,4 +1,4 @@
-//! Whom the server runs as. PostgreSQL refuses to run as root, so that a hole in it is not a hole in the machine.
+//! The account that the server runs as. PostgreSQL refuses to run as root, so that a hole in it is not a hole in the machine.
 
 use std::{
     os::unix::{fs::chown, process::CommandExt},
@@ -16,7 +16,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// `None`: as whoever runs us. As root: as PostgreSQL's own account, or as nobody where there is none.
+    /// `None`: the server runs as we do. As root: as PostgreSQL's own account, or as `nobody` where there is none.
     pub(crate) fn for_server() -> Result<Option<Self>, Failure> {
         if number(&["-u"]) != Some(0) {
             return Ok(None);

@@ -18,7 +18,7 @@ impl Failure {
     pub(crate) fn of_machine(what: &str, error: &std::io::Error) -> Self {
         Self::new(
             format!("the PostgreSQL server could not be made: {what}: {error}"),
-            "see whether the machine is out of room, memory or processes",
+            "see whether the machine is out of disk space, memory or processes",
         )
     }
 }

@@ -1,8 +1,8 @@
 //! Ends a server and removes its folder, whatever becomes of this program.
 //!
-//! A program that is killed drops nothing, and a server left behind would hold its memory and disk until somebody
-//! notices. So a small shell waits on a pipe from us: the pipe closes when we close it and when we die, and
-//! either way the shell stops the server it was told of last. There is no second way for a server to end with its
+//! A program that is killed drops nothing, and a server left behind would hold its memory and disk
+//! for ever. So a small shell waits on a pipe from us: the pipe closes when we close it and when we die, and
+//! either way the shell stops the server that it was given last. There is no second way for a server to end with its
 //! program, so this one is exercised by every run.
 
 use std::{
@@ -15,7 +15,7 @@ use crate::{Failure, wait_until};
 
 /// The signals of a closed terminal reach the whole group of processes; the keeper must outlive them to remove
 /// the folder. An empty line says that no server runs. It asks for an immediate shutdown (SIGQUIT: what the server would
-/// save is thrown away with it), and after about 10 s (200 looks) insists.
+/// save is thrown away with it), and after about 10 s (200 checks) kills it.
 const SCRIPT: &str = r#"
 cd /
 trap '' INT TERM HUP
@@ -23,8 +23,8 @@ pid=
 while read -r line; do pid=$line; done
 if [ -n "$pid" ]; then
     kill -QUIT "$pid"
-    looks=0
-    while kill -0 "$pid" && [ "$looks" -lt 200 ]; do sleep 0.05; looks=$((looks + 1)); done
+    checks=0
+    while kill -0 "$pid" && [ "$checks" -lt 200 ]; do sleep 0.05; checks=$((checks + 1)); done
     kill -KILL "$pid"
 fi
 rm -rf "$1"
@@ -64,7 +64,7 @@ impl Keeper {
     }
 
     /// Has the server stopped. The caller waits for its child next: until then the system keeps the process number
-    /// for it, and nobody else can be hit.
+    /// for it, so the signal can hit no other process.
     pub(crate) fn begin_end(&mut self) {
         self.pipe = None;
     }

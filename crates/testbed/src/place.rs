@@ -1,4 +1,4 @@
-//! A temporary folder that belongs to the server's account, and goes with whoever made it.
+//! A temporary folder that belongs to the server's account, and is removed with the value that made it.
 
 use std::{
     ffi::OsStr,
@@ -94,7 +94,7 @@ fn cannot_enter(folder: &Path, error: &std::io::Error) -> Failure {
     )
 }
 
-/// 32 hexadecimal digits nobody can guess.
+/// 32 hexadecimal digits that cannot be guessed.
 pub(crate) fn random_word() -> std::io::Result<String> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;

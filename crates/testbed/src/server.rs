@@ -25,9 +25,9 @@ const USER: &str = "backroom";
 /// How the server lets its one user in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Login {
-    /// By a password that nobody can guess.
+    /// By a password that cannot be guessed.
     Password,
-    /// As whoever it says it is: for a server that only its own test knows of.
+    /// Without a password: for a server that only its own test knows.
     Trust,
 }
 
@@ -130,7 +130,7 @@ impl Server {
         self.run(backup)
     }
 
-    /// Writes one of the files that the server reads, and answers its path. Nobody else may read it: the server insists
+    /// Writes one of the files that the server reads, and answers its path. No other account may read it: the server insists
     /// on that for keys.
     pub fn write(&self, name: &str, text: &str) -> Result<PathBuf, Failure> {
         let path = self.data().join(name);
@@ -165,8 +165,8 @@ impl Server {
         &self.bin
     }
 
-    /// What PostgreSQL's own client needs to find the server. The password is not an argument: those are for everybody to
-    /// see.
+    /// What PostgreSQL's own client needs to find the server. The password is not an argument: those are visible to
+    /// every account.
     pub fn client_variables(&self) -> [(&'static str, String); 5] {
         [
             ("PGHOST", "127.0.0.1".to_owned()),
@@ -185,13 +185,13 @@ impl Server {
         self.log_of(&mut postgres)?.spawn()
     }
 
-    /// Waits for a server that was told to end.
+    /// Waits for a server that was asked to end.
     fn over(&mut self) -> Result<(), Failure> {
         let mut process = self.process.take().expect("it runs");
         // Before it is waited for: the number may be another's after that.
-        let told = self.place.keeper.watch(None);
+        let watched = self.place.keeper.watch(None);
         self.ended("the server", &mut process)?;
-        told
+        watched
     }
 
     fn control(&self, words: &[&str]) -> Result<(), Failure> {
@@ -210,7 +210,9 @@ impl Server {
             .map_err(|error| Failure::of_machine(&name, &error))?;
         match self.ended(&name, &mut process)? {
             status if status.success() => Ok(()),
-            status => Err(self.failed(&format!("could not be made or told: {name} ended with {status}"))),
+            status => {
+                Err(self.failed(&format!("could not be made or controlled: {name} ended with {status}")))
+            }
         }
     }
 
@@ -218,9 +220,10 @@ impl Server {
         match wait_until(PROGRAM_LIMIT, || process.try_wait().transpose()) {
             Some(status) => status.map_err(|error| Failure::of_machine(what, &error)),
             None => {
-                // What is told is that it did not end.
+                // The failure to report is that it did not end.
                 _ = process.kill().and_then(|()| process.wait());
-                Err(self.failed(&format!("kept us waiting: {what} did not end within {PROGRAM_LIMIT:?}")))
+                Err(self
+                    .failed(&format!("did not answer in time: {what} did not end within {PROGRAM_LIMIT:?}")))
             }
         }
     }
@@ -238,7 +241,7 @@ impl Server {
         let last = lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n");
         Failure::new(
             format!("the PostgreSQL server {what}; it said:\n{last}"),
-            "correct what it complains of; see whether the temporary folder (TMPDIR) has room",
+            "correct what it complains of; see whether the temporary folder (TMPDIR) has space",
         )
     }
 
@@ -260,13 +263,13 @@ impl Drop for Server {
         self.place.keeper.begin_end();
         let Some(process) = &mut self.process else { return };
         if wait_until(STOP_LIMIT, || process.try_wait().ok().flatten()).is_none() {
-            // Only when the keeper was killed under us. Nobody is left to tell if it fails.
+            // Only when the keeper was killed under us. A failure cannot be reported any more.
             _ = process.kill().and_then(|()| process.wait());
         }
     }
 }
 
-/// The server's own word, in the eighth line of its `postmaster.pid`. To try a connection would prove less: on a
+/// The server's own answer, in the eighth line of its `postmaster.pid`. To try a connection would prove less: on a
 /// port lost to another program, that program would answer. The file of a killed server before it bears another number.
 fn says_ready(postmaster_pid: &str, number: &str) -> bool {
     let mut lines = postmaster_pid.lines().map(str::trim);
@@ -286,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn server_is_ready_only_by_its_own_word() {
+    fn server_is_ready_only_by_its_own_answer() {
         let starting = "4711\n/tmp/data\n1700000000\n5432\n/tmp\n127.0.0.1\n  1234 0\nstarting\n";
         let ready = starting.replace("starting", "ready   ");
         assert!(!says_ready(starting, "4711"));

@@ -24,7 +24,13 @@ pub(crate) enum Reached {
 /// Every mark.
 pub(crate) fn bars(rows: &[Row]) -> Vec<Bar> {
     vec![
-        ratio(rows, "PostgreSQL: drain, history kept, against the best peer", Store::Postgres, 1.8, drain),
+        ratio(
+            rows,
+            "PostgreSQL: drain, history retained, against the best peer",
+            Store::Postgres,
+            1.8,
+            drain,
+        ),
         ratio(
             rows,
             "PostgreSQL: bulk enqueue in batches of 1,000, against the best peer",
@@ -40,7 +46,7 @@ pub(crate) fn bars(rows: &[Row]) -> Vec<Bar> {
             best_bulk,
         ),
         pickup(rows),
-        ratio(rows, "SQLite: drain, history kept, against the best peer", Store::Sqlite, 3.0, drain),
+        ratio(rows, "SQLite: drain, history retained, against the best peer", Store::Sqlite, 3.0, drain),
         against_variants(rows),
     ]
 }

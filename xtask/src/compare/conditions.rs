@@ -76,7 +76,7 @@ fn commit(repository: &Repository) -> String {
     if changed.is_empty() { commit } else { format!("{commit}, with changes that are not committed") }
 }
 
-/// The settings as the server shows them, not as it was told.
+/// The settings as the server shows them, not as they were asked for.
 fn settings(server: &Server) -> String {
     let names = server::SETTINGS.iter().filter_map(|setting| setting.split_once('=')).map(|(name, _)| name);
     let shown =

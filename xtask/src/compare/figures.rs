@@ -111,7 +111,7 @@ impl Figures {
     }
 }
 
-/// Whether every job ran exactly once and is finished, and then whether finished jobs are kept.
+/// Whether every job ran exactly once and is finished, and then whether finished jobs are retained.
 fn ended(jobs: u32, drain: &Value) -> Result<bool, String> {
     let jobs = u64::from(jobs);
     let number = |name: &str| drain[name].as_u64().ok_or_else(|| format!("the answer lacks `{name}`"));
@@ -128,7 +128,7 @@ fn ended(jobs: u32, drain: &Value) -> Result<bool, String> {
         faults.push(format!("{unfinished} rows are left unfinished"));
     }
     if finished != 0 && finished != jobs {
-        faults.push(format!("{finished} of {jobs} rows are kept"));
+        faults.push(format!("{finished} of {jobs} rows are retained"));
     }
     if faults.is_empty() { Ok(finished == jobs) } else { Err(faults.join(", ")) }
 }
@@ -191,7 +191,7 @@ mod tests {
         for (drain, fault) in [
             (
                 drained(97, 97, 3, 97),
-                "3 of 100 jobs were not run in time, 3 rows are left unfinished, 97 of 100 rows are kept",
+                "3 of 100 jobs were not run in time, 3 rows are left unfinished, 97 of 100 rows are retained",
             ),
             (drained(105, 100, 0, 100), "5 runs too many"),
             (json!({"runs": 100}), "the answer lacks `distinct`"),

@@ -95,7 +95,7 @@ fn put(from: &Path, to: &Path) -> Result<(), Failure> {
     std::fs::copy(from, to).map(drop).map_err(|error| cannot_write(to, &error))
 }
 
-/// Whether what is installed is what the lock file says: a copy of it is kept once the installation has succeeded.
+/// Whether what is installed is what the lock file says: a copy of it is stored once the installation has succeeded.
 fn is_current(place: &Path, lock: &str) -> bool {
     let text = |path: PathBuf| std::fs::read(path).ok();
     let installed = text(stamp(place));

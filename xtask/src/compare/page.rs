@@ -1,4 +1,4 @@
-//! The page that is printed and kept. Pure.
+//! The page that is printed and stored. Pure.
 
 use super::Row;
 use super::bars::bars;

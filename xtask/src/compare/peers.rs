@@ -10,7 +10,7 @@ pub(crate) struct Peer {
     pub(crate) package: &'static str,
     pub(crate) home: Home,
     pub(crate) store: Store,
-    /// What its program is told besides; empty for its usual way.
+    /// Further arguments of its program; empty for its usual way.
     pub(crate) variant: &'static str,
     /// How many jobs are enqueued in bulk and drained: so many that each takes some seconds, so few that the slow take
     /// less than about twenty.

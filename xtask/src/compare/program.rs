@@ -137,7 +137,7 @@ fn answer(text: &str) -> Result<Value, String> {
 }
 
 fn last_line(log: &Path) -> String {
-    // The reason is then missing, and that it failed is told all the same.
+    // The reason is then missing, and the failure is reported all the same.
     let text = std::fs::read_to_string(log).unwrap_or_default();
     text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned()
 }

@@ -16,7 +16,7 @@ pub(crate) const SETTINGS: [&str; 5] = [
     "synchronous_commit=on",
     "shared_buffers=512MB",
     "max_wal_size=4GB",
-    // Nobody but this machine.
+    // Only this machine.
     "listen_addresses=127.0.0.1",
 ];
 
@@ -27,7 +27,7 @@ pub(crate) struct Server {
 
 /// Where one measurement takes place.
 pub(crate) struct Place {
-    /// As the peer's program is told.
+    /// As the peer's program gets it.
     pub(crate) store: String,
     kind: Kind,
 }
@@ -73,7 +73,7 @@ impl Server {
 
     pub(crate) fn remove(&self, place: Place) -> Result<(), Failure> {
         match place.kind {
-            // Whoever is still connected was killed.
+            // A client that is still connected was killed.
             Kind::Database(name) => self.sql(&format!("DROP DATABASE {name} WITH (FORCE)")).map(drop),
             Kind::Folder(folder) => std::fs::remove_dir_all(&folder).map_err(|error| broken(&folder, &error)),
         }

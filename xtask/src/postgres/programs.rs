@@ -46,7 +46,7 @@ fn pgbouncer() -> Option<PathBuf> {
     system::find_program("pgbouncer")
 }
 
-/// Asks `pg_config` first, as whoever has several versions chooses with it. It comes with the client's package
+/// Asks `pg_config` first, because a user with several versions chooses with it. It comes with the client's package
 /// too, so what it names is believed only when the server is there.
 fn server_folder() -> Option<PathBuf> {
     let configured = system::answer_of("pg_config", &["--bindir"]).map(PathBuf::from);

@@ -3,9 +3,9 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// How long between two looks at what the handlers saw. A look costs nothing.
+/// How long between two reads of what the handlers saw. A read costs nothing.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
-/// How long between two looks at the store, which a look does cost something.
+/// How long between two queries of the store, which do cost something.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(2);
 
 #[expect(clippy::disallowed_methods, reason = "measures what really passes")]

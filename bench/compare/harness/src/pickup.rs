@@ -17,14 +17,14 @@ const PICKUP_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) async fn measure<P: Peer>(peer: &P, request: &Request) -> Result<Pickup, Error> {
     let worker = peer.start().await?;
     clock::pause(SETTLE).await;
-    let mut told = seen::listen();
+    let mut runs = seen::listen();
     let (mut waits, mut lost) = (Vec::new(), 0);
     for number in 0..WARM_UP + request.jobs {
         let start = clock::now();
         peer.enqueue(Email::new(number)).await?;
         let taken_up = tokio::time::timeout(PICKUP_LIMIT, async {
             // An earlier job that was given up on may still turn up.
-            while let Some((seen, at)) = told.recv().await {
+            while let Some((seen, at)) = runs.recv().await {
                 if seen == number {
                     return Some(at);
                 }

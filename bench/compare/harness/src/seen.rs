@@ -15,9 +15,9 @@ struct Seen {
     by_number: Vec<AtomicU32>,
     runs: AtomicUsize,
     distinct: AtomicUsize,
-    /// Whether somebody wants each run told; looked at before the lock is taken, which a throughput run never does.
-    is_outage: AtomicBool,
-    told: Mutex<Option<UnboundedSender<(usize, Instant)>>>,
+    /// Whether each run is to be reported; read before the lock is taken, which a throughput run never does.
+    is_listened_to: AtomicBool,
+    listener: Mutex<Option<UnboundedSender<(usize, Instant)>>>,
 }
 
 /// What ran, and how often.
@@ -32,11 +32,11 @@ pub fn ran(email: &Email) {
     let at = clock::now();
     let Some(seen) = SEEN.get() else { return };
     seen.count(email);
-    if seen.is_outage.load(Relaxed) {
-        let told = seen.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(told), Some(number)) = (told.as_ref(), email.number()) {
-            // Nobody listens any more: the measurement is over.
-            let _over = told.send((number, at));
+    if seen.is_listened_to.load(Relaxed) {
+        let listener = seen.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(listener), Some(number)) = (listener.as_ref(), email.number()) {
+            // The receiver has gone: the measurement is over.
+            let _over = listener.send((number, at));
         }
     }
 }
@@ -50,12 +50,12 @@ pub(crate) fn runs() -> Runs {
     SEEN.get().map_or(Runs { runs: 0, distinct: 0 }, Seen::so_far)
 }
 
-/// From now on each run is told here.
+/// From now on each run is reported here.
 pub(crate) fn listen() -> UnboundedReceiver<(usize, Instant)> {
     let (sender, receiver) = unbounded_channel();
     if let Some(seen) = SEEN.get() {
-        *seen.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        seen.is_outage.store(true, Relaxed);
+        *seen.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        seen.is_listened_to.store(true, Relaxed);
     }
     receiver
 }
@@ -66,13 +66,13 @@ impl Seen {
             by_number: (0..jobs).map(|_| AtomicU32::new(0)).collect(),
             runs: AtomicUsize::new(0),
             distinct: AtomicUsize::new(0),
-            is_outage: AtomicBool::new(false),
-            told: Mutex::new(None),
+            is_listened_to: AtomicBool::new(false),
+            listener: Mutex::new(None),
         }
     }
 
     fn count(&self, email: &Email) {
-        // What is none of our jobs is a run too many: it is counted, but is nobody's first.
+        // What is none of our jobs is a run too many: it is counted, but it is not the first of a job.
         let runs = email.number().and_then(|number| self.by_number.get(number));
         if runs.is_some_and(|runs| runs.fetch_add(1, Relaxed) == 0) {
             self.distinct.fetch_add(1, Relaxed);

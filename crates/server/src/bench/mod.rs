@@ -1,7 +1,7 @@
 //! `backroom bench`: what this disk and this machine give, in figures that can be compared.
 //!
 //! Every scenario runs the library as a program would: the same client, the same worker, no-op handlers, durable
-//! writes, history kept. `--baseline` puts a bare loop over the same tables beside it.
+//! writes, history retained. `--baseline` puts a bare loop over the same tables beside it.
 
 mod args;
 mod baseline;
@@ -20,7 +20,7 @@ use backroom::Error;
 
 use place::Place;
 
-/// Measures one scenario and answers with its figures. `say` is told of each step, for people who wait.
+/// Measures one scenario and answers with its figures. `say` is called for each step, for people who wait.
 pub(crate) async fn measure(
     args: &BenchArgs,
     store: Option<&str>,

@@ -15,12 +15,12 @@ pub(crate) struct Place {
     folder: Option<Folder>,
 }
 
-/// A folder that goes with whoever holds it, also when a measurement is interrupted.
+/// A folder that is removed when its value is dropped, also when a measurement is interrupted.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left behind is named after the program and is in nobody's way.
+        // What is left behind is named after the program and does no harm.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

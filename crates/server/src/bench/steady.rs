@@ -22,7 +22,7 @@ const CALLERS: u64 = 20;
 /// Jobs to find the capacity with.
 const CAPACITY_JOBS: u64 = 20_000;
 
-/// First finds out how many single enqueues per second are enqueued, run and completed when nobody holds back; then
+/// First finds out how many single enqueues per second are enqueued, run and completed at full speed; then
 /// sends half as many per second, evenly, and looks at the waits.
 pub(super) async fn measure(
     args: &BenchArgs,

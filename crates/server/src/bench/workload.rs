@@ -99,7 +99,7 @@ pub(crate) fn plain_worker(args: &BenchArgs, place: &Place) -> Worker {
     Worker::new(&place.backroom).queue(Noop::QUEUE, args.slots).handle(noop)
 }
 
-/// Says how long finished jobs are kept: for ever, or (`--no-history`) not at all.
+/// Says how long finished jobs are retained: for ever, or (`--no-history`) not at all.
 pub(crate) async fn set_history(args: &BenchArgs, place: &Place) -> Result<(), Error> {
     let keep = if args.no_history { Keep::newest(0) } else { Keep::FOREVER };
     let retention = Retention { completed: keep, ..Retention::FOREVER };

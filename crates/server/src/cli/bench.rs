@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(crate) async fn run(args: BenchArgs, settings: &Settings) -> Result<(), Problem> {
-    // Without a store of its own it makes a file that is removed afterwards: nobody wants a million no-ops among jobs.
+    // Without a store of its own it makes a file that is removed afterwards: a million no-ops do not belong among jobs.
     let store = settings.store_given.then_some(settings.store.as_str());
     let say = |step: &str| {
         if !settings.json {
@@ -59,7 +59,7 @@ fn show(report: &Report, settings: &Settings) -> Result<(), Problem> {
 
 /// What was measured, and how.
 fn head(report: &Report) -> String {
-    let history = if report.history_kept { "kept" } else { "pruned" };
+    let history = if report.history_kept { "retained" } else { "pruned" };
     format!(
         "{} on {}: {} jobs of {} bytes, {} slots, durability {}, history {history}",
         report.scenario,

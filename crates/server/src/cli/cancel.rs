@@ -12,7 +12,7 @@ use crate::terminal::{Problem, unless_interrupted};
 
 /// Ask jobs to stop
 ///
-/// A queued job is cancelled at once. A running one is marked and its handler told; it ends as cancelled unless it
+/// A queued job is cancelled at once. A running one is marked and its handler is asked to stop; it ends as cancelled unless it
 /// succeeds first. Nothing happens to a job that is finished.
 ///
 /// Jobs are named by id, or by filters that hold together; then all that match are cancelled, however many there are. Without
@@ -51,8 +51,8 @@ pub(crate) async fn run(args: CancelArgs, settings: &Settings) -> Result<(), Pro
         &args.ids,
         settings,
         async |backroom, id| backroom.cancel_because(id, &args.reason).await,
-        |id, job| match job.map(|job| job.state) {
-            Some(State::Running) => format!("job {id} runs; its handler is told to stop"),
+        |id, job, _| match job.map(|job| job.state) {
+            Some(State::Running) => format!("job {id} runs; its handler is asked to stop"),
             Some(State::Cancelled) => format!("cancelled job {id}"),
             Some(state @ (State::Completed | State::Discarded)) => {
                 format!("nothing to cancel: job {id} is {state} already")

@@ -48,7 +48,7 @@ pub(crate) async fn run(args: DeleteArgs, settings: &Settings) -> Result<(), Pro
         &args.ids,
         settings,
         async |backroom, id| backroom.delete(id).await,
-        |id, _| format!("deleted job {id}"),
+        |id, _, _| format!("deleted job {id}"),
     ))
     .await
 }

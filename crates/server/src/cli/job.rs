@@ -8,7 +8,7 @@ use clap::Args;
 use super::view::{JobView, ReasonView, WholeJobView};
 use crate::settings::Settings;
 use crate::terminal::{
-    Problem, now, out, visible,
+    Problem, out, visible,
     words::{self, moment},
 };
 
@@ -34,15 +34,15 @@ pub(crate) struct JobArgs {
 }
 
 pub(crate) async fn run(args: JobArgs, settings: &Settings) -> Result<(), Problem> {
-    let (explained, attempts, log) = settings
+    let (explained, attempts, log, now) = settings
         .with_store_to_read(async |backroom| {
             let explained = backroom.explain(args.id).await?;
             let attempts = backroom.attempts(args.id).await?;
             let log = backroom.log(args.id, 0).await?;
-            Ok((explained, attempts, log))
+            // Jobs bear the moments of the store's clock.
+            Ok((explained, attempts, log, backroom.clock().now()))
         })
         .await?;
-    let now = now();
     if settings.json {
         let whole = WholeJobView {
             job: JobView::new(&explained.job, now),
@@ -116,7 +116,7 @@ fn write_fields(page: &mut String, job: &JobRow, now: Timestamp) {
         job.progress.as_ref().map(|progress| format!("{}% {}", progress.percent, progress.message)),
     );
     field(
-        "told to stop",
+        "asked to stop",
         job.cancel_requested_at.filter(|_| job.state == State::Running).map(|at| moment(at, now)),
     );
     field("reason", job.reason.clone());

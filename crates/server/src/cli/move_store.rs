@@ -1,6 +1,6 @@
 //! `backroom move`: copy a live store into another and count both sides.
 //!
-//! The library copies and counts ([`copy_jobs`]); this room sees to it that nobody runs the jobs at the
+//! The library copies and counts ([`copy_jobs`]); this module makes sure that no worker runs the jobs at the
 //! source meanwhile, shows how far it is and gives the verdict.
 
 use std::{
@@ -30,7 +30,7 @@ use crate::terminal::{
 ///
 /// Jobs in every state with their attempts, logs and tags, and the settings of queues. Nothing is taken from the source.
 /// Cut off, it is begun again with the same command, which copies only what is missing or was changed at the source
-/// meanwhile. What came over, ended at the target and was pruned there does not come back; a job that somebody deleted
+/// meanwhile. What came over, ended at the target and was pruned there does not come back; a job that a user deleted
 /// there does.
 ///
 /// Every queue of the source is paused first, because a job that runs on both sides runs twice. It stays so once the target
@@ -48,7 +48,7 @@ Examples:
   backroom move --from sqlite:backroom.db --to sqlite:new.db --live --wait 10m
 
 Order of a move without losing an order: stop the source's workers (or use --live), move, start workers at the target,
-point whoever enqueues at the target, move once more.
+point every program that enqueues at the target, move once more.
 
 Exit code: 0 if the target holds every job of the source, 1 if not.
 
@@ -63,7 +63,7 @@ pub(crate) struct MoveArgs {
     #[arg(long, value_name = "URL")]
     to: String,
 
-    /// Go ahead while workers are alive at the source: they are kept from claiming, and what they run is waited for
+    /// Go ahead while workers are alive at the source: they are stopped from claiming, and what they run is waited for
     #[arg(long)]
     live: bool,
 
@@ -215,7 +215,7 @@ async fn move_all(
     Ok(Report { copied, jobs_at_target_only })
 }
 
-/// Copies until a pass finds nothing new, which then has counted both sides: whoever enqueues at the source may go on
+/// Copies until a pass finds nothing new, which then has counted both sides: clients may go on enqueueing at the source
 /// while this runs.
 async fn copy(source: &Backroom, target: &Backroom, pauses: &Pauses) -> Result<Copied, Problem> {
     let (from, to) = (source.store().as_ref(), target.store().as_ref());
@@ -264,7 +264,7 @@ async fn refuse_workers(args: &MoveArgs, source: &Backroom) -> Result<(), Proble
 
 async fn wait_for_running(args: &MoveArgs, source: &Backroom, settings: &Settings) -> Result<(), Problem> {
     let until = later(source.clock().now(), args.wait);
-    let mut told = false;
+    let mut reported = false;
     loop {
         let counts = source.counts().await?;
         let running: u64 =
@@ -279,9 +279,9 @@ async fn wait_for_running(args: &MoveArgs, source: &Backroom, settings: &Setting
                 "wait longer (--wait 10m), or cancel them (`backroom jobs --state running`); the source's queues are claimed from again",
             ));
         }
-        if !told && !settings.json {
+        if !reported && !settings.json {
             out::note(format_args!("… waiting for {} to end", jobs(running)));
-            told = true;
+            reported = true;
         }
         source.clock().sleep(LOOK_EVERY).await;
     }

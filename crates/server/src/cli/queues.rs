@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use super::view::{QueueView, QueuesView};
 use crate::settings::Settings;
 use crate::terminal::{
-    Problem, now, out,
+    Problem, out,
     parse::{KeepText, keep},
     table::{self, Column, cell},
     words,
@@ -112,7 +112,7 @@ async fn list(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
     for view in &views {
         let mut row = vec![cell(view.name)];
         row.extend(view.counts.0.iter().map(|(_, jobs)| cell(words::thousands(*jobs))));
-        let paused = view.paused_at.map(|at| words::from_now(at, now()));
+        let paused = view.paused_at.map(|at| words::from_now(at, backroom.clock().now()));
         let by = view.paused_by.map(|by| format!(" ({})", by.as_str()));
         row.push(cell(paused.unwrap_or_default() + &by.unwrap_or_default()));
         rows.add_row(row);
@@ -142,7 +142,7 @@ async fn pause(backroom: &Backroom, name: &str, settings: &Settings) -> Result<(
     let said = match was {
         None => format!("paused queue {name}, which nothing named before"),
         Some(Queue { paused_at: Some(at), .. }) => {
-            format!("queue {name} is paused already, since {}", words::moment(at, now()))
+            format!("queue {name} is paused already, since {}", words::moment(at, backroom.clock().now()))
         }
         Some(Queue { paused_at: None, .. }) => format!("paused queue {name}"),
     };
@@ -188,11 +188,11 @@ async fn retain(backroom: &Backroom, args: &RetainArgs, settings: &Settings) -> 
     set(&mut retention.cancelled, args.cancelled);
     set(&mut retention.discarded, args.discarded);
     backroom.retain(name, retention).await?;
-    let kept = retention.by_state().map(|(state, keep)| format!("{state} {}", kept(keep)));
-    answer(backroom, name, &format!("queue {name} keeps {}", kept.join(", ")), settings).await
+    let limits = retention.by_state().map(|(state, keep)| format!("{state} {}", limit(keep)));
+    answer(backroom, name, &format!("queue {name} retains {}", limits.join(", ")), settings).await
 }
 
-fn kept(keep: Keep) -> String {
+fn limit(keep: Keep) -> String {
     let age = keep.age_secs.map(|secs| format!("for {}", words::span(std::time::Duration::from_secs(secs))));
     let count = keep.count.map(|count| format!("the newest {}", words::thousands(count)));
     match (age, count) {

@@ -8,7 +8,7 @@ use super::{
     several,
 };
 use crate::settings::Settings;
-use crate::terminal::{Problem, now, unless_interrupted};
+use crate::terminal::{Problem, unless_interrupted};
 
 /// Run jobs now, or once more
 ///
@@ -43,8 +43,8 @@ pub(crate) async fn run(args: RetryArgs, settings: &Settings) -> Result<(), Prob
         &args.ids,
         settings,
         async |backroom, id| backroom.retry(id).await,
-        |id, job| match job {
-            Some(job) => format!("job {id} is {}", job.shown(now())),
+        |id, job, now| match job {
+            Some(job) => format!("job {id} is {}", job.shown(now)),
             None => format!("job {id} is gone"),
         },
     ))

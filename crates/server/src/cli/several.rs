@@ -1,11 +1,11 @@
-//! Doing the same to several jobs: each alone, and every one is told about.
+//! Doing the same to several jobs: each alone, with a line about every one.
 
-use backroom::{Backroom, Error, JobId, JobRow};
+use backroom::{Backroom, Error, JobId, JobRow, Timestamp};
 use serde::Serialize;
 
 use super::view::JobView;
 use crate::settings::Settings;
-use crate::terminal::{Problem, now, out};
+use crate::terminal::{Problem, out};
 
 /// What became of one job.
 #[derive(Serialize)]
@@ -23,12 +23,12 @@ struct Answer<'a> {
 }
 
 /// Does `act` to every job and says what came of each: `said` words it for people, from the job as it is afterwards
-/// (none when it is gone). A job that fails does not keep the others from being done; the command fails then.
+/// (none when it is gone) and the time of the store. A job that fails does not keep the others from being done; the command fails then.
 pub(super) async fn each(
     ids: &[JobId],
     settings: &Settings,
     act: impl AsyncFn(&Backroom, JobId) -> Result<(), Error>,
-    said: impl Fn(JobId, Option<&JobRow>) -> String,
+    said: impl Fn(JobId, Option<&JobRow>, Timestamp) -> String,
 ) -> Result<(), Problem> {
     settings
         .with_store(async |backroom| {
@@ -36,17 +36,17 @@ pub(super) async fn each(
             for &id in ids {
                 let acted = act(backroom, id).await;
                 let job = backroom.store().job(id).await?;
-                // People are told as it goes: with many ids they want to see it move.
+                // A line for each at once: with many ids people want to see progress.
                 if !settings.json {
                     match &acted {
-                        Ok(()) => out::line(said(id, job.as_ref()))?,
+                        Ok(()) => out::line(said(id, job.as_ref(), backroom.clock().now()))?,
                         Err(error) => out::note(format_args!("error: {error}")),
                     }
                 }
                 done.push((id, acted, job));
             }
             if settings.json {
-                let now = now();
+                let now = backroom.clock().now();
                 let results = done.iter().map(|(id, acted, job)| Acted {
                     id: *id,
                     ok: acted.is_ok(),
@@ -56,7 +56,7 @@ pub(super) async fn each(
                 out::json(&Answer { results: results.collect() }, settings.terminal)?;
             }
             let all = done.iter().all(|(_, acted, _)| acted.is_ok());
-            if all { Ok(()) } else { Err(Problem::Told) }
+            if all { Ok(()) } else { Err(Problem::Reported) }
         })
         .await
 }

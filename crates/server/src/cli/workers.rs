@@ -5,7 +5,7 @@ use clap::Args;
 use super::view::WorkersView;
 use crate::settings::Settings;
 use crate::terminal::{
-    Problem, now, out,
+    Problem, out,
     table::{self, Column, cell},
     words,
 };
@@ -25,14 +25,14 @@ X]}.")]
 pub(crate) struct WorkersArgs {}
 
 pub(crate) async fn run(_: WorkersArgs, settings: &Settings) -> Result<(), Problem> {
-    let workers = settings.with_store_to_read(async |backroom| Ok(backroom.workers().await?)).await?;
+    let read = async |backroom: &backroom::Backroom| Ok((backroom.workers().await?, backroom.clock().now()));
+    let (workers, now) = settings.with_store_to_read(read).await?;
     if settings.json {
         return out::json(&WorkersView { workers: &workers }, settings.terminal);
     }
     if workers.is_empty() {
         return out::line("no worker is alive");
     }
-    let now = now();
     let mut rows = table::table(
         settings.style(),
         &[

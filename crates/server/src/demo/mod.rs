@@ -1,4 +1,4 @@
-//! `backroom demo`: thumbnails of a folder of pictures, made in the background and kept up to date.
+//! `backroom demo`: thumbnails of a folder of pictures, made in the background and updated.
 //!
 //! It is an ordinary program on the library: it enqueues, a worker in the same process runs, and all it shows it
 //! reads from the store. So it can be killed at any moment and started again. It never touches the pictures.
@@ -36,7 +36,7 @@ use summary::Summary;
 use watch::{End, Watch};
 
 /// Silence after which a killed demo's jobs come back. Far shorter than a program of one's own would take it, so
-/// that whoever kills the demo to see what happens need not wait.
+/// that a user who kills the demo to see what happens need not wait.
 const LEASE: Duration = Duration::from_secs(3);
 /// How long a stopped demo lets its thumbnails finish.
 const GRACE: Duration = Duration::from_secs(20);
@@ -123,7 +123,7 @@ async fn run_on(
         End::Stopped if args.once => Err(Problem::Interrupted),
         End::Stopped => Ok(()),
         End::Done | End::Unsettled if summary.done => Ok(()),
-        End::Done | End::Unsettled => Err(Problem::Told),
+        End::Done | End::Unsettled => Err(Problem::Reported),
     }
 }
 

@@ -17,7 +17,7 @@ use super::{stderr::BesideBars, visible};
 /// that fail: of all commands only the demo runs jobs, and it shows on its screen what became of each.
 const SHOWN_DEFAULT: &str = "warn,backroom::store::observed=info,backroom::ended=off";
 
-/// Begins to show what the library tells through `tracing`. `BACKROOM_LOG` takes a level (`debug`) or targets with
+/// Begins to show what the library reports through `tracing`. `BACKROOM_LOG` takes a level (`debug`) or targets with
 /// levels (`backroom::worker=debug,warn`).
 pub(crate) fn start() {
     let wanted = std::env::var("BACKROOM_LOG").unwrap_or_default();
@@ -31,14 +31,14 @@ pub(crate) fn start() {
         // The lines have no colours; asking for any panics without the feature for them.
         .with_ansi(false)
         .event_format(Line);
-    // Only fails when a subscriber is set already, which nobody but us does.
+    // Only fails when a subscriber is set already, which only this function does.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     if let Some(error) = unreadable {
         tracing::warn!("BACKROOM_LOG={wanted:?} is not understood ({error}); showing warnings");
     }
 }
 
-/// `warning: message key=value`: no time and no module, which a person at a terminal does not ask for.
+/// `warning: message key=value`: no time and no module, which a person at a terminal does not need.
 struct Line;
 
 impl<S, N> FormatEvent<S, N> for Line

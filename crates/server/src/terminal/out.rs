@@ -1,4 +1,4 @@
-//! The one room that writes to stdout and stderr.
+//! The one module that writes to stdout and stderr.
 //!
 //! Answers go to stdout, whole and flushed; everything else (errors, hints, progress) goes to stderr, so that a
 //! program can read the answer. A reader that went away ends the command quietly. What a terminal would obey is spelt
@@ -36,7 +36,7 @@ pub(crate) fn json<T: Serialize + ?Sized>(value: &T, pretty: bool) -> Result<(),
     as_it_is(&(visible::json(&encoded) + "\n"))
 }
 
-/// Writes one line to stderr. That nobody can read it is not worth failing for.
+/// Writes one line to stderr. A closed stderr is no reason to fail.
 pub(crate) fn note(line: impl fmt::Display) {
     let _ = writeln!(std::io::stderr().lock(), "{}", visible::message(&line.to_string()));
 }
@@ -54,12 +54,12 @@ pub(crate) fn problem(problem: &Problem) {
 /// Says what came of a command and turns it into an exit code.
 pub(crate) fn exit(outcome: Result<(), Problem>) -> ExitCode {
     match outcome {
-        Ok(()) | Err(Problem::NobodyReads) => ExitCode::SUCCESS,
+        Ok(()) | Err(Problem::ReaderGone) => ExitCode::SUCCESS,
         Err(failed @ Problem::Failed { .. }) => {
             problem(&failed);
             ExitCode::FAILURE
         }
-        Err(Problem::Told) => ExitCode::FAILURE,
+        Err(Problem::Reported) => ExitCode::FAILURE,
         Err(Problem::Interrupted) => {
             note("interrupted");
             ExitCode::from(130)

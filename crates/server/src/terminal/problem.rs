@@ -15,9 +15,9 @@ pub(crate) enum Problem {
         hint: Option<String>,
     },
     /// What failed is on stderr or in the answer already.
-    Told,
-    /// Nobody reads our output any more (`backroom jobs | head`): that is no failure.
-    NobodyReads,
+    Reported,
+    /// The reader of our output has gone (`backroom jobs | head`): that is no failure.
+    ReaderGone,
     /// Ctrl-C.
     Interrupted,
 }
@@ -33,7 +33,7 @@ impl Problem {
     pub(crate) fn hint(self, remedy: impl Into<String>) -> Self {
         match self {
             Self::Failed { message, hint: _ } => Self::Failed { message, hint: Some(remedy.into()) },
-            Self::Told | Self::NobodyReads | Self::Interrupted => self,
+            Self::Reported | Self::ReaderGone | Self::Interrupted => self,
         }
     }
 
@@ -42,14 +42,14 @@ impl Problem {
     pub(crate) fn at(self, doing: impl fmt::Display) -> Self {
         match self {
             Self::Failed { message, hint } => Self::Failed { message: format!("{doing}: {message}"), hint },
-            Self::Told | Self::NobodyReads | Self::Interrupted => self,
+            Self::Reported | Self::ReaderGone | Self::Interrupted => self,
         }
     }
 
     /// What became of a write to stdout.
     pub(crate) fn of_writing(error: &io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::NobodyReads,
+            io::ErrorKind::BrokenPipe => Self::ReaderGone,
             _ => Self::new("write the answer", error),
         }
     }

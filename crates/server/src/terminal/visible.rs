@@ -1,8 +1,8 @@
-//! Text as it may be written to a terminal: characters that a terminal obeys, or that nobody sees, are spelt out.
+//! Text as it may be written to a terminal: characters that a terminal obeys, or that are invisible, are spelt out.
 //!
 //! A job's args, its error, a file name or a worker's name can hold any character. Written as they are, some of them
 //! move the cursor, change colours, or turn the order of the text round, so that a line seems to say something else.
-//! [`out`](super::out) passes all that it writes through here, and so do table cells, progress bars and log lines.
+//! [`out`](super::out) passes all that it writes through this module, and so do table cells, progress bars and log lines.
 
 use std::{borrow::Cow, fmt::Write as _};
 

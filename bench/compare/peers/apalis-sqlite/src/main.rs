@@ -96,7 +96,7 @@ impl Peer for ApalisSqlite {
     async fn durability(&self) -> Result<String, Error> {
         let (mut found, mut held) = (BTreeSet::new(), Vec::new());
         for _ in 0..self.pool.options().get_max_connections() {
-            // Kept, so that the next one asked for is another.
+            // Held, so that the next request gets another connection.
             let mut connection = self.pool.acquire().await?;
             let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *connection).await?;
             let level: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await?;

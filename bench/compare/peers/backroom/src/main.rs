@@ -33,7 +33,7 @@ struct Ours {
     slots: u32,
 }
 
-/// A look at the rows beside the library, so that what it says of itself is not all there is to go by.
+/// Reads the rows without the library, so that its own answer is not the only evidence.
 #[derive(Clone)]
 enum Rows {
     Sqlite(String),

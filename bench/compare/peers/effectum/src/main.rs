@@ -56,7 +56,7 @@ impl Peer for Effectum {
         let file = Path::new(&request.store).join("effectum.db");
         match request.variant.as_str() {
             "" => {}
-            // The journal's mode stays with the file, so that whoever makes the file decides it. effectum sets a pragma
+            // The journal's mode stays with the file, so the program that makes the file decides it. effectum sets a pragma
             // `journal`, which SQLite does not know; this is what it seems to want.
             "wal" => {
                 connect(&file)?.query_row("PRAGMA journal_mode = wal", [], |_| Ok(()))?;

@@ -11,7 +11,7 @@ use crate::terminal::words;
 #[cfg(unix)]
 const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
 
-/// How much is free; none where it cannot be told.
+/// How much is free; none where it is not known.
 #[cfg(unix)]
 pub(super) fn space(file: &Path) -> Option<HealthCheck> {
     let found = rustix::fs::statvfs(file).ok()?;

@@ -1,7 +1,7 @@
 //! `backroom doctor`: is everything as it should be?
 //!
-//! The store looks at itself ([`Health`]); this room adds what only shows in the jobs: clocks, dead workers, queues
-//! that nobody serves. Each check is a function from what was read to a [`HealthCheck`]; one that cannot be made says so and
+//! The store checks itself ([`Health`]); this module adds what only shows in the jobs: clocks, dead workers, queues
+//! that no worker serves. Each check is a function from what was read to a [`HealthCheck`]; one that cannot be made says so and
 //! fails, and hides no other.
 
 mod busy;
@@ -41,7 +41,7 @@ pub(crate) async fn run(_: DoctorArgs, settings: &Settings) -> Result<(), Proble
     if settings.json {
         let answer = Answer { ok: failed == 0, version: env!("CARGO_PKG_VERSION"), health: &health };
         out::json(&answer, settings.terminal)?;
-        return if failed == 0 { Ok(()) } else { Err(Problem::Told) };
+        return if failed == 0 { Ok(()) } else { Err(Problem::Reported) };
     }
     out::text(&page(&health))?;
     match failed {
@@ -100,7 +100,7 @@ fn unknown(settings: &Settings, error: &Error) -> Health {
 /// A check that could not be made.
 /// The year this was written: no clock that is right tells an earlier time.
 const EARLIEST: Timestamp = Timestamp::constant(1_735_689_600, 0);
-/// How far clocks of different machines may differ without anybody's fault.
+/// How far clocks of different machines may differ without a fault.
 const SKEW_SECS_MAX: u64 = 60;
 
 /// Whether this machine's clock can be right: jobs are never created in the future.
@@ -150,7 +150,7 @@ mod tests {
     fn a_clock_behind_the_newest_job_is_reported() {
         assert!(clock(None, at(0)).ok);
         assert!(clock(Some(at(-5)), at(0)).ok);
-        assert!(clock(Some(at(30)), at(0)).ok, "a little skew is nobody's fault");
+        assert!(clock(Some(at(30)), at(0)).ok, "a little skew is normal");
         let behind = clock(Some(at(7200)), at(0));
         assert!(!behind.ok);
         assert!(behind.found.contains("2h"), "{}", behind.found);

@@ -1,4 +1,4 @@
-//! What is stuck: work that nobody does.
+//! What is stuck: work that no worker does.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -154,10 +154,10 @@ impl Work {
             .map(|worker| format!("{} on {}", worker.stuck, worker.name))
             .collect();
         if stuck.is_empty() {
-            return passed("handlers", "none goes on after it was told to stop");
+            return passed("handlers", "none goes on after it was asked to stop");
         }
         let remedy = "restart the worker, and have the handler look at its cancel token";
-        failed("handlers", format!("{} went on after they were told to stop; {remedy}", stuck.join(", ")))
+        failed("handlers", format!("{} went on after they were asked to stop; {remedy}", stuck.join(", ")))
     }
 
     /// A worker that lives and cannot work says so itself.
@@ -177,7 +177,7 @@ impl Work {
         failed("workers", format!("{}; {remedy}", troubled.join("; ")))
     }
 
-    /// A paused queue is somebody's wish and no failure, but it is often forgotten.
+    /// A pause is wanted and no failure, but it is often forgotten.
     fn paused(&self, now: Timestamp) -> HealthCheck {
         let paused: Vec<_> = self
             .queues

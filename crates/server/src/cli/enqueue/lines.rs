@@ -79,7 +79,7 @@ pub(super) async fn run(
             let template = template_at(backroom.clock().now())?;
             let ended = enqueue(backroom, &template, &mut bundles, &mut sum, &bar).await;
             bar.finish_and_clear();
-            answer(&sum.enqueued, &template, settings)?;
+            answer(&sum.enqueued, &template, backroom.clock().now(), settings)?;
             match ended {
                 Ok(()) if sum.enqueued.key_held == 0 => {}
                 Ok(()) => {
@@ -291,7 +291,7 @@ impl Input {
                 bundle.lines.push(Line { text: text.to_owned(), place: line.place });
             }
             let full = bundle.lines.len() >= BUNDLE_LINES_MAX || bytes >= BUNDLE_BYTES_MAX;
-            // Nothing more has arrived: whoever writes slowly wants to see their lines enqueued.
+            // Nothing more has arrived: a slow writer wants to see these lines enqueued.
             let waits = self.reader.buffer().is_empty() && !bundle.lines.is_empty();
             if full || waits {
                 return (Bundle { bytes_read: self.offset, ..bundle }, false);
@@ -348,19 +348,19 @@ fn progress_bar(bytes: Option<u64>) -> ProgressBar {
 #[derive(Serialize)]
 struct Answer {
     created: u64,
-    kept: u64,
+    deduplicated: u64,
     replaced: u64,
     key_held: u64,
 }
 
-fn answer(sum: &EnqueuedMany, template: &Draft, settings: &Settings) -> Result<(), Problem> {
+fn answer(sum: &EnqueuedMany, template: &Draft, now: Timestamp, settings: &Settings) -> Result<(), Problem> {
     let EnqueuedMany { created, kept, replaced, key_held, .. } = *sum;
     if settings.json {
-        return out::json(&Answer { created, kept, replaced, key_held }, settings.terminal);
+        return out::json(&Answer { created, deduplicated: kept, replaced, key_held }, settings.terminal);
     }
     let mut said = format!("enqueued {}", words::count(created, "job"));
     for (number, what) in [
-        (kept, "kept an earlier job of the same key"),
+        (kept, "not stored, as an earlier job has the same key"),
         (replaced, "replaced an earlier job of the same key"),
         (key_held, "refused, an earlier job holds the key"),
     ] {
@@ -371,7 +371,7 @@ fn answer(sum: &EnqueuedMany, template: &Draft, settings: &Settings) -> Result<(
     match (template.start, handled(sum)) {
         (When::Now, _) | (_, 0) => {}
         (When::In(delay), _) => said += &format!(", each due {} after it was enqueued", words::span(delay)),
-        (When::At(at), _) => said += &format!(", due {}", words::moment_in_full(at, terminal::now())),
+        (When::At(at), _) => said += &format!(", due {}", words::moment_in_full(at, now)),
     }
     out::line(said)
 }

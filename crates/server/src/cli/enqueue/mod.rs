@@ -33,9 +33,9 @@ Examples:
   backroom enqueue index '{\"shop\":7}' --unique-fields shop --delay 30s --on-conflict replace
   backroom enqueue resize --lines < jobs.ndjson
 
-With --json: {\"id\", \"outcome\", \"scheduled_at\", \"expires_at\"} where outcome is created, kept or replaced; with --lines the four
+With --json: {\"id\", \"outcome\", \"scheduled_at\", \"expires_at\"} where outcome is created, deduplicated or replaced; with --lines the four
 counts
-{\"created\", \"kept\", \"replaced\", \"key_held\"}.")]
+{\"created\", \"deduplicated\", \"replaced\", \"key_held\"}.")]
 pub(crate) struct EnqueueArgs {
     /// Which handler runs it
     kind: String,
@@ -85,7 +85,7 @@ async fn enqueue(backroom: &Backroom, draft: Draft, settings: &Settings) -> Resu
     let outcome = match (job.is_new(), on_conflict) {
         (true, _) => Outcome::Created,
         (false, Some(OnConflict::Replace)) => Outcome::Replaced,
-        (false, Some(OnConflict::Keep | OnConflict::Reject) | None) => Outcome::Kept,
+        (false, Some(OnConflict::Keep | OnConflict::Reject) | None) => Outcome::Deduplicated,
     };
     let id = job.id();
     // It is stored: what cannot be read about it now is no failure of the command, which would be repeated.
@@ -103,7 +103,7 @@ async fn enqueue(backroom: &Backroom, draft: Draft, settings: &Settings) -> Resu
     } else {
         match outcome {
             Outcome::Created => out::line(format_args!("enqueued {kind} {id}{times}"))?,
-            Outcome::Kept => {
+            Outcome::Deduplicated => {
                 out::line(format_args!("nothing enqueued: job {id} holds the unique key and stays{times}"))?;
             }
             Outcome::Replaced => {
@@ -133,6 +133,6 @@ struct Answer {
 #[serde(rename_all = "lowercase")]
 enum Outcome {
     Created,
-    Kept,
+    Deduplicated,
     Replaced,
 }

@@ -49,7 +49,7 @@ impl Source {
     }
 
     /// The whole text. One byte more than is allowed is read, so that the library refuses what is too large and
-    /// nobody has to hold it.
+    /// it need not fit into memory.
     pub(in crate::cli) fn whole(&self) -> Result<String, Problem> {
         if let Self::Text(text) = self {
             return Ok(text.clone());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Why a picture could not be read, made or written.
 ///
 /// The messages complete "failed to …". They hold their cause in full and have no `source()`: a job's error is
-/// kept as one string, so a cause that sat in the chain would be lost.
+/// stored as one string, so a cause that sat in the chain would be lost.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PictureError {
     /// The file was read, and what is in it will never become a thumbnail: it is broken, of another kind, or
@@ -32,7 +32,7 @@ pub(crate) enum PictureError {
 }
 
 impl PictureError {
-    /// For `map_err`: an [`Io`](PictureError::Io) error that tells what was being done to which file.
+    /// For `map_err`: an [`Io`](PictureError::Io) error that says what was being done to which file.
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PictureError {
         move |error| PictureError::Io { doing, path: path.to_path_buf(), error }
     }

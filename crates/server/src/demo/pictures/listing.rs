@@ -141,7 +141,7 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) || is_link_loop(error)
 }
 
-/// ELOOP has no stable `ErrorKind` (`FilesystemLoop` is unstable), so it is told by its number.
+/// ELOOP has no stable `ErrorKind` (`FilesystemLoop` is unstable), so it is recognised by its number.
 #[cfg(unix)]
 fn is_link_loop(error: &io::Error) -> bool {
     const ELOOP_LINUX: i32 = 40;

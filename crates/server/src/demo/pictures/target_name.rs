@@ -6,8 +6,8 @@ use std::path::{Component, Path};
 /// extension.
 const SPELLED_OUT_BYTES_MAX: usize = 200;
 
-/// How much of the end of a longer name is kept for people, in bytes.
-const KEPT_BYTES_MAX: usize = 120;
+/// How much of the end of a longer name stays for people, in bytes.
+const END_BYTES_MAX: usize = 120;
 
 /// The name of the thumbnail of `source`, `width` pixels wide, still without the extension that
 /// [`make`](super::make) adds. Give `source` relative to the watched folder: `holiday/a.jpg` becomes
@@ -55,10 +55,10 @@ fn shortened(name: String) -> String {
     if name.len() <= SPELLED_OUT_BYTES_MAX {
         return name;
     }
-    let kept = (name.len() - KEPT_BYTES_MAX..name.len())
+    let end = (name.len() - END_BYTES_MAX..name.len())
         .find(|at| name.is_char_boundary(*at))
-        .expect("invariant: a letter is shorter than what is kept");
-    format!("{:032x}=~{}", fnv1a_128(name.as_bytes()), &name[kept..])
+        .expect("invariant: a letter is shorter than what stays");
+    format!("{:032x}=~{}", fnv1a_128(name.as_bytes()), &name[end..])
 }
 
 /// FNV-1a in 128 bits: the standard library's hasher may differ from release to release, and a name must not.

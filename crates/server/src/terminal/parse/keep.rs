@@ -1,4 +1,4 @@
-//! How long finished jobs are kept: `7d`, `1000jobs`, `7d,1000jobs`, `forever`.
+//! How long finished jobs are retained: `7d`, `1000jobs`, `7d,1000jobs`, `forever`.
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use jiff::{Span, SpanRelativeTo};
 const EXAMPLES: &str = "write it like 10s, 5m, 2h30m or 7d";
 
 /// Reads a span. A day is 24 hours and a week seven days; months and years have no one length and are refused, and so
-/// is a bare number, because nobody could tell its unit.
+/// is a bare number, because its unit would be a guess.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     if text.parse::<f64>().is_ok() {

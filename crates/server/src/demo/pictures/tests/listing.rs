@@ -63,7 +63,7 @@ fn a_folder_that_is_not_there_is_an_error_that_names_it() {
 #[test]
 fn only_visible_regular_files_are_candidates() {
     let folder = Folder::new();
-    let candidate = |name: &str| is_candidate(&folder.path().join(name)).expect("it can be told");
+    let candidate = |name: &str| is_candidate(&folder.path().join(name)).expect("it can be read");
     folder.file("a.jpg", b"");
     folder.file(".a.jpg", b"");
     folder.file("folder/a.jpg", b"");
