@@ -40,8 +40,17 @@ pub(crate) fn run_versions() -> Result<(), Failure> {
 }
 
 fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
-    let mut steps =
-        vec![DISK_SPACE, TOOLCHAIN, COMPILER, OUTSIDE_CLIENTS, CLOCK_SETTER, FORMAT, RUST_VERSIONS, MACRO_PROFILES, LINTS];
+    let mut steps = vec![
+        DISK_SPACE,
+        TOOLCHAIN,
+        COMPILER,
+        OUTSIDE_CLIENTS,
+        CLOCK_SETTER,
+        FORMAT,
+        RUST_VERSIONS,
+        MACRO_PROFILES,
+        LINTS,
+    ];
     if extent == Extent::Full {
         steps.extend([DOCUMENTATION, DEPENDENCIES, ADVISORIES]);
     }
