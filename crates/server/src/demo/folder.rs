@@ -1,9 +1,9 @@
 //! What is in the watched folder, and which of it has settled.
 //!
-//! Start reading at [`Looks`], which decides; [`look`] is the edge that reads the disk.
+//! Start reading at [`Scans`], which decides; [`scan`] is the edge that reads the disk.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -11,15 +11,13 @@ use std::{
 use backroom::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    DemoError,
-    pictures::{self, Skipped},
-};
+use super::pictures;
+use crate::terminal::Problem;
 
-/// Most files that are watched: a bound on memory, far above what a folder of pictures holds.
+/// Most files that are watched: a bound on memory, above what a folder of pictures holds.
 const FILES_MAX: usize = 100_000;
 
-/// Tells one content of a file from the next.
+/// Distinguishes one content of a file from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     /// Size of the file.
@@ -38,7 +36,6 @@ pub(crate) struct Found {
 }
 
 impl Stamp {
-    /// The stamp of a file that was looked at.
     pub(crate) fn of(found: &fs::Metadata) -> io::Result<Self> {
         Ok(Self { bytes: found.len(), modified_at: moment(found.modified()?)? })
     }
@@ -49,21 +46,23 @@ fn moment(at: std::time::SystemTime) -> io::Result<Timestamp> {
         .map_err(|_| io::Error::other("its time of change is before the year -9999 or after 9999"))
 }
 
-/// What the looks so far have seen. A file has settled when two looks in a row find the same stamp: one that is
+/// What the scans so far have found. A file has settled when two scans in a row find the same stamp: one that is
 /// still being copied would be judged broken.
 #[derive(Debug, Default)]
-pub(crate) struct Looks {
+pub(crate) struct Scans {
     last: HashMap<PathBuf, Stamp>,
     settled: HashSet<Found>,
-    unsettled: Vec<PathBuf>,
-    count: u64,
+    /// The files that changed between the last two scans.
+    pub(crate) unsettled: Vec<PathBuf>,
+    /// How many scans were made.
+    pub(crate) count: u64,
 }
 
-impl Looks {
-    /// Takes in a look and answers what has settled since the one before, in the look's order.
+impl Scans {
+    /// Takes in a scan and answers what has settled since the one before, in the scan's order.
     pub(crate) fn take(&mut self, found: Vec<Found>) -> Vec<Found> {
         let last: HashMap<_, _> = found.iter().map(|file| (file.photo.clone(), file.stamp)).collect();
-        // Forgets what is gone: a file that comes back is asked for again, and keeps its old jobs by their key.
+        // Forgets what is gone: a file that comes back is asked for again, and finds its old jobs by their key.
         self.settled.retain(|file| last.get(&file.photo) == Some(&file.stamp));
         let before = std::mem::replace(&mut self.last, last);
         self.count += 1;
@@ -79,59 +78,46 @@ impl Looks {
         fresh
     }
 
-    /// Whether enough looks were taken to know what there is.
+    /// Whether enough scans were made to know what there is.
     pub(crate) fn know_all(&self) -> bool {
         self.count >= 2 && self.unsettled.is_empty()
     }
-
-    /// The files that changed between the last two looks.
-    pub(crate) fn unsettled(&self) -> &[PathBuf] {
-        &self.unsettled
-    }
-
-    /// How many looks were taken.
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
 }
 
-/// What one look found.
-#[derive(Debug, Default)]
-pub(crate) struct Look {
-    /// The candidates, in the order of their paths.
-    pub(crate) found: Vec<Found>,
-    /// What could not be looked at, with paths from the folder on.
-    pub(crate) skipped: Vec<Skipped>,
-}
+/// The candidates, in the order of their paths, and what was skipped, each with the reason. Paths are from the folder on.
+pub(crate) type Scan = (Vec<Found>, BTreeMap<PathBuf, String>);
 
 /// Every candidate in `folder`, except the thumbnails in `out` and the files of the store. A file or a folder inside that
-/// cannot be looked at is skipped.
-pub(crate) fn look(folder: &Path, out: &Path, store: Option<&Path>) -> Result<Look, DemoError> {
-    let listing = pictures::list(folder, out).map_err(DemoError::Look)?;
+/// cannot be read is skipped.
+pub(crate) fn scan(folder: &Path, out: &Path, store: Option<&Path>) -> Result<Scan, Problem> {
+    let listing = pictures::list(folder, out)
+        .map_err(|error| Problem::Failed { message: error.to_string(), hint: None })?;
     let inside = |path: PathBuf| path.strip_prefix(folder).map_or_else(|_| path.clone(), Path::to_path_buf);
-    let mut look = Look { found: Vec::with_capacity(listing.candidates.len()), skipped: listing.skipped };
+    let (mut found, mut skipped) = (Vec::new(), BTreeMap::new());
     for path in listing.candidates {
         if store.is_some_and(|store| is_of_store(&path, store)) {
             continue;
         }
         match fs::metadata(&path).and_then(|file| Stamp::of(&file)) {
-            Ok(stamp) => look.found.push(Found { photo: inside(path), stamp }),
-            // It went between the listing and now.
+            // The args of a job are JSON, which holds text only.
+            Ok(_) if path.to_str().is_none() => {
+                _ = skipped.insert(inside(path), "its name is not UTF-8".into())
+            }
+            Ok(stamp) => found.push(Found { photo: inside(path), stamp }),
+            // It was removed between the listing and now.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => look.skipped.push(Skipped { path, why: error.to_string() }),
+            Err(error) => _ = skipped.insert(inside(path), error.to_string()),
         }
     }
-    for skipped in &mut look.skipped {
-        skipped.path = inside(std::mem::take(&mut skipped.path));
+    skipped.extend(listing.skipped.into_iter().map(|skipped| (inside(skipped.path), skipped.why)));
+    if found.len() > FILES_MAX {
+        let why = format!("{} files are more than the {FILES_MAX} that the demo takes on", found.len());
+        return Err(Problem::new(format_args!("watch {}", folder.display()), &why));
     }
-    if look.found.len() > FILES_MAX {
-        let files = look.found.len();
-        return Err(DemoError::TooMany { folder: folder.to_path_buf(), files, max: FILES_MAX });
-    }
-    Ok(look)
+    Ok((found, skipped))
 }
 
-/// The store's file and those that SQLite keeps beside it (`backroom.db-wal`) change all the time when the folder
+/// The store's file and those that SQLite has beside it (`backroom.db-wal`) change all the time when the folder
 /// holds them too.
 fn is_of_store(path: &Path, store: &Path) -> bool {
     path.parent() == store.parent()
@@ -153,29 +139,29 @@ mod tests {
     }
 
     #[test]
-    fn a_file_settles_at_the_second_look_that_finds_it_unchanged() {
-        let mut looks = Looks::default();
-        assert!(looks.take(vec![found("a", 1)]).is_empty());
-        assert!(!looks.know_all());
-        assert!(looks.take(vec![found("a", 2)]).is_empty(), "it grew");
-        assert!(!looks.know_all());
-        assert_eq!(looks.take(vec![found("a", 2), found("b", 1)]), [found("a", 2)]);
-        assert_eq!(looks.unsettled(), [PathBuf::from("b")]);
-        assert_eq!(looks.take(vec![found("a", 2), found("b", 1)]), [found("b", 1)]);
-        assert!(looks.know_all());
+    fn a_file_settles_at_the_second_scan_that_finds_it_unchanged() {
+        let mut scans = Scans::default();
+        assert!(scans.take(vec![found("a", 1)]).is_empty());
+        assert!(!scans.know_all());
+        assert!(scans.take(vec![found("a", 2)]).is_empty(), "it grew");
+        assert!(!scans.know_all());
+        assert_eq!(scans.take(vec![found("a", 2), found("b", 1)]), [found("a", 2)]);
+        assert_eq!(scans.unsettled, [PathBuf::from("b")]);
+        assert_eq!(scans.take(vec![found("a", 2), found("b", 1)]), [found("b", 1)]);
+        assert!(scans.know_all());
     }
 
     #[test]
-    fn a_settled_file_is_told_once_until_it_changes_or_comes_back() {
-        let mut looks = Looks::default();
-        looks.take(vec![found("a", 1)]);
-        assert_eq!(looks.take(vec![found("a", 1)]).len(), 1);
-        assert!(looks.take(vec![found("a", 1)]).is_empty());
-        looks.take(vec![found("a", 2)]);
-        assert_eq!(looks.take(vec![found("a", 2)]), [found("a", 2)]);
-        looks.take(vec![]);
-        looks.take(vec![found("a", 2)]);
-        assert_eq!(looks.take(vec![found("a", 2)]), [found("a", 2)]);
+    fn a_settled_file_is_answered_once_until_it_changes_or_comes_back() {
+        let mut scans = Scans::default();
+        scans.take(vec![found("a", 1)]);
+        assert_eq!(scans.take(vec![found("a", 1)]).len(), 1);
+        assert!(scans.take(vec![found("a", 1)]).is_empty());
+        scans.take(vec![found("a", 2)]);
+        assert_eq!(scans.take(vec![found("a", 2)]), [found("a", 2)]);
+        scans.take(vec![]);
+        scans.take(vec![found("a", 2)]);
+        assert_eq!(scans.take(vec![found("a", 2)]), [found("a", 2)]);
     }
 
     #[test]

@@ -3,19 +3,17 @@
 //! It is an ordinary program on the library: it enqueues, a worker in the same process runs, and all it shows it
 //! reads from the store. So it can be killed at any moment and started again. It never touches the pictures.
 //!
-//! Start reading at [`run`]; the jobs are in `jobs/`, the loop is in `watch.rs`.
+//! Start reading at [`run`]; the jobs are in `jobs.rs`, the loop is in `watch.rs`.
 
-mod error;
 mod folder;
 mod jobs;
-mod ledger;
 mod office;
 mod pictures;
 mod places;
 mod screen;
 mod stop;
 mod summary;
-mod view;
+mod thumbnails;
 mod watch;
 
 use std::{path::PathBuf, time::Duration};
@@ -27,12 +25,11 @@ use crate::{
     terminal::{Problem, out},
 };
 
-use error::DemoError;
 use jobs::{OFFICE, PICTURES};
-use ledger::Ledger;
 use places::Places;
 use screen::Screen;
 use summary::Summary;
+use thumbnails::Thumbnails;
 use watch::{End, Watch};
 
 /// Silence after which a killed demo's jobs come back. Far shorter than a program of one's own would take it, so
@@ -82,26 +79,26 @@ async fn run_on(
     settings: &Settings,
 ) -> Result<(), Problem> {
     let slots = args.slots.unwrap_or_else(cores);
-    let mut screen = Screen::open(settings, slots);
+    let mut screen = Screen::open(settings);
     let begun_at = backroom.clock().now();
     if places.are_brought {
-        bring(places, args.pictures, &mut screen).await?;
+        bring(places, args.pictures, &screen).await?;
     }
     let Places { photos_shown, out_shown, .. } = places;
     let at_once = slots.min(cores());
     screen.say(format!("Making thumbnails of {photos_shown} in {out_shown}, {at_once} at once."))?;
 
     // Before the worker begins, so that what an earlier run left is seen as it was left.
-    let ledger = Ledger::load(backroom).await?;
-    let mut stop = stop::listen()?;
+    let thumbnails = Thumbnails::load(backroom).await?;
+    let stop = stop::listen();
     let worker = start_worker(backroom, slots).await?;
-    let mut watch = Watch::new(backroom, places, &mut screen, ledger, args.once);
-    let ended = watch.run(&mut stop).await;
+    let mut watch = Watch::new(backroom, places, &mut screen, thumbnails, args.once);
+    let ended = watch.run(stop).await;
 
-    let cleared = watch.screen().clear();
+    let cleared = watch.screen.clear();
     if matches!(ended, Ok(End::Stopped)) && worker.running() > 0 {
         let running = worker.running();
-        watch.screen().say(format!(
+        watch.screen.say(format!(
             "Stopping: {running} jobs finish first. Press Ctrl-C again to stop at once; nothing is lost then \
              either."
         ))?;
@@ -111,12 +108,13 @@ async fn run_on(
     cleared?;
     watch.read_again().await?;
 
-    let summary = Summary::of(&watch, places, end, span_until(begun_at, backroom.clock().now()));
+    let now = backroom.clock().now();
+    let summary = Summary::of(&watch, places, end, span_until(begun_at, now), now);
     if settings.json {
         out::json(&summary, settings.terminal)?;
     } else {
         for line in summary.lines() {
-            watch.screen().say(line)?;
+            watch.screen.say(line)?;
         }
     }
     match end {
@@ -128,12 +126,13 @@ async fn run_on(
 }
 
 /// Writes the pictures that the demo brings along, a broken one among them.
-async fn bring(places: &Places, count: u16, screen: &mut Screen) -> Result<(), DemoError> {
+async fn bring(places: &Places, count: u16, screen: &Screen) -> Result<(), Problem> {
     let folder = places.photos.clone();
     // It waits for the disk; on the runtime's own threads it would hold up everything else.
     let written = tokio::task::spawn_blocking(move || pictures::bring(&folder, count)).await;
-    let written = written.map_err(|panic| DemoError::io("write pictures")(panic.into()))?;
-    if written.map_err(DemoError::Pictures)? == 0 {
+    let written = written.map_err(|panic| Problem::new("write pictures", &panic))?;
+    let written = written.map_err(|error| Problem::Failed { message: error.to_string(), hint: None })?;
+    if written == 0 {
         return Ok(());
     }
     screen.say(format!(
@@ -142,7 +141,7 @@ async fn bring(places: &Places, count: u16, screen: &mut Screen) -> Result<(), D
     ))
 }
 
-async fn start_worker(backroom: &Backroom, slots: u32) -> Result<RunningWorker, DemoError> {
+async fn start_worker(backroom: &Backroom, slots: u32) -> Result<RunningWorker, Problem> {
     let worker = Worker::new(backroom)
         .queue(PICTURES, slots)
         .queues(QueueOrder::strict([OFFICE]), OFFICE_SLOTS)

@@ -2,60 +2,118 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use backroom::{Backroom, Error, ErrorKind, Filter, Job, JobRow, State};
+use backroom::{Backroom, Error, Filter, Job as _, JobRow, State, Timestamp, core::bounds::span_until};
 use serde::Deserialize;
 
 use super::{
     Places,
     jobs::{MailReceipt, NightlyReport, OFFICE, PackOrder, PayOrder},
+    thumbnails::{Tally, retry},
 };
 
 /// How far ahead the report is scheduled.
 const REPORT_IN: Duration = Duration::from_secs(5);
 /// The newest jobs of the office that are read: far more than the four of one run.
 const JOBS_MAX: usize = 200;
+/// The kinds of a run's jobs, in order: three steps of the order, and the report.
+const KINDS: [&str; 4] = [PayOrder::KIND, PackOrder::KIND, MailReceipt::KIND, NightlyReport::KIND];
+/// What has happened once a step of the order is done.
+const STEPS: [&str; 3] = ["paid", "packed", "mailed"];
 
 /// The four jobs of one run; those not enqueued yet are missing.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Run {
-    /// `pay_order`.
-    pub(crate) pay: Option<JobRow>,
-    /// `pack_order`.
-    pub(crate) pack: Option<JobRow>,
-    /// `mail_receipt`.
-    pub(crate) mail: Option<JobRow>,
-    /// `nightly_report`.
-    pub(crate) report: Option<JobRow>,
+    jobs: [Option<JobRow>; 4],
     /// Why the one of them that waits for its next attempt failed; empty when none does.
-    pub(crate) trouble: String,
+    trouble: String,
 }
 
 impl Run {
-    /// The steps of the order, in order.
-    pub(crate) fn order(&self) -> [&Option<JobRow>; 3] {
-        [&self.pay, &self.pack, &self.mail]
+    fn order(&self) -> &[Option<JobRow>] {
+        &self.jobs[..STEPS.len()]
+    }
+
+    pub(crate) fn report(&self) -> Option<&JobRow> {
+        self.jobs[STEPS.len()].as_ref()
     }
 
     /// Whether all is done, or nothing more will be: what was cancelled by hand, or given up, leads to no next step.
     pub(crate) fn is_over(&self) -> bool {
-        let is_finished = |row: &Option<JobRow>| row.as_ref().is_some_and(|row| row.state.is_finished());
-        let ended = |row: &Option<JobRow>| {
-            row.as_ref().is_some_and(|row| matches!(row.state, State::Cancelled | State::Discarded))
-        };
-        let order_is_over = is_finished(&self.mail) || self.order().into_iter().any(ended);
-        order_is_over && is_finished(&self.report)
+        let ended = |row: &JobRow| matches!(row.state, State::Cancelled | State::Discarded);
+        let mailed = self.jobs[2].as_ref().is_some_and(|row| row.state.is_finished());
+        let order_is_over = mailed || self.order().iter().flatten().any(ended);
+        order_is_over && self.report().is_some_and(|row| row.state.is_finished())
     }
 
     /// Whether all of it succeeded.
     pub(crate) fn is_done(&self) -> bool {
-        let done = |row: &Option<JobRow>| row.as_ref().is_some_and(|row| row.state == State::Completed);
-        done(&self.pay) && done(&self.pack) && done(&self.mail) && done(&self.report)
+        self.jobs.iter().all(|row| row.as_ref().is_some_and(|row| row.state == State::Completed))
     }
 
     fn given_up(&self) -> impl Iterator<Item = &JobRow> {
-        let jobs = [&self.pay, &self.pack, &self.mail, &self.report].into_iter().flatten();
-        jobs.filter(|row| row.state == State::Discarded)
+        self.jobs.iter().flatten().filter(|row| row.state == State::Discarded)
     }
+
+    /// What a log needs to know whether a step has news: those that are done, failed or ended.
+    pub(crate) fn news(&self) -> String {
+        let told = self.order().iter().flatten().filter(|row| row.state.is_finished() || is_retrying(row));
+        told.map(|row| format!("{} {} ", row.kind, row.state)).collect()
+    }
+
+    /// The order in one line: `paid, packed, calling the mail server`.
+    pub(crate) fn order_line(&self, now: Timestamp) -> String {
+        let steps = self.order().iter().zip(STEPS).filter_map(|(row, step)| {
+            let row = row.as_ref()?;
+            Some(match row.state {
+                State::Completed if row.attempt > 1 => format!("{step} at attempt {}", row.attempt),
+                State::Completed => step.to_owned(),
+                State::Cancelled | State::Discarded => format!("not {step}: {}", reason(row)),
+                State::Running => doing(row).unwrap_or_else(|| format!("being {step}")),
+                State::Queued if is_retrying(row) => {
+                    let wait = seconds(span_until(now, row.scheduled_at));
+                    format!("not {step} yet ({}, tried again in {wait})", self.trouble)
+                }
+                State::Queued | State::Waiting => format!("to be {step} next"),
+            })
+        });
+        steps.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The report in one line.
+    pub(crate) fn report_line(&self, tally: Tally, now: Timestamp) -> String {
+        let Some(row) = self.report() else { return String::new() };
+        let wait = span_until(now, row.scheduled_at);
+        match row.state {
+            State::Completed => "written".into(),
+            State::Cancelled | State::Discarded => format!("not written: {}", reason(row)),
+            State::Running => "being written".into(),
+            State::Queued if is_retrying(row) => {
+                format!("failed ({}), tried again in {}", self.trouble, seconds(wait))
+            }
+            // Past its time it snoozes until all is done, half a second each time.
+            State::Queued if wait > Duration::from_millis(500) || tally.finished == tally.jobs => {
+                format!("due in {}", seconds(wait))
+            }
+            State::Queued | State::Waiting => "waits for the thumbnails to be done".into(),
+        }
+    }
+}
+
+fn is_retrying(row: &JobRow) -> bool {
+    row.state == State::Queued && row.attempt > 0
+}
+
+fn reason(row: &JobRow) -> &str {
+    row.reason.as_deref().unwrap_or("no reason was given")
+}
+
+/// What the handler of a running job reported last.
+pub(crate) fn doing(row: &JobRow) -> Option<String> {
+    row.progress.as_ref().map(|progress| progress.message.clone()).filter(|message| !message.is_empty())
+}
+
+fn seconds(span: Duration) -> String {
+    format!("{:.1} s", span.as_secs_f64())
 }
 
 /// How a run begins.
@@ -88,34 +146,25 @@ impl Begin {
     }
 }
 
-/// Begins a run: enqueues what is missing and begins anew what was given up because its workers died.
+/// Begins a run: enqueues what is missing and runs again what was given up because its workers died.
 pub(crate) async fn begin(
     backroom: &Backroom,
     runs: &BTreeMap<u32, Run>,
     begin: Begin,
     places: &Places,
 ) -> Result<(), Error> {
-    let order = match begin {
-        Begin::New(number) | Begin::GoOn(number) => number,
-        Begin::Nothing(_) => return Ok(()),
-    };
+    let (Begin::New(order) | Begin::GoOn(order)) = begin else { return Ok(()) };
     let none = Run::default();
     let run = runs.get(&order).unwrap_or(&none);
-    if run.pay.is_none() {
+    if run.jobs[0].is_none() {
         backroom.enqueue(PayOrder { order }).await?;
     }
-    if run.report.is_none() {
-        let folder = places.photos.as_path().into();
-        let out = places.out.as_path().into();
+    if run.report().is_none() {
+        let (folder, out) = (places.photos.clone(), places.out.clone());
         backroom.enqueue(NightlyReport { order, folder, out }).delay(REPORT_IN).await?;
     }
     for row in run.given_up() {
-        match backroom.retry(row.id).await {
-            Ok(()) => {}
-            // Another demo was faster.
-            Err(error) if error.kind() == ErrorKind::Refused => {}
-            Err(error) => return Err(error),
-        }
+        retry(backroom, row.id).await?;
     }
     Ok(())
 }
@@ -131,21 +180,13 @@ pub(crate) async fn read(backroom: &Backroom) -> Result<BTreeMap<u32, Run>, Erro
     // The newest come first, and of two jobs for one thing the newer one counts.
     for row in backroom.list(filter, None, JOBS_MAX).await?.jobs {
         let Ok(Numbered { order }) = row.args.decode() else { continue };
-        let run = runs.entry(order).or_default();
-        let place = match row.kind.as_str() {
-            PayOrder::KIND => &mut run.pay,
-            PackOrder::KIND => &mut run.pack,
-            MailReceipt::KIND => &mut run.mail,
-            NightlyReport::KIND => &mut run.report,
-            // Somebody else's job in our queue.
-            _ => continue,
-        };
-        place.get_or_insert(row);
+        if let Some(index) = KINDS.iter().position(|kind| *kind == row.kind) {
+            runs.entry(order).or_default().jobs[index].get_or_insert(row);
+        }
     }
     if let Some(mut last) = runs.last_entry() {
         let run = last.get_mut();
-        let jobs = [&run.pay, &run.pack, &run.mail, &run.report].into_iter().flatten();
-        if let Some(row) = jobs.clone().find(|row| row.state == State::Queued && row.attempt > 0) {
+        if let Some(row) = run.jobs.iter().flatten().find(|row| is_retrying(row)) {
             let failed = backroom.attempts(row.id).await?.pop();
             run.trouble = failed.map(|attempt| attempt.error).unwrap_or_default();
         }
@@ -169,7 +210,7 @@ mod tests {
 
     fn run(mail: Option<JobRow>, report: State) -> BTreeMap<u32, Run> {
         let done = row(State::Completed);
-        let run = Run { pay: done.clone(), pack: done, mail, report: row(report), ..Run::default() };
+        let run = Run { jobs: [done.clone(), done, mail, row(report)], ..Run::default() };
         BTreeMap::from([(3, run)])
     }
 
@@ -184,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_up_is_begun_anew_and_what_was_cancelled_by_hand_is_left() {
+    fn what_was_given_up_runs_again_and_what_was_cancelled_by_hand_is_left() {
         assert_eq!(Begin::decide(&run(row(State::Discarded), State::Completed), false), Begin::GoOn(3));
         assert_eq!(Begin::decide(&run(row(State::Cancelled), State::Completed), false), Begin::Nothing(3));
     }

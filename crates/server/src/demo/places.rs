@@ -6,8 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::DemoError;
-use crate::settings::Settings;
+use crate::{settings::Settings, terminal::Problem};
 
 /// The demo's own folder, under the current one.
 const HOME: &str = "backroom-demo";
@@ -35,20 +34,38 @@ impl Places {
         photos: Option<&Path>,
         out: Option<&Path>,
         settings: &Settings,
-    ) -> Result<Self, DemoError> {
-        let are_brought = photos.is_none();
-        let brought = Path::new(HOME).join("photos");
-        let photos = photos.unwrap_or(&brought);
-        if are_brought {
-            fs::create_dir_all(photos).map_err(|error| no_photos(photos, error.to_string()))?;
-        }
-        let thumbnails = Path::new(HOME).join("thumbnails");
+    ) -> Result<Self, Problem> {
+        let (brought, thumbnails) = (Path::new(HOME).join("photos"), Path::new(HOME).join("thumbnails"));
+        let (are_brought, photos) = (photos.is_none(), photos.unwrap_or(&brought));
         let out = out.unwrap_or(&thumbnails);
-        // Looked at first: a mistyped --photos should not leave an empty folder behind.
-        let photos_found = watched(photos)?;
-        let out_found = writable(out).map_err(|error| DemoError::Out { folder: out.into(), error })?;
+        let unwatched = |why: &str| Problem::new(format_args!("watch {}", photos.display()), &why);
+        if are_brought {
+            fs::create_dir_all(photos).map_err(|error| unwatched(&error.to_string()))?;
+        }
+        // Checked first: a mistyped --photos should not leave an empty folder behind.
+        let found = fs::canonicalize(photos).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => unwatched(
+                "there is no such folder; give an existing one with --photos, or leave it away to use some of ours",
+            ),
+            _ => unwatched(&error.to_string()),
+        })?;
+        if !found.is_dir() {
+            return Err(unwatched("it is not a folder; give the folder that the picture is in"));
+        }
+        let unwritable = |why: &dyn std::fmt::Display| {
+            let why = format!("{why}; name another folder with --out");
+            Problem::new(format_args!("write thumbnails into {}", out.display()), &why)
+        };
+        let out_found = writable(out).map_err(|error| unwritable(&error))?;
+        // Job args are JSON, which holds text only.
+        if found.to_str().is_none() {
+            return Err(unwatched("its path is not UTF-8"));
+        }
+        if out_found.to_str().is_none() {
+            return Err(unwritable(&"its path is not UTF-8"));
+        }
         Ok(Self {
-            photos: photos_found,
+            photos: found,
             out: out_found,
             photos_shown: photos.display().to_string(),
             out_shown: out.display().to_string(),
@@ -70,25 +87,7 @@ fn absolute(file: &Path) -> Option<PathBuf> {
     Some(fs::canonicalize(folder).ok()?.join(file.file_name()?))
 }
 
-fn watched(photos: &Path) -> Result<PathBuf, DemoError> {
-    let found = fs::canonicalize(photos).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => no_photos(
-            photos,
-            "there is no such folder; give an existing one with --photos, or leave it away to use some of ours",
-        ),
-        _ => no_photos(photos, error.to_string()),
-    })?;
-    if !found.is_dir() {
-        return Err(no_photos(photos, "it is not a folder; give the folder that the picture is in"));
-    }
-    Ok(found)
-}
-
-fn no_photos(folder: &Path, why: impl Into<String>) -> DemoError {
-    DemoError::Photos { folder: folder.into(), why: why.into() }
-}
-
-/// Tries it out: permissions alone do not tell (a read-only disk, a full one, root).
+/// Writes a file: permissions alone do not show whether that works (a read-only disk, a full one, root).
 fn writable(out: &Path) -> io::Result<PathBuf> {
     fs::create_dir_all(out)?;
     let probe = out.join(format!(".{}-probe.part", std::process::id()));

@@ -1,15 +1,14 @@
-//! The words at the beginning and at the end.
+//! What the demo says at its beginning and at its end.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use backroom::{JobRow, State};
+use backroom::{JobRow, State, Timestamp};
 use serde::Serialize;
 
 use super::{
     Places,
-    jobs::PathText,
     office::{Begin, Run},
-    view::{STEPS, Tally, pictures_with_reasons},
+    thumbnails::Tally,
     watch::{End, Watch},
 };
 
@@ -55,11 +54,11 @@ pub(crate) struct Summary {
     jobs_left: usize,
     /// Files that are no pictures, each with the reason.
     discarded: BTreeMap<String, String>,
-    /// Pictures that errors or crashes kept from being done.
+    /// Pictures that were not done because of errors or crashes.
     given_up: BTreeMap<String, String>,
     /// Pictures that were removed or changed, or whose jobs were cancelled by hand.
     cancelled: BTreeMap<String, String>,
-    /// Files and folders that could not be looked at, each with the reason.
+    /// Files and folders that could not be read, each with the reason.
     skipped: BTreeMap<String, String>,
     /// Files that went on changing.
     unsettled: Vec<String>,
@@ -75,30 +74,28 @@ pub(crate) struct Summary {
 
 impl Summary {
     /// The summary of a run that has ended.
-    pub(crate) fn of(watch: &Watch<'_>, places: &Places, end: End, took: Duration) -> Self {
-        let tally = Tally::of(&watch.ledger);
+    pub(crate) fn of(watch: &Watch<'_>, places: &Places, end: End, took: Duration, now: Timestamp) -> Self {
+        let tally = watch.thumbnails.tally();
         let office = watch.office();
-        let ended = |is_so: fn(State, bool) -> bool| pictures_with_reasons(&watch.ledger, places, is_so);
-        let unsettled = watch.unsettled().iter().map(|file| file.display().to_string());
+        let ended = |is_so: &dyn Fn(&JobRow) -> bool| pictures_with_reasons(watch, places, is_so);
+        let is_refused = |row: &JobRow| watch.thumbnails.is_refused(row);
+        let shown = |path: &std::path::PathBuf| path.display().to_string();
+        let unsettled = watch.scans.unsettled.iter().filter(|_| end != End::Done);
         Self {
             done: end == End::Done && tally.given_up == 0 && office.is_some_and(|(_, run)| run.is_done()),
             stopped: end == End::Stopped,
             took_secs: took.as_secs_f64(),
-            pictures: ended(|state, _| state == State::Completed).len(),
+            pictures: ended(&|row| row.state == State::Completed).len(),
             thumbnails_made: tally.made - tally.made_before,
             thumbnails_made_before: tally.made_before,
-            jobs_left: tally.jobs - tally.finished(),
-            discarded: ended(|state, is_refused| state == State::Discarded && is_refused),
-            given_up: ended(|state, is_refused| state == State::Discarded && !is_refused),
-            cancelled: ended(|state, _| state == State::Cancelled),
-            skipped: watch
-                .skipped()
-                .iter()
-                .map(|(path, why)| (path.display().to_string(), why.clone()))
-                .collect(),
-            unsettled: if end == End::Done { Vec::new() } else { unsettled.collect() },
+            jobs_left: tally.jobs - tally.finished,
+            discarded: ended(&|row| row.state == State::Discarded && is_refused(row)),
+            given_up: ended(&|row| row.state == State::Discarded && !is_refused(row)),
+            cancelled: ended(&|row| row.state == State::Cancelled),
+            skipped: watch.skipped.iter().map(|(path, why)| (shown(path), why.clone())).collect(),
+            unsettled: unsettled.map(shown).collect(),
             order: office.map(|(number, _)| number),
-            order_steps: office.map(|(_, run)| order(run)),
+            order_steps: office.map(|(_, run)| run.order_line(now)),
             report: office.map(|(_, run)| report(run, places)),
             out: places.out_shown.clone(),
         }
@@ -115,7 +112,7 @@ impl Summary {
         let mut line = |name: &str, what: String| lines.push(format!("  {name:<11} {what}"));
         line("pictures", format!("{} with thumbnails, {} discarded", self.pictures, self.discarded.len()));
         if !self.skipped.is_empty() {
-            line("skipped", format!("{} that could not be looked at", self.skipped.len()));
+            line("skipped", format!("{} that could not be read", self.skipped.len()));
         }
         let before = match self.thumbnails_made_before {
             0 => String::new(),
@@ -151,23 +148,26 @@ impl Summary {
     }
 }
 
-fn order(run: &Run) -> String {
-    let words = run.order().into_iter().zip(STEPS).map(|(row, word)| match row {
-        Some(row) if row.state == State::Completed && row.attempt > 1 => {
-            format!("{word} at attempt {}", row.attempt)
-        }
-        Some(row) if row.state == State::Completed => word.to_owned(),
-        Some(JobRow { reason: Some(reason), .. }) => format!("not {word}: {reason}"),
-        Some(_) | None => format!("not {word}"),
+/// The pictures among our jobs that ended in one way, each once with its reason.
+fn pictures_with_reasons(
+    watch: &Watch<'_>,
+    places: &Places,
+    is_so: &dyn Fn(&JobRow) -> bool,
+) -> BTreeMap<String, String> {
+    let ended = watch.thumbnails.ours().filter(|(_, row)| is_so(row));
+    let described = ended.map(|(job, row)| {
+        // Of another folder, left by an earlier run: there the bare name would mislead.
+        let name = if job.folder == places.photos { job.photo.clone() } else { job.folder.join(&job.photo) };
+        (name.display().to_string(), row.reason.clone().unwrap_or_default())
     });
-    words.collect::<Vec<_>>().join(", ")
+    described.collect()
 }
 
 fn report(run: &Run, places: &Places) -> String {
-    let Some(row) = &run.report else { return "not written".into() };
-    let written = row.output.as_ref().and_then(|output| output.decode::<PathText>().ok());
+    let Some(row) = run.report() else { return "not written".into() };
+    let written = row.output.as_ref().and_then(|output| output.decode::<std::path::PathBuf>().ok());
     match (written, &row.reason) {
-        (Some(path), _) => places.show(path.as_path()),
+        (Some(path), _) => places.show(&path),
         (None, Some(reason)) => format!("not written: {reason}"),
         (None, None) => "not written yet".into(),
     }

@@ -19,7 +19,7 @@ mod tests;
 
 pub(crate) use brought::bring;
 pub(crate) use error::PictureError;
-pub(crate) use listing::{Skipped, list};
+pub(crate) use listing::list;
 pub(crate) use target_name::target_name;
 pub(crate) use thumbnail::make;
 pub(crate) use write::write_whole;
