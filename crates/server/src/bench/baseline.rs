@@ -8,7 +8,7 @@ use std::{path::Path, time::Duration};
 use backroom::{Durability, Error, ErrorKind, Options, clock::Clock, ids::Ids};
 use rusqlite::{Connection, params};
 
-use super::{BenchArgs, place::Place, report::Baseline, workload::Noop};
+use super::{args::BenchArgs, place::Place, report::Baseline, workload::Noop};
 
 /// Rows per transaction, as the library's bulk enqueue and its worker under load.
 const BATCH: u32 = 1000;

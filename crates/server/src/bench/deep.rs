@@ -9,7 +9,9 @@ use backroom::{
 };
 
 use super::{
-    BenchArgs, Report, drain,
+    Report,
+    args::BenchArgs,
+    drain,
     place::Place,
     workload::{Noop, set_history},
 };

@@ -11,7 +11,8 @@ use std::{
 use backroom::{Error, ErrorKind, Timestamp};
 
 use super::{
-    BenchArgs, Report,
+    Report,
+    args::BenchArgs,
     place::Place,
     workload::{Noop, plain_worker, set_history},
 };

@@ -5,7 +5,8 @@ use std::{collections::HashMap, time::Duration};
 use backroom::{Error, Timestamp};
 
 use super::{
-    BenchArgs, Report,
+    Report,
+    args::BenchArgs,
     place::Place,
     report::Percentiles,
     workload::{Noop, noting_worker, set_history},

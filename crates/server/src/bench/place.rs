@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use backroom::{Backroom, Durability, Error, ErrorKind, Options};
 
-use super::BenchArgs;
+use super::args::BenchArgs;
 
 /// An open store and what to remove afterwards.
 pub(crate) struct Place {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use backroom::{Durability, Error};
 use serde::Serialize;
 
-use super::{BenchArgs, place::Place};
+use super::{args::BenchArgs, place::Place};
 
 /// What was measured; figures that a scenario does not have are null.
 #[derive(Debug, Clone, Serialize)]

@@ -10,7 +10,8 @@ use std::{
 use backroom::{Backroom, Error, ErrorKind, JobId, Timestamp, core::bounds::later};
 
 use super::{
-    BenchArgs, Report,
+    Report,
+    args::BenchArgs,
     drain::since,
     latency::pickups,
     place::Place,

@@ -12,7 +12,7 @@ use backroom::{Context, Error, Failure, Job, Keep, Retention, RunningWorker, Tim
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use super::{BenchArgs, place::Place};
+use super::{args::BenchArgs, place::Place};
 
 /// A job that does nothing, and carries its number and some bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -6,8 +6,8 @@ use backroom::{Backroom, Error, Filter, Job as _, JobRow, State, Timestamp, core
 use serde::Deserialize;
 
 use super::{
-    Places,
     jobs::{MailReceipt, NightlyReport, OFFICE, PackOrder, PayOrder},
+    places::Places,
     thumbnails::{Tally, retry},
 };
 

@@ -6,35 +6,13 @@ use backroom::{JobRow, State, Timestamp};
 use serde::Serialize;
 
 use super::{
-    Places,
-    office::{Begin, Run},
-    thumbnails::Tally,
+    office::Run,
+    places::Places,
     watch::{End, Watch},
 };
 
 /// Most pictures that are named with their reason, of each sort.
 const NAMED_MAX: usize = 6;
-
-/// What was found from an earlier run; nothing when there was none.
-pub(crate) fn left_by_earlier(begin: Begin, tally: Tally, missing: usize, held: usize) -> Vec<String> {
-    let (before, jobs) = (tally.before, tally.jobs + missing);
-    let mut lines = Vec::new();
-    if before > 0 && before == jobs {
-        lines.push(format!("From an earlier run: all {jobs} thumbnail jobs were done before."));
-    } else if before > 0 || tally.jobs > 0 {
-        lines.push(format!("Going on: {before} of {jobs} thumbnail jobs were done before."));
-    }
-    if let Begin::GoOn(number) = begin {
-        lines.push(format!("Order {number} was not finished; it goes on."));
-    }
-    if held > 0 {
-        lines.push(format!(
-            "{held} of them are in the hands of a process that was killed (or still works): they come back within \
-             seconds, when its lease ends."
-        ));
-    }
-    lines
-}
 
 /// What a run did, as `--json` prints it.
 #[derive(Debug, Serialize)]

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use backroom::{AttemptEnd, Backroom, Error, ErrorKind, JobId, JobRow, State};
 
 use super::{
-    Places,
     folder::Found,
     jobs::{self, GONE, Made, MakeThumbnail, PICTURES, WIDTHS},
+    places::Places,
 };
 
 /// How many thumbnail jobs stand where.

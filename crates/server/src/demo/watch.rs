@@ -14,12 +14,11 @@ use backroom::{
 use tokio::sync::watch;
 
 use super::{
-    Places,
     folder::{self, Scan, Scans},
     office::{self, Begin, Run},
+    places::Places,
     screen::Screen,
-    summary,
-    thumbnails::Thumbnails,
+    thumbnails::{Tally, Thumbnails},
 };
 use crate::terminal::Problem;
 
@@ -198,7 +197,7 @@ impl<'a> Watch<'a> {
         let runs = office::read(self.backroom).await?;
         let begin = Begin::decide(&runs, missing > 0);
         let tally = self.thumbnails.tally();
-        for line in summary::left_by_earlier(begin, tally, missing, self.thumbnails.held) {
+        for line in left_by_earlier(begin, tally, missing, self.thumbnails.held) {
             self.screen.say(line)?;
         }
         office::begin(self.backroom, &runs, begin, self.places).await?;
@@ -218,4 +217,25 @@ impl<'a> Watch<'a> {
         self.is_quiet = is_idle;
         Ok(())
     }
+}
+
+/// What was found from an earlier run; nothing when there was none.
+fn left_by_earlier(begin: Begin, tally: Tally, missing: usize, held: usize) -> Vec<String> {
+    let (before, jobs) = (tally.before, tally.jobs + missing);
+    let mut lines = Vec::new();
+    if before > 0 && before == jobs {
+        lines.push(format!("From an earlier run: all {jobs} thumbnail jobs were done before."));
+    } else if before > 0 || tally.jobs > 0 {
+        lines.push(format!("Going on: {before} of {jobs} thumbnail jobs were done before."));
+    }
+    if let Begin::GoOn(number) = begin {
+        lines.push(format!("Order {number} was not finished; it goes on."));
+    }
+    if held > 0 {
+        lines.push(format!(
+            "{held} of them are in the hands of a process that was killed (or still works): they come back within \
+             seconds, when its lease ends."
+        ));
+    }
+    lines
 }

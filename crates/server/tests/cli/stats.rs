@@ -1,10 +1,8 @@
 //! `backroom stats`, in a process of its own, on what a worker of this one did.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod cli_support;
-
+use crate::cli_support::Place;
 use backroom::{Backroom, Context, Failure, Json, Worker};
-use cli_support::Place;
 
 #[tokio::test]
 async fn what_was_done_lately_is_shown_by_kind() {

@@ -1,12 +1,10 @@
 //! `enqueue` with input that is not as it should be, moments that mean two things, and jobs that nothing would run.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod cli_support;
-
 use std::sync::Arc;
 
+use crate::cli_support::{Place, Said, said};
 use backroom::{Backroom, Json, Worker};
-use cli_support::{Place, Said, said};
 
 fn jobs(place: &Place) -> usize {
     place.json(["jobs", "-n", "1000"])["jobs"].as_array().unwrap().len()

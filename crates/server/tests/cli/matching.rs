@@ -1,12 +1,10 @@
 //! `retry`, `cancel` and `delete` by filter: any number of jobs, safe beside jobs that move, and counted.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod cli_support;
-
 use std::process::Stdio;
 
+use crate::cli_support::{Place, Said, said};
 use backroom::{Backroom, Context, Failure, Json, Shown, Worker};
-use cli_support::{Place, Said, said};
 use serde_json::Value;
 
 /// More than two pages.

@@ -1,10 +1,8 @@
 //! `doctor` says what holds the slots, and one check that cannot be made hides no other.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod cli_support;
-
+use crate::cli_support::{Place, Said};
 use backroom::{Backroom, Json, Shown, Worker};
-use cli_support::{Place, Said};
 use serde_json::Value;
 
 async fn open(place: &Place) -> Backroom {

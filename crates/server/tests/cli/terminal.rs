@@ -1,12 +1,10 @@
 //! What a job, a worker or a queue carries cannot play with the terminal of the person who looks at it.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod cli_support;
-
 use std::sync::Arc;
 
+use crate::cli_support::{Place, Said};
 use backroom::{Backroom, WorkerRow, store::QueueSetting};
-use cli_support::{Place, Said};
 
 /// A sequence for the terminal, its one-character twin, a turn of the direction, an invisible character.
 const EVIL: &str = "a\u{1b}[2J\u{9b}2J\u{202e}\u{2066}\u{200b}\u{2028}z";

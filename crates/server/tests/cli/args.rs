@@ -1,9 +1,7 @@
 //! Args are stored, compared, shown and moved as the text that they are.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod cli_support;
-
-use cli_support::Place;
+use crate::cli_support::Place;
 
 /// What a tree of values between the text and the reader would change.
 const ODD: &str = r#"{"id":123456789012345678901234567890,"n":1e400,"a":1.0,"half":"\ud83d","a":-0}"#;

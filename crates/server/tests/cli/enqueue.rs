@@ -2,15 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod cli_support;
-
 #[cfg(unix)]
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     process::{Command, Stdio},
 };
 
-use cli_support::Place;
+use crate::cli_support::Place;
 use serde_json::json;
 
 #[test]

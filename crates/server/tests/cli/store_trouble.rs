@@ -2,9 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod cli_support;
-
-use cli_support::{Place, Said, said};
+use crate::cli_support::{Place, Said, said};
 
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 

@@ -2,9 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod cli_support;
-
-use cli_support::Place;
+use crate::cli_support::Place;
 
 /// Nothing that was refused may have left a store behind.
 #[track_caller]

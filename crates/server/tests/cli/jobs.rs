@@ -2,12 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod cli_support;
-
 use std::{process::Stdio, time::Duration};
 
+use crate::cli_support::{Place, said};
 use backroom::{Backroom, Context, Failure, Job, Worker};
-use cli_support::{Place, said};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

@@ -2,9 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod cli_support;
-
-use cli_support::Place;
+use crate::cli_support::Place;
 use serde_json::json;
 
 #[test]
@@ -124,7 +122,7 @@ fn a_log_level_that_is_not_understood_is_a_warning() {
     let place = Place::new();
     let run = |level: &str| {
         let output = place.command().args(["enqueue", "k"]).env("BACKROOM_LOG", level).output().unwrap();
-        cli_support::said(output)
+        crate::cli_support::said(output)
     };
     assert!(run("a=b=c").succeeded().err.starts_with("warning: BACKROOM_LOG"));
     assert_eq!(run("off").succeeded().err, "");

@@ -1,0 +1,16 @@
+//! The commands, run as a user runs them. One executable for all: each of its own would be linked again, and take 30 MB.
+
+#[path = "../cli_support/mod.rs"]
+mod cli_support;
+
+mod args;
+mod bad_input;
+mod doctor;
+mod enqueue;
+mod enqueue_lines;
+mod jobs;
+mod matching;
+mod queues;
+mod stats;
+mod store_trouble;
+mod terminal;
