@@ -113,6 +113,8 @@ async fn enqueue(
     loop {
         // Only between bundles: what was begun is finished and counted.
         let bundle = tokio::select! {
+            // First, so that Ctrl-C is listened for before anything is stored.
+            biased;
             problem = &mut interrupted => return Err(problem),
             bundle = bundles.recv() => bundle,
         };
