@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(test::Extent::Full),
         ["test", "--quick"] => test::run(test::Extent::Quick),
         ["postgres-versions"] => test::run_versions(),
-        ["words"] => system::Repository::find().and_then(|repository| words::check(&repository)),
+        ["words"] => test::run_words(),
         ["fmt"] => tools::format_everything(),
         ["postgres", program, args @ ..] => postgres::run_beside(program, args),
         ["compare", args @ ..] => compare::run(args),

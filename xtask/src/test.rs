@@ -14,6 +14,7 @@ use crate::rust_versions;
 use crate::step::{self, Ended, Step};
 use crate::system::Repository;
 use crate::tools;
+use crate::words;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
@@ -37,6 +38,12 @@ pub(crate) fn run(extent: Extent) -> Result<(), Failure> {
 pub(crate) fn run_versions() -> Result<(), Failure> {
     let repository = Repository::find()?;
     step::run_all("postgres-versions", &[POSTGRES, POSTGRES_OLDEST, POSTGRES_NEWEST], &repository)
+}
+
+/// `cargo xtask words`. The full test will have this step, too, once no word is left.
+pub(crate) fn run_words() -> Result<(), Failure> {
+    let repository = Repository::find()?;
+    step::run_all("words", &[WORDS], &repository)
 }
 
 fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
@@ -104,6 +111,12 @@ const RUST_VERSIONS: Step = Step {
     name: "rust-versions",
     what: "no dependency of a crate, and of each of its features, needs a newer Rust than the crate says",
     run: |repository, _| rust_versions::check(repository).map(passed),
+};
+
+const WORDS: Step = Step {
+    name: "words",
+    what: "comments, messages and pages are plain English",
+    run: |repository, _| words::check(repository).map(passed),
 };
 
 const MACRO_PROFILES: Step = Step {
