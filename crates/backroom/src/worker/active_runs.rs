@@ -83,12 +83,17 @@ mod tests {
     use backroom_core::{Draft, Json, LeaseId, Timestamp};
     use uuid::Uuid;
 
-    use super::{super::hand::Hand, *};
+    use super::{super::held_bytes::HeldBytes, *};
 
     fn run_under(lease: u128, job: u128) -> Arc<Run> {
         let id = JobId(Uuid::from_u128(job));
         let new = Draft::new("kind", Json::null()).check(id, Timestamp::UNIX_EPOCH, 100).expect("a draft");
-        Arc::new(Run::new(new.job, LeaseId(Uuid::from_u128(lease)), Hand::new(100).hold(0), Duration::ZERO))
+        Arc::new(Run::new(
+            new.job,
+            LeaseId(Uuid::from_u128(lease)),
+            HeldBytes::new(100).hold(0),
+            Duration::ZERO,
+        ))
     }
 
     #[test]

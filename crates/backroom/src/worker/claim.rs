@@ -88,7 +88,7 @@ impl Claimer {
                 continue;
             }
             let wanted = self.pool.wanted();
-            let free = self.shared.work.hand.free(self.pool.has_ready());
+            let free = self.shared.work.bytes.free(self.pool.has_ready());
             if wanted == 0 || free == 0 {
                 self.wait_for_want(wanted > 0).await;
                 continue;
@@ -119,7 +119,7 @@ impl Claimer {
     async fn wait_for_want(&self, lacks_bytes: bool) {
         tokio::select! {
             () = self.pool.wants.notified(), if !lacks_bytes => {}
-            () = self.shared.work.hand.has_free(self.pool.has_ready()), if lacks_bytes => {}
+            () = self.shared.work.bytes.has_free(self.pool.has_ready()), if lacks_bytes => {}
             () = self.shared.engine.clock.sleep(HOARD) => {}
         }
     }

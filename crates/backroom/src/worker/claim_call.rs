@@ -9,7 +9,9 @@ use std::{sync::Arc, time::Duration};
 use backroom_core::{JobRow, Timestamp, bounds::later};
 use tokio::task::JoinHandle;
 
-use super::{execute, give_back::give_back, hand::Load, pool::Pool, run::Run, shared::Shared, trial_turns};
+use super::{
+    execute, give_back::give_back, held_bytes::Load, pool::Pool, run::Run, shared::Shared, trial_turns,
+};
 use crate::{
     Error, ErrorKind,
     store::{Call, Claim, is_outage},
@@ -111,7 +113,7 @@ impl ClaimCall {
         let (shared, pool) = (Arc::clone(&self.shared), Arc::clone(&self.pool));
         let under_way = UnderWay::begin(&shared);
         // Counted from now on, so that the claims of two pools do not both take the last free bytes.
-        let reserved = shared.work.hand.hold(claim.bytes_max);
+        let reserved = shared.work.bytes.hold(claim.bytes_max);
         self.under_way = Some(tokio::spawn(async move {
             let taken = take(&shared, &pool, claim, reserved, now, call).await;
             drop(under_way);
@@ -168,7 +170,7 @@ async fn take(
     let begin = |job: JobRow| {
         let job_bytes = job.bytes();
         bytes += job_bytes;
-        Arc::new(Run::new(job, claim.lease, shared.work.hand.hold(job_bytes), received))
+        Arc::new(Run::new(job, claim.lease, shared.work.bytes.hold(job_bytes), received))
     };
     let runs: Vec<_> = jobs.into_iter().map(begin).collect();
     drop(reserved);

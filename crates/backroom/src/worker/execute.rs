@@ -80,7 +80,7 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
         && run.end()
     {
         let bytes = result.as_ref().map_or(0, |output| output.as_str().len());
-        let output_bytes = shared.work.hand.hold_output(bytes).await;
+        let output_bytes = shared.work.bytes.hold_output(bytes).await;
         shared.reports.send(Report { run: Arc::clone(run), result: Some(result), output_bytes }).await;
     }
 }

@@ -4,7 +4,7 @@
 //! of the worker holds. When another process has declared the worker dead, the store refuses the heartbeat. Then all its
 //! leases are lost: its runs are asked to stop, and the worker goes on under a new name.
 //!
-//! All this runs on a thread of its own ([`heart`](super::heart)), unless a test moves the clock.
+//! All this runs on a thread of its own ([`heartbeat_thread`](super::heartbeat_thread)), unless a test moves the clock.
 
 use std::sync::{Arc, atomic::Ordering};
 

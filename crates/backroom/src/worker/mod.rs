@@ -8,15 +8,15 @@
 //! The groups of files below stand in the order of their dependencies: a group uses only itself and those above it.
 
 // What is known without any job.
-mod hand;
+mod held_bytes;
 mod identity;
 mod neighbours;
 mod panics;
+mod pending_notes;
 mod prefetch;
 mod queue_order;
 mod row_writes;
 mod runtime_watch;
-mod said;
 mod settings;
 mod trial;
 mod trouble;
@@ -45,8 +45,8 @@ mod claim;
 mod claim_call;
 mod execute;
 mod give_back;
-mod heart;
 mod heartbeat;
+mod heartbeat_thread;
 mod leases;
 mod recording;
 mod shared;

@@ -9,7 +9,7 @@ use std::{
 use backroom_core::Timestamp;
 use tokio::sync::Notify;
 
-use super::{run::Run, said::Said};
+use super::{pending_notes::PendingNotes, run::Run};
 use crate::{engine::Engine, repeated::Repeats, store::Note};
 
 /// The least span between two writes.
@@ -28,21 +28,21 @@ pub(crate) struct Notes {
 
 impl Notes {
     pub(crate) fn progress(&self, run: &Arc<Run>, percent: u8, message: &str) {
-        let mut said = lock(&run.said);
-        said.set_progress(percent, message);
-        self.list(run, said);
+        let mut pending = lock(&run.pending_notes);
+        pending.set_progress(percent, message);
+        self.list(run, pending);
     }
 
     pub(crate) fn log(&self, run: &Arc<Run>, line: &str, at: Timestamp) {
-        let mut said = lock(&run.said);
-        if said.add_line(run.lease, line, at) {
-            self.list(run, said);
+        let mut pending = lock(&run.pending_notes);
+        if pending.add_line(run.lease, line, at) {
+            self.list(run, pending);
         }
     }
 
-    fn list(&self, run: &Arc<Run>, mut said: MutexGuard<'_, Said>) {
-        if said.list() {
-            drop(said);
+    fn list(&self, run: &Arc<Run>, mut pending: MutexGuard<'_, PendingNotes>) {
+        if pending.list() {
+            drop(pending);
             self.listed().push(Arc::clone(run));
             self.came.notify_one();
         }
@@ -112,12 +112,12 @@ fn in_calls(notes: Vec<Note>, bytes_max: usize) -> Vec<Vec<Note>> {
 }
 
 fn take(run: &Run, now: Timestamp) -> Option<Note> {
-    let (progress, lines) = lock(&run.said).take(run.lease, run.is_over(), now)?;
+    let (progress, lines) = lock(&run.pending_notes).take(run.lease, run.is_over(), now)?;
     Some(Note { job: run.job.id, lease: run.lease, progress, lines })
 }
 
-fn lock(said: &Mutex<Said>) -> MutexGuard<'_, Said> {
-    said.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(pending: &Mutex<PendingNotes>) -> MutexGuard<'_, PendingNotes> {
+    pending.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{
-    hand::count_within,
+    held_bytes::count_within,
     report::Report,
     run::{Run, StopReason},
     shared::Shared,
@@ -26,7 +26,7 @@ const COMMITS_MAX: usize = 2;
 /// stops.
 pub(super) async fn keep_recording(shared: Arc<Shared>, mut reports: mpsc::Receiver<Report>) {
     let (mut commits, mut repeats) = (FuturesUnordered::new(), FuturesUnordered::new());
-    let bytes_max = shared.work.hand.call_max();
+    let bytes_max = shared.work.bytes.call_max();
     let (mut batch, mut waiting) = (Vec::new(), Vec::<Open>::new());
     let mut is_open = true;
     while is_open || !batch.is_empty() || !commits.is_empty() || !repeats.is_empty() {

@@ -13,7 +13,7 @@ use backroom_core::{JobRow, LeaseId, Timestamp, bounds::span_until};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{hand::Load, neighbours::Running, said::Said, trial::Trial};
+use super::{held_bytes::Load, neighbours::Running, pending_notes::PendingNotes, trial::Trial};
 use crate::{ended::Times, recorder::LeaseLost};
 
 /// One claimed job on its way through this worker.
@@ -46,7 +46,7 @@ pub(crate) struct Run {
     /// Set if it begins on trial.
     trial: OnceLock<Trial>,
     reported_stuck: AtomicBool,
-    pub(crate) said: Mutex<Said>,
+    pub(crate) pending_notes: Mutex<PendingNotes>,
 }
 
 /// Until which reading of the monotonic clock an attempt may run.
@@ -107,7 +107,7 @@ impl Run {
             on_thread: AtomicBool::new(false),
             trial: OnceLock::new(),
             reported_stuck: AtomicBool::new(false),
-            said: Mutex::default(),
+            pending_notes: Mutex::default(),
         }
     }
 

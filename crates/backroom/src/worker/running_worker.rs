@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use super::{
     claim_call,
     give_back::give_back,
-    heart::Heart,
+    heartbeat_thread::HeartbeatThread,
     run::StopReason,
     shared::Shared,
     stats,
@@ -37,7 +37,7 @@ pub struct RunningWorker {
     shared: Arc<Shared>,
     tasks: Vec<JoinHandle<()>>,
     /// None where a test moves the clock.
-    heart: Option<Heart>,
+    heart: Option<HeartbeatThread>,
     recording: Option<JoinHandle<()>>,
     claimers: Vec<JoinHandle<Result<(), Error>>>,
 }
@@ -58,7 +58,7 @@ impl RunningWorker {
     pub(super) fn new(
         shared: Arc<Shared>,
         tasks: Vec<JoinHandle<()>>,
-        heart: Option<Heart>,
+        heart: Option<HeartbeatThread>,
         recording: JoinHandle<()>,
         claimers: Vec<JoinHandle<Result<(), Error>>>,
     ) -> Self {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{
-    blocked, claim,
-    hand::Hand,
-    heart::Heart,
-    heartbeat,
+    blocked, claim, heartbeat,
+    heartbeat_thread::HeartbeatThread,
+    held_bytes::HeldBytes,
     identity::Identity,
     leases,
     notes::{self, Notes},
@@ -35,7 +34,7 @@ pub(super) async fn start(plan: Plan) -> Result<RunningWorker, Error> {
     let (reports, receiver) = Reports::channel();
     let shared = Arc::new(share(plan, reports));
     let is_driven = shared.engine.clock.is_driven();
-    let heart = if is_driven { None } else { Some(Heart::start(&shared)?) };
+    let heart = if is_driven { None } else { Some(HeartbeatThread::start(&shared)?) };
     let mut tasks = match &heart {
         Some(heart) => vec![tokio::spawn(blocked::keep_ticking(Arc::clone(&shared), heart.ends_with()))],
         None => vec![
@@ -89,7 +88,7 @@ fn share(plan: Plan, reports: Reports) -> Shared {
             neighbours: plan.neighbours,
             notes: Notes::default(),
         }),
-        work: Work::new(pools.collect(), Hand::new(bytes_max)),
+        work: Work::new(pools.collect(), HeldBytes::new(bytes_max)),
         signals: Signals::new(),
         reports,
         recorder: Recorder::new(engine.clone(), Arc::clone(&ends), Arc::clone(&repeats)),

@@ -7,7 +7,7 @@ use std::sync::{
 
 use super::{
     active_runs::{ActiveRuns, DetachedRuns},
-    hand::Hand,
+    held_bytes::HeldBytes,
     pool::Pool,
     suspects::Suspects,
 };
@@ -23,7 +23,7 @@ pub(crate) struct Work {
     /// Jobs that are suspected of killing their worker.
     pub(crate) suspects: Suspects,
     /// The bytes of its jobs and their outputs.
-    pub(crate) hand: Arc<Hand>,
+    pub(crate) bytes: Arc<HeldBytes>,
     /// Handlers running now.
     pub(crate) running: AtomicU32,
     /// Jobs given back since the worker is stopping.
@@ -40,13 +40,13 @@ struct Claiming {
 }
 
 impl Work {
-    pub(super) fn new(pools: Vec<Arc<Pool>>, hand: Arc<Hand>) -> Self {
+    pub(super) fn new(pools: Vec<Arc<Pool>>, bytes: Arc<HeldBytes>) -> Self {
         Self {
             pools,
             active: ActiveRuns::default(),
             detached: DetachedRuns::default(),
             suspects: Suspects::default(),
-            hand,
+            bytes,
             running: AtomicU32::new(0),
             released: AtomicU64::new(0),
             claiming: Claiming::default(),

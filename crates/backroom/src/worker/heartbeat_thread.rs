@@ -16,12 +16,12 @@ use crate::{Error, ErrorKind, clock::Clock};
 const END: Duration = Duration::from_secs(5);
 
 /// A thread that writes heartbeats; it ends when this is dropped.
-pub(super) struct Heart {
+pub(super) struct HeartbeatThread {
     end: CancellationToken,
     ended: CancellationToken,
 }
 
-impl Heart {
+impl HeartbeatThread {
     /// Starts the heartbeats of a worker.
     pub(super) fn start(shared: &Arc<Shared>) -> Result<Self, Error> {
         let failed = |error: std::io::Error| {
@@ -68,7 +68,7 @@ impl Heart {
     }
 }
 
-impl Drop for Heart {
+impl Drop for HeartbeatThread {
     fn drop(&mut self) {
         self.end();
     }

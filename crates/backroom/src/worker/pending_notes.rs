@@ -9,7 +9,7 @@ use backroom_core::{
 
 /// What the handler reported since the last write.
 #[derive(Debug, Default)]
-pub(crate) struct Said {
+pub(crate) struct PendingNotes {
     progress: Option<Progress>,
     lines: Vec<LogLine>,
     /// Lines so far, those left out included.
@@ -18,7 +18,7 @@ pub(crate) struct Said {
     is_listed: bool,
 }
 
-impl Said {
+impl PendingNotes {
     pub(super) fn set_progress(&mut self, percent: u8, message: &str) {
         let message = clip(message, MESSAGE_BYTES_MAX);
         self.progress = Some(Progress { percent: percent.min(100), message });

@@ -16,7 +16,7 @@ const UNIT: usize = 1024;
 const OUTPUT_MIN: usize = 4 * UNIT;
 
 /// The bytes of one worker.
-pub(crate) struct Hand {
+pub(crate) struct HeldBytes {
     /// Most bytes of claimed jobs.
     claims_max: usize,
     /// Most bytes in one call to the store: the store's driver holds these a second time.
@@ -31,7 +31,7 @@ pub(crate) struct Hand {
     output_units_max: usize,
 }
 
-impl Hand {
+impl HeldBytes {
     pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
         let quarter = (bytes_max / 4).max(1);
         let output_units_max = (quarter / UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
@@ -76,7 +76,7 @@ impl Hand {
     /// Counts bytes until the returned load is dropped.
     pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Load {
         self.held.fetch_add(bytes, Ordering::AcqRel);
-        Load { hand: Arc::clone(self), bytes }
+        Load { owner: Arc::clone(self), bytes }
     }
 
     /// Waits until an output may be held; none for a small one, which is not counted. Its bytes are free again when the permit is
@@ -91,18 +91,18 @@ impl Hand {
     }
 }
 
-/// Bytes in hand.
+/// Bytes in held.
 pub(crate) struct Load {
-    hand: Arc<Hand>,
+    owner: Arc<HeldBytes>,
     bytes: usize,
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.hand.held.fetch_sub(self.bytes, Ordering::SeqCst);
-        if self.hand.is_awaited.load(Ordering::SeqCst) {
-            self.hand.is_awaited.store(false, Ordering::SeqCst);
-            self.hand.freed.notify_waiters();
+        self.owner.held.fetch_sub(self.bytes, Ordering::SeqCst);
+        if self.owner.is_awaited.load(Ordering::SeqCst) {
+            self.owner.is_awaited.store(false, Ordering::SeqCst);
+            self.owner.freed.notify_waiters();
         }
     }
 }
@@ -126,28 +126,28 @@ mod tests {
 
     #[test]
     fn claims_take_a_quarter_each_and_three_quarters_together() {
-        let hand = Hand::new(4000);
-        let loads: Vec<_> = (0..3).map(|_| hand.hold(hand.free(false))).collect();
+        let held = HeldBytes::new(4000);
+        let loads: Vec<_> = (0..3).map(|_| held.hold(held.free(false))).collect();
         assert_eq!(loads.iter().map(|load| load.bytes).collect::<Vec<_>>(), [1000, 1000, 1000]);
-        assert_eq!(hand.free(false), 0);
+        assert_eq!(held.free(false), 0);
         drop(loads);
-        assert_eq!(hand.free(false), 1000);
+        assert_eq!(held.free(false), 1000);
     }
 
     #[test]
     fn a_pool_with_jobs_ready_waits_until_an_eighth_is_free() {
-        let hand = Hand::new(4000);
-        let most = hand.hold(3000 - 374);
-        assert_eq!((hand.free(true), hand.free(false)), (0, 374));
+        let held = HeldBytes::new(4000);
+        let most = held.hold(3000 - 374);
+        assert_eq!((held.free(true), held.free(false)), (0, 374));
         drop(most);
-        assert_eq!(hand.free(true), 1000);
+        assert_eq!(held.free(true), 1000);
     }
 
     #[test]
     fn the_wait_ends_when_bytes_are_freed() {
-        let hand = Hand::new(4000);
-        let (one, other) = (hand.hold(2000), hand.hold(2000));
-        let mut waiting = Box::pin(hand.has_free(false));
+        let held = HeldBytes::new(4000);
+        let (one, other) = (held.hold(2000), held.hold(2000));
+        let mut waiting = Box::pin(held.has_free(false));
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(one);
         assert!(waiting.as_mut().now_or_never().is_some());
@@ -156,12 +156,12 @@ mod tests {
 
     #[test]
     fn outputs_wait_for_free_bytes_and_one_that_is_larger_than_all_goes_alone() {
-        let hand = Hand::new(4 * 16 * UNIT);
-        let large = hand.hold_output(1000 * UNIT).now_or_never().expect("free bytes");
-        assert!(hand.hold_output(OUTPUT_MIN).now_or_never().is_none());
-        assert!(hand.hold_output(OUTPUT_MIN - 1).now_or_never().expect("not counted").is_none());
+        let held = HeldBytes::new(4 * 16 * UNIT);
+        let large = held.hold_output(1000 * UNIT).now_or_never().expect("free bytes");
+        assert!(held.hold_output(OUTPUT_MIN).now_or_never().is_none());
+        assert!(held.hold_output(OUTPUT_MIN - 1).now_or_never().expect("not counted").is_none());
         drop(large);
-        assert!(hand.hold_output(OUTPUT_MIN).now_or_never().is_some());
+        assert!(held.hold_output(OUTPUT_MIN).now_or_never().is_some());
     }
 
     #[test]
