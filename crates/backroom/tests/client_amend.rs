@@ -1,5 +1,4 @@
 //! Changing a job that waits for its turn.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 

@@ -1,5 +1,4 @@
 //! Jobs of several kinds in one call.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 

@@ -1,5 +1,4 @@
 //! Handles of jobs: their type, waiting, and progress.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 

@@ -1,5 +1,4 @@
 //! Blocking handlers, their threads and their timeouts.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 

@@ -1,5 +1,4 @@
 //! Jobs that a worker has claimed and not begun.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 

@@ -1,5 +1,4 @@
 //! When progress and log lines of a handler are written.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 

@@ -1,5 +1,4 @@
 //! In which order a worker serves its queues.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 

@@ -1,5 +1,4 @@
 //! How the timeout of an attempt ends it.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 
