@@ -76,10 +76,10 @@ mod worker;
 pub use async_trait::async_trait;
 pub use backroom_core as core;
 pub use backroom_core::{
-    Attempt, AttemptEnd, Draft, Invalid, JobId, JobRow, Json, LeaseId, LogLine, PausedBy, Progress, Queue,
-    RetryPolicy, Shown, State, Timestamp,
+    Attempt, AttemptEnd, DisplayState, Draft, Extras, Invalid, JobId, JobRow, Json, LeaseId, LogLine,
+    PausedBy, Progress, Queue, RetryPolicy, State, Timestamp,
     explain::Reason,
-    retention::{Keep, Retention},
+    retention::{Retention, RetentionLimit},
     stats::{Histogram, KindStats},
     unique::UniqueRule,
 };

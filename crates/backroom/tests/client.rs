@@ -41,8 +41,8 @@ async fn every_option_of_an_enqueue_reaches_the_row() {
         assert_eq!((row.queue.as_str(), row.lane.as_deref(), row.priority), ("images", Some("tenant-42"), 2));
         assert_eq!(row.scheduled_at.duration_since(now).as_secs(), 60);
         assert_eq!(row.expires_at.unwrap().duration_since(now).as_secs(), 120);
-        assert_eq!((row.timeout, row.max_attempts), (Some(Duration::from_secs(5)), 3));
-        assert_eq!((row.tags, row.meta["trace"].as_str()), (vec!["blue".to_owned()], "abc"));
+        assert_eq!((row.extras.timeout, row.max_attempts), (Some(Duration::from_secs(5)), 3));
+        assert_eq!((row.tags, row.extras.meta["trace"].as_str()), (vec!["blue".to_owned()], "abc"));
         assert_eq!(row.unique_key.as_deref(), Some("double=k"));
     }
 }

@@ -29,7 +29,7 @@ async fn jobs_of_several_kinds_are_enqueued_in_one_go() {
         assert_eq!(found[0].priority, 1);
         assert_eq!(found[0].tags, ["first", "all"]);
         assert!(found[1].scheduled_at > b.clock().now());
-        assert!(found.iter().all(|job| job.queue == "many" && job.meta["a"] == "b"));
+        assert!(found.iter().all(|job| job.queue == "many" && job.extras.meta["a"] == "b"));
     }
 }
 

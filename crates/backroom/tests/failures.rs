@@ -4,7 +4,7 @@ mod common;
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
-use backroom::{AttemptEnd, Context, Failure, Job, Shown, State, Worker, testing::perform};
+use backroom::{AttemptEnd, Context, DisplayState, Failure, Job, State, Worker, testing::perform};
 use common::fresh_stores;
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +128,7 @@ async fn a_handler_may_say_when_to_try_again() {
         let row = job.status().await.unwrap();
         let now = store.backroom.clock().now();
         assert_eq!(row.scheduled_at.duration_since(row.started_at.unwrap()).as_secs(), 90);
-        assert_eq!((row.shown(now), row.attempt), (Shown::Retrying, 1), "the attempt is charged");
+        assert_eq!((row.shown(now), row.attempt), (DisplayState::Retrying, 1), "the attempt is charged");
         store.clock.advance(Duration::from_secs(91));
         work().await;
         let row = job.status().await.unwrap();

@@ -6,7 +6,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use backroom::{
-    Backroom, JobId, Json, Keep, Retention, State, UniqueRule, Worker,
+    Backroom, JobId, Json, Retention, RetentionLimit, State, UniqueRule, Worker,
     store::{Compared, Copied, Prune, Store, copy_jobs, copy_queues},
 };
 use common::{Act, act, fresh_stores, soon};
@@ -33,7 +33,8 @@ async fn fill(backroom: &Backroom) -> Vec<JobId> {
     let keyed = backroom.enqueue(Act::Succeed).unique(UniqueRule::by_key("k")).tag("t").await.unwrap();
     backroom.enqueue_many((0..120).map(|_| Act::Succeed)).queue("bulk").await.unwrap();
     backroom.pause("bulk").await.unwrap();
-    let keep = Retention { completed: Keep { age_secs: Some(77), count: None }, ..Retention::default() };
+    let keep =
+        Retention { completed: RetentionLimit { age_secs: Some(77), count: None }, ..Retention::default() };
     backroom.retain("done", keep).await.unwrap();
     vec![keyed.id(), talk.id()]
 }

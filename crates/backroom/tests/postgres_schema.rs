@@ -150,6 +150,29 @@ async fn a_server_that_does_not_sync_is_not_well_unless_it_was_asked_for() {
 }
 
 #[tokio::test]
+async fn a_job_of_a_newer_program_is_left_to_it_and_the_error_says_so() {
+    let place = Place::new();
+    for trays_from in [0, 1] {
+        let url = with(&place.url(), &format!("trays_from={trays_from}"));
+        let store = PostgresStore::connect(&url, PostgresOptions::default()).await.unwrap();
+        let newer = place.insert(&store, place.new_job()).await;
+        let known = place.insert(&store, place.new_job()).await;
+        let client = place.client().await;
+        let set = r#"UPDATE jobs SET extras = '{"v":2,"reply_to":"mail"}' WHERE id = $1"#;
+        assert_eq!(client.execute(set, &[&newer.0]).await.unwrap(), 1);
+        let error = store.job(newer).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unusable);
+        for part in [&*newer.to_string(), "have version 2", "versions up to 1", "update this one"] {
+            assert!(error.to_string().contains(part), "{error} lacks {part:?}");
+        }
+        let claimed: Vec<_> = place.claim(&store, 9).await.iter().map(|job| job.id).collect();
+        assert_eq!(claimed, [known]);
+        client.execute("UPDATE jobs SET extras = NULL WHERE id = $1", &[&newer.0]).await.unwrap();
+        assert_eq!(place.claim(&store, 9).await[0].id, newer, "it was only left alone");
+    }
+}
+
+#[tokio::test]
 async fn a_row_written_by_hand_cannot_break_what_every_job_keeps_to() {
     let place = Place::new();
     let store = place.open().await;
@@ -163,7 +186,7 @@ async fn a_row_written_by_hand_cannot_break_what_every_job_keeps_to() {
         "max_attempts = 0",
         "crashes = -1",
         "revision = -1",
-        "timeout_ms = 0",
+        r#"extras = '{"timeout_ms":1}'"#,
         "state = 'done'",
         "state = 'running'",
         "state = 'running', lease_until = now()",

@@ -43,17 +43,17 @@ fn mixed(place: &Place) -> Vec<NewJob> {
             draft.tags = vec!["a,b".into(), "{c}".into(), format!("n{number}")];
         }
         if has(2) {
-            draft.meta =
+            draft.extras.meta =
                 [("key".to_owned(), "wert \u{1f980}".to_owned()), (String::from("e"), String::new())].into();
         }
         if has(3) {
             draft.expiry = Some(When::In(Duration::from_secs(3600 + number)));
         }
         if has(4) {
-            draft.timeout = Some(Duration::from_millis(1500 + number));
+            draft.extras.timeout = Some(Duration::from_millis(1500 + number));
         }
         if has(5) {
-            draft.retry = Some(RetryPolicy::constant(Duration::from_millis(number + 1)));
+            draft.extras.retry = Some(RetryPolicy::constant(Duration::from_millis(number + 1)));
         }
         draft.unique = match number % 4 {
             0 => Some(UniqueRule::by_key(format!("k{number}"))),

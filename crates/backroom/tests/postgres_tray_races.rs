@@ -203,7 +203,7 @@ async fn a_claim_repeated_while_the_first_is_being_written_answers_with_what_tha
                 RETURNING *) \
                 INSERT INTO trays (lease_id, lease_until, worker, started_at, live, first_id, last_id, jobs) \
                 SELECT $1, now(), 'w', now(), 1, id, id, ARRAY[ROW(id, kind, queue, lane, priority, args, 1, max_attempts, \
-                crashes, scheduled_at, expires_at, timeout_ms, retry, created_at, tags, meta, 1)::tray_job] FROM taken";
+                crashes, scheduled_at, expires_at, created_at, tags, extras, 1)::tray_job] FROM taken";
     assert_eq!(transaction.execute(take, &[&wish.lease.0]).await.unwrap(), 1);
     let repeating = {
         let (store, wish, now) = (Arc::clone(&office.store), wish.clone(), office.place.now);

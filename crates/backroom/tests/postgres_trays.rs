@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use backroom::{
     Json, UniqueRule,
-    core::{Change, Draft, Event, JobRow, Shown, State, bounds::later, transition::apply},
+    core::{Change, DisplayState, Draft, Event, JobRow, State, bounds::later, transition::apply},
     store::{
         Claim, Committed, Deleted, Filter, Inserted, LeaseStatus, Record, Store,
         postgres::{PostgresOptions, PostgresStore},
@@ -43,7 +43,7 @@ async fn a_job_on_a_tray_is_read_listed_and_counted_as_the_running_job_it_is() {
     assert_eq!(office.other.list(Arc::default(), None, 10).await.unwrap().len(), 3);
     let counts = office.other.counts(office.place.now).await.unwrap();
     let count = |shown| counts.iter().find(|count| count.state == shown).map(|count| count.jobs);
-    assert_eq!((count(Shown::Running), count(Shown::Completed)), (Some(2), Some(1)));
+    assert_eq!((count(DisplayState::Running), count(DisplayState::Completed)), (Some(2), Some(1)));
 }
 
 #[tokio::test]

@@ -67,11 +67,31 @@ fn damage(place: &Place, set: &str, id: JobId) {
     assert_eq!(damaged.unwrap(), 1);
 }
 
+const DAMAGED_EXTRAS: &str = "extras = '{\"v\":1,'";
+
+#[tokio::test]
+async fn a_job_of_a_newer_program_is_left_to_it_and_the_error_says_so() {
+    let place = Place::new();
+    let store = place.open().await;
+    let newer = place.insert(&store, place.job()).await;
+    let known = place.insert(&store, place.job()).await;
+    damage(&place, r#"extras = '{"v":2,"reply_to":"mail"}'"#, newer);
+    let error = store.job(newer).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unusable);
+    for part in [&*newer.to_string(), "have version 2", "versions up to 1", "update this one"] {
+        assert!(error.to_string().contains(part), "{error} lacks {part:?}");
+    }
+    let claimed: Vec<_> = place.claim(&store, 9).await.iter().map(|job| job.id).collect();
+    assert_eq!(claimed, [known]);
+    damage(&place, "extras = NULL", newer);
+    assert_eq!(place.claim(&store, 9).await[0].id, newer, "it was only left out");
+}
+
 #[tokio::test]
 async fn damaged_rows_do_not_keep_others_from_being_claimed() {
     let place = Place::new();
     let store = place.open().await;
-    for set in ["retry = '{'", "tags = 'no list'", "meta = '[]'"] {
+    for set in [DAMAGED_EXTRAS, "tags = 'no list'", "suspicion = '[]', crashes = 1"] {
         let id = place.insert(&store, place.job()).await;
         damage(&place, set, id);
     }
@@ -94,16 +114,16 @@ async fn damaged_rows_do_not_keep_others_from_being_found() {
     let damaged = place.insert(&store, expiring()).await;
     let whole = place.insert(&store, expiring()).await;
     let newest = place.insert(&store, expiring()).await;
-    damage(&place, "retry = '{'", damaged);
+    damage(&place, DAMAGED_EXTRAS, damaged);
     assert_eq!(store.expired_jobs(1, place.secs(10)).await.unwrap()[0].id, whole);
-    damage(&place, "retry = '{'", newest);
+    damage(&place, DAMAGED_EXTRAS, newest);
     let page = store.list(Arc::new(Filter::default()), None, 1).await.unwrap();
     assert_eq!(page[0].id, whole, "the page goes on behind the damaged row");
     assert_eq!(store.list(Arc::new(Filter::default()), None, 9).await.unwrap().len(), 1);
-    damage(&place, "retry = NULL", damaged);
-    damage(&place, "retry = NULL", newest);
+    damage(&place, "extras = NULL", damaged);
+    damage(&place, "extras = NULL", newest);
     assert_eq!(place.claim(&store, 3).await.len(), 3);
-    damage(&place, "retry = '{'", damaged);
+    damage(&place, DAMAGED_EXTRAS, damaged);
     let worker = store.job(whole).await.unwrap().unwrap().worker.unwrap();
     let held = store.running_of(&worker, None, 2).await.unwrap();
     assert_eq!(held.iter().map(|job| job.id).collect::<Vec<_>>(), [whole, newest]);

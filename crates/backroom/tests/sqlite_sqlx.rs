@@ -96,10 +96,10 @@ fn jobs(place: &Place) -> Vec<NewJob> {
     full.lane = Some("tenant".into());
     full.priority = 2;
     full.tags = vec!["a".into(), "b".into()];
-    full.meta = [("k".to_owned(), "v".to_owned())].into();
+    full.extras.meta = [("k".to_owned(), "v".to_owned())].into();
     full.expiry = Some(When::In(Duration::from_secs(60)));
-    full.timeout = Some(Duration::from_secs(5));
-    full.retry = Some(RetryPolicy::default());
+    full.extras.timeout = Some(Duration::from_secs(5));
+    full.extras.retry = Some(RetryPolicy::default());
     let rule = || UniqueRule::by_key("k");
     vec![
         place.job(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use backroom::{
     ErrorKind,
     core::{
-        AttemptEnd, Change, Event, JobId, LogLine, Progress, RetryPolicy, Shown, State,
+        AttemptEnd, Change, DisplayState, Event, JobId, LogLine, Progress, RetryPolicy, State,
         transition::apply,
         unique::{UniqueBy, UniqueRule},
     },
@@ -28,11 +28,11 @@ async fn a_job_comes_back_from_the_file_as_it_went_in() {
     let mut draft = place.draft();
     draft.lane = Some("tenant-42".into());
     draft.priority = 3;
-    draft.timeout = Some(std::time::Duration::from_millis(1500));
-    draft.retry = Some(RetryPolicy::list([std::time::Duration::from_secs(3)]));
+    draft.extras.timeout = Some(std::time::Duration::from_millis(1500));
+    draft.extras.retry = Some(RetryPolicy::list([std::time::Duration::from_secs(3)]));
     draft.unique = Some(UniqueRule::by_args().within(std::time::Duration::from_secs(60)));
     draft.tags = vec!["a".into(), "b".into()];
-    draft.meta = [("k".to_owned(), "v".to_owned())].into();
+    draft.extras.meta = [("k".to_owned(), "v".to_owned())].into();
     let new = place.checked(draft);
     let id = place.insert(&store, new.clone()).await;
     store.close().await.unwrap();
@@ -110,7 +110,7 @@ async fn a_failed_attempt_is_recorded_once_and_the_job_waits_out_its_backoff() {
     assert_eq!(store.attempts(id).await.unwrap(), [change.attempt_ended().unwrap().clone()]);
     assert!(place.claim(&store, 1).await.is_empty());
     let counts = store.counts(place.secs(1)).await.unwrap();
-    assert_eq!((counts[0].state, counts[0].jobs), (Shown::Retrying, 1));
+    assert_eq!((counts[0].state, counts[0].jobs), (DisplayState::Retrying, 1));
     let next = store
         .next_due(Arc::new(vec!["default".into()]), Arc::new(vec!["mail".into()]), place.now)
         .await

@@ -18,24 +18,24 @@ pub const META_ENTRIES_MAX: usize = 64;
 pub const META_VALUE_BYTES_MAX: usize = 4096;
 /// Default bound on args and output, each, in bytes of JSON text.
 pub const JSON_BYTES_MAX: usize = 1024 * 1024;
-/// Default bound on the bytes that a worker holds in hand, and on those that one call to a store reads.
+/// Default bound on the bytes of jobs that a worker holds, and on those that one call to a store reads.
 pub const BYTES_IN_HAND_MAX: usize = 64 * 1024 * 1024;
 /// Deepest nesting of arrays and objects. Below serde_json's own recursion limit of 128, so that whatever is
 /// stored can also be read back.
 pub const JSON_DEPTH_MAX: usize = 100;
-/// Longest error text kept on one attempt, in bytes; the rest is cut.
+/// Longest error text of one attempt, in bytes; the rest is cut.
 pub const ERROR_BYTES_MAX: usize = 8 * 1024;
 /// Longest progress message, in bytes; the rest is cut.
 pub const MESSAGE_BYTES_MAX: usize = 256;
 /// Longest log line, in bytes; the rest is cut.
 pub const LOG_LINE_BYTES_MAX: usize = 4096;
-/// Most log lines kept of one run; a last line counts those that were left out.
+/// Most log lines of one run; a last line counts those that were left out.
 pub const LOG_LINES_MAX: u32 = 1000;
-/// Most log lines kept of one job, over all its runs; later ones are dropped.
+/// Most log lines of one job, over all its runs; later ones are dropped.
 pub const JOB_LOG_LINES_MAX: u32 = 10_000;
 /// Most attempts a job may be given.
 pub const ATTEMPTS_MAX: u32 = 10_000;
-/// A job is discarded as poison after at least this many crashes within [`CRASH_SPAN`], if [`ALONE_MIN`] of them happened
+/// A job is discarded as poison after at least this many crashes within [`CRASH_SPAN`]. [`ALONE_MIN`] of them must have happened
 /// while no other job ran in the process.
 pub const CRASHES_MAX: u32 = 3;
 /// So many of its crashes must have happened while it was the only job that ran in the process.
@@ -47,7 +47,7 @@ pub const CRASH_SPAN: Duration = Duration::from_secs(72 * 3600);
 /// Most suspects past their trial that a worker writes down.
 pub const PASSED_MAX: usize = 200;
 /// Longest delay, timeout, expiry or retry wait: about ten years. Farther moments are far more often a mistaken
-/// unit (milliseconds for seconds) than a wish.
+/// unit (milliseconds for seconds) than meant.
 pub const SPAN_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 /// Checks a name: 1 to [`NAME_BYTES_MAX`] bytes, no control characters (NUL among them: PostgreSQL cannot

@@ -1,11 +1,11 @@
 //! From what a caller asks for to a job that may be stored.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Invalid, JobId, JobRow, Json, RetryPolicy, State, Timestamp,
+    Extras, Invalid, JobId, JobRow, Json, RetryPolicy, State, Timestamp,
     bounds::{self, check_name, later, whole_micros},
     unique::{OnConflict, UniqueRule},
 };
@@ -14,7 +14,7 @@ use crate::{
 pub const QUEUE_DEFAULT: &str = "default";
 /// The priority of a job that names none; 0 is served first, 9 last.
 pub const PRIORITY_DEFAULT: u8 = 5;
-/// How far in the past a start may lie: clocks of different machines differ by minutes, not more.
+/// How far in the past a start may lie. Clocks of different machines differ by minutes, not more.
 pub const PAST_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// A job as asked for, unchecked. [`Draft::check`] turns it into one that may be stored.
@@ -34,18 +34,15 @@ pub struct Draft {
     pub start: When,
     /// If it has not begun by then it is cancelled; default never.
     pub expiry: Option<When>,
-    /// Longest run of one attempt; default unlimited.
-    pub timeout: Option<Duration>,
     /// Attempts allowed, the first included; default 20, or what a list of retry delays spells out.
     pub max_attempts: Option<u32>,
-    /// The wait between attempts; default that of its kind.
-    pub retry: Option<RetryPolicy>,
-    /// Keeps duplicates out; default none.
+    /// Refuses duplicates; default none.
     pub unique: Option<UniqueRule>,
-    /// Words to filter by.
+    /// Labels to filter by.
     pub tags: Vec<String>,
-    /// Free data of the caller.
-    pub meta: BTreeMap<String, String>,
+    /// Everything else that can be chosen; default nothing.
+    #[serde(flatten)]
+    pub extras: Extras,
 }
 
 /// A moment, or a span from now.
@@ -65,7 +62,7 @@ pub enum When {
 pub struct NewJob {
     /// Queued, revision 0.
     pub job: JobRow,
-    /// Only looked at when the job has a unique key.
+    /// Matters only if the job has a unique key.
     pub on_conflict: OnConflict,
 }
 
@@ -80,12 +77,10 @@ impl Draft {
             priority: PRIORITY_DEFAULT,
             start: When::Now,
             expiry: None,
-            timeout: None,
             max_attempts: None,
-            retry: None,
             unique: None,
             tags: Vec::new(),
-            meta: BTreeMap::new(),
+            extras: Extras::default(),
         }
     }
 
@@ -97,13 +92,11 @@ impl Draft {
         self.lane.as_deref().map_or(Ok(()), |lane| check_name("lane", lane))?;
         check_args(&self.args, json_bytes_max)?;
         check_tags(&self.tags)?;
-        check_meta(&self.meta)?;
         check_priority(self.priority)?;
         let scheduled_at = start_at(self.start, now)?;
         let expires_at = self.expiry.map(|expiry| expiry_at(expiry, scheduled_at, now)).transpose()?;
-        let timeout = self.timeout.map(check_timeout).transpose()?;
-        self.retry.as_ref().map_or(Ok(()), RetryPolicy::check)?;
-        let max_attempts = check_attempts(self.max_attempts, self.retry.as_ref())?;
+        let extras = self.extras.check()?;
+        let max_attempts = check_attempts(self.max_attempts, extras.retry.as_ref())?;
         let unique =
             self.unique.as_ref().map(|rule| rule.resolve(&self.kind, &self.args, now)).transpose()?;
         let (unique_key, unique_while) = unique.map(|u| (u.key, u.hold)).unzip();
@@ -120,8 +113,6 @@ impl Draft {
             crashes: 0,
             scheduled_at,
             expires_at,
-            timeout,
-            retry: self.retry.map(RetryPolicy::whole_millis),
             unique_held: unique_key.is_some(),
             unique_key,
             unique_while,
@@ -137,7 +128,7 @@ impl Draft {
             started_at: None,
             finished_at: None,
             tags: self.tags,
-            meta: self.meta,
+            extras,
             revision: 0,
             suspicion: None,
         };
@@ -179,28 +170,6 @@ fn check_tags(tags: &[String]) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn check_meta(meta: &BTreeMap<String, String>) -> Result<(), Invalid> {
-    if meta.len() > bounds::META_ENTRIES_MAX {
-        let why = format!("has {} entries; at most {} are allowed", meta.len(), bounds::META_ENTRIES_MAX);
-        return Err(Invalid::new("meta", why));
-    }
-    for (key, value) in meta {
-        check_name("meta key", key)?;
-        if value.len() > bounds::META_VALUE_BYTES_MAX {
-            let why = format!(
-                "of {key:?} is {} bytes long; at most {} are allowed",
-                value.len(),
-                bounds::META_VALUE_BYTES_MAX
-            );
-            return Err(Invalid::new("meta value", why));
-        }
-        if value.contains('\0') {
-            return Err(Invalid::new("meta value", format!("of {key:?} holds a NUL byte; remove it")));
-        }
-    }
-    Ok(())
-}
-
 pub(crate) fn start_at(start: When, now: Timestamp) -> Result<Timestamp, Invalid> {
     match start {
         When::Now => Ok(now),
@@ -214,7 +183,7 @@ pub(crate) fn start_at(start: When, now: Timestamp) -> Result<Timestamp, Invalid
                 let why = format!("{at} lies in the past (it is {now}); leave the time out to run it now");
                 return Err(Invalid::new("start", why));
             }
-            // A start of a moment ago means now; its place in line is that of jobs enqueued now.
+            // A start a moment ago means now: the job gets the place in line of jobs that are enqueued now.
             Ok(whole_micros(at).max(now))
         }
     }
@@ -244,16 +213,6 @@ fn check_future(what: &'static str, at: Timestamp, now: Timestamp) -> Result<(),
         return Err(Invalid::new(what, format!("{at} lies more than ten years ahead; check the unit")));
     }
     Ok(())
-}
-
-fn check_timeout(timeout: Duration) -> Result<Duration, Invalid> {
-    bounds::check_span("timeout", timeout)?;
-    let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-    if millis == 0 {
-        let why = "is less than a millisecond; leave it out for no limit";
-        return Err(Invalid::new("timeout", why));
-    }
-    Ok(Duration::from_millis(millis))
 }
 
 fn check_attempts(asked: Option<u32>, retry: Option<&RetryPolicy>) -> Result<u32, Invalid> {

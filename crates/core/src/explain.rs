@@ -1,4 +1,4 @@
-//! Why a job is where it is: an account of every live state, so that no job is ever simply "stuck".
+//! Why a job is where it is: reasons for every live state, so that no job is ever simply "stuck".
 
 use std::{fmt, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 pub struct Facts {
     /// Since when the job's queue is paused.
     pub paused_at: Option<Timestamp>,
-    /// Every worker that beat within its lease.
+    /// Every worker whose heartbeat moved within its lease.
     pub workers: Vec<WorkerFacts>,
     /// Due jobs of the same queue that are served before this one, as far as they were counted.
     pub ahead: u64,
@@ -82,7 +82,7 @@ pub enum Reason {
         /// Which.
         worker: String,
     },
-    /// Somebody asked for it to stop; its handler was told.
+    /// A client asked for it to stop, and its handler was notified.
     CancelRequested {
         /// When.
         at: Timestamp,
@@ -96,7 +96,7 @@ pub enum Reason {
         /// In how many seconds.
         in_secs: u64,
     },
-    /// It failed before and waits out its back-off.
+    /// It failed before and waits for the end of its back-off.
     BacksOff {
         /// Attempts charged.
         attempt: u32,
@@ -114,7 +114,7 @@ pub enum Reason {
         /// From when on, if it is not due yet.
         from: Option<Timestamp>,
     },
-    /// It expires if nobody begins it.
+    /// It expires unless a worker begins it.
     Expires {
         /// When.
         at: Timestamp,
@@ -162,7 +162,7 @@ pub enum Reason {
         /// How many.
         ahead: u64,
     },
-    /// Nothing stands in its way.
+    /// The next free slot takes it.
     Ready,
 }
 
@@ -228,7 +228,7 @@ fn explain_queued(job: &JobRow, facts: &Facts, now: Timestamp) -> Vec<Reason> {
     if reasons.is_empty() {
         reasons.push(Reason::Ready);
     }
-    // Worth knowing, but neither stands in its way.
+    // Both are worth knowing, but neither delays it.
     reasons.extend(suspected(job, now));
     reasons.extend(job.expires_at.map(|at| Reason::Expires { at }));
     reasons
@@ -263,7 +263,7 @@ fn explain_workers(job: &JobRow, facts: &Facts, now: Timestamp) -> Option<Reason
     }
 }
 
-/// Said only if every worker that could run the job has no slot for its queue.
+/// None if any worker that could run the job has a free slot for its queue.
 fn slots_taken(taking: &[&&&WorkerFacts], queue: &str, facts: &Facts, now: Timestamp) -> Option<Reason> {
     let (mut slots, mut running, mut holding) = (0, 0, Vec::new());
     for worker in taking {
@@ -306,7 +306,7 @@ impl fmt::Display for Reason {
             Self::WorkerGone { worker } => {
                 write!(f, "worker {worker} died, or its heartbeat has stopped; another worker takes the job")
             }
-            Self::CancelRequested { .. } => write!(f, "asked to stop; its handler was told"),
+            Self::CancelRequested { .. } => write!(f, "a stop was requested; its handler was notified"),
             Self::Parked => write!(f, "parked until a timer, signal, child or dependency wakes it"),
             Self::NotDue { in_secs, .. } => write!(f, "due in {}", spoken(*in_secs)),
             Self::BacksOff { attempt, max_attempts } => {

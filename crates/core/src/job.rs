@@ -1,17 +1,17 @@
 //! The job: one row, in one order everywhere (struct, table, JSON, page).
 
-use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Invalid, Json, LeaseId, RetryPolicy, Shown, State, Suspicion, Timestamp,
+    DisplayState, Extras, Invalid, Json, LeaseId, State, Suspicion, Timestamp,
     unique::{Unique, UniqueWhile},
 };
 
-/// Names a job for ever. A UUIDv7 made by the client before the job is stored, so a repeated insert is the same
-/// job, and ids sort by the time of creation.
+/// Names a job for ever. The client makes this UUIDv7 before the job is stored. So a repeated insert is the same job, and ids
+/// sort by the time of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(pub Uuid);
@@ -50,7 +50,7 @@ pub struct JobRow {
     pub state: State,
     /// Input of the handler. A replacing enqueue may change it while the job is queued.
     pub args: Json,
-    /// How many attempts were charged so far; +1 at each claim, given back by snooze, release and crash.
+    /// How many attempts were charged so far: one more at each claim, one less after snooze, release and crash.
     pub attempt: u32,
     /// The budget; counts the first attempt. Raised by one when a spent job is retried by hand.
     pub max_attempts: u32,
@@ -61,33 +61,29 @@ pub struct JobRow {
     pub scheduled_at: Timestamp,
     /// If it has not begun by then it is cancelled with the reason `expired`.
     pub expires_at: Option<Timestamp>,
-    /// Longest run of one attempt, in whole milliseconds; none means unlimited.
-    #[serde(rename = "timeout_ms", with = "whole_millis", default)]
-    pub timeout: Option<Duration>,
-    /// This job's own retry policy; none means its kind's.
-    pub retry: Option<RetryPolicy>,
-    /// The key that keeps duplicates out, prefixed with the kind.
+    /// The key that no other job may hold at the same time, prefixed with the kind.
     pub unique_key: Option<String>,
     /// How long the key is held; set exactly if the key is.
     pub unique_while: Option<UniqueWhile>,
-    /// Whether this job holds its key now. A store keeps a unique index over the held keys.
+    /// Whether this job holds its key now. A store has a unique index over the held keys.
     pub unique_held: bool,
-    /// The current claim, or the last one when the job is not running: a repeated report about a finished run is
-    /// recognised by it.
+    /// The current claim, or the last one when the job is not running. By it a store recognises a repeated report about a
+    /// run that has ended.
     pub lease_id: Option<LeaseId>,
-    /// A lease after the claim; set exactly while running. For people: the lease holds for as long as the worker lives.
+    /// The claim plus one lease; set exactly while running. It is shown to people. The lease holds for as long as the worker
+    /// lives.
     pub lease_until: Option<Timestamp>,
     /// Name of the worker that holds, or last held, the lease.
     pub worker: Option<String>,
     /// What the handler last reported of this attempt.
     pub progress: Option<Progress>,
-    /// What the handler returned; set exactly when completed. In JSON it is left out while there is none: `null` is a
-    /// handler that returned nothing.
+    /// What the handler returned; set exactly when completed. In JSON the field is left out while there is none, because `null`
+    /// is the output of a handler that returned nothing.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub output: Option<Json>,
     /// Why it was cancelled or discarded; set exactly then.
     pub reason: Option<String>,
-    /// When somebody asked for a running job to stop.
+    /// When a client asked for a running job to stop.
     pub cancel_requested_at: Option<Timestamp>,
     /// A wake arrived while the job ran; its next suspend returns at once.
     pub woken: bool,
@@ -97,10 +93,11 @@ pub struct JobRow {
     pub started_at: Option<Timestamp>,
     /// When it finished; set exactly when finished.
     pub finished_at: Option<Timestamp>,
-    /// Words to filter by.
+    /// Labels to filter by.
     pub tags: Vec<String>,
-    /// Free data of the caller.
-    pub meta: BTreeMap<String, String>,
+    /// Everything else that its caller chose. In JSON its fields stand here beside the others.
+    #[serde(flatten)]
+    pub extras: Extras,
     /// +1 at every change of state or mark; what a compare-and-swap compares.
     pub revision: u64,
     /// The evidence of its crashes; set exactly if there are any.
@@ -108,12 +105,9 @@ pub struct JobRow {
     pub suspicion: Option<Suspicion>,
 }
 
-/// What one entry of meta takes beside its texts.
-const META_ENTRY_BYTES: usize = 32;
-
 impl JobRow {
-    /// Whether it is due. `due` is later than `now` only for a while after the store's clock was set back: then the jobs that were
-    /// stored before that are due by the time of before. Of the others, that were written since, the time is that of now.
+    /// Whether it is due. `due` is later than `now` only for a while after the store's clock was set back. Jobs that were stored
+    /// before that are then due by the earlier reading, `due`. Jobs that were written since are due by `now`.
     pub fn is_due(&self, due: Timestamp, now: Timestamp) -> bool {
         let is_of_before = self.revision == 0 && self.created_at > now;
         self.scheduled_at <= now || (is_of_before && self.scheduled_at <= due)
@@ -125,16 +119,15 @@ impl JobRow {
     }
 
     /// How it is shown at `now`.
-    pub fn shown(&self, now: Timestamp) -> Shown {
-        Shown::of(self, now)
+    pub fn shown(&self, now: Timestamp) -> DisplayState {
+        DisplayState::of(self, now)
     }
 
-    /// Bytes of memory that grow with what callers and handlers gave it: args, output and meta. What is left out is bounded
-    /// by a few kilobytes. Meta is counted a little too large, so that a store that counts it differently counts no more.
+    /// Bytes that grow with what callers and handlers gave it: args, output and extras. What is left out is bounded by a few
+    /// kilobytes. A store that counts the text of the extras never counts more than this.
     pub fn bytes(&self) -> usize {
-        let meta = self.meta.iter().map(|(key, value)| key.len() + value.len() + META_ENTRY_BYTES);
         let output = self.output.as_ref().map_or(0, |output| output.as_str().len());
-        self.args.as_str().len() + output + meta.sum::<usize>()
+        self.args.as_str().len() + output + self.extras.bytes_max()
     }
 
     /// The uniqueness this job was enqueued with.
@@ -144,7 +137,7 @@ impl JobRow {
     }
 }
 
-/// What a running handler says of itself.
+/// How far a running handler is, as it reported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// 0 to 100.
@@ -166,27 +159,7 @@ pub struct LogLine {
     pub line: String,
 }
 
-/// A value that is there, be it `null`: an `Option` would read that as none.
+/// A value that is there, even if it is `null`, which an `Option` would read as none.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
     Json::deserialize(deserializer).map(Some)
-}
-
-/// A span as whole milliseconds: a number that any language reads.
-mod whole_millis {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(
-        span: &Option<Duration>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        span.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        Option::<u64>::deserialize(deserializer).map(|span| span.map(Duration::from_millis))
-    }
 }

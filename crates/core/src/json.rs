@@ -1,4 +1,4 @@
-//! JSON text as it is stored: checked once on the way in, never re-encoded on the way through.
+//! JSON text as it is stored: checked once when it comes in, never encoded a second time.
 
 mod canonical;
 mod pretty;
@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use crate::{Invalid, bounds::JSON_DEPTH_MAX};
 
-/// One valid JSON value, kept as its text. Args and outputs pass through stores, APIs and logs unread, so
-/// parsing them into a tree at each hop would be the largest cost of a small job.
+/// One valid JSON value, as its text. Args and outputs pass through stores, APIs and logs unread. Parsing them into a tree at
+/// each step would be the largest cost of a small job.
 #[derive(Clone, Serialize)]
 #[serde(transparent)]
 pub struct Json(Box<RawValue>);
@@ -44,8 +44,8 @@ impl Json {
             .map_err(|error| Invalid::new("JSON", format!("does not fit the expected type: {error}")))
     }
 
-    /// Takes back text that a store has kept. Its depth was checked on the way in; that it is JSON is checked again,
-    /// because a damaged file must become an error here and not a surprise in a handler.
+    /// Takes text from a store. Its depth was checked when it came in. That it is JSON is checked again: a damaged file must
+    /// become an error here, not in a handler.
     pub fn stored(text: String) -> Result<Self, Invalid> {
         RawValue::from_string(text)
             .map(Self)

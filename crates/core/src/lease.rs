@@ -1,4 +1,4 @@
-//! The fence: which claim of a job is the current one.
+//! Leases: which claim of a job is the current one.
 
 use std::{fmt, str::FromStr};
 
@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use crate::Invalid;
 
-/// Names one claim. Fresh and random for every claim call; jobs taken by one call share it, so the pair
-/// (job, lease) names one run. Every later write about that run names the lease, and a store refuses the write
-/// when the row has moved on: attempt numbers could repeat, leases cannot.
+/// Names one claim. It is random, and another one for every call; jobs of one call share it. So the pair (job, lease) names one
+/// run. Every later write about that run names the lease, and a store refuses the write if the row has another one. Attempt
+/// numbers could repeat, leases cannot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LeaseId(pub Uuid);

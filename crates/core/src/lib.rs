@@ -1,8 +1,7 @@
 //! The pure decisions of Backroom: what a job is, which states it may take, what each event does to it.
 //!
-//! Nothing here reads a clock, draws a random number, writes a row or knows of tokio: time, chance and ids
-//! are arguments, and answers are values that somebody else carries out. So every rule can be tested by
-//! calling a function.
+//! Nothing here reads a clock, draws a random number, writes a row or uses tokio. Time, chance and ids are arguments.
+//! Answers are values: stores and workers carry them out. So a test of a rule only has to call a function.
 //!
 //! Start reading at [`transition::apply`], the one place that decides what an [`Event`] does to a [`JobRow`].
 
@@ -16,16 +15,19 @@ pub mod draft;
 mod effect;
 mod event;
 pub mod explain;
+pub mod extras;
 pub mod invalid;
 mod job;
 pub mod json;
 mod lease;
+mod millis;
 pub mod queue;
 pub mod retention;
 pub mod retry;
 mod state;
 pub mod stats;
 mod suspicion;
+pub mod trace;
 pub mod transition;
 pub mod unique;
 
@@ -34,16 +36,17 @@ pub use change::{Attempt, AttemptEnd, Change};
 pub use draft::Draft;
 pub use effect::Effect;
 pub use event::{Event, Loss, Part};
+pub use extras::Extras;
 pub use invalid::Invalid;
 pub use job::{JobId, JobRow, LogLine, Progress};
 pub use json::Json;
 pub use lease::LeaseId;
 pub use queue::{PausedBy, Queue};
 pub use retry::RetryPolicy;
-pub use state::{Shown, State};
+pub use state::{DisplayState, State};
 pub use suspicion::{Standing, Suspicion};
 pub use transition::Refused;
 
-/// A moment. Stores keep microseconds, so every moment that enters a job is cut to whole ones
-/// ([`bounds::whole_micros`]); otherwise a job would differ from itself after one trip through a store.
+/// A moment. Stores have microseconds, so every moment of a job is cut to whole ones ([`bounds::whole_micros`]). Otherwise
+/// a job would come back from a store with another moment.
 pub type Timestamp = jiff::Timestamp;

@@ -11,10 +11,10 @@ pub struct Queue {
     pub name: String,
     /// Since when its jobs are not claimed; none while it is served. Running jobs finish.
     pub paused_at: Option<Timestamp>,
-    /// Set if a move to another store paused it; none if it is served, or was paused by hand.
+    /// Set if a move to another store paused it. None if it is served, or if an operator paused it.
     #[serde(default)]
     pub paused_by: Option<PausedBy>,
-    /// How long its finished jobs are kept.
+    /// How long its finished jobs are retained.
     pub retention: Retention,
 }
 
@@ -25,7 +25,7 @@ impl Queue {
     }
 }
 
-/// Why a queue is paused that was not paused by hand. Such a pause says nothing of the queue, so a move does not copy it.
+/// Why a queue is paused that no operator paused. Such a pause is no setting of the queue, so a move does not copy it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PausedBy {
@@ -39,7 +39,7 @@ impl PausedBy {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Moving, Self::Moved];
 
-    /// The word in tables and JSON.
+    /// The name in tables and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Moving => "moving",

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Invalid, bounds};
+use crate::{Invalid, bounds, millis};
 
 /// A back-off, its jitter and its cap.
 ///
-/// The default waits `attempt⁴` seconds ± 10 %, at most 24 h: with 20 attempts a job is tried for about four
-/// days, long enough for somebody to mend what it needs after a week-end.
+/// The default waits `attempt⁴` seconds ± 10 %, at most 24 h. With 20 attempts a job is tried for about four days. So what
+/// broke on a Friday can still be repaired on Monday.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetryPolicy {
@@ -37,7 +37,7 @@ pub enum Backoff {
     /// The base, doubled with each further attempt.
     Exponential(#[serde(with = "millis")] Duration),
     /// One wait per retry, in order; the last one repeats if the budget allows more.
-    List(#[serde(with = "millis_list")] Vec<Duration>),
+    List(#[serde(with = "millis::list")] Vec<Duration>),
 }
 
 impl RetryPolicy {
@@ -92,7 +92,7 @@ impl RetryPolicy {
     /// The policy with its spans cut to whole milliseconds, as it is stored; otherwise a job would differ from itself
     /// after one trip through a store.
     pub fn whole_millis(self) -> Self {
-        let cut = |span: Duration| Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
+        let cut = |span: Duration| Duration::from_millis(millis::millis(span));
         let backoff = match self.backoff {
             Backoff::Quartic => Backoff::Quartic,
             Backoff::Constant(delay) => Backoff::Constant(cut(delay)),
@@ -103,7 +103,18 @@ impl RetryPolicy {
         Self { backoff, cap: cut(self.cap), ..self }
     }
 
-    /// Refuses a policy that cannot be meant: an empty or endless list, waits of years, jitter over 100 %.
+    /// A bound on the bytes of its JSON.
+    pub(crate) fn json_bytes_max(&self) -> usize {
+        const NUMBER: usize = 21;
+        let delays = match &self.backoff {
+            Backoff::Quartic => 0,
+            Backoff::Constant(_) | Backoff::Linear(_) | Backoff::Exponential(_) => 1,
+            Backoff::List(delays) => delays.len(),
+        };
+        r#""retry":{"backoff":{"exponential":[]},"jitter_percent":,"cap_ms":},"#.len() + NUMBER * (delays + 2)
+    }
+
+    /// Refuses a policy that is surely a mistake: an empty or very long list, waits of years, jitter over 100 %.
     pub fn check(&self) -> Result<(), Invalid> {
         if self.jitter_percent > 100 {
             let why = format!("has a jitter of {} %; at most 100 is allowed", self.jitter_percent);
@@ -151,34 +162,4 @@ const fn jitter_percent_default() -> u8 {
 
 const fn cap_default() -> Duration {
     Duration::from_secs(24 * 3600)
-}
-
-/// Durations as whole milliseconds: numbers that any language reads.
-mod millis {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_millis)
-    }
-}
-
-mod millis_list {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(spans: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(spans.iter().map(|s| u64::try_from(s.as_millis()).unwrap_or(u64::MAX)))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
-        let spans = Vec::<u64>::deserialize(deserializer)?;
-        Ok(spans.into_iter().map(Duration::from_millis).collect())
-    }
 }

@@ -1,4 +1,4 @@
-//! The six stored states, and the words people see.
+//! The six stored states, and the eight ways in which a job is shown.
 
 use std::{fmt, str::FromStr};
 
@@ -18,7 +18,7 @@ pub enum State {
     Waiting,
     /// Finished: the handler succeeded.
     Completed,
-    /// Finished: somebody asked for it to stop, or it expired before it began.
+    /// Finished: a client cancelled it, its handler did, or it expired before it began.
     Cancelled,
     /// Finished: given up.
     Discarded,
@@ -37,7 +37,7 @@ impl State {
         }
     }
 
-    /// The word in tables, JSON and on pages.
+    /// The name in tables, JSON and on pages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -67,11 +67,11 @@ impl FromStr for State {
     }
 }
 
-/// What people see: `queued` split by whether the job is due and was tried before. Derived from the row, never
-/// stored, so nothing has to move a job from one to the other when its time comes.
+/// How a job is shown: `queued` is split by whether the job is due and was tried before. It is derived from the row and
+/// never stored, so no process has to write anything when a job becomes due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Shown {
+pub enum DisplayState {
     /// Queued, not yet due, never tried.
     Scheduled,
     /// Queued, not yet due, tried before.
@@ -90,7 +90,7 @@ pub enum Shown {
     Discarded,
 }
 
-impl Shown {
+impl DisplayState {
     /// All eight, in the order of a job's life.
     pub const ALL: [Self; 8] = [
         Self::Scheduled,
@@ -129,7 +129,7 @@ impl Shown {
         }
     }
 
-    /// The word in tables and on pages.
+    /// The name in tables and on pages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Scheduled => "scheduled",
@@ -144,7 +144,7 @@ impl Shown {
     }
 }
 
-impl fmt::Display for Shown {
+impl fmt::Display for DisplayState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }

@@ -1,7 +1,7 @@
 //! How many jobs of each kind ended lately, how long they waited and how long they ran.
 //!
-//! Workers count in memory and write one row per worker and minute; what reads them adds the rows up. Spans are kept in a
-//! [`Histogram`] whose buckets grow with the span, so that a row stays small however many jobs it counts.
+//! Workers count in memory and write one row per worker and minute; readers add the rows up. Spans are counted in a
+//! [`Histogram`] whose buckets grow with the span, so a row stays small however many jobs it counts.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::Timestamp;
 
 /// Rows older than this are deleted.
 pub const RETENTION: Duration = Duration::from_secs(3600);
-/// Most kinds that one row tells apart.
+/// Most kinds that one row counts apart.
 pub const KINDS_MAX: usize = 100;
 /// Under this name the further ones are counted together.
 pub const OTHER_KINDS: &str = "(other kinds)";
@@ -65,7 +65,7 @@ impl KindStats {
 #[serde(from = "Vec<(u16, u64)>", into = "Vec<(u16, u64)>")]
 pub struct Histogram(BTreeMap<u16, u64>);
 
-/// Bits of a span, below its highest one, that tell buckets apart.
+/// How many bits of a span below its highest one choose the bucket.
 const FINE_BITS: u32 = 3;
 
 impl Histogram {

@@ -1,4 +1,4 @@
-//! What speaks against a job because worker processes died while it ran, and how carefully it runs next.
+//! Suspicion: worker processes died while a job ran, and how carefully it runs next.
 //!
 //! A process that dies takes all its running jobs with it, and one of them may be the cause. So a job is discarded as
 //! poison only after it took down a process while it was the only job that ran there. Until then it is a *suspect*:
@@ -33,7 +33,7 @@ pub struct Suspicion {
 /// How a job may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Nothing speaks against it.
+    /// It is under no suspicion.
     Clear,
     /// It begins while no other suspect of its process is on trial; its own trial is this long.
     Suspect(Duration),
@@ -41,7 +41,7 @@ pub enum Standing {
     Prime(Duration),
 }
 
-/// A trial is never shorter: a process needs a moment to die.
+/// No trial is shorter: a process needs a moment to die.
 const MARGIN: Duration = Duration::from_millis(250);
 /// Longest first trial; each further crash allows four times as much.
 const TRIAL: Duration = Duration::from_millis(1500);

@@ -1,4 +1,4 @@
-//! Keeping duplicates out: what makes two jobs the same, how long that counts, and what happens then.
+//! Uniqueness: what makes two jobs the same, how long that counts, and what happens to the second one.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub enum UniqueHold {
     Live,
     /// Until it is claimed for the first time.
     Queued,
-    /// This many seconds from enqueue on, whatever becomes of the job: a throttle.
+    /// This many seconds from enqueue on, whatever happens to the job: a throttle.
     ForSecs(u64),
 }
 
@@ -53,7 +53,7 @@ pub enum UniqueHold {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnConflict {
-    /// The job that holds the key stays; the caller is given its id.
+    /// The job that holds the key stays, and the caller gets its id.
     #[default]
     Keep,
     /// The job that holds the key takes over args, times, priority, tags and meta of the new one, if it is still
@@ -82,6 +82,38 @@ pub enum UniqueWhile {
     Queued,
     /// Until this moment.
     Until(Timestamp),
+}
+
+impl UniqueWhile {
+    /// The name in a store's column `unique_while`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Queued => "queued",
+            Self::Until(_) => "until",
+        }
+    }
+
+    /// The moment in a store's column `unique_until`.
+    pub const fn until(self) -> Option<Timestamp> {
+        match self {
+            Self::Live | Self::Queued => None,
+            Self::Until(until) => Some(until),
+        }
+    }
+
+    /// From these two columns.
+    pub fn stored(name: &str, until: Option<Timestamp>) -> Result<Self, Invalid> {
+        match (name, until) {
+            ("live", None) => Ok(Self::Live),
+            ("queued", None) => Ok(Self::Queued),
+            ("until", Some(until)) => Ok(Self::Until(until)),
+            _ => Err(Invalid::new(
+                "stored unique_while",
+                format!("{name:?} with the moment {until:?} is unknown"),
+            )),
+        }
+    }
 }
 
 impl UniqueRule {
@@ -209,9 +241,7 @@ pub fn replace_content(holder: &mut JobRow, new: &JobRow) {
     holder.max_attempts = new.max_attempts.max(holder.attempt + 1);
     holder.scheduled_at = new.scheduled_at;
     holder.expires_at = new.expires_at;
-    holder.timeout = new.timeout;
-    holder.retry.clone_from(&new.retry);
     holder.tags.clone_from(&new.tags);
-    holder.meta.clone_from(&new.meta);
+    holder.extras.clone_from(&new.extras);
     holder.revision += 1;
 }

@@ -41,7 +41,7 @@ fn a_job_that_would_never_run_is_refused() {
         let event = to(Some(When::In(Duration::from_secs(secs))), None, None);
         assert_eq!(apply(&job, event, now()) == Err(Refused::ExpiresFirst), refused, "{secs} s");
     }
-    // Its time does not move, so its expiry is upkeep's to look at.
+    // Its time does not move, so upkeep will expire it.
     let expired = JobRow { expires_at: Some(at(-1)), ..queued() };
     assert!(apply(&expired, to(None, Some(1), None), now()).expect("taken").is_some());
 }

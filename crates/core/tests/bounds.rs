@@ -1,4 +1,4 @@
-//! The bounds themselves: texts are cut where they may be, moments stay in range.
+//! Bounds: texts are cut at a character, moments stay in range.
 
 mod common;
 
@@ -21,7 +21,7 @@ fn moment() -> impl Strategy<Value = Timestamp> {
         .prop_map(|micros| Timestamp::from_microsecond(micros).expect("in range"))
 }
 
-/// Any span at all, most of them longer than all of time.
+/// Any span, most of them longer than the range of a timestamp.
 fn span() -> impl Strategy<Value = Duration> {
     prop_oneof![any::<u64>(), 0u64..1_000_000_000].prop_map(Duration::from_secs)
 }
@@ -43,7 +43,7 @@ fn clip_does_not_outgrow_its_bound_by_replacing_nuls() {
 }
 
 #[test]
-fn later_and_earlier_stop_at_the_ends_of_time() {
+fn later_and_earlier_stop_at_the_ends_of_the_range() {
     for span in [Duration::MAX, secs(u64::MAX), secs(i64::MAX.unsigned_abs())] {
         assert_eq!(later(now(), span), whole_micros(Timestamp::MAX));
         assert_eq!(earlier(now(), span), whole_micros(Timestamp::MIN));
@@ -54,7 +54,7 @@ fn later_and_earlier_stop_at_the_ends_of_time() {
 }
 
 #[test]
-fn the_ends_of_time_can_be_stored_and_read_back() {
+fn the_ends_of_the_range_can_be_stored_and_read_back() {
     for end in [Timestamp::MIN, Timestamp::MAX] {
         let whole = whole_micros(end);
         assert_eq!(Timestamp::from_microsecond(whole.as_microsecond()).expect("in range"), whole);
@@ -128,7 +128,7 @@ proptest! {
     }
 
     #[test]
-    fn a_checked_name_has_no_surprise(name in any::<String>()) {
+    fn a_checked_name_is_short_and_visible(name in any::<String>()) {
         if check_name("queue", &name).is_ok() {
             prop_assert!((1..=NAME_BYTES_MAX).contains(&name.len()));
             prop_assert!(!name.chars().any(char::is_control));

@@ -1,5 +1,5 @@
-//! The canonical text: one for each value, whatever way the value is written, compared with a second implementation
-//! that is slow and simple: it reads a text into a tree and writes numbers out in full.
+//! The canonical text: one for each value, however the value is written. It is compared with a second implementation that is
+//! slow and simple: it reads a text into a tree and writes numbers out in full.
 
 mod common;
 
@@ -92,7 +92,7 @@ fn no_number_is_written_out() {
 }
 
 #[test]
-fn depth_is_bounded_in_text_that_a_store_gave_back() {
+fn depth_is_bounded_in_text_from_a_store() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
     Json::stored(nested(JSON_DEPTH_MAX)).unwrap().canonical().expect("allowed");
     let deep = Json::stored(nested(100_000)).unwrap();
@@ -121,7 +121,7 @@ fn pretty_text_changes_nothing_but_white_space() {
 /// A value as the slow implementation reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Slow {
-    Word(String),
+    Literal(String),
     /// The digits of the whole number and those of the fraction, written out.
     Number(bool, String, String),
     Text(Vec<u16>),
@@ -173,9 +173,13 @@ impl Reader {
             _ => {
                 let end = self.chars[self.at..].iter().position(|char| " \t\r\n,]}".contains(*char));
                 let end = end.map_or(self.chars.len(), |end| self.at + end);
-                let word: String = self.chars[self.at..end].iter().collect();
+                let literal: String = self.chars[self.at..end].iter().collect();
                 self.at = end;
-                if word.starts_with(char::is_alphabetic) { Slow::Word(word) } else { number(&word) }
+                if literal.starts_with(char::is_alphabetic) {
+                    Slow::Literal(literal)
+                } else {
+                    number(&literal)
+                }
             }
         }
     }
@@ -236,7 +240,7 @@ fn number(text: &str) -> Slow {
     Slow::Number(is_negative && !is_zero, whole.into(), fraction.into())
 }
 
-/// Texts from so few signs that two of them often mean the same.
+/// Texts from so few characters that two of them often mean the same.
 fn text() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
         "a", "b", "\\u0061", "é", "\\u00e9", "\\u00E9", "\\ud83d", "\\uDE00", "😀", "\\n", "\\u000a", "\\/",
@@ -251,8 +255,8 @@ fn number_text() -> impl Strategy<Value = String> {
 
 fn value_text() -> impl Strategy<Value = String> {
     let space = || prop::sample::select(vec!["", " ", "\n", "\t\r"]);
-    let word = prop::sample::select(vec!["null", "true", "false"]).prop_map(str::to_owned);
-    let leaf = prop_oneof![word, number_text(), number_text(), text()];
+    let literal = prop::sample::select(vec!["null", "true", "false"]).prop_map(str::to_owned);
+    let leaf = prop_oneof![literal, number_text(), number_text(), text()];
     leaf.prop_recursive(3, 16, 3, move |inner| {
         let spaced =
             (space(), inner, space()).prop_map(|(before, value, after)| format!("{before}{value}{after}"));

@@ -1,11 +1,11 @@
-//! From what a caller asks for to a job: every bound has its error, and what passes may be stored.
+//! From a draft to a job: every bound has its error, and what is accepted may be stored.
 
 mod common;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom_core::{
-    JobId, JobRow, RetryPolicy, State, Timestamp,
+    Extras, JobId, JobRow, RetryPolicy, State, Timestamp,
     bounds::{
         ATTEMPTS_MAX, META_ENTRIES_MAX, META_VALUE_BYTES_MAX, NAME_BYTES_MAX, SPAN_MAX, TAGS_MAX, later,
     },
@@ -57,8 +57,6 @@ fn a_plain_draft_becomes_a_job_due_now() {
         crashes: 0,
         scheduled_at: now(),
         expires_at: None,
-        timeout: None,
-        retry: None,
         unique_key: None,
         unique_while: None,
         unique_held: false,
@@ -74,7 +72,7 @@ fn a_plain_draft_becomes_a_job_due_now() {
         started_at: None,
         finished_at: None,
         tags: vec![],
-        meta: BTreeMap::new(),
+        extras: Extras::default(),
         revision: 0,
         suspicion: None,
     };
@@ -89,7 +87,7 @@ fn names_have_one_to_128_bytes_and_nothing_invisible() {
         ("queue", |draft, name| draft.queue = name),
         ("lane", |draft, name| draft.lane = Some(name)),
         ("tag", |draft, name| draft.tags = vec!["first".into(), name]),
-        ("meta key", |draft, name| draft.meta = [(name, String::new())].into()),
+        ("meta key", |draft, name| draft.extras.meta = [(name, String::new())].into()),
     ];
     for (what, set) in setters {
         refused(what, "is empty", |draft| set(draft, String::new()));
@@ -175,14 +173,14 @@ fn expiry_lies_after_the_start() {
 
 #[test]
 fn a_timeout_has_whole_milliseconds_and_at_least_one() {
-    let timeout = |span| job(|draft| draft.timeout = Some(span)).timeout;
+    let timeout = |span| job(|draft| draft.extras.timeout = Some(span)).extras.timeout;
     assert_eq!(timeout(secs(3)), Some(secs(3)));
     assert_eq!(timeout(Duration::from_micros(1_999)), Some(Duration::from_millis(1)));
     assert_eq!(timeout(SPAN_MAX), Some(SPAN_MAX));
     for zero in [Duration::ZERO, Duration::from_micros(999)] {
-        refused("timeout", "leave it out for no limit", |draft| draft.timeout = Some(zero));
+        refused("timeout", "leave it out for no limit", |draft| draft.extras.timeout = Some(zero));
     }
-    refused("timeout", "ten years", |draft| draft.timeout = Some(Duration::MAX));
+    refused("timeout", "ten years", |draft| draft.extras.timeout = Some(Duration::MAX));
 }
 
 #[test]
@@ -196,12 +194,13 @@ fn attempts_are_one_to_ten_thousand() {
 }
 
 #[test]
-fn a_list_of_waits_spells_out_the_attempts_unless_they_are_given() {
+fn a_list_of_waits_sets_the_attempts_unless_they_are_given() {
     let list = RetryPolicy::list([secs(1), secs(2)]);
-    let of =
-        |asked| job(|draft| (draft.retry, draft.max_attempts) = (Some(list.clone()), asked)).max_attempts;
+    let of = |asked| {
+        job(|draft| (draft.extras.retry, draft.max_attempts) = (Some(list.clone()), asked)).max_attempts
+    };
     assert_eq!((of(None), of(Some(9))), (3, 9));
-    refused("retry policy", "lists 0 delays", |draft| draft.retry = Some(RetryPolicy::list([])));
+    refused("retry policy", "lists 0 delays", |draft| draft.extras.retry = Some(RetryPolicy::list([])));
 }
 
 #[test]
@@ -215,12 +214,44 @@ fn tags_are_few_and_given_once() {
 #[test]
 fn meta_is_bounded_and_free_of_nul() {
     let full = meta(META_ENTRIES_MAX, "line\nline");
-    assert_eq!(job(|draft| draft.meta = full.clone()).meta, full);
-    refused("meta", "has 65 entries; at most 64", |draft| draft.meta = meta(META_ENTRIES_MAX + 1, ""));
+    assert_eq!(job(|draft| draft.extras.meta = full.clone()).extras.meta, full);
+    refused("meta", "has 65 entries; at most 64", |draft| draft.extras.meta = meta(META_ENTRIES_MAX + 1, ""));
     let long = "x".repeat(META_VALUE_BYTES_MAX);
-    job(|draft| draft.meta = meta(1, &long));
-    refused("meta value", "of \"key-0\" is 4097 bytes long", |draft| draft.meta = meta(1, &(long + "x")));
-    refused("meta value", "of \"key-0\" holds a NUL byte", |draft| draft.meta = meta(1, "a\0b"));
+    job(|draft| draft.extras.meta = meta(1, &long));
+    refused("meta value", "of \"key-0\" is 4097 bytes long", |draft| {
+        draft.extras.meta = meta(1, &(long + "x"))
+    });
+    refused("meta value", "of \"key-0\" holds a NUL byte", |draft| draft.extras.meta = meta(1, "a\0b"));
+}
+
+#[test]
+fn a_traceparent_is_one_of_trace_context_level_1() {
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const LATER: &str =
+        "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-what-the-future-will-be-like";
+    for valid in [VALID, LATER] {
+        let stored = job(|draft| draft.extras.traceparent = Some(valid.into())).extras.traceparent;
+        assert_eq!(stored.as_deref(), Some(valid));
+    }
+    for (wrong, why) in [
+        ("", "the version \"\", which is not 2 hexadecimal digits"),
+        ("00", "the trace id \"\", which is not 32"),
+        ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "version ff, which is never valid"),
+        ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", "which is not 32 hexadecimal digits"),
+        ("00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01", "which is not 32 hexadecimal digits"),
+        ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", "which is never valid"),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", "which is never valid"),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7", "the flags \"\""),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1", "the flags \"1\""),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x", "goes on behind the flags"),
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01 ", "the flags \"01 \""),
+        ("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-\n", "no header field may have"),
+    ] {
+        refused("traceparent", why, |draft| draft.extras.traceparent = Some(wrong.into()));
+        refused("traceparent", "00-4bf9", |draft| draft.extras.traceparent = Some(wrong.into()));
+    }
+    let long = format!("{LATER}{}", "x".repeat(100));
+    refused("traceparent", "at most 128", |draft| draft.extras.traceparent = Some(long));
 }
 
 #[test]
@@ -272,6 +303,7 @@ prop_compose! {
         unique in prop::option::of(unique()),
         tags in prop::collection::vec("[a-d]{0,2}", 0..4),
         meta in prop::collection::btree_map("[ab]{0,2}", "[a\0]{0,2}", 0..3),
+        traceparent in prop::option::of(prop_oneof!["00-[0-2]{32}-[0-2]{16}-0[0-2]", "[0-]{0,60}"]),
     ) -> Draft {
         Draft {
             kind: names.0,
@@ -281,12 +313,15 @@ prop_compose! {
             priority,
             start: times.0,
             expiry: times.1,
-            timeout: times.2.map(|(secs, nanos)| Duration::new(secs, nanos)),
             max_attempts,
-            retry: delay.map(|micros| RetryPolicy::linear(Duration::from_micros(micros.into()))),
             unique,
             tags,
-            meta,
+            extras: Extras {
+                timeout: times.2.map(|(secs, nanos)| Duration::new(secs, nanos)),
+                retry: delay.map(|micros| RetryPolicy::linear(Duration::from_micros(micros.into()))),
+                meta,
+                traceparent,
+            },
         }
     }
 }
@@ -295,7 +330,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn what_passes_may_be_stored_and_what_does_not_is_named(draft in any_draft(), seed: u128) {
+    fn an_accepted_draft_may_be_stored_and_a_refused_one_is_named(draft in any_draft(), seed: u128) {
         let id = JobId(uuid::Uuid::from_u128(seed));
         match draft.clone().check(id, now(), JSON_MAX) {
             Ok(NewJob { job, .. }) => {

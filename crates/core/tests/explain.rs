@@ -1,4 +1,4 @@
-//! No job is ever simply stuck: every situation has an account, in words people understand.
+//! No job is ever simply stuck: every situation has reasons that people understand.
 
 mod common;
 
@@ -30,7 +30,7 @@ fn served_by(workers: impl Into<Vec<WorkerFacts>>) -> Facts {
     Facts { workers: workers.into(), ..Facts::default() }
 }
 
-/// (what is the case, the job, the facts, what is said about it)
+/// (the case, the job, the facts, the reasons as texts)
 fn cases() -> Vec<(&'static str, JobRow, Facts, Vec<&'static str>)> {
     let later = |secs| JobRow { scheduled_at: at(secs), attempt: 0, ..queued() };
     let elsewhere = WorkerFacts { queues: vec![("mail".into(), 4)], ..worker() };
@@ -156,7 +156,7 @@ fn cases() -> Vec<(&'static str, JobRow, Facts, Vec<&'static str>)> {
             "stopping",
             JobRow { cancel_requested_at: Some(at(-1)), ..running() },
             free(),
-            vec!["running on worker worker-1", "asked to stop; its handler was told"],
+            vec!["running on worker worker-1", "a stop was requested; its handler was notified"],
         ),
         (
             "parked",
@@ -197,7 +197,7 @@ const fn place_of(reason: &Reason) -> usize {
 const REASONS: usize = 18;
 
 #[test]
-fn every_case_is_explained_in_these_words() {
+fn every_case_is_explained_by_these_texts() {
     for (case, job, facts, expected) in cases() {
         let said: Vec<_> = explain(&job, &facts, now()).iter().map(Reason::to_string).collect();
         assert_eq!(said, expected, "{case}");
@@ -220,7 +220,7 @@ fn every_reason_is_reached_and_survives_json() {
 
 proptest! {
     #[test]
-    fn every_job_has_an_account_that_fits_its_state(
+    fn every_job_has_reasons_that_fit_its_state(
         start in 0..starts().len(),
         paused: bool,
         ahead in 0u64..3,
@@ -240,7 +240,7 @@ proptest! {
         let reasons = explain(&job, &facts, at(offset));
         prop_assert!(!reasons.is_empty(), "{situation}");
         prop_assert!(reasons.iter().all(|reason| !reason.to_string().is_empty()));
-        // Ready is said exactly when a claim now would be granted by a worker with a free slot.
+        // It is ready exactly if a worker with a free slot could claim it now.
         let able = facts.workers.iter().filter(|w| w.queues[0].0 == "images" && w.kinds == ["make_thumbnail"]);
         let free = able.filter(|w| !w.stopping && w.running < w.slots).count() > 0;
         let claim = backroom_core::transition::apply(&job, common::claim(), at(offset));
@@ -256,7 +256,7 @@ fn run(queue: &str, secs: i64) -> RunFacts {
 }
 
 #[test]
-fn when_the_slots_of_its_queue_are_taken_it_says_whose_and_by_which_jobs_since_when() {
+fn when_the_slots_of_its_queue_are_taken_the_reason_names_the_jobs_that_hold_them() {
     let shared = WorkerFacts { queues: vec![("images".into(), 2), ("mail".into(), 2)], ..worker() };
     let said = |running: Vec<RunFacts>| {
         let facts = Facts { workers: vec![shared.clone()], running, ..Facts::default() };

@@ -1,4 +1,4 @@
-//! JSON text: kept as it came, refused when it is not one value or too deep to be read back.
+//! JSON text: stored unchanged, refused if it is not one value or too deep to be read back.
 
 mod common;
 
@@ -12,7 +12,7 @@ fn nested(open: &str, close: &str, depth: usize) -> String {
 }
 
 #[test]
-fn text_is_kept_as_it_came() {
+fn text_is_stored_unchanged() {
     for text in [
         r#"{"b":1,"a":2}"#,
         "{ \"a\" : [ 1 , 2 ] }",
@@ -25,12 +25,12 @@ fn text_is_kept_as_it_came() {
         r#"{"a":1,"a":2}"#,
         "null",
     ] {
-        let kept = json(text);
-        assert_eq!(kept.as_str(), text);
-        assert_eq!((kept.to_string(), format!("{kept:?}")), (text.to_owned(), text.to_owned()));
-        assert_eq!(Json::stored(text.to_owned()).expect("was parsed before"), kept);
-        assert_eq!(serde_json::to_string(&kept).expect("encodes"), text);
-        assert_eq!(serde_json::from_str::<Json>(text).expect("decodes"), kept);
+        let parsed = json(text);
+        assert_eq!(parsed.as_str(), text);
+        assert_eq!((parsed.to_string(), format!("{parsed:?}")), (text.to_owned(), text.to_owned()));
+        assert_eq!(Json::stored(text.to_owned()).expect("was parsed before"), parsed);
+        assert_eq!(serde_json::to_string(&parsed).expect("encodes"), text);
+        assert_eq!(serde_json::from_str::<Json>(text).expect("decodes"), parsed);
     }
     assert_eq!(json(" 1\n").as_str(), "1");
     assert_eq!(Json::null().as_str(), "null");
@@ -56,9 +56,9 @@ fn what_is_not_one_value_is_refused() {
         "\u{feff}1",
     ] {
         // A lone half of a surrogate pair is grammatical; it shows only when the text is decoded.
-        let Ok(kept) = Json::parse(text) else { continue };
+        let Ok(parsed) = Json::parse(text) else { continue };
         assert_eq!(text, r#""\ud83d""#, "{text:?} passed");
-        kept.decode::<String>().expect_err("a lone surrogate is no text");
+        parsed.decode::<String>().expect_err("a lone surrogate is no text");
     }
     let said = Json::parse("{").expect_err("cut off").to_string();
     assert!(said.starts_with("JSON does not parse: EOF"), "{said}");
@@ -101,7 +101,7 @@ fn brackets_inside_texts_are_not_nesting() {
 }
 
 #[test]
-fn decoding_says_where_the_text_did_not_fit() {
+fn a_decoding_error_names_the_place_in_the_text() {
     let said = json(r#"{"width":"wide"}"#).decode::<std::collections::BTreeMap<String, u32>>();
     let said = said.expect_err("not a number").to_string();
     assert!(said.contains("expected u32") && said.contains("line 1 column 15"), "{said}");
@@ -116,7 +116,7 @@ fn a_job_carries_its_json_as_a_value_not_as_a_text() {
 }
 
 #[test]
-fn an_output_of_null_is_told_from_no_output() {
+fn an_output_of_null_differs_from_no_output() {
     for output in [None, Some(Json::null()), Some(json("7"))] {
         let job = backroom_core::JobRow { output, ..queued() };
         let text = serde_json::to_string(&job).expect("encodes");
@@ -127,18 +127,18 @@ fn an_output_of_null_is_told_from_no_output() {
 
 proptest! {
     #[test]
-    fn any_text_is_kept_or_refused(text in r#"[\[\]{}",:\\0-9a-ftrunls. ué-]{0,40}"#) {
-        if let Ok(kept) = Json::parse(text.clone()) {
-            prop_assert_eq!(kept.as_str(), text.trim_matches([' ', '\t', '\r', '\n']));
-            prop_assert_eq!(Json::parse(kept.as_str()).expect("again"), kept);
+    fn any_text_is_accepted_unchanged_or_refused(text in r#"[\[\]{}",:\\0-9a-ftrunls. ué-]{0,40}"#) {
+        if let Ok(parsed) = Json::parse(text.clone()) {
+            prop_assert_eq!(parsed.as_str(), text.trim_matches([' ', '\t', '\r', '\n']));
+            prop_assert_eq!(Json::parse(parsed.as_str()).expect("again"), parsed);
         }
     }
 
     #[test]
     fn any_value_survives(texts in prop::collection::vec(any::<String>(), 0..5), number: i64, float in -1e300f64..1e300) {
         let value = (texts, number, float);
-        let kept = Json::encode(&value).expect("encodes");
-        prop_assert_eq!(kept.decode::<(Vec<String>, i64, f64)>().expect("decodes").1, value.1);
-        prop_assert_eq!(kept.decode::<(Vec<String>, i64, f64)>().expect("decodes").0, value.0);
+        let parsed = Json::encode(&value).expect("encodes");
+        prop_assert_eq!(parsed.decode::<(Vec<String>, i64, f64)>().expect("decodes").1, value.1);
+        prop_assert_eq!(parsed.decode::<(Vec<String>, i64, f64)>().expect("decodes").0, value.0);
     }
 }

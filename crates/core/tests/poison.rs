@@ -1,5 +1,5 @@
-//! Who is discarded as poison, played out: a process with slots, trials and runs alone as the worker has them, that dies
-//! by its killers and is restarted, until every job has ended. Time moves in small steps.
+//! Which jobs are discarded as poison, simulated. A process has slots, trials and runs alone, as the worker has them. Its killers
+//! end it, and it is restarted, until every job has ended. Time moves in small steps.
 
 mod common;
 
@@ -17,10 +17,10 @@ use uuid::Uuid;
 
 /// A worker holds suspects whose trials take about so long, and puts the others off.
 const HELD_MAX: Duration = Duration::from_secs(15);
-/// So long a prime suspect waits for the others at most.
+/// The longest time for which a prime suspect waits for the others.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// More than these a killer never takes, however late it strikes.
+/// A killer never causes more deaths than these, however late it strikes.
 const DEATHS_PER_KILLER: usize = 12;
 
 /// What a job does when it runs.
@@ -28,7 +28,7 @@ const DEATHS_PER_KILLER: usize = 12;
 enum Play {
     /// It ends well after this span.
     Ends(u64),
-    /// It takes its process down after this span.
+    /// It ends its process after this span.
     Kills(u64),
 }
 
@@ -114,7 +114,7 @@ impl World {
         self.jobs.values().any(|(job, _)| !job.state.is_finished())
     }
 
-    /// Lives on until everything has ended; `more` is asked at each step for what else is enqueued.
+    /// Goes on until every job has ended; at each step `more` may enqueue others.
     fn play(&mut self, mut more: impl FnMut(&mut World) -> bool) {
         let end = later(self.now, secs(3600));
         loop {
@@ -308,7 +308,7 @@ fn twenty_neighbours_end_within_fifteen_seconds_of_the_second_death() {
 }
 
 #[test]
-fn a_second_killer_after_the_second_death_does_not_take_the_innocent_with_it() {
+fn a_second_killer_after_the_second_death_costs_no_innocent_job() {
     for after in [0, 300, 1000, 3000] {
         let mut world = World::new(10);
         world.add(Play::Ends(6000));

@@ -1,4 +1,4 @@
-//! The wait between attempts: within jitter and cap, never a panic, the same after storage.
+//! The wait between attempts: within jitter and cap, without panics, the same after storage.
 
 mod common;
 
@@ -71,7 +71,7 @@ fn attempt_zero_waits_like_the_first() {
 }
 
 #[test]
-fn check_names_what_cannot_be_meant() {
+fn check_names_what_is_surely_a_mistake() {
     let beyond = SPAN_MAX + secs(1);
     let refused = [
         (RetryPolicy::DEFAULT.jitter(101), "jitter of 101 %"),
@@ -103,7 +103,7 @@ fn stored_policies_are_numbers_any_language_reads() {
 }
 
 #[test]
-fn a_job_keeps_a_policy_of_whole_milliseconds() {
+fn a_job_has_a_policy_of_whole_milliseconds() {
     let odd = Duration::from_micros(1_999);
     for policy in [
         RetryPolicy::constant(odd),
@@ -112,11 +112,11 @@ fn a_job_keeps_a_policy_of_whole_milliseconds() {
         RetryPolicy::list([odd]),
     ] {
         let mut draft = draft();
-        draft.retry = Some(policy);
-        let kept = draft.check(id(), now(), 100).expect("allowed").job.retry.expect("kept");
-        let text = serde_json::to_string(&kept).expect("encodes");
-        assert_eq!(serde_json::from_str::<RetryPolicy>(&text).expect("decodes"), kept);
-        assert_eq!(kept.delay(1, 0.5), Duration::from_millis(1));
+        draft.extras.retry = Some(policy);
+        let stored = draft.check(id(), now(), 100).expect("allowed").job.extras.retry.expect("the policy");
+        let text = serde_json::to_string(&stored).expect("encodes");
+        assert_eq!(serde_json::from_str::<RetryPolicy>(&text).expect("decodes"), stored);
+        assert_eq!(stored.delay(1, 0.5), Duration::from_millis(1));
     }
 }
 

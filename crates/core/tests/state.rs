@@ -1,10 +1,10 @@
-//! The stored states and the words people see.
+//! The stored states and how jobs are shown.
 
 mod common;
 
 use std::collections::BTreeSet;
 
-use backroom_core::{AttemptEnd, JobId, JobRow, LeaseId, Shown, State};
+use backroom_core::{AttemptEnd, DisplayState, JobId, JobRow, LeaseId, State};
 use common::{at, finished, now, queued, running, starts};
 
 #[test]
@@ -16,8 +16,8 @@ fn a_state_is_read_back_from_every_way_it_is_written() {
         assert_eq!(text, format!("{:?}", state.as_str()));
         assert_eq!(serde_json::from_str::<State>(&text).expect("decodes"), state);
     }
-    let words: BTreeSet<_> = State::ALL.map(State::as_str).into();
-    assert_eq!(words.len(), State::ALL.len(), "no two states share a word");
+    let names: BTreeSet<_> = State::ALL.map(State::as_str).into();
+    assert_eq!(names.len(), State::ALL.len(), "no two states share a name");
 }
 
 #[test]
@@ -38,26 +38,26 @@ fn three_states_are_finished() {
 fn a_queued_job_is_shown_by_whether_it_is_due_and_was_tried() {
     let fresh = JobRow { attempt: 0, ..queued() };
     let cases = [
-        (JobRow { scheduled_at: at(1), ..fresh.clone() }, Shown::Scheduled),
-        (JobRow { scheduled_at: at(1), attempt: 1, ..fresh.clone() }, Shown::Retrying),
-        (JobRow { scheduled_at: at(1), crashes: 1, ..fresh.clone() }, Shown::Retrying),
-        (JobRow { scheduled_at: now(), ..fresh.clone() }, Shown::Available),
-        (JobRow { scheduled_at: at(-1), attempt: 1, ..fresh }, Shown::Available),
-        (running(), Shown::Running),
-        (JobRow { state: State::Waiting, lease_until: None, ..running() }, Shown::Waiting),
-        (finished(State::Completed), Shown::Completed),
-        (finished(State::Cancelled), Shown::Cancelled),
-        (finished(State::Discarded), Shown::Discarded),
+        (JobRow { scheduled_at: at(1), ..fresh.clone() }, DisplayState::Scheduled),
+        (JobRow { scheduled_at: at(1), attempt: 1, ..fresh.clone() }, DisplayState::Retrying),
+        (JobRow { scheduled_at: at(1), crashes: 1, ..fresh.clone() }, DisplayState::Retrying),
+        (JobRow { scheduled_at: now(), ..fresh.clone() }, DisplayState::Available),
+        (JobRow { scheduled_at: at(-1), attempt: 1, ..fresh }, DisplayState::Available),
+        (running(), DisplayState::Running),
+        (JobRow { state: State::Waiting, lease_until: None, ..running() }, DisplayState::Waiting),
+        (finished(State::Completed), DisplayState::Completed),
+        (finished(State::Cancelled), DisplayState::Cancelled),
+        (finished(State::Discarded), DisplayState::Discarded),
     ];
     for (job, shown) in &cases {
         assert_eq!(job.shown(now()), *shown, "{job:?}");
     }
     let seen: BTreeSet<_> = cases.into_iter().map(|(_, shown)| shown).collect();
-    assert_eq!(seen, Shown::ALL.into(), "every word is shown for some job");
+    assert_eq!(seen, DisplayState::ALL.into(), "each is shown for some job");
 }
 
 #[test]
-fn only_a_queued_job_is_shown_under_another_word_than_its_state() {
+fn only_a_queued_job_is_shown_under_another_name_than_its_state() {
     for (situation, job) in starts() {
         let same = job.shown(now()).as_str() == job.state.as_str();
         assert_eq!(same, job.state != State::Queued, "{situation}");
@@ -65,17 +65,17 @@ fn only_a_queued_job_is_shown_under_another_word_than_its_state() {
 }
 
 #[test]
-fn a_shown_word_is_the_same_on_pages_and_in_json() {
-    for shown in Shown::ALL {
+fn a_name_is_the_same_on_pages_and_in_json() {
+    for shown in DisplayState::ALL {
         let text = serde_json::to_string(&shown).expect("encodes");
         assert_eq!(text, format!("\"{shown}\""));
     }
 }
 
 #[test]
-fn words_are_padded_in_tables() {
+fn names_are_padded_in_tables() {
     assert_eq!(format!("{:<10}|", State::Queued), "queued    |");
-    assert_eq!(format!("{:>10}|", Shown::Retrying), "  retrying|");
+    assert_eq!(format!("{:>10}|", DisplayState::Retrying), "  retrying|");
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn event(step: Step, lease: LeaseId, fresh: LeaseId, now: Timestamp) -> Event {
     }
 }
 
-/// What must be true of one written change, told from before, event and after alone.
+/// What must be true of one written change, judged by the job before, the event and the job after.
 fn check_change(
     before: &JobRow,
     step: Step,
@@ -349,7 +349,7 @@ fn a_failure_may_say_itself_when_to_try_again() {
 }
 
 #[test]
-fn moments_count_from_their_own_microsecond_on() {
+fn a_moment_counts_from_its_own_microsecond_on() {
     let due = JobRow { scheduled_at: now(), expires_at: Some(at(1)), ..common::queued() };
     assert!(apply(&due, common::claim(), now()).is_ok(), "due at its very moment");
     assert_eq!(apply(&due, common::claim(), at(1)), Err(Refused::Expired), "expired at its very moment");
@@ -383,7 +383,7 @@ fn cancelling_twice_keeps_the_first_reason() {
 }
 
 #[test]
-fn refusals_read_as_sentences() {
+fn refusals_are_sentences() {
     let report = Event::Release { lease: common::STALE };
     let said = |job: &JobRow, event: Event| apply(job, event, now()).expect_err("refused").to_string();
     assert_eq!(said(&common::queued(), report.clone()), "a queued job does not take the event \"release\"");

@@ -1,4 +1,4 @@
-//! Keeping duplicates out: equal work has one key, different work has another, and a held key has one answer.
+//! Uniqueness: equal work has one key, different work has another, and a held key has one answer.
 
 mod common;
 
@@ -63,7 +63,7 @@ fn turned(value: &Value, turn: usize) -> String {
 
 #[test]
 fn keys_of_this_release_are_those_of_the_next() {
-    // Changing them would let every duplicate in while old and new processes share a store.
+    // Other keys would let every duplicate in while old and new processes share a store.
     assert_eq!(key(r#"{"to":"ann","lines":[1,2]}"#), "mail#472e5f8e-3b01-5f54-87a9-9cee60ae37e6");
     assert_eq!(key_of(&UniqueRule::by_key("order-7"), "mail", "{}"), "mail=order-7");
 }
@@ -130,7 +130,7 @@ fn jobs_of_different_kinds_are_never_the_same() {
     for rule in [UniqueRule::by_args(), UniqueRule::by_fields(["a"]), UniqueRule::by_key("k")] {
         assert_ne!(key_of(&rule, "mail", r#"{"a":1}"#), key_of(&rule, "post", r#"{"a":1}"#));
     }
-    // A kind may hold the very signs that end it in a key.
+    // A kind may contain the characters that end it in a key.
     let whole = key_of(&UniqueRule::by_key("b=c"), "a", "1");
     assert_ne!(whole, key_of(&UniqueRule::by_key("c"), "a=b", "1"));
     let (hash, given) = (key("1"), UniqueRule::by_key("k"));
@@ -230,9 +230,9 @@ fn replacing_changes_the_content_and_keeps_identity_and_history() {
     asked.lane = Some("tenant-42".into());
     asked.priority = 1;
     asked.max_attempts = Some(1);
-    asked.timeout = Some(secs(9));
+    asked.extras.timeout = Some(secs(9));
     asked.tags = vec!["new".into()];
-    asked.meta = [("by".to_owned(), "ann".to_owned())].into();
+    asked.extras.meta = [("by".to_owned(), "ann".to_owned())].into();
     let new = asked.check(id(), at(50), 100).expect("allowed").job;
     let before = JobRow { attempt: 3, crashes: 1, suspicion: Some(suspicion(0, 0, -100)), ..queued() };
     let mut holder = before.clone();
@@ -244,9 +244,8 @@ fn replacing_changes_the_content_and_keeps_identity_and_history() {
         // One attempt of the new content is always possible.
         max_attempts: 4,
         scheduled_at: at(50),
-        timeout: Some(secs(9)),
         tags: vec!["new".into()],
-        meta: new.meta,
+        extras: new.extras,
         revision: before.revision + 1,
         ..before
     };
@@ -283,7 +282,7 @@ proptest! {
     }
 
     #[test]
-    fn given_keys_are_kept_apart(kind_a in "[a=#%3D]{1,4}", a in "[b=#%3D]{1,4}", kind_b in "[a=#%3D]{1,4}", b in "[b=#%3D]{1,4}") {
+    fn given_keys_of_two_kinds_differ(kind_a in "[a=#%3D]{1,4}", a in "[b=#%3D]{1,4}", kind_b in "[a=#%3D]{1,4}", b in "[b=#%3D]{1,4}") {
         let same = key_of(&UniqueRule::by_key(&*a), &kind_a, "1") == key_of(&UniqueRule::by_key(&*b), &kind_b, "1");
         prop_assert_eq!(same, (&kind_a, &a) == (&kind_b, &b));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backroom::{Retention, core::retention::Keep, testing::faults::Fault};
+use backroom::{Retention, core::retention::RetentionLimit, testing::faults::Fault};
 use jiff::SignedDuration;
 use rand::{RngExt, rngs::StdRng};
 
@@ -141,9 +141,9 @@ fn span(rng: &mut StdRng) -> Duration {
 
 fn retention(rng: &mut StdRng) -> Retention {
     let mut limit = || match rng.random_range(0..3) {
-        0 => Keep::FOREVER,
-        1 => Keep::newest(rng.random_range(0..5)),
-        _ => Keep::for_age(Duration::from_secs(rng.random_range(1..120))),
+        0 => RetentionLimit::FOREVER,
+        1 => RetentionLimit::newest(rng.random_range(0..5)),
+        _ => RetentionLimit::for_age(Duration::from_secs(rng.random_range(1..120))),
     };
     Retention { completed: limit(), cancelled: limit(), discarded: limit() }
 }

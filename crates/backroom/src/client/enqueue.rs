@@ -87,7 +87,7 @@ macro_rules! options {
 
         /// Longest run of one attempt; more is a failure. Whole milliseconds.
         pub fn timeout(self, timeout: Duration) -> Self {
-            self.set(move |draft| draft.timeout = Some(timeout))
+            self.set(move |draft| draft.extras.timeout = Some(timeout))
         }
 
         /// Attempts allowed, the first included: 1 means no retry. Default 20.
@@ -100,7 +100,7 @@ macro_rules! options {
         pub fn retry(self, retry: RetryPolicy) -> Self {
             self.set(move |draft| {
                 draft.max_attempts = Some(retry.max_attempts_default());
-                draft.retry = Some(retry.clone());
+                draft.extras.retry = Some(retry.clone());
             })
         }
 
@@ -115,11 +115,18 @@ macro_rules! options {
             self.set(move |draft| draft.tags.push(tag.clone()))
         }
 
+        /// The caller's span, as the `traceparent` of W3C Trace Context: the handler reads it as
+        /// [`Context::traceparent`](crate::Context::traceparent) and continues the trace.
+        pub fn traceparent(self, traceparent: impl Into<String>) -> Self {
+            let traceparent = Some(traceparent.into());
+            self.set(move |draft| draft.extras.traceparent.clone_from(&traceparent))
+        }
+
         /// An entry of free data; at most 64.
         pub fn meta(self, key: impl Into<String>, value: impl Into<String>) -> Self {
             let (key, value) = (key.into(), value.into());
             self.set(move |draft| {
-                draft.meta.insert(key.clone(), value.clone());
+                draft.extras.meta.insert(key.clone(), value.clone());
             })
         }
     };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backroom_core::{Draft, RetryPolicy, draft, unique::UniqueRule};
+use backroom_core::{Draft, Extras, RetryPolicy, draft, unique::UniqueRule};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Error, Json};
@@ -67,9 +67,9 @@ pub(crate) fn template<J: Job>() -> Draft {
     Draft {
         queue: J::QUEUE.into(),
         priority: J::PRIORITY,
-        timeout: J::TIMEOUT,
         max_attempts: Some(J::MAX_ATTEMPTS.unwrap_or_else(|| J::retry().max_attempts_default())),
         unique: J::unique(),
+        extras: Extras { timeout: J::TIMEOUT, ..Extras::default() },
         ..Draft::new(J::KIND, Json::null())
     }
 }

@@ -66,9 +66,17 @@ impl Backroom {
         I: IntoIterator<Item = Json>,
         I::IntoIter: Send + 'static,
     {
+        self.enqueue_many_like(Draft::new(kind, Json::null()), args)
+    }
+
+    /// The same for jobs that are like `template` in all but their args.
+    pub fn enqueue_many_like<I>(&self, template: Draft, args: I) -> EnqueueMany<'_>
+    where
+        I: IntoIterator<Item = Json>,
+        I::IntoIter: Send + 'static,
+    {
         let args = args.into_iter().map(Ok);
-        let template = Box::new(Draft::new(kind, Json::null()));
-        EnqueueMany { backroom: self, jobs: Jobs::Alike(template, Box::new(args)) }
+        EnqueueMany { backroom: self, jobs: Jobs::Alike(Box::new(template), Box::new(args)) }
     }
 
     /// The same for jobs of several kinds, each with options of its own. An option set on the whole holds for all of them.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backroom_core::{Queue, State, Timestamp, retention::Keep};
+use backroom_core::{Queue, State, Timestamp, retention::RetentionLimit};
 
 use super::duty::{Duty, ROWS_MAX};
 use crate::{Error, engine::Engine, store};
@@ -37,10 +37,10 @@ async fn prune(
     engine: &Engine,
     queue: &Queue,
     state: State,
-    keep: Keep,
+    keep: RetentionLimit,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    if keep == Keep::FOREVER {
+    if keep == RetentionLimit::FOREVER {
         return Ok(true);
     }
     let prune = Arc::new(store::Prune {

@@ -17,7 +17,7 @@ pub(crate) async fn run_handler(handler: &Handler, context: Context) -> Result<J
     let limited = async {
         // The call that builds the future runs user code as well.
         let handling = async { (handler.run)(context).await };
-        match run.job.timeout {
+        match run.job.extras.timeout {
             None => handling.await,
             Some(timeout) => {
                 tokio::select! {

@@ -33,6 +33,12 @@ impl Context {
         self.run.job.id
     }
 
+    /// The span of the caller that enqueued the job, as a W3C `traceparent`, if it gave one: the parent of what the handler
+    /// traces, and what it passes on to the services that it calls.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.run.job.extras.traceparent.as_deref()
+    }
+
     /// Which attempt this is, from 1.
     pub fn attempt(&self) -> u32 {
         self.run.job.attempt
@@ -104,7 +110,7 @@ impl Context {
                 return Err(Error::new(ErrorKind::Refused, message));
             }
         }
-        if self.run.job.timeout.is_some() {
+        if self.run.job.extras.timeout.is_some() {
             self.run.extend_deadline(now.saturating_add(span));
         }
         Ok(())
@@ -112,7 +118,7 @@ impl Context {
 
     /// How much of the timeout is left; none without a timeout.
     pub fn time_left(&self) -> Option<Duration> {
-        self.run.job.timeout?;
+        self.run.job.extras.timeout?;
         Some(self.run.deadline()?.saturating_sub(self.resources.engine.clock.monotonic()))
     }
 

@@ -159,5 +159,5 @@ fn is_by_cancel(run: &Run, failure: &Failure) -> bool {
 /// The job's own policy, or that of its kind.
 fn policy(shared: &Shared, run: &Run) -> RetryPolicy {
     let of_kind = || shared.handlers.by_kind.get(&run.job.kind).map(|handler| handler.retry.clone());
-    run.job.retry.clone().or_else(of_kind).unwrap_or_default()
+    run.job.extras.retry.clone().or_else(of_kind).unwrap_or_default()
 }

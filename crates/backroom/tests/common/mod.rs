@@ -139,7 +139,7 @@ pub(crate) async fn act(job: Act, ctx: Context) -> Result<String, Failure> {
         Act::Panic => panic!("out of cheese"),
         Act::Discard => Err(Failure::discard("worthless")),
         Act::Cancel => Err(Failure::cancel("no longer wanted")),
-        Act::SnoozeOnce if ctx.job().meta.contains_key("snoozed") => Ok("awake".into()),
+        Act::SnoozeOnce if ctx.job().extras.meta.contains_key("snoozed") => Ok("awake".into()),
         Act::SnoozeOnce => Err(Failure::snooze(Duration::from_secs(60))),
         Act::Hang => {
             ctx.cancelled().await;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use backroom::{Backroom, Filter, JobId, Shown, State, core::bounds::CRASHES_MAX};
+use backroom::{Backroom, DisplayState, Filter, JobId, State, core::bounds::CRASHES_MAX};
 
 use super::{feed::Acknowledged, until};
 use crate::postgres_support::client;
@@ -50,10 +50,14 @@ pub(crate) async fn settled(backroom: &Backroom) {
     .await;
 }
 
-fn is_finished(shown: Shown) -> bool {
+fn is_finished(shown: DisplayState) -> bool {
     match shown {
-        Shown::Completed | Shown::Cancelled | Shown::Discarded => true,
-        Shown::Scheduled | Shown::Retrying | Shown::Available | Shown::Running | Shown::Waiting => false,
+        DisplayState::Completed | DisplayState::Cancelled | DisplayState::Discarded => true,
+        DisplayState::Scheduled
+        | DisplayState::Retrying
+        | DisplayState::Available
+        | DisplayState::Running
+        | DisplayState::Waiting => false,
     }
 }
 

@@ -12,8 +12,8 @@ impl Json {
     ///
     /// - White space is left out.
     /// - Fields of an object stand in a fixed order. Fields of one name all stay, in the order in which they came: which
-    ///   of them counts is for the reader of the args to say.
-    /// - Texts are compared by what they say, not by how they are escaped: `"\u0041"` is `"A"`. Half a surrogate pair
+    ///   of them counts is the reader's choice.
+    /// - Texts are compared by their characters, not by how they are escaped: `"\u0041"` is `"A"`. Half a surrogate pair
     ///   stays an escape.
     /// - Numbers are compared as exact decimals of any size: `1`, `1.0`, `10e-1` are one number, and so are `0` and
     ///   `-0`. Nothing is rounded, and no exponent is written out.
@@ -100,8 +100,8 @@ impl<'a> Walk<'a> {
             }
             // `true`, `false`, `null`.
             Some(b't' | b'f' | b'n') => {
-                let word = self.take_while(|byte| byte.is_ascii_lowercase());
-                self.out.push_str(word);
+                let literal = self.take_while(|byte| byte.is_ascii_lowercase());
+                self.out.push_str(literal);
                 Ok(())
             }
             Some(_) | None => Err(broken()),
@@ -322,7 +322,7 @@ fn too_deep() -> Invalid {
     Invalid::new("JSON", format!("is nested too deep; at most {JSON_DEPTH_MAX} levels are allowed"))
 }
 
-/// The text of a [`Json`] was checked when it was made, so this would be a bug; it must not take a worker down.
+/// The text of a [`Json`] was checked when it was made, so this would be a bug. It must not end the worker's process.
 fn broken() -> Invalid {
     Invalid::new("JSON", "does not parse: this is a bug in Backroom")
 }

@@ -5,30 +5,30 @@
     reason = "every test file uses its own part; one that used all could not expect any to be dead"
 )]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use backroom_core::{
-    Amendment, AttemptEnd, Event, JobId, JobRow, Json, LeaseId, Loss, Part, RetryPolicy, State, Suspicion,
-    Timestamp,
+    Amendment, AttemptEnd, Event, Extras, JobId, JobRow, Json, LeaseId, Loss, Part, RetryPolicy, State,
+    Suspicion, Timestamp,
     bounds::{self, CRASH_SPAN, MESSAGE_BYTES_MAX, NAME_BYTES_MAX},
     draft::{Draft, When},
     unique::UniqueWhile,
 };
 use uuid::Uuid;
 
-/// The lease of the run that is under way, or was the last one.
+/// The lease of the current run, or of the last one.
 pub(crate) const LEASE: LeaseId = LeaseId(Uuid::from_u128(0x1ea5e));
 /// A lease of some earlier run.
 pub(crate) const STALE: LeaseId = LeaseId(Uuid::from_u128(0x57a1e));
 /// The lease that a claim brings.
 pub(crate) const FRESH: LeaseId = LeaseId(Uuid::from_u128(0xf5e54));
 
-/// The present of every test.
+/// The current time in every test.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(1_800_000_000).expect("a moment in 2027")
 }
 
-/// `secs` after the present; before it when negative.
+/// `secs` after the current time; before it when negative.
 pub(crate) fn at(secs: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + secs).expect("a moment near 2027")
 }
@@ -64,8 +64,6 @@ pub(crate) fn queued() -> JobRow {
         crashes: 0,
         scheduled_at: at(-60),
         expires_at: None,
-        timeout: None,
-        retry: None,
         unique_key: Some("make_thumbnail=a".into()),
         unique_while: Some(UniqueWhile::Live),
         unique_held: true,
@@ -81,7 +79,7 @@ pub(crate) fn queued() -> JobRow {
         started_at: Some(at(-120)),
         finished_at: None,
         tags: vec!["tag".into()],
-        meta: BTreeMap::new(),
+        extras: Extras::default(),
         revision: 7,
         suspicion: None,
     }
@@ -98,7 +96,7 @@ pub(crate) fn running() -> JobRow {
     }
 }
 
-/// The same job, over.
+/// The same job, finished.
 pub(crate) fn finished(state: State) -> JobRow {
     JobRow {
         state,
@@ -120,7 +118,7 @@ pub(crate) fn suspicion(on_trial: u32, alone: u32, secs: i64) -> Suspicion {
     Suspicion { on_trial, alone, at: at(secs), ran_ms: 3000 }
 }
 
-/// Every situation in which an event may find a job and that makes a difference to what follows.
+/// Every situation of a job that makes a difference to what an event does.
 pub(crate) fn starts() -> Vec<(&'static str, JobRow)> {
     let woken = || JobRow { woken: true, ..running() };
     let last = || JobRow { attempt: 5, ..running() };
@@ -176,7 +174,7 @@ pub(crate) fn claim() -> Event {
     Event::Claim { lease: FRESH, until: at(30), due: now(), worker: "worker-2".into() }
 }
 
-/// What reaches a job from outside a run.
+/// The events from outside a run.
 pub(crate) fn calls() -> Vec<Event> {
     let cancel = Event::Cancel { reason: "asked by Ann".into() };
     let lost = losses().into_iter().map(Event::LeaseLost);

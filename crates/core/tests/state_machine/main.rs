@@ -114,7 +114,7 @@ fn every_event_does_to_every_situation_what_the_table_says() {
     assert!(wrong.is_empty(), "{} of the pairs differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// What the words leave out because it holds for every change.
+/// What the descriptions leave out because it holds for every change.
 fn check_guards(job: &JobRow, event: &Event, answer: &Result<Option<Change>, Refused>) {
     let Ok(Some(change)) = answer else { return };
     assert_eq!(change.id, job.id);

@@ -25,7 +25,7 @@ in one of six states: `queued`, `running` and `waiting` are *live*; `completed`,
 
 ## Legend
 
-| words | meaning |
+| text | meaning |
 |---|---|
 | refused | the event does not apply and the caller gets the reason; the row stays as it was |
 | nothing | the event is accepted and there is nothing left to do; the row stays as it was |

@@ -2,12 +2,14 @@
 //! change it because the design changed.
 
 mod finished;
-mod live;
+mod queued;
+mod running;
+mod waiting;
 
-/// A situation, and for every event what follows: the new state and every effect, in the words of the page's legend.
+/// A situation, and for every event what follows: the new state and every effect, as the page's legend names them.
 pub(crate) type Row = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// The whole table, in the order of `common::starts`.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    live::LIVE.iter().chain(finished::FINISHED)
+    [queued::QUEUED, running::RUNNING, waiting::WAITING, finished::FINISHED].into_iter().flatten()
 }

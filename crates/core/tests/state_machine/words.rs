@@ -1,11 +1,11 @@
-//! Says in words what `apply` answered. Every field of a change is looked at: one that moves without a word for it
-//! shows as "unexpected".
+//! Describes what `apply` answered. Every field of a change is compared: one that changes and has no description shows as
+//! "unexpected".
 
 use backroom_core::{Change, Effect, Event, JobRow, Refused, State};
 
 use crate::common::{at, now};
 
-/// The answer, as the table and the page spell it.
+/// The answer, as in the table and on the page.
 pub(crate) fn of(job: &JobRow, event: &Event, answer: &Result<Option<Change>, Refused>) -> String {
     match answer {
         Ok(None) => "nothing".into(),
@@ -34,7 +34,7 @@ fn why(refused: &Refused, job: &JobRow, asked: &Event) -> &'static str {
 }
 
 fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
-    // Without `..`: a new field of a change must get its word here.
+    // Without `..`: a new field of a change needs its description here.
     let Change {
         id: _,
         lease: _,
@@ -61,8 +61,8 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
         finished_at,
         effects,
     } = change;
-    let mut words: Vec<String> = Vec::new();
-    let mut say = |word: &str| words.push(word.to_owned());
+    let mut described: Vec<String> = Vec::new();
+    let mut say = |text: &str| described.push(text.to_owned());
 
     match i64::from(*attempt) - i64::from(job.attempt) {
         0 => {}
@@ -82,8 +82,8 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
         (_, 1) => say("crashes begin again at 1"),
         (_, after) => say(&format!("unexpected: {after} crashes")),
     }
-    if let Some(word) = evidence(job, change) {
-        say(&word);
+    if let Some(effect) = evidence(job, change) {
+        say(&effect);
     }
     match *scheduled_at {
         same if same == job.scheduled_at => {}
@@ -108,8 +108,8 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
         (_, None) => say("expiry dropped"),
         (_, Some(other)) => say(&format!("unexpected: expires at {other}")),
     }
-    if let Some(word) = lease_word(job, event, change) {
-        say(&word);
+    if let Some(effect) = lease_effect(job, event, change) {
+        say(&effect);
     }
     match progress {
         None => {}
@@ -158,18 +158,18 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
     for effect in effects {
         match effect {
             Effect::RecordAttempt(attempt) => say(&format!("recorded as {}", attempt.end)),
-            // Left out of the words; the test of every pair compares them.
+            // Not described; the test of every pair compares them.
             Effect::NotifyQueue { .. } | Effect::NotifyCancel => {}
         }
     }
-    // The lease's four fields have one word between them.
+    // The lease's four fields have one description.
     let _ = (lease_id, lease_until, worker, started_at);
-    words
+    described
 }
 
 /// A claim sets lease, worker and start together; the end of a run clears `lease_until` alone, so that the last
-/// run stays known. Both are implied by the states and only a deviation (or the claim) is said.
-fn lease_word(job: &JobRow, event: &Event, change: &Change) -> Option<String> {
+/// run stays known. Both follow from the states, so only a deviation (or the claim) is described.
+fn lease_effect(job: &JobRow, event: &Event, change: &Change) -> Option<String> {
     let after = (change.lease_id, change.lease_until, change.worker.clone(), change.started_at);
     if let Event::Claim { lease, until, worker, .. } = event {
         let claimed = (Some(*lease), Some(*until), Some(worker.clone()), Some(now()));
@@ -180,11 +180,11 @@ fn lease_word(job: &JobRow, event: &Event, change: &Change) -> Option<String> {
         });
     }
     let until = if change.state == State::Running { job.lease_until } else { None };
-    let kept = (job.lease_id, until, job.worker.clone(), job.started_at);
-    (after != kept).then(|| format!("unexpected: lease {after:?}"))
+    let before = (job.lease_id, until, job.worker.clone(), job.started_at);
+    (after != before).then(|| format!("unexpected: lease {after:?}"))
 }
 
-/// The evidence goes with the crashes: what is said is how many of them it counts as on trial and alone.
+/// The evidence belongs to the crashes: described is how many of them count as on trial and alone.
 fn evidence(job: &JobRow, change: &Change) -> Option<String> {
     if job.suspicion == change.suspicion {
         return None;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use backroom::{Context, Error, Failure, Job, Keep, Retention, RunningWorker, Timestamp, Worker};
+use backroom::{Context, Error, Failure, Job, Retention, RetentionLimit, RunningWorker, Timestamp, Worker};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -101,7 +101,7 @@ pub(crate) fn plain_worker(args: &BenchArgs, place: &Place) -> Worker {
 
 /// Says how long finished jobs are retained: for ever, or (`--no-history`) not at all.
 pub(crate) async fn set_history(args: &BenchArgs, place: &Place) -> Result<(), Error> {
-    let keep = if args.no_history { Keep::newest(0) } else { Keep::FOREVER };
+    let keep = if args.no_history { RetentionLimit::newest(0) } else { RetentionLimit::FOREVER };
     let retention = Retention { completed: keep, ..Retention::FOREVER };
     place.backroom.retain(Noop::QUEUE, retention).await
 }

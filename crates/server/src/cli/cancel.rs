@@ -1,6 +1,6 @@
 //! `backroom cancel`: ask jobs to stop.
 
-use backroom::{Action, JobId, Shown, State};
+use backroom::{Action, DisplayState, JobId, State};
 use clap::Args;
 
 use super::{
@@ -43,7 +43,13 @@ pub(crate) struct CancelArgs {
 pub(crate) async fn run(args: CancelArgs, settings: &Settings) -> Result<(), Problem> {
     backroom::core::bounds::check_text("reason", &args.reason, backroom::core::bounds::MESSAGE_BYTES_MAX)?;
     if args.ids.is_empty() {
-        let live = [Shown::Scheduled, Shown::Retrying, Shown::Available, Shown::Running, Shown::Waiting];
+        let live = [
+            DisplayState::Scheduled,
+            DisplayState::Retrying,
+            DisplayState::Available,
+            DisplayState::Running,
+            DisplayState::Waiting,
+        ];
         let action = Action::Cancel { reason: args.reason };
         return matching::run(&args.matching, &live, action, Ask::Never, settings).await;
     }

@@ -91,9 +91,12 @@ fn write_fields(page: &mut String, job: &JobRow, now: Timestamp) {
     field("crashes", (job.crashes > 0).then(|| job.crashes.to_string()));
     field(
         "retry",
-        job.retry.as_ref().map(|retry| serde_json::to_string(retry).unwrap_or_else(|_| format!("{retry:?}"))),
+        job.extras
+            .retry
+            .as_ref()
+            .map(|retry| serde_json::to_string(retry).unwrap_or_else(|_| format!("{retry:?}"))),
     );
-    field("timeout", job.timeout.map(words::span));
+    field("timeout", job.extras.timeout.map(words::span));
     field(
         "unique key",
         job.unique_key.as_ref().map(|key| {
@@ -102,7 +105,8 @@ fn write_fields(page: &mut String, job: &JobRow, now: Timestamp) {
         }),
     );
     field("tags", (!job.tags.is_empty()).then(|| job.tags.join(", ")));
-    for (key, value) in &job.meta {
+    field("traceparent", job.extras.traceparent.clone());
+    for (key, value) in &job.extras.meta {
         field("meta", Some(format!("{key}={value}")));
     }
     field("created", Some(moment(job.created_at, now)));

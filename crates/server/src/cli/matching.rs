@@ -62,7 +62,7 @@ fn words_of(action: &Action) -> Words {
 /// Does it to all jobs that match.
 pub(super) async fn run(
     args: &Matching,
-    default_states: &[backroom::Shown],
+    default_states: &[backroom::DisplayState],
     action: Action,
     ask: Ask,
     settings: &Settings,
@@ -80,7 +80,7 @@ pub(super) async fn run(
 /// The filter as it holds at a moment.
 fn filter_at(
     args: &Matching,
-    default_states: &[backroom::Shown],
+    default_states: &[backroom::DisplayState],
     action: &Action,
     at: Timestamp,
 ) -> Result<Filter, Problem> {

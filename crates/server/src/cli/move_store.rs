@@ -10,7 +10,7 @@ use std::{
 };
 
 use backroom::{
-    Backroom, Shown, State,
+    Backroom, DisplayState, State,
     core::bounds::{later, span_until},
     store::{Compared, Copied, QueueSetting, copy_jobs, copy_queues},
 };
@@ -268,7 +268,7 @@ async fn wait_for_running(args: &MoveArgs, source: &Backroom, settings: &Setting
     loop {
         let counts = source.counts().await?;
         let running: u64 =
-            counts.iter().filter(|count| count.state == Shown::Running).map(|count| count.jobs).sum();
+            counts.iter().filter(|count| count.state == DisplayState::Running).map(|count| count.jobs).sum();
         if running == 0 {
             return Ok(());
         }

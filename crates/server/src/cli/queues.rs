@@ -1,6 +1,6 @@
 //! `backroom queues`: list queues, pause and resume them, and say how long they keep what is finished.
 
-use backroom::{Backroom, Keep, Queue, Shown, core::bounds::check_name};
+use backroom::{Backroom, DisplayState, Queue, RetentionLimit, core::bounds::check_name};
 use clap::{Args, Subcommand};
 
 use super::view::{QueueView, QueuesView};
@@ -106,7 +106,7 @@ async fn list(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
         return out::line("no queues");
     }
     let mut columns = vec![Column::Text("QUEUE")];
-    columns.extend(Shown::ALL.map(|state| Column::Number(title(state))));
+    columns.extend(DisplayState::ALL.map(|state| Column::Number(title(state))));
     columns.push(Column::Text("PAUSED"));
     let mut rows = table::table(settings.style(), &columns);
     for view in &views {
@@ -123,16 +123,16 @@ async fn list(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
 }
 
 /// Short enough for eight of them to fit a terminal.
-fn title(state: Shown) -> &'static str {
+fn title(state: DisplayState) -> &'static str {
     match state {
-        Shown::Scheduled => "SCHED",
-        Shown::Retrying => "RETRY",
-        Shown::Available => "AVAIL",
-        Shown::Running => "RUN",
-        Shown::Waiting => "WAIT",
-        Shown::Completed => "DONE",
-        Shown::Cancelled => "CANC",
-        Shown::Discarded => "DISC",
+        DisplayState::Scheduled => "SCHED",
+        DisplayState::Retrying => "RETRY",
+        DisplayState::Available => "AVAIL",
+        DisplayState::Running => "RUN",
+        DisplayState::Waiting => "WAIT",
+        DisplayState::Completed => "DONE",
+        DisplayState::Cancelled => "CANC",
+        DisplayState::Discarded => "DISC",
     }
 }
 
@@ -179,7 +179,7 @@ async fn resume_all(backroom: &Backroom, settings: &Settings) -> Result<(), Prob
 async fn retain(backroom: &Backroom, args: &RetainArgs, settings: &Settings) -> Result<(), Problem> {
     let name = &args.queue;
     let mut retention = find(backroom, name).await?.unwrap_or_else(|| Queue::new(name)).retention;
-    let set = |setting: &mut Keep, wanted: Option<KeepText>| {
+    let set = |setting: &mut RetentionLimit, wanted: Option<KeepText>| {
         if let Some(KeepText(wanted)) = wanted {
             *setting = wanted;
         }
@@ -192,7 +192,7 @@ async fn retain(backroom: &Backroom, args: &RetainArgs, settings: &Settings) -> 
     answer(backroom, name, &format!("queue {name} retains {}", limits.join(", ")), settings).await
 }
 
-fn limit(keep: Keep) -> String {
+fn limit(keep: RetentionLimit) -> String {
     let age = keep.age_secs.map(|secs| format!("for {}", words::span(std::time::Duration::from_secs(secs))));
     let count = keep.count.map(|count| format!("the newest {}", words::thousands(count)));
     match (age, count) {

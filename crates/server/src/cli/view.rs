@@ -4,7 +4,8 @@
 //! lists are objects with one named array, so that something can be added beside it.
 
 use backroom::{
-    Attempt, Count, JobId, JobRow, LogLine, PausedBy, Queue, Reason, Retention, Shown, Timestamp, WorkerRow,
+    Attempt, Count, DisplayState, JobId, JobRow, LogLine, PausedBy, Queue, Reason, Retention, Timestamp,
+    WorkerRow,
 };
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use serde::Serialize;
 pub(super) struct JobView<'a> {
     #[serde(flatten)]
     job: &'a JobRow,
-    shown: Shown,
+    shown: DisplayState,
 }
 
 impl<'a> JobView<'a> {
@@ -66,7 +67,7 @@ pub(super) struct QueueView<'a> {
 
 impl<'a> QueueView<'a> {
     pub(super) fn new(queue: &'a Queue, counts: &[Count]) -> Self {
-        let of = |state: Shown| {
+        let of = |state: DisplayState| {
             let found = counts.iter().find(|count| count.queue == queue.name && count.state == state);
             found.map_or(0, |count| count.jobs)
         };
@@ -75,13 +76,13 @@ impl<'a> QueueView<'a> {
             paused_at: queue.paused_at,
             paused_by: queue.paused_by,
             retention: queue.retention,
-            counts: CountsView(Shown::ALL.map(|state| (state, of(state)))),
+            counts: CountsView(DisplayState::ALL.map(|state| (state, of(state)))),
         }
     }
 }
 
 /// A number for each state, in the order of a job's life.
-pub(super) struct CountsView(pub(super) [(Shown, u64); Shown::ALL.len()]);
+pub(super) struct CountsView(pub(super) [(DisplayState, u64); DisplayState::ALL.len()]);
 
 impl Serialize for CountsView {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

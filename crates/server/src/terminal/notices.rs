@@ -13,7 +13,7 @@ use tracing_subscriber::{
 
 use super::{stderr::BesideBars, visible};
 
-/// Shown unless `BACKROOM_LOG` says otherwise: warnings, and the end of an outage that one of them reported. Not the attempts
+/// DisplayState unless `BACKROOM_LOG` says otherwise: warnings, and the end of an outage that one of them reported. Not the attempts
 /// that fail: of all commands only the demo runs jobs, and it shows on its screen what became of each.
 const SHOWN_DEFAULT: &str = "warn,backroom::store::observed=info,backroom::ended=off";
 

@@ -109,21 +109,21 @@ pub(crate) fn cell(text: impl AsRef<str>) -> Cell {
 }
 
 /// A cell with the word of a state in its colour.
-pub(crate) fn state_cell(shown: backroom::Shown) -> Cell {
+pub(crate) fn state_cell(shown: backroom::DisplayState) -> Cell {
     Cell::new(shown.as_str()).fg(state_color(shown))
 }
 
-fn state_color(shown: backroom::Shown) -> Color {
-    use backroom::Shown;
+fn state_color(shown: backroom::DisplayState) -> Color {
+    use backroom::DisplayState;
     match shown {
-        Shown::Scheduled => Color::Cyan,
-        Shown::Retrying => Color::Yellow,
-        Shown::Available => Color::Blue,
-        Shown::Running => Color::Magenta,
-        Shown::Waiting => Color::Cyan,
-        Shown::Completed => Color::Green,
-        Shown::Cancelled => Color::DarkGrey,
-        Shown::Discarded => Color::Red,
+        DisplayState::Scheduled => Color::Cyan,
+        DisplayState::Retrying => Color::Yellow,
+        DisplayState::Available => Color::Blue,
+        DisplayState::Running => Color::Magenta,
+        DisplayState::Waiting => Color::Cyan,
+        DisplayState::Completed => Color::Green,
+        DisplayState::Cancelled => Color::DarkGrey,
+        DisplayState::Discarded => Color::Red,
     }
 }
 
@@ -160,10 +160,10 @@ mod tests {
     #[test]
     fn no_colours_are_written_unless_wanted() {
         let mut rows = table(PLAIN, &[Column::Text("STATE")]);
-        rows.add_row(vec![state_cell(backroom::Shown::Discarded)]);
+        rows.add_row(vec![state_cell(backroom::DisplayState::Discarded)]);
         assert!(!text(&rows).contains('\u{1b}'));
         let mut rows = table(Style { color: true, ..PLAIN }, &[Column::Text("STATE")]);
-        rows.add_row(vec![state_cell(backroom::Shown::Discarded)]);
+        rows.add_row(vec![state_cell(backroom::DisplayState::Discarded)]);
         assert!(text(&rows).contains('\u{1b}'));
     }
 }

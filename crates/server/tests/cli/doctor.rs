@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use crate::cli_support::{Place, Said};
-use backroom::{Backroom, Json, Shown, Worker};
+use backroom::{Backroom, DisplayState, Json, Worker};
 use serde_json::Value;
 
 async fn open(place: &Place) -> Backroom {
@@ -69,7 +69,11 @@ async fn hung_jobs_are_named_although_a_thousand_newer_ones_run() {
     let running = async |jobs| {
         let count = async || {
             let counts = backroom.counts().await.unwrap();
-            counts.iter().filter(|count| count.state == Shown::Running).map(|count| count.jobs).sum::<u64>()
+            counts
+                .iter()
+                .filter(|count| count.state == DisplayState::Running)
+                .map(|count| count.jobs)
+                .sum::<u64>()
         };
         while count().await < jobs {
             tokio::task::yield_now().await;

@@ -11,6 +11,19 @@ use std::{
 use crate::cli_support::Place;
 use serde_json::json;
 
+const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+#[test]
+fn a_traceparent_is_stored_shown_and_checked() {
+    let place = Place::new();
+    let id = place.enqueue(&["k", "--traceparent", TRACEPARENT]);
+    assert_eq!(place.job(&id)["traceparent"], TRACEPARENT);
+    assert!(place.run(["job", &id]).out.contains(&format!("traceparent   {TRACEPARENT}")));
+    let said = place.run(["enqueue", "k", "--traceparent", "00-4BF9-1-01"]);
+    said.failed_naming("traceparent");
+    assert!(said.err.contains("is not 32 hexadecimal digits"), "{said:?}");
+}
+
 #[test]
 fn a_job_is_enqueued_with_every_option() {
     let place = Place::new();
@@ -154,6 +167,8 @@ fn every_option_holds_for_lines_too() {
         "t",
         "--meta",
         "a=b",
+        "--traceparent",
+        TRACEPARENT,
         "--unique-args",
     ];
     let said = place.run_with(b"{\"a\":1}\n{\"a\":1}\n{\"a\":2}\n", &options);
@@ -170,6 +185,7 @@ fn every_option_holds_for_lines_too() {
         ("timeout_ms", json!(1000)),
         ("max_attempts", json!(7)),
         ("meta", json!({"a": "b"})),
+        ("traceparent", json!(TRACEPARENT)),
         ("shown", json!("scheduled")),
     ] {
         assert_eq!(job[field], value, "{field}");

@@ -39,8 +39,9 @@ fn the_fields_of_a_job_stand_in_the_one_order() {
     let one = place.run(["job", &id, "--json"]).out;
     let list = place.run(["jobs", "--json"]).out;
     let order = "id kind queue lane priority state args attempt max_attempts crashes scheduled_at expires_at \
-                 timeout_ms retry unique_key unique_while unique_held lease_id lease_until worker progress \
-                 reason cancel_requested_at woken created_at started_at finished_at tags meta revision suspicion shown";
+                 unique_key unique_while unique_held lease_id lease_until worker progress \
+                 reason cancel_requested_at woken created_at started_at finished_at tags timeout_ms retry meta traceparent \
+                 revision suspicion shown";
     for document in [one, list] {
         let places: Vec<_> = order
             .split_whitespace()

@@ -4,7 +4,7 @@
 use std::process::Stdio;
 
 use crate::cli_support::{Place, Said, said};
-use backroom::{Backroom, Context, Failure, Json, Shown, Worker};
+use backroom::{Backroom, Context, DisplayState, Failure, Json, Worker};
 use serde_json::Value;
 
 /// More than two pages.
@@ -120,7 +120,7 @@ async fn an_interrupt_says_how_far_it_came_and_the_same_command_goes_on() {
     let backroom = open(&place).await;
     let cancelled = async || {
         let counts = backroom.counts().await.unwrap();
-        counts.iter().find(|count| count.state == Shown::Cancelled).map_or(0, |count| count.jobs)
+        counts.iter().find(|count| count.state == DisplayState::Cancelled).map_or(0, |count| count.jobs)
     };
     let by = ["cancel", "--queue", "many", "--json"];
     let child = place.command().args(by).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

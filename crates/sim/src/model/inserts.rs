@@ -74,7 +74,7 @@ impl Model {
         row.max_attempts = new.job.max_attempts.max(row.attempt + 1);
         row.scheduled_at = new.job.scheduled_at;
         row.expires_at = new.job.expires_at;
-        row.limited = new.job.timeout.is_some();
+        row.limited = new.job.extras.timeout.is_some();
         row.revision += 1;
         if row.state != State::Queued {
             let state = row.state;

@@ -69,7 +69,7 @@ impl Row {
             suspicion: job.suspicion,
             scheduled_at: job.scheduled_at,
             expires_at: job.expires_at,
-            limited: job.timeout.is_some(),
+            limited: job.extras.timeout.is_some(),
             key: job.unique_key.clone(),
             hold: job.unique_while,
             held: job.unique_held,

@@ -187,7 +187,7 @@ impl ReadVerbs for MemoryStore {
     }
 
     async fn expired_jobs(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
-        self.read(|rows| rows.expired(limit, now))
+        self.read(|rows| rows.expired_jobs(limit, now))
     }
 }
 

@@ -24,7 +24,7 @@ impl Rows {
         self.lines.get(&id).into_iter().flatten().skip(skip).take(limit).cloned().collect()
     }
 
-    pub(super) fn expired(&self, limit: usize, now: Timestamp) -> Vec<JobRow> {
+    pub(super) fn expired_jobs(&self, limit: usize, now: Timestamp) -> Vec<JobRow> {
         let ran_out =
             |job: &&JobRow| job.state == State::Queued && job.expires_at.is_some_and(|at| at <= now);
         self.earliest(ran_out, |job| job.expires_at, limit)

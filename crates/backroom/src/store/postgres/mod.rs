@@ -434,7 +434,7 @@ impl ReadVerbs for PostgresStore {
     }
 
     async fn expired_jobs(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
-        upkeep::expired(&self.core, limit, now).await.map_err(failing("find expired jobs"))
+        upkeep::expired_jobs(&self.core, limit, now).await.map_err(failing("find expired jobs"))
     }
 }
 

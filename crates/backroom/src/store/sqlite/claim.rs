@@ -6,10 +6,11 @@ use backroom_core::{JobId, JobRow, Timestamp, transition::apply};
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::{
+    columns::columns,
     error::Fault,
     hints::Hints,
     pairs::{Pair, Pairs},
-    row::{self, columns, micros},
+    row::{self, micros},
 };
 use crate::store::{Call, Claim};
 

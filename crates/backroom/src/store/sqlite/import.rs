@@ -4,6 +4,7 @@ use backroom_core::JobId;
 use rusqlite::Connection;
 
 use super::{
+    columns::INSERT,
     error::{Fault, is_unique_violation},
     hints::Hints,
     insert::{holder_of, is_stored, name_queues},
@@ -38,7 +39,7 @@ fn was_imported(connection: &Connection, id: JobId) -> Result<bool, Fault> {
 
 fn import_one(connection: &Connection, record: &Record) -> Result<(), Fault> {
     let job = &record.job;
-    match row::insert(&mut *connection.prepare_cached(row::INSERT)?, job) {
+    match row::insert(&mut *connection.prepare_cached(INSERT)?, job) {
         Ok(()) => {}
         Err(Fault::Sql(error)) if is_unique_violation(&error) => {
             let key = job.unique_key.as_deref().unwrap_or_default();

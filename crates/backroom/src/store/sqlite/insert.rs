@@ -10,14 +10,15 @@ use backroom_core::{
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params_from_iter};
 
 use super::{
+    columns::{Cell, INSERT},
     error::{Fault, is_unique_violation},
     hints::Hints,
-    row::{self, Cell, micros, millis},
+    row::{self, micros},
     upkeep::forget_tags,
 };
 use crate::{Error, ErrorKind, store::Inserted};
 
-/// Lets a queue come into being. Parameter: its name.
+/// Stores a queue unless it exists. Parameter: its name.
 pub(super) const NAME_QUEUE: &str = "INSERT OR IGNORE INTO backroom_queues (name) VALUES (?1)";
 /// The job that holds a unique key. Parameter: the key.
 pub(super) const HOLDER: &str = "SELECT id FROM backroom_jobs WHERE unique_key = ?1 AND unique_held = 1";
@@ -29,7 +30,7 @@ pub(super) const RELEASE: &str =
     "UPDATE backroom_jobs SET unique_held = 0, revision = revision + 1 WHERE id = ?1";
 /// Writes the content that a queued holder took over; guarded by the revision before it. Parameters: [`replacing`].
 pub(super) const REPLACE: &str = "UPDATE backroom_jobs SET lane = ?3, priority = ?4, args = ?5, max_attempts = ?6, \
-     scheduled_at = ?7, expires_at = ?8, timeout_ms = ?9, retry = ?10, tags = ?11, meta = ?12, revision = ?2 \
+     scheduled_at = ?7, expires_at = ?8, tags = ?9, extras = ?10, revision = ?2 \
      WHERE id = ?1 AND revision = ?2 - 1 AND state = 'queued'";
 
 /// Stores the jobs; one answer per job, in order.
@@ -40,12 +41,12 @@ pub(super) fn insert(
     hints: &mut Hints,
 ) -> Result<Vec<Inserted>, Fault> {
     name_queues(connection, jobs.iter().map(|new| new.job.queue.as_str()))?;
-    let mut creating = connection.prepare_cached(row::INSERT)?;
+    let mut creating = connection.prepare_cached(INSERT)?;
     let mut answers = Vec::with_capacity(jobs.len());
     for new in jobs {
         let answer = insert_one(connection, &mut creating, new, now, hints)?;
         if answer == Inserted::Created {
-            // Even for a job that is due later: whoever sleeps until the next due time has to put the alarm forward.
+            // Even for a job that is due later: a worker that sleeps until the next due time may have to wake earlier.
             hints.queue(&new.job.queue);
         }
         answers.push(answer);
@@ -53,7 +54,7 @@ pub(super) fn insert(
     Ok(answers)
 }
 
-/// Lets queues come into being.
+/// Stores those of the queues that do not exist.
 pub(super) fn name_queues<'a>(
     connection: &Connection,
     queues: impl Iterator<Item = &'a str>,
@@ -78,7 +79,7 @@ fn insert_one(
     now: Timestamp,
     hints: &mut Hints,
 ) -> Result<Inserted, Fault> {
-    // Twice is enough: the first may meet a hold that has run out, which is then taken away.
+    // Twice is enough: the first try may meet a hold that has run out, and takes the key from that job.
     for _ in 0..2 {
         let violation = match create(connection, creating, &new.job) {
             Ok(()) => return Ok(Inserted::Created),
@@ -132,7 +133,7 @@ fn replace(connection: &Connection, holder: &JobRow) -> Result<(), Fault> {
 }
 
 /// The parameters of [`REPLACE`].
-pub(super) fn replacing(holder: &JobRow) -> Result<[Cell<'_>; 12], Fault> {
+pub(super) fn replacing(holder: &JobRow) -> Result<[Cell<'_>; 10], Fault> {
     Ok([
         Cell::Blob(holder.id.0.as_bytes()),
         Cell::Integer(row::revision(holder.revision)),
@@ -142,9 +143,7 @@ pub(super) fn replacing(holder: &JobRow) -> Result<[Cell<'_>; 12], Fault> {
         Cell::integer(holder.max_attempts),
         Cell::Integer(micros(holder.scheduled_at)),
         Cell::integer_or_null(holder.expires_at.map(micros)),
-        Cell::integer_or_null(holder.timeout.map(millis)),
-        Cell::owned_or_null(row::encoded(holder.retry.as_ref())?),
         Cell::owned_or_null(row::tags(&holder.tags)?),
-        Cell::owned_or_null(row::meta(&holder.meta)?),
+        Cell::owned_or_null(row::extras(&holder.extras)?),
     ])
 }

@@ -1,7 +1,7 @@
 //! Storing new jobs inside a transaction of sqlx: the statements and decisions of [`insert`](super::insert), through the
 //! other driver.
 //!
-//! Both drivers link the same SQLite, so they know of each other's locks. It never begins nor ends the transaction.
+//! Both drivers link the same SQLite, so each sees the other's locks. Nothing here begins or ends the transaction.
 
 use std::collections::HashSet;
 
@@ -15,9 +15,10 @@ use sqlx::{Row as _, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArgum
 use uuid::Uuid;
 
 use super::{
+    columns::{Cell, INSERT, cells},
     error::{Fault, is_unique_violation},
     insert::{IS_STORED, NAME_QUEUE, RELEASE, REPLACE, replacing},
-    row::{self, Cell},
+    row::INSERT_TAG,
     schema,
 };
 use crate::{Error, ErrorKind, store::Inserted};
@@ -54,7 +55,7 @@ async fn insert(tx: &mut SqliteConnection, jobs: &[NewJob], now: Timestamp) -> R
 }
 
 async fn insert_one(tx: &mut SqliteConnection, new: &NewJob, now: Timestamp) -> Result<Inserted, Fault> {
-    // Twice is enough: the first may meet a hold that has run out, which is then taken away.
+    // Twice is enough: the first try may meet a hold that has run out, and takes the key from that job.
     for _ in 0..2 {
         let violation = match create(tx, &new.job).await {
             Ok(()) => return Ok(Inserted::Created),
@@ -83,13 +84,13 @@ async fn insert_one(tx: &mut SqliteConnection, new: &NewJob, now: Timestamp) -> 
 }
 
 async fn create(tx: &mut SqliteConnection, job: &JobRow) -> Result<(), Fault> {
-    run(tx, row::INSERT, &row::cells(job)?).await?;
+    run(tx, INSERT, &cells(job)?).await?;
     insert_tags(tx, job).await
 }
 
 async fn insert_tags(tx: &mut SqliteConnection, job: &JobRow) -> Result<(), Fault> {
     for tag in &job.tags {
-        run(tx, row::INSERT_TAG, &[Cell::text(tag), Cell::Blob(job.id.0.as_bytes())]).await?;
+        run(tx, INSERT_TAG, &[Cell::text(tag), Cell::Blob(job.id.0.as_bytes())]).await?;
     }
     Ok(())
 }
@@ -106,7 +107,7 @@ async fn replace(tx: &mut SqliteConnection, holder: &JobRow) -> Result<(), Fault
 const HOLDER_FACTS: &str = "SELECT id, state, attempt, unique_while, unique_until, revision FROM backroom_jobs \
      WHERE unique_key = ?1 AND unique_held = 1";
 
-/// The job that holds the key of `new`, as far as the conflict between the two is about it.
+/// The job that holds the key of `new`, with the fields that decide the conflict between the two.
 async fn holder_of(tx: &mut SqliteConnection, new: &JobRow) -> Result<Option<JobRow>, Fault> {
     let key = Cell::text_or_null(new.unique_key.as_deref());
     let Some(found) = bound(HOLDER_FACTS, &[key]).fetch_optional(&mut *tx).await? else { return Ok(None) };
@@ -115,16 +116,14 @@ async fn holder_of(tx: &mut SqliteConnection, new: &JobRow) -> Result<Option<Job
         Fault::Ours(Error::new(ErrorKind::Unusable, why))
     };
     let until = found.try_get::<Option<i64>, _>(4)?.map(Timestamp::from_microsecond).transpose();
+    let until = until.map_err(|_| damaged())?;
+    let hold = found.try_get::<Option<&str>, _>(3)?.map(|name| UniqueWhile::stored(name, until));
+    let unique_while = hold.transpose().map_err(|_| damaged())?;
     Ok(Some(JobRow {
         id: JobId(Uuid::from_slice(found.try_get(0)?).map_err(|_| damaged())?),
         state: found.try_get::<&str, _>(1)?.parse().map_err(|_| damaged())?,
         attempt: found.try_get(2)?,
-        unique_while: match (found.try_get::<Option<&str>, _>(3)?, until.map_err(|_| damaged())?) {
-            (None, _) => None,
-            (Some("live"), _) => Some(UniqueWhile::Live),
-            (Some("queued"), _) => Some(UniqueWhile::Queued),
-            (Some(_), until) => Some(UniqueWhile::Until(until.ok_or_else(damaged)?)),
-        },
+        unique_while,
         revision: found.try_get::<i64, _>(5)?.unsigned_abs(),
         ..new.clone()
     }))
@@ -144,7 +143,7 @@ async fn run(tx: &mut SqliteConnection, sql: &'static str, cells: &[Cell<'_>]) -
     Ok(())
 }
 
-/// The statement with its parameters. Its plan is kept on the caller's connection, as sqlx does with every statement.
+/// The statement with its parameters. As with every statement, sqlx caches its plan on the caller's connection.
 fn bound(sql: &'static str, cells: &[Cell<'_>]) -> Query<'static, Sqlite, SqliteArguments> {
     cells.iter().fold(sqlx::query(sql), |query, cell| match cell {
         Cell::Null => query.bind(None::<i64>),

@@ -8,6 +8,7 @@ mod backup;
 mod bytes;
 mod checkpoint;
 mod claim;
+mod columns;
 mod commit;
 mod connection;
 mod error;
@@ -433,7 +434,7 @@ impl ReadVerbs for SqliteStore {
     }
 
     async fn expired_jobs(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error> {
-        self.vital_readers.run(move |reader| upkeep::expired(reader, limit, now)).await
+        self.vital_readers.run(move |reader| upkeep::expired_jobs(reader, limit, now)).await
     }
 }
 

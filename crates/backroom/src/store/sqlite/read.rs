@@ -2,14 +2,15 @@
 
 use std::fmt::Write as _;
 
-use backroom_core::{Attempt, JobId, JobRow, LogLine, Shown, State, Timestamp};
+use backroom_core::{Attempt, DisplayState, JobId, JobRow, LogLine, State, Timestamp};
 use rusqlite::{Connection, OptionalExtension, ToSql, params, types::Value};
 
 use super::{
     claim::is_paused,
+    columns::columns,
     error::Fault,
     pairs::{Pair, Pairs},
-    row::{self, columns, micros},
+    row::{self, micros},
 };
 use crate::store::{Count, Filter};
 
@@ -218,7 +219,7 @@ pub(super) fn counts(connection: &Connection, now: Timestamp) -> Result<Vec<Coun
     )?;
     let rows = select.query_map([micros(now)], |found| {
         let name = found.get_ref(1)?.as_str()?;
-        let shown = Shown::ALL.into_iter().find(|shown| shown.as_str() == name);
+        let shown = DisplayState::ALL.into_iter().find(|shown| shown.as_str() == name);
         let jobs = found.get::<_, i64>(2)?.unsigned_abs();
         Ok((found.get::<_, String>(0)?, shown, jobs))
     })?;
@@ -303,7 +304,7 @@ mod tests {
     fn plan(way: Way) -> String {
         let connection = Connection::open_in_memory().expect("SQLite");
         schema::migrate(&connection).unwrap_or_else(|_| panic!("the schema"));
-        let filter = Filter::shown(&[Shown::Scheduled], Timestamp::UNIX_EPOCH);
+        let filter = Filter::shown(&[DisplayState::Scheduled], Timestamp::UNIX_EPOCH);
         let (sql, values) = ids(&filter, way, None, 20);
         let params: Vec<&dyn ToSql> = values.iter().map(|value| value as &dyn ToSql).collect();
         let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a plan");

@@ -1,4 +1,4 @@
-//! Our tables in the file: which version they have, and the way from each version to the newest.
+//! The tables in the file: which version they have, and the migrations from each version to the newest.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -34,7 +34,7 @@ pub(super) fn migrations() -> Vec<crate::store::Migration> {
         .collect()
 }
 
-/// Every table that the newest version has; each is looked at when a file is opened.
+/// Every table that the newest version has. Each is read from when a file is opened.
 const TABLES: [&str; 8] = [
     "backroom_jobs",
     "backroom_attempts",
@@ -67,8 +67,8 @@ pub(super) fn version(connection: &Connection) -> Result<u32, Fault> {
     Ok(version.flatten().unwrap_or(0))
 }
 
-/// Brings the file to the newest version, in one transaction. Several processes may do so at once: the second waits
-/// for the first and finds nothing left to do.
+/// Migrates the file to the newest version, in one transaction. Several processes may do so at once. The second waits for the
+/// first and finds nothing left to do.
 pub(super) fn migrate(connection: &Connection) -> Result<(), Fault> {
     let found = version(connection)?;
     check_not_newer(found)?;
@@ -78,7 +78,7 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), Fault> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let migrated = migrate_from_here(connection).and_then(|()| Ok(connection.execute_batch("COMMIT")?));
     if migrated.is_err() && !connection.is_autocommit() {
-        // The reason is what the caller must hear; closing the connection undoes the rest in any case.
+        // The caller gets the reason. Closing the connection undoes the rest in any case.
         _ = connection.execute_batch("ROLLBACK");
     }
     migrated
@@ -98,7 +98,7 @@ fn migrate_from_here(connection: &Connection) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Refuses a file that this program cannot be sure to understand.
+/// Refuses a file of a newer version, which this program may misunderstand.
 fn check_not_newer(found: u32) -> Result<(), Fault> {
     if found <= newest() {
         return Ok(());
@@ -130,8 +130,8 @@ pub(super) fn check_newest_is(found: u32) -> Result<(), Fault> {
     Err(Error::new(ErrorKind::Unusable, why).into())
 }
 
-/// Reads the first page of every table and index of ours. What is broken farther down shows when it is read, or in a
-/// full check ([`health`](super::health)); reading gigabytes at every start would be no help.
+/// Reads the first page of each of the tables and indexes. Damage farther down shows when it is read, or in a full check
+/// ([`health`](super::health)). Reading gigabytes at every start would take too long.
 pub(super) fn check_readable(connection: &Connection) -> Result<(), Fault> {
     for table in TABLES {
         connection.prepare(&format!("SELECT * FROM {table} LIMIT 1"))?.query([])?.next()?;

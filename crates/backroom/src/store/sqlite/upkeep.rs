@@ -4,14 +4,19 @@ use backroom_core::{JobId, JobRow, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
+    columns::columns,
     error::Fault,
     hints::Hints,
-    row::{self, columns, micros},
+    row::{self, micros},
 };
 use crate::store::{Deleted, Prune};
 
 /// Queued jobs past their expiry, the longest ago first.
-pub(super) fn expired(connection: &Connection, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Fault> {
+pub(super) fn expired_jobs(
+    connection: &Connection,
+    limit: usize,
+    now: Timestamp,
+) -> Result<Vec<JobRow>, Fault> {
     let sql = concat!(
         "SELECT ",
         columns!(),

@@ -7,8 +7,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::{
+    columns::columns,
     error::Fault,
-    row::{self, columns, micros},
+    row::{self, micros},
 };
 use crate::store::{Beaten, DEAD_REMEMBERED, Holder, WorkerRow, dead_without_a_row};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, JobId, JobRow, LogLine, Shown, State, Timestamp};
+use backroom_core::{Attempt, DisplayState, JobId, JobRow, LogLine, State, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -80,15 +80,15 @@ pub struct Filter {
 /// How queued jobs are shown at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuedAs {
-    /// Some of [`Shown::Scheduled`], [`Shown::Retrying`] and [`Shown::Available`].
-    pub shown: Vec<Shown>,
+    /// Some of [`DisplayState::Scheduled`], [`DisplayState::Retrying`] and [`DisplayState::Available`].
+    pub shown: Vec<DisplayState>,
     /// The moment.
     pub now: Timestamp,
 }
 
 impl Filter {
     /// Jobs that are shown in one of these ways at `now`.
-    pub fn shown(shown: &[Shown], now: Timestamp) -> Self {
+    pub fn shown(shown: &[DisplayState], now: Timestamp) -> Self {
         let mut states: Vec<State> = shown.iter().map(|shown| shown.stored()).collect();
         states.sort_unstable();
         states.dedup();
@@ -121,10 +121,18 @@ impl QueuedAs {
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn sql(&self, states: &[State], now: &str) -> String {
         let ways = self.shown.iter().filter_map(|shown| match shown {
-            Shown::Available => Some(format!("scheduled_at <= {now}")),
-            Shown::Retrying => Some(format!("(scheduled_at > {now} AND (attempt > 0 OR crashes > 0))")),
-            Shown::Scheduled => Some(format!("(scheduled_at > {now} AND attempt = 0 AND crashes = 0)")),
-            Shown::Running | Shown::Waiting | Shown::Completed | Shown::Cancelled | Shown::Discarded => None,
+            DisplayState::Available => Some(format!("scheduled_at <= {now}")),
+            DisplayState::Retrying => {
+                Some(format!("(scheduled_at > {now} AND (attempt > 0 OR crashes > 0))"))
+            }
+            DisplayState::Scheduled => {
+                Some(format!("(scheduled_at > {now} AND attempt = 0 AND crashes = 0)"))
+            }
+            DisplayState::Running
+            | DisplayState::Waiting
+            | DisplayState::Completed
+            | DisplayState::Cancelled
+            | DisplayState::Discarded => None,
         });
         let ways: Vec<_> = ways.collect();
         let ways = if ways.is_empty() { "false".into() } else { ways.join(" OR ") };
@@ -139,7 +147,7 @@ pub struct Count {
     /// The queue.
     pub queue: String,
     /// The state as shown.
-    pub state: Shown,
+    pub state: DisplayState,
     /// How many.
     pub jobs: u64,
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use backroom_core::{Draft, Event, JobRow, Json, draft::When, transition};
+use backroom_core::{Draft, Event, Extras, JobRow, Json, draft::When, transition};
 
 use super::env::{Env, QUEUE, WORKER, draft, draft_in, draft_later, ids, sorted_ids};
 use crate::store::{Claim, QueueSetting, Call};
@@ -21,7 +21,11 @@ pub(super) async fn every_claimed_row_is_what_the_state_machine_says(env: Env) {
     let jobs = env
         .put_many([
             draft(),
-            Draft { priority: 0, timeout: Some(Duration::from_secs(9)), ..draft() },
+            Draft {
+                priority: 0,
+                extras: Extras { timeout: Some(Duration::from_secs(9)), ..Extras::default() },
+                ..draft()
+            },
             Draft { unique: Some(unique), tags: vec!["t".into()], ..draft() },
             Draft { expiry: Some(When::In(Duration::from_secs(1))), lane: Some("l".into()), ..draft() },
         ])

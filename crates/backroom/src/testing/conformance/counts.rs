@@ -1,17 +1,17 @@
 //! How many jobs there are, by queue and by the state people see.
 
-use backroom_core::{Draft, Event, Shown};
+use backroom_core::{Draft, Event, DisplayState};
 
 use super::env::{Env, cancel, draft, draft_in, draft_later, fail, lease, succeed};
 use crate::store::{Count, Deleted};
 
-async fn counts(env: &Env, secs: i64) -> Vec<(String, Shown, u64)> {
+async fn counts(env: &Env, secs: i64) -> Vec<(String, DisplayState, u64)> {
     let mut counts = env.store.counts(env.at(secs)).await.expect("counts");
     counts.sort();
     counts.into_iter().map(|Count { queue, state, jobs }| (queue, state, jobs)).collect()
 }
 
-fn of(queue: &str, state: Shown, jobs: u64) -> (String, Shown, u64) {
+fn of(queue: &str, state: DisplayState, jobs: u64) -> (String, DisplayState, u64) {
     (queue.into(), state, jobs)
 }
 
@@ -26,15 +26,15 @@ pub(super) async fn each_queue_is_counted_by_shown_state(env: Env) {
     let jobs = env.put_many([draft(), draft_later(60), draft_later(61), draft_in("b"), draft_in("b")]).await;
     env.drive(&jobs[4], cancel(), env.now).await;
     let mut expected = vec![
-        of("b", Shown::Available, 1),
-        of("b", Shown::Cancelled, 1),
-        of("default", Shown::Scheduled, 2),
-        of("default", Shown::Retrying, 1),
-        of("default", Shown::Available, 1),
-        of("default", Shown::Running, 1),
-        of("default", Shown::Waiting, 1),
-        of("default", Shown::Completed, 1),
-        of("default", Shown::Discarded, 1),
+        of("b", DisplayState::Available, 1),
+        of("b", DisplayState::Cancelled, 1),
+        of("default", DisplayState::Scheduled, 2),
+        of("default", DisplayState::Retrying, 1),
+        of("default", DisplayState::Available, 1),
+        of("default", DisplayState::Running, 1),
+        of("default", DisplayState::Waiting, 1),
+        of("default", DisplayState::Completed, 1),
+        of("default", DisplayState::Discarded, 1),
     ];
     assert_eq!(counts(&env, 0).await, expected);
     // Time alone turns scheduled and retrying into available.
@@ -53,5 +53,5 @@ pub(super) async fn counts_follow_deletes(env: Env) {
     for job in [&jobs[0], &jobs[2]] {
         assert_ne!(env.store.delete(job.id).await.expect("delete"), Deleted::Running);
     }
-    assert_eq!(counts(&env, 0).await, [of("default", Shown::Available, 1)]);
+    assert_eq!(counts(&env, 0).await, [of("default", DisplayState::Available, 1)]);
 }

@@ -1,9 +1,10 @@
 //! What a behaviour works with: a store, a fixed time, fixed ids, and shorthands for what most behaviours do.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use backroom_core::{
-    Attempt, Change, Draft, Event, JobId, JobRow, Json, LeaseId, LogLine, Loss, Part, Progress, Timestamp,
+    Attempt, Change, Draft, Event, Extras, JobId, JobRow, Json, LeaseId, LogLine, Loss, Part, Progress,
+    RetryPolicy, Timestamp,
     bounds::{BYTES_IN_HAND_MAX, CRASH_SPAN, earlier, later},
     draft::{NewJob, When},
     transition,
@@ -199,6 +200,16 @@ pub(super) fn draft_in(queue: &str) -> Draft {
 
 pub(super) fn draft_later(secs: u64) -> Draft {
     Draft { start: When::In(Duration::from_secs(secs)), ..draft() }
+}
+
+/// Every field is set, and named here: a new one has to be added.
+pub(super) fn every_extra() -> Extras {
+    Extras {
+        timeout: Some(Duration::from_millis(90_001)),
+        retry: Some(RetryPolicy::list([Duration::from_millis(1500), Duration::from_secs(60)]).jitter(25)),
+        meta: BTreeMap::from([("b".into(), "2 \"\u{1}\n\u{1f980}".into()), ("a".into(), String::new())]),
+        traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+    }
 }
 
 pub(super) fn json(text: &str) -> Json {

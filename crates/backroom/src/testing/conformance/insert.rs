@@ -1,14 +1,14 @@
 //! Jobs are stored as they were given, once.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use backroom_core::{
-    Draft, RetryPolicy, State,
+    Draft, Extras, RetryPolicy, State,
     draft::When,
     unique::{UniqueRule, UniqueWhile},
 };
 
-use super::env::{Env, draft, ids, json, succeed};
+use super::env::{Env, draft, every_extra, ids, json, succeed};
 use crate::store::Inserted;
 
 pub(super) async fn every_optional_field_unset_comes_back_as_it_was(env: Env) {
@@ -25,12 +25,10 @@ pub(super) async fn every_field_set_comes_back_as_it_was(env: Env) {
         priority: 0,
         start: When::At(env.at(7)),
         expiry: Some(When::In(Duration::from_micros(3_600_000_001))),
-        timeout: Some(Duration::from_millis(90_001)),
         max_attempts: Some(7),
-        retry: Some(RetryPolicy::list([Duration::from_millis(1500), Duration::from_secs(60)]).jitter(25)),
         unique: Some(UniqueRule::by_fields(["photo"]).within(Duration::from_secs(60))),
         tags: vec!["zebra".into(), "apple".into()],
-        meta: BTreeMap::from([("b".into(), "2".into()), ("a".into(), String::new())]),
+        extras: every_extra(),
     };
     let policies = [
         RetryPolicy::DEFAULT,
@@ -44,7 +42,8 @@ pub(super) async fn every_field_set_comes_back_as_it_was(env: Env) {
         UniqueRule::by_args().within(Duration::from_secs(1)),
     ];
     let mut drafts = vec![full];
-    drafts.extend(policies.map(|retry| Draft { retry: Some(retry), priority: 9, ..draft() }));
+    let with = |retry| Extras { retry: Some(retry), ..Extras::default() };
+    drafts.extend(policies.map(|retry| Draft { extras: with(retry), priority: 9, ..draft() }));
     drafts.extend(holds.map(|unique| Draft { unique: Some(unique), ..draft() }));
     for job in env.put_many(drafts).await {
         let stored = env.read(job.id).await;
@@ -52,11 +51,9 @@ pub(super) async fn every_field_set_comes_back_as_it_was(env: Env) {
         assert_eq!(stored.args.as_str(), job.args.as_str());
         assert_eq!(stored.scheduled_at, job.scheduled_at);
         assert_eq!(stored.expires_at, job.expires_at);
-        assert_eq!(stored.timeout, job.timeout);
-        assert_eq!(stored.retry, job.retry);
         assert_eq!(stored.unique(), job.unique());
         assert_eq!(stored.tags, job.tags);
-        assert_eq!(stored.meta, job.meta);
+        assert_eq!(stored.extras, job.extras);
         assert_eq!(stored, job);
         assert_ne!(stored.unique_while, Some(UniqueWhile::Until(env.now)));
     }

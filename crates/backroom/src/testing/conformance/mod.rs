@@ -89,6 +89,10 @@ behaviours! {
         a_repeated_insert_does_not_bring_back_a_job_that_ended
         one_id_twice_in_a_batch_is_one_job
     }
+    extras {
+        a_job_with_every_extra_comes_back_from_everywhere
+        a_record_with_every_extra_is_imported_live_and_finished
+    }
     unique {
         keep_answers_with_the_holder
         reject_names_the_holder

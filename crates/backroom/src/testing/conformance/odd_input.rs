@@ -1,9 +1,9 @@
 //! Whatever is within the bounds comes back as it was.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use backroom_core::{
-    Draft, Event, JobRow, Timestamp,
+    Draft, Event, Extras, JobRow, Timestamp,
     bounds::{JSON_BYTES_MAX, META_VALUE_BYTES_MAX, NAME_BYTES_MAX, whole_micros},
     unique::UniqueRule,
 };
@@ -20,7 +20,7 @@ pub(super) async fn texts_of_all_scripts_come_back(env: Env) {
         lane: Some(SCRIPTS.into()),
         unique: Some(UniqueRule::by_key(SCRIPTS)),
         tags: vec![SCRIPTS.into(), "\"quoted\", [x]".into()],
-        meta: BTreeMap::from([(SCRIPTS.into(), format!("{SCRIPTS}\n\t\r"))]),
+        extras: with_meta([(SCRIPTS.into(), format!("{SCRIPTS}\n\t\r"))]),
         ..draft_in(SCRIPTS)
     };
     let job = env.put(draft).await;
@@ -48,18 +48,22 @@ pub(super) async fn escaped_nul_in_args_and_output_comes_back(env: Env) {
     assert_eq!(done.output.as_ref().map(|output| output.as_str()), Some(text));
 }
 
+fn with_meta(entries: impl IntoIterator<Item = (String, String)>) -> Extras {
+    Extras { meta: entries.into_iter().collect(), ..Extras::default() }
+}
+
 pub(super) async fn a_mebibyte_of_args_comes_back(env: Env) {
     let text = format!("\"{}\"", "x".repeat(JSON_BYTES_MAX - 2));
     let full = Draft {
         args: json(&text),
         lane: Some("l".repeat(NAME_BYTES_MAX)),
-        meta: (0..64).map(|n| (format!("key {n}"), "v".repeat(META_VALUE_BYTES_MAX))).collect(),
+        extras: with_meta((0..64).map(|n| (format!("key {n}"), "v".repeat(META_VALUE_BYTES_MAX)))),
         tags: (0..32).map(|n| format!("{n:0>128}")).collect(),
         ..draft()
     };
     let job = env.put(full).await;
     let running = env.take().await;
-    assert!(running.args == job.args && running.meta == job.meta && running.tags == job.tags);
+    assert!(running.args == job.args && running.extras == job.extras && running.tags == job.tags);
     let output = Event::Succeed { lease: lease(&running), output: json(&text) };
     env.drive(&running, output, env.now).await;
 }

@@ -3,7 +3,7 @@
 use backroom_core::{
     Queue,
     queue::PausedBy,
-    retention::{Keep, Retention},
+    retention::{RetentionLimit, Retention},
 };
 
 use super::env::{Env, draft_in};
@@ -56,9 +56,9 @@ pub(super) async fn a_paused_queue_keeps_its_first_moment(env: Env) {
 
 pub(super) async fn settings_do_not_touch_each_other(env: Env) {
     let retention = Retention {
-        completed: Keep { age_secs: Some(3600), count: Some(10) },
-        cancelled: Keep::newest(0),
-        discarded: Keep::FOREVER,
+        completed: RetentionLimit { age_secs: Some(3600), count: Some(10) },
+        cancelled: RetentionLimit::newest(0),
+        discarded: RetentionLimit::FOREVER,
     };
     set(&env, "q", QueueSetting::Retain(retention)).await;
     set(&env, "q", QueueSetting::Pause(env.now)).await;

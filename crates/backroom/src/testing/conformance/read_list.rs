@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backroom_core::{Draft, JobRow, JobId, Shown, State, unique::UniqueRule};
+use backroom_core::{Draft, JobRow, JobId, DisplayState, State, unique::UniqueRule};
 
 use super::env::{Env, cancel, draft, draft_in, draft_later, fail, ids, succeed};
 use crate::store::{Filter, Inserted};
@@ -123,15 +123,15 @@ pub(super) async fn queued_jobs_are_filtered_by_how_they_are_shown(env: Env) {
     let scheduled = env.put(draft_later(60)).await;
     let cancelled = env.cancelled_at(draft_later(60), 1).await;
     let due = env.put(draft()).await;
-    let shown = async |shown: &[Shown], now| matching(&env, Filter::shown(shown, now)).await;
+    let shown = async |shown: &[DisplayState], now| matching(&env, Filter::shown(shown, now)).await;
     let (now, later) = (env.now, env.at(100_000));
-    assert_eq!(shown(&[Shown::Scheduled], now).await, [scheduled.id]);
-    assert_eq!(shown(&[Shown::Scheduled], later).await, []);
-    assert_eq!(shown(&[Shown::Retrying], now).await, [failed.id]);
-    assert_eq!(shown(&[Shown::Available], now).await, [due.id]);
-    assert_eq!(shown(&[Shown::Cancelled, Shown::Scheduled], now).await, [cancelled.id, scheduled.id]);
+    assert_eq!(shown(&[DisplayState::Scheduled], now).await, [scheduled.id]);
+    assert_eq!(shown(&[DisplayState::Scheduled], later).await, []);
+    assert_eq!(shown(&[DisplayState::Retrying], now).await, [failed.id]);
+    assert_eq!(shown(&[DisplayState::Available], now).await, [due.id]);
+    assert_eq!(shown(&[DisplayState::Cancelled, DisplayState::Scheduled], now).await, [cancelled.id, scheduled.id]);
     assert_eq!(
-        shown(&[Shown::Scheduled, Shown::Retrying, Shown::Available], now).await,
+        shown(&[DisplayState::Scheduled, DisplayState::Retrying, DisplayState::Available], now).await,
         matching(&env, Filter { states: vec![State::Queued], ..Filter::default() }).await
     );
 }

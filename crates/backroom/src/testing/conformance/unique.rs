@@ -8,7 +8,7 @@ use backroom_core::{
     unique::{UniqueRule, replace_content},
 };
 
-use super::env::{Env, KIND, cancel, decide, draft, draft_later, json, lease, succeed};
+use super::env::{Env, KIND, cancel, decide, draft, draft_later, every_extra, json, lease, succeed};
 use crate::store::{Committed, Deleted, Inserted, Call};
 
 fn keyed(rule: UniqueRule) -> Draft {
@@ -44,11 +44,9 @@ pub(super) async fn replace_gives_the_content_to_the_holder(env: Env) {
         priority: 1,
         start: When::In(Duration::from_secs(9)),
         expiry: Some(When::In(Duration::from_secs(99))),
-        timeout: Some(Duration::from_secs(5)),
         max_attempts: Some(3),
-        retry: Some(backroom_core::RetryPolicy::constant(Duration::from_secs(2))),
         tags: vec!["new".into()],
-        meta: [("m".to_owned(), "1".to_owned())].into(),
+        extras: every_extra(),
         ..keyed(by_key().replace())
     });
     let content = second.job.clone();

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom::{
-    Backroom, Error, Filter, HealthCheck, JobRow, Shown, Timestamp, WorkerRow,
+    Backroom, DisplayState, Error, Filter, HealthCheck, JobRow, Timestamp, WorkerRow,
     core::bounds::{SPAN_MAX, earlier, span_until},
 };
 
@@ -27,7 +27,7 @@ const LATELY: Duration = Duration::from_secs(24 * 3600);
 pub(super) async fn slots(backroom: &Backroom, now: Timestamp) -> HealthCheck {
     check("slots", async {
         let (workers, running, counts) = (backroom.workers().await?, running(backroom).await?, backroom.counts().await?);
-        let due = counts.iter().filter(|count| count.state == Shown::Available);
+        let due = counts.iter().filter(|count| count.state == DisplayState::Available);
         let taken: Vec<_> = due.filter_map(|count| taken(&count.queue, &workers, &running)).collect();
         if taken.is_empty() {
             return Ok((true, "no queue with due jobs has all its slots taken".into()));
@@ -102,13 +102,15 @@ pub(super) async fn longest(backroom: &Backroom, now: Timestamp) -> HealthCheck 
 pub(super) async fn failing(backroom: &Backroom, now: Timestamp) -> HealthCheck {
     check("failing most", async {
         let mut kinds: BTreeMap<String, Failing> = BTreeMap::new();
-        let discarded = Filter::shown(&[Shown::Discarded], now);
+        let discarded = Filter::shown(&[DisplayState::Discarded], now);
         for job in backroom.list(discarded, None, LOOKED_AT_MAX).await?.jobs {
             if job.finished_at.is_some_and(|at| at >= earlier(now, LATELY)) {
                 kinds.entry(job.kind).or_default().discarded += 1;
             }
         }
-        for job in backroom.list(Filter::shown(&[Shown::Retrying], now), None, LOOKED_AT_MAX).await?.jobs {
+        for job in
+            backroom.list(Filter::shown(&[DisplayState::Retrying], now), None, LOOKED_AT_MAX).await?.jobs
+        {
             kinds.entry(job.kind).or_default().retrying += 1;
         }
         let mut kinds: Vec<_> = kinds.into_iter().collect();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use backroom::{
-    Backroom, Count, Filter, HealthCheck, PausedBy, Queue, Shown, State, Timestamp, WorkerRow,
+    Backroom, Count, DisplayState, Filter, HealthCheck, PausedBy, Queue, State, Timestamp, WorkerRow,
     core::bounds::span_until,
 };
 
@@ -98,7 +98,8 @@ impl Work {
             .iter()
             .filter(|queue| queue.paused_at.is_none() && !self.is_served(&queue.name))
             .filter_map(|queue| {
-                let available = |count: &&Count| count.queue == queue.name && count.state == Shown::Available;
+                let available =
+                    |count: &&Count| count.queue == queue.name && count.state == DisplayState::Available;
                 let jobs = self.counts.iter().find(available).map_or(0, |count| count.jobs);
                 (jobs > 0).then(|| format!("{} ({} due)", queue.name, words::thousands(jobs)))
             })

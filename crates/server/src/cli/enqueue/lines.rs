@@ -9,7 +9,7 @@ use std::{
 };
 
 use backroom::{
-    Backroom, Draft, EnqueueMany, EnqueuedMany, Json, Timestamp,
+    Backroom, Draft, EnqueuedMany, Json, Timestamp,
     core::{bounds::JSON_BYTES_MAX, draft::When},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -151,7 +151,7 @@ async fn store(backroom: &Backroom, template: &Draft, args: Vec<Json>, sum: &mut
     if args.is_empty() {
         return Ok(());
     }
-    let enqueued = like(backroom.enqueue_many_untyped(template.kind.clone(), args), template.clone()).await;
+    let enqueued = backroom.enqueue_many_like(template.clone(), args).await;
     let enqueued = enqueued.map_err(|error| {
         Problem::from(error)
             .at(format_args!("enqueue from line {} on", sum.next_line))
@@ -186,29 +186,6 @@ impl Place {
             number + 1
         ))
     }
-}
-
-/// The options of the template on many jobs.
-fn like(mut many: EnqueueMany<'_>, template: Draft) -> EnqueueMany<'_> {
-    many = many.queue(template.queue).priority(template.priority);
-    many = match template.start {
-        When::Now => many,
-        When::In(delay) => many.delay(delay),
-        When::At(at) => many.at(at),
-    };
-    many = match template.expiry {
-        None => many,
-        Some(When::Now) => many.expires_in(Duration::ZERO),
-        Some(When::In(span)) => many.expires_in(span),
-        Some(When::At(at)) => many.expires_at(at),
-    };
-    many = template.lane.into_iter().fold(many, EnqueueMany::lane);
-    many = template.timeout.into_iter().fold(many, EnqueueMany::timeout);
-    many = template.retry.into_iter().fold(many, EnqueueMany::retry);
-    many = template.max_attempts.into_iter().fold(many, EnqueueMany::max_attempts);
-    many = template.unique.into_iter().fold(many, EnqueueMany::unique);
-    many = template.tags.into_iter().fold(many, EnqueueMany::tag);
-    template.meta.into_iter().fold(many, |many, (key, value)| many.meta(key, value))
 }
 
 fn handled(sum: &EnqueuedMany) -> u64 {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom::{
-    Draft, Json, RetryPolicy, Timestamp, UniqueRule,
+    Draft, Extras, Json, RetryPolicy, Timestamp, UniqueRule,
     core::{
         draft::{PRIORITY_DEFAULT, QUEUE_DEFAULT, When},
         retry::Backoff,
@@ -125,6 +125,10 @@ pub(super) struct JobOptions {
         help_heading = "Free data"
     )]
     meta: Vec<(String, String)>,
+
+    /// The caller's span as W3C Trace Context has it, VERSION-TRACEID-PARENTID-FLAGS; the handler continues the trace
+    #[arg(long, value_name = "TRACEPARENT", help_heading = "Free data")]
+    traceparent: Option<String>,
 }
 
 /// What happens when the unique key is held.
@@ -168,15 +172,18 @@ impl JobOptions {
             (None, None) => None,
         };
         Ok(Draft {
-            retry: self.retry(),
             unique: self.unique(),
-            meta: distinct(self.meta)?,
+            extras: Extras {
+                timeout: self.timeout,
+                retry: self.retry(),
+                meta: distinct(self.meta)?,
+                traceparent: self.traceparent,
+            },
             queue: self.queue,
             lane: self.lane,
             priority: self.priority,
             start,
             expiry,
-            timeout: self.timeout,
             max_attempts: self.max_attempts,
             tags: self.tags,
             ..Draft::new(kind, Json::null())
@@ -255,6 +262,8 @@ mod tests {
         line.options.draft("kind", now()).expect("a draft")
     }
 
+    const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
     fn refused(line: &[&str]) -> bool {
         Line::try_parse_from(["enqueue"].iter().chain(line)).is_err()
     }
@@ -287,6 +296,10 @@ mod tests {
             "b",
             "-m",
             "k=v=w",
+            "--retry-constant",
+            "5s",
+            "--traceparent",
+            TRACEPARENT,
         ]);
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         assert_eq!(draft.queue, "mail");
@@ -294,24 +307,30 @@ mod tests {
         assert_eq!(draft.lane.as_deref(), Some("tenant-7"));
         assert_eq!(draft.start, When::In(minutes(10)));
         assert_eq!(draft.expiry, Some(When::In(minutes(60))));
-        assert_eq!(draft.timeout, Some(Duration::from_secs(30)));
         assert_eq!(draft.max_attempts, Some(3));
         assert_eq!(draft.tags, ["a", "b"]);
-        assert_eq!(draft.meta.get("k").map(String::as_str), Some("v=w"));
+        // Every field is named, so that a new one has to be added here.
+        let extras = Extras {
+            timeout: Some(Duration::from_secs(30)),
+            retry: Some(RetryPolicy::constant(Duration::from_secs(5))),
+            meta: [("k".into(), "v=w".into())].into(),
+            traceparent: Some(TRACEPARENT.into()),
+        };
+        assert_eq!(draft.extras, extras);
     }
 
     #[test]
     fn retry_options_make_one_policy() {
         let secs = Duration::from_secs;
-        assert_eq!(draft(&["--retry-constant", "5s"]).retry, Some(RetryPolicy::constant(secs(5))));
-        assert_eq!(draft(&["--retry-linear", "5s"]).retry, Some(RetryPolicy::linear(secs(5))));
+        assert_eq!(draft(&["--retry-constant", "5s"]).extras.retry, Some(RetryPolicy::constant(secs(5))));
+        assert_eq!(draft(&["--retry-linear", "5s"]).extras.retry, Some(RetryPolicy::linear(secs(5))));
         let exponential = draft(&["--retry-exponential", "5s", "--retry-cap", "1m", "--retry-jitter", "0"]);
-        assert_eq!(exponential.retry, Some(RetryPolicy::exponential(secs(5), secs(60)).jitter(0)));
+        assert_eq!(exponential.extras.retry, Some(RetryPolicy::exponential(secs(5), secs(60)).jitter(0)));
         assert_eq!(
-            draft(&["--retry-list", "1s,2s,1m"]).retry,
+            draft(&["--retry-list", "1s,2s,1m"]).extras.retry,
             Some(RetryPolicy::list([secs(1), secs(2), secs(60)]))
         );
-        assert_eq!(draft(&["--retry-jitter", "50"]).retry, Some(RetryPolicy::DEFAULT.jitter(50)));
+        assert_eq!(draft(&["--retry-jitter", "50"]).extras.retry, Some(RetryPolicy::DEFAULT.jitter(50)));
         assert!(refused(&["--retry-constant", "5s", "--retry-linear", "5s"]));
     }
 

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use backroom::Keep;
+use backroom::RetentionLimit;
 
 use super::span;
 
 /// A bound as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct KeepText(pub(crate) Keep);
+pub(crate) struct KeepText(pub(crate) RetentionLimit);
 
 /// Reads a bound by age, by count, or both.
 pub(crate) fn keep(text: &str) -> Result<KeepText, String> {
     if text.trim() == "forever" {
-        return Ok(KeepText(Keep::FOREVER));
+        return Ok(KeepText(RetentionLimit::FOREVER));
     }
-    let mut keep = Keep::FOREVER;
+    let mut keep = RetentionLimit::FOREVER;
     for part in text.split(',').map(str::trim) {
         let twice = match count(part) {
             Some(count) => keep.count.replace(count?).is_some(),
@@ -44,10 +44,10 @@ mod tests {
     #[test]
     fn an_age_a_count_both_or_neither_can_be_kept() {
         let week = Some(7 * 86_400);
-        assert_eq!(keep("7d"), Ok(KeepText(Keep { age_secs: week, count: None })));
-        assert_eq!(keep("1000jobs"), Ok(KeepText(Keep::newest(1000))));
-        assert_eq!(keep("7d, 1000 jobs"), Ok(KeepText(Keep { age_secs: week, count: Some(1000) })));
-        assert_eq!(keep("forever"), Ok(KeepText(Keep::FOREVER)));
+        assert_eq!(keep("7d"), Ok(KeepText(RetentionLimit { age_secs: week, count: None })));
+        assert_eq!(keep("1000jobs"), Ok(KeepText(RetentionLimit::newest(1000))));
+        assert_eq!(keep("7d, 1000 jobs"), Ok(KeepText(RetentionLimit { age_secs: week, count: Some(1000) })));
+        assert_eq!(keep("forever"), Ok(KeepText(RetentionLimit::FOREVER)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A word for a state: one of the six stored ones, or what people see.
 
-use backroom::{Shown, State};
+use backroom::{DisplayState, State};
 
 /// What `--state` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,7 +8,7 @@ pub(crate) enum StateWord {
     /// `queued`: scheduled, retrying and available together.
     Queued,
     /// Any other word, as shown.
-    Shown(Shown),
+    DisplayState(DisplayState),
 }
 
 /// Reads a word.
@@ -16,19 +16,19 @@ pub(crate) fn state_word(text: &str) -> Result<StateWord, String> {
     if text == State::Queued.as_str() {
         return Ok(StateWord::Queued);
     }
-    let known = Shown::ALL.into_iter().find(|shown| shown.as_str() == text);
-    known.map(StateWord::Shown).ok_or_else(|| {
-        let words = Shown::ALL.map(Shown::as_str).join(", ");
+    let known = DisplayState::ALL.into_iter().find(|shown| shown.as_str() == text);
+    known.map(StateWord::DisplayState).ok_or_else(|| {
+        let words = DisplayState::ALL.map(DisplayState::as_str).join(", ");
         format!("use queued (scheduled, retrying or available) or one of {words}")
     })
 }
 
 impl StateWord {
     /// The ways in which such jobs are shown.
-    pub(crate) fn shown(self) -> Vec<Shown> {
+    pub(crate) fn shown(self) -> Vec<DisplayState> {
         match self {
-            Self::Queued => vec![Shown::Scheduled, Shown::Retrying, Shown::Available],
-            Self::Shown(shown) => vec![shown],
+            Self::Queued => vec![DisplayState::Scheduled, DisplayState::Retrying, DisplayState::Available],
+            Self::DisplayState(shown) => vec![shown],
         }
     }
 }
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn every_word_that_is_shown_can_be_asked_for() {
-        for shown in Shown::ALL {
+        for shown in DisplayState::ALL {
             let word = state_word(shown.as_str()).expect("a word");
             assert_eq!(word.shown(), [shown]);
         }

@@ -5,4 +5,5 @@ pub(crate) mod changes;
 pub(crate) mod jobs;
 pub(crate) mod row;
 pub(crate) mod successes;
+pub(crate) mod table;
 pub(crate) mod timestamp;

@@ -1,9 +1,9 @@
 //! Between rows of `jobs` and [`JobRow`], both ways.
 
-use std::{collections::BTreeMap, error::Error as StdError, str::FromStr, time::Duration};
+use std::{error::Error as StdError, str::FromStr, time::Duration};
 
 use backroom_core::{
-    Attempt, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp, unique::UniqueWhile,
+    Attempt, Extras, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp, unique::UniqueWhile,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_postgres::{
@@ -12,7 +12,7 @@ use tokio_postgres::{
 };
 use uuid::Uuid;
 
-use super::timestamp::PgTimestamp;
+use super::{table::at, timestamp::PgTimestamp};
 use crate::store::postgres::wire::error::Fault;
 use crate::{Error, ErrorKind};
 
@@ -47,51 +47,54 @@ impl Cells for Row {
 
 /// A job from a row selected by [`columns!`](crate::store::postgres::wire::sql::columns).
 pub(crate) fn job(row: &impl Cells) -> Result<JobRow, Fault> {
-    let unique_while = match row.cell::<Option<&str>>(15)? {
+    let unique_while = match row.cell::<Option<&str>>(at::unique_while)? {
         None => None,
-        Some("live") => Some(UniqueWhile::Live),
-        Some("queued") => Some(UniqueWhile::Queued),
-        Some(_) => Some(UniqueWhile::Until(moment(row, 16)?)),
-    };
-    let progress = match row.cell::<Option<i16>>(21)? {
-        Some(percent) => {
-            Some(Progress { percent: u8::try_from(percent).unwrap_or(100), message: row.cell(22)? })
+        Some(name) => {
+            let hold = UniqueWhile::stored(name, moment_or_none(row, at::unique_until)?);
+            Some(hold.map_err(|invalid| damaged("word").caused_by(invalid))?)
         }
+    };
+    let id = JobId(row.cell(at::id)?);
+    let extras = Extras::from_stored(row.cell(at::extras)?)
+        .map_err(|invalid| Error::new(ErrorKind::Unusable, format!("read job {id}: its {invalid}")))?;
+    let progress = match row.cell::<Option<i16>>(at::progress_percent)? {
+        Some(percent) => Some(Progress {
+            percent: u8::try_from(percent).unwrap_or(100),
+            message: row.cell(at::progress_message)?,
+        }),
         None => None,
     };
     Ok(JobRow {
-        id: JobId(row.cell(0)?),
-        kind: row.cell(1)?,
-        queue: row.cell(2)?,
-        lane: row.cell(3)?,
-        priority: u8::try_from(row.cell::<i16>(4)?).map_err(|_| damaged("priority"))?,
-        state: word(row, 5)?,
-        args: Json::stored(row.cell(6)?).map_err(Error::from)?,
-        attempt: number(row, 7)?,
-        max_attempts: number(row, 8)?,
-        crashes: number(row, 9)?,
-        scheduled_at: moment(row, 10)?,
-        expires_at: moment_or_none(row, 11)?,
-        timeout: row.cell::<Option<i64>>(12)?.map(|ms| Duration::from_millis(ms.unsigned_abs())),
-        retry: row.cell::<Option<&str>>(13)?.map(decoded).transpose()?,
-        unique_key: row.cell(14)?,
+        id,
+        kind: row.cell(at::kind)?,
+        queue: row.cell(at::queue)?,
+        lane: row.cell(at::lane)?,
+        priority: u8::try_from(row.cell::<i16>(at::priority)?).map_err(|_| damaged("priority"))?,
+        state: word(row, at::state)?,
+        args: Json::stored(row.cell(at::args)?).map_err(Error::from)?,
+        attempt: number(row, at::attempt)?,
+        max_attempts: number(row, at::max_attempts)?,
+        crashes: number(row, at::crashes)?,
+        scheduled_at: moment(row, at::scheduled_at)?,
+        expires_at: moment_or_none(row, at::expires_at)?,
+        unique_key: row.cell(at::unique_key)?,
         unique_while,
-        unique_held: row.cell(17)?,
-        lease_id: row.cell::<Option<Uuid>>(18)?.map(LeaseId),
-        lease_until: moment_or_none(row, 19)?,
-        worker: row.cell(20)?,
+        unique_held: row.cell(at::unique_held)?,
+        lease_id: row.cell::<Option<Uuid>>(at::lease_id)?.map(LeaseId),
+        lease_until: moment_or_none(row, at::lease_until)?,
+        worker: row.cell(at::worker)?,
         progress,
-        output: row.cell::<Option<String>>(23)?.map(Json::stored).transpose().map_err(Error::from)?,
-        reason: row.cell(24)?,
-        cancel_requested_at: moment_or_none(row, 25)?,
-        woken: row.cell(26)?,
-        created_at: moment(row, 27)?,
-        started_at: moment_or_none(row, 28)?,
-        finished_at: moment_or_none(row, 29)?,
-        tags: row.cell::<Option<JsonText<'_>>>(30)?.map_or(Ok(Vec::new()), |text| decoded(text.0))?,
-        meta: row.cell::<Option<JsonText<'_>>>(31)?.map_or(Ok(BTreeMap::new()), |text| decoded(text.0))?,
-        revision: row.cell::<i64>(32)?.unsigned_abs(),
-        suspicion: row.cell::<Option<&str>>(33)?.map(decoded).transpose()?,
+        output: row.cell::<Option<String>>(at::output)?.map(Json::stored).transpose().map_err(Error::from)?,
+        reason: row.cell(at::reason)?,
+        cancel_requested_at: moment_or_none(row, at::cancel_requested_at)?,
+        woken: row.cell(at::woken)?,
+        created_at: moment(row, at::created_at)?,
+        started_at: moment_or_none(row, at::started_at)?,
+        finished_at: moment_or_none(row, at::finished_at)?,
+        tags: row.cell::<Option<JsonText<'_>>>(at::tags)?.map_or(Ok(Vec::new()), |text| decoded(text.0))?,
+        extras,
+        revision: row.cell::<i64>(at::revision)?.unsigned_abs(),
+        suspicion: row.cell::<Option<&str>>(at::suspicion)?.map(decoded).transpose()?,
     })
 }
 

@@ -11,9 +11,9 @@
 CREATE DOMAIN {schema}.u32 AS bigint CHECK (VALUE BETWEEN 0 AND 4294967295);
 CREATE DOMAIN {schema}.u32_from_1 AS bigint CHECK (VALUE BETWEEN 1 AND 4294967295);
 CREATE DOMAIN {schema}.u63 AS bigint CHECK (VALUE >= 0);
-CREATE DOMAIN {schema}.span_ms AS bigint CHECK (VALUE > 0);
 CREATE DOMAIN {schema}.priority AS smallint CHECK (VALUE BETWEEN 0 AND 9);
 CREATE DOMAIN {schema}.percent AS smallint CHECK (VALUE BETWEEN 0 AND 100);
+CREATE DOMAIN {schema}.extras AS text CHECK (starts_with(VALUE, '{"v":'));
 CREATE DOMAIN {schema}.unique_while AS text COLLATE "C" CHECK (VALUE IN ('live', 'queued', 'until'));
 
 -- Jobs that are live, and the few finished ones that still hold their unique key: the unique index over held keys
@@ -32,8 +32,6 @@ CREATE TABLE {schema}.jobs (
     crashes             {schema}.u32 NOT NULL,
     scheduled_at        timestamptz NOT NULL,
     expires_at          timestamptz,
-    timeout_ms          {schema}.span_ms,
-    retry               text,
     unique_key          text COLLATE "C",
     unique_while        {schema}.unique_while,
     unique_until        timestamptz,
@@ -51,7 +49,7 @@ CREATE TABLE {schema}.jobs (
     started_at          timestamptz,
     finished_at         timestamptz,
     tags                jsonb,
-    meta                jsonb,
+    extras              {schema}.extras,
     revision            {schema}.u63 NOT NULL,
     suspicion           text,
     CONSTRAINT jobs_state CHECK (CASE WHEN finished_at IS NULL
@@ -99,11 +97,9 @@ CREATE TYPE {schema}.tray_job AS (
     crashes      bigint,
     scheduled_at timestamptz,
     expires_at   timestamptz,
-    timeout_ms   bigint,
-    retry        text,
     created_at   timestamptz,
     tags         jsonb,
-    meta         jsonb,
+    extras       text,
     revision     bigint
 );
 
@@ -128,12 +124,11 @@ ALTER TABLE {schema}.trays ALTER jobs SET STORAGE EXTERNAL;
 CREATE VIEW {schema}.jobs_on_trays AS
     SELECT job.id, job.kind, job.queue, job.lane, job.priority::{schema}.priority, 'running'::text COLLATE "C" AS state,
         job.args, job.attempt::{schema}.u32, job.max_attempts::{schema}.u32_from_1, job.crashes::{schema}.u32,
-        job.scheduled_at, job.expires_at, job.timeout_ms::{schema}.span_ms, job.retry,
-        NULL::text COLLATE "C" AS unique_key, NULL::{schema}.unique_while AS unique_while,
+        job.scheduled_at, job.expires_at, NULL::text COLLATE "C" AS unique_key, NULL::{schema}.unique_while AS unique_while,
         NULL::timestamptz AS unique_until, false AS unique_held, trays.lease_id, trays.lease_until, trays.worker,
         NULL::{schema}.percent AS progress_percent, NULL::text AS progress_message, NULL::text AS output,
         NULL::text AS reason, NULL::timestamptz AS cancel_requested_at, false AS woken, job.created_at,
-        trays.started_at, NULL::timestamptz AS finished_at, job.tags, job.meta, job.revision::{schema}.u63,
+        trays.started_at, NULL::timestamptz AS finished_at, job.tags, job.extras::{schema}.extras, job.revision::{schema}.u63,
         NULL::text AS suspicion,
         trays.first_id, trays.last_id
     FROM {schema}.trays CROSS JOIN LATERAL unnest(trays.jobs) AS job
@@ -143,9 +138,9 @@ CREATE VIEW {schema}.jobs_on_trays AS
 CREATE VIEW {schema}.every_job AS
     SELECT * FROM {schema}.jobs UNION ALL SELECT * FROM {schema}.finished UNION ALL
     SELECT id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at,
-        timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, lease_id, lease_until, worker,
+        unique_key, unique_while, unique_until, unique_held, lease_id, lease_until, worker,
         progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, started_at,
-        finished_at, tags, meta, revision, suspicion
+        finished_at, tags, extras, revision, suspicion
     FROM {schema}.jobs_on_trays;
 
 -- The order of claims, one range per queue and priority.

@@ -51,11 +51,11 @@ static SUCCEED: Sql = Sql {
            ended AS ( \
              INSERT INTO {schema}.finished \
                (id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
-               timeout_ms, retry, unique_held, lease_id, worker, output, woken, created_at, started_at, finished_at, \
-               tags, meta, revision) \
+               unique_held, lease_id, worker, output, woken, created_at, started_at, finished_at, \
+               tags, extras, revision) \
              SELECT job.id, kind, queue, lane, priority, 'completed', args, attempt, max_attempts, crashes, scheduled_at, \
-               expires_at, timeout_ms, retry, false, lease_id, worker, new.output, false, created_at, started_at, \
-               new.finished_at, tags, meta, job.revision + 1 \
+               expires_at, false, lease_id, worker, new.output, false, created_at, started_at, \
+               new.finished_at, tags, extras, job.revision + 1 \
              FROM (SELECT held.lease_id, held.worker, held.started_at, job.* \
                FROM held CROSS JOIN LATERAL unnest(held.jobs) AS job) AS job FULL JOIN new ON new.id = job.id \
              WHERE CASE WHEN new.id IS NULL THEN false \

@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use super::frontier::Walk;
 use crate::store::postgres::{
     Core,
-    columns::{row, timestamp::PgTimestamp},
+    columns::{row, table::claimed, timestamp::PgTimestamp},
     wire::{
         error::Fault,
         sql::{COLUMNS, Sql, columns},
@@ -29,6 +29,8 @@ const ROWS_MAX: usize = 5000;
 /// of each queue and priority begins; 12: up to when jobs are due that were stored before the clock was set back, never before
 /// now. More columns may be asked for.
 ///
+/// Jobs with extras of a newer version are left to the programs that can read them.
+///
 /// The CTE is a fence: inlined, the planner could run the locking subquery again and again, and lock more rows than it
 /// takes. It has one index range per priority, so what lies in the future is never looked at, however much it is. Rows
 /// that another claim holds are skipped, not waited for. The length of args is known without reading them, so args behind
@@ -46,7 +48,7 @@ macro_rules! due {
              due AS MATERIALIZED ( \
                SELECT found.* FROM open CROSS JOIN LATERAL ( \
                  SELECT ranged.* FROM generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
-                   SELECT jobs.ctid AS tid, octet_length(jobs.args) + coalesce(pg_column_size(jobs.meta), 0) AS bytes",
+                   SELECT jobs.ctid AS tid, octet_length(jobs.args) + coalesce(octet_length(jobs.extras), 0) AS bytes",
             $more,
             " FROM {schema}.jobs \
                    WHERE jobs.state = 'queued' AND jobs.queue = open.queue \
@@ -55,6 +57,7 @@ macro_rules! due {
                      AND (jobs.scheduled_at, jobs.id) > ($10[(open.place::int - 1) * 10 + p.priority + 1], \
                        $11[(open.place::int - 1) * 10 + p.priority + 1]) \
                      AND jobs.kind = ANY($3::text[]) AND (jobs.expires_at IS NULL OR jobs.expires_at > $4) \
+                     AND (jobs.extras IS NULL OR starts_with(jobs.extras, '{\"v\":1,')) \
                    ORDER BY jobs.scheduled_at, jobs.id LIMIT open.at_most FOR UPDATE SKIP LOCKED) AS ranged \
                  LIMIT open.at_most) AS found \
                LIMIT $5)"
@@ -83,13 +86,15 @@ macro_rules! run_in_place {
              FROM due WHERE jobs.ctid = due.tid",
             within_bytes!(),
             $which,
-            " RETURNING id, kind, queue, lane, priority, 'running', args, attempt, max_attempts, crashes, scheduled_at, \
-               expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, NULL::uuid, \
-               NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, output, reason, cancel_requested_at, woken, \
-               created_at, NULL::timestamptz, finished_at, tags, meta, revision, suspicion, false"
+            " RETURNING ",
+            claimed!(),
+            ", false"
         )
     };
 }
+
+// A newer version has to be named in `due`.
+const _: () = assert!(backroom_core::extras::VERSION == 1);
 
 const CLAIM_TYPES: [Type; 12] = [
     Type::TEXT_ARRAY,
@@ -115,28 +120,28 @@ static CLAIM_ON_TRAY: Sql = Sql {
     text: concat!(
         due!(
             ", unique_key IS NULL AND suspicion IS NULL AND reason IS NULL AND cancel_requested_at IS NULL AND NOT woken \
-             AND octet_length(args) + coalesce(pg_column_size(tags), 0) + coalesce(pg_column_size(meta), 0) <= 2000 \
+             AND octet_length(args) + coalesce(pg_column_size(tags), 0) + coalesce(octet_length(extras), 0) <= 2000 \
              AS fits"
         ),
         ", taken AS ( \
            DELETE FROM {schema}.jobs USING due WHERE jobs.ctid = due.tid AND due.fits",
         within_bytes!(),
         " RETURNING id, kind, queue, lane, priority, args, attempt + 1 AS attempt, max_attempts, crashes, \
-             scheduled_at, expires_at, timeout_ms, retry, created_at, tags, meta, revision + 1 AS revision), \
+             scheduled_at, expires_at, created_at, tags, extras, revision + 1 AS revision), \
          tray AS ( \
            INSERT INTO {schema}.trays (lease_id, lease_until, worker, started_at, live, first_id, last_id, jobs) \
            SELECT $6, $7, $8, $4, count(*), (SELECT id FROM taken ORDER BY id LIMIT 1), \
              (SELECT id FROM taken ORDER BY id DESC LIMIT 1), \
              array_agg(ROW(id, kind, queue, lane, priority, args, attempt, max_attempts, crashes, scheduled_at, \
-               expires_at, timeout_ms, retry, created_at, tags, meta, revision)::{schema}.tray_job) \
+               expires_at, created_at, tags, extras, revision)::{schema}.tray_job) \
            FROM taken HAVING count(*) > 0), \
          apart AS (",
         run_in_place!(" AND NOT due.fits"),
         ") \
          SELECT id, kind, queue, lane, priority, 'running', args, attempt, max_attempts, crashes, scheduled_at, \
-           expires_at, timeout_ms, retry, NULL::text, NULL::text, NULL::timestamptz, false, NULL::uuid, \
+           expires_at, NULL::text, NULL::text, NULL::timestamptz, false, NULL::uuid, \
            NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, NULL::text, NULL::text, NULL::timestamptz, false, \
-           created_at, NULL::timestamptz, NULL::timestamptz, tags, meta, revision, NULL::text, true FROM taken \
+           created_at, NULL::timestamptz, NULL::timestamptz, tags, extras, revision, NULL::text, true FROM taken \
          UNION ALL SELECT * FROM apart"
     ),
     types: &CLAIM_TYPES,

@@ -10,7 +10,7 @@ use super::insert::{INSERT, NAME_QUEUES, ROWS_MAX, STORED};
 use crate::store::postgres::{
     Core,
     columns::{
-        jobs::{Columns, JOB_TYPES, unnested_jobs},
+        table::{Columns, JOB_TYPES, unnested_jobs},
         timestamp::{PgTimestamp, opt},
     },
     wire::{

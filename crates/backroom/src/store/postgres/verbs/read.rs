@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
-use backroom_core::{Attempt, JobId, JobRow, LogLine, Shown, State, Timestamp, bounds::later};
+use backroom_core::{Attempt, DisplayState, JobId, JobRow, LogLine, State, Timestamp, bounds::later};
 use tokio_postgres::types::Type;
 
 use crate::store::postgres::{
     Core,
     columns::{
         row,
+        table::with_lists,
         timestamp::{PgTimestamp, opt},
     },
     wire::{
@@ -140,11 +141,11 @@ pub(crate) async fn list(
         "every_job"
     };
     // The database knows the size of a value without reading it, so rows beyond the limit are not read.
-    let bytes = "octet_length(args) + coalesce(octet_length(output), 0) + coalesce(pg_column_size(meta), 0)";
+    let bytes = "octet_length(args) + coalesce(octet_length(output), 0) + coalesce(octet_length(extras), 0)";
     let text = format!(
         "SELECT {} FROM (SELECT *, sum(bytes) OVER (ORDER BY id DESC ROWS UNBOUNDED PRECEDING) - bytes AS bytes_before \
          FROM (SELECT *, {bytes} AS bytes FROM \"{}\".{table} WHERE true",
-        columns!(),
+        with_lists(columns!()),
         core.settings.schema()
     );
     let mut query = Query { text, params: Vec::new() };
@@ -195,10 +196,10 @@ pub(crate) async fn list(
 
 /// How many jobs there are, by queue and state as shown.
 pub(crate) async fn counts(core: &Core, now: Timestamp) -> Result<Vec<Count>, Fault> {
-    let mut sums: BTreeMap<(String, Shown), u64> = BTreeMap::new();
+    let mut sums: BTreeMap<(String, DisplayState), u64> = BTreeMap::new();
     for row in core.reads.query(&COUNTS, &[&PgTimestamp(now)]).await? {
         let word: &str = row.try_get(1)?;
-        if let Some(state) = Shown::ALL.into_iter().find(|shown| shown.as_str() == word) {
+        if let Some(state) = DisplayState::ALL.into_iter().find(|shown| shown.as_str() == word) {
             *sums.entry((row.try_get(0)?, state)).or_default() += row.try_get::<_, i64>(2)?.unsigned_abs();
         }
     }

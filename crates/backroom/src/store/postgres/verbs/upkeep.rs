@@ -146,7 +146,7 @@ static LOCKED: Sql = Sql {
 };
 
 /// Queued jobs past their expiry, the oldest expiry first.
-pub(crate) async fn expired(core: &Core, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Fault> {
+pub(crate) async fn expired_jobs(core: &Core, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Fault> {
     row::jobs(&core.claims.query(&EXPIRED, &[&PgTimestamp(now), &row::at_most(limit)]).await?)
 }
 

@@ -2,10 +2,13 @@
 
 use tokio_postgres::types::Type;
 
+use crate::store::postgres::columns::table::with_lists;
+pub(crate) use crate::store::postgres::columns::table::{COLUMNS, columns};
+
 /// A statement. Its parameter types are fixed, so the driver need not ask for them: a statement costs one round trip
 /// even where nothing can be prepared.
 pub(crate) struct Sql {
-    /// `{schema}` stands for the quoted name of the schema.
+    /// `{schema}` stands for the quoted name of the schema, `{columns}` and others for [lists of columns](with_lists).
     pub(crate) text: &'static str,
     /// One per parameter.
     pub(crate) types: &'static [Type],
@@ -19,7 +22,7 @@ impl Sql {
 
     /// The text for one schema.
     pub(crate) fn for_schema(&self, schema: &str) -> String {
-        named(self.text, schema)
+        named(&with_lists(self.text), schema)
     }
 }
 
@@ -28,20 +31,6 @@ impl Sql {
 pub(crate) fn named(text: &str, schema: &str) -> String {
     text.replace("{schema}", &format!("\"{schema}\""))
 }
-
-/// How many columns a job has; further columns of a statement begin at this index.
-pub(crate) const COLUMNS: usize = 34;
-
-/// All columns of a job, in the order [`row`](crate::store::postgres::columns::row) reads and writes them.
-macro_rules! columns {
-    () => {
-        "id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
-         timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, lease_id, lease_until, worker, \
-         progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, started_at, \
-         finished_at, tags, meta, revision, suspicion"
-    };
-}
-pub(crate) use columns;
 
 /// From rows of `new`, which have an `id`, to the rows of `jobs` with these ids, one lookup each.
 ///

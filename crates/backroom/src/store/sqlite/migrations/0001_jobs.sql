@@ -2,8 +2,8 @@
 --
 -- Columns stand in the order of `Job` in backroom-core. Moments are microseconds since 1970 (UTC), spans
 -- milliseconds, ids the 16 bytes of a UUID. The CHECKs repeat what core promises of every job, so that a row written
--- by hand cannot break it either. They say OR where IN would read better: for an IN over more than two words SQLite
--- builds a temporary table at every insert and update, a tenth of the cost of a job.
+-- by hand cannot break it either. They use OR where IN would be easier to read. For an IN over more than two values SQLite
+-- builds a temporary table at every insert and update: a tenth of the cost of a job.
 CREATE TABLE backroom_jobs (
     id                  BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     kind                TEXT    NOT NULL CHECK (kind <> ''),
@@ -19,8 +19,6 @@ CREATE TABLE backroom_jobs (
     crashes             INTEGER NOT NULL CHECK (crashes BETWEEN 0 AND 4294967295),
     scheduled_at        INTEGER NOT NULL,
     expires_at          INTEGER,
-    timeout_ms          INTEGER CHECK (timeout_ms > 0),
-    retry               TEXT,
     unique_key          TEXT,
     unique_while        TEXT    CHECK (unique_while = 'live' OR unique_while = 'queued' OR unique_while = 'until'),
     unique_until        INTEGER,
@@ -38,7 +36,7 @@ CREATE TABLE backroom_jobs (
     started_at          INTEGER,
     finished_at         INTEGER,
     tags                TEXT,
-    meta                TEXT,
+    extras              TEXT    CHECK (extras IS NULL OR substr(extras, 1, 5) = '{"v":'),
     revision            INTEGER NOT NULL CHECK (revision >= 0),
     suspicion           TEXT    CHECK ((suspicion IS NULL) = (crashes = 0)),
     CHECK ((lease_until IS NOT NULL) = (state = 'running')),
@@ -52,8 +50,8 @@ CREATE TABLE backroom_jobs (
     CHECK ((progress_percent IS NULL) = (progress_message IS NULL))
 ) STRICT, WITHOUT ROWID;
 
--- The order of claims, one range per queue, priority and kind: a claim leaps over the kinds that its worker does not
--- handle, however many jobs of them wait. The columns after `id` let a claim, a look ahead and the counts answer from
+-- The order of claims, one range per queue, priority and kind: a claim skips the kinds that its worker does not handle,
+-- however many jobs of them wait. With the columns after `id`, a claim, the search for the next due job and the counts read
 -- the index alone.
 CREATE INDEX backroom_jobs_queued
     ON backroom_jobs (queue, priority, kind, scheduled_at, id, expires_at, attempt, crashes)
@@ -62,14 +60,14 @@ CREATE INDEX backroom_jobs_queued
 -- What each worker runs.
 CREATE INDEX backroom_jobs_running ON backroom_jobs (worker, id) WHERE state = 'running';
 
--- History, the oldest first: for pruning and counting. The last two columns let pruning pass over jobs that still hold
+-- History, the oldest first: for pruning and counting. With the last two columns, pruning skips jobs that still hold
 -- their unique key without reading their rows.
 CREATE INDEX backroom_jobs_finished
     ON backroom_jobs (queue, state, finished_at, id, unique_held, unique_until)
     WHERE finished_at IS NOT NULL;
 
--- States that few jobs are in, the newest found first: completed jobs, the many, do not pay for it. Written with OR:
--- from `state = 'waiting'` the planner sees that this holds, from an IN it would not.
+-- States that few jobs have, the newest first. Completed jobs, which are most of them, have no entry here. Written with OR:
+-- from `state = 'waiting'` the planner concludes that this index fits, from an IN it would not.
 CREATE INDEX backroom_jobs_rare ON backroom_jobs (state, id, queue)
     WHERE state = 'waiting' OR state = 'cancelled' OR state = 'discarded';
 
@@ -117,7 +115,7 @@ CREATE TABLE backroom_tags (
     PRIMARY KEY (tag, job_id)
 ) STRICT, WITHOUT ROWID;
 
--- Queues that a job or a setting ever named; `retention` is JSON, none is the default.
+-- Queues that a job or a setting ever named. `retention` is JSON; NULL is the default.
 CREATE TABLE backroom_queues (
     name      TEXT NOT NULL PRIMARY KEY CHECK (name <> ''),
     paused_at INTEGER,
@@ -125,7 +123,7 @@ CREATE TABLE backroom_queues (
     retention TEXT
 ) STRICT, WITHOUT ROWID;
 
--- What workers report of themselves; `queues`, `kinds`, `trials` and `details` are JSON.
+-- What workers report about themselves; `queues`, `kinds`, `trials` and `details` are JSON.
 CREATE TABLE backroom_workers (
     name        TEXT    NOT NULL PRIMARY KEY,
     incarnation BLOB    NOT NULL CHECK (length(incarnation) = 16),

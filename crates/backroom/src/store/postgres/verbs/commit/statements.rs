@@ -8,11 +8,12 @@ use crate::store::postgres::{
     columns::{
         changes::{CHANGE_TYPES, ChangeColumns, unnested_changes},
         successes::{SUCCESS_TYPES, Successes, unnested_successes},
+        table::lasting,
     },
     wire::{
         error::Fault,
         settings::Wait,
-        sql::{Sql, columns, rows_by_id},
+        sql::{Sql, rows_by_id},
     },
 };
 
@@ -27,19 +28,22 @@ static SUCCEED: Sql = Sql {
         " ",
         rows_by_id!(),
         " AND jobs.revision = new.revision AND jobs.lease_id = new.lease AND jobs.lease_until IS NOT NULL \
-             RETURNING jobs.id, kind, queue, lane, priority, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
-               timeout_ms, retry, unique_key, unique_while, unique_until, lease_id, worker, progress_percent, \
-               progress_message, cancel_requested_at, created_at, started_at, tags, meta, jobs.revision, jobs.suspicion, \
-               new.output AS new_output, new.finished_at AS new_finished_at) \
+             RETURNING jobs.id, attempt, max_attempts, crashes, scheduled_at, expires_at, lease_id, worker, \
+               progress_percent, progress_message, cancel_requested_at, started_at, jobs.revision, suspicion, \
+               new.output AS new_output, new.finished_at AS new_finished_at",
+        lasting!(),
+        ") \
            INSERT INTO {schema}.finished \
-             (id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at, \
-             timeout_ms, retry, unique_key, unique_while, unique_until, unique_held, lease_id, worker, \
-             progress_percent, progress_message, output, cancel_requested_at, woken, created_at, started_at, \
-             finished_at, tags, meta, revision, suspicion) \
-           SELECT id, kind, queue, lane, priority, 'completed', args, attempt, max_attempts, crashes, scheduled_at, \
-             expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, false, lease_id, worker, \
-             progress_percent, progress_message, new_output, cancel_requested_at, false, created_at, started_at, \
-             new_finished_at, tags, meta, revision + 1, suspicion FROM gone RETURNING id"
+             (id, attempt, max_attempts, crashes, scheduled_at, expires_at, lease_id, worker, progress_percent, \
+             progress_message, cancel_requested_at, started_at, revision, suspicion, output, finished_at, state, \
+             unique_held, woken",
+        lasting!(),
+        ") \
+           SELECT id, attempt, max_attempts, crashes, scheduled_at, expires_at, lease_id, worker, progress_percent, \
+             progress_message, cancel_requested_at, started_at, revision + 1, suspicion, new_output, new_finished_at, \
+             'completed', false, false",
+        lasting!(),
+        " FROM gone RETURNING id"
     ),
     types: &SUCCESS_TYPES,
 };
@@ -88,21 +92,26 @@ pub(super) static FINISH: Sql = Sql {
         ", written AS (DELETE FROM {schema}.jobs USING new ",
         rows_by_id!(),
         guard!(),
-        " RETURNING jobs.id, jobs.kind, jobs.queue, jobs.lane, jobs.priority, new.state, jobs.args, new.attempt, \
-             new.max_attempts, new.crashes, new.scheduled_at, new.expires_at, jobs.timeout_ms, jobs.retry, \
-             jobs.unique_key, jobs.unique_while, jobs.unique_until, new.lease_id, new.lease_until, new.worker, \
+        " RETURNING jobs.id, new.state, new.attempt, new.max_attempts, new.crashes, new.scheduled_at, new.expires_at, \
+             new.lease_id, new.lease_until, new.worker, \
              CASE WHEN new.progress_is_set THEN new.progress_percent ELSE jobs.progress_percent END \
                AS progress_percent, \
              CASE WHEN new.progress_is_set THEN new.progress_message ELSE jobs.progress_message END \
                AS progress_message, \
-             new.output, new.reason, new.cancel_requested_at, new.woken, jobs.created_at, new.started_at, \
-             new.finished_at, jobs.tags, jobs.meta, jobs.revision + 1 AS revision, new.suspicion) \
-           INSERT INTO {schema}.finished (",
-        columns!(),
-        ") SELECT id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, \
-             expires_at, timeout_ms, retry, unique_key, unique_while, unique_until, false, lease_id, lease_until, worker, \
-             progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, started_at, \
-             finished_at, tags, meta, revision, suspicion FROM written RETURNING id"
+             new.output, new.reason, new.cancel_requested_at, new.woken, new.started_at, new.finished_at, \
+             jobs.revision + 1 AS revision, new.suspicion",
+        lasting!(),
+        ") \
+           INSERT INTO {schema}.finished \
+             (id, state, attempt, max_attempts, crashes, scheduled_at, expires_at, lease_id, lease_until, worker, \
+             progress_percent, progress_message, output, reason, cancel_requested_at, woken, started_at, finished_at, \
+             revision, suspicion, unique_held",
+        lasting!(),
+        ") SELECT id, state, attempt, max_attempts, crashes, scheduled_at, expires_at, lease_id, lease_until, worker, \
+             progress_percent, progress_message, output, reason, cancel_requested_at, woken, started_at, finished_at, \
+             revision, suspicion, false",
+        lasting!(),
+        " FROM written RETURNING id"
     ),
     types: &CHANGE_TYPES,
 };

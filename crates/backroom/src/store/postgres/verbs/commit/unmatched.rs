@@ -11,8 +11,8 @@ use crate::store::Committed;
 use crate::store::postgres::{
     Core,
     columns::{
-        jobs::{Columns, JOB_TYPES, unnested_jobs},
         row::{self, revision},
+        table::{Columns, JOB_TYPES, unnested_jobs},
     },
     wire::{
         error::Fault,

@@ -17,8 +17,8 @@ use super::{INSERT, STORED, TAKE_BACK};
 use crate::store::Inserted;
 use crate::store::postgres::{
     columns::{
-        jobs::{Columns, JOB_TYPES, unnested_jobs},
         row::{self, Cells as _},
+        table::{Columns, JOB_TYPES, unnested_jobs},
     },
     wire::{
         error::Fault,
@@ -96,7 +96,7 @@ static REPLACE: Sql = Sql {
     text: concat!(
         "UPDATE {schema}.jobs SET lane = new.lane, priority = new.priority, args = new.args, \
          max_attempts = new.max_attempts, scheduled_at = new.scheduled_at, expires_at = new.expires_at, \
-         timeout_ms = new.timeout_ms, retry = new.retry, tags = new.tags, meta = new.meta, revision = new.revision \
+         tags = new.tags, extras = new.extras, revision = new.revision \
          FROM (",
         unnested_jobs!(),
         ") AS new ",

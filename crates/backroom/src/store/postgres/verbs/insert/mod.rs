@@ -6,7 +6,7 @@ mod theirs;
 
 use std::{collections::HashSet, sync::Arc};
 
-use backroom_core::{JobRow, Timestamp, bounds::later, draft::NewJob};
+use backroom_core::{Extras, JobRow, Timestamp, bounds::later, draft::NewJob};
 use tokio_postgres::types::Type;
 
 pub(crate) use self::theirs::insert as insert_theirs;
@@ -17,7 +17,10 @@ use crate::store::postgres::{
         batcher::Submission,
         hints::{Hints, NOTIFY_WITHIN, channel, due_within, payload_within},
     },
-    columns::jobs::{AlikeColumns, Columns, JOB_TYPES, PlainColumns, unnested_jobs},
+    columns::{
+        jobs::{AlikeColumns, PlainColumns},
+        table::{Columns, JOB_TYPES, unnested_jobs},
+    },
     wire::{
         connection::{Link, Param},
         error::Fault,
@@ -34,7 +37,7 @@ pub(crate) const ROWS_MAX: usize = 5000;
 /// Farther ones are found by polling long before they are due.
 const RING_AHEAD: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// Stores new jobs without lane, expiry, timeout, retry policy, key, tags and meta, of which none is stored yet: that
+/// Stores new jobs without lane, expiry, key, tags and extras, of which none is stored yet: that
 /// some are is an error. To say ON CONFLICT, which [`INSERT`] does, costs the server half as much again per row
 /// (`docs/decisions/0028`). Parameters: id, kind, queue, priority, args, max_attempts, scheduled_at,
 /// created_at; an array each.
@@ -343,9 +346,7 @@ async fn insert_again(
 fn is_plain(job: &JobRow) -> bool {
     job.lane.is_none()
         && job.expires_at.is_none()
-        && job.timeout.is_none()
-        && job.retry.is_none()
         && job.unique_key.is_none()
         && job.tags.is_empty()
-        && job.meta.is_empty()
+        && job.extras == Extras::default()
 }
