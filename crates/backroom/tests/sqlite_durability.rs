@@ -9,7 +9,7 @@ use backroom::store::{Call, JobVerbs as _, QueueVerbs as _, WorkerVerbs as _};
 use std::sync::Arc;
 
 use backroom::store::{
-    Committed, Deleted, Durability, Prune, QueueSetting, Store, WorkerRow,
+    Committed, Deleted, Durability, Prune, QueueSetting, WorkerRow,
     sqlite::{SqliteOptions, SqliteStore},
 };
 use rusqlite::Connection;
