@@ -43,7 +43,7 @@ impl Options {
     }
 
     /// How safe an acknowledged enqueue is. Default [`Durability::Full`], which on PostgreSQL means what its server is
-    /// set to (`synchronous_commit`, on unless somebody turned it off; `backroom doctor` looks). Behind PgBouncer
+    /// set to (`synchronous_commit`, on by default; `backroom doctor` checks it). Behind PgBouncer
     /// (`listen=false`) `Relaxed` asks for nothing and the server's setting stays.
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
@@ -98,7 +98,7 @@ impl Options {
     /// - `postgres://user:password@host:5432/database?schema=backroom`: tables in a schema of a PostgreSQL database,
     ///   made if they do not exist (feature `postgres`; its `PostgresOptions` say which parameters there are). The client
     ///   then goes by the database's time, which all machines agree on;
-    /// - `memory:`: nothing is kept; for tests.
+    /// - `memory:`: jobs end with the process; for tests.
     ///
     /// Fails as [`Invalid`](crate::ErrorKind::Invalid) for any other URL, and otherwise as opening that kind of store does.
     pub async fn open(self, url: &str) -> Result<Backroom, Error> {

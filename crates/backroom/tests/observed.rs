@@ -118,7 +118,7 @@ async fn an_outage_of_everything_is_told_once_and_its_end_once() {
     faults.heal();
     read(&store).await.unwrap();
     another_write(&store).await.unwrap();
-    assert_eq!(told.levels(), ["WARN"], "nobody knows yet whether what failed is answered");
+    assert_eq!(told.levels(), ["WARN"], "it is not known yet whether the verb that failed is answered");
     write(&store).await.unwrap();
     read(&store).await.unwrap();
     assert_eq!(told.levels(), ["WARN", "INFO"], "{:#?}", told.lines());

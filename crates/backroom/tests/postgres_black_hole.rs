@@ -22,7 +22,7 @@ use tokio::{
     sync::watch,
 };
 
-/// A way to the server that can be cut without either side being told. Connections that were open or were made while it was cut
+/// A way to the server that can be cut without notice to either side. Connections that were open or were made while it was cut
 /// stay dead, as behind a firewall that has forgotten them.
 struct Way {
     address: String,

@@ -7,7 +7,7 @@ mod postgres_support;
 use backroom::testing::conformance;
 use postgres_support::{Schemas, server};
 
-/// The tests' server does not sync to its disk, and a store that is not told so says that it is not well.
+/// The tests' server does not sync to its disk, so a store with full durability would report a failed check.
 const RELAXED: &str = "&durability=relaxed";
 
 #[tokio::test(flavor = "multi_thread")]

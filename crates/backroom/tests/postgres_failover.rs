@@ -79,7 +79,7 @@ async fn wait_for_the_standby_at_each_commit(primary: &Server) {
     .await;
 }
 
-/// A promoted standby has nobody to wait for; until it knows, no commit ends.
+/// A promoted standby has no standby to wait for; until it knows that, no commit ends.
 async fn commit_alone(server: &Server) {
     set(&client(&server::url(server)).await, "RESET synchronous_standby_names").await;
 }

@@ -1,5 +1,5 @@
-//! A program of somebody's holds rows in a transaction that it leaves open: who needs just these rows waits for a
-//! while, and nobody else suffers. Leases are renewed, jobs are claimed, and other runs end.
+//! Another program has locked rows in a transaction that it leaves open. Calls that need just these rows wait for a while, and
+//! no other call suffers. Leases are renewed, jobs are claimed, and other runs end.
 
 #![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
@@ -100,10 +100,10 @@ async fn a_running_holder_speaks_beside_a_transaction_that_met_its_key() {
     let note = Note { job: id, lease, progress: progress.clone(), lines: Vec::new() };
     runs.store.note(Arc::new(vec![note]), runs.place.now).await.unwrap();
     assert_eq!(runs.row(1).await.progress, progress);
-    // It must not leave: the caller was told that the key is held.
-    let kept = runs.store.commit(Arc::new(vec![success(&runs.runs[1], runs.place.now)])).await.unwrap();
-    assert_eq!(kept, [Committed::RowLocked]);
-    // What leaves the row in its place is written, though the row is known to be kept.
+    // It must not end: the caller got the answer that the key is held.
+    let locked = runs.store.commit(Arc::new(vec![success(&runs.runs[1], runs.place.now)])).await.unwrap();
+    assert_eq!(locked, [Committed::RowLocked]);
+    // A change that leaves the row live is written, though the row is known to be locked.
     let cancel = apply(&runs.row(1).await, Event::Cancel { reason: "no".into() }, runs.place.now);
     let cancelled = runs.store.commit(Arc::new(vec![cancel.unwrap().unwrap()])).await.unwrap();
     assert_eq!(cancelled, [Committed::Done]);
@@ -128,7 +128,7 @@ async fn runs_end_although_somebody_holds_the_row_of_one_of_them() {
     );
     assert_eq!(without.unwrap(), [Committed::Done]);
     assert_eq!(with_the_held.unwrap(), [Committed::Done, Committed::RowLocked]);
-    // Known to be kept by now.
+    // Known to be locked by now.
     let again = runs.store.commit(Arc::new(vec![change(0), change(1)])).await.unwrap();
     assert_eq!(again, [Committed::Done, Committed::RowLocked]);
     assert_eq!(runs.states().await, [State::Completed, State::Running, State::Completed]);
@@ -420,7 +420,7 @@ async fn a_worker_goes_on_beside_an_open_transaction_that_takes_a_key() {
 
     transaction.commit().await.unwrap();
     let same = soon("the key is free", waiting).await.unwrap();
-    // Kept, or stored if the other one has run by then.
+    // A duplicate, or stored if the other one has run by then.
     let same = same.unwrap();
     soon("the job that was waited for", taken.wait()).await.unwrap();
     soon("the one that waited", same.wait()).await.unwrap();
@@ -463,7 +463,7 @@ async fn ends_whose_rows_somebody_keeps_hold_up_no_other_ends() {
     }
     transaction.commit().await.unwrap();
     for kept in &kept {
-        let row = soon("the kept end", kept.finished()).await.unwrap();
+        let row = soon("the end of the locked job", kept.finished()).await.unwrap();
         assert_eq!((row.state, row.attempt, row.crashes), (State::Completed, 1, 0), "{row:?}");
     }
     worker.stop().await.unwrap();

@@ -1,4 +1,4 @@
-//! A PostgreSQL server that is away for longer than a lease: nobody died, so nothing counts as a crash.
+//! A PostgreSQL server that is away for longer than a lease: no worker died, so nothing counts as a crash.
 
 #![cfg(all(feature = "postgres", unix))]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]

@@ -29,7 +29,7 @@ use postgres_cluster::server;
 use postgres_support::{Place, success};
 use tokio::sync::watch;
 
-/// Claims and completes until nothing is left and nobody adds any more; answers how many were accepted.
+/// Claims and completes until nothing is left and no task adds more; answers how many were accepted.
 async fn drain(store: Arc<dyn Store>, place: Arc<Place>, is_over: Arc<AtomicBool>) -> usize {
     let mut done = 0;
     loop {

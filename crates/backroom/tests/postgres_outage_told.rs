@@ -33,8 +33,8 @@ impl Told {
 
     async fn so_many(&self, count: usize) {
         let enough = async || (self.lines().len() >= count).then_some(());
-        let told = tokio::time::timeout(LIMIT, until("it is told", LIMIT * 2, enough)).await;
-        told.unwrap_or_else(|_| panic!("{count} lines were due, these came: {:#?}", self.lines()));
+        let logged = tokio::time::timeout(LIMIT, until("it is logged", LIMIT * 2, enough)).await;
+        logged.unwrap_or_else(|_| panic!("{count} lines were due, these came: {:#?}", self.lines()));
     }
 }
 

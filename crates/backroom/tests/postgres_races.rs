@@ -1,4 +1,4 @@
-//! Two writers of one row: whoever comes second decides on what the first left, not on what it saw before.
+//! Two writers of one row: the second decides on what the first wrote, not on what it read before.
 
 #![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]

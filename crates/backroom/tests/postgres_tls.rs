@@ -185,7 +185,7 @@ async fn what_is_asked_of_the_certificate_is_what_the_url_says() {
     let ours = root(&secured.at("ca.pem"));
     let other = root(&secured.file("other.pem", &Authority::new("another").pem));
 
-    // Encrypted whenever the server can: without being told to as well.
+    // Encrypted whenever the server can: also without `sslmode`.
     for (host, parameters) in [
         ("127.0.0.1", "sslmode=require".to_owned()),
         ("127.0.0.1", "sslmode=prefer".to_owned()),
@@ -248,7 +248,7 @@ async fn a_client_certificate_is_shown_to_a_server_that_wants_one() {
     let error = secured.refuses(&secured.url_of("template1", "localhost", &verified)).await;
     says(&error, ErrorKind::Unusable, &["client certificate", "sslcert=", "sslkey="]);
 
-    let error = secured.refuses(&with("somebody", &authority.client("somebody"))).await;
+    let error = secured.refuses(&with("other", &authority.client("other"))).await;
     says(&error, ErrorKind::Unusable, &["client certificate"]);
 
     let error = secured.refuses(&with("stranger", &Authority::new("another").client("backroom"))).await;

@@ -17,8 +17,8 @@ use postgres_support::{Place, success};
 /// Longer than any hint takes; a hint that never comes fails the test.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Does `act` again and again until `listener` hears of it. The first hint may be the one that rings for everything when
-/// the connection for hints is made; the second can only be what was told.
+/// Does `act` again and again until `listener` hears of it. The first hint may be the one for every listener when
+/// the connection for hints is made; the second can only be the one of `act`.
 async fn hears_twice(listener: &Listener, act: impl AsyncFn()) {
     let heard = async {
         for _ in 0..2 {
@@ -70,7 +70,7 @@ async fn a_ring_is_answered_by_whoever_waits_for_it() {
     listener.notified().await;
     let mut waiting = std::pin::pin!(listener.notified());
     assert_eq!(futures_util::future::poll_immediate(waiting.as_mut()).await, None);
-    assert!(!store.notifier().notify_queue("other"), "nobody listens to that");
+    assert!(!store.notifier().notify_queue("other"), "that queue has no listener");
     assert!(store.notifier().notify_queue("default"));
     waiting.await;
     assert!(!store.notifier().notify_queue("default"), "it has something else to do");

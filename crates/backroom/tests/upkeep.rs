@@ -211,7 +211,7 @@ async fn jobs_of_a_dead_worker_whose_lease_is_shorter_than_the_keepers_are_rescu
     let job = to_a_dead_worker(b.store(), &Ids::seeded(9), now, (1, short)).await[0];
     pass(&clock, short - Duration::from_millis(500)).await;
     assert_eq!(b.job(job).await.unwrap().state, State::Running);
-    // A look that sees that it is silent, and a lease of heartbeats at the pace of looks that prove that the store took writes.
+    // One pass that sees no heartbeat, and heartbeats for a lease that prove that the store took writes.
     pass(&clock, Duration::from_secs(8)).await;
     let row = b.job(job).await.unwrap();
     assert_eq!((row.state, row.crashes), (State::Queued, 1), "{row:?}");

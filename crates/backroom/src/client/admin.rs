@@ -10,7 +10,7 @@ use crate::{
 
 impl Backroom {
     /// Asks for a job to stop. A queued or waiting job is cancelled at once; a running one is marked and its handler
-    /// told, and it ends as cancelled unless the handler succeeds first. Nothing happens to a finished job.
+    /// asked to stop. It ends as cancelled unless the handler succeeds first. Nothing happens to a finished job.
     pub async fn cancel(&self, id: JobId) -> Result<(), Error> {
         self.cancel_because(id, "cancelled by hand").await
     }

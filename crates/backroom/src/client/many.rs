@@ -39,16 +39,16 @@ impl Backroom {
     /// # When it fails
     ///
     /// Nothing more is taken from the iterator, what is under way is waited for, and the error says how many jobs are
-    /// known to be stored (or answered otherwise: kept, replaced). What may be relied upon:
+    /// known to be stored (or dropped as duplicates, or have replaced one). What may be relied upon:
     ///
-    /// - Each transaction is stored whole or not at all; one with a job that is refused is not. Which jobs that are
-    ///   cannot be told: without a unique key the jobs stored need not be the first ones.
+    /// - Each transaction is stored whole or not at all; one with a job that is refused is not. Which jobs are stored
+    ///   is not known: without a unique key the jobs stored need not be the first ones.
     /// - For every kind of error but [`Unavailable`](crate::ErrorKind::Unavailable), the number is exact. That kind comes
     ///   after the store was asked again for some seconds, and says nothing of the one or two transactions it is about:
     ///   each of them is stored, once, or is not.
     /// - The same call again stores jobs again that are stored already: every call makes jobs of its own. To be able to
     ///   repeat it, give the jobs a unique key: then those stored are the first ones, and the repeat
-    ///   [keeps](EnqueuedMany::kept) them and adds the rest, as long as they hold their keys (by default until they are
+    ///   counts them as [duplicates](EnqueuedMany::kept) and adds the rest, as long as they hold their keys (by default until they are
     ///   finished). Or, on PostgreSQL, enqueue all of them in a transaction of your own (`within_postgres`,
     ///   `within_sqlx`) and roll it back.
     pub fn enqueue_many<J: Job, I>(&self, jobs: I) -> EnqueueMany<'_>

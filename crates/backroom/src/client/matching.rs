@@ -105,7 +105,7 @@ impl Backroom {
             }
         }
         for job in jobs {
-            acted.refuse(|| format!("job {}: it kept changing; try again", job.id));
+            acted.refuse(|| format!("job {}: it changed at every try; try again", job.id));
         }
         Ok(acted)
     }

@@ -80,7 +80,7 @@ impl Backroom {
         self.engine().store.queues().await
     }
 
-    /// Every worker that lives, as far as one look can tell: it is not declared dead, its process is not seen to be dead, and its last
+    /// Every worker that seems to live: it is not declared dead, no process has seen that its process is dead, and its last
     /// heartbeat was within its lease.
     pub async fn workers(&self) -> Result<Vec<WorkerRow>, Error> {
         let now = self.engine().clock.now();

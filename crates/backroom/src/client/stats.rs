@@ -35,7 +35,7 @@ impl Backroom {
     pub async fn stats(&self, span: Duration) -> Result<Stats, Error> {
         if span > RETENTION {
             let message = format!(
-                "count what was done in the last {span:?}: counts are kept for an hour; ask for less"
+                "count what was done in the last {span:?}: counts are retained for an hour; ask for less"
             );
             return Err(Error::new(ErrorKind::Invalid, message));
         }

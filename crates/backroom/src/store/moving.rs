@@ -95,13 +95,13 @@ pub async fn copy_queues(from: &dyn Store, to: &dyn Store) -> Result<u64, Error>
 }
 
 /// Copies every job that the target lacks or has an older copy of, with attempts and log, the newest first, and counts both
-/// sides. `told` hears how far it came after every page.
+/// sides. Calls `progress` after every page.
 ///
 /// Fails as the stores do; what was written until then stays and is not written again by the next call.
 pub async fn copy_jobs(
     from: &dyn Store,
     to: &dyn Store,
-    told: &(dyn Fn(&Copied) + Send + Sync),
+    progress: &(dyn Fn(&Copied) + Send + Sync),
 ) -> Result<Copied, Error> {
     let (mut source, mut target) = (Descent::new(from), Descent::new(to));
     let (mut copied, mut sums) = (Copied::default(), Sums::default());
@@ -124,7 +124,7 @@ pub async fn copy_jobs(
             }
         }
         write(from, to, wanted, &mut copied, &mut sums).await?;
-        told(&copied);
+        progress(&copied);
     }
     copied.compared = sums.0.into_values().collect();
     Ok(copied)

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 
-/// Time as the test says. Whoever waits for a moment is woken when [`advance`](TestClock::advance) passes it, so a
-/// back-off of four days takes no time at all.
+/// A clock that the test moves. A task that waits for a moment is woken when [`advance`](TestClock::advance) passes it, so a
+/// backoff of four days takes no real time.
 #[derive(Debug)]
 pub struct TestClock {
     hands: watch::Sender<Hands>,
@@ -55,12 +55,12 @@ impl TestClock {
         });
     }
 
-    /// Somebody sets the wall clock forward by `span`; no time passes.
+    /// Sets the wall clock forward by `span`; no time passes.
     pub fn step_forward(&self, span: Duration) {
         self.hands.send_modify(|hands| hands.now = later(hands.now, span));
     }
 
-    /// Somebody sets the wall clock back by `span`; no time passes.
+    /// Sets the wall clock back by `span`; no time passes.
     pub fn step_back(&self, span: Duration) {
         self.hands.send_modify(|hands| hands.now = earlier(hands.now, span));
     }

@@ -1,7 +1,7 @@
 //! What tests of programs and of stores need. Behind the feature `testing`.
 //!
-//! For programs that use Backroom: [`drain`] and [`perform`] run jobs, [`assert_enqueued`] looks at what was handed
-//! over, [`TestClock`] owns the time. For whoever writes a store: [`conformance`] says what every verb must do, and
+//! For programs that use Backroom: [`drain`] and [`perform`] run jobs, [`assert_enqueued`] checks what was
+//! enqueued, [`TestClock`] owns the time. For authors of stores: [`conformance`] says what every verb must do, and
 //! [`faults`] loses calls on purpose.
 
 mod clock;

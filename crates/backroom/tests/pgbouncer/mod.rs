@@ -65,7 +65,7 @@ impl Drop for PgBouncer {
     }
 }
 
-/// It tells nobody when it is ready, so it is looked for.
+/// PgBouncer does not notify when it is ready, so this polls.
 fn wait_for(port: u16, log: &Path) {
     for _ in 0..LOOKS {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {

@@ -7,7 +7,7 @@ use backroom::{Backroom, DisplayState, Filter, JobId, State, core::bounds::CRASH
 use super::{feed::Acknowledged, until};
 use crate::postgres_support::client;
 
-/// The last dead worker's leases run out within two seconds, and two more pass until somebody looks.
+/// The last dead worker's leases run out within two seconds, and the next pass of upkeep comes two seconds later.
 const LIMIT: Duration = Duration::from_secs(30);
 /// A job that was there at several deaths waits longer before it runs again.
 const SUSPECTS_LIMIT: Duration = Duration::from_secs(240);
@@ -43,7 +43,7 @@ pub(crate) struct Summary {
 /// Returns when no job is live.
 pub(crate) async fn settled(backroom: &Backroom) {
     until("every job is finished", SUSPECTS_LIMIT, async || {
-        // While the database is away nobody can tell.
+        // While the database is away, no process can read it.
         let counts = backroom.store().counts(backroom.clock().now()).await.ok()?;
         counts.iter().all(|count| count.jobs == 0 || is_finished(count.state)).then_some(())
     })
@@ -86,7 +86,7 @@ pub(crate) async fn check(backroom: &Backroom, url: &str, acknowledged: &Acknowl
                 panic!("neither completed nor discarded: {job:?}")
             }
         }
-        assert!(job.lease_until.is_none(), "nobody holds a finished job: {job:?}");
+        assert!(job.lease_until.is_none(), "no lease holds a finished job: {job:?}");
         crashes += job.crashes;
         if job.crashes > 0 {
             let attempts = store.attempts(job.id).await.unwrap();
@@ -108,8 +108,8 @@ pub(crate) async fn check(backroom: &Backroom, url: &str, acknowledged: &Acknowl
     Summary { acknowledged: acknowledged.len(), jobs: jobs.len(), poisoned, crashes }
 }
 
-/// Outages are told of once per process, and their ends, not for every call that meets them. What is said of single jobs (rescued,
-/// their lease or result lost) is as many lines as jobs, and not counted.
+/// An outage and its end are logged once per process, not for every call that meets them. Lines about single jobs (rescued, lease
+/// or result lost) are as many as the jobs, and not counted.
 pub(crate) fn no_flood(said: &[String], outages: usize) {
     let of_jobs = |line: &&String| {
         [

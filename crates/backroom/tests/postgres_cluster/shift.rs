@@ -50,8 +50,8 @@ pub(crate) async fn open(url: &str) -> Result<Backroom, Error> {
     Ok(Options::new().clock(clock).over(Arc::new(store)))
 }
 
-/// In the test's own process: nothing. In a process that a crew started: a worker, until its standard input ends, be it
-/// that the test closed it or that the test is no more.
+/// In the test's own process: nothing. In a process that a crew started: a worker, until its standard input ends:
+/// the test closed it or has ended.
 pub(crate) fn work_if_asked() {
     let Ok(url) = std::env::var(URL_VARIABLE) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -81,7 +81,7 @@ async fn start(url: &str) -> backroom::RunningWorker {
         }
         SystemClock::default().sleep(Duration::from_millis(100)).await;
     };
-    // From here on: each try above is a store of its own, which tells anew that it finds no database.
+    // From here on: each try above is a store of its own, which logs again that it finds no database.
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::INFO)
         .with_ansi(false)

@@ -156,7 +156,7 @@ pub(crate) fn success(job: &JobRow, now: Timestamp) -> Change {
     apply(job, event, now).unwrap().unwrap()
 }
 
-/// Schemas to use again and again: making the tables anew for each of thousands of stores would be all that a run does.
+/// Schemas to use again: to make the tables for each of thousands of stores would take most of a run.
 pub(crate) struct Schemas {
     server: String,
     parameters: &'static str,

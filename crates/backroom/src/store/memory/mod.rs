@@ -71,7 +71,7 @@ impl MemoryStore {
         }
     }
 
-    /// Runs one verb, then rings for what it did, outside the lock so that nobody wakes only to wait.
+    /// Runs one verb, then notifies listeners: outside the lock, so that they do not wake up only to wait for it.
     fn write<T>(&self, verb: impl FnOnce(&mut Rows) -> T) -> Result<T, Error> {
         let (answer, rings) = match &mut *self.kept() {
             Kept::Open(rows) => (verb(rows), rows.take_rings()),
@@ -246,7 +246,7 @@ impl Store for MemoryStore {
             checks: vec![HealthCheck {
                 name: "durability".into(),
                 ok: true,
-                found: format!("{jobs} jobs are kept in memory and end with this process"),
+                found: format!("{jobs} jobs are in memory and end with this process"),
             }],
         })
     }

@@ -1,4 +1,4 @@
-//! A call that nobody repeats did nothing, or everything.
+//! A call that is not repeated took effect whole or not at all.
 
 use std::{
     future::Future,
@@ -122,7 +122,7 @@ async fn rows(store: &Arc<dyn Store>) -> Rows {
     Rows { jobs, attempts, lines, queues: store.queues().await.expect("queues") }
 }
 
-/// Rows that two looks in a row agree on: an abandoned call may still be going on when it is looked at first.
+/// Rows that two reads in succession agree on: an abandoned call may still be under way at the first read.
 async fn settled_rows(store: &Arc<dyn Store>) -> Rows {
     let mut last = rows(store).await;
     loop {

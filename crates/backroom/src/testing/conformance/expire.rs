@@ -1,4 +1,4 @@
-//! Jobs that nobody began in time are found and cancelled.
+//! Jobs that did not begin in time are found and cancelled.
 
 use std::time::Duration;
 

@@ -124,7 +124,7 @@ pub(super) async fn a_job_that_was_imported_and_pruned_does_not_come_back(env: E
     }
     import(&env, &[queued.clone(), running.clone()]).await;
     assert_eq!((env.find(queued.job.id).await, env.find(running.job.id).await), (None, None));
-    // Whoever deletes a job by its name wants it forgotten.
+    // A delete by id also forgets that the job was imported.
     let waiting = records.iter().find(|record| record.job.state == State::Waiting);
     let waiting = waiting.expect("one in every state");
     env.store.delete(waiting.job.id).await.expect("delete");
@@ -140,7 +140,7 @@ pub(super) async fn a_record_whose_key_is_held_refuses_the_whole_import(env: Env
     let error = refused.expect_err("the key is held");
     assert_eq!(error.kind(), crate::ErrorKind::KeyHeld { holder: holder.id });
     assert_eq!(env.all().await, std::slice::from_ref(&holder), "not even the record before it");
-    // One that let go of its key meets nobody.
+    // A job that has released its key collides with no other.
     let mut finished = record(keyed());
     finished.job = after(&finished.job, &decide(&finished.job, cancel(), env.now));
     assert_eq!(finished.job.unique_while, Some(UniqueWhile::Live));

@@ -1,6 +1,6 @@
 //! What every store must do, as functions: one per behaviour, one file per family.
 //!
-//! Whoever writes a store runs all three over it, from a test with a multi-threaded runtime:
+//! The author of a store runs all three over it, from a test with a multi-threaded runtime:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -21,11 +21,11 @@
 //! [`Observed`](crate::store::Observed) over [`Faults`](super::faults::Faults), losing the first call, then the
 //! second, until none is lost; the assertions are the same, so it shows that every verb is safe to repeat.
 //!
-//! [`is_atomic_when_calls_are_lost`] loses and abandons calls that nobody repeats, and looks at what they left.
+//! [`is_atomic_when_calls_are_lost`] loses and abandons calls that are not repeated, and checks the rows that they left.
 //!
 //! A behaviour that asserts on an answer asserts on one that a repeated call gives too. Three answers are not of
-//! that kind, because they count what this very call did: those of `prune`, `delete` and `import`. Behaviours look
-//! at the rows these leave instead.
+//! that kind, because they count what this very call did: those of `prune`, `delete` and `import`. Behaviours
+//! check the rows that these leave instead.
 
 use std::sync::Arc;
 

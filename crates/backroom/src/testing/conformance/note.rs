@@ -1,4 +1,4 @@
-//! What handlers say of themselves is kept while they hold their job.
+//! Progress and log lines of handlers are stored while their lease holds.
 
 use backroom_core::{Event, JobRow, bounds::JOB_LOG_LINES_MAX};
 

@@ -1,5 +1,4 @@
-//! Hints reach who listens in this process. Whoever waits here waits under a guard of time: it fails the test,
-//! it never decides it.
+//! Hints reach the listeners of this process. Each wait has a time limit, which fails the test and never decides it.
 
 use std::time::Duration;
 
