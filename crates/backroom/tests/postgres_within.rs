@@ -150,7 +150,9 @@ async fn pickups(place: &Place, enqueue_in_transaction: impl AsyncFn(&Backroom, 
     let stamp = move |job: Stamp, _| {
         let began = began.clone();
         async move {
-            began.send((job, SystemClock::default().now())).map_err(|_| Failure::discard("the test has ended"))
+            began
+                .send((job, SystemClock::default().now()))
+                .map_err(|_| Failure::discard("the test has ended"))
         }
     };
     let worker = Worker::new(&backroom).queue("default", 2).handle(stamp).start().await.unwrap();
