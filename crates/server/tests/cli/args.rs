@@ -1,5 +1,4 @@
 //! Args are stored, compared, shown and moved as the text that they are.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use crate::cli_support::Place;
 

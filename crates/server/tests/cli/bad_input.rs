@@ -1,7 +1,5 @@
 //! What bad input gets: an error that names the thing, nothing stored, no panic.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
 use crate::cli_support::Place;
 
 /// Nothing that was refused may have left a store behind.

@@ -1,5 +1,4 @@
 //! `doctor` says what holds the slots, and one check that cannot be made hides no other.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use crate::cli_support::{Place, Said};
 use backroom::{Backroom, DisplayState, Json, Worker};

@@ -1,7 +1,5 @@
 //! `backroom enqueue`, in a process of its own.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
 #[cfg(unix)]
 use std::{
     io::{BufRead as _, BufReader, Write as _},

@@ -1,5 +1,4 @@
 //! `enqueue` with input that is not as it should be, moments that mean two things, and jobs that nothing would run.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::sync::Arc;
 

@@ -1,7 +1,5 @@
 //! Looking at jobs and changing them, in processes of their own.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
 use std::{process::Stdio, time::Duration};
 
 use crate::cli_support::{Place, said};

@@ -1,4 +1,5 @@
 //! The commands, run as a user runs them. One executable for all: each of its own would be linked again, and take 30 MB.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 #[path = "../cli_support/mod.rs"]
 mod cli_support;

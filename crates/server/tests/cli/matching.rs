@@ -1,5 +1,4 @@
 //! `retry`, `cancel` and `delete` by filter: any number of jobs, safe beside jobs that move, and counted.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::process::Stdio;
 

@@ -1,7 +1,5 @@
 //! Queues, health, help and completions, in processes of their own.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
 use crate::cli_support::Place;
 use serde_json::json;
 

@@ -1,5 +1,4 @@
 //! `backroom stats`, in a process of its own, on what a worker of this one did.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use crate::cli_support::Place;
 use backroom::{Backroom, Context, Failure, Json, Worker};

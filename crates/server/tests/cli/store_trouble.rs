@@ -1,7 +1,5 @@
 //! Stores that are missing, unreadable, or none.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
 use crate::cli_support::{Place, Said, said};
 
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";

@@ -1,5 +1,4 @@
 //! What a job, a worker or a queue carries cannot play with the terminal of the person who looks at it.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::sync::Arc;
 
