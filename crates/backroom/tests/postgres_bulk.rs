@@ -18,8 +18,8 @@ async fn open(place: &Place) -> Backroom {
 }
 
 async fn refuse(place: &Place) {
-    let words = format!("ALTER TABLE jobs ADD CONSTRAINT refuse CHECK (args <> '{REFUSED}')");
-    place.client().await.batch_execute(&words).await.unwrap();
+    let settings = format!("ALTER TABLE jobs ADD CONSTRAINT refuse CHECK (args <> '{REFUSED}')");
+    place.client().await.batch_execute(&settings).await.unwrap();
 }
 
 async fn refuse_no_more(place: &Place) {

@@ -1,4 +1,4 @@
-//! What the PostgreSQL store keeps of jobs that came over from another store.
+//! What the PostgreSQL store stores of jobs that came from another store.
 
 #![cfg(feature = "postgres")]
 
@@ -13,7 +13,7 @@ use backroom::{
 use postgres_support::{Place, success};
 
 const JOBS: usize = 20_000;
-/// What the page of `Store::import` says.
+/// As the documentation of `Store::import` says.
 const BYTES_EACH_MAX: i64 = 110;
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use backroom::{
 };
 use common::{Double, double};
 use futures_util::future::join_all;
-use postgres_support::{Place, client, schema_name, server, success, until_somebody_waits};
+use postgres_support::{Place, client, schema_name, server, success, until_a_statement_waits};
 use tokio_postgres::{Client, Transaction};
 
 const PROCESSES: u32 = 8;
@@ -158,7 +158,7 @@ async fn a_caller_and_a_commit_that_waits_for_the_caller_make_no_deadlock() {
             let (store, ends) = (Arc::clone(&store), Arc::new(ends.clone()));
             tokio::spawn(async move { store.commit(ends).await.unwrap() })
         };
-        until_somebody_waits(&admin, &place.schema).await;
+        until_a_statement_waits(&admin, &place.schema).await;
 
         // Now the caller needs the row of the first.
         let inserted = insert_in(&transaction, &place, &[keyed(key(0))]).await;

@@ -25,7 +25,7 @@ use backroom::{
     },
 };
 use common::{Double, double, soon};
-use postgres_support::{Place, died, lease, success, until_somebody_waits};
+use postgres_support::{Place, died, lease, success, until_a_statement_waits};
 use tokio_postgres::{Client, Transaction};
 use tokio_util::sync::CancellationToken;
 
@@ -397,7 +397,7 @@ async fn a_worker_goes_on_beside_an_open_transaction_that_takes_a_key() {
         let backroom = backroom.clone();
         async move { backroom.enqueue(Double(2)).unique(UniqueRule::by_key("taken")).await }
     });
-    until_somebody_waits(&watcher, &place.schema).await;
+    until_a_statement_waits(&watcher, &place.schema).await;
 
     let beats = async || backroom.workers().await.unwrap()[0].beats;
     let long_after = beats().await + 5;

@@ -11,7 +11,7 @@ use backroom::{
     core::{Change, Event, JobRow, State, transition::apply},
     store::{Committed, JobVerbs as _, ReadVerbs as _, Store},
 };
-use postgres_support::{Place, lease, success, until_somebody_waits};
+use postgres_support::{Place, lease, success, until_a_statement_waits};
 
 /// What becomes of a change that waits behind `first`, a statement about the one running job.
 async fn behind(first: &str, change: impl Fn(&JobRow, &Place) -> Change) -> (Committed, JobRow) {
@@ -26,7 +26,7 @@ async fn behind(first: &str, change: impl Fn(&JobRow, &Place) -> Change) -> (Com
         let (store, change) = (Arc::clone(&store), change(&job, &place));
         tokio::spawn(async move { store.commit(Arc::new(vec![change])).await })
     };
-    until_somebody_waits(&watcher, &place.schema).await;
+    until_a_statement_waits(&watcher, &place.schema).await;
     transaction.commit().await.unwrap();
     let answer = commit.await.unwrap().unwrap().remove(0);
     (answer, store.job(id).await.unwrap().expect("the job is there"))

@@ -46,14 +46,14 @@ async fn count(backroom: &Backroom) -> u64 {
 }
 
 /// The error and what caused it.
-fn told(error: &Error) -> String {
-    let mut told = error.to_string();
+fn text_of(error: &Error) -> String {
+    let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
-        told.push_str(&format!(": {inner}"));
+        text.push_str(&format!(": {inner}"));
         cause = inner.source();
     }
-    told
+    text
 }
 
 #[tokio::test]
@@ -126,9 +126,9 @@ async fn a_unique_key_is_kept_rejected_and_replaced_inside_the_transaction() {
     let first = backroom.enqueue(Double(1)).unique(UniqueRule::by_key("k")).await.unwrap();
     let mut transaction = shop.begin().await.unwrap();
 
-    let kept = backroom.enqueue(Double(2)).unique(UniqueRule::by_key("k"));
-    let kept = kept.within_sqlx(&mut transaction).await.unwrap();
-    assert_eq!((kept.id(), kept.is_new()), (first.id(), false));
+    let same = backroom.enqueue(Double(2)).unique(UniqueRule::by_key("k"));
+    let same = same.within_sqlx(&mut transaction).await.unwrap();
+    assert_eq!((same.id(), same.is_new()), (first.id(), false));
 
     let rejected = backroom.enqueue(Double(3)).unique(UniqueRule::by_key("k").reject());
     let rejected = rejected.within_sqlx(&mut transaction).await.err().unwrap();
@@ -193,14 +193,14 @@ async fn many_jobs_answer_how_many_keys_were_held() {
     let (backroom, shop) = (open(&place).await, shop(&place).await);
     backroom.enqueue(Double(3)).unique(UniqueRule::by_args()).await.unwrap();
     let mut transaction = shop.begin().await.unwrap();
-    for (rule, kept, replaced, key_held) in [
+    for (rule, same, replaced, key_held) in [
         (UniqueRule::by_args(), 1, 0, 0),
         (UniqueRule::by_args().replace(), 0, 5, 0),
         (UniqueRule::by_args().reject(), 0, 0, 5),
     ] {
         let many = backroom.enqueue_many((0..5).map(Double)).unique(rule);
         let sum = many.within_sqlx(&mut transaction).await.unwrap();
-        assert_eq!((sum.kept, sum.replaced, sum.key_held), (kept, replaced, key_held));
+        assert_eq!((sum.kept, sum.replaced, sum.key_held), (same, replaced, key_held));
     }
     transaction.commit().await.unwrap();
     assert_eq!(count(&backroom).await, 5);
@@ -238,15 +238,15 @@ async fn after_a_failed_enqueue_the_transaction_can_only_be_rolled_back() {
         hide_tables(&mut transaction).await;
         let failed = backroom.enqueue(Double(1)).within_sqlx(&mut transaction).await.err().unwrap();
         assert_eq!(failed.kind(), ErrorKind::Unusable);
-        let told_first = told(&failed);
-        assert!(told_first.contains("insert jobs in PostgreSQL; our tables are missing"), "{told_first}");
-        assert!(told_first.contains("jobs\" does not exist (SQLSTATE 42P01)"), "{told_first}");
+        let first_text = text_of(&failed);
+        assert!(first_text.contains("insert jobs in PostgreSQL; our tables are missing"), "{first_text}");
+        assert!(first_text.contains("jobs\" does not exist (SQLSTATE 42P01)"), "{first_text}");
 
         let again = backroom.enqueue(Double(1)).within_sqlx(&mut transaction).await.err().unwrap();
         assert_eq!(again.kind(), ErrorKind::Unavailable);
-        assert!(told(&again).contains("transaction is aborted"), "{}", told(&again));
+        assert!(text_of(&again).contains("transaction is aborted"), "{}", text_of(&again));
         if commits {
-            // PostgreSQL answers with a rollback, which the driver does not tell.
+            // PostgreSQL answers with a rollback, which the driver does not report.
             transaction.commit().await.unwrap();
         } else {
             transaction.rollback().await.unwrap();
@@ -268,7 +268,7 @@ async fn a_failed_enqueue_in_a_savepoint_leaves_the_outer_transaction_whole() {
     let many = backroom.enqueue_many([Double(1)]).within_sqlx(&mut inner).await;
     let failed = many.err().unwrap();
     assert_eq!(failed.kind(), ErrorKind::Unusable);
-    assert!(told(&failed).contains("0 jobs were handled before the error"), "{}", told(&failed));
+    assert!(text_of(&failed).contains("0 jobs were handled before the error"), "{}", text_of(&failed));
     inner.rollback().await.unwrap();
     backroom.enqueue(Double(2)).within_sqlx(&mut outer).await.unwrap();
     outer.commit().await.unwrap();
@@ -285,7 +285,7 @@ async fn an_enqueue_on_a_connection_that_broke_says_that_the_server_is_away() {
     let ended = other.query_one("SELECT pg_terminate_backend($1, 10000)", &[&pid]).await.unwrap();
     assert!(ended.get::<_, bool>(0));
     let refused = backroom.enqueue(Double(1)).within_sqlx(&mut transaction).await.err().unwrap();
-    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{}", told(&refused));
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{}", text_of(&refused));
     assert_eq!(count(&backroom).await, 0);
 }
 
@@ -321,10 +321,10 @@ async fn the_callers_prepared_statements_keep_their_places() {
     let (backroom, shop) = (open(&place).await, shop(&place).await);
     let mut transaction = shop.begin().await.unwrap();
     order(&mut transaction, 1).await;
-    let kept = transaction.cached_statements_size();
-    assert_eq!(kept, 1);
+    let cached = transaction.cached_statements_size();
+    assert_eq!(cached, 1);
     backroom.enqueue(Double(1)).within_sqlx(&mut transaction).await.unwrap();
-    assert_eq!(transaction.cached_statements_size(), kept);
+    assert_eq!(transaction.cached_statements_size(), cached);
     let there = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'INSERT%'";
     let there: i64 = sqlx::query_scalar(there).fetch_one(&mut *transaction).await.unwrap();
     assert_eq!(there, 1, "only that of the order");
@@ -343,6 +343,6 @@ async fn a_store_that_is_no_postgresql_refuses_in_the_same_words_as_for_the_othe
     let other = backroom.enqueue(Double(1)).within_postgres(&theirs).await.err().unwrap();
     assert_eq!(other.kind(), ErrorKind::Invalid);
     for refused in [one, many] {
-        assert_eq!((refused.kind(), told(&refused)), (other.kind(), told(&other)));
+        assert_eq!((refused.kind(), text_of(&refused)), (other.kind(), text_of(&other)));
     }
 }

@@ -1,4 +1,4 @@
-//! Trays that two want at once, or that somebody keeps.
+//! Trays that two transactions want at once, or that another transaction has locked.
 
 #![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
@@ -13,10 +13,10 @@ use backroom::{
     core::{Draft, Event, JobRow, State, transition::apply},
     store::{Call, Claim, Committed, Deleted, JobVerbs as _, LeaseStatus, ReadVerbs as _, Store},
 };
-use postgres_support::{died, lease, success, until_somebody_waits, waiting_for_locks};
+use postgres_support::{died, lease, success, until_a_statement_waits, waiting_for_locks};
 use tray_office::{Office, Rows};
 
-/// It waits for a tenth of a second only, which a busy machine may miss.
+/// It waits for a tenth of a second only, which a slow machine may miss.
 async fn until_it_waits_or_ends<T>(office: &Office, task: &tokio::task::JoinHandle<T>) {
     let look = async {
         while !task.is_finished() && waiting_for_locks(&office.client, &office.place.schema).await.is_empty()
@@ -28,7 +28,7 @@ async fn until_it_waits_or_ends<T>(office: &Office, task: &tokio::task::JoinHand
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_unloads_behind_an_end_sees_that_it_ended() {
+async fn an_unload_behind_an_end_sees_that_the_job_ended() {
     let (office, jobs) = Office::with_a_tray_of(2).await;
     let mut ending = office.place.client().await;
     // What the store does to end the first, by hand and slowly.
@@ -49,7 +49,7 @@ async fn who_unloads_behind_an_end_sees_that_it_ended() {
     };
     until_it_waits_or_ends(&office, &unloading).await;
     transaction.commit().await.unwrap();
-    // On a machine that is held up the wait may be over before the commit: then the tray counts as kept.
+    // On a slow machine the wait may be over before the commit: then the tray counts as locked.
     if unloading.await.unwrap().unwrap() == [LeaseStatus::Held, LeaseStatus::Held] {
         assert_eq!(office.held(&office.store, &jobs).await, [LeaseStatus::Lost, LeaseStatus::Held]);
     }
@@ -57,7 +57,7 @@ async fn who_unloads_behind_an_end_sees_that_it_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_ends_behind_an_unload_finds_the_job_in_its_row() {
+async fn an_end_behind_an_unload_finds_the_job_in_its_row() {
     let (office, jobs) = Office::with_a_tray_of(2).await;
     let mut unloading = office.place.client().await;
     let transaction = unloading.transaction().await.unwrap();
@@ -75,7 +75,7 @@ async fn who_ends_behind_an_unload_finds_the_job_in_its_row() {
     };
     until_it_waits_or_ends(&office, &ending).await;
     transaction.commit().await.unwrap();
-    // On a machine that is held up the wait may be over before the commit.
+    // On a slow machine the wait may be over before the commit.
     if ending.await.unwrap().unwrap() == [Committed::RowLocked] {
         office.succeed(&jobs[..1]).await;
     }
@@ -104,13 +104,13 @@ async fn a_job_that_is_deleted_the_moment_it_ends_does_not_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tray_that_somebody_keeps_holds_up_nothing_else() {
+async fn a_locked_tray_holds_up_nothing_else() {
     let (office, jobs) = Office::with_a_tray_of(2).await;
     let keyed = Draft { unique: Some(UniqueRule::by_key("k")), ..Draft::new("work", Json::null()) };
     office.place.insert(&*office.store, office.place.checked(keyed)).await;
     let in_row = office.place.claim(&*office.store, 1).await;
-    let mut keeper = office.place.client().await;
-    let transaction = keeper.transaction().await.unwrap();
+    let mut other = office.place.client().await;
+    let transaction = other.transaction().await.unwrap();
     transaction.batch_execute("SELECT FROM trays FOR UPDATE").await.unwrap();
 
     let all: Vec<JobRow> = jobs.iter().chain(&in_row).cloned().collect();
@@ -135,11 +135,11 @@ async fn a_tray_that_somebody_keeps_holds_up_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_ended_on_a_tray_that_somebody_keeps_is_neither_revived_nor_deleted() {
+async fn what_ended_on_a_locked_tray_is_neither_revived_nor_deleted() {
     let (office, jobs) = Office::with_a_tray_of(2).await;
     office.succeed(&jobs[..1]).await;
-    let mut keeper = office.place.client().await;
-    let transaction = keeper.transaction().await.unwrap();
+    let mut other = office.place.client().await;
+    let transaction = other.transaction().await.unwrap();
     transaction.batch_execute("SELECT FROM trays FOR UPDATE").await.unwrap();
     let done = office.store.job(jobs[0].id).await.unwrap().unwrap();
     let again = office.decide(&done, Event::Retry);
@@ -154,7 +154,7 @@ async fn what_ended_on_a_tray_that_somebody_keeps_is_neither_revived_nor_deleted
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_free_tray_beside_many_that_somebody_keeps_is_unloaded() {
+async fn a_free_tray_beside_many_locked_ones_is_unloaded() {
     let office = Office::open().await;
     let mut jobs = Vec::new();
     for _ in 0..6 {
@@ -163,11 +163,11 @@ async fn a_free_tray_beside_many_that_somebody_keeps_is_unloaded() {
     }
     // In the order of leases, in which they would be met.
     jobs.sort_by_key(lease);
-    let kept: Vec<_> = jobs[..5].iter().map(|job| lease(job).0).collect();
-    let mut keeper = office.place.client().await;
-    let transaction = keeper.transaction().await.unwrap();
-    let keep = "SELECT FROM trays WHERE lease_id = ANY ($1) FOR UPDATE";
-    assert_eq!(transaction.execute(keep, &[&kept]).await.unwrap(), 5);
+    let locked: Vec<_> = jobs[..5].iter().map(|job| lease(job).0).collect();
+    let mut other = office.place.client().await;
+    let transaction = other.transaction().await.unwrap();
+    let lock = "SELECT FROM trays WHERE lease_id = ANY ($1) FOR UPDATE";
+    assert_eq!(transaction.execute(lock, &[&locked]).await.unwrap(), 5);
     assert_eq!(office.held(&office.store, &jobs).await, [LeaseStatus::Held; 6]);
     assert_eq!(office.rows().await, Rows { jobs: 1, trays: 5, finished: 0 });
 }
@@ -201,15 +201,15 @@ async fn a_claim_repeated_while_the_first_is_being_written_answers_with_what_tha
     let transaction = first.transaction().await.unwrap();
     let take = "WITH taken AS (DELETE FROM jobs WHERE id = (SELECT id FROM jobs ORDER BY scheduled_at, id LIMIT 1) \
                 RETURNING *) \
-                INSERT INTO trays (lease_id, lease_until, worker, started_at, live, first_id, last_id, jobs) \
-                SELECT $1, now(), 'w', now(), 1, id, id, ARRAY[ROW(id, kind, queue, lane, priority, args, 1, max_attempts, \
-                crashes, scheduled_at, expires_at, created_at, tags, extras, 1)::tray_job] FROM taken";
+                INSERT INTO trays (lease_id, queue, lease_until, worker, started_at, live, first_id, last_id, jobs) \
+                SELECT $1, queue, now(), 'w', now(), 1, id, id, ARRAY[ROW(id, kind, priority, args, max_attempts, \
+                scheduled_at, created_at, tags, extras)::tray_job] FROM taken";
     assert_eq!(transaction.execute(take, &[&wish.lease.0]).await.unwrap(), 1);
     let repeating = {
         let (store, wish, now) = (Arc::clone(&office.store), wish.clone(), office.place.now);
         tokio::spawn(async move { store.claim(Arc::new(wish), now, Call::Repeated).await })
     };
-    until_somebody_waits(&office.client, &office.place.schema).await;
+    until_a_statement_waits(&office.client, &office.place.schema).await;
     transaction.commit().await.unwrap();
     let taken = repeating.await.unwrap().unwrap();
     assert_eq!((taken.len(), office.rows().await), (1, Rows { jobs: 1, trays: 1, finished: 0 }));

@@ -1,4 +1,4 @@
-//! Jobs that one claim took together: each lies in one place at any moment, whoever wants something of it.
+//! Jobs that one claim took together: each lies in one place at any moment, whichever process changes or reads it.
 
 #![cfg(feature = "postgres")]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
@@ -11,9 +11,12 @@ use std::{sync::Arc, time::Duration};
 
 use backroom::{
     Json, UniqueRule,
-    core::{Change, DisplayState, Draft, Event, JobRow, State, bounds::later, transition::apply},
+    core::{
+        Change, DisplayState, Draft, Event, Extras, JobRow, State, bounds::later, draft::When,
+        transition::apply,
+    },
     store::{
-        Claim, Committed, Deleted, Filter, Inserted, LeaseStatus, Record, Store,
+        Claim, Committed, Deleted, Filter, Inserted, LeaseStatus, Record, Share, Store,
         postgres::{PostgresOptions, PostgresStore},
     },
 };
@@ -60,6 +63,149 @@ async fn a_job_that_holds_a_key_or_is_large_keeps_its_row() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_not_plain_or_was_changed_since_its_insert_never_lies_on_a_tray() {
+    let office = Office::open().await;
+    let draft = || Draft::new("work", Json::null());
+    let new = [
+        Draft { lane: Some("lane".into()), ..draft() },
+        Draft { expiry: Some(When::In(Duration::from_secs(60))), ..draft() },
+        Draft { unique: Some(UniqueRule::by_key("key")), ..draft() },
+    ];
+    let new = new.map(|draft| office.place.checked(draft));
+    office.store.insert(Arc::new(new.to_vec()), office.place.now, Call::First).await.unwrap();
+    let taken = office.place.claim(&*office.store, 10).await;
+    assert_eq!((taken.len(), office.rows().await), (3, Rows { jobs: 3, trays: 0, finished: 0 }));
+    office.succeed(&taken).await;
+
+    // Plain when it was inserted, and given back since.
+    office.place.insert(&*office.store, office.place.new_job()).await;
+    let first = office.place.claim(&*office.store, 1).await.remove(0);
+    assert_eq!(office.rows().await.trays, 1);
+    let release = office.decide(&first, Event::Release { lease: lease(&first) });
+    assert_eq!(office.commit(&office.store, release).await, Committed::Done);
+    let again = office.place.claim(&*office.store, 1).await;
+    assert_eq!((again.len(), office.rows().await), (1, Rows { jobs: 1, trays: 0, finished: 3 }));
+    office.succeed(&again).await;
+}
+
+#[tokio::test]
+async fn each_queue_of_a_claim_has_a_tray_of_its_own() {
+    let office = Office::open().await;
+    let in_queue =
+        |queue: &str| office.place.checked(Draft { queue: queue.into(), ..Draft::new("work", Json::null()) });
+    let new = ["one", "two", "one"].map(in_queue);
+    office.store.insert(Arc::new(new.to_vec()), office.place.now, Call::First).await.unwrap();
+    let shares = ["one", "two"].map(|queue| Share { queue: queue.into(), at_most: 5 });
+    let wish = Claim { shares: shares.to_vec(), ..office.place.wish(10) };
+    let jobs = office.store.claim(Arc::new(wish.clone()), office.place.now, Call::First).await.unwrap();
+    let rows = office.client.query("SELECT queue, live FROM trays ORDER BY queue", &[]).await.unwrap();
+    let trays: Vec<(String, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(trays, [("one".to_owned(), 2), ("two".to_owned(), 1)]);
+    for job in &jobs {
+        assert_eq!(office.other.job(job.id).await.unwrap().as_ref(), Some(job));
+    }
+    let repeated = office.store.claim(Arc::new(wish), office.place.now, Call::Repeated).await;
+    assert_eq!(repeated.unwrap().len(), 3);
+
+    let (ended, open): (Vec<JobRow>, Vec<JobRow>) = jobs.into_iter().partition(|job| job.queue == "two");
+    office.succeed(&ended).await;
+    assert_eq!(office.rows().await, Rows { jobs: 0, trays: 1, finished: 1 });
+    office.succeed(&open[..1]).await;
+    assert_eq!(office.held(&office.store, &open[1..]).await, [LeaseStatus::Held]);
+    assert_eq!(office.rows().await, Rows { jobs: 1, trays: 0, finished: 2 });
+    office.succeed(&open[1..]).await;
+}
+
+#[tokio::test]
+async fn a_job_with_tags_and_extras_lies_on_a_tray_and_comes_back_whole() {
+    let office = Office::open().await;
+    let extras = Extras {
+        timeout: Some(Duration::from_secs(90)),
+        meta: [("key".to_owned(), "value".to_owned())].into(),
+        ..Extras::default()
+    };
+    let new: Vec<_> = (1..3)
+        .map(|number| {
+            let args = Json::parse(number.to_string()).unwrap();
+            let tags = vec!["tag".to_owned()];
+            office.place.checked(Draft { tags, extras: extras.clone(), ..Draft::new("work", args) })
+        })
+        .collect();
+    office.store.insert(Arc::new(new.clone()), office.place.now, Call::First).await.unwrap();
+    let jobs = office.place.claim(&*office.store, 2).await;
+    assert_eq!(office.rows().await, Rows { jobs: 0, trays: 1, finished: 0 });
+    for (job, new) in jobs.iter().zip(&new) {
+        assert_eq!((&job.tags, &job.extras, &job.args), (&new.job.tags, &new.job.extras, &new.job.args));
+        assert_eq!(office.other.job(job.id).await.unwrap().as_ref(), Some(job));
+    }
+    office.succeed(&jobs[..1]).await;
+    assert_eq!(office.held(&office.store, &jobs[1..]).await, [LeaseStatus::Held]);
+    for job in &jobs {
+        let stored = office.other.job(job.id).await.unwrap().unwrap();
+        assert_eq!((&stored.tags, &stored.extras), (&job.tags, &job.extras));
+    }
+}
+
+/// What a later version adds to a job goes into columns of `jobs` and into the extras. The type of what lies on trays stays.
+#[tokio::test]
+async fn a_process_goes_on_while_a_later_version_has_migrated_the_tables_and_lays_trays_beside_it() {
+    let (office, jobs) = Office::with_a_tray_of(3).await;
+    let fields = "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute \
+                  WHERE attrelid = 'tray_job'::regclass ORDER BY attnum";
+    let rows = office.client.query(fields, &[]).await.unwrap();
+    let fields: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let released = [
+        ("id", "uuid"),
+        ("kind", "text"),
+        ("priority", "smallint"),
+        ("args", "text"),
+        ("max_attempts", "bigint"),
+        ("scheduled_at", "timestamp with time zone"),
+        ("created_at", "timestamp with time zone"),
+        ("tags", "jsonb"),
+        ("extras", "text"),
+    ];
+    let released = released.map(|(name, ty)| (name.to_owned(), ty.to_owned()));
+    assert_eq!(
+        fields, released,
+        "programs that run could not write another type: new fields go into the extras"
+    );
+
+    // The later version migrates, and takes a job with a field that this one does not know.
+    let later = "ALTER TABLE jobs ADD COLUMN later text; ALTER TABLE finished ADD COLUMN later text; \
+                 CREATE INDEX jobs_later ON jobs (later) WHERE later IS NOT NULL";
+    office.client.batch_execute(later).await.unwrap();
+    let theirs = office.place.new_job().job.id.0;
+    let lease_of_theirs = office.place.ids.lease().0;
+    let take = "INSERT INTO trays (lease_id, queue, lease_until, worker, started_at, live, first_id, last_id, jobs) \
+                VALUES ($1, 'default', now(), 'later', now(), 1, $2, $2, ARRAY[ROW($2::uuid, 'later', 5, '{}', 3, now(), now(), \
+                NULL, '{\"v\":2,\"reply_to\":\"answers\"}')::tray_job])";
+    assert_eq!(office.client.execute(take, &[&lease_of_theirs, &theirs]).await.unwrap(), 1);
+
+    // This one goes on: it ends and unloads what it took before, and lays another tray.
+    office.succeed(&jobs[..1]).await;
+    office.store.note(Arc::new(vec![office.note(&jobs[1])]), office.place.now).await.unwrap();
+    office.succeed(&jobs[1..]).await;
+    let new = vec![office.place.new_job(), office.place.new_job()];
+    office.store.insert(Arc::new(new), office.place.now, Call::First).await.unwrap();
+    let more = office.place.claim(&*office.store, 2).await;
+    assert_eq!(office.rows().await, Rows { jobs: 0, trays: 2, finished: 3 });
+    office.succeed(&more).await;
+
+    // The later version ends its job, whose field is in the history now.
+    let end = "INSERT INTO finished (id, kind, queue, priority, state, args, attempt, max_attempts, crashes, scheduled_at, \
+               unique_held, lease_id, worker, output, woken, created_at, started_at, finished_at, extras, revision) \
+               SELECT id, kind, queue, priority, 'completed', args, attempt, max_attempts, crashes, scheduled_at, false, \
+               lease_id, worker, 'null', false, created_at, started_at, now(), extras, 2 \
+               FROM jobs_on_trays WHERE lease_id = $1";
+    assert_eq!(office.client.execute(end, &[&lease_of_theirs]).await.unwrap(), 1);
+    office.client.execute("DELETE FROM trays WHERE lease_id = $1", &[&lease_of_theirs]).await.unwrap();
+    let extras = office.client.query_one("SELECT extras::text FROM finished WHERE id = $1", &[&theirs]).await;
+    assert!(extras.unwrap().get::<_, &str>(0).contains("reply_to"));
+    assert_eq!(office.rows().await, Rows { jobs: 0, trays: 0, finished: 6 });
+}
+
+#[tokio::test]
 async fn a_heartbeat_unloads_what_has_not_ended() {
     let (office, jobs) = Office::with_a_tray_of(3).await;
     office.succeed(&jobs[..1]).await;
@@ -86,7 +232,7 @@ async fn a_failure_unloads_the_tray_and_leaves_its_neighbours_running() {
 }
 
 #[tokio::test]
-async fn progress_and_log_lines_of_a_job_on_a_tray_are_kept() {
+async fn progress_and_log_lines_of_a_job_on_a_tray_are_stored() {
     let (office, jobs) = Office::with_a_tray_of(2).await;
     let note = office.note(&jobs[0]);
     office.other.note(Arc::new(vec![note.clone()]), office.place.now).await.unwrap();
@@ -96,7 +242,7 @@ async fn progress_and_log_lines_of_a_job_on_a_tray_are_kept() {
 }
 
 #[tokio::test]
-async fn another_process_ends_looks_at_and_cancels_what_it_did_not_claim() {
+async fn another_process_ends_reads_and_cancels_what_it_did_not_claim() {
     let (office, jobs) = Office::with_a_tray_of(3).await;
     assert_eq!(office.commit(&office.other, success(&jobs[0], office.place.now)).await, Committed::Done);
 
@@ -128,18 +274,18 @@ async fn jobs_on_the_tray_of_a_dead_worker_are_found_and_rescued() {
         holders.iter().map(|holder| (holder.name.as_str(), holder.holds)).collect::<Vec<_>>(),
         [(worker.as_str(), true)]
     );
-    let lapsed = office.other.running_of(&worker, None, 10).await.unwrap();
-    assert_eq!(lapsed.len(), 2);
-    assert_eq!(office.rows().await.trays, 1, "looking writes nothing");
+    let found = office.other.running_of(&worker, None, 10).await.unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(office.rows().await.trays, 1, "reading writes nothing");
     let rescue = |job: &JobRow| apply(job, died(), at).unwrap().unwrap();
     assert_eq!(office.rows().await.trays, 1, "to find them changes nothing");
-    assert_eq!(office.commit(&office.other, rescue(&lapsed[0])).await, Committed::Done);
-    let late = jobs.iter().find(|job| job.id == lapsed[0].id).unwrap();
+    assert_eq!(office.commit(&office.other, rescue(&found[0])).await, Committed::Done);
+    let late = jobs.iter().find(|job| job.id == found[0].id).unwrap();
     assert_eq!(office.commit(&office.store, success(late, office.place.now)).await, Committed::Stale);
 }
 
 #[tokio::test]
-async fn an_end_told_twice_is_written_once() {
+async fn an_end_reported_twice_is_written_once() {
     let (office, jobs) = Office::with_a_tray_of(3).await;
     office.succeed(&jobs[..1]).await;
     // The tray is there still and has a copy of the first.
@@ -189,8 +335,8 @@ async fn does_not_come_back(take_out: impl AsyncFnOnce(&Office, &JobRow)) {
     let taken = office.place.claim(&*office.store, 10).await;
     assert!(taken.is_empty(), "{taken:?}");
     let worker = jobs[1].worker.clone().unwrap();
-    let lapsed = office.store.running_of(&worker, None, 10).await.unwrap();
-    assert_eq!(lapsed.iter().map(|job| job.id).collect::<Vec<_>>(), [jobs[1].id]);
+    let found = office.store.running_of(&worker, None, 10).await.unwrap();
+    assert_eq!(found.iter().map(|job| job.id).collect::<Vec<_>>(), [jobs[1].id]);
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod job;
 pub mod json;
 mod lease;
 mod millis;
+mod plain;
 pub mod queue;
 pub mod retention;
 pub mod retry;

@@ -55,7 +55,7 @@ pub(crate) async fn client(url: &str) -> Client {
 }
 
 /// Waits until a statement on the schema waits for what another transaction holds.
-pub(crate) async fn until_somebody_waits(client: &Client, schema: &str) {
+pub(crate) async fn until_a_statement_waits(client: &Client, schema: &str) {
     let look = async {
         while waiting_for_locks(client, schema).await.is_empty() {
             tokio::task::yield_now().await;
@@ -150,7 +150,7 @@ pub(crate) fn died() -> Event {
     Event::LeaseLost(backroom::core::Loss::Died { part, span })
 }
 
-/// What core says about a run that succeeded.
+/// What core decides about a run that succeeded.
 pub(crate) fn success(job: &JobRow, now: Timestamp) -> Change {
     let event = Event::Succeed { lease: lease(job), output: Json::null() };
     apply(job, event, now).unwrap().unwrap()

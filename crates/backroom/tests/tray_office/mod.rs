@@ -1,4 +1,4 @@
-//! A place to lay jobs on trays and look where they lie.
+//! A store to lay jobs on trays, and a client that counts where they lie.
 
 #![allow(
     dead_code,
@@ -19,7 +19,7 @@ use tokio_postgres::Client;
 
 use crate::postgres_support::{Place, lease, success};
 
-/// A store in which every claim is kept together, another process's store over the same tables, and somebody who looks.
+/// A store in which every claim uses trays, another process's store over the same tables, and a client that counts rows.
 pub(crate) struct Office {
     pub(crate) place: Place,
     pub(crate) store: Arc<PostgresStore>,

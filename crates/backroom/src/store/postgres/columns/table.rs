@@ -147,7 +147,7 @@ macro_rules! table {
         enum Place { $($column),+ }
 
         /// Where a column stands in a row that was selected by [`columns!`].
-        #[expect(non_upper_case_globals, reason = "the names of the columns")]
+        #[expect(non_upper_case_globals, dead_code, reason = "the names of the columns; no row of a job has `plain`")]
         pub(crate) mod at {
             use super::Place;
 
@@ -210,6 +210,7 @@ table! { job, 'a:
     @lasting extras: text, Option<String> = job.extras.stored()?;
     revision: bigint, i64 = revision(job.revision);
     suspicion: text, Option<String> = job.suspicion.as_ref().map(encoded).transpose()?;
+    plain: boolean, bool = job.is_plain();
 }
 
 impl<'a> Columns<'a> {
@@ -235,10 +236,12 @@ mod tests {
         let text = with_lists(concat!("INSERT INTO jobs (", columns!(), ") ", unnested_jobs!()));
         assert!(text.starts_with("INSERT INTO jobs (id, kind, queue, lane, "), "{text}");
         assert!(
-            text.contains(", tags::jsonb, extras, revision, suspicion FROM unnest($1::uuid[], $2::text[], "),
+            text.contains(
+                ", tags::jsonb, extras, revision, suspicion, plain FROM unnest($1::uuid[], $2::text[], "
+            ),
             "{text}"
         );
-        assert!(text.contains(&format!(", ${COLUMNS}::text[]) AS new (id, kind, ")), "{text}");
+        assert!(text.contains(&format!(", ${COLUMNS}::boolean[]) AS new (id, kind, ")), "{text}");
         let claimed = with_lists(claimed!());
         assert_eq!(claimed.split(", ").count(), COLUMNS);
         assert_eq!(claimed.split(", ").nth(at::lease_id), Some("NULL::uuid"));

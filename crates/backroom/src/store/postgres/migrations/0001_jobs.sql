@@ -52,6 +52,8 @@ CREATE TABLE {schema}.jobs (
     extras              {schema}.extras,
     revision            {schema}.u63 NOT NULL,
     suspicion           text,
+    -- Core's decision at insert: the job may lie on a tray when it is claimed for the first time.
+    plain               boolean     NOT NULL DEFAULT false,
     CONSTRAINT jobs_state CHECK (CASE WHEN finished_at IS NULL
         THEN state IN ('queued', 'running', 'waiting') AND output IS NULL
             AND (state = 'running') = (lease_until IS NOT NULL) AND (lease_until IS NULL OR lease_id IS NOT NULL)
@@ -72,7 +74,7 @@ CREATE TABLE {schema}.jobs (
 
 -- The history. Appended to and pruned, changed only to revive a job. No key is held here.
 CREATE TABLE {schema}.finished (
-    LIKE {schema}.jobs,
+    LIKE {schema}.jobs INCLUDING DEFAULTS,
     PRIMARY KEY (id),
     CONSTRAINT finished_state CHECK (state IN ('completed', 'discarded', 'cancelled') AND finished_at IS NOT NULL
         AND lease_until IS NULL AND NOT unique_held
@@ -82,55 +84,51 @@ CREATE TABLE {schema}.finished (
         AND (unique_until IS NULL) = (unique_while IS DISTINCT FROM 'until'))
 );
 
--- A job as it lies on a tray: what one that has just been claimed, holds no key and carries no mark may have. What all
--- jobs of the tray have in common stands beside them. Neither the row type of `jobs` nor our domains: what a table keeps
--- values of in this way could not be changed any more. What goes in comes from `jobs`, and what goes out is checked there.
+-- A plain job on a tray, as it was inserted. What all jobs of the tray have in common are columns of `trays`. A composite type whose
+-- values are stored must never change: programs that run meanwhile could not write it any more. So it has neither the row type
+-- of `jobs` nor our domains, and new fields of a job go into `extras`.
 CREATE TYPE {schema}.tray_job AS (
     id           uuid,
     kind         text COLLATE "C",
-    queue        text COLLATE "C",
-    lane         text COLLATE "C",
     priority     smallint,
     args         text,
-    attempt      bigint,
     max_attempts bigint,
-    crashes      bigint,
     scheduled_at timestamptz,
-    expires_at   timestamptz,
     created_at   timestamptz,
     tags         jsonb,
-    extras       text,
-    revision     bigint
+    extras       text
 );
 
--- Jobs that one claim took together and that run under its lease, unless they are in `finished`; `live` have not ended. So
--- nothing may be deleted from `finished` whose lease has a tray: it would run again. Each id lies between `first_id`
--- and `last_id`.
+-- Plain jobs of one queue that one claim took together, and that run for the first time, unless they are in `finished`;
+-- `live` have not ended. So nothing may be deleted from `finished` whose lease has a tray: it would run again. Each
+-- id lies between `first_id` and `last_id`.
 CREATE TABLE {schema}.trays (
-    lease_id    uuid        NOT NULL PRIMARY KEY,
+    lease_id    uuid        NOT NULL,
+    queue       text COLLATE "C" NOT NULL,
     lease_until timestamptz NOT NULL,
     worker      text COLLATE "C" NOT NULL,
     started_at  timestamptz NOT NULL,
     live        bigint      NOT NULL CHECK (live > 0),
     first_id    uuid        NOT NULL,
     last_id     uuid        NOT NULL,
-    jobs        {schema}.tray_job[] NOT NULL
+    jobs        {schema}.tray_job[] NOT NULL,
+    PRIMARY KEY (lease_id, queue)
 ) WITH (fillfactor = 50);
 
--- They stay for milliseconds: to press them costs more than to write them.
+-- They exist for milliseconds: to compress them costs more than to write them.
 ALTER TABLE {schema}.trays ALTER jobs SET STORAGE EXTERNAL;
 
--- What runs on trays, with the bounds of its tray's ids, by which a statement that looks for an id passes trays over unread.
+-- What runs on trays, with the bounds of the tray's ids: a statement that searches for an id need not read other trays.
 CREATE VIEW {schema}.jobs_on_trays AS
-    SELECT job.id, job.kind, job.queue, job.lane, job.priority::{schema}.priority, 'running'::text COLLATE "C" AS state,
-        job.args, job.attempt::{schema}.u32, job.max_attempts::{schema}.u32_from_1, job.crashes::{schema}.u32,
-        job.scheduled_at, job.expires_at, NULL::text COLLATE "C" AS unique_key, NULL::{schema}.unique_while AS unique_while,
-        NULL::timestamptz AS unique_until, false AS unique_held, trays.lease_id, trays.lease_until, trays.worker,
-        NULL::{schema}.percent AS progress_percent, NULL::text AS progress_message, NULL::text AS output,
-        NULL::text AS reason, NULL::timestamptz AS cancel_requested_at, false AS woken, job.created_at,
-        trays.started_at, NULL::timestamptz AS finished_at, job.tags, job.extras::{schema}.extras, job.revision::{schema}.u63,
-        NULL::text AS suspicion,
-        trays.first_id, trays.last_id
+    SELECT job.id, job.kind, trays.queue, NULL::text COLLATE "C" AS lane, job.priority::{schema}.priority,
+        'running'::text COLLATE "C" AS state, job.args, 1::{schema}.u32 AS attempt, job.max_attempts::{schema}.u32_from_1,
+        0::{schema}.u32 AS crashes, job.scheduled_at, NULL::timestamptz AS expires_at, NULL::text COLLATE "C" AS unique_key,
+        NULL::{schema}.unique_while AS unique_while, NULL::timestamptz AS unique_until, false AS unique_held,
+        trays.lease_id, trays.lease_until, trays.worker, NULL::{schema}.percent AS progress_percent,
+        NULL::text AS progress_message, NULL::text AS output, NULL::text AS reason,
+        NULL::timestamptz AS cancel_requested_at, false AS woken, job.created_at, trays.started_at,
+        NULL::timestamptz AS finished_at, job.tags, job.extras::{schema}.extras, 1::{schema}.u63 AS revision,
+        NULL::text AS suspicion, true AS plain, trays.first_id, trays.last_id
     FROM {schema}.trays CROSS JOIN LATERAL unnest(trays.jobs) AS job
     WHERE NOT EXISTS (SELECT FROM {schema}.finished WHERE finished.id = job.id);
 
@@ -140,7 +138,7 @@ CREATE VIEW {schema}.every_job AS
     SELECT id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at,
         unique_key, unique_while, unique_until, unique_held, lease_id, lease_until, worker,
         progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, started_at,
-        finished_at, tags, extras, revision, suspicion
+        finished_at, tags, extras, revision, suspicion, plain
     FROM {schema}.jobs_on_trays;
 
 -- The order of claims, one range per queue and priority.

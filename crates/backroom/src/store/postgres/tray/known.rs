@@ -1,9 +1,9 @@
-//! What this process knows of the trays it took, and whether the next claim is to take one.
+//! What this process knows of its trays, and whether the next claim uses one.
 //!
-//! Hints, all of it: where a tray is and what lies on it only the database tells. Whether one pays is told by how jobs ended
-//! lately. It saves about 4 µs of the server's time for each job that is ended from it, and costs about as much for each that
-//! is unloaded; and it is read whole, in a twelfth of that per job, whenever any of its jobs end. So it is for jobs that
-//! succeed, say nothing on their way, and end many at a time.
+//! All of it is a hint: only the database knows where a tray is and what lies on it. How jobs ended lately decides whether a tray
+//! pays. It saves about 4 µs of the server's time for each job that is ended from it, and costs about as much for each job
+//! that is unloaded. Whenever any of its jobs end it is read whole, which costs a twelfth of that per job. So trays are for
+//! jobs that succeed, write no progress, and end many at a time.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -13,16 +13,16 @@ use std::{
 use backroom_core::{Change, LeaseId};
 use uuid::Uuid;
 
-/// Trays that are remembered. One that is forgotten is found by the slower way.
+/// Trays that are remembered. The ends of one that is forgotten take the slower way.
 const TRAYS_MAX: usize = 256;
 /// A tray that is read more often than that saves nothing, whatever its size.
 const READS_MAX: usize = 10;
-/// So many times as many jobs as a tray takes must have ended undisturbed before one is taken: at a lower share of failures
-/// most trays are never unloaded.
+/// So many times as many jobs as a tray holds must have succeeded in a row before one is used: at such a low share of
+/// failures most trays are never unloaded.
 const UNDISTURBED: usize = 2;
 /// How many commits the average is about.
 const COMMITS: usize = 8;
-/// Queues whose last claim is remembered. Beyond it all are forgotten, and begin anew.
+/// Queues whose last claim is remembered. Beyond it all are forgotten.
 const QUEUES_MAX: usize = 1000;
 
 /// What is known of trays.
@@ -35,7 +35,7 @@ struct Known {
     trays: VecDeque<Tray>,
     /// How many jobs the last claim took, by the queue it asked first.
     taken: HashMap<String, usize>,
-    /// Successes in a row, without any other end, or a word, or a heartbeat of what is on a tray.
+    /// Successes in a row, without any other end, progress, log line, or heartbeat of what is on a tray.
     undisturbed: usize,
     /// The sum over the last commits, about, of the changes of one claim in each.
     per_commits: usize,
@@ -48,8 +48,8 @@ struct Tray {
 }
 
 impl Trays {
-    /// Whether a claim of at most `limit` jobs, of this queue first, is to lay them on a tray: one that asks for many and
-    /// follows one that got many, while it pays. Where `trays_from` is 1 every claim does, where it is 0 none.
+    /// Whether a claim of at most `limit` jobs, of this queue first, lays them on a tray: if it asks for many, the claim before
+    /// got many, and trays pay. Where `trays_from` is 1 every claim does, where it is 0 none.
     pub(in crate::store::postgres) fn fits(&self, queue: &str, limit: usize, trays_from: usize) -> bool {
         if trays_from <= 1 {
             return trays_from == 1;
@@ -99,7 +99,7 @@ impl Trays {
         known.undisturbed = if are_successes { known.undisturbed.saturating_add(changes) } else { 0 };
     }
 
-    /// A handler said something.
+    /// A handler wrote progress or a log line.
     pub(in crate::store::postgres) fn disturbed(&self) {
         self.known().undisturbed = 0;
     }
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn always_and_never_are_told_and_not_learned() {
+    fn always_and_never_are_settings_and_not_learned() {
         assert!(Trays::default().fits("q", 1, 1));
         assert!(!busy().fits("q", MANY, 0));
     }

@@ -19,7 +19,7 @@ use crate::{
     store::{Call, Claim},
 };
 
-/// Where a claim's row says whether the job lies on a tray: behind the columns of a job.
+/// The column that says whether the job lies on a tray: behind those of a job.
 const TRAY_COLUMN: usize = COLUMNS;
 /// Jobs in one statement; a larger claim takes several.
 const ROWS_MAX: usize = 5000;
@@ -32,8 +32,8 @@ const ROWS_MAX: usize = 5000;
 /// Jobs with extras of a newer version are left to the programs that can read them.
 ///
 /// The CTE is a fence: inlined, the planner could run the locking subquery again and again, and lock more rows than it
-/// takes. It has one index range per priority, so what lies in the future is never looked at, however much it is. Rows
-/// that another claim holds are skipped, not waited for. The length of args is known without reading them, so args behind
+/// takes. It has one index range per priority, so jobs of the future are never read, however many they are. Rows that
+/// another claim has locked are skipped, not waited for. The length of args is known without reading them, so args behind
 /// the bound in bytes are never read; their rows are locked until the statement ends. What follows goes straight to the
 /// rows by their place.
 macro_rules! due {
@@ -65,8 +65,8 @@ macro_rules! due {
     };
 }
 
-/// Of the rows of `due`, those up to the one that fills the claim in bytes. Nearly always that is all of them, which one sum
-/// tells; only else is it summed row by row, for that costs a claim of small jobs a twelfth. Parameter 9: bytes.
+/// The rows of `due` up to the one that fills the claim in bytes. Nearly always that is all of them, which one sum shows. Only
+/// else are they summed row by row, which costs a claim of small jobs a twelfth. Parameter 9: bytes.
 macro_rules! within_bytes {
     () => {
         " AND ((SELECT sum(bytes) FROM due) < $9 OR due.tid = ANY (ARRAY( \
@@ -75,8 +75,8 @@ macro_rules! within_bytes {
     };
 }
 
-/// Lets due jobs run where they are. Parameters 6 to 8: lease, until, worker. Columns that the claim itself sets are not
-/// sent back; the last one, behind those of a job, says whether it lies on a tray.
+/// Lets due jobs run where they are. Parameters 6 to 8: lease, until, worker. The server does not send back the columns that
+/// the claim itself sets. The last column, behind those of a job, says whether it lies on a tray.
 macro_rules! run_in_place {
     ($which:literal) => {
         concat!(
@@ -114,34 +114,33 @@ const CLAIM_TYPES: [Type; 12] = [
 /// Takes due jobs, each in its row. Parameters: as above.
 static CLAIM: Sql = Sql { text: concat!(due!(""), " ", run_in_place!("")), types: &CLAIM_TYPES };
 
-/// Takes due jobs onto a tray; those that do not go there (they hold a key, carry a mark, are suspected of killing their worker, or are so large that to write
-/// them twice would cost more than it saves) in their rows. Parameters: as above.
+/// Takes due jobs onto trays, one for each queue. Jobs that are not plain or were changed since their insert, and jobs so large that to
+/// write them twice would cost more than it saves, are taken in their rows. Parameters: as above.
 static CLAIM_ON_TRAY: Sql = Sql {
     text: concat!(
         due!(
-            ", unique_key IS NULL AND suspicion IS NULL AND reason IS NULL AND cancel_requested_at IS NULL AND NOT woken \
-             AND octet_length(args) + coalesce(pg_column_size(tags), 0) + coalesce(octet_length(extras), 0) <= 2000 \
-             AS fits"
+            ", plain AND revision = 0 AND octet_length(args) + coalesce(pg_column_size(tags), 0) \
+             + coalesce(octet_length(extras), 0) <= 2000 AS fits"
         ),
         ", taken AS ( \
            DELETE FROM {schema}.jobs USING due WHERE jobs.ctid = due.tid AND due.fits",
         within_bytes!(),
-        " RETURNING id, kind, queue, lane, priority, args, attempt + 1 AS attempt, max_attempts, crashes, \
-             scheduled_at, expires_at, created_at, tags, extras, revision + 1 AS revision), \
+        " RETURNING id, kind, queue, priority, args, max_attempts, scheduled_at, created_at, tags, extras), \
          tray AS ( \
-           INSERT INTO {schema}.trays (lease_id, lease_until, worker, started_at, live, first_id, last_id, jobs) \
-           SELECT $6, $7, $8, $4, count(*), (SELECT id FROM taken ORDER BY id LIMIT 1), \
-             (SELECT id FROM taken ORDER BY id DESC LIMIT 1), \
-             array_agg(ROW(id, kind, queue, lane, priority, args, attempt, max_attempts, crashes, scheduled_at, \
-               expires_at, created_at, tags, extras, revision)::{schema}.tray_job) \
-           FROM taken HAVING count(*) > 0), \
+           INSERT INTO {schema}.trays (lease_id, queue, lease_until, worker, started_at, live, first_id, last_id, jobs) \
+           SELECT $6, queue, $7, $8, $4, count(*), \
+             (SELECT id FROM taken AS one WHERE one.queue = taken.queue ORDER BY id LIMIT 1), \
+             (SELECT id FROM taken AS one WHERE one.queue = taken.queue ORDER BY id DESC LIMIT 1), \
+             array_agg(ROW(id, kind, priority, args, max_attempts, scheduled_at, created_at, tags, extras) \
+               ::{schema}.tray_job) \
+           FROM taken GROUP BY queue), \
          apart AS (",
         run_in_place!(" AND NOT due.fits"),
         ") \
-         SELECT id, kind, queue, lane, priority, 'running', args, attempt, max_attempts, crashes, scheduled_at, \
-           expires_at, NULL::text, NULL::text, NULL::timestamptz, false, NULL::uuid, \
+         SELECT id, kind, queue, NULL::text, priority, 'running', args, 1, max_attempts, 0, scheduled_at, \
+           NULL::timestamptz, NULL::text, NULL::text, NULL::timestamptz, false, NULL::uuid, \
            NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, NULL::text, NULL::text, NULL::timestamptz, false, \
-           created_at, NULL::timestamptz, NULL::timestamptz, tags, extras, revision, NULL::text, true FROM taken \
+           created_at, NULL::timestamptz, NULL::timestamptz, tags, extras, 1, NULL::text, true, true FROM taken \
          UNION ALL SELECT * FROM apart"
     ),
     types: &CLAIM_TYPES,
@@ -178,16 +177,15 @@ pub(crate) async fn claim(
     let (mut taken, mut bytes) = (Vec::new(), 0);
     let mut shares: Vec<(&str, usize)> =
         claim.shares.iter().map(|share| (share.queue.as_str(), share.at_most)).collect();
-    // A queue may be named twice, but in one statement only once: there its rows would be found, locked by ourselves,
-    // a second time.
+    // A queue may be named twice, but in one statement only once: the statement would find its rows a second time.
     while taken.len() < claim.limit && shares.iter().any(|(_, at_most)| *at_most > 0) {
         let round = next_round(&mut shares);
         let limit = (claim.limit - taken.len()).min(ROWS_MAX);
-        // One tray for one lease.
+        // The trays of a lease come from one statement.
         let on_tray = on_tray && taken.is_empty();
         let room = claim.bytes_max.saturating_sub(bytes);
         let found = match take(core, claim, &round, (limit, room), on_tray, now).await {
-            // The call that this one repeats was still being written, and has written its tray by now.
+            // The call that this one repeats was still on its way, and has written its tray by now.
             Err(fault) if fault.is_unique_violation() => return taken_before(core, claim).await,
             found => found?,
         };
@@ -198,8 +196,7 @@ pub(crate) async fn claim(
         }
         let count_of = |queue: &str| found.iter().filter(|job| job.queue == queue).count();
         let is_full = found.len() >= limit;
-        // What a queue did not give now it will not give in the next round either; but a statement that was full may
-        // have left something.
+        // A queue that gave less than was asked for has nothing more; but a statement that was full may have left something.
         if is_full {
             shares.splice(0..0, round.iter().map(|(queue, at_most)| (*queue, at_most - count_of(queue))));
         }
@@ -283,10 +280,10 @@ async fn take(
         exhausted: &exhausted,
         took,
     };
-    // By the database's time, too: the caller's clock may be ahead, and what is committed in between was not seen.
+    // By the database's time, too: the caller's clock may be ahead, and this claim saw nothing that is committed in between.
     let seen = core.database_time.now().map_or(now, |time| time.min(now));
     core.frontiers.walked(&walk, seen, ended);
-    // An update answers in no order.
+    // An update answers in any order.
     let places: HashMap<&str, usize> =
         queues.iter().enumerate().map(|(place, queue)| (*queue, place)).collect();
     jobs.sort_by(|one, other| {

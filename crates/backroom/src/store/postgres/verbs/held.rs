@@ -49,7 +49,7 @@ pub(crate) async fn held(core: &Core, leases: &[(JobId, LeaseId)]) -> Result<Vec
         // Lost, or on a tray that another process made or another transaction has locked.
         let unloaded =
             tray::unload(core, &core.vital, left.iter().map(|(_, lease)| *lease).collect()).await?;
-        let locked = unloaded.kept_runs(&core.vital).await?;
+        let locked = unloaded.locked_runs(&core.vital).await?;
         if unloaded.trays > 0 {
             note(&mut held, &read(core, &left).await?)?;
         }

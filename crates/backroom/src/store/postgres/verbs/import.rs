@@ -39,13 +39,13 @@ static IMPORTED: Sql = Sql {
     types: &[Type::UUID_ARRAY],
 };
 
-/// Notes jobs that are imported live. Parameter: ids.
+/// Records jobs that are imported live. Parameter: ids.
 static NOTE_IMPORTED: Sql = Sql {
     text: "INSERT INTO {schema}.imported (job_id) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING",
     types: &[Type::UUID_ARRAY],
 };
 
-/// Who holds one of these keys. Parameter: keys.
+/// A job that holds one of these keys. Parameter: keys.
 static HOLDER: Sql = Sql {
     text: "SELECT id, unique_key FROM {schema}.jobs WHERE unique_held AND unique_key = ANY($1::text[]) LIMIT 1",
     types: &[Type::TEXT_ARRAY],
@@ -102,7 +102,7 @@ pub(crate) async fn import(core: &Core, records: &[Record]) -> Result<u64, Fault
             Ok(stored)
         }
         Err(fault) => {
-            // The reason is what the caller must hear; a rollback that fails takes the connection along.
+            // The caller gets the first reason; a rollback that fails ends the connection.
             _ = transaction.rollback().await;
             Err(fault)
         }
@@ -147,7 +147,7 @@ async fn key_held(transaction: &Transaction, records: &[&Record]) -> Result<Faul
         .filter_map(|record| record.job.unique_key.as_deref())
         .collect();
     let Some(row) = transaction.query(&HOLDER, &[&keys]).await?.into_iter().next() else {
-        let why = "import jobs: some were stored by somebody else at the same time";
+        let why = "import jobs: another process stored some of them at the same time";
         return Ok(Error::new(ErrorKind::Unavailable, why).into());
     };
     let (holder, key) = (JobId(row.try_get(0)?), row.try_get::<_, String>(1)?);

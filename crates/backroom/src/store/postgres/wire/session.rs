@@ -1,6 +1,6 @@
-//! The transaction that an insert runs in: one of ours or one of the caller's, through whichever driver it came.
+//! The transaction that an insert runs in: one of ours or one of the caller's, through any of three drivers.
 //!
-//! It never begins nor ends one: that is for whoever made it.
+//! It never begins or ends the transaction: its owner does.
 
 #[cfg(feature = "sqlx")]
 pub(crate) mod sqlx;
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::store::postgres::columns::row::Cells;
 
-/// Keeps the planner from walking whole tables until [`SEQSCAN_AS_BEFORE`], or until the transaction or savepoint is rolled
+/// Stops the planner from reading whole tables until [`SEQSCAN_AS_BEFORE`], or until the transaction or savepoint is rolled
 /// back. Answers with the setting as it was, which the inner query reads first.
 static SEQSCAN_OFF: Sql = Sql {
     text: "SELECT before.setting, set_config('enable_seqscan', 'off', true) \
@@ -23,7 +23,7 @@ static SEQSCAN_OFF: Sql = Sql {
     types: &[],
 };
 
-/// Gives the planner its freedom back. Parameter: the setting as it was.
+/// Restores the planner's setting. Parameter: the setting as it was.
 static SEQSCAN_AS_BEFORE: Sql =
     Sql { text: "SELECT set_config('enable_seqscan', $1, true)", types: &[Type::TEXT] };
 
@@ -55,7 +55,7 @@ impl Session<'_> {
         Ok(rows.into_iter().map(Row::Tokio).collect())
     }
 
-    /// Runs two statements of which neither needs the other: on a connection of ours in one round trip.
+    /// Runs two independent statements: on a connection of ours in one round trip.
     pub(crate) async fn query_both(
         &mut self,
         one: (&'static Sql, &[Param<'_>]),
@@ -80,11 +80,11 @@ impl Session<'_> {
         }
     }
 
-    /// Runs a statement that looks up many rows, each by its index.
+    /// Runs a statement that reads many rows, each by its index.
     ///
-    /// Our own connections always do. In a caller's session the planner is the caller's: while it believes that `jobs`
-    /// is empty, as it does after a vacuum at rest, it would compare every row with each of the batch, and a thousand
-    /// rows took twenty seconds.
+    /// Our own connections always read so. In a caller's session the planner has the caller's settings. While it believes that
+    /// `jobs` is empty, as it does after a vacuum at rest, it would compare every row with each of the batch, and a
+    /// thousand rows took twenty seconds.
     pub(crate) async fn query_by_index(
         &mut self,
         sql: &'static Sql,

@@ -32,7 +32,7 @@ pub(super) async fn settle(
         let leases = open.iter().filter_map(|change| change.lease_id).map(|lease| lease.0).collect();
         let unloaded = tray::unload(core, &core.writer, leases).await?;
         let is_locked =
-            |change: &&Change| change.lease_id.is_some_and(|lease| unloaded.kept.contains(&lease.0));
+            |change: &&Change| change.lease_id.is_some_and(|lease| unloaded.locked.contains(&lease.0));
         answers
             .extend(open.iter().copied().filter(is_locked).map(|change| (change.id, Committed::RowLocked)));
         let open = unanswered(changes, answers);

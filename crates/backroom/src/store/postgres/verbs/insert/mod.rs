@@ -1,4 +1,4 @@
-//! Storing new jobs; those with unique keys in a [room of their own](keyed).
+//! Storing new jobs: without unique keys here, with them [in transactions of ours](ours), and [in a caller's](theirs).
 
 mod keyed;
 mod ours;
@@ -6,7 +6,7 @@ mod theirs;
 
 use std::{collections::HashSet, sync::Arc};
 
-use backroom_core::{Extras, JobRow, Timestamp, bounds::later, draft::NewJob};
+use backroom_core::{JobRow, Timestamp, bounds::later, draft::NewJob};
 use tokio_postgres::types::Type;
 
 pub(crate) use self::theirs::insert as insert_theirs;
@@ -33,21 +33,20 @@ use crate::store::{Call, Inserted};
 
 /// Rows in one statement.
 pub(crate) const ROWS_MAX: usize = 5000;
-/// Jobs due within this span ring at once: a worker that sleeps until the next one it knows of should hear of them.
-/// Farther ones are found by polling long before they are due.
-const RING_AHEAD: std::time::Duration = std::time::Duration::from_secs(60);
+/// Workers are notified at once of jobs that are due within this span: they may sleep until the next one that they know of.
+/// Later ones are found by polling long before they are due.
+const NOTIFY_AHEAD: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// Stores new jobs without lane, expiry, key, tags and extras, of which none is stored yet: that
-/// some are is an error. To say ON CONFLICT, which [`INSERT`] does, costs the server half as much again per row
-/// (`docs/decisions/0028`). Parameters: id, kind, queue, priority, args, max_attempts, scheduled_at,
-/// created_at; an array each.
+/// Stores plain jobs, of which none is stored yet: that some are is an error. ON CONFLICT, which [`INSERT`] has, costs the
+/// server half as much again per row (`docs/decisions/0028`). Parameters: id, kind, queue, priority, args, max_attempts,
+/// scheduled_at, created_at, tags, extras; an array each.
 static INSERT_PLAIN: Sql = Sql {
     text: "INSERT INTO {schema}.jobs (id, kind, queue, priority, state, args, attempt, max_attempts, crashes, \
-           scheduled_at, unique_held, woken, created_at, revision) \
+           scheduled_at, unique_held, woken, created_at, tags, extras, revision, plain) \
            SELECT id, kind, queue, priority, 'queued', args, 0, max_attempts, 0, scheduled_at, false, false, \
-           created_at, 0 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bigint[], \
-           $7::timestamptz[], $8::timestamptz[]) \
-           AS new (id, kind, queue, priority, args, max_attempts, scheduled_at, created_at)",
+           created_at, tags::jsonb, extras, 0, true FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], \
+           $6::bigint[], $7::timestamptz[], $8::timestamptz[], $9::text[], $10::text[]) \
+           AS new (id, kind, queue, priority, args, max_attempts, scheduled_at, created_at, tags, extras)",
     types: &[
         Type::UUID_ARRAY,
         Type::TEXT_ARRAY,
@@ -57,16 +56,18 @@ static INSERT_PLAIN: Sql = Sql {
         Type::INT8_ARRAY,
         Type::TIMESTAMPTZ_ARRAY,
         Type::TIMESTAMPTZ_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
     ],
 };
 
-/// The same for jobs that differ in id and args alone, as those of a bulk enqueue mostly do; in a SELECT list, because in FROM
-/// the server copies the arrays before it reads the first row, which for a single job is the faster way. Parameters: id and args, an array
-/// each; kind, queue, priority, max_attempts, scheduled_at, created_at.
+/// The same for jobs that differ in id and args alone, as those of a bulk enqueue mostly do. The arrays stand in a SELECT list:
+/// in FROM, the server copies them before it reads the first row, which for a single job is the faster way. Parameters:
+/// id and args, an array each; kind, queue, priority, max_attempts, scheduled_at, created_at, tags, extras.
 static INSERT_ALIKE: Sql = Sql {
     text: "INSERT INTO {schema}.jobs (id, kind, queue, priority, state, args, attempt, max_attempts, crashes, \
-           scheduled_at, unique_held, woken, created_at, revision) \
-           SELECT id, $3, $4, $5, 'queued', args, 0, $6, 0, $7, false, false, $8, 0 \
+           scheduled_at, unique_held, woken, created_at, tags, extras, revision, plain) \
+           SELECT id, $3, $4, $5, 'queued', args, 0, $6, 0, $7, false, false, $8, $9::text::jsonb, $10, 0, true \
            FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS args) AS new",
     types: &[
         Type::UUID_ARRAY,
@@ -77,10 +78,12 @@ static INSERT_ALIKE: Sql = Sql {
         Type::INT8,
         Type::TIMESTAMPTZ,
         Type::TIMESTAMPTZ,
+        Type::TEXT,
+        Type::TEXT,
     ],
 };
 
-/// Stores live jobs as they are; answers with the ids that are new and whose key was free. Parameters: all columns.
+/// Stores live jobs as they are. Answers with the ids that were new and whose key was free. Parameters: all columns.
 pub(crate) static INSERT: Sql = Sql {
     text: concat!(
         "INSERT INTO {schema}.jobs (",
@@ -102,14 +105,14 @@ macro_rules! stored_elsewhere {
     };
 }
 
-/// Takes back jobs that an insert stored although they run on a tray or are finished already: it was repeated, and the job
-/// had been claimed meanwhile. In the same transaction, so nobody ever sees them. Parameter: the ids.
+/// Deletes jobs that an insert stored although they run on a tray or are finished: it was repeated, and they had been claimed
+/// meanwhile. In the same transaction, so no other transaction sees them. Parameter: the ids.
 static TAKE_BACK: Sql = Sql {
     text: concat!("DELETE FROM {schema}.jobs WHERE id = ANY(ARRAY(", stored_elsewhere!(), "))"),
     types: &[Type::UUID_ARRAY],
 };
 
-/// Lets queues come into being. Parameter: their names.
+/// Creates queues that are not there yet. Parameter: their names.
 pub(crate) static NAME_QUEUES: Sql = Sql {
     text: "INSERT INTO {schema}.queues (name) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING",
     types: &[Type::TEXT_ARRAY],
@@ -134,9 +137,9 @@ impl Submission for Arc<Insert> {
     }
 }
 
-/// Stores the jobs of several calls, all in one transaction; or each call in one of its own where another transaction
-/// keeps what some of them need (a key that it is about to take), so that only these fail. The first track is the
-/// connection that writes, the other the one for claims.
+/// Stores the jobs of several calls in one transaction. If another transaction has locked what some of them need (a key that
+/// it is about to take), each call has a transaction of its own, so that only these fail. The first track is the connection
+/// that writes, the other the one for claims.
 pub(crate) async fn insert(
     core: &Core,
     track: usize,
@@ -145,7 +148,7 @@ pub(crate) async fn insert(
     match insert_together(core, track, calls, Wait::Usual).await {
         Err(fault) if fault.is_locked_out() && calls.len() > 1 => {
             let mut answers: Vec<_> = calls.iter().map(|_| Ok(Vec::new())).collect();
-            // Those first that wait for nobody.
+            // Calls without keys first: they wait for no other transaction.
             let (keyed, free): (Vec<usize>, Vec<usize>) =
                 (0..calls.len()).partition(|index| has_keys(&calls[*index].jobs));
             for index in free.into_iter().chain(keyed) {
@@ -182,12 +185,11 @@ async fn insert_together(
         }
         answers
     } else {
-        // Who names a queue waits for whoever names it just now, and claims must not.
+        // To name a queue may have to wait for another transaction that names it, and claims must not wait.
         let link = if track == 0 || !unnamed.is_empty() { &core.writer } else { &core.claims };
         let is_repeated = calls.iter().any(|insert| insert.call == Call::Repeated);
         match insert_free(link, &jobs, &unnamed, is_repeated).await {
-            // A transaction that somebody left open names the queue. The jobs need not wait for that: who stores the
-            // next ones names it.
+            // An open transaction names the queue. The jobs need not wait for that: the next enqueue names it.
             Err(fault) if fault.is_locked_out() && !unnamed.is_empty() => {
                 unnamed.clear();
                 insert_free(link, &jobs, &unnamed, is_repeated).await?;
@@ -197,13 +199,13 @@ async fn insert_together(
         vec![Inserted::Created; jobs.len()]
     };
     core.remember_queues(unnamed);
-    ring(&core.hints, &jobs, &answers);
+    notify(&core.hints, &jobs, &answers);
     let mut answers = answers.into_iter();
     Ok(calls.iter().map(|call| answers.by_ref().take(call.jobs.len()).collect()).collect())
 }
 
-/// Rings for queues whose jobs are due now or soon.
-fn ring(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
+/// Notifies the workers of queues whose jobs are due now or soon.
+fn notify(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
     for answer in answers {
         if let Inserted::Replaced(holder) = answer {
             hints.job(*holder);
@@ -222,7 +224,7 @@ fn earliest(jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) -> Option<Times
     stored.map(|((new, _), _)| new.job.scheduled_at).min()
 }
 
-/// Tells workers at the commit of a caller's transaction of the jobs that are due now or soon.
+/// Has the commit of a caller's transaction notify workers of jobs that are due now or soon.
 pub(crate) async fn notify_within(
     session: &mut Session<'_>,
     schema: &str,
@@ -232,8 +234,8 @@ pub(crate) async fn notify_within(
     let queues = due_queues(jobs, answers);
     if !queues.is_empty() {
         let first = earliest(jobs, answers).map(due_within);
-        let words: Vec<String> = first.into_iter().chain(queues.into_iter().map(payload_within)).collect();
-        session.query(&NOTIFY_WITHIN, &[&channel(schema), &words]).await?;
+        let messages: Vec<String> = first.into_iter().chain(queues.into_iter().map(payload_within)).collect();
+        session.query(&NOTIFY_WITHIN, &[&channel(schema), &messages]).await?;
     }
     Ok(())
 }
@@ -241,13 +243,13 @@ pub(crate) async fn notify_within(
 /// The queues of jobs that were stored and are due now or soon.
 fn due_queues<'a>(jobs: &[(&'a NewJob, Timestamp)], answers: &[Inserted]) -> HashSet<&'a str> {
     let mut queues: HashSet<&str> = HashSet::new();
-    // Neighbours mostly have one queue, which is looked up once.
+    // Neighbours mostly have the same queue.
     let mut last = None;
     for ((new, now), answer) in jobs.iter().zip(answers) {
         let queue = Some(new.job.queue.as_str());
         match answer {
             Inserted::Created if queue == last => {}
-            Inserted::Created if new.job.scheduled_at <= later(*now, RING_AHEAD) => {
+            Inserted::Created if new.job.scheduled_at <= later(*now, NOTIFY_AHEAD) => {
                 last = queue;
                 queues.extend(queue);
             }
@@ -258,7 +260,7 @@ fn due_queues<'a>(jobs: &[(&'a NewJob, Timestamp)], answers: &[Inserted]) -> Has
     queues
 }
 
-/// Jobs without keys, as parameters of the statement that stores them when they are new.
+/// New jobs without keys, as parameters of the statement that stores them.
 enum New<'a> {
     Alike(AlikeColumns<'a>),
     Plain(PlainColumns<'a>),
@@ -275,7 +277,7 @@ impl New<'_> {
     }
 }
 
-/// What comes before the jobs. A queue that a transaction still open names is not waited for long.
+/// The statements before those for the jobs. They wait only briefly for a transaction that names the same queue.
 fn name_queues<'a>(unnamed: &'a Vec<String>) -> Vec<(&'static Sql, Vec<Param<'a>>)> {
     if unnamed.is_empty() {
         return Vec::new();
@@ -283,7 +285,7 @@ fn name_queues<'a>(unnamed: &'a Vec<String>) -> Vec<(&'static Sql, Vec<Param<'a>
     vec![(&BRIEFLY, Vec::new()), (&NAME_QUEUES, vec![unnamed])]
 }
 
-/// Jobs without keys, which nobody else can be in the way of.
+/// Jobs without keys, which wait for no other transaction.
 async fn insert_free(
     link: &Link,
     jobs: &[(&NewJob, Timestamp)],
@@ -298,16 +300,18 @@ async fn insert_free(
 
 /// Jobs none of which is stored yet, in one round trip.
 async fn insert_new(link: &Link, jobs: &[(&NewJob, Timestamp)], unnamed: &Vec<String>) -> Result<(), Fault> {
+    let (plain, others): (Vec<&JobRow>, Vec<&JobRow>) =
+        jobs.iter().map(|(new, _)| &new.job).partition(|job| job.is_plain());
     let mut chunks = Vec::new();
-    for chunk in jobs.chunks(ROWS_MAX) {
-        let jobs = chunk.iter().map(|(new, _)| &new.job);
-        chunks.push(if !jobs.clone().all(is_plain) {
-            New::Any(Box::new(Columns::of(jobs)?))
-        } else if let Some(columns) = AlikeColumns::of(jobs.clone()) {
-            New::Alike(columns)
-        } else {
-            New::Plain(PlainColumns::of(jobs))
+    for chunk in plain.chunks(ROWS_MAX) {
+        let jobs = chunk.iter().copied();
+        chunks.push(match AlikeColumns::of(jobs.clone())? {
+            Some(columns) => New::Alike(columns),
+            None => New::Plain(PlainColumns::of(jobs)?),
         });
+    }
+    for chunk in others.chunks(ROWS_MAX) {
+        chunks.push(New::Any(Box::new(Columns::of(chunk.iter().copied())?)));
     }
     let mut statements = name_queues(unnamed);
     statements.extend(chunks.iter().map(New::statement));
@@ -318,7 +322,7 @@ async fn insert_new(link: &Link, jobs: &[(&NewJob, Timestamp)], unnamed: &Vec<St
     }
 }
 
-/// Whether the jobs went in; not so if some were there already.
+/// Whether the jobs were inserted; not so if some were stored already.
 fn is_new(inserted: Result<(), Fault>) -> Result<bool, Fault> {
     match inserted {
         Err(fault) if fault.is_unique_violation() => Ok(false),
@@ -326,7 +330,7 @@ fn is_new(inserted: Result<(), Fault>) -> Result<bool, Fault> {
     }
 }
 
-/// Jobs of which some may be stored, wherever their life has led them, in one round trip.
+/// Jobs of which some may be stored already, in whatever state, in one round trip.
 async fn insert_again(
     link: &Link,
     jobs: &[(&NewJob, Timestamp)],
@@ -340,13 +344,4 @@ async fn insert_again(
         statements.push((&TAKE_BACK, vec![columns.ids()]));
     }
     link.all_or_none(&statements).await.map(drop)
-}
-
-/// Whether [`INSERT_PLAIN`] says all about it, which is new and so queued and untouched.
-fn is_plain(job: &JobRow) -> bool {
-    job.lane.is_none()
-        && job.expires_at.is_none()
-        && job.unique_key.is_none()
-        && job.tags.is_empty()
-        && job.extras == Extras::default()
 }

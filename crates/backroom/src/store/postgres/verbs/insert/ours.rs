@@ -1,9 +1,9 @@
 //! Jobs with unique keys, in transactions of our own.
 //!
-//! Most enqueues of a key find a job that holds it and stays: that is seen without a lock and without a transaction. What is
-//! left goes in rounds, each a transaction, and no round waits for a row while it holds another: rows that another transaction
-//! has locked are left for a later round, and waited for in between. New keys are inserted in their own order. So no two
-//! transactions of ours, in however many processes, wait for each other in a circle.
+//! Most enqueues of a key find a job that holds it and stays: a read without a lock and without a transaction answers them. The
+//! others go in rounds. Each round is a transaction, and no round waits for a row while it holds another: rows that another
+//! transaction has locked are left for a later round, and waited for in between. New keys are inserted in their own order. So
+//! no two transactions of ours, in however many processes, make a deadlock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -31,10 +31,10 @@ use crate::store::postgres::{
 };
 use crate::{Error, ErrorKind, store::Inserted};
 
-/// How often keys may change hands before the caller hears of it. The deadline of its call comes first.
+/// How often keys may pass from job to job before the call fails. The deadline of the call mostly comes first.
 const ROUNDS_MAX: u32 = 200;
 
-/// How often a round of several keys may wait a tenth of a second in vain.
+/// How often a round of several keys may wait for a tenth of a second without success.
 const LOCKED_OUT_MAX: u32 = 10;
 
 /// The jobs that hold these keys, as they are; nothing is locked. Parameter: the keys.
@@ -47,7 +47,7 @@ static SEEN: Sql = Sql {
     types: &[Type::TEXT_ARRAY],
 };
 
-/// Waits until nobody has locked a row; nothing is locked any more when it answers. Parameter: the id.
+/// Waits until no transaction has locked a row; its own lock is gone when it answers. Parameter: the id.
 static AWAIT: Sql =
     Sql { text: "SELECT id FROM {schema}.jobs WHERE id = $1 FOR UPDATE", types: &[Type::UUID] };
 
@@ -62,15 +62,15 @@ pub(super) struct Handed<'a> {
 
 /// What a round came to.
 enum Round {
-    /// It is committed; these are left for a later round.
+    /// Committed; these are left for a later round.
     Written(Vec<usize>),
-    /// It is undone, because a call would have been stored in part; the same again.
+    /// Undone, because it would have stored a call in part; the same again.
     Undone,
     /// Nothing could be done: this row is locked by another transaction.
     Locked(Uuid),
 }
 
-/// Stores the jobs, those of one call together or not at all. Answers with what became of them and whether their queues were named.
+/// Stores the jobs, those of one call together or not at all. Answers what became of them and whether their queues were named.
 pub(super) async fn insert(
     core: &Core,
     handed: &Handed<'_>,
@@ -81,15 +81,15 @@ pub(super) async fn insert(
     let (mut is_named, mut locked_out) = (false, 0);
     for _ in 0..ROUNDS_MAX {
         if !handed.is_repeated {
-            keep_at_sight(core, handed, &mut answers).await?;
+            answer_by_reading(core, handed, &mut answers).await?;
         }
         // In the order of keys, and of those with one key in their own.
         let mut open: Vec<usize> = (0..answers.len()).filter(|index| answers[*index].is_none()).collect();
         open.sort_by_key(|index| held_key(&handed.jobs[*index].0.job));
         if !open.is_empty() {
             let has_one_key = has_one_key(handed, &open);
-            // A circle that several keys may still make (a row that is locked here, a key that is taken there) is broken by the
-            // short wait, long before the server would look for it.
+            // Several keys may still wait for each other (a row that is locked here, a key that is taken there). The short wait
+            // ends that long before the server would search for a deadlock.
             let round_wait = if has_one_key && unnamed.is_empty() { wait } else { Wait::Briefly };
             let done = match round(core, handed, &open, unnamed, round_wait, &mut answers).await {
                 // A transaction that is still open may name the queue. The jobs need not wait for that: the next enqueue names it.
@@ -123,8 +123,8 @@ pub(super) async fn insert(
     Err(Error::new(ErrorKind::Unavailable, why).into())
 }
 
-/// Answers for jobs whose key a job holds that stays as it is, whatever order the new ones are taken in.
-async fn keep_at_sight(
+/// Answers for jobs whose key is held by a job that stays as it is, whatever the order of the new ones.
+async fn answer_by_reading(
     core: &Core,
     handed: &Handed<'_>,
     answers: &mut [Option<Inserted>],
@@ -140,7 +140,7 @@ async fn keep_at_sight(
         for holder in row::jobs(&core.writer.query(&SEEN, &[&keys]).await?)? {
             let Some(wanted) = holder.unique_key.as_deref().and_then(|key| by_key.get(key)) else { continue };
             let seen: Option<Vec<Inserted>> =
-                wanted.iter().map(|index| at_sight(&holder, handed.jobs[*index])).collect();
+                wanted.iter().map(|index| by_reading(&holder, handed.jobs[*index])).collect();
             for (index, answer) in wanted.iter().zip(seen.into_iter().flatten()) {
                 answers[*index] = Some(answer);
             }
@@ -149,7 +149,7 @@ async fn keep_at_sight(
     Ok(())
 }
 
-fn at_sight(holder: &JobRow, (new, now): (&NewJob, Timestamp)) -> Option<Inserted> {
+fn by_reading(holder: &JobRow, (new, now): (&NewJob, Timestamp)) -> Option<Inserted> {
     if holder.id == new.job.id {
         return Some(Inserted::Created);
     }
@@ -189,7 +189,7 @@ async fn round(
             })
         }
         Err(fault) => {
-            // The reason is what the caller must hear; a rollback that fails takes the connection along.
+            // The caller gets the first reason; a rollback that fails ends the connection.
             _ = transaction.rollback().await;
             Err(fault)
         }

@@ -35,8 +35,8 @@ pub(super) async fn query(
     }
     // Safe: the text is ours, and the name of a schema was checked when the store was opened.
     let text = AssertSqlSafe(sql.for_schema(schema));
-    // Not kept on the caller's connection: a plan made while the queue was empty would be used on when it is full, the
-    // caller's own statements would lose their place, and a pooler may give the connection's next transaction to
+    // Not prepared on the caller's connection: a plan that was made for an empty queue would be used for a full one, the
+    // caller's own statements would be dropped for ours, and a pooler may run the connection's next transaction in
     // another server process.
     Ok(sqlx::query_with(text, arguments).persistent(false).fetch_all(connection).await?)
 }
@@ -71,7 +71,7 @@ impl Encode<'_, Postgres> for Argument<'_> {
 }
 
 impl Typed<Postgres> for Argument<'_> {
-    /// Each says its own in `produces`; 0 leaves it to the server.
+    /// Each argument has its own in `produces`; 0 leaves it to the server.
     fn type_info() -> PgTypeInfo {
         PgTypeInfo::with_oid(Oid(0))
     }
@@ -116,7 +116,7 @@ pub(crate) fn kind_without_code(error: &sqlx::Error) -> ErrorKind {
     }
 }
 
-/// What the server or the system said.
+/// What the server or the system answered.
 #[derive(Debug)]
 pub(crate) struct Said(pub(crate) sqlx::Error);
 
