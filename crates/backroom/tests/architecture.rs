@@ -1,4 +1,5 @@
-//! `ARCHITECTURE.md` names files and functions; these tests fail when one is moved.
+//! `ARCHITECTURE.md` names files and functions. These tests fail when one is moved, and print the path of one job:
+//! `cargo test --workspace --all-features --test architecture -- --nocapture`.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::{
@@ -70,7 +71,7 @@ fn every_path_that_the_page_names_exists() {
     let paths: Vec<_> = linked.chain(named).flat_map(spread).collect();
     assert!(paths.len() > 30, "the page is read wrongly: only {} paths found", paths.len());
     let gone: Vec<_> = paths.iter().filter(|path| !root().join(path).exists()).collect();
-    assert!(gone.is_empty(), "ARCHITECTURE.md names what is gone: {gone:?}");
+    assert!(gone.is_empty(), "ARCHITECTURE.md names paths that do not exist: {gone:?}");
 }
 
 #[test]
@@ -78,8 +79,11 @@ fn every_step_of_the_path_of_one_job_is_where_the_page_says() {
     let page = page();
     let steps = steps(&page);
     assert!((8..=STEPS_MAX).contains(&steps.len()), "{} steps; at most {STEPS_MAX}", steps.len());
+    println!("the path of one job, {} hops:", steps.len());
     for step in &steps {
         let links = links(step);
+        let names: Vec<_> = links.iter().map(|(text, target)| format!("{text} ({target})")).collect();
+        println!("  {}", names.join(" → "));
         assert!(!links.is_empty(), "no link to follow in {step:?}");
         for (text, target) in links {
             let source = fs::read_to_string(root().join(target)).unwrap();
