@@ -40,7 +40,7 @@ pub(crate) fn run_versions() -> Result<(), Failure> {
     step::run_all("postgres-versions", &[POSTGRES, POSTGRES_OLDEST, POSTGRES_NEWEST], &repository)
 }
 
-/// `cargo xtask words`. The full test will have this step, too, once no word is left.
+/// `cargo xtask words`: a step of the test by itself.
 pub(crate) fn run_words() -> Result<(), Failure> {
     let repository = Repository::find()?;
     step::run_all("words", &[WORDS], &repository)
@@ -54,6 +54,7 @@ fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
         OUTSIDE_CLIENTS,
         CLOCK_SETTER,
         FORMAT,
+        WORDS,
         RUST_VERSIONS,
         MACRO_PROFILES,
         LINTS,

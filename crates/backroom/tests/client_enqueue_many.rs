@@ -21,7 +21,7 @@ async fn jobs_of_several_kinds_are_enqueued_in_one_go() {
             b.enqueue(Double(6)).unique(UniqueRule::by_key("k")).into_draft().unwrap(),
         ];
         let done = b.enqueue_many_drafts(jobs).queue("many").tag("all").meta("a", "b").await.unwrap();
-        assert_eq!((done.created, done.kept), (4, 1));
+        assert_eq!((done.created, done.duplicates), (4, 1));
         let mut found = b.list(backroom::Filter::default(), None, 10).await.unwrap().jobs;
         found.reverse();
         let kinds: Vec<_> = found.iter().map(|job| (job.kind.as_str(), job.args.as_str())).collect();

@@ -11,10 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use backroom::{
     Backroom, ErrorKind, UniqueRule, Worker,
-    store::{
-        Store,
-        postgres::{PostgresOptions, PostgresStore},
-    },
+    store::postgres::{PostgresOptions, PostgresStore},
     testing::conformance,
 };
 use common::{Act, Double, act, double, soon};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use backroom::{
     core::State,
-    store::{JobVerbs as _, Prune, Record, Store},
+    store::{JobVerbs as _, Prune, Record},
 };
 use postgres_support::{Place, success};
 

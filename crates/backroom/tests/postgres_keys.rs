@@ -12,7 +12,7 @@ use backroom::{
     Backroom, UniqueRule, Worker,
     clock::{Clock, SystemClock},
     core::{Draft, Json, bounds::span_until, draft::NewJob},
-    store::{Call, Committed, Inserted, JobVerbs as _, QueueVerbs as _, Store, postgres::PostgresStore},
+    store::{Call, Committed, Inserted, JobVerbs as _, QueueVerbs as _, postgres::PostgresStore},
 };
 use common::{Double, double};
 use futures_util::future::join_all;
@@ -152,7 +152,7 @@ async fn a_caller_and_a_commit_that_waits_for_the_caller_make_no_deadlock() {
         let mut own = place.client().await;
         let transaction = own.transaction().await.unwrap();
         let met = insert_in(&transaction, &place, &[keyed(key(1))]).await;
-        assert_eq!(met, [Inserted::Kept(runs[1].id)]);
+        assert_eq!(met, [Inserted::Duplicate(runs[1].id)]);
         let ends: Vec<_> = runs.iter().map(|job| success(job, place.now)).collect();
         let commit = {
             let (store, ends) = (Arc::clone(&store), Arc::new(ends.clone()));
@@ -168,7 +168,7 @@ async fn a_caller_and_a_commit_that_waits_for_the_caller_make_no_deadlock() {
             assert_eq!(inserted, [Inserted::Created]);
         } else {
             assert_eq!(committed, [Committed::RowLocked; 2]);
-            assert_eq!(inserted, [Inserted::Kept(runs[0].id)]);
+            assert_eq!(inserted, [Inserted::Duplicate(runs[0].id)]);
         }
         let timeout = transaction.query_one("SHOW lock_timeout", &[]).await.unwrap();
         assert_eq!(timeout.get::<_, &str>(0), "0", "the caller's own setting");

@@ -21,7 +21,7 @@ use backroom::{
     core::{Change, Draft, Event, JobRow, Progress, State, draft::NewJob, transition::apply},
     store::{
         Call, Committed, Deleted, Inserted, JobVerbs as _, LeaseStatus, Note, QueueVerbs as _,
-        ReadVerbs as _, Store, postgres::PostgresStore,
+        ReadVerbs as _, postgres::PostgresStore,
     },
 };
 use common::{Double, double, soon};
@@ -62,7 +62,7 @@ impl Runs {
         let new = keyed(&self.place);
         let answers =
             PostgresStore::insert_in(&transaction, &self.place.schema, &[new], self.place.now).await;
-        assert_eq!(answers.unwrap(), [Inserted::Kept(self.runs[1].id)]);
+        assert_eq!(answers.unwrap(), [Inserted::Duplicate(self.runs[1].id)]);
         transaction
     }
 

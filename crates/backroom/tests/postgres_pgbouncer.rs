@@ -12,7 +12,7 @@ use backroom::{
     ErrorKind, Json, UniqueRule,
     core::Draft,
     store::postgres::{PostgresOptions, PostgresStore},
-    store::{Call, JobVerbs as _, ReadVerbs as _, Store},
+    store::{Call, JobVerbs as _, ReadVerbs as _},
     testing::conformance,
 };
 use pgbouncer::PgBouncer;

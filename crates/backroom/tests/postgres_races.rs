@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use backroom::{
     core::{Change, Event, JobRow, State, transition::apply},
-    store::{Committed, JobVerbs as _, ReadVerbs as _, Store},
+    store::{Committed, JobVerbs as _, ReadVerbs as _},
 };
 use postgres_support::{Place, lease, success, until_a_statement_waits};
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use backroom::{
     Backroom, ErrorKind, Filter, Worker,
     core::bounds::later,
-    store::{Call, Claim, JobVerbs as _, Store},
+    store::{Call, Claim, JobVerbs as _},
 };
 use common::{Double, double, soon};
 use postgres_support::{Place, client, schema_name};

@@ -4,7 +4,7 @@
 
 mod postgres_support;
 
-use backroom::store::{Call, ReadVerbs as _};
+use backroom::store::ReadVerbs as _;
 use std::sync::Arc;
 
 use backroom::{

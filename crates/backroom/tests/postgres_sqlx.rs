@@ -176,7 +176,7 @@ async fn thousands_of_jobs_are_enqueued_in_one_transaction_or_none() {
         order(&mut transaction, 1).await;
         let many = backroom.enqueue_many((0..4500).map(Double)).queue("mail").tag("newsletter");
         let sum = many.within_sqlx(&mut transaction).await.unwrap();
-        assert_eq!((sum.created, sum.kept, sum.replaced, sum.key_held), (4500, 0, 0, 0));
+        assert_eq!((sum.created, sum.duplicates, sum.replaced, sum.key_held), (4500, 0, 0, 0));
         if commits {
             transaction.commit().await.unwrap();
         } else {
@@ -200,7 +200,7 @@ async fn many_jobs_answer_how_many_keys_were_held() {
     ] {
         let many = backroom.enqueue_many((0..5).map(Double)).unique(rule);
         let sum = many.within_sqlx(&mut transaction).await.unwrap();
-        assert_eq!((sum.kept, sum.replaced, sum.key_held), (same, replaced, key_held));
+        assert_eq!((sum.duplicates, sum.replaced, sum.key_held), (same, replaced, key_held));
     }
     transaction.commit().await.unwrap();
     assert_eq!(count(&backroom).await, 5);

@@ -14,7 +14,7 @@ use backroom::{
         draft::{NewJob, When},
     },
     store::{
-        Inserted, Store,
+        Inserted,
         postgres::{PostgresOptions, PostgresStore},
     },
 };
@@ -145,7 +145,7 @@ async fn holders_of_keys_are_read_alike_by_both_drivers() {
         outcomes.push((answers, stored(&store).await));
     }
     let [(answers, jobs), (other_answers, other_jobs)] = outcomes.try_into().unwrap();
-    let kept = answers.iter().filter(|answer| matches!(answer, Inserted::Kept(_))).count();
+    let kept = answers.iter().filter(|answer| matches!(answer, Inserted::Duplicate(_))).count();
     let replaced = answers.iter().filter(|answer| matches!(answer, Inserted::Replaced(_))).count();
     let rejected = answers.iter().filter(|answer| matches!(answer, Inserted::KeyHeld(_))).count();
     assert_eq!((kept, replaced, rejected), (1500, 1500, 1500), "of those with keys");

@@ -1,7 +1,6 @@
 //! A standby that follows a primary: opening it says what it is, and reading it works.
 
 #![cfg(all(feature = "postgres", unix))]
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 mod postgres_cluster;

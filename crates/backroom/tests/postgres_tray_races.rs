@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use backroom::{
     ErrorKind, Json, UniqueRule,
     core::{Draft, Event, JobRow, State, transition::apply},
-    store::{Call, Claim, Committed, Deleted, JobVerbs as _, LeaseStatus, ReadVerbs as _, Store},
+    store::{Call, Committed, Deleted, JobVerbs as _, LeaseStatus, ReadVerbs as _},
 };
 use postgres_support::{died, lease, success, until_a_statement_waits, waiting_for_locks};
 use tray_office::{Office, Rows};

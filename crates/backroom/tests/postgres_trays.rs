@@ -16,7 +16,7 @@ use backroom::{
         transition::apply,
     },
     store::{
-        Claim, Committed, Deleted, Filter, Inserted, LeaseStatus, Record, Share, Store,
+        Claim, Committed, Deleted, Filter, Inserted, LeaseStatus, Record, Share,
         postgres::{PostgresOptions, PostgresStore},
     },
 };

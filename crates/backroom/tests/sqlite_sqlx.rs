@@ -130,11 +130,11 @@ async fn both_drivers_write_the_same_rows_and_give_the_same_answers() {
                 answers[2..],
                 [
                     Inserted::Created,
-                    Inserted::Kept(_),
+                    Inserted::Duplicate(_),
                     Inserted::Replaced(_),
                     Inserted::KeyHeld(_),
                     Inserted::Created,
-                    Inserted::Kept(_)
+                    Inserted::Duplicate(_)
                 ]
             ));
         } else {

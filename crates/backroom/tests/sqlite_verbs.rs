@@ -151,7 +151,7 @@ async fn unique_keys_keep_replace_and_run_out() {
         let store = &store;
         async move { store.insert(Arc::new(vec![new]), place.now, Call::First).await.unwrap()[0] }
     };
-    assert_eq!(answer(with(rule.clone(), "two")).await, Inserted::Kept(first));
+    assert_eq!(answer(with(rule.clone(), "two")).await, Inserted::Duplicate(first));
     assert_eq!(answer(with(rule.clone().reject(), "two")).await, Inserted::KeyHeld(first));
     assert_eq!(answer(with(rule.clone().replace(), "two")).await, Inserted::Replaced(first));
     let tagged = |tag: &str| Arc::new(Filter { tag: Some(tag.into()), ..Filter::default() });
@@ -161,7 +161,7 @@ async fn unique_keys_keep_replace_and_run_out() {
     let window = UniqueRule { by: UniqueBy::Key("w".into()), ..UniqueRule::by_args() };
     let window = window.within(std::time::Duration::from_secs(10));
     let holder = place.insert(&store, with(window.clone(), "w")).await;
-    assert_eq!(answer(with(window.clone(), "w")).await, Inserted::Kept(holder));
+    assert_eq!(answer(with(window.clone(), "w")).await, Inserted::Duplicate(holder));
     let later = with(window, "w");
     let inserted = store.insert(Arc::new(vec![later.clone()]), place.secs(10), Call::First).await.unwrap();
     assert_eq!(inserted, [Inserted::Created]);

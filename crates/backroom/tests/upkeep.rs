@@ -11,7 +11,7 @@ use backroom::{
     core::bounds::later,
     ids::Ids,
     store::{
-        Call, Claim, JobVerbs as _, MemoryStore, Share, Store, WorkerVerbs as _,
+        Call, Claim, MemoryStore, Share, Store,
         sqlite::{SqliteOptions, SqliteStore},
     },
     testing::{TestClock, faults::Faults},

@@ -1,4 +1,5 @@
 //! Which jobs a store may pack together with others.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -179,7 +179,9 @@ impl<J> JobHandle<J> {
     ) -> Result<Self, Error> {
         match answer {
             Inserted::Created => Ok(Self::new(backroom, id, true)),
-            Inserted::Kept(holder) | Inserted::Replaced(holder) => Ok(Self::new(backroom, holder, false)),
+            Inserted::Duplicate(holder) | Inserted::Replaced(holder) => {
+                Ok(Self::new(backroom, holder, false))
+            }
             Inserted::KeyHeld(holder) => {
                 let message = format!("enqueue: job {holder} holds the unique key");
                 Err(Error::new(ErrorKind::KeyHeld { holder }, message))

@@ -48,7 +48,7 @@ impl Backroom {
     ///   each of them is stored, once, or is not.
     /// - The same call again stores jobs again that are stored already: every call makes jobs of its own. To be able to
     ///   repeat it, give the jobs a unique key: then those stored are the first ones, and the repeat
-    ///   counts them as [duplicates](EnqueuedMany::kept) and adds the rest, as long as they hold their keys (by default until they are
+    ///   counts them as [duplicates](EnqueuedMany::duplicates) and adds the rest, as long as they hold their keys (by default until they are
     ///   finished). Or, on PostgreSQL, enqueue all of them in a transaction of your own (`within_postgres`,
     ///   `within_sqlx`) and roll it back.
     pub fn enqueue_many<J: Job, I>(&self, jobs: I) -> EnqueueMany<'_>
@@ -166,7 +166,7 @@ pub struct EnqueuedMany {
     /// Stored.
     pub created: u64,
     /// Not stored: another job holds the unique key and stays.
-    pub kept: u64,
+    pub duplicates: u64,
     /// Not stored: another job holds the unique key and took over the content.
     pub replaced: u64,
     /// Refused: another job holds the unique key.
@@ -241,7 +241,7 @@ impl<'a> EnqueueMany<'a> {
 /// An error in the middle says how far it came: those jobs are stored and will run, or are in the
 /// caller's transaction.
 pub(super) fn after(sum: &EnqueuedMany, error: Error) -> Error {
-    let done = sum.created + sum.kept + sum.replaced + sum.key_held;
+    let done = sum.created + sum.duplicates + sum.replaced + sum.key_held;
     Error::new(error.kind(), format!("enqueue many: at least {done} jobs were handled before the error"))
         .caused_by(error)
 }
@@ -251,7 +251,7 @@ impl EnqueuedMany {
         for answer in answers {
             match answer {
                 Inserted::Created => self.created += 1,
-                Inserted::Kept(_) => self.kept += 1,
+                Inserted::Duplicate(_) => self.duplicates += 1,
                 Inserted::Replaced(_) => self.replaced += 1,
                 Inserted::KeyHeld(_) => self.key_held += 1,
             }

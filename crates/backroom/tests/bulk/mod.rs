@@ -97,7 +97,7 @@ pub(crate) async fn with_unique_keys_the_first_are_stored_and_the_same_call_agai
     assert_eq!(stored(backroom.store()).await, (0..first).collect::<Vec<_>>(), "{error}");
     mend().await;
     let many = call().await.unwrap();
-    assert_eq!((many.kept, many.created), (u64::from(first), u64::from(JOBS - first)));
+    assert_eq!((many.duplicates, many.created), (u64::from(first), u64::from(JOBS - first)));
     assert_eq!(stored(backroom.store()).await, (0..JOBS).collect::<Vec<_>>());
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use backroom::{
     Backroom, JobId, Json,
-    store::{Filter, ReadVerbs as _, Store as _, sqlite::SqliteStore},
+    store::{Filter, ReadVerbs as _, sqlite::SqliteStore},
 };
 use rusqlite::Connection;
 

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use backroom::{
     core::{Change, Event, JobId, JobRow, LogLine, Progress, State, bounds::later, transition::apply},
     store::{
-        Committed, LeaseStatus, Note, Prune, Store,
+        Committed, LeaseStatus, Note, Prune,
         postgres::{PostgresOptions, PostgresStore},
     },
 };

@@ -18,7 +18,7 @@ impl Model {
             self.saw(place, &line);
             match answer {
                 Inserted::Created => self.created(new, now),
-                Inserted::Kept(holder) | Inserted::KeyHeld(holder) => self.stays(new, *holder, now),
+                Inserted::Duplicate(holder) | Inserted::KeyHeld(holder) => self.stays(new, *holder, now),
                 Inserted::Replaced(holder) => {
                     self.stays(new, *holder, now);
                     self.replaced(new, *holder);

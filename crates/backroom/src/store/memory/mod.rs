@@ -29,19 +29,19 @@ use rows::{Ring, Rows};
 /// Keeps jobs in memory. For tests, and for programs whose jobs need not outlive them.
 #[derive(Debug)]
 pub struct MemoryStore {
-    rows: Mutex<Kept>,
+    rows: Mutex<Content>,
     /// Most bytes of jobs in one list.
     bytes_max: usize,
     wakes: Arc<Notifier>,
 }
 
 #[derive(Debug)]
-enum Kept {
+enum Content {
     Open(Rows),
     Closed,
 }
 
-impl Default for Kept {
+impl Default for Content {
     fn default() -> Self {
         Self::Open(Rows::default())
     }
@@ -65,17 +65,17 @@ impl MemoryStore {
     }
 
     fn read<T>(&self, look: impl FnOnce(&Rows) -> T) -> Result<T, Error> {
-        match &*self.kept() {
-            Kept::Open(rows) => Ok(look(rows)),
-            Kept::Closed => Err(Error::closed("memory store")),
+        match &*self.content() {
+            Content::Open(rows) => Ok(look(rows)),
+            Content::Closed => Err(Error::closed("memory store")),
         }
     }
 
     /// Runs one verb, then notifies listeners: outside the lock, so that they do not wake up only to wait for it.
     fn write<T>(&self, verb: impl FnOnce(&mut Rows) -> T) -> Result<T, Error> {
-        let (answer, rings) = match &mut *self.kept() {
-            Kept::Open(rows) => (verb(rows), rows.take_rings()),
-            Kept::Closed => return Err(Error::closed("memory store")),
+        let (answer, rings) = match &mut *self.content() {
+            Content::Open(rows) => (verb(rows), rows.take_rings()),
+            Content::Closed => return Err(Error::closed("memory store")),
         };
         for ring in rings {
             match ring {
@@ -87,7 +87,7 @@ impl MemoryStore {
         Ok(answer)
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn content(&self) -> MutexGuard<'_, Content> {
         // A panic under the lock is a bug that fails its own call; the rows stay readable for finding it.
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -256,7 +256,7 @@ impl Store for MemoryStore {
     }
 
     async fn close(&self) -> Result<(), Error> {
-        *self.kept() = Kept::Closed;
+        *self.content() = Content::Closed;
         Ok(())
     }
 }

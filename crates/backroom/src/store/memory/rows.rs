@@ -61,7 +61,7 @@ impl Rows {
         if let Some(holder) = holder {
             match resolve_conflict(&self.jobs[&holder], new.on_conflict, now) {
                 Resolution::Release => self.release(holder),
-                Resolution::Keep => return Inserted::Kept(holder),
+                Resolution::Keep => return Inserted::Duplicate(holder),
                 Resolution::Reject => return Inserted::KeyHeld(holder),
                 Resolution::Replace => {
                     self.replace(holder, &new.job);

@@ -94,7 +94,7 @@ fn insert_one(
         let Some(mut holder) = row::find(connection, holder)? else { return Err(violation.into()) };
         match resolve_conflict(&holder, new.on_conflict, now) {
             Resolution::Release => release(connection, holder.id)?,
-            Resolution::Keep => return Ok(Inserted::Kept(holder.id)),
+            Resolution::Keep => return Ok(Inserted::Duplicate(holder.id)),
             Resolution::Reject => return Ok(Inserted::KeyHeld(holder.id)),
             Resolution::Replace => {
                 replace_content(&mut holder, &new.job);

@@ -71,7 +71,7 @@ async fn insert_one(tx: &mut SqliteConnection, new: &NewJob, now: Timestamp) -> 
             Resolution::Release => {
                 run(tx, RELEASE, &[Cell::Blob(holder.id.0.as_bytes())]).await?;
             }
-            Resolution::Keep => return Ok(Inserted::Kept(holder.id)),
+            Resolution::Keep => return Ok(Inserted::Duplicate(holder.id)),
             Resolution::Reject => return Ok(Inserted::KeyHeld(holder.id)),
             Resolution::Replace => {
                 replace_content(&mut holder, &new.job);

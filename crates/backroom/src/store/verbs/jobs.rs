@@ -78,7 +78,7 @@ pub enum Inserted {
     /// It is stored.
     Created,
     /// It was not stored: this job holds its unique key and stays as it is.
-    Kept(JobId),
+    Duplicate(JobId),
     /// It was not stored: this job holds its unique key and took over its content.
     Replaced(JobId),
     /// It was not stored: this job holds its unique key.

@@ -66,7 +66,7 @@ pub(super) async fn a_batch_is_stored_whole_and_answered_in_order(env: Env) {
     let new: Vec<_> = drafts.into_iter().map(|draft| env.new_job(draft)).collect();
     let mut jobs: Vec<_> = new.iter().map(|new| new.job.clone()).collect();
     let mut answers = vec![Inserted::Created; 300];
-    answers[150] = Inserted::Kept(holder.id);
+    answers[150] = Inserted::Duplicate(holder.id);
     assert_eq!(env.insert(new).await, answers);
     jobs[150] = holder;
     let mut stored = env.all().await;

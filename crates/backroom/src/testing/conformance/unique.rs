@@ -26,7 +26,7 @@ fn window() -> UniqueRule {
 pub(super) async fn keep_answers_with_the_holder(env: Env) {
     let holder = env.put(keyed(by_key())).await;
     let second = Draft { args: json("[2]"), priority: 1, ..keyed(by_key()) };
-    assert_eq!(env.insert_one(second).await, Inserted::Kept(holder.id));
+    assert_eq!(env.insert_one(second).await, Inserted::Duplicate(holder.id));
     assert_eq!(env.all().await, [holder]);
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn the_second_of_one_batch_meets_the_first(env: Env) {
     let batch: Vec<_> = (0..3).map(|_| env.new_job(keyed(by_key()))).collect();
     let first = batch[0].job.clone();
     let answers = env.insert(batch).await;
-    assert_eq!(answers, [Inserted::Created, Inserted::Kept(first.id), Inserted::Kept(first.id)]);
+    assert_eq!(answers, [Inserted::Created, Inserted::Duplicate(first.id), Inserted::Duplicate(first.id)]);
     assert_eq!(env.all().await, [first]);
 }
 
@@ -94,28 +94,28 @@ pub(super) async fn a_key_held_while_live_is_free_once_the_job_is_finished(env: 
 pub(super) async fn a_key_held_while_live_is_held_while_it_runs_and_waits(env: Env) {
     env.put(keyed(by_key())).await;
     let running = env.take().await;
-    assert_eq!(env.insert_one(keyed(by_key())).await, Inserted::Kept(running.id));
+    assert_eq!(env.insert_one(keyed(by_key())).await, Inserted::Duplicate(running.id));
     let waiting = env.drive(&running, Event::Suspend { lease: lease(&running) }, env.now).await;
     assert_eq!(waiting.state, State::Waiting);
-    assert_eq!(env.insert_one(keyed(by_key())).await, Inserted::Kept(waiting.id));
+    assert_eq!(env.insert_one(keyed(by_key())).await, Inserted::Duplicate(waiting.id));
 }
 
 pub(super) async fn a_key_held_while_queued_is_free_once_the_job_is_claimed(env: Env) {
     let rule = || by_key().while_queued();
     let first = env.put(keyed(rule())).await;
-    assert_eq!(env.insert_one(keyed(rule())).await, Inserted::Kept(first.id));
+    assert_eq!(env.insert_one(keyed(rule())).await, Inserted::Duplicate(first.id));
     let running = env.take().await;
     let second = env.put(Draft { start: When::In(Duration::from_secs(1)), ..keyed(rule()) }).await;
     // Back in the queue it does not take the key again: that would be a duplicate of the second.
     env.drive(&running, Event::Release { lease: lease(&running) }, env.now).await;
-    assert_eq!(env.insert_one(keyed(rule())).await, Inserted::Kept(second.id));
+    assert_eq!(env.insert_one(keyed(rule())).await, Inserted::Duplicate(second.id));
 }
 
 pub(super) async fn a_key_held_for_a_window_outlives_the_job(env: Env) {
     env.put(keyed(window())).await;
     let running = env.take().await;
     let done = env.drive(&running, succeed(&running), env.now).await;
-    assert_eq!(env.insert_one(keyed(window())).await, Inserted::Kept(done.id));
+    assert_eq!(env.insert_one(keyed(window())).await, Inserted::Duplicate(done.id));
     assert_eq!(env.all().await, [done]);
 }
 
@@ -132,7 +132,7 @@ pub(super) async fn a_key_held_for_a_window_is_free_after_it(env: Env) {
     let first = env.put(keyed(window())).await;
     let late = env.new_job_at(keyed(window()), env.at(59));
     let answers = env.store.insert(Arc::new(vec![late]), env.at(59), Call::First).await.expect("insert");
-    assert_eq!(answers, [Inserted::Kept(first.id)]);
+    assert_eq!(answers, [Inserted::Duplicate(first.id)]);
     let second = insert_after_window(&env).await;
     assert!(!env.read(first.id).await.unique_held);
     assert_eq!(env.read(second.id).await, second);
@@ -161,7 +161,7 @@ pub(super) async fn a_retried_job_takes_its_key_again(env: Env) {
     let cancelled = env.drive(&first, cancel(), env.now).await;
     let retried = env.drive(&cancelled, Event::Retry, env.now).await;
     assert!(retried.unique_held);
-    assert_eq!(env.insert_one(keyed(by_key())).await, Inserted::Kept(first.id));
+    assert_eq!(env.insert_one(keyed(by_key())).await, Inserted::Duplicate(first.id));
 }
 
 pub(super) async fn a_retried_job_cannot_take_a_key_that_another_holds(env: Env) {
@@ -192,6 +192,6 @@ pub(super) async fn many_concurrent_inserts_of_one_key_create_exactly_one(env: E
     assert_eq!(stored.len(), 1);
     assert_eq!(stored[0].kind, KIND);
     assert_eq!(answers.iter().filter(|answer| **answer == Inserted::Created).count(), 1);
-    let kept = answers.iter().filter(|answer| **answer == Inserted::Kept(stored[0].id)).count();
+    let kept = answers.iter().filter(|answer| **answer == Inserted::Duplicate(stored[0].id)).count();
     assert_eq!(kept, 11);
 }

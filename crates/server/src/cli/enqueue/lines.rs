@@ -158,7 +158,7 @@ async fn store(backroom: &Backroom, template: &Draft, args: Vec<Json>, sum: &mut
             .hint(format!("the lines before it are stored; to go on, add --from-line {}", sum.next_line))
     })?;
     sum.enqueued.created += enqueued.created;
-    sum.enqueued.kept += enqueued.kept;
+    sum.enqueued.duplicates += enqueued.duplicates;
     sum.enqueued.replaced += enqueued.replaced;
     sum.enqueued.key_held += enqueued.key_held;
     Ok(())
@@ -189,7 +189,7 @@ impl Place {
 }
 
 fn handled(sum: &EnqueuedMany) -> u64 {
-    sum.created + sum.kept + sum.replaced + sum.key_held
+    sum.created + sum.duplicates + sum.replaced + sum.key_held
 }
 
 /// Reads until the end, a line that is wrong, or until the receiver is gone.
@@ -333,13 +333,16 @@ struct Answer {
 }
 
 fn answer(sum: &EnqueuedMany, template: &Draft, now: Timestamp, settings: &Settings) -> Result<(), Problem> {
-    let EnqueuedMany { created, kept, replaced, key_held, .. } = *sum;
+    let EnqueuedMany { created, duplicates, replaced, key_held, .. } = *sum;
     if settings.json {
-        return out::json(&Answer { created, deduplicated: kept, replaced, key_held }, settings.terminal);
+        return out::json(
+            &Answer { created, deduplicated: duplicates, replaced, key_held },
+            settings.terminal,
+        );
     }
     let mut said = format!("enqueued {}", words::count(created, "job"));
     for (number, what) in [
-        (kept, "not stored, as an earlier job has the same key"),
+        (duplicates, "not stored, as an earlier job has the same key"),
         (replaced, "replaced an earlier job of the same key"),
         (key_held, "refused, an earlier job holds the key"),
     ] {

@@ -207,7 +207,7 @@ fn decide<'a>(plan: &mut Plan<'a>, index: usize, new: &'a NewJob, now: Timestamp
         plan.dependent.push((index, position));
     }
     match resolve_conflict(holder, new.on_conflict, now) {
-        Resolution::Keep => Inserted::Kept(holder.id),
+        Resolution::Keep => Inserted::Duplicate(holder.id),
         Resolution::Reject => Inserted::KeyHeld(holder.id),
         Resolution::Replace => {
             replace_content(holder, &new.job);

@@ -254,7 +254,7 @@ fn due_queues<'a>(jobs: &[(&'a NewJob, Timestamp)], answers: &[Inserted]) -> Has
                 queues.extend(queue);
             }
             Inserted::Replaced(_) => queues.extend(queue),
-            Inserted::Created | Inserted::Kept(_) | Inserted::KeyHeld(_) => {}
+            Inserted::Created | Inserted::Duplicate(_) | Inserted::KeyHeld(_) => {}
         }
     }
     queues

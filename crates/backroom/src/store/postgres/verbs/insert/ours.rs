@@ -154,7 +154,7 @@ fn by_reading(holder: &JobRow, (new, now): (&NewJob, Timestamp)) -> Option<Inser
         return Some(Inserted::Created);
     }
     match resolve_conflict(holder, new.on_conflict, now) {
-        Resolution::Keep => Some(Inserted::Kept(holder.id)),
+        Resolution::Keep => Some(Inserted::Duplicate(holder.id)),
         Resolution::Reject => Some(Inserted::KeyHeld(holder.id)),
         Resolution::Replace | Resolution::Release => None,
     }
