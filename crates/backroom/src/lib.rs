@@ -40,9 +40,9 @@
 //! | `sqlx`, `sqlx-sqlite` | enqueue inside transactions of sqlx 0.9 | Rust 1.94 |
 //! | `testing` | a kit for testing programs that use Backroom | Rust 1.90 |
 //!
-//! The path of one job, to read along: [`Backroom::enqueue`] → `Draft::check` → [`store::Store::insert`] ·
-//! `worker/claim_call.rs` → [`store::Store::claim`] · `worker/execute.rs` → your handler · `recorder/` →
-//! `transition::apply` → [`store::Store::commit`].
+//! The path of one job, to read along: [`Backroom::enqueue`] → `Draft::check` → [`store::JobVerbs::insert`] ·
+//! `worker/claim_call.rs` → [`store::JobVerbs::claim`] · `worker/execute.rs` → your handler · `recorder/` →
+//! `transition::apply` → [`store::JobVerbs::commit`].
 
 #![deny(missing_docs)]
 // Futures of the PostgreSQL store nest deeper than the compiler's default of 128 allows.

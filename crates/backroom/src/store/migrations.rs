@@ -19,7 +19,7 @@ pub struct Migration {
 
 /// Every migration of the kind of store that a URL names, the oldest first. Nothing is connected to.
 ///
-/// Fails as [`Invalid`](ErrorKind::Invalid) for a URL that [`Options::open`](crate::Options::open) would not take.
+/// Fails as [`Invalid`](crate::ErrorKind::Invalid) for a URL that [`Options::open`](crate::Options::open) would not take.
 pub fn migrations(url: &str) -> Result<Vec<Migration>, Error> {
     match StoreUrl::of(url)? {
         StoreUrl::Memory => Ok(Vec::new()),

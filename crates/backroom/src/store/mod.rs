@@ -1,6 +1,6 @@
 //! The seam between the engine and the stores.
 //!
-//! About thirty coarse verbs, grouped by noun in [`verbs`]. Each is atomic and safe to repeat: a caller that lost the answer
+//! About thirty coarse verbs, grouped by noun in `verbs`. Each is atomic and safe to repeat: a caller that lost the answer
 //! makes the call again and gets the same outcome. `now` is always an argument. No SQL, no transaction and no driver type
 //! appears here. No store decides anything about a job's life: [`backroom_core`] decides, and stores write its changes under
 //! their guards. The conformance file of a verb defines what it must do: see [`testing::conformance`](crate::testing).

@@ -11,8 +11,8 @@
 //! so the store also runs behind PgBouncer in transaction mode (`?listen=false`).
 //!
 //! It decides nothing about a job's life. Start reading at [`PostgresStore::connect`]. Then read the verbs, one file
-//! each; they use [`columns`] for rows and parameters and [`wire`] for connections. Tasks that run beside the verbs are
-//! in [`background`].
+//! each; they use `columns` for rows and parameters and `wire` for connections. Tasks that run beside the verbs are
+//! in `background`.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -219,9 +219,9 @@ impl PostgresStore {
     }
 
     /// Stores jobs in a transaction of the caller, in the tables that `within` names: they exist exactly if it commits. The
-    /// answers are as of [`Store::insert`]. Workers are notified by the commit, unless `within` says otherwise.
+    /// answers are as of [`JobVerbs::insert`]. Workers are notified by the commit, unless `within` says otherwise.
     ///
-    /// Fails as [`Store::insert`] does. After a failure the transaction can only be rolled back.
+    /// Fails as [`JobVerbs::insert`] does. After a failure the transaction can only be rolled back.
     pub async fn insert_in(
         transaction: &tokio_postgres::Transaction<'_>,
         within: impl Into<Within>,

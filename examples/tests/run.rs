@@ -1,0 +1,71 @@
+//! Runs each example as a user would, and checks what it prints.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use std::process::Command;
+
+/// What the program prints when it is run in an empty folder.
+fn run(binary: &str, arguments: &[&str], variables: &[(&str, String)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(binary);
+    command.args(arguments).current_dir(folder.path());
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
+    let output = command.output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+    printed
+}
+
+#[test]
+fn the_shop_takes_an_order_and_packs_it() {
+    let printed = run(env!("CARGO_BIN_EXE_shop"), &["--once"], &[]);
+    assert!(printed.contains("packed: a parcel with socks"), "{printed}");
+}
+
+#[test]
+fn duplicates_are_stored_once() {
+    let printed = run(env!("CARGO_BIN_EXE_duplicates"), &[], &[]);
+    for line in [
+        "the second is the first: true",
+        // Shop 7 waits already; that of shop 8 has another key.
+        "of 1000 jobs, 499 were stored and 501 were duplicates",
+        "default: 500 completed",
+        "default: 1 scheduled",
+    ] {
+        assert!(printed.contains(line), "{line:?} is missing in:\n{printed}");
+    }
+}
+
+#[test]
+fn failures_are_retried_or_discarded() {
+    let printed = run(env!("CARGO_BIN_EXE_failures"), &[], &[]);
+    for line in [
+        "attempt 1 of charge: Failed, now queued",
+        "attempt 2 of charge: Succeeded, now completed",
+        "charged 990 cents at attempt 2",
+        "failed to charge: ",
+        "nothing to charge",
+        "attempt 1 had failed: the bank does not answer",
+    ] {
+        assert!(printed.contains(line), "{line:?} is missing in:\n{printed}");
+    }
+}
+
+#[test]
+fn blocking_work_reports_progress_and_can_be_cancelled() {
+    let printed = run(env!("CARGO_BIN_EXE_blocking"), &[], &[]);
+    for line in ["primes below 10000: 1229", "progress: ", "the long one is cancelled"] {
+        assert!(printed.contains(line), "{line:?} is missing in:\n{printed}");
+    }
+}
+
+#[test]
+fn a_job_in_a_transaction_exists_if_it_commits() {
+    let server = std::env::var("BACKROOM_TEST_POSTGRES")
+        .expect("BACKROOM_TEST_POSTGRES is not set; run the tests by `cargo xtask test`");
+    let joint = if server.contains('?') { '&' } else { '?' };
+    let url = format!("{server}{joint}schema=examples");
+    let printed = run(env!("CARGO_BIN_EXE_postgres"), &[], &[("DATABASE_URL", url)]);
+    for line in ["after a rollback the job exists: false", "a receipt for order 2"] {
+        assert!(printed.contains(line), "{line:?} is missing in:\n{printed}");
+    }
+}
