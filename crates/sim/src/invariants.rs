@@ -125,7 +125,10 @@ pub fn check_prompt(parts: &Parts, machines: &[Option<Machine>]) {
         let model = parts.stage.model();
         // While a prime suspect runs in a process, or waits there to run alone, nothing else begins.
         let is_prime = |row: &Row| row.suspicion.is_some_and(|suspicion| suspicion.is_prime(row.crashes));
-        let holds = |row: &Row| row.state == State::Running && row.worker.as_ref() == Some(&machine.name);
+        let holds = |row: &Row| {
+            let its = row.worker.as_deref().map(machine_of);
+            row.state == State::Running && its == Some(machine.name.as_str())
+        };
         if model.rows().any(|(_, _, row)| holds(row) && is_prime(row)) {
             continue;
         }

@@ -31,3 +31,16 @@ fn a_job_behind_an_expired_one_is_taken_when_it_is_due() {
 fn a_worker_that_stopped_leaves_nothing_running_although_the_answer_of_a_claim_was_lost() {
     [71, 120].into_iter().for_each(|seed| play(seed).unwrap().expect_right());
 }
+
+/// A stop that gave up its handlers also gave up a claim whose answer was lost, and said that all was well. The job stayed
+/// running under a lease that no worker renewed.
+#[test]
+fn a_stop_that_abandons_handlers_still_recovers_a_lost_claim() {
+    play(363).unwrap().expect_right();
+}
+
+/// The invariant did not know a worker that had a new name, and so expected claims beside a suspect that ran alone.
+#[test]
+fn a_renamed_worker_claims_nothing_beside_a_suspect_that_runs_alone() {
+    play(141).unwrap().expect_right();
+}

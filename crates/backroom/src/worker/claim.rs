@@ -48,8 +48,8 @@ pub(super) async fn keep_claiming(shared: Arc<Shared>, pool: Arc<Pool>) -> Resul
     }
     tokio::select! {
         biased;
-        // The worker was dropped: its jobs wait until their leases expire.
-        () = shared.signals.abandoned.cancelled() => Ok(()),
+        // Its jobs wait until their leases expire. A stop that abandons its handlers still recovers a lost claim.
+        () = shared.signals.dropped.cancelled() => Ok(()),
         wound_up = call.wind_up(|error| claimer.log(error)) => wound_up,
     }
 }

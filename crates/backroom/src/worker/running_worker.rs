@@ -224,6 +224,7 @@ impl Drop for RunningWorker {
     fn drop(&mut self) {
         self.shared.signals.stopping.cancel();
         self.shared.signals.abandoned.cancel();
+        self.shared.signals.dropped.cancel();
         // What is held ready must not begin when the handlers before it are dropped.
         drop(self.shared.work.take_waiting());
         self.end_tasks();

@@ -17,6 +17,8 @@ pub(crate) struct Signals {
     pub(crate) stopping: CancellationToken,
     /// Handlers are dropped at once.
     pub(crate) abandoned: CancellationToken,
+    /// The worker itself was dropped: nothing more is asked of the store.
+    pub(crate) dropped: CancellationToken,
     /// Notified whenever a run left its slot or was recorded.
     pub(crate) settled: Notify,
     /// Its heartbeats, for the upkeep beside it.
@@ -34,6 +36,7 @@ impl Signals {
             registered: CancellationToken::new(),
             stopping: CancellationToken::new(),
             abandoned: CancellationToken::new(),
+            dropped: CancellationToken::new(),
             settled: Notify::new(),
             heartbeats: Arc::default(),
             rows,
