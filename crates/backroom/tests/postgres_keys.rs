@@ -12,7 +12,9 @@ use backroom::{
     Backroom, UniqueRule, Worker,
     clock::{Clock, SystemClock},
     core::{Draft, Json, bounds::span_until, draft::NewJob},
-    store::{Call, Committed, Inserted, JobVerbs as _, QueueVerbs as _, postgres::PostgresStore},
+    store::{
+        Call, Committed, Inserted, JobVerbs as _, QueueVerbs as _, ReadVerbs as _, postgres::PostgresStore,
+    },
 };
 use common::{Double, double};
 use futures_util::future::join_all;
@@ -197,4 +199,50 @@ async fn callers_that_name_new_queues_in_other_orders_do_not_wait_for_each_other
     other.commit().await.unwrap();
     let names: Vec<String> = store.queues().await.unwrap().into_iter().map(|queue| queue.name).collect();
     assert_eq!(names, ["a", "b"]);
+}
+
+/// A batch is written in part, waits for a locked key, and is then written call by call. In between, a job of its first part has
+/// run and left the table of live jobs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_ended_while_its_batch_waited_for_a_locked_key_is_not_stored_again() {
+    let place = Place::new();
+    let store = Arc::new(place.open().await);
+    let keyed = |key: &str| {
+        let rule = UniqueRule::by_key(key).while_queued().replace();
+        place.checked(Draft { queue: "other".into(), unique: Some(rule), ..Draft::new("work", Json::null()) })
+    };
+    let plain = || place.checked(Draft::new("work", Json::null()));
+    store.insert(Arc::new(vec![keyed("one"), plain()]), place.now, Call::First).await.unwrap();
+    let warm_up = place.claim(&*store, 10).await;
+    store.commit(Arc::new(warm_up.iter().map(|job| success(job, place.now)).collect())).await.unwrap();
+
+    let mut own = place.client().await;
+    let transaction = own.transaction().await.unwrap();
+    transaction.query("SELECT id FROM jobs WHERE unique_key IS NOT NULL FOR UPDATE", &[]).await.unwrap();
+    let beside = plain();
+    let id = beside.job.id;
+    // The first calls occupy the connections, so that the others become one batch.
+    let batch = [plain(), plain(), plain(), beside, keyed("one"), keyed("two")];
+    let inserting = {
+        let (store, now) = (Arc::clone(&store), place.now);
+        tokio::spawn(async move {
+            join_all(batch.map(|new| store.insert(Arc::new(vec![new]), now, Call::First))).await
+        })
+    };
+    let run = async {
+        loop {
+            let taken = place.claim(&*store, 10).await;
+            let ends = taken.iter().map(|job| success(job, place.now)).collect();
+            store.commit(Arc::new(ends)).await.unwrap();
+            if taken.iter().any(|job| job.id == id) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), run).await.expect("it is claimed");
+    let answers = inserting.await.unwrap();
+    transaction.rollback().await.unwrap();
+    assert_eq!(answers[3].as_ref().unwrap(), &[Inserted::Created]);
+    assert!(place.claim(&*store, 10).await.iter().all(|job| job.id != id), "it runs once");
+    assert!(store.job(id).await.unwrap().unwrap().state.is_finished());
 }

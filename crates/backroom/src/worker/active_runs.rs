@@ -18,8 +18,13 @@ pub(crate) struct DetachedRuns(Mutex<Vec<Arc<Run>>>);
 impl DetachedRuns {
     /// Takes in those of the runs whose handler goes on.
     pub(crate) fn add<'a>(&self, ended: impl IntoIterator<Item = &'a Arc<Run>>) {
-        let detached = ended.into_iter().filter(|run| run.goes_on()).cloned();
-        self.runs().extend(detached);
+        let mut runs = self.runs();
+        for run in ended.into_iter().filter(|run| run.goes_on()) {
+            // A run can end twice: its lease is lost, and later its own end is dropped.
+            if !runs.iter().any(|known| Arc::ptr_eq(known, run)) {
+                runs.push(Arc::clone(run));
+            }
+        }
     }
 
     /// Those whose handler still runs.

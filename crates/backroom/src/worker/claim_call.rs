@@ -41,7 +41,7 @@ pub(super) struct ClaimCall {
     pool: Arc<Pool>,
     turn: u64,
     /// The claim that was sent last, until its answer comes.
-    under_way: Option<JoinHandle<Result<Answered, Error>>>,
+    under_way: Option<(JoinHandle<Result<Answered, Error>>, Call)>,
     /// A claim that may have taken jobs and was not answered.
     unanswered: Option<Arc<Claim>>,
 }
@@ -77,14 +77,8 @@ impl ClaimCall {
     pub(super) async fn recover(&mut self) -> Result<(), Error> {
         let Some(claim) = &self.unanswered else { return Ok(()) };
         let claim = Arc::new(Claim { shares: Vec::new(), ..Claim::clone(claim) });
-        let unanswered = Arc::clone(&claim);
         self.send(claim, self.shared.engine.clock.now(), Call::Repeated);
-        let recovered = self.answer().await.map(drop);
-        if recovered.as_ref().is_err_and(|error| error.kind() != ErrorKind::Closed) {
-            // Whatever was wrong with the repeat, the jobs of the claim itself are still not known.
-            self.unanswered = Some(unanswered);
-        }
-        recovered
+        self.answer().await.map(drop)
     }
 
     /// Recovers a lost claim while the worker is stopping, until its grace is over. Its jobs are given back. `report` is called
@@ -114,23 +108,29 @@ impl ClaimCall {
         let under_way = UnderWay::begin(&shared);
         // Counted from now on, so that the claims of two pools do not both take the last free bytes.
         let reserved = shared.work.bytes.hold(claim.bytes_max);
-        self.under_way = Some(tokio::spawn(async move {
+        let sent = tokio::spawn(async move {
             let taken = take(&shared, &pool, claim, reserved, now, call).await;
             drop(under_way);
             taken
-        }));
+        });
+        self.under_way = Some((sent, call));
     }
 
     /// What came of the claim that is under way; nothing if none is. A call that is dropped while it waits can be repeated.
     async fn answer(&mut self) -> Result<Answered, Error> {
-        let Some(under_way) = &mut self.under_way else { return Ok(Answered::default()) };
-        let answered = under_way.await;
+        let Some((under_way, call)) = &mut self.under_way else { return Ok(Answered::default()) };
+        let (answered, call) = (under_way.await, *call);
         self.under_way = None;
         let answered = answered.unwrap_or_else(|error| {
             Err(Error::new(ErrorKind::Internal, "claim jobs: the claiming task ended").caused_by(error))
         });
-        // Any error but an outage is an answer, too: the store took nothing.
-        if !answered.as_ref().is_err_and(is_outage) {
+        // Any error of a first call but an outage is an answer, too: the store took nothing. Whatever is wrong with a repeat, the
+        // jobs of the claim itself are still not known.
+        let is_answer = |error: &Error| match call {
+            Call::First => !is_outage(error),
+            Call::Repeated => error.kind() == ErrorKind::Closed,
+        };
+        if answered.as_ref().map_or_else(is_answer, |_| true) {
             self.unanswered = None;
         }
         answered

@@ -31,8 +31,8 @@ pub(super) async fn on_thread(
         let (_permit, running) = (permit, context.resources().neighbours.begin_alone());
         let (clock, run) = (&context.resources().engine.clock, context.run());
         let not_begun = || Err(Failure::not_begun(Duration::ZERO));
-        if run.is_over() {
-            // The run ended while it waited for a thread, so this answer is dropped.
+        if run.is_over() || run.stop_reason().is_some() {
+            // The run ended, or was asked to stop, while it waited for a thread.
             return not_begun();
         }
         if let Some(trial) = run.trial()

@@ -58,6 +58,7 @@ pub(crate) struct Trial {
 /// The same trial, as the task sees it that lets suspects begin.
 pub(crate) struct TrialView {
     job: JobId,
+    lease: LeaseId,
     record: Arc<TrialRecord>,
     stages: watch::Receiver<Stage>,
     withdrawn: CancellationToken,
@@ -74,7 +75,8 @@ impl Trial {
         let (stage, stages) = watch::channel(Stage::Waiting);
         let withdrawn = CancellationToken::new();
         let (record, rows) = (Arc::clone(record), rows.clone());
-        let view = TrialView { job, record: Arc::clone(&record), stages, withdrawn: withdrawn.clone() };
+        let view =
+            TrialView { job, lease, record: Arc::clone(&record), stages, withdrawn: withdrawn.clone() };
         (Self { job, lease, alone, record, rows, stage, withdrawn }, view)
     }
 
@@ -127,7 +129,8 @@ impl Drop for Over<'_> {
     fn drop(&mut self) {
         let trial = self.0;
         let mut trials = trial.record.lock();
-        trials.on.take_if(|on| on.job == trial.job);
+        // A later run of the same job may be on trial by now.
+        trials.on.take_if(|on| on.job == trial.job && on.lease == trial.lease);
         trials.passed.retain(|passed| *passed != trial.job);
         // Under the lock, so that a thread that comes late does not begin a trial that is over.
         trial.stage.send_replace(Stage::Over);
@@ -158,7 +161,9 @@ impl TrialView {
     /// The span of the trial has passed and the run goes on.
     pub(crate) fn pass(&self) {
         let mut trials = self.record.lock();
-        if trials.on.take_if(|on| on.job == self.job).is_some() && trials.passed.len() < PASSED_MAX {
+        if trials.on.take_if(|on| on.job == self.job && on.lease == self.lease).is_some()
+            && trials.passed.len() < PASSED_MAX
+        {
             trials.passed.push(self.job);
         }
     }

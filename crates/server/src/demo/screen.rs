@@ -75,7 +75,7 @@ impl Screen {
             order.set_prefix(format!("order {number}"));
             order.set_message(visible::line(&run.order_line(now)).into_owned());
             report.set_prefix("report");
-            report.set_message(run.report_line(tally, now));
+            report.set_message(visible::line(&run.report_line(tally, now)).into_owned());
         }
         Ok(())
     }

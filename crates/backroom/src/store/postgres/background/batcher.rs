@@ -32,6 +32,11 @@ const TURNS: u32 = 3;
 pub(crate) trait Submission: Clone + Send + Sync + 'static {
     /// How many rows; the caller gets as many answers.
     fn count(&self) -> usize;
+
+    /// The same rows once more, after a try that may have written some of them.
+    fn repeated(&self) -> Self {
+        self.clone()
+    }
 }
 
 impl<T: Send + Sync + 'static> Submission for Arc<Vec<T>> {
@@ -192,7 +197,7 @@ async fn write_batch<H: Submission, O>(
         // A bad row of one caller must not fail the others: write each call alone.
         Err(error) if batch.len() > 1 && !error.is_transient() => {
             for call in batch {
-                let answer = write(track, vec![call.rows.clone()]).await;
+                let answer = write(track, vec![call.rows.repeated()]).await;
                 _ = call.answer.send(answer.and_then(|mut answers| answers.pop().unwrap_or(Ok(Vec::new()))));
             }
         }

@@ -135,6 +135,10 @@ impl Submission for Arc<Insert> {
     fn count(&self) -> usize {
         self.jobs.len()
     }
+
+    fn repeated(&self) -> Self {
+        Arc::new(Insert { jobs: Arc::clone(&self.jobs), now: self.now, call: Call::Repeated })
+    }
 }
 
 /// Stores the jobs of several calls in one transaction. If another transaction has locked what some of them need (a key that
@@ -152,7 +156,9 @@ pub(crate) async fn insert(
             let (keyed, free): (Vec<usize>, Vec<usize>) =
                 (0..calls.len()).partition(|index| has_keys(&calls[*index].jobs));
             for index in free.into_iter().chain(keyed) {
-                let alone = insert_together(core, track, &calls[index..=index], Wait::Briefly).await;
+                // Some of its jobs may have been stored by the common try, and may have left the table since.
+                let again = [calls[index].repeated()];
+                let alone = insert_together(core, track, &again, Wait::Briefly).await;
                 answers[index] = alone.map(|mut answers| answers.pop().unwrap_or_default());
             }
             Ok(answers)
