@@ -32,7 +32,7 @@ impl io::Write for Log {
         let line = String::from_utf8_lossy(bytes).into_owned();
         if line.contains("WARN") || line.contains("ERROR") {
             self.lines.lock().unwrap().push(line);
-        } else if line.contains("failed") && line.contains("verb=\"note\"") {
+        } else if line.contains("failed") && line.contains("verb=note") {
             self.failures.send_modify(|failures| *failures += 1);
         }
         Ok(bytes.len())

@@ -167,6 +167,14 @@ async fn a_job_of_a_newer_program_is_left_to_it_and_the_error_says_so() {
         }
         let claimed: Vec<_> = place.claim(&store, 9).await.iter().map(|job| job.id).collect();
         assert_eq!(claimed, [known]);
+        let beside = place.insert(&store, place.new_job()).await;
+        let running = place.claim(&store, 9).await;
+        let worker = running[0].worker.clone().unwrap();
+        if client.execute(set, &[&known.0]).await.unwrap() == 1 {
+            // Upkeep rescues what it can read.
+            let found = store.running_of(&worker, None, 9).await.unwrap();
+            assert_eq!(found.iter().map(|job| job.id).collect::<Vec<_>>(), [beside]);
+        }
         client.execute("UPDATE jobs SET extras = NULL WHERE id = $1", &[&newer.0]).await.unwrap();
         assert_eq!(place.claim(&store, 9).await[0].id, newer, "it was only left alone");
     }

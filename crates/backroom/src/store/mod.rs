@@ -21,6 +21,8 @@ mod outage;
 pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod unreadable;
 mod url;
 mod verbs;
 

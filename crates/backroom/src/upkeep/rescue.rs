@@ -136,6 +136,7 @@ impl Duty for Rescue {
         }
         let mut holding: Vec<&Holder> =
             holders.iter().filter(|holder| holder.holds && dead.contains(&holder.name)).collect();
+        let mut rescued = Ok(());
         while let Some(first) = holding.first() {
             let its = first.row.as_ref().map(loss::process);
             let (of_one, others) = holding.into_iter().partition(|holder| {
@@ -143,8 +144,10 @@ impl Duty for Rescue {
                 its.is_none() == process.is_none() && its == process
             });
             holding = others;
-            self.rescue(engine, &of_one, &holders, now).await?;
+            // One process whose jobs cannot be rescued must not delay those of the others.
+            rescued = rescued.and(self.rescue(engine, &of_one, &holders, now).await);
         }
+        rescued?;
         if self.liveness.wants_proof(reading) {
             self.heartbeats.request();
         }

@@ -1,11 +1,6 @@
 //! Between a row of `backroom_jobs` and a [`JobRow`], both ways.
 
-use std::{
-    collections::BTreeSet,
-    str::FromStr,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{str::FromStr, time::Duration};
 
 use backroom_core::{
     Attempt, Extras, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp, bounds::whole_micros,
@@ -194,27 +189,18 @@ pub(super) fn job_if_whole(row: &Row<'_>) -> rusqlite::Result<(JobId, Option<Job
     match job(row) {
         Ok(job) => Ok((id, Some(job))),
         Err(rusqlite::Error::FromSqlConversionFailure(at::extras, _, why)) => {
-            if is_first(id) {
+            if crate::store::unreadable::is_first(id) {
                 tracing::error!(job = %id, error = %why, "failed to read the extras of this job, so it is left out");
             }
             Ok((id, None))
         }
         Err(error) => {
-            if is_first(id) {
+            if crate::store::unreadable::is_first(id) {
                 tracing::error!(job = %id, %error, "the row of this job is damaged and was left out; restore it or delete the job");
             }
             Ok((id, None))
         }
     }
-}
-
-/// Whether this process meets the damaged row of this job for the first time: each read of the table meets it again. Beyond a
-/// bound no more are reported, because then the file is damaged, not a row.
-fn is_first(id: JobId) -> bool {
-    const REPORTED_MAX: usize = 100;
-    static REPORTED: Mutex<BTreeSet<JobId>> = Mutex::new(BTreeSet::new());
-    let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
-    reported.len() < REPORTED_MAX && reported.insert(id)
 }
 
 /// The id in this column.

@@ -13,7 +13,7 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 use super::{table::at, timestamp::PgTimestamp};
-use crate::store::postgres::wire::error::Fault;
+use crate::store::{postgres::wire::error::Fault, unreadable};
 use crate::{Error, ErrorKind};
 
 /// JSON text from a `jsonb` column.
@@ -101,6 +101,24 @@ pub(crate) fn job(row: &impl Cells) -> Result<JobRow, Fault> {
 /// All rows as jobs.
 pub(crate) fn jobs(rows: &[impl Cells]) -> Result<Vec<JobRow>, Fault> {
     rows.iter().map(job).collect()
+}
+
+/// The same without those that cannot be read, for upkeep: one such row must not stop the rescue of all others.
+pub(crate) fn readable_jobs(rows: &[impl Cells]) -> Result<Vec<JobRow>, Fault> {
+    let mut jobs = Vec::with_capacity(rows.len());
+    for row in rows {
+        let id = JobId(row.cell(at::id)?);
+        match job(row) {
+            Ok(job) => jobs.push(job),
+            Err(fault) => {
+                if unreadable::is_first(id) {
+                    let error = fault.into_error("read a job");
+                    tracing::error!(job = %id, %error, "upkeep leaves this job out");
+                }
+            }
+        }
+    }
+    Ok(jobs)
 }
 
 /// An attempt from `lease_id, attempt, end, error, worker, started_at, ended_at`.

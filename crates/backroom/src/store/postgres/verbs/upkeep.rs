@@ -147,7 +147,7 @@ static LOCKED: Sql = Sql {
 
 /// Queued jobs past their expiry, the oldest expiry first.
 pub(crate) async fn expired_jobs(core: &Core, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Fault> {
-    row::jobs(&core.claims.query(&EXPIRED, &[&PgTimestamp(now), &row::at_most(limit)]).await?)
+    row::readable_jobs(&core.claims.query(&EXPIRED, &[&PgTimestamp(now), &row::at_most(limit)]).await?)
 }
 
 /// Deletes finished jobs beyond their retention, the oldest first.

@@ -216,7 +216,7 @@ pub(crate) async fn running_of(
 ) -> Result<Vec<JobRow>, Fault> {
     // Before every place: the smallest id, which no job has.
     let after = after.map_or(Uuid::nil(), |after| after.0);
-    row::jobs(&core.claims.query(&RUNNING_OF, &[&worker, &after, &row::at_most(limit)]).await?)
+    row::readable_jobs(&core.claims.query(&RUNNING_OF, &[&worker, &after, &row::at_most(limit)]).await?)
 }
 
 fn worker(row: &Row) -> Result<WorkerRow, Fault> {
