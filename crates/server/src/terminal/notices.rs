@@ -15,7 +15,7 @@ use super::{stderr::BesideBars, visible};
 
 /// DisplayState unless `BACKROOM_LOG` says otherwise: warnings, and the end of an outage that one of them reported. Not the attempts
 /// that fail: of all commands only the demo runs jobs, and it shows on its screen what became of each.
-const SHOWN_DEFAULT: &str = "warn,backroom::store::observed=info,backroom::ended=off";
+const SHOWN_DEFAULT: &str = "warn,backroom::store::observed=info,backroom::ends=off";
 
 /// Begins to show what the library reports through `tracing`. `BACKROOM_LOG` takes a level (`debug`) or targets with
 /// levels (`backroom::worker=debug,warn`).
