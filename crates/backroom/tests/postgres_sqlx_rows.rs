@@ -145,10 +145,10 @@ async fn holders_of_keys_are_read_alike_by_both_drivers() {
         outcomes.push((answers, stored(&store).await));
     }
     let [(answers, jobs), (other_answers, other_jobs)] = outcomes.try_into().unwrap();
-    let kept = answers.iter().filter(|answer| matches!(answer, Inserted::Duplicate(_))).count();
+    let duplicates = answers.iter().filter(|answer| matches!(answer, Inserted::Duplicate(_))).count();
     let replaced = answers.iter().filter(|answer| matches!(answer, Inserted::Replaced(_))).count();
     let rejected = answers.iter().filter(|answer| matches!(answer, Inserted::KeyHeld(_))).count();
-    assert_eq!((kept, replaced, rejected), (1500, 1500, 1500), "of those with keys");
+    assert_eq!((duplicates, replaced, rejected), (1500, 1500, 1500), "of those with keys");
     assert_eq!(answers, other_answers);
     assert_eq!(jobs, other_jobs);
 }

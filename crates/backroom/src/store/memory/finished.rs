@@ -41,9 +41,9 @@ impl Rows {
             |job: &&JobRow| job.queue == prune.queue && job.state == prune.state && job.state.is_finished();
         let mut finished: Vec<&JobRow> = self.jobs.values().filter(of_the_queue).collect();
         finished.sort_by_key(|job| Reverse((job.finished_at, job.id)));
-        let kept =
+        let retained =
             prune.beyond.map_or(finished.len(), |newest| usize::try_from(newest).unwrap_or(usize::MAX));
-        let beyond: BTreeSet<JobId> = finished.iter().skip(kept).map(|job| job.id).collect();
+        let beyond: BTreeSet<JobId> = finished.iter().skip(retained).map(|job| job.id).collect();
         let too_old = |job: &JobRow| {
             let (Some(finished_at), Some(before)) = (job.finished_at, prune.finished_before) else {
                 return false;

@@ -52,9 +52,9 @@ pub(super) async fn the_newest_minutes_come_first_and_no_more_than_the_limit(env
 
 pub(super) async fn minutes_older_than_an_hour_go(env: Env) {
     let minutes = i64::try_from(RETENTION.as_secs() / 60).expect("few");
-    let (old, kept, new) = (row(&env, 0, "a", 1), row(&env, 1, "a", 2), row(&env, minutes + 1, "b", 3));
-    for row in [&old, &kept, &new] {
+    let (old, retained, new) = (row(&env, 0, "a", 1), row(&env, 1, "a", 2), row(&env, minutes + 1, "b", 3));
+    for row in [&old, &retained, &new] {
         put(&env, row).await;
     }
-    assert_eq!(stats(&env, 0, 10).await, [new, kept]);
+    assert_eq!(stats(&env, 0, 10).await, [new, retained]);
 }

@@ -192,6 +192,6 @@ pub(super) async fn many_concurrent_inserts_of_one_key_create_exactly_one(env: E
     assert_eq!(stored.len(), 1);
     assert_eq!(stored[0].kind, KIND);
     assert_eq!(answers.iter().filter(|answer| **answer == Inserted::Created).count(), 1);
-    let kept = answers.iter().filter(|answer| **answer == Inserted::Duplicate(stored[0].id)).count();
-    assert_eq!(kept, 11);
+    let duplicates = answers.iter().filter(|answer| **answer == Inserted::Duplicate(stored[0].id)).count();
+    assert_eq!(duplicates, 11);
 }
