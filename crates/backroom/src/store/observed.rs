@@ -59,7 +59,30 @@ impl Observed {
         match verb {
             Verb::Insert => self.insert_timeout,
             Verb::Health | Verb::Import | Verb::Prune | Verb::Close => LONG_TIMEOUT,
-            _ => CALL_TIMEOUT,
+            Verb::Claim
+            | Verb::Commit
+            | Verb::LeaseStatus
+            | Verb::Note
+            | Verb::Delete
+            | Verb::DeleteUnmoved
+            | Verb::Job
+            | Verb::Attempts
+            | Verb::Logs
+            | Verb::List
+            | Verb::Counts
+            | Verb::Ahead
+            | Verb::NextDue
+            | Verb::RunningOf
+            | Verb::ExpiredJobs
+            | Verb::Queues
+            | Verb::SetQueue
+            | Verb::Heartbeat
+            | Verb::Deregister
+            | Verb::Workers
+            | Verb::Holders
+            | Verb::DeclareDead
+            | Verb::PutStats
+            | Verb::Stats => CALL_TIMEOUT,
         }
     }
 
