@@ -3,9 +3,14 @@
 //! `main` only parses, starts the runtime, hands over to the command's own file in [`cli`] (or to [`demo`]), and
 //! turns what came of it into an exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
+#[allow(dead_code, reason = "the frame of the routes; they follow one by one")]
+mod api;
 mod bench;
 mod cli;
+#[allow(dead_code, reason = "the frame of the settings; what reads them follows")]
+mod config;
 mod demo;
+mod serve;
 mod settings;
 mod terminal;
 
@@ -35,6 +40,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
     match command {
         // These stop by themselves when asked to, each in its own way.
         Command::Demo(args) => demo::run(args, settings).await,
+        Command::Serve(args) => serve::run(args, settings).await,
         Command::Bench(args) => unless_interrupted(cli::bench::run(args, settings)).await,
         Command::Enqueue(args) => cli::enqueue::run(*args, settings).await,
         Command::Jobs(args) => unless_interrupted(cli::jobs::run(args, settings)).await,

@@ -26,7 +26,7 @@ pub(crate) mod workers;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench::BenchArgs, demo::DemoArgs, settings::GlobalArgs};
+use crate::{bench::BenchArgs, demo::DemoArgs, serve::ServeArgs, settings::GlobalArgs};
 
 /// Background jobs: hand work to the back room and go on serving your users.
 ///
@@ -62,6 +62,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(DemoArgs),
+    Serve(ServeArgs),
     Bench(BenchArgs),
     Enqueue(Box<enqueue::EnqueueArgs>),
     Jobs(jobs::JobsArgs),

@@ -1,0 +1,38 @@
+//! The HTTP API: one file per noun, each with its routes.
+//!
+//! [`router`] joins them; [`around`] does for every request what no route should repeat. Errors are [`problem`]s with a code of
+//! the table in [`codes`]. A route decides nothing about jobs: it asks the library.
+
+mod around;
+pub(crate) mod caller;
+pub(crate) mod codes;
+pub(crate) mod extract;
+pub(crate) mod problem;
+mod queues;
+
+use axum::Router;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::serve::AppState;
+
+/// What the document says about the API as a whole.
+#[derive(utoipa::OpenApi)]
+#[openapi(info(
+    title = "Backroom",
+    description = "Background jobs over HTTP. Every error is a problem document (RFC 9457) with a stable `code`."
+))]
+struct ApiDoc;
+
+/// Every route of the API, with its part of the document.
+fn routes() -> OpenApiRouter<AppState> {
+    let mut document = ApiDoc::openapi();
+    document.merge(problem::ProblemSchema::openapi());
+    OpenApiRouter::with_openapi(document).merge(queues::routes())
+}
+
+/// The service that answers every request.
+pub(crate) fn router(state: AppState) -> Router {
+    let (router, _document) = routes().split_for_parts();
+    around::layers(router, state.clone()).with_state(state)
+}

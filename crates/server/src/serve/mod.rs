@@ -1,0 +1,91 @@
+//! `backroom serve`: from the settings to the end of the process.
+//!
+//! [`run`] opens the store, listens, serves until a signal comes, and stops in order: it accepts nothing more, finishes what it
+//! has begun within a limit, and closes the store.
+
+mod connections;
+mod listener;
+mod signals;
+mod state;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use backroom::ids::Ids;
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use state::{AppState, LiveSettings};
+
+use self::{connections::Connections, signals::Signals};
+use crate::{
+    api,
+    config::ServerSettings,
+    settings::Settings,
+    terminal::{Problem, out},
+};
+
+/// Serve the HTTP API
+///
+/// The server listens on this machine only. It stops on SIGTERM or Ctrl-C: it accepts nothing more, finishes the requests it
+/// has begun, and closes the store. A second signal ends it at once.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backroom serve
+  backroom serve --listen 127.0.0.1:9000 --store sqlite:jobs.db
+  curl http://127.0.0.1:8080/v1/queues")]
+pub(crate) struct ServeArgs {
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<SocketAddr>,
+}
+
+pub(crate) async fn run(args: ServeArgs, settings: &Settings) -> Result<(), Problem> {
+    let mut server = ServerSettings { store: settings.store.clone(), ..ServerSettings::default() };
+    if !args.listen.is_empty() {
+        server.listen = args.listen;
+    }
+    // From here on a signal no longer ends the process by itself.
+    let mut signals = Signals::new()?;
+    let backroom = settings.open_or_create().await?;
+    let state = AppState {
+        backroom: backroom.clone(),
+        settings: LiveSettings::new(server),
+        ids: Arc::new(Ids::from_entropy()),
+        stopping: CancellationToken::new(),
+    };
+    let served = serve(&state, &mut signals).await;
+    let closed = backroom.close().await;
+    served?;
+    Ok(closed?)
+}
+
+/// Serves until a signal comes and all connections have ended.
+async fn serve(state: &AppState, signals: &mut Signals) -> Result<(), Problem> {
+    let settings = state.settings.now();
+    let listeners = listener::bind(&settings.listen).await?;
+    for listener in &listeners {
+        let address = listener.local_addr().map_err(|error| Problem::new("read the address", &error))?;
+        out::note(format_args!("listening on http://{address}"));
+    }
+    let connections = Connections::new(api::router(state.clone()), state.clone());
+    let accepting = listeners.into_iter().map(|listener| connections.accept(listener));
+    let accepting = futures_util::future::join_all(accepting);
+    tokio::pin!(accepting);
+    tokio::select! {
+        _ = &mut accepting => {}
+        () = signals.stop() => {}
+    }
+    out::note("stopping: finishing the requests that have begun; a second signal ends the server at once");
+    state.stopping.cancel();
+    accepting.await;
+    tokio::select! {
+        () = connections.ended() => {}
+        () = state.backroom.clock().sleep(settings.drain) => {
+            let left = connections.cut().await;
+            out::note(format_args!("{left} connections were cut, because they did not end within {:?}", settings.drain));
+        }
+        () = signals.stop() => return Err(Problem::Interrupted),
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! The server, run as a user runs it and called over real sockets. One executable for all, as for the commands.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+#[path = "../cli_support/mod.rs"]
+mod cli_support;
+#[path = "../serve_support/mod.rs"]
+mod serve_support;
+
+mod frame;
