@@ -26,7 +26,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let settings = Settings::from_args(cli.global);
     terminal::notices::start();
-    let outcome = runtime().and_then(|runtime| {
+    let settings = if cli.command.reads_the_file() { settings.or_of_file() } else { Ok(settings) };
+    let outcome = settings.and_then(|settings| Ok((settings, runtime()?))).and_then(|(settings, runtime)| {
         let outcome = runtime.block_on(run(cli.command, &settings));
         // A thread that still reads stdin or sleeps must not stop a finished command from ending.
         runtime.shutdown_background();
@@ -40,7 +41,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
     match command {
         // These stop by themselves when asked to, each in its own way.
         Command::Demo(args) => demo::run(args, settings).await,
-        Command::Serve(args) => serve::run(args, settings).await,
+        Command::Serve(args) => serve::run(*args, settings).await,
         Command::Bench(args) => unless_interrupted(cli::bench::run(args, settings)).await,
         Command::Enqueue(args) => cli::enqueue::run(*args, settings).await,
         Command::Jobs(args) => unless_interrupted(cli::jobs::run(args, settings)).await,
@@ -56,6 +57,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Migrate(args) => unless_interrupted(cli::migrate::run(args, settings)).await,
         Command::Backup(args) => unless_interrupted(cli::backup::run(args, settings)).await,
         Command::Move(args) => cli::move_store::run(args, settings).await,
+        Command::Config(args) => cli::config::run(*args, settings),
         Command::Completions(args) => cli::completions::run(&args, &mut Cli::command()),
     }
 }

@@ -1,6 +1,7 @@
 //! What holds for every command: which store, and how answers are written.
 
 use std::{
+    collections::BTreeMap,
     io::IsTerminal as _,
     path::{Path, PathBuf},
 };
@@ -8,7 +9,10 @@ use std::{
 use backroom::Backroom;
 use clap::Args;
 
-use crate::terminal::{Problem, table};
+use crate::{
+    config::{self, Given, SettingFlags},
+    terminal::{Problem, table},
+};
 
 /// Where jobs are stored by default: a file in the working directory.
 pub(crate) const STORE_DEFAULT: &str = "sqlite:backroom.db";
@@ -29,6 +33,16 @@ pub(crate) struct GlobalArgs {
     )]
     store: Option<String>,
 
+    /// The settings file of the server [default: ./backroom.toml, then /etc/backroom/backroom.toml]
+    #[arg(
+        long,
+        global = true,
+        env = "BACKROOM_CONFIG",
+        value_name = "FILE",
+        help_heading = "For every command"
+    )]
+    config: Option<PathBuf>,
+
     /// Answer with one JSON document on stdout, for programs
     #[arg(long, global = true, help_heading = "For every command")]
     json: bool,
@@ -45,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) store: String,
     /// Whether the user named it.
     pub(crate) store_given: bool,
+    /// The settings file of the server, where the user named it.
+    config: Option<PathBuf>,
     /// Whether answers are JSON.
     pub(crate) json: bool,
     /// Whether answers may be coloured.
@@ -60,11 +76,28 @@ impl Settings {
             || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         Self {
             store_given: args.store.is_some(),
+            config: args.config,
             store: args.store.unwrap_or_else(|| STORE_DEFAULT.into()),
             json: args.json,
             color: terminal && !args.no_color && !unwanted,
             terminal,
         }
+    }
+
+    /// The same with the store of the settings file, where neither an option nor a variable names one: a command that is run beside
+    /// the server then means the server's store.
+    pub(crate) fn or_of_file(mut self) -> Result<Self, Problem> {
+        if !self.store_given {
+            let given = Given { variables: BTreeMap::new(), ..self.given(SettingFlags::default()) };
+            let loaded = config::load(&given).map_err(|wrong| config::problem(&wrong))?;
+            self.store = loaded.settings.store;
+        }
+        Ok(self)
+    }
+
+    /// What the server's settings are read from.
+    pub(crate) fn given(&self, flags: SettingFlags) -> Given {
+        Given { config: self.config.clone(), variables: config::variables(), flags: flags.given }
     }
 
     /// Opens the store and creates it if need be: for commands that put jobs into it.

@@ -8,6 +8,7 @@ pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod cancel;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod delete;
 pub(crate) mod doctor;
 pub(crate) mod enqueue;
@@ -62,7 +63,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(DemoArgs),
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     Bench(BenchArgs),
     Enqueue(Box<enqueue::EnqueueArgs>),
     Jobs(jobs::JobsArgs),
@@ -78,5 +79,22 @@ pub(crate) enum Command {
     Migrate(migrate::MigrateArgs),
     Backup(backup::BackupArgs),
     Move(move_store::MoveArgs),
+    Config(Box<config::ConfigArgs>),
     Completions(completions::CompletionsArgs),
+}
+
+impl Command {
+    /// Whether the store may be the one that the settings file names. The others read the file themselves, or use a store of their
+    /// own.
+    pub(crate) fn reads_the_file(&self) -> bool {
+        !matches!(
+            self,
+            Self::Serve(_)
+                | Self::Config(_)
+                | Self::Demo(_)
+                | Self::Bench(_)
+                | Self::Move(_)
+                | Self::Completions(_)
+        )
+    }
 }

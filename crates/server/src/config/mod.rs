@@ -1,53 +1,264 @@
-//! The settings of the server.
+//! The settings of the server, and where each came from.
 //!
-//! They come from `backroom.toml`, the environment and flags, the later ones stronger.
+//! They come from `backroom.toml`, variables and flags, the later ones stronger. [`load`] reads all of them and reports all that
+//! is wrong at once, each with its place. The list of settings is in [`keys`]; it is the only place that names them.
 
-use std::{net::SocketAddr, time::Duration};
+mod file;
+mod flags;
+mod keys;
+mod nearest;
+#[cfg(test)]
+mod page;
+mod table;
+mod value;
 
-/// Every setting of `backroom serve`, with its value.
-#[derive(Debug, Clone)]
-pub(crate) struct ServerSettings {
-    /// URL of the store.
-    pub(crate) store: String,
-    /// Where the server listens.
-    pub(crate) listen: Vec<SocketAddr>,
-    /// Bounds on what clients may send.
-    pub(crate) limits: Limits,
-    /// How long a stopping server waits for the requests it has begun.
-    pub(crate) drain: Duration,
+use std::{collections::BTreeMap, fmt, path::PathBuf};
+
+pub(crate) use self::{
+    flags::SettingFlags,
+    keys::{KEYS, Limits, ServerSettings},
+    table::{Key, Takes},
+    value::Raw,
+};
+use crate::terminal::Problem;
+
+/// Where the value of a setting came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Nothing set it.
+    Default,
+    /// A settings file.
+    File { path: PathBuf, line: usize, column: usize },
+    /// A variable of the environment.
+    Variable(String),
+    /// A flag of the command line.
+    Flag(String),
 }
 
-/// Bounds on what clients may send.
-#[derive(Debug, Clone)]
-pub(crate) struct Limits {
-    /// Largest body of a request, in bytes.
-    pub(crate) body_bytes: u64,
-    /// Most jobs in one request.
-    pub(crate) batch_jobs: u64,
-    /// Most connections at once.
-    pub(crate) connections: u64,
-    /// Longest time until the header of a request has arrived. An idle connection is closed after it, too.
-    pub(crate) header_time: Duration,
-    /// Largest header of a request, in bytes.
-    pub(crate) header_bytes: u64,
-    /// Most requests at once on one HTTP/2 connection.
-    pub(crate) streams: u64,
-}
-
-impl Default for ServerSettings {
-    fn default() -> Self {
-        Self {
-            store: crate::settings::STORE_DEFAULT.into(),
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080))],
-            limits: Limits {
-                body_bytes: 16 << 20,
-                batch_jobs: 10_000,
-                connections: 10_000,
-                header_time: Duration::from_secs(10),
-                header_bytes: 32 << 10,
-                streams: 100,
-            },
-            drain: Duration::from_secs(25),
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line, column: _ } => write!(f, "{}:{line}", path.display()),
+            Self::Variable(name) => write!(f, "variable {name}"),
+            Self::Flag(name) => write!(f, "flag --{name}"),
         }
+    }
+}
+
+impl Origin {
+    /// The place for an error: with the column in a file.
+    fn place(&self) -> String {
+        match self {
+            Self::File { path, line, column } => format!("{}:{line}:{column}", path.display()),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Something that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    /// Where.
+    pub(crate) place: String,
+    /// What, and the remedy.
+    pub(crate) why: String,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.why)
+    }
+}
+
+/// The settings in effect.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
+    /// Their values.
+    pub(crate) settings: ServerSettings,
+    /// The file that was read, if there is one.
+    pub(crate) file: Option<PathBuf>,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+impl Loaded {
+    /// Where the value of a setting came from.
+    pub(crate) fn origin(&self, key: &Key) -> &Origin {
+        self.origins.get(key.path).unwrap_or(&Origin::Default)
+    }
+}
+
+/// What the environment and the command line say: an argument, so that a reload and a test can say the same again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Given {
+    /// The settings file, where it is named.
+    pub(crate) config: Option<PathBuf>,
+    /// The variables of the environment.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// Values of flags, by the path of their key.
+    pub(crate) flags: Vec<(&'static str, Raw)>,
+}
+
+/// Reads all settings. Fails with everything that is wrong.
+pub(crate) fn load(given: &Given) -> Result<Loaded, Vec<Wrong>> {
+    let mut wrong = Vec::new();
+    let file = file::read(given.config.as_deref(), &mut wrong);
+    let mut loaded = Loaded { settings: defaults(), file: file.path, origins: BTreeMap::new() };
+    for key in KEYS {
+        // The weakest first: each one replaces the value before it, and all of them must be right.
+        let of_file = file.values.iter().filter(|(path, ..)| *path == key.path);
+        let of_file = of_file.map(|(_, raw, origin)| (raw.clone(), origin.clone()));
+        let variable = key.variable();
+        let of_variable = given.variables.get(&variable).filter(|text| !text.is_empty());
+        let of_variable =
+            of_variable.map(|text| (Raw::Text(text.clone()), Origin::Variable(variable.clone())));
+        let of_flag = given.flags.iter().filter(|(path, _)| *path == key.path);
+        let of_flag = of_flag.map(|(_, raw)| (raw.clone(), Origin::Flag(key.flag())));
+        for (raw, origin) in of_file.chain(of_variable).chain(of_flag) {
+            match (key.set)(&mut loaded.settings, &raw) {
+                Ok(()) => drop(loaded.origins.insert(key.path, origin)),
+                Err(why) => wrong.push(Wrong { place: origin.place(), why: format!("`{}` {why}", key.path) }),
+            }
+        }
+    }
+    check(&loaded, &mut wrong);
+    #[cfg(unix)]
+    if let Some(path) = &loaded.file {
+        let keys: Vec<_> = file.values.iter().map(|(path, ..)| *path).collect();
+        if let Some(why) = file::readable_by_all(path, &keys) {
+            wrong.push(Wrong { place: path.display().to_string(), why });
+        }
+    }
+    if wrong.is_empty() { Ok(loaded) } else { Err(wrong) }
+}
+
+fn defaults() -> ServerSettings {
+    let mut settings = ServerSettings::default();
+    for key in KEYS {
+        (key.set)(&mut settings, &Raw::Text(key.default.into()))
+            .expect("invariant: a test reads every default");
+    }
+    settings
+}
+
+/// What must hold between settings, and for the files that they name.
+fn check(loaded: &Loaded, wrong: &mut Vec<Wrong>) {
+    let place = |path: &str| {
+        let key = KEYS.iter().find(|key| key.path == path).expect("invariant: a setting of the table");
+        loaded.origin(key).place()
+    };
+    let tls = &loaded.settings.tls;
+    for (path, file) in [("tls.certificate", &tls.certificate), ("tls.key", &tls.key)] {
+        if let Some(file) = file
+            && let Err(error) = std::fs::File::open(file)
+        {
+            let why = format!("`{path}` names the file {}, which cannot be read: {error}", file.display());
+            wrong.push(Wrong { place: place(path), why });
+        }
+    }
+    match (&tls.certificate, &tls.key) {
+        (Some(_), None) => wrong.push(Wrong {
+            place: place("tls.certificate"),
+            why: "`tls.certificate` needs `tls.key`, the file with its private key".into(),
+        }),
+        (None, Some(_)) => wrong.push(Wrong {
+            place: place("tls.key"),
+            why: "`tls.key` needs `tls.certificate`, the file with the certificate".into(),
+        }),
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    if loaded.settings.listen.is_empty() {
+        let why = "`listen` names no address; write one such as \"127.0.0.1:8080\"".into();
+        wrong.push(Wrong { place: place("listen"), why });
+    }
+}
+
+/// All that is wrong as one error.
+pub(crate) fn problem(wrong: &[Wrong]) -> Problem {
+    let listed: Vec<_> = wrong.iter().map(ToString::to_string).collect();
+    Problem::new(
+        format_args!("read the settings: {} wrong", if wrong.len() == 1 { "one is".into() } else { format!("{} are", wrong.len()) }),
+        &format_args!("\n{}", listed.join("\n")),
+    )
+    .hint("docs/settings.md lists every setting; `backroom config --check` checks them without starting a server")
+}
+
+/// What a reload changes: for each setting that differs, its key.
+pub(crate) fn differing<'a>(
+    old: &'a ServerSettings,
+    new: &'a ServerSettings,
+) -> impl Iterator<Item = &'static Key> + 'a {
+    KEYS.iter().filter(|key| (key.text)(old) != (key.text)(new))
+}
+
+/// The new settings, but with the old values of what needs a restart.
+pub(crate) fn reloaded(old: &ServerSettings, new: &ServerSettings) -> ServerSettings {
+    let mut merged = new.clone();
+    for key in KEYS.iter().filter(|key| key.takes == Takes::Restart) {
+        (key.set)(&mut merged, &Raw::Text((key.text)(old)))
+            .expect("invariant: a value is read from the text that it shows");
+    }
+    merged
+}
+
+/// The variables of the environment that begin with ours.
+pub(crate) fn variables() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .filter(|(name, _)| name.starts_with("BACKROOM_"))
+        .collect()
+}
+
+/// Variables that begin with ours and set nothing, with the name that may be meant. They are reported, not refused: the
+/// environment of a container holds variables such as `BACKROOM_PORT` that an orchestrator put there.
+pub(crate) fn unknown_variables(given: &Given) -> Vec<Wrong> {
+    /// Variables that are no settings.
+    const OTHERS: [&str; 4] = ["BACKROOM_CONFIG", "BACKROOM_LOG", "BACKROOM_SERVER", "BACKROOM_TOKEN"];
+    let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
+    let unknown =
+        given.variables.keys().filter(|name| !known.contains(name) && !OTHERS.contains(&name.as_str()));
+    unknown
+        .map(|name| {
+            let near = nearest::nearest(name, known.iter().map(String::as_str));
+            let remedy = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            Wrong { place: format!("variable {name}"), why: format!("it sets nothing{remedy}") }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_read_and_shown_as_it_is_written() {
+        let settings = defaults();
+        for key in KEYS {
+            let shown = (key.text)(&settings);
+            let mut again = ServerSettings::default();
+            (key.set)(&mut again, &Raw::Text(shown.clone()))
+                .unwrap_or_else(|why| panic!("{}: {why}", key.path));
+            assert_eq!((key.text)(&again), shown, "{}", key.path);
+            assert!(key.described().ends_with('.'), "{} is not described in a sentence", key.path);
+        }
+    }
+
+    #[test]
+    fn no_two_settings_share_a_variable_or_a_flag() {
+        let variables: std::collections::BTreeSet<_> = KEYS.iter().map(Key::variable).collect();
+        let flags: std::collections::BTreeSet<_> = KEYS.iter().map(Key::flag).collect();
+        assert_eq!((variables.len(), flags.len()), (KEYS.len(), KEYS.len()));
+    }
+
+    #[test]
+    fn a_reload_takes_what_may_change_and_leaves_what_needs_a_restart() {
+        let old = defaults();
+        let mut new = old.clone();
+        new.store = "sqlite:other.db".into();
+        new.drain = std::time::Duration::from_secs(1);
+        let paths: Vec<_> = differing(&old, &new).map(|key| key.path).collect();
+        assert_eq!(paths, ["store", "drain"]);
+        let merged = reloaded(&old, &new);
+        assert_eq!((merged.store.as_str(), merged.drain), ("sqlite:backroom.db", new.drain));
     }
 }

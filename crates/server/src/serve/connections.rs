@@ -115,7 +115,7 @@ async fn serve(stream: TcpStream, router: Router, state: AppState, cut: Cancella
 }
 
 fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let header_bytes = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX);
+    let header_bytes = limits.header_bytes.as_usize();
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -126,7 +126,7 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(u32::try_from(limits.streams).unwrap_or(u32::MAX))
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(limits.header_bytes.0).unwrap_or(u32::MAX))
         .keep_alive_interval(limits.header_time)
         .keep_alive_timeout(limits.header_time);
     builder

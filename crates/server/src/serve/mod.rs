@@ -5,10 +5,11 @@
 
 mod connections;
 mod listener;
+mod reload;
 mod signals;
 mod state;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use backroom::ids::Ids;
 use clap::Args;
@@ -16,10 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use state::{AppState, LiveSettings};
 
-use self::{connections::Connections, signals::Signals};
+use self::{
+    connections::Connections,
+    signals::{Signal, Signals},
+};
 use crate::{
     api,
-    config::ServerSettings,
+    config::{self, Given, SettingFlags},
     settings::Settings,
     terminal::{Problem, out},
 };
@@ -35,33 +39,33 @@ Examples:
   backroom serve --listen 127.0.0.1:9000 --store sqlite:jobs.db
   curl http://127.0.0.1:8080/v1/queues")]
 pub(crate) struct ServeArgs {
-    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Vec<SocketAddr>,
+    #[command(flatten)]
+    flags: SettingFlags,
 }
 
 pub(crate) async fn run(args: ServeArgs, settings: &Settings) -> Result<(), Problem> {
-    let mut server = ServerSettings { store: settings.store.clone(), ..ServerSettings::default() };
-    if !args.listen.is_empty() {
-        server.listen = args.listen;
+    let given = settings.given(args.flags);
+    for unknown in config::unknown_variables(&given) {
+        tracing::warn!("{unknown}");
     }
+    let server = config::load(&given).map_err(|wrong| config::problem(&wrong))?.settings;
     // From here on a signal no longer ends the process by itself.
     let mut signals = Signals::new()?;
-    let backroom = settings.open_or_create().await?;
+    let backroom = settings.with_url(&server.store).open_or_create().await?;
     let state = AppState {
         backroom: backroom.clone(),
         settings: LiveSettings::new(server),
         ids: Arc::new(Ids::from_entropy()),
         stopping: CancellationToken::new(),
     };
-    let served = serve(&state, &mut signals).await;
+    let served = serve(&state, &mut signals, &given).await;
     let closed = backroom.close().await;
     served?;
     Ok(closed?)
 }
 
 /// Serves until a signal comes and all connections have ended.
-async fn serve(state: &AppState, signals: &mut Signals) -> Result<(), Problem> {
+async fn serve(state: &AppState, signals: &mut Signals, given: &Given) -> Result<(), Problem> {
     let settings = state.settings.now();
     let listeners = listener::bind(&settings.listen).await?;
     for listener in &listeners {
@@ -72,9 +76,14 @@ async fn serve(state: &AppState, signals: &mut Signals) -> Result<(), Problem> {
     let accepting = listeners.into_iter().map(|listener| connections.accept(listener));
     let accepting = futures_util::future::join_all(accepting);
     tokio::pin!(accepting);
-    tokio::select! {
-        _ = &mut accepting => {}
-        () = signals.stop() => {}
+    loop {
+        tokio::select! {
+            _ = &mut accepting => break,
+            signal = signals.next() => match signal {
+                Signal::Stop => break,
+                Signal::Reload => reload::reload(state, given),
+            }
+        }
     }
     out::note("stopping: finishing the requests that have begun; a second signal ends the server at once");
     state.stopping.cancel();

@@ -2,11 +2,21 @@
 
 use crate::terminal::Problem;
 
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// SIGTERM or SIGINT: stop.
+    Stop,
+    /// SIGHUP: read the settings again.
+    Reload,
+}
+
 /// The signals that the server obeys. While it exists, none of them ends the process by itself.
 #[cfg(unix)]
 pub(super) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -14,14 +24,19 @@ impl Signals {
     pub(super) fn new() -> Result<Self, Problem> {
         use tokio::signal::unix::{SignalKind, signal};
         let listen = |kind| signal(kind).map_err(|error| Problem::new("listen for signals", &error));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
     }
 
-    /// Returns at the next signal that asks the server to stop.
-    pub(super) async fn stop(&mut self) {
+    /// The next signal.
+    pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.hangup.recv() => Signal::Reload,
         }
     }
 }
@@ -36,8 +51,16 @@ impl Signals {
         Ok(Self)
     }
 
-    /// Returns at the next Ctrl-C.
-    pub(super) async fn stop(&mut self) {
+    /// The next Ctrl-C.
+    pub(super) async fn next(&mut self) -> Signal {
         let _ = crate::terminal::interrupted().await;
+        Signal::Stop
+    }
+}
+
+impl Signals {
+    /// Returns at the next signal that asks the server to stop.
+    pub(super) async fn stop(&mut self) {
+        while self.next().await != Signal::Stop {}
     }
 }

@@ -33,4 +33,9 @@ impl LiveSettings {
     pub(crate) fn now(&self) -> Arc<ServerSettings> {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// Puts other settings in effect. Requests that have begun go by the old ones.
+    pub(super) fn replace(&self, settings: ServerSettings) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
 }

@@ -39,7 +39,7 @@ impl Place {
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_backroom"));
         command.current_dir(self.dir.path());
-        for name in ["BACKROOM_STORE", "BACKROOM_LOG", "NO_COLOR"] {
+        for name in ["BACKROOM_STORE", "BACKROOM_CONFIG", "BACKROOM_LOG", "NO_COLOR"] {
             command.env_remove(name);
         }
         command.stdin(Stdio::null());

@@ -7,3 +7,4 @@ mod cli_support;
 mod serve_support;
 
 mod frame;
+mod settings;

@@ -1,0 +1,268 @@
+//! The kinds of values that settings have: how each is read from text or TOML, and shown.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::terminal::parse::span;
+
+/// A value as it was given, before it is read.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Raw {
+    /// A string of TOML, a variable, or a flag.
+    Text(String),
+    /// A number of TOML.
+    Integer(i64),
+    /// A boolean of TOML.
+    Boolean(bool),
+    /// An array of TOML, or a flag that was given several times.
+    List(Vec<Raw>),
+    /// Anything else, by its name.
+    Other(&'static str),
+}
+
+/// A kind of value.
+pub(super) trait Value: Sized {
+    /// What it may be, as the end of "write …".
+    fn expected() -> &'static str;
+
+    /// Whether it takes several values.
+    fn is_list() -> bool {
+        false
+    }
+
+    /// Reads it from text. Fails with what is wrong, as the end of "the value …".
+    fn parse(text: &str) -> Result<Self, String>;
+
+    /// Reads it as it was given.
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match raw {
+            Raw::Text(text) => Self::parse(text.trim()),
+            other => Err(format!("is {}; write {}", other.sort(), Self::expected())),
+        }
+    }
+
+    /// The text that is read as this value.
+    fn text(&self) -> String;
+}
+
+impl Raw {
+    fn sort(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a string",
+            Self::Integer(_) => "a number",
+            Self::Boolean(_) => "a boolean",
+            Self::List(_) => "an array",
+            Self::Other(sort) => sort,
+        }
+    }
+}
+
+impl Value for String {
+    fn expected() -> &'static str {
+        "a string"
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("is empty".into());
+        }
+        Ok(text.into())
+    }
+
+    fn text(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Value for bool {
+    fn expected() -> &'static str {
+        "true or false"
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("is neither true nor false; write {}", Self::expected()))
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match raw {
+            Raw::Boolean(value) => Ok(*value),
+            Raw::Text(text) => Self::parse(text.trim()),
+            other => Err(format!("is {}; write {}", other.sort(), Self::expected())),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// A count: at least one.
+impl Value for u64 {
+    fn expected() -> &'static str {
+        "a whole number from 1 up, such as 100"
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(0) | Err(_) => Err(format!("is not valid; write {}", <Self as Value>::expected())),
+            Ok(count) => Ok(count),
+        }
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match raw {
+            Raw::Integer(number) => Self::parse(&number.to_string()),
+            Raw::Text(text) => Self::parse(text.trim()),
+            other => Err(format!("is {}; write {}", other.sort(), <Self as Value>::expected())),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Duration {
+    fn expected() -> &'static str {
+        "a time with its unit, such as \"30s\" or \"5m\""
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let read = span(text)?;
+        if read.is_zero() {
+            return Err(format!("is zero; write {}", Self::expected()));
+        }
+        Ok(read)
+    }
+
+    fn text(&self) -> String {
+        let (secs, millis) = (self.as_secs(), self.subsec_millis());
+        match (secs, millis) {
+            (0, millis) => format!("{millis}ms"),
+            (secs, 0) => format!("{secs}s"),
+            (secs, millis) => format!("{secs}s{millis}ms"),
+        }
+    }
+}
+
+/// A size in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl Bytes {
+    /// The same for what counts in memory.
+    pub(crate) fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// Units of a size, the largest first.
+const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+impl Value for Bytes {
+    fn expected() -> &'static str {
+        "a size with its unit (B, KiB, MiB or GiB), such as \"16MiB\""
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let refused = || format!("is no size; write {}", Self::expected());
+        let unit = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, bytes)));
+        let (number, bytes) = unit.ok_or_else(refused)?;
+        let number: u64 = number.trim().parse().map_err(|_| refused())?;
+        match number.checked_mul(*bytes) {
+            None | Some(0) => Err(refused()),
+            Some(bytes) => Ok(Self(bytes)),
+        }
+    }
+
+    fn text(&self) -> String {
+        let (unit, bytes) =
+            UNITS.into_iter().find(|(_, bytes)| self.0.is_multiple_of(*bytes)).unwrap_or(("B", 1));
+        format!("{}{unit}", self.0 / bytes)
+    }
+}
+
+impl Value for SocketAddr {
+    fn expected() -> &'static str {
+        "an address with its port, such as \"127.0.0.1:8080\" or \"[::1]:8080\""
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("{text:?} is no address; write {}", Self::expected()))
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Option<PathBuf> {
+    fn expected() -> &'static str {
+        "the path of a file, or an empty string for none"
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok((!text.is_empty()).then(|| text.into()))
+    }
+
+    fn text(&self) -> String {
+        self.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+    }
+}
+
+/// Several values: an array of TOML, or text with commas between.
+impl<T: Value> Value for Vec<T> {
+    fn expected() -> &'static str {
+        T::expected()
+    }
+
+    fn is_list() -> bool {
+        true
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self::new());
+        }
+        text.split(',').map(|part| T::parse(part.trim())).collect()
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match raw {
+            Raw::List(items) => items.iter().map(T::read).collect(),
+            Raw::Text(text) => Self::parse(text.trim()),
+            one => Ok(vec![T::read(one)?]),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.iter().map(Value::text).collect::<Vec<_>>().join(",")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_need_a_unit_and_are_shown_with_the_largest_that_fits() {
+        for (text, bytes) in [("1B", 1), ("16MiB", 16 << 20), ("2 KiB", 2048), ("1GiB", 1 << 30)] {
+            assert_eq!(Bytes::parse(text), Ok(Bytes(bytes)));
+        }
+        for text in ["", "1", "MiB", "1.5MiB", "-1B", "0B", "99999999999GiB", "1MB"] {
+            assert!(Bytes::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Bytes(16 << 20).text(), "16MiB");
+        assert_eq!(Bytes(1000).text(), "1000B");
+    }
+
+    #[test]
+    fn every_value_is_read_from_the_text_that_it_shows() {
+        for text in ["30s", "1s250ms", "250ms"] {
+            assert_eq!(Duration::parse(text).expect(text).text(), text);
+        }
+        assert!(Duration::parse("30").is_err(), "a time without a unit");
+        let addresses = Vec::<SocketAddr>::parse("127.0.0.1:80, [::1]:80").expect("addresses");
+        assert_eq!(addresses.text(), "127.0.0.1:80,[::1]:80");
+        assert!(<u64 as Value>::parse("0").is_err());
+    }
+}

@@ -1,0 +1,33 @@
+//! SIGHUP: reads the settings again and puts those in effect that can change while the server runs.
+
+use super::AppState;
+use crate::config::{self, Given, Takes};
+
+/// Reads the settings again. If anything is wrong, the old ones stay in effect.
+pub(super) fn reload(state: &AppState, given: &Given) {
+    let loaded = match config::load(given) {
+        Ok(loaded) => loaded,
+        Err(wrong) => {
+            for wrong in &wrong {
+                tracing::error!("{wrong}");
+            }
+            tracing::error!("the settings were not reloaded; the old ones stay in effect");
+            return;
+        }
+    };
+    let old = state.settings.now();
+    for key in config::differing(&old, &loaded.settings) {
+        let (from, to) = (key.show(&old), key.show(&loaded.settings));
+        match key.takes {
+            Takes::Reload => tracing::info!("setting `{}` is now {to:?}; it was {from:?}", key.path),
+            Takes::Restart => {
+                tracing::warn!(
+                    "setting `{}` stays {from:?} until the server is restarted; the settings say {to:?}",
+                    key.path
+                );
+            }
+        }
+    }
+    state.settings.replace(config::reloaded(&old, &loaded.settings));
+    tracing::info!("the settings were reloaded");
+}
