@@ -8,9 +8,10 @@ use backroom::store::ReadVerbs as _;
 use std::sync::Arc;
 
 use backroom::{
-    ErrorKind,
+    ErrorKind, UniqueRule,
+    core::{Timestamp, draft::NewJob},
     store::{
-        Inserted, Store,
+        Call, Inserted, JobVerbs as _, Store,
         postgres::{PostgresOptions, PostgresStore},
     },
 };
@@ -177,6 +178,87 @@ async fn a_job_of_a_newer_program_is_left_to_it_and_the_error_says_so() {
         }
         client.execute("UPDATE jobs SET extras = NULL WHERE id = $1", &[&newer.0]).await.unwrap();
         assert_eq!(place.claim(&store, 9).await[0].id, newer, "it was only left alone");
+    }
+}
+
+const NEWER_EXTRAS: &str = r#"UPDATE jobs SET extras = '{"v":2,"reply_to":"mail"}' WHERE id = $1"#;
+
+async fn next_due(place: &Place, store: &dyn Store) -> Option<Timestamp> {
+    let queues = Arc::new(vec!["default".to_owned()]);
+    store.next_due(queues, Arc::new(vec!["work".into()]), place.now).await.unwrap()
+}
+
+#[tokio::test]
+async fn jobs_of_a_newer_program_are_not_due_for_this_one() {
+    let place = Place::new();
+    let store = place.open().await;
+    let newer = place.insert(&store, place.new_job()).await;
+    let client = place.client().await;
+    assert_eq!(client.execute(NEWER_EXTRAS, &[&newer.0]).await.unwrap(), 1);
+    assert!(place.claim(&store, 9).await.is_empty());
+    let due = next_due(&place, &store).await;
+    assert!(due.is_none_or(|due| due > place.now), "{due:?}: the worker would claim again and again");
+}
+
+#[tokio::test]
+async fn a_unique_key_held_by_a_job_of_a_newer_program_is_held() {
+    let place = Place::new();
+    let store = place.open().await;
+    let keyed = |rule: UniqueRule| {
+        let mut new = place.new_job();
+        let unique = rule.resolve(&new.job.kind, &new.job.args, place.now).unwrap();
+        new.job.unique_key = Some(unique.key);
+        new.job.unique_while = Some(unique.hold);
+        new.job.unique_held = true;
+        new.on_conflict = rule.on_conflict;
+        new
+    };
+    let insert = |new: NewJob| store.insert(Arc::new(vec![new]), place.now, Call::First);
+    let holder = place.insert(&store, keyed(UniqueRule::by_key("k"))).await;
+    let mut client = place.client().await;
+    client.execute(NEWER_EXTRAS, &[&holder.0]).await.unwrap();
+    assert_eq!(insert(keyed(UniqueRule::by_key("k"))).await.unwrap(), [Inserted::Duplicate(holder)]);
+    assert_eq!(insert(keyed(UniqueRule::by_key("k").reject())).await.unwrap(), [Inserted::KeyHeld(holder)]);
+    let transaction = client.transaction().await.unwrap();
+    let within = PostgresStore::insert_in(
+        &transaction,
+        place.schema.as_str(),
+        &[keyed(UniqueRule::by_key("k"))],
+        place.now,
+    )
+    .await
+    .unwrap();
+    assert_eq!(within, [Inserted::Duplicate(holder)]);
+    transaction.commit().await.unwrap();
+    // Twice in one call: the second replaces what the first wrote.
+    let twice = vec![keyed(UniqueRule::by_key("k").replace()), keyed(UniqueRule::by_key("k").replace())];
+    let answers = store.insert(Arc::new(twice), place.now, Call::First).await.unwrap();
+    assert_eq!(answers, [Inserted::Replaced(holder), Inserted::Replaced(holder)]);
+    let claimed = place.claim(&store, 9).await;
+    assert_eq!((claimed[0].id, claimed[0].revision), (holder, 3), "its content is this program's now");
+}
+
+#[tokio::test]
+async fn a_damaged_row_does_not_strand_the_rest_of_its_claim() {
+    let place = Place::new();
+    for trays_from in [0, 1] {
+        let url = with(&place.url(), &format!("trays_from={trays_from}"));
+        let store = PostgresStore::connect(&url, PostgresOptions::default()).await.unwrap();
+        let client = place.client().await;
+        let damaged = place.insert(&store, place.new_job()).await;
+        client.execute("UPDATE jobs SET tags = '{}' WHERE id = $1", &[&damaged.0]).await.unwrap();
+        let whole =
+            [place.insert(&store, place.new_job()).await, place.insert(&store, place.new_job()).await];
+        let wish = Arc::new(place.wish(2));
+        let taken = store.claim(Arc::clone(&wish), place.now, Call::First).await.unwrap();
+        assert_eq!(
+            taken.iter().map(|job| job.id).collect::<Vec<_>>(),
+            whole,
+            "two were asked for, two are there"
+        );
+        let again = store.claim(wish, place.now, Call::Repeated).await.unwrap();
+        assert_eq!(again.iter().map(|job| job.id).collect::<Vec<_>>(), whole);
+        assert!(place.claim(&store, 9).await.is_empty());
     }
 }
 

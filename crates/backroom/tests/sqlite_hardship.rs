@@ -14,9 +14,12 @@ use std::{
 };
 
 use backroom::{
-    ErrorKind,
-    core::{JobId, State, draft::When},
-    store::{Call, Committed, Deleted, Filter, JobVerbs as _, Prune, ReadVerbs as _, Store},
+    ErrorKind, UniqueRule,
+    core::{
+        JobId, State, Timestamp,
+        draft::{NewJob, When},
+    },
+    store::{Call, Committed, Deleted, Filter, Inserted, JobVerbs as _, Prune, ReadVerbs as _, Store},
 };
 use rusqlite::Connection;
 use sqlite_support::{Place, success};
@@ -67,6 +70,13 @@ fn damage(place: &Place, set: &str, id: JobId) {
     assert_eq!(damaged.unwrap(), 1);
 }
 
+const NEWER_EXTRAS: &str = r#"extras = '{"v":2,"reply_to":"mail"}'"#;
+
+async fn next_due(place: &Place, store: &dyn Store) -> Option<Timestamp> {
+    let queues = Arc::new(vec!["default".to_owned()]);
+    store.next_due(queues, Arc::new(vec!["mail".into()]), place.now).await.unwrap()
+}
+
 const DAMAGED_EXTRAS: &str = "extras = '{\"v\":1,'";
 
 #[tokio::test]
@@ -85,6 +95,92 @@ async fn a_job_of_a_newer_program_is_left_to_it_and_the_error_says_so() {
     assert_eq!(claimed, [known]);
     damage(&place, "extras = NULL", newer);
     assert_eq!(place.claim(&store, 9).await[0].id, newer, "it was only left out");
+}
+
+#[tokio::test]
+async fn jobs_of_a_newer_program_are_not_due_for_this_one() {
+    let place = Place::new();
+    let store = place.open().await;
+    let newer: Vec<_> = (0..300).map(|_| place.job()).collect();
+    let ids: Vec<_> = newer.iter().map(|new| new.job.id).collect();
+    store.insert(Arc::new(newer), place.now, Call::First).await.unwrap();
+    for id in &ids {
+        damage(&place, NEWER_EXTRAS, *id);
+    }
+    assert_eq!(next_due(&place, &store).await, None);
+    let mut draft = place.draft();
+    draft.start = When::In(Duration::from_secs(9));
+    let later = place.insert(&store, place.checked(draft)).await;
+    assert_eq!(next_due(&place, &store).await, Some(place.secs(9)));
+    assert!(place.claim(&store, 9).await.is_empty());
+    let known = place.insert(&store, place.job()).await;
+    assert_eq!(place.claim(&store, 1).await[0].id, known);
+    damage(&place, "extras = NULL", ids[7]);
+    assert_eq!(next_due(&place, &store).await, Some(place.now));
+    damage(&place, NEWER_EXTRAS, later);
+    assert_eq!(place.claim(&store, 9).await[0].id, ids[7]);
+    assert_eq!(next_due(&place, &store).await, None);
+}
+
+#[tokio::test]
+async fn what_a_claim_leaves_as_damaged_is_not_waited_for() {
+    let place = Place::new();
+    let store = place.open().await;
+    let damaged = place.insert(&store, place.job()).await;
+    damage(&place, "tags = 'no list'", damaged);
+    assert!(place.claim(&store, 9).await.is_empty());
+    assert_eq!(next_due(&place, &store).await, None);
+}
+
+#[tokio::test]
+async fn a_claim_goes_over_a_bounded_number_of_damaged_rows() {
+    let place = Place::new();
+    let store = place.open().await;
+    let many = (0..2200).map(|_| place.job()).collect();
+    store.insert(Arc::new(many), place.now, Call::First).await.unwrap();
+    let whole = place.insert(&store, place.job()).await;
+    let connection = Connection::open(place.file()).unwrap();
+    let left = |most: usize| {
+        let sql = "UPDATE backroom_jobs SET tags = iif(id IN (SELECT id FROM backroom_jobs ORDER BY id LIMIT ?1), 'x', NULL)";
+        connection.execute(sql, [most as i64]).unwrap();
+    };
+    left(2200);
+    assert!(place.claim(&store, 1).await.is_empty(), "the whole store is damaged");
+    left(900);
+    assert_eq!(place.claim(&store, 1).await.len(), 1);
+    connection
+        .execute(
+            "DELETE FROM backroom_jobs WHERE state = 'queued' AND id <> ?1 AND tags IS NULL",
+            [whole.0.as_bytes()],
+        )
+        .unwrap();
+    assert_eq!(place.claim(&store, 1).await[0].id, whole);
+}
+
+#[tokio::test]
+async fn a_unique_key_held_by_a_job_of_a_newer_program_is_held() {
+    let place = Place::new();
+    let store = place.open().await;
+    let keyed = |rule: UniqueRule| {
+        let mut draft = place.draft();
+        draft.unique = Some(rule);
+        place.checked(draft)
+    };
+    let insert = |job: NewJob| store.insert(Arc::new(vec![job]), place.now, Call::First);
+    let holder = place.insert(&store, keyed(UniqueRule::by_key("k"))).await;
+    damage(&place, NEWER_EXTRAS, holder);
+    let again = insert(keyed(UniqueRule::by_key("k"))).await.unwrap();
+    assert_eq!(again, [Inserted::Duplicate(holder)]);
+    let again = insert(keyed(UniqueRule::by_key("k").reject())).await.unwrap();
+    assert_eq!(again, [Inserted::KeyHeld(holder)]);
+    let replaced = insert(keyed(UniqueRule::by_key("k").replace())).await.unwrap();
+    assert_eq!(replaced, [Inserted::Replaced(holder)]);
+    assert_eq!(place.claim(&store, 9).await[0].id, holder, "its content is this program's now");
+    let window = UniqueRule::by_key("w").within(Duration::from_secs(5));
+    let before = place.insert(&store, keyed(window.clone())).await;
+    damage(&place, NEWER_EXTRAS, before);
+    let later = store.insert(Arc::new(vec![keyed(window)]), place.secs(6), Call::First).await.unwrap();
+    assert_eq!(later, [Inserted::Created]);
 }
 
 #[tokio::test]

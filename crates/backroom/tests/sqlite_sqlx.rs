@@ -187,3 +187,21 @@ async fn a_held_key_is_answered_as_outside_of_a_transaction() {
     transaction.commit().await.unwrap();
     assert_eq!(backroom.job(other.id()).await.unwrap().state, State::Queued);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unique_key_held_by_a_job_of_a_newer_program_is_held() {
+    let (backroom, folder) = sqlite().await;
+    let shop = shop(&folder.path().join("backroom.db")).await;
+    let holder = backroom.enqueue(Double(1)).unique(UniqueRule::by_key("k")).await.unwrap();
+    sqlx::query(r#"UPDATE backroom_jobs SET extras = '{"v":2,"reply_to":"mail"}'"#)
+        .execute(&shop)
+        .await
+        .unwrap();
+    let mut transaction = shop.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let again = backroom
+        .enqueue(Double(1))
+        .unique(UniqueRule::by_key("k"))
+        .within_sqlx_sqlite(&mut transaction)
+        .await;
+    assert_eq!(again.unwrap().id(), holder.id());
+}

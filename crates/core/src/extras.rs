@@ -39,6 +39,10 @@ pub struct Extras {
 /// The newest version of the stored text that this program can read.
 pub const VERSION: u32 = 1;
 
+/// How the stored texts begin that this program can read: one for each version, the oldest first. A store leaves jobs whose text
+/// begins otherwise to newer programs.
+pub const KNOWN_PREFIXES: [&str; VERSION as usize] = [r#"{"v":1,"#];
+
 impl Extras {
     /// The oldest version whose programs understand everything that is set here. A field that is added after a release raises
     /// [`VERSION`], and this where the field is set: so jobs without it still run on programs of the release before.

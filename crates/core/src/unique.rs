@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Invalid, JobRow, Json, State, Timestamp, bounds};
+use crate::{Invalid, JobId, JobRow, Json, State, Timestamp, bounds};
 
 /// What a caller asks for: no second job with the same key while the first holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -223,8 +223,41 @@ pub enum Resolution {
     Reject,
 }
 
+/// What decides about the job that holds a key. A store reads no more of it: the rest of its row may be of a newer version of the
+/// program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder {
+    /// Its id.
+    pub id: JobId,
+    /// Its state.
+    pub state: State,
+    /// As stored in [`JobRow::unique_while`].
+    pub unique_while: Option<UniqueWhile>,
+    /// As stored in [`JobRow::attempt`].
+    pub attempt: u32,
+    /// As stored in [`JobRow::revision`].
+    pub revision: u64,
+}
+
+impl From<&JobRow> for Holder {
+    fn from(job: &JobRow) -> Self {
+        let JobRow { id, state, unique_while, attempt, revision, .. } = *job;
+        Self { id, state, unique_while, attempt, revision }
+    }
+}
+
+impl Holder {
+    /// The content of `new` as it is to be written into the row of this queued holder, under its next revision. Only what
+    /// [`replace_content`] writes is meant for that row.
+    pub fn with_content(&self, new: &JobRow) -> JobRow {
+        let mut job = JobRow { id: self.id, attempt: self.attempt, revision: self.revision, ..new.clone() };
+        replace_content(&mut job, new);
+        job
+    }
+}
+
 /// Decides between a new job and the `holder` of its key.
-pub fn resolve_conflict(holder: &JobRow, on_conflict: OnConflict, now: Timestamp) -> Resolution {
+pub fn resolve_conflict(holder: &Holder, on_conflict: OnConflict, now: Timestamp) -> Resolution {
     match (holder.unique_while, on_conflict) {
         (Some(UniqueWhile::Until(until)), _) if until <= now => Resolution::Release,
         (_, OnConflict::Keep) => Resolution::Keep,

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use backroom_core::{Extras, RetryPolicy, extras::VERSION, retry::Backoff};
+use backroom_core::{
+    Extras, RetryPolicy,
+    extras::{KNOWN_PREFIXES, VERSION},
+    retry::Backoff,
+};
 use proptest::prelude::*;
 
 /// Every field is set, and named here: a new one has to be added.
@@ -22,6 +26,15 @@ fn refused(text: &str, why: &str) {
     let error = Extras::from_stored(Some(text)).expect_err(text);
     assert_eq!(error.what, "extras");
     assert!(error.why.contains(why), "{text}: {error} lacks {why:?}");
+}
+
+#[test]
+fn stored_text_begins_as_stores_expect_it_of_a_version_they_know() {
+    let stored = full().stored().expect("encodes").unwrap_or_default();
+    assert!(KNOWN_PREFIXES.iter().any(|prefix| stored.starts_with(prefix)), "{stored}");
+    for (version, prefix) in (1..).zip(KNOWN_PREFIXES) {
+        assert_eq!(prefix, format!(r#"{{"v":{version},"#));
+    }
 }
 
 #[test]

@@ -213,7 +213,7 @@ fn a_held_key_has_one_answer() {
     for (holder, unique_while, answers) in table {
         let holder = JobRow { unique_while, unique_held: true, ..holder };
         for (asked, expected) in [Keep, Replace, Reject].into_iter().zip(answers) {
-            let said = resolve_conflict(&holder, asked, now());
+            let said = resolve_conflict(&(&holder).into(), asked, now());
             assert_eq!(
                 said, expected,
                 "{asked:?} against a {} job that holds {unique_while:?}",

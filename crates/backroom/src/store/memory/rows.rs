@@ -59,7 +59,7 @@ impl Rows {
         }
         let holder = new.job.unique_key.as_deref().and_then(|key| self.holder(key));
         if let Some(holder) = holder {
-            match resolve_conflict(&self.jobs[&holder], new.on_conflict, now) {
+            match resolve_conflict(&(&self.jobs[&holder]).into(), new.on_conflict, now) {
                 Resolution::Release => self.release(holder),
                 Resolution::Keep => return Inserted::Duplicate(holder),
                 Resolution::Reject => return Inserted::KeyHeld(holder),

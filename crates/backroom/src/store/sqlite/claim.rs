@@ -6,13 +6,16 @@ use backroom_core::{JobId, JobRow, Timestamp, transition::apply};
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::{
-    columns::columns,
+    columns::{HAS_KNOWN_EXTRAS, columns},
     error::Fault,
     hints::Hints,
     pairs::{Pair, Pairs},
     row::{self, micros},
 };
 use crate::store::{Call, Claim};
+
+/// With more damaged rows than that before its due jobs, a queue is left: each claim would read all of them.
+pub(super) const DAMAGED_MAX: usize = 1000;
 
 /// Takes up to `claim.limit` jobs, queue by queue in the order of the shares.
 pub(super) fn claim(
@@ -41,11 +44,11 @@ pub(super) fn claim(
             continue;
         }
         let full = taken.len() + limit;
-        // Rows of this queue that cannot be read. The claim asks again for as many rows more.
+        // Rows of this queue that cannot be read. The claim asks again for more rows.
         let mut damaged = BTreeSet::new();
         loop {
             let known = damaged.len();
-            let ids = finding.due(&claim.kinds, &share.queue, full - taken.len() + known)?;
+            let ids = finding.due(&claim.kinds, &share.queue, full - taken.len() + known * 2)?;
             for id in ids {
                 if taken.len() >= full || is_full(claim, taken.len(), bytes) {
                     break;
@@ -63,7 +66,15 @@ pub(super) fn claim(
                     Take::NotDue => {}
                 }
             }
-            if damaged.len() == known || taken.len() >= full || is_full(claim, taken.len(), bytes) {
+            if damaged.len() > known && finding.leave_newer()? {
+                damaged.clear();
+                continue;
+            }
+            if damaged.len() == known
+                || damaged.len() > DAMAGED_MAX
+                || taken.len() >= full
+                || is_full(claim, taken.len(), bytes)
+            {
                 break;
             }
         }
@@ -93,8 +104,40 @@ fn taken_before(connection: &Connection, claim: &Claim) -> Result<Vec<JobRow>, F
     row::jobs(connection, sql, params![claim.lease.0.as_bytes()], claim.limit)
 }
 
-/// Finds due jobs, all from the entries of one index.
+macro_rules! in_order {
+    () => {
+        " ORDER BY scheduled_at, id LIMIT ?5"
+    };
+}
+
+/// Due jobs of one queue, priority and kind that have not expired (?4 is now), at most ?5.
+macro_rules! due {
+    ($which:literal) => {
+        concat!(
+            "SELECT scheduled_at, id FROM backroom_jobs INDEXED BY backroom_jobs_queued \
+             WHERE state = 'queued' AND queue = ?1 AND priority = ?2 AND kind = ?3",
+            $which,
+            " AND (expires_at IS NULL OR expires_at > ?4)",
+            in_order!()
+        )
+    };
+}
+
+/// Those due by now.
+const DUE: &str = due!(" AND scheduled_at <= ?4");
+/// As `JobRow::is_due` says: those beyond now, up to ?6.
+const DUE_BEFORE_STEP: &str =
+    due!(" AND scheduled_at > ?4 AND scheduled_at <= ?6 AND revision = 0 AND created_at > ?4");
+
+/// The statement, limited to jobs whose extras this program can read.
+fn of_known(due: &str) -> String {
+    due.replace(in_order!(), &format!(" AND {}{}", *HAS_KNOWN_EXTRAS, in_order!()))
+}
+
+/// Finds due jobs. From the entries of one index alone, until the claim has met a row that it cannot read.
 struct Finding<'a> {
+    connection: &'a Connection,
+    leaves_newer: bool,
     pairs: Pairs<'a>,
     of_pair: CachedStatement<'a>,
     now: Timestamp,
@@ -104,25 +147,24 @@ struct Finding<'a> {
 
 impl<'a> Finding<'a> {
     fn prepare(connection: &'a Connection, due: Timestamp, now: Timestamp) -> Result<Self, Fault> {
-        // Due jobs of one queue, priority and kind that have not expired (?4 is now), at most ?5.
-        let of_pair = connection.prepare_cached(
-            "SELECT scheduled_at, id FROM backroom_jobs INDEXED BY backroom_jobs_queued \
-             WHERE state = 'queued' AND queue = ?1 AND priority = ?2 AND kind = ?3 AND scheduled_at <= ?4 \
-             AND (expires_at IS NULL OR expires_at > ?4) ORDER BY scheduled_at, id LIMIT ?5",
-        )?;
-        let before_step = if due > now {
-            // As `JobRow::is_due` says: those beyond now (?4), up to ?6.
-            let of_pair = connection.prepare_cached(
-                "SELECT scheduled_at, id FROM backroom_jobs INDEXED BY backroom_jobs_queued \
-                 WHERE state = 'queued' AND queue = ?1 AND priority = ?2 AND kind = ?3 \
-                 AND scheduled_at > ?4 AND scheduled_at <= ?6 AND revision = 0 AND created_at > ?4 \
-                 AND (expires_at IS NULL OR expires_at > ?4) ORDER BY scheduled_at, id LIMIT ?5",
-            )?;
-            Some((of_pair, due))
-        } else {
-            None
-        };
-        Ok(Self { pairs: Pairs::prepare(connection)?, of_pair, now, before_step })
+        let of_pair = connection.prepare_cached(DUE)?;
+        let before_step =
+            if due > now { Some((connection.prepare_cached(DUE_BEFORE_STEP)?, due)) } else { None };
+        let pairs = Pairs::prepare(connection)?;
+        Ok(Self { connection, leaves_newer: false, pairs, of_pair, now, before_step })
+    }
+
+    /// From now on only jobs whose extras this program can read are found. That reads their rows, too. False if it was so before.
+    fn leave_newer(&mut self) -> Result<bool, Fault> {
+        if self.leaves_newer {
+            return Ok(false);
+        }
+        self.leaves_newer = true;
+        self.of_pair = self.connection.prepare_cached(&of_known(DUE))?;
+        if let Some((of_pair, _)) = &mut self.before_step {
+            *of_pair = self.connection.prepare_cached(&of_known(DUE_BEFORE_STEP))?;
+        }
+        Ok(true)
     }
 
     /// Ids of due jobs of one queue, in the order they are served. What lies in the future and the kinds that are not
@@ -214,5 +256,21 @@ impl<'a> Taking<'a> {
         }
         change.write_to(&mut job);
         Ok(Take::Taken(Box::new(job)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::schema, *};
+
+    #[test]
+    fn due_jobs_are_found_from_the_index_alone() {
+        let connection = Connection::open_in_memory().expect("SQLite");
+        schema::migrate(&connection).unwrap_or_else(|_| panic!("the schema"));
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {DUE}")).expect("a plan");
+        let params = params!["q", 0, "k", 0, 1];
+        let lines = explain.query_map(params, |row| row.get::<_, String>(3)).expect("a plan");
+        let plan = lines.map(|line| line.expect("a line")).collect::<Vec<_>>().join("\n");
+        assert!(plan.contains("USING COVERING INDEX backroom_jobs_queued"), "{plan}");
     }
 }

@@ -3,9 +3,9 @@
 //! A new column is a line here, a line in [`row::job`](super::row::job) and a line in a migration. What no statement filters or
 //! orders by needs none of them: it belongs into core's `Extras`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
-use backroom_core::{JobRow, Json, unique::UniqueWhile};
+use backroom_core::{JobRow, Json, extras::KNOWN_PREFIXES, unique::UniqueWhile};
 use rusqlite::{
     ToSql,
     types::{ToSqlOutput, ValueRef},
@@ -15,6 +15,12 @@ use super::{
     error::Fault,
     row::{encoded, extras, lease, micros, revision, tags},
 };
+
+/// Whether this program can read the extras of a job; others are left to newer programs. No index has it.
+pub(super) static HAS_KNOWN_EXTRAS: LazyLock<String> = LazyLock::new(|| {
+    let known = |prefix: &&str| format!(" OR substr(extras, 1, {}) = '{prefix}'", prefix.len());
+    format!("(extras IS NULL{})", KNOWN_PREFIXES.iter().map(known).collect::<String>())
+});
 
 /// A value on its way into a column, for whichever driver carries it there.
 #[derive(Debug, Clone, PartialEq)]

@@ -43,7 +43,8 @@ fn import_one(connection: &Connection, record: &Record) -> Result<(), Fault> {
         Ok(()) => {}
         Err(Fault::Sql(error)) if is_unique_violation(&error) => {
             let key = job.unique_key.as_deref().unwrap_or_default();
-            let Some(holder) = holder_of(connection, key)? else { return Err(error.into()) };
+            let Some((holder, _)) = holder_of(connection, key)? else { return Err(error.into()) };
+            let holder = holder.id;
             let why = format!("import job {}: job {holder} holds its unique key {key:?}", job.id);
             return Err(Error::new(ErrorKind::KeyHeld { holder }, why).into());
         }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use backroom_core::{
     JobId, JobRow, Timestamp,
     draft::NewJob,
-    unique::{Resolution, replace_content, resolve_conflict},
+    unique::{Holder, Resolution, resolve_conflict},
 };
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params_from_iter};
 
@@ -20,8 +20,10 @@ use crate::{Error, ErrorKind, store::Inserted};
 
 /// Stores a queue unless it exists. Parameter: its name.
 pub(super) const NAME_QUEUE: &str = "INSERT OR IGNORE INTO backroom_queues (name) VALUES (?1)";
-/// The job that holds a unique key. Parameter: the key.
-pub(super) const HOLDER: &str = "SELECT id FROM backroom_jobs WHERE unique_key = ?1 AND unique_held = 1";
+/// What decides about the job that holds a unique key, and its queue. Of the rest of its row nothing is read: a newer program may
+/// have written it. Parameter: the key.
+pub(super) const HOLDER: &str = "SELECT id, state, unique_while, unique_until, attempt, revision, queue FROM backroom_jobs \
+     WHERE unique_key = ?1 AND unique_held = 1";
 /// Whether there is a job of this id.
 pub(super) const IS_STORED: &str = "SELECT 1 FROM backroom_jobs WHERE id = ?1";
 /// Takes the key from the job of this id. The revision moves, so that a report decided on the row as it was cannot take the
@@ -67,9 +69,9 @@ pub(super) fn name_queues<'a>(
 }
 
 /// The job that holds this key.
-pub(super) fn holder_of(connection: &Connection, key: &str) -> Result<Option<JobId>, Fault> {
+pub(super) fn holder_of(connection: &Connection, key: &str) -> Result<Option<(Holder, String)>, Fault> {
     let mut select = connection.prepare_cached(HOLDER)?;
-    Ok(select.query_row([key], |found| row::job_id(found, 0)).optional()?)
+    Ok(select.query_row([key], |found| Ok((row::holder(found)?, found.get(6)?))).optional()?)
 }
 
 fn insert_one(
@@ -90,17 +92,15 @@ fn insert_one(
             return Ok(Inserted::Created);
         }
         let key = new.job.unique_key.as_deref().unwrap_or_default();
-        let Some(holder) = holder_of(connection, key)? else { return Err(violation.into()) };
-        let Some(mut holder) = row::find(connection, holder)? else { return Err(violation.into()) };
+        let Some((holder, queue)) = holder_of(connection, key)? else { return Err(violation.into()) };
         match resolve_conflict(&holder, new.on_conflict, now) {
             Resolution::Release => release(connection, holder.id)?,
             Resolution::Keep => return Ok(Inserted::Duplicate(holder.id)),
             Resolution::Reject => return Ok(Inserted::KeyHeld(holder.id)),
             Resolution::Replace => {
-                replace_content(&mut holder, &new.job);
-                replace(connection, &holder)?;
+                replace(connection, &holder.with_content(&new.job))?;
                 hints.job(holder.id);
-                hints.queue(&holder.queue);
+                hints.queue(&queue);
                 return Ok(Inserted::Replaced(holder.id));
             }
         }
@@ -126,10 +126,10 @@ fn release(connection: &Connection, holder: JobId) -> Result<(), Fault> {
 }
 
 /// Writes the content that a queued holder took over.
-fn replace(connection: &Connection, holder: &JobRow) -> Result<(), Fault> {
-    forget_tags(connection, holder.id)?;
-    connection.prepare_cached(REPLACE)?.execute(params_from_iter(replacing(holder)?))?;
-    row::insert_tags(connection, holder)
+fn replace(connection: &Connection, content: &JobRow) -> Result<(), Fault> {
+    forget_tags(connection, content.id)?;
+    connection.prepare_cached(REPLACE)?.execute(params_from_iter(replacing(content)?))?;
+    row::insert_tags(connection, content)
 }
 
 /// The parameters of [`REPLACE`].

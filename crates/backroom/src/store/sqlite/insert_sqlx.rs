@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use backroom_core::{
     JobId, JobRow, Timestamp,
     draft::NewJob,
-    unique::{Resolution, UniqueWhile, replace_content, resolve_conflict},
+    unique::{Holder, Resolution, UniqueWhile, resolve_conflict},
 };
 use rusqlite::ffi;
 use sqlx::{Row as _, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     columns::{Cell, INSERT, cells},
     error::{Fault, is_unique_violation},
-    insert::{IS_STORED, NAME_QUEUE, RELEASE, REPLACE, replacing},
+    insert::{HOLDER, IS_STORED, NAME_QUEUE, RELEASE, REPLACE, replacing},
     row::INSERT_TAG,
     schema,
 };
@@ -66,7 +66,8 @@ async fn insert_one(tx: &mut SqliteConnection, new: &NewJob, now: Timestamp) -> 
         {
             return Ok(Inserted::Created);
         }
-        let Some(mut holder) = holder_of(tx, &new.job).await? else { return Err(violation.into()) };
+        let key = new.job.unique_key.as_deref();
+        let Some(holder) = holder_of(tx, key).await? else { return Err(violation.into()) };
         match resolve_conflict(&holder, new.on_conflict, now) {
             Resolution::Release => {
                 run(tx, RELEASE, &[Cell::Blob(holder.id.0.as_bytes())]).await?;
@@ -74,8 +75,7 @@ async fn insert_one(tx: &mut SqliteConnection, new: &NewJob, now: Timestamp) -> 
             Resolution::Keep => return Ok(Inserted::Duplicate(holder.id)),
             Resolution::Reject => return Ok(Inserted::KeyHeld(holder.id)),
             Resolution::Replace => {
-                replace_content(&mut holder, &new.job);
-                replace(tx, &holder).await?;
+                replace(tx, &holder.with_content(&new.job)).await?;
                 return Ok(Inserted::Replaced(holder.id));
             }
         }
@@ -95,37 +95,31 @@ async fn insert_tags(tx: &mut SqliteConnection, job: &JobRow) -> Result<(), Faul
     Ok(())
 }
 
-async fn replace(tx: &mut SqliteConnection, holder: &JobRow) -> Result<(), Fault> {
-    let id = Cell::Blob(holder.id.0.as_bytes());
+async fn replace(tx: &mut SqliteConnection, content: &JobRow) -> Result<(), Fault> {
+    let id = Cell::Blob(content.id.0.as_bytes());
     run(tx, "DELETE FROM backroom_tags WHERE tag IN (SELECT value FROM backroom_jobs, json_each(tags) WHERE backroom_jobs.id = ?1) \
              AND job_id = ?1", &[id]).await?;
-    run(tx, REPLACE, &replacing(holder)?).await?;
-    insert_tags(tx, holder).await
+    run(tx, REPLACE, &replacing(content)?).await?;
+    insert_tags(tx, content).await
 }
 
-/// What decides about the holder of a unique key. Parameter: the key.
-const HOLDER_FACTS: &str = "SELECT id, state, attempt, unique_while, unique_until, revision FROM backroom_jobs \
-     WHERE unique_key = ?1 AND unique_held = 1";
-
-/// The job that holds the key of `new`, with the fields that decide the conflict between the two.
-async fn holder_of(tx: &mut SqliteConnection, new: &JobRow) -> Result<Option<JobRow>, Fault> {
-    let key = Cell::text_or_null(new.unique_key.as_deref());
-    let Some(found) = bound(HOLDER_FACTS, &[key]).fetch_optional(&mut *tx).await? else { return Ok(None) };
+/// What decides about the job that holds the key.
+async fn holder_of(tx: &mut SqliteConnection, key: Option<&str>) -> Result<Option<Holder>, Fault> {
+    let key = Cell::text_or_null(key);
+    let Some(found) = bound(HOLDER, &[key]).fetch_optional(&mut *tx).await? else { return Ok(None) };
     let damaged = || {
         let why = "insert a job: the row of the job that holds its unique key is damaged; restore it or delete that job";
         Fault::Ours(Error::new(ErrorKind::Unusable, why))
     };
-    let until = found.try_get::<Option<i64>, _>(4)?.map(Timestamp::from_microsecond).transpose();
+    let until = found.try_get::<Option<i64>, _>(3)?.map(Timestamp::from_microsecond).transpose();
     let until = until.map_err(|_| damaged())?;
-    let hold = found.try_get::<Option<&str>, _>(3)?.map(|name| UniqueWhile::stored(name, until));
-    let unique_while = hold.transpose().map_err(|_| damaged())?;
-    Ok(Some(JobRow {
+    let hold = found.try_get::<Option<&str>, _>(2)?.map(|name| UniqueWhile::stored(name, until));
+    Ok(Some(Holder {
         id: JobId(Uuid::from_slice(found.try_get(0)?).map_err(|_| damaged())?),
         state: found.try_get::<&str, _>(1)?.parse().map_err(|_| damaged())?,
-        attempt: found.try_get(2)?,
-        unique_while,
+        unique_while: hold.transpose().map_err(|_| damaged())?,
+        attempt: found.try_get(4)?,
         revision: found.try_get::<i64, _>(5)?.unsigned_abs(),
-        ..new.clone()
     }))
 }
 

@@ -1,13 +1,13 @@
 //! Reading jobs without changing them.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::LazyLock};
 
 use backroom_core::{Attempt, DisplayState, JobId, JobRow, LogLine, State, Timestamp};
-use rusqlite::{Connection, OptionalExtension, ToSql, params, types::Value};
+use rusqlite::{Connection, ToSql, params, types::Value};
 
 use super::{
-    claim::is_paused,
-    columns::columns,
+    claim::{DAMAGED_MAX, is_paused},
+    columns::{HAS_KNOWN_EXTRAS, columns},
     error::Fault,
     pairs::{Pair, Pairs},
     row::{self, micros},
@@ -262,6 +262,16 @@ pub(super) fn ahead(connection: &Connection, job: &JobRow, limit: u64, now: Time
     Ok(ahead)
 }
 
+/// The jobs of one queue, priority and kind in the order of claims; ?4 is now. A claim takes the first.
+static NEXT_DUE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT scheduled_at, id FROM backroom_jobs INDEXED BY backroom_jobs_queued \
+         WHERE state = 'queued' AND queue = ?1 AND priority = ?2 AND kind = ?3 \
+         AND (expires_at IS NULL OR expires_at > ?4) AND {} ORDER BY scheduled_at, id",
+        *HAS_KNOWN_EXTRAS
+    )
+});
+
 /// When the next queued job of these queues and kinds is due that has not expired.
 pub(super) fn next_due(
     connection: &Connection,
@@ -269,12 +279,8 @@ pub(super) fn next_due(
     kinds: &[String],
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Fault> {
-    // The first of one queue, priority and kind; ?4 is now.
-    let mut select = connection.prepare_cached(
-        "SELECT scheduled_at FROM backroom_jobs INDEXED BY backroom_jobs_queued \
-         WHERE state = 'queued' AND queue = ?1 AND priority = ?2 AND kind = ?3 \
-         AND (expires_at IS NULL OR expires_at > ?4) ORDER BY scheduled_at, id LIMIT 1",
-    )?;
+    let mut select = connection.prepare_cached(&NEXT_DUE)?;
+    let mut whole = connection.prepare_cached(row::FIND)?;
     let mut pairs = Pairs::prepare(connection)?;
     let mut next: Option<Timestamp> = None;
     for queue in queues {
@@ -284,12 +290,19 @@ pub(super) fn next_due(
         let mut before: Option<Pair> = None;
         while let Some(pair) = pairs.after(queue, before.as_ref())? {
             if kinds.contains(&pair.kind) {
-                let first = select
-                    .query_row(params![queue, pair.priority, pair.kind, micros(now)], |found| {
-                        row::moment(found, 0)
-                    })
-                    .optional()?;
-                next = next.into_iter().chain(first).min();
+                let mut rows = select.query(params![queue, pair.priority, pair.kind, micros(now)])?;
+                let mut read = 0;
+                while read <= DAMAGED_MAX
+                    && let Some(found) = rows.next()?
+                {
+                    read += 1;
+                    // A claim leaves damaged rows alone, so they are not waited for.
+                    let id = row::job_id(found, 1)?;
+                    if row::is_whole(&mut whole, id)? {
+                        next = next.into_iter().chain([row::moment(found, 0)?]).min();
+                        break;
+                    }
+                }
             }
             before = Some(pair);
         }

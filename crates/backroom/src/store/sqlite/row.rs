@@ -3,8 +3,9 @@
 use std::{str::FromStr, time::Duration};
 
 use backroom_core::{
-    Attempt, Extras, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp, bounds::whole_micros,
-    unique::UniqueWhile,
+    Attempt, Extras, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp,
+    bounds::whole_micros,
+    unique::{Holder, UniqueWhile},
 };
 use rusqlite::{Connection, Row, Statement, ToSql, params, params_from_iter, types::Type};
 use serde::{Serialize, de::DeserializeOwned};
@@ -61,6 +62,19 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         extras: extras.map_err(|error| foreign(at::extras, Type::Text, error))?,
         revision: row.get::<_, i64>(at::revision)?.unsigned_abs(),
         suspicion: decoded(row, at::suspicion)?,
+    })
+}
+
+/// The holder of a key from `id, state, unique_while, unique_until, attempt, revision`.
+pub(super) fn holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
+    let until = moment_or_none(row, 3)?;
+    let hold = row.get_ref(2)?.as_str_or_null()?.map(|name| UniqueWhile::stored(name, until));
+    Ok(Holder {
+        id: job_id(row, 0)?,
+        state: name(row, 1)?,
+        unique_while: hold.transpose().map_err(|error| foreign(2, Type::Text, error))?,
+        attempt: row.get(4)?,
+        revision: row.get::<_, i64>(5)?.unsigned_abs(),
     })
 }
 
@@ -201,6 +215,12 @@ pub(super) fn job_if_whole(row: &Row<'_>) -> rusqlite::Result<(JobId, Option<Job
             Ok((id, None))
         }
     }
+}
+
+/// Whether the row of this job can be read, with a statement prepared from [`FIND`].
+pub(super) fn is_whole(find: &mut Statement<'_>, id: JobId) -> Result<bool, Fault> {
+    let read = find.query([id.0.as_bytes()])?.next()?.map(job_if_whole).transpose()?;
+    Ok(read.is_some_and(|(_, job)| job.is_some()))
 }
 
 /// The id in this column.

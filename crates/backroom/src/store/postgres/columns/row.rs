@@ -3,7 +3,8 @@
 use std::{error::Error as StdError, str::FromStr, time::Duration};
 
 use backroom_core::{
-    Attempt, Extras, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp, unique::UniqueWhile,
+    Attempt, Extras, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp,
+    unique::{Holder, UniqueWhile},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_postgres::{
@@ -98,12 +99,37 @@ pub(crate) fn job(row: &impl Cells) -> Result<JobRow, Fault> {
     })
 }
 
+/// The columns that [`holder`] reads.
+macro_rules! holder_columns {
+    () => {
+        "unique_key, id, state, unique_while, unique_until, attempt, revision"
+    };
+}
+pub(crate) use holder_columns;
+
+/// How many these are.
+pub(crate) const HOLDER_COLUMNS: usize = 7;
+
+/// The holder of a key and the key. Of the rest of its row nothing is read: a newer program may have written it.
+pub(crate) fn holder(row: &impl Cells) -> Result<(String, Holder), Fault> {
+    let until = moment_or_none(row, 4)?;
+    let hold = row.cell::<Option<&str>>(3)?.map(|name| UniqueWhile::stored(name, until)).transpose();
+    let holder = Holder {
+        id: JobId(row.cell(1)?),
+        state: word(row, 2)?,
+        unique_while: hold.map_err(|invalid| damaged("word").caused_by(invalid))?,
+        attempt: number(row, 5)?,
+        revision: row.cell::<i64>(6)?.unsigned_abs(),
+    };
+    Ok((row.cell(0)?, holder))
+}
+
 /// All rows as jobs.
 pub(crate) fn jobs(rows: &[impl Cells]) -> Result<Vec<JobRow>, Fault> {
     rows.iter().map(job).collect()
 }
 
-/// The same without those that cannot be read, for upkeep: one such row must not stop the rescue of all others.
+/// The same without those that cannot be read: one such row must not stop the claim or the rescue of all others.
 pub(crate) fn readable_jobs(rows: &[impl Cells]) -> Result<Vec<JobRow>, Fault> {
     let mut jobs = Vec::with_capacity(rows.len());
     for row in rows {
@@ -113,7 +139,10 @@ pub(crate) fn readable_jobs(rows: &[impl Cells]) -> Result<Vec<JobRow>, Fault> {
             Err(fault) => {
                 if unreadable::is_first(id) {
                     let error = fault.into_error("read a job");
-                    tracing::error!(job = %id, %error, "upkeep leaves this job out");
+                    tracing::error!(
+                        job = %id, %error,
+                        "failed to read the row of this job, so it is left out; update this program, restore the row or delete the job"
+                    );
                 }
             }
         }

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use backroom_core::{JobRow, Json, unique::UniqueWhile};
+use backroom_core::{JobRow, Json, extras::KNOWN_PREFIXES, unique::UniqueWhile};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -39,10 +39,16 @@ macro_rules! unnested_jobs {
         "{unnested_jobs}"
     };
 }
-pub(crate) use {claimed, columns, lasting, unnested_jobs};
+/// Whether this program can read the extras of a job; others are left to newer programs.
+macro_rules! has_known_extras {
+    () => {
+        "{has_known_extras}"
+    };
+}
+pub(crate) use {claimed, columns, has_known_extras, lasting, unnested_jobs};
 
 /// What stands in a statement's text for each of the lists, and the list.
-static LISTS: LazyLock<[(&str, String); 4]> = LazyLock::new(|| {
+static LISTS: LazyLock<[(&str, String); 5]> = LazyLock::new(|| {
     let columns = join(COLUMN_LINES.iter().map(|line| line.name.to_owned()));
     let lasting = COLUMN_LINES.iter().filter(|line| line.is_lasting);
     let parameters = (1..).zip(&COLUMN_LINES).map(|(number, line)| format!("${number}::{}[]", line.sql));
@@ -56,8 +62,14 @@ static LISTS: LazyLock<[(&str, String); 4]> = LazyLock::new(|| {
         (lasting!(), lasting.map(|line| format!(", {}", line.name)).collect()),
         (claimed!(), join(COLUMN_LINES.iter().map(|line| line.claimed.unwrap_or(line.name).to_owned()))),
         (unnested_jobs!(), unnested),
+        (has_known_extras!(), known_extras()),
     ]
 });
+
+fn known_extras() -> String {
+    let known = KNOWN_PREFIXES.iter().map(|prefix| format!(" OR starts_with(jobs.extras, '{prefix}')"));
+    format!("(jobs.extras IS NULL{})", known.collect::<String>())
+}
 
 fn join(texts: impl Iterator<Item = String>) -> String {
     texts.collect::<Vec<_>>().join(", ")

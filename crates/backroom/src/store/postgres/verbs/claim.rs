@@ -8,7 +8,11 @@ use tokio_postgres::types::Type;
 use super::frontier::Walk;
 use crate::store::postgres::{
     Core,
-    columns::{row, table::claimed, timestamp::PgTimestamp},
+    columns::{
+        row,
+        table::{claimed, has_known_extras},
+        timestamp::PgTimestamp,
+    },
     wire::{
         error::Fault,
         sql::{COLUMNS, Sql, columns},
@@ -57,8 +61,9 @@ macro_rules! due {
                      AND (jobs.scheduled_at, jobs.id) > ($10[(open.place::int - 1) * 10 + p.priority + 1], \
                        $11[(open.place::int - 1) * 10 + p.priority + 1]) \
                      AND jobs.kind = ANY($3::text[]) AND (jobs.expires_at IS NULL OR jobs.expires_at > $4) \
-                     AND (jobs.extras IS NULL OR starts_with(jobs.extras, '{\"v\":1,')) \
-                   ORDER BY jobs.scheduled_at, jobs.id LIMIT open.at_most FOR UPDATE SKIP LOCKED) AS ranged \
+                     AND ",
+            has_known_extras!(),
+            " ORDER BY jobs.scheduled_at, jobs.id LIMIT open.at_most FOR UPDATE SKIP LOCKED) AS ranged \
                  LIMIT open.at_most) AS found \
                LIMIT $5)"
         )
@@ -92,9 +97,6 @@ macro_rules! run_in_place {
         )
     };
 }
-
-// A newer version has to be named in `due`.
-const _: () = assert!(backroom_core::extras::VERSION == 1);
 
 const CLAIM_TYPES: [Type; 12] = [
     Type::TEXT_ARRAY,
@@ -184,7 +186,8 @@ pub(crate) async fn claim(
         // The trays of a lease come from one statement.
         let on_tray = on_tray && taken.is_empty();
         let room = claim.bytes_max.saturating_sub(bytes);
-        let found = match take(core, claim, &round, (limit, room), on_tray, now).await {
+        let Took { jobs: found, is_full } = match take(core, claim, &round, (limit, room), on_tray, now).await
+        {
             // The call that this one repeats was still on its way, and has written its tray by now.
             Err(fault) if fault.is_unique_violation() => return taken_before(core, claim).await,
             found => found?,
@@ -195,7 +198,6 @@ pub(crate) async fn claim(
             break;
         }
         let count_of = |queue: &str| found.iter().filter(|job| job.queue == queue).count();
-        let is_full = found.len() >= limit;
         // A queue that gave less than was asked for has nothing more; but a statement that was full may have left something.
         if is_full {
             shares.splice(0..0, round.iter().map(|(queue, at_most)| (*queue, at_most - count_of(queue))));
@@ -213,7 +215,7 @@ pub(crate) async fn claim(
 }
 
 async fn taken_before(core: &Core, claim: &Claim) -> Result<Vec<JobRow>, Fault> {
-    row::jobs(&core.claims.query(&TAKEN_BEFORE, &[&claim.lease.0]).await?)
+    row::readable_jobs(&core.claims.query(&TAKEN_BEFORE, &[&claim.lease.0]).await?)
 }
 
 /// The shares up to the first queue that is named a second time.
@@ -224,6 +226,13 @@ fn next_round<'a>(shares: &mut Vec<(&'a str, usize)>) -> Vec<(&'a str, usize)> {
     shares.drain(..end).collect()
 }
 
+/// What one statement took.
+struct Took {
+    jobs: Vec<JobRow>,
+    /// The queues may have more than it took.
+    is_full: bool,
+}
+
 async fn take(
     core: &Core,
     claim: &Claim,
@@ -231,7 +240,7 @@ async fn take(
     (limit, bytes_max): (usize, usize),
     on_tray: bool,
     now: Timestamp,
-) -> Result<Vec<JobRow>, Fault> {
+) -> Result<Took, Fault> {
     let queues: Vec<&str> = round.iter().map(|(queue, _)| *queue).collect();
     let at_most: Vec<i64> = round.iter().map(|(_, at_most)| row::at_most((*at_most).min(limit))).collect();
     let began = core.settings.clock.monotonic();
@@ -257,7 +266,9 @@ async fn take(
             ],
         )
         .await?;
-    let mut jobs = row::jobs(&rows)?;
+    // The statement took damaged rows as well. They stay under this lease, and must not strand the others.
+    let mut jobs = row::readable_jobs(&rows)?;
+    let has_damaged = jobs.len() < rows.len();
     for job in &mut jobs {
         job.lease_id = Some(claim.lease);
         job.lease_until = Some(whole_micros(claim.until));
@@ -265,7 +276,8 @@ async fn take(
         job.started_at = Some(whole_micros(now));
     }
     let ended = core.settings.clock.monotonic();
-    let is_full = jobs.len() >= limit || jobs.iter().map(JobRow::bytes).sum::<usize>() >= bytes_max;
+    let is_full =
+        has_damaged || jobs.len() >= limit || jobs.iter().map(JobRow::bytes).sum::<usize>() >= bytes_max;
     let has_more = |queue: &str, at_most: usize| {
         is_full || jobs.iter().filter(|job| job.queue == queue).count() >= at_most
     };
@@ -298,5 +310,5 @@ async fn take(
     core.trays.laid(claim.lease, on_tray);
     core.dead_rows.add(rows.len());
     core.hints.jobs_here(jobs.iter().map(|job| job.id));
-    Ok(jobs)
+    Ok(Took { jobs, is_full })
 }

@@ -9,7 +9,7 @@ use crate::store::postgres::{
     Core,
     columns::{
         row,
-        table::with_lists,
+        table::{has_known_extras, with_lists},
         timestamp::{PgTimestamp, opt},
     },
     wire::{
@@ -83,18 +83,23 @@ static AHEAD: Sql = Sql {
     types: &[Type::TEXT, Type::INT4, Type::TIMESTAMPTZ, Type::UUID, Type::TIMESTAMPTZ, Type::INT8],
 };
 
-/// When the next queued job is due: the first of each priority's range whose kind is handled and that has not expired.
+/// When the next queued job is due: the first of each priority's range whose kind is handled, that has not expired, and that this
+/// program can read.
 /// Parameters: queues, kinds, now, and the moments and ids at which the search of each queue and priority begins.
 static NEXT_DUE: Sql = Sql {
-    text: "SELECT min(first.scheduled_at) FROM unnest($1::text[]) WITH ORDINALITY AS asked (queue, place) \
+    text: concat!(
+        "SELECT min(first.scheduled_at) FROM unnest($1::text[]) WITH ORDINALITY AS asked (queue, place) \
            CROSS JOIN generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
              SELECT scheduled_at FROM {schema}.jobs WHERE state = 'queued' AND jobs.queue = asked.queue \
                AND jobs.priority = p.priority::smallint AND kind = ANY($2::text[]) \
                AND (scheduled_at, id) > ($4[(asked.place::int - 1) * 10 + p.priority + 1], \
                  $5[(asked.place::int - 1) * 10 + p.priority + 1]) \
-               AND (expires_at IS NULL OR expires_at > $3) ORDER BY scheduled_at, id LIMIT 1) AS first \
+               AND (expires_at IS NULL OR expires_at > $3) AND ",
+        has_known_extras!(),
+        " ORDER BY scheduled_at, id LIMIT 1) AS first \
            WHERE NOT EXISTS (SELECT FROM {schema}.queues \
-             WHERE queues.name = asked.queue AND queues.paused_at IS NOT NULL)",
+             WHERE queues.name = asked.queue AND queues.paused_at IS NOT NULL)"
+    ),
     types: &[
         Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,

@@ -2,13 +2,13 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
 };
 
 use backroom_core::{
     JobId, JobRow, Timestamp,
     draft::NewJob,
-    unique::{Resolution, replace_content, resolve_conflict},
+    unique::{Holder, Resolution, replace_content, resolve_conflict},
 };
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -17,13 +17,13 @@ use super::{INSERT, STORED, TAKE_BACK};
 use crate::store::Inserted;
 use crate::store::postgres::{
     columns::{
-        row::{self, Cells as _},
+        row::{self, Cells as _, HOLDER_COLUMNS, holder_columns},
         table::{Columns, JOB_TYPES, unnested_jobs},
     },
     wire::{
         error::Fault,
         session::Session,
-        sql::{COLUMNS, Sql, columns, rows_by_id},
+        sql::{Sql, rows_by_id},
     },
 };
 
@@ -52,7 +52,7 @@ static HOLDERS: Sql = Sql {
         "WITH ",
         locked_holders!(""),
         " SELECT ",
-        columns!(),
+        holder_columns!(),
         ", true FROM (SELECT * FROM still UNION ALL SELECT * FROM running) AS holders"
     ),
     types: &[Type::TEXT_ARRAY],
@@ -64,16 +64,16 @@ static FREE_HOLDERS: Sql = Sql {
         "WITH ",
         locked_holders!(" SKIP LOCKED"),
         ", free AS MATERIALIZED (SELECT * FROM still UNION ALL SELECT * FROM running) SELECT ",
-        columns!(),
+        holder_columns!(),
         ", true FROM free UNION ALL SELECT ",
-        columns!(),
+        holder_columns!(),
         ", false FROM {schema}.jobs WHERE unique_held AND unique_key = ANY($1::text[]) AND id NOT IN (SELECT id FROM free)"
     ),
     types: &[Type::TEXT_ARRAY],
 };
 
-/// Where a holder's row says whether this transaction has locked it: behind the columns of a job.
-const LOCKED_COLUMN: usize = COLUMNS;
+/// Where a holder's row says whether this transaction has locked it: behind what decides about the holder.
+const LOCKED_COLUMN: usize = HOLDER_COLUMNS;
 
 /// What to do about holders that another transaction has locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,9 +107,9 @@ static REPLACE: Sql = Sql {
 };
 
 /// The job that holds a key while a chunk is decided.
-enum Holder {
-    /// A stored job, locked.
-    Stored(Box<JobRow>),
+enum KeyHolder {
+    /// A stored job, locked, and the content that it is to have instead of its own.
+    Stored(Holder, Option<Box<JobRow>>),
     /// A job of this very chunk.
     Fresh(usize),
 }
@@ -117,10 +117,9 @@ enum Holder {
 /// What is to be written for a chunk.
 #[derive(Default)]
 struct Plan<'a> {
-    holders: HashMap<&'a str, Holder>,
+    holders: HashMap<&'a str, KeyHolder>,
     fresh: Vec<(usize, Cow<'a, JobRow>)>,
     releases: Vec<Uuid>,
-    replaced: BTreeSet<&'a str>,
     /// Answers that hold only if a fresh job is inserted: (job, position in `fresh`).
     dependent: Vec<(usize, usize)>,
 }
@@ -128,9 +127,10 @@ struct Plan<'a> {
 /// What is stored before a chunk is decided.
 pub(super) struct Found {
     known: HashSet<Uuid>,
-    holders: Vec<JobRow>,
+    /// By key.
+    holders: Vec<(String, Holder)>,
     /// Holders that another transaction has locked.
-    pub(super) locked: Vec<JobRow>,
+    pub(super) locked: Vec<(String, Holder)>,
 }
 
 /// Finds which of the jobs are stored, and which jobs hold their keys.
@@ -149,7 +149,8 @@ pub(super) async fn find(
     let (stored, rows) = session.query_both((&STORED, &[&ids]), (holders, &[&keys])).await?;
     let known: HashSet<Uuid> = stored.iter().map(|row| row.cell(0)).collect::<Result<_, _>>()?;
     let mut found = Found { known, holders: Vec::new(), locked: Vec::new() };
-    for (row, holder) in rows.iter().zip(row::jobs(&rows)?) {
+    for row in &rows {
+        let holder = row::holder(row)?;
         let is_ours: bool = row.cell(LOCKED_COLUMN)?;
         if is_ours { found.holders.push(holder) } else { found.locked.push(holder) }
     }
@@ -169,10 +170,9 @@ pub(super) async fn insert_found(
     let keys: HashSet<&str> = chunk.iter().filter_map(|index| held_key(&jobs[*index].0.job)).collect();
     let Found { mut known, holders, .. } = found;
     let mut plan = Plan::default();
-    for holder in holders {
-        let wanted = holder.unique_key.as_deref().and_then(|key| keys.get(key));
-        if let Some(key) = wanted.copied() {
-            plan.holders.insert(key, Holder::Stored(Box::new(holder)));
+    for (key, holder) in holders {
+        if let Some(key) = keys.get(&*key).copied() {
+            plan.holders.insert(key, KeyHolder::Stored(holder, None));
         }
     }
     for index in chunk {
@@ -198,40 +198,44 @@ fn decide<'a>(plan: &mut Plan<'a>, index: usize, new: &'a NewJob, now: Timestamp
         plan.fresh.push((index, Cow::Borrowed(&new.job)));
         return Inserted::Created;
     };
-    let (holder, position) = match plan.holders.get_mut(key) {
-        None => return take(plan, index, new, key),
-        Some(Holder::Stored(holder)) => (holder.as_mut(), None),
-        Some(Holder::Fresh(position)) => (plan.fresh[*position].1.to_mut(), Some(*position)),
-    };
-    if let Some(position) = position {
-        plan.dependent.push((index, position));
-    }
-    match resolve_conflict(holder, new.on_conflict, now) {
-        Resolution::Keep => Inserted::Duplicate(holder.id),
-        Resolution::Reject => Inserted::KeyHeld(holder.id),
-        Resolution::Replace => {
-            replace_content(holder, &new.job);
-            let id = holder.id;
-            if position.is_none() {
-                plan.replaced.insert(key);
+    match plan.holders.get_mut(key) {
+        None => take(plan, index, new, key),
+        Some(KeyHolder::Stored(holder, content)) => match resolve_conflict(holder, new.on_conflict, now) {
+            Resolution::Keep => Inserted::Duplicate(holder.id),
+            Resolution::Reject => Inserted::KeyHeld(holder.id),
+            Resolution::Replace => {
+                let replaced = content.insert(Box::new(holder.with_content(&new.job)));
+                holder.revision = replaced.revision;
+                Inserted::Replaced(holder.id)
             }
-            Inserted::Replaced(id)
-        }
-        Resolution::Release => {
-            match position {
-                None => plan.releases.push(holder.id.0),
-                Some(_) => {
+            Resolution::Release => {
+                plan.releases.push(holder.id.0);
+                take(plan, index, new, key)
+            }
+        },
+        Some(KeyHolder::Fresh(position)) => {
+            let position = *position;
+            let holder = plan.fresh[position].1.to_mut();
+            plan.dependent.push((index, position));
+            match resolve_conflict(&Holder::from(&*holder), new.on_conflict, now) {
+                Resolution::Keep => Inserted::Duplicate(holder.id),
+                Resolution::Reject => Inserted::KeyHeld(holder.id),
+                Resolution::Replace => {
+                    replace_content(holder, &new.job);
+                    Inserted::Replaced(holder.id)
+                }
+                Resolution::Release => {
                     holder.unique_held = false;
                     holder.revision += 1;
+                    take(plan, index, new, key)
                 }
             }
-            take(plan, index, new, key)
         }
     }
 }
 
 fn take<'a>(plan: &mut Plan<'a>, index: usize, new: &'a NewJob, key: &'a str) -> Inserted {
-    plan.holders.insert(key, Holder::Fresh(plan.fresh.len()));
+    plan.holders.insert(key, KeyHolder::Fresh(plan.fresh.len()));
     plan.fresh.push((index, Cow::Borrowed(&new.job)));
     Inserted::Created
 }
@@ -243,14 +247,11 @@ async fn write(session: &mut Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> R
         releases.sort_unstable();
         session.query(&RELEASE, &[&releases]).await?;
     }
-    let mut replaced: Vec<&JobRow> = plan
-        .replaced
-        .iter()
-        .filter_map(|key| match plan.holders.get(key) {
-            Some(Holder::Stored(holder)) => Some(holder.as_ref()),
-            Some(Holder::Fresh(_)) | None => None,
-        })
-        .collect();
+    let content = |holder| match holder {
+        &KeyHolder::Stored(_, ref content) => content.as_deref(),
+        KeyHolder::Fresh(_) => None,
+    };
+    let mut replaced: Vec<&JobRow> = plan.holders.values().filter_map(content).collect();
     replaced.sort_unstable_by_key(|job| job.id);
     if !replaced.is_empty() {
         session.query_by_index(&REPLACE, &Columns::of(replaced.into_iter())?.params()).await?;

@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use backroom_core::{
-    JobRow, Timestamp,
+    Timestamp,
     draft::NewJob,
-    unique::{Resolution, resolve_conflict},
+    unique::{Holder, Resolution, resolve_conflict},
 };
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -21,13 +21,8 @@ use super::{
 };
 use crate::store::postgres::{
     Core,
-    columns::row,
-    wire::{
-        error::Fault,
-        session::Session,
-        settings::Wait,
-        sql::{Sql, columns},
-    },
+    columns::row::{self, holder_columns},
+    wire::{error::Fault, session::Session, settings::Wait, sql::Sql},
 };
 use crate::{Error, ErrorKind, store::Inserted};
 
@@ -41,7 +36,7 @@ const LOCKED_OUT_MAX: u32 = 10;
 static SEEN: Sql = Sql {
     text: concat!(
         "SELECT ",
-        columns!(),
+        holder_columns!(),
         " FROM {schema}.jobs WHERE unique_held AND unique_key = ANY($1::text[])"
     ),
     types: &[Type::TEXT_ARRAY],
@@ -137,8 +132,9 @@ async fn answer_by_reading(
     }
     let keys: Vec<&str> = by_key.keys().copied().collect();
     for keys in keys.chunks(ROWS_MAX) {
-        for holder in row::jobs(&core.writer.query(&SEEN, &[&keys]).await?)? {
-            let Some(wanted) = holder.unique_key.as_deref().and_then(|key| by_key.get(key)) else { continue };
+        for row in core.writer.query(&SEEN, &[&keys]).await? {
+            let (key, holder) = row::holder(&row)?;
+            let Some(wanted) = by_key.get(&*key) else { continue };
             let seen: Option<Vec<Inserted>> =
                 wanted.iter().map(|index| by_reading(&holder, handed.jobs[*index])).collect();
             for (index, answer) in wanted.iter().zip(seen.into_iter().flatten()) {
@@ -149,7 +145,7 @@ async fn answer_by_reading(
     Ok(())
 }
 
-fn by_reading(holder: &JobRow, (new, now): (&NewJob, Timestamp)) -> Option<Inserted> {
+fn by_reading(holder: &Holder, (new, now): (&NewJob, Timestamp)) -> Option<Inserted> {
     if holder.id == new.job.id {
         return Some(Inserted::Created);
     }
@@ -210,7 +206,7 @@ async fn write<'a>(
     for chunk in open.chunks(ROWS_MAX) {
         let found = find(session, handed.jobs, chunk, locks).await?;
         let locked: HashMap<&str, Uuid> =
-            found.locked.iter().filter_map(|job| Some((job.unique_key.as_deref()?, job.id.0))).collect();
+            found.locked.iter().map(|(key, holder)| (key.as_str(), holder.id.0)).collect();
         for index in chunk {
             if let Some(id) = held_key(&handed.jobs[*index].0.job).and_then(|key| locked.get(key)) {
                 left.locked = left.locked.or(Some(*id));
