@@ -1,15 +1,19 @@
 //! What follows from a change beyond the job's own row.
 
-use crate::{Attempt, Timestamp};
+use crate::{Attempt, Message, Timestamp, draft::NewJob};
 
 /// One consequence of a [`Change`](crate::Change), as data. [`transition::apply`](crate::transition::apply) decides it.
 ///
 /// A new kind of effect is one variant here and one arm in each store: in the function that writes effects if the kind is
-/// [stored](Self::is_stored), in the function that sends notifications if it is not.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// [stored](Self::is_stored), in the function that sends notifications if it is not. Stores notify of a stored effect, too, where processes wait for it.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Stored: a row that records an attempt that did not succeed.
     RecordAttempt(Attempt),
+    /// Stored: a message to a reply queue. A message of this id that is stored already stays as it is.
+    Message(Box<Message>),
+    /// Stored: a new job without a unique key. A job of this id that is stored already stays as it is.
+    Enqueue(Box<NewJob>),
     /// Sent: a job of this queue is due at this moment, which may have passed. A worker that sleeps until a later moment
     /// wakes earlier.
     NotifyQueue {
@@ -27,7 +31,7 @@ impl Effect {
     /// hints. A store sends them once the change is written; a hint may get lost, because polling finds the same.
     pub const fn is_stored(&self) -> bool {
         match self {
-            Self::RecordAttempt(_) => true,
+            Self::RecordAttempt(_) | Self::Message(_) | Self::Enqueue(_) => true,
             Self::NotifyQueue { .. } | Self::NotifyCancel => false,
         }
     }

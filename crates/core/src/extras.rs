@@ -13,7 +13,7 @@ use serde::{
 };
 
 use crate::{
-    Invalid, RetryPolicy,
+    Callback, Invalid, Reply, RetryPolicy,
     bounds::{self, check_name},
     millis::{millis, optional},
     retry,
@@ -34,6 +34,10 @@ pub struct Extras {
     pub meta: BTreeMap<String, String>,
     /// The caller's span in a distributed trace, as W3C Trace Context level 1 writes it. The handler continues it.
     pub traceparent: Option<String>,
+    /// The reply queue that messages about the job go to, and which messages.
+    pub reply: Option<Reply>,
+    /// The URL that messages about the job go to, and which messages.
+    pub callback: Option<Callback>,
 }
 
 /// The newest version of the stored text that this program can read.
@@ -52,12 +56,14 @@ impl Extras {
 
     /// Checks every bound. Spans are cut to whole milliseconds, as they are stored.
     pub(crate) fn check(self) -> Result<Self, Invalid> {
-        let Self { timeout, retry, meta, traceparent } = self;
+        let Self { timeout, retry, meta, traceparent, reply, callback } = self;
         retry.as_ref().map_or(Ok(()), RetryPolicy::check)?;
         check_meta(&meta)?;
         traceparent.as_deref().map_or(Ok(()), check_traceparent)?;
+        reply.as_ref().map_or(Ok(()), Reply::check)?;
+        callback.as_ref().map_or(Ok(()), Callback::check)?;
         let timeout = timeout.map(check_timeout).transpose()?;
-        Ok(Self { timeout, retry: retry.map(RetryPolicy::whole_millis), meta, traceparent })
+        Ok(Self { timeout, retry: retry.map(RetryPolicy::whole_millis), meta, traceparent, reply, callback })
     }
 
     /// The text for the column `extras`; none if nothing is set.
@@ -90,12 +96,14 @@ impl Extras {
     pub fn bytes_max(&self) -> usize {
         const ENTRY: usize = r#""traceparent":"",  "#.len();
         const NUMBER: usize = 20;
-        let Self { timeout, retry, meta, traceparent } = self;
+        let Self { timeout, retry, meta, traceparent, reply, callback } = self;
         let meta = meta.iter().map(|(key, value)| escaped_len(key) + escaped_len(value) + r#""":"","#.len());
         let set = timeout.map_or(0, |_| ENTRY + NUMBER)
             + retry.as_ref().map_or(0, retry::RetryPolicy::json_bytes_max)
             + meta.fold(0, |sum, bytes| if sum == 0 { ENTRY + bytes } else { sum + bytes })
-            + traceparent.as_ref().map_or(0, |text| ENTRY + escaped_len(text));
+            + traceparent.as_ref().map_or(0, |text| ENTRY + escaped_len(text))
+            + reply.as_ref().map_or(0, |reply| ENTRY + reply.json_bytes_max(escaped_len))
+            + callback.as_ref().map_or(0, |callback| ENTRY + callback.json_bytes_max(escaped_len));
         if set == 0 { 0 } else { r#"{"v":}"#.len() + NUMBER + set }
     }
 }
@@ -105,7 +113,7 @@ struct Stored<'a>(&'a Extras);
 
 impl Serialize for Stored<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Extras { timeout, retry, meta, traceparent } = self.0;
+        let Extras { timeout, retry, meta, traceparent, reply, callback } = self.0;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("v", &self.0.version())?;
         if let Some(timeout) = timeout {
@@ -119,6 +127,12 @@ impl Serialize for Stored<'_> {
         }
         if let Some(traceparent) = traceparent {
             map.serialize_entry("traceparent", traceparent)?;
+        }
+        if let Some(reply) = reply {
+            map.serialize_entry("reply", reply)?;
+        }
+        if let Some(callback) = callback {
+            map.serialize_entry("callback", callback)?;
         }
         map.end()
     }

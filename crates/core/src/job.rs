@@ -160,6 +160,6 @@ pub struct LogLine {
 }
 
 /// A value that is there, even if it is `null`, which an `Option` would read as none.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+pub(crate) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
     Json::deserialize(deserializer).map(Some)
 }

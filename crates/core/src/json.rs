@@ -56,6 +56,11 @@ impl Json {
     pub fn as_str(&self) -> &str {
         self.0.get()
     }
+
+    /// How deep arrays and objects are nested in it.
+    pub(crate) fn depth(&self) -> usize {
+        depth(self.as_str())
+    }
 }
 
 /// Refuses nesting deeper than [`JSON_DEPTH_MAX`]: what parsers with a recursion limit could not read back.
@@ -64,6 +69,16 @@ fn check_depth(text: &str) -> Result<(), Invalid> {
     if text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() <= JSON_DEPTH_MAX {
         return Ok(());
     }
+    let deepest = depth(text);
+    if deepest > JSON_DEPTH_MAX {
+        let why = format!("is nested {deepest} deep; at most {JSON_DEPTH_MAX} levels are allowed");
+        return Err(Invalid::new("JSON", why));
+    }
+    Ok(())
+}
+
+/// How deep arrays and objects are nested.
+fn depth(text: &str) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0usize, 0usize, false, false);
     for byte in text.bytes() {
         match byte {
@@ -79,11 +94,7 @@ fn check_depth(text: &str) -> Result<(), Invalid> {
             _ => {}
         }
     }
-    if deepest > JSON_DEPTH_MAX {
-        let why = format!("is nested {deepest} deep; at most {JSON_DEPTH_MAX} levels are allowed");
-        return Err(Invalid::new("JSON", why));
-    }
-    Ok(())
+    deepest
 }
 
 impl<'de> Deserialize<'de> for Json {

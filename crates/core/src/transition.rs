@@ -9,6 +9,7 @@ use crate::{
     Attempt, AttemptEnd, Change, Effect, Event, JobRow, LeaseId, Loss, Part, State, Suspicion, Timestamp,
     amend::amend,
     bounds::{ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, clip, later, span_until},
+    message,
     unique::UniqueWhile,
 };
 
@@ -150,6 +151,7 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             | Event::Amend { .. },
         ) => return refuse,
     };
+    let change = informing(job, change, now);
     Ok(Some(notifying(job, change)))
 }
 
@@ -373,6 +375,16 @@ fn recorded(job: &JobRow, lease: LeaseId, end: AttemptEnd, error: &str, now: Tim
         started_at: job.started_at,
         ended_at: now,
     })]
+}
+
+/// Adds the messages for which the caller asked at enqueue.
+fn informing(job: &JobRow, mut change: Change, now: Timestamp) -> Change {
+    let messages = message::of_change(job, &change, now);
+    // An empty list is no reason to allocate.
+    if !messages.is_empty() {
+        change.effects.extend(messages);
+    }
+    change
 }
 
 /// Adds whom to notify. A job that is due later counts: a worker that sleeps until a later moment must wake earlier.

@@ -321,6 +321,8 @@ prop_compose! {
                 retry: delay.map(|micros| RetryPolicy::linear(Duration::from_micros(micros.into()))),
                 meta,
                 traceparent,
+                reply: None,
+                callback: None,
             },
         }
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom_core::{
-    Extras, RetryPolicy,
+    Callback, Extras, MessageKind, MessageKinds, Reply, RetryPolicy,
     extras::{KNOWN_PREFIXES, VERSION},
     retry::Backoff,
 };
@@ -16,10 +16,16 @@ fn full() -> Extras {
         retry: Some(RetryPolicy::list([Duration::from_secs(1)]).jitter(25)),
         meta: [("a".to_owned(), "b".to_owned())].into(),
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+        reply: Some(Reply {
+            to: "replies".into(),
+            correlation_id: Some("7".into()),
+            on: [MessageKind::Completed, MessageKind::Started].into_iter().collect(),
+        }),
+        callback: Some(Callback { url: "https://example.org/done".into(), on: MessageKinds::END }),
     }
 }
 
-const FULL: &str = r#"{"v":1,"timeout_ms":90000,"retry":{"backoff":{"list":[1000]},"jitter_percent":25,"cap_ms":86400000},"meta":{"a":"b"},"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}"#;
+const FULL: &str = r#"{"v":1,"timeout_ms":90000,"retry":{"backoff":{"list":[1000]},"jitter_percent":25,"cap_ms":86400000},"meta":{"a":"b"},"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","reply":{"to":"replies","correlation_id":"7","on":["started","completed"]},"callback":{"url":"https://example.org/done","on":["completed","discarded","cancelled"]}}"#;
 
 #[track_caller]
 fn refused(text: &str, why: &str) {
@@ -78,6 +84,8 @@ fn what_this_program_does_not_write_is_refused() {
     refused(r#"{"v":1,"timeout_ms":-1}"#, "do not parse");
     refused(r#"{"v":1,"retry":{"backoff":"never"}}"#, "unknown variant `never`");
     refused(r#"{"v":1,"meta":{"a":1}}"#, "do not parse");
+    refused(r#"{"v":1,"reply":{"to":"a","on":["finished"]}}"#, "unknown variant `finished`");
+    refused(r#"{"v":1,"reply":{"to":"a","cc":"b"}}"#, "unknown field `cc`");
     refused(r#"{"v":1}x"#, "trailing characters");
     refused(r#"{"v":2}x"#, "trailing characters");
 }
@@ -89,7 +97,7 @@ fn a_job_shows_every_field_in_json_set_or_not() {
         shown.as_object().expect("an object").keys().cloned().collect::<Vec<_>>()
     };
     assert_eq!(keys(&Extras::default()), keys(&full()));
-    assert_eq!(keys(&full()), ["meta", "retry", "timeout_ms", "traceparent"]);
+    assert_eq!(keys(&full()), ["callback", "meta", "reply", "retry", "timeout_ms", "traceparent"]);
 }
 
 fn span() -> impl Strategy<Value = Duration> {
@@ -112,6 +120,10 @@ prop_compose! {
     }
 }
 
+fn kinds() -> impl Strategy<Value = MessageKinds> {
+    prop::sample::subsequence(MessageKind::ALL.to_vec(), 0..=6).prop_map(|kinds| kinds.into_iter().collect())
+}
+
 fn meta() -> impl Strategy<Value = BTreeMap<String, String>> {
     let text = || prop_oneof![".{0,20}", "[\\x00-\\x1f\"\\\\\u{7f}\u{2028}a]{0,20}"];
     prop::collection::btree_map(text(), text(), 0..5)
@@ -123,8 +135,12 @@ prop_compose! {
         retry in prop::option::of(retry()),
         meta in meta(),
         traceparent in prop::option::of("[0-9a-f-]{0,60}"),
+        reply in prop::option::of(("[\"a\u{1}]{0,20}", prop::option::of("[\"a\u{1}]{0,20}"), kinds())),
+        callback in prop::option::of(("[\"a\u{1}]{0,20}", kinds())),
     ) -> Extras {
-        Extras { timeout, retry, meta, traceparent }
+        let reply = reply.map(|(to, correlation_id, on)| Reply { to, correlation_id, on });
+        let callback = callback.map(|(url, on)| Callback { url, on });
+        Extras { timeout, retry, meta, traceparent, reply, callback }
     }
 }
 

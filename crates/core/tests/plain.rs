@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use backroom_core::{Draft, Extras, JobId, JobRow, Json, State, Timestamp, draft::When, unique::UniqueRule};
+use backroom_core::{
+    Callback, Draft, Extras, JobId, JobRow, Json, MessageKinds, Reply, State, Timestamp, draft::When,
+    unique::UniqueRule,
+};
 use uuid::Uuid;
 
 fn job(draft: Draft) -> JobRow {
@@ -37,6 +40,14 @@ fn a_job_with_a_lane_a_key_or_an_expiry_is_not_plain() {
     assert!(!job(Draft { lane: Some("lane".into()), ..draft() }).is_plain());
     assert!(!job(Draft { unique: Some(UniqueRule::by_key("key")), ..draft() }).is_plain());
     assert!(!job(Draft { expiry: Some(When::In(Duration::from_secs(5))), ..draft() }).is_plain());
+}
+
+#[test]
+fn a_job_whose_caller_wants_messages_is_not_plain() {
+    let reply = Some(Reply { to: "replies".into(), ..Reply::default() });
+    let callback = Some(Callback { url: "https://example.org".into(), on: MessageKinds::END });
+    assert!(!job(Draft { extras: Extras { reply, ..Extras::default() }, ..draft() }).is_plain());
+    assert!(!job(Draft { extras: Extras { callback, ..Extras::default() }, ..draft() }).is_plain());
 }
 
 #[test]

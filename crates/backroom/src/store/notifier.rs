@@ -38,6 +38,8 @@ enum Topic {
     Job(JobId),
     /// A running job was asked to stop.
     Cancels,
+    /// This reply queue has a message for a taker.
+    Replies(String),
 }
 
 impl Notifier {
@@ -54,6 +56,11 @@ impl Notifier {
     /// Hints that a running job may have been asked to stop.
     pub fn subscribe_cancels(self: &Arc<Self>) -> Listener {
         self.subscribe(vec![Topic::Cancels])
+    }
+
+    /// Hints that this reply queue may have a message for a taker.
+    pub fn subscribe_replies(self: &Arc<Self>, queue: &str) -> Listener {
+        self.subscribe(vec![Topic::Replies(queue.to_owned())])
     }
 
     /// Whether this process has listeners. Without any, a store need not watch for changes by other processes.
@@ -85,6 +92,13 @@ impl Notifier {
     /// A running job may have been asked to stop.
     pub fn notify_cancels(&self) {
         _ = self.notify(&Topic::Cancels);
+    }
+
+    /// This reply queue may have a message for a taker.
+    pub fn notify_replies(&self, queue: &str) {
+        if self.has_listeners() {
+            _ = self.notify(&Topic::Replies(queue.to_owned()));
+        }
     }
 
     /// Another process wrote, and it is not known what: notifies every listener.

@@ -38,7 +38,7 @@ fn the_fields_of_a_job_stand_in_the_one_order() {
     let list = place.run(["jobs", "--json"]).out;
     let order = "id kind queue lane priority state args attempt max_attempts crashes scheduled_at expires_at \
                  unique_key unique_while unique_held lease_id lease_until worker progress \
-                 reason cancel_requested_at woken created_at started_at finished_at tags timeout_ms retry meta traceparent \
+                 reason cancel_requested_at woken created_at started_at finished_at tags timeout_ms retry meta traceparent reply callback \
                  revision suspicion shown";
     for document in [one, list] {
         let places: Vec<_> = order

@@ -21,6 +21,7 @@ use crate::Error;
 
 mod finished;
 mod reads;
+mod replies;
 mod rows;
 mod runs;
 
@@ -82,6 +83,7 @@ impl MemoryStore {
                 Ring::Queue(queue) => _ = self.wakes.notify_queue(&queue),
                 Ring::Job(id) => self.wakes.notify_job(id),
                 Ring::Cancels => self.wakes.notify_cancels(),
+                Ring::Replies(queue) => self.wakes.notify_replies(&queue),
             }
         }
         Ok(answer)

@@ -9,6 +9,7 @@ use backroom_core::{
     unique::{Resolution, replace_content, resolve_conflict},
 };
 
+use super::replies::Replies;
 use crate::{
     Error, ErrorKind,
     store::{Committed, Inserted, QueueSetting, Record, WorkerRow, apply_setting},
@@ -27,6 +28,7 @@ pub(super) struct Rows {
     pub(super) stats: BTreeMap<(Timestamp, String), StatsRow>,
     /// Jobs that were live when they were imported.
     pub(super) imported: BTreeSet<JobId>,
+    pub(super) replies: Replies,
     rings: Vec<Ring>,
 }
 
@@ -36,6 +38,7 @@ pub(super) enum Ring {
     Queue(String),
     Job(JobId),
     Cancels,
+    Replies(String),
 }
 
 /// Where a job stands in its queue: by priority, then the time it is due, then its id.
@@ -97,9 +100,12 @@ impl Rows {
         Committed::Done
     }
 
-    fn carry_out(&mut self, id: JobId, effect: &Effect) {
+    pub(super) fn carry_out(&mut self, id: JobId, effect: &Effect) {
         match effect {
             Effect::RecordAttempt(attempt) => self.attempts.entry(id).or_default().push(attempt.clone()),
+            Effect::Message(message) => self.add_message(message),
+            Effect::Enqueue(new) if self.jobs.contains_key(&new.job.id) => {}
+            Effect::Enqueue(new) => self.add(new.job.clone()),
             Effect::NotifyQueue { queue, .. } => self.ring(Ring::Queue(queue.clone())),
             Effect::NotifyCancel => self.ring(Ring::Cancels),
         }

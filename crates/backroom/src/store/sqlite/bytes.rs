@@ -1,6 +1,6 @@
 //! How many bytes an operation writes, about: what callers and handlers gave it, which alone can be large.
 
-use backroom_core::{Attempt, Change, Effect, JobRow, LogLine};
+use backroom_core::{Attempt, Change, Effect, JobRow, LogLine, MessageBody};
 
 use crate::store::{Note, Record};
 
@@ -33,12 +33,19 @@ fn of_change(change: &Change) -> usize {
 fn of_effect(effect: &Effect) -> usize {
     match effect {
         Effect::RecordAttempt(attempt) => of_attempt(attempt),
+        Effect::Message(message) => of_message(&message.body),
+        Effect::Enqueue(new) => new.job.bytes(),
         Effect::NotifyQueue { .. } | Effect::NotifyCancel => 0,
     }
 }
 
 fn of_attempt(attempt: &Attempt) -> usize {
     attempt.error.len()
+}
+
+pub(super) fn of_message(body: &MessageBody) -> usize {
+    let output = body.output.as_ref().map_or(0, |output| output.as_str().len());
+    output + body.error.as_ref().map_or(0, String::len)
 }
 
 fn of_lines(lines: &[LogLine]) -> usize {

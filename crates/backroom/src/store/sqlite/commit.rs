@@ -6,6 +6,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use super::{
     error::{Fault, is_unique_violation},
     hints::Hints,
+    insert, replies,
     row::{self, micros},
 };
 use crate::store::Committed;
@@ -62,6 +63,8 @@ fn commit_one(
 fn carry_out(connection: &Connection, id: JobId, effect: &Effect, hints: &mut Hints) -> Result<(), Fault> {
     match effect {
         Effect::RecordAttempt(attempt) => row::insert_attempt(connection, id, attempt)?,
+        Effect::Message(message) => replies::insert(connection, message, hints)?,
+        Effect::Enqueue(new) => insert::insert_effect(connection, new, hints)?,
         Effect::NotifyQueue { queue, .. } => hints.queue(queue),
         Effect::NotifyCancel => hints.cancel(),
     }

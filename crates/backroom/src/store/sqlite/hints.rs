@@ -8,6 +8,7 @@ use crate::store::Notifier;
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     queues: Vec<String>,
+    reply_queues: Vec<String>,
     jobs: Vec<JobId>,
     cancels: bool,
 }
@@ -17,6 +18,13 @@ impl Hints {
     pub(super) fn queue(&mut self, queue: &str) {
         if !self.queues.iter().any(|known| known == queue) {
             self.queues.push(queue.to_owned());
+        }
+    }
+
+    /// This reply queue has a message for a taker.
+    pub(super) fn replies(&mut self, queue: &str) {
+        if !self.reply_queues.iter().any(|known| known == queue) {
+            self.reply_queues.push(queue.to_owned());
         }
     }
 
@@ -35,6 +43,9 @@ impl Hints {
         for queue in &other.queues {
             self.queue(queue);
         }
+        for queue in &other.reply_queues {
+            self.replies(queue);
+        }
         self.jobs.extend(other.jobs);
         self.cancels |= other.cancels;
     }
@@ -47,11 +58,14 @@ impl Hints {
         }
     }
 
-    /// Notifies listeners of jobs and cancels. Called after the commit: a notified listener reads through another connection. Before
+    /// Notifies listeners of jobs, cancels and reply queues. Called after the commit: a notified listener reads through another connection. Before
     /// the commit it would not see the change, and would wait for a second notification that never comes.
     pub(super) fn notify_jobs(&self, wakes: &Notifier) {
         for id in &self.jobs {
             wakes.notify_job(*id);
+        }
+        for queue in &self.reply_queues {
+            wakes.notify_replies(queue);
         }
         if self.cancels {
             wakes.notify_cancels();

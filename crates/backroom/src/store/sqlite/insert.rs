@@ -56,6 +56,14 @@ pub(super) fn insert(
     Ok(answers)
 }
 
+/// Stores a job that follows from a change, unless it is stored already. Its queue is notified by an effect of its own.
+pub(super) fn insert_effect(connection: &Connection, new: &NewJob, hints: &mut Hints) -> Result<(), Fault> {
+    name_queues(connection, [new.job.queue.as_str()].into_iter())?;
+    let mut creating = connection.prepare_cached(INSERT)?;
+    insert_one(connection, &mut creating, new, new.job.created_at, hints)?;
+    Ok(())
+}
+
 /// Stores those of the queues that do not exist.
 pub(super) fn name_queues<'a>(
     connection: &Connection,

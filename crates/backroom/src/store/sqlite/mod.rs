@@ -29,6 +29,7 @@ mod queues;
 mod read;
 mod readers;
 mod release;
+mod replies;
 mod row;
 mod schema;
 mod stats;

@@ -9,6 +9,7 @@ use crate::{Error, ErrorKind};
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "jobs", sql: include_str!("migrations/0001_jobs.sql") },
     Migration { version: 2, name: "imported", sql: include_str!("migrations/0002_imported.sql") },
+    Migration { version: 3, name: "messages", sql: include_str!("migrations/0003_messages.sql") },
 ];
 
 struct Migration {
@@ -35,7 +36,7 @@ pub(super) fn migrations() -> Vec<crate::store::Migration> {
 }
 
 /// Every table that the newest version has. Each is read from when a file is opened.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 10] = [
     "backroom_jobs",
     "backroom_attempts",
     "backroom_logs",
@@ -44,6 +45,8 @@ const TABLES: [&str; 8] = [
     "backroom_workers",
     "backroom_stats",
     "backroom_imported",
+    "backroom_messages",
+    "backroom_reply_queues",
 ];
 
 /// The version this program writes.

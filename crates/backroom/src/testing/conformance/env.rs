@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use backroom_core::{
-    Attempt, Change, Draft, Event, Extras, JobId, JobRow, Json, LeaseId, LogLine, Loss, Part, Progress,
-    RetryPolicy, Timestamp,
+    Attempt, Callback, Change, Draft, Event, Extras, JobId, JobRow, Json, LeaseId, LogLine, Loss,
+    MessageKind, MessageKinds, Part, Progress, Reply, RetryPolicy, Timestamp,
     bounds::{BYTES_IN_HAND_MAX, CRASH_SPAN, earlier, later},
     draft::{NewJob, When},
     transition,
@@ -209,6 +209,12 @@ pub(super) fn every_extra() -> Extras {
         retry: Some(RetryPolicy::list([Duration::from_millis(1500), Duration::from_secs(60)]).jitter(25)),
         meta: BTreeMap::from([("b".into(), "2 \"\u{1}\n\u{1f980}".into()), ("a".into(), String::new())]),
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
+        reply: Some(Reply {
+            to: "replies".into(),
+            correlation_id: Some("order \"7\"".into()),
+            on: MessageKind::ALL.into_iter().collect(),
+        }),
+        callback: Some(Callback { url: "https://example.org/\u{1f980}".into(), on: MessageKinds::END }),
     }
 }
 

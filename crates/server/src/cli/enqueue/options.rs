@@ -178,6 +178,8 @@ impl JobOptions {
                 retry: self.retry(),
                 meta: distinct(self.meta)?,
                 traceparent: self.traceparent,
+                reply: None,
+                callback: None,
             },
             queue: self.queue,
             lane: self.lane,
@@ -315,6 +317,8 @@ mod tests {
             retry: Some(RetryPolicy::constant(Duration::from_secs(5))),
             meta: [("k".into(), "v=w".into())].into(),
             traceparent: Some(TRACEPARENT.into()),
+            reply: None,
+            callback: None,
         };
         assert_eq!(draft.extras, extras);
     }

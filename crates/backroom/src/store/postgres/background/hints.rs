@@ -89,6 +89,7 @@ pub(crate) struct Hints {
 #[derive(Default)]
 struct Pending {
     queues: BTreeSet<String>,
+    reply_queues: BTreeSet<String>,
     jobs: Vec<Uuid>,
     many_jobs: bool,
     cancels: bool,
@@ -158,6 +159,17 @@ impl Hints {
         }
     }
 
+    /// This reply queue has a message for a taker.
+    pub(crate) fn replies(&self, queue: &str) {
+        self.wakes.notify_replies(queue);
+        self.add(|pending| {
+            pending.is_urgent = true;
+            if !pending.reply_queues.contains(queue) {
+                pending.reply_queues.insert(queue.to_owned());
+            }
+        });
+    }
+
     /// A running job was asked to stop.
     pub(crate) fn cancel(&self) {
         self.wakes.notify_cancels();
@@ -187,6 +199,7 @@ impl Hints {
             payloads.push(format!("{origin}{BEHIND}"));
         }
         payloads.extend(pending.queues.iter().map(|queue| format!("{origin}q{queue}")));
+        payloads.extend(pending.reply_queues.iter().map(|queue| format!("{origin}r{queue}")));
         if pending.cancels {
             payloads.push(format!("{origin}c"));
         }
@@ -211,6 +224,7 @@ impl Hints {
         let Some((what, rest)) = rest.split_at_checked(1) else { return };
         match what {
             "q" => _ = self.wakes.notify_queue(rest),
+            "r" => self.wakes.notify_replies(rest),
             BEHIND => {
                 let due_at = rest.parse().ok().and_then(|second| Timestamp::from_second(second).ok());
                 if due_at.is_none_or(|due_at| self.is_behind(due_at)) {

@@ -3,6 +3,7 @@
 pub(crate) mod attempts;
 pub(crate) mod changes;
 pub(crate) mod jobs;
+pub(crate) mod messages;
 pub(crate) mod row;
 pub(crate) mod successes;
 pub(crate) mod table;

@@ -2,6 +2,7 @@
 
 pub(crate) mod claim;
 pub(crate) mod commit;
+pub(crate) mod effects;
 pub(crate) mod frontier;
 pub(crate) mod health;
 pub(crate) mod held;
