@@ -5,7 +5,7 @@ use axum::extract::{
     rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
 };
 
-use super::{codes::Code, problem::Problem};
+use super::{around::Cut, codes::Code, problem::Problem};
 
 /// The body as JSON of a type.
 #[derive(FromRequest)]
@@ -38,10 +38,10 @@ impl From<JsonRejection> for Problem {
 
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {
-        if rejection.status() == Code::BodyTooLarge.status() {
-            return Self::new(Code::BodyTooLarge, rejection.body_text());
+        match Cut::behind(&rejection) {
+            Some(cut) => cut.into(),
+            None => Self::new(Code::Malformed, rejection.body_text()),
         }
-        Self::new(Code::Malformed, rejection.body_text())
     }
 }
 

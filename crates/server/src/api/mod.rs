@@ -3,7 +3,7 @@
 //! [`router`] joins them; [`around`] does for every request what no route should repeat. Errors are [`problem`]s with a code of
 //! the table in [`codes`]. A route decides nothing about jobs: it asks the library.
 
-mod around;
+pub(crate) mod around;
 pub(crate) mod caller;
 pub(crate) mod codes;
 pub(crate) mod extract;
@@ -34,5 +34,10 @@ fn routes() -> OpenApiRouter<AppState> {
 /// The service that answers every request.
 pub(crate) fn router(state: AppState) -> Router {
     let (router, _document) = routes().split_for_parts();
+    within_frame(router, state)
+}
+
+/// Routes with everything around them.
+pub(crate) fn within_frame(router: Router<AppState>, state: AppState) -> Router {
     around::layers(router, state.clone()).with_state(state)
 }

@@ -49,6 +49,9 @@ settings! {
     /// Longest time in which the server answers a request whose body has arrived. Long polls and event streams have limits of their own.
     request_time: Duration = "60s", Reload, Plain;
 
+    /// Longest time in which a client may read nothing of its answer. Then its connection is cut.
+    write_time: Duration = "30s", Reload, Plain;
+
     /// Longest time that a long poll (`?wait=`, `Prefer: wait=`) waits.
     wait_time: Duration = "60s", Reload, Plain;
 

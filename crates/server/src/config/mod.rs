@@ -16,9 +16,9 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 pub(crate) use self::{
     flags::SettingFlags,
-    keys::{KEYS, Limits, ServerSettings},
+    keys::{KEYS, Limits, ServerSettings, Tls},
     table::{Key, Takes},
-    value::Raw,
+    value::{Bytes, Raw},
 };
 use crate::terminal::Problem;
 
@@ -132,7 +132,8 @@ pub(crate) fn load(given: &Given) -> Result<Loaded, Vec<Wrong>> {
     if wrong.is_empty() { Ok(loaded) } else { Err(wrong) }
 }
 
-fn defaults() -> ServerSettings {
+/// Every setting with its default.
+pub(crate) fn defaults() -> ServerSettings {
     let mut settings = ServerSettings::default();
     for key in KEYS {
         (key.set)(&mut settings, &Raw::Text(key.default.into()))

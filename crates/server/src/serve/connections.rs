@@ -1,21 +1,12 @@
-//! Accepts connections and serves each in a task of its own, within the limits.
+//! Accepts connections, within a limit, and serves each in a task of its own.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::AppState;
-use crate::config::Limits;
+use super::{AppState, connection};
 
 /// How long the server waits before it accepts again after the system refused, for example for lack of file descriptors.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -58,7 +49,8 @@ impl Connections {
             };
             match accepted {
                 Ok((stream, _peer)) => {
-                    let serving = serve(stream, self.router.clone(), self.state.clone(), self.cut.clone());
+                    let (router, state) = (self.router.clone(), self.state.clone());
+                    let serving = connection::serve(stream, router, state, self.cut.clone());
                     self.tasks.spawn(async move {
                         serving.await;
                         drop(permit);
@@ -86,51 +78,3 @@ impl Connections {
         left
     }
 }
-
-/// Serves one connection until it ends, or is cut.
-async fn serve(stream: TcpStream, router: Router, state: AppState, cut: CancellationToken) {
-    // Small answers go out at once.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "the delay of small packets stays on for a connection");
-    }
-    let builder = builder(&state.settings.now().limits);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    tokio::pin!(connection);
-    let mut is_stopping = false;
-    loop {
-        tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection ended with an error");
-                }
-                return;
-            }
-            () = state.stopping.cancelled(), if !is_stopping => {
-                is_stopping = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = cut.cancelled() => return,
-        }
-    }
-}
-
-fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
-    let header_bytes = limits.header_bytes.as_usize();
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_time)
-        .max_buf_size(header_bytes.max(BUF_BYTES_MIN));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(u32::try_from(limits.streams).unwrap_or(u32::MAX))
-        .max_header_list_size(u32::try_from(limits.header_bytes.0).unwrap_or(u32::MAX))
-        .keep_alive_interval(limits.header_time)
-        .keep_alive_timeout(limits.header_time);
-    builder
-}
-
-/// The least that hyper takes.
-const BUF_BYTES_MIN: usize = 8192;

@@ -3,19 +3,22 @@
 //! [`run`] opens the store, listens, serves until a signal comes, and stops in order: it accepts nothing more, finishes what it
 //! has begun within a limit, and closes the store.
 
+mod activity;
+mod connection;
 mod connections;
 mod listener;
+mod live;
+mod patient;
 mod reload;
 mod signals;
 mod state;
+#[cfg(test)]
+mod tests;
+mod tls;
 
-use std::sync::Arc;
-
-use backroom::ids::Ids;
 use clap::Args;
-use tokio_util::sync::CancellationToken;
 
-pub(crate) use state::{AppState, LiveSettings};
+pub(crate) use self::{connection::Arrived, state::AppState};
 
 use self::{
     connections::Connections,
@@ -49,15 +52,11 @@ pub(crate) async fn run(args: ServeArgs, settings: &Settings) -> Result<(), Prob
         tracing::warn!("{unknown}");
     }
     let server = config::load(&given).map_err(|wrong| config::problem(&wrong))?.settings;
+    let tls = tls::acceptor(&server.tls)?;
     // From here on a signal no longer ends the process by itself.
     let mut signals = Signals::new()?;
     let backroom = settings.with_url(&server.store).open_or_create().await?;
-    let state = AppState {
-        backroom: backroom.clone(),
-        settings: LiveSettings::new(server),
-        ids: Arc::new(Ids::from_entropy()),
-        stopping: CancellationToken::new(),
-    };
+    let state = AppState::new(backroom.clone(), server, tls);
     let served = serve(&state, &mut signals, &given).await;
     let closed = backroom.close().await;
     served?;
@@ -68,9 +67,10 @@ pub(crate) async fn run(args: ServeArgs, settings: &Settings) -> Result<(), Prob
 async fn serve(state: &AppState, signals: &mut Signals, given: &Given) -> Result<(), Problem> {
     let settings = state.settings.now();
     let listeners = listener::bind(&settings.listen).await?;
+    let scheme = if state.tls.now().is_some() { "https" } else { "http" };
     for listener in &listeners {
         let address = listener.local_addr().map_err(|error| Problem::new("read the address", &error))?;
-        out::note(format_args!("listening on http://{address}"));
+        out::note(format_args!("listening on {scheme}://{address}"));
     }
     let connections = Connections::new(api::router(state.clone()), state.clone());
     let accepting = listeners.into_iter().map(|listener| connections.accept(listener));

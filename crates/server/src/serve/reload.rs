@@ -1,6 +1,8 @@
 //! SIGHUP: reads the settings again and puts those in effect that can change while the server runs.
 
-use super::AppState;
+use std::sync::Arc;
+
+use super::{AppState, tls};
 use crate::config::{self, Given, Takes};
 
 /// Reads the settings again. If anything is wrong, the old ones stay in effect.
@@ -16,6 +18,18 @@ pub(super) fn reload(state: &AppState, given: &Given) {
         }
     };
     let old = state.settings.now();
+    // Whether connections are TLS ones changes for all listeners and clients at once, so that takes a restart.
+    if old.tls.certificate.is_some() != loaded.settings.tls.certificate.is_some() {
+        tracing::error!("TLS is switched on or off by a restart only; the old settings stay in effect");
+        return;
+    }
+    let tls = match tls::acceptor(&loaded.settings.tls) {
+        Ok(tls) => tls,
+        Err(problem) => {
+            tracing::error!("{problem}; the old settings stay in effect");
+            return;
+        }
+    };
     for key in config::differing(&old, &loaded.settings) {
         let (from, to) = (key.show(&old), key.show(&loaded.settings));
         match key.takes {
@@ -28,6 +42,7 @@ pub(super) fn reload(state: &AppState, given: &Given) {
             }
         }
     }
-    state.settings.replace(config::reloaded(&old, &loaded.settings));
+    state.settings.replace(Arc::new(config::reloaded(&old, &loaded.settings)));
+    state.tls.replace(tls);
     tracing::info!("the settings were reloaded");
 }

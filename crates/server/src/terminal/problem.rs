@@ -55,6 +55,17 @@ impl Problem {
     }
 }
 
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { message, .. } => write!(f, "failed to {message}"),
+            Self::Reported => f.write_str("failed, as reported"),
+            Self::ReaderGone => f.write_str("the reader of the output has gone"),
+            Self::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let said = error.to_string();

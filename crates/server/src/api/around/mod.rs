@@ -1,0 +1,152 @@
+//! What happens around every request: its id, its limits, its problem document, and the headers of every answer.
+//!
+//! [`answer`] is the order of it. A route sees only requests that passed.
+
+mod arrival;
+mod cors;
+mod deadline;
+mod headers;
+mod host;
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{HeaderName, HeaderValue, StatusCode, request::Parts},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+};
+use futures_util::FutureExt as _;
+
+pub(crate) use self::{
+    arrival::{Arrival, Cut},
+    deadline::Deadline,
+};
+use super::{
+    codes::Code,
+    problem::{self, Problem},
+};
+use crate::{
+    config::ServerSettings,
+    serve::{AppState, Arrived},
+};
+
+/// The id of a request, in its answer and in the log.
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id of a request that is taken from the client.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// Puts everything around the routes.
+pub(super) fn layers(router: Router<AppState>, state: AppState) -> Router<AppState> {
+    router
+        .fallback(|| async { Problem::new(Code::NoSuchRoute, "the API has no such path") })
+        // The body has a limit already, and one in time, too.
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(state, answer))
+}
+
+/// Answers one request.
+async fn answer(State(state): State<AppState>, request: Request, next: Next) -> Response {
+    let settings = state.settings.now();
+    let (parts, body) = request.into_parts();
+    let id = request_id(&parts, &state);
+    let shown_id = id.to_str().unwrap_or_default().to_owned();
+    let instance = format!("{}#{shown_id}", parts.uri.path());
+    let began = state.backroom.clock().monotonic();
+    let method = parts.method.clone();
+    let route = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let by_tls = parts.extensions.get::<Arrived>().is_some_and(|arrived| arrived.by_tls);
+    let origin = cors::allowed(&parts, &settings.cors_origins);
+    let is_question = origin.is_some() && cors::is_question(&parts);
+    let traceparent = parts.headers.get("traceparent").cloned();
+
+    let response = match check(&parts, &settings, &state) {
+        Err(problem) => problem.into_response(),
+        Ok(()) if is_question => StatusCode::NO_CONTENT.into_response(),
+        Ok(()) => run(parts, body, next, &settings, &state, &shown_id).await,
+    };
+    let mut response = problem::finish(response, &instance);
+
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID.clone(), id);
+    headers::secure(headers, by_tls);
+    if !settings.cors_origins.is_empty() {
+        headers.append(axum::http::header::VARY, HeaderValue::from_static("origin"));
+    }
+    if let Some(origin) = origin {
+        cors::permit(headers, origin, is_question);
+    }
+    let took = state.backroom.clock().monotonic().saturating_sub(began);
+    let status = response.status().as_u16();
+    tracing::debug!(
+        id = shown_id, %method, route = route.as_deref().unwrap_or("none"), status, took_us = took.as_micros(),
+        traceparent = ?traceparent, "answered a request"
+    );
+    response
+}
+
+/// What must hold before a route sees the request.
+fn check(parts: &Parts, settings: &ServerSettings, _state: &AppState) -> Result<(), Problem> {
+    let most = settings.limits.header_bytes.0;
+    let has = headers::bytes(parts);
+    if has > most {
+        return Err(Problem::new(
+            Code::HeadersTooLarge,
+            format!("the header has {has} bytes, and at most {most} are allowed"),
+        ));
+    }
+    let host = host::named(parts);
+    let is_ours = host.as_deref().is_some_and(|host| {
+        host::is_local(host) || settings.allowed_hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host))
+    });
+    if !is_ours {
+        let named = host.unwrap_or_default();
+        return Err(Problem::new(
+            Code::Misdirected,
+            format!("this server does not answer for the host {named:?}"),
+        ));
+    }
+    Ok(())
+}
+
+/// Has the route answer, within its time.
+async fn run(
+    mut parts: Parts,
+    body: Body,
+    next: Next,
+    settings: &ServerSettings,
+    state: &AppState,
+    id: &str,
+) -> Response {
+    let limits = &settings.limits;
+    let (arrival, clock) = (Arrival::default(), state.backroom.clock());
+    let deadline = Deadline::after(&**clock, limits.body_time.saturating_add(limits.request_time));
+    parts.extensions.insert(arrival.clone());
+    parts.extensions.insert(deadline.clone());
+    let body =
+        arrival::Arriving::new(body, arrival, Arc::clone(clock), limits.body_bytes.0, limits.body_time);
+    let answered = AssertUnwindSafe(next.run(Request::from_parts(parts, Body::new(body)))).catch_unwind();
+    tokio::select! {
+        answered = answered => answered.unwrap_or_else(|_| {
+            // The hook of the process has written the panic itself to stderr.
+            tracing::error!(id, "a request ended in a panic");
+            Problem::new(Code::Internal, "the server failed").into_response()
+        }),
+        () = deadline.passed(&**clock) => deadline::problem().into_response(),
+    }
+}
+
+/// The client's id, if it is one that can stand in a log, or one of our own.
+fn request_id(parts: &Parts, state: &AppState) -> HeaderValue {
+    let is_plain = |id: &&HeaderValue| {
+        let bytes = id.as_bytes();
+        (1..=REQUEST_ID_BYTES_MAX).contains(&bytes.len())
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+    };
+    parts.headers.get(&REQUEST_ID).filter(is_plain).cloned().unwrap_or_else(|| {
+        let id = state.ids.lease().to_string();
+        HeaderValue::from_str(&id).expect("invariant: an id is plain text")
+    })
+}

@@ -1,0 +1,130 @@
+//! One connection, from its first byte to its end.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{Router, body::Body, extract::Request};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use super::{
+    AppState,
+    activity::{ActiveBody, Activity},
+    patient::Patient,
+};
+use crate::config::{Limits, ServerSettings};
+
+/// How a request came in: an extension of the request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrived {
+    /// Whether over TLS.
+    pub(crate) by_tls: bool,
+}
+
+/// Serves one connection until it ends, or is cut.
+pub(super) async fn serve(stream: TcpStream, router: Router, state: AppState, cut: CancellationToken) {
+    // Small answers go out at once.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "the delay of small packets stays on for a connection");
+    }
+    let settings = state.settings.now();
+    let clock = Arc::clone(state.backroom.clock());
+    let stream = Patient::new(stream, Arc::clone(&clock), settings.limits.write_time);
+    let Some(acceptor) = state.tls.now() else {
+        return answer(stream, router, &state, &settings, cut, Arrived { by_tls: false }).await;
+    };
+    let encrypted = tokio::select! {
+        encrypted = acceptor.accept(stream) => encrypted,
+        () = clock.sleep(settings.limits.header_time) => return,
+        () = state.stopping.cancelled() => return,
+    };
+    match encrypted {
+        Ok(stream) => answer(stream, router, &state, &settings, cut, Arrived { by_tls: true }).await,
+        Err(error) => tracing::debug!(%error, "a connection did not become a TLS one"),
+    }
+}
+
+/// Answers the requests of one connection.
+async fn answer<T>(
+    stream: T,
+    router: Router,
+    state: &AppState,
+    settings: &ServerSettings,
+    cut: CancellationToken,
+    arrived: Arrived,
+) where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Arc::new(Activity::default());
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let (router, active) = (router.clone(), activity.begin());
+        request.extensions_mut().insert(arrived);
+        async move {
+            let Ok(response) = router.oneshot(request).await;
+            Ok::<_, Infallible>(response.map(|body: Body| ActiveBody { body, _active: active }))
+        }
+    });
+    let builder = builder(&settings.limits);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let clock = state.backroom.clock();
+    let (mut is_stopping, mut begun) = (false, 0);
+    let idle = || clock.sleep(settings.limits.header_time);
+    let mut waiting = idle();
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended with an error");
+                }
+                return;
+            }
+            () = state.stopping.cancelled(), if !is_stopping => {
+                is_stopping = true;
+                if begun == 0 && activity.is_idle_since(&mut begun) {
+                    // It has sent no request; hyper would go on waiting for the first bytes.
+                    return;
+                }
+                connection.as_mut().graceful_shutdown();
+            }
+            () = &mut waiting => {
+                if activity.is_idle_since(&mut begun) {
+                    return;
+                }
+                waiting = idle();
+            }
+            () = cut.cancelled() => return,
+        }
+    }
+}
+
+/// The least that hyper takes.
+const BUF_BYTES_MIN: usize = 8192;
+
+/// The limits of the protocols. A header beyond our limit gets a problem document; one beyond twice of it gets the bare status of
+/// the protocol, because the server reads no more.
+fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let header_bytes = limits.header_bytes.as_usize().saturating_mul(2).max(BUF_BYTES_MIN);
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .max_buf_size(header_bytes);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(u32::try_from(limits.streams).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(limits.header_time)
+        .keep_alive_timeout(limits.header_time);
+    builder
+}
