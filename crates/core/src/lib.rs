@@ -26,6 +26,7 @@ mod plain;
 pub mod queue;
 pub mod retention;
 pub mod retry;
+pub mod schedule;
 mod state;
 pub mod stats;
 mod suspicion;

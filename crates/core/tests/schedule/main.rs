@@ -1,0 +1,5 @@
+//! Schedules: their occurrences, their policies, their texts.
+
+mod common;
+mod cron;
+mod describe;
