@@ -61,6 +61,11 @@ impl Ids {
         LeaseId(Builder::from_random_bytes(self.state().rng.random()).into_uuid())
     }
 
+    /// 256 random bits that cannot be guessed: the source is a cipher that the operating system seeded.
+    pub fn secret(&self) -> [u8; 32] {
+        self.state().rng.random()
+    }
+
     /// Uniform in `[0, 1)`.
     pub fn chance(&self) -> f64 {
         self.state().rng.random()

@@ -76,16 +76,16 @@ mod worker;
 pub use async_trait::async_trait;
 pub use backroom_core as core;
 pub use backroom_core::{
-    Attempt, AttemptEnd, DisplayState, Draft, Extras, Invalid, JobId, JobRow, Json, LeaseId, LogLine,
-    PausedBy, Progress, Queue, RetryPolicy, State, Timestamp,
+    Attempt, AttemptEnd, AuditEntry, DisplayState, Draft, Extras, Invalid, JobId, JobRow, Json, LeaseId,
+    LogLine, PausedBy, Progress, Queue, QueuePattern, RetryPolicy, Scope, State, Timestamp, Token, TokenId,
     explain::Reason,
     retention::{Retention, RetentionLimit},
     stats::{Histogram, KindStats},
     unique::UniqueRule,
 };
 pub use client::{
-    Acted, Action, Amend, Backroom, BadArgs, Enqueue, EnqueueMany, EnqueuedMany, Explanation, Job, JobHandle,
-    Page, Stats, Untyped,
+    Acted, Action, Amend, Audit, Backroom, BadArgs, Enqueue, EnqueueMany, EnqueuedMany, Explanation, Job,
+    JobHandle, NewToken, Page, SECRET_PREFIX, Secret, Stats, Tokens, Untyped,
 };
 pub use config::{Options, without_password};
 pub use ended::{Ended, Ending};

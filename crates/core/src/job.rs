@@ -16,6 +16,17 @@ use crate::{
 #[serde(transparent)]
 pub struct JobId(pub Uuid);
 
+impl JobId {
+    /// The id `n` places behind this one, of the same millisecond: for jobs whose ids are chosen together.
+    #[must_use]
+    pub fn nth(self, n: u64) -> Self {
+        const RANDOM: u128 = (1 << 62) - 1;
+        let bits = self.0.as_u128();
+        let random = (bits & RANDOM).wrapping_add(u128::from(n)) & RANDOM;
+        Self(Uuid::from_u128((bits & !RANDOM) | random))
+    }
+}
+
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

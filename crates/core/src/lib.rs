@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 
 mod amend;
+pub mod audit;
 pub mod blame;
 pub mod bounds;
 mod change;
@@ -16,6 +17,7 @@ mod effect;
 mod event;
 pub mod explain;
 pub mod extras;
+pub mod idempotency;
 pub mod invalid;
 mod job;
 pub mod json;
@@ -30,11 +32,13 @@ pub mod schedule;
 mod state;
 pub mod stats;
 mod suspicion;
+pub mod token;
 pub mod trace;
 pub mod transition;
 pub mod unique;
 
 pub use amend::{Amendment, Content};
+pub use audit::AuditEntry;
 pub use change::{Attempt, AttemptEnd, Change};
 pub use draft::Draft;
 pub use effect::Effect;
@@ -49,6 +53,7 @@ pub use queue::{PausedBy, Queue};
 pub use retry::RetryPolicy;
 pub use state::{DisplayState, State};
 pub use suspicion::{Standing, Suspicion};
+pub use token::{QueuePattern, Scope, SecretHash, Token, TokenId};
 pub use transition::Refused;
 
 /// A moment. Stores have microseconds, so every moment of a job is cut to whole ones ([`bounds::whole_micros`]). Otherwise

@@ -9,6 +9,7 @@ mod many;
 mod matching;
 mod read;
 mod stats;
+mod tokens;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod within;
 
@@ -20,6 +21,7 @@ pub use many::{EnqueueMany, EnqueuedMany};
 pub use matching::{Acted, Action};
 pub use read::{Explanation, Page};
 pub use stats::Stats;
+pub use tokens::{Audit, NewToken, SECRET_PREFIX, Secret, Tokens};
 
 use std::{fmt, sync::Arc};
 

@@ -1,15 +1,20 @@
 //! Layers over a store: each sees every call, and may delay it, repeat it or answer in its place.
 //!
-//! A layer implements [`Layer`]. Every layer is a [`Store`]: the implementations at the end of this file are the only place
-//! that forwards verbs.
+//! A layer implements [`Layer`]. Every layer is a [`Store`]: the implementations at the end of this file and in `access` are the only
+//! places that forward verbs.
 
 use std::{any::Any, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+    Attempt, AuditEntry, Change, JobId, JobRow, LeaseId, LogLine, Queue, SecretHash, Timestamp, Token,
+    TokenId,
+    draft::NewJob,
+    idempotency::{Begun, IdempotencyRecord, RequestEnd},
+    stats::StatsRow,
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
+use uuid::Uuid;
 
 use super::{
     Beaten, Call, Claim, Committed, Count, Deleted, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus,
@@ -66,6 +71,7 @@ impl Answer for bool {}
 impl Answer for Beaten {}
 impl Answer for Deleted {}
 impl Answer for Health {}
+impl Answer for Begun {}
 
 /// Declares the requests, and the verbs that name them.
 macro_rules! requests {
@@ -134,6 +140,15 @@ requests! {
     DeclareDead "declare_dead" { worker: Arc<str>, beats: Option<u64>, now: Timestamp },
     PutStats "put_stats" { row: Arc<StatsRow>, now: Timestamp },
     Stats "stats" { since: Timestamp, limit: usize },
+    PutToken "put_token" { token: Arc<Token>, hash: SecretHash, now: Timestamp },
+    Tokens "tokens",
+    TokenOf "token_of" { hash: SecretHash },
+    RevokeToken "revoke_token" { id: TokenId, now: Timestamp },
+    TokenUsed "token_used" { id: TokenId, now: Timestamp },
+    AppendAudit "append_audit" { entry: Arc<AuditEntry> },
+    Audit "audit" { before: Option<Uuid>, limit: usize },
+    BeginRequest "begin_request" { wanted: Arc<IdempotencyRecord>, now: Timestamp },
+    EndRequest "end_request" { key: Arc<str>, holder: Uuid, end: Arc<RequestEnd> },
     Health "health",
     Close "close",
 }
@@ -160,7 +175,13 @@ impl Verb {
             | Self::Heartbeat
             | Self::Deregister
             | Self::DeclareDead
-            | Self::PutStats => true,
+            | Self::PutStats
+            | Self::PutToken
+            | Self::RevokeToken
+            | Self::TokenUsed
+            | Self::AppendAudit
+            | Self::BeginRequest
+            | Self::EndRequest => true,
             Self::LeaseStatus
             | Self::Job
             | Self::Attempts
@@ -175,6 +196,9 @@ impl Verb {
             | Self::Workers
             | Self::Holders
             | Self::Stats
+            | Self::Tokens
+            | Self::TokenOf
+            | Self::Audit
             | Self::Health
             | Self::Close => false,
         }
@@ -196,6 +220,8 @@ macro_rules! forward {
         .await
     };
 }
+
+mod access;
 
 #[async_trait]
 impl<L: Layer> JobVerbs for L {

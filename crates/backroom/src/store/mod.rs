@@ -37,9 +37,9 @@ pub(crate) use url::StoreUrl;
 #[cfg(feature = "sqlite")]
 pub use url::sqlite_file;
 pub use verbs::{
-    Beaten, Blocked, Call, Claim, Committed, Count, Deleted, Durability, Filter, Health, HealthCheck, Holder,
-    Inserted, JobVerbs, LeaseStatus, Note, Prune, QueueSetting, QueueVerbs, QueuedAs, ReadVerbs, Record,
-    Share, WorkerDetails, WorkerRow, WorkerVerbs,
+    AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, Deleted, Durability, Filter, Health,
+    HealthCheck, Holder, IdempotencyVerbs, Inserted, JobVerbs, LeaseStatus, Note, Prune, QueueSetting,
+    QueueVerbs, QueuedAs, ReadVerbs, Record, Share, TokenVerbs, WorkerDetails, WorkerRow, WorkerVerbs,
 };
 pub(crate) use verbs::{DEAD_REMEMBERED, apply_setting, dead_without_a_row};
 
@@ -47,7 +47,9 @@ use crate::Error;
 
 /// Stores jobs: all verbs, and the store as a whole.
 #[async_trait]
-pub trait Store: JobVerbs + ReadVerbs + QueueVerbs + WorkerVerbs + 'static {
+pub trait Store:
+    JobVerbs + ReadVerbs + QueueVerbs + WorkerVerbs + TokenVerbs + AuditVerbs + IdempotencyVerbs + 'static
+{
     /// What an operator wants to know: versions, durability, size, and checks that may take seconds.
     async fn health(&self) -> Result<Health, Error>;
 

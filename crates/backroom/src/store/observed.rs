@@ -82,7 +82,16 @@ impl Observed {
             | Verb::Holders
             | Verb::DeclareDead
             | Verb::PutStats
-            | Verb::Stats => CALL_TIMEOUT,
+            | Verb::Stats
+            | Verb::PutToken
+            | Verb::Tokens
+            | Verb::TokenOf
+            | Verb::RevokeToken
+            | Verb::TokenUsed
+            | Verb::AppendAudit
+            | Verb::Audit
+            | Verb::BeginRequest
+            | Verb::EndRequest => CALL_TIMEOUT,
         }
     }
 

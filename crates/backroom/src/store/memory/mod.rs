@@ -19,6 +19,7 @@ use super::{
 };
 use crate::Error;
 
+mod access;
 mod finished;
 mod reads;
 mod replies;

@@ -10,6 +10,7 @@ use backroom_core::{
 };
 
 use super::replies::Replies;
+use super::access::Access;
 use crate::{
     Error, ErrorKind,
     store::{Committed, Inserted, QueueSetting, Record, WorkerRow, apply_setting},
@@ -29,6 +30,7 @@ pub(super) struct Rows {
     /// Jobs that were live when they were imported.
     pub(super) imported: BTreeSet<JobId>,
     pub(super) replies: Replies,
+    pub(super) access: Access,
     rings: Vec<Ring>,
 }
 

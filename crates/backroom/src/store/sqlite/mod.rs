@@ -4,6 +4,7 @@
 //! this file only calls it. No rule about a job's life is here: they are core's. Start reading at `writer`, then
 //! `claim` and `commit`.
 
+mod access;
 mod backup;
 mod bytes;
 mod checkpoint;

@@ -247,6 +247,12 @@ pub(super) fn decoded<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusq
     text.map(serde_json::from_str).transpose().map_err(|error| foreign(column, Type::Text, error))
 }
 
+/// The same of a column that is never NULL.
+pub(super) fn required<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|error| foreign(column, Type::Text, error))
+}
+
 /// As JSON text.
 pub(super) fn encoded<T: Serialize>(value: Option<&T>) -> Result<Option<String>, Fault> {
     let encode = |value| {

@@ -10,6 +10,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "jobs", sql: include_str!("migrations/0001_jobs.sql") },
     Migration { version: 2, name: "imported", sql: include_str!("migrations/0002_imported.sql") },
     Migration { version: 3, name: "messages", sql: include_str!("migrations/0003_messages.sql") },
+    Migration { version: 4, name: "access", sql: include_str!("migrations/0004_access.sql") },
 ];
 
 struct Migration {
@@ -36,7 +37,7 @@ pub(super) fn migrations() -> Vec<crate::store::Migration> {
 }
 
 /// Every table that the newest version has. Each is read from when a file is opened.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 13] = [
     "backroom_jobs",
     "backroom_attempts",
     "backroom_logs",
@@ -47,6 +48,9 @@ const TABLES: [&str; 10] = [
     "backroom_imported",
     "backroom_messages",
     "backroom_reply_queues",
+    "backroom_tokens",
+    "backroom_audit",
+    "backroom_requests",
 ];
 
 /// The version this program writes.

@@ -1,13 +1,15 @@
-//! The verbs of the seam by noun, with what they take and answer: jobs, reads, queues, workers, health.
+//! The verbs of the seam by noun, with what they take and answer: jobs, reads, queues, workers, access, health.
 //!
 //! A new verb needs one sentence of meaning here, a [`Request`](super::layer::Request), a conformance file and every store.
 
+mod access;
 mod health;
 mod jobs;
 mod queues;
 mod reads;
 mod workers;
 
+pub use access::{AuditVerbs, IdempotencyVerbs, TokenVerbs};
 pub use health::{Durability, Health, HealthCheck};
 pub use jobs::{
     Call, Claim, Committed, Deleted, Inserted, JobVerbs, LeaseStatus, Note, Prune, Record, Share,

@@ -256,6 +256,20 @@ behaviours! {
         the_newest_minutes_come_first_and_no_more_than_the_limit
         minutes_older_than_an_hour_go
     }
+    access {
+        a_token_is_found_by_the_hash_of_its_secret
+        a_revoked_token_stays_revoked_since_its_first_moment
+        the_last_use_of_a_token_never_goes_back
+        tokens_that_ended_long_ago_are_forgotten
+        entries_of_the_audit_log_come_newest_first_and_page_by_page
+        entries_of_the_audit_log_go_by_age
+        a_request_is_carried_out_by_one_caller_at_a_time
+        a_request_whose_caller_died_goes_on_under_the_same_ids
+        a_request_that_was_answered_is_answered_again
+        a_request_that_stored_nothing_frees_its_key
+        a_request_whose_outcome_is_unknown_is_carried_out_again
+        a_key_is_free_again_after_its_time
+    }
     import {
         records_in_every_state_come_back_as_they_were
         a_record_that_is_stored_already_is_left_alone

@@ -1,5 +1,6 @@
 //! The verbs of [`Store`](crate::store::Store): one file per verb, or per few verbs that read or write the same rows.
 
+mod access;
 pub(crate) mod claim;
 pub(crate) mod commit;
 pub(crate) mod effects;
