@@ -29,6 +29,13 @@ pub enum ErrorKind {
         /// That job.
         holder: JobId,
     },
+    /// The queue is full: the enqueue would exceed its depth limit, and stored nothing. Try again when jobs have run.
+    QueueFull {
+        /// How many jobs waited in the queue, as far as they were counted.
+        depth: u64,
+        /// How many may.
+        limit: u64,
+    },
     /// The job ended without an output: it was cancelled or discarded.
     Unsuccessful,
     /// The store cannot be reached or is busy. Try again: no job is half written, though of several some may be.
@@ -80,6 +87,13 @@ impl Error {
             Some(source) => again.caused_by(source.to_string()),
             None => again,
         }
+    }
+
+    pub(crate) fn queue_full(queue: &str, depth: u64, limit: u64) -> Self {
+        let why = format!(
+            "enqueue: queue {queue:?} is full: {depth} jobs wait in it, and its depth limit is {limit}; try again when jobs have run"
+        );
+        Self::new(ErrorKind::QueueFull { depth, limit }, why)
     }
 
     pub(crate) fn not_found(id: JobId) -> Self {

@@ -16,12 +16,26 @@ pub struct Queue {
     pub paused_by: Option<PausedBy>,
     /// How long its finished jobs are retained.
     pub retention: Retention,
+    /// Most jobs that may wait in it: an enqueue beyond that is refused. None for any number.
+    #[serde(default)]
+    pub depth_max: Option<u64>,
 }
 
 impl Queue {
     /// A queue with default settings.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), paused_at: None, paused_by: None, retention: Retention::default() }
+        Self {
+            name: name.into(),
+            paused_at: None,
+            paused_by: None,
+            retention: Retention::default(),
+            depth_max: None,
+        }
+    }
+
+    /// Whether `created` new jobs are too many for a queue in which `depth` jobs wait with them.
+    pub fn is_over(depth_max: u64, depth: u64, created: u64) -> bool {
+        created > 0 && depth > depth_max
     }
 }
 

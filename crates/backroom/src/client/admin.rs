@@ -55,6 +55,22 @@ impl Backroom {
         self.set_queue(queue, QueueSetting::Retain(retention)).await
     }
 
+    /// Sets how many jobs may wait in a queue; none for any number. Jobs that run, and jobs that wait in the state `waiting`, do not
+    /// count. An enqueue beyond the limit fails with [`QueueFull`](ErrorKind::QueueFull) and stores nothing; retries, rescues and
+    /// snoozes are never refused. Processes that use the same store follow within a second.
+    ///
+    /// Fails as [`Invalid`](ErrorKind::Invalid) for queues of the system, whose names begin with `backroom.`.
+    pub async fn limit_depth(&self, queue: &str, depth_max: Option<u64>) -> Result<(), Error> {
+        if queue.starts_with("backroom.") && depth_max.is_some() {
+            let why = format!("limit queue {queue:?}: it belongs to Backroom itself, which must be able to enqueue");
+            return Err(Error::new(ErrorKind::Invalid, why));
+        }
+        if depth_max.is_some_and(|depth_max| i64::try_from(depth_max).is_err()) {
+            return Err(Error::new(ErrorKind::Invalid, format!("limit queue {queue:?}: the limit is too large")));
+        }
+        self.set_queue(queue, QueueSetting::DepthMax(depth_max)).await
+    }
+
     async fn set_queue(&self, queue: &str, setting: QueueSetting) -> Result<(), Error> {
         check_name("queue", queue)?;
         self.engine().store.set_queue(queue, setting).await

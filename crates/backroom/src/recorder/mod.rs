@@ -115,6 +115,7 @@ impl Recorder {
                 | ErrorKind::NotFound
                 | ErrorKind::Refused
                 | ErrorKind::KeyHeld { .. }
+                | ErrorKind::QueueFull { .. }
                 | ErrorKind::Unsuccessful
                 | ErrorKind::Unusable
                 | ErrorKind::Internal => {

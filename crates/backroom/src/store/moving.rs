@@ -89,6 +89,7 @@ pub async fn copy_queues(from: &dyn Store, to: &dyn Store) -> Result<u64, Error>
             to.set_queue(&queue.name, QueueSetting::Pause(at)).await?;
         }
         to.set_queue(&queue.name, QueueSetting::Retain(queue.retention)).await?;
+        to.set_queue(&queue.name, QueueSetting::DepthMax(queue.depth_max)).await?;
         copied += 1;
     }
     Ok(copied)

@@ -193,8 +193,10 @@ impl Schemas {
         let is_used = free.is_some();
         let schema = free.unwrap_or_else(schema_name);
         if is_used {
-            let tables =
-                ["jobs", "trays", "finished", "attempts", "logs", "queues", "workers", "stats", "imported"];
+            let tables = [
+                "jobs", "trays", "finished", "attempts", "logs", "queues", "workers", "stats", "imported",
+                "tokens", "audit", "requests",
+            ];
             let tables = tables.map(|table| format!("{schema}.{table}")).join(", ");
             self.emptier.batch_execute(&format!("TRUNCATE {tables}")).await.unwrap();
         }

@@ -169,8 +169,9 @@ impl Model {
         match setting {
             QueueSetting::Pause(_) => self.paused.insert(queue.to_owned(), true),
             QueueSetting::Resume => self.paused.insert(queue.to_owned(), false),
-            // No program of the simulator moves a store.
+            // No program of the simulator moves a store or limits a queue.
             QueueSetting::Retain(_)
+            | QueueSetting::DepthMax(_)
             | QueueSetting::PauseToMove(_)
             | QueueSetting::Moved
             | QueueSetting::NotMoved

@@ -104,7 +104,7 @@ impl JobVerbs for MemoryStore {
         now: Timestamp,
         _call: Call,
     ) -> Result<Vec<Inserted>, Error> {
-        self.write(|rows| jobs.iter().map(|new| rows.insert(new, now)).collect())
+        self.write(|rows| rows.insert_all(&jobs, now))?
     }
 
     async fn claim(&self, claim: Arc<Claim>, now: Timestamp, call: Call) -> Result<Vec<JobRow>, Error> {

@@ -58,7 +58,35 @@ impl Rows {
         self.rings.push(ring);
     }
 
-    pub(super) fn insert(&mut self, new: &NewJob, now: Timestamp) -> Inserted {
+    /// Stores the jobs of one call, all of them or none.
+    pub(super) fn insert_all(&mut self, jobs: &[NewJob], now: Timestamp) -> Result<Vec<Inserted>, Error> {
+        let limited: BTreeMap<&str, u64> = jobs
+            .iter()
+            .filter_map(|new| Some((new.job.queue.as_str(), self.queues.get(&new.job.queue)?.depth_max?)))
+            .collect();
+        if limited.is_empty() {
+            return Ok(jobs.iter().map(|new| self.insert(new, now)).collect());
+        }
+        let before: BTreeMap<&str, u64> = limited.keys().map(|queue| (*queue, self.depth(queue))).collect();
+        let was = (self.jobs.clone(), self.queues.clone(), self.rings.clone());
+        let answers = jobs.iter().map(|new| self.insert(new, now)).collect();
+        for (queue, depth_max) in limited {
+            let (depth, before) = (self.depth(queue), before[queue]);
+            if Queue::is_over(depth_max, depth, depth - before) {
+                (self.jobs, self.queues, self.rings) = was;
+                return Err(Error::queue_full(queue, before, depth_max));
+            }
+        }
+        Ok(answers)
+    }
+
+    /// How many jobs wait in a queue for their turn.
+    fn depth(&self, queue: &str) -> u64 {
+        let waits = |job: &&JobRow| job.state == State::Queued && job.queue == queue;
+        self.jobs.values().filter(waits).count() as u64
+    }
+
+    fn insert(&mut self, new: &NewJob, now: Timestamp) -> Inserted {
         if self.jobs.contains_key(&new.job.id) {
             return Inserted::Created;
         }

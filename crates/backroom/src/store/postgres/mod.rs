@@ -91,6 +91,7 @@ struct Core {
     trays: tray::Trays,
     frontiers: Arc<Frontiers>,
     named_queues: Mutex<HashSet<String>>,
+    limits: insert::Limits,
 }
 
 impl Core {
@@ -150,6 +151,7 @@ impl PostgresStore {
             trays: tray::Trays::default(),
             frontiers,
             named_queues: Mutex::default(),
+            limits: insert::Limits::default(),
             settings,
         });
         core.writer.substitute(&core.claims);

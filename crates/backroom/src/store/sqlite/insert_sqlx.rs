@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use backroom_core::{
-    JobId, JobRow, Timestamp,
+    JobId, JobRow, Queue, Timestamp,
     draft::NewJob,
     unique::{Holder, Resolution, UniqueWhile, resolve_conflict},
 };
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     columns::{Cell, INSERT, cells},
     error::{Fault, is_unique_violation},
-    insert::{HOLDER, IS_STORED, NAME_QUEUE, RELEASE, REPLACE, replacing},
+    insert::{DEPTH, DEPTH_MAX, HOLDER, IS_STORED, NAME_QUEUE, RELEASE, REPLACE, replacing},
     row::INSERT_TAG,
     schema,
 };
@@ -44,14 +44,32 @@ pub(super) async fn insert_in(
 }
 
 async fn insert(tx: &mut SqliteConnection, jobs: &[NewJob], now: Timestamp) -> Result<Vec<Inserted>, Fault> {
+    let mut limited = Vec::new();
     for queue in jobs.iter().map(|new| new.job.queue.as_str()).collect::<HashSet<_>>() {
-        run(tx, NAME_QUEUE, &[Cell::text(queue)]).await?;
+        let found = bound(DEPTH_MAX, &[Cell::text(queue)]).fetch_optional(&mut *tx).await?;
+        match found.map(|found| found.try_get::<Option<i64>, _>(0)).transpose()? {
+            None => run(tx, NAME_QUEUE, &[Cell::text(queue)]).await?,
+            Some(Some(depth_max)) => limited.push((queue, depth_max.unsigned_abs(), depth(tx, queue).await?)),
+            Some(None) => {}
+        }
     }
     let mut answers = Vec::with_capacity(jobs.len());
     for new in jobs {
         answers.push(insert_one(tx, new, now).await?);
     }
+    for (queue, depth_max, before) in limited {
+        let depth = depth(tx, queue).await?;
+        if Queue::is_over(depth_max, depth, depth.saturating_sub(before)) {
+            return Err(Error::queue_full(queue, before, depth_max).into());
+        }
+    }
     Ok(answers)
+}
+
+/// How many jobs wait in a queue. Only our transaction writes meanwhile, so the difference of two is what it stored.
+async fn depth(tx: &mut SqliteConnection, queue: &str) -> Result<u64, Fault> {
+    let found = bound(DEPTH, &[Cell::text(queue), Cell::Integer(i64::MAX)]).fetch_one(tx).await?;
+    Ok(found.try_get::<i64, _>(0)?.unsigned_abs())
 }
 
 async fn insert_one(tx: &mut SqliteConnection, new: &NewJob, now: Timestamp) -> Result<Inserted, Fault> {

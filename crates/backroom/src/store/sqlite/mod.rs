@@ -248,6 +248,7 @@ impl SqliteStore {
             schema::check_newest(tx)?;
             tx.execute_batch("SAVEPOINT backroom_insert")?;
             let inserted = insert::insert(tx, jobs, now, &mut Hints::default());
+            let inserted = inserted.and_then(|answered| Ok(answered?));
             // The savepoint is gone when the error was one that ends the whole transaction.
             if inserted.is_err() && !tx.is_autocommit() {
                 tx.execute_batch("ROLLBACK TO backroom_insert")?;
@@ -320,7 +321,7 @@ impl JobVerbs for SqliteStore {
     ) -> Result<Vec<Inserted>, Error> {
         // A read by primary key finds both live and finished jobs, so each call is safe to repeat.
         let weight = Weight::durable(jobs.len()).bytes(bytes::of_jobs(jobs.iter().map(|new| &new.job)));
-        self.write(weight, move |tx, hints| insert::insert(tx, &jobs, now, hints)).await
+        self.write(weight, move |tx, hints| insert::insert(tx, &jobs, now, hints)).await?
     }
 
     async fn claim(&self, claim: Arc<Claim>, now: Timestamp, call: Call) -> Result<Vec<JobRow>, Error> {

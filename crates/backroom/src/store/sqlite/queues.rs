@@ -13,7 +13,7 @@ use crate::store::{QueueSetting, apply_setting};
 /// Every queue that a job or a setting ever named, by name.
 pub(super) fn queues(connection: &Connection) -> Result<Vec<Queue>, Fault> {
     let mut select = connection
-        .prepare_cached("SELECT name, paused_at, paused_by, retention FROM backroom_queues ORDER BY name")?;
+        .prepare_cached("SELECT name, paused_at, paused_by, retention, depth_max FROM backroom_queues ORDER BY name")?;
     let rows = select.query_map([], queue)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -26,18 +26,19 @@ pub(super) fn set_queue(
     hints: &mut Hints,
 ) -> Result<(), Fault> {
     let mut select = connection.prepare_cached(
-        "SELECT name, paused_at, paused_by, retention FROM backroom_queues WHERE name = ?1",
+        "SELECT name, paused_at, paused_by, retention, depth_max FROM backroom_queues WHERE name = ?1",
     )?;
     let mut changed = select.query_row([name], queue).optional()?.unwrap_or_else(|| Queue::new(name));
     apply_setting(&mut changed, setting);
     let mut upsert = connection.prepare_cached(
-        "INSERT INTO backroom_queues (name, paused_at, paused_by, retention) VALUES (?1, ?2, ?3, ?4) \
+        "INSERT INTO backroom_queues (name, paused_at, paused_by, retention, depth_max) VALUES (?1, ?2, ?3, ?4, ?5) \
          ON CONFLICT (name) DO UPDATE SET paused_at = excluded.paused_at, paused_by = excluded.paused_by, \
-             retention = excluded.retention",
+             retention = excluded.retention, depth_max = excluded.depth_max",
     )?;
     let paused_by = changed.paused_by.map(PausedBy::as_str);
     let retention = row::encoded(Some(&changed.retention))?;
-    upsert.execute(params![name, changed.paused_at.map(micros), paused_by, retention])?;
+    let depth_max = changed.depth_max.map(row::revision);
+    upsert.execute(params![name, changed.paused_at.map(micros), paused_by, retention, depth_max])?;
     // A resumed queue may have jobs that are due.
     hints.queue(name);
     Ok(())
@@ -50,5 +51,6 @@ fn queue(found: &Row<'_>) -> rusqlite::Result<queue::Queue> {
         paused_at: row::moment_or_none(found, 1)?,
         paused_by: PausedBy::ALL.into_iter().find(|by| Some(by.as_str()) == paused_by.as_deref()),
         retention: row::decoded(found, 3)?.unwrap_or_default(),
+        depth_max: found.get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
     })
 }

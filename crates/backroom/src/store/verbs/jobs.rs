@@ -13,7 +13,8 @@ use crate::Error;
 #[async_trait]
 pub trait JobVerbs: Send + Sync {
     /// Stores jobs whose ids are new; one answer per job, in order. The jobs are durable once it answers. On an error, none
-    /// is stored. A repeated call answers [`Inserted::Created`] for a job whose id is already stored, in whatever state.
+    /// is stored. A call that would exceed the depth limit of a queue fails with
+    /// [`QueueFull`](crate::ErrorKind::QueueFull); duplicates and jobs that are stored already do not count. A repeated call answers [`Inserted::Created`] for a job whose id is already stored, in whatever state.
     /// Without [`Call::Repeated`], a store may store a job again that has finished in the meantime.
     async fn insert(
         &self,

@@ -36,6 +36,8 @@ pub enum QueueSetting {
     MovedHere,
     /// For how long finished jobs are retained.
     Retain(Retention),
+    /// Most jobs that may wait; none for any number. Jobs that wait already stay, however many they are.
+    DepthMax(Option<u64>),
 }
 
 /// The queue after one setting was changed. All stores use it.
@@ -58,6 +60,7 @@ pub(crate) fn apply_setting(queue: &mut Queue, setting: &QueueSetting) {
         QueueSetting::MovedHere if queue.paused_by.is_some() => resume(queue),
         QueueSetting::Moved | QueueSetting::NotMoved | QueueSetting::MovedHere => {}
         QueueSetting::Retain(retention) => queue.retention = *retention,
+        QueueSetting::DepthMax(depth_max) => queue.depth_max = *depth_max,
     }
 }
 

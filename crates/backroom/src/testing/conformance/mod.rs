@@ -231,6 +231,15 @@ behaviours! {
         a_move_ends_its_own_pauses_only
         settings_do_not_touch_each_other
     }
+    depth {
+        a_call_that_would_exceed_the_limit_stores_nothing
+        a_call_that_fits_is_stored
+        duplicates_are_answered_by_a_full_queue
+        jobs_that_are_stored_already_are_answered_by_a_full_queue
+        a_full_queue_refuses_its_own_calls_only
+        running_jobs_do_not_count_and_a_retry_is_never_refused
+        a_limit_that_is_lifted_is_lifted_at_once
+    }
     next_due {
         the_earliest_of_the_queues_and_kinds_is_told
         an_idle_store_has_no_next_due

@@ -63,7 +63,9 @@ pub(super) async fn settings_do_not_touch_each_other(env: Env) {
     set(&env, "q", QueueSetting::Retain(retention)).await;
     set(&env, "q", QueueSetting::Pause(env.now)).await;
     env.put_many(["q", "other"].map(draft_in)).await;
-    let expected = Queue { name: "q".into(), paused_at: Some(env.now), paused_by: None, retention };
+    set(&env, "q", QueueSetting::DepthMax(Some(7))).await;
+    let expected =
+        Queue { name: "q".into(), paused_at: Some(env.now), paused_by: None, retention, depth_max: Some(7) };
     assert_eq!(queues(&env).await, [Queue::new("other"), expected]);
     set(&env, "q", QueueSetting::Resume).await;
     assert_eq!(queues(&env).await[1].retention, retention);

@@ -16,20 +16,20 @@ use crate::{
 
 /// Every queue. No parameter.
 static QUEUES: Sql = Sql {
-    text: "SELECT name, paused_at, paused_by, retention FROM {schema}.queues ORDER BY name",
+    text: "SELECT name, paused_at, paused_by, retention, depth_max FROM {schema}.queues ORDER BY name",
     types: &[],
 };
 
 /// One queue, locked until the transaction ends. Parameter: name.
 static QUEUE: Sql = Sql {
-    text: "SELECT name, paused_at, paused_by, retention FROM {schema}.queues WHERE name = $1 FOR UPDATE",
+    text: "SELECT name, paused_at, paused_by, retention, depth_max FROM {schema}.queues WHERE name = $1 FOR UPDATE",
     types: &[Type::TEXT],
 };
 
-/// Writes the settings of a queue. Parameters: name, paused_at, retention, paused_by.
+/// Writes the settings of a queue. Parameters: name, paused_at, retention, paused_by, depth_max.
 static SET: Sql = Sql {
-    text: "UPDATE {schema}.queues SET paused_at = $2, retention = $3, paused_by = $4 WHERE name = $1",
-    types: &[Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT, Type::TEXT],
+    text: "UPDATE {schema}.queues SET paused_at = $2, retention = $3, paused_by = $4, depth_max = $5 WHERE name = $1",
+    types: &[Type::TEXT, Type::TIMESTAMPTZ, Type::TEXT, Type::TEXT, Type::INT8],
 };
 
 /// Every queue, by name.
@@ -47,8 +47,10 @@ pub(crate) async fn set_queue(core: &Core, name: &str, setting: &QueueSetting) -
     apply_setting(&mut queue, setting);
     let retention = row::encoded(&queue.retention)?;
     let paused_by = queue.paused_by.map(PausedBy::as_str);
-    transaction.query(&SET, &[&name, &opt(queue.paused_at), &retention, &paused_by]).await?;
+    let depth_max = queue.depth_max.map(|depth_max| i64::try_from(depth_max).unwrap_or(i64::MAX));
+    transaction.query(&SET, &[&name, &opt(queue.paused_at), &retention, &paused_by, &depth_max]).await?;
     transaction.commit().await?;
+    core.limits.forget();
     // A resumed queue may have due jobs at places that claims have passed already.
     core.hints.behind();
     core.hints.queue(name);
@@ -63,5 +65,6 @@ fn queue(row: &Row) -> Result<Queue, Fault> {
         paused_at: row::moment_or_none(row, 1)?,
         paused_by: PausedBy::ALL.into_iter().find(|by| Some(by.as_str()) == paused_by),
         retention: retention.unwrap_or_default(),
+        depth_max: row.try_get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
     })
 }

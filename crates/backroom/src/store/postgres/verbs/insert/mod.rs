@@ -1,5 +1,6 @@
 //! Storing new jobs: without unique keys here, with them [in transactions of ours](ours), and [in a caller's](theirs).
 
+mod depth;
 mod keyed;
 mod ours;
 mod theirs;
@@ -9,7 +10,7 @@ use std::{collections::HashSet, sync::Arc};
 use backroom_core::{JobRow, Timestamp, bounds::later, draft::NewJob};
 use tokio_postgres::types::Type;
 
-pub(crate) use self::theirs::insert as insert_theirs;
+pub(crate) use self::{depth::Limits, theirs::insert as insert_theirs};
 
 use crate::store::postgres::{
     Core,
@@ -29,7 +30,10 @@ use crate::store::postgres::{
         sql::{Sql, columns, on_trays_by_ids},
     },
 };
-use crate::store::{Call, Inserted};
+use crate::{
+    Error,
+    store::{Call, Inserted},
+};
 
 /// Rows in one statement.
 pub(crate) const ROWS_MAX: usize = 5000;
@@ -141,10 +145,32 @@ impl Submission for Arc<Insert> {
     }
 }
 
+/// Stores the jobs of several calls, except of those that a full queue refuses.
+pub(crate) async fn insert(
+    core: &Core,
+    track: usize,
+    calls: &[Arc<Insert>],
+) -> Result<Vec<Result<Vec<Inserted>, Fault>>, Fault> {
+    let refusals = depth::refusals(core, calls).await?;
+    if refusals.iter().all(Option::is_none) {
+        return insert_admitted(core, track, calls).await;
+    }
+    let admitted = calls.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
+    let admitted: Vec<Arc<Insert>> = admitted.map(|(call, _)| Arc::clone(call)).collect();
+    let answers =
+        if admitted.is_empty() { Vec::new() } else { insert_admitted(core, track, &admitted).await? };
+    let mut answers = answers.into_iter();
+    let answer = |refusal: Option<Error>| match refusal {
+        Some(full) => Err(full.into()),
+        None => answers.next().unwrap_or_else(|| Ok(Vec::new())),
+    };
+    Ok(refusals.into_iter().map(answer).collect())
+}
+
 /// Stores the jobs of several calls in one transaction. If another transaction has locked what some of them need (a key that
 /// it is about to take), each call has a transaction of its own, so that only these fail. The first track is the connection
 /// that writes, the other the one for claims.
-pub(crate) async fn insert(
+async fn insert_admitted(
     core: &Core,
     track: usize,
     calls: &[Arc<Insert>],

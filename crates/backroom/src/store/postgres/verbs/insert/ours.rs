@@ -33,7 +33,7 @@ const ROUNDS_MAX: u32 = 200;
 const LOCKED_OUT_MAX: u32 = 10;
 
 /// The jobs that hold these keys, as they are; nothing is locked. Parameter: the keys.
-static SEEN: Sql = Sql {
+pub(super) static SEEN: Sql = Sql {
     text: concat!(
         "SELECT ",
         holder_columns!(),

@@ -18,6 +18,7 @@ use tokio_postgres::types::Type;
 
 use super::{
     NAME_QUEUES, ROWS_MAX,
+    depth::Before,
     keyed::{Locks, find, held_key, insert_found},
 };
 use crate::store::postgres::{
@@ -55,10 +56,11 @@ const END_ROUND: &str = "SELECT set_config('lock_timeout', current_setting('back
 /// Ends a round that did not; the savepoint restores the caller's timeout.
 const UNDO_ROUND: &str = "ROLLBACK TO SAVEPOINT backroom_keys; RELEASE SAVEPOINT backroom_keys";
 
-/// Those of the names that no queue has. Parameter: names.
-static UNNAMED: Sql = Sql {
-    text: "SELECT name FROM unnest($1::text[]) AS asked (name) \
-           WHERE NOT EXISTS (SELECT FROM {schema}.queues WHERE queues.name = asked.name)",
+/// Those of the names that no queue has, and those whose queue has a depth limit, with it. Parameter: names.
+static UNNAMED_OR_LIMITED: Sql = Sql {
+    text: "SELECT asked.name, queues.depth_max FROM unnest($1::text[]) AS asked (name) \
+           LEFT JOIN {schema}.queues ON queues.name = asked.name \
+           WHERE queues.name IS NULL OR queues.depth_max IS NOT NULL",
     types: &[Type::TEXT_ARRAY],
 };
 
@@ -84,7 +86,21 @@ pub(crate) async fn insert(
     jobs: &[(&NewJob, Timestamp)],
     queues: &[String],
 ) -> Result<Vec<Inserted>, Fault> {
-    name_queues(session, queues).await?;
+    let limited = name_queues(session, queues).await?;
+    if limited.is_empty() {
+        return insert_admitted(session, jobs).await;
+    }
+    let limited = limited.iter().map(|(queue, depth_max)| (queue.as_str(), *depth_max)).collect();
+    let before = Before::of(session, limited).await?;
+    let answers = insert_admitted(session, jobs).await?;
+    before.check(session, jobs, &answers).await?;
+    Ok(answers)
+}
+
+async fn insert_admitted(
+    session: &mut Session<'_>,
+    jobs: &[(&NewJob, Timestamp)],
+) -> Result<Vec<Inserted>, Fault> {
     if jobs.iter().all(|(new, _)| held_key(&new.job).is_none()) {
         // Contested if another call inserts the same ids at this moment: the rounds below find them stored.
         if let Round::Written(answers) = insert_once(session, jobs, Locks::Free).await? {
@@ -114,18 +130,25 @@ fn changed_hands() -> Fault {
 
 /// Names queues that are new. If another transaction is about to name one, this one leaves it to the next enqueue: two
 /// callers who name queues in different orders must not wait for each other.
-async fn name_queues(session: &mut Session<'_>, queues: &[String]) -> Result<(), Fault> {
-    let unnamed: Vec<String> =
-        session.query(&UNNAMED, &[&queues]).await?.iter().map(|row| row.cell(0)).collect::<Result<_, _>>()?;
+/// Answers with the queues that have a depth limit.
+async fn name_queues(session: &mut Session<'_>, queues: &[String]) -> Result<Vec<(String, u64)>, Fault> {
+    let (mut unnamed, mut limited) = (Vec::new(), Vec::new());
+    for row in session.query(&UNNAMED_OR_LIMITED, &[&queues]).await? {
+        match row.cell::<Option<i64>>(1)? {
+            None => unnamed.push(row.cell::<String>(0)?),
+            Some(depth_max) => limited.push((row.cell(0)?, depth_max.unsigned_abs())),
+        }
+    }
     if unnamed.is_empty() {
-        return Ok(());
+        return Ok(limited);
     }
     session.run(BEGIN_ROUND).await?;
     match session.query(&NAME_QUEUES, &[&unnamed]).await {
-        Ok(_) => session.run(END_ROUND).await,
-        Err(fault) if is_locked(&fault) => session.run(UNDO_ROUND).await,
-        Err(fault) => Err(fault),
+        Ok(_) => session.run(END_ROUND).await?,
+        Err(fault) if is_locked(&fault) => session.run(UNDO_ROUND).await?,
+        Err(fault) => return Err(fault),
     }
+    Ok(limited)
 }
 
 async fn round(
