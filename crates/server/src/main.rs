@@ -53,6 +53,8 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Queues(args) => unless_interrupted(cli::queues::run(args, settings)).await,
         Command::Workers(args) => unless_interrupted(cli::workers::run(args, settings)).await,
         Command::Stats(args) => unless_interrupted(cli::stats::run(args, settings)).await,
+        Command::Tokens(args) => unless_interrupted(cli::tokens::run(args, settings)).await,
+        Command::Audit(args) => unless_interrupted(cli::audit::run(args, settings)).await,
         Command::Doctor(args) => unless_interrupted(cli::doctor::run(args, settings)).await,
         Command::Migrate(args) => unless_interrupted(cli::migrate::run(args, settings)).await,
         Command::Backup(args) => unless_interrupted(cli::backup::run(args, settings)).await,

@@ -62,11 +62,16 @@ impl Backroom {
     /// Fails as [`Invalid`](ErrorKind::Invalid) for queues of the system, whose names begin with `backroom.`.
     pub async fn limit_depth(&self, queue: &str, depth_max: Option<u64>) -> Result<(), Error> {
         if queue.starts_with("backroom.") && depth_max.is_some() {
-            let why = format!("limit queue {queue:?}: it belongs to Backroom itself, which must be able to enqueue");
+            let why = format!(
+                "limit queue {queue:?}: it belongs to Backroom itself, which must be able to enqueue"
+            );
             return Err(Error::new(ErrorKind::Invalid, why));
         }
         if depth_max.is_some_and(|depth_max| i64::try_from(depth_max).is_err()) {
-            return Err(Error::new(ErrorKind::Invalid, format!("limit queue {queue:?}: the limit is too large")));
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("limit queue {queue:?}: the limit is too large"),
+            ));
         }
         self.set_queue(queue, QueueSetting::DepthMax(depth_max)).await
     }

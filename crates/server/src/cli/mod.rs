@@ -4,6 +4,7 @@
 //! at [`Command`].
 
 pub(crate) mod amend;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod cancel;
@@ -22,6 +23,7 @@ pub(crate) mod retry;
 mod select;
 mod several;
 pub(crate) mod stats;
+pub(crate) mod tokens;
 mod view;
 pub(crate) mod workers;
 
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     Queues(queues::QueuesArgs),
     Workers(workers::WorkersArgs),
     Stats(stats::StatsArgs),
+    Tokens(tokens::TokensArgs),
+    Audit(audit::AuditArgs),
     Doctor(doctor::DoctorArgs),
     Migrate(migrate::MigrateArgs),
     Backup(backup::BackupArgs),

@@ -25,10 +25,11 @@ Examples:
   backroom queues resume mail
   backroom queues resume --all                         every queue that is paused, whatever paused it
   backroom queues retain mail --completed 1d --discarded 90d,10000jobs
+  backroom queues limit mail 10000                     refuse enqueues while 10,000 jobs wait
   backroom queues --json | jq '.queues[] | {name, waiting: .counts.available}'
 
-With --json: {\"queues\": [{\"name\", \"paused_at\", \"paused_by\", \"retention\", \"counts\"}]}; pause, resume and retain answer with
-the one queue, resume --all with those that were resumed."
+With --json: {\"queues\": [{\"name\", \"paused_at\", \"paused_by\", \"retention\", \"depth_max\", \"counts\"}]}; pause, resume, retain
+and limit answer with the one queue, resume --all with those that were resumed."
 )]
 pub(crate) struct QueuesArgs {
     #[command(subcommand)]
@@ -55,6 +56,28 @@ enum QueuesCommand {
         all: bool,
     },
     Retain(RetainArgs),
+    /// Say how many jobs may wait in a queue; an enqueue beyond that is refused
+    Limit {
+        /// The queue
+        #[arg(value_name = "NAME")]
+        queue: String,
+        /// Most jobs that may wait, or `none`
+        #[arg(value_name = "JOBS", value_parser = depth)]
+        depth: DepthText,
+    },
+}
+
+/// A depth limit as written.
+#[derive(Debug, Clone, Copy)]
+struct DepthText(Option<u64>);
+
+fn depth(text: &str) -> Result<DepthText, String> {
+    match text {
+        "none" => Ok(DepthText(None)),
+        number => {
+            number.parse().map(|depth| DepthText(Some(depth))).map_err(|_| "write a number, or none".into())
+        }
+    }
 }
 
 /// Say how long a queue keeps its finished jobs
@@ -91,6 +114,7 @@ pub(crate) async fn run(args: QueuesArgs, settings: &Settings) -> Result<(), Pro
             QueuesCommand::Resume { queue: Some(queue), .. } => resume(backroom, queue, settings).await,
             QueuesCommand::Resume { queue: None, .. } => resume_all(backroom, settings).await,
             QueuesCommand::Retain(args) => retain(backroom, args, settings).await,
+            QueuesCommand::Limit { queue, depth } => limit_depth(backroom, queue, *depth, settings).await,
         })
         .await
 }
@@ -190,6 +214,20 @@ async fn retain(backroom: &Backroom, args: &RetainArgs, settings: &Settings) -> 
     backroom.retain(name, retention).await?;
     let limits = retention.by_state().map(|(state, keep)| format!("{state} {}", limit(keep)));
     answer(backroom, name, &format!("queue {name} retains {}", limits.join(", ")), settings).await
+}
+
+async fn limit_depth(
+    backroom: &Backroom,
+    name: &str,
+    DepthText(depth): DepthText,
+    settings: &Settings,
+) -> Result<(), Problem> {
+    backroom.limit_depth(name, depth).await?;
+    let said = match depth {
+        Some(depth) => format!("at most {} jobs may wait in queue {name}", words::thousands(depth)),
+        None => format!("any number of jobs may wait in queue {name}"),
+    };
+    answer(backroom, name, &said, settings).await
 }
 
 fn limit(keep: RetentionLimit) -> String {

@@ -62,6 +62,7 @@ pub(super) struct QueueView<'a> {
     pub(super) paused_at: Option<Timestamp>,
     pub(super) paused_by: Option<PausedBy>,
     pub(super) retention: Retention,
+    pub(super) depth_max: Option<u64>,
     pub(super) counts: CountsView,
 }
 
@@ -76,6 +77,7 @@ impl<'a> QueueView<'a> {
             paused_at: queue.paused_at,
             paused_by: queue.paused_by,
             retention: queue.retention,
+            depth_max: queue.depth_max,
             counts: CountsView(DisplayState::ALL.map(|state| (state, of(state)))),
         }
     }

@@ -15,3 +15,4 @@ mod queues;
 mod stats;
 mod store_trouble;
 mod terminal;
+mod tokens;

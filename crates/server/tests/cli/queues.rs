@@ -95,6 +95,8 @@ fn every_command_has_help_with_examples() {
         "queues",
         "workers",
         "stats",
+        "tokens",
+        "audit",
         "doctor",
         "completions",
     ] {

@@ -59,7 +59,8 @@ pub(super) fn insert(
     let (answers, created) = insert_all(connection, jobs, now, hints)?;
     for (queue, depth_max) in &limited {
         let created = created.iter().filter(|index| jobs[**index].job.queue == *queue).count() as u64;
-        let counted = depth(connection, queue, depth_max.saturating_add(COUNTED_BEYOND).saturating_add(created))?;
+        let counted =
+            depth(connection, queue, depth_max.saturating_add(COUNTED_BEYOND).saturating_add(created))?;
         if Queue::is_over(*depth_max, counted, created) {
             connection.execute_batch("ROLLBACK TO backroom_depth; RELEASE backroom_depth")?;
             return Ok(Err(Error::queue_full(queue, counted - created, *depth_max)));

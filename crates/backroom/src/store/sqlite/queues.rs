@@ -12,8 +12,9 @@ use crate::store::{QueueSetting, apply_setting};
 
 /// Every queue that a job or a setting ever named, by name.
 pub(super) fn queues(connection: &Connection) -> Result<Vec<Queue>, Fault> {
-    let mut select = connection
-        .prepare_cached("SELECT name, paused_at, paused_by, retention, depth_max FROM backroom_queues ORDER BY name")?;
+    let mut select = connection.prepare_cached(
+        "SELECT name, paused_at, paused_by, retention, depth_max FROM backroom_queues ORDER BY name",
+    )?;
     let rows = select.query_map([], queue)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -13,7 +13,7 @@ use std::{
 use backroom_core::{
     Queue, Timestamp,
     draft::NewJob,
-    unique::{Resolution, resolve_conflict},
+    unique::{Holder, Resolution, resolve_conflict},
 };
 use tokio_postgres::types::Type;
 use uuid::Uuid;
@@ -31,10 +31,8 @@ use crate::{
 };
 
 /// The queues with a limit. No parameter.
-static LIMITS: Sql = Sql {
-    text: "SELECT name, depth_max FROM {schema}.queues WHERE depth_max IS NOT NULL",
-    types: &[],
-};
+static LIMITS: Sql =
+    Sql { text: "SELECT name, depth_max FROM {schema}.queues WHERE depth_max IS NOT NULL", types: &[] };
 
 /// How many jobs wait in each of these queues, counted up to a bound. Parameters: queues, bounds.
 static DEPTHS: Sql = Sql {
@@ -124,7 +122,8 @@ fn first_full(
     added: &HashMap<&str, u64>,
 ) -> Option<Error> {
     limited.iter().find_map(|(queue, depth_max)| {
-        let (depth, added) = (depths.get(*queue).copied().unwrap_or(0), added.get(queue).copied().unwrap_or(0));
+        let (depth, added) =
+            (depths.get(*queue).copied().unwrap_or(0), added.get(queue).copied().unwrap_or(0));
         let is_over = Queue::is_over(*depth_max, depth.saturating_add(added), added);
         is_over.then(|| Error::queue_full(queue, depth, *depth_max))
     })
@@ -138,9 +137,8 @@ async fn new_ones(core: &Core, call: &Insert) -> Result<HashSet<Uuid>, Fault> {
     let mut keys: Vec<&str> = call.jobs.iter().filter_map(|new| held_key(&new.job)).collect();
     keys.sort_unstable();
     keys.dedup();
-    let holders = row::jobs(&core.writer.query(&SEEN, &[&keys]).await?)?;
-    let holders: HashMap<&str, _> =
-        holders.iter().filter_map(|holder| Some((holder.unique_key.as_deref()?, holder))).collect();
+    let holders = core.writer.query(&SEEN, &[&keys]).await?;
+    let holders: HashMap<String, Holder> = holders.iter().map(row::holder).collect::<Result<_, _>>()?;
     let mut taken = HashSet::new();
     let mut is_new = |new: &&NewJob| {
         if stored.contains(&new.job.id.0) {
@@ -163,7 +161,8 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     fn of(limited: &[(&'a str, u64)]) -> Self {
-        let bound = |depth_max: u64| i64::try_from(depth_max.saturating_add(COUNTED_BEYOND)).unwrap_or(i64::MAX);
+        let bound =
+            |depth_max: u64| i64::try_from(depth_max.saturating_add(COUNTED_BEYOND)).unwrap_or(i64::MAX);
         Self {
             queues: limited.iter().map(|(queue, _)| *queue).collect(),
             bounds: limited.iter().map(|(_, depth_max)| bound(*depth_max)).collect(),

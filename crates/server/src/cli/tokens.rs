@@ -1,0 +1,197 @@
+//! `backroom tokens`: who may call the server.
+
+use std::time::Duration;
+
+use backroom::{Backroom, NewToken, QueuePattern, Scope, Timestamp, Token, TokenId};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::settings::Settings;
+use crate::terminal::{
+    Problem, out,
+    parse::span,
+    table::{self, Column, cell},
+    words,
+};
+
+/// Make, list and revoke the tokens that programs call the server with
+///
+/// A token is a secret with scopes (enqueue, work, read, operate, admin), patterns of queues, and an expiry. The store has
+/// its hash only, so the secret is printed once. A server without any token answers programs of its own machine only.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  backroom tokens
+  backroom tokens create --scope enqueue --queue 'mail*' --expires 90d web-shop
+  backroom tokens create --scope operate --scope enqueue ops
+  backroom tokens revoke web-shop
+  backroom tokens --json | jq '.tokens[] | select(.last_used_at == null) | .name'
+
+With --json: {\"tokens\": [{\"id\", \"name\", \"scopes\", \"queues\", \"created_at\", \"expires_at\", \"revoked_at\",
+\"last_used_at\"}]}; create answers with the token and its \"secret\", revoke with the token."
+)]
+pub(crate) struct TokensArgs {
+    #[command(subcommand)]
+    command: Option<TokensCommand>,
+}
+
+/// What can be done to tokens.
+#[derive(Debug, Subcommand)]
+enum TokensCommand {
+    Create(CreateArgs),
+    /// List the tokens; those that ended stay in the list for 90 days
+    List,
+    /// Refuse a token from now on
+    Revoke {
+        /// Its name, or its id
+        #[arg(value_name = "NAME|ID")]
+        token: String,
+    },
+}
+
+/// Make a token and print its secret, once
+#[derive(Debug, Args)]
+struct CreateArgs {
+    /// What people call it
+    #[arg(value_name = "NAME")]
+    name: String,
+
+    /// What it permits: enqueue, work, read, operate (with read) or admin (everything); repeat for several
+    #[arg(long, value_name = "SCOPE", required = true, value_delimiter = ',')]
+    scope: Vec<Scope>,
+
+    /// On which queues; `*` stands for any text; repeat for several [default: every queue]
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    queue: Vec<QueuePattern>,
+
+    /// For how long, like 90d [default: for ever]
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    expires: Option<Duration>,
+}
+
+fn pattern(text: &str) -> Result<QueuePattern, String> {
+    QueuePattern::new(text).map_err(|invalid| invalid.to_string())
+}
+
+#[derive(Serialize)]
+struct TokensView<'a> {
+    tokens: &'a [Token],
+}
+
+#[derive(Serialize)]
+struct NewTokenView<'a> {
+    #[serde(flatten)]
+    token: &'a Token,
+    secret: &'a str,
+}
+
+pub(crate) async fn run(args: TokensArgs, settings: &Settings) -> Result<(), Problem> {
+    match args.command {
+        None | Some(TokensCommand::List) => {
+            settings.with_store_to_read(async |backroom| list(backroom, settings).await).await
+        }
+        // A token can be made before the first job: the server creates the store as well.
+        Some(TokensCommand::Create(args)) => {
+            settings.with_new_store(async |backroom| create(backroom, args, settings).await).await
+        }
+        Some(TokensCommand::Revoke { token }) => {
+            settings.with_store(async |backroom| revoke(backroom, &token, settings).await).await
+        }
+    }
+}
+
+async fn create(backroom: &Backroom, args: CreateArgs, settings: &Settings) -> Result<(), Problem> {
+    let CreateArgs { name, scope, queue, expires } = args;
+    let new = NewToken { name, scopes: scope, queues: queue, expires_in: expires };
+    let (token, secret) = backroom.tokens().create(new).await?;
+    super::audit::append(backroom, "token.create", &token.id.to_string()).await?;
+    if settings.json {
+        return out::json(&NewTokenView { token: &token, secret: secret.expose() }, settings.terminal);
+    }
+    out::note(format_args!(
+        "token {} permits {} on {}; its secret is not shown again:",
+        token.name,
+        joined(&token.scopes),
+        queues(&token)
+    ));
+    out::line(secret.expose())
+}
+
+async fn list(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
+    let tokens = backroom.tokens().list().await?;
+    if settings.json {
+        return out::json(&TokensView { tokens: &tokens }, settings.terminal);
+    }
+    if tokens.is_empty() {
+        return out::line("no tokens; `backroom tokens create` makes one");
+    }
+    let columns = ["NAME", "SCOPES", "QUEUES", "STATE", "LAST USED", "ID"].map(Column::Text);
+    let mut rows = table::table(settings.style(), &columns);
+    let now = backroom.clock().now();
+    for token in &tokens {
+        let used = token.last_used_at.map_or("never".into(), |at| words::from_now(at, now));
+        rows.add_row(vec![
+            cell(token.name.clone()),
+            cell(joined(&token.scopes)),
+            cell(queues(token)),
+            cell(state(token, now)),
+            cell(used),
+            cell(token.id.to_string()),
+        ]);
+    }
+    table::show(&rows)
+}
+
+fn state(token: &Token, now: Timestamp) -> String {
+    match (token.revoked_at, token.expires_at) {
+        (Some(at), _) => format!("revoked {}", words::from_now(at, now)),
+        (None, Some(at)) if at <= now => format!("expired {}", words::from_now(at, now)),
+        (None, Some(at)) => format!("expires {}", words::from_now(at, now)),
+        (None, None) => "valid".into(),
+    }
+}
+
+fn joined(scopes: &[Scope]) -> String {
+    scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn queues(token: &Token) -> String {
+    if token.queues.is_empty() {
+        return "every queue".into();
+    }
+    token.queues.iter().map(QueuePattern::as_str).collect::<Vec<_>>().join(", ")
+}
+
+async fn revoke(backroom: &Backroom, wanted: &str, settings: &Settings) -> Result<(), Problem> {
+    let id = match wanted.parse::<TokenId>() {
+        Ok(id) => id,
+        Err(_) => by_name(backroom, wanted).await?,
+    };
+    let token = backroom.tokens().revoke(id).await?;
+    super::audit::append(backroom, "token.revoke", &token.id.to_string()).await?;
+    if settings.json {
+        return out::json(&token, settings.terminal);
+    }
+    out::line(format_args!("revoked token {} ({})", token.name, token.id))
+}
+
+/// The one token of this name that is not revoked.
+async fn by_name(backroom: &Backroom, name: &str) -> Result<TokenId, Problem> {
+    let mut found = backroom.tokens().list().await?;
+    found.retain(|token| token.name == name && token.revoked_at.is_none());
+    match found.as_slice() {
+        [token] => Ok(token.id),
+        [] => Err(Problem::new(
+            format_args!("find token {name:?}"),
+            &"no token that is not revoked has this name",
+        )
+        .hint("`backroom tokens` lists the tokens")),
+        several => {
+            let why = format!("{} tokens have this name", several.len());
+            Err(Problem::new(format_args!("find token {name:?}"), &why)
+                .hint("name it by its id, which `backroom tokens` shows"))
+        }
+    }
+}
