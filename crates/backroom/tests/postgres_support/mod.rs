@@ -194,8 +194,20 @@ impl Schemas {
         let schema = free.unwrap_or_else(schema_name);
         if is_used {
             let tables = [
-                "jobs", "trays", "finished", "attempts", "logs", "queues", "workers", "stats", "imported",
-                "tokens", "audit", "requests",
+                "jobs",
+                "trays",
+                "finished",
+                "attempts",
+                "logs",
+                "queues",
+                "workers",
+                "stats",
+                "imported",
+                "messages",
+                "reply_queues",
+                "tokens",
+                "audit",
+                "requests",
             ];
             let tables = tables.map(|table| format!("{schema}.{table}")).join(", ");
             self.emptier.batch_execute(&format!("TRUNCATE {tables}")).await.unwrap();

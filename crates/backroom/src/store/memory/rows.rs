@@ -9,8 +9,8 @@ use backroom_core::{
     unique::{Resolution, replace_content, resolve_conflict},
 };
 
-use super::replies::Replies;
 use super::access::Access;
+use super::replies::Replies;
 use crate::{
     Error, ErrorKind,
     store::{Committed, Inserted, QueueSetting, Record, WorkerRow, apply_setting},
