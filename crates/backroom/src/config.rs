@@ -9,7 +9,7 @@ use crate::{
     clock::{Clock, SystemClock},
     engine::Engine,
     ids::Ids,
-    store::{INSERT_TIMEOUT, MemoryStore, Observed, Store, StoreUrl},
+    store::{Answered, CallHook, INSERT_TIMEOUT, MemoryStore, Observed, Store, StoreUrl},
 };
 
 /// Everything that can be chosen when a store is opened. [`Backroom::open`] takes the defaults.
@@ -21,6 +21,7 @@ pub struct Options {
     clock: Arc<dyn Clock>,
     seed: Option<u64>,
     enqueue_timeout: Duration,
+    call_hook: Option<CallHook>,
 }
 
 impl Default for Options {
@@ -32,6 +33,7 @@ impl Default for Options {
             clock: Arc::new(SystemClock::default()),
             seed: None,
             enqueue_timeout: INSERT_TIMEOUT,
+            call_hook: None,
         }
     }
 }
@@ -80,6 +82,24 @@ impl Options {
     #[must_use]
     pub fn enqueue_timeout(mut self, timeout: Duration) -> Self {
         self.enqueue_timeout = timeout;
+        self
+    }
+
+    /// Calls `hook` after every call to the store, with how long it took and what came of it: for metrics. It runs on the task that
+    /// called, so it must return quickly and never block. A second hook replaces the first.
+    ///
+    /// ```
+    /// # #[tokio::main] async fn main() -> Result<(), backroom::Error> {
+    /// let options = backroom::Options::new().on_call(|call| {
+    ///     println!("{} of {} rows took {:?}", call.verb, call.sent, call.took);
+    /// });
+    /// let backroom = options.open("memory:").await?;
+    /// # backroom.close().await
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on_call(mut self, hook: impl Fn(&Answered) + Send + Sync + 'static) -> Self {
+        self.call_hook = Some(CallHook::new(hook));
         self
     }
 
@@ -178,8 +198,8 @@ impl Options {
     /// A client over a store that is open already, for stores of your own.
     pub fn over(self, store: Arc<dyn Store>) -> Backroom {
         let ids = Arc::new(self.seed.map_or_else(Ids::from_entropy, Ids::seeded));
-        let store =
-            Arc::new(Observed::new(store, Arc::clone(&self.clock)).insert_timeout(self.enqueue_timeout));
+        let observed = Observed::new(store, Arc::clone(&self.clock));
+        let store = Arc::new(observed.insert_timeout(self.enqueue_timeout).on_call(self.call_hook));
         Backroom::from_engine(Engine {
             store,
             clock: self.clock,

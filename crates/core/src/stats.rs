@@ -76,6 +76,21 @@ impl Histogram {
         *counted = counted.saturating_add(1);
     }
 
+    /// The spans that were counted, each at most 6.25 % off, the shortest first, with how many there were.
+    pub fn spans(&self) -> impl Iterator<Item = (Duration, u64)> {
+        self.0.iter().map(|(bucket, count)| (Duration::from_micros(middle_of(*bucket)), *count))
+    }
+
+    /// What was counted since `earlier`, which this one continues.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let more = self.0.iter().filter_map(|(bucket, count)| {
+            let before = earlier.0.get(bucket).copied().unwrap_or_default();
+            Some((*bucket, count.checked_sub(before).filter(|more| *more > 0)?))
+        });
+        Self(more.collect())
+    }
+
     /// Adds what another one counted.
     pub fn add(&mut self, other: &Self) {
         for (bucket, count) in &other.0 {
@@ -143,6 +158,18 @@ pub fn minute_of(at: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_histogram_says_what_was_counted_since_an_earlier_one() {
+        let mut earlier = Histogram::default();
+        earlier.count(Duration::from_micros(5));
+        let mut now = earlier.clone();
+        now.count(Duration::from_micros(5));
+        now.count(Duration::from_micros(7));
+        let spans: Vec<_> = now.since(&earlier).spans().collect();
+        assert_eq!(spans, [(Duration::from_micros(5), 1), (Duration::from_micros(7), 1)]);
+        assert_eq!(now.since(&now), Histogram::default());
+    }
 
     #[test]
     fn a_bucket_is_no_more_than_an_eighth_wide() {

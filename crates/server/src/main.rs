@@ -10,6 +10,7 @@ mod cli;
 #[allow(dead_code, reason = "the frame of the settings; what reads them follows")]
 mod config;
 mod demo;
+mod metrics;
 mod serve;
 mod settings;
 mod terminal;

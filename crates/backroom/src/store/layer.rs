@@ -159,6 +159,21 @@ impl fmt::Display for Verb {
     }
 }
 
+impl Request {
+    /// How many rows it carries to the store; 1 for a call that carries no list.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Insert { jobs, .. } => jobs.len(),
+            Self::Commit { changes } => changes.len(),
+            Self::LeaseStatus { leases } => leases.len(),
+            Self::Note { notes, .. } => notes.len(),
+            Self::DeleteUnmoved { jobs } => jobs.len(),
+            Self::Import { records } => records.len(),
+            _ => 1,
+        }
+    }
+}
+
 impl Verb {
     /// Whether it changes what is stored.
     pub fn writes(self) -> bool {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+mod answered;
 mod backup;
 pub mod layer;
 mod memory;
@@ -26,6 +27,8 @@ mod unreadable;
 mod url;
 mod verbs;
 
+pub use answered::Answered;
+pub(crate) use answered::CallHook;
 pub use backup::{BackedUp, BackupProgress, backup};
 pub use memory::MemoryStore;
 pub use migrations::{Migration, migrations, version};

@@ -12,7 +12,7 @@ use std::{
 use tracing::Instrument as _;
 
 use super::{
-    Call, Store,
+    Call, CallHook, Store,
     layer::{Answer, Forward, Layer, Request, Verb},
     outage::{Begun, Miss, Outage, Over, is_outage},
 };
@@ -39,18 +39,27 @@ pub struct Observed {
     clock: Arc<dyn Clock>,
     outage: Mutex<Outage>,
     insert_timeout: Duration,
+    /// Called with every call, if there is one.
+    hook: Option<CallHook>,
 }
 
 impl Observed {
     /// Observes `inner`, and waits by `clock` between repeats.
     pub fn new(inner: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, clock, outage: Mutex::default(), insert_timeout: INSERT_TIMEOUT }
+        Self { inner, clock, outage: Mutex::default(), insert_timeout: INSERT_TIMEOUT, hook: None }
     }
 
     /// The same with another longest time for an enqueue.
     #[must_use]
     pub fn insert_timeout(mut self, timeout: Duration) -> Self {
         self.insert_timeout = timeout;
+        self
+    }
+
+    /// The same with a hook that is called with every call.
+    #[must_use]
+    pub(crate) fn on_call(mut self, hook: Option<CallHook>) -> Self {
+        self.hook = hook;
         self
     }
 
@@ -186,8 +195,9 @@ impl Layer for Observed {
     async fn around<T: Answer>(&self, request: Request, call: Call, forward: Forward<T>) -> Result<T, Error> {
         let verb = request.verb();
         let timeout = self.timeout_of(verb);
+        let measured = self.hook.as_ref().map(|hook| (hook, request.rows(), self.clock.monotonic()));
         let answer = tokio::time::timeout(timeout, self.call_repeatedly(request, call, forward)).await;
-        answer.unwrap_or_else(|_| {
+        let answer = answer.unwrap_or_else(|_| {
             let effect = if verb == Verb::Insert {
                 "; the jobs may be stored all the same, so enqueue again under the same unique key"
             } else {
@@ -196,6 +206,11 @@ impl Layer for Observed {
             let why = format!("{verb}: the store did not answer within {timeout:?}{effect}");
             tracing::debug!(%verb, ?timeout, "no answer within the deadline");
             Err(Error::new(ErrorKind::Unavailable, why))
-        })
+        });
+        if let Some((hook, sent, began)) = measured {
+            let took = self.clock.monotonic().saturating_sub(began);
+            hook.call(verb, sent, took, answer.as_ref().map(Answer::rows));
+        }
+        answer
     }
 }

@@ -181,6 +181,14 @@ impl Worker {
         self
     }
 
+    /// Serves no queue and runs no job: it only rescues, expires and prunes, for jobs of all workers. A process that only enqueues or
+    /// serves can so do the upkeep of its store.
+    pub fn only_upkeep(mut self) -> Self {
+        self.plan.settings.upkeep = true;
+        self.plan.only_upkeep = true;
+        self
+    }
+
     /// Most bytes of jobs and outputs that this worker holds in hand, over all its queues: args and meta from the claim until
     /// the end is recorded, and outputs until then. While so much is in hand the worker claims no more, even if slots are
     /// free; only the last job claimed may exceed it. Default: that of [`Options::bytes_max`](crate::Options::bytes_max), 64
@@ -195,6 +203,13 @@ impl Worker {
     pub async fn start(mut self) -> Result<RunningWorker, Error> {
         if let Some(wrong) = self.wrong.take() {
             return Err(wrong);
+        }
+        if self.plan.only_upkeep {
+            if !self.plan.handlers.is_empty() || !self.plan.pools.is_empty() {
+                let message = "start the worker: it is to do only upkeep, but it has handlers or queues; leave out Worker::only_upkeep";
+                return Err(Error::new(ErrorKind::Invalid, message));
+            }
+            return start::start(self.plan).await;
         }
         if self.plan.handlers.is_empty() {
             let message = "start the worker: it has no handler; add one with Worker::handle";

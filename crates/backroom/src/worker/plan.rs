@@ -16,6 +16,8 @@ pub(super) struct Plan {
     pub(super) state: States,
     pub(super) settings: Settings,
     pub(super) neighbours: Arc<Neighbours>,
+    /// It serves no queue.
+    pub(super) only_upkeep: bool,
 }
 
 impl Plan {
@@ -30,6 +32,7 @@ impl Plan {
             state: States::default(),
             settings: Settings::default(),
             neighbours: Neighbours::here(),
+            only_upkeep: false,
         }
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod around;
 pub(crate) mod caller;
 pub(crate) mod codes;
 pub(crate) mod extract;
+mod health;
 pub(crate) mod problem;
 mod queues;
 
@@ -28,7 +29,7 @@ struct ApiDoc;
 fn routes() -> OpenApiRouter<AppState> {
     let mut document = ApiDoc::openapi();
     document.merge(problem::ProblemSchema::openapi());
-    OpenApiRouter::with_openapi(document).merge(queues::routes())
+    OpenApiRouter::with_openapi(document).merge(health::routes()).merge(queues::routes())
 }
 
 /// The service that answers every request.

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     table::{Key, Shown, Takes, settings},
-    value::{Bytes, Value},
+    value::{Bytes, Value, Wait},
 };
 
 settings! {
@@ -23,6 +23,14 @@ settings! {
 
     /// Origins whose web pages may call the API from a browser, such as `https://admin.example.com`. Empty switches cross-origin calls off.
     cors_origins: Vec<String> = "", Reload, Plain;
+
+    /// Whether this process does the upkeep of the store: it rescues jobs of dead workers, cancels expired jobs and prunes finished
+    /// ones. Every worker does the same, and any number of processes may.
+    upkeep: bool = "true", Restart, Plain;
+
+    /// How long a server that was asked to stop goes on as before, while `/readyz` already says that it stops. Set it to the time that a
+    /// load balancer needs to notice.
+    drain_delay: Wait = "0s", Reload, Plain;
 
     /// How long a stopping server waits for the requests it has begun. Connections that are left then are cut.
     drain: Duration = "25s", Reload, Plain;

@@ -14,11 +14,13 @@ mod value;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
+#[cfg(test)]
+pub(crate) use self::value::Bytes;
 pub(crate) use self::{
     flags::SettingFlags,
     keys::{KEYS, Limits, ServerSettings, Tls},
     table::{Key, Takes},
-    value::{Bytes, Raw},
+    value::Raw,
 };
 use crate::terminal::Problem;
 

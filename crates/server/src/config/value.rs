@@ -144,6 +144,24 @@ impl Value for Duration {
     }
 }
 
+/// A time that may be zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Wait(pub(crate) Duration);
+
+impl Value for Wait {
+    fn expected() -> &'static str {
+        "a time with its unit, such as \"5s\", or \"0s\""
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        span(text).map(Self)
+    }
+
+    fn text(&self) -> String {
+        if self.0.is_zero() { "0s".into() } else { self.0.text() }
+    }
+}
+
 /// A size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Bytes(pub(crate) u64);

@@ -51,8 +51,11 @@ impl Connections {
                 Ok((stream, _peer)) => {
                     let (router, state) = (self.router.clone(), self.state.clone());
                     let serving = connection::serve(stream, router, state, self.cut.clone());
+                    let metrics = Arc::clone(&self.state.metrics);
                     self.tasks.spawn(async move {
+                        metrics.connections(1);
                         serving.await;
+                        metrics.connections(-1);
                         drop(permit);
                     });
                 }

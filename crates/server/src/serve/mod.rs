@@ -15,8 +15,13 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod upkeep;
 
+use std::sync::Arc;
+
+use backroom::{Backroom, Options};
 use clap::Args;
+use tokio::net::TcpListener;
 
 pub(crate) use self::{connection::Arrived, state::AppState};
 
@@ -26,7 +31,8 @@ use self::{
 };
 use crate::{
     api,
-    config::{self, Given, SettingFlags},
+    config::{self, Given, ServerSettings, SettingFlags},
+    metrics::Metrics,
     settings::Settings,
     terminal::{Problem, out},
 };
@@ -55,12 +61,20 @@ pub(crate) async fn run(args: ServeArgs, settings: &Settings) -> Result<(), Prob
     let tls = tls::acceptor(&server.tls)?;
     // From here on a signal no longer ends the process by itself.
     let mut signals = Signals::new()?;
-    let backroom = settings.with_url(&server.store).open_or_create().await?;
-    let state = AppState::new(backroom.clone(), server, tls);
+    let labels = usize::try_from(server.metrics.labels).unwrap_or(usize::MAX);
+    let metrics = Arc::new(Metrics::new(labels));
+    let backroom = open(&server, &metrics).await?;
+    let state = AppState::new(backroom.clone(), server, tls, metrics);
     let served = serve(&state, &mut signals, &given).await;
     let closed = backroom.close().await;
     served?;
     Ok(closed?)
+}
+
+/// Opens the store and creates it if need be. Every call to it is measured.
+async fn open(server: &ServerSettings, metrics: &Arc<Metrics>) -> Result<Backroom, Problem> {
+    let metrics = Arc::clone(metrics);
+    Ok(Options::new().on_call(move |call| metrics.called(call)).open(&server.store).await?)
 }
 
 /// Serves until a signal comes and all connections have ended.
@@ -72,9 +86,33 @@ async fn serve(state: &AppState, signals: &mut Signals, given: &Given) -> Result
         let address = listener.local_addr().map_err(|error| Problem::new("read the address", &error))?;
         out::note(format_args!("listening on {scheme}://{address}"));
     }
+    // Counts begin here: what was counted before belongs to no scrape of this process.
+    state.metrics.refresh(&state.backroom, settings.metrics.refresh).await;
+    let worker = upkeep::start(state).await?;
     let connections = Connections::new(api::router(state.clone()), state.clone());
-    let accepting = listeners.into_iter().map(|listener| connections.accept(listener));
-    let accepting = futures_util::future::join_all(accepting);
+    let stopped = accept(state, listeners, &connections, signals, given).await;
+    let drained = match stopped {
+        Ok(()) => drain(state, &connections, signals).await,
+        Err(problem) => Err(problem),
+    };
+    // A second signal ends the process at once: then the worker's row stays until its lease ends.
+    drained?;
+    match worker {
+        Some(worker) => Ok(worker.stop().await.map(drop)?),
+        None => Ok(()),
+    }
+}
+
+/// Accepts connections until a signal asks to stop.
+async fn accept(
+    state: &AppState,
+    listeners: Vec<TcpListener>,
+    connections: &Connections,
+    signals: &mut Signals,
+    given: &Given,
+) -> Result<(), Problem> {
+    let accepting =
+        futures_util::future::join_all(listeners.into_iter().map(|listener| connections.accept(listener)));
     tokio::pin!(accepting);
     loop {
         tokio::select! {
@@ -85,14 +123,27 @@ async fn serve(state: &AppState, signals: &mut Signals, given: &Given) -> Result
             }
         }
     }
+    state.drain();
     out::note("stopping: finishing the requests that have begun; a second signal ends the server at once");
+    let delay = state.settings.now().drain_delay.0;
+    tokio::select! {
+        _ = &mut accepting => {}
+        () = state.backroom.clock().sleep(delay) => {}
+        () = signals.stop() => return Err(Problem::Interrupted),
+    }
     state.stopping.cancel();
     accepting.await;
+    Ok(())
+}
+
+/// Waits until the requests that have begun are answered, and cuts those that take too long.
+async fn drain(state: &AppState, connections: &Connections, signals: &mut Signals) -> Result<(), Problem> {
+    let time = state.settings.now().drain;
     tokio::select! {
         () = connections.ended() => {}
-        () = state.backroom.clock().sleep(settings.drain) => {
+        () = state.backroom.clock().sleep(time) => {
             let left = connections.cut().await;
-            out::note(format_args!("{left} connections were cut, because they did not end within {:?}", settings.drain));
+            out::note(format_args!("{left} connections were cut, because they did not end within {time:?}"));
         }
         () = signals.stop() => return Err(Problem::Interrupted),
     }

@@ -1,13 +1,16 @@
 //! What every request can reach.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use backroom::{Backroom, ids::Ids};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::live::Live;
-use crate::config::ServerSettings;
+use crate::{config::ServerSettings, metrics::Metrics};
 
 /// What every request can reach. Cheap to clone.
 #[derive(Clone)]
@@ -20,18 +23,39 @@ pub(crate) struct AppState {
     pub(crate) ids: Arc<Ids>,
     /// Cancelled when the server begins to stop: event streams and long polls end then.
     pub(crate) stopping: CancellationToken,
+    /// What is measured.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Whether the server has been asked to stop. It may go on serving for a while after that.
+    draining: Arc<AtomicBool>,
     /// What makes connections TLS ones; none if they are not.
     pub(super) tls: Live<Option<TlsAcceptor>>,
 }
 
 impl AppState {
-    pub(super) fn new(backroom: Backroom, settings: ServerSettings, tls: Option<TlsAcceptor>) -> Self {
+    pub(super) fn new(
+        backroom: Backroom,
+        settings: ServerSettings,
+        tls: Option<TlsAcceptor>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             backroom,
             settings: Live::new(Arc::new(settings)),
             ids: Arc::new(Ids::from_entropy()),
             stopping: CancellationToken::new(),
+            metrics,
+            draining: Arc::default(),
             tls: Live::new(tls),
         }
+    }
+
+    /// Whether the server has been asked to stop.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The server has been asked to stop.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 }

@@ -7,4 +7,5 @@ mod cli_support;
 mod serve_support;
 
 mod frame;
+mod health;
 mod settings;

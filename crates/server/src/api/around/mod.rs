@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     config::ServerSettings,
+    metrics,
     serve::{AppState, Arrived},
 };
 
@@ -80,6 +81,12 @@ async fn answer(State(state): State<AppState>, request: Request, next: Next) -> 
     }
     let took = state.backroom.clock().monotonic().saturating_sub(began);
     let status = response.status().as_u16();
+    state.metrics.answered(&metrics::Request {
+        method: method.as_str(),
+        route: route.as_deref(),
+        status,
+        took,
+    });
     tracing::debug!(
         id = shown_id, %method, route = route.as_deref().unwrap_or("none"), status, took_us = took.as_micros(),
         traceparent = ?traceparent, "answered a request"
@@ -131,6 +138,7 @@ async fn run(
     tokio::select! {
         answered = answered => answered.unwrap_or_else(|_| {
             // The hook of the process has written the panic itself to stderr.
+            state.metrics.panicked();
             tracing::error!(id, "a request ended in a panic");
             Problem::new(Code::Internal, "the server failed").into_response()
         }),
