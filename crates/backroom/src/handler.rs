@@ -1,5 +1,7 @@
 //! A handler as a worker holds it.
 
+use std::time::Duration;
+
 use backroom_core::{Json, RetryPolicy};
 use futures_util::future::BoxFuture;
 
@@ -11,6 +13,8 @@ pub(crate) struct Handler {
     pub(crate) retry: RetryPolicy,
     /// Whether it runs on a thread and may have to wait for a core.
     pub(crate) is_blocking: bool,
+    /// How long it may go on after its time is over, to end in order. Its run ends after that.
+    pub(crate) wind_up: Duration,
     /// Whether the worker has the state it takes; the name of the missing type otherwise.
     pub(crate) check_state: fn(&States) -> Result<(), &'static str>,
     pub(crate) run: Run,

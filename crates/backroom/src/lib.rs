@@ -38,6 +38,7 @@
 //! | `sqlite` (default) | the store in one SQLite file | Rust 1.90, a C compiler |
 //! | `postgres` | the store on a PostgreSQL server, version 14 or newer | Rust 1.90 |
 //! | `sqlx`, `sqlx-sqlite` | enqueue inside transactions of sqlx 0.9 | Rust 1.94 |
+//! | `exec` | jobs that run in child processes: [`Worker::command`]; Linux only | Rust 1.90 |
 //! | `testing` | a kit for testing programs that use Backroom | Rust 1.90 |
 //!
 //! The path of one job, to read along: [`Backroom::enqueue`] → `Draft::check` → [`store::JobVerbs::insert`] ·
@@ -50,6 +51,8 @@
 
 mod client;
 pub mod clock;
+#[cfg(all(feature = "exec", target_os = "linux"))]
+pub mod command;
 mod config;
 mod ended;
 mod ends;

@@ -24,6 +24,9 @@ use settings::Settings;
 use terminal::{Problem, out, unless_interrupted};
 
 fn main() -> ExitCode {
+    // A worker starts this program again to supervise a command: such a process never returns from here.
+    #[cfg(target_os = "linux")]
+    backroom::command::supervise_if_asked();
     let cli = Cli::parse();
     let settings = Settings::from_args(cli.global);
     terminal::notices::start();

@@ -20,11 +20,22 @@ pub(crate) async fn run_handler(handler: &Handler, context: Context) -> Result<J
         match run.job.extras.timeout {
             None => handling.await,
             Some(timeout) => {
+                let mut handling = std::pin::pin!(handling);
                 tokio::select! {
                     biased;
-                    result = handling => result,
-                    () = out_of_time(&*clock, &run, handler, timeout) => Err(timed_out(&*clock, &run, timeout)),
+                    result = &mut handling => return result,
+                    () = out_of_time(&*clock, &run, handler, timeout) => {}
                 }
+                let timed_out = timed_out(&*clock, &run, timeout);
+                if !handler.wind_up.is_zero() {
+                    // Its answer comes too late.
+                    tokio::select! {
+                        biased;
+                        _ = handling => {}
+                        () = clock.sleep(handler.wind_up) => {}
+                    }
+                }
+                Err(timed_out)
             }
         }
     };

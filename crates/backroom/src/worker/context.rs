@@ -122,11 +122,23 @@ impl Context {
         Some(self.run.deadline()?.saturating_sub(self.resources.engine.clock.monotonic()))
     }
 
+    /// Counts log lines that come after as many as are stored.
+    #[cfg(all(feature = "exec", target_os = "linux"))]
+    pub(crate) fn leave_out_lines(&self, lines: u32) {
+        super::notes::Notes::leave_out(&self.run, lines);
+    }
+
+    /// Why the handler should stop, if it should.
+    #[cfg(all(feature = "exec", target_os = "linux"))]
+    pub(crate) fn stop_reason(&self) -> Option<StopReason> {
+        self.run.stop_reason()
+    }
+
     pub(super) fn run(&self) -> &Arc<Run> {
         &self.run
     }
 
-    pub(super) fn resources(&self) -> &Arc<Resources> {
+    pub(crate) fn resources(&self) -> &Arc<Resources> {
         &self.resources
     }
 }

@@ -133,7 +133,7 @@ async fn guarded(shared: &Arc<Shared>, run: &Arc<Run>, handler: Option<&Handler>
             tokio::select! {
                 biased;
                 result = chain => result,
-                () = past_deadline(clock, run, MIDDLEWARE_GRACE) => Err(timed_out(clock, run, timeout)),
+                () = past_deadline(clock, run, MIDDLEWARE_GRACE.saturating_add(handler.wind_up)) => Err(timed_out(clock, run, timeout)),
             }
         }
         Some(_) | None => chain.await,

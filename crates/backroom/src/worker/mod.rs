@@ -56,6 +56,8 @@ mod trial_turns;
 
 // A worker from its building to its end.
 mod build;
+#[cfg(all(feature = "exec", target_os = "linux"))]
+mod commands;
 mod plan;
 mod register;
 mod running_worker;
@@ -68,5 +70,7 @@ pub use context::Context;
 #[doc(hidden)]
 pub use neighbours::Neighbours;
 pub use queue_order::QueueOrder;
+#[cfg(all(feature = "exec", target_os = "linux"))]
+pub(crate) use run::StopReason;
 pub use running_worker::{RunningWorker, Stopped};
 pub use still_running::StillRunning;

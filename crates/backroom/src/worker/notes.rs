@@ -40,6 +40,11 @@ impl Notes {
         }
     }
 
+    #[cfg(all(feature = "exec", target_os = "linux"))]
+    pub(crate) fn leave_out(run: &Run, lines: u32) {
+        lock(&run.pending_notes).leave_out(lines);
+    }
+
     fn list(&self, run: &Arc<Run>, mut pending: MutexGuard<'_, PendingNotes>) {
         if pending.list() {
             drop(pending);

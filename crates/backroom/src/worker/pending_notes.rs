@@ -35,6 +35,12 @@ impl PendingNotes {
         is_stored
     }
 
+    /// Counts lines that are not even passed on, because the run has as many as are stored.
+    #[cfg(all(feature = "exec", target_os = "linux"))]
+    pub(super) fn leave_out(&mut self, lines: u32) {
+        self.count = self.count.saturating_add(lines);
+    }
+
     /// Marks the run as listed. False if it was.
     pub(super) fn list(&mut self) -> bool {
         !mem::replace(&mut self.is_listed, true)

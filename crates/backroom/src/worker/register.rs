@@ -1,6 +1,6 @@
 //! Registers handlers on a worker: the calls that take the user's functions.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use backroom_core::{Json, RetryPolicy, bounds::check_name};
 use futures_util::FutureExt;
@@ -78,7 +78,13 @@ impl Worker {
         };
         self.register(
             &names_of::<J>(),
-            Handler { retry: J::retry(), is_blocking: false, check_state: check, run: Box::new(run) },
+            Handler {
+                retry: J::retry(),
+                is_blocking: false,
+                wind_up: Duration::ZERO,
+                check_state: check,
+                run: Box::new(run),
+            },
         )
     }
 
@@ -137,7 +143,13 @@ impl Worker {
         };
         self.register(
             &names_of::<J>(),
-            Handler { retry: J::retry(), is_blocking: true, check_state: check, run: Box::new(run) },
+            Handler {
+                retry: J::retry(),
+                is_blocking: true,
+                wind_up: Duration::ZERO,
+                check_state: check,
+                run: Box::new(run),
+            },
         )
     }
 
@@ -153,13 +165,14 @@ impl Worker {
             Handler {
                 retry: RetryPolicy::DEFAULT,
                 is_blocking: false,
+                wind_up: Duration::ZERO,
                 check_state: |_| Ok(()),
                 run: Box::new(run),
             },
         )
     }
 
-    fn register(mut self, kinds: &[&str], handler: Handler) -> Self {
+    pub(super) fn register(mut self, kinds: &[&str], handler: Handler) -> Self {
         let checked = handler.retry.check().map_err(Error::from);
         self.check(checked);
         let handler = Arc::new(handler);

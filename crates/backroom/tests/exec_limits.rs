@@ -1,0 +1,95 @@
+//! What commands may use, and as which user they run.
+
+#![cfg(all(feature = "exec", target_os = "linux"))]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod exec_support;
+
+use backroom::{AttemptEnd, command::Output};
+use exec_support::{Office, run, sh};
+
+#[tokio::test]
+async fn memory_beyond_the_limit_is_refused_to_the_command() {
+    // `tail` holds the only line in memory.
+    let hungry = "head -c 300000000 /dev/zero | tail >/dev/null && echo 1";
+    let within = run(sh(hungry).memory_max(2_000_000_000), "null").await;
+    assert_eq!(within.output(), "1");
+    let beyond = run(sh(hungry).memory_max(100_000_000), "null").await;
+    assert_eq!(beyond.attempts[0].end, AttemptEnd::Failed);
+    assert!(beyond.error().contains("memory exhausted"), "{}", beyond.error());
+}
+
+#[tokio::test]
+async fn cpu_time_beyond_the_limit_ends_the_command() {
+    let run = run(sh("while :; do :; done").cpu_secs_max(1), "null").await;
+    let expected = "the command was killed by signal 24 (SIGXCPU): it used more CPU time than its limit";
+    assert_eq!(run.error(), expected);
+}
+
+#[tokio::test]
+async fn cpu_time_of_a_command_that_ignores_the_first_signal_is_limited_too() {
+    let run = run(sh("trap '' XCPU; while :; do :; done").cpu_secs_max(1), "null").await;
+    assert!(run.error().starts_with("the command was killed by signal 9 (SIGKILL)"), "{}", run.error());
+}
+
+#[tokio::test]
+async fn limits_are_those_of_the_command_and_not_of_its_supervisor() {
+    let spec = sh("ulimit -n; ulimit -v; ulimit -t; ulimit -c")
+        .open_files_max(33)
+        .memory_max(1 << 30)
+        .cpu_secs_max(9);
+    let run = run(spec.output(Output::Text), "null").await;
+    assert_eq!(run.output(), "\"33\\n1048576\\n9\\n0\\n\"");
+}
+
+#[tokio::test]
+async fn a_command_runs_as_the_user_it_was_given_without_the_groups_of_the_worker() {
+    if !is_root() {
+        return;
+    }
+    for limited in [false, true] {
+        let spec =
+            sh("id -un; id -G; echo $HOME; echo open >/dev/stderr; cat").user("nobody").output(Output::Text);
+        let run = run(if limited { spec.open_files_max(50) } else { spec }, "[1]").await;
+        assert_eq!(run.output(), "\"nobody\\n65534\\n/nonexistent\\n[1]\"", "{run:?}");
+        assert_eq!(run.log, ["open"]);
+    }
+}
+
+#[tokio::test]
+async fn processes_beyond_the_limit_are_refused_to_the_command() {
+    if !is_root() {
+        return;
+    }
+    // A user that no other test has.
+    let spec = sh("sleep 5 & sleep 5 & sleep 5 & sleep 5 & echo 1").user_ids(54_321, 54_321).processes_max(3);
+    let run = run(spec, "null").await;
+    assert_eq!(run.attempts[0].end, AttemptEnd::Failed, "{run:?}");
+    assert!(run.error().to_lowercase().contains("fork"), "{}", run.error());
+}
+
+/// Only root can change the user; the tests of other users say so.
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: only root can run commands as another user");
+    }
+    is_root
+}
+
+#[tokio::test]
+async fn a_worker_that_is_not_root_is_refused_another_user() {
+    if rustix::process::geteuid().is_root() {
+        // The other half of the check needs another user; the start succeeds here.
+        let office = Office::new(sh("true").user("nobody")).await;
+        office.worker.stop().await.unwrap();
+        return;
+    }
+    let backroom = backroom::Backroom::open("memory:").await.unwrap();
+    let error = backroom::Worker::new(&backroom)
+        .command("command", sh("true").user("nobody"))
+        .start()
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("only a worker that runs as root"), "{error}");
+}
