@@ -322,11 +322,11 @@ async fn a_job_of_a_dead_worker_whose_row_another_transaction_has_locked_is_resc
     let worker = runs.runs[0].worker.clone().unwrap();
     let lapsed = runs.store.running_of(&worker, None, 10).await.unwrap();
     assert_eq!(
-        lapsed.iter().map(|job| job.id).collect::<Vec<_>>(),
+        lapsed.iter().map(|running| running.job.id).collect::<Vec<_>>(),
         runs.runs.iter().map(|job| job.id).collect::<Vec<_>>()
     );
     let rescue = |job: &JobRow| apply(job, died(), runs.place.now).unwrap().unwrap();
-    let rescues: Vec<Change> = lapsed.iter().map(rescue).collect();
+    let rescues: Vec<Change> = lapsed.iter().map(|running| rescue(&running.job)).collect();
     let began_at = SystemClock::default().now();
     let answers = runs.store.commit(Arc::new(rescues.clone())).await.unwrap();
     assert_eq!(answers, [Committed::Done, Committed::RowLocked, Committed::Done]);

@@ -172,9 +172,10 @@ async fn a_job_of_a_newer_program_is_left_to_it_and_the_error_says_so() {
         let running = place.claim(&store, 9).await;
         let worker = running[0].worker.clone().unwrap();
         if client.execute(set, &[&known.0]).await.unwrap() == 1 {
-            // Upkeep rescues what it can read.
+            // Upkeep judges both, and rescues what it can read.
             let found = store.running_of(&worker, None, 9).await.unwrap();
-            assert_eq!(found.iter().map(|job| job.id).collect::<Vec<_>>(), [beside]);
+            let found: Vec<_> = found.iter().map(|running| (running.job.id, running.is_whole)).collect();
+            assert_eq!(found, [(known, false), (beside, true)]);
         }
         client.execute("UPDATE jobs SET extras = NULL WHERE id = $1", &[&newer.0]).await.unwrap();
         assert_eq!(place.claim(&store, 9).await[0].id, newer, "it was only left alone");

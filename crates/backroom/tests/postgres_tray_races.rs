@@ -185,7 +185,7 @@ async fn a_job_that_is_on_a_tray_and_in_a_row_stops_no_rescue() {
     let worker = jobs[0].worker.clone().unwrap();
     let found = office.other.running_of(&worker, None, 10).await.unwrap();
     let rescue = |job: &JobRow| apply(job, died(), at).unwrap().unwrap();
-    let changes: Vec<_> = found.iter().map(rescue).collect();
+    let changes: Vec<_> = found.iter().map(|running| rescue(&running.job)).collect();
     office.other.commit(Arc::new(changes)).await.unwrap();
     assert_eq!(office.rows().await, Rows { jobs: 2, trays: 0, finished: 0 });
     assert_eq!(office.state(jobs[1].id).await, State::Queued);

@@ -221,8 +221,9 @@ async fn damaged_rows_do_not_keep_others_from_being_found() {
     assert_eq!(place.claim(&store, 3).await.len(), 3);
     damage(&place, DAMAGED_EXTRAS, damaged);
     let worker = store.job(whole).await.unwrap().unwrap().worker.unwrap();
-    let held = store.running_of(&worker, None, 2).await.unwrap();
-    assert_eq!(held.iter().map(|job| job.id).collect::<Vec<_>>(), [whole, newest]);
+    let held = store.running_of(&worker, None, 9).await.unwrap();
+    let held: Vec<_> = held.iter().map(|running| (running.job.id, running.is_whole)).collect();
+    assert_eq!(held, [(damaged, false), (whole, true), (newest, true)], "all are judged together");
 }
 
 #[tokio::test]

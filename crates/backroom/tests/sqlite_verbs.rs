@@ -237,7 +237,7 @@ async fn lists_find_every_state_and_paused_queues_are_skipped() {
     let running = Arc::new(Filter { states: vec![State::Running], ..Filter::default() });
     assert_eq!(store.list(running, None, 9).await.unwrap()[0].id, id);
     let worker = store.job(id).await.unwrap().unwrap().worker.unwrap();
-    assert_eq!(store.running_of(&worker, None, 9).await.unwrap()[0].id, id);
+    assert_eq!(store.running_of(&worker, None, 9).await.unwrap()[0].job.id, id);
 }
 
 #[tokio::test]

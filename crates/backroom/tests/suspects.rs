@@ -13,8 +13,8 @@ use std::{
 
 use backroom::store::layer::Verb;
 use backroom::{
-    Backroom, Context, Draft, ErrorKind, Failure, Job, JobId, Json, Neighbours, Options, State, Timestamp,
-    Worker,
+    Backroom, Context, Draft, ErrorKind, Failure, Job, JobId, Json, Middleware, Neighbours, Next, Options,
+    State, Timestamp, Worker, async_trait,
     core::{Suspicion, blame::Trials},
     ids::Ids,
     store::{MemoryStore, Record},
@@ -194,6 +194,45 @@ async fn a_blocking_suspect_is_not_on_trial_while_it_waits_for_a_thread() {
     };
     soon("its turn", ended).await;
     assert_eq!(gate.came(), 2);
+    drop(worker);
+}
+
+/// Never calls the handlers of a kind.
+struct HangsBefore(&'static str);
+
+#[async_trait]
+impl Middleware for HangsBefore {
+    async fn handle(&self, context: Context, next: Next<'_>) -> Result<Json, Failure> {
+        if context.job().kind == self.0 {
+            std::future::pending::<()>().await;
+        }
+        next.run(context).await
+    }
+}
+
+#[tokio::test]
+async fn a_blocking_suspect_is_on_trial_before_its_middleware_begins_and_holds_up_no_other() {
+    let (b, _, _, clock) = with_faults();
+    let worker = Worker::new(&b).lease(LEASE).upkeep(false).neighbours(Arc::default()).blocking_threads(2);
+    let worker = worker.queue("default", 4).handle(act);
+    let worker = worker.handle_blocking(|job: Double, _: Context| Ok::<_, Failure>(job.0));
+    let worker = worker.middleware(HangsBefore(Double::KIND)).start().await.unwrap();
+    pass(&clock, Duration::from_millis(100)).await;
+    let ids = Ids::seeded(5);
+    let hangs = suspect(&b, &ids, &Double(2), 1).await;
+    let on_trial = async {
+        while trials(&b).await.on.map(|trial| trial.job) != Some(hangs) {
+            pass(&clock, Duration::from_millis(50)).await;
+        }
+    };
+    soon("a trial, so that a crash in middleware is its own", on_trial).await;
+    let begins = suspect(&b, &ids, &Act::Hang, 1).await;
+    pass(&clock, TRIAL * 2).await;
+    assert_eq!(
+        trials(&b).await.passed,
+        [hangs, begins],
+        "its trial was over, though its handler had not begun"
+    );
     drop(worker);
 }
 

@@ -121,7 +121,8 @@ impl Backroom {
             if running.len() >= RUNNING_MAX {
                 break;
             }
-            running.extend(self.engine().store.running_of(&worker.name, None, PAGE_JOBS_MAX).await?);
+            let page = self.engine().store.running_of(&worker.name, None, PAGE_JOBS_MAX).await?;
+            running.extend(page.into_iter().map(|running| running.job));
         }
         Ok(running)
     }

@@ -26,7 +26,13 @@ pub(crate) use self::{
     entry::{Entry, LeaseLost},
     failing::Failing,
 };
-use crate::{Ended, Error, ErrorKind, ends::Ends, engine::Engine, repeated::Repeats, store::Committed};
+use crate::{
+    Ended, Error, ErrorKind,
+    ends::Ends,
+    engine::Engine,
+    repeated::Repeats,
+    store::{Committed, is_outage},
+};
 
 /// The wait before an entry that could not be written is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -47,6 +53,7 @@ const LOCKED: &str =
     "another transaction has locked a job's row for seconds, so the end of its run is not recorded";
 const REFUSED: &str = "the store refuses the end of a run";
 const UNRECORDED: &str = "the end of a run cannot be recorded";
+const UNREADABLE: &str = "the row of a job cannot be read, so the end of its run is not recorded";
 const DROPPED: &str = "the result of a run is dropped";
 const DELETED: &str = "a job was deleted while it ran";
 
@@ -75,8 +82,8 @@ impl Recorder {
         self.failing().as_ref().is_some_and(|failing| failing.is_of_store)
     }
 
-    /// Records entries. Returns those that must wait, because another transaction has locked the job's row or the store
-    /// refused them too often; pass these to [`record_again`](Self::record_again).
+    /// Records entries. Returns those that must wait, because another transaction has locked the job's row, the row cannot be read,
+    /// or the store refused them too often; pass these to [`record_again`](Self::record_again).
     ///
     /// While the store is away or its disk is full, this waits and tries again. Each entry is recorded by itself: one that
     /// the store refuses does not hold up the others. An entry whose lease is lost, or whose job was deleted, is dropped.
@@ -89,7 +96,7 @@ impl Recorder {
         let mut waiting = Vec::new();
         loop {
             let jobs = open.len() + waiting.len();
-            let Some(known) = self.read_unknown(open).await else { return Self::closed(jobs) };
+            let Some(known) = self.read_unknown(open, &mut waiting).await else { return Self::closed(jobs) };
             open = known;
             let changes = self.decide(&mut open);
             if open.is_empty() {
@@ -171,26 +178,36 @@ impl Recorder {
         waiting
     }
 
-    /// Reads the rows that entries do not have. An entry whose job was deleted is dropped. None if the store is closed.
-    async fn read_unknown(&self, open: Vec<Entry>) -> Option<Vec<Entry>> {
+    /// Reads the rows that entries do not have. An entry whose job was deleted is dropped; one whose row cannot be read goes to
+    /// `waiting`. None if the store is closed.
+    async fn read_unknown(&self, open: Vec<Entry>, waiting: &mut Vec<Entry>) -> Option<Vec<Entry>> {
         if open.iter().all(|entry| entry.row.is_some()) {
             return Some(open);
         }
         let mut known = Vec::with_capacity(open.len());
         for mut entry in open {
-            let mut is_deleted = false;
-            while entry.row.is_none() && !entry.is_lease_lost() && !is_deleted {
+            let (mut is_deleted, mut is_unreadable) = (false, false);
+            while entry.row.is_none() && !entry.is_lease_lost() && !is_deleted && !is_unreadable {
                 match self.engine.store.job(entry.job).await {
                     Ok(Some(row)) => entry.row = Some(Arc::new(row)),
                     Ok(None) => is_deleted = true,
                     Err(error) if error.kind() == ErrorKind::Closed => return None,
-                    Err(error) => {
+                    // The store's decorator logs outages.
+                    Err(error) if is_outage(&error) => {
                         Failing::note(&mut self.failing(), &error, self.engine.clock.now());
                         self.engine.clock.sleep(PAUSE).await;
                     }
+                    // If it is not only this row, the next commit fails as well.
+                    Err(error) => {
+                        self.log_failure(UNREADABLE, "it is tried again", &entry, &error);
+                        is_unreadable = true;
+                    }
                 }
             }
-            if !is_deleted {
+            if is_unreadable {
+                entry.wait(self.engine.clock.monotonic(), PAUSE, REFUSED_PAUSE_MAX);
+                waiting.push(entry);
+            } else if !is_deleted {
                 known.push(entry);
             } else if self.is_news(DELETED) {
                 tracing::warn!(job = %entry.job, "{DELETED}; the result of the run is dropped");

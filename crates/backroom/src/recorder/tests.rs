@@ -6,11 +6,12 @@ use backroom_core::{Event, JobRow, Json, LeaseId, State, bounds::later};
 
 use super::{Entry, LeaseLost, Recorder};
 use crate::{
-    Backroom, Ending, Options,
+    Backroom, Ending, ErrorKind, Options,
     ended::Times,
     ends::Ends,
     repeated::Repeats,
-    store::{Call, Claim, MemoryStore, Share},
+    store::{Call, Claim, MemoryStore, Share, layer::Verb},
+    testing::faults::Faults,
 };
 
 fn recorder() -> (Backroom, Recorder) {
@@ -98,4 +99,30 @@ async fn the_end_of_a_deleted_job_is_dropped_and_those_beside_it_are_recorded() 
         vec![Entry::new(gone.id, of_gone, success(of_gone)), Entry::new(job.id, lease, success(lease))];
     assert!(recorder.record(entries).await.is_empty());
     assert_eq!(backroom.job(job.id).await.expect("the job").state, State::Completed);
+}
+
+#[tokio::test]
+async fn an_end_whose_row_cannot_be_read_waits_and_holds_up_neither_the_others_nor_the_claims() {
+    let faults = Arc::new(Faults::new(Arc::new(MemoryStore::new())));
+    let backroom = Options::new().over(Arc::clone(&faults) as _);
+    let engine = backroom.engine().clone();
+    let ends = Arc::new(Ends::new(Arc::clone(&engine.clock), Vec::new(), false));
+    let recorder = Recorder::new(engine, ends, Arc::new(Repeats::default()));
+    let ((unread, of_unread), (job, lease)) = (claimed(&backroom).await, claimed(&backroom).await);
+    faults.refuse(Verb::Job, ErrorKind::Unusable);
+    let known = Entry::new(job.id, lease, success(lease)).known_as(
+        Arc::new(job.clone()),
+        Ending::Succeeded,
+        Times::default(),
+        LeaseLost::default(),
+    );
+    let entries = vec![Entry::new(unread.id, of_unread, success(of_unread)), known];
+    let waiting = recorder.record(entries).await;
+    assert_eq!(waiting.iter().map(Entry::key).collect::<Vec<_>>(), [(unread.id, of_unread)]);
+    assert!(!recorder.is_stopped_by_store());
+    assert!(!recorder.record_again(waiting, || true).await.is_empty());
+    faults.heal();
+    assert_eq!(backroom.job(job.id).await.expect("the job").state, State::Completed);
+    assert!(recorder.record(vec![Entry::new(unread.id, of_unread, success(of_unread))]).await.is_empty());
+    assert_eq!(backroom.job(unread.id).await.expect("the job").state, State::Completed);
 }

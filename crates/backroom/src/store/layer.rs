@@ -18,7 +18,8 @@ use uuid::Uuid;
 
 use super::{
     Beaten, Call, Claim, Committed, Count, Deleted, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus,
-    Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, Store, WorkerRow, WorkerVerbs,
+    Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, RunningJob, Store, WorkerRow,
+    WorkerVerbs,
 };
 use crate::Error;
 
@@ -329,7 +330,7 @@ impl<L: Layer> ReadVerbs for L {
         worker: &str,
         after: Option<JobId>,
         limit: usize,
-    ) -> Result<Vec<JobRow>, Error> {
+    ) -> Result<Vec<RunningJob>, Error> {
         let worker: Arc<str> = worker.into();
         forward!(self, Call::First, RunningOf { worker, after, limit }, |store, _call| store
             .running_of(&worker, after, limit))

@@ -42,7 +42,8 @@ pub use url::sqlite_file;
 pub use verbs::{
     AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, Deleted, Durability, Filter, Health,
     HealthCheck, Holder, IdempotencyVerbs, Inserted, JobVerbs, LeaseStatus, Note, Prune, QueueSetting,
-    QueueVerbs, QueuedAs, ReadVerbs, Record, Share, TokenVerbs, WorkerDetails, WorkerRow, WorkerVerbs,
+    QueueVerbs, QueuedAs, ReadVerbs, Record, RunningJob, Share, TokenVerbs, WorkerDetails, WorkerRow,
+    WorkerVerbs,
 };
 pub(crate) use verbs::{DEAD_REMEMBERED, apply_setting, dead_without_a_row};
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backroom_core::{Event, JobRow, Loss, Timestamp};
+use backroom_core::{Event, Loss, Timestamp};
 
 use super::{
     apply::apply_to_each,
@@ -16,7 +16,7 @@ use crate::{
     ends::Ends,
     engine::Engine,
     process::{self, Fate},
-    store::{Holder, WorkerRow},
+    store::{Holder, RunningJob, WorkerRow},
 };
 
 /// Most pages of jobs per tick and dead process. The next tick goes on.
@@ -74,12 +74,12 @@ impl Rescue {
         all: &[Holder],
         now: Timestamp,
     ) -> Result<(), Error> {
-        let mut jobs: Vec<JobRow> = Vec::new();
+        let mut jobs: Vec<RunningJob> = Vec::new();
         for holder in dead {
             let mut after = None;
             while jobs.len() < PAGES_MAX * ROWS_MAX {
                 let page = engine.store.running_of(&holder.name, after, ROWS_MAX).await?;
-                after = page.last().map(|job| job.id);
+                after = page.last().map(|running| running.job.id);
                 let is_last = page.len() < ROWS_MAX;
                 jobs.extend(page);
                 if is_last {
@@ -96,7 +96,7 @@ impl Rescue {
         let events = match outlived(&of_process) {
             Some(why) => {
                 let lost = |job| (job, Event::LeaseLost(Loss::Outlived { why: why.clone() }));
-                jobs.into_iter().map(lost).collect()
+                jobs.into_iter().filter(|running| running.is_whole).map(|running| lost(running.job)).collect()
             }
             None => loss::events(jobs, &of_process, self.crash_span, now),
         };

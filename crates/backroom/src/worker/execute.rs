@@ -23,6 +23,8 @@ use crate::{Failure, handler::Handler, middleware::Next};
 
 /// So long a job waits in its slot for a prime suspect that runs alone in the process. Then it goes to other workers.
 const HELD_UP_MAX: Duration = Duration::from_secs(1);
+/// The wait of a suspect that found no thread.
+const NO_THREAD: Duration = Duration::from_secs(10);
 /// How long middleware may go on after the handler's time is over.
 const MIDDLEWARE_GRACE: Duration = Duration::from_secs(5);
 
@@ -51,8 +53,10 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
     }
     let handler = shared.handlers.by_kind.get(&run.job.kind);
     let is_blocking = handler.is_some_and(|handler| handler.is_blocking);
-    let Some(_running) = admitted(shared, run, is_blocking).await else {
-        return give_back(shared, vec![Arc::clone(run)]).await;
+    let _running = match admitted(shared, run, is_blocking).await {
+        Ok(running) => running,
+        Err(NotBegun::GivenBack) => return give_back(shared, vec![Arc::clone(run)]).await,
+        Err(NotBegun::PutOff(wait)) => return shared.reports.put_off(Arc::clone(run), wait).await,
     };
     shared.work.running.fetch_add(1, Ordering::Relaxed);
     run.set_executing(true);
@@ -72,6 +76,8 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
         result = handled => Some(result.unwrap_or_else(|panic| Err(panic.into_failure()))),
         () = shared.signals.abandoned.cancelled() => None,
     };
+    // Middleware may have answered without calling the handler.
+    drop(run.take_thread());
     run.ends(clock.monotonic());
     run.set_executing(false);
     shared.work.running.fetch_sub(1, Ordering::Relaxed);
@@ -85,31 +91,52 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
     }
 }
 
-/// Lets the handler begin, unless a prime suspect runs alone in the process for longer than a moment.
-async fn admitted(shared: &Arc<Shared>, run: &Run, is_blocking: bool) -> Option<Running> {
+/// Why a run does not begin in its slot.
+enum NotBegun {
+    /// Another worker may run it at once.
+    GivenBack,
+    /// It waits for so long.
+    PutOff(Duration),
+}
+
+/// Lets middleware and handler begin, unless a prime suspect runs alone in the process for longer than a moment.
+async fn admitted(shared: &Arc<Shared>, run: &Run, is_blocking: bool) -> Result<Running, NotBegun> {
     let neighbours = &shared.resources.neighbours;
     if let Some(trial) = run.trial() {
         let alone = trial.is_alone().then(|| neighbours.begin_alone());
-        let running = alone.or_else(|| neighbours.begin())?;
-        // The trial of a blocking handler begins on its thread.
+        let running = alone.or_else(|| neighbours.begin()).ok_or(NotBegun::GivenBack)?;
+        // A blocking suspect has its thread before its trial begins, and its trial begins before any code of the application runs:
+        // also decoding and middleware can take the process down.
+        if is_blocking {
+            let thread = tokio::select! {
+                biased;
+                thread = Arc::clone(&shared.resources.threads).acquire_owned() => thread,
+                () = run.stop.cancelled() => return Err(NotBegun::GivenBack),
+                () = trial.withdrawn() => return Err(NotBegun::PutOff(NO_THREAD)),
+            };
+            run.hold_thread(thread.map_err(|_| NotBegun::GivenBack)?);
+        }
         let since = shared.engine.clock.now();
-        let begins = is_blocking || trial.begin(since, || run.stop_reason().is_none()).await;
-        return begins.then_some(running);
+        if trial.begin(since, || run.stop_reason().is_none()).await {
+            return Ok(running);
+        }
+        drop(run.take_thread());
+        return Err(NotBegun::GivenBack);
     }
     if let Some(running) = neighbours.begin() {
-        return Some(running);
+        return Ok(running);
     }
     let until = shared.engine.clock.monotonic().saturating_add(HELD_UP_MAX);
     loop {
         tokio::select! {
             biased;
-            () = run.stop.cancelled() => return None,
-            () = shared.signals.stopping.cancelled() => return None,
+            () = run.stop.cancelled() => return Err(NotBegun::GivenBack),
+            () = shared.signals.stopping.cancelled() => return Err(NotBegun::GivenBack),
             () = neighbours.open() => {}
-            () = shared.engine.clock.sleep_to(until) => return None,
+            () = shared.engine.clock.sleep_to(until) => return Err(NotBegun::GivenBack),
         }
         if let Some(running) = neighbours.begin() {
-            return Some(running);
+            return Ok(running);
         }
     }
 }

@@ -3,13 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::Json;
-use tokio::runtime::Handle;
 
 use super::{context::Context, panics};
 use crate::Failure;
-
-/// The wait of a suspect that found no thread.
-const NO_THREAD: Duration = Duration::from_secs(10);
 
 /// Runs the handler once one of the worker's threads is free.
 pub(super) async fn on_thread(
@@ -17,15 +13,12 @@ pub(super) async fn on_thread(
     handler: impl FnOnce(Context) -> Result<Json, Failure> + Send + 'static,
 ) -> Result<Json, Failure> {
     let threads = Arc::clone(&context.resources().threads);
-    let permit = match context.run().trial() {
+    // A suspect has its thread since its trial began.
+    let permit = match context.run().take_thread() {
+        Some(permit) => permit,
         None => threads.acquire_owned().await?,
-        Some(trial) => tokio::select! {
-            biased;
-            permit = threads.acquire_owned() => permit?,
-            () = trial.withdrawn() => return Err(Failure::not_begun(NO_THREAD)),
-        },
     };
-    let (span, runtime) = (tracing::Span::current(), Handle::current());
+    let span = tracing::Span::current();
     let thread = tokio::task::spawn_blocking(move || {
         // The permit stays with the thread: a thread whose run has ended still occupies its core.
         let (_permit, running) = (permit, context.resources().neighbours.begin_alone());
@@ -33,11 +26,6 @@ pub(super) async fn on_thread(
         let not_begun = || Err(Failure::not_begun(Duration::ZERO));
         if run.is_over() || run.stop_reason().is_some() {
             // The run ended, or was asked to stop, while it waited for a thread.
-            return not_begun();
-        }
-        if let Some(trial) = run.trial()
-            && !runtime.block_on(trial.begin(clock.now(), || run.stop_reason().is_none()))
-        {
             return not_begun();
         }
         let _on_thread = run.begins_on_thread(running);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use backroom_core::{JobRow, LeaseId, Timestamp, bounds::span_until};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::{held_bytes::Load, neighbours::Running, pending_notes::PendingNotes, trial::Trial};
@@ -45,6 +45,8 @@ pub(crate) struct Run {
     on_thread: AtomicBool,
     /// Set if it begins on trial.
     trial: OnceLock<Trial>,
+    /// The right to a thread for blocking handlers, which a suspect has before it begins.
+    thread: Mutex<Option<OwnedSemaphorePermit>>,
     reported_stuck: AtomicBool,
     pub(crate) pending_notes: Mutex<PendingNotes>,
 }
@@ -106,6 +108,7 @@ impl Run {
             polled: AtomicBool::new(false),
             on_thread: AtomicBool::new(false),
             trial: OnceLock::new(),
+            thread: Mutex::default(),
             reported_stuck: AtomicBool::new(false),
             pending_notes: Mutex::default(),
         }
@@ -191,6 +194,16 @@ impl Run {
     /// Its trial, if it begins on trial.
     pub(crate) fn trial(&self) -> Option<&Trial> {
         self.trial.get()
+    }
+
+    /// It will run on a thread for blocking handlers.
+    pub(crate) fn hold_thread(&self, thread: OwnedSemaphorePermit) {
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    }
+
+    /// The right to a thread that it holds, if it does.
+    pub(crate) fn take_thread(&self) -> Option<OwnedSemaphorePermit> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Returns once a blocking handler has begun.

@@ -117,8 +117,8 @@ async fn have_turn(shared: &Arc<Shared>, suspect: Suspect) -> bool {
             view.withdraw();
         }
     }
-    // In its slot a blocking handler may have waited for its thread; then the run is over now. Otherwise the store is about to
-    // take the worker's row.
+    // In its slot a blocking handler may have waited for its thread; then the run leaves its slot now. Otherwise the store is about
+    // to take the worker's row.
     view.begun().await;
     if view.is_over() {
         return true;

@@ -15,7 +15,7 @@ use backroom_core::{
 use super::{
     Beaten, Call, Claim, Committed, Count, Deleted, Durability, Filter, Health, HealthCheck, Holder,
     Inserted, JobVerbs, LeaseStatus, Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record,
-    Store, WorkerRow, WorkerVerbs,
+    RunningJob, Store, WorkerRow, WorkerVerbs,
 };
 use crate::Error;
 
@@ -185,7 +185,7 @@ impl ReadVerbs for MemoryStore {
         worker: &str,
         after: Option<JobId>,
         limit: usize,
-    ) -> Result<Vec<JobRow>, Error> {
+    ) -> Result<Vec<RunningJob>, Error> {
         self.read(|rows| rows.running_of(worker, after, limit))
     }
 

@@ -11,7 +11,8 @@ use backroom_core::{
 
 use super::rows::{Ring, Rows, turn};
 use crate::store::{
-    Beaten, Call, Claim, DEAD_REMEMBERED, Holder, LeaseStatus, Note, Share, WorkerRow, dead_without_a_row,
+    Beaten, Call, Claim, DEAD_REMEMBERED, Holder, LeaseStatus, Note, RunningJob, Share, WorkerRow,
+    dead_without_a_row,
 };
 
 impl Rows {
@@ -161,12 +162,12 @@ impl Rows {
         }
     }
 
-    pub(super) fn running_of(&self, worker: &str, after: Option<JobId>, limit: usize) -> Vec<JobRow> {
+    pub(super) fn running_of(&self, worker: &str, after: Option<JobId>, limit: usize) -> Vec<RunningJob> {
         let is_wanted = |job: &&JobRow| {
             job.state == State::Running
                 && job.worker.as_deref() == Some(worker)
                 && after.is_none_or(|after| job.id > after)
         };
-        self.jobs.values().filter(is_wanted).take(limit).cloned().collect()
+        self.jobs.values().filter(is_wanted).take(limit).cloned().map(RunningJob::whole).collect()
     }
 }

@@ -61,7 +61,8 @@ use self::{
 };
 use super::{
     Beaten, Call, Claim, Committed, Count, Deleted, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus,
-    Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, Store, WorkerRow, WorkerVerbs,
+    Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, RunningJob, Store, WorkerRow,
+    WorkerVerbs,
 };
 use crate::{Error, clock::Clock};
 
@@ -430,7 +431,7 @@ impl ReadVerbs for PostgresStore {
         worker: &str,
         after: Option<JobId>,
         limit: usize,
-    ) -> Result<Vec<JobRow>, Error> {
+    ) -> Result<Vec<RunningJob>, Error> {
         let running = workers::running_of(&self.core, worker, after, limit).await;
         running.map_err(failing("find the jobs of a dead worker"))
     }

@@ -62,7 +62,7 @@ use self::{
 use super::{
     BackedUp, BackupProgress, Beaten, Call, Claim, Committed, Count, Deleted, Durability, Filter, Health,
     Holder, Inserted, JobVerbs, LeaseStatus, Migration, Note, Notifier, Prune, QueueSetting, QueueVerbs,
-    ReadVerbs, Record, Store, WorkerRow, WorkerVerbs,
+    ReadVerbs, Record, RunningJob, Store, WorkerRow, WorkerVerbs,
 };
 use crate::{Error, ErrorKind};
 
@@ -431,7 +431,7 @@ impl ReadVerbs for SqliteStore {
         worker: &str,
         after: Option<JobId>,
         limit: usize,
-    ) -> Result<Vec<JobRow>, Error> {
+    ) -> Result<Vec<RunningJob>, Error> {
         let worker = worker.to_owned();
         self.vital_readers.run(move |reader| workers::running_of(reader, &worker, after, limit)).await
     }

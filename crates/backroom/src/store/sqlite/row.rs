@@ -15,10 +15,16 @@ use super::{
     columns::{at, cells, columns},
     error::Fault,
 };
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, store::RunningJob};
 
 /// A job from a row selected by [`columns!`].
 pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<JobRow> {
+    let extras = Extras::from_stored(row.get_ref(at::extras)?.as_str_or_null()?);
+    let extras = extras.map_err(|error| foreign(at::extras, Type::Text, error))?;
+    job_with(row, extras, decoded(row, at::tags)?.unwrap_or_default())
+}
+
+fn job_with(row: &Row<'_>, extras: Extras, tags: Vec<String>) -> rusqlite::Result<JobRow> {
     let unique_while = match row.get_ref(at::unique_while)?.as_str_or_null()? {
         None => None,
         Some(name) => {
@@ -30,7 +36,6 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         Some(percent) => Some(Progress { percent, message: row.get(at::progress_message)? }),
         None => None,
     };
-    let extras = Extras::from_stored(row.get_ref(at::extras)?.as_str_or_null()?);
     Ok(JobRow {
         id: job_id(row, at::id)?,
         kind: row.get(at::kind)?,
@@ -58,8 +63,8 @@ pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         created_at: moment(row, at::created_at)?,
         started_at: moment_or_none(row, at::started_at)?,
         finished_at: moment_or_none(row, at::finished_at)?,
-        tags: decoded(row, at::tags)?.unwrap_or_default(),
-        extras: extras.map_err(|error| foreign(at::extras, Type::Text, error))?,
+        tags,
+        extras,
         revision: row.get::<_, i64>(at::revision)?.unsigned_abs(),
         suspicion: decoded(row, at::suspicion)?,
     })
@@ -215,6 +220,16 @@ pub(super) fn job_if_whole(row: &Row<'_>) -> rusqlite::Result<(JobId, Option<Job
             Ok((id, None))
         }
     }
+}
+
+/// A running job from a row selected by [`columns!`]; one that cannot be read without its extras and tags. None if even the rest is
+/// damaged.
+pub(super) fn running(row: &Row<'_>) -> rusqlite::Result<Option<RunningJob>> {
+    if let (_, Some(job)) = job_if_whole(row)? {
+        return Ok(Some(RunningJob::whole(job)));
+    }
+    let rest = job_with(row, Extras::default(), Vec::new());
+    Ok(rest.ok().map(|job| RunningJob { job, is_whole: false }))
 }
 
 /// Whether the row of this job can be read, with a statement prepared from [`FIND`].

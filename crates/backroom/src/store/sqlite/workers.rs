@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use backroom_core::{JobId, JobRow, Timestamp, bounds::earlier};
+use backroom_core::{JobId, Timestamp, bounds::earlier};
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use super::{
     error::Fault,
     row::{self, micros},
 };
-use crate::store::{Beaten, DEAD_REMEMBERED, Holder, WorkerRow, dead_without_a_row};
+use crate::store::{Beaten, DEAD_REMEMBERED, Holder, RunningJob, WorkerRow, dead_without_a_row};
 
 macro_rules! worker_columns {
     () => {
@@ -157,7 +157,7 @@ pub(super) fn running_of(
     worker: &str,
     after: Option<JobId>,
     limit: usize,
-) -> Result<Vec<JobRow>, Fault> {
+) -> Result<Vec<RunningJob>, Fault> {
     let sql = concat!(
         "SELECT ",
         columns!(),
@@ -166,5 +166,13 @@ pub(super) fn running_of(
     );
     // Before every place: the smallest id, which no job has.
     let after = after.map_or(Uuid::nil(), |after| after.0);
-    row::jobs(connection, sql, params![worker, after.as_bytes()], limit)
+    let mut select = connection.prepare_cached(sql)?;
+    let mut rows = select.query(params![worker, after.as_bytes()])?;
+    let mut running = Vec::new();
+    while running.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        running.extend(row::running(row)?);
+    }
+    Ok(running)
 }

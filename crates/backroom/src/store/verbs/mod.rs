@@ -16,6 +16,6 @@ pub use jobs::{
 };
 pub(crate) use queues::apply_setting;
 pub use queues::{QueueSetting, QueueVerbs};
-pub use reads::{Count, Filter, QueuedAs, ReadVerbs};
+pub use reads::{Count, Filter, QueuedAs, ReadVerbs, RunningJob};
 pub use workers::{Beaten, Blocked, Holder, WorkerDetails, WorkerRow, WorkerVerbs};
 pub(crate) use workers::{DEAD_REMEMBERED, dead_without_a_row};

@@ -8,6 +8,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
+/// A job that runs under the name of a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunningJob {
+    /// The job. If it is not whole, then without extras and tags.
+    pub job: JobRow,
+    /// Whether this program can read all of its row. Otherwise no change may be decided on it, so upkeep leaves it to programs that
+    /// can.
+    pub is_whole: bool,
+}
+
+impl RunningJob {
+    pub(crate) fn whole(job: JobRow) -> Self {
+        Self { job, is_whole: true }
+    }
+}
+
 /// Reads jobs and what belongs to them.
 #[async_trait]
 pub trait ReadVerbs: Send + Sync {
@@ -46,13 +62,14 @@ pub trait ReadVerbs: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error>;
 
-    /// Running jobs of one worker by id, after `after` when given.
+    /// Running jobs of one worker by id, after `after` when given. Those of a newer version are among them, as far as this program
+    /// can read them: their deaths are judged together with the others.
     async fn running_of(
         &self,
         worker: &str,
         after: Option<JobId>,
         limit: usize,
-    ) -> Result<Vec<JobRow>, Error>;
+    ) -> Result<Vec<RunningJob>, Error>;
 
     /// Queued jobs past their `expires_at`, those that expired first before others.
     async fn expired_jobs(&self, limit: usize, now: Timestamp) -> Result<Vec<JobRow>, Error>;

@@ -6,7 +6,8 @@ use super::env::{Env, LEASE_SECS, WORKER, decide, died, draft, draft_later, ids,
 use crate::store::{Claim, Committed};
 
 async fn running_of(env: &Env, worker: &str) -> Vec<JobRow> {
-    env.store.running_of(worker, None, 100).await.expect("running_of")
+    let running = env.store.running_of(worker, None, 100).await.expect("running_of");
+    running.into_iter().map(|running| running.job).collect()
 }
 
 pub(super) async fn the_jobs_of_a_worker_are_found_by_their_ids(env: Env) {
@@ -29,8 +30,8 @@ pub(super) async fn pages_of_a_workers_jobs_meet_without_gap_or_overlap(env: Env
         let page = env.store.running_of(WORKER, after, 3).await.expect("running_of");
         assert!(page.len() <= 3);
         let Some(last) = page.last() else { break };
-        after = Some(last.id);
-        found.extend(page);
+        after = Some(last.job.id);
+        found.extend(page.into_iter().map(|running| running.job));
     }
     assert_eq!(found, all);
     assert_eq!(env.store.running_of(WORKER, None, 0).await.expect("running_of"), []);

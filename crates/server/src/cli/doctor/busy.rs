@@ -138,7 +138,8 @@ async fn running(backroom: &Backroom) -> Result<Vec<JobRow>, Error> {
         if running.len() >= RUNNING_MAX {
             break;
         }
-        running.extend(store.running_of(&holder.name, None, LOOKED_AT_MAX).await?);
+        let page = store.running_of(&holder.name, None, LOOKED_AT_MAX).await?;
+        running.extend(page.into_iter().map(|running| running.job));
     }
     Ok(running)
 }

@@ -14,7 +14,7 @@ use tokio_postgres::{
 use uuid::Uuid;
 
 use super::{table::at, timestamp::PgTimestamp};
-use crate::store::{postgres::wire::error::Fault, unreadable};
+use crate::store::{RunningJob, postgres::wire::error::Fault, unreadable};
 use crate::{Error, ErrorKind};
 
 /// JSON text from a `jsonb` column.
@@ -48,6 +48,14 @@ impl Cells for Row {
 
 /// A job from a row selected by [`columns!`](crate::store::postgres::wire::sql::columns).
 pub(crate) fn job(row: &impl Cells) -> Result<JobRow, Fault> {
+    let id = JobId(row.cell(at::id)?);
+    let extras = Extras::from_stored(row.cell(at::extras)?)
+        .map_err(|invalid| Error::new(ErrorKind::Unusable, format!("read job {id}: its {invalid}")))?;
+    let tags = row.cell::<Option<JsonText<'_>>>(at::tags)?.map_or(Ok(Vec::new()), |text| decoded(text.0))?;
+    job_with(row, extras, tags)
+}
+
+fn job_with(row: &impl Cells, extras: Extras, tags: Vec<String>) -> Result<JobRow, Fault> {
     let unique_while = match row.cell::<Option<&str>>(at::unique_while)? {
         None => None,
         Some(name) => {
@@ -55,9 +63,6 @@ pub(crate) fn job(row: &impl Cells) -> Result<JobRow, Fault> {
             Some(hold.map_err(|invalid| damaged("word").caused_by(invalid))?)
         }
     };
-    let id = JobId(row.cell(at::id)?);
-    let extras = Extras::from_stored(row.cell(at::extras)?)
-        .map_err(|invalid| Error::new(ErrorKind::Unusable, format!("read job {id}: its {invalid}")))?;
     let progress = match row.cell::<Option<i16>>(at::progress_percent)? {
         Some(percent) => Some(Progress {
             percent: u8::try_from(percent).unwrap_or(100),
@@ -66,7 +71,7 @@ pub(crate) fn job(row: &impl Cells) -> Result<JobRow, Fault> {
         None => None,
     };
     Ok(JobRow {
-        id,
+        id: JobId(row.cell(at::id)?),
         kind: row.cell(at::kind)?,
         queue: row.cell(at::queue)?,
         lane: row.cell(at::lane)?,
@@ -92,7 +97,7 @@ pub(crate) fn job(row: &impl Cells) -> Result<JobRow, Fault> {
         created_at: moment(row, at::created_at)?,
         started_at: moment_or_none(row, at::started_at)?,
         finished_at: moment_or_none(row, at::finished_at)?,
-        tags: row.cell::<Option<JsonText<'_>>>(at::tags)?.map_or(Ok(Vec::new()), |text| decoded(text.0))?,
+        tags,
         extras,
         revision: row.cell::<i64>(at::revision)?.unsigned_abs(),
         suspicion: row.cell::<Option<&str>>(at::suspicion)?.map(decoded).transpose()?,
@@ -133,21 +138,42 @@ pub(crate) fn jobs(rows: &[impl Cells]) -> Result<Vec<JobRow>, Fault> {
 pub(crate) fn readable_jobs(rows: &[impl Cells]) -> Result<Vec<JobRow>, Fault> {
     let mut jobs = Vec::with_capacity(rows.len());
     for row in rows {
-        let id = JobId(row.cell(at::id)?);
-        match job(row) {
-            Ok(job) => jobs.push(job),
-            Err(fault) => {
-                if unreadable::is_first(id) {
-                    let error = fault.into_error("read a job");
-                    tracing::error!(
-                        job = %id, %error,
-                        "failed to read the row of this job, so it is left out; update this program, restore the row or delete the job"
-                    );
-                }
-            }
-        }
+        jobs.extend(job_if_whole(row)?);
     }
     Ok(jobs)
+}
+
+/// All rows as running jobs, those that cannot be read without their extras and tags.
+pub(crate) fn running(rows: &[impl Cells]) -> Result<Vec<RunningJob>, Fault> {
+    let mut running = Vec::with_capacity(rows.len());
+    for row in rows {
+        running.extend(match job_if_whole(row)? {
+            Some(job) => Some(RunningJob::whole(job)),
+            None => {
+                let rest = job_with(row, Extras::default(), Vec::new());
+                rest.ok().map(|job| RunningJob { job, is_whole: false })
+            }
+        });
+    }
+    Ok(running)
+}
+
+/// The job of a row. If it cannot be read it is none, and a line in the log.
+fn job_if_whole(row: &impl Cells) -> Result<Option<JobRow>, Fault> {
+    let id = JobId(row.cell(at::id)?);
+    match job(row) {
+        Ok(job) => Ok(Some(job)),
+        Err(fault) => {
+            if unreadable::is_first(id) {
+                let error = fault.into_error("read a job");
+                tracing::error!(
+                    job = %id, %error,
+                    "failed to read the row of this job, so it is left out; update this program, restore the row or delete the job"
+                );
+            }
+            Ok(None)
+        }
+    }
 }
 
 /// An attempt from `lease_id, attempt, end, error, worker, started_at, ended_at`.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use backroom_core::{JobId, JobRow, Timestamp, bounds::earlier};
+use backroom_core::{JobId, Timestamp, bounds::earlier};
 use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ use crate::store::postgres::{
         sql::{Sql, columns},
     },
 };
-use crate::store::{Beaten, DEAD_REMEMBERED, Holder, WorkerRow, dead_without_a_row};
+use crate::store::{Beaten, DEAD_REMEMBERED, Holder, RunningJob, WorkerRow, dead_without_a_row};
 
 macro_rules! worker_columns {
     () => {
@@ -213,10 +213,10 @@ pub(crate) async fn running_of(
     worker: &str,
     after: Option<JobId>,
     limit: usize,
-) -> Result<Vec<JobRow>, Fault> {
+) -> Result<Vec<RunningJob>, Fault> {
     // Before every place: the smallest id, which no job has.
     let after = after.map_or(Uuid::nil(), |after| after.0);
-    row::readable_jobs(&core.claims.query(&RUNNING_OF, &[&worker, &after, &row::at_most(limit)]).await?)
+    row::running(&core.claims.query(&RUNNING_OF, &[&worker, &after, &row::at_most(limit)]).await?)
 }
 
 fn worker(row: &Row) -> Result<WorkerRow, Fault> {
