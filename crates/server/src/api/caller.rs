@@ -2,70 +2,55 @@
 //!
 //! A route takes a [`Caller`] and states what it needs before it does anything.
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use std::sync::Arc;
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, HeaderValue, header, request::Parts},
+};
+pub(crate) use backroom::Scope;
+use backroom::Token;
 
 use super::{codes::Code, problem::Problem};
-use crate::serve::AppState;
+use crate::serve::{AppState, Refusal};
 
-/// What a token permits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Scope {
-    /// Put jobs in.
-    Enqueue,
-    /// Take replies.
-    Work,
-    /// Read jobs, queues and workers.
-    Read,
-    /// Cancel, retry and delete jobs; pause, resume and set queues. Includes reading.
-    Operate,
-    /// Everything, tokens and the audit log included.
-    Admin,
-}
-
-impl Scope {
-    /// The name in tokens and errors.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Enqueue => "enqueue",
-            Self::Work => "work",
-            Self::Read => "read",
-            Self::Operate => "operate",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// Whether a token with this scope permits what `wanted` permits.
-    fn permits(self, wanted: Self) -> bool {
-        self == Self::Admin || self == wanted || (self == Self::Operate && wanted == Self::Read)
-    }
-}
+/// How tokens are sent (RFC 6750).
+const SCHEME: &str = "Bearer";
 
 /// The caller of a request.
 #[derive(Debug, Clone)]
-pub(crate) struct Caller {
-    name: String,
-    scopes: Vec<Scope>,
-    /// Which queues; a `*` at the end of a pattern stands for any rest.
-    queues: Vec<String>,
+pub(crate) enum Caller {
+    /// Anyone on the machine of a server that has no tokens: everything is permitted.
+    Local,
+    /// The holder of a token.
+    Token(Arc<Token>),
 }
 
 impl Caller {
-    /// Everyone on the machine of a server that has no tokens.
-    fn local() -> Self {
-        Self { name: "local".into(), scopes: vec![Scope::Admin], queues: vec!["*".into()] }
+    /// Its name, for the audit log.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Local => "local",
+            Self::Token(token) => &token.name,
+        }
     }
 
-    /// The name of the token, for the audit log; `local` where the server has none.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// Its identity: two tokens of one name are two callers.
+    pub(crate) fn id(&self) -> String {
+        match self {
+            Self::Local => "local".into(),
+            Self::Token(token) => token.id.to_string(),
+        }
     }
 
     /// Whether the caller may do this in any queue at all.
     pub(crate) fn require(&self, wanted: Scope) -> Result<(), Problem> {
-        if self.scopes.iter().any(|scope| scope.permits(wanted)) {
-            return Ok(());
+        match self {
+            Self::Token(token) if !token.allows(wanted) => {
+                Err(forbidden(format!("the token lacks the scope {wanted}"), wanted))
+            }
+            Self::Token(_) | Self::Local => Ok(()),
         }
-        Err(Problem::new(Code::Forbidden, format!("the token lacks the scope {:?}", wanted.as_str())))
     }
 
     /// Whether the caller may do this in one queue.
@@ -74,34 +59,76 @@ impl Caller {
         if self.sees(queue) {
             return Ok(());
         }
-        Err(Problem::new(Code::Forbidden, format!("the token is not valid for queue {queue:?}")))
+        Err(forbidden(format!("the token is not valid for queue {queue:?}"), wanted))
     }
 
     /// Whether the caller may do this in all queues, as routes need that are not about one queue.
     pub(crate) fn require_everywhere(&self, wanted: Scope) -> Result<(), Problem> {
         self.require(wanted)?;
-        if self.queues.iter().any(|pattern| pattern == "*") {
-            return Ok(());
+        match self {
+            Self::Token(token) if !token.queues.iter().all(|pattern| pattern.as_str() == "*") => {
+                let detail = "the token is valid for some queues only; this route is about all of them";
+                Err(forbidden(detail.into(), wanted))
+            }
+            Self::Token(_) | Self::Local => Ok(()),
         }
-        Err(Problem::new(
-            Code::Forbidden,
-            "the token is valid for some queues only; this route is about all of them",
-        ))
     }
 
     /// Whether the token is valid for a queue: for lists, which leave out the others.
     pub(crate) fn sees(&self, queue: &str) -> bool {
-        self.queues.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(start) => queue.starts_with(start),
-            None => queue == pattern,
-        })
+        match self {
+            Self::Local => true,
+            Self::Token(token) => token.reaches(queue),
+        }
+    }
+}
+
+fn forbidden(detail: String, wanted: Scope) -> Problem {
+    let challenge = format!("{SCHEME} realm=\"backroom\", error=\"insufficient_scope\", scope=\"{wanted}\"");
+    let challenge = HeaderValue::from_str(&challenge).expect("invariant: the names of scopes are plain text");
+    Problem::new(Code::Forbidden, detail).header(header::WWW_AUTHENTICATE, challenge)
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (detail, challenge) = match refusal {
+            Refusal::NoToken => ("the request has no token", "Bearer realm=\"backroom\""),
+            Refusal::UnknownToken => (
+                "the token is unknown, revoked or expired",
+                "Bearer realm=\"backroom\", error=\"invalid_token\"",
+            ),
+            Refusal::Store(error) => return error.into(),
+        };
+        Self::new(Code::Unauthenticated, detail)
+            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
     }
 }
 
 impl FromRequestParts<AppState> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(_parts: &mut Parts, _state: &AppState) -> Result<Self, Problem> {
-        Ok(Self::local())
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        if let Some(caller) = parts.extensions.get::<Self>() {
+            return Ok(caller.clone());
+        }
+        let caller = match secret(&parts.headers)? {
+            Some(secret) => Self::Token(state.access.token(secret).await?),
+            None => {
+                state.access.anonymous().await?;
+                Self::Local
+            }
+        };
+        parts.extensions.insert(caller.clone());
+        Ok(caller)
+    }
+}
+
+/// The secret that a request sends, if it sends one. It appears in no error.
+fn secret(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(sent) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let sent = sent.to_str().ok().and_then(|sent| sent.split_once(' '));
+    match sent {
+        Some((scheme, secret)) if scheme.eq_ignore_ascii_case(SCHEME) => Ok(Some(secret.trim())),
+        Some(_) | None => Err(Refusal::UnknownToken.into()),
     }
 }

@@ -3,6 +3,7 @@
 //! [`run`] opens the store, listens, serves until a signal comes, and stops in order: it accepts nothing more, finishes what it
 //! has begun within a limit, and closes the store.
 
+mod access;
 mod activity;
 mod connection;
 mod connections;
@@ -22,8 +23,9 @@ use std::sync::Arc;
 use backroom::{Backroom, Options};
 use clap::Args;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
-pub(crate) use self::{connection::Arrived, state::AppState};
+pub(crate) use self::{access::Refusal, connection::Arrived, state::AppState};
 
 use self::{
     connections::Connections,
@@ -64,8 +66,7 @@ pub(crate) async fn run(args: ServeArgs, settings: &Settings) -> Result<(), Prob
     let labels = usize::try_from(server.metrics.labels).unwrap_or(usize::MAX);
     let metrics = Arc::new(Metrics::new(labels));
     let backroom = open(&server, &metrics).await?;
-    let state = AppState::new(backroom.clone(), server, tls, metrics);
-    let served = serve(&state, &mut signals, &given).await;
+    let served = start(&backroom, server, tls, metrics, &mut signals, &given).await;
     let closed = backroom.close().await;
     served?;
     Ok(closed?)
@@ -77,15 +78,42 @@ async fn open(server: &ServerSettings, metrics: &Arc<Metrics>) -> Result<Backroo
     Ok(Options::new().on_call(move |call| metrics.called(call)).open(&server.store).await?)
 }
 
-/// Serves until a signal comes and all connections have ended.
-async fn serve(state: &AppState, signals: &mut Signals, given: &Given) -> Result<(), Problem> {
-    let settings = state.settings.now();
-    let listeners = listener::bind(&settings.listen).await?;
-    let scheme = if state.tls.now().is_some() { "https" } else { "http" };
+/// Listens, and serves until a signal comes and all connections have ended.
+async fn start(
+    backroom: &Backroom,
+    server: ServerSettings,
+    tls: Option<TlsAcceptor>,
+    metrics: Arc<Metrics>,
+    signals: &mut Signals,
+    given: &Given,
+) -> Result<(), Problem> {
+    let listeners = listener::bind(&server.listen).await?;
+    let is_local = listener::is_local(&listeners)?;
+    if !is_local {
+        listener::check(backroom).await?;
+    }
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let state = AppState::new(backroom.clone(), server, tls, metrics, is_local);
     for listener in &listeners {
         let address = listener.local_addr().map_err(|error| Problem::new("read the address", &error))?;
         out::note(format_args!("listening on {scheme}://{address}"));
     }
+    if state.access.is_open().await.unwrap_or(false) {
+        out::note(
+            "the store has no token: every program of this machine may do everything, and no other machine can connect",
+        );
+    }
+    serve(&state, listeners, signals, given).await
+}
+
+/// Serves until a signal comes and all connections have ended.
+async fn serve(
+    state: &AppState,
+    listeners: Vec<TcpListener>,
+    signals: &mut Signals,
+    given: &Given,
+) -> Result<(), Problem> {
+    let settings = state.settings.now();
     // Counts begin here: what was counted before belongs to no scrape of this process.
     state.metrics.refresh(&state.backroom, settings.metrics.refresh).await;
     let worker = upkeep::start(state).await?;

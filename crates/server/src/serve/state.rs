@@ -9,7 +9,7 @@ use backroom::{Backroom, ids::Ids};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::live::Live;
+use super::{access::Access, live::Live};
 use crate::{config::ServerSettings, metrics::Metrics};
 
 /// What every request can reach. Cheap to clone.
@@ -23,6 +23,8 @@ pub(crate) struct AppState {
     pub(crate) ids: Arc<Ids>,
     /// Cancelled when the server begins to stop: event streams and long polls end then.
     pub(crate) stopping: CancellationToken,
+    /// Who may call.
+    pub(crate) access: Arc<Access>,
     /// What is measured.
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the server has been asked to stop. It may go on serving for a while after that.
@@ -37,8 +39,10 @@ impl AppState {
         settings: ServerSettings,
         tls: Option<TlsAcceptor>,
         metrics: Arc<Metrics>,
+        is_local: bool,
     ) -> Self {
         Self {
+            access: Arc::new(Access::new(backroom.clone(), is_local)),
             backroom,
             settings: Live::new(Arc::new(settings)),
             ids: Arc::new(Ids::from_entropy()),

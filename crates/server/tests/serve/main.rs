@@ -6,6 +6,7 @@ mod cli_support;
 #[path = "../serve_support/mod.rs"]
 mod serve_support;
 
+mod access;
 mod frame;
 mod health;
 mod settings;

@@ -63,7 +63,7 @@ async fn answer(State(state): State<AppState>, request: Request, next: Next) -> 
     let is_question = origin.is_some() && cors::is_question(&parts);
     let traceparent = parts.headers.get("traceparent").cloned();
 
-    let response = match check(&parts, &settings, &state) {
+    let response = match check(&parts, &settings, &state).await {
         Err(problem) => problem.into_response(),
         Ok(()) if is_question => StatusCode::NO_CONTENT.into_response(),
         Ok(()) => run(parts, body, next, &settings, &state, &shown_id).await,
@@ -95,7 +95,7 @@ async fn answer(State(state): State<AppState>, request: Request, next: Next) -> 
 }
 
 /// What must hold before a route sees the request.
-fn check(parts: &Parts, settings: &ServerSettings, _state: &AppState) -> Result<(), Problem> {
+async fn check(parts: &Parts, settings: &ServerSettings, state: &AppState) -> Result<(), Problem> {
     let most = settings.limits.header_bytes.0;
     let has = headers::bytes(parts);
     if has > most {
@@ -108,7 +108,8 @@ fn check(parts: &Parts, settings: &ServerSettings, _state: &AppState) -> Result<
     let is_ours = host.as_deref().is_some_and(|host| {
         host::is_local(host) || settings.allowed_hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host))
     });
-    if !is_ours {
+    // Where a token is needed, a page that brings none can do nothing.
+    if !is_ours && state.access.is_open().await? {
         let named = host.unwrap_or_default();
         return Err(Problem::new(
             Code::Misdirected,
