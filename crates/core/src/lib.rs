@@ -48,7 +48,9 @@ pub use invalid::Invalid;
 pub use job::{JobId, JobRow, LogLine, Progress};
 pub use json::Json;
 pub use lease::LeaseId;
-pub use message::{Callback, Message, MessageBody, MessageId, MessageKind, MessageKinds, Reply};
+pub use message::{
+    Callback, Message, MessageBody, MessageId, MessageKind, MessageKinds, MessageLease, Reply,
+};
 pub use queue::{PausedBy, Queue};
 pub use retry::RetryPolicy;
 pub use state::{DisplayState, State};

@@ -109,6 +109,23 @@ fn a_claim_a_cancel_and_an_expiry_inform_too() {
 }
 
 #[test]
+fn a_store_that_claims_many_jobs_at_once_writes_the_same_as_for_one() {
+    let job = informing(queued(), every());
+    let change = decide(&job, claim());
+    let mut claimed = job.clone();
+    change.write_to(&mut claimed);
+    assert_eq!(message::of_claimed(&claimed, now()), change.effects);
+    let stored = job.extras.stored().unwrap().unwrap();
+    assert!(stored.contains(message::STARTED_IN_EXTRAS));
+    let others = MessageKind::ALL.into_iter().filter(|kind| *kind != MessageKind::Started).collect();
+    let stored = informing(queued(), others).extras.stored().unwrap().unwrap();
+    assert!(!stored.contains(message::STARTED_IN_EXTRAS));
+    let mut quoted = queued();
+    quoted.extras.meta = BTreeMap::from([("on".into(), message::STARTED_IN_EXTRAS.into())]);
+    assert!(!quoted.extras.stored().unwrap().unwrap().contains(message::STARTED_IN_EXTRAS));
+}
+
+#[test]
 fn a_dead_worker_is_a_failed_attempt_unless_the_job_had_not_begun() {
     let job = informing(running(), every());
     for loss in losses() {

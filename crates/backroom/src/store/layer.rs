@@ -7,8 +7,8 @@ use std::{any::Any, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, AuditEntry, Change, JobId, JobRow, LeaseId, LogLine, Queue, SecretHash, Timestamp, Token,
-    TokenId,
+    Attempt, AuditEntry, Change, JobId, JobRow, LeaseId, LogLine, Message, MessageId, Queue, SecretHash,
+    Timestamp, Token, TokenId,
     draft::NewJob,
     idempotency::{Begun, IdempotencyRecord, RequestEnd},
     stats::StatsRow,
@@ -17,9 +17,9 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use uuid::Uuid;
 
 use super::{
-    Beaten, Call, Claim, Committed, Count, Deleted, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus,
-    Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, RunningJob, Store, WorkerRow,
-    WorkerVerbs,
+    Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, Filter, Health, Holder,
+    Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs,
+    Record, ReplyQueue, ReplyVerbs, RunningJob, Store, TakeMessages, WorkerRow, WorkerVerbs,
 };
 use crate::Error;
 
@@ -150,6 +150,13 @@ requests! {
     Audit "audit" { before: Option<Uuid>, limit: usize },
     BeginRequest "begin_request" { wanted: Arc<IdempotencyRecord>, now: Timestamp },
     EndRequest "end_request" { key: Arc<str>, holder: Uuid, end: Arc<RequestEnd> },
+    TakeMessages "take_messages" { take: Arc<TakeMessages>, now: Timestamp },
+    AcknowledgeMessages "acknowledge_messages" { lease: LeaseId, ids: Arc<Vec<MessageId>> },
+    ReleaseMessages "release_messages" { lease: LeaseId, ids: Arc<Vec<MessageId>> },
+    Messages "messages" { reply_to: Option<Arc<str>>, after: u64, limit: usize },
+    ReplyQueues "reply_queues" { after: Option<Arc<str>>, limit: usize, now: Timestamp },
+    DropMessages "drop_messages" { bounds: Arc<DropMessages>, now: Timestamp },
+    ImportMessages "import_messages" { messages: Arc<Vec<Message>> },
     Health "health",
     Close "close",
 }
@@ -197,7 +204,12 @@ impl Verb {
             | Self::TokenUsed
             | Self::AppendAudit
             | Self::BeginRequest
-            | Self::EndRequest => true,
+            | Self::EndRequest
+            | Self::TakeMessages
+            | Self::AcknowledgeMessages
+            | Self::ReleaseMessages
+            | Self::DropMessages
+            | Self::ImportMessages => true,
             Self::LeaseStatus
             | Self::Job
             | Self::Attempts
@@ -215,6 +227,8 @@ impl Verb {
             | Self::Tokens
             | Self::TokenOf
             | Self::Audit
+            | Self::Messages
+            | Self::ReplyQueues
             | Self::Health
             | Self::Close => false,
         }
@@ -385,6 +399,70 @@ impl<L: Layer> WorkerVerbs for L {
 
     async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
         forward!(self, Call::First, Stats { since, limit }, |store, _call| store.stats(since, limit))
+    }
+}
+
+#[async_trait]
+impl<L: Layer> ReplyVerbs for L {
+    async fn take_messages(
+        &self,
+        take: Arc<TakeMessages>,
+        now: Timestamp,
+        call: Call,
+    ) -> Result<Vec<MessageRow>, Error> {
+        forward!(self, call, TakeMessages { take, now }, |store, call| store.take_messages(take, now, call))
+    }
+
+    async fn acknowledge_messages(
+        &self,
+        lease: LeaseId,
+        ids: Arc<Vec<MessageId>>,
+    ) -> Result<Vec<Acknowledged>, Error> {
+        forward!(self, Call::First, AcknowledgeMessages { lease, ids }, |store, _call| store
+            .acknowledge_messages(lease, ids))
+    }
+
+    async fn release_messages(&self, lease: LeaseId, ids: Arc<Vec<MessageId>>) -> Result<(), Error> {
+        forward!(self, Call::First, ReleaseMessages { lease, ids }, |store, _call| store
+            .release_messages(lease, ids))
+    }
+
+    async fn messages(
+        &self,
+        reply_to: Option<&str>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<MessageRow>, Error> {
+        let reply_to: Option<Arc<str>> = reply_to.map(Into::into);
+        forward!(self, Call::First, Messages { reply_to, after, limit }, |store, _call| store.messages(
+            reply_to.as_deref(),
+            after,
+            limit
+        ))
+    }
+
+    async fn reply_queues(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<ReplyQueue>, Error> {
+        let after: Option<Arc<str>> = after.map(Into::into);
+        forward!(self, Call::First, ReplyQueues { after, limit, now }, |store, _call| store.reply_queues(
+            after.as_deref(),
+            limit,
+            now
+        ))
+    }
+
+    async fn drop_messages(&self, bounds: Arc<DropMessages>, now: Timestamp) -> Result<u64, Error> {
+        forward!(self, Call::First, DropMessages { bounds, now }, |store, _call| store
+            .drop_messages(bounds, now))
+    }
+
+    async fn import_messages(&self, messages: Arc<Vec<Message>>) -> Result<u64, Error> {
+        forward!(self, Call::First, ImportMessages { messages }, |store, _call| store
+            .import_messages(messages))
     }
 }
 

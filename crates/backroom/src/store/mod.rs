@@ -40,19 +40,27 @@ pub(crate) use url::StoreUrl;
 #[cfg(feature = "sqlite")]
 pub use url::sqlite_file;
 pub use verbs::{
-    AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, Deleted, Durability, Filter, Health,
-    HealthCheck, Holder, IdempotencyVerbs, Inserted, JobVerbs, LeaseStatus, Note, Prune, QueueSetting,
-    QueueVerbs, QueuedAs, ReadVerbs, Record, RunningJob, Share, TokenVerbs, WorkerDetails, WorkerRow,
-    WorkerVerbs,
+    Acknowledged, AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, Deleted, DropMessages,
+    Durability, Filter, Health, HealthCheck, Holder, IdempotencyVerbs, Inserted, JobVerbs, LeaseStatus,
+    MessageRow, Note, Prune, QueueSetting, QueueVerbs, QueuedAs, ReadVerbs, Record, ReplyQueue, ReplyVerbs,
+    RunningJob, Share, TakeMessages, TokenVerbs, WorkerDetails, WorkerRow, WorkerVerbs,
 };
-pub(crate) use verbs::{DEAD_REMEMBERED, apply_setting, dead_without_a_row};
+pub(crate) use verbs::{DEAD_REMEMBERED, DROPPED_REMEMBERED, apply_setting, dead_without_a_row};
 
 use crate::Error;
 
 /// Stores jobs: all verbs, and the store as a whole.
 #[async_trait]
 pub trait Store:
-    JobVerbs + ReadVerbs + QueueVerbs + WorkerVerbs + TokenVerbs + AuditVerbs + IdempotencyVerbs + 'static
+    JobVerbs
+    + ReadVerbs
+    + QueueVerbs
+    + WorkerVerbs
+    + ReplyVerbs
+    + TokenVerbs
+    + AuditVerbs
+    + IdempotencyVerbs
+    + 'static
 {
     /// What an operator wants to know: versions, durability, size, and checks that may take seconds.
     async fn health(&self) -> Result<Health, Error>;

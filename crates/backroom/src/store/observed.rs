@@ -67,7 +67,12 @@ impl Observed {
     fn timeout_of(&self, verb: Verb) -> Duration {
         match verb {
             Verb::Insert => self.insert_timeout,
-            Verb::Health | Verb::Import | Verb::Prune | Verb::Close => LONG_TIMEOUT,
+            Verb::Health
+            | Verb::Import
+            | Verb::ImportMessages
+            | Verb::DropMessages
+            | Verb::Prune
+            | Verb::Close => LONG_TIMEOUT,
             Verb::Claim
             | Verb::Commit
             | Verb::LeaseStatus
@@ -100,7 +105,12 @@ impl Observed {
             | Verb::AppendAudit
             | Verb::Audit
             | Verb::BeginRequest
-            | Verb::EndRequest => CALL_TIMEOUT,
+            | Verb::EndRequest
+            | Verb::TakeMessages
+            | Verb::AcknowledgeMessages
+            | Verb::ReleaseMessages
+            | Verb::Messages
+            | Verb::ReplyQueues => CALL_TIMEOUT,
         }
     }
 

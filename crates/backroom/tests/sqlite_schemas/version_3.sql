@@ -146,6 +146,7 @@ CREATE TABLE backroom_messages (
     order_key    TEXT    NOT NULL,
     job_id       BLOB    NOT NULL CHECK (length(job_id) = 16),
     at           INTEGER NOT NULL,
+    bytes        INTEGER NOT NULL CHECK (bytes >= 0),
     body         TEXT    NOT NULL,
     deliveries   INTEGER NOT NULL CHECK (deliveries >= 0),
     lease_id     BLOB    CHECK (length(lease_id) = 16),
@@ -155,13 +156,14 @@ CREATE TABLE backroom_messages (
     CHECK ((lease_id IS NULL) = (leased_until IS NULL))
 ) STRICT;
 CREATE UNIQUE INDEX backroom_messages_id ON backroom_messages (id);
-CREATE INDEX backroom_messages_order ON backroom_messages (reply_to, seq);
+CREATE INDEX backroom_messages_order ON backroom_messages (reply_to, seq, bytes, at);
 CREATE INDEX backroom_messages_leased ON backroom_messages (reply_to, order_key) WHERE lease_id IS NOT NULL;
 CREATE TABLE backroom_reply_queues (
-    name    TEXT    NOT NULL PRIMARY KEY CHECK (name <> ''),
-    dropped INTEGER NOT NULL CHECK (dropped >= 0)
+    name       TEXT    NOT NULL PRIMARY KEY CHECK (name <> ''),
+    dropped    INTEGER NOT NULL CHECK (dropped >= 0),
+    dropped_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO backroom_messages VALUES(1,X'018cc251f40070008000000000000101','replies','order 7',X'018cc251f4007000800000000000000b',1800000002000000,'{"type":"completed","job_id":"018cc251-f400-7000-8000-00000000000b","kind":"mail","queue":"default","attempt":1,"max_attempts":20,"state":"completed","at":"2027-01-15T08:00:02Z","correlation_id":"order 7","output":null}',0,NULL,NULL,NULL);
-INSERT INTO backroom_messages VALUES(2,X'018cc251f40070008000000000000102','replies','order 8',X'018cc251f4007000800000000000000b',1800000002000000,'{"type":"completed","job_id":"018cc251-f400-7000-8000-00000000000b","kind":"mail","queue":"default","attempt":1,"max_attempts":20,"state":"completed","at":"2027-01-15T08:00:02Z","correlation_id":"order 8","output":null}',1,X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',1800000002000000,1800000032000000);
-INSERT INTO backroom_reply_queues VALUES('replies',3);
+INSERT INTO backroom_messages VALUES(1,X'018cc251f40070008000000000000101','replies','order 7',X'018cc251f4007000800000000000000b',1800000002000000,219,'{"type":"completed","job_id":"018cc251-f400-7000-8000-00000000000b","kind":"mail","queue":"default","attempt":1,"max_attempts":20,"state":"completed","at":"2027-01-15T08:00:02Z","correlation_id":"order 7","output":null}',0,NULL,NULL,NULL);
+INSERT INTO backroom_messages VALUES(2,X'018cc251f40070008000000000000102','replies','order 8',X'018cc251f4007000800000000000000b',1800000002000000,219,'{"type":"completed","job_id":"018cc251-f400-7000-8000-00000000000b","kind":"mail","queue":"default","attempt":1,"max_attempts":20,"state":"completed","at":"2027-01-15T08:00:02Z","correlation_id":"order 8","output":null}',1,X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',1800000002000000,1800000032000000);
+INSERT INTO backroom_reply_queues VALUES('replies',3,1800000002000000);
 COMMIT;

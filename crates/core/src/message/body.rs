@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::MessageKind;
-use crate::{AttemptEnd, Change, Invalid, JobId, JobRow, Json, Progress, State, Timestamp};
+use crate::{
+    AttemptEnd, Change, Invalid, JobId, JobRow, Json, Progress, State, Timestamp, bounds::whole_micros,
+};
 
 /// Longest output in a message, in bytes. A longer one is left out; the job has it.
 pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
@@ -99,6 +101,11 @@ impl MessageBody {
         body
     }
 
+    /// That the job was just claimed.
+    pub(super) fn of_claimed(job: &JobRow, now: Timestamp) -> Self {
+        Self::new(MessageKind::Started, job, now)
+    }
+
     /// What a running handler reported.
     pub(super) fn of_progress(job: &JobRow, progress: &Progress, now: Timestamp) -> Self {
         Self { progress: Some(progress.clone()), ..Self::new(MessageKind::Progress, job, now) }
@@ -113,7 +120,7 @@ impl MessageBody {
             attempt: job.attempt,
             max_attempts: job.max_attempts,
             state: job.state,
-            at: now,
+            at: whole_micros(now),
             correlation_id: job.extras.reply.as_ref().and_then(|reply| reply.correlation_id.clone()),
             output: None,
             reason: None,

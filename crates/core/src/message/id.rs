@@ -10,7 +10,12 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x5d5e_9ab0_2a44_4a3c_9f0a_6f1d_84c1_0b7
 
 /// The id of what a change informs of: at most one message per revision.
 pub(super) fn of_change(kind: MessageKind, change: &Change, now: Timestamp) -> Uuid {
-    derived(change.id, change.revision_before, kind, "", now)
+    of_revision(kind, change.id, change.revision_before, now)
+}
+
+/// The id of what a change of this revision informs of.
+pub(super) fn of_revision(kind: MessageKind, job: JobId, revision_before: u64, now: Timestamp) -> Uuid {
+    derived(job, revision_before, kind, "", now)
 }
 
 /// The id of reported progress. It does not change the revision, so its content and its moment distinguish it.

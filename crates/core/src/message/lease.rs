@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     LeaseId, Timestamp,
     bounds::{later, whole_micros},
@@ -17,7 +19,7 @@ const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(60);
 /// The lease under which a message was taken. It holds by moments of the store's clock: if that clock is set, a lease may end
 /// early or late by as much. It never holds for longer than its span and a minute: a lease that begins in the future does not
 /// hold. So a step of the clock makes a message come again, and never withholds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageLease {
     /// Fresh and random for each call that takes messages.
     pub id: LeaseId,

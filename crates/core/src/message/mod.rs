@@ -76,6 +76,17 @@ pub(crate) fn of_change(job: &JobRow, change: &Change, now: Timestamp) -> Vec<Ef
     effects(job, kind, id, || MessageBody::of_change(kind, job, change, now))
 }
 
+/// The effects of the claim of a job that was just claimed, for stores that claim many jobs in one statement: those that
+/// [`transition::apply`](crate::transition::apply) answers for it.
+pub fn of_claimed(job: &JobRow, now: Timestamp) -> Vec<Effect> {
+    let kind = MessageKind::Started;
+    let id = id::of_revision(kind, job.id, job.revision.saturating_sub(1), now);
+    effects(job, kind, id, || MessageBody::of_claimed(job, now))
+}
+
+/// What the stored text of [`Extras`](crate::Extras) contains if a claim of the job has effects.
+pub const STARTED_IN_EXTRAS: &str = r#""on":["started""#;
+
 /// The effects of progress that a running handler reported: none unless the caller asked for it.
 pub fn of_progress(job: &JobRow, progress: &Progress, now: Timestamp) -> Vec<Effect> {
     let kind = MessageKind::Progress;

@@ -8,14 +8,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, Timestamp, bounds::BYTES_IN_HAND_MAX,
-    draft::NewJob, stats::StatsRow,
+    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Message, MessageId, Queue, Timestamp,
+    bounds::BYTES_IN_HAND_MAX, draft::NewJob, stats::StatsRow,
 };
 
 use super::{
-    Beaten, Call, Claim, Committed, Count, Deleted, Durability, Filter, Health, HealthCheck, Holder,
-    Inserted, JobVerbs, LeaseStatus, Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record,
-    RunningJob, Store, WorkerRow, WorkerVerbs,
+    Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, Durability, Filter, Health,
+    HealthCheck, Holder, Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Notifier, Prune, QueueSetting,
+    QueueVerbs, ReadVerbs, Record, ReplyQueue, ReplyVerbs, RunningJob, Store, TakeMessages, WorkerRow,
+    WorkerVerbs,
 };
 use crate::Error;
 
@@ -119,8 +120,8 @@ impl JobVerbs for MemoryStore {
         self.read(|rows| leases.iter().map(|(id, lease)| rows.held(*id, *lease)).collect())
     }
 
-    async fn note(&self, notes: Arc<Vec<Note>>, _now: Timestamp) -> Result<(), Error> {
-        self.write(|rows| notes.iter().for_each(|note| rows.note(note)))
+    async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error> {
+        self.write(|rows| notes.iter().for_each(|note| rows.note(note, now)))
     }
 
     async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
@@ -233,6 +234,56 @@ impl WorkerVerbs for MemoryStore {
 
     async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
         self.read(|rows| rows.stats(since, limit))
+    }
+}
+
+#[async_trait]
+impl ReplyVerbs for MemoryStore {
+    async fn take_messages(
+        &self,
+        take: Arc<TakeMessages>,
+        now: Timestamp,
+        call: Call,
+    ) -> Result<Vec<MessageRow>, Error> {
+        self.write(|rows| rows.take_messages(&take, now, call))
+    }
+
+    async fn acknowledge_messages(
+        &self,
+        lease: LeaseId,
+        ids: Arc<Vec<MessageId>>,
+    ) -> Result<Vec<Acknowledged>, Error> {
+        self.write(|rows| rows.acknowledge_messages(lease, &ids))
+    }
+
+    async fn release_messages(&self, lease: LeaseId, ids: Arc<Vec<MessageId>>) -> Result<(), Error> {
+        self.write(|rows| rows.release_messages(lease, &ids))
+    }
+
+    async fn messages(
+        &self,
+        reply_to: Option<&str>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<MessageRow>, Error> {
+        self.read(|rows| rows.messages(reply_to, after, limit))
+    }
+
+    async fn reply_queues(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<ReplyQueue>, Error> {
+        self.read(|rows| rows.reply_queues(after, limit, now))
+    }
+
+    async fn drop_messages(&self, bounds: Arc<DropMessages>, now: Timestamp) -> Result<u64, Error> {
+        self.write(|rows| rows.drop_messages(&bounds, now))
+    }
+
+    async fn import_messages(&self, messages: Arc<Vec<Message>>) -> Result<u64, Error> {
+        self.write(|rows| rows.import_messages(&messages))
     }
 }
 

@@ -133,7 +133,7 @@ impl Rows {
     pub(super) fn carry_out(&mut self, id: JobId, effect: &Effect) {
         match effect {
             Effect::RecordAttempt(attempt) => self.attempts.entry(id).or_default().push(attempt.clone()),
-            Effect::Message(message) => self.add_message(message),
+            Effect::Message(message) => _ = self.add_message(message),
             Effect::Enqueue(new) if self.jobs.contains_key(&new.job.id) => {}
             Effect::Enqueue(new) => self.add(new.job.clone()),
             Effect::NotifyQueue { queue, .. } => self.ring(Ring::Queue(queue.clone())),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use backroom_core::{
     JobId, JobRow, LeaseId, State, Timestamp,
     bounds::{JOB_LOG_LINES_MAX, earlier},
+    message,
     stats::{RETENTION, StatsRow},
     transition,
 };
@@ -70,6 +71,7 @@ impl Rows {
         change.write_to(job);
         let job = job.clone();
         self.ring(Ring::Job(id));
+        change.effects.iter().for_each(|effect| self.carry_out(id, effect));
         Some(job)
     }
 
@@ -86,10 +88,12 @@ impl Rows {
         }
     }
 
-    pub(super) fn note(&mut self, note: &Note) {
+    pub(super) fn note(&mut self, note: &Note, now: Timestamp) {
         let Some(job) = self.running(note.job, note.lease) else { return };
-        if note.progress.is_some() {
-            job.progress.clone_from(&note.progress);
+        if let Some(progress) = &note.progress {
+            job.progress = Some(progress.clone());
+            let effects = message::of_progress(job, progress, now);
+            effects.iter().for_each(|effect| self.carry_out(note.job, effect));
         }
         let lines = self.lines.entry(note.job).or_default();
         let mut written: BTreeSet<_> = lines.iter().map(|line| (line.lease_id, line.seq)).collect();

@@ -21,7 +21,8 @@ use std::{
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, Timestamp, draft::NewJob, stats::StatsRow,
+    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Message, MessageId, Queue, Timestamp, draft::NewJob,
+    stats::StatsRow,
 };
 use futures_util::future::join4;
 
@@ -47,7 +48,7 @@ use self::{
         frontier::Frontiers,
         health, held, import,
         insert::{self, Insert},
-        note, queues, read, stats, upkeep, workers,
+        note, queues, read, replies, stats, upkeep, workers,
     },
     wire::{
         connection::{Link, OnNotification},
@@ -60,9 +61,9 @@ use self::{
     },
 };
 use super::{
-    Beaten, Call, Claim, Committed, Count, Deleted, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus,
-    Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, RunningJob, Store, WorkerRow,
-    WorkerVerbs,
+    Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, Filter, Health, Holder,
+    Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs,
+    Record, ReplyQueue, ReplyVerbs, RunningJob, Store, TakeMessages, WorkerRow, WorkerVerbs,
 };
 use crate::{Error, clock::Clock};
 
@@ -90,6 +91,7 @@ struct Core {
     dead_rows: DeadRows,
     locked_rows: LockedRows,
     trays: tray::Trays,
+    claims_with_messages: claim::ClaimsWithMessages,
     frontiers: Arc<Frontiers>,
     named_queues: Mutex<HashSet<String>>,
     limits: insert::Limits,
@@ -150,6 +152,7 @@ impl PostgresStore {
             dead_rows: DeadRows::default(),
             locked_rows: LockedRows::default(),
             trays: tray::Trays::default(),
+            claims_with_messages: claim::ClaimsWithMessages::default(),
             frontiers,
             named_queues: Mutex::default(),
             limits: insert::Limits::default(),
@@ -363,8 +366,8 @@ impl JobVerbs for PostgresStore {
         held::held(&self.core, &leases).await.map_err(failing("read which leases are held"))
     }
 
-    async fn note(&self, notes: Arc<Vec<Note>>, _: Timestamp) -> Result<(), Error> {
-        note::note(&self.core, &notes).await.map_err(failing("write notes"))
+    async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error> {
+        note::note(&self.core, &notes, now).await.map_err(failing("write notes"))
     }
 
     async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
@@ -480,6 +483,56 @@ impl WorkerVerbs for PostgresStore {
 
     async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
         stats::stats(&self.core, since, limit).await.map_err(failing("read what workers counted"))
+    }
+}
+
+#[async_trait]
+impl ReplyVerbs for PostgresStore {
+    async fn take_messages(
+        &self,
+        take: Arc<TakeMessages>,
+        now: Timestamp,
+        call: Call,
+    ) -> Result<Vec<MessageRow>, Error> {
+        replies::take(&self.core, &take, now, call).await.map_err(failing("take messages"))
+    }
+
+    async fn acknowledge_messages(
+        &self,
+        lease: LeaseId,
+        ids: Arc<Vec<MessageId>>,
+    ) -> Result<Vec<Acknowledged>, Error> {
+        replies::acknowledge(&self.core, lease, &ids).await.map_err(failing("acknowledge messages"))
+    }
+
+    async fn release_messages(&self, lease: LeaseId, ids: Arc<Vec<MessageId>>) -> Result<(), Error> {
+        replies::release(&self.core, lease, &ids).await.map_err(failing("give messages back"))
+    }
+
+    async fn messages(
+        &self,
+        reply_to: Option<&str>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<MessageRow>, Error> {
+        replies::messages(&self.core, reply_to, after, limit).await.map_err(failing("list messages"))
+    }
+
+    async fn reply_queues(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<ReplyQueue>, Error> {
+        replies::reply_queues(&self.core, after, limit, now).await.map_err(failing("list reply queues"))
+    }
+
+    async fn drop_messages(&self, bounds: Arc<DropMessages>, now: Timestamp) -> Result<u64, Error> {
+        replies::drop_messages(&self.core, &bounds, now).await.map_err(failing("drop messages"))
+    }
+
+    async fn import_messages(&self, messages: Arc<Vec<Message>>) -> Result<u64, Error> {
+        replies::import(&self.core, &messages).await.map_err(failing("import messages"))
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use backroom_core::{JobId, JobRow, Timestamp, transition::apply};
+use backroom_core::{Effect, JobId, JobRow, Timestamp, transition::apply};
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::{
     columns::{HAS_KNOWN_EXTRAS, columns},
+    commit::carry_out,
     error::Fault,
     hints::Hints,
     pairs::{Pair, Pairs},
@@ -57,8 +58,11 @@ pub(super) fn claim(
                     continue;
                 }
                 match taking.take(claim, id, now)? {
-                    Take::Taken(job) => {
+                    Take::Taken(job, effects) => {
                         hints.job(job.id);
+                        for effect in &effects {
+                            carry_out(connection, job.id, effect, hints)?;
+                        }
                         bytes += job.bytes();
                         taken.push(*job);
                     }
@@ -206,7 +210,7 @@ impl<'a> Finding<'a> {
 
 /// What became of a candidate.
 enum Take {
-    Taken(Box<JobRow>),
+    Taken(Box<JobRow>, Vec<Effect>),
     /// Core or the guard refused: it is not to be had.
     NotDue,
     /// Its row cannot be read.
@@ -255,7 +259,7 @@ impl<'a> Taking<'a> {
             return Ok(Take::NotDue);
         }
         change.write_to(&mut job);
-        Ok(Take::Taken(Box::new(job)))
+        Ok(Take::Taken(Box::new(job), change.effects))
     }
 }
 

@@ -60,10 +60,15 @@ fn commit_one(
 }
 
 /// Writes a stored effect in the transaction of its change; collects the others, which are sent around the commit.
-fn carry_out(connection: &Connection, id: JobId, effect: &Effect, hints: &mut Hints) -> Result<(), Fault> {
+pub(super) fn carry_out(
+    connection: &Connection,
+    id: JobId,
+    effect: &Effect,
+    hints: &mut Hints,
+) -> Result<(), Fault> {
     match effect {
         Effect::RecordAttempt(attempt) => row::insert_attempt(connection, id, attempt)?,
-        Effect::Message(message) => replies::insert(connection, message, hints)?,
+        Effect::Message(message) => _ = replies::insert(connection, message, hints)?,
         Effect::Enqueue(new) => insert::insert_effect(connection, new, hints)?,
         Effect::NotifyQueue { queue, .. } => hints.queue(queue),
         Effect::NotifyCancel => hints.cancel(),

@@ -48,8 +48,8 @@ use std::{
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Queue, Timestamp, bounds::BYTES_IN_HAND_MAX,
-    draft::NewJob, stats::StatsRow,
+    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Message, MessageId, Queue, Timestamp,
+    bounds::BYTES_IN_HAND_MAX, draft::NewJob, stats::StatsRow,
 };
 
 use self::{
@@ -60,9 +60,10 @@ use self::{
     writer::Writer,
 };
 use super::{
-    BackedUp, BackupProgress, Beaten, Call, Claim, Committed, Count, Deleted, Durability, Filter, Health,
-    Holder, Inserted, JobVerbs, LeaseStatus, Migration, Note, Notifier, Prune, QueueSetting, QueueVerbs,
-    ReadVerbs, Record, RunningJob, Store, WorkerRow, WorkerVerbs,
+    Acknowledged, BackedUp, BackupProgress, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages,
+    Durability, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, MessageRow, Migration, Note,
+    Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, ReplyQueue, ReplyVerbs, RunningJob, Store,
+    TakeMessages, WorkerRow, WorkerVerbs,
 };
 use crate::{Error, ErrorKind};
 
@@ -351,9 +352,9 @@ impl JobVerbs for SqliteStore {
         self.lease_readers.run(move |reader| held::held(reader, &leases)).await
     }
 
-    async fn note(&self, notes: Arc<Vec<Note>>, _now: Timestamp) -> Result<(), Error> {
+    async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error> {
         let weight = Weight::passing(notes.len()).bytes(bytes::of_notes(&notes));
-        self.write(weight, move |tx, hints| note::note(tx, &notes, hints)).await
+        self.write(weight, move |tx, hints| note::note(tx, &notes, now, hints)).await
     }
 
     async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error> {
@@ -484,6 +485,75 @@ impl WorkerVerbs for SqliteStore {
 
     async fn stats(&self, since: Timestamp, limit: usize) -> Result<Vec<StatsRow>, Error> {
         self.readers.run(move |reader| stats::stats(reader, since, limit)).await
+    }
+}
+
+#[async_trait]
+impl ReplyVerbs for SqliteStore {
+    async fn take_messages(
+        &self,
+        take: Arc<TakeMessages>,
+        now: Timestamp,
+        call: Call,
+    ) -> Result<Vec<MessageRow>, Error> {
+        // Most calls of a taker that waits find nothing. They need not wait for the writer. This one reads what is committed, as
+        // the writer would.
+        if call == Call::First {
+            let reply_to = take.reply_to.clone();
+            if !self.vital_readers.run(move |reader| replies::has_any(reader, &reply_to)).await? {
+                return Ok(Vec::new());
+            }
+        }
+        let weight = Weight::passing(take.limit).bytes(take.bytes_max);
+        self.write(weight, move |tx, _| replies::take(tx, &take, now, call)).await
+    }
+
+    async fn acknowledge_messages(
+        &self,
+        lease: LeaseId,
+        ids: Arc<Vec<MessageId>>,
+    ) -> Result<Vec<Acknowledged>, Error> {
+        let weight = Weight::durable(ids.len());
+        self.write(weight, move |tx, hints| replies::acknowledge(tx, lease, &ids, hints)).await
+    }
+
+    async fn release_messages(&self, lease: LeaseId, ids: Arc<Vec<MessageId>>) -> Result<(), Error> {
+        let weight = Weight::passing(ids.len());
+        self.write(weight, move |tx, hints| replies::release(tx, lease, &ids, hints)).await
+    }
+
+    async fn messages(
+        &self,
+        reply_to: Option<&str>,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<MessageRow>, Error> {
+        let (reply_to, bytes_max) = (reply_to.map(str::to_owned), self.bytes_max);
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        self.readers
+            .run(move |reader| replies::messages(reader, reply_to.as_deref(), after, limit, bytes_max))
+            .await
+    }
+
+    async fn reply_queues(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<ReplyQueue>, Error> {
+        let after = after.map(str::to_owned);
+        self.readers.run(move |reader| replies::reply_queues(reader, after.as_deref(), limit, now)).await
+    }
+
+    async fn drop_messages(&self, bounds: Arc<DropMessages>, now: Timestamp) -> Result<u64, Error> {
+        let weight = Weight::durable(bounds.limit);
+        self.write(weight, move |tx, _| replies::drop_messages(tx, &bounds, now)).await
+    }
+
+    async fn import_messages(&self, messages: Arc<Vec<Message>>) -> Result<u64, Error> {
+        let bytes = messages.iter().map(|message| bytes::of_message(&message.body)).sum();
+        let weight = Weight::durable(messages.len()).bytes(bytes);
+        self.write(weight, move |tx, hints| replies::import(tx, &messages, hints)).await
     }
 }
 

@@ -1,16 +1,22 @@
 //! Writing what handlers say of themselves.
 
-use backroom_core::bounds::JOB_LOG_LINES_MAX;
+use backroom_core::{Timestamp, bounds::JOB_LOG_LINES_MAX};
 use rusqlite::{Connection, params};
 
-use super::{error::Fault, hints::Hints, row};
+use super::{error::Fault, hints::Hints, replies, row};
 use crate::store::Note;
 
 /// Writes the notes of runs that still hold their lease and drops the others.
-pub(super) fn note(connection: &Connection, notes: &[Note], hints: &mut Hints) -> Result<(), Fault> {
+pub(super) fn note(
+    connection: &Connection,
+    notes: &[Note],
+    now: Timestamp,
+    hints: &mut Hints,
+) -> Result<(), Fault> {
     for note in notes {
         if is_held(connection, note)? {
             write(connection, note)?;
+            replies::of_progress(connection, note, now, hints)?;
             hints.job(note.job);
         }
     }

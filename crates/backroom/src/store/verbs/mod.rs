@@ -1,4 +1,4 @@
-//! The verbs of the seam by noun, with what they take and answer: jobs, reads, queues, workers, access, health.
+//! The verbs of the seam by noun, with what they take and answer: jobs, reads, queues, workers, replies, access, health.
 //!
 //! A new verb needs one sentence of meaning here, a [`Request`](super::layer::Request), a conformance file and every store.
 
@@ -7,6 +7,7 @@ mod health;
 mod jobs;
 mod queues;
 mod reads;
+mod replies;
 mod workers;
 
 pub use access::{AuditVerbs, IdempotencyVerbs, TokenVerbs};
@@ -17,5 +18,7 @@ pub use jobs::{
 pub(crate) use queues::apply_setting;
 pub use queues::{QueueSetting, QueueVerbs};
 pub use reads::{Count, Filter, QueuedAs, ReadVerbs, RunningJob};
+pub(crate) use replies::DROPPED_REMEMBERED;
+pub use replies::{Acknowledged, DropMessages, MessageRow, ReplyQueue, ReplyVerbs, TakeMessages};
 pub use workers::{Beaten, Blocked, Holder, WorkerDetails, WorkerRow, WorkerVerbs};
 pub(crate) use workers::{DEAD_REMEMBERED, dead_without_a_row};

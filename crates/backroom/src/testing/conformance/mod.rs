@@ -93,6 +93,33 @@ behaviours! {
         a_job_with_every_extra_comes_back_from_everywhere
         a_record_with_every_extra_is_imported_live_and_finished
     }
+    replies {
+        every_change_writes_what_the_state_machine_says_and_in_that_order
+        a_claim_of_many_writes_for_those_that_ask_for_it
+        a_repeated_claim_writes_its_message_once
+        a_cancel_an_expiry_a_rescue_and_the_end_by_hand_write_theirs
+        a_change_whose_guard_does_not_match_writes_no_message
+        a_job_that_begins_again_ends_with_another_message
+        a_callback_is_a_job_that_is_stored_once_with_the_change
+        takes_the_oldest_first_and_no_more_than_the_limit
+        a_taker_gets_at_least_one_message_however_large
+        takes_from_the_reply_queue_asked_for_only
+        a_correlation_id_is_in_one_hand_at_a_time
+        without_a_correlation_id_each_job_is_in_order_by_itself
+        a_message_is_delivered_again_when_its_lease_has_ended
+        a_late_acknowledgement_counts_unless_the_message_was_taken_again
+        a_clock_that_is_set_makes_a_message_come_again_and_withholds_none
+        a_repeated_take_answers_with_what_the_lost_one_took
+        what_is_given_back_is_delivered_at_once_and_in_its_place
+        messages_are_listed_in_their_order_without_being_taken
+        reply_queues_are_counted_by_name
+        what_is_too_old_or_too_much_is_dropped_and_counted
+        imported_messages_keep_their_order_and_come_once
+        messages_outlive_their_job
+        a_taker_that_waits_is_notified
+        takers_at_once_never_share_a_correlation_id
+        jobs_that_ask_for_nothing_write_no_message
+    }
     unique {
         keep_answers_with_the_holder
         reject_names_the_holder

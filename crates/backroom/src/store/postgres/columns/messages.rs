@@ -4,16 +4,17 @@ use backroom_core::Message;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::timestamp::PgTimestamp;
+use super::{row::at_most, timestamp::PgTimestamp};
 use crate::{Error, store::postgres::wire::connection::Param};
 
 /// The types of [`MessageColumns::params`].
-pub(crate) const MESSAGE_TYPES: [Type; 6] = [
+pub(crate) const MESSAGE_TYPES: [Type; 7] = [
     Type::UUID_ARRAY,
     Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
     Type::UUID_ARRAY,
     Type::TIMESTAMPTZ_ARRAY,
+    Type::INT8_ARRAY,
     Type::TEXT_ARRAY,
 ];
 
@@ -25,6 +26,7 @@ pub(crate) struct MessageColumns<'a> {
     order_key: Vec<String>,
     job_id: Vec<Uuid>,
     at: Vec<PgTimestamp>,
+    bytes: Vec<i64>,
     body: Vec<String>,
 }
 
@@ -37,6 +39,7 @@ impl<'a> MessageColumns<'a> {
         self.order_key.push(message.order_key());
         self.job_id.push(message.body.job_id.0);
         self.at.push(PgTimestamp(message.body.at));
+        self.bytes.push(at_most(body.len()));
         self.body.push(body);
         Ok(())
     }
@@ -47,6 +50,6 @@ impl<'a> MessageColumns<'a> {
 
     /// Types as [`MESSAGE_TYPES`].
     pub(crate) fn params(&self) -> Vec<Param<'_>> {
-        vec![&self.id, &self.reply_to, &self.order_key, &self.job_id, &self.at, &self.body]
+        vec![&self.id, &self.reply_to, &self.order_key, &self.job_id, &self.at, &self.bytes, &self.body]
     }
 }

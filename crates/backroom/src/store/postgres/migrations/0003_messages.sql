@@ -8,6 +8,7 @@ CREATE TABLE {schema}.messages (
     order_key    text COLLATE "C" NOT NULL,
     job_id       uuid        NOT NULL,
     at           timestamptz NOT NULL,
+    bytes        {schema}.u63 NOT NULL,
     body         text        NOT NULL,
     deliveries   {schema}.u32 NOT NULL DEFAULT 0,
     lease_id     uuid,
@@ -17,14 +18,15 @@ CREATE TABLE {schema}.messages (
     CHECK ((lease_id IS NULL) = (leased_until IS NULL))
 ) WITH (fillfactor = 70);
 
--- The order in which a reply queue is delivered.
-CREATE INDEX messages_order ON {schema}.messages (reply_to, seq);
+-- The order in which a reply queue is delivered. With the other two columns its messages are counted from the index alone.
+CREATE INDEX messages_order ON {schema}.messages (reply_to, seq) INCLUDE (bytes, at);
 
 -- What takers have in hand. Few messages are.
 CREATE INDEX messages_leased ON {schema}.messages (reply_to, order_key) WHERE lease_id IS NOT NULL;
 
--- What reply queues lost: messages that were not acknowledged in time, or were too many.
+-- What reply queues lost: messages that were not acknowledged in time, or were too many. `dropped_at` is when the last was dropped.
 CREATE TABLE {schema}.reply_queues (
-    name    text COLLATE "C" NOT NULL PRIMARY KEY CHECK (name <> ''),
-    dropped {schema}.u63 NOT NULL
+    name       text COLLATE "C" NOT NULL PRIMARY KEY CHECK (name <> ''),
+    dropped    {schema}.u63 NOT NULL,
+    dropped_at timestamptz NOT NULL
 );

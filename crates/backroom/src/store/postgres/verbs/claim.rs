@@ -1,11 +1,18 @@
 //! Taking due jobs.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
-use backroom_core::{JobRow, Timestamp, bounds::whole_micros};
+use backroom_core::{Effect, JobId, JobRow, Timestamp, bounds::whole_micros, message};
 use tokio_postgres::types::Type;
 
-use super::frontier::Walk;
+use super::{
+    effects::{self, StoredEffects},
+    frontier::Walk,
+};
 use crate::store::postgres::{
     Core,
     columns::{
@@ -14,7 +21,9 @@ use crate::store::postgres::{
         timestamp::PgTimestamp,
     },
     wire::{
+        connection::{Param, Transaction},
         error::Fault,
+        settings::Wait,
         sql::{COLUMNS, Sql, columns},
     },
 };
@@ -28,10 +37,23 @@ const TRAY_COLUMN: usize = COLUMNS;
 /// Jobs in one statement; a larger claim takes several.
 const ROWS_MAX: usize = 5000;
 
+/// The length of a job's extras. A job whose claim must write a message too may only be claimed in a transaction ($13): in any other
+/// claim it is an error, [`Fault::is_claim_with_message`]. So claims of all other jobs remain one statement, and pay for
+/// no more than the search in a short text that most of them do not have. The error is a cast that fails, since SQL without a function of
+/// our own has no other way to raise one; the text depends on the row, so the planner does not evaluate it.
+macro_rules! bytes_of_extras {
+    () => {
+        "CASE WHEN jobs.extras IS NULL THEN 0 \
+           WHEN $13 OR strpos(jobs.extras, '\"on\":[\"started\"') = 0 THEN octet_length(jobs.extras) \
+           ELSE ('a claim that writes a message must be made in a transaction; it is repeated in one' \
+             || left(jobs.kind, 0))::int END"
+    };
+}
+
 /// The places of due jobs of several queues, each named once, as core's `Event::Claim` says. Parameters 1 to 5: queues and
 /// how many of each at most, kinds, now, limit; parameter 9: bytes; 10 and 11: the moments and ids behind which the walk
 /// of each queue and priority begins; 12: up to when jobs are due that were stored before the clock was set back, never before
-/// now. More columns may be asked for.
+/// now; 13: whether the claim is made in a transaction. More columns may be asked for.
 ///
 /// Jobs with extras of a newer version are left to the programs that can read them.
 ///
@@ -52,7 +74,9 @@ macro_rules! due {
              due AS MATERIALIZED ( \
                SELECT found.* FROM open CROSS JOIN LATERAL ( \
                  SELECT ranged.* FROM generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
-                   SELECT jobs.ctid AS tid, octet_length(jobs.args) + coalesce(octet_length(jobs.extras), 0) AS bytes",
+                   SELECT jobs.ctid AS tid, octet_length(jobs.args) + ",
+            bytes_of_extras!(),
+            " AS bytes",
             $more,
             " FROM {schema}.jobs \
                    WHERE jobs.state = 'queued' AND jobs.queue = open.queue \
@@ -98,7 +122,7 @@ macro_rules! run_in_place {
     };
 }
 
-const CLAIM_TYPES: [Type; 12] = [
+const CLAIM_TYPES: [Type; 13] = [
     Type::TEXT_ARRAY,
     Type::INT8_ARRAY,
     Type::TEXT_ARRAY,
@@ -111,6 +135,7 @@ const CLAIM_TYPES: [Type; 12] = [
     Type::TIMESTAMPTZ_ARRAY,
     Type::UUID_ARRAY,
     Type::TIMESTAMPTZ,
+    Type::BOOL,
 ];
 
 /// Takes due jobs, each in its row. Parameters: as above.
@@ -246,26 +271,39 @@ async fn take(
     let began = core.settings.clock.monotonic();
     let begin = core.frontiers.begin(&claim.kinds, &queues, began);
     let begin_at: Vec<PgTimestamp> = begin.at.iter().copied().map(PgTimestamp).collect();
-    let rows = core
-        .claims
-        .query(
-            if on_tray { &CLAIM_ON_TRAY } else { &CLAIM },
-            &[
-                &queues,
-                &at_most,
-                &*claim.kinds,
-                &PgTimestamp(now),
-                &row::at_most(limit),
-                &claim.lease.0,
-                &PgTimestamp(claim.until),
-                &claim.worker,
-                &row::at_most(bytes_max),
-                &begin_at,
-                &begin.ids,
-                &PgTimestamp(claim.due.max(now)),
-            ],
-        )
-        .await?;
+    let sql = if on_tray { &CLAIM_ON_TRAY } else { &CLAIM };
+    let (now_param, limit_param, until) = (PgTimestamp(now), row::at_most(limit), PgTimestamp(claim.until));
+    let (bytes_param, due) = (row::at_most(bytes_max), PgTimestamp(claim.due.max(now)));
+    let mut params: [Param<'_>; 13] = [
+        &queues,
+        &at_most,
+        &*claim.kinds,
+        &now_param,
+        &limit_param,
+        &claim.lease.0,
+        &until,
+        &claim.worker,
+        &bytes_param,
+        &begin_at,
+        &begin.ids,
+        &due,
+        &false,
+    ];
+    let mut alone = None;
+    if !core.claims_with_messages.are_expected(began) {
+        match core.claims.query(sql, &params).await {
+            Err(fault) if fault.is_claim_with_message() => core.claims_with_messages.expect(began),
+            rows => alone = Some(rows?),
+        }
+    }
+    let (transaction, rows) = match alone {
+        Some(rows) => (None, rows),
+        None => {
+            params[12] = &true;
+            let (transaction, rows) = core.claims.begin_with(Wait::Usual, sql, &params).await?;
+            (Some(transaction), rows)
+        }
+    };
     // The statement took damaged rows as well. They stay under this lease, and must not strand the others.
     let mut jobs = row::readable_jobs(&rows)?;
     let has_damaged = jobs.len() < rows.len();
@@ -274,6 +312,10 @@ async fn take(
         job.lease_until = Some(whole_micros(claim.until));
         job.worker = Some(claim.worker.clone());
         job.started_at = Some(whole_micros(now));
+    }
+    if let Some(transaction) = transaction {
+        // Boxed: it is rare, and its future is large.
+        Box::pin(commit_with_messages(core, transaction, &jobs, now)).await?;
     }
     let ended = core.settings.clock.monotonic();
     let is_full =
@@ -311,4 +353,61 @@ async fn take(
     core.dead_rows.add(rows.len());
     core.hints.jobs_here(jobs.iter().map(|job| job.id));
     Ok(Took { jobs, is_full })
+}
+
+/// Writes the messages about the claims, and commits both.
+async fn commit_with_messages(
+    core: &Core,
+    transaction: Transaction,
+    jobs: &[JobRow],
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let of_job = |job: &JobRow| {
+        let id = job.id;
+        message::of_claimed(job, now).into_iter().map(move |effect| (id, effect))
+    };
+    let effects: Vec<(JobId, Effect)> = jobs.iter().flat_map(of_job).collect();
+    if !effects.is_empty() {
+        core.claims_with_messages.expect(core.settings.clock.monotonic());
+    }
+    let stored = StoredEffects::of(core, effects.iter().map(|(id, effect)| (*id, effect)))?;
+    transaction.commit_with(&stored.statements()).await?;
+    stored.committed(core);
+    effects::notify(core, effects.iter().map(|(_, effect)| effect));
+    Ok(())
+}
+
+/// Whether claims of this process are made in transactions, because one of the last met a job whose claim writes a message.
+/// Such a claim is two round trips instead of one.
+#[derive(Debug, Default)]
+pub(crate) struct ClaimsWithMessages {
+    /// A reading of the monotonic clock, in milliseconds.
+    until: AtomicU64,
+}
+
+/// How long a process goes on so. Then one claim fails, and is repeated, if there is another such job.
+const MESSAGES_EXPECTED: Duration = Duration::from_secs(60);
+
+impl ClaimsWithMessages {
+    fn are_expected(&self, now: Duration) -> bool {
+        u128::from(self.until.load(Ordering::Relaxed)) > now.as_millis()
+    }
+
+    fn expect(&self, now: Duration) {
+        let until = now.saturating_add(MESSAGES_EXPECTED).as_millis();
+        self.until.store(u64::try_from(until).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_recognises_the_extras_that_ask_for_a_message_about_it() {
+        assert!(
+            CLAIM.text.contains(message::STARTED_IN_EXTRAS)
+                && CLAIM_ON_TRAY.text.contains(message::STARTED_IN_EXTRAS)
+        );
+    }
 }

@@ -29,9 +29,9 @@ static RECORD_ATTEMPTS: Sql = Sql {
 
 /// Appends messages to their reply queues, in their order. A message that is stored already stays as it is. Parameters:
 /// messages.
-pub(crate) static ADD_MESSAGES: Sql = Sql {
-    text: "INSERT INTO {schema}.messages (id, reply_to, order_key, job_id, at, body) \
-           SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::timestamptz[], $6::text[]) \
+static ADD_MESSAGES: Sql = Sql {
+    text: "INSERT INTO {schema}.messages (id, reply_to, order_key, job_id, at, bytes, body) \
+           SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::timestamptz[], $6::bigint[], $7::text[]) \
            ON CONFLICT DO NOTHING",
     types: &MESSAGE_TYPES,
 };

@@ -12,6 +12,7 @@ pub(crate) mod insert;
 pub(crate) mod note;
 pub(crate) mod queues;
 pub(crate) mod read;
+pub(crate) mod replies;
 pub(crate) mod stats;
 pub(crate) mod upkeep;
 pub(crate) mod workers;

@@ -2,20 +2,23 @@
 
 use std::collections::HashSet;
 
-use backroom_core::{JobId, LeaseId, Progress, bounds::JOB_LOG_LINES_MAX};
+use backroom_core::{
+    Effect, JobId, JobRow, LeaseId, Progress, Timestamp, bounds::JOB_LOG_LINES_MAX, message,
+};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use super::effects::{self, StoredEffects};
 use crate::store::Note;
 use crate::store::postgres::{
     Core,
-    columns::timestamp::PgTimestamp,
+    columns::{row, timestamp::PgTimestamp},
     tray,
     wire::{
         connection::Param,
         error::Fault,
         settings::Wait,
-        sql::{Sql, rows_by_id},
+        sql::{Sql, columns, rows_by_id},
     },
 };
 
@@ -24,14 +27,38 @@ const LOCKED_MAX: u32 = 5;
 
 /// Writes progress of runs that still hold their lease. The revision stays the same: progress must not make the
 /// worker's next report stale. Parameters: ids, leases, percents, messages.
+macro_rules! progress {
+    () => {
+        concat!(
+            "UPDATE {schema}.jobs SET progress_percent = new.percent, progress_message = new.message \
+             FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[]) AS new (id, lease, percent, message) ",
+            rows_by_id!(),
+            " AND jobs.lease_id = new.lease AND jobs.lease_until IS NOT NULL"
+        )
+    };
+}
+
+const PROGRESS_TYPES: [Type; 4] = [Type::UUID_ARRAY, Type::UUID_ARRAY, Type::INT2_ARRAY, Type::TEXT_ARRAY];
+
+/// The same for jobs whose caller asks for no messages about progress. Answers with the ids.
 static PROGRESS: Sql = Sql {
     text: concat!(
-        "UPDATE {schema}.jobs SET progress_percent = new.percent, progress_message = new.message \
-         FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[]) AS new (id, lease, percent, message) ",
-        rows_by_id!(),
-        " AND jobs.lease_id = new.lease AND jobs.lease_until IS NOT NULL"
+        progress!(),
+        " AND (jobs.extras IS NULL OR strpos(jobs.extras, '\"progress\"') = 0) RETURNING jobs.id"
     ),
-    types: &[Type::UUID_ARRAY, Type::UUID_ARRAY, Type::INT2_ARRAY, Type::TEXT_ARRAY],
+    types: &PROGRESS_TYPES,
+};
+
+/// The same for any job. Answers with the jobs.
+static PROGRESS_OF_ANY: Sql = Sql {
+    text: concat!(
+        "WITH written AS (",
+        progress!(),
+        " RETURNING jobs.*) SELECT ",
+        columns!(),
+        " FROM written"
+    ),
+    types: &PROGRESS_TYPES,
 };
 
 /// Appends lines of runs that still hold their lease, as many as fit into the job's log; a line that was written before
@@ -65,18 +92,18 @@ static LINES: Sql = Sql {
 };
 
 /// Writes the notes of runs that still hold their lease and drops the others.
-pub(crate) async fn note(core: &Core, notes: &[Note]) -> Result<(), Fault> {
+pub(crate) async fn note(core: &Core, notes: &[Note], now: Timestamp) -> Result<(), Fault> {
     // Progress needs a normal row: unload the tray first. If another transaction has locked the tray, the progress is
     // left out; lines need no row.
     core.trays.disturbed();
     tray::unload(core, &core.writer, notes.iter().map(|note| note.lease.0).collect()).await?;
-    write_progress(core, notes).await?;
+    write_progress(core, notes, now).await?;
     write_lines(core, notes).await?;
     core.hints.jobs(notes.iter().map(|note| note.job));
     Ok(())
 }
 
-async fn write_progress(core: &Core, notes: &[Note]) -> Result<(), Fault> {
+async fn write_progress(core: &Core, notes: &[Note], now: Timestamp) -> Result<(), Fault> {
     // The last progress of a run counts. In the order of ids, as in all writes.
     let mut seen = HashSet::new();
     let mut rows: Vec<_> = notes
@@ -87,8 +114,8 @@ async fn write_progress(core: &Core, notes: &[Note]) -> Result<(), Fault> {
         .collect();
     rows.sort_unstable_by_key(|(job, ..)| *job);
     for chunk in rows.chunks(super::insert::ROWS_MAX) {
-        match put_progress(core, chunk).await {
-            Err(fault) if fault.is_locked_out() => put_one_by_one(core, chunk).await?,
+        match put_progress(core, chunk, now).await {
+            Err(fault) if fault.is_locked_out() => put_one_by_one(core, chunk, now).await?,
             written => written?,
         }
     }
@@ -98,10 +125,14 @@ async fn write_progress(core: &Core, notes: &[Note]) -> Result<(), Fault> {
 /// Leaves out the progress of runs whose row another transaction has locked. The next progress of such a run, or its
 /// end, replaces it, and the ends of all runs wait until earlier progress is written. After a few locked rows the rest
 /// is left out without a try.
-async fn put_one_by_one(core: &Core, rows: &[(JobId, LeaseId, &Progress)]) -> Result<(), Fault> {
+async fn put_one_by_one(
+    core: &Core,
+    rows: &[(JobId, LeaseId, &Progress)],
+    now: Timestamp,
+) -> Result<(), Fault> {
     let mut locked = 0;
     for one in rows {
-        match put_progress(core, std::slice::from_ref(one)).await {
+        match put_progress(core, std::slice::from_ref(one), now).await {
             Err(fault) if fault.is_locked_out() => {
                 tracing::debug!(job = %one.0, "progress was not written: another transaction has locked the job's row");
                 locked += 1;
@@ -116,13 +147,66 @@ async fn put_one_by_one(core: &Core, rows: &[(JobId, LeaseId, &Progress)]) -> Re
 }
 
 /// The ends of runs wait until earlier progress is written, so no locked row may delay that for long.
-async fn put_progress(core: &Core, rows: &[(JobId, LeaseId, &Progress)]) -> Result<(), Fault> {
-    let ids: Vec<Uuid> = rows.iter().map(|(job, ..)| job.0).collect();
-    let leases: Vec<Uuid> = rows.iter().map(|(_, lease, _)| lease.0).collect();
-    let percents: Vec<i16> = rows.iter().map(|(_, _, progress)| progress.percent.min(100).into()).collect();
-    let messages: Vec<&str> = rows.iter().map(|(_, _, progress)| progress.message.as_str()).collect();
-    let params: [Param<'_>; 4] = [&ids, &leases, &percents, &messages];
-    core.writer.query_waiting(Wait::Briefly, &PROGRESS, &params).await.map(drop)
+async fn put_progress(
+    core: &Core,
+    rows: &[(JobId, LeaseId, &Progress)],
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let columns = ProgressColumns::of(rows);
+    let written = core.writer.query_waiting(Wait::Briefly, &PROGRESS, &columns.params()).await?;
+    if written.len() == rows.len() {
+        return Ok(());
+    }
+    // The others ask for messages, or their lease is lost.
+    let written: HashSet<Uuid> = written.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let rest: Vec<_> = rows.iter().copied().filter(|(job, ..)| !written.contains(&job.0)).collect();
+    Box::pin(put_progress_with_messages(core, &rest, now)).await
+}
+
+/// Writes progress, and the messages about it, in one transaction.
+async fn put_progress_with_messages(
+    core: &Core,
+    rows: &[(JobId, LeaseId, &Progress)],
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let columns = ProgressColumns::of(rows);
+    let (transaction, written) =
+        core.writer.begin_with(Wait::Briefly, &PROGRESS_OF_ANY, &columns.params()).await?;
+    let of_job = |job: &JobRow| {
+        let id = job.id;
+        let effects = job.progress.as_ref().map(|progress| message::of_progress(job, progress, now));
+        effects.into_iter().flatten().map(move |effect| (id, effect)).collect::<Vec<_>>()
+    };
+    let jobs = row::readable_jobs(&written)?;
+    let effects: Vec<(JobId, Effect)> = jobs.iter().flat_map(of_job).collect();
+    let stored = StoredEffects::of(core, effects.iter().map(|(id, effect)| (*id, effect)))?;
+    transaction.commit_with(&stored.statements()).await?;
+    stored.committed(core);
+    effects::notify(core, effects.iter().map(|(_, effect)| effect));
+    Ok(())
+}
+
+/// The parameters of the statements for progress.
+struct ProgressColumns<'a> {
+    ids: Vec<Uuid>,
+    leases: Vec<Uuid>,
+    percents: Vec<i16>,
+    messages: Vec<&'a str>,
+}
+
+impl<'a> ProgressColumns<'a> {
+    fn of(rows: &[(JobId, LeaseId, &'a Progress)]) -> Self {
+        Self {
+            ids: rows.iter().map(|(job, ..)| job.0).collect(),
+            leases: rows.iter().map(|(_, lease, _)| lease.0).collect(),
+            percents: rows.iter().map(|(_, _, progress)| progress.percent.min(100).into()).collect(),
+            messages: rows.iter().map(|(_, _, progress)| progress.message.as_str()).collect(),
+        }
+    }
+
+    fn params(&self) -> [Param<'_>; 4] {
+        [&self.ids, &self.leases, &self.percents, &self.messages]
+    }
 }
 
 async fn write_lines(core: &Core, notes: &[Note]) -> Result<(), Fault> {

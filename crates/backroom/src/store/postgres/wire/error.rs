@@ -34,6 +34,11 @@ impl Fault {
         self.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
     }
 
+    /// A claim met a job whose claim writes a message too, outside of a transaction. See `verbs/claim.rs`.
+    pub(crate) fn is_claim_with_message(&self) -> bool {
+        self.code() == Some(&SqlState::INVALID_TEXT_REPRESENTATION)
+    }
+
     /// Two transactions conflicted, and the server rolled this one back. The same statements may succeed at once.
     pub(crate) fn is_collision(&self) -> bool {
         self.code().is_some_and(|code| {

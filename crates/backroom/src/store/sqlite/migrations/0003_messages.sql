@@ -8,6 +8,7 @@ CREATE TABLE backroom_messages (
     order_key    TEXT    NOT NULL,
     job_id       BLOB    NOT NULL CHECK (length(job_id) = 16),
     at           INTEGER NOT NULL,
+    bytes        INTEGER NOT NULL CHECK (bytes >= 0),
     body         TEXT    NOT NULL,
     deliveries   INTEGER NOT NULL CHECK (deliveries >= 0),
     lease_id     BLOB    CHECK (length(lease_id) = 16),
@@ -20,14 +21,15 @@ CREATE TABLE backroom_messages (
 -- A change that is written again writes no message twice; and takers acknowledge by id.
 CREATE UNIQUE INDEX backroom_messages_id ON backroom_messages (id);
 
--- The order in which a reply queue is delivered.
-CREATE INDEX backroom_messages_order ON backroom_messages (reply_to, seq);
+-- The order in which a reply queue is delivered. With the last two columns its messages are counted from the index alone.
+CREATE INDEX backroom_messages_order ON backroom_messages (reply_to, seq, bytes, at);
 
 -- What takers have in hand. Few messages are.
 CREATE INDEX backroom_messages_leased ON backroom_messages (reply_to, order_key) WHERE lease_id IS NOT NULL;
 
--- What reply queues lost: messages that were not acknowledged in time, or were too many.
+-- What reply queues lost: messages that were not acknowledged in time, or were too many. `dropped_at` is when the last was dropped.
 CREATE TABLE backroom_reply_queues (
-    name    TEXT    NOT NULL PRIMARY KEY CHECK (name <> ''),
-    dropped INTEGER NOT NULL CHECK (dropped >= 0)
+    name       TEXT    NOT NULL PRIMARY KEY CHECK (name <> ''),
+    dropped    INTEGER NOT NULL CHECK (dropped >= 0),
+    dropped_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
