@@ -80,7 +80,7 @@ pub use async_trait::async_trait;
 pub use backroom_core as core;
 pub use backroom_core::{
     Attempt, AttemptEnd, AuditEntry, DisplayState, Draft, Extras, Invalid, JobId, JobRow, Json, LeaseId,
-    LogLine, PausedBy, Progress, Queue, QueuePattern, RetryPolicy, Scope, State, Timestamp, Token, TokenId,
+    LogLine, MessageBody, MessageId, MessageKind, MessageKinds, PausedBy, Progress, Queue, QueuePattern, RetryPolicy, Scope, State, Timestamp, Token, TokenId,
     explain::Reason,
     retention::{Retention, RetentionLimit},
     stats::{Histogram, KindStats},
@@ -88,7 +88,7 @@ pub use backroom_core::{
 };
 pub use client::{
     Acted, Action, Amend, Audit, Backroom, BadArgs, Enqueue, EnqueueMany, EnqueuedMany, Explanation, Job,
-    JobHandle, NewToken, Page, SECRET_PREFIX, Secret, Stats, Tokens, Untyped,
+    JobHandle, NewToken, Page, Replies, SECRET_PREFIX, Secret, Stats, Taken, Tokens, Untyped,
 };
 pub use config::{Options, without_password};
 pub use ended::{Ended, Ending};
@@ -104,7 +104,7 @@ pub use rusqlite;
 /// `Enqueue::within_sqlx_sqlite` (SQLite, feature `sqlx-sqlite`) take.
 #[cfg(any(feature = "sqlx", feature = "sqlx-sqlite"))]
 pub use sqlx;
-pub use store::{Blocked, Count, Durability, Filter, Health, HealthCheck, WorkerDetails, WorkerRow};
+pub use store::{Acknowledged, MessageRow, ReplyQueue, Blocked, Count, Durability, Filter, Health, HealthCheck, WorkerDetails, WorkerRow};
 /// The PostgreSQL driver, in the version whose transactions [`Enqueue::within_postgres`] takes. Feature `postgres`.
 #[cfg(feature = "postgres")]
 pub use tokio_postgres;

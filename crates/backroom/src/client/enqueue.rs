@@ -9,7 +9,7 @@ use std::{
 };
 
 use backroom_core::{
-    Draft, Json, RetryPolicy, Timestamp,
+    Draft, Json, MessageKind, RetryPolicy, Timestamp,
     draft::{NewJob, When},
     unique::UniqueRule,
 };
@@ -120,6 +120,27 @@ macro_rules! options {
         pub fn traceparent(self, traceparent: impl Into<String>) -> Self {
             let traceparent = Some(traceparent.into());
             self.set(move |draft| draft.extras.traceparent.clone_from(&traceparent))
+        }
+
+        /// Messages about the job go to this reply queue, from which [`Backroom::replies`](crate::Backroom::replies) takes
+        /// them. They are written in the transactions of the changes that they report. Default: one message at the
+        /// job's end, see [`reply_on`](Self::reply_on).
+        pub fn reply_to(self, queue: impl Into<String>) -> Self {
+            let queue = queue.into();
+            self.set(move |draft| draft.extras.reply.get_or_insert_default().to.clone_from(&queue))
+        }
+
+        /// Stands in every message, so that their reader knows to what they belong; at most 256 bytes. Messages of a reply queue
+        /// with the same one are delivered in order. Needs [`reply_to`](Self::reply_to).
+        pub fn correlation_id(self, id: impl Into<String>) -> Self {
+            let id = Some(id.into());
+            self.set(move |draft| draft.extras.reply.get_or_insert_default().correlation_id.clone_from(&id))
+        }
+
+        /// Of what the messages inform. Default: the job's end, whichever it is. Needs [`reply_to`](Self::reply_to).
+        pub fn reply_on(self, kinds: impl IntoIterator<Item = MessageKind>) -> Self {
+            let kinds = kinds.into_iter().collect();
+            self.set(move |draft| draft.extras.reply.get_or_insert_default().on = kinds)
         }
 
         /// An entry of free data; at most 64.

@@ -8,6 +8,7 @@ mod job;
 mod many;
 mod matching;
 mod read;
+mod replies;
 mod stats;
 mod tokens;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -19,6 +20,7 @@ pub use handle::JobHandle;
 pub use job::{BadArgs, Job, Untyped};
 pub use many::{EnqueueMany, EnqueuedMany};
 pub use matching::{Acted, Action};
+pub use replies::{Replies, Taken};
 pub use read::{Explanation, Page};
 pub use stats::Stats;
 pub use tokens::{Audit, NewToken, SECRET_PREFIX, Secret, Tokens};

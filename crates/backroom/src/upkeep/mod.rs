@@ -1,4 +1,5 @@
-//! What maintains a store: it rescues jobs of dead workers, cancels expired jobs, and prunes finished ones.
+//! What maintains a store: it rescues jobs of dead workers, cancels expired jobs, prunes finished ones, and
+//! drops messages that no taker acknowledged.
 //!
 //! Each duty is a `tick(engine, now)` that returns how long it wants to rest; [`duty`] sleeps in between. Any number of workers
 //! may do the upkeep at once: every write is guarded, so the second one finds nothing left to do.
@@ -10,12 +11,13 @@ mod liveness;
 mod loss;
 mod own_heartbeats;
 mod prune;
+mod replies;
 mod rescue;
 
 use std::{sync::Arc, time::Duration};
 
 pub(crate) use self::own_heartbeats::OwnHeartbeats;
-use self::{expire::Expire, prune::Prune, rescue::Rescue};
+use self::{expire::Expire, prune::Prune, replies::Replies, rescue::Rescue};
 use crate::{ends::Ends, engine::Engine};
 
 /// Does all upkeep until it is aborted. The other arguments are those of the worker that runs it.
@@ -29,6 +31,7 @@ pub(crate) async fn keep_up(
     tokio::join!(
         duty::run(&engine, Rescue::new(lease, heartbeats, Arc::clone(&ends), crash_span)),
         duty::run(&engine, Expire { ends }),
-        duty::run(&engine, Prune)
+        duty::run(&engine, Prune),
+        duty::run(&engine, Replies)
     );
 }

@@ -9,7 +9,7 @@ mod choice;
 mod id;
 mod lease;
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -22,6 +22,13 @@ pub use self::{
     choice::{MessageKind, MessageKinds, Reply},
     lease::{LEASE_MAX, MessageLease},
 };
+
+/// How long a message waits for a taker before it is dropped.
+pub const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+/// So many messages a reply queue retains. Upkeep drops the oldest of more.
+pub const REPLY_QUEUE_MESSAGES_MAX: u64 = 100_000;
+/// So many bytes of messages a reply queue retains. Upkeep drops the oldest of more.
+pub const REPLY_QUEUE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Names a message. Derived from the change that it reports, so it is the same however often the change is written, and a
 /// receiver recognises by it a message that is delivered again.
