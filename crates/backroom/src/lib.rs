@@ -80,7 +80,8 @@ pub use async_trait::async_trait;
 pub use backroom_core as core;
 pub use backroom_core::{
     Attempt, AttemptEnd, AuditEntry, DisplayState, Draft, Extras, Invalid, JobId, JobRow, Json, LeaseId,
-    LogLine, MessageBody, MessageId, MessageKind, MessageKinds, PausedBy, Progress, Queue, QueuePattern, RetryPolicy, Scope, State, Timestamp, Token, TokenId,
+    LogLine, MessageBody, MessageId, MessageKind, MessageKinds, PausedBy, Progress, Queue, QueuePattern,
+    RetryPolicy, Scope, State, Timestamp, Token, TokenId,
     explain::Reason,
     retention::{Retention, RetentionLimit},
     stats::{Histogram, KindStats},
@@ -104,7 +105,10 @@ pub use rusqlite;
 /// `Enqueue::within_sqlx_sqlite` (SQLite, feature `sqlx-sqlite`) take.
 #[cfg(any(feature = "sqlx", feature = "sqlx-sqlite"))]
 pub use sqlx;
-pub use store::{Acknowledged, MessageRow, ReplyQueue, Blocked, Count, Durability, Filter, Health, HealthCheck, WorkerDetails, WorkerRow};
+pub use store::{
+    Acknowledged, Blocked, Count, Durability, Filter, Health, HealthCheck, MessageRow, ReplyQueue,
+    WorkerDetails, WorkerRow,
+};
 /// The PostgreSQL driver, in the version whose transactions [`Enqueue::within_postgres`] takes. Feature `postgres`.
 #[cfg(feature = "postgres")]
 pub use tokio_postgres;

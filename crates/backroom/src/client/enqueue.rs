@@ -9,7 +9,7 @@ use std::{
 };
 
 use backroom_core::{
-    Draft, Json, MessageKind, RetryPolicy, Timestamp,
+    Draft, Json, RetryPolicy, Timestamp,
     draft::{NewJob, When},
     unique::UniqueRule,
 };
@@ -138,7 +138,7 @@ macro_rules! options {
         }
 
         /// Of what the messages inform. Default: the job's end, whichever it is. Needs [`reply_to`](Self::reply_to).
-        pub fn reply_on(self, kinds: impl IntoIterator<Item = MessageKind>) -> Self {
+        pub fn reply_on(self, kinds: impl IntoIterator<Item = backroom_core::MessageKind>) -> Self {
             let kinds = kinds.into_iter().collect();
             self.set(move |draft| draft.extras.reply.get_or_insert_default().on = kinds)
         }

@@ -20,8 +20,8 @@ pub use handle::JobHandle;
 pub use job::{BadArgs, Job, Untyped};
 pub use many::{EnqueueMany, EnqueuedMany};
 pub use matching::{Acted, Action};
-pub use replies::{Replies, Taken};
 pub use read::{Explanation, Page};
+pub use replies::{Replies, Taken};
 pub use stats::Stats;
 pub use tokens::{Audit, NewToken, SECRET_PREFIX, Secret, Tokens};
 

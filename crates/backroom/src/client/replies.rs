@@ -102,7 +102,8 @@ impl Replies {
     /// Dropped before it answers, it may have taken messages; they are delivered again when the lease ends.
     pub async fn take(&self, limit: usize) -> Result<Taken, Error> {
         if self.lease.is_zero() || self.lease > backroom_core::message::LEASE_MAX {
-            let why = format!("take messages: a lease of {:?} is not between a moment and 12 hours", self.lease);
+            let why =
+                format!("take messages: a lease of {:?} is not between a moment and 12 hours", self.lease);
             return Err(Error::new(ErrorKind::Invalid, why));
         }
         bounds::check_name("reply queue", &self.queue)?;
@@ -205,12 +206,18 @@ impl Taken {
 
 impl fmt::Debug for Replies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replies").field("queue", &self.queue).field("lease", &self.lease).finish_non_exhaustive()
+        f.debug_struct("Replies")
+            .field("queue", &self.queue)
+            .field("lease", &self.lease)
+            .finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Taken").field("lease", &self.lease).field("messages", &self.messages).finish_non_exhaustive()
+        f.debug_struct("Taken")
+            .field("lease", &self.lease)
+            .field("messages", &self.messages)
+            .finish_non_exhaustive()
     }
 }

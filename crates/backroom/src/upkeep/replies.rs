@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use backroom_core::{
     Timestamp,
     bounds::earlier,
-    message::{RETENTION, REPLY_QUEUE_BYTES_MAX, REPLY_QUEUE_MESSAGES_MAX},
+    message::{REPLY_QUEUE_BYTES_MAX, REPLY_QUEUE_MESSAGES_MAX, RETENTION},
 };
 
 use super::duty::{Duty, ROWS_MAX};

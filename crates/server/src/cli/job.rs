@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use backroom::{Attempt, Explanation, JobId, JobRow, Json, LogLine, State, Timestamp};
+use backroom::{
+    Attempt, Explanation, JobId, JobRow, Json, LogLine, MessageKind, MessageKinds, State, Timestamp,
+    core::Reply,
+};
 use clap::Args;
 
 use super::view::{JobView, ReasonView, WholeJobView};
@@ -106,6 +109,11 @@ fn write_fields(page: &mut String, job: &JobRow, now: Timestamp) {
     );
     field("tags", (!job.tags.is_empty()).then(|| job.tags.join(", ")));
     field("traceparent", job.extras.traceparent.clone());
+    field("reply to", job.extras.reply.as_ref().map(reply));
+    field(
+        "callback",
+        job.extras.callback.as_ref().map(|callback| format!("{} on {}", callback.url, names(callback.on))),
+    );
     for (key, value) in &job.extras.meta {
         field("meta", Some(format!("{key}={value}")));
     }
@@ -172,4 +180,13 @@ fn put_indented(page: &mut String, text: &str) {
     for line in text.lines() {
         put!(page, "  {}", visible::line(line));
     }
+}
+/// `replies, order 7, on completed, discarded`
+fn reply(reply: &Reply) -> String {
+    let id = reply.correlation_id.as_ref().map(|id| format!(", {id},")).unwrap_or_default();
+    format!("{}{id} on {}", reply.to, names(reply.on))
+}
+
+fn names(kinds: MessageKinds) -> String {
+    kinds.iter().map(MessageKind::as_str).collect::<Vec<_>>().join(", ")
 }

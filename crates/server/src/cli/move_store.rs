@@ -12,7 +12,7 @@ use std::{
 use backroom::{
     Backroom, DisplayState, State,
     core::bounds::{later, span_until},
-    store::{Compared, Copied, QueueSetting, copy_jobs, copy_queues},
+    store::{Compared, Copied, QueueSetting, copy_jobs, copy_messages, copy_queues},
 };
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -222,6 +222,7 @@ async fn copy(source: &Backroom, target: &Backroom, pauses: &Pauses) -> Result<C
     let mut sum = Copied::default();
     for pass in 1..=PASSES_MAX {
         let what = if pass == 1 { "copying" } else { "counting both sides" };
+        copy_messages(from, to).await?;
         let bar = bar(what, jobs_of(source).await?);
         let ended = copy_jobs(from, to, &|copied| bar.set_position(copied.seen)).await;
         bar.finish_and_clear();

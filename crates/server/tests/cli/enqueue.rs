@@ -167,6 +167,12 @@ fn every_option_holds_for_lines_too() {
         "a=b",
         "--traceparent",
         TRACEPARENT,
+        "--reply-to",
+        "replies",
+        "--correlation-id",
+        "7",
+        "--callback",
+        "https://example.org/done",
         "--unique-args",
     ];
     let said = place.run_with(b"{\"a\":1}\n{\"a\":1}\n{\"a\":2}\n", &options);
@@ -184,6 +190,14 @@ fn every_option_holds_for_lines_too() {
         ("max_attempts", json!(7)),
         ("meta", json!({"a": "b"})),
         ("traceparent", json!(TRACEPARENT)),
+        (
+            "reply",
+            json!({"to": "replies", "correlation_id": "7", "on": ["completed", "discarded", "cancelled"]}),
+        ),
+        (
+            "callback",
+            json!({"url": "https://example.org/done", "on": ["completed", "discarded", "cancelled"]}),
+        ),
         ("shown", json!("scheduled")),
     ] {
         assert_eq!(job[field], value, "{field}");

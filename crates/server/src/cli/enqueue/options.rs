@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom::{
-    Draft, Extras, Json, RetryPolicy, Timestamp, UniqueRule,
+    Draft, Extras, Json, MessageKind, MessageKinds, RetryPolicy, Timestamp, UniqueRule,
     core::{
+        Callback, Reply,
         draft::{PRIORITY_DEFAULT, QUEUE_DEFAULT, When},
         retry::Backoff,
         unique::{OnConflict, UniqueBy, UniqueHold},
@@ -126,6 +127,38 @@ pub(super) struct JobOptions {
     )]
     meta: Vec<(String, String)>,
 
+    /// Messages about the job go to this reply queue; `backroom replies` takes them
+    #[arg(long, value_name = "QUEUE", help_heading = "Messages about it")]
+    reply_to: Option<String>,
+
+    /// Stands in every message; messages with the same one come in order
+    #[arg(long, value_name = "ID", requires = "reply_to", help_heading = "Messages about it")]
+    correlation_id: Option<String>,
+
+    /// Of what they inform: started, progress, failed_attempt, completed, discarded, cancelled [default: the last three]
+    #[arg(
+        long,
+        value_name = "KIND,…",
+        value_delimiter = ',',
+        requires = "reply_to",
+        help_heading = "Messages about it"
+    )]
+    reply_on: Option<Vec<MessageKind>>,
+
+    /// Messages about the job are sent to this URL
+    #[arg(long, value_name = "URL", help_heading = "Messages about it")]
+    callback: Option<String>,
+
+    /// Of what these inform, as --reply-on
+    #[arg(
+        long,
+        value_name = "KIND,…",
+        value_delimiter = ',',
+        requires = "callback",
+        help_heading = "Messages about it"
+    )]
+    callback_on: Option<Vec<MessageKind>>,
+
     /// The caller's span as W3C Trace Context has it, VERSION-TRACEID-PARENTID-FLAGS; the handler continues the trace
     #[arg(long, value_name = "TRACEPARENT", help_heading = "Free data")]
     traceparent: Option<String>,
@@ -178,8 +211,12 @@ impl JobOptions {
                 retry: self.retry(),
                 meta: distinct(self.meta)?,
                 traceparent: self.traceparent,
-                reply: None,
-                callback: None,
+                reply: self.reply_to.map(|to| Reply {
+                    to,
+                    correlation_id: self.correlation_id,
+                    on: kinds(self.reply_on),
+                }),
+                callback: self.callback.map(|url| Callback { url, on: kinds(self.callback_on) }),
             },
             queue: self.queue,
             lane: self.lane,
@@ -226,6 +263,11 @@ impl JobOptions {
         };
         Some(UniqueRule { by, hold: self.unique_while.unwrap_or_default(), on_conflict })
     }
+}
+
+/// The kinds that were chosen; the job's end if none were.
+fn kinds(chosen: Option<Vec<MessageKind>>) -> MessageKinds {
+    chosen.map_or(MessageKinds::END, |kinds| kinds.into_iter().collect())
 }
 
 /// The entries as a map; a key given twice would silently lose a value.
@@ -302,6 +344,16 @@ mod tests {
             "5s",
             "--traceparent",
             TRACEPARENT,
+            "--reply-to",
+            "replies",
+            "--correlation-id",
+            "order 7",
+            "--reply-on",
+            "completed,started",
+            "--callback",
+            "https://example.org/done",
+            "--callback-on",
+            "discarded",
         ]);
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         assert_eq!(draft.queue, "mail");
@@ -317,10 +369,26 @@ mod tests {
             retry: Some(RetryPolicy::constant(Duration::from_secs(5))),
             meta: [("k".into(), "v=w".into())].into(),
             traceparent: Some(TRACEPARENT.into()),
-            reply: None,
-            callback: None,
+            reply: Some(Reply {
+                to: "replies".into(),
+                correlation_id: Some("order 7".into()),
+                on: [MessageKind::Started, MessageKind::Completed].into_iter().collect(),
+            }),
+            callback: Some(Callback {
+                url: "https://example.org/done".into(),
+                on: [MessageKind::Discarded].into_iter().collect(),
+            }),
         };
         assert_eq!(draft.extras, extras);
+    }
+
+    #[test]
+    fn what_a_message_needs_is_asked_for() {
+        assert!(refused(&["--correlation-id", "7"]) && refused(&["--reply-on", "started"]));
+        assert!(refused(&["--callback-on", "started"]));
+        assert!(refused(&["--reply-to", "replies", "--reply-on", "finished"]));
+        let reply = draft(&["--reply-to", "replies"]).extras.reply.expect("a reply");
+        assert_eq!((reply.correlation_id, reply.on), (None, MessageKinds::END));
     }
 
     #[test]
