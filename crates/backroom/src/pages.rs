@@ -8,6 +8,10 @@ struct Readme;
 #[doc = include_str!("../../../docs/changing-args.md")]
 struct ChangingArgs;
 
+#[cfg(all(feature = "exec", target_os = "linux"))]
+#[doc = include_str!("../../../docs/commands.md")]
+struct Commands;
+
 #[doc = include_str!("../../../docs/enqueueing.md")]
 struct Enqueueing;
 

@@ -280,6 +280,26 @@ async fn two_hundred_runs_leave_no_process_no_open_file_and_no_temporary_file() 
     office.worker.stop().await.unwrap();
 }
 
+#[tokio::test]
+async fn the_program_on_the_page_about_commands_does_what_the_page_says() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/commands.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let program = page.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (script, file) = (dir.path().join("count.py"), dir.path().join("text"));
+    std::fs::write(&script, program).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(&file, "one two three").unwrap();
+    let office = Office::new(CommandSpec::new(&script).supervised_by(SUPERVISOR)).await;
+    let counted = office.run(&format!("{{\"file\": {file:?}}}")).await;
+    assert_eq!(counted.output(), "{\"words\": 3}");
+    assert_eq!(counted.row.progress.unwrap().message, "counting");
+    let missing = office.run("{\"file\": \"/nowhere\"}").await;
+    assert_eq!(missing.attempts[0].end, AttemptEnd::Discarded);
+    assert!(missing.error().contains("No such file"), "{}", missing.error());
+    office.worker.stop().await.unwrap();
+}
+
 /// Prints the rate; run it with `--nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_run_at_a_rate_that_the_machine_sets() {

@@ -65,7 +65,8 @@ async fn a_command_that_ignores_sigterm_is_killed_after_its_grace() {
     job.cancel().await.unwrap();
     let run = office.finished(&job).await;
     assert_eq!(run.row.state, State::Cancelled);
-    assert!(run.log.contains(&"asked".into()), "{run:?}");
+    let killed = "processes of the command did not end within its grace, and were killed";
+    assert!(run.log.contains(&"asked".into()) && run.log.contains(&killed.into()), "{run:?}");
     assert!(began.elapsed() >= Duration::from_millis(500), "{:?}", began.elapsed());
     assert_eq!(living(&mark), [0; 0]);
     office.worker.stop().await.unwrap();

@@ -68,6 +68,53 @@ async fn processes_beyond_the_limit_are_refused_to_the_command() {
     assert!(run.error().to_lowercase().contains("fork"), "{}", run.error());
 }
 
+#[tokio::test]
+async fn a_control_group_holds_all_processes_of_a_command_and_is_removed_with_them() {
+    let Some(parent) = cgroup_parent() else {
+        eprintln!("skipped: this machine lets no test make control groups");
+        return;
+    };
+    let mark = exec_support::mark();
+    let script = format!("setsid sleep {mark} & sleep 0.1; grep ^0:: /proc/self/cgroup; trap '' TERM");
+    let run = run(sh(&script).cgroup(&parent).output(Output::Text), "null").await;
+    assert!(run.output().contains("/backroom-run-"), "{run:?}");
+    assert_eq!(exec_support::living(&mark), [0; 0]);
+    let has = |controller: &str| {
+        let enabled = std::fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap();
+        enabled.split_whitespace().any(|name| name == controller)
+    };
+    if has("memory") {
+        let hungry = "head -c 300000000 /dev/zero | tail >/dev/null";
+        let run = exec_support::run(sh(hungry).cgroup(&parent).memory_max(100_000_000), "null").await;
+        assert!(run.error().starts_with("the command used more memory than its limit"), "{}", run.error());
+    } else {
+        eprintln!("skipped in part: this machine has no memory controller in cgroup v2");
+    }
+    let left: Vec<_> =
+        std::fs::read_dir(&parent).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).collect();
+    assert!(left.is_empty(), "{left:?}");
+    std::fs::remove_dir(&parent).unwrap();
+}
+
+/// A fresh control group below the root of the cgroup file system, if this machine lets the test make one.
+fn cgroup_parent() -> Option<std::path::PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+    let mount =
+        mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?.split(' ').nth(1)?.to_owned();
+    let parent = std::path::Path::new(&mount).join(format!("backroom-test-{}", std::process::id()));
+    std::fs::create_dir(&parent).ok()?;
+    Some(parent)
+}
+
+#[tokio::test]
+async fn a_folder_that_is_no_control_group_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let backroom = backroom::Backroom::open("memory:").await.unwrap();
+    let spec = sh("true").cgroup(dir.path());
+    let error = backroom::Worker::new(&backroom).command("command", spec).start().await.unwrap_err();
+    assert!(error.to_string().contains("control groups cannot be made in"), "{error}");
+}
+
 /// Only root can change the user; the tests of other users say so.
 fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();

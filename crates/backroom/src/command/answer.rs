@@ -44,8 +44,8 @@ pub(super) fn answer(
     if stdout.is_too_large() {
         return Err(stdout.too_large());
     }
-    let exit = match end {
-        End::Ended(ended) => ended.exit,
+    let Ended { exit, out_of_memory, .. } = match end {
+        End::Ended(ended) => ended,
         End::NotBegun(why) => return Err(Failure::retry(not_begun(&why))),
         End::Unsupervised => {
             return Err(stopped(stop).unwrap_or_else(|| {
@@ -79,6 +79,9 @@ pub(super) fn answer(
             }
         }
         Exit::Code(code) => Failure::retry(because(format!("the command exited with {code}"))),
+        Exit::Signal(_) if out_of_memory => {
+            Failure::retry(because("the command used more memory than its limit, and was killed".into()))
+        }
         Exit::Signal(signal) => Failure::retry(because(by_signal(signal))),
     })
 }
@@ -115,7 +118,7 @@ mod tests {
     fn of(exit: Exit, stop: Option<StopReason>, reported: Reported) -> Result<String, (Outcome, String)> {
         let mut stdout = Stdout::new(Output::Whole, 100);
         stdout.take(b"1");
-        let ended = End::Ended(Ended { exit, left: 0, killed: false });
+        let ended = End::Ended(Ended { exit, left: 0, killed: false, out_of_memory: false });
         answer(ended, stop, stdout, reported, Duration::from_secs(60))
             .map(|output| output.to_string())
             .map_err(|failure| (failure.outcome, failure.message))

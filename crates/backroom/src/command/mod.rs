@@ -11,10 +11,11 @@
 //! [`CommandSpec::supervised_by`].
 //!
 //! Start reading at [`runner`], which is the worker's side of one run. [`order`] is what it sends to the [`supervisor`], [`stdout`]
-//! and [`stderr`] read what the command writes, and [`answer`] decides what its end means. [`replace`] and [`descendants`] are
-//! parts of the supervisor. [`own_process`] runs handlers of the own program.
+//! and [`stderr`] read what the command writes, and [`answer`] decides what its end means. [`replace`], [`descendants`] and
+//! [`cgroup`] are parts of the supervisor. [`own_process`] runs handlers of the own program.
 
 mod answer;
+mod cgroup;
 mod descendants;
 mod order;
 mod own_process;

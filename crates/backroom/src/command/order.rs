@@ -12,6 +12,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::Parent;
+
 /// How to start one command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Order {
@@ -22,6 +24,8 @@ pub(super) struct Order {
     pub(super) env: Vec<(OsString, OsString)>,
     pub(super) user: Option<User>,
     pub(super) limits: Limits,
+    /// Where the supervisor makes the control group of the run, if it does.
+    pub(super) cgroup: Option<Parent>,
     /// From SIGTERM to SIGKILL.
     pub(super) grace_ms: u64,
 }
@@ -50,8 +54,6 @@ pub(super) struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Report {
-    /// The command runs.
-    Began,
     /// It could not be started.
     NotBegun(NotBegun),
     /// It ended, and no descendant of it is left.
@@ -61,8 +63,6 @@ pub(super) enum Report {
 /// Why a command did not begin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct NotBegun {
-    /// What the system answered, if it was the system.
-    pub(super) errno: Option<i32>,
     pub(super) error: String,
 }
 
@@ -74,6 +74,8 @@ pub(super) struct Ended {
     pub(super) left: u32,
     /// The supervisor sent SIGKILL.
     pub(super) killed: bool,
+    /// The kernel killed processes of it because they used more memory than their limit.
+    pub(super) out_of_memory: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,11 +89,21 @@ impl Limits {
     pub(super) fn any(&self) -> bool {
         *self != Self::default()
     }
+
+    /// Those that no control group of this parent enforces.
+    pub(super) fn beside(self, cgroup: Option<&Parent>) -> Self {
+        let by_cgroup = |enforces: fn(&Parent) -> bool| cgroup.is_some_and(enforces);
+        Self {
+            memory_bytes: self.memory_bytes.filter(|_| !by_cgroup(|parent| parent.memory)),
+            processes: self.processes.filter(|_| !by_cgroup(|parent| parent.processes)),
+            ..self
+        }
+    }
 }
 
 impl NotBegun {
     pub(super) fn of(what: &str, error: &io::Error) -> Self {
-        Self { errno: error.raw_os_error(), error: format!("{what}: {error}") }
+        Self { error: format!("{what}: {error}") }
     }
 }
 
@@ -137,6 +149,7 @@ mod tests {
             env: vec![("A".into(), "1".into())],
             user: Some(User { uid: 1, gid: 2 }),
             limits: Limits { memory_bytes: Some(1), ..Limits::default() },
+            cgroup: None,
             grace_ms: 5,
         };
         let frame = frame(&order, b"{}").unwrap();

@@ -19,7 +19,10 @@ use rustix::{
     process::{Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit},
 };
 
-use super::order::{Limits, NotBegun, Order, read_frame};
+use super::{
+    cgroup,
+    order::{Limits, NotBegun, Order, read_frame},
+};
 
 /// The exit code of a process that did not become the command. The supervisor knows the reason from the socket.
 const CODE_NOT_BEGUN: i32 = 127;
@@ -50,11 +53,16 @@ fn become_command(socket: &mut UnixStream) -> Result<Never, NotBegun> {
     let death = set_parent_process_death_signal(Some(Signal::KILL));
     death.map_err(|error| NotBegun::of("watch the supervisor", &error.into()))?;
     if getppid().is_none_or(|parent| parent.as_raw_nonzero().get() == 1) {
-        return Err(NotBegun { errno: None, error: "the supervisor died".into() });
+        return Err(NotBegun { error: "the supervisor died".into() });
     }
     let stdin = args_file(&args).map_err(|error| NotBegun::of("write the args", &error))?;
     rustix::stdio::dup2_stdin(&stdin).map_err(|error| NotBegun::of("write the args", &error.into()))?;
-    set_limits(&order.limits)?;
+    if let Some(parent) = &order.cgroup {
+        let supervisor = std::os::unix::process::parent_id();
+        cgroup::enter(&parent.of_run(supervisor))
+            .map_err(|error| NotBegun::of("enter the control group", &error))?;
+    }
+    set_limits(&order.limits.beside(order.cgroup.as_ref()))?;
     let error = command(&order).exec();
     Err(NotBegun::of(&format!("start {}", order.program.display()), &error))
 }
@@ -73,7 +81,7 @@ pub(super) fn command(order: &Order) -> Command {
     command
 }
 
-/// The job's args as a file in memory. A command that does not read it holds up nobody, as it would with a pipe.
+/// The job's args as a file in memory. With a pipe, a command that does not read them would block the writer.
 pub(super) fn args_file(args: &[u8]) -> io::Result<File> {
     let mut file = File::from(memfd_create("args", MemfdFlags::CLOEXEC)?);
     file.write_all(args)?;

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     ASKED, SUPERVISE,
     answer::{End, Reported, answer},
+    cgroup::{self, Parent},
     descendants,
     order::{Report, frame},
     spec::{Ready, set},
@@ -93,11 +94,16 @@ pub(crate) async fn run(ready: Arc<Ready>, context: Context) -> Result<Json, Fai
     };
     let reported = stderr.finish(&context);
     match &end {
-        End::Ended(ended) if ended.left > 0 => {
-            context.log(format!("{} processes that the command left running were ended", ended.left));
+        End::Ended(ended) => {
+            if ended.left > 0 {
+                context.log(format!("{} processes that the command left running were ended", ended.left));
+            }
+            if ended.killed {
+                context.log("processes of the command did not end within its grace, and were killed");
+            }
         }
-        End::Unsupervised => supervisor.kill_session(),
-        End::Ended(_) | End::NotBegun(_) | End::Unkillable => {}
+        End::Unsupervised => supervisor.kill_run(ready.order.cgroup.as_ref()),
+        End::NotBegun(_) | End::Unkillable => {}
     }
     tokio::select! {
         biased;
@@ -249,23 +255,16 @@ struct Process {
 }
 
 impl Supervisor {
-    /// Waits for its last report.
+    /// Waits for its report.
     async fn reported(&mut self) -> End {
         let Some(Process { control, .. }) = &mut self.process else { return End::Unsupervised };
         let mut line = Vec::new();
-        loop {
-            line.clear();
-            // The end of the socket without a report: the supervisor died.
-            let read = (&mut *control).take(REPORT_BYTES_MAX).read_until(b'\n', &mut line).await;
-            if read.unwrap_or(0) == 0 {
-                return End::Unsupervised;
-            }
-            match serde_json::from_slice(&line) {
-                Ok(Report::Began) => {}
-                Ok(Report::NotBegun(why)) => return End::NotBegun(why),
-                Ok(Report::Ended(ended)) => return End::Ended(ended),
-                Err(_) => return End::Unsupervised,
-            }
+        // Without a report, the supervisor died.
+        let read = control.take(REPORT_BYTES_MAX).read_until(b'\n', &mut line).await;
+        match read.map_err(serde_json::Error::io).and_then(|_| serde_json::from_slice(&line)) {
+            Ok(Report::NotBegun(why)) => End::NotBegun(why),
+            Ok(Report::Ended(ended)) => End::Ended(ended),
+            Err(_) => End::Unsupervised,
         }
     }
 
@@ -277,9 +276,12 @@ impl Supervisor {
         }
     }
 
-    /// Kills what is left of a run whose supervisor was killed: all of the session that it began.
-    fn kill_session(&self) {
+    /// Kills what is left of a run whose supervisor was killed: its control group, or all of the session that the supervisor began.
+    fn kill_run(&self, cgroup: Option<&Parent>) {
         let Some(process) = &self.process else { return };
+        if let Some(parent) = cgroup {
+            cgroup::kill(&parent.of_run(process.child.id()));
+        }
         let Ok(session) = i32::try_from(process.child.id()) else { return };
         // Not collected yet, so its number belongs to no other session.
         for process in descendants::all() {

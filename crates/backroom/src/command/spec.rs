@@ -13,6 +13,7 @@ use backroom_core::{RetryPolicy, bounds::SPAN_MAX};
 
 use super::{
     ASKED, HANDLE, can_supervise,
+    cgroup::Parent,
     order::{Limits, Order, User},
     own_process::{ANSWER_EXTRA_BYTES, has_handler},
     user,
@@ -56,6 +57,7 @@ pub struct CommandSpec {
     env: Vec<(OsString, OsString)>,
     user: Option<RunAs>,
     limits: Limits,
+    cgroup: Option<PathBuf>,
     supervisor: Option<PathBuf>,
     pub(super) grace: Duration,
     pub(super) snooze: Duration,
@@ -105,6 +107,7 @@ impl CommandSpec {
             env: Vec::new(),
             user: None,
             limits: Limits::default(),
+            cgroup: None,
             supervisor: None,
             grace: GRACE,
             snooze: SNOOZE,
@@ -198,7 +201,17 @@ impl CommandSpec {
         self
     }
 
-    /// Most bytes of memory of each of its processes: `RLIMIT_AS`, which counts reserved addresses, not used pages.
+    /// Makes a control group for each run in this folder of the cgroup file system (version 2), which must be delegated to the worker
+    /// and hold no process itself. There the limits of memory and processes hold for the whole command, if the folder has the
+    /// controllers `memory` and `pids`. Default: the folder above the worker's own control group if it is marked as delegated, as by
+    /// `Delegate=yes` with `DelegateSubgroup=` of systemd, and if one of these two limits is set; otherwise none.
+    pub fn cgroup(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.cgroup = Some(folder.into());
+        self
+    }
+
+    /// Most bytes of memory: of all its processes together where it has a control group, and else of each of them. Without a control
+    /// group it is `RLIMIT_AS`, which counts reserved addresses, not used pages. The log says which when the worker begins.
     pub fn memory_max(mut self, bytes: u64) -> Self {
         self.limits.memory_bytes = Some(bytes);
         self
@@ -216,7 +229,8 @@ impl CommandSpec {
         self
     }
 
-    /// Most processes and threads of its user, those of other programs included: `RLIMIT_NPROC`. It does not hold for root.
+    /// Most processes and threads of the command where it has a control group. Without one it is `RLIMIT_NPROC`: it counts those of
+    /// all programs of the command's user, and does not hold for root.
     pub fn processes_max(mut self, processes: u64) -> Self {
         self.limits.processes = Some(processes);
         self
@@ -313,6 +327,29 @@ impl CommandSpec {
         }
         let path = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
         let program = resolve(&self.program, path).map_err(|why| wrong(format!("the program {why}")))?;
+        let cgroup = match &self.cgroup {
+            Some(folder) => Some(Parent::prepare(folder).map_err(|error| {
+                wrong(format!("control groups cannot be made in {}: {error}", folder.display()))
+            })?),
+            None if self.limits.memory_bytes.or(self.limits.processes).is_some() => Parent::delegated(),
+            None => None,
+        };
+        if self.limits.any() {
+            let by_rlimits = self.limits.beside(cgroup.as_ref());
+            let by = |limit: Option<u64>, rest: Option<u64>| match (limit, rest) {
+                (None, _) => "unlimited",
+                (Some(_), None) => "by its control group, for all its processes together",
+                (Some(_), Some(_)) => "by rlimit",
+            };
+            tracing::info!(
+                kind,
+                memory = by(self.limits.memory_bytes, by_rlimits.memory_bytes),
+                processes = by(self.limits.processes, by_rlimits.processes),
+                cpu_time = by(self.limits.cpu_secs, by_rlimits.cpu_secs),
+                open_files = by(self.limits.open_files, by_rlimits.open_files),
+                "limits of a command"
+            );
+        }
         let grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
         let order = Order {
             program,
@@ -321,6 +358,7 @@ impl CommandSpec {
             env,
             user,
             limits: self.limits,
+            cgroup,
             grace_ms,
         };
         Ok(Ready { spec: self, order, supervisor })

@@ -18,11 +18,14 @@ use rustix::process::{
 use tokio::{
     io::AsyncReadExt as _,
     net::UnixStream as AsyncUnixStream,
+    runtime::Runtime,
     signal::unix::{SignalKind, signal},
 };
 
 use super::{
-    ASKED, REPLACE, descendants,
+    ASKED, REPLACE,
+    cgroup::{self, Group},
+    descendants,
     order::{Ended, Exit, NotBegun, Order, Report, frame, read_frame},
     replace::{args_file, command, stdin_socket},
 };
@@ -35,22 +38,28 @@ const ROUNDS: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)]
 
 /// Supervises one command. Returns an exit code.
 pub(super) fn supervise() -> i32 {
-    let supervised = || -> io::Result<()> {
-        let mut control = UnixStream::from(stdin_socket()?);
-        rustix::stdio::dup2_stdin(null()?)?;
-        // A signal from the terminal reaches the worker, which decides what it means.
-        setsid()?;
-        set_child_subreaper(Some(getpid()))?;
-        // The memory of a command that crashes is nobody's to find in a file.
-        setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
-        let (order, args) = read_frame(&mut control)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(watch(control, &order, &args))
-    };
-    match supervised() {
-        Ok(()) => 0,
-        Err(_) => CODE_FAILED,
-    }
+    let Ok(control) = stdin_socket().map(UnixStream::from) else { return CODE_FAILED };
+    let prepared = prepare(&control);
+    let not_begun =
+        match prepared.and_then(|(runtime, order, args)| runtime.block_on(watch(&control, &order, &args))) {
+            Ok(()) => return 0,
+            Err(error) => NotBegun::of("prepare to supervise it", &error),
+        };
+    // The worker may be dead by now.
+    let _ = report(&control, &Report::NotBegun(not_begun));
+    CODE_FAILED
+}
+
+fn prepare(mut control: &UnixStream) -> io::Result<(Runtime, Order, Vec<u8>)> {
+    rustix::stdio::dup2_stdin(null()?)?;
+    // A signal from the terminal reaches the worker, which decides what it means.
+    setsid()?;
+    set_child_subreaper(Some(getpid()))?;
+    // What a command that crashes had in memory must not lie in a file.
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    let (order, args) = read_frame(&mut control)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok((runtime, order, args))
 }
 
 fn null() -> io::Result<std::fs::File> {
@@ -58,22 +67,25 @@ fn null() -> io::Result<std::fs::File> {
 }
 
 /// Starts the command, waits for its end or for the worker's wish, ends what is left of it, and reports.
-async fn watch(control: UnixStream, order: &Order, args: &[u8]) -> io::Result<()> {
+async fn watch(control: &UnixStream, order: &Order, args: &[u8]) -> io::Result<()> {
     // Handled, which means ignored here: a service manager that stops the worker may send these to all its processes.
     let _ignored = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
     let mut child_ended = signal(SignalKind::child())?;
+    control.set_nonblocking(true)?;
+    let mut hears = AsyncUnixStream::from_std(control.try_clone()?)?;
+    let null = null()?;
+    let group = order.cgroup.as_ref().map(|parent| Group::make(parent, &order.limits)).transpose()?;
     let child = match begin(order, args) {
         Ok(child) => child,
-        Err(not_begun) => return report(&control, &Report::NotBegun(not_begun)),
+        Err(not_begun) => {
+            group.iter().for_each(Group::remove);
+            return report(control, &Report::NotBegun(not_begun));
+        }
     };
-    // From now on only the command and its descendants hold stdout and stderr open.
-    rustix::stdio::dup2_stdout(null()?)?;
-    rustix::stdio::dup2_stderr(null()?)?;
-    // A worker that is dead hears of no end, but the command is ended all the same.
-    let _ = report(&control, &Report::Began);
-    let mut tree = Tree::new(&child);
-    control.set_nonblocking(true)?;
-    let mut control = AsyncUnixStream::from_std(control)?;
+    // Nothing below may fail and leave the command without a supervisor. From now on only the command and its descendants hold stdout
+    // and stderr open; if not, the worker reads their end when this process ends.
+    let _ = (rustix::stdio::dup2_stdout(&null), rustix::stdio::dup2_stderr(&null));
+    let mut tree = Tree::new(&child, group.as_ref());
     let (clock, grace) = (SystemClock::default(), Duration::from_millis(order.grace_ms));
     let mut kill_at = None;
     while !tree.reap() {
@@ -87,7 +99,7 @@ async fn watch(control: UnixStream, order: &Order, args: &[u8]) -> io::Result<()
             }
             None => tokio::select! {
                 _ = child_ended.recv() => {}
-                () = closed(&mut control) => {
+                () = closed(&mut hears) => {
                     tree.terminate();
                     kill_at = Some(clock.monotonic().saturating_add(grace));
                 }
@@ -105,16 +117,19 @@ async fn watch(control: UnixStream, order: &Order, args: &[u8]) -> io::Result<()
             }
         }
     }
-    let control = control.into_std()?;
-    control.set_nonblocking(false)?;
     // Only with the command collected is no child left.
     let Some(exit) = tree.main else { return Err(io::Error::other("the command's end was not seen")) };
-    let ended = Ended { exit, left: tree.left, killed: tree.rounds > 0 };
+    let out_of_memory = group.as_ref().is_some_and(Group::ran_out_of_memory);
+    group.iter().for_each(Group::remove);
     // The worker may be dead by now.
-    let _ = report(&control, &Report::Ended(ended));
+    let _ = report(
+        control,
+        &Report::Ended(Ended { exit, left: tree.left, killed: tree.rounds > 0, out_of_memory }),
+    );
     Ok(())
 }
 
+/// Writes the only report of this process, which fits into the socket.
 fn report(mut control: &UnixStream, report: &Report) -> io::Result<()> {
     let mut line = serde_json::to_vec(report)?;
     line.push(b'\n');
@@ -138,7 +153,7 @@ fn begin(order: &Order, args: &[u8]) -> Result<Child, NotBegun> {
                 .map_err(|error| NotBegun::of(&what(), &error.into()))?;
         }
     }
-    if !order.limits.any() {
+    if order.cgroup.is_none() && !order.limits.any() {
         let stdin = args_file(args).map_err(|error| NotBegun::of("write the args", &error))?;
         let mut command = command(order);
         return command.stdin(stdin).process_group(0).spawn().map_err(|error| NotBegun::of(&what(), &error));
@@ -162,11 +177,12 @@ fn begin(order: &Order, args: &[u8]) -> Result<Child, NotBegun> {
     }
     let _ = child.wait();
     Err(serde_json::from_slice(&reported)
-        .unwrap_or_else(|_| NotBegun { errno: None, error: String::from_utf8_lossy(&reported).into_owned() }))
+        .unwrap_or_else(|_| NotBegun { error: String::from_utf8_lossy(&reported).into_owned() }))
 }
 
 /// The command and what descends from it.
-struct Tree {
+struct Tree<'a> {
+    cgroup: Option<&'a Group>,
     own: i32,
     group: i32,
     /// How the command itself ended.
@@ -177,10 +193,17 @@ struct Tree {
     rounds: u32,
 }
 
-impl Tree {
-    fn new(child: &Child) -> Self {
+impl<'a> Tree<'a> {
+    fn new(child: &Child, cgroup: Option<&'a Group>) -> Self {
         let own = getpid().as_raw_nonzero().get();
-        Self { own, group: Pid::from_child(child).as_raw_nonzero().get(), main: None, left: 0, rounds: 0 }
+        Self {
+            cgroup,
+            own,
+            group: Pid::from_child(child).as_raw_nonzero().get(),
+            main: None,
+            left: 0,
+            rounds: 0,
+        }
     }
 
     /// Collects all that have ended. True if nothing is left.
@@ -221,6 +244,9 @@ impl Tree {
 
     /// Sends SIGKILL to all. Returns how long to wait before the next round: a process may have forked meanwhile.
     fn kill(&mut self) -> Duration {
+        if let Some(group) = self.cgroup {
+            cgroup::kill(group.folder());
+        }
         if let Some(group) = self.group() {
             let _ = kill_process_group(group, Signal::KILL);
         }
