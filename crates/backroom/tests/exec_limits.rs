@@ -47,11 +47,15 @@ async fn a_command_runs_as_the_user_it_was_given_without_the_groups_of_the_worke
     if !is_root() {
         return;
     }
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap();
+    let account: Vec<_> =
+        accounts.lines().find(|line| line.starts_with("daemon:")).unwrap().split(':').collect();
+    let (gid, home) = (account[3], account[5]);
     for limited in [false, true] {
         let spec =
-            sh("id -un; id -G; echo $HOME; echo open >/dev/stderr; cat").user("nobody").output(Output::Text);
+            sh("id -un; id -G; echo $HOME; echo open >/dev/stderr; cat").user("daemon").output(Output::Text);
         let run = run(if limited { spec.open_files_max(50) } else { spec }, "[1]").await;
-        assert_eq!(run.output(), "\"nobody\\n65534\\n/nonexistent\\n[1]\"", "{run:?}");
+        assert_eq!(run.output(), format!("\"daemon\\n{gid}\\n{home}\\n[1]\""), "{run:?}");
         assert_eq!(run.log, ["open"]);
     }
 }
@@ -128,13 +132,13 @@ fn is_root() -> bool {
 async fn a_worker_that_is_not_root_is_refused_another_user() {
     if rustix::process::geteuid().is_root() {
         // The other half of the check needs another user; the start succeeds here.
-        let office = Office::new(sh("true").user("nobody")).await;
+        let office = Office::new(sh("true").user("daemon")).await;
         office.worker.stop().await.unwrap();
         return;
     }
     let backroom = backroom::Backroom::open("memory:").await.unwrap();
     let error = backroom::Worker::new(&backroom)
-        .command("command", sh("true").user("nobody"))
+        .command("command", sh("true").user("daemon"))
         .start()
         .await
         .unwrap_err();
