@@ -39,6 +39,7 @@
 //! | `postgres` | the store on a PostgreSQL server, version 14 or newer | Rust 1.90 |
 //! | `sqlx`, `sqlx-sqlite` | enqueue inside transactions of sqlx 0.9 | Rust 1.94 |
 //! | `exec` | jobs that run in child processes: [`Worker::command`]; Linux only | Rust 1.90 |
+//! | `callbacks` | sends callbacks: signed HTTP requests about jobs to URLs that callers named | Rust 1.90 |
 //! | `testing` | a kit for testing programs that use Backroom | Rust 1.90 |
 //!
 //! The path of one job, to read along: [`Backroom::enqueue`] → `Draft::check` → [`store::JobVerbs::insert`] ·
@@ -49,6 +50,8 @@
 // Futures of the PostgreSQL store nest deeper than the compiler's default of 128 allows.
 #![recursion_limit = "256"]
 
+#[cfg(feature = "callbacks")]
+mod callbacks;
 mod client;
 pub mod clock;
 #[cfg(all(feature = "exec", target_os = "linux"))]
@@ -79,17 +82,20 @@ mod worker;
 pub use async_trait::async_trait;
 pub use backroom_core as core;
 pub use backroom_core::{
-    Attempt, AttemptEnd, AuditEntry, DisplayState, Draft, Extras, Invalid, JobId, JobRow, Json, LeaseId,
-    LogLine, MessageBody, MessageId, MessageKind, MessageKinds, PausedBy, Progress, Queue, QueuePattern,
-    RetryPolicy, Scope, State, Timestamp, Token, TokenId,
+    Attempt, AttemptEnd, AuditEntry, Callback, DisplayState, Draft, Extras, Invalid, JobId, JobRow, Json,
+    LeaseId, LogLine, MessageBody, MessageId, MessageKind, MessageKinds, PausedBy, Progress, Queue,
+    QueuePattern, RetryPolicy, Scope, State, Timestamp, Token, TokenId,
     explain::Reason,
     retention::{Retention, RetentionLimit},
     stats::{Histogram, KindStats},
     unique::UniqueRule,
 };
+#[cfg(feature = "callbacks")]
+pub use callbacks::{CallbackOptions, SigningSecret};
 pub use client::{
-    Acted, Action, Amend, Audit, Backroom, BadArgs, Enqueue, EnqueueMany, EnqueuedMany, Explanation, Job,
-    JobHandle, NewToken, Page, Replies, SECRET_PREFIX, Secret, Stats, Taken, Tokens, Untyped,
+    Acted, Action, Amend, Audit, Backroom, BadArgs, Cursor, Enqueue, EnqueueMany, EnqueuedMany, Explanation,
+    Follow, Job, JobEvent, JobHandle, NewToken, News, Page, Replies, SECRET_PREFIX, Secret, Stats, Taken,
+    Tokens, Untyped,
 };
 pub use config::{Options, without_password};
 pub use ended::{Ended, Ending};
@@ -106,8 +112,8 @@ pub use rusqlite;
 #[cfg(any(feature = "sqlx", feature = "sqlx-sqlite"))]
 pub use sqlx;
 pub use store::{
-    Acknowledged, Blocked, Count, Durability, Filter, Health, HealthCheck, MessageRow, ReplyQueue,
-    WorkerDetails, WorkerRow,
+    Acknowledged, Blocked, Count, Durability, EndedEndpoint, Filter, Health, HealthCheck, MessageRow,
+    ReplyQueue, WorkerDetails, WorkerRow,
 };
 /// The PostgreSQL driver, in the version whose transactions [`Enqueue::within_postgres`] takes. Feature `postgres`.
 #[cfg(feature = "postgres")]

@@ -24,6 +24,10 @@ struct GettingStarted;
 #[doc = include_str!("../../../docs/operating.md")]
 struct Operating;
 
+#[cfg(feature = "callbacks")]
+#[doc = include_str!("../../../docs/results.md")]
+struct Results;
+
 #[doc = include_str!("../../../docs/stopping.md")]
 struct Stopping;
 

@@ -84,8 +84,21 @@ impl Draft {
         }
     }
 
-    /// Checks every bound and makes the job that is stored. `json_bytes_max` bounds the args.
+    /// Checks every bound and makes the job that is stored. `json_bytes_max` bounds the args. Kinds and queues of Backroom itself
+    /// are refused.
     pub fn check(self, id: JobId, now: Timestamp, json_bytes_max: usize) -> Result<NewJob, Invalid> {
+        check_is_callers("kind", &self.kind)?;
+        check_is_callers("queue", &self.queue)?;
+        self.check_ours(id, now, json_bytes_max)
+    }
+
+    /// The same for jobs of Backroom itself.
+    pub(crate) fn check_ours(
+        self,
+        id: JobId,
+        now: Timestamp,
+        json_bytes_max: usize,
+    ) -> Result<NewJob, Invalid> {
         let now = whole_micros(now);
         check_name("kind", &self.kind)?;
         check_name("queue", &self.queue)?;
@@ -135,6 +148,19 @@ impl Draft {
         let on_conflict = self.unique.map_or(OnConflict::Keep, |rule| rule.on_conflict);
         Ok(NewJob { job, on_conflict })
     }
+}
+
+/// What the names of kinds and queues of Backroom itself begin with.
+pub const SYSTEM_PREFIX: &str = "backroom.";
+
+fn check_is_callers(what: &'static str, name: &str) -> Result<(), Invalid> {
+    if name.starts_with(SYSTEM_PREFIX) {
+        let why = format!(
+            "{name:?} begins with {SYSTEM_PREFIX:?}, as jobs of Backroom itself do; use another name"
+        );
+        return Err(Invalid::new(what, why));
+    }
+    Ok(())
 }
 
 pub(crate) fn check_priority(priority: u8) -> Result<(), Invalid> {

@@ -17,6 +17,7 @@ mod effect;
 mod event;
 pub mod explain;
 pub mod extras;
+pub mod http_url;
 pub mod idempotency;
 pub mod invalid;
 mod job;

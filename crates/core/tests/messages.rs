@@ -305,7 +305,7 @@ fn a_reply_without_a_queue_or_a_kind_is_refused_by_name() {
             extras.reply = Some(Reply { correlation_id: Some(id.into()), ..to("replies") });
         });
     }
-    refused("callback is empty", |extras| {
+    refused("callback url has no scheme", |extras| {
         extras.callback = Some(Callback { url: String::new(), on: MessageKinds::END });
     });
     refused("callback_on names no kind", |extras| {

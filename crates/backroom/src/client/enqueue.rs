@@ -9,7 +9,7 @@ use std::{
 };
 
 use backroom_core::{
-    Draft, Json, RetryPolicy, Timestamp,
+    Callback, Draft, Json, MessageKind, MessageKinds, RetryPolicy, Timestamp,
     draft::{NewJob, When},
     unique::UniqueRule,
 };
@@ -143,6 +143,22 @@ macro_rules! options {
             self.set(move |draft| draft.extras.reply.get_or_insert_default().on = kinds)
         }
 
+        /// Has a message about the job's end sent to this URL, by workers that send [callbacks](crate::Worker::callbacks). See
+        /// [`callback_on`](Self::callback_on) for other messages.
+        pub fn callback(self, url: impl Into<String>) -> Self {
+            let url = url.into();
+            self.set(move |draft| {
+                let callback = draft.extras.callback.get_or_insert_with(callback_to_nowhere);
+                callback.url.clone_from(&url);
+            })
+        }
+
+        /// Of what the [callback](Self::callback) informs; default the job's end, whichever it is.
+        pub fn callback_on(self, kinds: impl IntoIterator<Item = MessageKind>) -> Self {
+            let kinds: MessageKinds = kinds.into_iter().collect();
+            self.set(move |draft| draft.extras.callback.get_or_insert_with(callback_to_nowhere).on = kinds)
+        }
+
         /// An entry of free data; at most 64.
         pub fn meta(self, key: impl Into<String>, value: impl Into<String>) -> Self {
             let (key, value) = (key.into(), value.into());
@@ -153,6 +169,11 @@ macro_rules! options {
     };
 }
 pub(super) use options;
+
+/// Refused at enqueue unless a URL is set.
+pub(super) fn callback_to_nowhere() -> Callback {
+    Callback { url: String::new(), on: MessageKinds::default() }
+}
 
 impl<'a, J: 'a> Enqueue<'a, J> {
     options!();

@@ -8,13 +8,17 @@ use std::{
 };
 
 use backroom_core::{
-    Draft, Json, RetryPolicy, Timestamp,
+    Draft, Json, MessageKind, MessageKinds, RetryPolicy, Timestamp,
     draft::{NewJob, When},
     unique::UniqueRule,
 };
 use futures_util::{StreamExt as _, future::poll_immediate, stream::FuturesUnordered};
 
-use super::{Backroom, Job, enqueue::options, job};
+use super::{
+    Backroom, Job,
+    enqueue::{callback_to_nowhere, options},
+    job,
+};
 use crate::{
     Error,
     engine::Engine,

@@ -2,7 +2,10 @@
 
 mod admin;
 mod amend;
+mod cursor;
+mod endpoints;
 mod enqueue;
+mod follow;
 mod handle;
 mod job;
 mod many;
@@ -15,7 +18,9 @@ mod tokens;
 mod within;
 
 pub use amend::Amend;
+pub use cursor::Cursor;
 pub use enqueue::Enqueue;
+pub use follow::{Follow, JobEvent, News};
 pub use handle::JobHandle;
 pub use job::{BadArgs, Job, Untyped};
 pub use many::{EnqueueMany, EnqueuedMany};

@@ -17,9 +17,9 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use uuid::Uuid;
 
 use super::{
-    Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, Filter, Health, Holder,
+    Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, EndedEndpoint, EndpointVerbs, DropMessages, Filter, Health, Holder,
     Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs,
-    Record, ReplyQueue, ReplyVerbs, RunningJob, Store, TakeMessages, WorkerRow, WorkerVerbs,
+    Record, Recorded, Seen, ReplyQueue, ReplyVerbs, RunningJob, Store, TakeMessages, WorkerRow, WorkerVerbs,
 };
 use crate::Error;
 
@@ -126,6 +126,7 @@ requests! {
     Job "job" { id: JobId },
     Attempts "attempts" { id: JobId },
     Logs "logs" { id: JobId, skip: usize, limit: usize },
+    History "history" { id: JobId, seen: Seen, limit: usize },
     List "list" { filter: Arc<Filter>, before: Option<JobId>, limit: usize },
     Counts "counts" { now: Timestamp },
     Ahead "ahead" { job: Arc<JobRow>, limit: u64, now: Timestamp },
@@ -157,6 +158,10 @@ requests! {
     ReplyQueues "reply_queues" { after: Option<Arc<str>>, limit: usize, now: Timestamp },
     DropMessages "drop_messages" { bounds: Arc<DropMessages>, now: Timestamp },
     ImportMessages "import_messages" { messages: Arc<Vec<Message>> },
+    EndEndpoint "end_endpoint" { endpoint: Arc<EndedEndpoint> },
+    EndedEndpoint "ended_endpoint" { url: Arc<str> },
+    EndedEndpoints "ended_endpoints" { after: Option<String>, limit: usize },
+    EnableEndpoint "enable_endpoint" { url: Arc<str> },
     Health "health",
     Close "close",
 }
@@ -209,11 +214,14 @@ impl Verb {
             | Self::AcknowledgeMessages
             | Self::ReleaseMessages
             | Self::DropMessages
-            | Self::ImportMessages => true,
+            | Self::ImportMessages
+            | Self::EndEndpoint
+            | Self::EnableEndpoint => true,
             Self::LeaseStatus
             | Self::Job
             | Self::Attempts
             | Self::Logs
+            | Self::History
             | Self::List
             | Self::Counts
             | Self::Ahead
@@ -229,6 +237,8 @@ impl Verb {
             | Self::Audit
             | Self::Messages
             | Self::ReplyQueues
+            | Self::EndedEndpoint
+            | Self::EndedEndpoints
             | Self::Health
             | Self::Close => false,
         }
@@ -309,6 +319,11 @@ impl<L: Layer> ReadVerbs for L {
 
     async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error> {
         forward!(self, Call::First, Logs { id, skip, limit }, |store, _call| store.logs(id, skip, limit))
+    }
+
+    async fn history(&self, id: JobId, seen: Seen, limit: usize) -> Result<Vec<Recorded>, Error> {
+        forward!(self, Call::First, History { id, seen, limit }, |store, _call| store
+            .history(id, seen, limit))
     }
 
     async fn list(
@@ -463,6 +478,32 @@ impl<L: Layer> ReplyVerbs for L {
     async fn import_messages(&self, messages: Arc<Vec<Message>>) -> Result<u64, Error> {
         forward!(self, Call::First, ImportMessages { messages }, |store, _call| store
             .import_messages(messages))
+    }
+}
+
+#[async_trait]
+impl<L: Layer> EndpointVerbs for L {
+    async fn end_endpoint(&self, endpoint: Arc<EndedEndpoint>) -> Result<(), Error> {
+        forward!(self, Call::First, EndEndpoint { endpoint }, |store, _call| store.end_endpoint(endpoint))
+    }
+
+    async fn ended_endpoint(&self, url: &str) -> Result<Option<EndedEndpoint>, Error> {
+        let url: Arc<str> = url.into();
+        forward!(self, Call::First, EndedEndpoint { url }, |store, _call| store.ended_endpoint(&url))
+    }
+
+    async fn ended_endpoints(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<EndedEndpoint>, Error> {
+        forward!(self, Call::First, EndedEndpoints { after, limit }, |store, _call| store
+            .ended_endpoints(after, limit))
+    }
+
+    async fn enable_endpoint(&self, url: &str) -> Result<u64, Error> {
+        let url: Arc<str> = url.into();
+        forward!(self, Call::First, EnableEndpoint { url }, |store, _call| store.enable_endpoint(&url))
     }
 }
 

@@ -19,6 +19,8 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub struct Notifier {
     listeners: AtomicUsize,
+    /// Hints of other processes do not arrive.
+    hears_no_others: AtomicBool,
     by_topic: Mutex<HashMap<Topic, Vec<Arc<Subscription>>>>,
 }
 
@@ -66,6 +68,16 @@ impl Notifier {
     /// Whether this process has listeners. Without any, a store need not watch for changes by other processes.
     pub fn has_listeners(&self) -> bool {
         self.listeners.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether hints of other processes arrive as well. Where they do not, a listener has to read the store more often.
+    pub fn hears_others(&self) -> bool {
+        !self.hears_no_others.load(Ordering::Relaxed)
+    }
+
+    /// Says that hints of other processes will not arrive.
+    pub fn hear_no_others(&self) {
+        self.hears_no_others.store(true, Ordering::Relaxed);
     }
 
     /// A job of this queue may be due. Answers whether an idle listener was notified.

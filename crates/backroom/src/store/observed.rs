@@ -82,6 +82,7 @@ impl Observed {
             | Verb::Job
             | Verb::Attempts
             | Verb::Logs
+            | Verb::History
             | Verb::List
             | Verb::Counts
             | Verb::Ahead
@@ -110,7 +111,11 @@ impl Observed {
             | Verb::AcknowledgeMessages
             | Verb::ReleaseMessages
             | Verb::Messages
-            | Verb::ReplyQueues => CALL_TIMEOUT,
+            | Verb::ReplyQueues
+            | Verb::EndEndpoint
+            | Verb::EndedEndpoint
+            | Verb::EndedEndpoints
+            | Verb::EnableEndpoint => CALL_TIMEOUT,
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use backroom_core::bounds::{check_name, check_span};
+use backroom_core::{
+    bounds::{check_name, check_span},
+    draft::{QUEUE_DEFAULT, SYSTEM_PREFIX},
+};
 
 use super::{
     neighbours::Neighbours,
@@ -216,10 +219,17 @@ impl Worker {
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         self.check_states()?;
-        if self.plan.pools.is_empty() {
-            self = self.queue(backroom_core::draft::QUEUE_DEFAULT, 10);
+        if self.serves_no_queue_of_its_handlers() {
+            self = self.queue(QUEUE_DEFAULT, 10);
         }
         start::start(self.plan).await
+    }
+
+    /// Whether there are handlers of the caller and no queue but those of Backroom itself.
+    fn serves_no_queue_of_its_handlers(&self) -> bool {
+        let is_callers = |name: &String| !name.starts_with(SYSTEM_PREFIX);
+        self.plan.handlers.keys().any(is_callers)
+            && !self.plan.pools.iter().any(|(order, _)| order.queues().iter().any(is_callers))
     }
 
     /// Runs what is due now and what becomes due by that, then stops: for tests and for batch programs. Jobs that are scheduled for

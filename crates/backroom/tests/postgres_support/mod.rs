@@ -208,6 +208,7 @@ impl Schemas {
                 "tokens",
                 "audit",
                 "requests",
+                "ended_endpoints",
             ];
             let tables = tables.map(|table| format!("{schema}.{table}")).join(", ");
             self.emptier.batch_execute(&format!("TRUNCATE {tables}")).await.unwrap();

@@ -12,14 +12,12 @@ use crate::{Draft, Extras, JobId, JobRow, Json, RetryPolicy, draft::NewJob};
 pub const KIND: &str = "backroom.callback";
 /// The queue of such jobs.
 pub const QUEUE: &str = "backroom.callbacks";
-/// Longest URL, in bytes.
-pub const URL_BYTES_MAX: usize = 2048;
 
 /// Messages to a URL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Callback {
-    /// Where they are sent.
+    /// Where they are sent: a URL that [`HttpUrl::parse`](crate::http_url::HttpUrl::parse) reads.
     pub url: String,
     /// Of what they inform.
     #[serde(default)]
@@ -55,5 +53,7 @@ pub(super) fn job(callback: &Callback, id: Uuid, body: MessageBody, of: &JobRow)
         extras: Extras { retry, traceparent: of.extras.traceparent.clone(), ..Extras::default() },
         ..Draft::new(KIND, args)
     };
-    draft.check(JobId(id), now, usize::MAX).expect("invariant: what the draft is made of was checked before")
+    draft
+        .check_ours(JobId(id), now, usize::MAX)
+        .expect("invariant: what the draft is made of was checked before")
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use crate::{
     Invalid,
     bounds::{check_name, check_text},
+    http_url::HttpUrl,
 };
 
 /// Longest correlation id, in bytes.
@@ -168,7 +169,7 @@ impl Reply {
 
 impl super::Callback {
     pub(crate) fn check(&self) -> Result<(), Invalid> {
-        check_text("callback", &self.url, super::callback::URL_BYTES_MAX)?;
+        HttpUrl::parse(&self.url)?;
         self.on.check("callback_on")
     }
 

@@ -12,6 +12,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod delete;
 pub(crate) mod doctor;
+pub(crate) mod endpoints;
 pub(crate) mod enqueue;
 pub(crate) mod job;
 pub(crate) mod jobs;
@@ -23,6 +24,7 @@ pub(crate) mod retry;
 mod select;
 mod several;
 pub(crate) mod stats;
+pub(crate) mod tail;
 pub(crate) mod tokens;
 mod view;
 pub(crate) mod workers;
@@ -70,12 +72,14 @@ pub(crate) enum Command {
     Enqueue(Box<enqueue::EnqueueArgs>),
     Jobs(jobs::JobsArgs),
     Job(job::JobArgs),
+    Tail(tail::TailArgs),
     Amend(amend::AmendArgs),
     Cancel(cancel::CancelArgs),
     Retry(retry::RetryArgs),
     Delete(delete::DeleteArgs),
     Queues(queues::QueuesArgs),
     Workers(workers::WorkersArgs),
+    Endpoints(endpoints::EndpointsArgs),
     Stats(stats::StatsArgs),
     Tokens(tokens::TokensArgs),
     Audit(audit::AuditArgs),

@@ -14,5 +14,6 @@ mod matching;
 mod queues;
 mod stats;
 mod store_trouble;
+mod tail;
 mod terminal;
 mod tokens;

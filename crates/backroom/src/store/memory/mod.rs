@@ -15,12 +15,13 @@ use backroom_core::{
 use super::{
     Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, Durability, Filter, Health,
     HealthCheck, Holder, Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Notifier, Prune, QueueSetting,
-    QueueVerbs, ReadVerbs, Record, ReplyQueue, ReplyVerbs, RunningJob, Store, TakeMessages, WorkerRow,
+    QueueVerbs, ReadVerbs, Record, Recorded, Seen, ReplyQueue, ReplyVerbs, RunningJob, Store, TakeMessages, WorkerRow,
     WorkerVerbs,
 };
 use crate::Error;
 
 mod access;
+mod endpoints;
 mod finished;
 mod reads;
 mod replies;
@@ -153,6 +154,10 @@ impl ReadVerbs for MemoryStore {
 
     async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error> {
         self.read(|rows| rows.logs(id, skip, limit))
+    }
+
+    async fn history(&self, id: JobId, seen: Seen, limit: usize) -> Result<Vec<Recorded>, Error> {
+        self.read(|rows| rows.history(id, seen, limit))
     }
 
     async fn list(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use backroom_core::{Attempt, JobId, JobRow, LogLine, Queue, State, Timestamp};
 
 use super::rows::{Rows, turn};
-use crate::store::{Count, Filter};
+use crate::store::{Count, Filter, Recorded, Seen, verbs::in_order};
 
 impl Rows {
     pub(super) fn len(&self) -> usize {
@@ -17,11 +17,17 @@ impl Rows {
     }
 
     pub(super) fn attempts(&self, id: JobId) -> Vec<Attempt> {
-        self.attempts.get(&id).cloned().unwrap_or_default()
+        self.attempts.get(&id).into_iter().flatten().map(|(_, attempt)| attempt.clone()).collect()
     }
 
     pub(super) fn logs(&self, id: JobId, skip: usize, limit: usize) -> Vec<LogLine> {
         self.lines.get(&id).into_iter().flatten().skip(skip).take(limit).cloned().collect()
+    }
+
+    pub(super) fn history(&self, id: JobId, seen: Seen, limit: usize) -> Vec<Recorded> {
+        let lines = self.logs(id, seen.lines as usize, limit);
+        let attempts = self.attempts.get(&id).into_iter().flatten().skip(seen.attempts as usize).cloned();
+        in_order(seen, lines, attempts.collect(), limit)
     }
 
     pub(super) fn expired_jobs(&self, limit: usize, now: Timestamp) -> Vec<JobRow> {

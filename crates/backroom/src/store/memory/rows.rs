@@ -13,15 +13,17 @@ use super::access::Access;
 use super::replies::Replies;
 use crate::{
     Error, ErrorKind,
-    store::{Committed, Inserted, QueueSetting, Record, WorkerRow, apply_setting},
+    store::{
+        Committed, EndedEndpoint, Inserted, QueueSetting, Record, WorkerRow, apply_setting, verbs::places,
+    },
 };
 
 /// All rows, each map by its primary key.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) jobs: BTreeMap<JobId, JobRow>,
-    /// The oldest first.
-    pub(super) attempts: BTreeMap<JobId, Vec<Attempt>>,
+    /// The oldest first, each with how many lines the log had.
+    pub(super) attempts: BTreeMap<JobId, Vec<(u32, Attempt)>>,
     /// In the order they were written.
     pub(super) lines: BTreeMap<JobId, Vec<LogLine>>,
     pub(super) queues: BTreeMap<String, Queue>,
@@ -31,6 +33,7 @@ pub(super) struct Rows {
     pub(super) imported: BTreeSet<JobId>,
     pub(super) replies: Replies,
     pub(super) access: Access,
+    pub(super) ended_endpoints: BTreeMap<String, EndedEndpoint>,
     rings: Vec<Ring>,
 }
 
@@ -132,7 +135,11 @@ impl Rows {
 
     pub(super) fn carry_out(&mut self, id: JobId, effect: &Effect) {
         match effect {
-            Effect::RecordAttempt(attempt) => self.attempts.entry(id).or_default().push(attempt.clone()),
+            Effect::RecordAttempt(attempt) => {
+                let lines =
+                    self.lines.get(&id).map_or(0, |lines| u32::try_from(lines.len()).unwrap_or(u32::MAX));
+                self.attempts.entry(id).or_default().push((lines, attempt.clone()));
+            }
             Effect::Message(message) => _ = self.add_message(message),
             Effect::Enqueue(new) if self.jobs.contains_key(&new.job.id) => {}
             Effect::Enqueue(new) => self.add(new.job.clone()),
@@ -168,7 +175,8 @@ impl Rows {
                 self.imported.insert(id);
             }
             self.add(record.job.clone());
-            self.attempts.insert(id, record.attempts.clone());
+            self.attempts
+                .insert(id, places(record).into_iter().zip(record.attempts.iter().cloned()).collect());
             self.lines.insert(id, record.lines.clone());
             created += 1;
         }

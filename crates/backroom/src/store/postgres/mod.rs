@@ -45,6 +45,7 @@ use self::{
     verbs::{
         claim,
         commit::{self, LockedRows},
+        endpoints,
         frontier::Frontiers,
         health, held, import,
         insert::{self, Insert},
@@ -61,9 +62,9 @@ use self::{
     },
 };
 use super::{
-    Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, Filter, Health, Holder,
+    Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, EndedEndpoint, EndpointVerbs, DropMessages, Filter, Health, Holder,
     Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs,
-    Record, ReplyQueue, ReplyVerbs, RunningJob, Store, TakeMessages, WorkerRow, WorkerVerbs,
+    Record, Recorded, Seen, ReplyQueue, ReplyVerbs, RunningJob, Store, TakeMessages, WorkerRow, WorkerVerbs,
 };
 use crate::{Error, clock::Clock};
 
@@ -178,6 +179,10 @@ impl PostgresStore {
         ));
         if core.settings.options.listen {
             tokio::spawn(watch::listen(Arc::clone(&core)));
+        }
+        // A standby may be behind this, and there is no LISTEN on one.
+        if !core.settings.options.listen || core.settings.options.standby {
+            core.hints.wakes.hear_no_others();
         }
         tokio::spawn(watch::align(Arc::clone(&core)));
         tokio::spawn(vacuum::run(Arc::clone(&core)));
@@ -401,6 +406,10 @@ impl ReadVerbs for PostgresStore {
         read::logs(&self.core, id, skip, limit).await.map_err(failing("read a log"))
     }
 
+    async fn history(&self, id: JobId, seen: Seen, limit: usize) -> Result<Vec<Recorded>, Error> {
+        read::history(&self.core, id, seen, limit).await.map_err(failing("read the history of a job"))
+    }
+
     async fn list(
         &self,
         filter: Arc<Filter>,
@@ -533,6 +542,29 @@ impl ReplyVerbs for PostgresStore {
 
     async fn import_messages(&self, messages: Arc<Vec<Message>>) -> Result<u64, Error> {
         replies::import(&self.core, &messages).await.map_err(failing("import messages"))
+    }
+}
+
+#[async_trait]
+impl EndpointVerbs for PostgresStore {
+    async fn end_endpoint(&self, endpoint: Arc<EndedEndpoint>) -> Result<(), Error> {
+        endpoints::end(&self.core, &endpoint).await.map_err(failing("end an endpoint"))
+    }
+
+    async fn ended_endpoint(&self, url: &str) -> Result<Option<EndedEndpoint>, Error> {
+        endpoints::find(&self.core, url).await.map_err(failing("find an endpoint"))
+    }
+
+    async fn ended_endpoints(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<EndedEndpoint>, Error> {
+        endpoints::list(&self.core, after, limit).await.map_err(failing("list endpoints"))
+    }
+
+    async fn enable_endpoint(&self, url: &str) -> Result<u64, Error> {
+        endpoints::enable(&self.core, url).await.map_err(failing("enable an endpoint"))
     }
 }
 

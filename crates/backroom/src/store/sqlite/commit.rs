@@ -67,7 +67,7 @@ pub(super) fn carry_out(
     hints: &mut Hints,
 ) -> Result<(), Fault> {
     match effect {
-        Effect::RecordAttempt(attempt) => row::insert_attempt(connection, id, attempt)?,
+        Effect::RecordAttempt(attempt) => row::insert_attempt(connection, id, attempt, None)?,
         Effect::Message(message) => _ = replies::insert(connection, message, hints)?,
         Effect::Enqueue(new) => insert::insert_effect(connection, new, hints)?,
         Effect::NotifyQueue { queue, .. } => hints.queue(queue),

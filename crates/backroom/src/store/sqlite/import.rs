@@ -10,7 +10,10 @@ use super::{
     insert::{holder_of, is_stored, name_queues},
     row,
 };
-use crate::{Error, ErrorKind, store::Record};
+use crate::{
+    Error, ErrorKind,
+    store::{Record, verbs::places},
+};
 
 /// Stores the records whose id is new; answers how many were.
 pub(super) fn import(connection: &Connection, records: &[Record], hints: &mut Hints) -> Result<u64, Fault> {
@@ -51,6 +54,12 @@ fn import_one(connection: &Connection, record: &Record) -> Result<(), Fault> {
         Err(other) => return Err(other),
     }
     row::insert_tags(connection, job)?;
-    record.attempts.iter().try_for_each(|attempt| row::insert_attempt(connection, job.id, attempt))?;
-    record.lines.iter().try_for_each(|line| row::insert_line(connection, job.id, line))
+    for (attempt, after_lines) in record.attempts.iter().zip(places(record)) {
+        row::insert_attempt(connection, job.id, attempt, Some(after_lines))?;
+    }
+    let mut position = 0;
+    for line in &record.lines {
+        position += u32::from(row::insert_line(connection, job.id, position, line)?);
+    }
+    Ok(())
 }

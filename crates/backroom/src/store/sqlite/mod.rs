@@ -12,6 +12,7 @@ mod claim;
 mod columns;
 mod commit;
 mod connection;
+mod endpoints;
 mod error;
 mod group;
 mod health;
@@ -60,9 +61,9 @@ use self::{
     writer::Writer,
 };
 use super::{
-    Acknowledged, BackedUp, BackupProgress, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages,
+    Acknowledged, BackedUp, BackupProgress, Beaten, Call, Claim, Committed, Count, Deleted, EndedEndpoint, EndpointVerbs, DropMessages,
     Durability, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, MessageRow, Migration, Note,
-    Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, ReplyQueue, ReplyVerbs, RunningJob, Store,
+    Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, Recorded, Seen, ReplyQueue, ReplyVerbs, RunningJob, Store,
     TakeMessages, WorkerRow, WorkerVerbs,
 };
 use crate::{Error, ErrorKind};
@@ -211,7 +212,10 @@ impl SqliteStore {
     fn open_unwritable(path: PathBuf, options: &SqliteOptions) -> Result<Self, Error> {
         unwritable::check(&path)?;
         tracing::debug!(store = %path.display(), "this process may only read the store");
-        Self::with_readers(path, options, None, &Source::Unwritable, Arc::new(Notifier::default()))
+        let wakes = Arc::new(Notifier::default());
+        // The writer is what notices commits of other processes.
+        wakes.hear_no_others();
+        Self::with_readers(path, options, None, &Source::Unwritable, wakes)
     }
 
     fn with_readers(
@@ -400,6 +404,11 @@ impl ReadVerbs for SqliteStore {
         self.readers.run(move |reader| read::logs(reader, id, skip, limit, bytes_max)).await
     }
 
+    async fn history(&self, id: JobId, seen: Seen, limit: usize) -> Result<Vec<Recorded>, Error> {
+        let bytes_max = self.bytes_max;
+        self.readers.run(move |reader| read::history(reader, id, seen, limit, bytes_max)).await
+    }
+
     async fn list(
         &self,
         filter: Arc<Filter>,
@@ -554,6 +563,31 @@ impl ReplyVerbs for SqliteStore {
         let bytes = messages.iter().map(|message| bytes::of_message(&message.body)).sum();
         let weight = Weight::durable(messages.len()).bytes(bytes);
         self.write(weight, move |tx, hints| replies::import(tx, &messages, hints)).await
+    }
+}
+
+#[async_trait]
+impl EndpointVerbs for SqliteStore {
+    async fn end_endpoint(&self, endpoint: Arc<EndedEndpoint>) -> Result<(), Error> {
+        self.write(Weight::durable(1), move |tx, _| endpoints::end(tx, &endpoint)).await
+    }
+
+    async fn ended_endpoint(&self, url: &str) -> Result<Option<EndedEndpoint>, Error> {
+        let url = url.to_owned();
+        self.readers.run(move |reader| endpoints::find(reader, &url)).await
+    }
+
+    async fn ended_endpoints(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<EndedEndpoint>, Error> {
+        self.readers.run(move |reader| endpoints::list(reader, after.as_deref(), limit)).await
+    }
+
+    async fn enable_endpoint(&self, url: &str) -> Result<u64, Error> {
+        let url = url.to_owned();
+        self.write(Weight::durable(1), move |tx, _| endpoints::enable(tx, &url)).await
     }
 }
 

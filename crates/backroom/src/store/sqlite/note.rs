@@ -47,8 +47,14 @@ fn write(connection: &Connection, note: &Note) -> Result<(), Fault> {
     if note.lines.is_empty() {
         return Ok(());
     }
-    let mut count = connection.prepare_cached("SELECT count(*) FROM backroom_logs WHERE job_id = ?1")?;
-    let stored: u32 = count.query_row([note.job.0.as_bytes()], |found| found.get(0))?;
-    let free = JOB_LOG_LINES_MAX.saturating_sub(stored) as usize;
-    note.lines.iter().take(free).try_for_each(|line| row::insert_line(connection, note.job, line))
+    let mut next = connection
+        .prepare_cached("SELECT coalesce(max(position) + 1, 0) FROM backroom_logs WHERE job_id = ?1")?;
+    let mut position: u32 = next.query_row([note.job.0.as_bytes()], |found| found.get(0))?;
+    for line in &note.lines {
+        if position >= JOB_LOG_LINES_MAX {
+            break;
+        }
+        position += u32::from(row::insert_line(connection, note.job, position, line)?);
+    }
+    Ok(())
 }

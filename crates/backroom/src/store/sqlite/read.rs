@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 use backroom_core::{Attempt, DisplayState, JobId, JobRow, LogLine, State, Timestamp};
-use rusqlite::{Connection, ToSql, params, types::Value};
+use rusqlite::{Connection, Row, ToSql, params, types::Value};
 
 use super::{
     claim::{DAMAGED_MAX, is_paused},
@@ -12,7 +12,10 @@ use super::{
     pairs::{Pair, Pairs},
     row::{self, micros},
 };
-use crate::store::{Count, Filter};
+use crate::store::{
+    Count, Filter, Recorded, Seen,
+    verbs::{PlacedAttempt, in_order},
+};
 
 /// The unsuccessful attempts of a job, the oldest first; if they are too many bytes, the newest of them.
 pub(super) fn attempts(connection: &Connection, id: JobId, bytes_max: usize) -> Result<Vec<Attempt>, Fault> {
@@ -35,11 +38,33 @@ pub(super) fn logs(
     bytes_max: usize,
 ) -> Result<Vec<LogLine>, Fault> {
     let mut select = connection.prepare_cached(
-        "SELECT lease_id, seq, at, line FROM backroom_logs WHERE job_id = ?1 ORDER BY line_id LIMIT ?2 OFFSET ?3",
+        "SELECT lease_id, seq, at, line FROM backroom_logs WHERE job_id = ?1 AND position >= ?2 ORDER BY position LIMIT ?3",
     )?;
     let rows =
-        select.query_map(params![id.0.as_bytes(), row::at_most(limit), row::at_most(skip)], row::log_line)?;
+        select.query_map(params![id.0.as_bytes(), row::at_most(skip), row::at_most(limit)], row::log_line)?;
     within_bytes(rows, bytes_max, |line| line.line.len())
+}
+
+/// What was recorded of a job after what was seen. One transaction, so that both tables are read as they were at one moment.
+pub(super) fn history(
+    connection: &Connection,
+    id: JobId,
+    seen: Seen,
+    limit: usize,
+    bytes_max: usize,
+) -> Result<Vec<Recorded>, Fault> {
+    let transaction = connection.unchecked_transaction()?;
+    let lines = logs(connection, id, seen.lines as usize, limit, bytes_max)?;
+    let mut select = connection.prepare_cached(
+        "SELECT lease_id, attempt, \"end\", error, worker, started_at, ended_at, after_lines FROM backroom_attempts \
+         WHERE job_id = ?1 ORDER BY seq LIMIT ?2 OFFSET ?3",
+    )?;
+    let placed = |found: &Row<'_>| Ok::<PlacedAttempt, _>((found.get(7)?, row::attempt(found)?));
+    let rows = select.query_map(params![id.0.as_bytes(), row::at_most(limit), seen.attempts], placed)?;
+    let attempts = within_bytes(rows, bytes_max, |(_, attempt)| attempt.error.len())?;
+    drop(select);
+    transaction.finish()?;
+    Ok(in_order(seen, lines, attempts, limit))
 }
 
 /// Rows up to the one with which so many bytes are read.

@@ -127,11 +127,19 @@ pub(super) fn insert_tags(connection: &Connection, job: &JobRow) -> Result<(), F
     Ok(())
 }
 
-/// Writes the record of an attempt; one that is already there stays as it is.
-pub(super) fn insert_attempt(connection: &Connection, id: JobId, attempt: &Attempt) -> Result<(), Fault> {
+/// Writes the record of an attempt; one that is already there stays as it is. It stands behind so many lines of the job's log;
+/// behind all that are there if none is given.
+pub(super) fn insert_attempt(
+    connection: &Connection,
+    id: JobId,
+    attempt: &Attempt,
+    after_lines: Option<u32>,
+) -> Result<(), Fault> {
     let mut insert = connection.prepare_cached(
-        "INSERT OR IGNORE INTO backroom_attempts (job_id, lease_id, attempt, \"end\", error, worker, started_at, ended_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT OR IGNORE INTO backroom_attempts \
+           (job_id, lease_id, attempt, \"end\", error, worker, started_at, ended_at, after_lines) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
+           coalesce(?9, (SELECT max(position) + 1 FROM backroom_logs WHERE job_id = ?1), 0))",
     )?;
     insert.execute(params![
         id.0.as_bytes(),
@@ -142,23 +150,31 @@ pub(super) fn insert_attempt(connection: &Connection, id: JobId, attempt: &Attem
         attempt.worker,
         attempt.started_at.map(micros),
         micros(attempt.ended_at),
+        after_lines,
     ])?;
     Ok(())
 }
 
-/// Writes a log line; one that is already there stays as it is.
-pub(super) fn insert_line(connection: &Connection, id: JobId, line: &LogLine) -> Result<(), Fault> {
+/// Writes a log line at a free position; one that is already there stays as it is. Answers whether it was written.
+pub(super) fn insert_line(
+    connection: &Connection,
+    id: JobId,
+    position: u32,
+    line: &LogLine,
+) -> Result<bool, Fault> {
     let mut insert = connection.prepare_cached(
-        "INSERT OR IGNORE INTO backroom_logs (job_id, lease_id, seq, at, line) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO backroom_logs (job_id, position, lease_id, seq, at, line) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+         ON CONFLICT (job_id, lease_id, seq) DO NOTHING",
     )?;
-    insert.execute(params![
+    let written = insert.execute(params![
         id.0.as_bytes(),
+        position,
         line.lease_id.0.as_bytes(),
         line.seq,
         micros(line.at),
         line.line
     ])?;
-    Ok(())
+    Ok(written > 0)
 }
 
 /// A job by its id.

@@ -37,7 +37,7 @@ pub(super) fn migrations() -> Vec<crate::store::Migration> {
 }
 
 /// Every table that the newest version has. Each is read from when a file is opened.
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     "backroom_jobs",
     "backroom_attempts",
     "backroom_logs",
@@ -51,6 +51,7 @@ const TABLES: [&str; 13] = [
     "backroom_tokens",
     "backroom_audit",
     "backroom_requests",
+    "backroom_ended_endpoints",
 ];
 
 /// The version this program writes.

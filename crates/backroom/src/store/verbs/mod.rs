@@ -3,7 +3,9 @@
 //! A new verb needs one sentence of meaning here, a [`Request`](super::layer::Request), a conformance file and every store.
 
 mod access;
+mod endpoints;
 mod health;
+mod history;
 mod jobs;
 mod queues;
 mod reads;
@@ -11,7 +13,12 @@ mod replies;
 mod workers;
 
 pub use access::{AuditVerbs, IdempotencyVerbs, TokenVerbs};
+pub use endpoints::{ENDED_ENDPOINTS_MAX, EndedEndpoint, EndpointVerbs};
 pub use health::{Durability, Health, HealthCheck};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) use history::PlacedAttempt;
+pub use history::{Recorded, Seen};
+pub(crate) use history::{in_order, places};
 pub use jobs::{
     Call, Claim, Committed, Deleted, Inserted, JobVerbs, LeaseStatus, Note, Prune, Record, Share,
 };

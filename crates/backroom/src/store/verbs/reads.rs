@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use backroom_core::{Attempt, DisplayState, JobId, JobRow, LogLine, State, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::{Recorded, Seen};
 use crate::Error;
 
 /// A job that runs under the name of a worker.
@@ -36,6 +37,11 @@ pub trait ReadVerbs: Send + Sync {
     /// Its log lines in the order they were written, at most `limit`, after skipping `skip`. A store with a bound in bytes
     /// may answer with fewer: only an empty answer is the last.
     async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error>;
+
+    /// Log lines and ended attempts of one job, in the order in which they were recorded, after those that were `seen`; at most
+    /// `limit`. What is recorded later comes later in this order, whoever writes it. Only an empty answer is the last: a store
+    /// with a bound in bytes may answer with fewer. A page has at least one entry if there is one.
+    async fn history(&self, id: JobId, seen: Seen, limit: usize) -> Result<Vec<Recorded>, Error>;
 
     /// Jobs by id, the newest first, at most `limit`, below `before` when given. A page ends with the job that makes it
     /// reach the bytes ([`JobRow::bytes`]) that the store was opened with. A page is the last one if it is empty, or if it

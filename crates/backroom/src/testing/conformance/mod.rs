@@ -203,6 +203,14 @@ behaviours! {
         lines_of_all_attempts_come_in_order_and_in_pages
         lines_beyond_the_bound_are_dropped
     }
+    history {
+        lines_and_attempts_come_in_the_order_in_which_they_were_recorded
+        a_reader_continues_after_every_entry
+        an_attempt_without_lines_stands_between_the_runs_beside_it
+        a_repeated_note_and_a_repeated_end_add_nothing
+        an_imported_job_has_the_history_that_it_had
+        concurrent_writers_leave_no_line_behind_a_reader
+    }
     rescue {
         the_jobs_of_a_worker_are_found_by_their_ids
         pages_of_a_workers_jobs_meet_without_gap_or_overlap
@@ -305,6 +313,11 @@ behaviours! {
         a_request_that_stored_nothing_frees_its_key
         a_request_whose_outcome_is_unknown_is_carried_out_again
         a_key_is_free_again_after_its_time
+    }
+    endpoints {
+        an_endpoint_that_ended_stays_ended_as_it_was
+        an_endpoint_that_is_enabled_is_forgotten
+        ended_endpoints_come_by_url_in_pages
     }
     import {
         records_in_every_state_come_back_as_they_were

@@ -4,6 +4,7 @@ mod lines;
 mod options;
 mod served;
 mod source;
+mod wait;
 
 use backroom::{
     Backroom, Draft, JobId, JobRow, Timestamp,
@@ -32,6 +33,7 @@ Examples:
   backroom enqueue sync --retry-exponential 5s --retry-cap 10m --max-attempts 8
   backroom enqueue index '{\"shop\":7}' --unique-fields shop --delay 30s --on-conflict replace
   backroom enqueue resize --lines < jobs.ndjson
+  backroom enqueue report --wait | jq .total
 
 With --json: {\"id\", \"outcome\", \"scheduled_at\", \"expires_at\"} where outcome is created, deduplicated or replaced; with --lines the four
 counts
@@ -53,6 +55,11 @@ pub(crate) struct EnqueueArgs {
         value_parser = clap::value_parser!(u64).range(1..))]
     from_line: u64,
 
+    /// Wait for the job's end: progress and log go to stderr, the output to stdout; exit code 1 if the job is discarded or cancelled.
+    /// Ctrl-C ends the wait, and the job goes on
+    #[arg(long, conflicts_with = "lines")]
+    wait: bool,
+
     #[command(flatten)]
     options: JobOptions,
 }
@@ -72,12 +79,12 @@ pub(crate) async fn run(args: EnqueueArgs, settings: &Settings) -> Result<(), Pr
     unless_interrupted(settings.with_new_store(async |backroom| {
         // The store's clock decides when the job is due, which may be another than this machine's.
         let options = args.options.draft(&args.kind, backroom.clock().now())?;
-        enqueue(backroom, Draft { args: draft.args, ..options }, settings).await
+        enqueue(backroom, Draft { args: draft.args, ..options }, args.wait, settings).await
     }))
     .await
 }
 
-async fn enqueue(backroom: &Backroom, draft: Draft, settings: &Settings) -> Result<(), Problem> {
+async fn enqueue(backroom: &Backroom, draft: Draft, waits: bool, settings: &Settings) -> Result<(), Problem> {
     let on_conflict = draft.unique.as_ref().map(|rule| rule.on_conflict);
     let (kind, queue) = (draft.kind.clone(), draft.queue.clone());
     let is_timed = draft.start != When::Now || draft.expiry.is_some();
@@ -88,6 +95,12 @@ async fn enqueue(backroom: &Backroom, draft: Draft, settings: &Settings) -> Resu
         (false, Some(OnConflict::Keep | OnConflict::Reject) | None) => Outcome::Deduplicated,
     };
     let id = job.id();
+    if waits {
+        // The answer is the output.
+        out::note(format_args!("{} {kind} {id}", outcome.words()));
+        served::warn(backroom, &queue, &kind).await;
+        return wait::run(backroom, id, settings).await;
+    }
     // It is stored: what cannot be read about it now is no failure of the command, which would be repeated.
     let row = backroom.store().job(id).await.unwrap_or_else(|error| {
         tracing::warn!(%error, "the job is stored, but it could not be read afterwards");
@@ -135,4 +148,14 @@ enum Outcome {
     Created,
     Deduplicated,
     Replaced,
+}
+
+impl Outcome {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Created => "enqueued",
+            Self::Deduplicated => "waiting for the job that holds the unique key:",
+            Self::Replaced => "waiting for the job that took over the new args:",
+        }
+    }
 }

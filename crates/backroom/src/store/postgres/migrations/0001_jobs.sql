@@ -170,7 +170,7 @@ CREATE INDEX jobs_tags ON {schema}.jobs USING gin (tags jsonb_path_ops) WHERE ta
 CREATE INDEX finished_tags ON {schema}.finished USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL;
 
 -- Attempts that did not succeed. A job that succeeds at once has none. A run ends once, however often its end is
--- reported.
+-- reported. `after_lines` is how many lines the job's log had: readers who follow the job see the attempt behind them.
 CREATE TABLE {schema}.attempts (
     seq        bigint      GENERATED ALWAYS AS IDENTITY,
     job_id     uuid        NOT NULL,
@@ -182,18 +182,23 @@ CREATE TABLE {schema}.attempts (
     worker     text,
     started_at timestamptz,
     ended_at   timestamptz NOT NULL,
+    after_lines {schema}.u32 NOT NULL,
     PRIMARY KEY (job_id, lease_id)
 );
 
--- What handlers logged; `seq` is the position within the run. A line is written once, however often it is sent.
+-- What handlers logged; `seq` is the position within the run. A line is written once, however often it is sent. `position` is
+-- that within the job's log, from 0 without gaps. Its index is what makes a later position be committed later: a transaction
+-- takes the position behind the last one that it sees, so of two at the same time the second waits for the first, and
+-- starts over.
 CREATE TABLE {schema}.logs (
-    line_id  bigint      GENERATED ALWAYS AS IDENTITY,
     job_id   uuid        NOT NULL,
+    position {schema}.u32 NOT NULL,
     lease_id uuid        NOT NULL,
     seq      {schema}.u32 NOT NULL,
     at       timestamptz NOT NULL,
     line     text        NOT NULL,
-    PRIMARY KEY (job_id, lease_id, seq)
+    PRIMARY KEY (job_id, lease_id, seq),
+    UNIQUE (job_id, position)
 );
 
 -- Queues that a job or a setting ever named; `retention` is JSON, none is the default.
@@ -233,3 +238,10 @@ CREATE TABLE {schema}.stats (
     kinds  text        NOT NULL,
     PRIMARY KEY (minute, worker)
 ) WITH (fillfactor = 50);
+
+-- URLs of callbacks whose receiver answered that it wants no more of them.
+CREATE TABLE {schema}.ended_endpoints (
+    url      text COLLATE "C" NOT NULL PRIMARY KEY CHECK (url <> ''),
+    reason   text             NOT NULL,
+    ended_at timestamptz      NOT NULL
+);

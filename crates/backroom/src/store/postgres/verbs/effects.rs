@@ -16,11 +16,13 @@ use crate::store::postgres::{
     wire::{connection::Bound, error::Fault, sql::Sql},
 };
 
-/// Records attempts that did not succeed. An attempt has one record, by job and lease. Parameters: attempts.
+/// Records attempts that did not succeed. An attempt has one record, by job and lease. The transaction has locked their jobs
+/// before this statement: so what a handler wrote is counted, and no line comes in between. Parameters: attempts.
 static RECORD_ATTEMPTS: Sql = Sql {
     text: concat!(
-        "INSERT INTO {schema}.attempts (job_id, lease_id, attempt, \"end\", error, worker, started_at, ended_at) \
-         SELECT * FROM ",
+        "INSERT INTO {schema}.attempts \
+           (job_id, lease_id, attempt, \"end\", error, worker, started_at, ended_at, after_lines) \
+         SELECT new.*, coalesce((SELECT max(position) + 1 FROM {schema}.logs WHERE logs.job_id = new.job_id), 0) FROM ",
         unnested_attempts!(),
         " ON CONFLICT DO NOTHING"
     ),

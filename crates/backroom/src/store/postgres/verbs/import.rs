@@ -19,7 +19,10 @@ use crate::store::postgres::{
         sql::{Sql, columns},
     },
 };
-use crate::{Error, ErrorKind, store::Record};
+use crate::{
+    Error, ErrorKind,
+    store::{Record, verbs::places},
+};
 
 /// Stores finished jobs that hold no key; answers with the ids that are new. Parameters: all columns.
 static INSERT_FINISHED: Sql = Sql {
@@ -53,11 +56,12 @@ static HOLDER: Sql = Sql {
 
 /// Stores attempts in the order given. Parameters: the columns.
 static ATTEMPTS: Sql = Sql {
-    text: "INSERT INTO {schema}.attempts (job_id, lease_id, attempt, \"end\", error, worker, started_at, ended_at) \
-           SELECT job, lease, attempt, ended, error, worker, started_at, ended_at \
+    text: "INSERT INTO {schema}.attempts \
+             (job_id, lease_id, attempt, \"end\", error, worker, started_at, ended_at, after_lines) \
+           SELECT job, lease, attempt, ended, error, worker, started_at, ended_at, after_lines \
            FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], \
-             $8::timestamptz[]) WITH ORDINALITY \
-             AS new (job, lease, attempt, ended, error, worker, started_at, ended_at, place) \
+             $8::timestamptz[], $9::bigint[]) WITH ORDINALITY \
+             AS new (job, lease, attempt, ended, error, worker, started_at, ended_at, after_lines, place) \
            ORDER BY place ON CONFLICT DO NOTHING",
     types: &[
         Type::UUID_ARRAY,
@@ -68,16 +72,22 @@ static ATTEMPTS: Sql = Sql {
         Type::TEXT_ARRAY,
         Type::TIMESTAMPTZ_ARRAY,
         Type::TIMESTAMPTZ_ARRAY,
+        Type::INT8_ARRAY,
     ],
 };
 
 /// Stores log lines in the order given. Parameters: the columns.
 static LINES: Sql = Sql {
-    text: "INSERT INTO {schema}.logs (job_id, lease_id, seq, at, line) \
-           SELECT job, lease, seq, at, line FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], \
-             $5::text[]) WITH ORDINALITY AS new (job, lease, seq, at, line, place) \
-           ORDER BY place ON CONFLICT DO NOTHING",
-    types: &[Type::UUID_ARRAY, Type::UUID_ARRAY, Type::INT8_ARRAY, Type::TIMESTAMPTZ_ARRAY, Type::TEXT_ARRAY],
+    text: "INSERT INTO {schema}.logs (job_id, lease_id, seq, at, line, position) \
+           SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::text[], $6::bigint[])",
+    types: &[
+        Type::UUID_ARRAY,
+        Type::UUID_ARRAY,
+        Type::INT8_ARRAY,
+        Type::TIMESTAMPTZ_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+    ],
 };
 
 /// Stores the records whose id is new, all or none; answers how many were.
@@ -155,39 +165,45 @@ async fn key_held(transaction: &Transaction, records: &[&Record]) -> Result<Faul
     Ok(Error::new(ErrorKind::KeyHeld { holder }, why).into())
 }
 
-async fn insert_attempts(transaction: &Transaction, records: &[&Record]) -> Result<(), Fault> {
-    let attempts: Vec<(Uuid, &Attempt)> = records
-        .iter()
-        .flat_map(|record| record.attempts.iter().map(|attempt| (record.job.id.0, attempt)))
-        .collect();
+async fn insert_attempts<'a>(transaction: &Transaction, records: &[&'a Record]) -> Result<(), Fault> {
+    let placed = |record: &&'a Record| {
+        let (id, record) = (record.job.id.0, *record);
+        record.attempts.iter().zip(places(record)).map(move |(attempt, place)| (id, attempt, place))
+    };
+    let attempts: Vec<(Uuid, &Attempt, u32)> = records.iter().flat_map(placed).collect();
     for chunk in attempts.chunks(ROWS_MAX) {
-        let jobs: Vec<Uuid> = chunk.iter().map(|(job, _)| *job).collect();
-        let leases: Vec<Uuid> = chunk.iter().map(|(_, attempt)| attempt.lease_id.0).collect();
-        let numbers: Vec<i64> = chunk.iter().map(|(_, attempt)| attempt.attempt.into()).collect();
-        let ends: Vec<&str> = chunk.iter().map(|(_, attempt)| attempt.end.as_str()).collect();
-        let errors: Vec<&str> = chunk.iter().map(|(_, attempt)| attempt.error.as_str()).collect();
-        let workers: Vec<Option<&str>> = chunk.iter().map(|(_, attempt)| attempt.worker.as_deref()).collect();
+        let jobs: Vec<Uuid> = chunk.iter().map(|(job, ..)| *job).collect();
+        let leases: Vec<Uuid> = chunk.iter().map(|(_, attempt, _)| attempt.lease_id.0).collect();
+        let numbers: Vec<i64> = chunk.iter().map(|(_, attempt, _)| attempt.attempt.into()).collect();
+        let ends: Vec<&str> = chunk.iter().map(|(_, attempt, _)| attempt.end.as_str()).collect();
+        let errors: Vec<&str> = chunk.iter().map(|(_, attempt, _)| attempt.error.as_str()).collect();
+        let workers: Vec<Option<&str>> =
+            chunk.iter().map(|(_, attempt, _)| attempt.worker.as_deref()).collect();
         let started: Vec<Option<PgTimestamp>> =
-            chunk.iter().map(|(_, attempt)| opt(attempt.started_at)).collect();
+            chunk.iter().map(|(_, attempt, _)| opt(attempt.started_at)).collect();
         let ended: Vec<PgTimestamp> =
-            chunk.iter().map(|(_, attempt)| PgTimestamp(attempt.ended_at)).collect();
+            chunk.iter().map(|(_, attempt, _)| PgTimestamp(attempt.ended_at)).collect();
+        let after: Vec<i64> = chunk.iter().map(|(_, _, place)| i64::from(*place)).collect();
         transaction
-            .query(&ATTEMPTS, &[&jobs, &leases, &numbers, &ends, &errors, &workers, &started, &ended])
+            .query(&ATTEMPTS, &[&jobs, &leases, &numbers, &ends, &errors, &workers, &started, &ended, &after])
             .await?;
     }
     Ok(())
 }
 
 async fn insert_lines(transaction: &Transaction, records: &[&Record]) -> Result<(), Fault> {
-    let lines: Vec<(Uuid, &LogLine)> =
-        records.iter().flat_map(|record| record.lines.iter().map(|line| (record.job.id.0, line))).collect();
+    let lines: Vec<(Uuid, &LogLine, i64)> = records
+        .iter()
+        .flat_map(|record| (0..).zip(&record.lines).map(|(position, line)| (record.job.id.0, line, position)))
+        .collect();
     for chunk in lines.chunks(ROWS_MAX) {
-        let jobs: Vec<Uuid> = chunk.iter().map(|(job, _)| *job).collect();
-        let leases: Vec<Uuid> = chunk.iter().map(|(_, line)| line.lease_id.0).collect();
-        let seqs: Vec<i64> = chunk.iter().map(|(_, line)| line.seq.into()).collect();
-        let times: Vec<PgTimestamp> = chunk.iter().map(|(_, line)| PgTimestamp(line.at)).collect();
-        let texts: Vec<&str> = chunk.iter().map(|(_, line)| line.line.as_str()).collect();
-        transaction.query(&LINES, &[&jobs, &leases, &seqs, &times, &texts]).await?;
+        let jobs: Vec<Uuid> = chunk.iter().map(|(job, ..)| *job).collect();
+        let leases: Vec<Uuid> = chunk.iter().map(|(_, line, _)| line.lease_id.0).collect();
+        let seqs: Vec<i64> = chunk.iter().map(|(_, line, _)| line.seq.into()).collect();
+        let times: Vec<PgTimestamp> = chunk.iter().map(|(_, line, _)| PgTimestamp(line.at)).collect();
+        let texts: Vec<&str> = chunk.iter().map(|(_, line, _)| line.line.as_str()).collect();
+        let positions: Vec<i64> = chunk.iter().map(|(_, _, position)| *position).collect();
+        transaction.query(&LINES, &[&jobs, &leases, &seqs, &times, &texts, &positions]).await?;
     }
     Ok(())
 }

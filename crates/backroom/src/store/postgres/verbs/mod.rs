@@ -4,6 +4,7 @@ mod access;
 pub(crate) mod claim;
 pub(crate) mod commit;
 pub(crate) mod effects;
+pub(crate) mod endpoints;
 pub(crate) mod frontier;
 pub(crate) mod health;
 pub(crate) mod held;

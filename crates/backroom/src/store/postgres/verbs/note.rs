@@ -9,18 +9,18 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::effects::{self, StoredEffects};
-use crate::store::Note;
 use crate::store::postgres::{
     Core,
     columns::{row, timestamp::PgTimestamp},
     tray,
     wire::{
-        connection::Param,
+        connection::{Bound, Param},
         error::Fault,
-        settings::Wait,
+        settings::{BRIEFLY, Wait},
         sql::{Sql, columns, rows_by_id},
     },
 };
+use crate::{Error, ErrorKind, store::Note};
 
 /// Most locked rows that one call waits for, one after the other.
 const LOCKED_MAX: u32 = 5;
@@ -61,26 +61,40 @@ static PROGRESS_OF_ANY: Sql = Sql {
     types: &PROGRESS_TYPES,
 };
 
+/// Locks the jobs of runs that still hold their lease: until this transaction ends, none of these runs ends. Parameters: ids,
+/// leases, sorted by id.
+static LOCK: Sql = Sql {
+    text: concat!(
+        "SELECT FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS new (id, lease, place), {schema}.jobs ",
+        rows_by_id!(),
+        " AND jobs.lease_id = new.lease AND jobs.lease_until IS NOT NULL ORDER BY new.place FOR NO KEY UPDATE OF jobs"
+    ),
+    types: &[Type::UUID_ARRAY, Type::UUID_ARRAY],
+};
+
 /// Appends lines of runs that still hold their lease, as many as fit into the job's log; a line that was written before
-/// stays as it is. Parameters: jobs, leases, seqs, times, lines, the most lines of a log.
+/// stays as it is. If another transaction appends to the same log at the same time, this one waits for it and then fails: the
+/// position is taken. Parameters: jobs, leases, seqs, times, lines, the most lines of a log.
 static LINES: Sql = Sql {
     text: "WITH new AS MATERIALIZED ( \
-             SELECT lines.*, row_number() OVER (PARTITION BY job ORDER BY place) AS nth \
+             SELECT lines.*, row_number() OVER (PARTITION BY job ORDER BY place) - 1 AS nth \
              FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::text[]) WITH ORDINALITY \
                AS lines (job, lease, seq, at, line, place) \
+             CROSS JOIN LATERAL ( \
+               (SELECT FROM {schema}.jobs WHERE jobs.id = lines.job AND jobs.lease_id = lines.lease \
+                 AND jobs.lease_until IS NOT NULL OFFSET 0) \
+               UNION ALL SELECT FROM {schema}.jobs_on_trays AS job \
+                 WHERE job.id = lines.job AND job.lease_id = lines.lease) AS held \
              WHERE NOT EXISTS (SELECT FROM {schema}.logs \
                WHERE logs.job_id = lines.job AND logs.lease_id = lines.lease AND logs.seq = lines.seq)), \
            written AS MATERIALIZED ( \
-             SELECT named.job, (SELECT count(*) FROM {schema}.logs WHERE logs.job_id = named.job) AS lines \
-             FROM (SELECT DISTINCT job FROM new) AS named) \
-           INSERT INTO {schema}.logs (job_id, lease_id, seq, at, line) \
-           SELECT new.job, new.lease, new.seq, new.at, new.line FROM new \
-           CROSS JOIN LATERAL ( \
-             (SELECT FROM {schema}.jobs WHERE jobs.id = new.job AND jobs.lease_id = new.lease \
-               AND jobs.lease_until IS NOT NULL OFFSET 0) \
-             UNION ALL SELECT FROM {schema}.jobs_on_trays AS job WHERE job.id = new.job AND job.lease_id = new.lease) AS held \
-           WHERE new.nth + (SELECT written.lines FROM written WHERE written.job = new.job) <= $6 \
-           ORDER BY new.place ON CONFLICT DO NOTHING",
+             SELECT named.job, coalesce((SELECT max(position) + 1 FROM {schema}.logs WHERE logs.job_id = named.job), 0) \
+               AS lines FROM (SELECT DISTINCT job FROM new) AS named) \
+           INSERT INTO {schema}.logs (job_id, position, lease_id, seq, at, line) \
+           SELECT new.job, new.nth + written.lines, new.lease, new.seq, new.at, new.line \
+           FROM new JOIN written ON written.job = new.job \
+           WHERE new.nth + written.lines < $6 \
+           ORDER BY new.job, new.nth ON CONFLICT (job_id, lease_id, seq) DO NOTHING",
     types: &[
         Type::UUID_ARRAY,
         Type::UUID_ARRAY,
@@ -210,10 +224,12 @@ impl<'a> ProgressColumns<'a> {
 }
 
 async fn write_lines(core: &Core, notes: &[Note]) -> Result<(), Fault> {
-    let lines: Vec<_> = notes
+    let mut lines: Vec<_> = notes
         .iter()
         .flat_map(|note| note.lines.iter().map(move |line| (note.job, note.lease, line)))
         .collect();
+    // In the order of ids, as in all writes. Stable: the lines of a job stay in their order.
+    lines.sort_by_key(|(job, ..)| *job);
     for chunk in lines.chunks(super::insert::ROWS_MAX) {
         let id = |(job, ..): &(JobId, _, _)| job.0;
         let jobs: Vec<Uuid> = chunk.iter().map(id).collect();
@@ -222,7 +238,35 @@ async fn write_lines(core: &Core, notes: &[Note]) -> Result<(), Fault> {
         let times: Vec<PgTimestamp> = chunk.iter().map(|(_, _, line)| PgTimestamp(line.at)).collect();
         let texts: Vec<&str> = chunk.iter().map(|(_, _, line)| line.line.as_str()).collect();
         let most = i64::from(JOB_LOG_LINES_MAX);
-        core.writer.query(&LINES, &[&jobs, &leases, &seqs, &times, &texts, &most]).await?;
+        let mut runs: Vec<(Uuid, Uuid)> = jobs.iter().copied().zip(leases.iter().copied()).collect();
+        runs.dedup();
+        let (locked_jobs, locked_leases): (Vec<Uuid>, Vec<Uuid>) = runs.into_iter().unzip();
+        let append: Bound<'_> = (&LINES, vec![&jobs, &leases, &seqs, &times, &texts, &most]);
+        append_lines(core, &[&locked_jobs, &locked_leases], append).await?;
     }
     Ok(())
+}
+
+/// Most tries of one append: each fails because another transaction has appended to the same log, of a run that has lost its
+/// lease in the meantime or by a call whose answer was lost.
+const APPENDS_MAX: u32 = 10;
+
+/// Appends under a lock on the jobs' rows: so a run that ends, ends behind its lines, and who follows the job sees them in that
+/// order. If another transaction has locked a row, the lines are written without the lock. They are never lost nor seen twice.
+/// But then a run that loses its lease at this moment may show a line behind its end to one reader, and before it to another.
+async fn append_lines(core: &Core, runs: &[Param<'_>], append: Bound<'_>) -> Result<(), Fault> {
+    let mut statements = vec![(&BRIEFLY, Vec::new()), (&LOCK, runs.to_vec()), append];
+    for _ in 0..APPENDS_MAX {
+        match core.writer.all_or_none(&statements).await {
+            Err(fault) if fault.is_locked_out() && statements.len() > 1 => {
+                statements.drain(..2);
+            }
+            // The next snapshot has what the other transaction appended.
+            Err(fault) if fault.is_unique_violation() || fault.is_collision() => {}
+            Err(fault) => return Err(fault),
+            Ok(_) => return Ok(()),
+        }
+    }
+    let why = "write log lines: other transactions appended to the same log each time";
+    Err(Error::new(ErrorKind::Unavailable, why).into())
 }

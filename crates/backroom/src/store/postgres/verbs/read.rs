@@ -20,7 +20,10 @@ use crate::store::postgres::{
 };
 use crate::{
     clock::Clock as _,
-    store::{Count, Filter},
+    store::{
+        Count, Filter, Recorded, Seen,
+        verbs::{PlacedAttempt, in_order},
+    },
 };
 
 /// One job. Parameter: the id.
@@ -49,11 +52,19 @@ static ATTEMPTS: Sql = Sql {
 /// The log of a job. Parameters: the id, how many lines to skip, how many at most, bytes.
 static LOGS: Sql = Sql {
     text: "SELECT lease_id, seq, at, line FROM ( \
-             SELECT *, sum(octet_length(line)) OVER (ORDER BY line_id ROWS UNBOUNDED PRECEDING) - octet_length(line) \
+             SELECT *, sum(octet_length(line)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - octet_length(line) \
                AS bytes_before FROM ( \
-               SELECT * FROM {schema}.logs WHERE job_id = $1 ORDER BY line_id OFFSET $2 LIMIT $3) AS page) AS summed \
-           WHERE bytes_before < $4 ORDER BY line_id",
+               SELECT * FROM {schema}.logs WHERE job_id = $1 AND position >= $2 ORDER BY position LIMIT $3) AS page) AS summed \
+           WHERE bytes_before < $4 ORDER BY position",
     types: &[Type::UUID, Type::INT8, Type::INT8, Type::INT8],
+};
+
+/// The unsuccessful attempts of a job, each with the number of lines before it, in the order in which they were recorded.
+/// Parameters: the id, how many to skip, how many at most.
+static PLACED_ATTEMPTS: Sql = Sql {
+    text: "SELECT lease_id, attempt, \"end\", error, worker, started_at, ended_at, after_lines FROM {schema}.attempts \
+           WHERE job_id = $1 ORDER BY seq OFFSET $2 LIMIT $3",
+    types: &[Type::UUID, Type::INT8, Type::INT8],
 };
 
 /// Jobs by queue and state as shown. Parameter: now.
@@ -125,6 +136,22 @@ pub(crate) async fn logs(core: &Core, id: JobId, skip: usize, limit: usize) -> R
     let bytes_max = row::at_most(core.settings.options.bytes_max);
     let params: [Param<'_>; 4] = [&id.0, &row::at_most(skip), &row::at_most(limit), &bytes_max];
     core.claims.query(&LOGS, &params).await?.iter().map(row::log_line).collect()
+}
+
+/// What was recorded of a job after what was seen. The lines are read first. An attempt that is recorded between both reads stands
+/// behind all lines that the first one found, so it is not passed.
+pub(crate) async fn history(
+    core: &Core,
+    id: JobId,
+    seen: Seen,
+    limit: usize,
+) -> Result<Vec<Recorded>, Fault> {
+    let lines = logs(core, id, seen.lines as usize, limit).await?;
+    let params: [Param<'_>; 3] = [&id.0, &i64::from(seen.attempts), &row::at_most(limit)];
+    let rows = core.claims.query(&PLACED_ATTEMPTS, &params).await?;
+    let placed = rows.iter().map(|found| Ok((row::number(found, 7)?, row::attempt(found)?)));
+    let attempts = placed.collect::<Result<Vec<PlacedAttempt>, Fault>>()?;
+    Ok(in_order(seen, lines, attempts, limit))
 }
 
 /// Jobs that match, the newest first.

@@ -77,7 +77,8 @@ CREATE INDEX backroom_jobs_expiring ON backroom_jobs (expires_at, id) WHERE stat
 -- One job per held key.
 CREATE UNIQUE INDEX backroom_jobs_unique ON backroom_jobs (unique_key) WHERE unique_held = 1;
 
--- Attempts that did not succeed. A job that succeeds at once has none.
+-- Attempts that did not succeed. A job that succeeds at once has none. `after_lines` is how many lines the job's log had: readers
+-- who follow the job see the attempt behind them.
 CREATE TABLE backroom_attempts (
     seq        INTEGER PRIMARY KEY,
     job_id     BLOB    NOT NULL CHECK (length(job_id) = 16),
@@ -89,21 +90,23 @@ CREATE TABLE backroom_attempts (
     error      TEXT    NOT NULL,
     worker     TEXT,
     started_at INTEGER,
-    ended_at   INTEGER NOT NULL
+    ended_at   INTEGER NOT NULL,
+    after_lines INTEGER NOT NULL CHECK (after_lines >= 0)
 ) STRICT;
 
 -- A run ends once, however often its end is reported.
 CREATE UNIQUE INDEX backroom_attempts_run ON backroom_attempts (job_id, lease_id);
 
--- What handlers logged; `seq` is the position within the run.
+-- What handlers logged; `seq` is the position within the run, `position` that within the job's log, from 0 without gaps.
 CREATE TABLE backroom_logs (
-    line_id  INTEGER PRIMARY KEY,
     job_id   BLOB    NOT NULL CHECK (length(job_id) = 16),
+    position INTEGER NOT NULL CHECK (position BETWEEN 0 AND 4294967295),
     lease_id BLOB    NOT NULL CHECK (length(lease_id) = 16),
     seq      INTEGER NOT NULL CHECK (seq BETWEEN 0 AND 4294967295),
     at       INTEGER NOT NULL,
-    line     TEXT    NOT NULL
-) STRICT;
+    line     TEXT    NOT NULL,
+    PRIMARY KEY (job_id, position)
+) STRICT, WITHOUT ROWID;
 
 -- A line is written once, however often it is sent.
 CREATE UNIQUE INDEX backroom_logs_line ON backroom_logs (job_id, lease_id, seq);
@@ -151,4 +154,11 @@ CREATE TABLE backroom_stats (
     worker TEXT    NOT NULL,
     kinds  TEXT    NOT NULL,
     PRIMARY KEY (minute, worker)
+) STRICT, WITHOUT ROWID;
+
+-- URLs of callbacks whose receiver answered that it wants no more of them.
+CREATE TABLE backroom_ended_endpoints (
+    url      TEXT    NOT NULL PRIMARY KEY CHECK (url <> ''),
+    reason   TEXT    NOT NULL,
+    ended_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

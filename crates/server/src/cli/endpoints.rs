@@ -1,0 +1,87 @@
+//! `backroom endpoints`: URLs of callbacks whose receiver wants no more of them.
+
+use backroom::store::EndedEndpoint;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use crate::settings::Settings;
+use crate::terminal::{
+    Problem, out,
+    table::{self, Column, cell},
+    words,
+};
+
+/// List URLs that want no more callbacks, or enable one again
+///
+/// A receiver that answers a callback with 410 Gone ends its endpoint: later callbacks to the URL are discarded with that reason. Once
+/// it is enabled, `backroom retry` sends those that were discarded.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backroom endpoints
+  backroom endpoints enable https://example.com/hooks/jobs
+
+With --json: {\"endpoints\": [{\"url\", \"reason\", \"ended_at\"}, …], \"next\": URL or null}.")]
+pub(crate) struct EndpointsArgs {
+    #[command(subcommand)]
+    act: Option<Act>,
+
+    /// List those after this URL
+    #[arg(long, value_name = "URL")]
+    after: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Act {
+    /// Send callbacks to this URL again
+    Enable {
+        /// The URL, with its query
+        url: String,
+    },
+}
+
+pub(crate) async fn run(args: EndpointsArgs, settings: &Settings) -> Result<(), Problem> {
+    match args.act {
+        None => list(args.after, settings).await,
+        Some(Act::Enable { url }) => {
+            settings.with_store(async |backroom| Ok(backroom.enable_endpoint(&url).await?)).await?;
+            if settings.json {
+                return out::json(&serde_json::json!({ "enabled": url }), settings.terminal);
+            }
+            out::line(format_args!("callbacks to {url} are sent again"))
+        }
+    }
+}
+
+async fn list(after: Option<String>, settings: &Settings) -> Result<(), Problem> {
+    let (endpoints, now) = settings
+        .with_store_to_read(async |backroom| {
+            Ok((backroom.ended_endpoints(after).await?, backroom.clock().now()))
+        })
+        .await?;
+    // A page that is full may not be the last.
+    let next = endpoints.last().filter(|_| endpoints.len() >= 1000).map(|last| last.url.clone());
+    if settings.json {
+        return out::json(&EndpointsView { endpoints: &endpoints, next }, settings.terminal);
+    }
+    if endpoints.is_empty() {
+        return out::line("no endpoint has ended");
+    }
+    let columns = [Column::Text("URL"), Column::Whole("ENDED"), Column::Text("REASON")];
+    let mut rows = table::table(settings.style(), &columns);
+    for endpoint in &endpoints {
+        let ended = words::from_now(endpoint.ended_at, now);
+        rows.add_row(vec![cell(&endpoint.url), cell(ended), cell(&endpoint.reason)]);
+    }
+    table::show(&rows)?;
+    if let Some(next) = next {
+        out::note(format_args!("there may be more: add --after {next}"));
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct EndpointsView<'a> {
+    endpoints: &'a [EndedEndpoint],
+    next: Option<String>,
+}

@@ -1,0 +1,195 @@
+//! `backroom tail`: follow jobs as they run.
+
+use std::collections::HashSet;
+
+use backroom::{Backroom, Cursor, Error, ErrorKind, JobEvent, JobId, JobRow, News, Timestamp};
+use clap::Args;
+use futures_util::{Stream, StreamExt as _, stream, stream::SelectAll};
+use serde::Serialize;
+
+use super::{select::Select, view::JobView};
+use crate::settings::Settings;
+use crate::terminal::{Problem, now, out, visible};
+
+/// Most jobs that are followed at the same time.
+const JOBS_MAX: usize = 100;
+/// How often new jobs are searched for.
+const SEARCH_EVERY: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Follow jobs as they run: states, progress, log lines, failed attempts
+///
+/// With an ID, one job from its beginning to its end. Without, every job that matches and is not finished, and every one that is enqueued
+/// from now on, at most 100 at the same time, until Ctrl-C.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  backroom tail 01890a5d-ac96-774b-bcce-b302099a8057
+  backroom tail --queue images
+  backroom tail ID --json | jq -r 'select(.line) | .line'
+  backroom tail ID --after 1.120.3.7.-
+
+With --json: one object per event and line: {\"job\", \"cursor\", and one of \"state\" (the job), \"progress\", \"line\",
+\"attempt\"}. Pass a cursor as --after to go on there.")]
+pub(crate) struct TailArgs {
+    /// The job; every job that matches if left out
+    id: Option<JobId>,
+
+    /// Go on behind the event with this cursor
+    #[arg(long, value_name = "CURSOR", requires = "id")]
+    after: Option<Cursor>,
+
+    #[command(flatten)]
+    select: Select,
+}
+
+pub(crate) async fn run(args: TailArgs, settings: &Settings) -> Result<(), Problem> {
+    args.select.filter(now())?;
+    settings
+        .with_store_to_read(async |backroom| match args.id {
+            Some(id) => one(backroom, id, args.after, settings).await,
+            None => all(backroom, &args.select, settings).await,
+        })
+        .await
+}
+
+async fn one(
+    backroom: &Backroom,
+    id: JobId,
+    after: Option<Cursor>,
+    settings: &Settings,
+) -> Result<(), Problem> {
+    let mut events = backroom.follow(id, after);
+    while let Some(event) = events.next().await {
+        show(id, &event?, false, settings, backroom.clock().now())?;
+    }
+    Ok(())
+}
+
+/// The events of one job, with its id; none after its end.
+type Events = std::pin::Pin<Box<dyn Stream<Item = (JobId, Option<Result<JobEvent, Error>>)> + Send>>;
+
+async fn all(backroom: &Backroom, select: &Select, settings: &Settings) -> Result<(), Problem> {
+    let mut followed: SelectAll<Events> = SelectAll::new();
+    let mut known = HashSet::new();
+    let mut is_full = false;
+    loop {
+        // The newest first: of too many, the newest are followed.
+        let now = backroom.clock().now();
+        let page = backroom.list(select.filter(now)?, None, JOBS_MAX).await?;
+        let live = |job: &&JobRow| !job.state.is_finished();
+        // Jobs that ended between two searches are shown, too. Those that had ended before the first one are not.
+        let is_first = known.is_empty() && followed.is_empty();
+        let new: Vec<JobId> = page
+            .jobs
+            .iter()
+            .filter(|job| !is_first || live(job))
+            .map(|job| job.id)
+            .filter(|id| !known.contains(id))
+            .collect();
+        known.extend(page.jobs.iter().map(|job| job.id));
+        for id in new.into_iter().rev() {
+            if followed.len() < JOBS_MAX {
+                followed.push(events_of(backroom, id));
+            } else if !is_full {
+                is_full = true;
+                out::note(format_args!("following {JOBS_MAX} jobs; others are left out until some end"));
+            }
+        }
+        // Ids that are no longer on the page cannot come back: the page has the newest.
+        if known.len() > 10 * JOBS_MAX {
+            known = page.jobs.iter().map(|job| job.id).collect();
+        }
+        let search = backroom.clock().sleep(SEARCH_EVERY);
+        tokio::pin!(search);
+        loop {
+            tokio::select! {
+                () = &mut search => break,
+                Some((id, event)) = followed.next(), if !followed.is_empty() => match event {
+                    Some(Ok(event)) => show(id, &event, true, settings, backroom.clock().now())?,
+                    // Deleted or pruned in the meantime.
+                    Some(Err(error)) if error.kind() == ErrorKind::NotFound => {}
+                    Some(Err(error)) => return Err(error.into()),
+                    None => is_full = false,
+                },
+            }
+        }
+    }
+}
+
+fn events_of(backroom: &Backroom, id: JobId) -> Events {
+    let events = backroom.follow(id, None).map(move |event| (id, Some(event)));
+    Box::pin(events.chain(stream::once(std::future::ready((id, None)))))
+}
+
+/// Writes one event: a line for people, or an object.
+fn show(
+    id: JobId,
+    event: &JobEvent,
+    with_id: bool,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    if settings.json {
+        return out::json(&EventView::new(id, event, now), false);
+    }
+    let id = if with_id { format!("{id}  ") } else { String::new() };
+    let said = said(&event.news, now);
+    said.lines().try_for_each(|line| out::line(format_args!("{id}{}", visible::line(line))))
+}
+
+/// What an event says in words.
+pub(super) fn said(news: &News, now: Timestamp) -> String {
+    let time = |at: Timestamp| {
+        at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string()
+    };
+    match news {
+        News::State(job) => {
+            let tries = if job.attempt > 0 { format!(", attempt {}", job.attempt) } else { String::new() };
+            let reason = job.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!("{}  {} is {}{tries}{reason}", time(now), job.kind, job.shown(now))
+        }
+        News::Progress(progress) => {
+            format!("{}  {}% {}", time(now), progress.percent, progress.message)
+        }
+        News::Line(line) => format!("{}  | {}", time(line.at), line.line),
+        News::Attempt(attempt) => {
+            format!(
+                "{}  attempt {} {}: {}",
+                time(attempt.ended_at),
+                attempt.attempt,
+                attempt.end,
+                attempt.error
+            )
+        }
+        _ => String::new(),
+    }
+}
+
+#[derive(Serialize)]
+struct EventView<'a> {
+    job: JobId,
+    cursor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<JobView<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<&'a backroom::Progress>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<&'a backroom::LogLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<&'a backroom::Attempt>,
+}
+
+impl<'a> EventView<'a> {
+    fn new(job: JobId, event: &'a JobEvent, now: Timestamp) -> Self {
+        let cursor = event.cursor.to_string();
+        let mut view = Self { job, cursor, state: None, progress: None, line: None, attempt: None };
+        match &event.news {
+            News::State(job) => view.state = Some(JobView::new(job, now)),
+            News::Progress(progress) => view.progress = Some(progress),
+            News::Line(line) => view.line = Some(line),
+            News::Attempt(attempt) => view.attempt = Some(attempt),
+            _ => {}
+        }
+        view
+    }
+}
