@@ -40,10 +40,11 @@ pub(crate) use url::StoreUrl;
 #[cfg(feature = "sqlite")]
 pub use url::sqlite_file;
 pub use verbs::{
-    Acknowledged, AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, Deleted, EndedEndpoint, EndpointVerbs, ENDED_ENDPOINTS_MAX, DropMessages,
-    Durability, Filter, Health, HealthCheck, Holder, IdempotencyVerbs, Inserted, JobVerbs, LeaseStatus,
-    MessageRow, Note, Prune, QueueSetting, QueueVerbs, QueuedAs, ReadVerbs, Record, Recorded, Seen, ReplyQueue, ReplyVerbs,
-    RunningJob, Share, TakeMessages, TokenVerbs, WorkerDetails, WorkerRow, WorkerVerbs,
+    Acknowledged, AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, Deleted, DropMessages,
+    Durability, ENDED_ENDPOINTS_MAX, EndedEndpoint, EndpointVerbs, Filter, Health, HealthCheck, Holder,
+    IdempotencyVerbs, Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Prune, QueueSetting, QueueVerbs,
+    QueuedAs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Share, TakeMessages,
+    TokenVerbs, WorkerDetails, WorkerRow, WorkerVerbs,
 };
 pub(crate) use verbs::{DEAD_REMEMBERED, DROPPED_REMEMBERED, apply_setting, dead_without_a_row};
 

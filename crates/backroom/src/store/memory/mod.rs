@@ -15,8 +15,8 @@ use backroom_core::{
 use super::{
     Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, Durability, Filter, Health,
     HealthCheck, Holder, Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Notifier, Prune, QueueSetting,
-    QueueVerbs, ReadVerbs, Record, Recorded, Seen, ReplyQueue, ReplyVerbs, RunningJob, Store, TakeMessages, WorkerRow,
-    WorkerVerbs,
+    QueueVerbs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Store, TakeMessages,
+    WorkerRow, WorkerVerbs,
 };
 use crate::Error;
 

@@ -62,9 +62,10 @@ use self::{
     },
 };
 use super::{
-    Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, EndedEndpoint, EndpointVerbs, DropMessages, Filter, Health, Holder,
-    Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs,
-    Record, Recorded, Seen, ReplyQueue, ReplyVerbs, RunningJob, Store, TakeMessages, WorkerRow, WorkerVerbs,
+    Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, EndedEndpoint, EndpointVerbs,
+    Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Notifier, Prune, QueueSetting,
+    QueueVerbs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Store, TakeMessages,
+    WorkerRow, WorkerVerbs,
 };
 use crate::{Error, clock::Clock};
 

@@ -61,10 +61,10 @@ use self::{
     writer::Writer,
 };
 use super::{
-    Acknowledged, BackedUp, BackupProgress, Beaten, Call, Claim, Committed, Count, Deleted, EndedEndpoint, EndpointVerbs, DropMessages,
-    Durability, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, MessageRow, Migration, Note,
-    Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, Recorded, Seen, ReplyQueue, ReplyVerbs, RunningJob, Store,
-    TakeMessages, WorkerRow, WorkerVerbs,
+    Acknowledged, BackedUp, BackupProgress, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages,
+    Durability, EndedEndpoint, EndpointVerbs, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus,
+    MessageRow, Migration, Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, Recorded,
+    ReplyQueue, ReplyVerbs, RunningJob, Seen, Store, TakeMessages, WorkerRow, WorkerVerbs,
 };
 use crate::{Error, ErrorKind};
 

@@ -214,7 +214,10 @@ pub(super) fn every_extra() -> Extras {
             correlation_id: Some("order \"7\"".into()),
             on: MessageKind::ALL.into_iter().collect(),
         }),
-        callback: Some(Callback { url: "https://example.org/%F0%9F%A6%80?a=b".into(), on: MessageKinds::END }),
+        callback: Some(Callback {
+            url: "https://example.org/%F0%9F%A6%80?a=b".into(),
+            on: MessageKinds::END,
+        }),
     }
 }
 
