@@ -2,6 +2,7 @@
 
 mod admin;
 mod amend;
+mod chosen;
 mod cursor;
 mod endpoints;
 mod enqueue;

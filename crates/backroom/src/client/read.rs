@@ -8,7 +8,7 @@ use backroom_core::{
 };
 
 use super::Backroom;
-use crate::{Count, Error, ErrorKind, Filter, Health, WorkerRow, process};
+use crate::{Count, Error, ErrorKind, Filter, Health, Load, WorkerRow, process};
 
 /// Most jobs on one page.
 pub(super) const PAGE_JOBS_MAX: usize = 1000;
@@ -16,6 +16,8 @@ pub(super) const PAGE_JOBS_MAX: usize = 1000;
 pub(super) const LINES_MAX: usize = 1000;
 /// How far the jobs ahead of one are counted.
 const AHEAD_MAX: u64 = 10_000;
+/// Up to which number due jobs are counted for an autoscaler.
+const READY_COUNTED_MAX: u64 = 100_000;
 
 /// One page of a list, the newest jobs first.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +75,12 @@ impl Backroom {
     pub async fn counts(&self) -> Result<Vec<Count>, Error> {
         let now = self.engine().clock.now();
         self.engine().store.counts(now).await
+    }
+
+    /// How much work waits in a queue: what an autoscaler asks. Due jobs are counted up to 100,000.
+    pub async fn load(&self, queue: &str) -> Result<Load, Error> {
+        let now = self.engine().clock.now();
+        self.engine().store.load(queue, READY_COUNTED_MAX, now).await
     }
 
     /// Every queue, by name.

@@ -74,6 +74,7 @@ impl Answer for Beaten {}
 impl Answer for Deleted {}
 impl Answer for Health {}
 impl Answer for Begun {}
+impl Answer for super::Load {}
 
 /// Declares the requests, and the verbs that name them.
 macro_rules! requests {
@@ -130,6 +131,7 @@ requests! {
     History "history" { id: JobId, seen: Seen, limit: usize },
     List "list" { filter: Arc<Filter>, before: Option<JobId>, limit: usize },
     Counts "counts" { now: Timestamp },
+    Load "load" { queue: Arc<str>, limit: u64, now: Timestamp },
     Ahead "ahead" { job: Arc<JobRow>, limit: u64, now: Timestamp },
     NextDue "next_due" { queues: Arc<Vec<String>>, kinds: Arc<Vec<String>>, now: Timestamp },
     RunningOf "running_of" { worker: Arc<str>, after: Option<JobId>, limit: usize },
@@ -225,6 +227,7 @@ impl Verb {
             | Self::History
             | Self::List
             | Self::Counts
+            | Self::Load
             | Self::Ahead
             | Self::NextDue
             | Self::RunningOf
@@ -339,6 +342,11 @@ impl<L: Layer> ReadVerbs for L {
 
     async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error> {
         forward!(self, Call::First, Counts { now }, |store, _call| store.counts(now))
+    }
+
+    async fn load(&self, queue: &str, limit: u64, now: Timestamp) -> Result<super::Load, Error> {
+        let queue: Arc<str> = queue.into();
+        forward!(self, Call::First, Load { queue, limit, now }, |store, _call| store.load(&queue, limit, now))
     }
 
     async fn ahead(&self, job: Arc<JobRow>, limit: u64, now: Timestamp) -> Result<u64, Error> {

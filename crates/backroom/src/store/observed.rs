@@ -85,6 +85,7 @@ impl Observed {
             | Verb::History
             | Verb::List
             | Verb::Counts
+            | Verb::Load
             | Verb::Ahead
             | Verb::NextDue
             | Verb::RunningOf

@@ -14,7 +14,7 @@ use backroom_core::{
 
 use super::{
     Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, Durability, Filter, Health,
-    HealthCheck, Holder, Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Notifier, Prune, QueueSetting,
+    HealthCheck, Holder, Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Note, Notifier, Prune, QueueSetting,
     QueueVerbs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Store, TakeMessages,
     WorkerRow, WorkerVerbs,
 };
@@ -171,6 +171,10 @@ impl ReadVerbs for MemoryStore {
 
     async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error> {
         self.read(|rows| rows.counts(now))
+    }
+
+    async fn load(&self, queue: &str, limit: u64, now: Timestamp) -> Result<Load, Error> {
+        self.read(|rows| rows.load(queue, limit, now))
     }
 
     async fn ahead(&self, job: Arc<JobRow>, limit: u64, now: Timestamp) -> Result<u64, Error> {

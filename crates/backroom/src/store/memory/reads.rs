@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use backroom_core::{Attempt, JobId, JobRow, LogLine, Queue, State, Timestamp};
 
 use super::rows::{Rows, turn};
-use crate::store::{Count, Filter, Recorded, Seen, verbs::in_order};
+use crate::store::{Count, Filter, Load, Recorded, Seen, verbs::in_order};
 
 impl Rows {
     pub(super) fn len(&self) -> usize {
@@ -70,6 +70,20 @@ impl Rows {
             *counts.entry((job.queue.clone(), job.shown(now))).or_insert(0) += 1;
         }
         counts.into_iter().map(|((queue, state), jobs)| Count { queue, state, jobs }).collect()
+    }
+
+    pub(super) fn load(&self, queue: &str, limit: u64, now: Timestamp) -> Load {
+        let of_the_queue = || self.jobs.values().filter(|job| job.queue == queue);
+        let is_due = |job: &&JobRow| {
+            job.state == State::Queued
+                && job.scheduled_at <= now
+                && job.expires_at.is_none_or(|expires_at| expires_at > now)
+        };
+        Load {
+            ready: (of_the_queue().filter(is_due).count() as u64).min(limit),
+            running: of_the_queue().filter(|job| job.state == State::Running).count() as u64,
+            oldest_at: of_the_queue().filter(is_due).map(|job| job.scheduled_at).min(),
+        }
     }
 
     pub(super) fn ahead(&self, job: &JobRow, limit: u64, now: Timestamp) -> u64 {

@@ -63,7 +63,7 @@ use self::{
 };
 use super::{
     Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, EndedEndpoint, EndpointVerbs,
-    Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Notifier, Prune, QueueSetting,
+    Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Note, Notifier, Prune, QueueSetting,
     QueueVerbs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Store, TakeMessages,
     WorkerRow, WorkerVerbs,
 };
@@ -422,6 +422,10 @@ impl ReadVerbs for PostgresStore {
 
     async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error> {
         read::counts(&self.core, now).await.map_err(failing("count jobs"))
+    }
+
+    async fn load(&self, queue: &str, limit: u64, now: Timestamp) -> Result<Load, Error> {
+        read::load(&self.core, queue, limit, now).await.map_err(failing("read how much work waits"))
     }
 
     async fn ahead(&self, job: Arc<JobRow>, limit: u64, now: Timestamp) -> Result<u64, Error> {

@@ -62,7 +62,7 @@ use self::{
 };
 use super::{
     Acknowledged, BackedUp, BackupProgress, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages,
-    Durability, EndedEndpoint, EndpointVerbs, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus,
+    Durability, EndedEndpoint, EndpointVerbs, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, Load,
     MessageRow, Migration, Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, Recorded,
     ReplyQueue, ReplyVerbs, RunningJob, Seen, Store, TakeMessages, WorkerRow, WorkerVerbs,
 };
@@ -421,6 +421,11 @@ impl ReadVerbs for SqliteStore {
 
     async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error> {
         self.readers.run(move |reader| read::counts(reader, now)).await
+    }
+
+    async fn load(&self, queue: &str, limit: u64, now: Timestamp) -> Result<Load, Error> {
+        let queue = queue.to_owned();
+        self.readers.run(move |reader| read::load(reader, &queue, limit, now)).await
     }
 
     async fn ahead(&self, job: Arc<JobRow>, limit: u64, now: Timestamp) -> Result<u64, Error> {

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 use backroom_core::{Attempt, DisplayState, JobId, JobRow, LogLine, State, Timestamp};
-use rusqlite::{Connection, Row, ToSql, params, types::Value};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, types::Value};
 
 use super::{
     claim::{DAMAGED_MAX, is_paused},
@@ -13,7 +13,7 @@ use super::{
     row::{self, micros},
 };
 use crate::store::{
-    Count, Filter, Recorded, Seen,
+    Count, Filter, Load, Recorded, Seen,
     verbs::{PlacedAttempt, in_order},
 };
 
@@ -183,6 +183,10 @@ fn ids(filter: &Filter, way: Way, before: Option<JobId>, limit: usize) -> (Strin
     if let Some(queue) = &filter.queue {
         and("queue = ?", Value::Text(queue.clone()));
     }
+    if let Some(queues) = &filter.queues {
+        let names = serde_json::Value::from(queues.clone()).to_string();
+        and("queue IN (SELECT value FROM json_each(?))", Value::Text(names));
+    }
     if let Some(kind) = &filter.kind {
         and("kind = ?", Value::Text(kind.clone()));
     }
@@ -333,6 +337,34 @@ pub(super) fn next_due(
         }
     }
     Ok(next)
+}
+
+/// How much work waits in a queue: for each priority and kind one index range.
+pub(super) fn load(connection: &Connection, queue: &str, limit: u64, now: Timestamp) -> Result<Load, Fault> {
+    // Due jobs of one queue, priority and kind; ?4 is now. At most ?5 are counted.
+    const DUE: &str = "FROM backroom_jobs INDEXED BY backroom_jobs_queued WHERE state = 'queued' AND queue = ?1 \
+         AND priority = ?2 AND kind = ?3 AND scheduled_at <= ?4 AND (expires_at IS NULL OR expires_at > ?4)";
+    let mut counting =
+        connection.prepare_cached(&format!("SELECT count(*) FROM (SELECT 1 {DUE} LIMIT ?5)"))?;
+    let mut first =
+        connection.prepare_cached(&format!("SELECT scheduled_at {DUE} ORDER BY scheduled_at, id LIMIT 1"))?;
+    let mut pairs = Pairs::prepare(connection)?;
+    let (mut load, mut before): (Load, Option<Pair>) = (Load::default(), None);
+    while let Some(pair) = pairs.after(queue, before.as_ref())? {
+        let left = i64::try_from(limit.saturating_sub(load.ready)).unwrap_or(i64::MAX);
+        let of_pair = params![queue, pair.priority, pair.kind, micros(now), left];
+        let found: i64 = counting.query_row(of_pair, |found| found.get(0))?;
+        load.ready += found.unsigned_abs();
+        let of_pair = params![queue, pair.priority, pair.kind, micros(now)];
+        let oldest = first.query_row(of_pair, |found| row::moment(found, 0)).optional()?;
+        load.oldest_at = load.oldest_at.into_iter().chain(oldest).min();
+        before = Some(pair);
+    }
+    let mut running = connection.prepare_cached(
+        "SELECT count(*) FROM backroom_jobs INDEXED BY backroom_jobs_running WHERE state = 'running' AND queue = ?1",
+    )?;
+    load.running = running.query_row([queue], |found| found.get::<_, i64>(0))?.unsigned_abs();
+    Ok(load)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub use jobs::{
 };
 pub(crate) use queues::apply_setting;
 pub use queues::{QueueSetting, QueueVerbs};
-pub use reads::{Count, Filter, QueuedAs, ReadVerbs, RunningJob};
+pub use reads::{Count, Filter, Load, QueuedAs, ReadVerbs, RunningJob};
 pub(crate) use replies::DROPPED_REMEMBERED;
 pub use replies::{Acknowledged, DropMessages, MessageRow, ReplyQueue, ReplyVerbs, TakeMessages};
 pub use workers::{Beaten, Blocked, Holder, WorkerDetails, WorkerRow, WorkerVerbs};

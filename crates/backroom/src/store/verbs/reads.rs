@@ -56,6 +56,9 @@ pub trait ReadVerbs: Send + Sync {
     /// How many jobs there are, by queue and by state as shown at `now`. Counts of zero are left out.
     async fn counts(&self, now: Timestamp) -> Result<Vec<Count>, Error>;
 
+    /// How much work waits in a queue, as autoscalers ask it. Jobs that are due are counted up to `limit`.
+    async fn load(&self, queue: &str, limit: u64, now: Timestamp) -> Result<Load, Error>;
+
     /// How many due jobs of the same queue are served before this queued job. It stops counting at `limit`.
     async fn ahead(&self, job: Arc<JobRow>, limit: u64, now: Timestamp) -> Result<u64, Error>;
 
@@ -88,6 +91,8 @@ pub struct Filter {
     pub states: Vec<State>,
     /// Of this queue.
     pub queue: Option<String>,
+    /// Of one of these queues; none for any. An empty list matches no job.
+    pub queues: Option<Vec<String>>,
     /// Of this kind.
     pub kind: Option<String>,
     /// With this tag.
@@ -128,6 +133,7 @@ impl Filter {
     pub fn matches(&self, job: &JobRow) -> bool {
         (self.states.is_empty() || self.states.contains(&job.state))
             && self.queue.as_ref().is_none_or(|queue| job.queue == *queue)
+            && self.queues.as_ref().is_none_or(|queues| queues.contains(&job.queue))
             && self.kind.as_ref().is_none_or(|kind| job.kind == *kind)
             && self.tag.as_ref().is_none_or(|tag| job.tags.contains(tag))
             && self.created_from.is_none_or(|from| job.created_at >= from)
@@ -161,6 +167,17 @@ impl QueuedAs {
         let ways = if ways.is_empty() { "false".into() } else { ways.join(" OR ") };
         if states == [State::Queued] { format!("({ways})") } else { format!("(state <> 'queued' OR {ways})") }
     }
+}
+
+/// How much work waits in one queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Jobs that are due, as far as they were counted.
+    pub ready: u64,
+    /// Jobs that run.
+    pub running: u64,
+    /// Since when the job that is due for the longest time is due.
+    pub oldest_at: Option<Timestamp>,
 }
 
 /// How many jobs of one queue are shown in one state.

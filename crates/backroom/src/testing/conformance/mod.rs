@@ -257,6 +257,11 @@ behaviours! {
         an_empty_store_counts_nothing
         counts_follow_deletes
     }
+    load {
+        due_and_running_jobs_of_the_queue_are_counted
+        due_jobs_are_counted_up_to_the_limit
+        the_oldest_due_job_is_found_in_any_priority
+    }
     queues_pause {
         a_queue_exists_from_the_first_job_that_names_it
         a_queue_exists_from_the_first_setting_that_names_it

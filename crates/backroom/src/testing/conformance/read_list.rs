@@ -71,6 +71,13 @@ pub(super) async fn each_filter_narrows(env: Env) {
     let all = Filter::default;
     assert_eq!(matching(&env, Filter { kind: Some("mail".into()), ..all() }).await, of(&[4, 1]));
     assert_eq!(matching(&env, Filter { queue: Some("images".into()), ..all() }).await, of(&[4, 2]));
+    let of_queues = |queues: &[&str]| Filter {
+        queues: Some(queues.iter().map(|queue| (*queue).to_owned()).collect()),
+        ..all()
+    };
+    assert_eq!(matching(&env, of_queues(&["images", "none"])).await, of(&[4, 2]));
+    assert_eq!(matching(&env, of_queues(&["images", "default"])).await, of(&[5, 4, 3, 2, 1, 0]));
+    assert_eq!(matching(&env, of_queues(&[])).await, of(&[]));
     assert_eq!(matching(&env, Filter { tag: Some("big".into()), ..all() }).await, of(&[4, 3]));
     assert_eq!(matching(&env, Filter { tag: Some("bi".into()), ..all() }).await, of(&[]));
     assert_eq!(matching(&env, Filter { created_from: Some(env.at(10)), ..all() }).await, of(&[5]));
@@ -93,6 +100,7 @@ pub(super) async fn filters_hold_together(env: Env) {
     let filter = Filter {
         states: vec![State::Queued],
         queue: Some("images".into()),
+        queues: Some(vec!["images".into()]),
         kind: Some("mail".into()),
         tag: Some("big".into()),
         created_from: Some(env.now),

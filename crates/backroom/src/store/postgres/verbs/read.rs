@@ -21,7 +21,7 @@ use crate::store::postgres::{
 use crate::{
     clock::Clock as _,
     store::{
-        Count, Filter, Recorded, Seen,
+        Count, Filter, Load, Recorded, Seen,
         verbs::{PlacedAttempt, in_order},
     },
 };
@@ -81,6 +81,22 @@ static COUNTS: Sql = Sql {
            UNION ALL \
            SELECT queue, state, count(*) FROM {schema}.finished WHERE state <> 'completed' GROUP BY 1, 2",
     types: &[Type::TIMESTAMPTZ],
+};
+
+/// How much work waits in a queue: an index range per priority. Parameters: queue, now, up to which number due jobs are
+/// counted.
+static LOAD: Sql = Sql {
+    text: "SELECT (SELECT count(*) FROM (SELECT FROM generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
+               SELECT FROM {schema}.jobs WHERE state = 'queued' AND queue = $1 \
+                 AND jobs.priority = p.priority::smallint AND scheduled_at <= $2 \
+                 AND (expires_at IS NULL OR expires_at > $2) LIMIT $3) AS ranged LIMIT $3) AS due), \
+             (SELECT count(*) FROM {schema}.jobs WHERE state = 'running' AND queue = $1) \
+               + (SELECT coalesce(sum(live), 0)::bigint FROM {schema}.trays WHERE queue = $1), \
+             (SELECT min(first.scheduled_at) FROM generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
+               SELECT scheduled_at FROM {schema}.jobs WHERE state = 'queued' AND queue = $1 \
+                 AND jobs.priority = p.priority::smallint AND scheduled_at <= $2 \
+                 AND (expires_at IS NULL OR expires_at > $2) ORDER BY scheduled_at, id LIMIT 1) AS first)",
+    types: &[Type::TEXT, Type::TIMESTAMPTZ, Type::INT8],
 };
 
 /// Due jobs of a queue that are served before one of a priority, time and id: one index range per priority up to its
@@ -187,6 +203,9 @@ pub(crate) async fn list(
     if let Some(queue) = &filter.queue {
         query.and("queue = ?", queue, Type::TEXT);
     }
+    if let Some(queues) = &filter.queues {
+        query.and("queue = ANY(?)", queues, Type::TEXT_ARRAY);
+    }
     if let Some(kind) = &filter.kind {
         query.and("kind = ?", kind, Type::TEXT);
     }
@@ -236,6 +255,18 @@ pub(crate) async fn counts(core: &Core, now: Timestamp) -> Result<Vec<Count>, Fa
         }
     }
     Ok(sums.into_iter().map(|((queue, state), jobs)| Count { queue, state, jobs }).collect())
+}
+
+/// How much work waits in a queue.
+pub(crate) async fn load(core: &Core, queue: &str, limit: u64, now: Timestamp) -> Result<Load, Fault> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = core.claims.query(&LOAD, &[&queue, &PgTimestamp(now), &limit]).await?;
+    let Some(found) = rows.first() else { return Ok(Load::default()) };
+    Ok(Load {
+        ready: found.try_get::<_, i64>(0)?.unsigned_abs(),
+        running: found.try_get::<_, i64>(1)?.unsigned_abs(),
+        oldest_at: row::moment_or_none(found, 2)?,
+    })
 }
 
 /// How many due jobs of the same queue are served before this one, counted up to `limit`.
