@@ -74,6 +74,11 @@ impl Caller {
         }
     }
 
+    /// Whether the token is valid for every queue.
+    pub(crate) fn sees_all(&self) -> bool {
+        self.queues.iter().any(|pattern| pattern == "*")
+    }
+
     /// Whether the token is valid for a queue: for lists, which leave out the others.
     pub(crate) fn sees(&self, queue: &str) -> bool {
         match self {

@@ -83,6 +83,10 @@ codes! {
         "Another job holds the unique key"
         "A live job with the same unique key exists. The member `holder` is its id."
         "Use that job, or wait until it ends.",
+    InFlight "in-flight" CONFLICT
+        "A request with this key is being carried out"
+        "Another request with the same `Idempotency-Key` has begun and is not answered yet."
+        "Repeat the request after the time in `Retry-After`; it then gets the answer of the other one.",
     Unsuccessful "unsuccessful" CONFLICT
         "The job ended without an output"
         "The job was cancelled or discarded, so there is no output."
@@ -103,6 +107,14 @@ codes! {
         "The input breaks a rule or a bound"
         "The request could be read, but a value in it breaks a rule or a bound. Nothing of it took effect."
         "Correct the value that `detail` names. A repeat without a change fails again.",
+    KeyReused "key-reused" UNPROCESSABLE_ENTITY
+        "The key was used for another request"
+        "The `Idempotency-Key` was used within the last 24 hours, on the same route, for a request with another body."
+        "Use a new key for each request. A repeat must have the same body, byte for byte.",
+    QueueFull "queue-full" TOO_MANY_REQUESTS
+        "The queue is full"
+        "So many jobs wait in the queue that it takes no more. Nothing of the request took effect. The members `depth` and `limit` have the numbers."
+        "Repeat the request after the time in `Retry-After`, or add workers.",
     HeadersTooLarge "headers-too-large" REQUEST_HEADER_FIELDS_TOO_LARGE
         "The header is too large"
         "The request line and headers together have more bytes than the server accepts."

@@ -3,13 +3,20 @@
 //! [`router`] joins them; [`around`] does for every request what no route should repeat. Errors are [`problem`]s with a code of
 //! the table in [`codes`]. A route decides nothing about jobs: it asks the library.
 
+mod act;
 pub(crate) mod around;
+mod body;
 pub(crate) mod caller;
 pub(crate) mod codes;
 pub(crate) mod extract;
 mod health;
+mod jobs;
+mod once;
 pub(crate) mod problem;
 mod queues;
+mod scaling;
+mod tokens;
+mod workers;
 
 use axum::Router;
 use utoipa::OpenApi as _;
@@ -29,7 +36,13 @@ struct ApiDoc;
 fn routes() -> OpenApiRouter<AppState> {
     let mut document = ApiDoc::openapi();
     document.merge(problem::ProblemSchema::openapi());
-    OpenApiRouter::with_openapi(document).merge(health::routes()).merge(queues::routes())
+    OpenApiRouter::with_openapi(document)
+        .merge(health::routes())
+        .merge(jobs::routes())
+        .merge(queues::routes())
+        .merge(workers::routes())
+        .merge(scaling::routes())
+        .merge(tokens::routes())
 }
 
 /// The service that answers every request.

@@ -24,6 +24,8 @@ use super::codes::Code;
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 /// How long a client waits before it repeats a request that met a store that is away or a server that stops.
 const RETRY_AFTER_SECS: u64 = 1;
+/// How long a client waits before it repeats a request that met a full queue.
+const QUEUE_FULL_RETRY_AFTER_SECS: u64 = 5;
 
 /// Why a request did not succeed.
 #[derive(Debug, Clone)]
@@ -126,6 +128,10 @@ impl From<backroom::Error> for Problem {
             ErrorKind::NotFound => problem(Code::NotFound),
             ErrorKind::Refused => problem(Code::Refused),
             ErrorKind::KeyHeld { holder } => problem(Code::KeyHeld).member("holder", holder.to_string()),
+            ErrorKind::QueueFull { depth, limit } => problem(Code::QueueFull)
+                .member("depth", depth)
+                .member("limit", limit)
+                .retry_after_secs(QUEUE_FULL_RETRY_AFTER_SECS),
             ErrorKind::Unsuccessful => problem(Code::Unsuccessful),
             ErrorKind::Unavailable => hidden(Code::Unavailable, "the store did not answer in time")
                 .retry_after_secs(RETRY_AFTER_SECS),

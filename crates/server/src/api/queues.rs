@@ -2,18 +2,26 @@
 
 use axum::{Json, extract::State};
 use backroom::{Count, PausedBy, Queue, Retention, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
+    act::record,
+    body::JsonBytes,
     caller::{Caller, Scope},
+    codes::Code,
+    extract::Path,
     problem::{Problem, Problems},
 };
 use crate::serve::AppState;
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(one, set))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
 }
 
 /// All queues that the token is valid for.
@@ -36,6 +44,8 @@ pub(crate) struct QueueItem {
     /// How long its finished jobs are retained.
     #[schema(value_type = Object)]
     retention: Retention,
+    /// Most jobs that may wait in it; null for any number.
+    depth_max: Option<u64>,
     /// Jobs by the state that they are shown in. States without jobs are left out.
     counts: std::collections::BTreeMap<String, u64>,
 }
@@ -49,6 +59,7 @@ impl QueueItem {
             paused_at: queue.paused_at,
             paused_by: queue.paused_by,
             retention: queue.retention,
+            depth_max: queue.depth_max,
         }
     }
 }
@@ -67,4 +78,123 @@ async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<Queu
     let (queues, counts) = (state.backroom.queues().await?, state.backroom.counts().await?);
     let seen = queues.into_iter().filter(|queue| caller.sees(&queue.name));
     Ok(Json(QueueList { queues: seen.map(|queue| QueueItem::new(queue, &counts)).collect() }))
+}
+
+/// A queue that there is, as the caller sees it.
+async fn find(state: &AppState, caller: &Caller, name: &str) -> Result<QueueItem, Problem> {
+    let queues = if caller.sees(name) { state.backroom.queues().await? } else { Vec::new() };
+    let Some(queue) = queues.into_iter().find(|queue| queue.name == name) else {
+        let why = format!("there is no queue {name:?} that this token reaches");
+        return Err(Problem::new(Code::NotFound, why));
+    };
+    Ok(QueueItem::new(queue, &state.backroom.counts().await?))
+}
+
+/// Read a queue
+#[utoipa::path(
+    get,
+    path = "/v1/queues/{name}",
+    tag = "queues",
+    params(("name" = String, Path, description = "The queue.")),
+    responses((status = 200, description = "The queue.", body = QueueItem), Problems)
+)]
+async fn one(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<QueueItem>, Problem> {
+    caller.require(Scope::Read)?;
+    Ok(Json(find(&state, &caller, &name).await?))
+}
+
+/// Pause a queue
+///
+/// Workers stop claiming from it, everywhere. Jobs that run finish, and enqueueing goes on.
+#[utoipa::path(
+    post,
+    path = "/v1/queues/{name}/pause",
+    tag = "queues",
+    params(("name" = String, Path, description = "The queue.")),
+    responses((status = 200, description = "The queue as it is now.", body = QueueItem), Problems)
+)]
+async fn pause(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<QueueItem>, Problem> {
+    caller.require_in(Scope::Operate, &name)?;
+    backroom::core::bounds::check_name("queue", &name)?;
+    record(&state, &caller, "queue.pause", &name, None::<&()>).await?;
+    state.backroom.pause(&name).await?;
+    Ok(Json(find(&state, &caller, &name).await?))
+}
+
+/// Resume a queue
+#[utoipa::path(
+    post,
+    path = "/v1/queues/{name}/resume",
+    tag = "queues",
+    params(("name" = String, Path, description = "The queue.")),
+    responses((status = 200, description = "The queue as it is now.", body = QueueItem), Problems)
+)]
+async fn resume(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<QueueItem>, Problem> {
+    caller.require_in(Scope::Operate, &name)?;
+    find(&state, &caller, &name).await?;
+    record(&state, &caller, "queue.resume", &name, None::<&()>).await?;
+    state.backroom.resume(&name).await?;
+    Ok(Json(find(&state, &caller, &name).await?))
+}
+
+/// Settings to change; what is left out stays.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct QueueSettings {
+    /// How long finished jobs are retained, by state: `{"completed": {"age_secs", "count"}, "cancelled": …, "discarded": …}`. A null
+    /// in both is for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    retention: Option<Retention>,
+    /// Most jobs that may wait; null for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "named")]
+    #[schema(value_type = Option<u64>)]
+    depth_max: Option<Option<u64>>,
+}
+
+/// A field that is there, also when it is null.
+fn named<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::<u64>::deserialize(deserializer).map(Some)
+}
+
+/// Change the settings of a queue
+///
+/// A queue comes into being with the first setting that names it.
+#[utoipa::path(
+    patch,
+    path = "/v1/queues/{name}",
+    tag = "queues",
+    params(("name" = String, Path, description = "The queue.")),
+    request_body = QueueSettings,
+    responses((status = 200, description = "The queue as it is now.", body = QueueItem), Problems)
+)]
+async fn set(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(name): Path<String>,
+    body: JsonBytes,
+) -> Result<Json<QueueItem>, Problem> {
+    caller.require_in(Scope::Operate, &name)?;
+    let settings: QueueSettings = body.read()?;
+    backroom::core::bounds::check_name("queue", &name)?;
+    record(&state, &caller, "queue.set", &name, Some(&settings)).await?;
+    if let Some(retention) = settings.retention {
+        state.backroom.retain(&name, retention).await?;
+    }
+    if let Some(depth_max) = settings.depth_max {
+        state.backroom.limit_depth(&name, depth_max).await?;
+    }
+    Ok(Json(find(&state, &caller, &name).await?))
 }

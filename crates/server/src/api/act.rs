@@ -1,0 +1,20 @@
+//! Writes administrative acts into the audit log.
+
+use backroom::Json;
+use serde::Serialize;
+
+use super::{caller::Caller, problem::Problem};
+use crate::serve::AppState;
+
+/// Writes what the caller is about to do. It is written first: no act goes unrecorded because the server died after it.
+pub(crate) async fn record(
+    state: &AppState,
+    caller: &Caller,
+    act: &str,
+    target: &str,
+    detail: Option<&(impl Serialize + Sync)>,
+) -> Result<(), Problem> {
+    let detail = detail.map(Json::encode).transpose()?;
+    state.backroom.audit().append(caller.name(), act, target, detail).await?;
+    Ok(())
+}

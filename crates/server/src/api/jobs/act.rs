@@ -1,0 +1,146 @@
+//! Changing one job.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use backroom::{Json as Text, Timestamp, core::draft::When};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{
+    draft::when,
+    find,
+    view::{JobSchema, JobView},
+};
+use crate::{
+    api::{
+        act::record,
+        body::JsonBytes,
+        caller::{Caller, Scope},
+        extract::Path,
+        problem::{Problem, Problems},
+    },
+    serve::AppState,
+};
+
+async fn changed(state: &AppState, id: backroom::JobId) -> Result<Response, Problem> {
+    let job = state.backroom.job(id).await?;
+    Ok(JobView::new(job, state.backroom.clock().now()).answer(StatusCode::OK, &HeaderMap::new()))
+}
+
+/// Cancel a job
+///
+/// A queued or waiting job is cancelled at once. A running one is marked, and its handler is asked to stop. A finished job stays as
+/// it is.
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/{id}/cancel",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The job.", format = "uuid")),
+    responses((status = 200, description = "The job as it is now.", body = JobSchema), Problems)
+)]
+pub(super) async fn cancel(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let job = find(&state, &caller, Scope::Operate, &id).await?;
+    state.backroom.cancel_because(job.id, "cancelled by a call of the API").await?;
+    changed(&state, job.id).await
+}
+
+/// Retry a job
+///
+/// A queued job becomes due now; a finished one is given another attempt.
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/{id}/retry",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The job.", format = "uuid")),
+    responses((status = 200, description = "The job as it is now.", body = JobSchema), Problems)
+)]
+pub(super) async fn retry(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let job = find(&state, &caller, Scope::Operate, &id).await?;
+    state.backroom.retry(job.id).await?;
+    changed(&state, job.id).await
+}
+
+/// Delete a job
+///
+/// With its attempts and its log. A running job must be cancelled first.
+#[utoipa::path(
+    delete,
+    path = "/v1/jobs/{id}",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The job.", format = "uuid")),
+    responses((status = 204, description = "The job is deleted."), Problems)
+)]
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let job = find(&state, &caller, Scope::Operate, &id).await?;
+    record(&state, &caller, "job.delete", &job.id.to_string(), None::<&()>).await?;
+    state.backroom.delete(job.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What changes; what is left out stays.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Amendment {
+    /// It runs at this moment or later.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    scheduled_at: Option<Timestamp>,
+    /// It runs this many milliseconds from now or later; not together with `scheduled_at`.
+    delay_ms: Option<u64>,
+    /// 0 (first) to 9 (last).
+    #[schema(minimum = 0, maximum = 9)]
+    priority: Option<u8>,
+    /// Other args.
+    #[serde(default)]
+    #[schema(value_type = Option<serde_json::Value>)]
+    args: Option<Text>,
+}
+
+/// Change a queued job
+///
+/// Its time, its priority and its args can change while it is queued.
+#[utoipa::path(
+    patch,
+    path = "/v1/jobs/{id}",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The job.", format = "uuid")),
+    request_body = Amendment,
+    responses((status = 200, description = "The job as it is now.", body = JobSchema), Problems)
+)]
+pub(super) async fn amend(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    body: JsonBytes,
+) -> Result<Response, Problem> {
+    let job = find(&state, &caller, Scope::Operate, &id).await?;
+    let Amendment { scheduled_at, delay_ms, priority, args } = body.read()?;
+    let mut amend = state.backroom.amend(job.id);
+    amend = match when("scheduled_at", scheduled_at, "delay_ms", delay_ms)? {
+        Some(When::At(at)) => amend.at(at),
+        Some(When::In(delay)) => amend.delay(delay),
+        Some(When::Now) | None => amend,
+    };
+    if let Some(priority) = priority {
+        amend = amend.priority(priority);
+    }
+    if let Some(args) = &args {
+        amend = amend.args(args);
+    }
+    amend.await?;
+    changed(&state, job.id).await
+}

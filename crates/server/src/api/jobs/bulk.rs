@@ -1,0 +1,141 @@
+//! Doing the same to every job that matches.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State};
+use backroom::{Acted, Action, JobId};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::filter::Select;
+use crate::{
+    api::{
+        act::record,
+        body::JsonBytes,
+        caller::{Caller, Scope},
+        codes::Code,
+        problem::{Problem, Problems},
+    },
+    serve::AppState,
+};
+
+/// After so long a request answers with how far it came.
+const TIME_MAX: Duration = Duration::from_secs(20);
+/// Jobs on one page of a count.
+const COUNT_PAGE: usize = 1000;
+
+/// What to do, to which jobs.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bulk {
+    /// What to do.
+    action: BulkAction,
+    /// To which jobs; all conditions hold together.
+    filter: Select,
+    /// Needed for a filter without conditions, which matches every job.
+    #[serde(default)]
+    all: bool,
+    /// Why, for `cancel`; shown to people.
+    reason: Option<String>,
+    /// Count the jobs that match and change nothing.
+    #[serde(default)]
+    dry_run: bool,
+    /// Continue below the job of this id: `next` of the answer before.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    before: Option<JobId>,
+}
+
+/// What can be done to many jobs.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum BulkAction {
+    /// As for one job.
+    Cancel,
+    /// As for one job.
+    Retry,
+    /// As for one job.
+    Delete,
+}
+
+/// What became of the jobs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BulkDone {
+    action: BulkAction,
+    /// Whether the jobs were only counted.
+    dry_run: bool,
+    /// Jobs that matched.
+    matched: u64,
+    /// Of them those that were changed or deleted.
+    done: u64,
+    /// There was nothing to do: the job was finished already, or due already.
+    unneeded: u64,
+    /// They changed meanwhile and no longer matched.
+    moved: u64,
+    /// They could not be changed.
+    refused: u64,
+    /// Why the first of those was refused.
+    refusal: Option<String>,
+    /// If it is not null, there are more jobs: send the same again with it as `before`.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    next: Option<JobId>,
+}
+
+/// Cancel, retry or delete every job that matches
+///
+/// Page by page, the newest first. After about 20 seconds the request answers with how far it came, and `next` says where to go on.
+#[utoipa::path(
+    post,
+    path = "/v1/jobs/bulk",
+    tag = "jobs",
+    request_body = Bulk,
+    responses((status = 200, description = "What became of the jobs.", body = BulkDone), Problems)
+)]
+pub(super) async fn bulk(
+    State(state): State<AppState>,
+    caller: Caller,
+    body: JsonBytes,
+) -> Result<Json<BulkDone>, Problem> {
+    caller.require(Scope::Operate)?;
+    let Bulk { action, filter: select, all, reason, dry_run, before } = body.read()?;
+    if select.is_all() && !all {
+        let why = "the filter matches every job; name a condition, or set all to true";
+        return Err(Problem::new(Code::Invalid, why));
+    }
+    let what = match action {
+        BulkAction::Cancel => Action::Cancel {
+            reason: backroom::core::bounds::clip(
+                reason.as_deref().unwrap_or("cancelled by a call of the API"),
+                backroom::core::bounds::ERROR_BYTES_MAX,
+            ),
+        },
+        BulkAction::Retry => Action::Retry,
+        BulkAction::Delete => Action::Delete,
+    };
+    let filter = select.filter(&state, &caller).await?;
+    if !dry_run {
+        let act = match action {
+            BulkAction::Cancel => "jobs.cancel",
+            BulkAction::Retry => "jobs.retry",
+            BulkAction::Delete => "jobs.delete",
+        };
+        record(&state, &caller, act, "", Some(&select)).await?;
+    }
+    let clock = state.backroom.clock();
+    let until = clock.monotonic().saturating_add(TIME_MAX);
+    let mut acted = Acted::default();
+    acted.next = before;
+    loop {
+        if dry_run {
+            let page = state.backroom.list(filter.clone(), acted.next, COUNT_PAGE).await?;
+            acted.matched += page.jobs.len() as u64;
+            acted.next = page.next;
+        } else {
+            acted.add(state.backroom.act_on_matching(&filter, &what, acted.next).await?);
+        }
+        if acted.next.is_none() || clock.monotonic() >= until || state.stopping.is_cancelled() {
+            break;
+        }
+    }
+    let Acted { matched, done, unneeded, moved, refused, refusal, next, .. } = acted;
+    Ok(Json(BulkDone { action, dry_run, matched, done, unneeded, moved, refused, refusal, next }))
+}

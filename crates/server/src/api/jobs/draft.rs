@@ -1,0 +1,120 @@
+//! A job as a caller asks for it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use backroom::{
+    Draft, Extras, Json, RetryPolicy, Timestamp, UniqueRule,
+    core::{Callback, Reply, draft::When},
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::api::{codes::Code, problem::Problem};
+
+/// A job to enqueue. Fields have the names that they have on the job; what is left out has its default.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewJob {
+    /// Which handler runs it.
+    #[schema(example = "send_mail", min_length = 1, max_length = 128)]
+    kind: String,
+    /// Input of the handler: any JSON, stored as it was written. Default `null`.
+    #[serde(default = "Json::null")]
+    #[schema(value_type = serde_json::Value)]
+    args: Json,
+    /// Where it waits. Default `default`.
+    #[schema(example = "mail", min_length = 1, max_length = 128)]
+    queue: Option<String>,
+    /// Key inside the queue for order, limits and fairness.
+    lane: Option<String>,
+    /// 0 (first) to 9 (last). Default 5.
+    #[schema(minimum = 0, maximum = 9)]
+    priority: Option<u8>,
+    /// It runs at this moment or later.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    scheduled_at: Option<Timestamp>,
+    /// It runs this many milliseconds from now or later; not together with `scheduled_at`.
+    delay_ms: Option<u64>,
+    /// It is cancelled unless it has begun by then.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// The same as a span from now in milliseconds; not together with `expires_at`.
+    expires_in_ms: Option<u64>,
+    /// Attempts allowed, the first included. Default 20.
+    #[schema(minimum = 1, maximum = 10000)]
+    max_attempts: Option<u32>,
+    /// Keeps duplicates out: `{"by": "args" | {"fields": […]} | {"key": "…"}, "while": "live" | "queued" | {"for_secs": n}, "on_conflict": "keep" | "replace" | "reject"}`.
+    #[schema(value_type = Option<Object>)]
+    unique: Option<UniqueRule>,
+    /// Labels to filter by; at most 32.
+    #[serde(default)]
+    tags: Vec<String>,
+    /// Longest run of one attempt in milliseconds.
+    timeout_ms: Option<u64>,
+    /// The waits between attempts: `{"backoff": "quartic" | {"constant": ms} | {"linear": ms} | {"exponential": ms} | {"list": [ms, …]}, "jitter_percent", "cap_ms"}`.
+    #[schema(value_type = Option<Object>)]
+    retry: Option<RetryPolicy>,
+    /// Free data; at most 64 entries.
+    #[serde(default)]
+    meta: BTreeMap<String, String>,
+    /// The caller's span, as the `traceparent` of W3C Trace Context. Default: the one of the request.
+    traceparent: Option<String>,
+    /// The reply queue that messages about the job go to, and which messages.
+    #[schema(value_type = Option<Object>)]
+    reply: Option<Reply>,
+    /// The URL that messages about the job go to, and which messages.
+    #[schema(value_type = Option<Object>)]
+    callback: Option<Callback>,
+}
+
+impl NewJob {
+    /// Its queue.
+    pub(super) fn queue(&self) -> &str {
+        self.queue.as_deref().unwrap_or(backroom::core::draft::QUEUE_DEFAULT)
+    }
+
+    /// As the library takes it.
+    pub(super) fn draft(self, traceparent: Option<&str>) -> Result<Draft, Problem> {
+        let queue = self.queue().to_owned();
+        let start = when("scheduled_at", self.scheduled_at, "delay_ms", self.delay_ms)?;
+        let expiry = when("expires_at", self.expires_at, "expires_in_ms", self.expires_in_ms)?;
+        let defaults = Draft::new(self.kind, self.args);
+        Ok(Draft {
+            queue,
+            lane: self.lane,
+            priority: self.priority.unwrap_or(defaults.priority),
+            start: start.unwrap_or(When::Now),
+            expiry,
+            max_attempts: self.max_attempts,
+            unique: self.unique,
+            tags: self.tags,
+            extras: Extras {
+                timeout: self.timeout_ms.map(Duration::from_millis),
+                retry: self.retry,
+                meta: self.meta,
+                traceparent: self.traceparent.or_else(|| traceparent.map(str::to_owned)),
+                reply: self.reply,
+                callback: self.callback,
+            },
+            ..defaults
+        })
+    }
+}
+
+/// A moment, or a span from now.
+pub(super) fn when(
+    at_name: &str,
+    at: Option<Timestamp>,
+    in_name: &str,
+    in_ms: Option<u64>,
+) -> Result<Option<When>, Problem> {
+    match (at, in_ms) {
+        (Some(_), Some(_)) => {
+            let why = format!("{at_name} and {in_name} stand there together; leave one out");
+            Err(Problem::new(Code::Invalid, why))
+        }
+        (Some(at), None) => Ok(Some(When::At(at))),
+        (None, Some(ms)) => Ok(Some(When::In(Duration::from_millis(ms)))),
+        (None, None) => Ok(None),
+    }
+}

@@ -1,0 +1,277 @@
+//! Reading jobs and what belongs to them.
+
+use axum::{
+    Extension, Json,
+    extract::{OriginalUri, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use backroom::{Attempt, JobId, LogLine};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    filter::Select,
+    find, require,
+    view::{JobPage, JobSchema, JobView},
+    wait::Wait,
+};
+use crate::{
+    api::{
+        around::Deadline,
+        caller::{Caller, Scope},
+        codes::Code,
+        extract::{Path, Query},
+        problem::{Problem, Problems},
+    },
+    serve::AppState,
+};
+
+/// Jobs on a page that names no limit.
+const LIMIT_DEFAULT: usize = 50;
+
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// In one of these states, as stored or as shown, with commas between them.
+    #[param(example = "available,retrying")]
+    state: Option<String>,
+    /// Of this queue.
+    queue: Option<String>,
+    /// Of this kind.
+    kind: Option<String>,
+    /// With this tag.
+    tag: Option<String>,
+    /// Enqueued at or after this moment.
+    #[param(value_type = Option<String>, format = DateTime)]
+    since: Option<backroom::Timestamp>,
+    /// Enqueued before this moment.
+    #[param(value_type = Option<String>, format = DateTime)]
+    until: Option<backroom::Timestamp>,
+    /// Most jobs on the page, 1 to 1000. Default 50.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// Continue below the job of this id: `next` of the page before.
+    #[param(value_type = Option<String>, format = "uuid")]
+    before: Option<JobId>,
+}
+
+/// List jobs
+///
+/// The newest first, page by page. A page can end early when its jobs are large; `next`, and the `Link` with the relation `next`, lead to
+/// the page after it.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs",
+    tag = "jobs",
+    params(PageQuery),
+    responses((status = 200, description = "A page of jobs.", body = JobPage), Problems)
+)]
+pub(super) async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    OriginalUri(uri): OriginalUri,
+    Query(query): Query<PageQuery>,
+) -> Result<Response, Problem> {
+    require(&caller, Scope::Read)?;
+    let PageQuery { state: word, queue, kind, tag, since, until, limit, before } = query;
+    let select = Select { state: word, queue, kind, tag, since, until };
+    let filter = select.filter(&state, &caller).await?;
+    let page = state.backroom.list(filter, before, limit.unwrap_or(LIMIT_DEFAULT)).await?;
+    let now = state.backroom.clock().now();
+    let jobs = page.jobs.into_iter().map(|job| JobView::new(job, now)).collect();
+    let next_uri = page.next.map(|next| {
+        let others = uri.query().unwrap_or_default().split('&');
+        let others = others.filter(|pair| !pair.is_empty() && !pair.starts_with("before="));
+        let pairs: Vec<String> = others.map(str::to_owned).chain([format!("before={next}")]).collect();
+        format!("{}?{}", uri.path(), pairs.join("&"))
+    });
+    Ok(JobPage { jobs, next: page.next }.answer(next_uri))
+}
+
+/// How long to wait.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WaitQuery {
+    /// Wait up to this long, like `30s`: with `If-None-Match` until the job has changed, else until it has ended.
+    wait: Option<String>,
+}
+
+/// Read a job
+///
+/// With `If-None-Match` the answer is 304 while the job has not changed. With `?wait=30s` the answer waits: for a change if
+/// `If-None-Match` names the version that the client has, else for the end of the job.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}",
+    tag = "jobs",
+    params(
+        ("id" = String, Path, description = "The job.", format = "uuid"),
+        WaitQuery,
+        ("If-None-Match" = Option<String>, Header, description = "The `ETag` of the version that the client has."),
+        ("Prefer" = Option<String>, Header, description = "`wait=30` is the same as `?wait=30`.")
+    ),
+    responses(
+        (status = 200, description = "The job.", body = JobSchema, headers(("etag" = String, description = "Its version."))),
+        (status = 304, description = "The client has this version."),
+        Problems
+    )
+)]
+pub(super) async fn one(
+    State(state): State<AppState>,
+    caller: Caller,
+    Extension(deadline): Extension<Deadline>,
+    Path(id): Path<String>,
+    Query(query): Query<WaitQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let wait = Wait::asked(query.wait.as_deref(), &headers)?;
+    let mut job = find(&state, &caller, Scope::Read, &id).await?;
+    if let Some(wait) = wait {
+        let clock = state.backroom.clock();
+        let waits_for_change = headers.contains_key(header::IF_NONE_MATCH);
+        let is_news = |job: &backroom::JobRow| {
+            let view = JobView::new(job.clone(), clock.now());
+            !super::view::is_known(&headers, &view.etag())
+        };
+        let done = |job: &backroom::JobRow| job.state.is_finished() || (waits_for_change && is_news(job));
+        job = wait.wait(&state, &deadline, job.id, done).await?;
+    }
+    let mut response = JobView::new(job, state.backroom.clock().now()).answer(StatusCode::OK, &headers);
+    if let Some(applied) = wait.and_then(Wait::applied) {
+        response.headers_mut().insert("preference-applied", applied);
+    }
+    Ok(response)
+}
+
+/// Read the output of a job
+///
+/// The JSON that its handler returned, as it was written. A job that is not completed has none.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/output",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The job.", format = "uuid")),
+    responses((status = 200, description = "The output.", body = serde_json::Value), Problems)
+)]
+pub(super) async fn output(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let job = find(&state, &caller, Scope::Read, &id).await?;
+    match job.output {
+        Some(output) => {
+            Ok(([(header::CONTENT_TYPE, "application/json")], output.as_str().to_owned()).into_response())
+        }
+        None if job.state.is_finished() => {
+            let why = job.reason.unwrap_or_default();
+            Err(Problem::new(Code::Unsuccessful, format!("the job was {}: {why}", job.state)))
+        }
+        None => Err(Problem::new(Code::Refused, format!("the job is {}; it has no output yet", job.state))),
+    }
+}
+
+/// The attempts of a job.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Attempts {
+    /// Those that did not succeed, the oldest first.
+    #[schema(value_type = Vec<Object>)]
+    attempts: Vec<Attempt>,
+}
+
+/// Read the attempts of a job that did not succeed
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/attempts",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The job.", format = "uuid")),
+    responses((status = 200, description = "The attempts.", body = Attempts), Problems)
+)]
+pub(super) async fn attempts(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Attempts>, Problem> {
+    let job = find(&state, &caller, Scope::Read, &id).await?;
+    Ok(Json(Attempts { attempts: state.backroom.attempts(job.id).await? }))
+}
+
+/// From where.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LogQuery {
+    /// Pass over so many lines. Default 0.
+    #[param(minimum = 0, maximum = 10000)]
+    #[serde(default)]
+    skip: u32,
+}
+
+/// The log of a job.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Logs {
+    /// The lines, in the order they were written.
+    #[schema(value_type = Vec<Object>)]
+    lines: Vec<LogLine>,
+    /// Pass it as `skip` for the next page; null if there are no lines behind `skip`.
+    next: Option<usize>,
+}
+
+/// Read what the handler of a job logged
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/logs",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The job.", format = "uuid"), LogQuery),
+    responses((status = 200, description = "A page of lines, at most 1000.", body = Logs), Problems)
+)]
+pub(super) async fn logs(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(query): Query<LogQuery>,
+) -> Result<Json<Logs>, Problem> {
+    let job = find(&state, &caller, Scope::Read, &id).await?;
+    let skip = query.skip as usize;
+    let lines = state.backroom.log(job.id, skip).await?;
+    let next = (!lines.is_empty()).then_some(skip + lines.len());
+    Ok(Json(Logs { lines, next }))
+}
+
+/// Why a job is where it is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Explained {
+    /// Every reason that bears on it, the most decisive first: its name, its data, and words for people.
+    #[schema(value_type = Vec<Object>)]
+    reasons: Vec<ReasonView>,
+}
+
+#[derive(Serialize)]
+struct ReasonView {
+    #[serde(flatten)]
+    reason: backroom::Reason,
+    words: String,
+}
+
+/// Explain why a job is where it is
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/explain",
+    tag = "jobs",
+    params(("id" = String, Path, description = "The job.", format = "uuid")),
+    responses((status = 200, description = "The reasons.", body = Explained), Problems)
+)]
+pub(super) async fn explain(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Explained>, Problem> {
+    let job = find(&state, &caller, Scope::Read, &id).await?;
+    let reasons = state.backroom.explain(job.id).await?.reasons;
+    let reasons = reasons.into_iter().map(|reason| ReasonView { words: reason.to_string(), reason });
+    Ok(Json(Explained { reasons: reasons.collect() }))
+}

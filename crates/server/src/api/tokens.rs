@@ -1,0 +1,167 @@
+//! `/v1/tokens` and `/v1/audit`: who may call, and what they did.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State, http::StatusCode};
+use backroom::{AuditEntry, NewToken, QueuePattern, Scope as TokenScope, Token, TokenId};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    act::record,
+    body::JsonBytes,
+    caller::{Caller, Scope},
+    codes::Code,
+    extract::{Path, Query},
+    problem::{Problem, Problems},
+};
+use crate::serve::AppState;
+
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke)).routes(routes!(audit))
+}
+
+/// All tokens.
+#[derive(Serialize, ToSchema)]
+struct Tokens {
+    /// The newest first; those that ended stay for 90 days.
+    #[schema(value_type = Vec<Object>)]
+    tokens: Vec<Token>,
+}
+
+/// List the tokens
+#[utoipa::path(
+    get,
+    path = "/v1/tokens",
+    tag = "tokens",
+    responses((status = 200, description = "The tokens, without their secrets.", body = Tokens), Problems)
+)]
+async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<Tokens>, Problem> {
+    caller.require_everywhere(Scope::Admin)?;
+    Ok(Json(Tokens { tokens: state.backroom.tokens().list().await? }))
+}
+
+/// A token to make.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct TokenWanted {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 128)]
+    name: String,
+    /// What it permits: enqueue, work, read, operate, admin.
+    #[schema(value_type = Vec<String>, min_items = 1)]
+    scopes: Vec<TokenScope>,
+    /// On which queues; `*` in a pattern stands for any text. Empty for every queue.
+    #[serde(default)]
+    queues: Vec<String>,
+    /// For how long, in seconds; null for ever.
+    expires_in_secs: Option<u64>,
+}
+
+/// A new token.
+#[derive(Serialize, ToSchema)]
+struct NewTokenView {
+    /// The token.
+    #[schema(value_type = Object)]
+    token: Token,
+    /// What its holder sends as `Authorization: Bearer …`. It is not stored and cannot be read again.
+    #[schema(example = "brm_…")]
+    secret: String,
+}
+
+/// Make a token
+#[utoipa::path(
+    post,
+    path = "/v1/tokens",
+    tag = "tokens",
+    request_body = TokenWanted,
+    responses((status = 201, description = "The token and its secret, shown this once.", body = NewTokenView), Problems)
+)]
+async fn create(
+    State(state): State<AppState>,
+    caller: Caller,
+    body: JsonBytes,
+) -> Result<(StatusCode, Json<NewTokenView>), Problem> {
+    caller.require_everywhere(Scope::Admin)?;
+    let wanted: TokenWanted = body.read()?;
+    let queues = wanted.queues.iter().map(QueuePattern::new).collect::<Result<_, _>>()?;
+    record(&state, &caller, "token.create", &wanted.name, Some(&wanted)).await?;
+    let new = NewToken {
+        name: wanted.name,
+        scopes: wanted.scopes,
+        queues,
+        expires_in: wanted.expires_in_secs.map(Duration::from_secs),
+    };
+    let (token, secret) = state.backroom.tokens().create(new).await?;
+    Ok((StatusCode::CREATED, Json(NewTokenView { token, secret: secret.expose().to_owned() })))
+}
+
+/// Revoke a token
+///
+/// It is refused from now on; other servers of the same store follow within seconds.
+#[utoipa::path(
+    delete,
+    path = "/v1/tokens/{id}",
+    tag = "tokens",
+    params(("id" = String, Path, description = "The token.", format = "uuid")),
+    responses((status = 204, description = "The token is revoked."), Problems)
+)]
+async fn revoke(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    caller.require_everywhere(Scope::Admin)?;
+    let id: TokenId = id.parse().map_err(|error| Problem::new(Code::Malformed, format!("{error}")))?;
+    record(&state, &caller, "token.revoke", &id.to_string(), None::<&()>).await?;
+    state.backroom.tokens().revoke(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AuditQuery {
+    /// Most entries, 1 to 1000. Default 50.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// Continue below the entry of this id: `next` of the page before.
+    #[param(value_type = Option<String>, format = "uuid")]
+    before: Option<Uuid>,
+}
+
+/// A page of the audit log.
+#[derive(Serialize, ToSchema)]
+struct AuditPage {
+    /// What was done, the newest first: `{"id", "at", "who", "act", "target", "detail"}`.
+    #[schema(value_type = Vec<Object>)]
+    entries: Vec<AuditEntry>,
+    /// Pass it as `before` for the next page; null on the last one.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    next: Option<Uuid>,
+}
+
+/// Read the audit log
+///
+/// Administrative acts and who did them. Entries stay for 400 days.
+#[utoipa::path(
+    get,
+    path = "/v1/audit",
+    tag = "tokens",
+    params(AuditQuery),
+    responses((status = 200, description = "A page of entries.", body = AuditPage), Problems)
+)]
+async fn audit(
+    State(state): State<AppState>,
+    caller: Caller,
+    Query(query): Query<AuditQuery>,
+) -> Result<Json<AuditPage>, Problem> {
+    caller.require_everywhere(Scope::Admin)?;
+    let limit = query.limit.unwrap_or(50);
+    let entries = state.backroom.audit().list(query.before, limit).await?;
+    let next = if entries.len() == limit { entries.last().map(|entry| entry.id) } else { None };
+    Ok(Json(AuditPage { entries, next }))
+}
