@@ -15,6 +15,10 @@ pub(crate) async fn record(
     detail: Option<&(impl Serialize + Sync)>,
 ) -> Result<(), Problem> {
     let detail = detail.map(Json::encode).transpose()?;
-    state.backroom.audit().append(caller.name(), act, target, detail).await?;
+    let who = match caller {
+        Caller::Local => "local".to_owned(),
+        Caller::Token(token) => format!("token {} ({})", token.name, token.id),
+    };
+    state.backroom.audit().append(who, act, target, detail).await?;
     Ok(())
 }

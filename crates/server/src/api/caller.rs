@@ -65,18 +65,21 @@ impl Caller {
     /// Whether the caller may do this in all queues, as routes need that are not about one queue.
     pub(crate) fn require_everywhere(&self, wanted: Scope) -> Result<(), Problem> {
         self.require(wanted)?;
-        match self {
-            Self::Token(token) if !token.queues.iter().all(|pattern| pattern.as_str() == "*") => {
-                let detail = "the token is valid for some queues only; this route is about all of them";
-                Err(forbidden(detail.into(), wanted))
-            }
-            Self::Token(_) | Self::Local => Ok(()),
+        if self.sees_all() {
+            return Ok(());
         }
+        let detail = "the token is valid for some queues only; this route is about all of them";
+        Err(forbidden(detail.into(), wanted))
     }
 
     /// Whether the token is valid for every queue.
     pub(crate) fn sees_all(&self) -> bool {
-        self.queues.iter().any(|pattern| pattern == "*")
+        match self {
+            Self::Local => true,
+            Self::Token(token) => {
+                token.queues.is_empty() || token.queues.iter().any(|pattern| pattern.as_str() == "*")
+            }
+        }
     }
 
     /// Whether the token is valid for a queue: for lists, which leave out the others.

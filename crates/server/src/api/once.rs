@@ -70,7 +70,7 @@ pub(crate) async fn begin(
         return Ok(Once::Go(pass));
     };
     let wanted = IdempotencyRecord {
-        key: hash(&[caller.name().as_bytes(), route.as_bytes(), key.as_bytes()]),
+        key: hash(&[caller.id().as_bytes(), route.as_bytes(), key.as_bytes()]),
         body: hash(&[body]),
         first_id: state.ids.job(now),
         begun_at: now,

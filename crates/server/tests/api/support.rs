@@ -1,0 +1,119 @@
+//! A store, servers over it, and a worker that runs its jobs.
+
+use std::{sync::mpsc, thread::JoinHandle};
+
+use backroom::{Backroom, Context, Failure, Job, Worker};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    cli_support::Place,
+    serve_support::{Answer, Server},
+};
+
+/// A store of this test's own, and a server over it.
+pub(crate) struct Side {
+    place: Place,
+    pub(crate) store: String,
+    pub(crate) server: Server,
+}
+
+impl Side {
+    pub(crate) fn new(test: &str) -> Self {
+        let place = Place::new();
+        let store = crate::side::store(&place, test);
+        let server = Server::start(&place, &["--store", &store]);
+        Self { place, store, server }
+    }
+
+    /// A second server over the same store.
+    pub(crate) fn another(&self) -> Server {
+        Server::start(&self.place, &["--store", &self.store])
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.server.get(path)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: Value) -> Answer {
+        self.server.post(path, &body)
+    }
+
+    pub(crate) fn send(&self, method: &str, path: &str, body: Value) -> Answer {
+        let headers = [("content-type", "application/json")];
+        self.server.call(method, path, &headers, body.to_string().as_bytes())
+    }
+
+    /// Enqueues a job and answers with its id.
+    #[track_caller]
+    pub(crate) fn enqueue(&self, body: Value) -> String {
+        let answer = self.post("/v1/jobs", body);
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn job(&self, id: &str) -> Value {
+        self.get(&format!("/v1/jobs/{id}")).json()
+    }
+
+    /// How many jobs there are, in whatever state.
+    pub(crate) fn jobs(&self) -> usize {
+        self.get("/v1/jobs?limit=1000").json()["jobs"].as_array().unwrap().len()
+    }
+
+    /// Starts a worker in this process. It stops when the answer is dropped.
+    pub(crate) fn work(&self) -> Working {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let (started, starts) = mpsc::channel();
+        let store = self.store.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+            runtime.unwrap().block_on(async {
+                let backroom = Backroom::open(&store).await.unwrap();
+                let worker = Worker::new(&backroom).queue("default", 2).handle(double).start().await.unwrap();
+                started.send(()).unwrap();
+                // The sender is dropped at the end of the test.
+                _ = tokio::task::spawn_blocking(move || stopped.recv()).await;
+                worker.stop().await.unwrap();
+                backroom.close().await.unwrap();
+            });
+        });
+        starts.recv().unwrap();
+        Working { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+/// A worker that runs.
+pub(crate) struct Working {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // The panic of the worker is the report.
+            _ = thread.join();
+        }
+    }
+}
+
+/// Doubles a number.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Double(u64);
+
+impl Job for Double {
+    const KIND: &'static str = "double";
+    type Output = u64;
+}
+
+async fn double(job: Double, _: Context) -> Result<u64, Failure> {
+    Ok(job.0 * 2)
+}
+
+/// A job that a worker of these tests doubles.
+pub(crate) fn doubling(number: u64) -> Value {
+    json!({"kind": "double", "args": number})
+}

@@ -1,0 +1,20 @@
+//! The API over real sockets, on a SQLite file.
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod cli_support;
+mod serve_support;
+#[path = "api/sqlite_side.rs"]
+mod side;
+
+#[path = "api/bad_input.rs"]
+mod bad_input;
+#[path = "api/enqueue.rs"]
+mod enqueue;
+#[path = "api/jobs.rs"]
+mod jobs;
+#[path = "api/lines.rs"]
+mod lines;
+#[path = "api/operate.rs"]
+mod operate;
+#[path = "api/support.rs"]
+mod support;
