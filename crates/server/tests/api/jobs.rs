@@ -1,8 +1,13 @@
 //! Reading and changing jobs.
 
+use std::io::{BufReader, Write as _};
+
 use serde_json::json;
 
-use crate::support::{Side, doubling};
+use crate::{
+    serve_support::Answer,
+    support::{Side, doubling},
+};
 
 #[test]
 fn a_job_that_has_not_changed_is_answered_with_304() {
@@ -55,15 +60,14 @@ fn a_server_that_stops_answers_its_long_polls() {
     let side = Side::new("stops");
     let id = side.enqueue(json!({"kind": "k"}));
     let other = side.another();
-    std::thread::scope(|scope| {
-        let polling = scope.spawn(|| other.get(&format!("/v1/jobs/{id}?wait=60s")));
-        // The stop may come before the poll: then the connection is refused, and nothing is shown.
-        while !other.log().contains("listening") {}
-        other.signal("TERM");
-        if let Ok(answer) = polling.join() {
-            assert_eq!(answer.json()["state"], "queued");
-        }
-    });
+    let mut polling = other.connect();
+    let head = format!("GET /v1/jobs/{id}?wait=60s HTTP/1.1\r\nhost: {}\r\n\r\n", other.address);
+    polling.write_all(head.as_bytes()).unwrap();
+    // Connections are accepted in their order.
+    assert_eq!(other.get("/v1/queues").status, 200);
+    other.signal("TERM");
+    let answer = Answer::read(&mut BufReader::new(polling), false);
+    assert_eq!((answer.status, &answer.json()["state"]), (200, &json!("queued")));
 }
 
 #[test]

@@ -80,9 +80,14 @@ fn the_scaling_signal_counts_what_waits_and_runs() {
 #[test]
 fn workers_and_stats_are_read() {
     let side = Side::new("workers");
-    assert_eq!(side.get("/v1/workers").json(), json!({"workers": []}));
+    // The server itself does upkeep, without a slot.
+    let with_slots = || {
+        let workers = side.get("/v1/workers").json()["workers"].as_array().unwrap().clone();
+        workers.into_iter().filter(|worker| worker["slots"] != 0).collect::<Vec<_>>()
+    };
+    assert!(with_slots().is_empty());
     let _worker = side.work();
-    assert_eq!(side.get("/v1/workers").json()["workers"][0]["kinds"], json!(["double"]));
+    assert_eq!(with_slots()[0]["kinds"], json!(["double"]));
     assert_eq!(side.get("/v1/stats?span=5m").status, 200);
     side.get("/v1/stats?span=2h").is_problem(422, "invalid");
     side.get("/v1/stats?span=soon").is_problem(422, "invalid");

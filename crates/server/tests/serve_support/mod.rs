@@ -27,7 +27,7 @@ pub(crate) struct Server {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     log: Arc<Mutex<String>>,
-    lines: mpsc::Receiver<String>,
+    lines: Mutex<mpsc::Receiver<String>>,
     reading: Option<JoinHandle<()>>,
 }
 
@@ -55,7 +55,7 @@ impl Server {
             }
         });
         let any = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut server = Self { child, address: any, log, lines, reading: Some(reading) };
+        let mut server = Self { child, address: any, log, lines: Mutex::new(lines), reading: Some(reading) };
         let line = server.line_with("listening on ");
         let address = line.rsplit('/').next().unwrap();
         server.address = address.parse().unwrap_or_else(|_| panic!("no address in {line:?}"));
@@ -66,7 +66,7 @@ impl Server {
     #[track_caller]
     pub(crate) fn line_with(&self, text: &str) -> String {
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.lock().unwrap().recv_timeout(PATIENCE) {
                 Ok(line) if line.contains(text) => return line,
                 Ok(_) => {}
                 Err(error) => panic!("no line with {text:?} ({error}): {}", self.log()),

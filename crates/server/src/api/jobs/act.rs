@@ -105,9 +105,14 @@ pub(super) struct Amendment {
     #[schema(minimum = 0, maximum = 9)]
     priority: Option<u8>,
     /// Other args.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<serde_json::Value>)]
     args: Option<Text>,
+}
+
+/// Args that are there, also when they are null.
+fn named<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Text>, D::Error> {
+    Text::deserialize(deserializer).map(Some)
 }
 
 /// Change a queued job
