@@ -112,8 +112,8 @@ pub use rusqlite;
 #[cfg(any(feature = "sqlx", feature = "sqlx-sqlite"))]
 pub use sqlx;
 pub use store::{
-    Acknowledged, Blocked, Count, Durability, EndedEndpoint, Filter, Health, HealthCheck, Inserted, Load, MessageRow,
-    ReplyQueue, WorkerDetails, WorkerRow,
+    Acknowledged, Blocked, Count, Durability, EndedEndpoint, Filter, Health, HealthCheck, Inserted, Load,
+    MessageRow, ReplyQueue, WorkerDetails, WorkerRow,
 };
 /// The PostgreSQL driver, in the version whose transactions [`Enqueue::within_postgres`] takes. Feature `postgres`.
 #[cfg(feature = "postgres")]

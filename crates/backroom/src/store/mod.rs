@@ -42,9 +42,9 @@ pub use url::sqlite_file;
 pub use verbs::{
     Acknowledged, AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, Deleted, DropMessages,
     Durability, ENDED_ENDPOINTS_MAX, EndedEndpoint, EndpointVerbs, Filter, Health, HealthCheck, Holder,
-    IdempotencyVerbs, Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Note, Prune, QueueSetting, QueueVerbs,
-    QueuedAs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Share, TakeMessages,
-    TokenVerbs, WorkerDetails, WorkerRow, WorkerVerbs,
+    IdempotencyVerbs, Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Note, Prune, QueueSetting,
+    QueueVerbs, QueuedAs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Share,
+    TakeMessages, TokenVerbs, WorkerDetails, WorkerRow, WorkerVerbs,
 };
 pub(crate) use verbs::{DEAD_REMEMBERED, DROPPED_REMEMBERED, apply_setting, dead_without_a_row};
 

@@ -87,6 +87,8 @@ fn workers_and_stats_are_read() {
     };
     assert!(with_slots().is_empty());
     let _worker = side.work();
+    // A worker that has run a job has registered itself.
+    assert_eq!(side.post("/v1/jobs?wait=60s", doubling(1)).status, 200);
     assert_eq!(with_slots()[0]["kinds"], json!(["double"]));
     assert_eq!(side.get("/v1/stats?span=5m").status, 200);
     side.get("/v1/stats?span=2h").is_problem(422, "invalid");

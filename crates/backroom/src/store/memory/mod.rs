@@ -14,9 +14,9 @@ use backroom_core::{
 
 use super::{
     Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, Durability, Filter, Health,
-    HealthCheck, Holder, Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Note, Notifier, Prune, QueueSetting,
-    QueueVerbs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Store, TakeMessages,
-    WorkerRow, WorkerVerbs,
+    HealthCheck, Holder, Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Note, Notifier, Prune,
+    QueueSetting, QueueVerbs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Store,
+    TakeMessages, WorkerRow, WorkerVerbs,
 };
 use crate::Error;
 

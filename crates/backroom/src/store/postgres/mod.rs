@@ -63,9 +63,9 @@ use self::{
 };
 use super::{
     Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, EndedEndpoint, EndpointVerbs,
-    Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Note, Notifier, Prune, QueueSetting,
-    QueueVerbs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Store, TakeMessages,
-    WorkerRow, WorkerVerbs,
+    Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Note, Notifier, Prune,
+    QueueSetting, QueueVerbs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Store,
+    TakeMessages, WorkerRow, WorkerVerbs,
 };
 use crate::{Error, clock::Clock};
 
