@@ -3,6 +3,7 @@
 //! A build that fills the disk fails somewhere in the middle, as an error of the linker. So the test command asks for the
 //! free space first.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -37,14 +38,26 @@ pub(crate) fn save_on_build_server(cargo: &mut Command) {
     }
 }
 
-/// Fails if the disk of the `target` folder cannot hold what is still to be built.
+/// Fails if the disk of cargo's `target` folder cannot hold what is still to be built, or that of the repository's own what a run
+/// needs: tools and servers lie there, wherever cargo builds.
 pub(crate) fn check(repository: &Repository) -> Result<(), Failure> {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| repository.path("target"), |named| repository.path(".").join(named));
-    let built_mb = used_mb(&target).unwrap_or(0);
+    let of_repository = repository.path("target");
+    let target = target_folder(&repository.path("."), |name| std::env::var_os(name));
+    has_space(&target, used_mb(&target).unwrap_or(0))?;
+    if existing(&target) == existing(&of_repository) { Ok(()) } else { has_space(&of_repository, u64::MAX) }
+}
+
+/// Where cargo builds. It reads the variables in this order.
+fn target_folder(repository: &Path, variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    let set = |name| variable(name).filter(|text| !text.is_empty());
+    let named = set("CARGO_TARGET_DIR").or_else(|| set("CARGO_BUILD_TARGET_DIR"));
+    repository.join(named.unwrap_or_else(|| "target".into()))
+}
+
+fn has_space(target: &Path, built_mb: u64) -> Result<(), Failure> {
     let whole_mb = if is_build_server() { ON_BUILD_SERVER_MB } else { FOR_DEVELOPER_MB };
     let needed_mb = needed_mb(whole_mb, built_mb);
-    let free_mb = free_mb(&existing(&target))?;
+    let free_mb = free_mb(&existing(target))?;
     if free_mb >= needed_mb {
         return Ok(());
     }
@@ -104,6 +117,20 @@ mod tests {
         assert_eq!(needed_mb(4_500, 0), 4_500);
         assert_eq!(needed_mb(4_500, 1_500), 3_000);
         assert_eq!(needed_mb(4_500, 9_000), ALWAYS_MB);
+    }
+
+    #[test]
+    fn the_target_folder_is_the_one_that_cargo_uses() {
+        let folder = |set: &[(&str, &str)]| {
+            let variable = |name: &str| {
+                set.iter().find(|(other, _)| *other == name).map(|(_, text)| OsString::from(text))
+            };
+            target_folder(Path::new("/r"), variable)
+        };
+        assert_eq!(folder(&[]), Path::new("/r/target"));
+        assert_eq!(folder(&[("CARGO_BUILD_TARGET_DIR", "/b")]), Path::new("/b"));
+        assert_eq!(folder(&[("CARGO_BUILD_TARGET_DIR", "/b"), ("CARGO_TARGET_DIR", "t")]), Path::new("/r/t"));
+        assert_eq!(folder(&[("CARGO_TARGET_DIR", ""), ("CARGO_BUILD_TARGET_DIR", "b")]), Path::new("/r/b"));
     }
 
     #[test]

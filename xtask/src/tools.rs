@@ -2,7 +2,7 @@
 //!
 //! Each tool writes straight to the terminal: what it found is its own to say, in full and in colour.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::build_space;
@@ -102,20 +102,34 @@ pub(crate) fn outside_clients() -> Result<(), Failure> {
 /// Tests set the wall clock of single processes with libfaketime.
 pub(crate) fn clock_setter() -> Result<(), Failure> {
     // Those tests are for Linux, where a library can be preloaded into any program.
-    let is_there = || !cfg!(target_os = "linux") || system::find_program("faketime").is_some();
+    let is_there =
+        || !cfg!(target_os = "linux") || LIBRARY_FOLDERS.iter().any(|folder| has_clock_setter(folder));
     if is_there() {
         return Ok(());
     }
     if system::installs_with_apt() {
-        system::apt_get_install(&["faketime"])?;
+        system::apt_get_install(&["libfaketime"])?;
         if is_there() {
             return Ok(());
         }
     }
     Err(Failure::new(
-        "faketime is missing, with which tests set the clocks of processes",
-        "install faketime (Debian: apt-get install faketime)",
+        format!(
+            "the library faketime/{CLOCK_SETTER} is missing, with which tests set the clocks of processes; none of {} has it",
+            LIBRARY_FOLDERS.join(", ")
+        ),
+        "install it as root (Debian: apt-get install libfaketime)",
     ))
+}
+
+/// What tests preload (`crates/backroom/tests/faketime`).
+const CLOCK_SETTER: &str = "libfaketimeMT.so.1";
+/// Where those tests search for it.
+const LIBRARY_FOLDERS: [&str; 5] =
+    ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib"];
+
+fn has_clock_setter(folder: &str) -> bool {
+    Path::new(folder).join("faketime").join(CLOCK_SETTER).exists()
 }
 
 pub(crate) fn format_everything() -> Result<(), Failure> {

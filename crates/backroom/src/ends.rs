@@ -18,6 +18,9 @@ use backroom_core::State;
 
 use crate::{Ended, clock::Clock, tally::Tally};
 
+/// The target of the log events about ended attempts. Filters name it, so it stays as it is wherever the code moves.
+pub const ATTEMPTS_TARGET: &str = "backroom::attempts";
+
 /// Called with every end.
 pub(crate) type Hook = Arc<dyn Fn(&Ended<'_>) + Send + Sync>;
 
@@ -96,7 +99,7 @@ impl Ends {
         macro_rules! event {
             ($level:ident, $what:literal, $($more:tt)*) => {
                 tracing::$level!(
-                    job = %id, %kind, %queue, attempt, max_attempts, end = %ending, %state, worker,
+                    target: ATTEMPTS_TARGET, job = %id, %kind, %queue, attempt, max_attempts, end = %ending, %state, worker,
                     waited_ms = end.waited.map(millis), ran_ms = end.ran.map(millis), $($more)*, $what
                 )
             };
@@ -130,7 +133,7 @@ impl Ends {
     fn log_left_out(left_out: u64) {
         if left_out > 0 {
             tracing::warn!(
-                attempts = left_out,
+                target: ATTEMPTS_TARGET, attempts = left_out,
                 "more attempts failed than are logged one by one; the others are logged at level DEBUG"
             );
         }

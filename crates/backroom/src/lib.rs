@@ -99,6 +99,7 @@ pub use client::{
 };
 pub use config::{Options, without_password};
 pub use ended::{Ended, Ending};
+pub use ends::ATTEMPTS_TARGET;
 pub use error::{Error, ErrorKind};
 pub use failure::Failure;
 pub use handler_state::FromState;

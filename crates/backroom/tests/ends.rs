@@ -208,6 +208,7 @@ async fn a_retry_is_a_warning_a_discard_an_error_and_a_success_is_quiet() {
             assert!(line.contains(part), "{part}: {line}");
         }
         assert!(line.contains("retry_in="), "{line}");
+        assert!(line.contains(&format!("{}:", backroom::ATTEMPTS_TARGET)), "what filters name: {line}");
         assert!(only("ERROR", &spent).contains("the job was discarded"));
         assert!(only("ERROR", &given_up).contains("error=worthless"));
         assert!(only("DEBUG", &done).contains("end=succeeded"));

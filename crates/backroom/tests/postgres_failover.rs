@@ -4,14 +4,14 @@
 #![cfg(all(feature = "postgres", unix))]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod postgres_cluster;
 mod postgres_support;
+mod postgres_testbed;
 
 use std::time::Duration;
 
 use backroom_testbed::Server;
-use postgres_cluster::{crew::Crew, feed::Feed, record, server, shift, until};
 use postgres_support::client;
+use postgres_testbed::{crew::Crew, feed::Feed, record, server, shift, until};
 
 const WORKERS: usize = 3;
 /// Jobs acknowledged between two steps.

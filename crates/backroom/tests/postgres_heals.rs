@@ -5,15 +5,15 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
-mod postgres_cluster;
 mod postgres_support;
+mod postgres_testbed;
 
 use std::{process::Command, time::Duration};
 
 use backroom::{Backroom, Filter, RunningWorker, State, Worker, WorkerRow, store::Store as _};
 use common::{Double, double, soon};
-use postgres_cluster::{server, until};
 use postgres_support::{Place, client, schema_name};
+use postgres_testbed::{server, until};
 use tokio_postgres::Client;
 
 const LIMIT: Duration = Duration::from_secs(30);

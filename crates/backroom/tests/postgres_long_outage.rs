@@ -3,8 +3,8 @@
 #![cfg(all(feature = "postgres", unix))]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod postgres_cluster;
 mod postgres_support;
+mod postgres_testbed;
 
 use std::{
     sync::{
@@ -18,7 +18,7 @@ use backroom::{
     AttemptEnd, Backroom, Json, RunningWorker, State, Worker,
     core::bounds::{CRASHES_MAX, later},
 };
-use postgres_cluster::{server, shift::open, until};
+use postgres_testbed::{server, shift::open, until};
 use tokio::sync::Notify;
 
 const LEASE: Duration = Duration::from_millis(1500);

@@ -4,8 +4,8 @@
 #![cfg(all(feature = "postgres", unix))]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod postgres_cluster;
 mod postgres_support;
+mod postgres_testbed;
 
 use backroom::store::{Call, JobVerbs as _};
 use std::{
@@ -25,8 +25,8 @@ use backroom::{
         postgres::{PostgresOptions, PostgresStore},
     },
 };
-use postgres_cluster::server;
 use postgres_support::{Place, success};
+use postgres_testbed::server;
 use tokio::sync::watch;
 
 /// Claims and completes until nothing is left and no task adds more; answers how many were accepted.

@@ -4,8 +4,8 @@
 #![cfg(all(feature = "postgres", unix))]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod postgres_cluster;
 mod postgres_support;
+mod postgres_testbed;
 
 use std::{
     io,
@@ -18,7 +18,7 @@ use backroom::{
     clock::{Clock, SystemClock},
     core::bounds::later,
 };
-use postgres_cluster::{server, shift::open, until};
+use postgres_testbed::{server, shift::open, until};
 
 const LIMIT: Duration = Duration::from_secs(30);
 

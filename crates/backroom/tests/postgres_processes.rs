@@ -3,8 +3,8 @@
 
 #![cfg(all(feature = "postgres", unix))]
 
-mod postgres_cluster;
 mod postgres_support;
+mod postgres_testbed;
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use backroom::{
     clock::{Clock, SystemClock},
     ids::Ids,
 };
-use postgres_cluster::{crew::Crew, feed::Feed, record, server, shift};
+use postgres_testbed::{crew::Crew, feed::Feed, record, server, shift};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 const WORKERS: usize = 4;

@@ -3,14 +3,14 @@
 #![cfg(all(feature = "postgres", unix))]
 
 mod common;
-mod postgres_cluster;
 mod postgres_support;
+mod postgres_testbed;
 
 use std::time::Duration;
 
 use backroom::{Backroom, ErrorKind, Filter, State, Worker};
 use common::{Double, double, soon};
-use postgres_cluster::{server, until};
+use postgres_testbed::{server, until};
 
 const LIMIT: Duration = Duration::from_secs(60);
 

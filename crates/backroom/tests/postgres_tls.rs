@@ -3,8 +3,8 @@
 #![cfg(all(feature = "postgres", unix))]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-mod postgres_cluster;
 mod postgres_support;
+mod postgres_testbed;
 
 use std::path::{Path, PathBuf};
 
@@ -16,8 +16,8 @@ use backroom::{
     },
 };
 use backroom_testbed::Server;
-use postgres_cluster::server;
 use postgres_support::{client, schema_name};
+use postgres_testbed::server;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,

@@ -279,8 +279,8 @@ async fn jobs_on_the_tray_of_a_dead_worker_are_found_and_rescued() {
     assert_eq!(office.rows().await.trays, 1, "reading writes nothing");
     let rescue = |job: &JobRow| apply(job, died(), at).unwrap().unwrap();
     assert_eq!(office.rows().await.trays, 1, "to find them changes nothing");
-    assert_eq!(office.commit(&office.other, rescue(&found[0])).await, Committed::Done);
-    let late = jobs.iter().find(|job| job.id == found[0].id).unwrap();
+    assert_eq!(office.commit(&office.other, rescue(&found[0].job)).await, Committed::Done);
+    let late = jobs.iter().find(|job| job.id == found[0].job.id).unwrap();
     assert_eq!(office.commit(&office.store, success(late, office.place.now)).await, Committed::Stale);
 }
 
@@ -336,7 +336,7 @@ async fn does_not_come_back(take_out: impl AsyncFnOnce(&Office, &JobRow)) {
     assert!(taken.is_empty(), "{taken:?}");
     let worker = jobs[1].worker.clone().unwrap();
     let found = office.store.running_of(&worker, None, 10).await.unwrap();
-    assert_eq!(found.iter().map(|job| job.id).collect::<Vec<_>>(), [jobs[1].id]);
+    assert_eq!(found.iter().map(|running| running.job.id).collect::<Vec<_>>(), [jobs[1].id]);
 }
 
 #[tokio::test]

@@ -248,3 +248,29 @@ async fn a_callers_transaction_notifies_once_for_each_queue_or_not_at_all_if_so_
         backroom.close().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn an_error_of_our_own_leaves_the_callers_transaction_as_it_was() {
+    let place = Place::new();
+    let backroom = open(&place).await;
+    let keyed = || backroom.enqueue(Double(1)).unique(UniqueRule::by_key("k"));
+    let holder = keyed().await.unwrap();
+    let mut client = place.client().await;
+    // What decides about the holder is damaged.
+    let checks = "SELECT conname FROM pg_constraint WHERE conrelid = 'jobs'::regclass AND contype = 'c'";
+    for row in client.query(checks, &[]).await.unwrap() {
+        client
+            .batch_execute(&format!("ALTER TABLE jobs DROP CONSTRAINT {}", row.get::<_, &str>(0)))
+            .await
+            .unwrap();
+    }
+    let damage = "UPDATE jobs SET unique_while = 'until', unique_until = NULL WHERE id = $1";
+    assert_eq!(client.execute(damage, &[&holder.id().0]).await.unwrap(), 1);
+    let transaction = client.transaction().await.unwrap();
+    transaction.batch_execute("SET LOCAL lock_timeout = 7000").await.unwrap();
+    let error = keyed().within_postgres(&transaction).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unusable, "{error}");
+    let timeout = transaction.query_one("SHOW lock_timeout", &[]).await.unwrap();
+    assert_eq!(timeout.get::<_, &str>(0), "7s");
+    assert!(transaction.batch_execute("RELEASE SAVEPOINT backroom_keys").await.is_err(), "it is gone");
+}

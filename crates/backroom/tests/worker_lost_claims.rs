@@ -62,44 +62,37 @@ async fn a_worker_stops_although_the_store_never_answers_its_claim() {
     assert!(error.message().contains("claim"), "{error}");
 }
 
-#[tokio::test]
-async fn a_claim_is_asked_for_again_although_the_question_was_refused() {
+/// The answer of a claim is lost for `lost`, then the store refuses a verb for `refused`. The job runs once all the same.
+async fn runs_once_after(lost: Duration, verb: Verb, kind: ErrorKind, refused: Duration) {
     let (b, beside, faults, clock) = with_faults();
     let worker = Worker::new(&b).upkeep(false).handle(common::double).start().await.unwrap();
     pass(&clock, Duration::from_millis(100)).await;
     faults.cut(Fault::After);
     let job = beside.enqueue(Double(1)).await.unwrap();
     until("it is claimed", async || job.status().await.unwrap().state == State::Running).await;
-    // Until the decorator has given up, and the worker asks by itself.
-    pass(&clock, Duration::from_secs(5)).await;
+    pass(&clock, lost).await;
     faults.heal();
-    faults.refuse(Verb::Claim, ErrorKind::Unusable);
-    pass(&clock, Duration::from_secs(5)).await;
+    faults.refuse(verb, kind);
+    pass(&clock, refused).await;
     faults.heal();
-    pass(&clock, Duration::from_secs(10)).await;
+    pass(&clock, Duration::from_secs(60)).await;
     let row = job.status().await.unwrap();
     assert_eq!((row.state, row.attempt, row.crashes), (State::Completed, 1, 0), "{row:?}");
     soon("stop", worker.stop()).await.unwrap();
 }
 
 #[tokio::test]
+async fn a_claim_is_asked_for_again_although_the_question_was_refused() {
+    // Until the decorator has given up, and the worker asks by itself.
+    let span = Duration::from_secs(5);
+    runs_once_after(span, Verb::Claim, ErrorKind::Unusable, span).await;
+}
+
+#[tokio::test]
 async fn a_renewal_that_fails_for_good_leaves_no_job_without_a_runner() {
-    let (b, beside, faults, clock) = with_faults();
-    let worker = Worker::new(&b).upkeep(false).handle(common::double).start().await.unwrap();
-    pass(&clock, Duration::from_millis(100)).await;
-    faults.cut(Fault::After);
-    let job = beside.enqueue(Double(1)).await.unwrap();
-    until("it is claimed", async || job.status().await.unwrap().state == State::Running).await;
     // More than half of the lease, so that the leases are renewed before the job begins; and that is refused.
-    pass(&clock, Duration::from_secs(20)).await;
-    faults.heal();
-    faults.refuse(Verb::Heartbeat, ErrorKind::NoSpace);
-    pass(&clock, Duration::from_secs(8)).await;
-    faults.heal();
-    pass(&clock, Duration::from_secs(60)).await;
-    let row = job.status().await.unwrap();
-    assert_eq!((row.state, row.attempt, row.crashes), (State::Completed, 1, 0), "{row:?}");
-    soon("stop", worker.stop()).await.unwrap();
+    let lost = Duration::from_secs(20);
+    runs_once_after(lost, Verb::Heartbeat, ErrorKind::NoSpace, Duration::from_secs(8)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,7 +57,7 @@ fn a_worker_of_large_jobs() {
                 }
             };
             let worker = Worker::new(&backroom).queue("default", 4).handle(handler);
-            tokio::time::timeout(Duration::from_secs(120), worker.run_until_empty()).await.unwrap().unwrap();
+            tokio::time::timeout(Duration::from_secs(600), worker.run_until_empty()).await.unwrap().unwrap();
             println!("measured {} jobs {} bytes", done.load(Ordering::Relaxed), peak_bytes());
         },
     );

@@ -123,10 +123,11 @@ async fn on_store(
         }
     }
     let (acted, ended) = go(backroom, filter, action, &words).await;
-    answer(&words, &acted, &ended, settings)?;
+    let written = answer(&words, &acted, &ended, settings);
+    // What became of the jobs decides the exit code, even if nothing could be written.
     ended?;
     match acted.refused {
-        0 => Ok(()),
+        0 => written,
         refused => {
             let why = format!("{} refused, the first: {}", jobs(refused), acted.refusal.unwrap_or_default());
             Err(Problem::new(format_args!("{} every job", words.name), &why))

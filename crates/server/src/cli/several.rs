@@ -33,15 +33,21 @@ pub(super) async fn each(
     settings
         .with_store(async |backroom| {
             let mut done = Vec::with_capacity(ids.len());
+            // A reader that has gone must not leave the other jobs as they are.
+            let mut written = Ok(());
             for &id in ids {
                 let acted = act(backroom, id).await;
-                let job = backroom.store().job(id).await?;
+                let (acted, job) = match backroom.store().job(id).await {
+                    Ok(job) => (acted, job),
+                    Err(error) => (acted.and(Err(error)), None),
+                };
                 // A line for each at once: with many ids people want to see progress.
-                if !settings.json {
-                    match &acted {
-                        Ok(()) => out::line(said(id, job.as_ref(), backroom.clock().now()))?,
-                        Err(error) => out::note(format_args!("error: {error}")),
+                match &acted {
+                    Ok(()) if !settings.json && written.is_ok() => {
+                        written = out::line(said(id, job.as_ref(), backroom.clock().now()));
                     }
+                    Err(error) if !settings.json => out::note(format_args!("error: {error}")),
+                    Ok(()) | Err(_) => {}
                 }
                 done.push((id, acted, job));
             }
@@ -53,10 +59,10 @@ pub(super) async fn each(
                     job: job.as_ref().map(|job| JobView::new(job, now)),
                     error: acted.as_ref().err().map(ToString::to_string),
                 });
-                out::json(&Answer { results: results.collect() }, settings.terminal)?;
+                written = out::json(&Answer { results: results.collect() }, settings.terminal);
             }
             let all = done.iter().all(|(_, acted, _)| acted.is_ok());
-            if all { Ok(()) } else { Err(Problem::Reported) }
+            if all { written } else { Err(Problem::Reported) }
         })
         .await
 }

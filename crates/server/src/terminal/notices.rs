@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr as _};
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
-    filter::Targets,
+    filter::{LevelFilter, Targets},
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     layer::SubscriberExt as _,
     registry::LookupSpan,
@@ -13,16 +13,21 @@ use tracing_subscriber::{
 
 use super::{stderr::BesideBars, visible};
 
-/// DisplayState unless `BACKROOM_LOG` says otherwise: warnings, and the end of an outage that one of them reported. Not the attempts
-/// that fail: of all commands only the demo runs jobs, and it shows on its screen what became of each.
-const SHOWN_DEFAULT: &str = "warn,backroom::store::observed=info,backroom::ends=off";
+/// What is shown unless `BACKROOM_LOG` says otherwise: warnings, and the end of an outage that one of them reported. Not the
+/// attempts that fail: of all commands only the demo runs jobs, and it shows on its screen what became of each.
+fn shown_default() -> Targets {
+    Targets::new()
+        .with_default(Level::WARN)
+        .with_target("backroom::store::observed", Level::INFO)
+        .with_target(backroom::ATTEMPTS_TARGET, LevelFilter::OFF)
+}
 
 /// Begins to show what the library reports through `tracing`. `BACKROOM_LOG` takes a level (`debug`) or targets with
 /// levels (`backroom::worker=debug,warn`).
 pub(crate) fn start() {
     let wanted = std::env::var("BACKROOM_LOG").unwrap_or_default();
-    let wanted = if wanted.trim().is_empty() { SHOWN_DEFAULT } else { wanted.as_str() };
-    let (filter, unreadable) = match Targets::from_str(wanted) {
+    let (filter, unreadable) = match Targets::from_str(&wanted) {
+        _ if wanted.trim().is_empty() => (shown_default(), None),
         Ok(filter) => (filter, None),
         Err(error) => (Targets::new().with_default(Level::WARN), Some(error)),
     };
@@ -62,5 +67,18 @@ where
         let mut fields = String::new();
         context.format_fields(Writer::new(&mut fields), event)?;
         writeln!(writer, "{word}: {}", visible::message(&fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failed_attempts_are_left_out_and_other_warnings_are_shown() {
+        let shown = shown_default();
+        assert!(!shown.would_enable(backroom::ATTEMPTS_TARGET, &Level::ERROR));
+        assert!(shown.would_enable("backroom::ends", &Level::WARN));
+        assert!(shown.would_enable("backroom::store::observed", &Level::INFO));
     }
 }

@@ -1,8 +1,8 @@
 //! Looking at jobs and changing them, in processes of their own.
 
-use std::{process::Stdio, time::Duration};
+use std::{io::Write as _, process::Stdio, time::Duration};
 
-use crate::cli_support::{Place, said};
+use crate::cli_support::{Place, Said, said};
 use backroom::{Backroom, Context, Failure, Job, Worker};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -204,4 +204,42 @@ fn colours_are_left_out_where_nobody_sees_them() {
     place.enqueue(&["k"]);
     let said = place.run(["jobs"]);
     assert!(!said.succeeded().out.contains('\u{1b}'), "{said:?}");
+}
+
+/// Runs it, and closes its stdout before it has written anything.
+fn run_unread(place: &Place, args: &[&str], stdin: &[u8]) -> Said {
+    let mut child = place
+        .command()
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let _ = child.stdin.take().unwrap().write_all(stdin);
+    said(child.wait_with_output().unwrap())
+}
+
+#[test]
+fn all_jobs_are_acted_on_although_the_reader_goes_away() {
+    let place = Place::new();
+    let ids: Vec<String> = (0..5).map(|_| place.enqueue(&["k"])).collect();
+    let mut args = vec!["cancel"];
+    args.extend(ids.iter().map(String::as_str));
+    assert_eq!(run_unread(&place, &args, b"").code, 0);
+    assert_eq!(place.json(["jobs", "--state", "cancelled"])["jobs"].as_array().unwrap().len(), 5);
+    let mut deleted = vec!["delete", "--yes"];
+    deleted.extend(ids.iter().map(String::as_str));
+    deleted.push("018f0000-0000-7000-8000-000000000000");
+    assert_eq!(run_unread(&place, &deleted, b"").code, 1, "one was not found");
+    assert_eq!(place.json(["jobs"])["jobs"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn lines_that_were_not_enqueued_fail_the_command_although_the_reader_went_away() {
+    let place = Place::new();
+    let said = run_unread(&place, &["enqueue", "k", "--lines"], b"1\nno json\n");
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("line 2"), "{said:?}");
 }

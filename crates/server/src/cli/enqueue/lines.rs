@@ -79,7 +79,8 @@ pub(super) async fn run(
             let template = template_at(backroom.clock().now())?;
             let ended = enqueue(backroom, &template, &mut bundles, &mut sum, &bar).await;
             bar.finish_and_clear();
-            answer(&sum.enqueued, &template, backroom.clock().now(), settings)?;
+            let written = answer(&sum.enqueued, &template, backroom.clock().now(), settings);
+            // What became of the lines decides the exit code, even if nothing could be written.
             match ended {
                 Ok(()) if sum.enqueued.key_held == 0 => {}
                 Ok(()) => {
@@ -96,7 +97,7 @@ pub(super) async fn run(
             if sum.enqueued.created > 0 {
                 served::warn(backroom, &template.queue, &template.kind).await;
             }
-            Ok(())
+            written
         })
         .await
 }

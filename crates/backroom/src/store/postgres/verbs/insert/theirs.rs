@@ -146,9 +146,19 @@ async fn name_queues(session: &mut Session<'_>, queues: &[String]) -> Result<Vec
     match session.query(&NAME_QUEUES, &[&unnamed]).await {
         Ok(_) => session.run(END_ROUND).await?,
         Err(fault) if is_locked(&fault) => session.run(UNDO_ROUND).await?,
-        Err(fault) => return Err(fault),
+        Err(fault) => return Err(undone(session, fault).await),
     }
     Ok(limited)
+}
+
+/// The fault, after the round was undone: the caller's transaction has its own `lock_timeout` again, and no savepoint of ours.
+async fn undone(session: &mut Session<'_>, fault: Fault) -> Fault {
+    if let Err(error) = session.run(UNDO_ROUND).await {
+        // The connection is lost. The first fault is the one to report.
+        let error = error.into_error("undo a part of the caller's transaction");
+        tracing::debug!(%error, "a part of the caller's transaction was not undone");
+    }
+    fault
 }
 
 async fn round(
@@ -163,7 +173,8 @@ async fn round(
     session.run(begin).await?;
     let round = match insert_once(session, jobs, locks).await {
         Err(fault) if patience == Patience::AvoidsWaits && is_locked(&fault) => Round::Locked,
-        round => round?,
+        Err(fault) => return Err(undone(session, fault).await),
+        Ok(round) => round,
     };
     let end = match round {
         Round::Written(_) => END_ROUND,

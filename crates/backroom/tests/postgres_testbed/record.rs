@@ -118,7 +118,7 @@ pub(crate) fn no_flood(said: &[String], outages: usize) {
             "result is dropped",
             "a worker is dead",
             "of a dead worker",
-            "backroom::ends",
+            backroom::ATTEMPTS_TARGET,
         ]
         .iter()
         .any(|what| line.contains(what))
