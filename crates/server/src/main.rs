@@ -56,6 +56,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Retry(args) => cli::retry::run(args, settings).await,
         Command::Delete(args) => cli::delete::run(args, settings).await,
         Command::Queues(args) => unless_interrupted(cli::queues::run(args, settings)).await,
+        Command::Replies(args) => unless_interrupted(cli::replies::run(args, settings)).await,
         Command::Workers(args) => unless_interrupted(cli::workers::run(args, settings)).await,
         Command::Endpoints(args) => unless_interrupted(cli::endpoints::run(args, settings)).await,
         Command::Stats(args) => unless_interrupted(cli::stats::run(args, settings)).await,

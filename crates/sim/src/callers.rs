@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use backroom::{Draft, Error, ErrorKind, JobId, Retention};
 
-use crate::{handlers::Stage, machine::Machine};
+use crate::{drafts::REPLIES, handlers::Stage, machine::Machine};
 
 /// What a client asks about one job.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +55,28 @@ pub fn ask(machine: &mut Machine, stage: &Arc<Stage>, id: JobId, ask: Ask) {
             Ask::Delete => client.delete(id).await,
         };
         if let Err(error) = answer {
+            judge(&stage, &name, &error);
+        }
+    });
+}
+
+/// Takes messages and acknowledges them, or dies in between; gives some back now and then.
+pub fn take(machine: &mut Machine, stage: &Arc<Stage>, turn: u64) {
+    let (client, stage, name) = (machine.backroom.clone(), Arc::clone(stage), machine.name.clone());
+    machine.does(async move {
+        let limit = usize::try_from(turn % 5 + 1).unwrap_or(1);
+        let taken = match client.replies(REPLIES).take(limit).await {
+            Ok(taken) => taken,
+            Err(error) => return judge(&stage, &name, &error),
+        };
+        stage.model().delivered(taken.messages());
+        let ended = match turn % 7 {
+            // It does not come back to them: the lease ends.
+            0 => Ok(()),
+            1 => taken.release().await,
+            _ => taken.acknowledge().await.map(drop),
+        };
+        if let Err(error) = ended {
             judge(&stage, &name, &error);
         }
     });

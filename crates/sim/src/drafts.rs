@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-use backroom::{Draft, Json, RetryPolicy, UniqueRule, core::draft::When};
+use backroom::{
+    Draft, Json, MessageKind, RetryPolicy, UniqueRule,
+    core::{Reply, draft::When},
+};
 use rand::{RngExt, rngs::StdRng};
 
 use crate::handlers::{KINDS, ORPHAN, Play};
 
 /// The queues of the simulation.
 pub const QUEUES: [&str; 3] = ["mail", "images", "reports"];
+
+/// The reply queue of the simulation.
+pub const REPLIES: &str = "replies";
 
 /// A job with options as users might give them. Waits are short, so that a simulation of minutes sees their end.
 pub fn draw(rng: &mut StdRng) -> Draft {
@@ -37,6 +43,10 @@ pub fn draw(rng: &mut StdRng) -> Draft {
     // No random number is drawn for it: the seeds of the regressions go on to mean what they meant.
     if draft.priority.is_multiple_of(3) {
         draft.extras.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into());
+    }
+    if draft.priority % 4 == 1 {
+        let on = MessageKind::ALL.into_iter().filter(|kind| *kind != MessageKind::Progress).collect();
+        draft.extras.reply = Some(Reply { to: REPLIES.into(), correlation_id: None, on });
     }
     if rng.random_bool(0.3) {
         draft.unique = Some(unique(rng));

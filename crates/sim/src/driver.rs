@@ -36,6 +36,8 @@ pub struct Driver {
     gone: BTreeMap<String, Timestamp>,
     machines: Vec<Option<Machine>>,
     starts: usize,
+    /// Numbers what takers of messages do.
+    turns: u64,
     at_rest: Arc<Notify>,
 }
 
@@ -53,6 +55,7 @@ impl Driver {
             gone: BTreeMap::new(),
             machines: Vec::new(),
             starts: 0,
+            turns: 0,
             at_rest,
         }
     }
@@ -76,6 +79,7 @@ impl Driver {
                 }
             };
             self.act(action).await?;
+            self.take();
             self.check().await?;
             if self.is_wrong() {
                 return Ok(());
@@ -175,6 +179,7 @@ impl Driver {
             return Ok(());
         }
         self.account().await?;
+        self.take_all().await?;
         for machine in self.machines.iter_mut().flatten() {
             self.parts.stage.model().stops(&machine.name);
             machine.stop();
@@ -200,6 +205,37 @@ impl Driver {
                 self.machines[index] = Some(self.start(index).await?);
             }
         }
+        Ok(())
+    }
+
+    /// A client on some machine takes messages. No random number is drawn for it: the seeds of the regressions go on to mean what
+    /// they meant.
+    fn take(&mut self) {
+        self.turns += 1;
+        let (turn, count) = (self.turns, self.machines.len());
+        let first = usize::try_from(turn).unwrap_or_default();
+        let awake = |machine: &Option<Machine>| machine.as_ref().is_some_and(|machine| !machine.paused);
+        let index = (0..count).map(|step| (first + step) % count).find(|index| awake(&self.machines[*index]));
+        if let Some(machine) = index.and_then(|index| self.machines[index].as_mut()) {
+            callers::take(machine, &self.parts.stage, turn);
+        }
+    }
+
+    /// Takers go on until nothing is left, whatever earlier ones had in hand.
+    async fn take_all(&mut self) -> Result<(), Error> {
+        let until = plus(self.parts.world.now(), END_MAX);
+        while !self.is_wrong() && self.parts.world.now() < until {
+            let Some(client) = self.machines.iter().flatten().next().map(|machine| machine.backroom.clone())
+            else {
+                return Ok(());
+            };
+            if client.reply_queues().await?.iter().all(|queue| queue.messages == 0) {
+                break;
+            }
+            self.take();
+            self.advance(Duration::from_secs(1)).await?;
+        }
+        self.parts.stage.model().check_delivered();
         Ok(())
     }
 

@@ -20,6 +20,7 @@ mod matching;
 pub(crate) mod migrate;
 pub(crate) mod move_store;
 pub(crate) mod queues;
+pub(crate) mod replies;
 pub(crate) mod retry;
 mod select;
 mod several;
@@ -78,6 +79,7 @@ pub(crate) enum Command {
     Retry(retry::RetryArgs),
     Delete(delete::DeleteArgs),
     Queues(queues::QueuesArgs),
+    Replies(replies::RepliesArgs),
     Workers(workers::WorkersArgs),
     Endpoints(endpoints::EndpointsArgs),
     Stats(stats::StatsArgs),

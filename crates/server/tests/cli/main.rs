@@ -12,6 +12,7 @@ mod enqueue_lines;
 mod jobs;
 mod matching;
 mod queues;
+mod replies;
 mod stats;
 mod store_trouble;
 mod tail;

@@ -78,6 +78,7 @@ impl Model {
             self.wrong(format!("job {id} went from {} to {to} and {what}: {row:?} {change:?}", row.state));
         }
         self.count(&row, change);
+        self.informs_of_change(&row, change);
         if let Some(known) = self.jobs.get_mut(&id) {
             known.row = Some(after);
         }

@@ -42,6 +42,7 @@ impl Model {
                 let answers = typed::<Vec<Deleted>>(answer);
                 jobs.iter().zip(answers).for_each(|((id, _), answer)| self.deleted(place, *id, *answer));
             }
+            Request::DropMessages { .. } => self.dropped(*typed::<u64>(answer)),
             Request::SetQueue { name, setting } => self.queue_set(place, name, setting),
             _ => {}
         }

@@ -75,6 +75,7 @@ impl Model {
         row.scheduled_at = new.job.scheduled_at;
         row.expires_at = new.job.expires_at;
         row.limited = new.job.extras.timeout.is_some();
+        row.replies = new.job.extras.reply.is_some();
         row.revision += 1;
         if row.state != State::Queued {
             let state = row.state;

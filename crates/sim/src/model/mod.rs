@@ -8,6 +8,7 @@ mod commits;
 mod hear;
 mod inserts;
 mod leaves;
+mod replies;
 mod row;
 mod runs;
 
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use backroom::{JobId, JobRow, LeaseId, Timestamp, store::QueueSetting};
 
 pub use commits::machine_of;
+use replies::Messages;
 pub use row::Row;
 pub use runs::{RunRecord, Said};
 
@@ -49,6 +51,8 @@ pub struct Tally {
     pub stale: u64,
     /// Enqueues answered with another job.
     pub duplicates: u64,
+    /// Messages handed to takers, each time counted.
+    pub delivered: u64,
 }
 
 /// What is known of one job.
@@ -88,6 +92,10 @@ pub struct Model {
     claims: BTreeMap<String, Vec<Timestamp>>,
     wrong: Vec<String>,
     trace: Vec<String>,
+    /// Of jobs that ask for them.
+    messages: BTreeMap<JobId, Messages>,
+    /// Messages were dropped.
+    dropped: bool,
     touched: bool,
 }
 

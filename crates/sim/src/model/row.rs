@@ -32,6 +32,8 @@ pub struct Row {
     pub expires_at: Option<Timestamp>,
     /// Whether an attempt may run out of time.
     pub limited: bool,
+    /// Whether its caller asks for messages.
+    pub replies: bool,
     /// As in the row.
     pub key: Option<String>,
     /// As in the row.
@@ -70,6 +72,7 @@ impl Row {
             scheduled_at: job.scheduled_at,
             expires_at: job.expires_at,
             limited: job.extras.timeout.is_some(),
+            replies: job.extras.reply.is_some(),
             key: job.unique_key.clone(),
             hold: job.unique_while,
             held: job.unique_held,

@@ -1,7 +1,7 @@
 //! Judging claims and renewals, and keeping what handlers said.
 
 use backroom::{
-    JobId, JobRow, LeaseId, State, Timestamp,
+    JobId, JobRow, LeaseId, MessageKind, State, Timestamp,
     core::{Json, unique::UniqueWhile},
     store::{Call, Claim, LeaseStatus},
 };
@@ -115,6 +115,10 @@ impl Model {
         row.worker = Some(claim.worker.clone());
         row.revision += 1;
         must(*row == Row::of(job), "was answered with another row than was stored");
+        let informs = row.replies;
+        if informs {
+            self.informs(id, MessageKind::Started);
+        }
         for what in wrong {
             self.wrong(format!("job {id} was claimed at {now} and {what}: {job:?}"));
         }
