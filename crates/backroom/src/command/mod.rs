@@ -57,10 +57,8 @@ static CAN_SUPERVISE: AtomicBool = AtomicBool::new(false);
 /// arguments and before it starts threads or a runtime.
 ///
 /// ```no_run
-/// fn main() {
-///     backroom::command::supervise_if_asked();
-///     // the arguments, the runtime, the worker …
-/// }
+/// // The first line of main; then the arguments, the runtime, the worker.
+/// backroom::command::supervise_if_asked();
 /// ```
 pub fn supervise_if_asked() {
     supervise_if_asked_with([]);
