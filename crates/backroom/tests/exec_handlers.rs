@@ -16,6 +16,9 @@ fn main() {
     supervise_if_asked_with([process_handler(tests::act)]);
     let filters: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if let Ok(url) = std::env::var(tests::CHILD) {
+        return runtime.block_on(tests::work(&url));
+    }
     macro_rules! run {
         ($($test:ident),* $(,)?) => {$(
             let name = stringify!($test);
@@ -35,6 +38,7 @@ fn main() {
         a_handler_that_heeds_its_stop_request_is_given_back,
         its_memory_is_limited,
         its_kind_must_be_known_to_the_program,
+        a_program_whose_file_was_replaced_still_starts_itself,
     );
 }
 
@@ -110,6 +114,38 @@ mod tests {
             },
             Act::Allocate(bytes) => Ok(vec![1_u8; bytes].iter().map(|byte| u64::from(*byte)).sum()),
         }
+    }
+
+    pub(super) const CHILD: &str = "BACKROOM_TEST_EXEC_HANDLERS_CHILD";
+
+    /// The worker process of a test.
+    pub(super) async fn work(url: &str) {
+        let backroom = Backroom::open(url).await.unwrap();
+        let _worker = Worker::new(&backroom).handle_in_process::<Act>(spec()).start().await.unwrap();
+        std::future::pending::<()>().await;
+    }
+
+    /// As in a deploy that replaces the file while the worker still runs.
+    pub(super) async fn a_program_whose_file_was_replaced_still_starts_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let (program, url) =
+            (dir.path().join("program"), format!("sqlite:{}", dir.path().join("jobs.db").display()));
+        std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        let backroom = Backroom::open(&url).await.unwrap();
+        let mut worker = std::process::Command::new(&program).env(CHILD, &url).spawn().unwrap();
+        let works = async {
+            while backroom.workers().await.unwrap().is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), works).await.expect("a worker");
+        std::fs::remove_file(&program).unwrap();
+        std::fs::write(&program, "a newer version").unwrap();
+        let job = backroom.enqueue(Act::Square(3)).await.unwrap();
+        let output = tokio::time::timeout(Duration::from_secs(60), job.wait()).await;
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+        assert_eq!(output.expect("an output").unwrap(), 9);
     }
 
     struct Office {
