@@ -6,8 +6,10 @@
 mod common;
 mod follow_support;
 
+use std::time::Duration;
+
 use backroom::{Context, Cursor, ErrorKind, Failure, JobEvent, News, State, Worker, testing::drain};
-use common::{Double, fresh_stores, soon};
+use common::{Double, fresh_stores, pass, soon, with_faults};
 use futures_util::StreamExt as _;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,4 +121,46 @@ async fn a_cursor_that_is_ahead_of_the_store_begins_from_the_beginning() {
         assert_eq!(texts(&store.backroom, job.id(), Some(behind)).await, whole[1..]);
         assert_eq!(job.status().await.unwrap().state, State::Discarded);
     }
+}
+
+#[tokio::test]
+async fn an_idle_follower_reads_twice_a_minute_and_a_busy_neighbour_does_not_make_it_read_more_than_twice_a_second()
+ {
+    let (backroom, _, faults, clock) = with_faults();
+    let job = backroom.enqueue(Double(1)).await.unwrap();
+    let mut events = job.follow(None);
+    assert_eq!(text(&soon("state", events.next()).await.unwrap().unwrap()), "queued");
+    let follower = tokio::spawn(async move { events.next().await });
+    pass(&clock, Duration::from_secs(60)).await;
+    let before = faults.calls();
+    pass(&clock, Duration::from_secs(600)).await;
+    let calls = faults.calls() - before;
+    // A read is two calls: the row, and the history.
+    assert!((2 * 19..=2 * 21).contains(&calls), "{calls} calls in ten minutes");
+    let before = faults.calls();
+    for _ in 0..20 * 10 {
+        backroom.store().notifier().notify_all();
+        pass(&clock, Duration::from_millis(50)).await;
+    }
+    let calls = faults.calls() - before;
+    assert!(calls <= 2 * 2 * 11, "{calls} calls in ten seconds");
+    assert!(!follower.is_finished());
+    backroom.cancel(job.id()).await.unwrap();
+    pass(&clock, Duration::from_secs(1)).await;
+    assert_eq!(text(&soon("the end", follower).await.unwrap().unwrap().unwrap()), "cancelled");
+}
+
+#[tokio::test]
+async fn a_follower_without_hints_of_other_processes_reads_twice_a_second() {
+    let (backroom, _, faults, clock) = with_faults();
+    backroom.store().notifier().hear_no_others();
+    let job = backroom.enqueue(Double(1)).await.unwrap();
+    let mut events = job.follow(None);
+    assert_eq!(text(&soon("state", events.next()).await.unwrap().unwrap()), "queued");
+    let _follower = tokio::spawn(async move { events.next().await });
+    pass(&clock, Duration::from_secs(60)).await;
+    let before = faults.calls();
+    pass(&clock, Duration::from_secs(10)).await;
+    let calls = faults.calls() - before;
+    assert!((2 * 9..=2 * 21).contains(&calls), "{calls} calls in ten seconds");
 }

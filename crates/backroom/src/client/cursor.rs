@@ -62,7 +62,9 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         // Each cursor has one text, so a text that this program would not write is refused.
         let cursor = parse(text).filter(|cursor| cursor.to_string() == text);
-        cursor.ok_or_else(|| Invalid::new("cursor", "is none that was given out; leave it out to begin anew"))
+        cursor.ok_or_else(|| {
+            Invalid::new("cursor", "is none that was given out; leave it out to begin from the beginning")
+        })
     }
 }
 

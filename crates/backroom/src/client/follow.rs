@@ -227,15 +227,20 @@ impl Follower {
     /// Returns at the next hint, or when it is time to read without one.
     async fn wait(&self) {
         let clock = self.backroom.clock();
-        if let Some(doublings) = self.quiet_reads.checked_sub(QUIET_READS) {
-            let gap = 1_u64.checked_shl(doublings).unwrap_or(GAP_MS_MAX).min(GAP_MS_MAX);
-            clock.sleep(Duration::from_millis(gap)).await;
-        }
+        let doublings = self.quiet_reads.checked_sub(QUIET_READS);
+        let gap = doublings.map(|doublings| 1_u64.checked_shl(doublings).unwrap_or(GAP_MS_MAX));
+        let hint = async {
+            if let Some(gap) = gap {
+                // A hint that comes in the meantime is remembered.
+                clock.sleep(Duration::from_millis(gap.min(GAP_MS_MAX))).await;
+            }
+            self.listener.notified().await;
+        };
         let look = LOOKS_MS.get(self.quiet_reads.saturating_sub(1) as usize).or(LOOKS_MS.last());
         let most = if self.backroom.store().notifier().hears_others() { u64::MAX } else { LOOK_ALONE_MS_MAX };
         let pause = Duration::from_millis(look.copied().unwrap_or(most).min(most));
         tokio::select! {
-            () = self.listener.notified() => {}
+            () = hint => {}
             () = clock.sleep(pause) => {}
         }
     }

@@ -39,7 +39,7 @@ pub trait ReadVerbs: Send + Sync {
     async fn logs(&self, id: JobId, skip: usize, limit: usize) -> Result<Vec<LogLine>, Error>;
 
     /// Log lines and ended attempts of one job, in the order in which they were recorded, after those that were `seen`; at most
-    /// `limit`. What is recorded later comes later in this order, whoever writes it. Only an empty answer is the last: a store
+    /// `limit`. What is recorded later comes later in this order. Only an empty answer is the last: a store
     /// with a bound in bytes may answer with fewer. A page has at least one entry if there is one.
     async fn history(&self, id: JobId, seen: Seen, limit: usize) -> Result<Vec<Recorded>, Error>;
 
