@@ -14,12 +14,16 @@ mod jobs;
 mod once;
 pub(crate) mod problem;
 mod queues;
+mod read;
 mod scaling;
 mod tokens;
 mod workers;
 
-use axum::Router;
-use utoipa::OpenApi as _;
+use axum::{Extension, Router};
+use utoipa::{
+    OpenApi as _,
+    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::serve::AppState;
@@ -29,13 +33,28 @@ use crate::serve::AppState;
 #[openapi(info(
     title = "Backroom",
     description = "Background jobs over HTTP. Every error is a problem document (RFC 9457) with a stable `code`."
-))]
+), modifiers(&Bearer), security(("token" = [])))]
 struct ApiDoc;
+
+/// How a caller shows who it is.
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("brm_…")
+            .description(Some("A token from `backroom tokens create`. A server without tokens answers local programs without one."))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
 
 /// Every route of the API, with its part of the document.
 fn routes() -> OpenApiRouter<AppState> {
     let mut document = ApiDoc::openapi();
-    document.merge(problem::ProblemSchema::openapi());
+    problem::add_to(&mut document);
     OpenApiRouter::with_openapi(document)
         .merge(health::routes())
         .merge(jobs::routes())
@@ -43,12 +62,13 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(workers::routes())
         .merge(scaling::routes())
         .merge(tokens::routes())
+        .merge(read::routes())
 }
 
 /// The service that answers every request.
 pub(crate) fn router(state: AppState) -> Router {
-    let (router, _document) = routes().split_for_parts();
-    within_frame(router, state)
+    let (router, document) = routes().split_for_parts();
+    within_frame(router.layer(Extension(read::Document::new(&document))), state)
 }
 
 /// Routes with everything around them.

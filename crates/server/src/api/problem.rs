@@ -14,7 +14,7 @@ use backroom::ErrorKind;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{
-    IntoResponses, ToSchema,
+    IntoResponses, OpenApi as _, ToSchema,
     openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, response::Response as ApiResponse},
 };
 
@@ -204,11 +204,34 @@ pub(crate) struct Problems;
 
 impl IntoResponses for Problems {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
-        let mut of_status: BTreeMap<String, Vec<Code>> = BTreeMap::new();
-        for code in Code::ALL {
-            of_status.entry(code.status().as_u16().to_string()).or_default().push(*code);
-        }
-        of_status.into_iter().map(|(status, codes)| (status, RefOr::T(response(&codes)))).collect()
+        let reference = |status: String| {
+            let name = component(&status);
+            (status, RefOr::Ref(Ref::from_response_name(name)))
+        };
+        by_status().into_keys().map(reference).collect()
+    }
+}
+
+/// The codes of each status.
+fn by_status() -> BTreeMap<String, Vec<Code>> {
+    let mut of_status: BTreeMap<String, Vec<Code>> = BTreeMap::new();
+    for code in Code::ALL {
+        of_status.entry(code.status().as_u16().to_string()).or_default().push(*code);
+    }
+    of_status
+}
+
+/// The name in the document of the problems with a status.
+fn component(status: &str) -> String {
+    format!("Problem{status}")
+}
+
+/// Adds what [`Problems`] refers to: each status once, and not once for each route.
+pub(super) fn add_to(document: &mut utoipa::openapi::OpenApi) {
+    document.merge(ProblemSchema::openapi());
+    let components = document.components.get_or_insert_default();
+    for (status, codes) in by_status() {
+        components.responses.insert(component(&status), RefOr::T(response(&codes)));
     }
 }
 
@@ -222,4 +245,4 @@ fn response(codes: &[Code]) -> ApiResponse {
 /// The schema that [`Problems`] refers to.
 #[derive(utoipa::OpenApi)]
 #[openapi(components(schemas(Document)))]
-pub(super) struct ProblemSchema;
+struct ProblemSchema;

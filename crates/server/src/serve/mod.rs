@@ -13,6 +13,7 @@ mod patient;
 mod reload;
 mod signals;
 mod state;
+mod systemd;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -24,6 +25,7 @@ use backroom::{Backroom, Options};
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use self::{access::Refusal, connection::Arrived, state::AppState};
 
@@ -67,7 +69,14 @@ pub(crate) async fn run(args: ServeArgs, settings: &Settings) -> Result<(), Prob
     let metrics = Arc::new(Metrics::new(labels));
     let backroom = open(&server, &metrics).await?;
     let served = start(&backroom, server, tls, metrics, &mut signals, &given).await;
-    let closed = backroom.close().await;
+    if matches!(served, Err(Problem::Interrupted)) {
+        // A second signal: what is open is left to the next process, as after a crash.
+        return served;
+    }
+    let closed = tokio::select! {
+        closed = backroom.close() => closed,
+        () = signals.stop() => return Err(Problem::Interrupted),
+    };
     served?;
     Ok(closed?)
 }
@@ -118,16 +127,20 @@ async fn serve(
     state.metrics.refresh(&state.backroom, settings.metrics.refresh).await;
     let worker = upkeep::start(state).await?;
     let connections = Connections::new(api::router(state.clone()), state.clone());
+    let watchdog = systemd::watchdog(Arc::clone(state.backroom.clock())).map(AbortOnDropHandle::new);
+    systemd::ready("serving");
     let stopped = accept(state, listeners, &connections, signals, given).await;
     let drained = match stopped {
         Ok(()) => drain(state, &connections, signals).await,
         Err(problem) => Err(problem),
     };
+    drop(watchdog);
     // A second signal ends the process at once: then the worker's row stays until its lease ends.
     drained?;
-    match worker {
-        Some(worker) => Ok(worker.stop().await.map(drop)?),
-        None => Ok(()),
+    let Some(worker) = worker else { return Ok(()) };
+    tokio::select! {
+        stopped = worker.stop() => Ok(stopped.map(drop)?),
+        () = signals.stop() => Err(Problem::Interrupted),
     }
 }
 
@@ -147,11 +160,16 @@ async fn accept(
             _ = &mut accepting => break,
             signal = signals.next() => match signal {
                 Signal::Stop => break,
-                Signal::Reload => reload::reload(state, given),
+                Signal::Reload => {
+                    systemd::reloading();
+                    reload::reload(state, given);
+                    systemd::ready("serving");
+                }
             }
         }
     }
     state.drain();
+    systemd::stopping();
     out::note("stopping: finishing the requests that have begun; a second signal ends the server at once");
     let delay = state.settings.now().drain_delay.0;
     tokio::select! {

@@ -7,6 +7,8 @@ mod cli_support;
 mod serve_support;
 
 mod access;
+mod document;
 mod frame;
 mod health;
 mod settings;
+mod systemd;

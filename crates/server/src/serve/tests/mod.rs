@@ -3,6 +3,7 @@
 mod limits;
 mod protocols;
 mod stopping;
+mod tls;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
