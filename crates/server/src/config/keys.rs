@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     table::{Key, Shown, Takes, settings},
-    value::{Bytes, Value, Wait},
+    value::{Bytes, Secret, Value, Wait},
 };
 
 settings! {
@@ -82,4 +82,31 @@ settings! {
 
     /// Most queues and most kinds with series of their own. Further ones are counted together as `other`.
     labels: u64 = "100", Restart, Plain;
+
+    [callbacks: Callbacks]
+    /// Whether this server sends callbacks: requests to the URLs that callers named for their jobs. Any number of servers and workers
+    /// may.
+    send: bool = "false", Restart, Plain;
+
+    /// Secrets that callbacks are signed with, as Standard Webhooks writes them: `whsec_…`. With several, each callback has a
+    /// signature by each, so that a secret can be replaced.
+    secrets: Vec<Secret> = "", Restart, Secret;
+
+    /// Whether callbacks are sent without a signature while there is no secret.
+    allow_unsigned: bool = "false", Restart, Plain;
+
+    /// Addresses that are not public and may be called all the same: networks such as `10.1.0.0/16`, addresses or names of hosts.
+    allowed_addresses: Vec<String> = "", Restart, Plain;
+
+    /// Whether URLs that begin with `http:` are refused.
+    https_only: bool = "false", Restart, Plain;
+
+    /// The `source` of the events: a URI that names this installation.
+    source: String = "backroom", Restart, Plain;
+
+    /// How many callbacks this server sends at once.
+    slots: u64 = "8", Restart, Plain;
+
+    /// How long one callback may take, from the name of the host to the status of the answer.
+    timeout: Duration = "20s", Restart, Plain;
 }

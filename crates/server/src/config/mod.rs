@@ -3,6 +3,7 @@
 //! They come from `backroom.toml`, variables and flags, the later ones stronger. [`load`] reads all of them and reports all that
 //! is wrong at once, each with its place. The list of settings is in [`keys`]; it is the only place that names them.
 
+pub(crate) mod callbacks;
 mod file;
 mod flags;
 mod keys;
@@ -18,7 +19,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 pub(crate) use self::value::Bytes;
 pub(crate) use self::{
     flags::SettingFlags,
-    keys::{KEYS, Limits, ServerSettings, Tls},
+    keys::{Callbacks, KEYS, Limits, ServerSettings, Tls},
     table::{Key, Takes},
     value::Raw,
 };
@@ -169,6 +170,11 @@ fn check(loaded: &Loaded, wrong: &mut Vec<Wrong>) {
             why: "`tls.key` needs `tls.certificate`, the file with the certificate".into(),
         }),
         (Some(_), Some(_)) | (None, None) => {}
+    }
+    if loaded.settings.callbacks.send
+        && let Err((key, why)) = callbacks::options(&loaded.settings.callbacks)
+    {
+        wrong.push(Wrong { place: place(key), why: format!("`{key}` {why}") });
     }
     if loaded.settings.listen.is_empty() {
         let why = "`listen` names no address; write one such as \"127.0.0.1:8080\"".into();

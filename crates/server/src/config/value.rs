@@ -162,6 +162,30 @@ impl Value for Wait {
     }
 }
 
+/// A secret. It is not shown, and no error repeats it.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl Value for Secret {
+    fn expected() -> &'static str {
+        "a secret"
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Err("is empty".into()) } else { Ok(Self(text.into())) }
+    }
+
+    fn text(&self) -> String {
+        self.0.clone()
+    }
+}
+
 /// A size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Bytes(pub(crate) u64);

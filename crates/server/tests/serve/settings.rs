@@ -130,3 +130,36 @@ fn a_command_beside_the_server_uses_the_store_of_the_settings_file() {
     fs::write(place.path("backroom.toml"), "stor = 1\n").unwrap();
     place.run(["jobs"]).failed_naming("did you mean `store`?");
 }
+
+#[test]
+fn callbacks_need_a_secret_and_no_secret_is_shown() {
+    let place = Place::new();
+    place
+        .run(["config", "--callbacks-send", "true"])
+        .failed_naming("`callbacks.send` is true, but there is no secret");
+    let secret = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0";
+    let args = ["--callbacks-send", "true", "--callbacks-secrets", secret];
+    let said = place.run(["config"].iter().chain(&args));
+    assert!(said.succeeded().out.contains("(hidden)") && !said.out.contains(secret), "{said:?}");
+    let said = place.run(["config", "--callbacks-send", "true", "--callbacks-secrets", "hunter2"]);
+    said.failed_naming("flag --callbacks-secrets: `callbacks.secrets`");
+    assert!(!said.err.contains("hunter2"), "{said:?}");
+    let server = Server::start(&place, &args);
+    let workers = place.json(["workers"]);
+    assert_eq!(workers["workers"][0]["queues"][0][0], "backroom.callbacks", "{workers}");
+    assert!(!server.stop().contains(secret));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_with_a_secret_that_everyone_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::new();
+    let file = place.path("backroom.toml");
+    fs::write(&file, "[callbacks]\nsecrets = [\"whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0\"]\n").unwrap();
+    let allow = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    allow(0o644);
+    place.run(["config"]).failed_naming("chmod o-r mends that");
+    allow(0o640);
+    place.run(["config"]).succeeded();
+}
