@@ -13,6 +13,7 @@ mod clock;
 mod compare;
 mod failure;
 mod macro_profiles;
+mod oracles;
 mod postgres;
 mod rust_versions;
 mod say;
@@ -35,6 +36,7 @@ cargo xtask <task>
   postgres-versions
                  of the tests only those on the oldest and the newest PostgreSQL
   words          find words in comments, messages and pages that are not plain English
+  oracles        install what the tests of schedules are compared with (cronsim and dateutil, from PyPI)
   fmt            format every crate
   postgres <command> [argument…]
                  run one command beside a PostgreSQL server made for it and thrown away after,
@@ -48,7 +50,9 @@ Variables
   BACKROOM_TEST_POSTGRES   the tests' PostgreSQL server, as postgres://user:password@host:port/database.
                            Set it to test against a server of yours; otherwise xtask starts one and sets it.
   BACKROOM_TEST_PG_BIN     the folder of the PostgreSQL server's programs, for tests that start their own.
-                           Set by xtask, unless you name a server of yours.";
+                           Set by xtask, unless you name a server of yours.
+  BACKROOM_TEST_ORACLES    a Python with cronsim and dateutil, for tests of schedules. Set by xtask; without it the tests
+                           take the one that `cargo xtask oracles` installs.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         ["test", "--quick"] => test::run(test::Extent::Quick),
         ["postgres-versions"] => test::run_versions(),
         ["words"] => test::run_words(),
+        ["oracles"] => oracles::install(),
         ["fmt"] => tools::format_everything(),
         ["postgres", program, args @ ..] => postgres::run_beside(program, args),
         ["compare", args @ ..] => compare::run(args),

@@ -6,6 +6,7 @@
 use crate::build_space;
 use crate::failure::Failure;
 use crate::macro_profiles;
+use crate::oracles;
 use crate::postgres::{
     self,
     versions::{self, Wanted},
@@ -53,6 +54,7 @@ fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
         COMPILER,
         OUTSIDE_CLIENTS,
         CLOCK_SETTER,
+        ORACLES,
         FORMAT,
         WORDS,
         RUST_VERSIONS,
@@ -100,6 +102,15 @@ const CLOCK_SETTER: Step = Step {
     name: "clock setter",
     what: "faketime is there, or is installed (tests set the clocks of processes with it)",
     run: |_, _| tools::clock_setter().map(passed),
+};
+
+const ORACLES: Step = Step {
+    name: "oracles",
+    what: "cronsim and dateutil are there, or are installed from PyPI (tests of schedules compare with them)",
+    run: |repository, servers| {
+        servers.oracles = Some(oracles::python(repository)?);
+        Ok(Ended::Passed)
+    },
 };
 
 const FORMAT: Step = Step {

@@ -2,7 +2,7 @@
 //!
 //! [`plan`] is a function of the definition, the state, the number of runs that are going, and the time. A store carries its
 //! answer out in one transaction: it inserts the jobs, writes down what was skipped, and stores the new state. So the answer is
-//! either carried out as a whole or computed anew. [`plan`] decides a bounded number of occurrences; if more are due, it asks
+//! either carried out as a whole or computed again. [`plan`] decides a bounded number of occurrences; if more are due, it asks
 //! to be called again at once.
 
 use std::time::Duration;

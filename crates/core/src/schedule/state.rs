@@ -131,7 +131,7 @@ impl State {
         Self { paused: Some(pause), ..self.clone() }
     }
 
-    /// An operator resumes it. Occurrences in the pause are skipped, not caught up. The expectation of a success counts anew.
+    /// An operator resumes it. Occurrences in the pause are skipped, not caught up. The expectation of a success counts from now on.
     #[must_use]
     pub fn resume(&self, now: Timestamp) -> Self {
         let Some(pause) = self.paused else { return self.clone() };

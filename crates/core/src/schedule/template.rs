@@ -22,7 +22,7 @@ use serde_json::Value;
 use super::Mistake;
 use crate::{Invalid, Json};
 
-/// Args that were read for their places. Only strings with a place are written anew; everything else is passed on byte for
+/// Args that were read for their places. Only strings with a place are replaced; everything else is passed on byte for
 /// byte, so that a number keeps all its digits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {

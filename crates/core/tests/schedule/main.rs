@@ -2,4 +2,7 @@
 
 mod common;
 mod cron;
+mod definition;
 mod describe;
+mod plan;
+mod zone;

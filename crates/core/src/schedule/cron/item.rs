@@ -37,7 +37,7 @@ const fn plain(what: &'static str, min: u32, max: u32) -> Kind {
     Kind { what, min, max, names: &[], first: 0 }
 }
 
-/// Numbers in the order in which a range runs through them, which may begin anew at the smallest.
+/// Numbers in the order in which a range runs through them, which may go on at the smallest.
 type Numbers = Vec<u32>;
 
 /// One item of a list, and how far it was read.
@@ -168,19 +168,17 @@ impl<'a> Item<'a> {
         if self.take('*') || self.take('?') {
             return Ok((min..=max).step_by(self.step()?.unwrap_or(1) as usize).collect());
         }
-        let begins_at = self.read;
         let begin = self.number()?;
         if self.take('-') {
             let end = self.number()?;
             let step = self.step()?.unwrap_or(1);
             return Ok(self.range(begin, end, step));
         }
-        match self.step()? {
-            // `5/10` runs from 5 to the end of the field.
-            Some(step) if begin <= max => Ok((begin..=max).step_by(step as usize).collect()),
-            Some(_) => Err(self.wrong_from(begins_at, "begins a step at 7; write 0 for Sunday")),
-            None => Ok(vec![begin]),
-        }
+        // `5/10` runs from 5 to the end of the field; in the field for weekdays that is 7, Sunday.
+        Ok(match self.step()? {
+            Some(step) => (begin..=self.kind.max).step_by(step as usize).collect(),
+            None => vec![begin],
+        })
     }
 
     /// A range whose end is smaller than its begin goes on at the smallest number of the field.

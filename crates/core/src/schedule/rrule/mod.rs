@@ -12,7 +12,7 @@ use jiff::{
     civil::{DateTime, Weekday},
 };
 
-use super::{Mistake, times::Times};
+use super::{Mistake, times::Times, zone::WallClock};
 
 /// Most occurrences that `COUNT` may ask for.
 pub const COUNT_MAX: u32 = 100_000;
@@ -91,6 +91,16 @@ impl Recurrence {
     /// The rule as it was written.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The first moment of the wall clock at or after `from`.
+    pub fn at_or_after(&self, from: DateTime) -> Option<DateTime> {
+        WallClock::at_or_after(&self.rule, from)
+    }
+
+    /// The last moment of the wall clock at or before `until`.
+    pub fn at_or_before(&self, until: DateTime) -> Option<DateTime> {
+        WallClock::at_or_before(&self.rule, until)
     }
 
     /// Rules below a day go by the wall clock also where the offset changes, as a cron job with `*` does.

@@ -18,7 +18,7 @@ use crate::schedule::{
 /// Dates repeat after 400 years. With an interval the cycle may be longer: then a rule this rare counts as one that never fires.
 const YEARS_MAX: i16 = 400;
 /// More periods than a search over [`YEARS_MAX`] years of days looks at.
-const STEPS_MAX: u32 = 300_000;
+const STEPS_MAX: u32 = 150_000;
 
 impl WallClock for Rule {
     fn at_or_after(&self, from: DateTime) -> Option<DateTime> {
@@ -90,7 +90,23 @@ impl Rule {
         }
     }
 
+    /// Whether `BYSETPOS` asks for more than a period of a day or less ever has.
+    fn chooses_nothing(&self) -> bool {
+        let per_period = match self.frequency {
+            Frequency::Secondly => 1,
+            Frequency::Minutely => self.times.seconds.count_ones(),
+            Frequency::Hourly => self.times.minutes.count_ones() * self.times.seconds.count_ones(),
+            Frequency::Daily => self.times.len(),
+            Frequency::Weekly | Frequency::Monthly | Frequency::Yearly => return false,
+        };
+        let is_out = |position: &i16| u32::from(position.unsigned_abs()) > per_period;
+        !self.positions.is_empty() && self.positions.iter().all(is_out)
+    }
+
     fn search_from(&self, from: DateTime) -> Option<DateTime> {
+        if self.chooses_nothing() {
+            return None;
+        }
         let from = from.max(self.start);
         let last_year = from.year().saturating_add(YEARS_MAX);
         let mut index = self.index_of(from)?;
