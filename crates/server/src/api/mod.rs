@@ -15,6 +15,7 @@ mod once;
 pub(crate) mod problem;
 mod queues;
 mod read;
+mod replies;
 mod scaling;
 mod tokens;
 mod workers;
@@ -61,6 +62,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(queues::routes())
         .merge(workers::routes())
         .merge(scaling::routes())
+        .merge(replies::routes())
         .merge(tokens::routes())
         .merge(read::routes())
 }

@@ -7,6 +7,7 @@ mod enqueue;
 mod filter;
 mod lines;
 mod read;
+mod stream;
 mod view;
 mod wait;
 
@@ -31,6 +32,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(read::attempts))
         .routes(routes!(read::logs))
         .routes(routes!(read::explain))
+        .routes(routes!(stream::events))
         .routes(routes!(act::cancel))
         .routes(routes!(act::retry))
 }

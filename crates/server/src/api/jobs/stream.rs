@@ -1,0 +1,107 @@
+//! The events of one job as server-sent events.
+
+use std::convert::Infallible;
+
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::{
+        IntoResponse as _, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use backroom::{Cursor, JobEvent, News};
+use futures_util::{StreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
+
+use super::{find, view::JobView};
+use crate::{
+    api::{
+        caller::{Caller, Scope},
+        codes::Code,
+        extract::{Path, Query},
+        problem::{Problem, Problems},
+    },
+    serve::AppState,
+};
+
+/// From where.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AfterQuery {
+    /// Begin after the event of this id. The header `Last-Event-ID` is stronger.
+    after: Option<String>,
+}
+
+/// Follow a job
+///
+/// Server-sent events: `state` (the job, at each change; a finished job comes last, and the stream ends), `progress`, `line` (what its
+/// handler logged) and `attempt` (one that ended without success). Each log line and each attempt comes once and in order, also for a reader
+/// that is cut off and continues with `Last-Event-ID`. A `problem` ends the stream.
+#[utoipa::path(
+    get,
+    path = "/v1/jobs/{id}/events",
+    tag = "jobs",
+    params(
+        ("id" = String, Path, description = "The job.", format = "uuid"),
+        AfterQuery,
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the reader has.")
+    ),
+    responses((status = 200, description = "The events.", body = String, content_type = "text/event-stream"), Problems)
+)]
+pub(super) async fn events(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(query): Query<AfterQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or("?").to_owned());
+    let after: Option<Cursor> = last.or(query.after).map(|text| text.parse()).transpose().map_err(|_| {
+        let why = "the id of the last event is none that a server gave out; leave it out to begin from the beginning";
+        Problem::new(Code::Malformed, why)
+    })?;
+    let job = find(&state, &caller, Scope::Read, &id).await?;
+    let (stopping, instance) = (state.stopping.clone(), format!("/v1/jobs/{}/events", job.id));
+    let follow = state.backroom.follow(job.id, after);
+    let events = stream::unfold(Some((follow, state)), move |following| {
+        let instance = instance.clone();
+        async move {
+            let (mut follow, state) = following?;
+            match follow.next().await? {
+                Ok(event) => Some((Ok::<_, Infallible>(written(event, &state)), Some((follow, state)))),
+                Err(error) => {
+                    let document = Problem::from(error).document(&instance);
+                    let event = Event::default().event("problem").data(one_line(&document));
+                    Some((Ok(event), None))
+                }
+            }
+        }
+    });
+    // A server that stops ends its streams: readers continue elsewhere.
+    let events = events.take_until(async move { stopping.cancelled().await });
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+}
+
+fn written(event: JobEvent, state: &AppState) -> Event {
+    let (name, data) = match event.news {
+        News::State(job) => ("state", json(&JobView::new(*job, state.backroom.clock().now()))),
+        News::Progress(progress) => ("progress", json(&progress)),
+        News::Line(line) => ("line", json(&line)),
+        News::Attempt(attempt) => ("attempt", json(&attempt)),
+        // The library may learn of further events; this server then needs a name for them.
+        _ => ("other", "null".to_owned()),
+    };
+    Event::default().id(event.cursor.to_string()).event(name).data(data)
+}
+
+fn json(value: &impl Serialize) -> String {
+    one_line(&serde_json::to_vec(value).expect("invariant: rows are JSON"))
+}
+
+/// Args are stored as they were written. A line break in JSON stands between values only, so a space means the same.
+fn one_line(json: &[u8]) -> String {
+    String::from_utf8_lossy(json).replace(['\r', '\n'], " ")
+}

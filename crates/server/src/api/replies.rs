@@ -1,0 +1,181 @@
+//! `/v1/replies`: take the messages that jobs send, acknowledge them, give them back.
+
+use std::time::Duration;
+
+use axum::{Extension, Json, extract::State, http::StatusCode};
+use backroom::{
+    LeaseId,
+    core::{MessageId, bounds::check_name},
+    store::{Acknowledged, MessageRow, ReplyQueue},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    around::Deadline,
+    body::JsonBytes,
+    caller::{Caller, Scope},
+    extract::Path,
+    problem::{Problem, Problems},
+};
+use crate::serve::AppState;
+
+pub(crate) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(take))
+        .routes(routes!(acknowledge))
+        .routes(routes!(release))
+}
+
+/// All reply queues that the token is valid for.
+#[derive(Serialize, ToSchema)]
+struct ReplyQueues {
+    /// Those that have messages, or have dropped some, by name.
+    #[schema(value_type = Vec<Object>)]
+    queues: Vec<ReplyQueue>,
+}
+
+/// List the reply queues
+#[utoipa::path(
+    get,
+    path = "/v1/replies",
+    tag = "replies",
+    responses((status = 200, description = "The reply queues.", body = ReplyQueues), Problems)
+)]
+async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<ReplyQueues>, Problem> {
+    caller.require(Scope::Work)?;
+    let mut queues = state.backroom.reply_queues().await?;
+    queues.retain(|queue| caller.sees(&queue.name));
+    Ok(Json(ReplyQueues { queues }))
+}
+
+/// What to take.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Take {
+    /// Most messages, 1 to 1000. Default 10.
+    #[schema(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+    /// Wait up to this many milliseconds for the first message. At most the setting `limits.wait_time`. Default 0.
+    #[serde(default)]
+    wait_ms: u64,
+    /// For how many milliseconds the taker has them. What is not acknowledged by then is delivered again. Default 30000.
+    lease_ms: Option<u64>,
+}
+
+/// Messages in the hands of one taker.
+#[derive(Serialize, ToSchema)]
+struct Taken {
+    /// Names the taker in `acknowledge` and `release`.
+    #[schema(value_type = String, format = "uuid")]
+    lease: LeaseId,
+    /// The messages, those of each correlation id in their order.
+    #[schema(value_type = Vec<Object>)]
+    messages: Vec<MessageRow>,
+}
+
+/// Take messages
+///
+/// The oldest first. While another taker has a message of a correlation id, later ones of it are not taken.
+#[utoipa::path(
+    post,
+    path = "/v1/replies/{queue}/take",
+    tag = "replies",
+    params(("queue" = String, Path, description = "The reply queue.")),
+    request_body = Take,
+    responses((status = 200, description = "The messages; none if there are none now.", body = Taken), Problems)
+)]
+async fn take(
+    State(state): State<AppState>,
+    caller: Caller,
+    Extension(deadline): Extension<Deadline>,
+    Path(queue): Path<String>,
+    body: JsonBytes,
+) -> Result<Json<Taken>, Problem> {
+    caller.require_in(Scope::Work, &queue)?;
+    check_name("reply queue", &queue)?;
+    let Take { limit, wait_ms, lease_ms } = body.read()?;
+    let wait = Duration::from_millis(wait_ms).min(state.settings.now().limits.wait_time);
+    deadline.extend(wait);
+    let mut replies = state.backroom.replies(queue);
+    if let Some(lease_ms) = lease_ms {
+        replies = replies.lease(Duration::from_millis(lease_ms));
+    }
+    let limit = limit.unwrap_or(10);
+    let taken = tokio::select! {
+        taken = replies.take_wait(limit, wait) => taken?,
+        // Once more without a wait: the answer says what is there now.
+        () = state.stopping.cancelled() => replies.take(limit).await?,
+    };
+    Ok(Json(Taken { lease: taken.lease(), messages: taken.messages().to_vec() }))
+}
+
+/// Which messages.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Held {
+    /// The lease under which they were taken.
+    #[schema(value_type = String, format = "uuid")]
+    lease: LeaseId,
+    /// Their ids.
+    #[schema(value_type = Vec<String>)]
+    ids: Vec<MessageId>,
+}
+
+/// What became of the messages.
+#[derive(Serialize, ToSchema)]
+struct Outcome {
+    /// `done`, or `lost`: the lease had ended, and the message is or was delivered again. In the order of the request.
+    #[schema(value_type = Vec<String>)]
+    acknowledged: Vec<Acknowledged>,
+}
+
+/// Acknowledge messages
+///
+/// They are never delivered again. Safe to repeat.
+#[utoipa::path(
+    post,
+    path = "/v1/replies/{queue}/acknowledge",
+    tag = "replies",
+    params(("queue" = String, Path, description = "The reply queue.")),
+    request_body = Held,
+    responses((status = 200, description = "What became of each.", body = Outcome), Problems)
+)]
+async fn acknowledge(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(queue): Path<String>,
+    body: JsonBytes,
+) -> Result<Json<Outcome>, Problem> {
+    caller.require_in(Scope::Work, &queue)?;
+    check_name("reply queue", &queue)?;
+    let Held { lease, ids } = body.read()?;
+    let acknowledged = state.backroom.replies(queue).acknowledge(lease, &ids).await?;
+    Ok(Json(Outcome { acknowledged }))
+}
+
+/// Give messages back
+///
+/// They are delivered again at once.
+#[utoipa::path(
+    post,
+    path = "/v1/replies/{queue}/release",
+    tag = "replies",
+    params(("queue" = String, Path, description = "The reply queue.")),
+    request_body = Held,
+    responses((status = 204, description = "They are given back."), Problems)
+)]
+async fn release(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(queue): Path<String>,
+    body: JsonBytes,
+) -> Result<StatusCode, Problem> {
+    caller.require_in(Scope::Work, &queue)?;
+    check_name("reply queue", &queue)?;
+    let Held { lease, ids } = body.read()?;
+    state.backroom.replies(queue).release(lease, &ids).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
