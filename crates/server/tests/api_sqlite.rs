@@ -16,5 +16,7 @@ mod jobs;
 mod lines;
 #[path = "api/operate.rs"]
 mod operate;
+#[path = "api/stream.rs"]
+mod stream;
 #[path = "api/support.rs"]
 mod support;

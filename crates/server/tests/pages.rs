@@ -9,6 +9,12 @@ use std::{
     process::Command,
 };
 
+mod cli_support;
+mod serve_support;
+
+/// The address of the server in the pages. Its lines are run against a server on a free port.
+const SERVER: &str = "127.0.0.1:8080";
+
 /// Beginnings of lines that are not run, and why.
 const NOT_RUN: &[(&str, &str)] = &[
     ("cargo new ", "it needs no test"),
@@ -75,6 +81,14 @@ impl Shell {
         shell
     }
 
+    /// A server over the store.
+    fn serve(&self) -> serve_support::Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_backroom"));
+        command.args(["serve", "--listen", "127.0.0.1:0"]).current_dir(self.folder.path());
+        command.env_remove("BACKROOM_STORE");
+        serve_support::Server::spawn(command)
+    }
+
     /// Exit code, and what the line printed.
     fn run(&self, line: &str) -> (i32, String) {
         let binary = Path::new(env!("CARGO_BIN_EXE_backroom"));
@@ -99,13 +113,20 @@ fn every_command_of_the_pages_runs() {
     for page in pages() {
         let text = std::fs::read_to_string(&page).unwrap();
         let shell = Shell::new();
+        let mut server = None;
         for line in commands(&text) {
+            let line = &if line.starts_with("curl ") {
+                let server = server.get_or_insert_with(|| shell.serve());
+                line.replace(SERVER, &server.address.to_string())
+            } else {
+                line.to_owned()
+            };
             if let Some(begins) = reason(NOT_RUN, line) {
                 used.insert(begins.to_owned());
                 continue;
             }
             assert!(
-                line.starts_with("backroom "),
+                line.starts_with("backroom ") || line.starts_with("curl "),
                 "{}: `{line}` is neither ours nor in the table",
                 page.display()
             );

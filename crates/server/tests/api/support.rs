@@ -109,7 +109,9 @@ impl Job for Double {
     type Output = u64;
 }
 
-async fn double(job: Double, _: Context) -> Result<u64, Failure> {
+async fn double(job: Double, ctx: Context) -> Result<u64, Failure> {
+    ctx.log("first");
+    ctx.log("second");
     Ok(job.0 * 2)
 }
 
