@@ -16,10 +16,14 @@ use super::{
     around::Deadline,
     body::JsonBytes,
     caller::{Caller, Scope},
+    codes::Code,
     extract::Path,
     problem::{Problem, Problems},
 };
 use crate::serve::AppState;
+
+/// Most messages in one answer.
+const LIMIT_MAX: usize = 1000;
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -104,6 +108,10 @@ async fn take(
         replies = replies.lease(Duration::from_millis(lease_ms));
     }
     let limit = limit.unwrap_or(10);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        let why = format!("the limit {limit} is out of range; use 1 to {LIMIT_MAX}");
+        return Err(Problem::new(Code::Invalid, why));
+    }
     let taken = tokio::select! {
         taken = replies.take_wait(limit, wait) => taken?,
         // Once more without a wait: the answer says what is there now.
