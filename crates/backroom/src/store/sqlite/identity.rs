@@ -3,7 +3,8 @@
 //! A path is a promise: what was acknowledged is found there. When the database file, its folder, its write-ahead log or
 //! the log's index is removed, moved or replaced, SQLite goes on writing to files without a name, without an error. So
 //! the store compares the files at its paths with the ones it opened: before each acknowledgement of a durable write, and
-//! about once a second besides. It only asks for their metadata: to open and close one of these files would drop every lock
+//! about once a second besides. Before an acknowledgement it mostly asks only whether their folder has changed since
+//! ([`folder`](super::folder)). It only asks for their metadata: to open and close one of these files would drop every lock
 //! that this process holds on it (docs/decisions/0035).
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 
 use rusqlite::{Connection, config::DbConfig};
 
-use super::connection::sibling;
+use super::{connection::sibling, folder::Folder};
 use crate::{Error, ErrorKind};
 
 /// What stays the same as long as a process has the file open: its device and its number there.
@@ -58,6 +59,8 @@ pub(super) struct Identity {
     /// As the caller named it, absolute; links in it are followed at each comparison.
     path: PathBuf,
     files: Vec<(PathBuf, FileId)>,
+    /// The folder of all of them; none where links lead to it, which may be changed elsewhere.
+    folder: Option<Folder>,
     lost: OnceLock<Lost>,
 }
 
@@ -102,12 +105,30 @@ impl Identity {
             };
             files.push((file, id));
         }
-        Ok(Self { path: path.to_owned(), files, lost: OnceLock::new() })
+        let folder = path.parent().filter(|_| real == path).map(Folder::new);
+        Ok(Self { path: path.to_owned(), files, folder, lost: OnceLock::new() })
     }
 
     /// Fails as [`ErrorKind::Unusable`] once one of the files is another or gone, from then on for ever: what was written
     /// meanwhile is not where the path leads. Fails as [`ErrorKind::Unavailable`] while they cannot be examined.
     pub(super) fn check(&self) -> Result<(), Error> {
+        let seen = self.folder.as_ref().map(Folder::state);
+        self.check_files()?;
+        if let (Some(folder), Some(seen)) = (&self.folder, seen) {
+            folder.held_all_files(seen);
+        }
+        Ok(())
+    }
+
+    /// The same before an acknowledgement. Examines the files only if their folder has changed since they were found in it.
+    pub(super) fn check_quickly(&self) -> Result<(), Error> {
+        match &self.folder {
+            Some(folder) if self.lost.get().is_none() && folder.is_unchanged() => Ok(()),
+            Some(_) | None => self.check(),
+        }
+    }
+
+    fn check_files(&self) -> Result<(), Error> {
         if self.lost.get().is_none()
             && let Some(lost) = self.compare()?
         {

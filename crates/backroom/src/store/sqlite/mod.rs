@@ -14,6 +14,7 @@ mod commit;
 mod connection;
 mod endpoints;
 mod error;
+mod folder;
 mod group;
 mod health;
 mod held;

@@ -228,9 +228,12 @@ impl Serving {
         }
         // What was committed counts as acknowledged only where the path leads to it. What the store may lose anyway when
         // it loses power is spared the system calls. And an error in files without a name says nothing of its own.
-        if (attempted.is_err() || promises(&group))
-            && let Err(error) = self.identity.check()
-        {
+        let checked = match &attempted {
+            Err(_) => self.identity.check(),
+            Ok(_) if promises(&group) => self.identity.check_quickly(),
+            Ok(_) => Ok(()),
+        };
+        if let Err(error) = checked {
             refuse(group, &error);
             return Written::Lost;
         }
