@@ -4,8 +4,6 @@ use std::{fs, path::Path, sync::OnceLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::WorkerRow;
-
 /// Where the kernel shows the processes.
 const PROC: &str = "/proc";
 
@@ -59,16 +57,16 @@ pub(crate) enum Fate {
     Unknown,
 }
 
-/// What this process knows about the process of a worker.
-pub(crate) fn fate(worker: &WorkerRow) -> Fate {
-    let (this, its) = (Process::this(), &worker.details.process);
+/// What this process knows about the process that a worker on `host` says it has.
+pub(crate) fn fate(host: &str, pid: u32, its: &Process) -> Fate {
+    let this = Process::this();
     let is_known = !its.boot_id.is_empty() && !its.pid_namespace.is_empty() && its.started_ticks > 0;
     let is_here =
-        worker.host == host() && its.boot_id == this.boot_id && its.pid_namespace == this.pid_namespace;
+        host == self::host() && its.boot_id == this.boot_id && its.pid_namespace == this.pid_namespace;
     if !is_known || !is_here || !shows_all_processes() {
         return Fate::Unknown;
     }
-    match stat(Path::new(PROC), &worker.pid.to_string()) {
+    match stat(Path::new(PROC), &pid.to_string()) {
         // Its parent has not collected it yet; or its id belongs to another process by now.
         Ok(found) if matches!(found.state, 'Z' | 'X' | 'x') || found.started_ticks != its.started_ticks => {
             Fate::Dead
@@ -125,11 +123,9 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::store::WorkerDetails;
 
-    fn row(pid: u32, process: Process) -> WorkerRow {
-        let details = WorkerDetails { process, ..WorkerDetails::default() };
-        WorkerRow { host: host(), pid, details, ..WorkerRow::default() }
+    fn fate_here(pid: u32, its: &Process) -> Fate {
+        fate(&host(), pid, its)
     }
 
     fn of(pid: u32) -> Process {
@@ -140,38 +136,38 @@ mod tests {
     #[test]
     fn a_process_is_dead_when_it_was_killed_even_before_its_parent_collects_it() {
         let mut child = Command::new("sleep").arg("600").spawn().unwrap();
-        let worker = row(child.id(), of(child.id()));
-        assert_eq!(fate(&worker), Fate::Alive);
+        let its = of(child.id());
+        assert_eq!(fate_here(child.id(), &its), Fate::Alive);
         child.kill().unwrap();
         while stat(Path::new(PROC), &child.id().to_string()).is_ok_and(|found| found.state != 'Z') {
             std::thread::yield_now();
         }
-        assert_eq!(fate(&worker), Fate::Dead, "it is killed and not collected");
+        assert_eq!(fate_here(child.id(), &its), Fate::Dead, "it is killed and not collected");
         child.wait().unwrap();
-        assert_eq!(fate(&worker), Fate::Dead, "it is gone");
+        assert_eq!(fate_here(child.id(), &its), Fate::Dead, "it is gone");
     }
 
     #[test]
     fn a_process_id_that_another_process_has_by_now_is_a_dead_process() {
         let parent = std::os::unix::process::parent_id();
         let its = of(parent);
-        assert_eq!(fate(&row(parent, its.clone())), Fate::Alive);
+        assert_eq!(fate_here(parent, &its), Fate::Alive);
         let other = Process { started_ticks: its.started_ticks + 1, ..its };
-        assert_eq!(fate(&row(parent, other)), Fate::Dead);
+        assert_eq!(fate_here(parent, &other), Fate::Dead);
     }
 
     #[test]
     fn what_cannot_be_seen_from_here_is_unknown() {
         let unused_pid = 0x3fff_ffff;
         let this = Process::this().clone();
-        assert_eq!(fate(&row(unused_pid, this.clone())), Fate::Dead);
+        assert_eq!(fate_here(unused_pid, &this), Fate::Dead);
+        assert_eq!(fate("another", unused_pid, &this), Fate::Unknown);
         for unknown in [
-            row(unused_pid, Process::default()),
-            row(unused_pid, Process { boot_id: "another".into(), ..this.clone() }),
-            row(unused_pid, Process { pid_namespace: "pid:[1]".into(), ..this.clone() }),
-            WorkerRow { host: "another".into(), ..row(unused_pid, this) },
+            Process::default(),
+            Process { boot_id: "another".into(), ..this.clone() },
+            Process { pid_namespace: "pid:[1]".into(), ..this },
         ] {
-            assert_eq!(fate(&unknown), Fate::Unknown, "{unknown:?}");
+            assert_eq!(fate_here(unused_pid, &unknown), Fate::Unknown, "{unknown:?}");
         }
     }
 

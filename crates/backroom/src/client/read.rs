@@ -8,7 +8,7 @@ use backroom_core::{
 };
 
 use super::Backroom;
-use crate::{Count, Error, ErrorKind, Filter, Health, Load, WorkerRow, process};
+use crate::{Count, Error, ErrorKind, Filter, Health, Load, WorkerRow, process::Fate};
 
 /// Most jobs on one page.
 pub(super) const PAGE_JOBS_MAX: usize = 1000;
@@ -95,9 +95,7 @@ impl Backroom {
         let mut workers = self.engine().store.workers(bounds::earlier(now, WORKER_SILENCE_MAX)).await?;
         let is_heard =
             |worker: &WorkerRow| bounds::later(worker.beat_at, Duration::from_millis(worker.lease_ms)) >= now;
-        workers.retain(|worker| {
-            !worker.dead && is_heard(worker) && process::fate(worker) != process::Fate::Dead
-        });
+        workers.retain(|worker| !worker.dead && is_heard(worker) && worker.fate() != Fate::Dead);
         Ok(workers)
     }
 

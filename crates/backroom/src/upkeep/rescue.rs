@@ -15,7 +15,7 @@ use crate::{
     Error,
     ends::Ends,
     engine::Engine,
-    process::{self, Fate},
+    process::Fate,
     store::{Holder, RunningJob, WorkerRow},
 };
 
@@ -54,7 +54,7 @@ impl Rescue {
         };
         let why = |holder: &Holder| match &holder.row {
             Some(row) if row.dead => None,
-            Some(row) if process::fate(row) == Fate::Dead => Some("its process is dead"),
+            Some(row) if row.fate() == Fate::Dead => Some("its process is dead"),
             Some(row) if fell_silent(row) => {
                 Some("its heartbeat and that of another worker of its process stopped")
             }
@@ -161,7 +161,7 @@ fn rows(holders: &[Holder]) -> impl Iterator<Item = &WorkerRow> {
 
 /// How a process outlived its dead workers, if it is known to have done so.
 fn outlived(workers: &[WorkerRow]) -> Option<String> {
-    let lives = workers.iter().any(|row| !row.dead || process::fate(row) == Fate::Alive);
+    let lives = workers.iter().any(|row| !row.dead || row.fate() == Fate::Alive);
     let blocked = workers.iter().filter_map(|row| row.details.blocked.as_ref()).find(|blocked| blocked.now);
     match blocked {
         _ if !lives => None,

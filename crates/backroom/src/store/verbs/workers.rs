@@ -11,7 +11,10 @@ use backroom_core::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Error, Process};
+use crate::{
+    Error, Process,
+    process::{self, Fate},
+};
 
 /// Registers workers, observes whether they live, and stores their statistics.
 #[async_trait]
@@ -133,6 +136,13 @@ pub struct Blocked {
     pub now: bool,
     /// The kinds of the handlers that blocked it, at most ten; none if no handler did.
     pub kinds: Vec<String>,
+}
+
+impl WorkerRow {
+    /// What this process knows about the worker's.
+    pub(crate) fn fate(&self) -> Fate {
+        process::fate(&self.host, self.pid, &self.details.process)
+    }
 }
 
 impl fmt::Display for Blocked {
