@@ -120,12 +120,13 @@ impl Observed {
         }
     }
 
-    /// Makes one call, and repeats it while it meets transient errors.
+    /// Makes one call, and repeats it while it meets transient errors. `failed` gets the last of them.
     async fn call_repeatedly<T: Answer>(
         &self,
         request: Request,
         mut call: Call,
         forward: Forward<T>,
+        failed: &Mutex<Option<String>>,
     ) -> Result<T, Error> {
         let verb = request.verb();
         let span = tracing::debug_span!("store", %verb);
@@ -147,6 +148,8 @@ impl Observed {
                             self.failed(verb, error, &Miss { first, before, repeats, is_last });
                         }
                         if !is_last {
+                            *failed.lock().unwrap_or_else(PoisonError::into_inner) =
+                                Some(error.message().to_owned());
                             self.clock.sleep(REPEAT_AFTER * 2u32.pow(repeats)).await;
                             repeats += 1;
                             call = Call::Repeated;
@@ -212,14 +215,20 @@ impl Layer for Observed {
         let verb = request.verb();
         let timeout = self.timeout_of(verb);
         let measured = self.hook.as_ref().map(|hook| (hook, request.rows(), self.clock.monotonic()));
-        let answer = tokio::time::timeout(timeout, self.call_repeatedly(request, call, forward)).await;
+        let failed = Mutex::new(None);
+        let answering = self.call_repeatedly(request, call, forward, &failed);
+        let answer = tokio::time::timeout(timeout, answering).await;
         let answer = answer.unwrap_or_else(|_| {
             let effect = if verb == Verb::Insert {
                 "; the jobs may be stored all the same, so enqueue again under the same unique key"
             } else {
                 ""
             };
-            let why = format!("{verb}: the store did not answer within {timeout:?}{effect}");
+            // The try before says more than that this one took too long: which process has locked the file.
+            let before = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let before =
+                before.map_or_else(String::new, |error| format!("; the try before failed to {error}"));
+            let why = format!("{verb}: the store did not answer within {timeout:?}{before}{effect}");
             tracing::debug!(%verb, ?timeout, "no answer within the deadline");
             Err(Error::new(ErrorKind::Unavailable, why))
         });
