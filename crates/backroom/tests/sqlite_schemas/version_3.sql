@@ -72,17 +72,19 @@ CREATE TABLE backroom_attempts (
     error      TEXT    NOT NULL,
     worker     TEXT,
     started_at INTEGER,
-    ended_at   INTEGER NOT NULL
+    ended_at   INTEGER NOT NULL,
+    after_lines INTEGER NOT NULL CHECK (after_lines >= 0)
 ) STRICT;
 CREATE UNIQUE INDEX backroom_attempts_run ON backroom_attempts (job_id, lease_id);
 CREATE TABLE backroom_logs (
-    line_id  INTEGER PRIMARY KEY,
     job_id   BLOB    NOT NULL CHECK (length(job_id) = 16),
+    position INTEGER NOT NULL CHECK (position BETWEEN 0 AND 4294967295),
     lease_id BLOB    NOT NULL CHECK (length(lease_id) = 16),
     seq      INTEGER NOT NULL CHECK (seq BETWEEN 0 AND 4294967295),
     at       INTEGER NOT NULL,
-    line     TEXT    NOT NULL
-) STRICT;
+    line     TEXT    NOT NULL,
+    PRIMARY KEY (job_id, position)
+) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX backroom_logs_line ON backroom_logs (job_id, lease_id, seq);
 CREATE TABLE backroom_tags (
     tag    TEXT NOT NULL,
@@ -121,14 +123,19 @@ CREATE TABLE backroom_workers (
     details     TEXT    NOT NULL,
     trouble     TEXT
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE backroom_ended_endpoints (
+    url      TEXT    NOT NULL PRIMARY KEY CHECK (url <> ''),
+    reason   TEXT    NOT NULL,
+    ended_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000a','mail','default',NULL,5,'queued','{"n":1}',0,20,0,1800000000000000,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,1800000000000000,NULL,NULL,NULL,NULL,0,NULL);
 INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000b','mail','default','lane-1',0,'running','{"n":2}',2,20,1,1800000000000000,1800000900000000,'mail=k','until',1800000900000000,1,X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',1800000030000000,'worker-1',50,'half',NULL,NULL,NULL,0,1800000000000000,1800000001000000,NULL,'["red"]','{"v":1,"timeout_ms":1500,"retry":{"backoff":"quartic"},"meta":{"k":"v"}}',5,'{"on_trial":0,"alone":1,"at":"2027-01-15T08:00:00Z","ran_ms":1000}');
 INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000c','mail','default',NULL,5,'waiting','{"n":3}',0,20,0,1800000000000000,NULL,NULL,NULL,NULL,0,X'b1b1b1b1b1b14b1bb1b1b1b1b1b1b1b1',NULL,'worker-1',NULL,NULL,NULL,NULL,NULL,0,1800000000000000,1800000001000000,NULL,NULL,NULL,2,NULL);
 INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000d','mail','default',NULL,5,'completed','{"n":4}',1,20,0,1800000000000000,NULL,'mail=l','live',NULL,0,X'c1c1c1c1c1c14c1cc1c1c1c1c1c1c1c1',NULL,'worker-1',NULL,NULL,'"done"',NULL,NULL,0,1800000000000000,1800000001000000,1800000002000000,NULL,NULL,2,NULL);
 INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000e','mail','other',NULL,9,'cancelled','{"n":5}',0,20,0,1800000000000000,NULL,'mail=m','queued',NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,'no longer wanted',NULL,0,1800000000000000,NULL,1800000002000000,NULL,NULL,1,NULL);
 INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000f','mail','other',NULL,5,'discarded','{"n":6}',1,1,0,1800000000000000,NULL,NULL,NULL,NULL,0,X'd1d1d1d1d1d14d1dd1d1d1d1d1d1d1d1',NULL,'worker-1',NULL,NULL,NULL,'gave up after 1 attempts: boom',NULL,0,1800000000000000,1800000001000000,1800000002000000,'["blue","red"]',NULL,2,NULL);
-INSERT INTO backroom_attempts VALUES(1,X'018cc251f4007000800000000000000f',X'd1d1d1d1d1d14d1dd1d1d1d1d1d1d1d1',1,'failed','boom','worker-1',1800000001000000,1800000002000000);
-INSERT INTO backroom_logs VALUES(1,X'018cc251f4007000800000000000000b',X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',0,1800000001500000,'hello');
+INSERT INTO backroom_attempts VALUES(1,X'018cc251f4007000800000000000000f',X'd1d1d1d1d1d14d1dd1d1d1d1d1d1d1d1',1,'failed','boom','worker-1',1800000001000000,1800000002000000,0);
+INSERT INTO backroom_logs VALUES(X'018cc251f4007000800000000000000b',0,X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',0,1800000001500000,'hello');
 INSERT INTO backroom_tags VALUES('blue',X'018cc251f4007000800000000000000f');
 INSERT INTO backroom_tags VALUES('red',X'018cc251f4007000800000000000000b');
 INSERT INTO backroom_tags VALUES('red',X'018cc251f4007000800000000000000f');
