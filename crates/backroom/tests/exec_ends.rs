@@ -1,11 +1,7 @@
 //! How commands are ended, with all their descendants, whatever they and the worker do.
 
 #![cfg(all(feature = "exec", target_os = "linux"))]
-#![expect(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "in a test a panic is the report, on real time"
-)]
+#![expect(clippy::disallowed_methods, reason = "the tests run on real time")]
 
 mod exec_support;
 

@@ -1,7 +1,6 @@
 //! The binary as the supervisor of commands.
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use backroom::{Backroom, Json, Worker, command::CommandSpec};
 
