@@ -51,7 +51,7 @@ pub(super) fn is_local(listeners: &[TcpListener]) -> Result<bool, Problem> {
     Ok(addresses.iter().all(|address| address.ip().to_canonical().is_loopback()))
 }
 
-/// Refuses to be reached from other machines while no caller could be told from another.
+/// Refuses to be reached from other machines while the server cannot distinguish callers.
 pub(super) async fn check(backroom: &Backroom) -> Result<(), Problem> {
     let now = backroom.clock().now();
     if backroom.tokens().list().await?.iter().any(|token| token.is_valid(now)) {

@@ -51,7 +51,7 @@ pub trait ReplyVerbs: Send + Sync {
         now: Timestamp,
     ) -> Result<Vec<ReplyQueue>, Error>;
 
-    /// Deletes messages of a reply queue that nobody has taken, the oldest first: those older than a moment, and those that are too
+    /// Deletes messages of a reply queue that no taker holds, the oldest first: those older than a moment, and those that are too
     /// many or too large together. Counts them as dropped. Answers how many were deleted, at most `limit`.
     async fn drop_messages(&self, bounds: Arc<DropMessages>, now: Timestamp) -> Result<u64, Error>;
 
