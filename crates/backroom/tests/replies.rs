@@ -186,11 +186,13 @@ async fn a_job_of_the_callers_transaction_replies_if_the_transaction_commits() {
     let (backroom, folder) = sqlite().await;
     let mut application = rusqlite::Connection::open(folder.path().join("backroom.db")).unwrap();
     application.busy_timeout(Duration::from_secs(5)).unwrap();
+    // A deferred one could not write any more once the worker has written.
+    let immediate = rusqlite::TransactionBehavior::Immediate;
     let worker = Worker::new(&backroom).handle(double).start().await.unwrap();
-    let transaction = application.transaction().unwrap();
+    let transaction = application.transaction_with_behavior(immediate).unwrap();
     backroom.enqueue(Double(1)).reply_to("r").within(&transaction).unwrap();
     transaction.rollback().unwrap();
-    let transaction = application.transaction().unwrap();
+    let transaction = application.transaction_with_behavior(immediate).unwrap();
     let job = backroom.enqueue(Double(2)).reply_to("r").within(&transaction).unwrap();
     transaction.commit().unwrap();
     let taken =

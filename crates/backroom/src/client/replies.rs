@@ -18,11 +18,14 @@ const TAKE_MAX: usize = 1000;
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How often a taker that waits asks when no hint comes: soon at first, then less often. A message whose lease ends, or whose
 /// correlation id another process has, comes without a hint.
-const ASKS: [Duration; 4] = [
+const ASKS: [Duration; 7] = [
     Duration::from_millis(50),
     Duration::from_millis(100),
     Duration::from_millis(250),
     Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
 ];
 /// Reply queues in one page of the counts.
 const QUEUES_AT_ONCE: usize = 500;

@@ -63,8 +63,7 @@ impl Rows {
         call: Call,
     ) -> Vec<MessageRow> {
         if call == Call::Repeated {
-            let taken: Vec<_> =
-                self.replies.of(&take.reply_to).filter(|row| is_under(row, take.lease.id)).cloned().collect();
+            let taken = self.messages_taken_before(take);
             if !taken.is_empty() {
                 return taken;
             }
@@ -88,6 +87,20 @@ impl Rows {
             if let Some(row) = self.replies.messages.get_mut(&seq) {
                 row.lease = Some(take.lease);
                 row.deliveries += 1;
+                taken.push(row.clone());
+            }
+        }
+        taken
+    }
+
+    /// What an earlier call took. A message is left out if an earlier one with its key is under another lease, or under none, by now.
+    fn messages_taken_before(&self, take: &TakeMessages) -> Vec<MessageRow> {
+        let (lease, mut passed, mut taken) = (take.lease.id, BTreeSet::new(), Vec::new());
+        for row in self.replies.of(&take.reply_to) {
+            let key = row.message.order_key();
+            if !is_under(row, lease) {
+                passed.insert(key);
+            } else if !passed.contains(&key) {
                 taken.push(row.clone());
             }
         }

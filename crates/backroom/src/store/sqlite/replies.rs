@@ -95,7 +95,10 @@ pub(super) fn take(
         let sql = concat!(
             "SELECT ",
             columns!(),
-            " FROM backroom_messages WHERE reply_to = ?1 AND lease_id = ?2 ORDER BY seq"
+            " FROM backroom_messages AS message WHERE reply_to = ?1 AND lease_id = ?2 \
+             AND NOT EXISTS (SELECT 1 FROM backroom_messages AS earlier WHERE earlier.reply_to = ?1 \
+               AND earlier.order_key = message.order_key AND earlier.seq < message.seq AND earlier.lease_id IS NOT ?2) \
+             ORDER BY seq"
         );
         let taken = messages_of(connection, sql, params![take.reply_to, lease.as_bytes()])?;
         if !taken.is_empty() {

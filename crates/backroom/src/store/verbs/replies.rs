@@ -14,8 +14,8 @@ use crate::Error;
 pub trait ReplyVerbs: Send + Sync {
     /// Takes messages of a reply queue under a fresh lease, the oldest first. Where a lease holds on a message, no message with
     /// the same [`order_key`](Message::order_key) is taken; so of each key a taker gets the first ones, in order. A message
-    /// whose lease has ended is taken again. A repeated call answers with the messages that the lost call took. If that call
-    /// took nothing, it takes messages now. It takes nothing while another taker of the reply queue delays it.
+    /// whose lease has ended is taken again. A repeated call answers with the messages that the lost call took, without those that
+    /// follow one that another taker has taken since. If nothing is left of them, it takes messages now. It takes nothing while another taker of the reply queue delays it.
     async fn take_messages(
         &self,
         take: Arc<TakeMessages>,

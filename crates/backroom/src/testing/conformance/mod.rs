@@ -110,6 +110,7 @@ behaviours! {
         a_late_acknowledgement_counts_unless_the_message_was_taken_again
         a_clock_that_is_set_makes_a_message_come_again_and_withholds_none
         a_repeated_take_answers_with_what_the_lost_one_took
+        a_repeated_take_leaves_out_what_follows_a_message_that_another_taker_has
         what_is_given_back_is_delivered_at_once_and_in_its_place
         messages_are_listed_in_their_order_without_being_taken
         reply_queues_are_counted_by_name

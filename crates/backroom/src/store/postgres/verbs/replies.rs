@@ -76,12 +76,17 @@ static TAKE: Sql = Sql {
 static HAS_ANY: Sql =
     Sql { text: "SELECT FROM {schema}.messages WHERE reply_to = $1 LIMIT 1", types: &[Type::TEXT] };
 
-/// Messages under a lease. Parameters: reply queue, lease.
+/// Messages under a lease, without those that follow one with the same key that is under another lease or none by now. Parameters: reply
+/// queue, lease.
 static TAKEN_BEFORE: Sql = Sql {
     text: concat!(
         "SELECT ",
         columns!(),
-        " FROM {schema}.messages WHERE reply_to = $1 AND lease_id = $2 ORDER BY seq"
+        " FROM {schema}.messages WHERE reply_to = $1 AND lease_id = $2 \
+         AND NOT EXISTS (SELECT FROM {schema}.messages AS earlier WHERE earlier.reply_to = $1 \
+           AND earlier.order_key = messages.order_key AND earlier.seq < messages.seq \
+           AND earlier.lease_id IS DISTINCT FROM $2) \
+         ORDER BY seq"
     ),
     types: &[Type::TEXT, Type::UUID],
 };
@@ -106,13 +111,13 @@ static RELEASE: Sql = Sql {
 /// Messages in their order. Parameters: reply queue or null, position after which they begin, limit, bytes.
 static LIST: Sql = Sql {
     text: concat!(
-        "WITH found AS (SELECT seq, sum(bytes) OVER (ORDER BY seq) - bytes AS bytes_before FROM ( \
-           SELECT seq, bytes FROM {schema}.messages WHERE reply_to = $1 AND seq > $2 \
-           UNION ALL SELECT seq, bytes FROM {schema}.messages WHERE $1 IS NULL AND seq > $2 \
+        "WITH found AS (SELECT id, sum(bytes) OVER (ORDER BY seq) - bytes AS bytes_before FROM ( \
+           SELECT id, seq, bytes FROM {schema}.messages WHERE reply_to = $1 AND seq > $2 \
+           UNION ALL SELECT id, seq, bytes FROM {schema}.messages WHERE $1 IS NULL AND seq > $2 \
            ORDER BY seq LIMIT $3) AS page) \
          SELECT ",
         columns!(),
-        " FROM found JOIN {schema}.messages ON messages.seq = found.seq WHERE bytes_before < $4 OR bytes_before = 0 \
+        " FROM found JOIN {schema}.messages ON messages.id = found.id WHERE bytes_before < $4 OR bytes_before = 0 \
          ORDER BY messages.seq"
     ),
     types: &[Type::TEXT, Type::INT8, Type::INT8, Type::INT8],
