@@ -70,6 +70,7 @@ impl QueueItem {
 #[utoipa::path(
     get,
     path = "/v1/queues",
+    operation_id = "list_queues",
     tag = "queues",
     responses((status = 200, description = "The queues.", body = QueueList), Problems)
 )]
@@ -94,6 +95,7 @@ async fn find(state: &AppState, caller: &Caller, name: &str) -> Result<QueueItem
 #[utoipa::path(
     get,
     path = "/v1/queues/{name}",
+    operation_id = "read_queue",
     tag = "queues",
     params(("name" = String, Path, description = "The queue.")),
     responses((status = 200, description = "The queue.", body = QueueItem), Problems)
@@ -113,6 +115,7 @@ async fn one(
 #[utoipa::path(
     post,
     path = "/v1/queues/{name}/pause",
+    operation_id = "pause_queue",
     tag = "queues",
     params(("name" = String, Path, description = "The queue.")),
     responses((status = 200, description = "The queue as it is now.", body = QueueItem), Problems)
@@ -133,6 +136,7 @@ async fn pause(
 #[utoipa::path(
     post,
     path = "/v1/queues/{name}/resume",
+    operation_id = "resume_queue",
     tag = "queues",
     params(("name" = String, Path, description = "The queue.")),
     responses((status = 200, description = "The queue as it is now.", body = QueueItem), Problems)
@@ -175,6 +179,7 @@ fn named<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Opt
 #[utoipa::path(
     patch,
     path = "/v1/queues/{name}",
+    operation_id = "set_queue",
     tag = "queues",
     params(("name" = String, Path, description = "The queue.")),
     request_body = QueueSettings,

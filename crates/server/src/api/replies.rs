@@ -45,6 +45,7 @@ struct ReplyQueues {
 #[utoipa::path(
     get,
     path = "/v1/replies",
+    operation_id = "list_reply_queues",
     tag = "replies",
     responses((status = 200, description = "The reply queues.", body = ReplyQueues), Problems)
 )]
@@ -86,6 +87,7 @@ struct Taken {
 #[utoipa::path(
     post,
     path = "/v1/replies/{queue}/take",
+    operation_id = "take_replies",
     tag = "replies",
     params(("queue" = String, Path, description = "The reply queue.")),
     request_body = Take,
@@ -146,6 +148,7 @@ struct Outcome {
 #[utoipa::path(
     post,
     path = "/v1/replies/{queue}/acknowledge",
+    operation_id = "acknowledge_replies",
     tag = "replies",
     params(("queue" = String, Path, description = "The reply queue.")),
     request_body = Held,
@@ -170,6 +173,7 @@ async fn acknowledge(
 #[utoipa::path(
     post,
     path = "/v1/replies/{queue}/release",
+    operation_id = "release_replies",
     tag = "replies",
     params(("queue" = String, Path, description = "The reply queue.")),
     request_body = Held,

@@ -41,6 +41,7 @@ struct Scaling {
 #[utoipa::path(
     get,
     path = "/v1/scaling/{queue}",
+    operation_id = "read_load",
     tag = "queues",
     params(("queue" = String, Path, description = "The queue.")),
     responses((status = 200, description = "How much work waits.", body = Scaling), Problems)

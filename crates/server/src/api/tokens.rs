@@ -35,6 +35,7 @@ struct Tokens {
 #[utoipa::path(
     get,
     path = "/v1/tokens",
+    operation_id = "list_tokens",
     tag = "tokens",
     responses((status = 200, description = "The tokens, without their secrets.", body = Tokens), Problems)
 )]
@@ -75,6 +76,7 @@ struct NewTokenView {
 #[utoipa::path(
     post,
     path = "/v1/tokens",
+    operation_id = "create_token",
     tag = "tokens",
     request_body = TokenWanted,
     responses((status = 201, description = "The token and its secret, shown this once.", body = NewTokenView), Problems)
@@ -104,6 +106,7 @@ async fn create(
 #[utoipa::path(
     delete,
     path = "/v1/tokens/{id}",
+    operation_id = "revoke_token",
     tag = "tokens",
     params(("id" = String, Path, description = "The token.", format = "uuid")),
     responses((status = 204, description = "The token is revoked."), Problems)
@@ -150,6 +153,7 @@ struct AuditPage {
 #[utoipa::path(
     get,
     path = "/v1/audit",
+    operation_id = "read_audit_log",
     tag = "tokens",
     params(AuditQuery),
     responses((status = 200, description = "A page of entries.", body = AuditPage), Problems)

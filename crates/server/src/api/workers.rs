@@ -34,6 +34,7 @@ struct Workers {
 #[utoipa::path(
     get,
     path = "/v1/workers",
+    operation_id = "list_workers",
     tag = "workers",
     responses((status = 200, description = "The workers.", body = Workers), Problems)
 )]
@@ -54,6 +55,7 @@ struct Counts {
 #[utoipa::path(
     get,
     path = "/v1/counts",
+    operation_id = "count_jobs",
     tag = "queues",
     responses((status = 200, description = "The counts.", body = Counts), Problems)
 )]
@@ -92,6 +94,7 @@ struct StatsView {
 #[utoipa::path(
     get,
     path = "/v1/stats",
+    operation_id = "read_stats",
     tag = "workers",
     params(StatsQuery),
     responses((status = 200, description = "What was done.", body = StatsView), Problems)

@@ -37,6 +37,7 @@ async fn changed(state: &AppState, id: backroom::JobId) -> Result<Response, Prob
 #[utoipa::path(
     post,
     path = "/v1/jobs/{id}/cancel",
+    operation_id = "cancel_job",
     tag = "jobs",
     params(("id" = String, Path, description = "The job.", format = "uuid")),
     responses((status = 200, description = "The job as it is now.", body = JobSchema), Problems)
@@ -57,6 +58,7 @@ pub(super) async fn cancel(
 #[utoipa::path(
     post,
     path = "/v1/jobs/{id}/retry",
+    operation_id = "retry_job",
     tag = "jobs",
     params(("id" = String, Path, description = "The job.", format = "uuid")),
     responses((status = 200, description = "The job as it is now.", body = JobSchema), Problems)
@@ -77,6 +79,7 @@ pub(super) async fn retry(
 #[utoipa::path(
     delete,
     path = "/v1/jobs/{id}",
+    operation_id = "delete_job",
     tag = "jobs",
     params(("id" = String, Path, description = "The job.", format = "uuid")),
     responses((status = 204, description = "The job is deleted."), Problems)
@@ -121,6 +124,7 @@ fn named<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Tex
 #[utoipa::path(
     patch,
     path = "/v1/jobs/{id}",
+    operation_id = "amend_job",
     tag = "jobs",
     params(("id" = String, Path, description = "The job.", format = "uuid")),
     request_body = Amendment,

@@ -86,6 +86,7 @@ pub(super) struct BulkDone {
 #[utoipa::path(
     post,
     path = "/v1/jobs/bulk",
+    operation_id = "act_on_jobs",
     tag = "jobs",
     request_body = Bulk,
     responses((status = 200, description = "What became of the jobs.", body = BulkDone), Problems)

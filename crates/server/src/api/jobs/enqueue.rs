@@ -79,6 +79,7 @@ pub(super) struct WaitQuery {
 #[utoipa::path(
     post,
     path = "/v1/jobs",
+    operation_id = "enqueue_job",
     tag = "jobs",
     params(
         WaitQuery,
@@ -186,6 +187,7 @@ async fn store_one(state: &AppState, pass: &Pass, draft: backroom::Draft) -> Res
 #[utoipa::path(
     post,
     path = "/v1/jobs/batch",
+    operation_id = "enqueue_jobs",
     tag = "jobs",
     params(("Idempotency-Key" = Option<String>, Header,
         description = "Carries the request out once, however often it is sent. Not for streams.")),

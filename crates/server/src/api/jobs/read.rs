@@ -65,6 +65,7 @@ pub(super) struct PageQuery {
 #[utoipa::path(
     get,
     path = "/v1/jobs",
+    operation_id = "list_jobs",
     tag = "jobs",
     params(PageQuery),
     responses((status = 200, description = "A page of jobs.", body = JobPage), Problems)
@@ -107,6 +108,7 @@ pub(super) struct WaitQuery {
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}",
+    operation_id = "read_job",
     tag = "jobs",
     params(
         ("id" = String, Path, description = "The job.", format = "uuid"),
@@ -153,6 +155,7 @@ pub(super) async fn one(
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/output",
+    operation_id = "output_job",
     tag = "jobs",
     params(("id" = String, Path, description = "The job.", format = "uuid")),
     responses((status = 200, description = "The output.", body = serde_json::Value), Problems)
@@ -187,6 +190,7 @@ pub(super) struct Attempts {
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/attempts",
+    operation_id = "attempts_job",
     tag = "jobs",
     params(("id" = String, Path, description = "The job.", format = "uuid")),
     responses((status = 200, description = "The attempts.", body = Attempts), Problems)
@@ -225,6 +229,7 @@ pub(super) struct Logs {
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/logs",
+    operation_id = "logs_job",
     tag = "jobs",
     params(("id" = String, Path, description = "The job.", format = "uuid"), LogQuery),
     responses((status = 200, description = "A page of lines, at most 1000.", body = Logs), Problems)
@@ -261,6 +266,7 @@ struct ReasonView {
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/explain",
+    operation_id = "explain_job",
     tag = "jobs",
     params(("id" = String, Path, description = "The job.", format = "uuid")),
     responses((status = 200, description = "The reasons.", body = Explained), Problems)

@@ -43,13 +43,14 @@ pub(super) struct AfterQuery {
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/events",
+    operation_id = "follow_job",
     tag = "jobs",
     params(
         ("id" = String, Path, description = "The job.", format = "uuid"),
         AfterQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that the reader has.")
     ),
-    responses((status = 200, description = "The events.", body = String, content_type = "text/event-stream"), Problems)
+    responses((status = 200, description = "The events; the data of each is JSON.", body = serde_json::Value, content_type = "text/event-stream"), Problems)
 )]
 pub(super) async fn events(
     State(state): State<AppState>,
