@@ -40,8 +40,8 @@ fn wait_of(text: &str, now: Timestamp) -> Option<Duration> {
     }
     const FORMS: [&str; 3] =
         ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
-    let read = |form: &&str| BrokenDownTime::parse(form, text).ok()?.to_datetime().ok();
-    let at = FORMS.iter().find_map(|form| read(&form))?;
+    let read = |form: &str| BrokenDownTime::parse(form, text).ok()?.to_datetime().ok();
+    let at = FORMS.iter().find_map(|form| read(form))?;
     // The last hours of the year 9999 are no timestamp.
     let at = jiff::tz::TimeZone::UTC.to_timestamp(at).unwrap_or(Timestamp::MAX);
     Some(span_until(now, at).min(WAIT_MAX))

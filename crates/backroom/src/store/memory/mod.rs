@@ -41,13 +41,13 @@ pub struct MemoryStore {
 
 #[derive(Debug)]
 enum Content {
-    Open(Rows),
+    Open(Box<Rows>),
     Closed,
 }
 
 impl Default for Content {
     fn default() -> Self {
-        Self::Open(Rows::default())
+        Self::Open(Box::default())
     }
 }
 
