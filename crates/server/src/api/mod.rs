@@ -69,11 +69,33 @@ fn routes() -> OpenApiRouter<AppState> {
 
 /// The service that answers every request.
 pub(crate) fn router(state: AppState) -> Router {
-    let (router, document) = routes().split_for_parts();
+    let (router, mut document) = routes().split_for_parts();
+    name_operations(&mut document);
     within_frame(router.layer(Extension(read::Document::new(&document))), state)
 }
 
 /// Routes with everything around them.
 pub(crate) fn within_frame(router: Router<AppState>, state: AppState) -> Router {
     around::layers(router, state.clone()).with_state(state)
+}
+
+/// Gives each operation an id of its own, from its method and path: names of functions repeat from noun to noun.
+fn name_operations(document: &mut utoipa::openapi::OpenApi) {
+    for (path, item) in &mut document.paths.paths {
+        let words: Vec<_> =
+            path.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let name = words.join("_");
+        let operations = [
+            ("get", &mut item.get),
+            ("put", &mut item.put),
+            ("post", &mut item.post),
+            ("patch", &mut item.patch),
+            ("delete", &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(format!("{method}_{name}"));
+            }
+        }
+    }
 }

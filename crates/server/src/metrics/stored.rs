@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use backroom::{Backroom, Count, Error, Timestamp, core::stats::KindStats};
+use backroom::{
+    Backroom, Count, DisplayState, Error, Timestamp,
+    core::{bounds::span_until, stats::KindStats},
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet},
@@ -42,6 +45,8 @@ struct Snapshot {
     tried_at: Option<Duration>,
     is_up: bool,
     jobs: BTreeMap<(String, &'static str), u64>,
+    /// For how long the oldest due job of a queue has been due.
+    oldest: BTreeMap<String, Duration>,
     workers: u64,
     /// What each row said when it was read last, by minute and worker: what it says beyond that is new.
     seen: BTreeMap<(Timestamp, String), BTreeMap<String, KindStats>>,
@@ -68,6 +73,7 @@ impl Stored {
             tried_at: None,
             is_up: false,
             jobs: BTreeMap::new(),
+            oldest: BTreeMap::new(),
             workers: 0,
             seen: BTreeMap::new(),
             is_first: true,
@@ -106,8 +112,11 @@ impl Stored {
         let now = backroom.clock().now();
         let since = now.checked_sub(jiff::SignedDuration::try_from(GROWS).unwrap_or_default()).unwrap_or(now);
         let rows = backroom.store().stats(since, ROWS_MAX).await?;
+        let ages = self.ages(backroom, &counts).await?;
         let mut snapshot = self.snapshot();
         snapshot.put_counts(&counts);
+        snapshot.oldest.values_mut().for_each(|age| *age = Duration::ZERO);
+        snapshot.oldest.extend(ages);
         snapshot.workers = workers;
         let is_first = std::mem::replace(&mut snapshot.is_first, false);
         for row in rows {
@@ -117,6 +126,20 @@ impl Stored {
         let old = since.checked_sub(jiff::SignedDuration::from_secs(120)).unwrap_or(since);
         snapshot.seen.retain(|(minute, _), _| *minute >= old);
         Ok(())
+    }
+
+    /// How long the oldest job has been due, for each queue that has due jobs and a series of its own.
+    async fn ages(&self, backroom: &Backroom, counts: &[Count]) -> Result<Vec<(String, Duration)>, Error> {
+        let mut ages = Vec::new();
+        for count in counts.iter().filter(|count| count.state == DisplayState::Available) {
+            if self.snapshot().queues.bounded(&count.queue) != count.queue {
+                continue;
+            }
+            let oldest_at = backroom.store().load(&count.queue, 1, backroom.clock().now()).await?.oldest_at;
+            let age = oldest_at.map_or(Duration::ZERO, |at| span_until(at, backroom.clock().now()));
+            ages.push((count.queue.clone(), age));
+        }
+        Ok(ages)
     }
 }
 
@@ -168,6 +191,12 @@ impl Collector for Stored {
         )?;
         for ((queue, state), jobs) in &snapshot.jobs {
             metric.encode_family(&[("queue", queue.as_str()), ("state", *state)])?.encode_gauge(jobs)?;
+        }
+        let help = "For how long the oldest due job has been due, by queue";
+        let mut metric =
+            encoder.encode_descriptor("oldest_due", help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        for (queue, age) in &snapshot.oldest {
+            metric.encode_family(&[("queue", queue.as_str())])?.encode_gauge(&age.as_secs_f64())?;
         }
         let mut metric =
             encoder.encode_descriptor("workers", "Workers that are alive", None, MetricType::Gauge)?;

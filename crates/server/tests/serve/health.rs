@@ -114,6 +114,8 @@ fn labels_are_bounded_whatever_names_callers_invent() {
     server.call("BREW", "/coffee", &[], b"");
     let text = server.get("/metrics").text();
     assert_eq!(value(&text, "backroom_jobs{queue=\"other\",state=\"available\"}"), Some(2.0), "{text}");
+    let age = |queue: &str| value(&text, &format!("backroom_oldest_due_seconds{{queue=\"{queue}\"}}"));
+    assert!(age("a").is_some_and(|secs| secs > 0.0) && age("d").is_none(), "{text}");
     assert!(text.contains("method=\"other\",route=\"none\",status=\"404\""), "{text}");
     assert!(!text.contains("/x1") && !text.contains("BREW") && !text.contains("secret"), "{text}");
 }

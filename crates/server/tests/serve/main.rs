@@ -6,6 +6,7 @@ mod cli_support;
 #[path = "../serve_support/mod.rs"]
 mod serve_support;
 
+mod abuse;
 mod access;
 mod document;
 mod frame;
