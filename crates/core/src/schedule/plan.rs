@@ -405,8 +405,13 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether a success is overdue, and otherwise when it will be.
+    /// Whether a success is overdue, and otherwise when it will be. Of a schedule that has ended and whose runs have ended no
+    /// success is expected.
     fn watch(&mut self) {
+        let has_ended = self.is_spent() || self.timetable.next_after(self.plan.state.decided_until).is_none();
+        if has_ended && !self.is_going {
+            return;
+        }
         let Some(span) = self.schedule.policies.deadman else { return };
         let state = &mut self.plan.state;
         if state.overdue_since.is_some() {

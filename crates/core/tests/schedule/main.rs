@@ -5,4 +5,5 @@ mod cron;
 mod definition;
 mod describe;
 mod plan;
+mod rrule;
 mod zone;

@@ -276,6 +276,21 @@ fn a_success_that_does_not_come_is_reported_once_and_ends_with_the_next() {
 }
 
 #[test]
+fn of_a_schedule_that_has_ended_no_success_is_expected() {
+    let mut schedule = schedule("at 2026-11-27T08:00:00Z");
+    schedule.policies.deadman = Some(HOUR);
+    let fired = run(&schedule, &State::begin(on("07:30")), 0, on("08:00"));
+    assert_eq!(
+        run(&schedule, &fired.state, 1, on("10:00")).overdue_since,
+        Some(on("08:30")),
+        "it is still going"
+    );
+    let after = ended(&schedule, &fired.state, on("08:00"), RunEnd::Completed, on("08:10"));
+    let later = run(&schedule, &after.state, 0, on("12:00"));
+    assert_eq!((later.overdue_since, later.wake.at), (None, None));
+}
+
+#[test]
 fn a_limited_number_of_runs_ends_the_schedule() {
     let mut schedule = schedule("30 * * * *");
     schedule.max_runs = Some(2);
