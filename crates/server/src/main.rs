@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod demo;
 mod metrics;
+mod remote;
 mod serve;
 mod settings;
 mod terminal;

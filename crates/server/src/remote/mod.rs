@@ -1,0 +1,186 @@
+//! A running server, as a client of its HTTP API sees it.
+//!
+//! [`Remote`] sends one request after the other over one connection, which it opens again when the server has closed it. It
+//! knows the API's way of answering (JSON, problem documents, streams of lines) and no route: the commands name those.
+
+mod address;
+mod answer;
+mod connection;
+mod lines;
+mod token;
+
+use std::{sync::Arc, time::Duration};
+
+use backroom::clock::{Clock, SystemClock};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION, USER_AGENT},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::Mutex;
+
+use self::{address::Address, connection::Connection};
+pub(crate) use self::{lines::Lines, token::Token};
+use crate::terminal::Problem;
+
+/// How long the server may take to accept a connection and to agree on TLS.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long the server may take for an answer to a request that does not wait for a job.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+
+/// A server and the right to use it.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    address: Address,
+    token: Option<Token>,
+    clock: Arc<dyn Clock>,
+    /// The connection of the last request, if the server did not close it.
+    idle: Mutex<Option<Connection>>,
+}
+
+impl Remote {
+    /// The server at `url`, such as `https://jobs.example.org` or `http://127.0.0.1:7700`. Opens no connection yet.
+    pub(crate) fn new(url: &str, token: Option<Token>) -> Result<Self, Problem> {
+        let address = Address::parse(url)?;
+        if token.is_some() && !address.is_private_way() {
+            let why = "the token would travel unencrypted over the network";
+            return Err(Problem::new(format_args!("use the server {url}"), &why)
+                .hint("use https://, or reach the server through 127.0.0.1 by a tunnel"));
+        }
+        Ok(Self { address, token, clock: Arc::new(SystemClock::default()), idle: Mutex::default() })
+    }
+
+    /// The answer to `GET path`; `path` begins with `/` and may have a query.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
+        self.call(Method::GET, path, Bytes::new()).await
+    }
+
+    /// The answer to a request with a JSON body.
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Problem> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Problem::new(format_args!("write the body of {method} {path}"), &error))?;
+        self.call(method, path, body.into()).await
+    }
+
+    /// A stream of lines that the server goes on writing: server-sent events, or JSON documents. It has a connection of its own.
+    pub(crate) async fn stream(&self, path: &str, accept: &'static str, after: Option<&str>) -> Result<Lines, Problem> {
+        let mut request = self.request(Method::GET, path, accept, Bytes::new())?;
+        if let Some(after) = after {
+            let after = after
+                .parse()
+                .map_err(|error| Problem::new(format_args!("resume {path} after {after:?}"), &error))?;
+            request.headers_mut().insert("last-event-id", after);
+        }
+        let mut connection = self.connect().await?;
+        let response = self.within(ANSWER_MAX, path, connection.send(request)).await?;
+        if response.status() != StatusCode::OK {
+            return Err(self.refused(path, response).await);
+        }
+        Ok(Lines::new(path, response.into_body(), connection))
+    }
+
+    /// The URL for people.
+    pub(crate) fn shown(&self) -> String {
+        self.address.to_string()
+    }
+
+    async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Problem> {
+        let request = || self.request(method.clone(), path, "application/json", body.clone());
+        let mut idle = self.idle.lock().await;
+        let kept = idle.take().filter(Connection::is_open);
+        // The server may close an idle connection at any moment. A read is sent again then; of a write it is not known whether
+        // the server has carried it out, so a write begins with a connection that is new.
+        let (mut connection, may_repeat) = match kept {
+            Some(connection) if method == Method::GET => (connection, true),
+            Some(_) | None => (self.connect().await?, false),
+        };
+        let sent = self.within(ANSWER_MAX, path, connection.send(request()?)).await;
+        let response = match sent {
+            Err(_) if may_repeat => {
+                connection = self.connect().await?;
+                self.within(ANSWER_MAX, path, connection.send(request()?)).await?
+            }
+            sent => sent?,
+        };
+        if !response.status().is_success() {
+            return Err(self.refused(path, response).await);
+        }
+        let answer = self.within(ANSWER_MAX, path, answer::json(path, response)).await?;
+        *idle = Some(connection);
+        Ok(answer)
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &'static str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Problem> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(self.address.path(path))
+            .header(HOST, self.address.authority())
+            .header(USER_AGENT, concat!("backroom/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, accept);
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, token.header());
+        }
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        request
+            .body(Full::new(body))
+            .map_err(|error| Problem::new(format_args!("make the request for {path}"), &error))
+    }
+
+    async fn connect(&self) -> Result<Connection, Problem> {
+        let opening = Connection::open(&self.address);
+        let doing = format!("reach the server {}", self.address);
+        tokio::select! {
+            opened = opening => opened.map_err(|error| {
+                Problem::new(&doing, &error).hint("`backroom serve` starts one; --server or BACKROOM_SERVER names its URL")
+            }),
+            () = self.clock.sleep(CONNECT_MAX) => {
+                let why = format!("it did not answer within {} s", CONNECT_MAX.as_secs());
+                Err(Problem::new(&doing, &why))
+            }
+        }
+    }
+
+    /// Waits for an answer, but not for ever.
+    async fn within<T>(
+        &self,
+        most: Duration,
+        path: &str,
+        work: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        tokio::select! {
+            done = work => done,
+            () = self.clock.sleep(most) => {
+                let why = format!("{} did not answer within {} s", self.address, most.as_secs());
+                Err(Problem::new(format_args!("ask for {path}"), &why))
+            }
+        }
+    }
+
+    /// What a refusal says.
+    async fn refused(&self, path: &str, response: Response<Incoming>) -> Problem {
+        if response.status().is_redirection() {
+            let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("another place");
+            let why = format!("{} sends its callers to {to}", self.address);
+            return Problem::new(format_args!("ask for {path}"), &why).hint("name that place with --server");
+        }
+        match self.within(ANSWER_MAX, path, answer::problem(path, response)).await {
+            Ok(problem) | Err(problem) => problem,
+        }
+    }
+}
