@@ -14,6 +14,7 @@ Examples:
   backroom bench --scenario latency                how soon an idle worker picks a job up
   backroom bench --scenario steady                 how soon at half of the machine's capacity
   backroom bench --scenario deep                   with ten million finished and a million future jobs
+  backroom bench --scenario http                   how fast the server takes jobs over HTTP
   backroom bench --json | jq .lifecycle_per_s")]
 pub(crate) struct BenchArgs {
     /// What to measure
@@ -62,6 +63,8 @@ pub(crate) enum Scenario {
     Latency,
     /// As drain, before and after the store is filled with old and future jobs
     Deep,
+    /// Enqueue over HTTP, beside the same in process
+    Http,
 }
 
 impl Scenario {
@@ -71,6 +74,7 @@ impl Scenario {
             Self::Steady => "steady",
             Self::Latency => "latency",
             Self::Deep => "deep",
+            Self::Http => "http",
         }
     }
 }

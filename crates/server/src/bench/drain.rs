@@ -20,7 +20,7 @@ use super::{
 /// Most single enqueues: they wait for the disk, and a figure needs no more.
 const SINGLES_MAX: u32 = 10_000;
 /// Callers that enqueue one by one at the same time.
-const CALLERS: u64 = 20;
+const CALLERS: u32 = 20;
 
 pub(super) async fn measure(
     args: &BenchArgs,
@@ -39,8 +39,13 @@ pub(super) async fn measure(
     report.lifecycle_per_s = Some(jobs / (enqueue + drain).as_secs_f64());
     let singles = args.jobs.min(SINGLES_MAX);
     say(&format!("enqueue {singles} jobs one by one, {CALLERS} callers at a time"));
-    let single = enqueue_single(args, place, singles).await?;
+    let single = enqueue_single(args, place, singles, CALLERS).await?;
     report.enqueue_single_per_s = Some(f64::from(singles) / single.as_secs_f64());
+    plain(args, place).await
+}
+
+/// Runs what is left.
+pub(super) async fn plain(args: &BenchArgs, place: &Place) -> Result<(), Error> {
     plain_worker(args, place).run_until_empty().await
 }
 
@@ -63,10 +68,15 @@ pub(super) async fn drain(args: &BenchArgs, place: &Place) -> Result<Duration, E
 }
 
 /// How long `count` single enqueues take, each acknowledged before its caller makes the next.
-async fn enqueue_single(args: &BenchArgs, place: &Place, count: u32) -> Result<Duration, Error> {
+pub(super) async fn enqueue_single(
+    args: &BenchArgs,
+    place: &Place,
+    count: u32,
+    callers: u32,
+) -> Result<Duration, Error> {
     let next = Arc::new(AtomicU64::new(0));
     let start = place.backroom.clock().now();
-    let callers: Vec<_> = (0..CALLERS)
+    let callers: Vec<_> = (0..callers)
         .map(|_| {
             let (backroom, next, bytes) = (place.backroom.clone(), Arc::clone(&next), args.payload_bytes);
             tokio::spawn(async move {

@@ -7,6 +7,7 @@ mod args;
 mod baseline;
 mod deep;
 mod drain;
+mod http;
 mod latency;
 mod place;
 mod report;
@@ -15,24 +16,29 @@ mod workload;
 
 pub(crate) use args::{BenchArgs, Scenario};
 pub(crate) use report::Report;
+pub(crate) use workload::telling_worker;
 
-use backroom::Error;
+use std::sync::Arc;
 
+use crate::{remote::Remote, terminal::Problem};
 use place::Place;
 
 /// Measures one scenario and answers with its figures. `say` is called for each step, for people who wait.
 pub(crate) async fn measure(
     args: &BenchArgs,
     store: Option<&str>,
+    server: Option<&Arc<Remote>>,
     say: &dyn Fn(&str),
-) -> Result<Report, Error> {
+) -> Result<Report, Problem> {
     let place = Place::open(args, store).await?;
     let mut report = Report::new(args, &place).await?;
-    let measured = match args.scenario {
-        Scenario::Drain => drain::measure(args, &place, &mut report, say).await,
-        Scenario::Steady => steady::measure(args, &place, &mut report, say).await,
-        Scenario::Latency => latency::measure(args, &place, &mut report, say).await,
-        Scenario::Deep => deep::measure(args, &place, &mut report, say).await,
+    let measured = match (server, args.scenario) {
+        (Some(server), _) => http::of_server(args, &place, server, &mut report, say).await,
+        (None, Scenario::Http) => http::measure(args, &place, &mut report, say).await,
+        (None, Scenario::Drain) => Ok(drain::measure(args, &place, &mut report, say).await?),
+        (None, Scenario::Steady) => Ok(steady::measure(args, &place, &mut report, say).await?),
+        (None, Scenario::Latency) => Ok(latency::measure(args, &place, &mut report, say).await?),
+        (None, Scenario::Deep) => Ok(deep::measure(args, &place, &mut report, say).await?),
     };
     report.rss_mb = report::peak_memory_mb();
     if measured.is_ok() && args.baseline {
@@ -40,5 +46,5 @@ pub(crate) async fn measure(
         report.baseline = Some(baseline::measure(args, &place).await?);
     }
     let closed = place.close().await;
-    measured.and(closed).map(|()| report)
+    measured.and(closed.map_err(Problem::from)).map(|()| report)
 }

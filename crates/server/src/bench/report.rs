@@ -34,6 +34,22 @@ pub(crate) struct Report {
     pub(crate) history_kept: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) baseline: Option<Baseline>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) http: Option<HttpFigures>,
+}
+
+/// A server, as its clients see it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct HttpFigures {
+    /// Requests with one job each, answered per second.
+    pub(crate) single_per_s: f64,
+    pub(crate) single_p50_ms: Option<f64>,
+    pub(crate) single_p99_ms: Option<f64>,
+    /// Jobs per second in requests with a hundred each.
+    pub(crate) batch_per_s: f64,
+    /// From just before a request is sent to the first line of its handler.
+    pub(crate) pickup_p50_ms: Option<f64>,
+    pub(crate) pickup_p99_ms: Option<f64>,
 }
 
 /// The bare loop.
@@ -65,6 +81,7 @@ impl Report {
             durability: place.durability,
             history_kept: !args.no_history,
             baseline: None,
+            http: None,
         })
     }
 
@@ -76,6 +93,16 @@ impl Report {
     /// `lifecycle_per_s` as a part of the bare loop's, if both were measured.
     pub(crate) fn ratio_to_baseline(&self) -> Option<f64> {
         Some(self.lifecycle_per_s? / self.baseline?.lifecycle_per_s)
+    }
+
+    /// Requests with one job, and jobs in requests with a hundred, as parts of the rates in process, if both were measured.
+    pub(crate) fn ratios_to_process(&self) -> (Option<f64>, Option<f64>) {
+        let of = |http: Option<f64>, process: Option<f64>| Some(http? / process?);
+        let http = self.http.as_ref();
+        (
+            of(http.map(|http| http.single_per_s), self.enqueue_single_per_s),
+            of(http.map(|http| http.batch_per_s), self.enqueue_per_s),
+        )
     }
 
     /// `lifecycle_per_s` as a part of that on the empty store, in the scenario `deep`.

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use backroom::{Context, Error, Failure, Job, Retention, RetentionLimit, RunningWorker, Timestamp, Worker};
+use backroom::{
+    Backroom, Context, Error, Failure, Job, Retention, RetentionLimit, RunningWorker, Timestamp, Worker,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -97,6 +99,24 @@ pub(crate) async fn noting_worker(
 pub(crate) fn plain_worker(args: &BenchArgs, place: &Place) -> Worker {
     let noop = |_: Noop, _: Context| std::future::ready(Ok::<_, Failure>(()));
     Worker::new(&place.backroom).queue(Noop::QUEUE, args.slots).handle(noop)
+}
+
+/// A worker for the no-op jobs of other processes. Each answers when its handler began, in microseconds since 1970.
+pub(crate) async fn telling_worker(backroom: &Backroom, slots: u32) -> Result<RunningWorker, Error> {
+    let clock = Arc::clone(backroom.clock());
+    let noop = move |_: Timed, _: Context| std::future::ready(Ok::<_, Failure>(clock.now().as_microsecond()));
+    Worker::new(backroom).queue(Noop::QUEUE, slots).handle(noop).start().await
+}
+
+/// The no-op job, with another output.
+#[derive(Debug, Serialize, Deserialize)]
+struct Timed {
+    number: u64,
+}
+
+impl Job for Timed {
+    const KIND: &'static str = Noop::KIND;
+    type Output = i64;
 }
 
 /// Says how long finished jobs are retained: for ever, or (`--no-history`) not at all.

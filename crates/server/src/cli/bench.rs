@@ -17,7 +17,7 @@ pub(crate) async fn run(args: BenchArgs, settings: &Settings) -> Result<(), Prob
             out::note(format_args!("… {step}"));
         }
     };
-    let report = bench::measure(&args, store, &say).await?;
+    let report = bench::measure(&args, store, None, &say).await?;
     if settings.json {
         return out::json(&report, settings.terminal);
     }
@@ -53,6 +53,17 @@ fn show(report: &Report, settings: &Settings) -> Result<(), Problem> {
         add("bare lifecycle", Some(baseline.lifecycle_per_s), "jobs/s by a bare loop");
     }
     add("to the bare loop", report.ratio_to_baseline(), "× its lifecycle");
+    if let Some(http) = report.http {
+        let (single, batch) = report.ratios_to_process();
+        add("HTTP single", Some(http.single_per_s), "jobs/s, one a request, 64 connections");
+        add("to in process", single, "× the single enqueues in process");
+        add("HTTP p50", http.single_p50_ms, "ms from a request to its answer");
+        add("HTTP p99", http.single_p99_ms, "ms");
+        add("HTTP batches", Some(http.batch_per_s), "jobs/s, a hundred a request, 64 connections");
+        add("to in process", batch, "× the bulk enqueue in process");
+        add("HTTP pickup p50", http.pickup_p50_ms, "ms from a request to its handler's first line");
+        add("HTTP pickup p99", http.pickup_p99_ms, "ms");
+    }
     add("memory", report.rss_mb, "MB at most in this process");
     table::show(&rows)
 }

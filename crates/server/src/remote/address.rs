@@ -21,7 +21,7 @@ impl Address {
     pub(super) fn parse(url: &str) -> Result<Self, Problem> {
         let refuse = |why: &str| {
             Problem::new(format_args!("use {url:?} as the URL of a server"), &why)
-                .hint("write http://127.0.0.1:7700 or https://jobs.example.org")
+                .hint("write http://127.0.0.1:8080 or https://jobs.example.org")
         };
         let uri: Uri = url.trim().parse().map_err(|error| refuse(&format!("it does not parse: {error}")))?;
         let is_encrypted = match uri.scheme_str() {
@@ -85,11 +85,11 @@ mod tests {
     #[test]
     fn a_url_is_split_and_written_again() {
         for (url, authority, path, is_private) in [
-            ("http://127.0.0.1:7700", "127.0.0.1:7700", "/v1/jobs", true),
+            ("http://127.0.0.1:8080", "127.0.0.1:8080", "/v1/jobs", true),
             ("http://localhost:80/", "localhost", "/v1/jobs", true),
             ("https://jobs.example.org", "jobs.example.org", "/v1/jobs", true),
             ("http://jobs.example.org/inner/", "jobs.example.org", "/inner/v1/jobs", false),
-            ("http://[::1]:7700", "[::1]:7700", "/v1/jobs", true),
+            ("http://[::1]:8080", "[::1]:8080", "/v1/jobs", true),
         ] {
             let address = Address::parse(url).expect(url);
             assert_eq!(address.authority(), authority, "{url}");

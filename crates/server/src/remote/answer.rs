@@ -13,13 +13,21 @@ const BYTES_MAX: usize = 256 * 1024 * 1024;
 const PROBLEM_BYTES_MAX: usize = 64 * 1024;
 
 /// The JSON of a successful answer. An answer without a body reads as `null`.
-pub(super) async fn json<T: DeserializeOwned>(path: &str, response: Response<Incoming>) -> Result<T, Problem> {
-    let body = body(path, response, BYTES_MAX).await?;
+pub(super) async fn json<T: DeserializeOwned>(
+    path: &str,
+    response: Response<Incoming>,
+) -> Result<T, Problem> {
+    let body = whole(path, response).await?;
     let text: &[u8] = if body.is_empty() { b"null" } else { &body };
     serde_json::from_slice(text).map_err(|error| {
         Problem::new(format_args!("read the answer for {path}"), &error)
             .hint("is it a Backroom server, and of this version?")
     })
+}
+
+/// The body of a successful answer.
+pub(super) async fn whole(path: &str, response: Response<Incoming>) -> Result<Bytes, Problem> {
+    body(path, response, BYTES_MAX).await
 }
 
 /// The fields of RFC 9457 that are shown.
@@ -45,9 +53,9 @@ pub(super) async fn problem(path: &str, response: Response<Incoming>) -> Result<
     let message = detail.strip_prefix("failed to ").unwrap_or(&detail).to_owned();
     let problem = Problem::Failed { message, hint: remedy };
     Ok(match status {
-        StatusCode::UNAUTHORIZED => {
-            problem.hint("put a token into BACKROOM_TOKEN or a file (--token-file); `backroom tokens create` makes one")
-        }
+        StatusCode::UNAUTHORIZED => problem.hint(
+            "put a token into BACKROOM_TOKEN or a file (--token-file); `backroom tokens create` makes one",
+        ),
         _ => problem,
     })
 }

@@ -48,7 +48,10 @@ impl Connection {
         !self.sender.is_closed()
     }
 
-    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Problem> {
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, Problem> {
         let path = request.uri().path().to_owned();
         let failed = |error: hyper::Error| Problem::new(format_args!("ask for {path}"), &whole(&error));
         self.sender.ready().await.map_err(failed)?;

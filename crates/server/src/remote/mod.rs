@@ -31,6 +31,24 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How long the server may take for an answer to a request that does not wait for a job.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
+/// One connection that stays open from request to request.
+pub(crate) struct Session<'a> {
+    remote: &'a Remote,
+    connection: Connection,
+}
+
+impl Session<'_> {
+    /// The answer to a `POST` of a body that is JSON already.
+    pub(crate) async fn post(&mut self, path: &str, body: Bytes) -> Result<Bytes, Problem> {
+        let request = self.remote.request(Method::POST, path, "application/json", body)?;
+        let response = self.remote.within(ANSWER_MAX, path, self.connection.send(request)).await?;
+        if !response.status().is_success() {
+            return Err(self.remote.refused(path, response).await);
+        }
+        self.remote.within(ANSWER_MAX, path, answer::whole(path, response)).await
+    }
+}
+
 /// A server and the right to use it.
 #[derive(Debug)]
 pub(crate) struct Remote {
@@ -42,7 +60,7 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// The server at `url`, such as `https://jobs.example.org` or `http://127.0.0.1:7700`. Opens no connection yet.
+    /// The server at `url`, such as `https://jobs.example.org` or `http://127.0.0.1:8080`. Opens no connection yet.
     pub(crate) fn new(url: &str, token: Option<Token>) -> Result<Self, Problem> {
         let address = Address::parse(url)?;
         if token.is_some() && !address.is_private_way() {
@@ -71,7 +89,12 @@ impl Remote {
     }
 
     /// A stream of lines that the server goes on writing: server-sent events, or JSON documents. It has a connection of its own.
-    pub(crate) async fn stream(&self, path: &str, accept: &'static str, after: Option<&str>) -> Result<Lines, Problem> {
+    pub(crate) async fn stream(
+        &self,
+        path: &str,
+        accept: &'static str,
+        after: Option<&str>,
+    ) -> Result<Lines, Problem> {
         let mut request = self.request(Method::GET, path, accept, Bytes::new())?;
         if let Some(after) = after {
             let after = after
@@ -90,6 +113,11 @@ impl Remote {
     /// The URL for people.
     pub(crate) fn shown(&self) -> String {
         self.address.to_string()
+    }
+
+    /// A connection of its own, for a caller that sends many requests one after the other and repeats none by itself.
+    pub(crate) async fn session(&self) -> Result<Session<'_>, Problem> {
+        Ok(Session { remote: self, connection: self.connect().await? })
     }
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Problem> {
@@ -175,7 +203,8 @@ impl Remote {
     /// What a refusal says.
     async fn refused(&self, path: &str, response: Response<Incoming>) -> Problem {
         if response.status().is_redirection() {
-            let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("another place");
+            let to =
+                response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("another place");
             let why = format!("{} sends its callers to {to}", self.address);
             return Problem::new(format_args!("ask for {path}"), &why).hint("name that place with --server");
         }

@@ -54,6 +54,10 @@ Examples:
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     flags: SettingFlags,
+
+    /// Run the jobs of `backroom bench --scenario http` with this many slots
+    #[arg(long, hide = true, value_name = "N")]
+    bench_slots: Option<u32>,
 }
 
 pub(crate) async fn run(args: ServeArgs, settings: &Settings) -> Result<(), Problem> {
@@ -68,10 +72,17 @@ pub(crate) async fn run(args: ServeArgs, settings: &Settings) -> Result<(), Prob
     let labels = usize::try_from(server.metrics.labels).unwrap_or(usize::MAX);
     let metrics = Arc::new(Metrics::new(labels));
     let backroom = open(&server, &metrics).await?;
+    let measured = match args.bench_slots {
+        Some(slots) => Some(crate::bench::telling_worker(&backroom, slots).await?),
+        None => None,
+    };
     let served = start(&backroom, server, tls, metrics, &mut signals, &given).await;
     if matches!(served, Err(Problem::Interrupted)) {
         // A second signal: what is open is left to the next process, as after a crash.
         return served;
+    }
+    if let Some(worker) = measured {
+        worker.stop().await?;
     }
     let closed = tokio::select! {
         closed = backroom.close() => closed,
