@@ -14,6 +14,7 @@ mod metrics;
 mod remote;
 mod serve;
 mod settings;
+mod target;
 mod terminal;
 
 use std::process::ExitCode;

@@ -11,6 +11,8 @@ use clap::Args;
 
 use crate::{
     config::{self, Given, SettingFlags},
+    remote::{Remote, Token},
+    target::Target,
     terminal::{Problem, table},
 };
 
@@ -33,6 +35,28 @@ pub(crate) struct GlobalArgs {
     )]
     store: Option<String>,
 
+    /// A running server to ask instead of a store, such as https://jobs.example.org. Its token is read from the variable
+    /// BACKROOM_TOKEN or from --token-file
+    #[arg(
+        long,
+        global = true,
+        env = "BACKROOM_SERVER",
+        conflicts_with = "store",
+        value_name = "URL",
+        help_heading = "For every command"
+    )]
+    server: Option<String>,
+
+    /// The file that holds the token for --server, in its first line
+    #[arg(
+        long,
+        global = true,
+        env = "BACKROOM_TOKEN_FILE",
+        value_name = "FILE",
+        help_heading = "For every command"
+    )]
+    token_file: Option<PathBuf>,
+
     /// The settings file of the server [default: ./backroom.toml, then /etc/backroom/backroom.toml]
     #[arg(
         long,
@@ -52,6 +76,17 @@ pub(crate) struct GlobalArgs {
     no_color: bool,
 }
 
+/// What a command does with the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Reads a store that is there.
+    Read,
+    /// Changes a store that is there.
+    Change,
+    /// Puts jobs in; creates the store if need be.
+    Create,
+}
+
 /// The same, settled.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -59,6 +94,10 @@ pub(crate) struct Settings {
     pub(crate) store: String,
     /// Whether the user named it.
     pub(crate) store_given: bool,
+    /// URL of a running server to ask instead of the store.
+    server: Option<String>,
+    /// The file that holds the token for it.
+    token_file: Option<PathBuf>,
     /// The settings file of the server, where the user named it.
     config: Option<PathBuf>,
     /// Whether answers are JSON.
@@ -76,6 +115,8 @@ impl Settings {
             || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         Self {
             store_given: args.store.is_some(),
+            server: args.server,
+            token_file: args.token_file,
             config: args.config,
             store: args.store.unwrap_or_else(|| STORE_DEFAULT.into()),
             json: args.json,
@@ -87,7 +128,7 @@ impl Settings {
     /// The same with the store of the settings file, where neither an option nor a variable names one: a command that is run beside
     /// the server then means the server's store.
     pub(crate) fn or_of_file(mut self) -> Result<Self, Problem> {
-        if !self.store_given {
+        if !self.store_given && self.server.is_none() {
             let given = Given { variables: BTreeMap::new(), ..self.given(SettingFlags::default()) };
             let loaded = config::load(&given).map_err(|wrong| config::problem(&wrong))?;
             self.store = loaded.settings.store;
@@ -100,8 +141,21 @@ impl Settings {
         Given { config: self.config.clone(), variables: config::variables(), flags: flags.given }
     }
 
+    /// Refuses `--server` for a command that needs the store itself: it would act on another store than the user means.
+    fn only_store(&self) -> Result<(), Problem> {
+        match &self.server {
+            None => Ok(()),
+            Some(url) => Err(Problem::new(
+                format_args!("use the server {url}"),
+                &"this command needs the store itself",
+            )
+            .hint("run it where the store is, with --store and without --server or BACKROOM_SERVER")),
+        }
+    }
+
     /// Opens the store and creates it if need be: for commands that put jobs into it.
     pub(crate) async fn open_or_create(&self) -> Result<Backroom, Problem> {
+        self.only_store()?;
         Ok(Backroom::open(&self.store).await?)
     }
 
@@ -119,6 +173,7 @@ impl Settings {
     }
 
     async fn find(&self) -> Result<(), Problem> {
+        self.only_store()?;
         if let Some(lacks) = self.lacks().await? {
             let message = format!("open store {:?}: {lacks}", self.shown());
             return Err(Problem::new(message, &"nothing was enqueued there yet").hint(
@@ -153,6 +208,44 @@ impl Settings {
     /// The store's URL for people: without its password.
     pub(crate) fn shown(&self) -> String {
         backroom::without_password(&self.store)
+    }
+
+    /// Does something with a store or, with `--server`, through a running server.
+    pub(crate) async fn with_target<T>(
+        &self,
+        need: Need,
+        work: impl AsyncFnOnce(&Target) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let target = match (self.remote()?, need) {
+            (Some(remote), _) => Target::Server(remote),
+            (None, Need::Read) => Target::Store(self.open_to_read().await?),
+            (None, Need::Change) => Target::Store(self.open().await?),
+            (None, Need::Create) => Target::Store(self.open_or_create().await?),
+        };
+        let done = work(&target).await;
+        let closed = target.close().await;
+        let done = done?;
+        closed?;
+        Ok(done)
+    }
+
+    /// The server of `--server`, if it is given.
+    pub(crate) fn remote(&self) -> Result<Option<Remote>, Problem> {
+        self.server.as_ref().map(|url| Remote::new(url, self.token()?)).transpose()
+    }
+
+    /// The token for `--server`, if there is one.
+    fn token(&self) -> Result<Option<Token>, Problem> {
+        if let Some(path) = &self.token_file {
+            return Token::from_file(path).map(Some);
+        }
+        match std::env::var("BACKROOM_TOKEN") {
+            Ok(text) if !text.is_empty() => Token::new(&text).map(Some),
+            Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(error @ std::env::VarError::NotUnicode(_)) => {
+                Err(Problem::new("read BACKROOM_TOKEN", &error))
+            }
+        }
     }
 
     /// Does something with a store that is there, and closes it.

@@ -3,7 +3,7 @@
 //! JSON is read once, from bytes that are also hashed for the `Idempotency-Key`. Unknown fields are refused by the types.
 
 use axum::{
-    extract::{FromRequest, Request},
+    extract::{FromRequest, OptionalFromRequest, Request},
     http::{HeaderMap, header},
 };
 use bytes::Bytes;
@@ -23,6 +23,20 @@ impl FromRequest<AppState> for JsonBytes {
             Some("application/json") => Ok(Self(Bytes::from_request(request, state).await?)),
             _ => Err(Problem::new(Code::UnsupportedMediaType, "the route reads application/json")),
         }
+    }
+}
+
+/// A body that may be left out: then there is no `Content-Type` either.
+impl OptionalFromRequest<AppState> for JsonBytes {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Option<Self>, Problem> {
+        if request.headers().get(header::CONTENT_TYPE).is_none() {
+            let body = Bytes::from_request(request, state).await?;
+            let why = "a body needs the type application/json";
+            return if body.is_empty() { Ok(None) } else { Err(Problem::new(Code::UnsupportedMediaType, why)) };
+        }
+        <Self as FromRequest<AppState>>::from_request(request, state).await.map(Some)
     }
 }
 

@@ -15,6 +15,7 @@ Examples:
   backroom bench --scenario steady                 how soon at half of the machine's capacity
   backroom bench --scenario deep                   with ten million finished and a million future jobs
   backroom bench --scenario http                   how fast the server takes jobs over HTTP
+  backroom bench --server http://127.0.0.1:8080    the same of a server that runs; its jobs are deleted afterwards
   backroom bench --json | jq .lifecycle_per_s")]
 pub(crate) struct BenchArgs {
     /// What to measure

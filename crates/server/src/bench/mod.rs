@@ -33,7 +33,7 @@ pub(crate) async fn measure(
     let place = Place::open(args, store).await?;
     let mut report = Report::new(args, &place).await?;
     let measured = match (server, args.scenario) {
-        (Some(server), _) => http::of_server(args, &place, server, &mut report, say).await,
+        (Some(server), _) => http::of_server(args, &place, server, &mut report, say).await.map(drop),
         (None, Scenario::Http) => http::measure(args, &place, &mut report, say).await,
         (None, Scenario::Drain) => Ok(drain::measure(args, &place, &mut report, say).await?),
         (None, Scenario::Steady) => Ok(steady::measure(args, &place, &mut report, say).await?),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use backroom::{Backroom, JobId};
+use backroom::JobId;
 use clap::Args;
 
 use super::{enqueue::Source, view::JobView};
-use crate::settings::Settings;
+use crate::settings::{Need, Settings};
+use crate::target::{Changes, Target};
 use crate::terminal::{
     Problem, out,
     parse::{MomentText, moment, span},
@@ -47,28 +48,24 @@ pub(crate) struct AmendArgs {
 }
 
 pub(crate) async fn run(args: AmendArgs, settings: &Settings) -> Result<(), Problem> {
-    settings.with_store(async |backroom| amend(backroom, args, settings).await).await
+    settings.with_target(Need::Change, async |target| amend(target, args, settings).await).await
 }
 
-async fn amend(backroom: &Backroom, args: AmendArgs, settings: &Settings) -> Result<(), Problem> {
+async fn amend(target: &Target, args: AmendArgs, settings: &Settings) -> Result<(), Problem> {
     // The moments of jobs are those of the store's clock.
-    let now = backroom.clock().now();
-    let mut amend = backroom.amend(args.id);
-    if let Some(delay) = args.delay {
-        amend = amend.delay(delay);
-    }
-    if let Some(at) = args.at {
-        amend = amend.at(at.ahead(now).map_err(|why| Problem::new("read the time", &why))?);
-    }
-    if let Some(priority) = args.priority {
-        amend = amend.priority(priority);
-    }
+    let now = target.now();
+    let scheduled_at = args.at.map(|at| at.ahead(now)).transpose();
+    let mut changes = Changes {
+        delay_ms: args.delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+        scheduled_at: scheduled_at.map_err(|why| Problem::new("read the time", &why))?,
+        priority: args.priority,
+        args: None,
+    };
     if let Some(text) = &args.args {
         let source = Source::of(Some(text), false)?;
-        amend = amend.args(&source.parse(source.whole()?)?);
+        changes.args = Some(source.parse(source.whole()?)?);
     }
-    amend.await?;
-    let job = backroom.job(args.id).await?;
+    let job = target.amend(args.id, &changes).await?;
     if settings.json {
         return out::json(&JobView::new(&job, now), settings.terminal);
     }

@@ -1,5 +1,7 @@
 //! `backroom bench`: measures and shows the figures.
 
+use std::sync::Arc;
+
 use crate::terminal::{
     Problem, out,
     table::{self, Column, cell},
@@ -12,12 +14,13 @@ use crate::{
 pub(crate) async fn run(args: BenchArgs, settings: &Settings) -> Result<(), Problem> {
     // Without a store of its own it makes a file that is removed afterwards: a million no-ops do not belong among jobs.
     let store = settings.store_given.then_some(settings.store.as_str());
+    let server = settings.remote()?.map(Arc::new);
     let say = |step: &str| {
         if !settings.json {
             out::note(format_args!("… {step}"));
         }
     };
-    let report = bench::measure(&args, store, None, &say).await?;
+    let report = bench::measure(&args, store, server.as_ref(), &say).await?;
     if settings.json {
         return out::json(&report, settings.terminal);
     }

@@ -56,7 +56,7 @@ pub(crate) async fn run(args: CancelArgs, settings: &Settings) -> Result<(), Pro
     unless_interrupted(several::each(
         &args.ids,
         settings,
-        async |backroom, id| backroom.cancel_because(id, &args.reason).await,
+        &Action::Cancel { reason: args.reason },
         |id, job, _| match job.map(|job| job.state) {
             Some(State::Running) => format!("job {id} runs; its handler is asked to stop"),
             Some(State::Cancelled) => format!("cancelled job {id}"),

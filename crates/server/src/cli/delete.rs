@@ -44,11 +44,8 @@ pub(crate) async fn run(args: DeleteArgs, settings: &Settings) -> Result<(), Pro
         let ask = if args.yes { Ask::Never } else { Ask::First };
         return matching::run(&args.matching, &[], Action::Delete, ask, settings).await;
     }
-    unless_interrupted(several::each(
-        &args.ids,
-        settings,
-        async |backroom, id| backroom.delete(id).await,
-        |id, _, _| format!("deleted job {id}"),
-    ))
+    unless_interrupted(several::each(&args.ids, settings, &Action::Delete, |id, _, _| {
+        format!("deleted job {id}")
+    }))
     .await
 }

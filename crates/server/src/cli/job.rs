@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 
 use backroom::{
-    Attempt, Explanation, JobId, JobRow, Json, LogLine, MessageKind, MessageKinds, State, Timestamp,
-    core::Reply,
+    Attempt, JobId, JobRow, Json, LogLine, MessageKind, MessageKinds, State, Timestamp, core::Reply,
 };
 use clap::Args;
 
-use super::view::{JobView, ReasonView, WholeJobView};
-use crate::settings::Settings;
+use super::view::{JobView, WholeJobView};
+use crate::settings::{Need, Settings};
+use crate::target::{Target, Whole, Why};
 use crate::terminal::{
     Problem, out, visible,
     words::{self, moment},
@@ -37,33 +37,23 @@ pub(crate) struct JobArgs {
 }
 
 pub(crate) async fn run(args: JobArgs, settings: &Settings) -> Result<(), Problem> {
-    let (explained, attempts, log, now) = settings
-        .with_store_to_read(async |backroom| {
-            let explained = backroom.explain(args.id).await?;
-            let attempts = backroom.attempts(args.id).await?;
-            let log = backroom.log(args.id, 0).await?;
-            // Jobs bear the moments of the store's clock.
-            Ok((explained, attempts, log, backroom.clock().now()))
-        })
-        .await?;
+    // Jobs bear the moments of the store's clock.
+    let read = async |target: &Target| Ok((target.whole(args.id).await?, target.now()));
+    let (whole, now) = settings.with_target(Need::Read, read).await?;
+    let Whole { job, reasons, attempts, log } = &whole;
     if settings.json {
-        let whole = WholeJobView {
-            job: JobView::new(&explained.job, now),
-            reasons: explained.reasons.iter().map(ReasonView::new).collect(),
-            attempts: &attempts,
-            log: &log,
-        };
+        let whole = WholeJobView { job: JobView::new(job, now), reasons, attempts, log };
         return out::json(&whole, settings.terminal);
     }
     let mut page = String::new();
-    write_head(&mut page, &explained, now);
-    write_fields(&mut page, &explained.job, now);
-    write_json(&mut page, "args", &explained.job.args);
-    if let Some(output) = &explained.job.output {
+    write_head(&mut page, job, reasons, now);
+    write_fields(&mut page, job, now);
+    write_json(&mut page, "args", &job.args);
+    if let Some(output) = &job.output {
         write_json(&mut page, "output", output);
     }
-    write_attempts(&mut page, &attempts, now);
-    write_log(&mut page, &log, args.log);
+    write_attempts(&mut page, attempts, now);
+    write_log(&mut page, log, args.log);
     out::text(&page)
 }
 
@@ -72,11 +62,10 @@ macro_rules! put {
     ($page:expr, $($said:tt)*) => { let _ = writeln!($page, $($said)*); };
 }
 
-fn write_head(page: &mut String, explained: &Explanation, now: Timestamp) {
-    let job = &explained.job;
+fn write_head(page: &mut String, job: &JobRow, reasons: &[Why], now: Timestamp) {
     put!(page, "{} {} is {}", visible::line(&job.kind), job.id, job.shown(now));
-    for reason in &explained.reasons {
-        put!(page, "  {}", visible::line(&reason.to_string()));
+    for reason in reasons {
+        put!(page, "  {}", visible::line(&reason.words));
     }
     put!(page, "");
 }

@@ -7,7 +7,7 @@ use super::{
     select::Select,
     view::{JobView, JobsView},
 };
-use crate::settings::Settings;
+use crate::settings::{Need, Settings};
 use crate::terminal::{
     Problem, now, out,
     table::{self, Column, cell, state_cell},
@@ -43,13 +43,12 @@ pub(crate) struct JobsArgs {
 
 pub(crate) async fn run(args: JobsArgs, settings: &Settings) -> Result<(), Problem> {
     // What is wrong with the filter is said before a store is opened.
-    args.select.filter(now())?;
+    args.select.selection(now(), &[])?;
     let (page, now) = settings
-        .with_store_to_read(async |backroom| {
+        .with_target(Need::Read, async |target| {
             // Jobs bear the moments of the store's clock, which may be another than this machine's.
-            let now = backroom.clock().now();
-            let filter = args.select.filter(now)?;
-            Ok((backroom.list(filter, args.before, args.limit).await?, now))
+            let selection = args.select.selection(target.now(), &[])?;
+            Ok((target.list(&selection, args.before, args.limit).await?, target.now()))
         })
         .await?;
     if settings.json {

@@ -1,6 +1,6 @@
 //! Doing the same to every job that matches: `retry`, `cancel` and `delete` with filters instead of ids.
 //!
-//! The library acts on a page at a time ([`Backroom::act_on_matching`]); this room goes from page to page, shows how far
+//! The library acts on a page at a time (`Backroom::act_on_matching`), and so does the server; this module goes from page to page, shows how far
 //! it is, stops between two pages on Ctrl-C, and says what became of the jobs.
 
 use std::{
@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
-use backroom::{Acted, Action, Backroom, Filter, JobId, Timestamp, core::bounds::span_until};
+use backroom::{Acted, Action, JobId, Timestamp, core::bounds::span_until};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::select::Select;
-use crate::settings::Settings;
+use crate::settings::{Need, Settings};
+use crate::target::{Selection, Target};
 use crate::terminal::{Problem, interrupted, now, out, visible, words};
 
 /// Jobs by filter instead of by id.
@@ -68,48 +69,45 @@ pub(super) async fn run(
     settings: &Settings,
 ) -> Result<(), Problem> {
     // What is wrong with the filter is said before a store is opened.
-    filter_at(args, default_states, &action, now())?;
-    let work = async |backroom: &Backroom| {
-        // Jobs bear the moments of the store's clock, which may be another than this machine's.
-        let filter = filter_at(args, default_states, &action, backroom.clock().now())?;
-        on_store(backroom, args, &filter, &action, ask, settings).await
-    };
-    if args.dry_run { settings.with_store_to_read(work).await } else { settings.with_store(work).await }
+    selection_at(args, default_states, &action, now())?;
+    let need = if args.dry_run { Need::Read } else { Need::Change };
+    settings
+        .with_target(need, async |target| {
+            // Jobs bear the moments of the store's clock, which may be another than this machine's.
+            let selection = selection_at(args, default_states, &action, target.now())?;
+            on_target(target, args, &selection, &action, ask, settings).await
+        })
+        .await
 }
 
-/// The filter as it holds at a moment.
-fn filter_at(
+/// Which jobs, as it holds at a moment.
+fn selection_at(
     args: &Matching,
     default_states: &[backroom::DisplayState],
     action: &Action,
     at: Timestamp,
-) -> Result<Filter, Problem> {
-    let mut filter = args.select.filter(at)?;
-    if filter.states.is_empty() {
-        if default_states.is_empty() {
-            let name = words_of(action).name;
-            return Err(Problem::new(
-                format_args!("{name} jobs"),
-                &"no state is named, and all jobs would match",
-            )
+) -> Result<Selection, Problem> {
+    let selection = args.select.selection(at, default_states)?;
+    if selection.filter.states.is_empty() {
+        let name = words_of(action).name;
+        let doing = format_args!("{name} jobs");
+        return Err(Problem::new(doing, &"no state is named, and all jobs would match")
             .hint("name the states that are meant: --state discarded"));
-        }
-        filter.states = Filter::shown(default_states, at).states;
     }
-    Ok(filter)
+    Ok(selection)
 }
 
-async fn on_store(
-    backroom: &Backroom,
+async fn on_target(
+    target: &Target,
     args: &Matching,
-    filter: &Filter,
+    selection: &Selection,
     action: &Action,
     ask: Ask,
     settings: &Settings,
 ) -> Result<(), Problem> {
     let words = words_of(action);
     if args.dry_run {
-        let Some(matched) = count(backroom, filter).await? else { return Err(Problem::Interrupted) };
+        let Some(matched) = count(target, selection).await? else { return Err(Problem::Interrupted) };
         if settings.json {
             let acted = Acted::default();
             return out::json(&Answer::new(&words, &acted, matched, true, false), settings.terminal);
@@ -117,12 +115,12 @@ async fn on_store(
         return out::line(format_args!("would {} {}; nothing was changed", words.name, jobs(matched)));
     }
     if ask == Ask::First {
-        let Some(matched) = count(backroom, filter).await? else { return Err(Problem::Interrupted) };
+        let Some(matched) = count(target, selection).await? else { return Err(Problem::Interrupted) };
         if matched > 0 {
             confirm(&words, matched)?;
         }
     }
-    let (acted, ended) = go(backroom, filter, action, &words).await;
+    let (acted, ended) = go(target, selection, action, &words).await;
     let written = answer(&words, &acted, &ended, settings);
     // What became of the jobs decides the exit code, even if nothing could be written.
     ended?;
@@ -136,13 +134,13 @@ async fn on_store(
 }
 
 /// How many match; none when Ctrl-C came first.
-async fn count(backroom: &Backroom, filter: &Filter) -> Result<Option<u64>, Problem> {
+async fn count(target: &Target, selection: &Selection) -> Result<Option<u64>, Problem> {
     let mut interrupted = std::pin::pin!(interrupted());
     let (mut matched, mut before): (u64, Option<JobId>) = (0, None);
     loop {
         let page = tokio::select! {
             _ = &mut interrupted => return Ok(None),
-            page = backroom.list(filter.clone(), before, COUNT_PAGE) => page?,
+            page = target.list(selection, before, COUNT_PAGE) => page?,
         };
         matched += page.jobs.len() as u64;
         before = page.next;
@@ -154,8 +152,8 @@ async fn count(backroom: &Backroom, filter: &Filter) -> Result<Option<u64>, Prob
 
 /// Page after page, and how it ended. What was begun is finished and counted.
 async fn go(
-    backroom: &Backroom,
-    filter: &Filter,
+    target: &Target,
+    selection: &Selection,
     action: &Action,
     words: &Words,
 ) -> (Acted, Result<(), Problem>) {
@@ -164,10 +162,10 @@ async fn go(
     let mut acted = Acted::default();
     let mut said_at = now();
     let ended = loop {
-        let page = backroom.act_on_matching(filter, action, acted.next);
+        let page = target.act_on_matching(selection, action, acted.next);
         match page.await {
             Ok(page) => acted.add(page),
-            Err(error) => break Err(Problem::from(error)),
+            Err(problem) => break Err(problem),
         }
         let so_far = format!("{} {}", words.present, jobs(acted.matched));
         bar.set_message(so_far.clone());

@@ -1,10 +1,11 @@
 //! `backroom queues`: list queues, pause and resume them, and say how long they keep what is finished.
 
-use backroom::{Backroom, DisplayState, Queue, RetentionLimit, core::bounds::check_name};
+use backroom::{DisplayState, Queue, RetentionLimit, core::bounds::check_name};
 use clap::{Args, Subcommand};
 
 use super::view::{QueueView, QueuesView};
-use crate::settings::Settings;
+use crate::settings::{Need, Settings};
+use crate::target::{Queues, Target};
 use crate::terminal::{
     Problem, out,
     parse::{KeepText, keep},
@@ -106,22 +107,21 @@ struct RetainArgs {
 
 pub(crate) async fn run(args: QueuesArgs, settings: &Settings) -> Result<(), Problem> {
     let Some(command) = &args.command else {
-        return settings.with_store_to_read(async |backroom| list(backroom, settings).await).await;
+        return settings.with_target(Need::Read, async |target| list(target, settings).await).await;
     };
     settings
-        .with_store(async |backroom| match command {
-            QueuesCommand::Pause { queue } => pause(backroom, queue, settings).await,
-            QueuesCommand::Resume { queue: Some(queue), .. } => resume(backroom, queue, settings).await,
-            QueuesCommand::Resume { queue: None, .. } => resume_all(backroom, settings).await,
-            QueuesCommand::Retain(args) => retain(backroom, args, settings).await,
-            QueuesCommand::Limit { queue, depth } => limit_depth(backroom, queue, *depth, settings).await,
+        .with_target(Need::Change, async |target| match command {
+            QueuesCommand::Pause { queue } => pause(target, queue, settings).await,
+            QueuesCommand::Resume { queue: Some(queue), .. } => resume(target, queue, settings).await,
+            QueuesCommand::Resume { queue: None, .. } => resume_all(target, settings).await,
+            QueuesCommand::Retain(args) => retain(target, args, settings).await,
+            QueuesCommand::Limit { queue, depth } => limit_depth(target, queue, *depth, settings).await,
         })
         .await
 }
 
-async fn list(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
-    let queues = backroom.queues().await?;
-    let counts = backroom.counts().await?;
+async fn list(target: &Target, settings: &Settings) -> Result<(), Problem> {
+    let Queues { queues, counts } = target.queues().await?;
     let views: Vec<_> = queues.iter().map(|queue| QueueView::new(queue, &counts)).collect();
     if settings.json {
         return out::json(&QueuesView { queues: views }, settings.terminal);
@@ -136,7 +136,7 @@ async fn list(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
     for view in &views {
         let mut row = vec![cell(view.name)];
         row.extend(view.counts.0.iter().map(|(_, jobs)| cell(words::thousands(*jobs))));
-        let paused = view.paused_at.map(|at| words::from_now(at, backroom.clock().now()));
+        let paused = view.paused_at.map(|at| words::from_now(at, target.now()));
         let by = view.paused_by.map(|by| format!(" ({})", by.as_str()));
         row.push(cell(paused.unwrap_or_default() + &by.unwrap_or_default()));
         rows.add_row(row);
@@ -160,39 +160,39 @@ fn title(state: DisplayState) -> &'static str {
     }
 }
 
-async fn pause(backroom: &Backroom, name: &str, settings: &Settings) -> Result<(), Problem> {
-    let was = find(backroom, name).await?;
-    backroom.pause(name).await?;
+async fn pause(target: &Target, name: &str, settings: &Settings) -> Result<(), Problem> {
+    let was = find(target, name).await?;
+    target.pause(name).await?;
     let said = match was {
         None => format!("paused queue {name}, which nothing named before"),
         Some(Queue { paused_at: Some(at), .. }) => {
-            format!("queue {name} is paused already, since {}", words::moment(at, backroom.clock().now()))
+            format!("queue {name} is paused already, since {}", words::moment(at, target.now()))
         }
         Some(Queue { paused_at: None, .. }) => format!("paused queue {name}"),
     };
-    answer(backroom, name, &said, settings).await
+    answer(target, name, &said, settings).await
 }
 
-async fn resume(backroom: &Backroom, name: &str, settings: &Settings) -> Result<(), Problem> {
-    let said = match known(backroom, name).await?.paused_at {
+async fn resume(target: &Target, name: &str, settings: &Settings) -> Result<(), Problem> {
+    let said = match known(target, name).await?.paused_at {
         Some(_) => format!("resumed queue {name}"),
         None => format!("queue {name} is not paused"),
     };
-    backroom.resume(name).await?;
-    answer(backroom, name, &said, settings).await
+    target.resume(name).await?;
+    answer(target, name, &said, settings).await
 }
 
-async fn resume_all(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
+async fn resume_all(target: &Target, settings: &Settings) -> Result<(), Problem> {
     let paused: Vec<_> =
-        backroom.queues().await?.into_iter().filter(|queue| queue.paused_at.is_some()).collect();
+        target.queues().await?.queues.into_iter().filter(|queue| queue.paused_at.is_some()).collect();
     for queue in &paused {
-        backroom.resume(&queue.name).await?;
+        target.resume(&queue.name).await?;
         if !settings.json {
             out::line(format_args!("resumed queue {}", queue.name))?;
         }
     }
     if settings.json {
-        let (queues, counts) = (backroom.queues().await?, backroom.counts().await?);
+        let Queues { queues, counts } = target.queues().await?;
         let resumed = queues.iter().filter(|queue| paused.iter().any(|was| was.name == queue.name));
         let queues = resumed.map(|queue| QueueView::new(queue, &counts)).collect();
         return out::json(&QueuesView { queues }, settings.terminal);
@@ -200,9 +200,9 @@ async fn resume_all(backroom: &Backroom, settings: &Settings) -> Result<(), Prob
     if paused.is_empty() { out::line("no queue is paused") } else { Ok(()) }
 }
 
-async fn retain(backroom: &Backroom, args: &RetainArgs, settings: &Settings) -> Result<(), Problem> {
+async fn retain(target: &Target, args: &RetainArgs, settings: &Settings) -> Result<(), Problem> {
     let name = &args.queue;
-    let mut retention = find(backroom, name).await?.unwrap_or_else(|| Queue::new(name)).retention;
+    let mut retention = find(target, name).await?.unwrap_or_else(|| Queue::new(name)).retention;
     let set = |setting: &mut RetentionLimit, wanted: Option<KeepText>| {
         if let Some(KeepText(wanted)) = wanted {
             *setting = wanted;
@@ -211,23 +211,23 @@ async fn retain(backroom: &Backroom, args: &RetainArgs, settings: &Settings) -> 
     set(&mut retention.completed, args.completed);
     set(&mut retention.cancelled, args.cancelled);
     set(&mut retention.discarded, args.discarded);
-    backroom.retain(name, retention).await?;
+    target.retain(name, retention).await?;
     let limits = retention.by_state().map(|(state, keep)| format!("{state} {}", limit(keep)));
-    answer(backroom, name, &format!("queue {name} retains {}", limits.join(", ")), settings).await
+    answer(target, name, &format!("queue {name} retains {}", limits.join(", ")), settings).await
 }
 
 async fn limit_depth(
-    backroom: &Backroom,
+    target: &Target,
     name: &str,
     DepthText(depth): DepthText,
     settings: &Settings,
 ) -> Result<(), Problem> {
-    backroom.limit_depth(name, depth).await?;
+    target.limit_depth(name, depth).await?;
     let said = match depth {
         Some(depth) => format!("at most {} jobs may wait in queue {name}", words::thousands(depth)),
         None => format!("any number of jobs may wait in queue {name}"),
     };
-    answer(backroom, name, &said, settings).await
+    answer(target, name, &said, settings).await
 }
 
 fn limit(keep: RetentionLimit) -> String {
@@ -240,21 +240,23 @@ fn limit(keep: RetentionLimit) -> String {
     }
 }
 
-async fn answer(backroom: &Backroom, name: &str, said: &str, settings: &Settings) -> Result<(), Problem> {
+async fn answer(target: &Target, name: &str, said: &str, settings: &Settings) -> Result<(), Problem> {
     if !settings.json {
         return out::line(said);
     }
-    let counts = backroom.counts().await?;
-    out::json(&QueueView::new(&known(backroom, name).await?, &counts), settings.terminal)
+    let Queues { queues, counts } = target.queues().await?;
+    let queue = queues.iter().find(|queue| queue.name == name);
+    let queue = queue.ok_or_else(|| Problem::new(format_args!("find queue {name:?}"), &"it is gone"))?;
+    out::json(&QueueView::new(queue, &counts), settings.terminal)
 }
 
-async fn find(backroom: &Backroom, name: &str) -> Result<Option<Queue>, Problem> {
+async fn find(target: &Target, name: &str) -> Result<Option<Queue>, Problem> {
     check_name("queue", name)?;
-    Ok(backroom.queues().await?.into_iter().find(|queue| queue.name == name))
+    Ok(target.queues().await?.queues.into_iter().find(|queue| queue.name == name))
 }
 
-async fn known(backroom: &Backroom, name: &str) -> Result<Queue, Problem> {
-    find(backroom, name).await?.ok_or_else(|| {
+async fn known(target: &Target, name: &str) -> Result<Queue, Problem> {
+    find(target, name).await?.ok_or_else(|| {
         Problem::new(format_args!("find queue {name:?}"), &"no job or setting ever named it")
             .hint("`backroom queues` lists the queues there are")
     })

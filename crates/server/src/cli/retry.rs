@@ -39,14 +39,9 @@ pub(crate) async fn run(args: RetryArgs, settings: &Settings) -> Result<(), Prob
     if args.ids.is_empty() {
         return matching::run(&args.matching, &[], Action::Retry, Ask::Never, settings).await;
     }
-    unless_interrupted(several::each(
-        &args.ids,
-        settings,
-        async |backroom, id| backroom.retry(id).await,
-        |id, job, now| match job {
-            Some(job) => format!("job {id} is {}", job.shown(now)),
-            None => format!("job {id} is gone"),
-        },
-    ))
+    unless_interrupted(several::each(&args.ids, settings, &Action::Retry, |id, job, now| match job {
+        Some(job) => format!("job {id} is {}", job.shown(now)),
+        None => format!("job {id} is gone"),
+    }))
     .await
 }

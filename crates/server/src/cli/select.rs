@@ -1,8 +1,9 @@
 //! Which jobs a command is about: the filters that `jobs`, `retry`, `cancel` and `delete` share.
 
-use backroom::{Filter, Timestamp, core::bounds::check_name};
+use backroom::{DisplayState, Filter, Timestamp, core::bounds::check_name};
 use clap::Args;
 
+use crate::target::{Asked, Selection};
 use crate::terminal::{
     Problem,
     parse::{MomentText, StateWord, moment, state_word},
@@ -37,8 +38,13 @@ pub(crate) struct Select {
 }
 
 impl Select {
-    /// As the library takes it, with the words for states as they hold at `now`.
-    pub(super) fn filter(&self, now: Timestamp) -> Result<Filter, Problem> {
+    /// As the library and the API take it, with the words for states as they hold at `now`; `default_states` hold where no state is
+    /// named.
+    pub(super) fn selection(
+        &self,
+        now: Timestamp,
+        default_states: &[DisplayState],
+    ) -> Result<Selection, Problem> {
         for (what, name) in [("queue", &self.queue), ("kind", &self.kind), ("tag", &self.tag)] {
             name.as_deref().map_or(Ok(()), |name| check_name(what, name))?;
         }
@@ -46,14 +52,22 @@ impl Select {
             let at = moment.map(|moment| moment.past(now)).transpose();
             at.map_err(|why| Problem::new("read the time", &why))
         };
-        let shown: Vec<_> = self.state.iter().flat_map(|word| word.shown()).collect();
-        Ok(Filter {
-            queue: self.queue.clone(),
-            kind: self.kind.clone(),
-            tag: self.tag.clone(),
-            created_from: past(self.since)?,
-            created_before: past(self.until)?,
+        let mut shown: Vec<_> = self.state.iter().flat_map(|word| word.shown()).collect();
+        if shown.is_empty() {
+            shown.extend_from_slice(default_states);
+        }
+        let (since, until) = (past(self.since)?, past(self.until)?);
+        let (queue, kind, tag) = (self.queue.clone(), self.kind.clone(), self.tag.clone());
+        let words: Vec<_> = shown.iter().map(|shown| shown.as_str()).collect();
+        let state = (!words.is_empty()).then(|| words.join(","));
+        let filter = Filter {
+            queue: queue.clone(),
+            kind: kind.clone(),
+            tag: tag.clone(),
+            created_from: since,
+            created_before: until,
             ..Filter::shown(&shown, now)
-        })
+        };
+        Ok(Selection { filter, asked: Asked { state, queue, kind, tag, since, until } })
     }
 }

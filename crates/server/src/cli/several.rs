@@ -1,10 +1,10 @@
 //! Doing the same to several jobs: each alone, with a line about every one.
 
-use backroom::{Backroom, Error, JobId, JobRow, Timestamp};
+use backroom::{Action, JobId, JobRow, Timestamp};
 use serde::Serialize;
 
 use super::view::JobView;
-use crate::settings::Settings;
+use crate::settings::{Need, Settings};
 use crate::terminal::{Problem, out};
 
 /// What became of one job.
@@ -22,42 +22,42 @@ struct Answer<'a> {
     results: Vec<Acted<'a>>,
 }
 
-/// Does `act` to every job and says what came of each: `said` words it for people, from the job as it is afterwards
+/// Does `action` to every job and says what came of each: `said` words it for people, from the job as it is afterwards
 /// (none when it is gone) and the time of the store. A job that fails does not keep the others from being done; the command fails then.
 pub(super) async fn each(
     ids: &[JobId],
     settings: &Settings,
-    act: impl AsyncFn(&Backroom, JobId) -> Result<(), Error>,
+    action: &Action,
     said: impl Fn(JobId, Option<&JobRow>, Timestamp) -> String,
 ) -> Result<(), Problem> {
     settings
-        .with_store(async |backroom| {
+        .with_target(Need::Change, async |target| {
             let mut done = Vec::with_capacity(ids.len());
             // A reader that has gone must not leave the other jobs as they are.
             let mut written = Ok(());
             for &id in ids {
-                let acted = act(backroom, id).await;
-                let (acted, job) = match backroom.store().job(id).await {
+                let acted = target.act(id, action).await;
+                let (acted, job) = match target.find(id).await {
                     Ok(job) => (acted, job),
-                    Err(error) => (acted.and(Err(error)), None),
+                    Err(problem) => (acted.and(Err(problem)), None),
                 };
                 // A line for each at once: with many ids people want to see progress.
                 match &acted {
                     Ok(()) if !settings.json && written.is_ok() => {
-                        written = out::line(said(id, job.as_ref(), backroom.clock().now()));
+                        written = out::line(said(id, job.as_ref(), target.now()));
                     }
-                    Err(error) if !settings.json => out::note(format_args!("error: {error}")),
+                    Err(problem) if !settings.json => out::problem(problem),
                     Ok(()) | Err(_) => {}
                 }
                 done.push((id, acted, job));
             }
             if settings.json {
-                let now = backroom.clock().now();
+                let now = target.now();
                 let results = done.iter().map(|(id, acted, job)| Acted {
                     id: *id,
                     ok: acted.is_ok(),
                     job: job.as_ref().map(|job| JobView::new(job, now)),
-                    error: acted.as_ref().err().map(ToString::to_string),
+                    error: acted.as_ref().err().map(Problem::said),
                 });
                 written = out::json(&Answer { results: results.collect() }, settings.terminal);
             }

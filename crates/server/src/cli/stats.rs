@@ -6,7 +6,7 @@ use backroom::{KindStats, Timestamp};
 use clap::Args;
 use serde::Serialize;
 
-use crate::settings::Settings;
+use crate::settings::{Need, Settings};
 use crate::terminal::{
     Problem, out,
     parse::span,
@@ -40,8 +40,7 @@ pub(crate) struct StatsArgs {
 }
 
 pub(crate) async fn run(args: StatsArgs, settings: &Settings) -> Result<(), Problem> {
-    let mut stats =
-        settings.with_store_to_read(async |backroom| Ok(backroom.stats(args.last).await?)).await?;
+    let mut stats = settings.with_target(Need::Read, async |target| target.stats(args.last).await).await?;
     if let Some(kind) = &args.kind {
         stats.kinds.retain(|stats| stats.kind == *kind);
     }

@@ -43,7 +43,7 @@ pub(crate) struct TailArgs {
 }
 
 pub(crate) async fn run(args: TailArgs, settings: &Settings) -> Result<(), Problem> {
-    args.select.filter(now())?;
+    args.select.selection(now(), &[])?;
     settings
         .with_store_to_read(async |backroom| match args.id {
             Some(id) => one(backroom, id, args.after, settings).await,
@@ -75,7 +75,7 @@ async fn all(backroom: &Backroom, select: &Select, settings: &Settings) -> Resul
     loop {
         // The newest first: of too many, the newest are followed.
         let now = backroom.clock().now();
-        let page = backroom.list(select.filter(now)?, None, JOBS_MAX).await?;
+        let page = backroom.list(select.selection(now, &[])?.filter, None, JOBS_MAX).await?;
         let live = |job: &&JobRow| !job.state.is_finished();
         // Jobs that ended between two searches are shown, too. Those that had ended before the first one are not.
         let is_first = known.is_empty() && followed.is_empty();

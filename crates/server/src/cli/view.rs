@@ -4,10 +4,11 @@
 //! lists are objects with one named array, so that something can be added beside it.
 
 use backroom::{
-    Attempt, Count, DisplayState, JobId, JobRow, LogLine, PausedBy, Queue, Reason, Retention, Timestamp,
-    WorkerRow,
+    Attempt, Count, DisplayState, JobId, JobRow, LogLine, PausedBy, Queue, Retention, Timestamp, WorkerRow,
 };
 use serde::Serialize;
+
+use crate::target::Why;
 
 /// A job.
 #[derive(Serialize)]
@@ -36,23 +37,9 @@ pub(super) struct JobsView<'a> {
 pub(super) struct WholeJobView<'a> {
     #[serde(flatten)]
     pub(super) job: JobView<'a>,
-    pub(super) reasons: Vec<ReasonView<'a>>,
+    pub(super) reasons: &'a [Why],
     pub(super) attempts: &'a [Attempt],
     pub(super) log: &'a [LogLine],
-}
-
-/// Why a job is where it is, as data and in words.
-#[derive(Serialize)]
-pub(super) struct ReasonView<'a> {
-    #[serde(flatten)]
-    reason: &'a Reason,
-    words: String,
-}
-
-impl<'a> ReasonView<'a> {
-    pub(super) fn new(reason: &'a Reason) -> Self {
-        Self { reason, words: reason.to_string() }
-    }
 }
 
 /// A queue and how many of its jobs are shown in which state.

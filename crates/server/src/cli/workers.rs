@@ -3,7 +3,8 @@
 use clap::Args;
 
 use super::view::WorkersView;
-use crate::settings::Settings;
+use crate::settings::{Need, Settings};
+use crate::target::Target;
 use crate::terminal::{
     Problem, out,
     table::{self, Column, cell},
@@ -25,8 +26,8 @@ X]}.")]
 pub(crate) struct WorkersArgs {}
 
 pub(crate) async fn run(_: WorkersArgs, settings: &Settings) -> Result<(), Problem> {
-    let read = async |backroom: &backroom::Backroom| Ok((backroom.workers().await?, backroom.clock().now()));
-    let (workers, now) = settings.with_store_to_read(read).await?;
+    let read = async |target: &Target| Ok((target.workers().await?, target.now()));
+    let (workers, now) = settings.with_target(Need::Read, read).await?;
     if settings.json {
         return out::json(&WorkersView { workers: &workers }, settings.terminal);
     }

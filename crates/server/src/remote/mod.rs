@@ -6,30 +6,41 @@
 mod address;
 mod answer;
 mod connection;
-mod lines;
 mod token;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex as SyncMutex, PoisonError},
+    time::Duration,
+};
 
-use backroom::clock::{Clock, SystemClock};
+use backroom::{
+    Timestamp,
+    clock::{Clock, SystemClock},
+};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION, USER_AGENT},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HOST, LOCATION, USER_AGENT},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
 
+pub(crate) use self::token::Token;
 use self::{address::Address, connection::Connection};
-pub(crate) use self::{lines::Lines, token::Token};
 use crate::terminal::Problem;
 
 /// How long the server may take to accept a connection and to agree on TLS.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How long the server may take for an answer to a request that does not wait for a job.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+
+/// What came of a request.
+enum Asked<T> {
+    Answered(T),
+    Refused(StatusCode, Problem),
+}
 
 /// One connection that stays open from request to request.
 pub(crate) struct Session<'a> {
@@ -55,6 +66,8 @@ pub(crate) struct Remote {
     address: Address,
     token: Option<Token>,
     clock: Arc<dyn Clock>,
+    /// The server's time at its last answer, and ours.
+    time: SyncMutex<Option<(Timestamp, Duration)>>,
     /// The connection of the last request, if the server did not close it.
     idle: Mutex<Option<Connection>>,
 }
@@ -68,7 +81,13 @@ impl Remote {
             return Err(Problem::new(format_args!("use the server {url}"), &why)
                 .hint("use https://, or reach the server through 127.0.0.1 by a tunnel"));
         }
-        Ok(Self { address, token, clock: Arc::new(SystemClock::default()), idle: Mutex::default() })
+        Ok(Self {
+            address,
+            token,
+            clock: Arc::new(SystemClock::default()),
+            time: SyncMutex::default(),
+            idle: Mutex::default(),
+        })
     }
 
     /// The answer to `GET path`; `path` begins with `/` and may have a query.
@@ -76,7 +95,28 @@ impl Remote {
         self.call(Method::GET, path, Bytes::new()).await
     }
 
-    /// The answer to a request with a JSON body.
+    /// The answer to `GET path`; none if the server answers that there is no such thing.
+    pub(crate) async fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, Problem> {
+        match self.ask(Method::GET, path, Bytes::new()).await? {
+            Asked::Answered(answer) => Ok(Some(answer)),
+            Asked::Refused(StatusCode::NOT_FOUND, _) => Ok(None),
+            Asked::Refused(_, problem) => Err(problem),
+        }
+    }
+
+    /// The server's time: that of its last answer, and what has passed since. Before the first answer it is our own.
+    pub(crate) fn now(&self) -> Timestamp {
+        let answered = *self.time.lock().unwrap_or_else(PoisonError::into_inner);
+        match answered {
+            Some((then, at)) => {
+                let passed = self.clock.monotonic().saturating_sub(at);
+                backroom::core::bounds::later(then, passed)
+            }
+            None => self.clock.now(),
+        }
+    }
+
+    /// The answer to a request with a JSON body. A body of `()` is none.
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -85,34 +125,8 @@ impl Remote {
     ) -> Result<T, Problem> {
         let body = serde_json::to_vec(body)
             .map_err(|error| Problem::new(format_args!("write the body of {method} {path}"), &error))?;
-        self.call(method, path, body.into()).await
-    }
-
-    /// A stream of lines that the server goes on writing: server-sent events, or JSON documents. It has a connection of its own.
-    pub(crate) async fn stream(
-        &self,
-        path: &str,
-        accept: &'static str,
-        after: Option<&str>,
-    ) -> Result<Lines, Problem> {
-        let mut request = self.request(Method::GET, path, accept, Bytes::new())?;
-        if let Some(after) = after {
-            let after = after
-                .parse()
-                .map_err(|error| Problem::new(format_args!("resume {path} after {after:?}"), &error))?;
-            request.headers_mut().insert("last-event-id", after);
-        }
-        let mut connection = self.connect().await?;
-        let response = self.within(ANSWER_MAX, path, connection.send(request)).await?;
-        if response.status() != StatusCode::OK {
-            return Err(self.refused(path, response).await);
-        }
-        Ok(Lines::new(path, response.into_body(), connection))
-    }
-
-    /// The URL for people.
-    pub(crate) fn shown(&self) -> String {
-        self.address.to_string()
+        let body = if body == b"null" { Bytes::new() } else { body.into() };
+        self.call(method, path, body).await
     }
 
     /// A connection of its own, for a caller that sends many requests one after the other and repeats none by itself.
@@ -121,6 +135,18 @@ impl Remote {
     }
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Problem> {
+        match self.ask(method, path, body).await? {
+            Asked::Answered(answer) => Ok(answer),
+            Asked::Refused(_, problem) => Err(problem),
+        }
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Asked<T>, Problem> {
         let request = || self.request(method.clone(), path, "application/json", body.clone());
         let mut idle = self.idle.lock().await;
         let kept = idle.take().filter(Connection::is_open);
@@ -138,12 +164,23 @@ impl Remote {
             }
             sent => sent?,
         };
-        if !response.status().is_success() {
-            return Err(self.refused(path, response).await);
+        self.note_time(&response);
+        let status = response.status();
+        if !status.is_success() {
+            return Ok(Asked::Refused(status, self.refused(path, response).await));
         }
         let answer = self.within(ANSWER_MAX, path, answer::json(path, response)).await?;
         *idle = Some(connection);
-        Ok(answer)
+        Ok(Asked::Answered(answer))
+    }
+
+    fn note_time(&self, response: &Response<Incoming>) {
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let parsed = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        if let Some(then) = parsed {
+            let then = then.timestamp();
+            *self.time.lock().unwrap_or_else(PoisonError::into_inner) = Some((then, self.clock.monotonic()));
+        }
     }
 
     fn request(

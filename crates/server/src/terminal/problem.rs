@@ -46,6 +46,16 @@ impl Problem {
         }
     }
 
+    /// In one line, as the library's errors are: "failed to …: why".
+    pub(crate) fn said(&self) -> String {
+        match self {
+            Self::Failed { message, hint: _ } => format!("failed to {message}"),
+            Self::Reported => "failed".into(),
+            Self::ReaderGone => "the reader of the answer has gone".into(),
+            Self::Interrupted => "interrupted".into(),
+        }
+    }
+
     /// What became of a write to stdout.
     pub(crate) fn of_writing(error: &io::Error) -> Self {
         match error.kind() {

@@ -191,3 +191,10 @@ pub struct Count {
     /// How many.
     pub jobs: u64,
 }
+
+impl Count {
+    /// A count as a server answers it.
+    pub fn new(queue: impl Into<String>, state: DisplayState, jobs: u64) -> Self {
+        Self { queue: queue.into(), state, jobs }
+    }
+}

@@ -30,6 +30,14 @@ async fn changed(state: &AppState, id: backroom::JobId) -> Result<Response, Prob
     Ok(JobView::new(job, state.backroom.clock().now()).answer(StatusCode::OK, &HeaderMap::new()))
 }
 
+/// Why a job is cancelled.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cancel {
+    /// Shown with the job.
+    reason: Option<String>,
+}
+
 /// Cancel a job
 ///
 /// A queued or waiting job is cancelled at once. A running one is marked, and its handler is asked to stop. A finished job stays as
@@ -40,15 +48,21 @@ async fn changed(state: &AppState, id: backroom::JobId) -> Result<Response, Prob
     operation_id = "cancel_job",
     tag = "jobs",
     params(("id" = String, Path, description = "The job.", format = "uuid")),
+    request_body(content = Option<Cancel>, description = "May be left out."),
     responses((status = 200, description = "The job as it is now.", body = JobSchema), Problems)
 )]
 pub(super) async fn cancel(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
+    body: Option<JsonBytes>,
 ) -> Result<Response, Problem> {
     let job = find(&state, &caller, Scope::Operate, &id).await?;
-    state.backroom.cancel_because(job.id, "cancelled by a call of the API").await?;
+    let asked: Option<Cancel> = body.map(|body| body.read()).transpose()?;
+    let reason = asked.and_then(|asked| asked.reason);
+    let reason = reason.as_deref().unwrap_or("cancelled by a call of the API");
+    backroom::core::bounds::check_text("reason", reason, backroom::core::bounds::MESSAGE_BYTES_MAX)?;
+    state.backroom.cancel_because(job.id, reason).await?;
     changed(&state, job.id).await
 }
 

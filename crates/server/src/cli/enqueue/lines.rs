@@ -9,7 +9,7 @@ use std::{
 };
 
 use backroom::{
-    Backroom, Draft, EnqueuedMany, Json, Timestamp,
+    Draft, EnqueuedMany, Json, Timestamp,
     core::{bounds::JSON_BYTES_MAX, draft::When},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,7 +18,8 @@ use tokio::sync::mpsc;
 
 use super::{options, served, source::Lines};
 use crate::{
-    settings::Settings,
+    settings::{Need, Settings},
+    target::Target,
     terminal::{self, Problem, out, words},
 };
 
@@ -74,12 +75,12 @@ pub(super) async fn run(
     std::thread::spawn(move || read(lines.reader, from_line, &sender));
     let mut sum = Sum { next_line: from_line, ..Sum::default() };
     settings
-        .with_new_store(async |backroom| {
+        .with_target(Need::Create, async |target| {
             // The store's clock decides when the jobs are due, which may be another than this machine's.
-            let template = template_at(backroom.clock().now())?;
-            let ended = enqueue(backroom, &template, &mut bundles, &mut sum, &bar).await;
+            let template = template_at(target.now())?;
+            let ended = enqueue(target, &template, &mut bundles, &mut sum, &bar).await;
             bar.finish_and_clear();
-            let written = answer(&sum.enqueued, &template, backroom.clock().now(), settings);
+            let written = answer(&sum.enqueued, &template, target.now(), settings);
             // What became of the lines decides the exit code, even if nothing could be written.
             match ended {
                 Ok(()) if sum.enqueued.key_held == 0 => {}
@@ -95,7 +96,7 @@ pub(super) async fn run(
                 Err(problem) => return Err(problem),
             }
             if sum.enqueued.created > 0 {
-                served::warn(backroom, &template.queue, &template.kind).await;
+                served::warn(target, &template.queue, &template.kind).await;
             }
             written
         })
@@ -104,7 +105,7 @@ pub(super) async fn run(
 
 /// Enqueues bundle after bundle; `sum` says how far it came, whatever stops it.
 async fn enqueue(
-    backroom: &Backroom,
+    target: &Target,
     template: &Draft,
     bundles: &mut mpsc::Receiver<Bundle>,
     sum: &mut Sum,
@@ -137,7 +138,7 @@ async fn enqueue(
             last = Some(place.number);
         }
         // What stands before the line that is wrong is stored, so that the input can be mended and gone on with there.
-        store(backroom, template, drafts, sum).await?;
+        store(target, template, drafts, sum).await?;
         sum.next_line = last.map_or(sum.next_line, |last| last + 1);
         if let Some(problem) = bad {
             return Err(problem);
@@ -148,13 +149,13 @@ async fn enqueue(
     }
 }
 
-async fn store(backroom: &Backroom, template: &Draft, args: Vec<Json>, sum: &mut Sum) -> Result<(), Problem> {
+async fn store(target: &Target, template: &Draft, args: Vec<Json>, sum: &mut Sum) -> Result<(), Problem> {
     if args.is_empty() {
         return Ok(());
     }
-    let enqueued = backroom.enqueue_many_like(template.clone(), args).await;
-    let enqueued = enqueued.map_err(|error| {
-        Problem::from(error)
+    let enqueued = target.enqueue_like(template, args).await;
+    let enqueued = enqueued.map_err(|problem| {
+        problem
             .at(format_args!("enqueue from line {} on", sum.next_line))
             .hint(format!("the lines before it are stored; to go on, add --from-line {}", sum.next_line))
     })?;

@@ -6,16 +6,14 @@ mod served;
 mod source;
 mod wait;
 
-use backroom::{
-    Backroom, Draft, JobId, JobRow, Timestamp,
-    core::{draft::When, unique::OnConflict},
-};
+use backroom::{Draft, JobId, JobRow, Timestamp, core::draft::When};
 use clap::Args;
 use serde::Serialize;
 
 use self::options::JobOptions;
 pub(super) use self::source::Source;
-use crate::settings::Settings;
+use crate::settings::{Need, Settings};
+use crate::target::{Enqueued, Outcome, Target};
 use crate::terminal::{Problem, now, out, unless_interrupted, words};
 
 /// Put a job in, or many
@@ -76,45 +74,43 @@ pub(crate) async fn run(args: EnqueueArgs, settings: &Settings) -> Result<(), Pr
     let text = source.whole()?;
     let draft = Draft { args: source.parse(text)?, ..draft };
     options::check(&draft)?;
-    unless_interrupted(settings.with_new_store(async |backroom| {
+    unless_interrupted(settings.with_target(Need::Create, async |target| {
         // The store's clock decides when the job is due, which may be another than this machine's.
-        let options = args.options.draft(&args.kind, backroom.clock().now())?;
-        enqueue(backroom, Draft { args: draft.args, ..options }, args.wait, settings).await
+        let options = args.options.draft(&args.kind, target.now())?;
+        enqueue(target, Draft { args: draft.args, ..options }, args.wait, settings).await
     }))
     .await
 }
 
-async fn enqueue(backroom: &Backroom, draft: Draft, waits: bool, settings: &Settings) -> Result<(), Problem> {
-    let on_conflict = draft.unique.as_ref().map(|rule| rule.on_conflict);
+async fn enqueue(target: &Target, draft: Draft, waits: bool, settings: &Settings) -> Result<(), Problem> {
     let (kind, queue) = (draft.kind.clone(), draft.queue.clone());
     let is_timed = draft.start != When::Now || draft.expiry.is_some();
-    let job = backroom.enqueue_draft(draft).await?;
-    let outcome = match (job.is_new(), on_conflict) {
-        (true, _) => Outcome::Created,
-        (false, Some(OnConflict::Replace)) => Outcome::Replaced,
-        (false, Some(OnConflict::Keep | OnConflict::Reject) | None) => Outcome::Deduplicated,
-    };
-    let id = job.id();
+    let Enqueued { id, outcome } = target.enqueue(draft).await?;
     if waits {
         // The answer is the output.
-        out::note(format_args!("{} {kind} {id}", outcome.words()));
-        served::warn(backroom, &queue, &kind).await;
-        return wait::run(backroom, id, settings).await;
+        out::note(format_args!("{} {kind} {id}", words_of(outcome)));
+        served::warn(target, &queue, &kind).await;
+        return wait::run(target, id, settings).await;
     }
     // It is stored: what cannot be read about it now is no failure of the command, which would be repeated.
-    let row = backroom.store().job(id).await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the job is stored, but it could not be read afterwards");
+    let row = target.find(id).await.unwrap_or_else(|problem| {
+        tracing::warn!(error = problem.said(), "the job is stored, but it could not be read afterwards");
         None
     });
     // A worker may have run it already, and its queue may keep nothing.
-    let times =
-        row.as_ref().map(|row| times(row, backroom.clock().now())).filter(|_| is_timed).unwrap_or_default();
+    let times = row.as_ref().map(|row| times(row, target.now())).filter(|_| is_timed).unwrap_or_default();
     if settings.json {
         let scheduled_at = row.as_ref().map(|row| row.scheduled_at);
         let expires_at = row.as_ref().and_then(|row| row.expires_at);
         out::json(&Answer { id, outcome, scheduled_at, expires_at }, settings.terminal)?;
     } else {
         match outcome {
+            Outcome::KeyHeld => {
+                let why = format!("job {id} holds the unique key");
+                return Err(
+                    Problem::new("enqueue", &why).hint("`backroom job ID` shows the job that holds the key")
+                );
+            }
             Outcome::Created => out::line(format_args!("enqueued {kind} {id}{times}"))?,
             Outcome::Deduplicated => {
                 out::line(format_args!("nothing enqueued: job {id} holds the unique key and stays{times}"))?;
@@ -124,7 +120,7 @@ async fn enqueue(backroom: &Backroom, draft: Draft, waits: bool, settings: &Sett
             }
         }
     }
-    served::warn(backroom, &queue, &kind).await;
+    served::warn(target, &queue, &kind).await;
     Ok(())
 }
 
@@ -142,20 +138,11 @@ struct Answer {
     expires_at: Option<Timestamp>,
 }
 
-#[derive(Clone, Copy, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Outcome {
-    Created,
-    Deduplicated,
-    Replaced,
-}
-
-impl Outcome {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Created => "enqueued",
-            Self::Deduplicated => "waiting for the job that holds the unique key:",
-            Self::Replaced => "waiting for the job that took over the new args:",
-        }
+/// What is waited for.
+fn words_of(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Created => "enqueued",
+        Outcome::Deduplicated | Outcome::KeyHeld => "waiting for the job that holds the unique key:",
+        Outcome::Replaced => "waiting for the job that took over the new args:",
     }
 }

@@ -1,22 +1,31 @@
 //! Whether anything will run what was enqueued.
 
-use backroom::{Backroom, Error, WorkerRow};
+use backroom::WorkerRow;
+
+use crate::{target::Target, terminal::Problem};
 
 /// Warns why a job will wait, if it is known already. `BACKROOM_LOG=off` silences it, as all warnings.
 /// What was enqueued stays so if that cannot be read.
-pub(super) async fn warn(backroom: &Backroom, queue: &str, kind: &str) {
-    if let Err(error) = look(backroom, queue, kind).await {
-        tracing::warn!(%error, "what was enqueued is stored; whether a worker will run it could not be read");
+pub(super) async fn warn(target: &Target, queue: &str, kind: &str) {
+    if let Err(problem) = look(target, queue, kind).await {
+        tracing::warn!(
+            error = problem.said(),
+            "what was enqueued is stored; whether a worker will run it could not be read"
+        );
     }
 }
 
-async fn look(backroom: &Backroom, queue: &str, kind: &str) -> Result<(), Error> {
-    let paused =
-        backroom.queues().await?.into_iter().any(|found| found.name == queue && found.paused_at.is_some());
+async fn look(target: &Target, queue: &str, kind: &str) -> Result<(), Problem> {
+    let paused = target
+        .queues()
+        .await?
+        .queues
+        .into_iter()
+        .any(|found| found.name == queue && found.paused_at.is_some());
     if paused {
         tracing::warn!("queue {queue} is paused; `backroom queues resume {queue}` ends it");
     }
-    if let Some(why) = lacks(&backroom.workers().await?, queue, kind) {
+    if let Some(why) = lacks(&target.workers().await?, queue, kind) {
         tracing::warn!("{why}; the job waits until one does");
     }
     Ok(())

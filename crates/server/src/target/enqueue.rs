@@ -1,0 +1,137 @@
+//! Putting jobs in.
+
+use std::time::Duration;
+
+use backroom::{Draft, EnqueuedMany, Extras, JobId, Json, Timestamp, UniqueRule, core::draft::When};
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+
+use super::Target;
+use crate::terminal::Problem;
+
+/// What became of a job that was to be enqueued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// It is stored.
+    Created,
+    /// An earlier job holds the unique key and stays.
+    Deduplicated,
+    /// An earlier job holds the unique key and took over the content.
+    Replaced,
+    /// It was refused, because an earlier job holds the unique key.
+    KeyHeld,
+}
+
+/// The job that is there now, and what became of the one that was asked for.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Enqueued {
+    pub(crate) id: JobId,
+    pub(crate) outcome: Outcome,
+}
+
+/// A job as the API takes it.
+#[derive(Serialize)]
+struct NewJob<'a> {
+    kind: &'a str,
+    args: &'a Json,
+    queue: &'a str,
+    lane: Option<&'a str>,
+    priority: u8,
+    scheduled_at: Option<Timestamp>,
+    delay_ms: Option<u64>,
+    expires_at: Option<Timestamp>,
+    expires_in_ms: Option<u64>,
+    max_attempts: Option<u32>,
+    unique: Option<&'a UniqueRule>,
+    tags: &'a [String],
+    #[serde(flatten)]
+    extras: &'a Extras,
+}
+
+impl<'a> NewJob<'a> {
+    fn new(draft: &'a Draft, args: &'a Json) -> Self {
+        let Draft { kind, args: _, queue, lane, priority, start, expiry, max_attempts, unique, tags, extras } =
+            draft;
+        let (scheduled_at, delay_ms) = at_or_in(Some(*start));
+        let (expires_at, expires_in_ms) = at_or_in(*expiry);
+        Self {
+            kind,
+            args,
+            queue,
+            lane: lane.as_deref(),
+            priority: *priority,
+            scheduled_at,
+            delay_ms,
+            expires_at,
+            expires_in_ms,
+            max_attempts: *max_attempts,
+            unique: unique.as_ref(),
+            tags,
+            extras,
+        }
+    }
+}
+
+fn at_or_in(when: Option<When>) -> (Option<Timestamp>, Option<u64>) {
+    match when {
+        None | Some(When::Now) => (None, None),
+        Some(When::At(at)) => (Some(at), None),
+        Some(When::In(span)) => (None, Some(millis(span))),
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Target {
+    /// Puts a job in.
+    pub(crate) async fn enqueue(&self, draft: Draft) -> Result<Enqueued, Problem> {
+        use backroom::core::unique::OnConflict;
+        match self {
+            Self::Store(backroom) => {
+                let on_conflict = draft.unique.as_ref().map(|rule| rule.on_conflict);
+                let job = backroom.enqueue_draft(draft).await?;
+                let outcome = match (job.is_new(), on_conflict) {
+                    (true, _) => Outcome::Created,
+                    (false, Some(OnConflict::Replace)) => Outcome::Replaced,
+                    (false, Some(OnConflict::Keep | OnConflict::Reject) | None) => Outcome::Deduplicated,
+                };
+                Ok(Enqueued { id: job.id(), outcome })
+            }
+            Self::Server(remote) => {
+                remote.send(Method::POST, "/v1/jobs", &NewJob::new(&draft, &draft.args)).await
+            }
+        }
+    }
+
+    /// Puts jobs in that are like `template` in all but their args: all of them or none. At most a thousand.
+    pub(crate) async fn enqueue_like(
+        &self,
+        template: &Draft,
+        args: Vec<Json>,
+    ) -> Result<EnqueuedMany, Problem> {
+        #[derive(Deserialize)]
+        struct Batch {
+            jobs: Vec<Enqueued>,
+        }
+        match self {
+            Self::Store(backroom) => Ok(backroom.enqueue_many_like(template.clone(), args).await?),
+            Self::Server(remote) => {
+                let jobs: Vec<_> = args.iter().map(|args| NewJob::new(template, args)).collect();
+                let batch: Batch = remote.send(Method::POST, "/v1/jobs/batch", &jobs).await?;
+                let mut many = EnqueuedMany::default();
+                for job in batch.jobs {
+                    match job.outcome {
+                        Outcome::Created => many.created += 1,
+                        Outcome::Deduplicated => many.duplicates += 1,
+                        Outcome::Replaced => many.replaced += 1,
+                        Outcome::KeyHeld => many.key_held += 1,
+                    }
+                }
+                Ok(many)
+            }
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Jobs: to list, to read whole, to change one by one or all that match.
+
+use backroom::{Acted, Action, Attempt, Filter, JobId, JobRow, Json, LogLine, Page, Timestamp};
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+
+use super::{Target, escaped};
+use crate::terminal::Problem;
+
+/// Which jobs: as the library takes it, and as the API does.
+#[derive(Debug, Clone)]
+pub(crate) struct Selection {
+    pub(crate) filter: Filter,
+    pub(crate) asked: Asked,
+}
+
+/// The conditions of a filter by the names that the API has for them.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Asked {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) queue: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tag: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl Asked {
+    fn query(&self, limit: usize, before: Option<JobId>) -> String {
+        let Self { state, queue, kind, tag, since, until } = self;
+        let text = |name: &str, value: &Option<String>| {
+            value.as_ref().map(|value| format!("{name}={}", escaped(value)))
+        };
+        let moment = |name: &str, value: &Option<Timestamp>| {
+            value.map(|value| format!("{name}={}", escaped(&value.to_string())))
+        };
+        let pairs = [
+            text("state", state),
+            text("queue", queue),
+            text("kind", kind),
+            text("tag", tag),
+            moment("since", since),
+            moment("until", until),
+            Some(format!("limit={limit}")),
+            before.map(|before| format!("before={before}")),
+        ];
+        pairs.into_iter().flatten().collect::<Vec<_>>().join("&")
+    }
+}
+
+/// Jobs of one page.
+pub(crate) struct Jobs {
+    pub(crate) jobs: Vec<JobRow>,
+    /// Where the next page begins; none on the last one.
+    pub(crate) next: Option<JobId>,
+}
+
+impl From<Page> for Jobs {
+    fn from(page: Page) -> Self {
+        Self { jobs: page.jobs, next: page.next }
+    }
+}
+
+/// A job with all that belongs to it.
+pub(crate) struct Whole {
+    pub(crate) job: JobRow,
+    pub(crate) reasons: Vec<Why>,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) log: Vec<LogLine>,
+}
+
+/// A reason why a job is where it is, as data and in words.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Why {
+    #[serde(flatten)]
+    pub(crate) reason: serde_json::Map<String, serde_json::Value>,
+    pub(crate) words: String,
+}
+
+/// What changes of a queued job; none stays as it is.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Changes {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) delay_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scheduled_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) priority: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) args: Option<Json>,
+}
+
+/// Most lines of a log that are shown.
+const LOG_LINES_MAX: usize = backroom::core::bounds::JOB_LOG_LINES_MAX as usize;
+
+impl Target {
+    /// A page of jobs, the newest first.
+    pub(crate) async fn list(
+        &self,
+        selection: &Selection,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Jobs, Problem> {
+        #[derive(Deserialize)]
+        struct Listed {
+            jobs: Vec<JobRow>,
+            next: Option<JobId>,
+        }
+        match self {
+            Self::Store(backroom) => Ok(backroom.list(selection.filter.clone(), before, limit).await?.into()),
+            Self::Server(remote) => {
+                let path = format!("/v1/jobs?{}", selection.asked.query(limit, before));
+                let Listed { jobs, next } = remote.get(&path).await?;
+                Ok(Jobs { jobs, next })
+            }
+        }
+    }
+
+    /// One job.
+    pub(crate) async fn job(&self, id: JobId) -> Result<JobRow, Problem> {
+        match self {
+            Self::Store(backroom) => Ok(backroom.job(id).await?),
+            Self::Server(remote) => remote.get(&format!("/v1/jobs/{id}")).await,
+        }
+    }
+
+    /// One job, once it has ended.
+    pub(crate) async fn ended(&self, id: JobId) -> Result<JobRow, Problem> {
+        loop {
+            let job = match self {
+                Self::Store(backroom) => {
+                    // The end is read below, whatever it is.
+                    drop(backroom.handle_untyped(id).wait().await);
+                    backroom.job(id).await?
+                }
+                Self::Server(remote) => remote.get(&format!("/v1/jobs/{id}?wait=30s")).await?,
+            };
+            if job.state.is_finished() {
+                return Ok(job);
+            }
+        }
+    }
+
+    /// One job, if it is there.
+    pub(crate) async fn find(&self, id: JobId) -> Result<Option<JobRow>, Problem> {
+        match self {
+            Self::Store(backroom) => Ok(backroom.store().job(id).await?),
+            Self::Server(remote) => remote.find(&format!("/v1/jobs/{id}")).await,
+        }
+    }
+
+    /// One job with all that belongs to it.
+    pub(crate) async fn whole(&self, id: JobId) -> Result<Whole, Problem> {
+        match self {
+            Self::Store(backroom) => {
+                let explained = backroom.explain(id).await?;
+                let reasons = explained.reasons.iter().map(|reason| {
+                    let data = serde_json::to_value(reason);
+                    let data = data.map_err(|error| Problem::new("write a reason as JSON", &error))?;
+                    let reason_of = data.as_object().cloned().unwrap_or_default();
+                    Ok::<_, Problem>(Why { reason: reason_of, words: reason.to_string() })
+                });
+                let reasons = reasons.collect::<Result<_, _>>()?;
+                let attempts = backroom.attempts(id).await?;
+                let log = backroom.log(id, 0).await?;
+                Ok(Whole { job: explained.job, reasons, attempts, log })
+            }
+            Self::Server(remote) => {
+                #[derive(Deserialize)]
+                struct Explained {
+                    reasons: Vec<Why>,
+                }
+                #[derive(Deserialize)]
+                struct Attempts {
+                    attempts: Vec<Attempt>,
+                }
+                #[derive(Deserialize)]
+                struct Logs {
+                    lines: Vec<LogLine>,
+                    next: Option<usize>,
+                }
+                let job = self.job(id).await?;
+                let explained: Explained = remote.get(&format!("/v1/jobs/{id}/explain")).await?;
+                let attempts: Attempts = remote.get(&format!("/v1/jobs/{id}/attempts")).await?;
+                let mut log = Vec::new();
+                while log.len() < LOG_LINES_MAX {
+                    let path = format!("/v1/jobs/{id}/logs?skip={}", log.len());
+                    let Logs { lines, next } = remote.get(&path).await?;
+                    log.extend(lines);
+                    if next.is_none() {
+                        break;
+                    }
+                }
+                Ok(Whole { job, reasons: explained.reasons, attempts: attempts.attempts, log })
+            }
+        }
+    }
+
+    /// Does it to one job.
+    pub(crate) async fn act(&self, id: JobId, action: &Action) -> Result<(), Problem> {
+        #[derive(Serialize)]
+        struct Reason<'a> {
+            reason: &'a str,
+        }
+        match (self, action) {
+            (Self::Store(backroom), Action::Retry) => Ok(backroom.retry(id).await?),
+            (Self::Store(backroom), Action::Cancel { reason }) => {
+                Ok(backroom.cancel_because(id, reason).await?)
+            }
+            (Self::Store(backroom), Action::Delete) => Ok(backroom.delete(id).await?),
+            (Self::Server(remote), Action::Retry) => {
+                remote.send::<JobRow>(Method::POST, &format!("/v1/jobs/{id}/retry"), &()).await.map(drop)
+            }
+            (Self::Server(remote), Action::Cancel { reason }) => {
+                let path = format!("/v1/jobs/{id}/cancel");
+                remote.send::<JobRow>(Method::POST, &path, &Reason { reason }).await.map(drop)
+            }
+            (Self::Server(remote), Action::Delete) => {
+                remote.send::<()>(Method::DELETE, &format!("/v1/jobs/{id}"), &()).await
+            }
+        }
+    }
+
+    /// Does it to a page of the jobs that match, or to several pages.
+    pub(crate) async fn act_on_matching(
+        &self,
+        selection: &Selection,
+        action: &Action,
+        before: Option<JobId>,
+    ) -> Result<Acted, Problem> {
+        match self {
+            Self::Store(backroom) => Ok(backroom.act_on_matching(&selection.filter, action, before).await?),
+            Self::Server(remote) => {
+                #[derive(Serialize)]
+                struct Bulk<'a> {
+                    action: &'a str,
+                    filter: &'a Asked,
+                    #[serde(skip_serializing_if = "Option::is_none")]
+                    reason: Option<&'a str>,
+                    #[serde(skip_serializing_if = "Option::is_none")]
+                    before: Option<JobId>,
+                }
+                #[derive(Deserialize)]
+                struct Done {
+                    matched: u64,
+                    done: u64,
+                    unneeded: u64,
+                    moved: u64,
+                    refused: u64,
+                    refusal: Option<String>,
+                    next: Option<JobId>,
+                }
+                let (action, reason) = match action {
+                    Action::Retry => ("retry", None),
+                    Action::Cancel { reason } => ("cancel", Some(&**reason)),
+                    Action::Delete => ("delete", None),
+                };
+                let bulk = Bulk { action, filter: &selection.asked, reason, before };
+                let done: Done = remote.send(Method::POST, "/v1/jobs/bulk", &bulk).await?;
+                let mut acted = Acted::default();
+                acted.matched = done.matched;
+                acted.done = done.done;
+                acted.unneeded = done.unneeded;
+                acted.moved = done.moved;
+                acted.refused = done.refused;
+                acted.refusal = done.refusal;
+                acted.next = done.next;
+                Ok(acted)
+            }
+        }
+    }
+
+    /// Changes a queued job.
+    pub(crate) async fn amend(&self, id: JobId, changes: &Changes) -> Result<JobRow, Problem> {
+        match self {
+            Self::Store(backroom) => {
+                let mut amend = backroom.amend(id);
+                if let Some(ms) = changes.delay_ms {
+                    amend = amend.delay(std::time::Duration::from_millis(ms));
+                }
+                if let Some(at) = changes.scheduled_at {
+                    amend = amend.at(at);
+                }
+                if let Some(priority) = changes.priority {
+                    amend = amend.priority(priority);
+                }
+                if let Some(args) = &changes.args {
+                    amend = amend.args(args);
+                }
+                amend.await?;
+                self.job(id).await
+            }
+            Self::Server(remote) => remote.send(Method::PATCH, &format!("/v1/jobs/{id}"), changes).await,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Queues: to list with their counts, to pause, and to set.
+
+use std::collections::BTreeMap;
+
+use backroom::{Count, DisplayState, Queue, Retention};
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+
+use super::{Target, escaped};
+use crate::{remote::Remote, terminal::Problem};
+
+/// Queues, and how many jobs they hold.
+pub(crate) struct Queues {
+    pub(crate) queues: Vec<Queue>,
+    pub(crate) counts: Vec<Count>,
+}
+
+/// A queue as the API answers it.
+#[derive(Deserialize)]
+struct Item {
+    #[serde(flatten)]
+    queue: Queue,
+    counts: BTreeMap<DisplayState, u64>,
+}
+
+/// Settings that change; none stays as it is.
+#[derive(Default, Serialize)]
+struct Settings {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention: Option<Retention>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    depth_max: Option<Option<u64>>,
+}
+
+impl Target {
+    /// Every queue with the number of its jobs by state.
+    pub(crate) async fn queues(&self) -> Result<Queues, Problem> {
+        #[derive(Deserialize)]
+        struct Listed {
+            queues: Vec<Item>,
+        }
+        match self {
+            Self::Store(backroom) => {
+                Ok(Queues { queues: backroom.queues().await?, counts: backroom.counts().await? })
+            }
+            Self::Server(remote) => {
+                let listed: Listed = remote.get("/v1/queues").await?;
+                let (mut queues, mut counts) = (Vec::new(), Vec::new());
+                for Item { queue, counts: of_queue } in listed.queues {
+                    counts.extend(
+                        of_queue.into_iter().map(|(state, jobs)| Count::new(queue.name.clone(), state, jobs)),
+                    );
+                    queues.push(queue);
+                }
+                Ok(Queues { queues, counts })
+            }
+        }
+    }
+
+    /// Stops claims from a queue.
+    pub(crate) async fn pause(&self, name: &str) -> Result<(), Problem> {
+        match self {
+            Self::Store(backroom) => Ok(backroom.pause(name).await?),
+            Self::Server(remote) => act(remote, name, "pause").await,
+        }
+    }
+
+    /// Claims from a queue again.
+    pub(crate) async fn resume(&self, name: &str) -> Result<(), Problem> {
+        match self {
+            Self::Store(backroom) => Ok(backroom.resume(name).await?),
+            Self::Server(remote) => act(remote, name, "resume").await,
+        }
+    }
+
+    /// Sets how long a queue retains its finished jobs.
+    pub(crate) async fn retain(&self, name: &str, retention: Retention) -> Result<(), Problem> {
+        match self {
+            Self::Store(backroom) => Ok(backroom.retain(name, retention).await?),
+            Self::Server(remote) => {
+                set(remote, name, Settings { retention: Some(retention), ..Settings::default() }).await
+            }
+        }
+    }
+
+    /// Sets how many jobs may wait in a queue.
+    pub(crate) async fn limit_depth(&self, name: &str, depth: Option<u64>) -> Result<(), Problem> {
+        match self {
+            Self::Store(backroom) => Ok(backroom.limit_depth(name, depth).await?),
+            Self::Server(remote) => {
+                set(remote, name, Settings { depth_max: Some(depth), ..Settings::default() }).await
+            }
+        }
+    }
+}
+
+async fn act(remote: &Remote, name: &str, what: &str) -> Result<(), Problem> {
+    let path = format!("/v1/queues/{}/{what}", escaped(name));
+    remote.send::<Item>(Method::POST, &path, &()).await.map(drop)
+}
+
+async fn set(remote: &Remote, name: &str, settings: Settings) -> Result<(), Problem> {
+    remote.send::<Item>(Method::PATCH, &format!("/v1/queues/{}", escaped(name)), &settings).await.map(drop)
+}
