@@ -34,7 +34,11 @@ impl OptionalFromRequest<AppState> for JsonBytes {
         if request.headers().get(header::CONTENT_TYPE).is_none() {
             let body = Bytes::from_request(request, state).await?;
             let why = "a body needs the type application/json";
-            return if body.is_empty() { Ok(None) } else { Err(Problem::new(Code::UnsupportedMediaType, why)) };
+            return if body.is_empty() {
+                Ok(None)
+            } else {
+                Err(Problem::new(Code::UnsupportedMediaType, why))
+            };
         }
         <Self as FromRequest<AppState>>::from_request(request, state).await.map(Some)
     }

@@ -22,7 +22,7 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HOST, LOCATION, USER_AGENT},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION, USER_AGENT},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
@@ -175,10 +175,8 @@ impl Remote {
     }
 
     fn note_time(&self, response: &Response<Incoming>) {
-        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
-        let parsed = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
-        if let Some(then) = parsed {
-            let then = then.timestamp();
+        let time = response.headers().get(&crate::api::around::TIME).and_then(|time| time.to_str().ok());
+        if let Some(then) = time.and_then(|time| time.parse().ok()) {
             *self.time.lock().unwrap_or_else(PoisonError::into_inner) = Some((then, self.clock.monotonic()));
         }
     }

@@ -35,7 +35,8 @@ pub(crate) struct Stats {
 }
 
 impl Target {
-    /// The time of the store's clock, whose moments jobs bear. Through a server it is that of its last answer, in whole seconds.
+    /// The time of the store's clock, whose moments jobs bear. Through a server it is that of its last answer, and what has
+    /// passed since.
     pub(crate) fn now(&self) -> Timestamp {
         match self {
             Self::Store(backroom) => backroom.clock().now(),

@@ -8,6 +8,7 @@ mod serve_support;
 
 mod abuse;
 mod access;
+mod command_line;
 mod document;
 mod frame;
 mod health;

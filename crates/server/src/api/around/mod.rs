@@ -36,6 +36,8 @@ use crate::{
 
 /// The id of a request, in its answer and in the log.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The time of the store's clock, whose moments jobs bear, in RFC 3339. With it a client shows a job as the server does.
+pub(crate) static TIME: HeaderName = HeaderName::from_static("backroom-time");
 /// Longest id of a request that is taken from the client.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
@@ -72,6 +74,9 @@ async fn answer(State(state): State<AppState>, request: Request, next: Next) -> 
 
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID.clone(), id);
+    if let Ok(now) = HeaderValue::from_str(&state.backroom.clock().now().to_string()) {
+        headers.insert(TIME.clone(), now);
+    }
     headers::secure(headers, by_tls);
     if !settings.cors_origins.is_empty() {
         headers.append(axum::http::header::VARY, HeaderValue::from_static("origin"));
