@@ -1,6 +1,7 @@
 //! The PostgreSQL store's tables: made once by however many, refused when they are not understood.
 
 #![cfg(feature = "postgres")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod postgres_support;
 

@@ -1,5 +1,4 @@
 //! Messages in reply queues, as programs use them: over a store in memory and over SQLite.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 #[cfg(feature = "sqlite")]

@@ -1,5 +1,4 @@
 //! A process that runs no jobs can do the upkeep of its store, and a hook sees every call to the store.
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use std::{
     sync::{Arc, Mutex},

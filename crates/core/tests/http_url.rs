@@ -1,7 +1,5 @@
 //! Which URLs a callback may have, and what is made of them.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
 use backroom_core::http_url::{Host, HttpUrl, URL_BYTES_MAX};
 use proptest::prelude::*;
 

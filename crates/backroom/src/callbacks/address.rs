@@ -122,8 +122,6 @@ pub(super) fn check(host: &Host, address: IpAddr, allowed: &[Allowed]) -> Result
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
     use super::*;
 
     #[test]

@@ -58,8 +58,6 @@ pub(super) fn described(status: u16, reason: Option<&str>, body: &[u8]) -> Strin
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
     use super::*;
 
     #[test]

@@ -65,8 +65,6 @@ pub(super) fn body(
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
     use super::*;
 
     #[test]

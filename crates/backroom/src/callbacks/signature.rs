@@ -74,8 +74,6 @@ fn sign_with(secret: &SigningSecret, id: &str, at: Timestamp, body: &[u8]) -> St
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
     use super::*;
 
     /// The example of the standard's own libraries.

@@ -86,8 +86,6 @@ fn optional(text: &str, read: impl Fn(&str) -> Option<u64>) -> Option<Option<u64
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
     use super::*;
 
     #[test]

@@ -83,10 +83,11 @@ impl Receiver {
                     match tls {
                         None => serve(stream, &log, &script).await,
                         // A client that refuses the certificate is part of a test.
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => serve(stream, &log, &script).await,
-                            Err(_) => {}
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve(stream, &log, &script).await;
+                            }
+                        }
                     }
                 });
             }

@@ -118,7 +118,6 @@ fn in_section(key: &Key, section: &str) -> bool {
     key.path.split_once('.').is_some_and(|(found, _)| found == section)
 }
 
-#[expect(clippy::too_many_arguments, reason = "a value, its two places, and where the findings go")]
 fn add(
     path: &str,
     raw: Raw,

@@ -39,7 +39,7 @@ impl Connection {
 
     async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> io::Result<Self> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        // Its error reaches whoever waits for an answer.
+        // Its error reaches the caller that waits for an answer.
         let driver = tokio::spawn(async move { _ = connection.await });
         Ok(Self { sender, driver })
     }

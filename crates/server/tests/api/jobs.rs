@@ -131,8 +131,8 @@ fn a_list_is_filtered_by_state_and_time() {
         let jobs = side.get(&format!("/v1/jobs?{query}")).json()["jobs"].as_array().unwrap().clone();
         jobs.iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(found("state=available"), [due.clone()]);
-    assert_eq!(found("state=scheduled"), [later.clone()]);
+    assert_eq!(found("state=available"), std::slice::from_ref(&due));
+    assert_eq!(found("state=scheduled"), std::slice::from_ref(&later));
     assert_eq!(found("state=queued"), [later.clone(), due.clone()]);
     assert_eq!(found("state=completed,discarded"), Vec::<String>::new());
     assert_eq!(found("since=2020-01-01T00:00:00Z&until=2020-01-02T00:00:00Z"), Vec::<String>::new());

@@ -114,7 +114,8 @@ mod tests {
     fn what_happens_to_an_entry_shows() {
         let place = tempfile::tempdir().expect("a folder");
         let (a, b) = (place.path().join("a"), place.path().join("b"));
-        let changes: [(&str, fn(&Path, &Path) -> std::io::Result<()>); 4] = [
+        type Step = fn(&Path, &Path) -> std::io::Result<()>;
+        let changes: [(&str, Step); 4] = [
             ("created", |a, _| fs::write(a, "1")),
             ("moved", |a, b| fs::rename(a, b)),
             ("created again", |a, _| fs::write(a, "2")),

@@ -35,7 +35,7 @@ async fn followed(backroom: &Backroom, id: JobId) -> Result<Option<JobRow>, Prob
     while let Some(event) = events.next().await {
         match event?.news {
             News::State(job) if job.state.is_finished() => return Ok(Some(*job)),
-            news => tail::said(&news, backroom.clock().now()).lines().for_each(|line| out::note(line)),
+            news => tail::said(&news, backroom.clock().now()).lines().for_each(out::note),
         }
     }
     Ok(None)

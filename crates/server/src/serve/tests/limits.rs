@@ -152,7 +152,7 @@ async fn connections_over_the_limit_wait_for_one_to_end() {
     let early = tokio::time::timeout(Duration::from_millis(200), second.read(&mut byte)).await;
     assert!(early.is_err(), "the second connection was served beside the first");
     drop(first);
-    is_problem(&format!("{}", rest(&mut second).await), 404, "no-such-route");
+    is_problem(&rest(&mut second).await.to_string(), 404, "no-such-route");
     server.stop().await;
 }
 

@@ -114,6 +114,16 @@ enum KeyHolder {
     Fresh(usize),
 }
 
+impl KeyHolder {
+    /// What a stored job is to have instead of its own content.
+    fn content(&self) -> Option<&JobRow> {
+        match self {
+            Self::Stored(_, content) => content.as_deref(),
+            Self::Fresh(_) => None,
+        }
+    }
+}
+
 /// What is to be written for a chunk.
 #[derive(Default)]
 struct Plan<'a> {
@@ -247,11 +257,7 @@ async fn write(session: &mut Session<'_>, plan: &Plan<'_>, ids: &Vec<Uuid>) -> R
         releases.sort_unstable();
         session.query(&RELEASE, &[&releases]).await?;
     }
-    let content = |holder| match holder {
-        &KeyHolder::Stored(_, ref content) => content.as_deref(),
-        KeyHolder::Fresh(_) => None,
-    };
-    let mut replaced: Vec<&JobRow> = plan.holders.values().filter_map(content).collect();
+    let mut replaced: Vec<&JobRow> = plan.holders.values().filter_map(KeyHolder::content).collect();
     replaced.sort_unstable_by_key(|job| job.id);
     if !replaced.is_empty() {
         session.query_by_index(&REPLACE, &Columns::of(replaced.into_iter())?.params()).await?;
