@@ -10,9 +10,9 @@
 //! begin with [`supervise_if_asked`], or the command names another program that does:
 //! [`CommandSpec::supervised_by`].
 //!
-//! Start reading at [`runner`], which is the worker's side of one run. [`order`] is what it sends to the [`supervisor`], [`stdout`]
-//! and [`stderr`] read what the command writes, and [`answer`] decides what its end means. [`replace`], [`descendants`] and
-//! [`cgroup`] are parts of the supervisor. [`own_process`] runs handlers of the own program.
+//! Start reading at `runner`, which is the worker's side of one run. `order` is what it sends to the `supervisor`, `stdout`
+//! and `stderr` read what the command writes, and `answer` decides what its end means. `replace`, `descendants` and
+//! `cgroup` are parts of the supervisor. `own_process` runs handlers of the own program.
 
 mod answer;
 mod cgroup;

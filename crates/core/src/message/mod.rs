@@ -1,7 +1,7 @@
 //! Messages about a job, which a caller may ask for at enqueue: to a reply queue, to a URL, or both.
 //!
 //! A message is an effect of the change that it reports, so a store writes both in one transaction. A message to a URL is a
-//! job of its own, see [`callback`]. Start reading at [`of_change`].
+//! job of its own, see [`callback`]. Start reading at `of_change`.
 
 mod body;
 pub mod callback;

@@ -1,7 +1,7 @@
 //! From the wall clock of a zone to moments, over its changes.
 //!
 //! A change of the offset makes a gap (times of the wall clock that do not exist) or a fold (times that exist twice). What
-//! an occurrence does there is its [`Reading`]. Everything here is found from the list of changes of the zone: a search steps
+//! an occurrence does there is its `Reading`. Everything here is found from the list of changes of the zone: a search steps
 //! from change to change and never through the time between them.
 
 use jiff::{

@@ -1,6 +1,6 @@
 //! Cron expressions.
 //!
-//! [`Cron::parse`] reads one. What it means on the wall clock is computed in [`next`]; zones come later.
+//! [`Cron::parse`] reads one. What it means on the wall clock is computed in `next`; zones come later.
 
 mod fields;
 mod item;

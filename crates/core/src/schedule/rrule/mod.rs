@@ -1,7 +1,7 @@
 //! Recurrence rules of RFC 5545 (iCalendar).
 //!
-//! [`Recurrence::parse`] reads `DTSTART`, one `RRULE` and any `EXDATE`. [`parse`] knows the grammar, [`dates`] which dates a rule
-//! means, [`next`] the search.
+//! [`Recurrence::parse`] reads `DTSTART`, one `RRULE` and any `EXDATE`. `parse` knows the grammar, `dates` which dates a rule
+//! means, `next` the search.
 
 mod dates;
 mod next;
