@@ -58,8 +58,8 @@ pub(super) async fn cancel(
     body: Option<JsonBytes>,
 ) -> Result<Response, Problem> {
     let job = find(&state, &caller, Scope::Operate, &id).await?;
-    let asked: Option<Cancel> = body.map(|body| body.read()).transpose()?;
-    let reason = asked.and_then(|asked| asked.reason);
+    let asked: Option<Option<Cancel>> = body.map(|body| body.read()).transpose()?;
+    let reason = asked.flatten().and_then(|asked| asked.reason);
     let reason = reason.as_deref().unwrap_or("cancelled by a call of the API");
     backroom::core::bounds::check_text("reason", reason, backroom::core::bounds::MESSAGE_BYTES_MAX)?;
     state.backroom.cancel_because(job.id, reason).await?;
