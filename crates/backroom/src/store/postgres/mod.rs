@@ -20,7 +20,6 @@ use std::{
 };
 
 use backroom_core::{Change, Timestamp, draft::NewJob};
-use futures_util::future::join4;
 
 mod background;
 mod columns;
@@ -55,7 +54,7 @@ use self::{
         tls,
     },
 };
-use super::{Committed, Inserted, JobVerbs};
+use super::{Committed, Inserted};
 use crate::{Error, clock::Clock};
 
 /// Most queue names that this process remembers to have stored. Names beyond that are stored again, which only costs

@@ -7,9 +7,10 @@ use backroom_core::{
     Attempt, Change, JobId, JobRow, LeaseId, LogLine, Message, MessageId, Queue, Timestamp, draft::NewJob,
     stats::StatsRow,
 };
+use futures_util::future::join4;
 
 use super::{
-    PostgresStore,
+    Core, PostgresStore,
     background::hints,
     failing,
     verbs::{

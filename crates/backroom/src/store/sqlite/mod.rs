@@ -58,7 +58,7 @@ use self::{
     readers::{Readers, Source},
     writer::Writer,
 };
-use super::{BackedUp, BackupProgress, Committed, Durability, Inserted, Migration, Notifier, Store};
+use super::{BackedUp, BackupProgress, Committed, Durability, Inserted, Migration, Notifier};
 use crate::{Error, ErrorKind};
 
 pub use release::is_faulty as is_faulty_release;
@@ -80,7 +80,7 @@ pub struct SqliteOptions {
 ///
 /// Its tables are prefixed `backroom_`. The file is in WAL mode and must lie on a local disk.
 ///
-/// Needs a tokio runtime. Dropped without [`close`](Store::close), it finishes what it accepted in the background.
+/// Needs a tokio runtime. Dropped without [`close`](super::Store::close), it finishes what it accepted in the background.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,

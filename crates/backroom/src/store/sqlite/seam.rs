@@ -9,11 +9,11 @@ use backroom_core::{
 };
 
 use super::{
-    SqliteStore, bytes, claim, endpoints, health, held, import, insert, is_of_one, note, operation::Weight,
-    queues, read, replies, row, stats, upkeep, workers,
+    SqliteStore, bytes, claim, endpoints, health, held, hints::Hints, import, insert, is_of_one, note,
+    operation::Weight, queues, read, replies, row, stats, upkeep, workers,
 };
 use crate::{
-    Error, ErrorKind,
+    Error,
     store::{
         Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, EndedEndpoint,
         EndpointVerbs, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Note,
