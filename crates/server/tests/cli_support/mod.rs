@@ -39,9 +39,12 @@ impl Place {
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_backroom"));
         command.current_dir(self.dir.path());
-        for name in ["BACKROOM_STORE", "BACKROOM_CONFIG", "BACKROOM_LOG", "NO_COLOR"] {
+        // Variables of the tests, and of the user who runs them, must not reach the settings.
+        let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BACKROOM_"));
+        for (name, _) in ours {
             command.env_remove(name);
         }
+        command.env_remove("NO_COLOR");
         command.stdin(Stdio::null());
         command
     }
