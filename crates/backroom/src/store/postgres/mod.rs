@@ -219,9 +219,9 @@ impl PostgresStore {
     }
 
     /// Stores jobs in a transaction of the caller, in the tables that `within` names: they exist exactly if it commits. The
-    /// answers are as of [`JobVerbs::insert`]. Workers are notified by the commit, unless `within` says otherwise.
+    /// answers are as of [`JobVerbs::insert`](super::JobVerbs::insert). Workers are notified by the commit, unless `within` says otherwise.
     ///
-    /// Fails as [`JobVerbs::insert`] does. After a failure the transaction can only be rolled back.
+    /// Fails as [`JobVerbs::insert`](super::JobVerbs::insert) does. After a failure the transaction can only be rolled back.
     pub async fn insert_in(
         transaction: &tokio_postgres::Transaction<'_>,
         within: impl Into<Within>,
