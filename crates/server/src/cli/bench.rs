@@ -38,7 +38,7 @@ fn show(report: &Report, settings: &Settings) -> Result<(), Problem> {
         }
     };
     add("enqueue", report.enqueue_per_s, "jobs/s, in bulk");
-    add("enqueue single", report.enqueue_single_per_s, "jobs/s, 20 callers, each waits for the disk");
+    add("enqueue single", report.enqueue_single_per_s, "jobs/s, one a call, each caller waits for the disk");
     add("drain", report.drain_per_s, "jobs/s run and completed");
     add("lifecycle", report.lifecycle_per_s, "jobs/s enqueued, run and completed");
     add("empty lifecycle", report.empty_lifecycle_per_s, "jobs/s before the store was filled");
