@@ -148,3 +148,19 @@ fn a_secret_is_in_no_log_no_answer_and_no_metric() {
     let secret = &secret[4..40];
     assert!(!answers.contains(secret) && !log.contains(secret), "the secret was given away:\n{log}");
 }
+
+#[test]
+fn a_page_of_another_origin_changes_nothing_on_a_server_without_tokens() {
+    let place = Place::new();
+    place.enqueue(&["send_mail", "-q", "mail"]);
+    let server = Server::start(&place, &["--cors-origins", "https://admin.example"]);
+    let pause = |origin: &str| server.call("POST", "/v1/queues/mail/pause", &[("origin", origin)], b"");
+    for foreign in ["https://evil.example", "null", "http://127.0.0.1:1"] {
+        pause(foreign).is_problem(403, "forbidden");
+    }
+    let queues = server.get("/v1/queues").json();
+    assert!(queues["queues"][0]["paused_at"].is_null(), "{queues}");
+    assert_eq!(pause("https://admin.example").status, 200);
+    assert_eq!(pause(&format!("http://{}", server.address)).status, 200);
+    server.stop();
+}

@@ -20,6 +20,20 @@ pub(super) fn allowed(parts: &Parts, origins: &[String]) -> Option<HeaderValue> 
     origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then(|| origin.clone())
 }
 
+/// Whether a page of another origin, which the settings do not name, wants to change something. A browser sends such a request
+/// without asking first if it has no body; only the answer is hidden from the page.
+pub(super) fn is_foreign_change(parts: &Parts, origins: &[String]) -> bool {
+    let Some(origin) = parts.headers.get(header::ORIGIN) else { return false };
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
+    let is_own = host.is_some_and(|host| {
+        [format!("http://{host}"), format!("https://{host}")]
+            .iter()
+            .any(|own| own.as_bytes() == origin.as_bytes())
+    });
+    !parts.method.is_safe() && !is_own && allowed(parts, origins).is_none()
+}
+
 /// Whether a browser asks, before the call itself, whether it may call.
 pub(super) fn is_question(parts: &Parts) -> bool {
     parts.method == Method::OPTIONS && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)

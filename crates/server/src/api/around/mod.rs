@@ -113,7 +113,14 @@ async fn check(parts: &Parts, settings: &ServerSettings, state: &AppState) -> Re
     let is_ours = host.as_deref().is_some_and(|host| {
         host::is_local(host) || settings.allowed_hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host))
     });
+    let is_foreign = cors::is_foreign_change(parts, &settings.cors_origins);
     // Where a token is needed, a page that brings none can do nothing.
+    if is_foreign && state.access.is_open().await? {
+        return Err(Problem::new(
+            Code::Forbidden,
+            "a web page of another origin sent this; the setting cors_origins names the origins that may",
+        ));
+    }
     if !is_ours && state.access.is_open().await? {
         let named = host.unwrap_or_default();
         return Err(Problem::new(
