@@ -3,11 +3,9 @@
 //! `main` only parses, starts the runtime, hands over to the command's own file in [`cli`] (or to [`demo`]), and
 //! turns what came of it into an exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 
-#[allow(dead_code, reason = "the frame of the routes; they follow one by one")]
 mod api;
 mod bench;
 mod cli;
-#[allow(dead_code, reason = "the frame of the settings; what reads them follows")]
 mod config;
 mod demo;
 mod metrics;

@@ -366,15 +366,15 @@ pub(crate) async fn a_killed_worker_loses_no_callback(url: &str) {
     }
     let _last = Process::start(url);
     let begin = Instant::now();
-    let told = || -> std::collections::HashSet<String> {
+    let reported = || -> std::collections::HashSet<String> {
         receiver
             .received()
             .iter()
             .map(|request| request.json()["subject"].as_str().unwrap().to_owned())
             .collect()
     };
-    while told().len() < jobs.len() {
-        assert!(begin.elapsed() < LIMIT, "{} of {} jobs were reported", told().len(), jobs.len());
+    while reported().len() < jobs.len() {
+        assert!(begin.elapsed() < LIMIT, "{} of {} jobs were reported", reported().len(), jobs.len());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(receiver.ids().len(), jobs.len(), "one id for each job, however often it was sent");

@@ -27,14 +27,6 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
-    /// Its name, for the audit log.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Local => "local",
-            Self::Token(token) => &token.name,
-        }
-    }
-
     /// Its identity: two tokens of one name are two callers.
     pub(crate) fn id(&self) -> String {
         match self {

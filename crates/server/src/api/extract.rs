@@ -1,16 +1,11 @@
 //! Extractors whose rejections are problem documents.
 
 use axum::extract::{
-    FromRequest, FromRequestParts,
-    rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection},
+    FromRequestParts,
+    rejection::{BytesRejection, PathRejection, QueryRejection},
 };
 
 use super::{around::Cut, codes::Code, problem::Problem};
-
-/// The body as JSON of a type.
-#[derive(FromRequest)]
-#[from_request(via(axum::Json), rejection(Problem))]
-pub(crate) struct Json<T>(pub(crate) T);
 
 /// The parts of the path that vary.
 #[derive(FromRequestParts)]
@@ -21,20 +16,6 @@ pub(crate) struct Path<T>(pub(crate) T);
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(Problem))]
 pub(crate) struct Query<T>(pub(crate) T);
-
-impl From<JsonRejection> for Problem {
-    fn from(rejection: JsonRejection) -> Self {
-        match rejection {
-            JsonRejection::JsonDataError(error) => Self::new(Code::Invalid, error.body_text()),
-            JsonRejection::JsonSyntaxError(error) => Self::new(Code::Malformed, error.body_text()),
-            JsonRejection::MissingJsonContentType(_) => {
-                Self::new(Code::UnsupportedMediaType, "the route reads application/json")
-            }
-            JsonRejection::BytesRejection(error) => error.into(),
-            other => Self::new(Code::Malformed, other.body_text()),
-        }
-    }
-}
 
 impl From<BytesRejection> for Problem {
     fn from(rejection: BytesRejection) -> Self {

@@ -5,7 +5,7 @@
 
 mod act;
 pub(crate) mod around;
-mod body;
+pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod codes;
 pub(crate) mod extract;

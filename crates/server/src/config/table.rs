@@ -9,6 +9,7 @@ pub(crate) struct Key {
     /// What it is for, in one or more sentences.
     pub(crate) doc: &'static [&'static str],
     /// What its value may be.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the test that prints docs/settings.md reads it"))]
     pub(crate) expected: fn() -> &'static str,
     /// Its value where nothing sets it, as text.
     pub(crate) default: &'static str,

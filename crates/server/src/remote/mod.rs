@@ -149,10 +149,10 @@ impl Remote {
     ) -> Result<Asked<T>, Problem> {
         let request = || self.request(method.clone(), path, "application/json", body.clone());
         let mut idle = self.idle.lock().await;
-        let kept = idle.take().filter(Connection::is_open);
+        let reused = idle.take().filter(Connection::is_open);
         // The server may close an idle connection at any moment. A read is sent again then; of a write it is not known whether
         // the server has carried it out, so a write begins with a connection that is new.
-        let (mut connection, may_repeat) = match kept {
+        let (mut connection, may_repeat) = match reused {
             Some(connection) if method == Method::GET => (connection, true),
             Some(_) | None => (self.connect().await?, false),
         };

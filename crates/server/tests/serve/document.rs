@@ -27,8 +27,8 @@ fn every_route_of_the_document_exists_and_says_what_it_answers() {
     let operations = operations(&document);
     assert!(operations.len() >= 9, "{operations:?}");
     for (path, method, operation) in &operations {
-        let told = |member: &str| operation[member].as_str().is_some_and(|text| !text.is_empty());
-        assert!(told("summary") && told("operationId"), "{method} {path}: {operation}");
+        let is_said = |member: &str| operation[member].as_str().is_some_and(|text| !text.is_empty());
+        assert!(is_said("summary") && is_said("operationId"), "{method} {path}: {operation}");
         for (status, response) in operation["responses"].as_object().unwrap() {
             let response = match response["$ref"].as_str() {
                 Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),

@@ -46,10 +46,10 @@ impl Server {
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(String::new()));
         let (send, lines) = mpsc::channel();
-        let kept = Arc::clone(&log);
+        let written = Arc::clone(&log);
         let reading = std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                kept.lock().unwrap().push_str(&format!("{line}\n"));
+                written.lock().unwrap().push_str(&format!("{line}\n"));
                 // The test may wait for no more lines.
                 let _ = send.send(line);
             }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
-    api::{around::Arrival, extract::Json, problem::Problem},
+    api::{around::Arrival, body::JsonBytes, problem::Problem},
     config::{Bytes as Size, ServerSettings},
 };
 
@@ -23,9 +23,10 @@ type Read = Arc<AtomicUsize>;
 /// A route that reads JSON, one that panics, and one that never answers.
 fn routes(read: &Read) -> Router<AppState> {
     let read = Arc::clone(read);
-    let echo = post(async move |Json(value): Json<serde_json::Value>| {
+    let echo = post(async move |body: JsonBytes| {
+        let value: serde_json::Value = body.read()?;
         read.fetch_add(1, Ordering::Relaxed);
-        value.to_string()
+        Ok::<_, Problem>(value.to_string())
     });
     Router::new()
         .route("/echo", echo)
