@@ -274,3 +274,17 @@ async fn an_error_of_our_own_leaves_the_callers_transaction_as_it_was() {
     assert_eq!(timeout.get::<_, &str>(0), "7s");
     assert!(transaction.batch_execute("RELEASE SAVEPOINT backroom_keys").await.is_err(), "it is gone");
 }
+
+#[tokio::test]
+async fn a_full_queue_refuses_a_job_in_a_callers_transaction() {
+    let place = Place::new();
+    let backroom = open(&place).await;
+    backroom.limit_depth("default", Some(1)).await.unwrap();
+    backroom.enqueue(Double(1)).await.unwrap();
+    let mut client = client(&place.server).await;
+    let transaction = client.transaction().await.unwrap();
+    let refused = backroom.enqueue(Double(2)).within_postgres(&transaction).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::QueueFull { depth: 1, limit: 1 }, "{refused}");
+    transaction.rollback().await.unwrap();
+    assert_eq!(jobs(&backroom).await, 1);
+}

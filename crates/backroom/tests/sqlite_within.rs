@@ -114,3 +114,18 @@ async fn a_deferred_transaction_that_read_before_others_wrote_is_told_to_be_imme
     waits.await.unwrap().unwrap();
     assert_eq!(backroom.counts().await.unwrap()[0].jobs, 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_a_job_and_leaves_the_transaction_to_its_caller() {
+    let (backroom, folder) = sqlite().await;
+    backroom.limit_depth("default", Some(1)).await.unwrap();
+    let mut application = application(&folder);
+    let transaction = application.transaction().unwrap();
+    transaction.execute("INSERT INTO orders VALUES (7)", []).unwrap();
+    backroom.enqueue(Double(1)).within(&transaction).unwrap();
+    let refused = backroom.enqueue(Double(2)).within(&transaction).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::QueueFull { depth: 1, limit: 1 }, "{refused}");
+    transaction.commit().unwrap();
+    assert_eq!(orders(&application), 1);
+    assert_eq!(backroom.list(Filter::default(), None, 10).await.unwrap().jobs.len(), 1);
+}
