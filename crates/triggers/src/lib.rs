@@ -1,0 +1,2 @@
+//! Sources that start jobs of Backroom.
+#![deny(missing_docs)]
