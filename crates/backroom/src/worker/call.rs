@@ -1,6 +1,6 @@
 //! Calls one handler: catches its panics and limits its time.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use backroom_core::Json;
 
@@ -14,13 +14,13 @@ use crate::{Failure, clock::Clock, failure::Outcome, handler::Handler};
 /// Runs the handler. A panic and the end of its time are failures.
 pub(crate) async fn run_handler(handler: &Handler, context: Context) -> Result<Json, Failure> {
     let (clock, run) = (Arc::clone(&context.resources().engine.clock), Arc::clone(context.run()));
-    let limited = async {
+    let limited = pin!(async {
         // The call that builds the future runs user code as well.
         let handling = async { (handler.run)(context).await };
         match run.job.extras.timeout {
             None => handling.await,
             Some(timeout) => {
-                let mut handling = std::pin::pin!(handling);
+                let mut handling = pin!(handling);
                 tokio::select! {
                     biased;
                     result = &mut handling => return result,
@@ -38,7 +38,7 @@ pub(crate) async fn run_handler(handler: &Handler, context: Context) -> Result<J
                 Err(timed_out)
             }
         }
-    };
+    });
     panics::caught_in(limited).await.unwrap_or_else(|panic| Err(panic.into_failure()))
 }
 

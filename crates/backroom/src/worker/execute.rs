@@ -1,6 +1,7 @@
 //! Runs one job in its slot.
 
 use std::{
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -69,12 +70,14 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
     let span =
         tracing::info_span!("job", id = %job.id, kind = %job.kind, queue = %job.queue, attempt = job.attempt);
     // Caught here as well, because dropping a handler half-way also runs user code.
-    let handling = guarded(shared, run, handler.map(Arc::as_ref));
-    let handled = run.polled(panics::caught_in(handling)).instrument(span);
-    let result = tokio::select! {
-        biased;
-        result = handled => Some(result.unwrap_or_else(|panic| Err(panic.into_failure()))),
-        () = shared.signals.abandoned.cancelled() => None,
+    let result = {
+        let handling = pin!(guarded(shared, run, handler.map(Arc::as_ref)));
+        let handled = run.polled(panics::caught_in(handling)).instrument(span);
+        tokio::select! {
+            biased;
+            result = handled => Some(result.unwrap_or_else(|panic| Err(panic.into_failure()))),
+            () = shared.signals.abandoned.cancelled() => None,
+        }
     };
     // Middleware may have answered without calling the handler.
     drop(run.take_thread());
@@ -154,12 +157,12 @@ async fn guarded(shared: &Arc<Shared>, run: &Arc<Run>, handler: Option<&Handler>
     }
     let context = Context::new(Arc::clone(&shared.resources), Arc::clone(run));
     let middleware = &shared.handlers.middleware;
-    let chain = Next { middleware, handler }.run(context);
+    let mut chain = pin!(Next { middleware, handler }.run(context));
     let result = match run.job.extras.timeout {
         Some(timeout) if !middleware.is_empty() => {
             tokio::select! {
                 biased;
-                result = chain => result,
+                result = &mut chain => result,
                 () = past_deadline(clock, run, MIDDLEWARE_GRACE.saturating_add(handler.wind_up)) => Err(timed_out(clock, run, timeout)),
             }
         }

@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     fmt::Write as _,
     panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind},
-    pin::pin,
+    pin::Pin,
     sync::{Arc, Mutex, Once, PoisonError},
     task::Poll,
 };
@@ -96,9 +96,9 @@ pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, Panic> {
     result.map_err(|panic| Panic { said: said(&*panic), seen })
 }
 
-/// Runs an async handler and catches its panic.
-pub(crate) async fn caught_in<F: Future>(future: F) -> Result<F::Output, Panic> {
-    let mut future = pin!(future);
+/// Runs an async handler and catches its panic. The caller pins it, because a future that is passed by value is copied at each
+/// call that it goes through.
+pub(crate) async fn caught_in<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, Panic> {
     std::future::poll_fn(|context| match caught(|| future.as_mut().poll(context)) {
         Ok(Poll::Pending) => Poll::Pending,
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
