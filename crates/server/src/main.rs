@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod metrics;
 mod remote;
+mod schedules;
 mod serve;
 mod settings;
 mod target;
@@ -56,6 +57,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Retry(args) => cli::retry::run(args, settings).await,
         Command::Delete(args) => cli::delete::run(args, settings).await,
         Command::Queues(args) => unless_interrupted(cli::queues::run(args, settings)).await,
+        Command::Schedules(args) => unless_interrupted(cli::schedules::run(*args, settings)).await,
         Command::Replies(args) => unless_interrupted(cli::replies::run(args, settings)).await,
         Command::Workers(args) => unless_interrupted(cli::workers::run(args, settings)).await,
         Command::Endpoints(args) => unless_interrupted(cli::endpoints::run(args, settings)).await,

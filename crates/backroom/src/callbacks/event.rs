@@ -21,7 +21,10 @@ pub(super) struct Args {
 struct Known {
     #[serde(rename = "type")]
     about: String,
-    job_id: JobId,
+    /// Of what happened to a job.
+    job_id: Option<JobId>,
+    /// Of what happened to a schedule.
+    schedule: Option<String>,
     at: Timestamp,
 }
 
@@ -49,12 +52,17 @@ pub(super) fn body(
     event: &Json,
 ) -> Result<Vec<u8>, Failure> {
     let known: Known = event.decode().map_err(Failure::discard)?;
+    let (noun, subject) = match (known.job_id, known.schedule) {
+        (Some(job), _) => ("job", job.to_string()),
+        (None, Some(schedule)) => ("schedule", schedule),
+        (None, None) => return Err(Failure::discard("the event names neither a job nor a schedule")),
+    };
     let cloud_event = CloudEvent {
         specversion: "1.0",
         id: id.to_string(),
         source,
-        about: format!("backroom.job.{}", known.about),
-        subject: known.job_id.to_string(),
+        about: format!("backroom.{noun}.{}", known.about),
+        subject,
         time: known.at,
         datacontenttype: "application/json",
         traceparent,
@@ -77,6 +85,18 @@ mod tests {
             r#"{{"specversion":"1.0","id":"01890a5d-ac96-774b-bcce-b302099a8057","source":"https://jobs.example","type":"backroom.job.completed","subject":"01890a5d-ac96-774b-bcce-b302099a8058","time":"2026-11-27T00:45:00.5Z","datacontenttype":"application/json","traceparent":"{trace}","data":{event}}}"#
         );
         assert_eq!(String::from_utf8(body).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_notice_of_a_schedule_is_an_event_about_the_schedule() {
+        let notice = r#"{"type":"overdue","schedule":"nightly","at":"2026-11-27T00:45:00Z","since":"2026-11-27T00:40:00Z"}"#;
+        let body = body(JobId(uuid::Uuid::nil()), "backroom", None, &Json::parse(notice).unwrap()).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            (&body["type"], &body["subject"]),
+            (&"backroom.schedule.overdue".into(), &"nightly".into())
+        );
+        assert_eq!(body["data"]["since"], "2026-11-27T00:40:00Z");
     }
 
     #[test]

@@ -87,7 +87,8 @@ impl WallClock for Calendar {
 }
 
 impl Moment {
-    pub(crate) fn resolve(self, zone: &TimeZone) -> Result<Timestamp, Invalid> {
+    /// The moment in a zone.
+    pub fn resolve(self, zone: &TimeZone) -> Result<Timestamp, Invalid> {
         let at = match self {
             Self::Exact(at) => Some(at),
             Self::Local(at) => zone::resolve(zone, at),

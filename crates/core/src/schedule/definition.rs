@@ -15,6 +15,7 @@ use crate::{
     Draft, Extras, Invalid, JobId, Json,
     bounds::{self, check_name},
     draft::{PRIORITY_DEFAULT, QUEUE_DEFAULT, When},
+    http_url::HttpUrl,
     millis,
 };
 
@@ -59,6 +60,10 @@ pub struct Schedule {
     /// The choices for overlaps, outages, changes of the offset, and failures.
     #[serde(default)]
     pub policies: Policies,
+    /// A URL that is called back when the schedule is overdue or failing, and when it is well again; default none. What is sent
+    /// is a [`Notice`](super::notice::Notice).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<String>,
     /// The job of each occurrence.
     pub job: ScheduledJob,
 }
@@ -115,6 +120,7 @@ impl Schedule {
             frequent: false,
             paused: false,
             policies: Policies::default(),
+            notify: None,
             job,
         }
     }
@@ -141,6 +147,9 @@ impl Schedule {
             && start > end
         {
             return Err(Invalid::new("ends_at", format!("is {end}, before starts_at, which is {start}")));
+        }
+        if let Some(url) = &self.notify {
+            HttpUrl::parse(url)?;
         }
         let timetable = self.timetable()?;
         self.check_rate(&timetable, now)?;

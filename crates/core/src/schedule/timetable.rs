@@ -6,6 +6,7 @@ use super::{
     calendar::{self, Calendar},
     cron::{Cron, Dialect},
     every::Every,
+    mark::ClockMark,
     policy::Dst,
     rrule::Recurrence,
     spec::Spec,
@@ -117,6 +118,11 @@ impl Timetable {
             }
         }
         None
+    }
+
+    /// What the clocks of the zone do at `at`: nothing at nearly all moments.
+    pub fn mark(&self, at: Timestamp) -> Option<ClockMark> {
+        zone::mark(&self.zone, at)
     }
 
     /// Whether `at` is an occurrence.

@@ -10,7 +10,10 @@ use jiff::{
     tz::{AmbiguousOffset, Offset, TimeZone},
 };
 
-use super::Mistake;
+use super::{
+    Mistake,
+    mark::{ClockMark, MarkKind},
+};
 
 /// Moments of a wall clock, without a zone.
 pub(crate) trait WallClock {
@@ -173,6 +176,26 @@ fn change_after(zone: &TimeZone, at: Timestamp) -> Option<Change> {
     zone.following(at)
         .map(|change| (change.timestamp(), change.offset()))
         .find_map(|(at, after)| change(zone, at, after))
+}
+
+/// What the clocks do at a moment: nothing at nearly all of them.
+pub(crate) fn mark(zone: &TimeZone, at: Timestamp) -> Option<ClockMark> {
+    let offset = zone.to_offset(at);
+    let shown = offset.to_datetime(at);
+    if let AmbiguousOffset::Fold { before, after } = zone.to_ambiguous_timestamp(shown).offset()
+        && before != after
+    {
+        let (mark, change) = if offset == before {
+            (MarkKind::FirstOfFold, change_after(zone, at)?)
+        } else {
+            (MarkKind::SecondOfFold, change_up_to(zone, at)?)
+        };
+        let (from, to) = (change.after.to_datetime(change.at), change.before.to_datetime(change.at));
+        return Some(ClockMark { mark, from, to });
+    }
+    let change = change_up_to(zone, at).filter(|change| change.at == at)?;
+    let (from, to) = (change.before.to_datetime(at), change.after.to_datetime(at));
+    (from < to).then_some(ClockMark { mark: MarkKind::EndOfGap, from, to })
 }
 
 fn change(zone: &TimeZone, at: Timestamp, after: Offset) -> Option<Change> {

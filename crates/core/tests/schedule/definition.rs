@@ -238,3 +238,37 @@ fn a_place_that_does_not_resolve_is_an_error_that_points_at_it() {
         assert!(error.contains(place) && error.contains(remedy), "{args}: {error}");
     }
 }
+
+#[test]
+fn a_notice_is_one_callback_however_often_it_is_made() {
+    use backroom_core::schedule::notice::{About, Notice};
+    let notice = Notice {
+        about: About::Overdue,
+        schedule: "nightly".into(),
+        at: at("2026-11-27T02:00:05Z"),
+        since: at("2026-11-27T02:00:00Z"),
+        why: None,
+    };
+    let url = "https://example.com/hook";
+    let job = notice.job(url).job;
+    // Another process reports the same a moment later.
+    let later = Notice { at: at("2026-11-27T02:00:09Z"), ..notice.clone() }.job(url).job;
+    assert_eq!((job.id, job.kind.as_str()), (later.id, "backroom.callback"));
+    assert_eq!(
+        job.args.as_str(),
+        r#"{"url":"https://example.com/hook","event":{"type":"overdue","schedule":"nightly","at":"2026-11-27T02:00:05Z","since":"2026-11-27T02:00:00Z"}}"#
+    );
+    let next = Notice { since: at("2026-11-28T02:00:00Z"), ..notice.clone() }.job(url).job;
+    let other = Notice { about: About::Recovered, ..notice }.job(url).job;
+    assert!(next.id != job.id && other.id != job.id);
+}
+
+#[test]
+fn a_notify_url_that_no_callback_could_reach_is_refused() {
+    let mut wanted = schedule("0 2 * * *");
+    wanted.notify = Some("ftp://example.com".into());
+    let why = wanted.check(at("2026-11-27T00:00:00Z"), 1024).unwrap_err().to_string();
+    assert!(why.contains("url"), "{why}");
+    wanted.notify = Some("https://example.com/hook".into());
+    wanted.check(at("2026-11-27T00:00:00Z"), 1024).unwrap();
+}

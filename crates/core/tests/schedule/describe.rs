@@ -107,6 +107,27 @@ fn a_preview_lists_the_next_and_the_previous_occurrences() {
     assert_eq!((few.next.len(), few.previous.len()), (1000, 1000));
 }
 
+#[test]
+fn a_preview_marks_where_the_clocks_are_changed() {
+    let table = [
+        // Oslo: 02:00 to 03:00 does not exist on 2026-03-29, and exists twice on 2026-10-25.
+        ("2026-03-29T01:00:00Z", Some("clocks go forward: 02:00 to 03:00 does not exist")),
+        ("2026-03-29T00:59:59Z", None),
+        ("2026-03-29T01:00:01Z", None),
+        ("2026-10-25T00:30:00Z", Some("clocks go back: 02:00 to 03:00 exists twice, this is the first")),
+        ("2026-10-25T01:30:00Z", Some("clocks go back: 02:00 to 03:00 exists twice, this is the second")),
+        ("2026-10-25T01:00:00Z", Some("clocks go back: 02:00 to 03:00 exists twice, this is the second")),
+        ("2026-10-24T23:59:59Z", None),
+        ("2026-10-25T02:00:00Z", None),
+    ];
+    let oslo = crate::common::timetable("30 2 * * *", "Europe/Oslo", Dst::Once);
+    let utc = crate::common::timetable("30 2 * * *", "UTC", Dst::Once);
+    for (moment, mark) in table {
+        assert_eq!(oslo.mark(at(moment)).map(|mark| mark.to_string()).as_deref(), mark, "{moment}");
+        assert_eq!(utc.mark(at(moment)), None);
+    }
+}
+
 proptest! {
     /// Two expressions with the same description fire at the same moments: nothing that matters is left out.
     #[test]

@@ -17,6 +17,7 @@ mod queues;
 mod read;
 mod replies;
 mod scaling;
+mod schedules;
 mod tokens;
 mod workers;
 
@@ -62,6 +63,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(queues::routes())
         .merge(workers::routes())
         .merge(scaling::routes())
+        .merge(schedules::routes())
         .merge(replies::routes())
         .merge(tokens::routes())
         .merge(read::routes())

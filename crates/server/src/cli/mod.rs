@@ -22,6 +22,7 @@ pub(crate) mod move_store;
 pub(crate) mod queues;
 pub(crate) mod replies;
 pub(crate) mod retry;
+pub(crate) mod schedules;
 mod select;
 mod several;
 pub(crate) mod stats;
@@ -79,6 +80,7 @@ pub(crate) enum Command {
     Retry(retry::RetryArgs),
     Delete(delete::DeleteArgs),
     Queues(queues::QueuesArgs),
+    Schedules(Box<schedules::SchedulesArgs>),
     Replies(replies::RepliesArgs),
     Workers(workers::WorkersArgs),
     Endpoints(endpoints::EndpointsArgs),
@@ -97,6 +99,9 @@ impl Command {
     /// Whether the store may be the one that the settings file names. The others read the file themselves, or use a store of their
     /// own.
     pub(crate) fn reads_the_file(&self) -> bool {
+        if let Self::Schedules(args) = self {
+            return args.needs_a_store();
+        }
         !matches!(
             self,
             Self::Serve(_)

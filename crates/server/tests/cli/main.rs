@@ -13,6 +13,7 @@ mod jobs;
 mod matching;
 mod queues;
 mod replies;
+mod schedules_preview;
 mod stats;
 mod store_trouble;
 mod tail;

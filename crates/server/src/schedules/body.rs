@@ -1,0 +1,262 @@
+//! A schedule as the API takes and answers it: the fields of the definition, with short forms for expressions.
+
+use std::{fmt, time::Duration};
+
+use backroom::{
+    Invalid, Json, Timestamp,
+    core::schedule::{Policies, Schedule, ScheduledJob, Spec, ZONE_DEFAULT, policy::Dst},
+};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use utoipa::ToSchema;
+
+use super::preview::NEXT_DEFAULT;
+
+/// When a schedule fires: an expression such as `0 2 * * *`, or an object with one field: `cron`, `quartz`, `every`, `calendar`, `rrule`
+/// or `at`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum SpecBody {
+    /// As people write it.
+    Short(String),
+    /// As it is stored.
+    Whole(Spec),
+}
+
+// By hand, and not untagged: the error of an object then names the field that is wrong.
+impl<'de> Deserialize<'de> for SpecBody {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = SpecBody;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "an expression, or an object with one field: cron, quartz, every, calendar, rrule or at",
+                )
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<SpecBody, E> {
+                Ok(SpecBody::Short(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SpecBody, A::Error> {
+                Spec::deserialize(MapAccessDeserializer::new(map)).map(SpecBody::Whole)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl SpecBody {
+    fn spec(self) -> Result<Spec, Invalid> {
+        match self {
+            Self::Short(text) => text.parse(),
+            Self::Whole(spec) => Ok(spec),
+        }
+    }
+}
+
+fn specs(bodies: Vec<SpecBody>) -> Result<Vec<Spec>, Invalid> {
+    bodies.into_iter().map(SpecBody::spec).collect()
+}
+
+/// A schedule to put. What `GET` answers as `definition` may be put as it is.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScheduleBody {
+    /// Its name; may be left out, and must be that of the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// When it fires: the union of these. Each is an expression (`0 2 * * *`, `@daily`, `every 15m`, `at 2026-12-24T18:00`, `quartz 0 0 2 * * ?`,
+    /// the lines of a recurrence rule), or an object with one of the fields `cron`, `quartz`, `every`, `calendar`, `rrule`, `at`.
+    #[schema(value_type = Vec<serde_json::Value>, min_items = 1, max_items = 32)]
+    specs: Vec<SpecBody>,
+    /// When it does not fire although a spec says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<serde_json::Value>, max_items = 32)]
+    except: Vec<SpecBody>,
+    /// A name of the IANA time zone database. Default `UTC`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Europe/Oslo")]
+    zone: Option<String>,
+    /// No occurrence before this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    starts_at: Option<Timestamp>,
+    /// No occurrence after this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    ends_at: Option<Timestamp>,
+    /// Each occurrence is delayed by less than so many milliseconds, always by the same span.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jitter_ms: Option<u64>,
+    /// It ends after so many runs that the clock started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    max_runs: Option<u64>,
+    /// Must be true if it fires more often than every ten seconds.
+    #[serde(default)]
+    frequent: bool,
+    /// It does not fire while this is true. `pause` and `resume` are apart from it.
+    #[serde(default)]
+    paused: bool,
+    /// `{"overlap": "skip" | "buffer_one" | {"buffer_all": n} | "cancel_other" | "allow_all", "catch_up": {"once": {"window_ms"}} |
+    /// {"all": {"window_ms", "max"}} | "none", "dst": "once" | "literal", "on_failure": "go_on" | "pause", "deadman_ms"}`.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    policies: Policies,
+    /// A URL that is called back when it is overdue or failing, and when it is well again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    notify: Option<String>,
+    /// The job of each occurrence: `{"kind", "args", "queue", "lane", "priority", "expire_after_ms", "max_attempts", "tags", "extras"}`. Strings
+    /// in the args may hold places such as `{{nominal}}`.
+    #[schema(value_type = Object)]
+    job: ScheduledJob,
+}
+
+impl ScheduleBody {
+    /// The definition, under this name.
+    pub(crate) fn schedule(self, name: &str) -> Result<Schedule, Invalid> {
+        if let Some(other) = self.name.filter(|other| other != name) {
+            return Err(Invalid::new(
+                "schedule name",
+                format!("is {other:?} in the body and {name:?} in the path"),
+            ));
+        }
+        Ok(Schedule {
+            specs: specs(self.specs)?,
+            except: specs(self.except)?,
+            zone: self.zone.unwrap_or_else(|| ZONE_DEFAULT.to_owned()),
+            starts_at: self.starts_at,
+            ends_at: self.ends_at,
+            jitter: Duration::from_millis(self.jitter_ms.unwrap_or_default()),
+            max_runs: self.max_runs,
+            frequent: self.frequent,
+            paused: self.paused,
+            policies: self.policies,
+            notify: self.notify,
+            ..Schedule::new(name, Spec::At(Vec::new()), self.job)
+        })
+    }
+}
+
+/// What to preview.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PreviewBody {
+    /// As for a schedule.
+    #[schema(value_type = Vec<serde_json::Value>, min_items = 1, max_items = 32)]
+    specs: Vec<SpecBody>,
+    /// As for a schedule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<serde_json::Value>, max_items = 32)]
+    except: Vec<SpecBody>,
+    /// Default `UTC`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Europe/Oslo")]
+    zone: Option<String>,
+    /// No occurrence before this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    starts_at: Option<Timestamp>,
+    /// No occurrence after this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    ends_at: Option<Timestamp>,
+    /// `once` or `literal`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    dst: Dst,
+    /// From this moment on. Default now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) at: Option<Timestamp>,
+    /// How many of the next occurrences. Default 10.
+    #[serde(default = "next_default")]
+    #[schema(maximum = 1000)]
+    pub(crate) next: usize,
+    /// How many of the previous occurrences. Default none.
+    #[serde(default)]
+    #[schema(maximum = 1000)]
+    pub(crate) previous: usize,
+}
+
+const fn next_default() -> usize {
+    NEXT_DEFAULT
+}
+
+impl PreviewBody {
+    /// The question that a command asks a server.
+    pub(crate) fn new(schedule: &Schedule, at: Option<Timestamp>, next: usize, previous: usize) -> Self {
+        let whole = |specs: &[Spec]| specs.iter().cloned().map(SpecBody::Whole).collect();
+        Self {
+            specs: whole(&schedule.specs),
+            except: whole(&schedule.except),
+            zone: Some(schedule.zone.clone()),
+            starts_at: schedule.starts_at,
+            ends_at: schedule.ends_at,
+            dst: schedule.policies.dst,
+            at,
+            next,
+            previous,
+        }
+    }
+
+    /// A definition that fires as the one to preview.
+    pub(crate) fn schedule(self) -> Result<Schedule, Invalid> {
+        let job = ScheduledJob::new("preview", Json::null());
+        Ok(Schedule {
+            specs: specs(self.specs)?,
+            except: specs(self.except)?,
+            zone: self.zone.unwrap_or_else(|| ZONE_DEFAULT.to_owned()),
+            starts_at: self.starts_at,
+            ends_at: self.ends_at,
+            policies: Policies { dst: self.dst, ..Policies::default() },
+            ..Schedule::new("preview", Spec::At(Vec::new()), job)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_as_it_is_stored_is_a_body_as_it_is() {
+        let mut schedule = Schedule::new(
+            "nightly",
+            "0 2 * * *".parse().expect("a spec"),
+            ScheduledJob::new(
+                "report",
+                Json::parse(r#"{"n":123456789012345678901234567890}"#).expect("JSON"),
+            ),
+        );
+        schedule.jitter = Duration::from_secs(3);
+        schedule.policies.deadman = Some(Duration::from_secs(3600));
+        schedule.notify = Some("https://example.com/hook".into());
+        let text = serde_json::to_string(&schedule).expect("JSON");
+        let body: ScheduleBody = serde_json::from_str(&text).expect("a body");
+        assert_eq!(body.schedule("nightly").expect("a schedule"), schedule);
+        let body: ScheduleBody = serde_json::from_str(&text).expect("a body");
+        assert!(body.schedule("other").expect_err("another name").to_string().contains("in the path"));
+    }
+
+    #[test]
+    fn expressions_may_be_short_and_unknown_fields_are_refused() {
+        let body = r#"{"specs":["0 2 * * *",{"every":{"interval_ms":60000}}],"job":{"kind":"k"}}"#;
+        let body: ScheduleBody = serde_json::from_str(body).expect("a body");
+        let specs = body.schedule("s").expect("a schedule").specs;
+        assert_eq!(specs, [Spec::cron("0 2 * * *"), Spec::every(Duration::from_secs(60))]);
+        for wrong in [
+            r#"{"specs":["@daily"],"job":{"kind":"k"},"zon":"UTC"}"#,
+            r#"{"specs":[{"cron":"@daily","zone":"UTC"}],"job":{"kind":"k"}}"#,
+            r#"{"specs":["@daily"],"job":{"kind":"k","arg":1}}"#,
+            r#"{"specs":["@daily"]}"#,
+        ] {
+            assert!(serde_json::from_str::<ScheduleBody>(wrong).is_err(), "{wrong}");
+        }
+    }
+}
