@@ -33,6 +33,7 @@ pub mod schedule;
 mod state;
 pub mod stats;
 mod suspicion;
+pub mod template;
 pub mod token;
 pub mod trace;
 pub mod transition;
