@@ -64,6 +64,11 @@ impl Backroom {
         &self.engine.clock
     }
 
+    /// Bound on args and output, each, in bytes of JSON text; see [`Options::json_bytes_max`].
+    pub fn json_bytes_max(&self) -> usize {
+        self.engine.json_bytes_max
+    }
+
     /// Finishes what was accepted and lets go of the store; every clone of this client is closed with it. Dropping
     /// all clones does the same without waiting.
     pub async fn close(&self) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use std::{any::Any, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, AuditEntry, Change, JobId, JobRow, LeaseId, LogLine, Message, MessageId, Queue, SecretHash,
+    Attempt, AuditEntry, Change, JobId, JobRow, Json, LeaseId, LogLine, Message, MessageId, Queue, SecretHash,
     Timestamp, Token, TokenId,
     draft::NewJob,
     idempotency::{Begun, IdempotencyRecord, RequestEnd},
@@ -17,6 +17,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use uuid::Uuid;
 
 use super::{
+    DeadLetter, TriggerHold, TriggerPause, WriteState,
     Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, EndedEndpoint, EndpointVerbs,
     Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Notifier, Prune, QueueSetting,
     QueueVerbs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Store, TakeMessages,
@@ -75,6 +76,7 @@ impl Answer for Deleted {}
 impl Answer for Health {}
 impl Answer for Begun {}
 impl Answer for super::Load {}
+impl Answer for super::TriggerReader {}
 
 /// Declares the requests, and the verbs that name them.
 macro_rules! requests {
@@ -165,6 +167,20 @@ requests! {
     EndedEndpoint "ended_endpoint" { url: Arc<str> },
     EndedEndpoints "ended_endpoints" { after: Option<String>, limit: usize },
     EnableEndpoint "enable_endpoint" { url: Arc<str> },
+    PutTrigger "put_trigger" { name: Arc<str>, definition: Json, now: Timestamp },
+    Trigger "trigger" { name: Arc<str> },
+    Triggers "triggers" { after: Option<Arc<str>>, limit: usize },
+    PauseTrigger "pause_trigger" { name: Arc<str>, pause: Option<TriggerPause> },
+    DeleteTrigger "delete_trigger" { name: Arc<str> },
+    HoldTrigger "hold_trigger" { hold: Arc<TriggerHold>, now: Timestamp },
+    ReleaseTrigger "release_trigger" { name: Arc<str>, lease: LeaseId },
+    WriteTriggerState "write_trigger_state" { write: Arc<WriteState> },
+    TriggerState "trigger_state" { name: Arc<str>, prefix: Arc<str>, after: Option<Arc<str>>, limit: usize },
+    TriggerValues "trigger_values" { name: Arc<str>, keys: Arc<Vec<String>> },
+    PutDeadLetters "put_dead_letters" { letters: Arc<Vec<DeadLetter>> },
+    DeadLetters "dead_letters" { trigger: Option<Arc<str>>, before: Option<Uuid>, limit: usize },
+    DeadLetter "dead_letter" { id: Uuid },
+    DeleteDeadLetters "delete_dead_letters" { ids: Arc<Vec<Uuid>> },
     Health "health",
     Close "close",
 }
@@ -185,6 +201,10 @@ impl Request {
             Self::Note { notes, .. } => notes.len(),
             Self::DeleteUnmoved { jobs } => jobs.len(),
             Self::Import { records } => records.len(),
+            Self::WriteTriggerState { write } => write.values.len(),
+            Self::TriggerValues { keys, .. } => keys.len(),
+            Self::PutDeadLetters { letters } => letters.len(),
+            Self::DeleteDeadLetters { ids } => ids.len(),
             _ => 1,
         }
     }
@@ -219,7 +239,15 @@ impl Verb {
             | Self::DropMessages
             | Self::ImportMessages
             | Self::EndEndpoint
-            | Self::EnableEndpoint => true,
+            | Self::EnableEndpoint
+            | Self::PutTrigger
+            | Self::PauseTrigger
+            | Self::DeleteTrigger
+            | Self::HoldTrigger
+            | Self::ReleaseTrigger
+            | Self::WriteTriggerState
+            | Self::PutDeadLetters
+            | Self::DeleteDeadLetters => true,
             Self::LeaseStatus
             | Self::Job
             | Self::Attempts
@@ -243,6 +271,12 @@ impl Verb {
             | Self::ReplyQueues
             | Self::EndedEndpoint
             | Self::EndedEndpoints
+            | Self::Trigger
+            | Self::Triggers
+            | Self::TriggerState
+            | Self::TriggerValues
+            | Self::DeadLetters
+            | Self::DeadLetter
             | Self::Health
             | Self::Close => false,
         }
@@ -266,6 +300,7 @@ macro_rules! forward {
 }
 
 mod access;
+mod triggers;
 
 #[async_trait]
 impl<L: Layer> JobVerbs for L {

@@ -40,7 +40,7 @@ pub(crate) use url::StoreUrl;
 #[cfg(feature = "sqlite")]
 pub use url::sqlite_file;
 pub use verbs::{
-    Acknowledged, AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, Deleted, DropMessages,
+    Acknowledged, AuditVerbs, DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX, DeadLetter, READERS_FORGOTTEN_AFTER, TriggerHold, TriggerPause, TriggerReader, TriggerRow, TriggerVerbs, WriteState, Beaten, Blocked, Call, Claim, Committed, Count, Deleted, DropMessages,
     Durability, ENDED_ENDPOINTS_MAX, EndedEndpoint, EndpointVerbs, Filter, Health, HealthCheck, Holder,
     IdempotencyVerbs, Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Note, Prune, QueueSetting,
     QueueVerbs, QueuedAs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Share,
@@ -62,6 +62,7 @@ pub trait Store:
     + AuditVerbs
     + IdempotencyVerbs
     + EndpointVerbs
+    + TriggerVerbs
     + 'static
 {
     /// What an operator wants to know: versions, durability, size, and checks that may take seconds.

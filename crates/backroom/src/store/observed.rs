@@ -72,6 +72,7 @@ impl Observed {
             | Verb::ImportMessages
             | Verb::DropMessages
             | Verb::Prune
+            | Verb::DeleteTrigger
             | Verb::Close => LONG_TIMEOUT,
             Verb::Claim
             | Verb::Commit
@@ -116,7 +117,20 @@ impl Observed {
             | Verb::EndEndpoint
             | Verb::EndedEndpoint
             | Verb::EndedEndpoints
-            | Verb::EnableEndpoint => CALL_TIMEOUT,
+            | Verb::EnableEndpoint
+            | Verb::PutTrigger
+            | Verb::Trigger
+            | Verb::Triggers
+            | Verb::PauseTrigger
+            | Verb::HoldTrigger
+            | Verb::ReleaseTrigger
+            | Verb::WriteTriggerState
+            | Verb::TriggerState
+            | Verb::TriggerValues
+            | Verb::PutDeadLetters
+            | Verb::DeadLetters
+            | Verb::DeadLetter
+            | Verb::DeleteDeadLetters => CALL_TIMEOUT,
         }
     }
 

@@ -209,6 +209,10 @@ impl Schemas {
                 "audit",
                 "requests",
                 "ended_endpoints",
+                "triggers",
+                "trigger_readers",
+                "trigger_state",
+                "dead_letters",
             ];
             let tables = tables.map(|table| format!("{schema}.{table}")).join(", ");
             self.emptier.batch_execute(&format!("TRUNCATE {tables}")).await.unwrap();

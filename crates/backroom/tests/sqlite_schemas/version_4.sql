@@ -201,4 +201,42 @@ CREATE TABLE backroom_requests (
 CREATE INDEX backroom_requests_expiry ON backroom_requests (expires_at);
 
 ALTER TABLE backroom_queues ADD COLUMN depth_max INTEGER CHECK (depth_max >= 0);
+
+CREATE TABLE backroom_triggers (
+    name       TEXT    NOT NULL PRIMARY KEY CHECK (name <> ''),
+    definition TEXT    NOT NULL,
+    defined_at INTEGER NOT NULL,
+    paused_at  INTEGER,
+    pause      TEXT,
+    dropped    INTEGER NOT NULL DEFAULT 0 CHECK (dropped >= 0),
+    CHECK ((paused_at IS NULL) = (pause IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE backroom_trigger_readers (
+    trigger TEXT    NOT NULL,
+    slot    TEXT    NOT NULL,
+    lease   BLOB    NOT NULL CHECK (length(lease) = 16),
+    beat_at INTEGER NOT NULL,
+    reader  TEXT    NOT NULL,
+    PRIMARY KEY (trigger, slot)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE backroom_trigger_state (
+    trigger TEXT NOT NULL,
+    key     TEXT NOT NULL,
+    value   TEXT NOT NULL,
+    PRIMARY KEY (trigger, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE backroom_dead_letters (
+    id       BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    trigger  TEXT    NOT NULL,
+    identity TEXT    NOT NULL,
+    bytes    INTEGER NOT NULL CHECK (bytes >= 0),
+    letter   TEXT    NOT NULL,
+    body     BLOB,
+    UNIQUE (trigger, identity)
+) STRICT;
+
+CREATE INDEX backroom_dead_letters_trigger ON backroom_dead_letters (trigger, id, bytes);
 COMMIT;

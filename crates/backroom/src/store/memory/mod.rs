@@ -27,6 +27,7 @@ mod reads;
 mod replies;
 mod rows;
 mod runs;
+mod triggers;
 
 use rows::{Ring, Rows};
 

@@ -11,6 +11,7 @@ use backroom_core::{
 
 use super::access::Access;
 use super::replies::Replies;
+use super::triggers::Triggers;
 use crate::{
     Error, ErrorKind,
     store::{
@@ -34,6 +35,7 @@ pub(super) struct Rows {
     pub(super) replies: Replies,
     pub(super) access: Access,
     pub(super) ended_endpoints: BTreeMap<String, EndedEndpoint>,
+    pub(super) triggers: Triggers,
     rings: Vec<Ring>,
 }
 

@@ -37,6 +37,7 @@ mod row;
 mod schema;
 mod seam;
 mod stats;
+mod triggers;
 mod unwritable;
 mod upkeep;
 mod watch;

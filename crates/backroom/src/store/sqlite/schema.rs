@@ -37,7 +37,7 @@ pub(super) fn migrations() -> Vec<crate::store::Migration> {
 }
 
 /// Every table that the newest version has. Each is read from when a file is opened.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 18] = [
     "backroom_jobs",
     "backroom_attempts",
     "backroom_logs",
@@ -52,6 +52,10 @@ const TABLES: [&str; 14] = [
     "backroom_audit",
     "backroom_requests",
     "backroom_ended_endpoints",
+    "backroom_triggers",
+    "backroom_trigger_readers",
+    "backroom_trigger_state",
+    "backroom_dead_letters",
 ];
 
 /// The version this program writes.

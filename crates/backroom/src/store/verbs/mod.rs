@@ -10,6 +10,7 @@ mod jobs;
 mod queues;
 mod reads;
 mod replies;
+mod triggers;
 mod workers;
 
 pub use access::{AuditVerbs, IdempotencyVerbs, TokenVerbs};
@@ -27,5 +28,9 @@ pub use queues::{QueueSetting, QueueVerbs};
 pub use reads::{Count, Filter, Load, QueuedAs, ReadVerbs, RunningJob};
 pub(crate) use replies::DROPPED_REMEMBERED;
 pub use replies::{Acknowledged, DropMessages, MessageRow, ReplyQueue, ReplyVerbs, TakeMessages};
+pub use triggers::{
+    DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX, DeadLetter, READERS_FORGOTTEN_AFTER, TriggerHold, TriggerPause,
+    TriggerReader, TriggerRow, TriggerVerbs, WriteState,
+};
 pub use workers::{Beaten, Blocked, Holder, WorkerDetails, WorkerRow, WorkerVerbs};
 pub(crate) use workers::{DEAD_REMEMBERED, dead_without_a_row};

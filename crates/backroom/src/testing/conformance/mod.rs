@@ -325,6 +325,19 @@ behaviours! {
         an_endpoint_that_is_enabled_is_forgotten
         ended_endpoints_come_by_url_in_pages
     }
+    triggers {
+        a_trigger_is_defined_again_and_its_pause_stays
+        triggers_come_by_name_in_pages
+        one_reader_at_a_time_has_an_exclusive_trigger
+        a_released_trigger_is_free
+        readers_that_share_a_trigger_never_meet
+        only_the_reader_writes_values
+        values_come_by_the_bytes_of_their_keys_in_pages
+        a_dead_letter_comes_back_whole_and_lists_leave_out_bodies
+        a_dead_letter_of_the_same_delivery_is_replaced
+        the_oldest_dead_letters_are_dropped_and_counted
+        a_deleted_trigger_leaves_nothing
+    }
     import {
         records_in_every_state_come_back_as_they_were
         a_record_that_is_stored_already_is_left_alone

@@ -15,5 +15,6 @@ pub(crate) mod queues;
 pub(crate) mod read;
 pub(crate) mod replies;
 pub(crate) mod stats;
+mod triggers;
 pub(crate) mod upkeep;
 pub(crate) mod workers;
