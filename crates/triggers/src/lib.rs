@@ -1,2 +1,47 @@
-//! Sources that start jobs of Backroom.
+//! Sources that start jobs of Backroom: what happens outside becomes a job, once.
+//!
+//! A *source* yields *deliveries*; a *mapping* says which job each becomes. The source is acknowledged only after the job is durable,
+//! and the job is unique by the identity of its delivery. So a delivery that comes twice is one job. A delivery that cannot become
+//! a job is stored as a dead letter with the reason, and does not block those behind it.
+//!
+//! ```no_run
+//! # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
+//! use backroom::Backroom;
+//! use backroom_triggers::{Folder, Mapping, Triggers};
+//!
+//! let backroom = Backroom::open("sqlite:backroom.db").await?;
+//! let mapping = Mapping::kind("make_thumbnail").queue("images").build()?;
+//! let triggers = Triggers::new(&backroom).add("uploads", Folder::new("in").created(), mapping).start().await?;
+//! // …
+//! triggers.stop().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! To read along: [`Source`] is what a kind of source implements, `runner` has the loop that reads it, `intake` makes jobs of
+//! deliveries. A new kind of source is one file.
+
 #![deny(missing_docs)]
+
+pub mod admin;
+mod definition;
+mod delivery;
+#[cfg(feature = "folder")]
+mod folder;
+mod holding;
+mod intake;
+mod mapping;
+mod place;
+mod runner;
+mod source;
+mod status;
+mod triggers;
+
+pub use definition::Definition;
+pub use delivery::{Delivery, IDENTITY_BYTES_MAX};
+#[cfg(feature = "folder")]
+pub use folder::{Folder, FolderEvent, Symlinks};
+pub use intake::{Intake, Outcome, Preview};
+pub use mapping::{BodyFormat, Mapping, MappingBuilder, MappingRule};
+pub use source::{Bounds, Settled, Source, SourceContext, SourceError, SourceState, Verdict};
+pub use status::{Activity, Counters, Status};
+pub use triggers::{LEASE_DEFAULT, RunningTriggers, Triggers};
