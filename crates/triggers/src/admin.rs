@@ -9,10 +9,7 @@ use backroom::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{
-    Definition, Delivery, Intake, Outcome, Preview,
-    delivery::Envelope,
-};
+use crate::{Definition, Delivery, Intake, Outcome, Preview, delivery::Envelope};
 
 /// Triggers on one page.
 pub const PAGE_MAX: usize = 1000;
@@ -67,7 +64,10 @@ impl From<Sample> for Delivery {
     fn from(sample: Sample) -> Self {
         let identity = sample.identity.unwrap_or_else(|| "test".into());
         let delivery = Self::new(identity, sample.body.into_bytes());
-        let delivery = sample.headers.into_iter().fold(delivery, |delivery, (name, value)| delivery.header(&name, value));
+        let delivery = sample
+            .headers
+            .into_iter()
+            .fold(delivery, |delivery, (name, value)| delivery.header(&name, value));
         Self { order_key: sample.key, ..delivery }
     }
 }
@@ -91,7 +91,8 @@ pub async fn dead_letters(
 /// One dead letter with its body.
 pub async fn dead_letter(backroom: &Backroom, id: Uuid) -> Result<DeadLetter, Error> {
     backroom.store().dead_letter(id).await?.ok_or_else(|| {
-        let why = format!("find the dead letter {id}: it does not exist; it was replayed, deleted or dropped");
+        let why =
+            format!("find the dead letter {id}: it does not exist; it was replayed, deleted or dropped");
         Error::new(ErrorKind::NotFound, why)
     })
 }
@@ -117,8 +118,8 @@ pub async fn replay(backroom: &Backroom, id: Uuid) -> Result<Outcome, Error> {
         Delivery { identity: letter.identity, headers, body, at, order_key, receipt: 0, refused: None };
     let outcomes = intake(backroom, &row)?.take(&[delivery]).await?;
     let outcome = outcomes.into_iter().next();
-    let outcome = outcome
-        .ok_or_else(|| Error::new(ErrorKind::Internal, "replay a dead letter: it had no outcome"))?;
+    let outcome =
+        outcome.ok_or_else(|| Error::new(ErrorKind::Internal, "replay a dead letter: it had no outcome"))?;
     match &outcome {
         // It is stored again under the same id, with the new reason.
         Outcome::Refused(_) => {}

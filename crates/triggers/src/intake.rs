@@ -10,11 +10,7 @@ use backroom::{
     store::{Call, DeadLetter},
 };
 
-use crate::{
-    Delivery, Mapping, MappingRule, Verdict,
-    mapping::Mapped,
-    status::Board,
-};
+use crate::{Delivery, Mapping, MappingRule, Verdict, mapping::Mapped, status::Board};
 
 /// Longest body that a dead letter stores; of a longer one, only the size.
 const LETTER_BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -176,10 +172,9 @@ impl Intake {
             Where::Refused(why) => Outcome::Refused(why),
             Where::Job(index) => match (answers.get(index), jobs.get(index)) {
                 (Some(Inserted::Created), Some(new)) => Outcome::Enqueued(new.job.id),
-                (
-                    Some(Inserted::Duplicate(id) | Inserted::Replaced(id) | Inserted::KeyHeld(id)),
-                    _,
-                ) => Outcome::Duplicate(*id),
+                (Some(Inserted::Duplicate(id) | Inserted::Replaced(id) | Inserted::KeyHeld(id)), _) => {
+                    Outcome::Duplicate(*id)
+                }
                 // A store answers once per job.
                 (Some(Inserted::Created) | None, _) => Outcome::LeftOut,
             },

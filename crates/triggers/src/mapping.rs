@@ -253,7 +253,11 @@ impl Mapping {
 }
 
 /// A name from a template. `null` in it is refused.
-fn filled(what: &'static str, template: &TextTemplate<Place>, values: &Values<'_>) -> Result<String, Invalid> {
+fn filled(
+    what: &'static str,
+    template: &TextTemplate<Place>,
+    values: &Values<'_>,
+) -> Result<String, Invalid> {
     template.fill(&|place| {
         let json = values.json(place)?;
         if json == "null" {

@@ -52,7 +52,10 @@ impl Place {
             "key" => Ok(Self::Key),
             "at" => Ok(Self::At),
             "trigger" => Ok(Self::Trigger),
-            _ => Err("names nothing; there are body, body/POINTER, header.NAME, identity, key, at and trigger".into()),
+            _ => {
+                Err("names nothing; there are body, body/POINTER, header.NAME, identity, key, at and trigger"
+                    .into())
+            }
         }
     }
 }
@@ -79,7 +82,9 @@ pub(crate) fn check_pointer(pointer: &str) -> Result<(), String> {
     while let Some(at) = rest.find('~') {
         rest = &rest[at + 1..];
         if !rest.starts_with(['0', '1']) {
-            return Err(format!("has the JSON pointer {pointer:?}; write `~0` for `~` and `~1` for `/` inside a name"));
+            return Err(format!(
+                "has the JSON pointer {pointer:?}; write `~0` for `~` and `~1` for `/` inside a name"
+            ));
         }
     }
     Ok(())
@@ -132,7 +137,10 @@ fn body(bytes: &[u8], format: BodyFormat) -> Result<Json, Invalid> {
         // Some programs of Windows begin each text with this mark.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         std::str::from_utf8(bytes).map_err(|error| {
-            let why = format!("is no UTF-8 text at byte {}; send UTF-8, or set body to base64", error.valid_up_to());
+            let why = format!(
+                "is no UTF-8 text at byte {}; send UTF-8, or set body to base64",
+                error.valid_up_to()
+            );
             Invalid::new("body", why)
         })
     };
@@ -140,10 +148,16 @@ fn body(bytes: &[u8], format: BodyFormat) -> Result<Json, Invalid> {
         BodyFormat::Json => {
             let text = utf8()?.trim();
             if text.is_empty() {
-                return Err(Invalid::new("body", "is empty, which is no JSON; for other content set body to text"));
+                return Err(Invalid::new(
+                    "body",
+                    "is empty, which is no JSON; for other content set body to text",
+                ));
             }
             Json::parse(text).map_err(|invalid| {
-                Invalid::new("body", format!("is no JSON: {}; for other content set body to text", invalid.why))
+                Invalid::new(
+                    "body",
+                    format!("is no JSON: {}; for other content set body to text", invalid.why),
+                )
             })
         }
         BodyFormat::Text => Json::encode(utf8()?),
@@ -159,7 +173,8 @@ pub(crate) fn at<'a>(json: &'a str, pointer: &str) -> Option<&'a str> {
         found = match found.get().as_bytes().first()? {
             b'{' => serde_json::from_str::<BTreeMap<String, &RawValue>>(found.get()).ok()?.remove(&name)?,
             b'[' => {
-                let is_index = name == "0" || !name.starts_with('0') && name.bytes().all(|b| b.is_ascii_digit());
+                let is_index =
+                    name == "0" || !name.starts_with('0') && name.bytes().all(|b| b.is_ascii_digit());
                 let index = is_index.then(|| name.parse::<usize>().ok()).flatten()?;
                 serde_json::from_str::<Vec<&RawValue>>(found.get()).ok()?.get(index).copied()?
             }
@@ -267,8 +282,8 @@ mod tests {
 
     #[test]
     fn conditions_compare_headers_and_values_of_the_body() {
-        let delivery =
-            Delivery::new("1", br#"{"action":"opened","n":3,"none":null}"#.as_slice()).header("X-Event", "push");
+        let delivery = Delivery::new("1", br#"{"action":"opened","n":3,"none":null}"#.as_slice())
+            .header("X-Event", "push");
         let values = Values::new(&delivery, "t", BodyFormat::Json);
         for (text, holds) in [
             ("header.x-event == push", true),

@@ -72,7 +72,8 @@ impl Runner {
             match standing {
                 Standing::Ours(lease) => {
                     let lease = self.source.is_exclusive().then_some(lease);
-                    let (backroom, trigger) = (self.intake.backroom().clone(), Arc::clone(self.intake.trigger()));
+                    let (backroom, trigger) =
+                        (self.intake.backroom().clone(), Arc::clone(self.intake.trigger()));
                     return Some(SourceContext { backroom, trigger, lease });
                 }
                 Standing::Unknown => self.show(Activity::Starting, None),
@@ -153,7 +154,8 @@ impl Runner {
                 Err(error) => {
                     let tried = part.len();
                     size = fits(&error, tried);
-                    let is_full = matches!(error.kind(), ErrorKind::QueueFull { depth, limit } if depth >= limit);
+                    let is_full =
+                        matches!(error.kind(), ErrorKind::QueueFull { depth, limit } if depth >= limit);
                     let may_fit = size < tried && !is_full;
                     if !may_fit && let Some(ended) = self.blocked(&error, &receipts, watched).await? {
                         return Ok(Err(ended));

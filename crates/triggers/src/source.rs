@@ -129,7 +129,11 @@ impl SourceState {
         }
         let SourceContext { backroom, trigger, lease } = &self.context;
         let write = WriteState { trigger: trigger.to_string(), lease: *lease, values };
-        if backroom.store().write_trigger_state(Arc::new(write)).await? { Ok(()) } else { Err(SourceError::lost()) }
+        if backroom.store().write_trigger_state(Arc::new(write)).await? {
+            Ok(())
+        } else {
+            Err(SourceError::lost())
+        }
     }
 
     /// Values by key: keys that begin with `prefix`, after `after` when given, at most `limit`.

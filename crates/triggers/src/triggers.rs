@@ -123,8 +123,7 @@ impl Triggers {
             let stop = running.stop.clone();
             match source {
                 Some(source) => {
-                    let runner =
-                        Runner { source, intake, bounds, standing: watched, stop, failures: 0 };
+                    let runner = Runner { source, intake, bounds, standing: watched, stop, failures: 0 };
                     running.tasks.spawn(async move {
                         runner.run().await;
                         // The lease ends after the last write under it.
@@ -187,9 +186,9 @@ struct Trigger {
 impl RunningTriggers {
     /// The triggers by name, each with the kind of its source and its status.
     pub fn statuses(&self) -> impl Iterator<Item = (&str, &str, Status)> {
-        self.triggers.iter().map(|(name, trigger)| {
-            (name.as_str(), trigger.kind.as_str(), trigger.intake.board().status())
-        })
+        self.triggers
+            .iter()
+            .map(|(name, trigger)| (name.as_str(), trigger.kind.as_str(), trigger.intake.board().status()))
     }
 
     /// The status of one trigger.

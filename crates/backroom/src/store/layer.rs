@@ -7,8 +7,8 @@ use std::{any::Any, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, AuditEntry, Change, JobId, JobRow, Json, LeaseId, LogLine, Message, MessageId, Queue, SecretHash,
-    Timestamp, Token, TokenId,
+    Attempt, AuditEntry, Change, JobId, JobRow, Json, LeaseId, LogLine, Message, MessageId, Queue,
+    SecretHash, Timestamp, Token, TokenId,
     draft::NewJob,
     idempotency::{Begun, IdempotencyRecord, RequestEnd},
     stats::StatsRow,
@@ -17,11 +17,10 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use uuid::Uuid;
 
 use super::{
-    DeadLetter, TriggerHold, TriggerPause, WriteState,
-    Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, EndedEndpoint, EndpointVerbs,
-    Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Notifier, Prune, QueueSetting,
-    QueueVerbs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Store, TakeMessages,
-    WorkerRow, WorkerVerbs,
+    Acknowledged, Beaten, Call, Claim, Committed, Count, DeadLetter, Deleted, DropMessages, EndedEndpoint,
+    EndpointVerbs, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, MessageRow, Note, Notifier,
+    Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen,
+    Store, TakeMessages, TriggerHold, TriggerPause, WorkerRow, WorkerVerbs, WriteState,
 };
 use crate::Error;
 

@@ -40,11 +40,12 @@ pub(crate) use url::StoreUrl;
 #[cfg(feature = "sqlite")]
 pub use url::sqlite_file;
 pub use verbs::{
-    Acknowledged, AuditVerbs, DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX, DeadLetter, READERS_FORGOTTEN_AFTER, TriggerHold, TriggerPause, TriggerReader, TriggerRow, TriggerVerbs, WriteState, Beaten, Blocked, Call, Claim, Committed, Count, Deleted, DropMessages,
-    Durability, ENDED_ENDPOINTS_MAX, EndedEndpoint, EndpointVerbs, Filter, Health, HealthCheck, Holder,
-    IdempotencyVerbs, Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Note, Prune, QueueSetting,
-    QueueVerbs, QueuedAs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Share,
-    TakeMessages, TokenVerbs, WorkerDetails, WorkerRow, WorkerVerbs,
+    Acknowledged, AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, DEAD_LETTER_BYTES_MAX,
+    DEAD_LETTERS_MAX, DeadLetter, Deleted, DropMessages, Durability, ENDED_ENDPOINTS_MAX, EndedEndpoint,
+    EndpointVerbs, Filter, Health, HealthCheck, Holder, IdempotencyVerbs, Inserted, JobVerbs, LeaseStatus,
+    Load, MessageRow, Note, Prune, QueueSetting, QueueVerbs, QueuedAs, READERS_FORGOTTEN_AFTER, ReadVerbs,
+    Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Share, TakeMessages, TokenVerbs, TriggerHold,
+    TriggerPause, TriggerReader, TriggerRow, TriggerVerbs, WorkerDetails, WorkerRow, WorkerVerbs, WriteState,
 };
 pub(crate) use verbs::{DEAD_REMEMBERED, DROPPED_REMEMBERED, apply_setting, dead_without_a_row};
 

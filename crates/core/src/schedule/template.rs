@@ -105,7 +105,9 @@ fn place(content: &str) -> Result<Place, String> {
         "schedule" => (Name::Schedule, false),
         "zone" => (Name::Zone, false),
         _ => {
-            return Err("names nothing; there are nominal, last_success, run_number, schedule and zone".into());
+            return Err(
+                "names nothing; there are nominal, last_success, run_number, schedule and zone".into()
+            );
         }
     };
     let form = match form {

@@ -40,7 +40,12 @@ impl Print {
             let since = at.ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
             since.map_or(0, |since| i128::try_from(since.as_nanos()).unwrap_or(i128::MAX))
         };
-        Self { modified_ns: since(found.modified()), size: found.len(), inode: 0, touched_ns: since(found.created()) }
+        Self {
+            modified_ns: since(found.modified()),
+            size: found.len(),
+            inode: 0,
+            touched_ns: since(found.created()),
+        }
     }
 
     /// Whether the content is the same, as far as can be seen without reading it.
@@ -154,7 +159,17 @@ mod tests {
     fn every_name_has_a_key_and_comes_back() {
         use std::os::unix::ffi::OsStrExt as _;
         let mut keys = std::collections::BTreeSet::new();
-        for name in [b"a".as_slice(), b"100%", b"%25", b"\xc3\xa4\xff", b"\xff", b"a\nb", "ü €".as_bytes(), b"\x7f", b"%FF"] {
+        for name in [
+            b"a".as_slice(),
+            b"100%",
+            b"%25",
+            b"\xc3\xa4\xff",
+            b"\xff",
+            b"a\nb",
+            "ü €".as_bytes(),
+            b"\x7f",
+            b"%FF",
+        ] {
             let name = OsStr::from_bytes(name);
             let key = encode(name);
             assert_eq!(path_of(Path::new("/in"), &key), Path::new("/in").join(name));

@@ -194,7 +194,9 @@ impl Rules {
     fn unreadable(&self, error: &io::Error) -> SourceError {
         let failed = SourceError::new(format!("read the folder {}: {error}", self.root.display()));
         failed.remedy(match error.kind() {
-            io::ErrorKind::NotFound => "make the folder, or correct its path; no file counts as removed until it is there",
+            io::ErrorKind::NotFound => {
+                "make the folder, or correct its path; no file counts as removed until it is there"
+            }
             io::ErrorKind::PermissionDenied => "let the user of this process read it",
             _ => "the folder is read again in a while",
         })
@@ -214,7 +216,8 @@ impl Source for Folder {
             (FolderEvent::Changed, rules.changed),
             (FolderEvent::Removed, rules.removed),
         ];
-        let events: Vec<_> = events.iter().filter(|(_, is_on)| *is_on).map(|(event, _)| event.as_str()).collect();
+        let events: Vec<_> =
+            events.iter().filter(|(_, is_on)| *is_on).map(|(event, _)| event.as_str()).collect();
         json!({
             "path": rules.root.to_string_lossy(),
             "recursive": rules.recursive,
@@ -238,7 +241,8 @@ impl Source for Folder {
     }
 
     async fn next(&mut self, bounds: Bounds) -> Result<Vec<Delivery>, SourceError> {
-        let reading = self.reading.as_mut().ok_or_else(|| SourceError::new("read the folder: it is not open"))?;
+        let reading =
+            self.reading.as_mut().ok_or_else(|| SourceError::new("read the folder: it is not open"))?;
         let changes = loop {
             let changes = reading.take(bounds.rows);
             if !changes.is_empty() {
@@ -257,7 +261,10 @@ impl Source for Folder {
     }
 
     async fn settle(&mut self, settled: Vec<Settled>) -> Result<(), SourceError> {
-        let reading = self.reading.as_mut().ok_or_else(|| SourceError::new("write the ledger: the folder is not open"))?;
+        let reading = self
+            .reading
+            .as_mut()
+            .ok_or_else(|| SourceError::new("write the ledger: the folder is not open"))?;
         // A file that could not become a job is recorded all the same: its dead letter has the reason.
         let changes: Vec<Change> =
             settled.iter().filter_map(|settled| self.in_hand.remove(&settled.receipt)).collect();

@@ -349,7 +349,9 @@ impl Reading {
 
     fn name_the_restless(&mut self) {
         let now = self.clock().monotonic();
-        let Some((key, span)) = self.settling.oldest(now).filter(|(_, span)| *span >= RESTLESS) else { return };
+        let Some((key, span)) = self.settling.oldest(now).filter(|(_, span)| *span >= RESTLESS) else {
+            return;
+        };
         if self.restless_named.as_deref() != Some(key) {
             tracing::warn!(
                 "the file {:?} of the folder {} has been changing for {} s; it becomes a job once it is still",

@@ -99,7 +99,8 @@ impl Scan {
                     return Ok((!differences.is_empty()).then_some(differences));
                 }
                 (Some(found), Some((known, _))) if found.key() == known => {
-                    let (_, known) = self.ledger.pop_front().unwrap_or_else(|| unreachable!("it has a front"));
+                    let (_, known) =
+                        self.ledger.pop_front().unwrap_or_else(|| unreachable!("it has a front"));
                     self.take_found(Some(known));
                 }
                 (Some(found), known) if known.is_none_or(|(known, _)| found.key() < known.as_str()) => {
@@ -151,7 +152,9 @@ impl Scan {
         for (key, value) in page {
             let key = key.strip_prefix(PREFIX).unwrap_or(&key).to_owned();
             let print = Print::parse(&value).ok_or_else(|| {
-                SourceError::new(format!("read the ledger: the row of {key:?} is not what this program wrote"))
+                SourceError::new(format!(
+                    "read the ledger: the row of {key:?} is not what this program wrote"
+                ))
             })?;
             self.ledger.push_back((key, print));
         }

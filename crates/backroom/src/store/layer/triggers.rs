@@ -88,7 +88,6 @@ impl<L: Layer> TriggerVerbs for L {
     }
 
     async fn delete_dead_letters(&self, ids: Arc<Vec<Uuid>>) -> Result<(), Error> {
-        forward!(self, Call::First, DeleteDeadLetters { ids }, |store, _call| store
-            .delete_dead_letters(ids))
+        forward!(self, Call::First, DeleteDeadLetters { ids }, |store, _call| store.delete_dead_letters(ids))
     }
 }

@@ -1,6 +1,10 @@
 //! Triggers of the memory store.
 
-use std::{collections::{BTreeMap, BTreeSet}, ops::Bound, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use backroom_core::{Json, LeaseId, Timestamp, bounds::earlier};
@@ -39,9 +43,8 @@ impl Triggers {
 
     fn hold(&mut self, hold: &TriggerHold, now: Timestamp) -> TriggerReader {
         let old = earlier(now, READERS_FORGOTTEN_AFTER);
-        self.readers.retain(|(name, _), reader| {
-            *name != hold.trigger || reader.exclusive || reader.beat_at >= old
-        });
+        self.readers
+            .retain(|(name, _), reader| *name != hold.trigger || reader.exclusive || reader.beat_at >= old);
         let key = (hold.trigger.clone(), hold.slot());
         let reader = hold.decide(self.readers.get(&key)).clone();
         self.readers.insert(key, reader.clone());

@@ -31,7 +31,12 @@ fn put(connection: &Connection, name: &str, definition: &Json, now: Timestamp) -
 }
 
 /// Triggers whose names lie in a range. Parameters: first name, whether it is included, limit.
-fn triggers(connection: &Connection, from: &str, included: bool, limit: usize) -> Result<Vec<TriggerRow>, Fault> {
+fn triggers(
+    connection: &Connection,
+    from: &str,
+    included: bool,
+    limit: usize,
+) -> Result<Vec<TriggerRow>, Fault> {
     let mut select = connection.prepare_cached(
         "SELECT name, definition, paused_at, pause, dropped, defined_at, \
            (SELECT count(*) FROM backroom_dead_letters WHERE trigger = name) \

@@ -157,16 +157,12 @@ static LETTERS: Sql = Sql {
 };
 
 /// One dead letter. Parameter: id.
-static LETTER: Sql = Sql {
-    text: "SELECT id, letter, body FROM {schema}.dead_letters WHERE id = $1",
-    types: &[Type::UUID],
-};
+static LETTER: Sql =
+    Sql { text: "SELECT id, letter, body FROM {schema}.dead_letters WHERE id = $1", types: &[Type::UUID] };
 
 /// Deletes dead letters. Parameter: ids.
-static DELETE_LETTERS: Sql = Sql {
-    text: "DELETE FROM {schema}.dead_letters WHERE id = ANY($1::uuid[])",
-    types: &[Type::UUID_ARRAY],
-};
+static DELETE_LETTERS: Sql =
+    Sql { text: "DELETE FROM {schema}.dead_letters WHERE id = ANY($1::uuid[])", types: &[Type::UUID_ARRAY] };
 
 async fn triggers(core: &Core, from: &str, included: bool, limit: usize) -> Result<Vec<TriggerRow>, Fault> {
     let rows = core.claims.query(&TRIGGERS, &[&from, &included, &row::at_most(limit)]).await?;
@@ -269,10 +265,8 @@ async fn values(core: &Core, name: &str, keys: &[String]) -> Result<Vec<Option<S
 
 async fn put_letters(core: &Core, letters: &[DeadLetter]) -> Result<(), Fault> {
     // One per identity, in one order, so that two transactions never wait for each other.
-    let letters: BTreeMap<(&str, &str), &DeadLetter> = letters
-        .iter()
-        .map(|letter| ((letter.trigger.as_str(), letter.identity.as_str()), letter))
-        .collect();
+    let letters: BTreeMap<(&str, &str), &DeadLetter> =
+        letters.iter().map(|letter| ((letter.trigger.as_str(), letter.identity.as_str()), letter)).collect();
     let ids: Vec<Uuid> = letters.values().map(|letter| letter.id).collect();
     let triggers: Vec<&str> = letters.keys().map(|(trigger, _)| *trigger).collect();
     let identities: Vec<&str> = letters.keys().map(|(_, identity)| *identity).collect();
@@ -320,8 +314,7 @@ async fn one_letter(core: &Core, id: Uuid) -> Result<Option<DeadLetter>, Fault> 
 #[async_trait]
 impl TriggerVerbs for PostgresStore {
     async fn put_trigger(&self, name: &str, definition: Json, now: Timestamp) -> Result<(), Error> {
-        let put =
-            self.core.writer.query(&PUT, &[&name, &definition.as_str(), &PgTimestamp(now)]).await;
+        let put = self.core.writer.query(&PUT, &[&name, &definition.as_str(), &PgTimestamp(now)]).await;
         put.map(drop).map_err(failing("store a trigger"))
     }
 
