@@ -65,6 +65,7 @@ mod failure;
 mod handler;
 mod handler_state;
 pub mod ids;
+mod leases;
 mod middleware;
 #[cfg(doctest)]
 mod pages;
@@ -103,6 +104,9 @@ pub use ends::ATTEMPTS_TARGET;
 pub use error::{Error, ErrorKind};
 pub use failure::Failure;
 pub use handler_state::FromState;
+pub use leases::{
+    ClaimOrder, Commit, Extended, LeaseHeld, Leases, RemoteWorker, Report, RunKey, RunOutcome, Settled,
+};
 pub use middleware::{Middleware, Next};
 pub use process::Process;
 /// The SQLite driver, in the version whose transactions [`Enqueue::within`] takes. Feature `sqlite`.

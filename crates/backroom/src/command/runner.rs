@@ -124,6 +124,11 @@ fn frame_for(ready: &Ready, context: &Context) -> io::Result<Vec<u8>> {
     ] {
         set(&mut order.env, name.into(), value.into());
     }
+    if let Some(of_run) = &ready.spec.env_of_run {
+        for (name, value) in (of_run.0)(job) {
+            set(&mut order.env, name.into(), value.into());
+        }
+    }
     frame(&order, job.args.as_str().as_bytes())
 }
 

@@ -3,13 +3,14 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs,
+    fmt, fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
-use backroom_core::{RetryPolicy, bounds::SPAN_MAX};
+use backroom_core::{JobRow, RetryPolicy, bounds::SPAN_MAX};
 
 use super::{
     ASKED, HANDLE, can_supervise,
@@ -59,6 +60,7 @@ pub struct CommandSpec {
     limits: Limits,
     cgroup: Option<PathBuf>,
     supervisor: Option<PathBuf>,
+    pub(super) env_of_run: Option<EnvOfRun>,
     pub(super) grace: Duration,
     pub(super) snooze: Duration,
     pub(super) output: Output,
@@ -73,6 +75,16 @@ pub struct CommandSpec {
 enum Passes {
     All,
     Named(Vec<OsString>),
+}
+
+/// Variables of one run.
+#[derive(Clone)]
+pub(super) struct EnvOfRun(pub(super) Arc<dyn Fn(&JobRow) -> Vec<(String, String)> + Send + Sync>);
+
+impl fmt::Debug for EnvOfRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EnvOfRun(..)")
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -109,6 +121,7 @@ impl CommandSpec {
             limits: Limits::default(),
             cgroup: None,
             supervisor: None,
+            env_of_run: None,
             grace: GRACE,
             snooze: SNOOZE,
             output: Output::default(),
@@ -153,6 +166,16 @@ impl CommandSpec {
     /// the worker.
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets further variables for each run, such as a token by which it calls back. `of_run` gets the job as it was claimed, with its
+    /// lease, and must return at once.
+    pub fn env_of_run(
+        mut self,
+        of_run: impl Fn(&JobRow) -> Vec<(String, String)> + Send + Sync + 'static,
+    ) -> Self {
+        self.env_of_run = Some(EnvOfRun(Arc::new(of_run)));
         self
     }
 

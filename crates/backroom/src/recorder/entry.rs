@@ -2,13 +2,13 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use backroom_core::{Change, Event, JobId, JobRow, LeaseId, Timestamp, transition};
+use backroom_core::{Change, Event, JobId, JobRow, LeaseId, State, Timestamp, transition};
 
 use crate::{Ending, Error, ended::Times};
 
@@ -27,6 +27,22 @@ impl LeaseLost {
     }
 }
 
+/// What became of an entry, for a caller that must know: the state of the job after it, once it is recorded.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Verdict(Arc<OnceLock<State>>);
+
+impl Verdict {
+    /// The state of the job after the entry was recorded; none if it was dropped.
+    pub(crate) fn state(&self) -> Option<State> {
+        self.0.get().copied()
+    }
+
+    pub(super) fn is(&self, state: State) {
+        // An entry is recorded once.
+        let _ = self.0.set(state);
+    }
+}
+
 /// A job, a lease and an event.
 pub(crate) struct Entry {
     pub(super) job: JobId,
@@ -39,6 +55,8 @@ pub(crate) struct Entry {
     /// The row that the decision rests on; none if it must be read.
     pub(super) row: Option<Arc<JobRow>>,
     lease_lost: LeaseLost,
+    /// Where the caller reads what became of it, if it wants to know.
+    pub(super) verdict: Option<Verdict>,
     /// The store refused the event, and this entry now says so.
     pub(super) is_refused: bool,
     /// How often all tries of it failed.
@@ -59,6 +77,7 @@ impl Entry {
             times: Times::default(),
             row: None,
             lease_lost: LeaseLost::default(),
+            verdict: None,
             is_refused: false,
             unwritten: 0,
             again_at: Duration::ZERO,
@@ -76,6 +95,11 @@ impl Entry {
         lease_lost: LeaseLost,
     ) -> Self {
         Self { row: Some(row), ending: Some(ending), times, lease_lost, ..self }
+    }
+
+    /// What becomes of it is written there.
+    pub(crate) fn answering(self, verdict: Verdict) -> Self {
+        Self { verdict: Some(verdict), ..self }
     }
 
     /// The job and the lease.

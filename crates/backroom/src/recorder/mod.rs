@@ -23,7 +23,7 @@ use backroom_core::Change;
 use futures_util::future::join_all;
 
 pub(crate) use self::{
-    entry::{Entry, LeaseLost},
+    entry::{Entry, LeaseLost, Verdict},
     failing::Failing,
 };
 use crate::{
@@ -253,6 +253,9 @@ impl Recorder {
         for ((mut entry, change), answer) in open.into_iter().zip(changes).zip(answers) {
             match answer {
                 Committed::Done => {
+                    if let Some(verdict) = &entry.verdict {
+                        verdict.is(change.state);
+                    }
                     if let (Some(row), Some(ending)) = (&entry.row, entry.ending) {
                         self.ends.report(&Ended::new(row, ending, change, entry.times, now));
                     }

@@ -137,6 +137,7 @@ fn row(shared: &Shared, stuck: u32, now: Timestamp) -> WorkerRow {
             clock_ahead_ms: shared.engine.clock.wall_ahead_ms(),
             blocked: shared.watched.blocked(),
             threads: threads(shared),
+            owner: None,
         },
     }
 }

@@ -29,14 +29,14 @@ impl QueueOrder {
     }
 
     /// The queues, each once.
-    pub(super) fn queues(&self) -> Vec<String> {
+    pub(crate) fn queues(&self) -> Vec<String> {
         match self {
             Self::Strict(queues) => queues.clone(),
             Self::Weighted(queues) => queues.iter().map(|(queue, _)| queue.clone()).collect(),
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let queues = self.queues();
         let wrong = |what: String| Err(Error::new(ErrorKind::Invalid, format!("build the worker: {what}")));
         if queues.is_empty() || queues.len() > QUEUES_MAX {
@@ -59,7 +59,7 @@ impl QueueOrder {
 
     /// How a claim of `limit` jobs is shared among the queues. `turn` counts claims. With weights, a small claim cannot serve all
     /// queues, so each claim begins with another queue.
-    pub(super) fn shares(&self, limit: usize, turn: u64) -> Vec<Share> {
+    pub(crate) fn shares(&self, limit: usize, turn: u64) -> Vec<Share> {
         match self {
             Self::Strict(queues) => {
                 queues.iter().map(|queue| Share { queue: queue.clone(), at_most: limit }).collect()

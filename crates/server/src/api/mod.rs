@@ -11,6 +11,7 @@ pub(crate) mod codes;
 pub(crate) mod extract;
 mod health;
 mod jobs;
+mod leases;
 mod once;
 pub(crate) mod problem;
 mod queues;
@@ -64,6 +65,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(workers::routes())
         .merge(scaling::routes())
         .merge(schedules::routes())
+        .merge(leases::routes())
         .merge(replies::routes())
         .merge(tokens::routes())
         .merge(read::routes())

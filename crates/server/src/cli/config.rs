@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::{
-    config::{self, KEYS, Origin, SettingFlags},
+    config::{self, KEYS, Loaded, Origin, SettingFlags, TABLES},
     settings::Settings,
     terminal::{
         Problem, out,
@@ -43,8 +43,10 @@ struct ConfigView {
 /// One setting.
 #[derive(Serialize)]
 struct SettingView {
-    key: &'static str,
+    key: String,
     value: String,
+    #[serde(skip)]
+    origin: String,
     from: FromView,
 }
 
@@ -88,21 +90,38 @@ pub(crate) fn run(args: ConfigArgs, settings: &Settings) -> Result<(), Problem> 
             file.map_or_else(|| "no settings file was found".into(), |file| format!("{file} was read"));
         return out::line(format_args!("the settings are valid; {read}"));
     }
-    let views: Vec<_> = KEYS
-        .iter()
-        .map(|key| SettingView {
-            key: key.path,
-            value: key.show(&loaded.settings),
-            from: FromView::new(loaded.origin(key)),
-        })
-        .collect();
+    let views = views(&loaded);
     if settings.json {
         return out::json(&ConfigView { file, settings: views }, settings.terminal);
     }
     let columns = [Column::Text("KEY"), Column::Text("VALUE"), Column::Text("FROM")];
     let mut rows = table::table(settings.style(), &columns);
-    for (key, view) in KEYS.iter().zip(&views) {
-        rows.add_row(vec![cell(view.key), cell(&view.value), cell(loaded.origin(key).to_string())]);
+    for view in &views {
+        rows.add_row(vec![cell(&view.key), cell(&view.value), cell(&view.origin)]);
     }
     table::show(&rows)
+}
+
+/// Every setting, and of the tables by name what the file sets.
+fn views(loaded: &Loaded) -> Vec<SettingView> {
+    let view = |key: String, value: String, origin: &Origin| SettingView {
+        key,
+        value,
+        origin: origin.to_string(),
+        from: FromView::new(origin),
+    };
+    let plain =
+        KEYS.iter().map(|key| view(key.path.to_owned(), key.show(&loaded.settings), loaded.origin(key)));
+    let mut views: Vec<_> = plain.collect();
+    for table in TABLES {
+        for name in (table.names)(&loaded.settings) {
+            let set = table.keys.iter().filter_map(|key| {
+                let origin = loaded.table_origin(table, &name, key);
+                let path = format!("{}.{name}.{}", table.name, key.name);
+                (*origin != Origin::Default).then(|| view(path, key.show(&loaded.settings, &name), origin))
+            });
+            views.extend(set);
+        }
+    }
+    views
 }

@@ -6,8 +6,9 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
-    table::{Key, Shown, Takes, settings},
-    value::{Bytes, Secret, Value, Wait},
+    kinds::{CommandLine, OutputChoice, QueueSlots},
+    table::{Key, Shown, Table, TableKey, Takes, settings},
+    value::{Bytes, Pairs, Raw, Secret, Value, Wait},
 };
 
 settings! {
@@ -109,4 +110,68 @@ settings! {
 
     /// How long one callback may take, from the name of the host to the status of the answer.
     timeout: Duration = "20s", Restart, Plain;
+
+    [worker: WorkerSettings]
+    /// Whether this server runs jobs of the kinds in `[kinds.NAME]` itself. If false, `backroom work` runs them elsewhere.
+    run: bool = "true", Restart, Plain;
+
+    /// The queues of those jobs, each with its slots: how many of its jobs run here at once.
+    queues: Vec<QueueSlots> = "default=10", Restart, Plain;
+
+    /// The URL by which the commands of jobs reach this server, in their variable `BACKROOM_SERVER`. Default: the first address of
+    /// `listen`.
+    url: Option<String> = "", Restart, Plain;
+
+    /// How long a worker that stops lets its jobs finish before it asks them to stop. Then each command has its own `grace`.
+    grace: Duration = "20s", Restart, Plain;
+
+    /// A secret by which the tokens of single runs are made, which commands and endpoints call back with. Set the same one on all
+    /// servers. Without it each server makes its own when it starts, and tokens of another server are unknown to it.
+    lease_key: Option<Secret> = "", Restart, Secret;
+
+    table kinds: Kind, Restart, ["A kind of jobs that the server or `backroom work` runs: with a command of this machine. \
+        The table's name is the kind, such as `[kinds.thumbnail]`; a name with a dot needs quotes, as in `[kinds.\"mail.send\"]`. \
+        docs/commands.md describes what a command gets and what it answers."] {
+        /// The program and its arguments, each a string. No job can choose them.
+        command: CommandLine = "", Plain;
+
+        /// The folder that the command starts in. Default: that of the worker.
+        folder: Option<PathBuf> = "", Plain;
+
+        /// Variables of the command's environment.
+        env: Pairs = "", Hidden;
+
+        /// Variables of the worker that the command gets, too.
+        pass_env: Vec<String> = "HOME,LANG,LC_ALL,PATH,TMPDIR,TZ", Plain;
+
+        /// The user that the command runs as. Only a worker that runs as root can choose.
+        user: Option<String> = "", Plain;
+
+        /// What of the command's stdout is the output of the job.
+        output: OutputChoice = "whole", Plain;
+
+        /// Largest output. At most 1MiB.
+        output_bytes: Bytes = "1MiB", Plain;
+
+        /// From SIGTERM to SIGKILL when the command must end.
+        grace: Duration = "5s", Plain;
+
+        /// How long exit code 69 postpones the job, unless the command wrote how long.
+        snooze: Duration = "60s", Plain;
+
+        /// Most memory.
+        memory: Option<Bytes> = "", Plain;
+
+        /// Most seconds of CPU time of each of its processes.
+        cpu_secs: Option<u64> = "", Plain;
+
+        /// Most processes and threads.
+        processes: Option<u64> = "", Plain;
+
+        /// Most open files of each of its processes.
+        open_files: Option<u64> = "", Plain;
+
+        /// A delegated folder of control groups (cgroup v2), in which each run gets one of its own.
+        cgroup: Option<PathBuf> = "", Plain;
+    }
 }

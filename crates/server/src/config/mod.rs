@@ -7,6 +7,7 @@ pub(crate) mod callbacks;
 mod file;
 mod flags;
 mod keys;
+pub(crate) mod kinds;
 mod nearest;
 #[cfg(test)]
 mod page;
@@ -15,12 +16,13 @@ mod value;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
+use self::file::FileTable;
 #[cfg(test)]
 pub(crate) use self::value::Bytes;
 pub(crate) use self::{
     flags::SettingFlags,
-    keys::{Callbacks, KEYS, Limits, ServerSettings, Tls},
-    table::{Key, Takes},
+    keys::{Callbacks, KEYS, Kind, Limits, ServerSettings, TABLES, Tls},
+    table::{Key, Table, TableKey, Takes},
     value::Raw,
 };
 use crate::terminal::Problem;
@@ -82,12 +84,31 @@ pub(crate) struct Loaded {
     /// The file that was read, if there is one.
     pub(crate) file: Option<PathBuf>,
     origins: BTreeMap<&'static str, Origin>,
+    /// Where the tables by name stand, and what they set: sort, name and key; no key for the table itself.
+    table_origins: BTreeMap<(&'static str, String, Option<&'static str>), Origin>,
 }
 
 impl Loaded {
     /// Where the value of a setting came from.
     pub(crate) fn origin(&self, key: &Key) -> &Origin {
         self.origins.get(key.path).unwrap_or(&Origin::Default)
+    }
+
+    /// Where the value of a setting of a table by name came from.
+    pub(crate) fn table_origin(&self, table: &Table, name: &str, key: &TableKey) -> &Origin {
+        let found = self.table_origins.get(&(table.name, name.to_owned(), Some(key.name)));
+        found.unwrap_or(&Origin::Default)
+    }
+
+    /// The place for an error about a key of a table by name: that of the key, or else that of the table.
+    fn place(&self, table: &'static str, name: &str, key: &'static str) -> String {
+        let origin = |key| self.table_origins.get(&(table, name.to_owned(), key));
+        origin(Some(key)).or_else(|| origin(None)).unwrap_or(&Origin::Default).place()
+    }
+
+    /// An error about a key of a table by name: the end of "the setting …", with its remedy.
+    fn wrong(&self, table: &'static str, name: &str, key: &'static str, why: impl fmt::Display) -> Wrong {
+        Wrong { place: self.place(table, name, key), why: format!("`{table}.{name}.{key}` {why}") }
     }
 }
 
@@ -106,7 +127,12 @@ pub(crate) struct Given {
 pub(crate) fn load(given: &Given) -> Result<Loaded, Vec<Wrong>> {
     let mut wrong = Vec::new();
     let file = file::read(given.config.as_deref(), &mut wrong);
-    let mut loaded = Loaded { settings: defaults(), file: file.path, origins: BTreeMap::new() };
+    let mut loaded = Loaded {
+        settings: defaults(),
+        file: file.path.clone(),
+        origins: BTreeMap::new(),
+        table_origins: BTreeMap::new(),
+    };
     for key in KEYS {
         // The weakest first: each one replaces the value before it, and all of them must be right.
         let of_file = file.values.iter().filter(|(path, ..)| *path == key.path);
@@ -124,15 +150,38 @@ pub(crate) fn load(given: &Given) -> Result<Loaded, Vec<Wrong>> {
             }
         }
     }
+    for table in &file.tables {
+        read_table(&mut loaded, table, &mut wrong);
+    }
     check(&loaded, &mut wrong);
+    kinds::check(&loaded, &mut wrong);
     #[cfg(unix)]
-    if let Some(path) = &loaded.file {
-        let keys: Vec<_> = file.values.iter().map(|(path, ..)| *path).collect();
-        if let Some(why) = file::readable_by_all(path, &keys) {
-            wrong.push(Wrong { place: path.display().to_string(), why });
-        }
+    if let Some(path) = &loaded.file
+        && let Some(why) = file::readable_by_all(path, &file)
+    {
+        wrong.push(Wrong { place: path.display().to_string(), why });
     }
     if wrong.is_empty() { Ok(loaded) } else { Err(wrong) }
+}
+
+/// Reads one table by name.
+fn read_table(loaded: &mut Loaded, found: &FileTable, wrong: &mut Vec<Wrong>) {
+    let table = &TABLES[found.of];
+    (table.add)(&mut loaded.settings, &found.name);
+    loaded.table_origins.insert((table.name, found.name.clone(), None), found.origin.clone());
+    for (key, raw, origin) in &found.values {
+        let key = &table.keys[*key];
+        match (key.set)(&mut loaded.settings, &found.name, raw) {
+            Ok(()) => {
+                let place = (table.name, found.name.clone(), Some(key.name));
+                loaded.table_origins.insert(place, origin.clone());
+            }
+            Err(why) => {
+                let why = format!("`{}.{}.{}` {why}", table.name, found.name, key.name);
+                wrong.push(Wrong { place: origin.place(), why });
+            }
+        }
+    }
 }
 
 /// Every setting with its default.
@@ -200,12 +249,51 @@ pub(crate) fn differing<'a>(
     KEYS.iter().filter(|key| (key.text)(old) != (key.text)(new))
 }
 
+/// One difference between the tables by name of two settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TableChange {
+    /// The table, as `kinds.resize`, or its key, as `kinds.resize.folder`.
+    pub(crate) path: String,
+    /// The old value as it may be shown; none if there was no such table.
+    pub(crate) from: Option<String>,
+    /// The new value as it may be shown; none if there is no such table any more.
+    pub(crate) to: Option<String>,
+    /// What the change asks for.
+    pub(crate) takes: Takes,
+}
+
+/// What a reload changes in the tables by name.
+pub(crate) fn differing_tables(old: &ServerSettings, new: &ServerSettings) -> Vec<TableChange> {
+    let mut changes = Vec::new();
+    for table in TABLES {
+        let (before, after) = ((table.names)(old), (table.names)(new));
+        let change = |path: String, from, to| TableChange { path, from, to, takes: table.takes };
+        for name in before.iter().filter(|name| !after.contains(name)) {
+            changes.push(change(format!("{}.{name}", table.name), Some("set".into()), None));
+        }
+        for name in &after {
+            if !before.contains(name) {
+                changes.push(change(format!("{}.{name}", table.name), None, Some("set".into())));
+                continue;
+            }
+            for key in table.keys.iter().filter(|key| (key.text)(old, name) != (key.text)(new, name)) {
+                let path = format!("{}.{name}.{}", table.name, key.name);
+                changes.push(change(path, Some(key.show(old, name)), Some(key.show(new, name))));
+            }
+        }
+    }
+    changes
+}
+
 /// The new settings, but with the old values of what needs a restart.
 pub(crate) fn reloaded(old: &ServerSettings, new: &ServerSettings) -> ServerSettings {
     let mut merged = new.clone();
     for key in KEYS.iter().filter(|key| key.takes == Takes::Restart) {
         (key.set)(&mut merged, &Raw::Text((key.text)(old)))
             .expect("invariant: a value is read from the text that it shows");
+    }
+    for table in TABLES.iter().filter(|table| table.takes == Takes::Restart) {
+        (table.copy)(&mut merged, old);
     }
     merged
 }
@@ -250,6 +338,48 @@ mod tests {
             assert_eq!((key.text)(&again), shown, "{}", key.path);
             assert!(key.described().ends_with('.'), "{} is not described in a sentence", key.path);
         }
+    }
+
+    #[test]
+    fn every_default_of_a_table_by_name_is_read_and_shown_as_it_is_written() {
+        let mut settings = defaults();
+        for table in TABLES {
+            (table.add)(&mut settings, "one");
+            for key in table.keys {
+                let shown = (key.text)(&settings, "one");
+                (key.set)(&mut settings, "one", &Raw::Text(shown.clone()))
+                    .unwrap_or_else(|why| panic!("{}.{}: {why}", table.name, key.name));
+                assert_eq!((key.text)(&settings, "one"), shown, "{}.{}", table.name, key.name);
+                let described = key.doc.concat();
+                assert!(described.trim_end().ends_with('.'), "{} is not described in a sentence", key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_reload_says_which_tables_came_and_went_and_which_of_their_keys_changed() {
+        let kinds = TABLES.iter().find(|table| table.name == "kinds").expect("the kinds");
+        let (mut old, mut new) = (defaults(), defaults());
+        for (settings, names) in [(&mut old, ["gone", "same"]), (&mut new, ["came", "same"])] {
+            for name in names {
+                (kinds.add)(settings, name);
+            }
+        }
+        let folder = kinds.keys.iter().find(|key| key.name == "folder").expect("a folder");
+        (folder.set)(&mut new, "same", &Raw::Text("/srv".into())).expect("a path");
+        let changes: Vec<_> = differing_tables(&old, &new)
+            .into_iter()
+            .map(|change| (change.path, change.from, change.to))
+            .collect();
+        let set = || Some("set".to_owned());
+        assert_eq!(
+            changes,
+            [
+                ("kinds.gone".to_owned(), set(), None),
+                ("kinds.came".to_owned(), None, set()),
+                ("kinds.same.folder".to_owned(), Some(String::new()), Some("/srv".to_owned())),
+            ]
+        );
     }
 
     #[test]

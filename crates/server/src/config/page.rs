@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{KEYS, Takes};
+use super::{KEYS, TABLES, Takes, table::Table};
 
 const INTRO: &str = "\
 # Settings of the server
@@ -23,6 +23,9 @@ errors. Unknown variables are reported as warnings, because an orchestrator may 
 
 A time has a unit, as in `\"30s\"`, `\"5m\"` or `\"1h\"`. A size has a unit, too: `\"512B\"`, `\"64KiB\"`, `\"16MiB\"`. A list is an array in
 the file; in a variable its values are separated by commas; a flag is given once for each value.
+
+Some settings stand in tables by name, such as `[kinds.thumbnail]`: one table for each kind. They stand in the file only. `backroom
+config` prints the keys that the file sets.
 
 On SIGHUP the server reads its settings again. It takes those marked *reload* below at once, and logs which need a restart. If
 anything is wrong, it keeps the old settings and logs why.
@@ -50,10 +53,7 @@ fn print() -> String {
             };
         }
         let default = if key.default.is_empty() { "none".into() } else { format!("`{}`", key.default) };
-        let takes = match key.takes {
-            Takes::Reload => "reload",
-            Takes::Restart => "restart",
-        };
+        let takes = word(key.takes);
         let sorts = if (key.is_list)() { "list of: " } else { "" };
         let _ = write!(
             page,
@@ -65,7 +65,40 @@ fn print() -> String {
             key.flag(),
         );
     }
+    for table in TABLES {
+        print_table(&mut page, table);
+    }
     page
+}
+
+fn word(takes: Takes) -> &'static str {
+    match takes {
+        Takes::Reload => "reload",
+        Takes::Restart => "restart",
+    }
+}
+
+fn print_table(page: &mut String, table: &Table) {
+    let described = |doc: &[&str]| doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+    let _ = write!(
+        page,
+        "\n## `[{}.NAME]`\n\n{}\n\nA change takes a {}.\n",
+        table.name,
+        described(table.doc),
+        word(table.takes)
+    );
+    for key in table.keys {
+        let default = if key.default.is_empty() { "none".into() } else { format!("`{}`", key.default) };
+        let sorts = if (key.is_list)() { "list of: " } else { "" };
+        let _ = write!(
+            page,
+            "\n### `{}.NAME.{}`\n\n{}\n\n- value: {sorts}{}\n- default: {default}\n",
+            table.name,
+            key.name,
+            described(key.doc),
+            (key.expected)(),
+        );
+    }
 }
 
 #[test]

@@ -41,8 +41,72 @@ pub(crate) enum Shown {
     Plain,
     /// A URL, without its password.
     Url,
-    /// Not at all: it is a secret.
+    /// Not at all, because it may hold a secret.
+    Hidden,
+    /// Not at all: it is a secret, and not every user of the machine may read its file.
     Secret,
+}
+
+impl Shown {
+    /// A value as it may be shown.
+    fn show(self, text: String) -> String {
+        match self {
+            Self::Plain => text,
+            Self::Url => backroom::without_password(&text),
+            Self::Hidden | Self::Secret if text.is_empty() => text,
+            Self::Hidden | Self::Secret => "(hidden)".into(),
+        }
+    }
+}
+
+/// Tables of one sort, each with a name: `[kinds.NAME]`. They stand in the file only; they have no variables and no flags.
+pub(crate) struct Table {
+    /// The word before the dot.
+    pub(crate) name: &'static str,
+    /// What one of them is, in one or more sentences.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the test that prints docs/settings.md reads it"))]
+    pub(crate) doc: &'static [&'static str],
+    /// What a change of them asks for: of a key, or of a whole table.
+    pub(crate) takes: Takes,
+    /// What each of them may set.
+    pub(crate) keys: &'static [TableKey],
+    /// The names of those that are set, in order.
+    pub(crate) names: fn(&ServerSettings) -> Vec<String>,
+    /// Adds one with the defaults.
+    pub(super) add: fn(&mut ServerSettings, &str),
+    /// Takes all of them from other settings.
+    pub(super) copy: fn(&mut ServerSettings, &ServerSettings),
+}
+
+/// One setting of a table by name.
+pub(crate) struct TableKey {
+    /// Its name within the table.
+    pub(crate) name: &'static str,
+    /// What it is for, in one or more sentences.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the test that prints docs/settings.md reads it"))]
+    pub(crate) doc: &'static [&'static str],
+    /// What its value may be.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the test that prints docs/settings.md reads it"))]
+    pub(crate) expected: fn() -> &'static str,
+    /// Its value where nothing sets it, as text.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the test that prints docs/settings.md reads it"))]
+    pub(crate) default: &'static str,
+    /// How its value is shown.
+    pub(crate) shown: Shown,
+    /// Whether it takes several values.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the test that prints docs/settings.md reads it"))]
+    pub(crate) is_list: fn() -> bool,
+    /// Reads a value of the table with this name. Fails with what is wrong with it.
+    pub(super) set: fn(&mut ServerSettings, &str, &Raw) -> Result<(), String>,
+    /// The value as text, secrets included; empty if there is no table with this name.
+    pub(super) text: fn(&ServerSettings, &str) -> String,
+}
+
+impl TableKey {
+    /// Its value in the table with this name, as it may be shown.
+    pub(crate) fn show(&self, settings: &ServerSettings, name: &str) -> String {
+        self.shown.show((self.text)(settings, name))
+    }
 }
 
 impl Key {
@@ -63,22 +127,18 @@ impl Key {
 
     /// Its value as it may be shown.
     pub(crate) fn show(&self, settings: &ServerSettings) -> String {
-        let text = (self.text)(settings);
-        match self.shown {
-            Shown::Plain => text,
-            Shown::Url => backroom::without_password(&text),
-            Shown::Secret if text.is_empty() => text,
-            Shown::Secret => "(hidden)".into(),
-        }
+        self.shown.show((self.text)(settings))
     }
 }
 
-/// Declares settings: first those without a section, then each section.
-/// `/// what it is for` `name: Type = "default", Reload or Restart, Plain or Url or Secret;`
+/// Declares settings: first those without a section, then each section, then the tables by name.
+/// `/// what it is for` `name: Type = "default", Reload or Restart, Plain or Url or Hidden or Secret;`
+/// In a table by name a key has no `Reload or Restart`: that is said for the whole table, because a table can come and go.
 macro_rules! settings {
     (
         $( $(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:literal, $takes:ident, $shown:ident; )*
         $( [$section:ident: $Section:ident] $( $(#[doc = $sdoc:literal])+ $sfield:ident: $stype:ty = $sdefault:literal, $stakes:ident, $sshown:ident; )* )*
+        $( table $table:ident: $Table:ident, $ttakes:ident, [$($tdoc:literal),+] { $( $(#[doc = $kdoc:literal])+ $kfield:ident: $ktype:ty = $kdefault:literal, $kshown:ident; )* } )*
     ) => {
         /// Every setting of the server, with its value.
         #[derive(Debug, Clone, Default)]
@@ -87,6 +147,10 @@ macro_rules! settings {
             $(
                 #[doc = concat!("The section `", stringify!($section), "`.")]
                 pub(crate) $section: $Section,
+            )*
+            $(
+                #[doc = concat!("The tables `[", stringify!($table), ".NAME]`, by name.")]
+                pub(crate) $table: std::collections::BTreeMap<String, $Table>,
             )*
         }
 
@@ -98,7 +162,47 @@ macro_rules! settings {
             }
         )*
 
-        /// Every setting there is, in the order of the documentation.
+        $(
+            #[doc = concat!("One table `[", stringify!($table), ".NAME]`.")]
+            #[derive(Debug, Clone, Default, PartialEq)]
+            pub(crate) struct $Table {
+                $( $(#[doc = $kdoc])+ pub(crate) $kfield: $ktype, )*
+            }
+        )*
+
+        /// The tables by name, in the order of the documentation.
+        pub(crate) static TABLES: &[Table] = &[
+            $( Table {
+                name: stringify!($table),
+                doc: &[$($tdoc),+],
+                takes: Takes::$ttakes,
+                keys: &[
+                    $( TableKey {
+                        name: stringify!($kfield),
+                        doc: &[$($kdoc),+],
+                        expected: <$ktype as Value>::expected,
+                        default: $kdefault,
+                        shown: Shown::$kshown,
+                        is_list: <$ktype as Value>::is_list,
+                        set: |settings, name, raw| {
+                            let table = settings.$table.entry(name.to_owned()).or_default();
+                            table.$kfield = Value::read(raw)?;
+                            Ok(())
+                        },
+                        text: |settings, name| settings.$table.get(name).map(|table| table.$kfield.text()).unwrap_or_default(),
+                    }, )*
+                ],
+                names: |settings| settings.$table.keys().cloned().collect(),
+                add: |settings, name| {
+                    let mut table = $Table::default();
+                    $( table.$kfield = Value::read(&Raw::Text($kdefault.into())).expect("invariant: a test reads every default"); )*
+                    settings.$table.insert(name.to_owned(), table);
+                },
+                copy: |settings, from| settings.$table.clone_from(&from.$table),
+            }, )*
+        ];
+
+        /// Every setting there is but those of tables by name, in the order of the documentation.
         pub(crate) static KEYS: &[Key] = &[
             $( Key {
                 path: stringify!($field),

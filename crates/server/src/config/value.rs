@@ -15,8 +15,10 @@ pub(crate) enum Raw {
     Boolean(bool),
     /// An array of TOML, or a flag that was given several times.
     List(Vec<Raw>),
-    /// Anything else, by its name.
-    Other(&'static str),
+    /// A number with a fraction of TOML.
+    Fraction(f64),
+    /// A table of TOML, in the order of the file.
+    Table(Vec<(String, Raw)>),
 }
 
 /// A kind of value.
@@ -45,14 +47,35 @@ pub(super) trait Value: Sized {
 }
 
 impl Raw {
-    fn sort(&self) -> &'static str {
+    pub(super) fn sort(&self) -> &'static str {
         match self {
             Self::Text(_) => "a string",
             Self::Integer(_) => "a number",
             Self::Boolean(_) => "a boolean",
             Self::List(_) => "an array",
-            Self::Other(sort) => sort,
+            Self::Fraction(_) => "a number with a fraction",
+            Self::Table(_) => "a table",
         }
+    }
+}
+
+impl Raw {
+    /// The same as JSON. Within it a string is a string.
+    fn json(&self) -> Result<serde_json::Value, String> {
+        Ok(match self {
+            Self::Text(text) => text.as_str().into(),
+            Self::Integer(number) => (*number).into(),
+            Self::Boolean(value) => (*value).into(),
+            Self::List(items) => items.iter().map(Self::json).collect::<Result<Vec<_>, _>>()?.into(),
+            Self::Fraction(number) => match serde_json::Number::from_f64(*number) {
+                Some(number) => number.into(),
+                None => return Err(format!("has {number}, which JSON cannot hold")),
+            },
+            Self::Table(pairs) => {
+                let pair = |(name, value): &(String, Self)| Ok((name.clone(), value.json()?));
+                serde_json::Value::Object(pairs.iter().map(pair).collect::<Result<_, String>>()?)
+            }
+        })
     }
 }
 
@@ -237,17 +260,101 @@ impl Value for SocketAddr {
     }
 }
 
-impl Value for Option<PathBuf> {
+impl Value for PathBuf {
     fn expected() -> &'static str {
-        "the path of a file, or an empty string for none"
+        "the path of a file or folder"
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        Ok((!text.is_empty()).then(|| text.into()))
+        if text.is_empty() { Err("is empty".into()) } else { Ok(text.into()) }
     }
 
     fn text(&self) -> String {
-        self.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+        self.display().to_string()
+    }
+}
+
+/// A value that may be left out; as text, an empty string.
+impl<T: Value> Value for Option<T> {
+    fn expected() -> &'static str {
+        T::expected()
+    }
+
+    fn is_list() -> bool {
+        T::is_list()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Ok(None) } else { T::parse(text).map(Some) }
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match raw {
+            Raw::Text(text) if text.is_empty() => Ok(None),
+            raw => T::read(raw).map(Some),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.as_ref().map(T::text).unwrap_or_default()
+    }
+}
+
+/// Names with a text for each: a table of TOML whose values are strings, or text such as `A=1,B=2`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Pairs(pub(crate) Vec<(String, String)>);
+
+impl Value for Pairs {
+    fn expected() -> &'static str {
+        "a table of strings, such as { LEVEL = \"info\" }"
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let pair = |part: &str| match part.split_once('=') {
+            Some((name, value)) => Ok((name.trim().to_owned(), value.to_owned())),
+            None => Err(format!("has {part:?} without `=`; write {}", Self::expected())),
+        };
+        let parts = text.split(',').filter(|part| !part.trim().is_empty());
+        parts.map(pair).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let pair = |(name, value): &(String, Raw)| match value {
+            Raw::Text(value) => Ok((name.clone(), value.clone())),
+            other => Err(format!("has {} as `{name}`; write {}", other.sort(), Self::expected())),
+        };
+        match raw {
+            Raw::Table(pairs) => pairs.iter().map(pair).collect::<Result<_, _>>().map(Self),
+            Raw::Text(text) => Self::parse(text),
+            other => Err(format!("is {}; write {}", other.sort(), Self::expected())),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.0.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Any JSON: a value of TOML, or a string that holds JSON.
+impl Value for serde_json::Value {
+    fn expected() -> &'static str {
+        "a table or an array, or JSON in a string"
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text)
+            .map_err(|error| format!("is no JSON ({error}); write {}", Self::expected()))
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match raw {
+            Raw::Text(text) => Self::parse(text),
+            other => other.json(),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
     }
 }
 
@@ -295,6 +402,31 @@ mod tests {
         }
         assert_eq!(Bytes(16 << 20).text(), "16MiB");
         assert_eq!(Bytes(1000).text(), "1000B");
+    }
+
+    #[test]
+    fn json_is_read_from_toml_and_from_text() {
+        let table = Raw::Table(vec![
+            ("to".into(), Raw::Text("ada".into())),
+            ("many".into(), Raw::List(vec![Raw::Integer(1), Raw::Fraction(0.5), Raw::Boolean(true)])),
+        ]);
+        let read = Option::<serde_json::Value>::read(&table).expect("a table").expect("a value");
+        assert_eq!(read.to_string(), r#"{"many":[1,0.5,true],"to":"ada"}"#);
+        assert_eq!(serde_json::Value::read(&Raw::Text(read.to_string())), Ok(read));
+        assert!(serde_json::Value::read(&Raw::Fraction(f64::NAN)).is_err());
+        assert!(serde_json::Value::read(&Raw::Text("{".into())).is_err());
+        assert_eq!(Option::<serde_json::Value>::read(&Raw::Text(String::new())), Ok(None));
+    }
+
+    #[test]
+    fn pairs_are_read_from_a_table_and_from_text() {
+        let pairs = Pairs(vec![("A".into(), "1".into()), ("B".into(), "x=y".into())]);
+        let table =
+            Raw::Table(vec![("A".into(), Raw::Text("1".into())), ("B".into(), Raw::Text("x=y".into()))]);
+        assert_eq!(Pairs::read(&table), Ok(pairs.clone()));
+        assert_eq!(Pairs::parse(&pairs.text()), Ok(pairs));
+        assert!(Pairs::read(&Raw::Table(vec![("A".into(), Raw::Integer(1))])).is_err());
+        assert!(Pairs::parse("A").is_err());
     }
 
     #[test]

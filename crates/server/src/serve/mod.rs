@@ -7,6 +7,7 @@ mod access;
 mod activity;
 mod connection;
 mod connections;
+mod lease_tokens;
 mod listener;
 mod live;
 mod patient;
@@ -123,20 +124,39 @@ async fn start(
             "the store has no token: every program of this machine may do everything, and no other machine can connect",
         );
     }
-    serve(&state, listeners, signals, given).await
+    let url = own_url(scheme, &listeners, state.settings.now().worker.url.as_deref())?;
+    serve(&state, listeners, &url, signals, given).await
+}
+
+/// Where programs of this machine reach the server.
+fn own_url(scheme: &str, listeners: &[TcpListener], set: Option<&str>) -> Result<String, Problem> {
+    if let Some(url) = set {
+        return Ok(url.to_owned());
+    }
+    let Some(first) = listeners.first() else { return Ok(String::new()) };
+    let mut address = first.local_addr().map_err(|error| Problem::new("read the address", &error))?;
+    if address.ip().is_unspecified() {
+        let ip: std::net::IpAddr = match address {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        address.set_ip(ip);
+    }
+    Ok(format!("{scheme}://{address}"))
 }
 
 /// Serves until a signal comes and all connections have ended.
 async fn serve(
     state: &AppState,
     listeners: Vec<TcpListener>,
+    url: &str,
     signals: &mut Signals,
     given: &Given,
 ) -> Result<(), Problem> {
     let settings = state.settings.now();
     // Counts begin here: what was counted before belongs to no scrape of this process.
     state.metrics.refresh(&state.backroom, settings.metrics.refresh).await;
-    let worker = upkeep::start(state).await?;
+    let worker = upkeep::start(state, url).await?;
     let connections = Connections::new(api::router(state.clone()), state.clone());
     let watchdog = systemd::watchdog(Arc::clone(state.backroom.clock())).map(AbortOnDropHandle::new);
     systemd::ready("serving");
@@ -146,6 +166,8 @@ async fn serve(
         Err(problem) => Err(problem),
     };
     drop(watchdog);
+    // What is lost by an error here is a minute of counts.
+    let _ = state.leases.write_stats().await;
     // A second signal ends the process at once: then the worker's row stays until its lease ends.
     drained?;
     let Some(worker) = worker else { return Ok(()) };

@@ -42,6 +42,20 @@ pub(super) fn reload(state: &AppState, given: &Given) {
             }
         }
     }
+    for change in config::differing_tables(&old, &loaded.settings) {
+        let shown = |value: &Option<String>| {
+            value.as_ref().map_or_else(|| "unset".into(), |value| format!("{value:?}"))
+        };
+        let (path, from, to) = (&change.path, shown(&change.from), shown(&change.to));
+        match change.takes {
+            Takes::Reload => tracing::info!("setting `{path}` is now {to}; it was {from}"),
+            Takes::Restart => {
+                tracing::warn!(
+                    "setting `{path}` stays {from} until the server is restarted; the settings say {to}"
+                );
+            }
+        }
+    }
     state.settings.replace(Arc::new(config::reloaded(&old, &loaded.settings)));
     state.tls.replace(tls);
     tracing::info!("the settings were reloaded");

@@ -5,11 +5,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use backroom::{Backroom, ids::Ids};
+use backroom::{Backroom, Leases, ids::Ids};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{access::Access, live::Live};
+use super::{access::Access, lease_tokens::LeaseTokens, live::Live};
 use crate::{config::ServerSettings, metrics::Metrics};
 
 /// What every request can reach. Cheap to clone.
@@ -27,6 +27,10 @@ pub(crate) struct AppState {
     pub(crate) access: Arc<Access>,
     /// What is measured.
     pub(crate) metrics: Arc<Metrics>,
+    /// Leases of workers that ask over HTTP.
+    pub(crate) leases: Leases,
+    /// What programs that run one job call back with.
+    pub(crate) lease_tokens: Arc<LeaseTokens>,
     /// Whether the server has been asked to stop. It may go on serving for a while after that.
     draining: Arc<AtomicBool>,
     /// What makes connections TLS ones; none if they are not.
@@ -41,11 +45,20 @@ impl AppState {
         metrics: Arc<Metrics>,
         is_local: bool,
     ) -> Self {
+        let ids = Ids::from_entropy();
+        let lease_key = settings.worker.lease_key.as_ref().map(|key| key.0.as_str());
+        let lease_tokens = Arc::new(LeaseTokens::new(lease_key, ids.secret()));
+        let leases = {
+            let metrics = Arc::clone(&metrics);
+            backroom.leases_reporting(move |end| metrics.ended(end))
+        };
         Self {
             access: Arc::new(Access::new(backroom.clone(), is_local)),
             backroom,
             settings: Live::new(Arc::new(settings)),
-            ids: Arc::new(Ids::from_entropy()),
+            ids: Arc::new(ids),
+            leases,
+            lease_tokens,
             stopping: CancellationToken::new(),
             metrics,
             draining: Arc::default(),

@@ -1,25 +1,36 @@
-//! The worker of the server: it does the upkeep of the store, and sends callbacks.
+//! The worker of the server: it does the upkeep of the store, sends callbacks, and runs the kinds of the settings.
 
 use std::sync::Arc;
 
 use backroom::{RunningWorker, Worker};
 
 use super::AppState;
-use crate::{config::callbacks, terminal::Problem};
+use crate::{
+    config::callbacks,
+    terminal::Problem,
+    work::{self, CallBack},
+};
 
-/// Starts it, unless the settings leave it nothing to do.
-pub(super) async fn start(state: &AppState) -> Result<Option<RunningWorker>, Problem> {
+/// Starts it, unless the settings leave it nothing to do. `url` is where the commands of jobs reach this server.
+pub(super) async fn start(state: &AppState, url: &str) -> Result<Option<RunningWorker>, Problem> {
     let settings = state.settings.now();
     let metrics = Arc::clone(&state.metrics);
-    let worker = Worker::new(&state.backroom).grace(settings.drain).on_end(move |end| metrics.ended(end));
-    let worker = if settings.callbacks.send {
+    let runs_kinds = settings.worker.run && !settings.kinds.is_empty();
+    let mut worker = Worker::new(&state.backroom).grace(settings.drain).on_end(move |end| metrics.ended(end));
+    if runs_kinds {
+        let tokens = Arc::clone(&state.lease_tokens);
+        let call_back = CallBack { url: url.into(), token: Arc::new(move |run| Some(tokens.issue(run))) };
+        worker = work::with_kinds(worker, &settings, Some(&call_back))?;
+    }
+    if settings.callbacks.send {
         let options = callbacks::options(&settings.callbacks)
             .map_err(|(key, why)| Problem::new(format_args!("read the setting `{key}`"), &why))?;
-        worker.callbacks(options)?.upkeep(settings.upkeep)
-    } else if settings.upkeep {
-        worker.only_upkeep()
-    } else {
-        return Ok(None);
+        worker = worker.callbacks(options)?;
+    }
+    let worker = match (runs_kinds || settings.callbacks.send, settings.upkeep) {
+        (true, upkeep) => worker.upkeep(upkeep),
+        (false, true) => worker.only_upkeep(),
+        (false, false) => return Ok(None),
     };
     Ok(Some(worker.start().await?))
 }

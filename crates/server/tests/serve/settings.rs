@@ -167,3 +167,62 @@ fn a_file_with_a_secret_that_everyone_can_read_is_refused() {
     allow(0o640);
     place.run(["config"]).succeeded();
 }
+
+#[test]
+fn tables_by_name_are_read_and_shown_with_their_places() {
+    let place = Place::new();
+    let text = "[kinds.thumbnail]\ncommand = [\"python3\", \"a,b.py\"]\nenv = { TOKEN = \"geheim\" }\n\n[kinds.\"mail.send\"]\ncommand = [\"send\"]\ngrace = \"2s\"\n";
+    fs::write(place.path("backroom.toml"), text).unwrap();
+    let command = setting(&place, &[], "kinds.thumbnail.command");
+    assert_eq!((&command["value"], &command["from"]["line"]), (&r#"["python3","a,b.py"]"#.into(), &2.into()));
+    let grace = setting(&place, &[], "kinds.mail.send.grace");
+    assert_eq!((&grace["value"], &grace["from"]["line"]), (&"2s".into(), &7.into()));
+    assert_eq!(setting(&place, &[], "kinds.thumbnail.env")["value"], "(hidden)");
+    let shown = place.run(["config"]);
+    assert!(shown.out.contains("kinds.thumbnail.command") && !shown.out.contains("geheim"), "{shown:?}");
+    assert!(!shown.out.contains("kinds.thumbnail.folder"), "only what the file sets: {shown:?}");
+}
+
+#[test]
+fn everything_that_is_wrong_in_tables_by_name_is_reported_at_once() {
+    let place = Place::new();
+    let text = "\
+[kinds.one]
+comand = [\"x\"]
+grace = 5
+[kinds.mail.send]
+command = [\"x\"]
+[kinds.\"bad\\nname\"]
+command = [\"x\"]
+[kinds.text]
+command = \"resize --fast\"
+memory = \"1 lot\"
+env = { A = 1 }
+[kind.two]
+command = [\"x\"]
+";
+    fs::write(place.path("backroom.toml"), text).unwrap();
+    let said = crate::cli_support::said(place.command().args(["config", "--check"]).output().unwrap());
+    assert_eq!(said.code, 1, "{said:?}");
+    for wanted in [
+        "backroom.toml:2:1: there is no setting `comand` in [kinds.one]; did you mean `command`?",
+        "backroom.toml:3:9: `kinds.one.grace` is a number; write a time with its unit",
+        "backroom.toml:1:8: `kinds.one.command` names no program; write one such as",
+        "backroom.toml:4:13: there is no setting `send` in [kinds.mail]; a name with a dot needs quotes: [kinds.\"mail.send\"]",
+        "backroom.toml:6:8: ",
+        "backroom.toml:9:12: `kinds.text.command` is a string; write an array of strings",
+        "backroom.toml:10:11: `kinds.text.memory` is no size",
+        "backroom.toml:11:7: `kinds.text.env` has a number as `A`; write a table of strings",
+        "backroom.toml:12:2: there is no setting `kind`; did you mean `kinds`?",
+    ] {
+        assert!(said.err.contains(wanted), "{wanted:?} is missing in:\n{}", said.err);
+    }
+    fs::write(place.path("backroom.toml"), "kinds = 1\n").unwrap();
+    place
+        .run(["config", "--check"])
+        .failed_naming("backroom.toml:1:1: `kinds` needs a name; write [kinds.NAME]");
+    fs::write(place.path("backroom.toml"), "[kinds]\ncommand = [\"x\"]\n").unwrap();
+    place
+        .run(["config", "--check"])
+        .failed_naming("backroom.toml:2:1: `kinds` needs a name; write [kinds.NAME]");
+}

@@ -123,6 +123,9 @@ pub struct WorkerDetails {
     pub blocked: Option<Blocked>,
     /// The threads that its blocking handlers share.
     pub threads: Threads,
+    /// Who runs it, for a worker outside of the programs that use the library; none for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 /// A runtime that could not run its tasks, because handlers blocked its threads.
