@@ -15,6 +15,7 @@ mod serve;
 mod settings;
 mod target;
 mod terminal;
+mod views;
 mod work;
 
 use std::process::ExitCode;

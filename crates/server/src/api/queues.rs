@@ -1,7 +1,7 @@
 //! `/v1/queues`: the queues and how many jobs they hold.
 
 use axum::{Json, extract::State};
-use backroom::{Count, PausedBy, Queue, Retention, Timestamp};
+use backroom::Retention;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -14,7 +14,10 @@ use super::{
     extract::Path,
     problem::{Problem, Problems},
 };
-use crate::serve::AppState;
+use crate::{
+    serve::AppState,
+    views::{QueueList, QueueView, RetentionSchema},
+};
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -22,46 +25,6 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(one, set))
         .routes(routes!(pause))
         .routes(routes!(resume))
-}
-
-/// All queues that the token is valid for.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct QueueList {
-    queues: Vec<QueueItem>,
-}
-
-/// A queue and how many of its jobs are shown in which state.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct QueueItem {
-    /// Its name.
-    name: String,
-    /// Since when its jobs are not claimed; null while it is served.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    paused_at: Option<Timestamp>,
-    /// `moving` or `moved` if a move to another store paused it.
-    #[schema(value_type = Option<String>)]
-    paused_by: Option<PausedBy>,
-    /// How long its finished jobs are retained.
-    #[schema(value_type = Object)]
-    retention: Retention,
-    /// Most jobs that may wait in it; null for any number.
-    depth_max: Option<u64>,
-    /// Jobs by the state that they are shown in. States without jobs are left out.
-    counts: std::collections::BTreeMap<String, u64>,
-}
-
-impl QueueItem {
-    fn new(queue: Queue, counts: &[Count]) -> Self {
-        let of_this = counts.iter().filter(|count| count.queue == queue.name);
-        Self {
-            counts: of_this.map(|count| (count.state.as_str().to_owned(), count.jobs)).collect(),
-            name: queue.name,
-            paused_at: queue.paused_at,
-            paused_by: queue.paused_by,
-            retention: queue.retention,
-            depth_max: queue.depth_max,
-        }
-    }
 }
 
 /// List the queues
@@ -77,18 +40,18 @@ impl QueueItem {
 async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<QueueList>, Problem> {
     caller.require(Scope::Read)?;
     let (queues, counts) = (state.backroom.queues().await?, state.backroom.counts().await?);
-    let seen = queues.into_iter().filter(|queue| caller.sees(&queue.name));
-    Ok(Json(QueueList { queues: seen.map(|queue| QueueItem::new(queue, &counts)).collect() }))
+    let seen = queues.into_iter().filter(|queue| caller.sees(&queue.name)).collect();
+    Ok(Json(QueueList::new(seen, &counts)))
 }
 
 /// A queue that there is, as the caller sees it.
-async fn find(state: &AppState, caller: &Caller, name: &str) -> Result<QueueItem, Problem> {
+async fn find(state: &AppState, caller: &Caller, name: &str) -> Result<QueueView, Problem> {
     let queues = if caller.sees(name) { state.backroom.queues().await? } else { Vec::new() };
     let Some(queue) = queues.into_iter().find(|queue| queue.name == name) else {
         let why = format!("there is no queue {name:?} that this token reaches");
         return Err(Problem::new(Code::NotFound, why));
     };
-    Ok(QueueItem::new(queue, &state.backroom.counts().await?))
+    Ok(QueueView::new(queue, &state.backroom.counts().await?))
 }
 
 /// Read a queue
@@ -98,13 +61,13 @@ async fn find(state: &AppState, caller: &Caller, name: &str) -> Result<QueueItem
     operation_id = "read_queue",
     tag = "queues",
     params(("name" = String, Path, description = "The queue.")),
-    responses((status = 200, description = "The queue.", body = QueueItem), Problems)
+    responses((status = 200, description = "The queue.", body = QueueView), Problems)
 )]
 async fn one(
     State(state): State<AppState>,
     caller: Caller,
     Path(name): Path<String>,
-) -> Result<Json<QueueItem>, Problem> {
+) -> Result<Json<QueueView>, Problem> {
     caller.require(Scope::Read)?;
     Ok(Json(find(&state, &caller, &name).await?))
 }
@@ -118,13 +81,13 @@ async fn one(
     operation_id = "pause_queue",
     tag = "queues",
     params(("name" = String, Path, description = "The queue.")),
-    responses((status = 200, description = "The queue as it is now.", body = QueueItem), Problems)
+    responses((status = 200, description = "The queue as it is now.", body = QueueView), Problems)
 )]
 async fn pause(
     State(state): State<AppState>,
     caller: Caller,
     Path(name): Path<String>,
-) -> Result<Json<QueueItem>, Problem> {
+) -> Result<Json<QueueView>, Problem> {
     caller.require_in(Scope::Operate, &name)?;
     backroom::core::bounds::check_name("queue", &name)?;
     record(&state, &caller, "queue.pause", &name, None::<&()>).await?;
@@ -139,13 +102,13 @@ async fn pause(
     operation_id = "resume_queue",
     tag = "queues",
     params(("name" = String, Path, description = "The queue.")),
-    responses((status = 200, description = "The queue as it is now.", body = QueueItem), Problems)
+    responses((status = 200, description = "The queue as it is now.", body = QueueView), Problems)
 )]
 async fn resume(
     State(state): State<AppState>,
     caller: Caller,
     Path(name): Path<String>,
-) -> Result<Json<QueueItem>, Problem> {
+) -> Result<Json<QueueView>, Problem> {
     caller.require_in(Scope::Operate, &name)?;
     find(&state, &caller, &name).await?;
     record(&state, &caller, "queue.resume", &name, None::<&()>).await?;
@@ -157,10 +120,9 @@ async fn resume(
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct QueueSettings {
-    /// How long finished jobs are retained, by state: `{"completed": {"age_secs", "count"}, "cancelled": …, "discarded": …}`. A null
-    /// in both is for ever.
+    /// How long finished jobs are retained, by state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<RetentionSchema>)]
     retention: Option<Retention>,
     /// Most jobs that may wait; null for any number.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "named")]
@@ -183,14 +145,14 @@ fn named<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Opt
     tag = "queues",
     params(("name" = String, Path, description = "The queue.")),
     request_body = QueueSettings,
-    responses((status = 200, description = "The queue as it is now.", body = QueueItem), Problems)
+    responses((status = 200, description = "The queue as it is now.", body = QueueView), Problems)
 )]
 async fn set(
     State(state): State<AppState>,
     caller: Caller,
     Path(name): Path<String>,
     body: JsonBytes,
-) -> Result<Json<QueueItem>, Problem> {
+) -> Result<Json<QueueView>, Problem> {
     caller.require_in(Scope::Operate, &name)?;
     let settings: QueueSettings = body.read()?;
     backroom::core::bounds::check_name("queue", &name)?;

@@ -6,9 +6,8 @@ use axum::{Extension, Json, extract::State, http::StatusCode};
 use backroom::{
     LeaseId,
     core::{MessageId, bounds::check_name},
-    store::{Acknowledged, MessageRow, ReplyQueue},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -20,7 +19,10 @@ use super::{
     extract::Path,
     problem::{Problem, Problems},
 };
-use crate::serve::AppState;
+use crate::{
+    serve::AppState,
+    views::{Acknowledgements, ReplyQueueList, TakenMessages},
+};
 
 /// Most messages in one answer.
 const LIMIT_MAX: usize = 1000;
@@ -33,27 +35,19 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(release))
 }
 
-/// All reply queues that the token is valid for.
-#[derive(Serialize, ToSchema)]
-struct ReplyQueues {
-    /// Those that have messages, or have dropped some, by name.
-    #[schema(value_type = Vec<Object>)]
-    queues: Vec<ReplyQueue>,
-}
-
 /// List the reply queues
 #[utoipa::path(
     get,
     path = "/v1/replies",
     operation_id = "list_reply_queues",
     tag = "replies",
-    responses((status = 200, description = "The reply queues.", body = ReplyQueues), Problems)
+    responses((status = 200, description = "The reply queues.", body = ReplyQueueList), Problems)
 )]
-async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<ReplyQueues>, Problem> {
+async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<ReplyQueueList>, Problem> {
     caller.require(Scope::Work)?;
-    let mut queues = state.backroom.reply_queues().await?;
-    queues.retain(|queue| caller.sees(&queue.name));
-    Ok(Json(ReplyQueues { queues }))
+    let mut reply_queues = state.backroom.reply_queues().await?;
+    reply_queues.retain(|queue| caller.sees(&queue.name));
+    Ok(Json(ReplyQueueList { reply_queues }))
 }
 
 /// What to take.
@@ -70,17 +64,6 @@ struct Take {
     lease_ms: Option<u64>,
 }
 
-/// Messages in the hands of one taker.
-#[derive(Serialize, ToSchema)]
-struct Taken {
-    /// Names the taker in `acknowledge` and `release`.
-    #[schema(value_type = String, format = "uuid")]
-    lease: LeaseId,
-    /// The messages, those of each correlation id in their order.
-    #[schema(value_type = Vec<Object>)]
-    messages: Vec<MessageRow>,
-}
-
 /// Take messages
 ///
 /// The oldest first. While another taker has a message of a correlation id, later ones of it are not taken.
@@ -91,7 +74,7 @@ struct Taken {
     tag = "replies",
     params(("queue" = String, Path, description = "The reply queue.")),
     request_body = Take,
-    responses((status = 200, description = "The messages; none if there are none now.", body = Taken), Problems)
+    responses((status = 200, description = "The messages; none if there are none now.", body = TakenMessages), Problems)
 )]
 async fn take(
     State(state): State<AppState>,
@@ -99,7 +82,7 @@ async fn take(
     Extension(deadline): Extension<Deadline>,
     Path(queue): Path<String>,
     body: JsonBytes,
-) -> Result<Json<Taken>, Problem> {
+) -> Result<Json<TakenMessages>, Problem> {
     caller.require_in(Scope::Work, &queue)?;
     check_name("reply queue", &queue)?;
     let Take { limit, wait_ms, lease_ms } = body.read()?;
@@ -119,7 +102,7 @@ async fn take(
         // Once more without a wait: the answer says what is there now.
         () = state.stopping.cancelled() => replies.take(limit).await?,
     };
-    Ok(Json(Taken { lease: taken.lease(), messages: taken.messages().to_vec() }))
+    Ok(Json(TakenMessages { lease: taken.lease(), messages: taken.messages().to_vec() }))
 }
 
 /// Which messages.
@@ -134,14 +117,6 @@ struct Held {
     ids: Vec<MessageId>,
 }
 
-/// What became of the messages.
-#[derive(Serialize, ToSchema)]
-struct Outcome {
-    /// `done`, or `lost`: the lease had ended, and the message is or was delivered again. In the order of the request.
-    #[schema(value_type = Vec<String>)]
-    acknowledged: Vec<Acknowledged>,
-}
-
 /// Acknowledge messages
 ///
 /// They are never delivered again. Safe to repeat.
@@ -152,19 +127,19 @@ struct Outcome {
     tag = "replies",
     params(("queue" = String, Path, description = "The reply queue.")),
     request_body = Held,
-    responses((status = 200, description = "What became of each.", body = Outcome), Problems)
+    responses((status = 200, description = "What became of each.", body = Acknowledgements), Problems)
 )]
 async fn acknowledge(
     State(state): State<AppState>,
     caller: Caller,
     Path(queue): Path<String>,
     body: JsonBytes,
-) -> Result<Json<Outcome>, Problem> {
+) -> Result<Json<Acknowledgements>, Problem> {
     caller.require_in(Scope::Work, &queue)?;
     check_name("reply queue", &queue)?;
     let Held { lease, ids } = body.read()?;
     let acknowledged = state.backroom.replies(queue).acknowledge(lease, &ids).await?;
-    Ok(Json(Outcome { acknowledged }))
+    Ok(Json(Acknowledgements::new(acknowledged)))
 }
 
 /// Give messages back

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{Json, extract::State, http::StatusCode};
-use backroom::{AuditEntry, NewToken, QueuePattern, Scope as TokenScope, Token, TokenId};
+use backroom::{NewToken, QueuePattern, Scope as TokenScope, TokenId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -17,18 +17,13 @@ use super::{
     extract::{Path, Query},
     problem::{Problem, Problems},
 };
-use crate::serve::AppState;
+use crate::{
+    serve::AppState,
+    views::{AuditPage, NewTokenView, TokenList},
+};
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(revoke)).routes(routes!(audit))
-}
-
-/// All tokens.
-#[derive(Serialize, ToSchema)]
-struct Tokens {
-    /// The newest first; those that ended stay for 90 days.
-    #[schema(value_type = Vec<Object>)]
-    tokens: Vec<Token>,
 }
 
 /// List the tokens
@@ -37,11 +32,11 @@ struct Tokens {
     path = "/v1/tokens",
     operation_id = "list_tokens",
     tag = "tokens",
-    responses((status = 200, description = "The tokens, without their secrets.", body = Tokens), Problems)
+    responses((status = 200, description = "The tokens, without their secrets.", body = TokenList), Problems)
 )]
-async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<Tokens>, Problem> {
+async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<TokenList>, Problem> {
     caller.require_everywhere(Scope::Admin)?;
-    Ok(Json(Tokens { tokens: state.backroom.tokens().list().await? }))
+    Ok(Json(TokenList { tokens: state.backroom.tokens().list().await? }))
 }
 
 /// A token to make.
@@ -59,17 +54,6 @@ struct TokenWanted {
     queues: Vec<String>,
     /// For how long, in seconds; null for ever.
     expires_in_secs: Option<u64>,
-}
-
-/// A new token.
-#[derive(Serialize, ToSchema)]
-struct NewTokenView {
-    /// The token.
-    #[schema(value_type = Object)]
-    token: Token,
-    /// What its holder sends as `Authorization: Bearer …`. It is not stored and cannot be read again.
-    #[schema(example = "brm_…")]
-    secret: String,
 }
 
 /// Make a token
@@ -136,17 +120,6 @@ struct AuditQuery {
     before: Option<Uuid>,
 }
 
-/// A page of the audit log.
-#[derive(Serialize, ToSchema)]
-struct AuditPage {
-    /// What was done, the newest first: `{"id", "at", "who", "act", "target", "detail"}`.
-    #[schema(value_type = Vec<Object>)]
-    entries: Vec<AuditEntry>,
-    /// Pass it as `before` for the next page; null on the last one.
-    #[schema(value_type = Option<String>, format = "uuid")]
-    next: Option<Uuid>,
-}
-
 /// Read the audit log
 ///
 /// Administrative acts and who did them. Entries stay for 400 days.
@@ -166,6 +139,5 @@ async fn audit(
     caller.require_everywhere(Scope::Admin)?;
     let limit = query.limit.unwrap_or(50);
     let entries = state.backroom.audit().list(query.before, limit).await?;
-    let next = if entries.len() == limit { entries.last().map(|entry| entry.id) } else { None };
-    Ok(Json(AuditPage { entries, next }))
+    Ok(Json(AuditPage::new(entries, limit)))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use backroom::JobId;
 use clap::Args;
 
-use super::{enqueue::Source, view::JobView};
+use super::enqueue::Source;
 use crate::settings::{Need, Settings};
 use crate::target::{Changes, Target};
 use crate::terminal::{
@@ -65,10 +65,11 @@ async fn amend(target: &Target, args: AmendArgs, settings: &Settings) -> Result<
         let source = Source::of(Some(text), false)?;
         changes.args = Some(source.parse(source.whole()?)?);
     }
-    let job = target.amend(args.id, &changes).await?;
+    let view = target.amend(args.id, &changes).await?;
     if settings.json {
-        return out::json(&JobView::new(&job, now), settings.terminal);
+        return out::json(&view, settings.terminal);
     }
+    let job = view.job;
     let due = words::moment_in_full(job.scheduled_at, now);
     out::line(format_args!("changed job {}: priority {}, due {due}", job.id, job.priority))
 }

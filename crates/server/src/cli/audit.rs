@@ -1,8 +1,7 @@
 //! `backroom audit`: what was done by hand, and by whom.
 
-use backroom::{AuditEntry, Backroom};
+use backroom::Backroom;
 use clap::Args;
-use serde::Serialize;
 
 use crate::settings::Settings;
 use crate::terminal::{
@@ -10,6 +9,7 @@ use crate::terminal::{
     table::{self, Column, cell},
     words,
 };
+use crate::views::AuditPage;
 
 /// Show the audit log: administrative acts, and who did them
 ///
@@ -32,27 +32,21 @@ pub(crate) struct AuditArgs {
     before: Option<uuid::Uuid>,
 }
 
-#[derive(Serialize)]
-struct AuditView<'a> {
-    entries: &'a [AuditEntry],
-    next: Option<uuid::Uuid>,
-}
-
 pub(crate) async fn run(args: AuditArgs, settings: &Settings) -> Result<(), Problem> {
     let AuditArgs { limit, before } = args;
     let read =
         async |backroom: &Backroom| Ok((backroom.audit().list(before, limit).await?, backroom.clock().now()));
     let (entries, now) = settings.with_store_to_read(read).await?;
+    let page = AuditPage::new(entries, limit);
     if settings.json {
-        let next = if entries.len() == limit { entries.last().map(|entry| entry.id) } else { None };
-        return out::json(&AuditView { entries: &entries, next }, settings.terminal);
+        return out::json(&page, settings.terminal);
     }
-    if entries.is_empty() {
+    if page.entries.is_empty() {
         return out::line("the audit log is empty");
     }
     let columns = ["AT", "WHO", "ACT", "TARGET", "DETAIL"].map(Column::Text);
     let mut rows = table::table(settings.style(), &columns);
-    for entry in entries {
+    for entry in page.entries {
         rows.add_row(vec![
             cell(words::moment(entry.at, now)),
             cell(entry.who),

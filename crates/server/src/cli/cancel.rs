@@ -25,8 +25,8 @@ Examples:
   backroom cancel --state available,scheduled --kind send_mail --dry-run
   backroom cancel --state available,scheduled --kind send_mail --reason 'the campaign was called off'
 
-With --json: {\"results\": [{\"id\", \"ok\", \"job\", \"error\"}]}; by filter {\"action\", \"dry_run\", \"interrupted\", \"matched\",
-\"done\", \"unneeded\", \"moved\", \"refused\", \"refusal\"}. Exit code 1 if a job was refused.")]
+With --json: {\"results\": [{\"id\", \"ok\", \"job\", \"error\"}]}; by filter {\"action\", \"dry_run\", \"matched\",
+\"done\", \"unneeded\", \"moved\", \"refused\", \"refusal\", \"next\"}. Exit code 1 if a job was refused.")]
 pub(crate) struct CancelArgs {
     /// The jobs
     #[arg(required_unless_present = "Select", conflicts_with = "Select", value_name = "ID")]
@@ -57,7 +57,7 @@ pub(crate) async fn run(args: CancelArgs, settings: &Settings) -> Result<(), Pro
         &args.ids,
         settings,
         &Action::Cancel { reason: args.reason },
-        |id, job, _| match job.map(|job| job.state) {
+        |id, view| match view.map(|view| view.job.state) {
             Some(State::Running) => format!("job {id} runs; its handler is asked to stop"),
             Some(State::Cancelled) => format!("cancelled job {id}"),
             Some(state @ (State::Completed | State::Discarded)) => {

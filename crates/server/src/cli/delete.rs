@@ -24,8 +24,8 @@ Examples:
   backroom delete --state cancelled --queue mail --until 30d --dry-run
   backroom delete --state cancelled --queue mail --until 30d --yes
 
-With --json: {\"results\": [{\"id\", \"ok\", \"job\", \"error\"}]}; by filter {\"action\", \"dry_run\", \"interrupted\", \"matched\",
-\"done\", \"unneeded\", \"moved\", \"refused\", \"refusal\"}. Exit code 1 if a job was refused.")]
+With --json: {\"results\": [{\"id\", \"ok\", \"job\", \"error\"}]}; by filter {\"action\", \"dry_run\", \"matched\",
+\"done\", \"unneeded\", \"moved\", \"refused\", \"refusal\", \"next\"}. Exit code 1 if a job was refused.")]
 pub(crate) struct DeleteArgs {
     /// The jobs
     #[arg(required_unless_present = "Select", conflicts_with = "Select", value_name = "ID")]
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: DeleteArgs, settings: &Settings) -> Result<(), Pro
         let ask = if args.yes { Ask::Never } else { Ask::First };
         return matching::run(&args.matching, &[], Action::Delete, ask, settings).await;
     }
-    unless_interrupted(several::each(&args.ids, settings, &Action::Delete, |id, _, _| {
+    unless_interrupted(several::each(&args.ids, settings, &Action::Delete, |id, _| {
         format!("deleted job {id}")
     }))
     .await

@@ -1,8 +1,6 @@
 //! `backroom endpoints`: URLs of callbacks whose receiver wants no more of them.
 
-use backroom::store::EndedEndpoint;
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use crate::settings::Settings;
 use crate::terminal::{
@@ -10,6 +8,7 @@ use crate::terminal::{
     table::{self, Column, cell},
     words,
 };
+use crate::views::EndpointPage;
 
 /// List URLs that want no more callbacks, or enable one again
 ///
@@ -59,11 +58,11 @@ async fn list(after: Option<String>, settings: &Settings) -> Result<(), Problem>
             Ok((backroom.ended_endpoints(after).await?, backroom.clock().now()))
         })
         .await?;
-    // A page that is full may not be the last.
-    let next = endpoints.last().filter(|_| endpoints.len() >= 1000).map(|last| last.url.clone());
+    let page = EndpointPage::new(endpoints);
     if settings.json {
-        return out::json(&EndpointsView { endpoints: &endpoints, next }, settings.terminal);
+        return out::json(&page, settings.terminal);
     }
+    let EndpointPage { endpoints, next } = page;
     if endpoints.is_empty() {
         return out::line("no endpoint has ended");
     }
@@ -78,10 +77,4 @@ async fn list(after: Option<String>, settings: &Settings) -> Result<(), Problem>
         out::note(format_args!("there may be more: add --after {next}"));
     }
     Ok(())
-}
-
-#[derive(Serialize)]
-struct EndpointsView<'a> {
-    endpoints: &'a [EndedEndpoint],
-    next: Option<String>,
 }

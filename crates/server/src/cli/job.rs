@@ -7,13 +7,13 @@ use backroom::{
 };
 use clap::Args;
 
-use super::view::{JobView, WholeJobView};
 use crate::settings::{Need, Settings};
-use crate::target::{Target, Whole, Why};
+use crate::target::Target;
 use crate::terminal::{
     Problem, out, visible,
     words::{self, moment},
 };
+use crate::views::{JobView, ReasonView, WholeJob};
 
 /// Show everything about one job, and why it is where it is
 ///
@@ -40,19 +40,19 @@ pub(crate) async fn run(args: JobArgs, settings: &Settings) -> Result<(), Proble
     // Jobs bear the moments of the store's clock.
     let read = async |target: &Target| Ok((target.whole(args.id).await?, target.now()));
     let (whole, now) = settings.with_target(Need::Read, read).await?;
-    let Whole { job, reasons, attempts, log } = &whole;
     if settings.json {
-        let whole = WholeJobView { job: JobView::new(job, now), reasons, attempts, log };
         return out::json(&whole, settings.terminal);
     }
+    let WholeJob { job: view, reasons, attempts, log } = &whole;
+    let job = &view.job;
     let mut page = String::new();
-    write_head(&mut page, job, reasons, now);
+    write_head(&mut page, view, &reasons.reasons);
     write_fields(&mut page, job, now);
     write_json(&mut page, "args", &job.args);
     if let Some(output) = &job.output {
         write_json(&mut page, "output", output);
     }
-    write_attempts(&mut page, attempts, now);
+    write_attempts(&mut page, &attempts.attempts, now);
     write_log(&mut page, log, args.log);
     out::text(&page)
 }
@@ -62,8 +62,8 @@ macro_rules! put {
     ($page:expr, $($said:tt)*) => { let _ = writeln!($page, $($said)*); };
 }
 
-fn write_head(page: &mut String, job: &JobRow, reasons: &[Why], now: Timestamp) {
-    put!(page, "{} {} is {}", visible::line(&job.kind), job.id, job.shown(now));
+fn write_head(page: &mut String, view: &JobView, reasons: &[ReasonView]) {
+    put!(page, "{} {} is {}", visible::line(&view.job.kind), view.job.id, view.shown);
     for reason in reasons {
         put!(page, "  {}", visible::line(&reason.words));
     }

@@ -3,16 +3,14 @@
 use backroom::{JobId, JobRow, Timestamp};
 use clap::Args;
 
-use super::{
-    select::Select,
-    view::{JobView, JobsView},
-};
+use super::select::Select;
 use crate::settings::{Need, Settings};
 use crate::terminal::{
     Problem, now, out,
     table::{self, Column, cell, state_cell},
     words,
 };
+use crate::views::JobView;
 
 /// List jobs, the newest first
 ///
@@ -52,8 +50,7 @@ pub(crate) async fn run(args: JobsArgs, settings: &Settings) -> Result<(), Probl
         })
         .await?;
     if settings.json {
-        let jobs = page.jobs.iter().map(|job| JobView::new(job, now)).collect();
-        return out::json(&JobsView { jobs, next: page.next }, settings.terminal);
+        return out::json(&page, settings.terminal);
     }
     if page.jobs.is_empty() {
         out::line("no jobs")?;
@@ -67,7 +64,7 @@ pub(crate) async fn run(args: JobsArgs, settings: &Settings) -> Result<(), Probl
     Ok(())
 }
 
-fn show(jobs: &[JobRow], settings: &Settings, now: Timestamp) -> Result<(), Problem> {
+fn show(jobs: &[JobView], settings: &Settings, now: Timestamp) -> Result<(), Problem> {
     let mut rows = table::table(
         settings.style(),
         &[
@@ -79,12 +76,12 @@ fn show(jobs: &[JobRow], settings: &Settings, now: Timestamp) -> Result<(), Prob
             Column::Text("WHEN"),
         ],
     );
-    for job in jobs {
+    for JobView { job, shown } in jobs {
         rows.add_row(vec![
             cell(job.id.to_string()),
             cell(&job.kind),
             cell(&job.queue),
-            state_cell(job.shown(now)),
+            state_cell(*shown),
             cell(format!("{}/{}", job.attempt, job.max_attempts)),
             cell(when(job, now)),
         ]);

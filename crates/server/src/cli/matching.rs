@@ -11,12 +11,12 @@ use std::{
 use backroom::{Acted, Action, JobId, Timestamp, core::bounds::span_until};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
 
 use super::select::Select;
 use crate::settings::{Need, Settings};
 use crate::target::{Selection, Target};
 use crate::terminal::{Problem, interrupted, now, out, visible, words};
+use crate::views::Matched;
 
 /// Jobs by filter instead of by id.
 #[derive(Debug, Args)]
@@ -109,8 +109,9 @@ async fn on_target(
     if args.dry_run {
         let Some(matched) = count(target, selection).await? else { return Err(Problem::Interrupted) };
         if settings.json {
-            let acted = Acted::default();
-            return out::json(&Answer::new(&words, &acted, matched, true, false), settings.terminal);
+            let mut acted = Acted::default();
+            acted.matched = matched;
+            return out::json(&Matched::new(action.into(), true, acted), settings.terminal);
         }
         return out::line(format_args!("would {} {}; nothing was changed", words.name, jobs(matched)));
     }
@@ -121,7 +122,7 @@ async fn on_target(
         }
     }
     let (acted, ended) = go(target, selection, action, &words).await;
-    let written = answer(&words, &acted, &ended, settings);
+    let written = answer(action, &words, &acted, &ended, settings);
     // What became of the jobs decides the exit code, even if nothing could be written.
     ended?;
     match acted.refused {
@@ -218,37 +219,15 @@ fn jobs(number: u64) -> String {
     words::count(number, "job")
 }
 
-#[derive(Serialize)]
-struct Answer<'a> {
-    action: &'a str,
-    dry_run: bool,
-    interrupted: bool,
-    matched: u64,
-    done: u64,
-    unneeded: u64,
-    moved: u64,
-    refused: u64,
-    refusal: Option<&'a str>,
-}
-
-impl<'a> Answer<'a> {
-    fn new(words: &'a Words, acted: &'a Acted, matched: u64, dry_run: bool, interrupted: bool) -> Self {
-        let Acted { done, unneeded, moved, refused, .. } = *acted;
-        let refusal = acted.refusal.as_deref();
-        Self { action: words.name, dry_run, interrupted, matched, done, unneeded, moved, refused, refusal }
-    }
-}
-
 fn answer(
+    action: &Action,
     words: &Words,
     acted: &Acted,
     ended: &Result<(), Problem>,
     settings: &Settings,
 ) -> Result<(), Problem> {
-    let interrupted = matches!(ended, Err(Problem::Interrupted));
     if settings.json {
-        let answer = Answer::new(words, acted, acted.matched, false, interrupted);
-        return out::json(&answer, settings.terminal);
+        return out::json(&Matched::new(action.into(), false, acted.clone()), settings.terminal);
     }
     let mut said = format!("{} {}", words.done, jobs(acted.done));
     for (number, what) in [

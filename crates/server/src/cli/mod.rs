@@ -28,7 +28,6 @@ mod several;
 pub(crate) mod stats;
 pub(crate) mod tail;
 pub(crate) mod tokens;
-mod view;
 pub(crate) mod workers;
 
 use clap::{Parser, Subcommand};

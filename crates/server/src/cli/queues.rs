@@ -1,17 +1,17 @@
 //! `backroom queues`: list queues, pause and resume them, and say how long they keep what is finished.
 
-use backroom::{DisplayState, Queue, RetentionLimit, core::bounds::check_name};
+use backroom::{DisplayState, Retention, RetentionLimit, core::bounds::check_name};
 use clap::{Args, Subcommand};
 
-use super::view::{QueueView, QueuesView};
 use crate::settings::{Need, Settings};
-use crate::target::{Queues, Target};
+use crate::target::Target;
 use crate::terminal::{
     Problem, out,
     parse::{KeepText, keep},
     table::{self, Column, cell},
     words,
 };
+use crate::views::{QueueList, QueueView};
 
 /// List queues and how many jobs they hold; pause, resume, set retention
 ///
@@ -121,23 +121,22 @@ pub(crate) async fn run(args: QueuesArgs, settings: &Settings) -> Result<(), Pro
 }
 
 async fn list(target: &Target, settings: &Settings) -> Result<(), Problem> {
-    let Queues { queues, counts } = target.queues().await?;
-    let views: Vec<_> = queues.iter().map(|queue| QueueView::new(queue, &counts)).collect();
+    let QueueList { queues } = target.queues().await?;
     if settings.json {
-        return out::json(&QueuesView { queues: views }, settings.terminal);
+        return out::json(&QueueList { queues }, settings.terminal);
     }
-    if views.is_empty() {
+    if queues.is_empty() {
         return out::line("no queues");
     }
     let mut columns = vec![Column::Text("QUEUE")];
     columns.extend(DisplayState::ALL.map(|state| Column::Number(title(state))));
     columns.push(Column::Text("PAUSED"));
     let mut rows = table::table(settings.style(), &columns);
-    for view in &views {
-        let mut row = vec![cell(view.name)];
-        row.extend(view.counts.0.iter().map(|(_, jobs)| cell(words::thousands(*jobs))));
-        let paused = view.paused_at.map(|at| words::from_now(at, target.now()));
-        let by = view.paused_by.map(|by| format!(" ({})", by.as_str()));
+    for queue in &queues {
+        let mut row = vec![cell(&queue.name)];
+        row.extend(DisplayState::ALL.map(|state| cell(words::thousands(queue.counts.get(state)))));
+        let paused = queue.paused_at.map(|at| words::from_now(at, target.now()));
+        let by = queue.paused_by.map(|by| format!(" ({})", by.as_str()));
         row.push(cell(paused.unwrap_or_default() + &by.unwrap_or_default()));
         rows.add_row(row);
     }
@@ -165,10 +164,10 @@ async fn pause(target: &Target, name: &str, settings: &Settings) -> Result<(), P
     target.pause(name).await?;
     let said = match was {
         None => format!("paused queue {name}, which nothing named before"),
-        Some(Queue { paused_at: Some(at), .. }) => {
+        Some(QueueView { paused_at: Some(at), .. }) => {
             format!("queue {name} is paused already, since {}", words::moment(at, target.now()))
         }
-        Some(Queue { paused_at: None, .. }) => format!("paused queue {name}"),
+        Some(QueueView { paused_at: None, .. }) => format!("paused queue {name}"),
     };
     answer(target, name, &said, settings).await
 }
@@ -192,17 +191,16 @@ async fn resume_all(target: &Target, settings: &Settings) -> Result<(), Problem>
         }
     }
     if settings.json {
-        let Queues { queues, counts } = target.queues().await?;
-        let resumed = queues.iter().filter(|queue| paused.iter().any(|was| was.name == queue.name));
-        let queues = resumed.map(|queue| QueueView::new(queue, &counts)).collect();
-        return out::json(&QueuesView { queues }, settings.terminal);
+        let mut list = target.queues().await?;
+        list.queues.retain(|queue| paused.iter().any(|was| was.name == queue.name));
+        return out::json(&list, settings.terminal);
     }
     if paused.is_empty() { out::line("no queue is paused") } else { Ok(()) }
 }
 
 async fn retain(target: &Target, args: &RetainArgs, settings: &Settings) -> Result<(), Problem> {
     let name = &args.queue;
-    let mut retention = find(target, name).await?.unwrap_or_else(|| Queue::new(name)).retention;
+    let mut retention = find(target, name).await?.map_or_else(Retention::default, |queue| queue.retention);
     let set = |setting: &mut RetentionLimit, wanted: Option<KeepText>| {
         if let Some(KeepText(wanted)) = wanted {
             *setting = wanted;
@@ -244,18 +242,17 @@ async fn answer(target: &Target, name: &str, said: &str, settings: &Settings) ->
     if !settings.json {
         return out::line(said);
     }
-    let Queues { queues, counts } = target.queues().await?;
-    let queue = queues.iter().find(|queue| queue.name == name);
+    let queue = find(target, name).await?;
     let queue = queue.ok_or_else(|| Problem::new(format_args!("find queue {name:?}"), &"it is gone"))?;
-    out::json(&QueueView::new(queue, &counts), settings.terminal)
+    out::json(&queue, settings.terminal)
 }
 
-async fn find(target: &Target, name: &str) -> Result<Option<Queue>, Problem> {
+async fn find(target: &Target, name: &str) -> Result<Option<QueueView>, Problem> {
     check_name("queue", name)?;
     Ok(target.queues().await?.queues.into_iter().find(|queue| queue.name == name))
 }
 
-async fn known(target: &Target, name: &str) -> Result<Queue, Problem> {
+async fn known(target: &Target, name: &str) -> Result<QueueView, Problem> {
     find(target, name).await?.ok_or_else(|| {
         Problem::new(format_args!("find queue {name:?}"), &"no job or setting ever named it")
             .hint("`backroom queues` lists the queues there are")

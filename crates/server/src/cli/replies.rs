@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use backroom::{
-    Acknowledged, Backroom, LeaseId, MessageId, MessageRow, ReplyQueue, core::bounds::check_name,
-};
+use backroom::{Backroom, LeaseId, MessageId, MessageRow, core::bounds::check_name};
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use crate::settings::Settings;
 use crate::terminal::{
@@ -15,6 +12,7 @@ use crate::terminal::{
     table::{self, Column, cell},
     visible, words,
 };
+use crate::views::{Acknowledgements, ReplyQueueList};
 
 /// List reply queues and their messages; take messages and acknowledge them
 ///
@@ -33,7 +31,7 @@ Examples:
   backroom replies release orders --lease LEASE ID...
 
 With --json: {\"reply_queues\": [{\"name\", \"messages\", \"taken\", \"bytes\", \"oldest_at\", \"dropped\"}]}; list and take write one line
-of JSON per message: {\"seq\", \"id\", \"reply_to\", \"body\", \"deliveries\", \"lease\"}; acknowledge and release write {\"done\", \"lost\"}."
+of JSON per message: {\"seq\", \"id\", \"reply_to\", \"body\", \"deliveries\", \"lease\"}; acknowledge writes {\"done\", \"lost\", \"acknowledged\"}, release {\"released\"}."
 )]
 pub(crate) struct RepliesArgs {
     #[command(subcommand)]
@@ -131,10 +129,11 @@ pub(crate) async fn run(args: RepliesArgs, settings: &Settings) -> Result<(), Pr
 }
 
 async fn list_queues(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
-    let queues = backroom.reply_queues().await?;
+    let list = ReplyQueueList { reply_queues: backroom.reply_queues().await? };
     if settings.json {
-        return out::json(&ReplyQueues { reply_queues: &queues }, settings.terminal);
+        return out::json(&list, settings.terminal);
     }
+    let queues = list.reply_queues;
     if queues.is_empty() {
         return out::line("no reply queues");
     }
@@ -195,11 +194,11 @@ fn show(messages: &[MessageRow], settings: &Settings) -> Result<(), Problem> {
 }
 
 async fn acknowledge(backroom: &Backroom, args: &HandedArgs, settings: &Settings) -> Result<(), Problem> {
-    let answers = backroom.replies(args.queue.as_str()).acknowledge(args.lease, &args.ids).await?;
-    let done = answers.iter().filter(|answer| **answer == Acknowledged::Done).count();
-    let lost = answers.len() - done;
+    let acknowledged = backroom.replies(args.queue.as_str()).acknowledge(args.lease, &args.ids).await?;
+    let answer = Acknowledgements::new(acknowledged);
+    let (done, lost) = (answer.done, answer.lost);
     if settings.json {
-        out::json(&Handed { done, lost }, settings.terminal)?;
+        out::json(&answer, settings.terminal)?;
     } else {
         out::line(format_args!("acknowledged {}", words::count(done as u64, "message")))?;
     }
@@ -216,18 +215,7 @@ async fn release(backroom: &Backroom, args: &HandedArgs, settings: &Settings) ->
     backroom.replies(args.queue.as_str()).release(args.lease, &args.ids).await?;
     let done = args.ids.len();
     if settings.json {
-        return out::json(&Handed { done, lost: 0 }, settings.terminal);
+        return out::json(&serde_json::json!({ "released": done }), settings.terminal);
     }
     out::line(format_args!("gave back {}", words::count(done as u64, "message")))
-}
-
-#[derive(Serialize)]
-struct ReplyQueues<'a> {
-    reply_queues: &'a [ReplyQueue],
-}
-
-#[derive(Serialize)]
-struct Handed {
-    done: usize,
-    lost: usize,
 }

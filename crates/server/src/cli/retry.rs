@@ -24,8 +24,8 @@ Examples:
   backroom retry --state discarded --kind send_mail --since 2d --dry-run
   backroom retry --state discarded --kind send_mail --since 2d
 
-With --json: {\"results\": [{\"id\", \"ok\", \"job\", \"error\"}]}; by filter {\"action\", \"dry_run\", \"interrupted\", \"matched\",
-\"done\", \"unneeded\", \"moved\", \"refused\", \"refusal\"}. Exit code 1 if a job was refused.")]
+With --json: {\"results\": [{\"id\", \"ok\", \"job\", \"error\"}]}; by filter {\"action\", \"dry_run\", \"matched\",
+\"done\", \"unneeded\", \"moved\", \"refused\", \"refusal\", \"next\"}. Exit code 1 if a job was refused.")]
 pub(crate) struct RetryArgs {
     /// The jobs
     #[arg(required_unless_present = "Select", conflicts_with = "Select", value_name = "ID")]
@@ -39,8 +39,8 @@ pub(crate) async fn run(args: RetryArgs, settings: &Settings) -> Result<(), Prob
     if args.ids.is_empty() {
         return matching::run(&args.matching, &[], Action::Retry, Ask::Never, settings).await;
     }
-    unless_interrupted(several::each(&args.ids, settings, &Action::Retry, |id, job, now| match job {
-        Some(job) => format!("job {id} is {}", job.shown(now)),
+    unless_interrupted(several::each(&args.ids, settings, &Action::Retry, |id, view| match view {
+        Some(view) => format!("job {id} is {}", view.shown),
         None => format!("job {id} is gone"),
     }))
     .await

@@ -1,11 +1,11 @@
 //! Doing the same to several jobs: each alone, with a line about every one.
 
-use backroom::{Action, JobId, JobRow, Timestamp};
+use backroom::{Action, JobId};
 use serde::Serialize;
 
-use super::view::JobView;
 use crate::settings::{Need, Settings};
 use crate::terminal::{Problem, out};
+use crate::views::JobView;
 
 /// What became of one job.
 #[derive(Serialize)]
@@ -13,7 +13,7 @@ struct Acted<'a> {
     id: JobId,
     ok: bool,
     /// As it is now; none when it is gone or was not found.
-    job: Option<JobView<'a>>,
+    job: Option<&'a JobView>,
     error: Option<String>,
 }
 
@@ -23,12 +23,12 @@ struct Answer<'a> {
 }
 
 /// Does `action` to every job and says what came of each: `said` words it for people, from the job as it is afterwards
-/// (none when it is gone) and the time of the store. A job that fails does not keep the others from being done; the command fails then.
+/// (none when it is gone). A job that fails does not keep the others from being done; the command fails then.
 pub(super) async fn each(
     ids: &[JobId],
     settings: &Settings,
     action: &Action,
-    said: impl Fn(JobId, Option<&JobRow>, Timestamp) -> String,
+    said: impl Fn(JobId, Option<&JobView>) -> String,
 ) -> Result<(), Problem> {
     settings
         .with_target(Need::Change, async |target| {
@@ -44,7 +44,7 @@ pub(super) async fn each(
                 // A line for each at once: with many ids people want to see progress.
                 match &acted {
                     Ok(()) if !settings.json && written.is_ok() => {
-                        written = out::line(said(id, job.as_ref(), target.now()));
+                        written = out::line(said(id, job.as_ref()));
                     }
                     Err(problem) if !settings.json => out::problem(problem),
                     Ok(()) | Err(_) => {}
@@ -52,11 +52,10 @@ pub(super) async fn each(
                 done.push((id, acted, job));
             }
             if settings.json {
-                let now = target.now();
                 let results = done.iter().map(|(id, acted, job)| Acted {
                     id: *id,
                     ok: acted.is_ok(),
-                    job: job.as_ref().map(|job| JobView::new(job, now)),
+                    job: job.as_ref(),
                     error: acted.as_ref().err().map(Problem::said),
                 });
                 written = out::json(&Answer { results: results.collect() }, settings.terminal);

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use backroom::{KindStats, Timestamp};
 use clap::Args;
-use serde::Serialize;
 
 use crate::settings::{Need, Settings};
 use crate::terminal::{
@@ -45,9 +43,7 @@ pub(crate) async fn run(args: StatsArgs, settings: &Settings) -> Result<(), Prob
         stats.kinds.retain(|stats| stats.kind == *kind);
     }
     if settings.json {
-        let kinds = stats.kinds.iter().map(KindView::new).collect();
-        let view = StatsView { since: stats.since, is_cut: stats.is_cut, kinds };
-        return out::json(&view, settings.terminal);
+        return out::json(&stats, settings.terminal);
     }
     if stats.is_cut {
         out::note("note: more workers counted than one answer adds up; the oldest minutes are missing");
@@ -75,10 +71,10 @@ pub(crate) async fn run(args: StatsArgs, settings: &Settings) -> Result<(), Prob
             cell(words::thousands(stats.done)),
             cell(words::thousands(stats.failed)),
             cell(words::thousands(stats.discarded)),
-            figure(stats.pickup.quantile(0.5)),
-            figure(stats.pickup.quantile(0.99)),
-            figure(stats.run.quantile(0.5)),
-            figure(stats.run.quantile(0.99)),
+            figure(stats.pickup.p50()),
+            figure(stats.pickup.p99()),
+            figure(stats.run.p50()),
+            figure(stats.run.p99()),
         ]);
     }
     table::show(&rows)
@@ -92,47 +88,6 @@ fn latency(span: Duration) -> String {
         ..1000.0 => format!("{millis:.0}ms"),
         ..10_000.0 => format!("{:.1}s", millis / 1000.0),
         _ => words::span(span),
-    }
-}
-
-#[derive(Serialize)]
-struct StatsView<'a> {
-    since: Timestamp,
-    is_cut: bool,
-    kinds: Vec<KindView<'a>>,
-}
-
-#[derive(Serialize)]
-struct KindView<'a> {
-    kind: &'a str,
-    done: u64,
-    failed: u64,
-    discarded: u64,
-    pickup: QuantilesView,
-    run: QuantilesView,
-}
-
-#[derive(Serialize)]
-struct QuantilesView {
-    p50_ms: Option<f64>,
-    p99_ms: Option<f64>,
-}
-
-impl<'a> KindView<'a> {
-    fn new(stats: &'a KindStats) -> Self {
-        let quantiles = |histogram: &backroom::Histogram| {
-            // To the microsecond; what lies behind it is the arithmetic's own.
-            let millis = |part| histogram.quantile(part).map(|span| span.as_micros() as f64 / 1000.0);
-            QuantilesView { p50_ms: millis(0.5), p99_ms: millis(0.99) }
-        };
-        Self {
-            kind: &stats.kind,
-            done: stats.done,
-            failed: stats.failed,
-            discarded: stats.discarded,
-            pickup: quantiles(&stats.pickup),
-            run: quantiles(&stats.run),
-        }
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::collections::HashSet;
 
-use backroom::{Backroom, Cursor, Error, ErrorKind, JobEvent, JobId, JobRow, News, Timestamp};
+use backroom::{Backroom, Cursor, Error, ErrorKind, JobEvent, JobId, JobRow, Timestamp};
 use clap::Args;
 use futures_util::{Stream, StreamExt as _, stream, stream::SelectAll};
-use serde::Serialize;
 
-use super::{select::Select, view::JobView};
+use super::select::Select;
 use crate::settings::Settings;
 use crate::terminal::{Problem, now, out, visible};
+use crate::views::{EventView, NewsView};
 
 /// Most jobs that are followed at the same time.
 const JOBS_MAX: usize = 100;
@@ -60,7 +60,7 @@ async fn one(
 ) -> Result<(), Problem> {
     let mut events = backroom.follow(id, after);
     while let Some(event) = events.next().await {
-        show(id, &event?, false, settings, backroom.clock().now())?;
+        show(id, event?, false, settings, backroom.clock().now())?;
     }
     Ok(())
 }
@@ -105,7 +105,7 @@ async fn all(backroom: &Backroom, select: &Select, settings: &Settings) -> Resul
             tokio::select! {
                 () = &mut search => break,
                 Some((id, event)) = followed.next(), if !followed.is_empty() => match event {
-                    Some(Ok(event)) => show(id, &event, true, settings, backroom.clock().now())?,
+                    Some(Ok(event)) => show(id, event, true, settings, backroom.clock().now())?,
                     // Deleted or pruned in the meantime.
                     Some(Err(error)) if error.kind() == ErrorKind::NotFound => {}
                     Some(Err(error)) => return Err(error.into()),
@@ -124,13 +124,15 @@ fn events_of(backroom: &Backroom, id: JobId) -> Events {
 /// Writes one event: a line for people, or an object.
 fn show(
     id: JobId,
-    event: &JobEvent,
+    event: JobEvent,
     with_id: bool,
     settings: &Settings,
     now: Timestamp,
 ) -> Result<(), Problem> {
+    // The library may learn of further events; this program then has no words for them.
+    let Some(event) = EventView::new(id, event, now) else { return Ok(()) };
     if settings.json {
-        return out::json(&EventView::new(id, event, now), false);
+        return out::json(&event, false);
     }
     let id = if with_id { format!("{id}  ") } else { String::new() };
     let said = said(&event.news, now);
@@ -138,21 +140,22 @@ fn show(
 }
 
 /// What an event says in words.
-pub(super) fn said(news: &News, now: Timestamp) -> String {
+pub(super) fn said(news: &NewsView, now: Timestamp) -> String {
     let time = |at: Timestamp| {
         at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string()
     };
     match news {
-        News::State(job) => {
+        NewsView::State(view) => {
+            let job = &view.job;
             let tries = if job.attempt > 0 { format!(", attempt {}", job.attempt) } else { String::new() };
             let reason = job.reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-            format!("{}  {} is {}{tries}{reason}", time(now), job.kind, job.shown(now))
+            format!("{}  {} is {}{tries}{reason}", time(now), job.kind, view.shown)
         }
-        News::Progress(progress) => {
+        NewsView::Progress(progress) => {
             format!("{}  {}% {}", time(now), progress.percent, progress.message)
         }
-        News::Line(line) => format!("{}  | {}", time(line.at), line.line),
-        News::Attempt(attempt) => {
+        NewsView::Line(line) => format!("{}  | {}", time(line.at), line.line),
+        NewsView::Attempt(attempt) => {
             format!(
                 "{}  attempt {} {}: {}",
                 time(attempt.ended_at),
@@ -161,35 +164,5 @@ pub(super) fn said(news: &News, now: Timestamp) -> String {
                 attempt.error
             )
         }
-        _ => String::new(),
-    }
-}
-
-#[derive(Serialize)]
-struct EventView<'a> {
-    job: JobId,
-    cursor: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<JobView<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    progress: Option<&'a backroom::Progress>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<&'a backroom::LogLine>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attempt: Option<&'a backroom::Attempt>,
-}
-
-impl<'a> EventView<'a> {
-    fn new(job: JobId, event: &'a JobEvent, now: Timestamp) -> Self {
-        let cursor = event.cursor.to_string();
-        let mut view = Self { job, cursor, state: None, progress: None, line: None, attempt: None };
-        match &event.news {
-            News::State(job) => view.state = Some(JobView::new(job, now)),
-            News::Progress(progress) => view.progress = Some(progress),
-            News::Line(line) => view.line = Some(line),
-            News::Attempt(attempt) => view.attempt = Some(attempt),
-            _ => {}
-        }
-        view
     }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use backroom::{Backroom, NewToken, QueuePattern, Scope, Timestamp, Token, TokenId};
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use crate::settings::Settings;
 use crate::terminal::{
@@ -13,6 +12,7 @@ use crate::terminal::{
     table::{self, Column, cell},
     words,
 };
+use crate::views::{NewTokenView, TokenList};
 
 /// Make, list and revoke the tokens that programs call the server with
 ///
@@ -75,18 +75,6 @@ fn pattern(text: &str) -> Result<QueuePattern, String> {
     QueuePattern::new(text).map_err(|invalid| invalid.to_string())
 }
 
-#[derive(Serialize)]
-struct TokensView<'a> {
-    tokens: &'a [Token],
-}
-
-#[derive(Serialize)]
-struct NewTokenView<'a> {
-    #[serde(flatten)]
-    token: &'a Token,
-    secret: &'a str,
-}
-
 pub(crate) async fn run(args: TokensArgs, settings: &Settings) -> Result<(), Problem> {
     match args.command {
         None | Some(TokensCommand::List) => {
@@ -108,7 +96,8 @@ async fn create(backroom: &Backroom, args: CreateArgs, settings: &Settings) -> R
     let (token, secret) = backroom.tokens().create(new).await?;
     super::audit::append(backroom, "token.create", &token.id.to_string()).await?;
     if settings.json {
-        return out::json(&NewTokenView { token: &token, secret: secret.expose() }, settings.terminal);
+        let view = NewTokenView { token, secret: secret.expose().to_owned() };
+        return out::json(&view, settings.terminal);
     }
     out::note(format_args!(
         "token {} permits {} on {}; its secret is not shown again:",
@@ -120,10 +109,11 @@ async fn create(backroom: &Backroom, args: CreateArgs, settings: &Settings) -> R
 }
 
 async fn list(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
-    let tokens = backroom.tokens().list().await?;
+    let list = TokenList { tokens: backroom.tokens().list().await? };
     if settings.json {
-        return out::json(&TokensView { tokens: &tokens }, settings.terminal);
+        return out::json(&list, settings.terminal);
     }
+    let tokens = list.tokens;
     if tokens.is_empty() {
         return out::line("no tokens; `backroom tokens create` makes one");
     }

@@ -2,7 +2,6 @@
 
 use clap::Args;
 
-use super::view::WorkersView;
 use crate::settings::{Need, Settings};
 use crate::target::Target;
 use crate::terminal::{
@@ -27,10 +26,11 @@ pub(crate) struct WorkersArgs {}
 
 pub(crate) async fn run(_: WorkersArgs, settings: &Settings) -> Result<(), Problem> {
     let read = async |target: &Target| Ok((target.workers().await?, target.now()));
-    let (workers, now) = settings.with_target(Need::Read, read).await?;
+    let (list, now) = settings.with_target(Need::Read, read).await?;
     if settings.json {
-        return out::json(&WorkersView { workers: &workers }, settings.terminal);
+        return out::json(&list, settings.terminal);
     }
+    let workers = list.workers;
     if workers.is_empty() {
         return out::line("no worker is alive");
     }

@@ -2,33 +2,15 @@
 
 use std::time::Duration;
 
-use backroom::{Draft, EnqueuedMany, Extras, JobId, Json, Timestamp, UniqueRule, core::draft::When};
+use backroom::{Draft, EnqueuedMany, Extras, Json, Timestamp, UniqueRule, core::draft::When};
 use hyper::Method;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Target;
-use crate::terminal::Problem;
-
-/// What became of a job that was to be enqueued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
-    /// It is stored.
-    Created,
-    /// An earlier job holds the unique key and stays.
-    Deduplicated,
-    /// An earlier job holds the unique key and took over the content.
-    Replaced,
-    /// It was refused, because an earlier job holds the unique key.
-    KeyHeld,
-}
-
-/// The job that is there now, and what became of the one that was asked for.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub(crate) struct Enqueued {
-    pub(crate) id: JobId,
-    pub(crate) outcome: Outcome,
-}
+use crate::{
+    terminal::Problem,
+    views::{Enqueued, EnqueuedBatch, Outcome},
+};
 
 /// A job as the API takes it.
 #[derive(Serialize)]
@@ -112,25 +94,12 @@ impl Target {
         template: &Draft,
         args: Vec<Json>,
     ) -> Result<EnqueuedMany, Problem> {
-        #[derive(Deserialize)]
-        struct Batch {
-            jobs: Vec<Enqueued>,
-        }
         match self {
             Self::Store(backroom) => Ok(backroom.enqueue_many_like(template.clone(), args).await?),
             Self::Server(remote) => {
                 let jobs: Vec<_> = args.iter().map(|args| NewJob::new(template, args)).collect();
-                let batch: Batch = remote.send(Method::POST, "/v1/jobs/batch", &jobs).await?;
-                let mut many = EnqueuedMany::default();
-                for job in batch.jobs {
-                    match job.outcome {
-                        Outcome::Created => many.created += 1,
-                        Outcome::Deduplicated => many.duplicates += 1,
-                        Outcome::Replaced => many.replaced += 1,
-                        Outcome::KeyHeld => many.key_held += 1,
-                    }
-                }
-                Ok(many)
+                let batch: EnqueuedBatch = remote.send(Method::POST, "/v1/jobs/batch", &jobs).await?;
+                Ok(batch.sum())
             }
         }
     }

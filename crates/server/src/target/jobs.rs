@@ -1,11 +1,14 @@
 //! Jobs: to list, to read whole, to change one by one or all that match.
 
-use backroom::{Acted, Action, Attempt, Filter, JobId, JobRow, Json, LogLine, Page, Timestamp};
+use backroom::{Acted, Action, Backroom, Filter, JobId, JobRow, Json, Timestamp};
 use hyper::Method;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Target, escaped};
-use crate::terminal::Problem;
+use crate::{
+    terminal::Problem,
+    views::{Attempts, BulkAction, JobPage, JobView, Logs, Matched, Reasons, WholeJob},
+};
 
 /// Which jobs: as the library takes it, and as the API does.
 #[derive(Debug, Clone)]
@@ -54,35 +57,6 @@ impl Asked {
     }
 }
 
-/// Jobs of one page.
-pub(crate) struct Jobs {
-    pub(crate) jobs: Vec<JobRow>,
-    /// Where the next page begins; none on the last one.
-    pub(crate) next: Option<JobId>,
-}
-
-impl From<Page> for Jobs {
-    fn from(page: Page) -> Self {
-        Self { jobs: page.jobs, next: page.next }
-    }
-}
-
-/// A job with all that belongs to it.
-pub(crate) struct Whole {
-    pub(crate) job: JobRow,
-    pub(crate) reasons: Vec<Why>,
-    pub(crate) attempts: Vec<Attempt>,
-    pub(crate) log: Vec<LogLine>,
-}
-
-/// A reason why a job is where it is, as data and in words.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Why {
-    #[serde(flatten)]
-    pub(crate) reason: serde_json::Map<String, serde_json::Value>,
-    pub(crate) words: String,
-}
-
 /// What changes of a queued job; none stays as it is.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Changes {
@@ -106,98 +80,77 @@ impl Target {
         selection: &Selection,
         before: Option<JobId>,
         limit: usize,
-    ) -> Result<Jobs, Problem> {
-        #[derive(Deserialize)]
-        struct Listed {
-            jobs: Vec<JobRow>,
-            next: Option<JobId>,
-        }
+    ) -> Result<JobPage, Problem> {
         match self {
-            Self::Store(backroom) => Ok(backroom.list(selection.filter.clone(), before, limit).await?.into()),
+            Self::Store(backroom) => {
+                let page = backroom.list(selection.filter.clone(), before, limit).await?;
+                Ok(JobPage::new(page, self.now()))
+            }
             Self::Server(remote) => {
-                let path = format!("/v1/jobs?{}", selection.asked.query(limit, before));
-                let Listed { jobs, next } = remote.get(&path).await?;
-                Ok(Jobs { jobs, next })
+                remote.get(&format!("/v1/jobs?{}", selection.asked.query(limit, before))).await
             }
         }
     }
 
     /// One job.
-    pub(crate) async fn job(&self, id: JobId) -> Result<JobRow, Problem> {
+    pub(crate) async fn job(&self, id: JobId) -> Result<JobView, Problem> {
         match self {
-            Self::Store(backroom) => Ok(backroom.job(id).await?),
+            Self::Store(backroom) => Ok(view(backroom, backroom.job(id).await?)),
             Self::Server(remote) => remote.get(&format!("/v1/jobs/{id}")).await,
         }
     }
 
     /// One job, once it has ended.
-    pub(crate) async fn ended(&self, id: JobId) -> Result<JobRow, Problem> {
+    pub(crate) async fn ended(&self, id: JobId) -> Result<JobView, Problem> {
         loop {
-            let job = match self {
+            let view: JobView = match self {
                 Self::Store(backroom) => {
                     // The end is read below, whatever it is.
                     drop(backroom.handle_untyped(id).wait().await);
-                    backroom.job(id).await?
+                    self.job(id).await?
                 }
                 Self::Server(remote) => remote.get(&format!("/v1/jobs/{id}?wait=30s")).await?,
             };
-            if job.state.is_finished() {
-                return Ok(job);
+            if view.job.state.is_finished() {
+                return Ok(view);
             }
         }
     }
 
     /// One job, if it is there.
-    pub(crate) async fn find(&self, id: JobId) -> Result<Option<JobRow>, Problem> {
+    pub(crate) async fn find(&self, id: JobId) -> Result<Option<JobView>, Problem> {
         match self {
-            Self::Store(backroom) => Ok(backroom.store().job(id).await?),
+            Self::Store(backroom) => Ok(backroom.store().job(id).await?.map(|job| view(backroom, job))),
             Self::Server(remote) => remote.find(&format!("/v1/jobs/{id}")).await,
         }
     }
 
     /// One job with all that belongs to it.
-    pub(crate) async fn whole(&self, id: JobId) -> Result<Whole, Problem> {
+    pub(crate) async fn whole(&self, id: JobId) -> Result<WholeJob, Problem> {
         match self {
             Self::Store(backroom) => {
                 let explained = backroom.explain(id).await?;
-                let reasons = explained.reasons.iter().map(|reason| {
-                    let data = serde_json::to_value(reason);
-                    let data = data.map_err(|error| Problem::new("write a reason as JSON", &error))?;
-                    let reason_of = data.as_object().cloned().unwrap_or_default();
-                    Ok::<_, Problem>(Why { reason: reason_of, words: reason.to_string() })
-                });
-                let reasons = reasons.collect::<Result<_, _>>()?;
-                let attempts = backroom.attempts(id).await?;
-                let log = backroom.log(id, 0).await?;
-                Ok(Whole { job: explained.job, reasons, attempts, log })
+                Ok(WholeJob {
+                    job: view(backroom, explained.job),
+                    reasons: Reasons::new(&explained.reasons),
+                    attempts: Attempts { attempts: backroom.attempts(id).await? },
+                    log: backroom.log(id, 0).await?,
+                })
             }
             Self::Server(remote) => {
-                #[derive(Deserialize)]
-                struct Explained {
-                    reasons: Vec<Why>,
-                }
-                #[derive(Deserialize)]
-                struct Attempts {
-                    attempts: Vec<Attempt>,
-                }
-                #[derive(Deserialize)]
-                struct Logs {
-                    lines: Vec<LogLine>,
-                    next: Option<usize>,
-                }
                 let job = self.job(id).await?;
-                let explained: Explained = remote.get(&format!("/v1/jobs/{id}/explain")).await?;
+                let reasons: Reasons = remote.get(&format!("/v1/jobs/{id}/explain")).await?;
                 let attempts: Attempts = remote.get(&format!("/v1/jobs/{id}/attempts")).await?;
                 let mut log = Vec::new();
                 while log.len() < LOG_LINES_MAX {
                     let path = format!("/v1/jobs/{id}/logs?skip={}", log.len());
-                    let Logs { lines, next } = remote.get(&path).await?;
-                    log.extend(lines);
-                    if next.is_none() {
+                    let page: Logs = remote.get(&path).await?;
+                    log.extend(page.log);
+                    if page.next.is_none() {
                         break;
                     }
                 }
-                Ok(Whole { job, reasons: explained.reasons, attempts: attempts.attempts, log })
+                Ok(WholeJob { job, reasons, attempts, log })
             }
         }
     }
@@ -215,11 +168,11 @@ impl Target {
             }
             (Self::Store(backroom), Action::Delete) => Ok(backroom.delete(id).await?),
             (Self::Server(remote), Action::Retry) => {
-                remote.send::<JobRow>(Method::POST, &format!("/v1/jobs/{id}/retry"), &()).await.map(drop)
+                remote.send::<JobView>(Method::POST, &format!("/v1/jobs/{id}/retry"), &()).await.map(drop)
             }
             (Self::Server(remote), Action::Cancel { reason }) => {
                 let path = format!("/v1/jobs/{id}/cancel");
-                remote.send::<JobRow>(Method::POST, &path, &Reason { reason }).await.map(drop)
+                remote.send::<JobView>(Method::POST, &path, &Reason { reason }).await.map(drop)
             }
             (Self::Server(remote), Action::Delete) => {
                 remote.send::<()>(Method::DELETE, &format!("/v1/jobs/{id}"), &()).await
@@ -239,45 +192,26 @@ impl Target {
             Self::Server(remote) => {
                 #[derive(Serialize)]
                 struct Bulk<'a> {
-                    action: &'a str,
+                    action: BulkAction,
                     filter: &'a Asked,
                     #[serde(skip_serializing_if = "Option::is_none")]
                     reason: Option<&'a str>,
                     #[serde(skip_serializing_if = "Option::is_none")]
                     before: Option<JobId>,
                 }
-                #[derive(Deserialize)]
-                struct Done {
-                    matched: u64,
-                    done: u64,
-                    unneeded: u64,
-                    moved: u64,
-                    refused: u64,
-                    refusal: Option<String>,
-                    next: Option<JobId>,
-                }
-                let (action, reason) = match action {
-                    Action::Retry => ("retry", None),
-                    Action::Cancel { reason } => ("cancel", Some(&**reason)),
-                    Action::Delete => ("delete", None),
+                let reason = match action {
+                    Action::Retry | Action::Delete => None,
+                    Action::Cancel { reason } => Some(&**reason),
                 };
-                let bulk = Bulk { action, filter: &selection.asked, reason, before };
-                let done: Done = remote.send(Method::POST, "/v1/jobs/bulk", &bulk).await?;
-                let mut acted = Acted::default();
-                acted.matched = done.matched;
-                acted.done = done.done;
-                acted.unneeded = done.unneeded;
-                acted.moved = done.moved;
-                acted.refused = done.refused;
-                acted.refusal = done.refusal;
-                acted.next = done.next;
-                Ok(acted)
+                let bulk = Bulk { action: action.into(), filter: &selection.asked, reason, before };
+                let matched: Matched = remote.send(Method::POST, "/v1/jobs/bulk", &bulk).await?;
+                Ok(matched.acted())
             }
         }
     }
 
     /// Changes a queued job.
-    pub(crate) async fn amend(&self, id: JobId, changes: &Changes) -> Result<JobRow, Problem> {
+    pub(crate) async fn amend(&self, id: JobId, changes: &Changes) -> Result<JobView, Problem> {
         match self {
             Self::Store(backroom) => {
                 let mut amend = backroom.amend(id);
@@ -299,4 +233,8 @@ impl Target {
             Self::Server(remote) => remote.send(Method::PATCH, &format!("/v1/jobs/{id}"), changes).await,
         }
     }
+}
+
+fn view(backroom: &Backroom, job: JobRow) -> JobView {
+    JobView::new(job, backroom.clock().now())
 }

@@ -1,6 +1,6 @@
 //! What a command acts on: a store, or a running server that has one.
 //!
-//! A command asks a [`Target`] and does not know which of the two answers: the words, the tables and the JSON are the same.
+//! A command asks a [`Target`] and does not know which of the two answers: both answer with [`views`](crate::views).
 //! What can only be done to a store (`doctor`, `migrate`, `backup`, `move`) does not go through here.
 
 mod enqueue;
@@ -9,29 +9,20 @@ mod queues;
 
 use std::time::Duration;
 
-use backroom::{Backroom, KindStats, Timestamp, WorkerRow};
-use serde::Deserialize;
+use backroom::{Backroom, Timestamp};
 
-pub(crate) use self::{
-    enqueue::{Enqueued, Outcome},
-    jobs::{Asked, Changes, Selection, Whole, Why},
-    queues::Queues,
+pub(crate) use self::jobs::{Asked, Changes, Selection};
+
+use crate::{
+    remote::Remote,
+    terminal::Problem,
+    views::{StatsView, WorkerList},
 };
-
-use crate::{remote::Remote, terminal::Problem};
 
 /// A store, or a running server that has one.
 pub(crate) enum Target {
     Store(Backroom),
     Server(Remote),
-}
-
-/// What workers counted.
-#[derive(Deserialize)]
-pub(crate) struct Stats {
-    pub(crate) since: Timestamp,
-    pub(crate) is_cut: bool,
-    pub(crate) kinds: Vec<KindStats>,
 }
 
 impl Target {
@@ -45,24 +36,17 @@ impl Target {
     }
 
     /// The workers that are alive.
-    pub(crate) async fn workers(&self) -> Result<Vec<WorkerRow>, Problem> {
-        #[derive(Deserialize)]
-        struct Workers {
-            workers: Vec<WorkerRow>,
-        }
+    pub(crate) async fn workers(&self) -> Result<WorkerList, Problem> {
         match self {
-            Self::Store(backroom) => Ok(backroom.workers().await?),
-            Self::Server(remote) => Ok(remote.get::<Workers>("/v1/workers").await?.workers),
+            Self::Store(backroom) => Ok(WorkerList { workers: backroom.workers().await? }),
+            Self::Server(remote) => remote.get("/v1/workers").await,
         }
     }
 
     /// What workers counted lately.
-    pub(crate) async fn stats(&self, last: Duration) -> Result<Stats, Problem> {
+    pub(crate) async fn stats(&self, last: Duration) -> Result<StatsView, Problem> {
         match self {
-            Self::Store(backroom) => {
-                let stats = backroom.stats(last).await?;
-                Ok(Stats { since: stats.since, is_cut: stats.is_cut, kinds: stats.kinds })
-            }
+            Self::Store(backroom) => Ok(StatsView::new(&backroom.stats(last).await?)),
             Self::Server(remote) => remote.get(&format!("/v1/stats?span={}ms", last.as_millis())).await,
         }
     }

@@ -1,27 +1,15 @@
 //! Queues: to list with their counts, to pause, and to set.
 
-use std::collections::BTreeMap;
-
-use backroom::{Count, DisplayState, Queue, Retention};
+use backroom::Retention;
 use hyper::Method;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Target, escaped};
-use crate::{remote::Remote, terminal::Problem};
-
-/// Queues, and how many jobs they hold.
-pub(crate) struct Queues {
-    pub(crate) queues: Vec<Queue>,
-    pub(crate) counts: Vec<Count>,
-}
-
-/// A queue as the API answers it.
-#[derive(Deserialize)]
-struct Item {
-    #[serde(flatten)]
-    queue: Queue,
-    counts: BTreeMap<DisplayState, u64>,
-}
+use crate::{
+    remote::Remote,
+    terminal::Problem,
+    views::{QueueList, QueueView},
+};
 
 /// Settings that change; none stays as it is.
 #[derive(Default, Serialize)]
@@ -34,26 +22,10 @@ struct Settings {
 
 impl Target {
     /// Every queue with the number of its jobs by state.
-    pub(crate) async fn queues(&self) -> Result<Queues, Problem> {
-        #[derive(Deserialize)]
-        struct Listed {
-            queues: Vec<Item>,
-        }
+    pub(crate) async fn queues(&self) -> Result<QueueList, Problem> {
         match self {
-            Self::Store(backroom) => {
-                Ok(Queues { queues: backroom.queues().await?, counts: backroom.counts().await? })
-            }
-            Self::Server(remote) => {
-                let listed: Listed = remote.get("/v1/queues").await?;
-                let (mut queues, mut counts) = (Vec::new(), Vec::new());
-                for Item { queue, counts: of_queue } in listed.queues {
-                    counts.extend(
-                        of_queue.into_iter().map(|(state, jobs)| Count::new(queue.name.clone(), state, jobs)),
-                    );
-                    queues.push(queue);
-                }
-                Ok(Queues { queues, counts })
-            }
+            Self::Store(backroom) => Ok(QueueList::new(backroom.queues().await?, &backroom.counts().await?)),
+            Self::Server(remote) => remote.get("/v1/queues").await,
         }
     }
 
@@ -96,9 +68,12 @@ impl Target {
 
 async fn act(remote: &Remote, name: &str, what: &str) -> Result<(), Problem> {
     let path = format!("/v1/queues/{}/{what}", escaped(name));
-    remote.send::<Item>(Method::POST, &path, &()).await.map(drop)
+    remote.send::<QueueView>(Method::POST, &path, &()).await.map(drop)
 }
 
 async fn set(remote: &Remote, name: &str, settings: Settings) -> Result<(), Problem> {
-    remote.send::<Item>(Method::PATCH, &format!("/v1/queues/{}", escaped(name)), &settings).await.map(drop)
+    remote
+        .send::<QueueView>(Method::PATCH, &format!("/v1/queues/{}", escaped(name)), &settings)
+        .await
+        .map(drop)
 }

@@ -52,8 +52,8 @@ fn a_long_poll_waits_for_the_end_of_a_job() {
     assert_eq!(side.get(&format!("{path}/output")).text(), "10");
     assert_eq!(side.get(&format!("{path}/attempts")).json(), json!({"attempts": []}));
     let log = side.get(&format!("{path}/logs")).json();
-    assert_eq!((&log["lines"][0]["line"], &log["next"]), (&json!("first"), &json!(2)));
-    assert_eq!(side.get(&format!("{path}/logs?skip=2")).json(), json!({"lines": [], "next": null}));
+    assert_eq!((&log["log"][0]["line"], &log["next"]), (&json!("first"), &json!(2)));
+    assert_eq!(side.get(&format!("{path}/logs?skip=2")).json(), json!({"log": [], "next": null}));
     assert_eq!(side.get(&format!("{path}/explain")).json()["reasons"][0]["reason"], "finished");
 }
 

@@ -13,7 +13,7 @@ fn a_server_answers_with_the_queues_of_its_store() {
     assert_eq!(answer.status, 200, "{answer:?}");
     let queues = &answer.json()["queues"];
     assert_eq!(queues[0]["name"], "mail");
-    assert_eq!(queues[0]["counts"], json!({"available": 1}));
+    assert_eq!(queues[0]["counts"]["available"], 1);
     assert!(answer.header("x-request-id").is_some());
     server.stop();
 }

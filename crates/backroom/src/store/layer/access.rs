@@ -1,7 +1,20 @@
 //! Forwards the verbs for tokens, the audit log and requests.
 
-use super::*;
-use crate::store::{AuditVerbs, IdempotencyVerbs, TokenVerbs};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use backroom_core::{
+    AuditEntry, SecretHash, Timestamp, Token, TokenId,
+    idempotency::{Begun, IdempotencyRecord, RequestEnd},
+};
+use futures_util::FutureExt as _;
+use uuid::Uuid;
+
+use super::{Layer, Request, forward};
+use crate::{
+    Error,
+    store::{AuditVerbs, Call, IdempotencyVerbs, TokenVerbs},
+};
 
 #[async_trait]
 impl<L: Layer> TokenVerbs for L {

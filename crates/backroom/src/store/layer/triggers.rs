@@ -1,7 +1,19 @@
 //! Forwards the verbs for triggers.
 
-use super::*;
-use crate::store::{TriggerReader, TriggerRow, TriggerVerbs};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use backroom_core::{Json, LeaseId, Timestamp};
+use futures_util::FutureExt as _;
+use uuid::Uuid;
+
+use super::{Layer, Request, forward};
+use crate::{
+    Error,
+    store::{
+        Call, DeadLetter, TriggerHold, TriggerPause, TriggerReader, TriggerRow, TriggerVerbs, WriteState,
+    },
+};
 
 #[async_trait]
 impl<L: Layer> TriggerVerbs for L {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backroom_core::{LeaseId, Message, MessageId, MessageLease, Timestamp};
-use serde::Serialize;
+use backroom_core::{LeaseId, Message, MessageBody, MessageId, MessageLease, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Call;
 use crate::Error;
@@ -89,8 +89,25 @@ pub struct MessageRow {
     pub lease: Option<MessageLease>,
 }
 
+impl<'de> Deserialize<'de> for MessageRow {
+    /// Reads the fields of the message where they stand. A field that is flattened could not have an output that stays text.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Flat {
+            seq: u64,
+            id: MessageId,
+            reply_to: String,
+            body: MessageBody,
+            deliveries: u32,
+            lease: Option<MessageLease>,
+        }
+        let Flat { seq, id, reply_to, body, deliveries, lease } = Flat::deserialize(deserializer)?;
+        Ok(Self { seq, message: Message { id, reply_to, body }, deliveries, lease })
+    }
+}
+
 /// What became of an acknowledgement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Acknowledged {
     /// The message is gone, and is never delivered again.
@@ -100,7 +117,7 @@ pub enum Acknowledged {
 }
 
 /// A reply queue and what waits in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ReplyQueue {
     /// Its name.

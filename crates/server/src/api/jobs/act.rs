@@ -9,11 +9,7 @@ use backroom::{Json as Text, Timestamp, core::draft::When};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{
-    draft::when,
-    find,
-    view::{JobSchema, JobView},
-};
+use super::{answer, draft::when, find};
 use crate::{
     api::{
         act::record,
@@ -23,11 +19,13 @@ use crate::{
         problem::{Problem, Problems},
     },
     serve::AppState,
+    views::{JobSchema, JobView},
 };
 
 async fn changed(state: &AppState, id: backroom::JobId) -> Result<Response, Problem> {
     let job = state.backroom.job(id).await?;
-    Ok(JobView::new(job, state.backroom.clock().now()).answer(StatusCode::OK, &HeaderMap::new()))
+    let view = JobView::new(job, state.backroom.clock().now());
+    Ok(answer::job(&view, StatusCode::OK, &HeaderMap::new()))
 }
 
 /// Why a job is cancelled.

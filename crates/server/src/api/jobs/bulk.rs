@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{Json, extract::State};
 use backroom::{Acted, Action, JobId};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::filter::Select;
@@ -17,6 +17,7 @@ use crate::{
         problem::{Problem, Problems},
     },
     serve::AppState,
+    views::{BulkAction, Matched},
 };
 
 /// After so long a request answers with how far it came.
@@ -45,41 +46,6 @@ pub(super) struct Bulk {
     before: Option<JobId>,
 }
 
-/// What can be done to many jobs.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum BulkAction {
-    /// As for one job.
-    Cancel,
-    /// As for one job.
-    Retry,
-    /// As for one job.
-    Delete,
-}
-
-/// What became of the jobs.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct BulkDone {
-    action: BulkAction,
-    /// Whether the jobs were only counted.
-    dry_run: bool,
-    /// Jobs that matched.
-    matched: u64,
-    /// Of them those that were changed or deleted.
-    done: u64,
-    /// There was nothing to do: the job was finished already, or due already.
-    unneeded: u64,
-    /// They changed meanwhile and no longer matched.
-    moved: u64,
-    /// They could not be changed.
-    refused: u64,
-    /// Why the first of those was refused.
-    refusal: Option<String>,
-    /// If it is not null, there are more jobs: send the same again with it as `before`.
-    #[schema(value_type = Option<String>, format = "uuid")]
-    next: Option<JobId>,
-}
-
 /// Cancel, retry or delete every job that matches
 ///
 /// Page by page, the newest first. After about 20 seconds the request answers with how far it came, and `next` says where to go on.
@@ -89,13 +55,13 @@ pub(super) struct BulkDone {
     operation_id = "act_on_jobs",
     tag = "jobs",
     request_body = Bulk,
-    responses((status = 200, description = "What became of the jobs.", body = BulkDone), Problems)
+    responses((status = 200, description = "What became of the jobs.", body = Matched), Problems)
 )]
 pub(super) async fn bulk(
     State(state): State<AppState>,
     caller: Caller,
     body: JsonBytes,
-) -> Result<Json<BulkDone>, Problem> {
+) -> Result<Json<Matched>, Problem> {
     caller.require(Scope::Operate)?;
     let Bulk { action, filter: select, all, reason, dry_run, before } = body.read()?;
     if select.is_all() && !all {
@@ -137,6 +103,5 @@ pub(super) async fn bulk(
             break;
         }
     }
-    let Acted { matched, done, unneeded, moved, refused, refusal, next, .. } = acted;
-    Ok(Json(BulkDone { action, dry_run, matched, done, unneeded, moved, refused, refusal, next }))
+    Ok(Json(Matched::new(action, dry_run, acted)))
 }

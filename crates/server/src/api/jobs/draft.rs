@@ -9,7 +9,10 @@ use backroom::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::api::{codes::Code, problem::Problem};
+use crate::{
+    api::{codes::Code, problem::Problem},
+    views::{CallbackSchema, ReplySchema, RetrySchema},
+};
 
 /// A job to enqueue. Fields have the names that they have on the job; what is left out has its default.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -51,8 +54,8 @@ pub(crate) struct NewJob {
     tags: Vec<String>,
     /// Longest run of one attempt in milliseconds.
     timeout_ms: Option<u64>,
-    /// The waits between attempts: `{"backoff": "quartic" | {"constant": ms} | {"linear": ms} | {"exponential": ms} | {"list": [ms, …]}, "jitter_percent", "cap_ms"}`.
-    #[schema(value_type = Option<Object>)]
+    /// The waits between attempts.
+    #[schema(value_type = Option<RetrySchema>)]
     retry: Option<RetryPolicy>,
     /// Free data; at most 64 entries.
     #[serde(default)]
@@ -60,10 +63,10 @@ pub(crate) struct NewJob {
     /// The caller's span, as the `traceparent` of W3C Trace Context. Default: the one of the request.
     traceparent: Option<String>,
     /// The reply queue that messages about the job go to, and which messages.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<ReplySchema>)]
     reply: Option<Reply>,
     /// The URL that messages about the job go to, and which messages.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<CallbackSchema>)]
     callback: Option<Callback>,
 }
 

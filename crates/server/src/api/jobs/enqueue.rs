@@ -8,14 +8,9 @@ use axum::{
 };
 use backroom::{Inserted, JobId};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 
-use super::{
-    draft::NewJob,
-    lines,
-    view::{JobSchema, JobView, location},
-    wait::Wait,
-};
+use super::{answer, draft::NewJob, lines, wait::Wait};
 use crate::{
     api::{
         around::Deadline,
@@ -27,40 +22,11 @@ use crate::{
         problem::{Problem, Problems},
     },
     serve::AppState,
+    views::{Enqueued, EnqueuedBatch, JobSchema, JobView},
 };
 
 /// When a client reads a job again that was enqueued just now.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
-
-/// What became of an enqueued job.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub(super) struct Enqueued {
-    /// The job: the new one, or the one that holds the unique key.
-    #[schema(value_type = String, format = "uuid")]
-    id: JobId,
-    /// `created`; `deduplicated`: an earlier job holds the unique key and stays; `replaced`: it took over the content; `key_held`: the
-    /// job was refused because of it.
-    #[schema(example = "created")]
-    outcome: &'static str,
-}
-
-impl Enqueued {
-    pub(super) fn new(id: JobId, inserted: Inserted) -> Self {
-        match inserted {
-            Inserted::Created => Self { id, outcome: "created" },
-            Inserted::Duplicate(id) => Self { id, outcome: "deduplicated" },
-            Inserted::Replaced(id) => Self { id, outcome: "replaced" },
-            Inserted::KeyHeld(id) => Self { id, outcome: "key_held" },
-        }
-    }
-}
-
-/// What became of several jobs, in the order of the request.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct EnqueuedBatch {
-    /// One entry for each job.
-    jobs: Vec<Enqueued>,
-}
 
 /// How long to wait.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -123,7 +89,8 @@ pub(super) async fn one(
     let Some(wait) = wait else { return Ok(stored.into_response()) };
     let job = wait.wait(&state, &deadline, stored.id, |job| job.state.is_finished()).await?;
     let mut response = if job.state.is_finished() {
-        JobView::new(job, state.backroom.clock().now()).answer(StatusCode::OK, &HeaderMap::new())
+        let view = JobView::new(job, state.backroom.clock().now());
+        answer::job(&view, StatusCode::OK, &HeaderMap::new())
     } else {
         stored.into_response()
     };
@@ -175,7 +142,7 @@ async fn store_one(state: &AppState, pass: &Pass, draft: backroom::Draft) -> Res
         return Err(Problem::new(Code::KeyHeld, why).member("holder", holder.to_string()));
     }
     let enqueued = Enqueued::new(id, inserted);
-    Ok(Stored::new(enqueued.id, Some(location(enqueued.id)), &enqueued))
+    Ok(Stored::new(enqueued.id, Some(answer::location(enqueued.id)), &enqueued))
 }
 
 /// Enqueue many jobs

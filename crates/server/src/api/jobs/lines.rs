@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 
 use super::{
     draft::NewJob,
-    enqueue::{Enqueued, check_queue, traceparent},
+    enqueue::{check_queue, traceparent},
 };
 use crate::{
     api::{
@@ -30,6 +30,7 @@ use crate::{
         problem::Problem,
     },
     serve::AppState,
+    views::Enqueued,
 };
 
 /// Most lines that are stored together.

@@ -1,6 +1,7 @@
 //! `/v1/jobs`: put jobs in, read them, change them.
 
 mod act;
+mod answer;
 mod bulk;
 mod draft;
 mod enqueue;
@@ -8,7 +9,6 @@ mod filter;
 mod lines;
 mod read;
 mod stream;
-mod view;
 mod wait;
 
 use backroom::{JobId, JobRow};

@@ -6,16 +6,11 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use backroom::{Attempt, JobId, LogLine};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use backroom::JobId;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{
-    filter::Select,
-    find, require,
-    view::{JobPage, JobSchema, JobView},
-    wait::Wait,
-};
+use super::{answer, filter::Select, find, require, wait::Wait};
 use crate::{
     api::{
         around::Deadline,
@@ -25,6 +20,7 @@ use crate::{
         problem::{Problem, Problems},
     },
     serve::AppState,
+    views::{Attempts, JobPage, JobSchema, JobView, Logs, Reasons},
 };
 
 /// Jobs on a page that names no limit.
@@ -81,15 +77,13 @@ pub(super) async fn list(
     let select = Select { state: word, queue, kind, tag, since, until };
     let filter = select.filter(&state, &caller).await?;
     let page = state.backroom.list(filter, before, limit.unwrap_or(LIMIT_DEFAULT)).await?;
-    let now = state.backroom.clock().now();
-    let jobs = page.jobs.into_iter().map(|job| JobView::new(job, now)).collect();
     let next_uri = page.next.map(|next| {
         let others = uri.query().unwrap_or_default().split('&');
         let others = others.filter(|pair| !pair.is_empty() && !pair.starts_with("before="));
         let pairs: Vec<String> = others.map(str::to_owned).chain([format!("before={next}")]).collect();
         format!("{}?{}", uri.path(), pairs.join("&"))
     });
-    Ok(JobPage { jobs, next: page.next }.answer(next_uri))
+    Ok(answer::page(JobPage::new(page, state.backroom.clock().now()), next_uri))
 }
 
 /// How long to wait.
@@ -135,14 +129,13 @@ pub(super) async fn one(
     if let Some(wait) = wait {
         let clock = state.backroom.clock();
         let waits_for_change = headers.contains_key(header::IF_NONE_MATCH);
-        let is_news = |job: &backroom::JobRow| {
-            let view = JobView::new(job.clone(), clock.now());
-            !super::view::is_known(&headers, &view.etag())
-        };
+        let is_news =
+            |job: &backroom::JobRow| answer::is_news(&JobView::new(job.clone(), clock.now()), &headers);
         let done = |job: &backroom::JobRow| job.state.is_finished() || (waits_for_change && is_news(job));
         job = wait.wait(&state, &deadline, job.id, done).await?;
     }
-    let mut response = JobView::new(job, state.backroom.clock().now()).answer(StatusCode::OK, &headers);
+    let view = JobView::new(job, state.backroom.clock().now());
+    let mut response = answer::job(&view, StatusCode::OK, &headers);
     if let Some(applied) = wait.and_then(Wait::applied) {
         response.headers_mut().insert("preference-applied", applied);
     }
@@ -178,14 +171,6 @@ pub(super) async fn output(
     }
 }
 
-/// The attempts of a job.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Attempts {
-    /// Those that did not succeed, the oldest first.
-    #[schema(value_type = Vec<Object>)]
-    attempts: Vec<Attempt>,
-}
-
 /// Read the attempts of a job that did not succeed
 #[utoipa::path(
     get,
@@ -215,16 +200,6 @@ pub(super) struct LogQuery {
     skip: u32,
 }
 
-/// The log of a job.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Logs {
-    /// The lines, in the order they were written.
-    #[schema(value_type = Vec<Object>)]
-    lines: Vec<LogLine>,
-    /// Pass it as `skip` for the next page; null if there are no lines behind `skip`.
-    next: Option<usize>,
-}
-
 /// Read what the handler of a job logged
 #[utoipa::path(
     get,
@@ -242,24 +217,9 @@ pub(super) async fn logs(
 ) -> Result<Json<Logs>, Problem> {
     let job = find(&state, &caller, Scope::Read, &id).await?;
     let skip = query.skip as usize;
-    let lines = state.backroom.log(job.id, skip).await?;
-    let next = (!lines.is_empty()).then_some(skip + lines.len());
-    Ok(Json(Logs { lines, next }))
-}
-
-/// Why a job is where it is.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Explained {
-    /// Every reason that bears on it, the most decisive first: its name, its data, and words for people.
-    #[schema(value_type = Vec<Object>)]
-    reasons: Vec<ReasonView>,
-}
-
-#[derive(Serialize)]
-struct ReasonView {
-    #[serde(flatten)]
-    reason: backroom::Reason,
-    words: String,
+    let log = state.backroom.log(job.id, skip).await?;
+    let next = (!log.is_empty()).then_some(skip + log.len());
+    Ok(Json(Logs { log, next }))
 }
 
 /// Explain why a job is where it is
@@ -269,15 +229,13 @@ struct ReasonView {
     operation_id = "explain_job",
     tag = "jobs",
     params(("id" = String, Path, description = "The job.", format = "uuid")),
-    responses((status = 200, description = "The reasons.", body = Explained), Problems)
+    responses((status = 200, description = "The reasons.", body = Reasons), Problems)
 )]
 pub(super) async fn explain(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Explained>, Problem> {
+) -> Result<Json<Reasons>, Problem> {
     let job = find(&state, &caller, Scope::Read, &id).await?;
-    let reasons = state.backroom.explain(job.id).await?.reasons;
-    let reasons = reasons.into_iter().map(|reason| ReasonView { words: reason.to_string(), reason });
-    Ok(Json(Explained { reasons: reasons.collect() }))
+    Ok(Json(Reasons::new(&state.backroom.explain(job.id).await?.reasons)))
 }

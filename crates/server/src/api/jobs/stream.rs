@@ -10,12 +10,12 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use backroom::{Cursor, JobEvent, News};
+use backroom::{Cursor, JobEvent};
 use futures_util::{StreamExt as _, stream};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{find, view::JobView};
+use super::find;
 use crate::{
     api::{
         caller::{Caller, Scope},
@@ -24,6 +24,7 @@ use crate::{
         problem::{Problem, Problems},
     },
     serve::AppState,
+    views::NewsView,
 };
 
 /// From where.
@@ -87,19 +88,11 @@ pub(super) async fn events(
 }
 
 fn written(event: JobEvent, state: &AppState) -> Event {
-    let (name, data) = match event.news {
-        News::State(job) => ("state", json(&JobView::new(*job, state.backroom.clock().now()))),
-        News::Progress(progress) => ("progress", json(&progress)),
-        News::Line(line) => ("line", json(&line)),
-        News::Attempt(attempt) => ("attempt", json(&attempt)),
-        // The library may learn of further events; this server then needs a name for them.
-        _ => ("other", "null".to_owned()),
-    };
+    let view = NewsView::new(event.news, state.backroom.clock().now());
+    // The library may learn of further events; this server then needs a name for them.
+    let (name, data) = view.as_ref().map_or(("other", Ok(b"null".to_vec())), NewsView::event);
+    let data = one_line(&data.expect("invariant: rows are JSON"));
     Event::default().id(event.cursor.to_string()).event(name).data(data)
-}
-
-fn json(value: &impl Serialize) -> String {
-    one_line(&serde_json::to_vec(value).expect("invariant: rows are JSON"))
 }
 
 /// Args are stored as they were written. A line break in JSON stands between values only, so a space means the same.

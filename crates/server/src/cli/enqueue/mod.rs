@@ -6,15 +6,16 @@ mod served;
 mod source;
 mod wait;
 
-use backroom::{Draft, JobId, JobRow, Timestamp, core::draft::When};
+use backroom::{Draft, JobRow, Timestamp, core::draft::When};
 use clap::Args;
 use serde::Serialize;
 
 use self::options::JobOptions;
 pub(super) use self::source::Source;
 use crate::settings::{Need, Settings};
-use crate::target::{Enqueued, Outcome, Target};
+use crate::target::Target;
 use crate::terminal::{Problem, now, out, unless_interrupted, words};
+use crate::views::{Enqueued, Outcome};
 
 /// Put a job in, or many
 ///
@@ -85,7 +86,8 @@ pub(crate) async fn run(args: EnqueueArgs, settings: &Settings) -> Result<(), Pr
 async fn enqueue(target: &Target, draft: Draft, waits: bool, settings: &Settings) -> Result<(), Problem> {
     let (kind, queue) = (draft.kind.clone(), draft.queue.clone());
     let is_timed = draft.start != When::Now || draft.expiry.is_some();
-    let Enqueued { id, outcome } = target.enqueue(draft).await?;
+    let enqueued = target.enqueue(draft).await?;
+    let Enqueued { id, outcome } = enqueued;
     if waits {
         // The answer is the output.
         out::note(format_args!("{} {kind} {id}", words_of(outcome)));
@@ -97,12 +99,13 @@ async fn enqueue(target: &Target, draft: Draft, waits: bool, settings: &Settings
         tracing::warn!(error = problem.said(), "the job is stored, but it could not be read afterwards");
         None
     });
+    let row = row.map(|view| view.job);
     // A worker may have run it already, and its queue may keep nothing.
     let times = row.as_ref().map(|row| times(row, target.now())).filter(|_| is_timed).unwrap_or_default();
     if settings.json {
         let scheduled_at = row.as_ref().map(|row| row.scheduled_at);
         let expires_at = row.as_ref().and_then(|row| row.expires_at);
-        out::json(&Answer { id, outcome, scheduled_at, expires_at }, settings.terminal)?;
+        out::json(&Answer { enqueued, scheduled_at, expires_at }, settings.terminal)?;
     } else {
         match outcome {
             Outcome::KeyHeld => {
@@ -132,8 +135,8 @@ fn times(row: &JobRow, now: Timestamp) -> String {
 
 #[derive(Serialize)]
 struct Answer {
-    id: JobId,
-    outcome: Outcome,
+    #[serde(flatten)]
+    enqueued: Enqueued,
     scheduled_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
 }

@@ -25,7 +25,7 @@ async fn look(target: &Target, queue: &str, kind: &str) -> Result<(), Problem> {
     if paused {
         tracing::warn!("queue {queue} is paused; `backroom queues resume {queue}` ends it");
     }
-    if let Some(why) = lacks(&target.workers().await?, queue, kind) {
+    if let Some(why) = lacks(&target.workers().await?.workers, queue, kind) {
         tracing::warn!("{why}; the job waits until one does");
     }
     Ok(())

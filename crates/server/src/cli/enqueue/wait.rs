@@ -1,6 +1,6 @@
 //! `backroom enqueue --wait`: shows what becomes of the job, and writes its output.
 
-use backroom::{Backroom, JobId, JobRow, News, State};
+use backroom::{Backroom, JobId, JobRow, State};
 use futures_util::StreamExt as _;
 
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
     settings::Settings,
     target::Target,
     terminal::{Problem, out},
+    views::NewsView,
 };
 
 /// Follows the job to its end. What happens goes to stderr and the output to stdout, so that a program can read it. The job goes
@@ -15,7 +16,7 @@ use crate::{
 pub(super) async fn run(target: &Target, id: JobId, settings: &Settings) -> Result<(), Problem> {
     let job = match target {
         Target::Store(backroom) => followed(backroom, id).await?,
-        Target::Server(_) => Some(target.ended(id).await?),
+        Target::Server(_) => Some(target.ended(id).await?.job),
     };
     // A job that was deleted while it was followed has no end to show.
     let Some(job) = job else { return Ok(()) };
@@ -33,9 +34,11 @@ pub(super) async fn run(target: &Target, id: JobId, settings: &Settings) -> Resu
 async fn followed(backroom: &Backroom, id: JobId) -> Result<Option<JobRow>, Problem> {
     let mut events = backroom.follow(id, None);
     while let Some(event) = events.next().await {
-        match event?.news {
-            News::State(job) if job.state.is_finished() => return Ok(Some(*job)),
-            news => tail::said(&news, backroom.clock().now()).lines().for_each(out::note),
+        let now = backroom.clock().now();
+        match NewsView::new(event?.news, now) {
+            Some(NewsView::State(view)) if view.job.state.is_finished() => return Ok(Some(view.job)),
+            Some(news) => tail::said(&news, now).lines().for_each(out::note),
+            None => {}
         }
     }
     Ok(None)

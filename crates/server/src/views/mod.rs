@@ -1,0 +1,40 @@
+//! What is answered: one type for each answer, shared by the API and the command line.
+//!
+//! The API serializes a view, `--json` prints it, tables are made of it, and a command that asks a server reads it back. So all of
+//! them use the same names and the same shape. A list is an object with one named array: a later version can add something
+//! beside it.
+//!
+//! Most views have rows of the library in them. The schemas of these rows are in `rows`; a test compares them with what is
+//! written.
+
+mod endpoint;
+mod enqueued;
+mod event;
+mod history;
+mod job;
+mod matched;
+mod queue;
+mod reason;
+mod reply;
+mod rows;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod token;
+mod worker;
+
+pub(crate) use self::{
+    endpoint::EndpointPage,
+    enqueued::{Enqueued, EnqueuedBatch, Outcome},
+    event::{EventView, NewsView},
+    history::{Attempts, Logs},
+    job::{JobPage, JobView, WholeJob},
+    matched::{BulkAction, Matched},
+    queue::{CountList, QueueList, QueueView},
+    reason::{ReasonView, Reasons},
+    reply::{Acknowledgements, ReplyQueueList, TakenMessages},
+    rows::{CallbackSchema, JobSchema, ReplySchema, RetentionSchema, RetrySchema},
+    stats::StatsView,
+    token::{AuditPage, NewTokenView, TokenList},
+    worker::WorkerList,
+};
