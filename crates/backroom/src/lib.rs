@@ -72,6 +72,7 @@ mod pages;
 mod process;
 mod recorder;
 mod repeated;
+mod schedule_news;
 pub mod store;
 mod tally;
 #[cfg(feature = "testing")]
@@ -82,6 +83,8 @@ mod worker;
 /// The attribute that [`Middleware`], [`clock::Clock`] and [`store::Store`] are implemented with.
 pub use async_trait::async_trait;
 pub use backroom_core as core;
+/// What a schedule is made of: specs, policies, state, history.
+pub use backroom_core::schedule;
 pub use backroom_core::{
     Attempt, AttemptEnd, AuditEntry, Callback, DisplayState, Draft, Extras, Invalid, JobId, JobRow, Json,
     LeaseId, LogLine, MessageBody, MessageId, MessageKind, MessageKinds, PausedBy, Progress, Queue,
@@ -94,9 +97,10 @@ pub use backroom_core::{
 #[cfg(feature = "callbacks")]
 pub use callbacks::{CallbackOptions, SigningSecret};
 pub use client::{
-    Acted, Action, Amend, Audit, Backroom, BadArgs, Cursor, Enqueue, EnqueueMany, EnqueuedMany, Explanation,
-    Follow, Job, JobEvent, JobHandle, NewToken, News, Page, Replies, SECRET_PREFIX, Secret, Stats, Taken,
-    Tokens, Untyped,
+    Acted, Action, Amend, Audit, BackfillOptions, Backroom, BadArgs, Cursor, Enqueue, EnqueueMany,
+    EnqueuedMany, Explanation, Follow, Job, JobEvent, JobHandle, NewToken, News, Page, Put, Replies,
+    SECRET_PREFIX, Schedule, ScheduleInfo, ScheduleSummary, Schedules, Secret, Stats, Taken, Tokens,
+    TriggerOptions, Untyped,
 };
 pub use config::{Options, without_password};
 pub use ended::{Ended, Ending};
@@ -112,6 +116,7 @@ pub use process::Process;
 /// The SQLite driver, in the version whose transactions [`Enqueue::within`] takes. Feature `sqlite`.
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
+pub use schedule_news::{SCHEDULES_TARGET, ScheduleEvent};
 /// The other driver, in the version whose transactions `Enqueue::within_sqlx` (PostgreSQL, feature `sqlx`) and
 /// `Enqueue::within_sqlx_sqlite` (SQLite, feature `sqlx-sqlite`) take.
 #[cfg(any(feature = "sqlx", feature = "sqlx-sqlite"))]

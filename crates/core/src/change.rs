@@ -142,9 +142,11 @@ impl Change {
     pub fn attempt_ended(&self) -> Option<&Attempt> {
         self.effects.iter().find_map(|effect| match effect {
             Effect::RecordAttempt(attempt) => Some(attempt),
-            Effect::Message(_) | Effect::Enqueue(_) | Effect::NotifyQueue { .. } | Effect::NotifyCancel => {
-                None
-            }
+            Effect::Message(_)
+            | Effect::Enqueue(_)
+            | Effect::ReportRun(_)
+            | Effect::NotifyQueue { .. }
+            | Effect::NotifyCancel => None,
         })
     }
 }

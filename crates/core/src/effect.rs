@@ -1,6 +1,6 @@
 //! What follows from a change beyond the job's own row.
 
-use crate::{Attempt, Message, Timestamp, draft::NewJob};
+use crate::{Attempt, Message, Timestamp, draft::NewJob, schedule::RunReport};
 
 /// One consequence of a [`Change`](crate::Change), as data. [`transition::apply`](crate::transition::apply) decides it.
 ///
@@ -14,6 +14,8 @@ pub enum Effect {
     Message(Box<Message>),
     /// Stored: a new job without a unique key. A job of this id that is stored already stays as it is.
     Enqueue(Box<NewJob>),
+    /// Stored: the run of a schedule ended, or begins again. The schedule is planned again soon.
+    ReportRun(Box<RunReport>),
     /// Sent: a job of this queue is due at this moment, which may have passed. A worker that sleeps until a later moment
     /// wakes earlier.
     NotifyQueue {
@@ -31,7 +33,7 @@ impl Effect {
     /// hints. A store sends them once the change is written; a hint may get lost, because polling finds the same.
     pub const fn is_stored(&self) -> bool {
         match self {
-            Self::RecordAttempt(_) | Self::Message(_) | Self::Enqueue(_) => true,
+            Self::RecordAttempt(_) | Self::Message(_) | Self::Enqueue(_) | Self::ReportRun(_) => true,
             Self::NotifyQueue { .. } | Self::NotifyCancel => false,
         }
     }

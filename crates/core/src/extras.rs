@@ -17,6 +17,7 @@ use crate::{
     bounds::{self, check_name},
     millis::{millis, optional},
     retry,
+    schedule::Occurrence,
     trace::check_traceparent,
 };
 
@@ -38,6 +39,8 @@ pub struct Extras {
     pub reply: Option<Reply>,
     /// The URL that messages about the job go to, and which messages.
     pub callback: Option<Callback>,
+    /// Of which occurrence of a schedule it is the run. Set by schedules; a caller's is refused.
+    pub occurrence: Option<Box<Occurrence>>,
 }
 
 /// The newest version of the stored text that this program can read.
@@ -56,14 +59,19 @@ impl Extras {
 
     /// Checks every bound. Spans are cut to whole milliseconds, as they are stored.
     pub(crate) fn check(self) -> Result<Self, Invalid> {
-        let Self { timeout, retry, meta, traceparent, reply, callback } = self;
+        let Self { timeout, retry, meta, traceparent, reply, callback, occurrence } = self;
+        if occurrence.is_some() {
+            let why = "is set; only a schedule sets it, so leave it out";
+            return Err(Invalid::new("occurrence", why));
+        }
         retry.as_ref().map_or(Ok(()), RetryPolicy::check)?;
         check_meta(&meta)?;
         traceparent.as_deref().map_or(Ok(()), check_traceparent)?;
         reply.as_ref().map_or(Ok(()), Reply::check)?;
         callback.as_ref().map_or(Ok(()), Callback::check)?;
         let timeout = timeout.map(check_timeout).transpose()?;
-        Ok(Self { timeout, retry: retry.map(RetryPolicy::whole_millis), meta, traceparent, reply, callback })
+        let retry = retry.map(RetryPolicy::whole_millis);
+        Ok(Self { timeout, retry, meta, traceparent, reply, callback, occurrence })
     }
 
     /// The text for the column `extras`; none if nothing is set.
@@ -96,14 +104,17 @@ impl Extras {
     pub fn bytes_max(&self) -> usize {
         const ENTRY: usize = r#""traceparent":"",  "#.len();
         const NUMBER: usize = 20;
-        let Self { timeout, retry, meta, traceparent, reply, callback } = self;
+        const OCCURRENCE: usize =
+            r#""occurrence":{"schedule":"","nominal":"-009999-12-31T23:59:59.999999999Z"},"#.len();
+        let Self { timeout, retry, meta, traceparent, reply, callback, occurrence } = self;
         let meta = meta.iter().map(|(key, value)| escaped_len(key) + escaped_len(value) + r#""":"","#.len());
         let set = timeout.map_or(0, |_| ENTRY + NUMBER)
             + retry.as_ref().map_or(0, retry::RetryPolicy::json_bytes_max)
             + meta.fold(0, |sum, bytes| if sum == 0 { ENTRY + bytes } else { sum + bytes })
             + traceparent.as_ref().map_or(0, |text| ENTRY + escaped_len(text))
             + reply.as_ref().map_or(0, |reply| ENTRY + reply.json_bytes_max(escaped_len))
-            + callback.as_ref().map_or(0, |callback| ENTRY + callback.json_bytes_max(escaped_len));
+            + callback.as_ref().map_or(0, |callback| ENTRY + callback.json_bytes_max(escaped_len))
+            + occurrence.as_ref().map_or(0, |of| OCCURRENCE + escaped_len(&of.schedule));
         if set == 0 { 0 } else { r#"{"v":}"#.len() + NUMBER + set }
     }
 }
@@ -113,7 +124,7 @@ struct Stored<'a>(&'a Extras);
 
 impl Serialize for Stored<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Extras { timeout, retry, meta, traceparent, reply, callback } = self.0;
+        let Extras { timeout, retry, meta, traceparent, reply, callback, occurrence } = self.0;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("v", &self.0.version())?;
         if let Some(timeout) = timeout {
@@ -133,6 +144,9 @@ impl Serialize for Stored<'_> {
         }
         if let Some(callback) = callback {
             map.serialize_entry("callback", callback)?;
+        }
+        if let Some(occurrence) = occurrence {
+            map.serialize_entry("occurrence", occurrence)?;
         }
         map.end()
     }

@@ -7,7 +7,7 @@
 use crate::{Extras, JobRow, State};
 
 impl JobRow {
-    /// Whether the job is new and has nothing but its content: no lane, no unique key, no expiry, no wish for messages, and no mark of an event. Only
+    /// Whether the job is new and has nothing but its content: no lane, no unique key, no expiry, no wish for messages, no schedule, and no mark of an event. Only
     /// then may a store pack it together with others. Decided when the job is inserted.
     pub fn is_plain(&self) -> bool {
         let Self {
@@ -62,6 +62,6 @@ impl JobRow {
 
 /// What only the handler and its worker read may be set. A message is written with the change that it reports.
 fn are_plain(extras: &Extras) -> bool {
-    let Extras { timeout: _, retry: _, meta: _, traceparent: _, reply, callback } = extras;
-    reply.is_none() && callback.is_none()
+    let Extras { timeout: _, retry: _, meta: _, traceparent: _, reply, callback, occurrence } = extras;
+    reply.is_none() && callback.is_none() && occurrence.is_none()
 }

@@ -10,6 +10,7 @@ use crate::{
     amend::amend,
     bounds::{ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, clip, later, span_until},
     message,
+    schedule::{Became, RunReport},
     unique::UniqueWhile,
 };
 
@@ -151,7 +152,7 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             | Event::Amend { .. },
         ) => return refuse,
     };
-    let change = informing(job, change, now);
+    let change = reporting(job, informing(job, change, now), now);
     Ok(Some(notifying(job, change)))
 }
 
@@ -384,6 +385,30 @@ fn informing(job: &JobRow, mut change: Change, now: Timestamp) -> Change {
     if !messages.is_empty() {
         change.effects.extend(messages);
     }
+    change
+}
+
+/// Adds the report of a run to its schedule.
+fn reporting(job: &JobRow, mut change: Change, now: Timestamp) -> Change {
+    // Nearly all jobs end here.
+    let Some(occurrence) = &job.extras.occurrence else { return change };
+    let became = match (job.state.is_finished(), change.state) {
+        (false, State::Completed) => Became::Completed,
+        (false, State::Discarded) => Became::Discarded,
+        (false, State::Cancelled) => Became::Cancelled,
+        (true, State::Queued | State::Running | State::Waiting) => Became::Live,
+        // It goes on, or stays finished.
+        (false, State::Queued | State::Running | State::Waiting)
+        | (true, State::Completed | State::Discarded | State::Cancelled) => return change,
+    };
+    let (schedule, reason) = (occurrence.schedule.clone(), change.reason.clone());
+    change.effects.push(Effect::ReportRun(Box::new(RunReport {
+        schedule,
+        job: job.id,
+        became,
+        at: now,
+        reason,
+    })));
     change
 }
 

@@ -323,6 +323,7 @@ prop_compose! {
                 traceparent,
                 reply: None,
                 callback: None,
+                occurrence: None,
             },
         }
     }

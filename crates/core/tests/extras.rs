@@ -6,6 +6,7 @@ use backroom_core::{
     Callback, Extras, MessageKind, MessageKinds, Reply, RetryPolicy,
     extras::{KNOWN_PREFIXES, VERSION},
     retry::Backoff,
+    schedule::Occurrence,
 };
 use proptest::prelude::*;
 
@@ -22,10 +23,14 @@ fn full() -> Extras {
             on: [MessageKind::Completed, MessageKind::Started].into_iter().collect(),
         }),
         callback: Some(Callback { url: "https://example.org/done".into(), on: MessageKinds::END }),
+        occurrence: Some(Box::new(Occurrence {
+            schedule: "nightly".into(),
+            nominal: "2026-11-27T02:00:00Z".parse().expect("a moment"),
+        })),
     }
 }
 
-const FULL: &str = r#"{"v":1,"timeout_ms":90000,"retry":{"backoff":{"list":[1000]},"jitter_percent":25,"cap_ms":86400000},"meta":{"a":"b"},"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","reply":{"to":"replies","correlation_id":"7","on":["started","completed"]},"callback":{"url":"https://example.org/done","on":["completed","discarded","cancelled"]}}"#;
+const FULL: &str = r#"{"v":1,"timeout_ms":90000,"retry":{"backoff":{"list":[1000]},"jitter_percent":25,"cap_ms":86400000},"meta":{"a":"b"},"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","reply":{"to":"replies","correlation_id":"7","on":["started","completed"]},"callback":{"url":"https://example.org/done","on":["completed","discarded","cancelled"]},"occurrence":{"schedule":"nightly","nominal":"2026-11-27T02:00:00Z"}}"#;
 
 #[track_caller]
 fn refused(text: &str, why: &str) {
@@ -97,7 +102,10 @@ fn a_job_shows_every_field_in_json_set_or_not() {
         shown.as_object().expect("an object").keys().cloned().collect::<Vec<_>>()
     };
     assert_eq!(keys(&Extras::default()), keys(&full()));
-    assert_eq!(keys(&full()), ["callback", "meta", "reply", "retry", "timeout_ms", "traceparent"]);
+    assert_eq!(
+        keys(&full()),
+        ["callback", "meta", "occurrence", "reply", "retry", "timeout_ms", "traceparent"]
+    );
 }
 
 fn span() -> impl Strategy<Value = Duration> {
@@ -137,10 +145,15 @@ prop_compose! {
         traceparent in prop::option::of("[0-9a-f-]{0,60}"),
         reply in prop::option::of(("[\"a\u{1}]{0,20}", prop::option::of("[\"a\u{1}]{0,20}"), kinds())),
         callback in prop::option::of(("[\"a\u{1}]{0,20}", kinds())),
+        occurrence in prop::option::of(("[\"a\u{1}]{0,20}", any::<u32>())),
     ) -> Extras {
         let reply = reply.map(|(to, correlation_id, on)| Reply { to, correlation_id, on });
         let callback = callback.map(|(url, on)| Callback { url, on });
-        Extras { timeout, retry, meta, traceparent, reply, callback }
+        let occurrence = occurrence.map(|(schedule, secs)| {
+            let nominal = backroom_core::Timestamp::from_second(secs.into()).expect("in range");
+            Box::new(Occurrence { schedule, nominal })
+        });
+        Extras { timeout, retry, meta, traceparent, reply, callback, occurrence }
     }
 }
 

@@ -38,7 +38,11 @@ fn messages(effects: &[Effect]) -> Vec<&Message> {
     let only = effects.iter().filter(|effect| of(effect));
     only.map(|effect| match effect {
         Effect::Message(message) => &**message,
-        Effect::RecordAttempt(_) | Effect::Enqueue(_) | Effect::NotifyQueue { .. } | Effect::NotifyCancel => {
+        Effect::RecordAttempt(_)
+        | Effect::Enqueue(_)
+        | Effect::ReportRun(_)
+        | Effect::NotifyQueue { .. }
+        | Effect::NotifyCancel => {
             unreachable!("filtered")
         }
     })
@@ -52,6 +56,7 @@ fn callbacks(effects: &[Effect]) -> Vec<&NewJob> {
             Effect::Enqueue(new) => found.push(&**new),
             Effect::RecordAttempt(_)
             | Effect::Message(_)
+            | Effect::ReportRun(_)
             | Effect::NotifyQueue { .. }
             | Effect::NotifyCancel => {}
         }

@@ -13,6 +13,7 @@ mod many;
 mod matching;
 mod read;
 mod replies;
+mod schedules;
 mod stats;
 mod tokens;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -28,6 +29,10 @@ pub use many::{EnqueueMany, EnqueuedMany};
 pub use matching::{Acted, Action};
 pub use read::{Explanation, Page};
 pub use replies::{Replies, Taken};
+pub(crate) use schedules::forget;
+pub use schedules::{
+    BackfillOptions, Put, Schedule, ScheduleInfo, ScheduleSummary, Schedules, TriggerOptions,
+};
 pub use stats::Stats;
 pub use tokens::{Audit, NewToken, SECRET_PREFIX, Secret, Tokens};
 

@@ -8,6 +8,7 @@ mod jobs;
 mod queues;
 mod reads;
 mod replies;
+mod schedules;
 mod triggers;
 mod workers;
 
@@ -25,8 +26,9 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use uuid::Uuid;
 
 use super::{
-    Beaten, Call, Claim, DeadLetter, Deleted, DropMessages, EndedEndpoint, Filter, Health, Note, Notifier,
-    Prune, QueueSetting, Record, Seen, Store, TakeMessages, TriggerHold, TriggerPause, WorkerRow, WriteState,
+    Beaten, Call, Claim, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedules, EndedEndpoint, Filter,
+    Health, Note, Notifier, Prune, QueueSetting, Record, ScheduleMove, Seen, Store, TakeMessages,
+    TriggerHold, TriggerPause, WorkerRow, WriteState,
 };
 use crate::Error;
 
@@ -82,6 +84,12 @@ impl Answer for Health {}
 impl Answer for Begun {}
 impl Answer for super::Load {}
 impl Answer for super::TriggerReader {}
+
+impl Answer for DueSchedules {
+    fn rows(&self) -> usize {
+        self.due.len() + self.reported.len()
+    }
+}
 
 /// Declares the requests, and the verbs that name them. `of` names the list that a request carries to the store.
 macro_rules! requests {
@@ -204,6 +212,13 @@ requests! {
     reads DeadLetters "dead_letters" { trigger: Option<Arc<str>>, before: Option<Uuid>, limit: usize },
     reads DeadLetter "dead_letter" { id: Uuid },
     writes DeleteDeadLetters "delete_dead_letters" { ids: Arc<Vec<Uuid>> } of ids,
+    reads Schedule "schedule" { name: Arc<str> },
+    reads Schedules "schedules" { after: Option<Arc<str>>, limit: usize },
+    writes MoveSchedules "move_schedules" { moves: Arc<Vec<ScheduleMove>> } of moves,
+    writes DeleteSchedule "delete_schedule" { name: Arc<str> },
+    reads DueSchedules "due_schedules" { after: Option<Arc<DueAfter>>, limit: usize, now: Timestamp },
+    reads Entries "entries" { schedule: Arc<str>, before: Option<u64>, limit: usize },
+    reads EntryOfKey "entry_of_key" { schedule: Arc<str>, key: Arc<str> },
     reads Health "health",
     reads Close "close",
 }

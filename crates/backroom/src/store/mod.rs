@@ -41,10 +41,11 @@ pub(crate) use url::StoreUrl;
 pub use url::sqlite_file;
 pub use verbs::{
     Acknowledged, AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, DEAD_LETTER_BYTES_MAX,
-    DEAD_LETTERS_MAX, DeadLetter, Deleted, DropMessages, Durability, ENDED_ENDPOINTS_MAX, EndedEndpoint,
-    EndpointVerbs, Filter, Health, HealthCheck, Holder, IdempotencyVerbs, Inserted, JobVerbs, LeaseStatus,
-    Load, MessageRow, Note, Prune, QueueSetting, QueueVerbs, QueuedAs, READERS_FORGOTTEN_AFTER, ReadVerbs,
-    Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, Seen, Share, TakeMessages, TokenVerbs, TriggerHold,
+    DEAD_LETTERS_MAX, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedule, DueSchedules, Durability,
+    ENDED_ENDPOINTS_MAX, EndedEndpoint, EndpointVerbs, Filter, Health, HealthCheck, Holder, IdempotencyVerbs,
+    Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Moved, Note, OPEN_MAX, Prune, QueueSetting,
+    QueueVerbs, QueuedAs, READERS_FORGOTTEN_AFTER, REPORTS_MAX, ReadVerbs, Record, Recorded, ReplyQueue,
+    ReplyVerbs, RunningJob, ScheduleMove, ScheduleVerbs, Seen, Share, TakeMessages, TokenVerbs, TriggerHold,
     TriggerPause, TriggerReader, TriggerRow, TriggerVerbs, WorkerDetails, WorkerRow, WorkerVerbs, WriteState,
 };
 pub(crate) use verbs::{DEAD_REMEMBERED, DROPPED_REMEMBERED, apply_setting, dead_without_a_row};
@@ -64,6 +65,7 @@ pub trait Store:
     + IdempotencyVerbs
     + EndpointVerbs
     + TriggerVerbs
+    + ScheduleVerbs
     + 'static
 {
     /// What an operator wants to know: versions, durability, size, and checks that may take seconds.

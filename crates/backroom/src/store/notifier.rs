@@ -42,6 +42,8 @@ enum Topic {
     Cancels,
     /// This reply queue has a message for a taker.
     Replies(String),
+    /// The next turn of a schedule may be earlier than known.
+    Schedules,
 }
 
 impl Notifier {
@@ -63,6 +65,11 @@ impl Notifier {
     /// Hints that this reply queue may have a message for a taker.
     pub fn subscribe_replies(self: &Arc<Self>, queue: &str) -> Listener {
         self.subscribe(vec![Topic::Replies(queue.to_owned())])
+    }
+
+    /// Hints that the turn of a schedule may have come.
+    pub fn subscribe_schedules(self: &Arc<Self>) -> Listener {
+        self.subscribe(vec![Topic::Schedules])
     }
 
     /// Whether this process has listeners. Without any, a store need not watch for changes by other processes.
@@ -111,6 +118,11 @@ impl Notifier {
         if self.has_listeners() {
             _ = self.notify(&Topic::Replies(queue.to_owned()));
         }
+    }
+
+    /// The turn of a schedule may have come.
+    pub fn notify_schedules(&self) {
+        _ = self.notify(&Topic::Schedules);
     }
 
     /// Another process wrote, and it is not known what: notifies every listener.

@@ -130,7 +130,14 @@ impl Observed {
             | Verb::PutDeadLetters
             | Verb::DeadLetters
             | Verb::DeadLetter
-            | Verb::DeleteDeadLetters => CALL_TIMEOUT,
+            | Verb::DeleteDeadLetters
+            | Verb::Schedule
+            | Verb::Schedules
+            | Verb::MoveSchedules
+            | Verb::DeleteSchedule
+            | Verb::DueSchedules
+            | Verb::Entries
+            | Verb::EntryOfKey => CALL_TIMEOUT,
         }
     }
 

@@ -15,7 +15,7 @@ use super::{
     settings::{LEASE_MIN, SLOTS_MAX, THREADS_MAX},
     start,
 };
-use crate::{Backroom, Ended, Error, ErrorKind, Middleware};
+use crate::{Backroom, Ended, Error, ErrorKind, Middleware, ScheduleEvent};
 
 /// A worker before it starts: name its queues and handlers, then [`start`](Worker::start) it.
 ///
@@ -92,6 +92,15 @@ impl Worker {
     /// ```
     pub fn on_end(mut self, hook: impl Fn(&Ended<'_>) + Send + Sync + 'static) -> Self {
         self.plan.hooks.push(Arc::new(hook));
+        self
+    }
+
+    /// Calls `hook` with every event of a schedule that this worker notices, while it does [`upkeep`](Worker::upkeep): occurrences were
+    /// missed, a job could not be made, a failure paused it, no run succeeded in time, a run succeeded again. Of all workers one
+    /// notices it. The hook is called after the store has written what it follows from; it must return quickly and never block. A
+    /// panic of the hook is caught and logged.
+    pub fn on_schedule(mut self, hook: impl Fn(&ScheduleEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.plan.schedule_hooks.push(Arc::new(hook));
         self
     }
 

@@ -3,7 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{neighbours::Neighbours, queue_order::QueueOrder, settings::Settings};
-use crate::{Backroom, Middleware, ends::Hook, handler::Handler, handler_state::States};
+use crate::{
+    Backroom, Middleware, ends::Hook, handler::Handler, handler_state::States, schedule_news::ScheduleHook,
+};
 
 /// Everything that [`Worker`](super::Worker) was given.
 pub(super) struct Plan {
@@ -13,6 +15,7 @@ pub(super) struct Plan {
     pub(super) handlers: HashMap<String, Arc<Handler>>,
     pub(super) middleware: Vec<Arc<dyn Middleware>>,
     pub(super) hooks: Vec<Hook>,
+    pub(super) schedule_hooks: Vec<ScheduleHook>,
     pub(super) state: States,
     pub(super) settings: Settings,
     pub(super) neighbours: Arc<Neighbours>,
@@ -29,6 +32,7 @@ impl Plan {
             handlers: HashMap::new(),
             middleware: Vec::new(),
             hooks: Vec::new(),
+            schedule_hooks: Vec::new(),
             state: States::default(),
             settings: Settings::default(),
             neighbours: Neighbours::here(),

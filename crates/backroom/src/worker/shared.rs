@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Middleware, Timestamp, ends::Ends, engine::Engine, handler::Handler, recorder::Recorder,
-    repeated::Repeats,
+    repeated::Repeats, schedule_news::ScheduleNews,
 };
 
 /// One running worker.
@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) recorder: Recorder,
     /// Where every recorded end is reported.
     pub(crate) ends: Arc<Ends>,
+    /// Where the events of schedules are reported.
+    pub(crate) schedule_news: Arc<ScheduleNews>,
     /// Conditions that were logged once and are counted now.
     pub(crate) repeats: Arc<Repeats>,
     /// Why it cannot claim.

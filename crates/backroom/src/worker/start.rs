@@ -25,7 +25,10 @@ use super::{
     trouble::Trouble,
     work::Work,
 };
-use crate::{Error, ends::Ends, engine::Engine, process, recorder::Recorder, repeated::Repeats, upkeep};
+use crate::{
+    Error, ends::Ends, engine::Engine, process, recorder::Recorder, repeated::Repeats,
+    schedule_news::ScheduleNews, upkeep,
+};
 
 /// Starts every task of a worker.
 pub(super) async fn start(plan: Plan) -> Result<RunningWorker, Error> {
@@ -54,6 +57,7 @@ pub(super) async fn start(plan: Plan) -> Result<RunningWorker, Error> {
             shared.settings.lease,
             Arc::clone(&shared.signals.heartbeats),
             Arc::clone(&shared.ends),
+            Arc::clone(&shared.schedule_news),
             shared.settings.crash_span,
         );
         tasks.push(tokio::spawn(keeping));
@@ -75,6 +79,7 @@ fn share(plan: Plan, reports: Reports) -> Shared {
     let mut kinds: Vec<_> = plan.handlers.keys().cloned().collect();
     kinds.sort();
     let ends = Arc::new(Ends::new(Arc::clone(&engine.clock), plan.hooks, settings.log_successes));
+    let schedule_news = Arc::new(ScheduleNews::new(plan.schedule_hooks));
     let repeats = Arc::new(Repeats::default());
     Shared {
         settings,
@@ -93,6 +98,7 @@ fn share(plan: Plan, reports: Reports) -> Shared {
         reports,
         recorder: Recorder::new(engine.clone(), Arc::clone(&ends), Arc::clone(&repeats)),
         ends,
+        schedule_news,
         repeats,
         trouble: Trouble::default(),
         watched: Watched::default(),

@@ -213,6 +213,9 @@ impl Schemas {
                 "trigger_readers",
                 "trigger_state",
                 "dead_letters",
+                "schedules",
+                "schedule_entries",
+                "schedule_reports",
             ];
             let tables = tables.map(|table| format!("{schema}.{table}")).join(", ");
             self.emptier.batch_execute(&format!("TRUNCATE {tables}")).await.unwrap();

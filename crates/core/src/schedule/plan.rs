@@ -388,7 +388,7 @@ impl Planner<'_> {
         let state = &mut self.plan.state;
         state.counters.fired += 1;
         state.last_fired = Some(nominal);
-        let run_number = state.counters.fired;
+        let run_number = state.counters.runs();
         let due_at = self.due_at(nominal);
         self.plan.fire.push(Firing { nominal, due_at, run_number, because });
     }

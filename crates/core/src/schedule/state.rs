@@ -34,6 +34,84 @@ pub struct State {
     /// Since when it is overdue; set exactly while it is reported as overdue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overdue_since: Option<Timestamp>,
+    /// Since when it fails, and why: its job cannot be made, or its last run was discarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<Failing>,
+    /// The last backfill, running or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<Backfill>,
+    /// How many entries its history ever had.
+    #[serde(default)]
+    pub entries: u64,
+    /// The last entry of its history, if that is of occurrences that did not run: neighbours join it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<Tail>,
+}
+
+/// Since when a schedule fails, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failing {
+    /// Since when.
+    pub since: Timestamp,
+    /// What fails.
+    pub of: FailingOf,
+    /// Why, in one line.
+    pub why: String,
+}
+
+/// What fails of a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailingOf {
+    /// Its next job cannot be made. Its occurrences wait until the definition is corrected.
+    Job,
+    /// Its last run was discarded.
+    Run,
+}
+
+/// The last entry of a history, of occurrences that did not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tail {
+    /// Why they did not run, as [`What`](super::What) writes it.
+    pub what: super::What,
+    /// The nominal time of the first.
+    pub first: Timestamp,
+    /// The nominal time of the last.
+    pub last: Timestamp,
+    /// How many they are.
+    pub count: u64,
+}
+
+/// The occurrences of a range in the past, run after the fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backfill {
+    /// No occurrence before this moment.
+    pub from: Timestamp,
+    /// No occurrence after this moment.
+    pub until: Timestamp,
+    /// How many occurrences the range has.
+    pub total: u64,
+    /// How many of them were decided so far: they became jobs, or had run before.
+    pub done: u64,
+    /// Every occurrence of the range up to this moment has been decided.
+    pub decided_until: Timestamp,
+    /// At most so many of its runs go on at once.
+    pub at_once: u32,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// When it ended, or was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Backfill {
+    /// Whether it goes on.
+    pub const fn is_running(&self) -> bool {
+        self.ended_at.is_none()
+    }
 }
 
 /// What became of the occurrences. Each occurrence is counted once under fired, skipped or missed.
@@ -48,6 +126,17 @@ pub struct Counters {
     pub missed: u64,
     /// Waited for the end of a run before they were fired or skipped.
     pub buffered: u64,
+    /// Runs that were triggered by hand or by an outside timer.
+    pub triggered: u64,
+    /// Runs that a backfill started.
+    pub backfilled: u64,
+}
+
+impl Counters {
+    /// All runs, whatever started them.
+    pub const fn runs(&self) -> u64 {
+        self.fired.saturating_add(self.triggered).saturating_add(self.backfilled)
+    }
 }
 
 /// Why and since when a schedule is paused.
@@ -103,6 +192,10 @@ impl State {
             last_success: None,
             watched_since: now,
             overdue_since: None,
+            failing: None,
+            backfill: None,
+            entries: 0,
+            tail: None,
         }
     }
 
@@ -116,6 +209,8 @@ impl State {
         } else if old.paused && !new.paused {
             state.last_pause = Some(Stretch { begin: state.decided_until.min(now), end: now });
         }
+        // A job that could not be made may be possible now. What a run failed of is known after the next one.
+        state.failing = state.failing.filter(|failing| failing.of == FailingOf::Run);
         let begins_to_watch = old.policies.deadman != new.policies.deadman || (old.paused && !new.paused);
         if begins_to_watch {
             state.watched_since = now;

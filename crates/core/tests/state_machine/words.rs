@@ -159,7 +159,9 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
         match effect {
             Effect::RecordAttempt(attempt) => say(&format!("recorded as {}", attempt.end)),
             // No job here asks for messages.
-            Effect::Message(_) | Effect::Enqueue(_) => say(&format!("unexpected: {effect:?}")),
+            Effect::Message(_) | Effect::Enqueue(_) | Effect::ReportRun(_) => {
+                say(&format!("unexpected: {effect:?}"))
+            }
             // Not described; the test of every pair compares them.
             Effect::NotifyQueue { .. } | Effect::NotifyCancel => {}
         }

@@ -27,6 +27,7 @@ mod reads;
 mod replies;
 mod rows;
 mod runs;
+mod schedules;
 mod triggers;
 
 use rows::{Ring, Rows};
@@ -88,6 +89,7 @@ impl MemoryStore {
                 Ring::Job(id) => self.wakes.notify_job(id),
                 Ring::Cancels => self.wakes.notify_cancels(),
                 Ring::Replies(queue) => self.wakes.notify_replies(&queue),
+                Ring::Schedules => self.wakes.notify_schedules(),
             }
         }
         Ok(answer)

@@ -11,6 +11,7 @@ use backroom_core::{
 
 use super::access::Access;
 use super::replies::Replies;
+use super::schedules::Schedules;
 use super::triggers::Triggers;
 use crate::{
     Error, ErrorKind,
@@ -36,6 +37,7 @@ pub(super) struct Rows {
     pub(super) access: Access,
     pub(super) ended_endpoints: BTreeMap<String, EndedEndpoint>,
     pub(super) triggers: Triggers,
+    pub(super) schedules: Schedules,
     rings: Vec<Ring>,
 }
 
@@ -46,6 +48,7 @@ pub(super) enum Ring {
     Job(JobId),
     Cancels,
     Replies(String),
+    Schedules,
 }
 
 /// Where a job stands in its queue: by priority, then the time it is due, then its id.
@@ -145,6 +148,7 @@ impl Rows {
             Effect::Message(message) => _ = self.add_message(message),
             Effect::Enqueue(new) if self.jobs.contains_key(&new.job.id) => {}
             Effect::Enqueue(new) => self.add(new.job.clone()),
+            Effect::ReportRun(report) => self.report_run(report),
             Effect::NotifyQueue { queue, .. } => self.ring(Ring::Queue(queue.clone())),
             Effect::NotifyCancel => self.ring(Ring::Cancels),
         }
@@ -213,7 +217,7 @@ impl Rows {
         }
     }
 
-    fn add(&mut self, job: JobRow) {
+    pub(super) fn add(&mut self, job: JobRow) {
         self.queue(&job.queue);
         self.ring_stored(&job);
         self.jobs.insert(job.id, job);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Message, MessageId, Queue, Timestamp, draft::NewJob,
+    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Message, MessageId, Queue, Timestamp,
+    draft::NewJob,
+    schedule::{Entry, ScheduleRow},
     stats::StatsRow,
 };
 use futures_util::future::join4;
@@ -14,17 +16,18 @@ use super::{
     background::hints,
     failing,
     verbs::{
-        claim, endpoints, health, held, import, insert::Insert, note, queues, read, replies, stats, upkeep,
-        workers,
+        claim, endpoints, health, held, import, insert::Insert, note, queues, read, replies, schedules,
+        stats, upkeep, workers,
     },
 };
 use crate::{
     Error,
     store::{
-        Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, EndedEndpoint,
-        EndpointVerbs, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Note,
-        Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs,
-        RunningJob, Seen, Store, TakeMessages, WorkerRow, WorkerVerbs,
+        Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, DueAfter, DueSchedules,
+        EndedEndpoint, EndpointVerbs, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, Load,
+        MessageRow, Moved, Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, Recorded,
+        ReplyQueue, ReplyVerbs, RunningJob, ScheduleMove, ScheduleVerbs, Seen, Store, TakeMessages,
+        WorkerRow, WorkerVerbs,
     },
 };
 
@@ -249,6 +252,45 @@ impl EndpointVerbs for PostgresStore {
 
     async fn enable_endpoint(&self, url: &str) -> Result<u64, Error> {
         endpoints::enable(&self.core, url).await.map_err(failing("enable an endpoint"))
+    }
+}
+
+#[async_trait]
+impl ScheduleVerbs for PostgresStore {
+    async fn schedule(&self, name: &str) -> Result<Option<ScheduleRow>, Error> {
+        schedules::find(&self.core, name).await.map_err(failing("read a schedule"))
+    }
+
+    async fn schedules(&self, after: Option<&str>, limit: usize) -> Result<Vec<ScheduleRow>, Error> {
+        schedules::list(&self.core, after, limit).await.map_err(failing("list schedules"))
+    }
+
+    async fn move_schedules(&self, moves: Arc<Vec<ScheduleMove>>) -> Result<Vec<Moved>, Error> {
+        schedules::move_all(&self.core, &moves).await.map_err(failing("write schedules"))
+    }
+
+    async fn delete_schedule(&self, name: &str) -> Result<(), Error> {
+        schedules::delete(&self.core, name).await.map_err(failing("delete a schedule"))
+    }
+
+    async fn due_schedules(
+        &self,
+        after: Option<Arc<DueAfter>>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<DueSchedules, Error> {
+        let due = schedules::due(&self.core, after.as_deref(), limit, now).await;
+        due.map_err(failing("read which schedules are due"))
+    }
+
+    async fn entries(&self, schedule: &str, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error> {
+        let entries = schedules::entries(&self.core, schedule, before, limit).await;
+        entries.map_err(failing("read the history of a schedule"))
+    }
+
+    async fn entry_of_key(&self, schedule: &str, key: &str) -> Result<Option<Entry>, Error> {
+        let entry = schedules::entry_of_key(&self.core, schedule, key).await;
+        entry.map_err(failing("find the trigger of a schedule"))
     }
 }
 

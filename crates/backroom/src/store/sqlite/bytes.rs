@@ -2,7 +2,7 @@
 
 use backroom_core::{Attempt, Change, Effect, JobRow, LogLine, MessageBody};
 
-use crate::store::{Note, Record};
+use crate::store::{Note, Record, ScheduleMove};
 
 pub(super) fn of_jobs<'a>(jobs: impl Iterator<Item = &'a JobRow>) -> usize {
     jobs.map(JobRow::bytes).sum()
@@ -24,6 +24,13 @@ pub(super) fn of_records(records: &[Record]) -> usize {
     records.iter().map(one).sum()
 }
 
+pub(super) fn of_moves(moves: &[ScheduleMove]) -> usize {
+    let one = |moving: &ScheduleMove| {
+        moving.row.definition.len() + moving.row.state.len() + of_jobs(moving.jobs.iter().map(|new| &new.job))
+    };
+    moves.iter().map(one).sum()
+}
+
 fn of_change(change: &Change) -> usize {
     let output = change.output.as_ref().map_or(0, |output| output.as_str().len());
     let args = change.content.as_ref().map_or(0, |content| content.args.as_str().len());
@@ -35,6 +42,7 @@ fn of_effect(effect: &Effect) -> usize {
         Effect::RecordAttempt(attempt) => of_attempt(attempt),
         Effect::Message(message) => of_message(&message.body),
         Effect::Enqueue(new) => new.job.bytes(),
+        Effect::ReportRun(report) => report.schedule.len() + report.reason.as_ref().map_or(0, String::len),
         Effect::NotifyQueue { .. } | Effect::NotifyCancel => 0,
     }
 }

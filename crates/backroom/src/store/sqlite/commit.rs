@@ -8,6 +8,7 @@ use super::{
     hints::Hints,
     insert, replies,
     row::{self, micros},
+    schedules,
 };
 use crate::store::Committed;
 
@@ -70,6 +71,7 @@ pub(super) fn carry_out(
         Effect::RecordAttempt(attempt) => row::insert_attempt(connection, id, attempt, None)?,
         Effect::Message(message) => _ = replies::insert(connection, message, hints)?,
         Effect::Enqueue(new) => insert::insert_effect(connection, new, hints)?,
+        Effect::ReportRun(report) => schedules::report(connection, report, hints)?,
         Effect::NotifyQueue { queue, .. } => hints.queue(queue),
         Effect::NotifyCancel => hints.cancel(),
     }

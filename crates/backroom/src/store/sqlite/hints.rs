@@ -11,6 +11,7 @@ pub(super) struct Hints {
     reply_queues: Vec<String>,
     jobs: Vec<JobId>,
     cancels: bool,
+    schedules: bool,
 }
 
 impl Hints {
@@ -38,6 +39,11 @@ impl Hints {
         self.cancels = true;
     }
 
+    /// The turn of a schedule may have come.
+    pub(super) fn schedules(&mut self) {
+        self.schedules = true;
+    }
+
     /// Takes over the hints of an operation that went well.
     pub(super) fn take(&mut self, other: Self) {
         for queue in &other.queues {
@@ -48,6 +54,7 @@ impl Hints {
         }
         self.jobs.extend(other.jobs);
         self.cancels |= other.cancels;
+        self.schedules |= other.schedules;
     }
 
     /// Notifies listeners of queues. Called right before the commit: the claim of a notified worker waits in the writer behind
@@ -58,7 +65,7 @@ impl Hints {
         }
     }
 
-    /// Notifies listeners of jobs, cancels and reply queues. Called after the commit: a notified listener reads through another connection. Before
+    /// Notifies listeners of jobs, cancels, reply queues and schedules. Called after the commit: a notified listener reads through another connection. Before
     /// the commit it would not see the change, and would wait for a second notification that never comes.
     pub(super) fn notify_jobs(&self, wakes: &Notifier) {
         for id in &self.jobs {
@@ -69,6 +76,9 @@ impl Hints {
         }
         if self.cancels {
             wakes.notify_cancels();
+        }
+        if self.schedules {
+            wakes.notify_schedules();
         }
     }
 }

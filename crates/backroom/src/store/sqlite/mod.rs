@@ -34,6 +34,7 @@ mod readers;
 mod release;
 mod replies;
 mod row;
+mod schedules;
 mod schema;
 mod seam;
 mod stats;

@@ -333,7 +333,10 @@ fn json(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Json>> {
     text.map(Json::stored).transpose().map_err(|error| foreign(column, Type::Text, error))
 }
 
-fn name<T: FromStr<Err = backroom_core::Invalid>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn name<T: FromStr<Err = backroom_core::Invalid>>(
+    row: &Row<'_>,
+    column: usize,
+) -> rusqlite::Result<T> {
     row.get_ref(column)?.as_str()?.parse().map_err(|error| foreign(column, Type::Text, error))
 }
 

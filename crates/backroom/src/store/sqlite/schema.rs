@@ -11,6 +11,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "imported", sql: include_str!("migrations/0002_imported.sql") },
     Migration { version: 3, name: "messages", sql: include_str!("migrations/0003_messages.sql") },
     Migration { version: 4, name: "access", sql: include_str!("migrations/0004_access.sql") },
+    Migration { version: 5, name: "schedules", sql: include_str!("migrations/0005_schedules.sql") },
 ];
 
 struct Migration {
@@ -37,7 +38,7 @@ pub(super) fn migrations() -> Vec<crate::store::Migration> {
 }
 
 /// Every table that the newest version has. Each is read from when a file is opened.
-const TABLES: [&str; 18] = [
+const TABLES: [&str; 21] = [
     "backroom_jobs",
     "backroom_attempts",
     "backroom_logs",
@@ -56,6 +57,9 @@ const TABLES: [&str; 18] = [
     "backroom_trigger_readers",
     "backroom_trigger_state",
     "backroom_dead_letters",
+    "backroom_schedules",
+    "backroom_schedule_entries",
+    "backroom_schedule_reports",
 ];
 
 /// The version this program writes.

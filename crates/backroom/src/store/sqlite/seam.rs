@@ -4,21 +4,24 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Message, MessageId, Queue, Timestamp, draft::NewJob,
+    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Message, MessageId, Queue, Timestamp,
+    draft::NewJob,
+    schedule::{Entry, ScheduleRow},
     stats::StatsRow,
 };
 
 use super::{
     SqliteStore, bytes, claim, endpoints, health, held, hints::Hints, import, insert, is_of_one, note,
-    operation::Weight, queues, read, replies, row, stats, upkeep, workers,
+    operation::Weight, queues, read, replies, row, schedules, stats, upkeep, workers,
 };
 use crate::{
     Error,
     store::{
-        Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, EndedEndpoint,
-        EndpointVerbs, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Note,
-        Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs,
-        RunningJob, Seen, Store, TakeMessages, WorkerRow, WorkerVerbs,
+        Acknowledged, Beaten, Call, Claim, Committed, Count, Deleted, DropMessages, DueAfter, DueSchedules,
+        EndedEndpoint, EndpointVerbs, Filter, Health, Holder, Inserted, JobVerbs, LeaseStatus, Load,
+        MessageRow, Moved, Note, Notifier, Prune, QueueSetting, QueueVerbs, ReadVerbs, Record, Recorded,
+        ReplyQueue, ReplyVerbs, RunningJob, ScheduleMove, ScheduleVerbs, Seen, Store, TakeMessages,
+        WorkerRow, WorkerVerbs,
     },
 };
 
@@ -299,6 +302,49 @@ impl EndpointVerbs for SqliteStore {
     async fn enable_endpoint(&self, url: &str) -> Result<u64, Error> {
         let url = url.to_owned();
         self.write(Weight::durable(1), move |tx, _| endpoints::enable(tx, &url)).await
+    }
+}
+
+#[async_trait]
+impl ScheduleVerbs for SqliteStore {
+    async fn schedule(&self, name: &str) -> Result<Option<ScheduleRow>, Error> {
+        let name = name.to_owned();
+        self.vital_readers.run(move |reader| schedules::find(reader, &name)).await
+    }
+
+    async fn schedules(&self, after: Option<&str>, limit: usize) -> Result<Vec<ScheduleRow>, Error> {
+        let after = after.map(str::to_owned);
+        self.readers.run(move |reader| schedules::list(reader, after.as_deref(), limit)).await
+    }
+
+    async fn move_schedules(&self, moves: Arc<Vec<ScheduleMove>>) -> Result<Vec<Moved>, Error> {
+        let rows = moves.iter().map(ScheduleMove::rows).sum();
+        let weight = Weight::durable(rows).bytes(bytes::of_moves(&moves));
+        self.write(weight, move |tx, hints| schedules::move_all(tx, &moves, hints)).await
+    }
+
+    async fn delete_schedule(&self, name: &str) -> Result<(), Error> {
+        let name = name.to_owned();
+        self.write(Weight::durable(1), move |tx, _| schedules::delete(tx, &name)).await
+    }
+
+    async fn due_schedules(
+        &self,
+        after: Option<Arc<DueAfter>>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<DueSchedules, Error> {
+        self.vital_readers.run(move |reader| schedules::due(reader, after.as_deref(), limit, now)).await
+    }
+
+    async fn entries(&self, schedule: &str, before: Option<u64>, limit: usize) -> Result<Vec<Entry>, Error> {
+        let schedule = schedule.to_owned();
+        self.readers.run(move |reader| schedules::entries(reader, &schedule, before, limit)).await
+    }
+
+    async fn entry_of_key(&self, schedule: &str, key: &str) -> Result<Option<Entry>, Error> {
+        let (schedule, key) = (schedule.to_owned(), key.to_owned());
+        self.readers.run(move |reader| schedules::entry_of_key(reader, &schedule, &key)).await
     }
 }
 

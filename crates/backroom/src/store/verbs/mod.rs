@@ -10,6 +10,7 @@ mod jobs;
 mod queues;
 mod reads;
 mod replies;
+mod schedules;
 mod triggers;
 mod workers;
 
@@ -28,6 +29,9 @@ pub use queues::{QueueSetting, QueueVerbs};
 pub use reads::{Count, Filter, Load, QueuedAs, ReadVerbs, RunningJob};
 pub(crate) use replies::DROPPED_REMEMBERED;
 pub use replies::{Acknowledged, DropMessages, MessageRow, ReplyQueue, ReplyVerbs, TakeMessages};
+pub use schedules::{
+    DueAfter, DueSchedule, DueSchedules, Moved, OPEN_MAX, REPORTS_MAX, ScheduleMove, ScheduleVerbs,
+};
 pub use triggers::{
     DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX, DeadLetter, READERS_FORGOTTEN_AFTER, TriggerHold, TriggerPause,
     TriggerReader, TriggerRow, TriggerVerbs, WriteState,

@@ -218,6 +218,8 @@ pub(super) fn every_extra() -> Extras {
             url: "https://example.org/%F0%9F%A6%80?a=b".into(),
             on: MessageKinds::END,
         }),
+        // Set by schedules alone: see the family of schedules.
+        occurrence: None,
     }
 }
 

@@ -121,6 +121,26 @@ behaviours! {
         takers_at_once_never_share_a_correlation_id
         jobs_that_ask_for_nothing_write_no_message
     }
+    schedules {
+        a_schedule_comes_back_as_it_was_written
+        a_schedule_is_created_once
+        of_two_moves_on_one_revision_the_first_is_written
+        a_repeated_move_is_done_and_written_once
+        each_move_is_judged_alone
+        a_move_inserts_its_jobs_with_their_entries
+        an_occurrence_that_has_an_entry_starts_no_second_job
+        the_job_of_an_occurrence_is_not_inserted_again_after_it_ended
+        the_end_of_a_run_is_reported_with_its_change
+        a_job_of_no_schedule_reports_nothing
+        a_schedule_that_was_deleted_gets_no_reports
+        due_schedules_come_by_their_moment_in_pages
+        a_run_is_live_until_its_job_has_finished_or_is_deleted
+        an_entry_of_occurrences_that_did_not_run_grows
+        old_entries_are_deleted_except_those_of_runs_and_of_keys
+        the_history_comes_in_pages_and_a_key_finds_its_entry
+        processes_that_wait_are_notified
+        many_processes_that_decide_the_same_turn_write_it_once
+    }
     unique {
         keep_answers_with_the_holder
         reject_names_the_holder

@@ -31,7 +31,11 @@ fn replying(correlation_id: &str) -> Draft {
 fn messages_in(effects: &[Effect]) -> Vec<Message> {
     let of = |effect: &Effect| match effect {
         Effect::Message(message) => Some((**message).clone()),
-        Effect::RecordAttempt(_) | Effect::Enqueue(_) | Effect::NotifyQueue { .. } | Effect::NotifyCancel => None,
+        Effect::RecordAttempt(_)
+        | Effect::Enqueue(_)
+        | Effect::ReportRun(_)
+        | Effect::NotifyQueue { .. }
+        | Effect::NotifyCancel => None,
     };
     effects.iter().filter_map(of).collect()
 }

@@ -98,6 +98,7 @@ impl NewJob {
                 traceparent: self.traceparent.or_else(|| traceparent.map(str::to_owned)),
                 reply: self.reply,
                 callback: self.callback,
+                occurrence: None,
             },
             ..defaults
         })

@@ -217,6 +217,7 @@ impl JobOptions {
                     on: kinds(self.reply_on),
                 }),
                 callback: self.callback.map(|url| Callback { url, on: kinds(self.callback_on) }),
+                occurrence: None,
             },
             queue: self.queue,
             lane: self.lane,

@@ -93,6 +93,7 @@ struct Pending {
     jobs: Vec<Uuid>,
     many_jobs: bool,
     cancels: bool,
+    schedules: bool,
     is_behind: bool,
     /// Whether any of it was not received by an idle worker of this process.
     is_urgent: bool,
@@ -179,6 +180,15 @@ impl Hints {
         });
     }
 
+    /// The turn of a schedule may have come.
+    pub(crate) fn schedules(&self) {
+        self.wakes.notify_schedules();
+        self.add(|pending| {
+            pending.is_urgent = true;
+            pending.schedules = true;
+        });
+    }
+
     fn add(&self, add: impl FnOnce(&mut Pending)) {
         if self.notifies.load(Ordering::Relaxed) {
             add(&mut self.pending());
@@ -202,6 +212,9 @@ impl Hints {
         payloads.extend(pending.reply_queues.iter().map(|queue| format!("{origin}r{queue}")));
         if pending.cancels {
             payloads.push(format!("{origin}c"));
+        }
+        if pending.schedules {
+            payloads.push(format!("{origin}s"));
         }
         if pending.many_jobs {
             payloads.push(format!("{origin}m"));
@@ -232,6 +245,7 @@ impl Hints {
                 }
             }
             "c" => self.wakes.notify_cancels(),
+            "s" => self.wakes.notify_schedules(),
             "m" => self.wakes.notify_jobs(),
             "j" => rest
                 .as_bytes()

@@ -212,7 +212,10 @@ pub(crate) fn number(row: &impl Cells, column: usize) -> Result<u32, Fault> {
     u32::try_from(row.cell::<i64>(column)?).map_err(|_| damaged("number").into())
 }
 
-fn word<T: FromStr<Err = backroom_core::Invalid>>(row: &impl Cells, column: usize) -> Result<T, Fault> {
+pub(crate) fn word<T: FromStr<Err = backroom_core::Invalid>>(
+    row: &impl Cells,
+    column: usize,
+) -> Result<T, Fault> {
     row.cell::<&str>(column)?.parse().map_err(|invalid| damaged("word").caused_by(invalid).into())
 }
 

@@ -5,7 +5,10 @@ use std::collections::HashSet;
 
 use backroom_core::{Effect, JobId, JobRow, Message};
 
-use super::insert::{INSERT, NAME_QUEUES};
+use super::{
+    insert::{INSERT, NAME_QUEUES},
+    schedules::{ADD_REPORTS, ReportColumns},
+};
 use crate::store::postgres::{
     Core,
     columns::{
@@ -46,6 +49,7 @@ pub(crate) struct StoredEffects<'a> {
     jobs: Vec<&'a JobRow>,
     job_columns: Columns<'a>,
     unnamed_queues: Vec<String>,
+    reports: ReportColumns<'a>,
 }
 
 impl<'a> StoredEffects<'a> {
@@ -57,6 +61,7 @@ impl<'a> StoredEffects<'a> {
                 Effect::RecordAttempt(attempt) => stored.attempts.push(id, attempt),
                 Effect::Message(message) => stored.messages.push(message)?,
                 Effect::Enqueue(new) => stored.jobs.push(&new.job),
+                Effect::ReportRun(report) => stored.reports.push(report),
                 // Sent once the changes are written.
                 Effect::NotifyQueue { .. } | Effect::NotifyCancel => {}
             }
@@ -84,6 +89,9 @@ impl<'a> StoredEffects<'a> {
             }
             statements.push((&INSERT, self.job_columns.params()));
         }
+        if !self.reports.is_empty() {
+            statements.push((&ADD_REPORTS, self.reports.params()));
+        }
         statements
     }
 
@@ -96,7 +104,7 @@ impl<'a> StoredEffects<'a> {
 /// Notifies those whom the effects of written changes name.
 pub(crate) fn notify<'a>(core: &Core, effects: impl Iterator<Item = &'a Effect>) {
     let (mut queues, mut reply_queues): (HashSet<&str>, HashSet<&str>) = (HashSet::new(), HashSet::new());
-    let (mut is_behind, mut is_cancel) = (false, false);
+    let (mut is_behind, mut is_cancel, mut is_of_schedule) = (false, false, false);
     for effect in effects {
         match effect {
             Effect::NotifyQueue { queue, due_at } => {
@@ -108,6 +116,7 @@ pub(crate) fn notify<'a>(core: &Core, effects: impl Iterator<Item = &'a Effect>)
                 let Message { reply_to, .. } = &**message;
                 reply_queues.insert(reply_to);
             }
+            Effect::ReportRun(_) => is_of_schedule = true,
             // Stored with the change.
             Effect::RecordAttempt(_) | Effect::Enqueue(_) => {}
         }
@@ -119,5 +128,8 @@ pub(crate) fn notify<'a>(core: &Core, effects: impl Iterator<Item = &'a Effect>)
     reply_queues.into_iter().for_each(|queue| core.hints.replies(queue));
     if is_cancel {
         core.hints.cancel();
+    }
+    if is_of_schedule {
+        core.hints.schedules();
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod note;
 pub(crate) mod queues;
 pub(crate) mod read;
 pub(crate) mod replies;
+pub(crate) mod schedules;
 pub(crate) mod stats;
 mod triggers;
 pub(crate) mod upkeep;

@@ -99,6 +99,18 @@ pub(crate) static INSERT: Sql = Sql {
     types: &JOB_TYPES,
 };
 
+/// The same of jobs whose ids others may have made before, in whatever state those are by now. Parameters: all columns.
+pub(crate) static INSERT_UNLESS_FINISHED: Sql = Sql {
+    text: concat!(
+        "INSERT INTO {schema}.jobs (",
+        columns!(),
+        ") ",
+        unnested_jobs!(),
+        " WHERE NOT EXISTS (SELECT FROM {schema}.finished WHERE finished.id = new.id) ON CONFLICT DO NOTHING"
+    ),
+    types: &JOB_TYPES,
+};
+
 /// Those of the ids in $1 that are stored elsewhere than in `jobs`.
 macro_rules! stored_elsewhere {
     () => {
@@ -237,7 +249,7 @@ async fn insert_together(
 }
 
 /// Notifies the workers of queues whose jobs are due now or soon.
-fn notify(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
+pub(crate) fn notify(hints: &Hints, jobs: &[(&NewJob, Timestamp)], answers: &[Inserted]) {
     for answer in answers {
         if let Inserted::Replaced(holder) = answer {
             hints.job(*holder);
