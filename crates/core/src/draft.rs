@@ -84,11 +84,14 @@ impl Draft {
         }
     }
 
-    /// Checks every bound and makes the job that is stored. `json_bytes_max` bounds the args. Kinds and queues of Backroom itself
-    /// are refused.
+    /// Checks every bound and makes the job that is stored. `json_bytes_max` bounds the args. Kinds, queues and reply
+    /// queues of Backroom itself are refused.
     pub fn check(self, id: JobId, now: Timestamp, json_bytes_max: usize) -> Result<NewJob, Invalid> {
         check_is_callers("kind", &self.kind)?;
         check_is_callers("queue", &self.queue)?;
+        if let Some(reply) = &self.extras.reply {
+            check_is_callers("reply_to", &reply.to)?;
+        }
         self.check_ours(id, now, json_bytes_max)
     }
 
@@ -156,7 +159,7 @@ pub const SYSTEM_PREFIX: &str = "backroom.";
 fn check_is_callers(what: &'static str, name: &str) -> Result<(), Invalid> {
     if name.starts_with(SYSTEM_PREFIX) {
         let why = format!(
-            "{name:?} begins with {SYSTEM_PREFIX:?}, as jobs of Backroom itself do; use another name"
+            "{name:?} begins with {SYSTEM_PREFIX:?}, as names of Backroom itself do; use another name"
         );
         return Err(Invalid::new(what, why));
     }

@@ -5,7 +5,7 @@ mod common;
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom_core::{
-    Extras, JobId, JobRow, RetryPolicy, State, Timestamp,
+    Extras, JobId, JobRow, Reply, RetryPolicy, State, Timestamp,
     bounds::{
         ATTEMPTS_MAX, META_ENTRIES_MAX, META_VALUE_BYTES_MAX, NAME_BYTES_MAX, SPAN_MAX, TAGS_MAX, later,
     },
@@ -99,6 +99,16 @@ fn names_have_one_to_128_bytes_and_nothing_invisible() {
         job(|draft| set(draft, "x".repeat(NAME_BYTES_MAX)));
         job(|draft| set(draft, "Straße 7/図".into()));
     }
+}
+
+#[test]
+fn names_of_backroom_itself_are_refused() {
+    refused("kind", "\"backroom.\"", |draft| draft.kind = "backroom.callback".into());
+    refused("queue", "\"backroom.\"", |draft| draft.queue = "backroom.callbacks".into());
+    refused("reply_to", "\"backroom.\"", |draft| {
+        draft.extras.reply = Some(Reply { to: "backroom.replies".into(), ..Reply::default() });
+    });
+    job(|draft| draft.extras.reply = Some(Reply { to: "backroom-replies".into(), ..Reply::default() }));
 }
 
 #[test]

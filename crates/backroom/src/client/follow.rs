@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::{Attempt, JobId, JobRow, LogLine, Progress};
+use backroom_core::{Attempt, JobId, JobRow, LogLine, Progress, State, bounds::later};
 use futures_util::{Stream, stream};
 
 use super::{Backroom, Cursor, JobHandle};
@@ -28,6 +28,10 @@ const LOOKS_MS: [u64; 9] = [50, 100, 250, 500, 1000, 2000, 5000, 10_000, 30_000]
 const LOOK_ALONE_MS_MAX: u64 = 500;
 /// After so many reads without news, a hint is answered later: on SQLite, each write of another process wakes all listeners.
 const QUIET_READS: u32 = 8;
+/// After so many reads without news, the store is asked to find out when another process claims the job.
+const QUIET_READS_TO_AWAIT_CLAIM: u32 = 4;
+/// A job that is due after this will be read again before.
+const DUE_SOON: Duration = Duration::from_secs(60);
 /// How much later at most.
 const GAP_MS_MAX: u64 = 500;
 
@@ -88,7 +92,8 @@ impl Backroom {
     /// A cursor that is ahead of the store begins from the beginning: then a backup was restored, and the lines that the
     /// reader has seen no longer exist.
     ///
-    /// An idle follower costs one listener and a read every half minute. Where the hints of other processes do not arrive
+    /// An idle follower costs one listener and a read every half minute; on PostgreSQL also a lookup each second while its job waits in its
+    /// queue, so that it sees the claim soon. Where the hints of other processes do not arrive
     /// (PostgreSQL with `listen=false`), it reads twice a second.
     pub fn follow(&self, id: JobId, after: Option<Cursor>) -> Follow {
         let follower = Follower::new(self, id, after);
@@ -119,6 +124,8 @@ struct Follower {
     is_placed: bool,
     /// Nothing follows what is ready.
     is_over: bool,
+    /// Whether the job, when it was read last, waited for a worker, or will do so before it is read again.
+    awaits_claim: bool,
     /// Reads in a row that found nothing new.
     quiet_reads: u32,
 }
@@ -133,6 +140,7 @@ impl Follower {
             ready: VecDeque::new(),
             is_placed: after.is_none(),
             is_over: false,
+            awaits_claim: false,
             quiet_reads: 0,
         }
     }
@@ -161,6 +169,8 @@ impl Follower {
     /// Reads what is new. The row is read first: what is recorded before the job finished is then found before its end is shown.
     async fn read(&mut self) -> Result<(), Error> {
         let job = self.backroom.job(self.id).await?;
+        let soon = later(self.backroom.clock().now(), DUE_SOON);
+        self.awaits_claim = job.state == State::Queued && job.scheduled_at <= soon;
         if !self.is_placed {
             self.place(&job).await?;
         }
@@ -236,6 +246,8 @@ impl Follower {
             }
             self.listener.notified().await;
         };
+        // The first reads come soon enough by themselves.
+        self.listener.await_claim(self.awaits_claim && self.quiet_reads >= QUIET_READS_TO_AWAIT_CLAIM);
         let look = LOOKS_MS.get(self.quiet_reads.saturating_sub(1) as usize).or(LOOKS_MS.last());
         let most = if self.backroom.store().notifier().hears_others() { u64::MAX } else { LOOK_ALONE_MS_MAX };
         let pause = Duration::from_millis(look.copied().unwrap_or(most).min(most));

@@ -21,6 +21,10 @@ pub struct Notifier {
     listeners: AtomicUsize,
     /// Hints of other processes do not arrive.
     hears_no_others: AtomicBool,
+    /// Listeners that wait for the claim of their job.
+    awaiting_claims: AtomicUsize,
+    /// Notified when there is a first such listener.
+    awaits_first_claim: Notify,
     by_topic: Mutex<HashMap<Topic, Vec<Arc<Subscription>>>>,
 }
 
@@ -30,6 +34,8 @@ struct Subscription {
     notify: Notify,
     /// Whether the listener waits for a hint at this moment.
     is_idle: AtomicBool,
+    /// Whether it waits for the claim of its job.
+    awaits_claim: AtomicBool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -85,6 +91,34 @@ impl Notifier {
     /// Says that hints of other processes will not arrive.
     pub fn hear_no_others(&self) {
         self.hears_no_others.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns once a listener waits for the claim of its job.
+    #[cfg(feature = "postgres")]
+    pub(crate) async fn some_await_claims(&self) {
+        while self.awaiting_claims.load(Ordering::Relaxed) == 0 {
+            self.awaits_first_claim.notified().await;
+        }
+    }
+
+    /// The jobs for whose claim listeners wait: so many at most, those behind `after` first.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn awaiting_claims(&self, after: Option<JobId>, most: usize) -> Vec<JobId> {
+        let by_topic = self.topics();
+        let awaits = |subscription: &Arc<Subscription>| subscription.awaits_claim.load(Ordering::Relaxed);
+        let mut ids: Vec<JobId> = by_topic
+            .iter()
+            .filter(|(_, subscriptions)| subscriptions.iter().any(awaits))
+            .filter_map(|(topic, _)| if let Topic::Job(id) = topic { Some(*id) } else { None })
+            .collect();
+        drop(by_topic);
+        if ids.len() > most {
+            ids.sort_unstable();
+            let next = after.map_or(0, |after| ids.partition_point(|id| *id <= after));
+            ids.rotate_left(next);
+            ids.truncate(most);
+        }
+        ids
     }
 
     /// A job of this queue may be due. Answers whether an idle listener was notified.
@@ -169,6 +203,21 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// Says whether the listener waits for the claim of its job, which no other process notifies by itself: a store on which this is so
+    /// then finds out.
+    pub fn await_claim(&self, awaits: bool) {
+        if self.subscription.awaits_claim.swap(awaits, Ordering::Relaxed) == awaits {
+            return;
+        }
+        let awaiting = &self.notifier.awaiting_claims;
+        if awaits {
+            awaiting.fetch_add(1, Ordering::Relaxed);
+            self.notifier.awaits_first_claim.notify_one();
+        } else {
+            awaiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Returns at the next hint, at once if one came since the last call. Safe to drop and call again.
     pub async fn notified(&self) {
         let _idle = Idle::of(&self.subscription);
@@ -204,6 +253,7 @@ impl Drop for Listener {
             }
         }
         drop(by_topic);
+        self.await_claim(false);
         self.notifier.listeners.fetch_sub(1, Ordering::Relaxed);
     }
 }

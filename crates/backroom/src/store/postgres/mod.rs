@@ -34,6 +34,7 @@ pub use self::wire::options::{PostgresOptions, SCHEMA_BYTES_MAX, SCHEMA_DEFAULT}
 use self::{
     background::{
         batcher::{Answer, Batcher},
+        claims,
         hints::{self, Hints},
         vacuum::{self, DeadRows},
         watch,
@@ -174,6 +175,7 @@ impl PostgresStore {
             core.hints.wakes.hear_no_others();
         }
         tokio::spawn(watch::align(Arc::clone(&core)));
+        tokio::spawn(claims::watch(Arc::clone(&core)));
         tokio::spawn(vacuum::run(Arc::clone(&core)));
         let inserts = {
             let core = Arc::clone(&core);
