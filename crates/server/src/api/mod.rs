@@ -8,6 +8,7 @@ pub(crate) mod around;
 pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod codes;
+mod endpoints;
 pub(crate) mod extract;
 mod health;
 mod jobs;
@@ -67,6 +68,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(schedules::routes())
         .merge(leases::routes())
         .merge(replies::routes())
+        .merge(endpoints::routes())
         .merge(tokens::routes())
         .merge(read::routes())
 }

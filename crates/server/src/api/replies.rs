@@ -8,7 +8,7 @@ use backroom::{
     core::{MessageId, bounds::check_name},
 };
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -16,12 +16,12 @@ use super::{
     body::JsonBytes,
     caller::{Caller, Scope},
     codes::Code,
-    extract::Path,
+    extract::{Path, Query},
     problem::{Problem, Problems},
 };
 use crate::{
     serve::AppState,
-    views::{Acknowledgements, ReplyQueueList, TakenMessages},
+    views::{Acknowledgements, MessageList, ReplyQueueList, TakenMessages},
 };
 
 /// Most messages in one answer.
@@ -30,6 +30,7 @@ const LIMIT_MAX: usize = 1000;
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list))
+        .routes(routes!(messages))
         .routes(routes!(take))
         .routes(routes!(acknowledge))
         .routes(routes!(release))
@@ -48,6 +49,51 @@ async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<Repl
     let mut reply_queues = state.backroom.reply_queues().await?;
     reply_queues.retain(|queue| caller.sees(&queue.name));
     Ok(Json(ReplyQueueList { reply_queues }))
+}
+
+/// Which messages.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct MessagesQuery {
+    /// Those behind this position: `seq` of the last message of the page before. Default 0.
+    #[serde(default)]
+    after: u64,
+    /// Most messages, 1 to 1000. Default 50.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<usize>,
+}
+
+/// List messages
+///
+/// None is taken. Those that a taker has are among them.
+#[utoipa::path(
+    get,
+    path = "/v1/replies/{queue}",
+    operation_id = "list_replies",
+    tag = "replies",
+    params(("queue" = String, Path, description = "The reply queue."), MessagesQuery),
+    responses((status = 200, description = "The messages.", body = MessageList), Problems)
+)]
+async fn messages(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(queue): Path<String>,
+    Query(query): Query<MessagesQuery>,
+) -> Result<Json<MessageList>, Problem> {
+    caller.require_in(Scope::Work, &queue)?;
+    check_name("reply queue", &queue)?;
+    let limit = bounded(query.limit.unwrap_or(50))?;
+    Ok(Json(MessageList { messages: state.backroom.replies(queue).list(query.after, limit).await? }))
+}
+
+/// The limit, if a caller may ask for so many.
+fn bounded(limit: usize) -> Result<usize, Problem> {
+    if (1..=LIMIT_MAX).contains(&limit) {
+        return Ok(limit);
+    }
+    let why = format!("the limit {limit} is out of range; use 1 to {LIMIT_MAX}");
+    Err(Problem::new(Code::Invalid, why))
 }
 
 /// What to take.
@@ -92,11 +138,7 @@ async fn take(
     if let Some(lease_ms) = lease_ms {
         replies = replies.lease(Duration::from_millis(lease_ms));
     }
-    let limit = limit.unwrap_or(10);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        let why = format!("the limit {limit} is out of range; use 1 to {LIMIT_MAX}");
-        return Err(Problem::new(Code::Invalid, why));
-    }
+    let limit = bounded(limit.unwrap_or(10))?;
     let taken = tokio::select! {
         taken = replies.take_wait(limit, wait) => taken?,
         // Once more without a wait: the answer says what is there now.

@@ -1,15 +1,14 @@
 //! `backroom audit`: what was done by hand, and by whom.
 
-use backroom::Backroom;
 use clap::Args;
 
-use crate::settings::Settings;
+use crate::settings::{Need, Settings};
+use crate::target::Target;
 use crate::terminal::{
     Problem, out,
     table::{self, Column, cell},
     words,
 };
-use crate::views::AuditPage;
 
 /// Show the audit log: administrative acts, and who did them
 ///
@@ -34,10 +33,8 @@ pub(crate) struct AuditArgs {
 
 pub(crate) async fn run(args: AuditArgs, settings: &Settings) -> Result<(), Problem> {
     let AuditArgs { limit, before } = args;
-    let read =
-        async |backroom: &Backroom| Ok((backroom.audit().list(before, limit).await?, backroom.clock().now()));
-    let (entries, now) = settings.with_store_to_read(read).await?;
-    let page = AuditPage::new(entries, limit);
+    let read = async |target: &Target| Ok((target.audit(before, limit).await?, target.now()));
+    let (page, now) = settings.with_target(Need::Read, read).await?;
     if settings.json {
         return out::json(&page, settings.terminal);
     }
@@ -56,13 +53,4 @@ pub(crate) async fn run(args: AuditArgs, settings: &Settings) -> Result<(), Prob
         ]);
     }
     table::show(&rows)
-}
-
-/// Writes that the user of this machine did something.
-pub(super) async fn append(backroom: &Backroom, act: &str, target: &str) -> Result<(), Problem> {
-    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
-    let user = user.filter(|user| !user.is_empty() && user.len() <= 100 && !user.contains(char::is_control));
-    let who = format!("command line, user {}", user.as_deref().unwrap_or("unknown"));
-    backroom.audit().append(who, act, target, None).await?;
-    Ok(())
 }

@@ -2,7 +2,8 @@
 
 use clap::{Args, Subcommand};
 
-use crate::settings::Settings;
+use crate::settings::{Need, Settings};
+use crate::target::Target;
 use crate::terminal::{
     Problem, out,
     table::{self, Column, cell},
@@ -43,7 +44,7 @@ pub(crate) async fn run(args: EndpointsArgs, settings: &Settings) -> Result<(), 
     match args.act {
         None => list(args.after, settings).await,
         Some(Act::Enable { url }) => {
-            settings.with_store(async |backroom| Ok(backroom.enable_endpoint(&url).await?)).await?;
+            settings.with_target(Need::Change, async |target| target.enable_endpoint(&url).await).await?;
             if settings.json {
                 return out::json(&serde_json::json!({ "enabled": url }), settings.terminal);
             }
@@ -53,12 +54,11 @@ pub(crate) async fn run(args: EndpointsArgs, settings: &Settings) -> Result<(), 
 }
 
 async fn list(after: Option<String>, settings: &Settings) -> Result<(), Problem> {
-    let (endpoints, now) = settings
-        .with_store_to_read(async |backroom| {
-            Ok((backroom.ended_endpoints(after).await?, backroom.clock().now()))
+    let (page, now) = settings
+        .with_target(Need::Read, async |target: &Target| {
+            Ok((target.ended_endpoints(after).await?, target.now()))
         })
         .await?;
-    let page = EndpointPage::new(endpoints);
     if settings.json {
         return out::json(&page, settings.terminal);
     }

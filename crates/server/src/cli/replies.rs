@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use backroom::{Backroom, LeaseId, MessageId, MessageRow, core::bounds::check_name};
+use backroom::{LeaseId, MessageId, MessageRow, core::bounds::check_name};
 use clap::{Args, Subcommand};
 
-use crate::settings::Settings;
+use crate::settings::{Need, Settings};
+use crate::target::Target;
 use crate::terminal::{
     Problem, out,
     parse::span,
     table::{self, Column, cell},
     visible, words,
 };
-use crate::views::{Acknowledgements, ReplyQueueList};
+use crate::views::TakenMessages;
 
 /// List reply queues and their messages; take messages and acknowledge them
 ///
@@ -93,43 +94,47 @@ struct HandedArgs {
 
 pub(crate) async fn run(args: RepliesArgs, settings: &Settings) -> Result<(), Problem> {
     match args.command {
-        None => settings.with_store_to_read(async |backroom| list_queues(backroom, settings).await).await,
+        None => settings.with_target(Need::Read, async |target| list_queues(target, settings).await).await,
         Some(RepliesCommand::List { queue, limit, after }) => {
-            let list = async |backroom: &Backroom| {
-                check_name("reply queue", &queue)?;
-                show(&backroom.replies(queue.as_str()).list(after, limit).await?, settings)
+            check_name("reply queue", &queue)?;
+            let list = async |target: &Target| {
+                show(&target.messages(&queue, after, limit).await?.messages, settings)
             };
-            settings.with_store_to_read(list).await
+            settings.with_target(Need::Read, list).await
         }
         Some(RepliesCommand::Take { queue, limit, wait, lease, acknowledge }) => {
-            let take = async |backroom: &Backroom| {
-                let replies = backroom.replies(queue.as_str()).lease(lease);
-                let taken = replies.take_wait(limit, wait.unwrap_or_default()).await?;
-                show(taken.messages(), settings)?;
+            check_name("reply queue", &queue)?;
+            let take = async |target: &Target| {
+                let TakenMessages { lease: held, messages } =
+                    target.take(&queue, limit, wait.unwrap_or_default(), lease).await?;
+                show(&messages, settings)?;
+                if messages.is_empty() {
+                    return Ok(());
+                }
                 if acknowledge {
-                    taken.acknowledge().await?;
-                } else if !taken.is_empty() && !settings.json {
+                    let ids: Vec<_> = messages.iter().map(|row| row.message.id).collect();
+                    target.acknowledge(&queue, held, &ids).await?;
+                } else if !settings.json {
                     out::note(format_args!(
-                        "they are delivered again in {}; until then: backroom replies acknowledge {queue} --lease {} ID...",
+                        "they are delivered again in {}; until then: backroom replies acknowledge {queue} --lease {held} ID...",
                         words::span(lease),
-                        taken.lease()
                     ));
                 }
                 Ok(())
             };
-            settings.with_store(take).await
+            settings.with_target(Need::Change, take).await
         }
         Some(RepliesCommand::Acknowledge(args)) => {
-            settings.with_store(async |backroom| acknowledge(backroom, &args, settings).await).await
+            settings.with_target(Need::Change, async |target| acknowledge(target, &args, settings).await).await
         }
         Some(RepliesCommand::Release(args)) => {
-            settings.with_store(async |backroom| release(backroom, &args, settings).await).await
+            settings.with_target(Need::Change, async |target| release(target, &args, settings).await).await
         }
     }
 }
 
-async fn list_queues(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
-    let list = ReplyQueueList { reply_queues: backroom.reply_queues().await? };
+async fn list_queues(target: &Target, settings: &Settings) -> Result<(), Problem> {
+    let list = target.reply_queues().await?;
     if settings.json {
         return out::json(&list, settings.terminal);
     }
@@ -146,7 +151,7 @@ async fn list_queues(backroom: &Backroom, settings: &Settings) -> Result<(), Pro
         Column::Number("DROPPED"),
     ];
     let mut rows = table::table(settings.style(), &columns);
-    let now = backroom.clock().now();
+    let now = target.now();
     for queue in &queues {
         rows.add_row([
             cell(visible::line(&queue.name)),
@@ -193,9 +198,8 @@ fn show(messages: &[MessageRow], settings: &Settings) -> Result<(), Problem> {
     table::show(&rows)
 }
 
-async fn acknowledge(backroom: &Backroom, args: &HandedArgs, settings: &Settings) -> Result<(), Problem> {
-    let acknowledged = backroom.replies(args.queue.as_str()).acknowledge(args.lease, &args.ids).await?;
-    let answer = Acknowledgements::new(acknowledged);
+async fn acknowledge(target: &Target, args: &HandedArgs, settings: &Settings) -> Result<(), Problem> {
+    let answer = target.acknowledge(&args.queue, args.lease, &args.ids).await?;
     let (done, lost) = (answer.done, answer.lost);
     if settings.json {
         out::json(&answer, settings.terminal)?;
@@ -211,8 +215,8 @@ async fn acknowledge(backroom: &Backroom, args: &HandedArgs, settings: &Settings
     Ok(())
 }
 
-async fn release(backroom: &Backroom, args: &HandedArgs, settings: &Settings) -> Result<(), Problem> {
-    backroom.replies(args.queue.as_str()).release(args.lease, &args.ids).await?;
+async fn release(target: &Target, args: &HandedArgs, settings: &Settings) -> Result<(), Problem> {
+    target.release(&args.queue, args.lease, &args.ids).await?;
     let done = args.ids.len();
     if settings.json {
         return out::json(&serde_json::json!({ "released": done }), settings.terminal);

@@ -2,14 +2,18 @@
 
 use std::collections::HashSet;
 
-use backroom::{Backroom, Cursor, Error, ErrorKind, JobEvent, JobId, JobRow, Timestamp};
+use backroom::{
+    Cursor, JobId, Timestamp,
+    clock::{Clock as _, SystemClock},
+};
 use clap::Args;
 use futures_util::{Stream, StreamExt as _, stream, stream::SelectAll};
 
 use super::select::Select;
-use crate::settings::Settings;
+use crate::settings::{Need, Settings};
+use crate::target::Target;
 use crate::terminal::{Problem, now, out, visible};
-use crate::views::{EventView, NewsView};
+use crate::views::{EventView, JobView, NewsView};
 
 /// Most jobs that are followed at the same time.
 const JOBS_MAX: usize = 100;
@@ -45,51 +49,46 @@ pub(crate) struct TailArgs {
 pub(crate) async fn run(args: TailArgs, settings: &Settings) -> Result<(), Problem> {
     args.select.selection(now(), &[])?;
     settings
-        .with_store_to_read(async |backroom| match args.id {
-            Some(id) => one(backroom, id, args.after, settings).await,
-            None => all(backroom, &args.select, settings).await,
+        .with_target(Need::Read, async |target| match args.id {
+            Some(id) => one(target, id, args.after, settings).await,
+            None => all(target, &args.select, settings).await,
         })
         .await
 }
 
-async fn one(
-    backroom: &Backroom,
-    id: JobId,
-    after: Option<Cursor>,
-    settings: &Settings,
-) -> Result<(), Problem> {
-    let mut events = backroom.follow(id, after);
-    while let Some(event) = events.next().await {
-        show(id, event?, false, settings, backroom.clock().now())?;
+async fn one(target: &Target, id: JobId, after: Option<Cursor>, settings: &Settings) -> Result<(), Problem> {
+    let mut events = target.follow(id, after);
+    while let Some(event) = events.next(false).await? {
+        show(&event, false, settings, target.now())?;
     }
     Ok(())
 }
 
 /// The events of one job, with its id; none after its end.
-type Events = std::pin::Pin<Box<dyn Stream<Item = (JobId, Option<Result<JobEvent, Error>>)> + Send>>;
+type Events<'a> = std::pin::Pin<Box<dyn Stream<Item = (JobId, Option<Result<EventView, Problem>>)> + 'a>>;
 
-async fn all(backroom: &Backroom, select: &Select, settings: &Settings) -> Result<(), Problem> {
-    let mut followed: SelectAll<Events> = SelectAll::new();
+async fn all(target: &Target, select: &Select, settings: &Settings) -> Result<(), Problem> {
+    let mut followed: SelectAll<Events<'_>> = SelectAll::new();
+    let clock = SystemClock::default();
     let mut known = HashSet::new();
     let mut is_full = false;
     loop {
         // The newest first: of too many, the newest are followed.
-        let now = backroom.clock().now();
-        let page = backroom.list(select.selection(now, &[])?.filter, None, JOBS_MAX).await?;
-        let live = |job: &&JobRow| !job.state.is_finished();
+        let page = target.list(&select.selection(target.now(), &[])?, None, JOBS_MAX).await?;
+        let live = |view: &&JobView| !view.job.state.is_finished();
         // Jobs that ended between two searches are shown, too. Those that had ended before the first one are not.
         let is_first = known.is_empty() && followed.is_empty();
         let new: Vec<JobId> = page
             .jobs
             .iter()
-            .filter(|job| !is_first || live(job))
-            .map(|job| job.id)
+            .filter(|view| !is_first || live(view))
+            .map(|view| view.job.id)
             .filter(|id| !known.contains(id))
             .collect();
-        known.extend(page.jobs.iter().map(|job| job.id));
+        known.extend(page.jobs.iter().map(|view| view.job.id));
         for id in new.into_iter().rev() {
             if followed.len() < JOBS_MAX {
-                followed.push(events_of(backroom, id));
+                followed.push(events_of(target, id));
             } else if !is_full {
                 is_full = true;
                 out::note(format_args!("following {JOBS_MAX} jobs; others are left out until some end"));
@@ -97,18 +96,16 @@ async fn all(backroom: &Backroom, select: &Select, settings: &Settings) -> Resul
         }
         // Ids that are no longer on the page cannot come back: the page has the newest.
         if known.len() > 10 * JOBS_MAX {
-            known = page.jobs.iter().map(|job| job.id).collect();
+            known = page.jobs.iter().map(|view| view.job.id).collect();
         }
-        let search = backroom.clock().sleep(SEARCH_EVERY);
+        let search = clock.sleep(SEARCH_EVERY);
         tokio::pin!(search);
         loop {
             tokio::select! {
                 () = &mut search => break,
-                Some((id, event)) = followed.next(), if !followed.is_empty() => match event {
-                    Some(Ok(event)) => show(id, event, true, settings, backroom.clock().now())?,
-                    // Deleted or pruned in the meantime.
-                    Some(Err(error)) if error.kind() == ErrorKind::NotFound => {}
-                    Some(Err(error)) => return Err(error.into()),
+                Some((_, event)) = followed.next(), if !followed.is_empty() => match event {
+                    Some(Ok(event)) => show(&event, true, settings, target.now())?,
+                    Some(Err(problem)) => return Err(problem),
                     None => is_full = false,
                 },
             }
@@ -116,25 +113,22 @@ async fn all(backroom: &Backroom, select: &Select, settings: &Settings) -> Resul
     }
 }
 
-fn events_of(backroom: &Backroom, id: JobId) -> Events {
-    let events = backroom.follow(id, None).map(move |event| (id, Some(event)));
+/// A job that is deleted or pruned in the meantime ends as one that finishes.
+fn events_of(target: &Target, id: JobId) -> Events<'_> {
+    let events = stream::unfold(target.follow(id, None), |mut following| async move {
+        let event = following.next(true).await.transpose()?;
+        Some((event, following))
+    });
+    let events = events.map(move |event| (id, Some(event)));
     Box::pin(events.chain(stream::once(std::future::ready((id, None)))))
 }
 
 /// Writes one event: a line for people, or an object.
-fn show(
-    id: JobId,
-    event: JobEvent,
-    with_id: bool,
-    settings: &Settings,
-    now: Timestamp,
-) -> Result<(), Problem> {
-    // The library may learn of further events; this program then has no words for them.
-    let Some(event) = EventView::new(id, event, now) else { return Ok(()) };
+fn show(event: &EventView, with_id: bool, settings: &Settings, now: Timestamp) -> Result<(), Problem> {
     if settings.json {
-        return out::json(&event, false);
+        return out::json(event, false);
     }
-    let id = if with_id { format!("{id}  ") } else { String::new() };
+    let id = if with_id { format!("{}  ", event.job) } else { String::new() };
     let said = said(&event.news, now);
     said.lines().try_for_each(|line| out::line(format_args!("{id}{}", visible::line(line))))
 }

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use backroom::{Backroom, NewToken, QueuePattern, Scope, Timestamp, Token, TokenId};
+use backroom::{NewToken, QueuePattern, Scope, Timestamp, Token, TokenId};
 use clap::{Args, Subcommand};
 
-use crate::settings::Settings;
+use crate::settings::{Need, Settings};
+use crate::target::Target;
 use crate::terminal::{
     Problem, out,
     parse::span,
     table::{self, Column, cell},
     words,
 };
-use crate::views::{NewTokenView, TokenList};
+use crate::views::NewTokenView;
 
 /// Make, list and revoke the tokens that programs call the server with
 ///
@@ -78,38 +79,37 @@ fn pattern(text: &str) -> Result<QueuePattern, String> {
 pub(crate) async fn run(args: TokensArgs, settings: &Settings) -> Result<(), Problem> {
     match args.command {
         None | Some(TokensCommand::List) => {
-            settings.with_store_to_read(async |backroom| list(backroom, settings).await).await
+            settings.with_target(Need::Read, async |target| list(target, settings).await).await
         }
         // A token can be made before the first job: the server creates the store as well.
         Some(TokensCommand::Create(args)) => {
-            settings.with_new_store(async |backroom| create(backroom, args, settings).await).await
+            settings.with_target(Need::Create, async |target| create(target, args, settings).await).await
         }
         Some(TokensCommand::Revoke { token }) => {
-            settings.with_store(async |backroom| revoke(backroom, &token, settings).await).await
+            settings.with_target(Need::Change, async |target| revoke(target, &token, settings).await).await
         }
     }
 }
 
-async fn create(backroom: &Backroom, args: CreateArgs, settings: &Settings) -> Result<(), Problem> {
+async fn create(target: &Target, args: CreateArgs, settings: &Settings) -> Result<(), Problem> {
     let CreateArgs { name, scope, queue, expires } = args;
     let new = NewToken { name, scopes: scope, queues: queue, expires_in: expires };
-    let (token, secret) = backroom.tokens().create(new).await?;
-    super::audit::append(backroom, "token.create", &token.id.to_string()).await?;
+    let made = target.create_token(new).await?;
     if settings.json {
-        let view = NewTokenView { token, secret: secret.expose().to_owned() };
-        return out::json(&view, settings.terminal);
+        return out::json(&made, settings.terminal);
     }
+    let NewTokenView { token, secret } = made;
     out::note(format_args!(
         "token {} permits {} on {}; its secret is not shown again:",
         token.name,
         joined(&token.scopes),
         queues(&token)
     ));
-    out::line(secret.expose())
+    out::line(secret)
 }
 
-async fn list(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
-    let list = TokenList { tokens: backroom.tokens().list().await? };
+async fn list(target: &Target, settings: &Settings) -> Result<(), Problem> {
+    let list = target.tokens().await?;
     if settings.json {
         return out::json(&list, settings.terminal);
     }
@@ -119,7 +119,7 @@ async fn list(backroom: &Backroom, settings: &Settings) -> Result<(), Problem> {
     }
     let columns = ["NAME", "SCOPES", "QUEUES", "STATE", "LAST USED", "ID"].map(Column::Text);
     let mut rows = table::table(settings.style(), &columns);
-    let now = backroom.clock().now();
+    let now = target.now();
     for token in &tokens {
         let used = token.last_used_at.map_or("never".into(), |at| words::from_now(at, now));
         rows.add_row(vec![
@@ -154,13 +154,15 @@ fn queues(token: &Token) -> String {
     token.queues.iter().map(QueuePattern::as_str).collect::<Vec<_>>().join(", ")
 }
 
-async fn revoke(backroom: &Backroom, wanted: &str, settings: &Settings) -> Result<(), Problem> {
+async fn revoke(target: &Target, wanted: &str, settings: &Settings) -> Result<(), Problem> {
     let id = match wanted.parse::<TokenId>() {
         Ok(id) => id,
-        Err(_) => by_name(backroom, wanted).await?,
+        Err(_) => by_name(target.tokens().await?.tokens, wanted)?,
     };
-    let token = backroom.tokens().revoke(id).await?;
-    super::audit::append(backroom, "token.revoke", &token.id.to_string()).await?;
+    target.revoke_token(id).await?;
+    let token = target.tokens().await?.tokens.into_iter().find(|token| token.id == id);
+    let token =
+        token.ok_or_else(|| Problem::new(format_args!("find token {id}"), &"it is no longer listed"))?;
     if settings.json {
         return out::json(&token, settings.terminal);
     }
@@ -168,8 +170,7 @@ async fn revoke(backroom: &Backroom, wanted: &str, settings: &Settings) -> Resul
 }
 
 /// The one token of this name that is not revoked.
-async fn by_name(backroom: &Backroom, name: &str) -> Result<TokenId, Problem> {
-    let mut found = backroom.tokens().list().await?;
+fn by_name(mut found: Vec<Token>, name: &str) -> Result<TokenId, Problem> {
     found.retain(|token| token.name == name && token.revoked_at.is_none());
     match found.as_slice() {
         [token] => Ok(token.id),

@@ -6,6 +6,9 @@
 mod address;
 mod answer;
 mod connection;
+mod events;
+#[cfg(feature = "otel")]
+mod exchange;
 mod token;
 
 use std::{
@@ -27,8 +30,13 @@ use hyper::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
 
-pub(crate) use self::token::Token;
+#[cfg(feature = "otel")]
+pub(crate) use self::exchange::exchange;
 use self::{address::Address, connection::Connection};
+pub(crate) use self::{
+    events::{Event, Events, Opened},
+    token::Token,
+};
 use crate::terminal::Problem;
 
 /// How long the server may take to accept a connection and to agree on TLS.

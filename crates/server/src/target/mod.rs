@@ -3,9 +3,13 @@
 //! A command asks a [`Target`] and does not know which of the two answers: both answer with [`views`](crate::views).
 //! What can only be done to a store (`doctor`, `migrate`, `backup`, `move`) does not go through here.
 
+mod access;
+mod endpoints;
 mod enqueue;
+mod follow;
 mod jobs;
 mod queues;
+mod replies;
 
 use std::time::Duration;
 

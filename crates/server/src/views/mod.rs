@@ -32,7 +32,7 @@ pub(crate) use self::{
     matched::{BulkAction, Matched},
     queue::{CountList, QueueList, QueueView},
     reason::{ReasonView, Reasons},
-    reply::{Acknowledgements, ReplyQueueList, TakenMessages},
+    reply::{Acknowledgements, MessageList, ReplyQueueList, TakenMessages},
     rows::{CallbackSchema, JobSchema, ReplySchema, RetentionSchema, RetrySchema},
     stats::StatsView,
     token::{AuditPage, NewTokenView, TokenList},

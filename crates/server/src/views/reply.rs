@@ -15,6 +15,15 @@ pub(crate) struct ReplyQueueList {
     pub(crate) reply_queues: Vec<ReplyQueue>,
 }
 
+/// Messages of a reply queue in their order.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Messages)]
+pub(crate) struct MessageList {
+    /// The messages; those that a taker has are among them.
+    #[schema(value_type = Vec<MessageSchema>)]
+    pub(crate) messages: Vec<MessageRow>,
+}
+
 /// Messages that one taker has.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Taken)]
