@@ -10,6 +10,7 @@ use crate::{
     engine::Engine,
     ids::Ids,
     store::{Answered, CallHook, INSERT_TIMEOUT, MemoryStore, Observed, Store, StoreUrl},
+    telemetry::TraceContext,
 };
 
 /// Everything that can be chosen when a store is opened. [`Backroom::open`] takes the defaults.
@@ -22,6 +23,7 @@ pub struct Options {
     seed: Option<u64>,
     enqueue_timeout: Duration,
     call_hook: Option<CallHook>,
+    traces: Option<Arc<dyn TraceContext>>,
 }
 
 impl Default for Options {
@@ -34,6 +36,7 @@ impl Default for Options {
             seed: None,
             enqueue_timeout: INSERT_TIMEOUT,
             call_hook: None,
+            traces: None,
         }
     }
 }
@@ -100,6 +103,15 @@ impl Options {
     #[must_use]
     pub fn on_call(mut self, hook: impl Fn(&Answered) + Send + Sync + 'static) -> Self {
         self.call_hook = Some(CallHook::new(hook));
+        self
+    }
+
+    /// Joins the spans of this client and of its workers with traces that reach beyond the process: an enqueue is a span, its jobs
+    /// carry the span's `traceparent`, and each attempt is a span below it. Default: jobs carry the `traceparent` that the
+    /// caller sets, and no other.
+    #[must_use]
+    pub fn trace_context(mut self, traces: Arc<dyn TraceContext>) -> Self {
+        self.traces = Some(traces);
         self
     }
 
@@ -206,6 +218,7 @@ impl Options {
             ids,
             json_bytes_max: self.json_bytes_max,
             bytes_max: self.bytes_max,
+            traces: self.traces,
             #[cfg(feature = "postgres")]
             postgres_within: None,
         })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{clock::Clock, ids::Ids, store::Store};
+use crate::{clock::Clock, ids::Ids, store::Store, telemetry::TraceContext};
 
 /// One open store and what belongs to it.
 #[derive(Clone)]
@@ -14,6 +14,8 @@ pub(crate) struct Engine {
     pub(crate) json_bytes_max: usize,
     /// Bound on the bytes that a worker holds in hand, and on those that one call reads.
     pub(crate) bytes_max: usize,
+    /// What joins spans with traces of other processes; none where traces end in this process.
+    pub(crate) traces: Option<Arc<dyn TraceContext>>,
     /// The schema of a PostgreSQL store, for enqueueing in transactions of the caller; none for other stores.
     #[cfg(feature = "postgres")]
     pub(crate) postgres_within: Option<Arc<crate::store::postgres::Within>>,

@@ -51,6 +51,25 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// Its name on spans.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::NotFound => "not_found",
+            Self::Refused => "refused",
+            Self::KeyHeld { .. } => "key_held",
+            Self::QueueFull { .. } => "queue_full",
+            Self::Unsuccessful => "unsuccessful",
+            Self::Unavailable => "unavailable",
+            Self::NoSpace => "no_space",
+            Self::Unusable => "unusable",
+            Self::Closed => "closed",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 impl Error {
     /// An error of `kind`; the message completes "failed to …".
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {

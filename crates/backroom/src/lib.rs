@@ -75,6 +75,7 @@ mod repeated;
 mod schedule_news;
 pub mod store;
 mod tally;
+mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod upkeep;
@@ -125,6 +126,7 @@ pub use store::{
     Acknowledged, Blocked, Count, Durability, EndedEndpoint, Filter, Health, HealthCheck, Inserted, Load,
     MessageRow, ReplyQueue, WorkerDetails, WorkerRow,
 };
+pub use telemetry::{SPANS_TARGET, TraceContext};
 /// The PostgreSQL driver, in the version whose transactions [`Enqueue::within_postgres`] takes. Feature `postgres`.
 #[cfg(feature = "postgres")]
 pub use tokio_postgres;

@@ -14,6 +14,7 @@ mod schedules;
 mod serve;
 mod settings;
 mod target;
+mod telemetry;
 mod terminal;
 mod views;
 mod work;
@@ -32,7 +33,10 @@ fn main() -> ExitCode {
     backroom::command::supervise_if_asked();
     let cli = Cli::parse();
     let settings = Settings::from_args(cli.global);
-    terminal::notices::start();
+    // The server shows them as well, once it has read whether it exports.
+    if !matches!(cli.command, Command::Serve(_)) {
+        terminal::notices::start();
+    }
     let settings = if cli.command.reads_the_file() { settings.or_of_file() } else { Ok(settings) };
     let outcome = settings.and_then(|settings| Ok((settings, runtime()?))).and_then(|(settings, runtime)| {
         let outcome = runtime.block_on(run(cli.command, &settings));

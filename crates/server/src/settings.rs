@@ -248,28 +248,12 @@ impl Settings {
         }
     }
 
-    /// Does something with a store that is there, and closes it.
-    pub(crate) async fn with_store<T>(
-        &self,
-        work: impl AsyncFnOnce(&Backroom) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
-        used(self.open().await?, work).await
-    }
-
     /// Reads from a store that is there, and closes it.
     pub(crate) async fn with_store_to_read<T>(
         &self,
         work: impl AsyncFnOnce(&Backroom) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
         used(self.open_to_read().await?, work).await
-    }
-
-    /// Does something with a store that is created if need be, and closes it.
-    pub(crate) async fn with_new_store<T>(
-        &self,
-        work: impl AsyncFnOnce(&Backroom) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
-        used(self.open_or_create().await?, work).await
     }
 
     /// The file of a SQLite store.

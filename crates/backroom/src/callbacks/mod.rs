@@ -78,7 +78,9 @@ impl Sender {
         }
         let Some(_turn) = self.turn(&url) else { return Err(Failure::snooze(CROWDED)) };
         let id = context.id();
-        let body = event::body(id, &self.options.source, context.traceparent(), &args.event)?;
+        // The body is the same at every attempt; the header names the span of this one.
+        let of_job = context.job().extras.traceparent.as_deref();
+        let body = event::body(id, &self.options.source, of_job, &args.event)?;
         let now = backroom.clock().now();
         let mut headers = vec![
             ("content-type", event::CONTENT_TYPE.to_owned()),

@@ -8,6 +8,7 @@ use super::Backroom;
 use crate::{
     Error,
     store::{Call, Inserted},
+    telemetry::Sending,
 };
 
 impl Backroom {
@@ -24,8 +25,10 @@ impl Backroom {
         is_repeated: bool,
     ) -> Result<Vec<Inserted>, Error> {
         let (engine, several) = (self.engine(), drafts.len() > 1);
+        let sending = Sending::begin(engine, drafts.first().filter(|_| !several).map(|(_, draft)| draft));
         let mut jobs = Vec::with_capacity(drafts.len());
-        for (number, (id, draft)) in drafts.into_iter().enumerate() {
+        for (number, (id, mut draft)) in drafts.into_iter().enumerate() {
+            sending.stamp(&mut draft);
             jobs.push(draft.check(id, at, engine.json_bytes_max).map_err(|mut invalid| {
                 if several {
                     invalid.why = format!("of job {number} {}", invalid.why);
@@ -36,7 +39,11 @@ impl Backroom {
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
+        match jobs.as_slice() {
+            [one] => sending.is_of(one.job.id),
+            many => sending.is_of_many(many.len() as u64),
+        }
         let call = if is_repeated { Call::Repeated } else { Call::First };
-        engine.store.insert(Arc::new(jobs), at, call).await
+        sending.around(engine.store.insert(Arc::new(jobs), at, call)).await
     }
 }

@@ -18,6 +18,7 @@ use super::{Backroom, Job, JobHandle, Untyped, job};
 use crate::{
     Error, ErrorKind,
     store::{Call, Inserted},
+    telemetry::Sending,
 };
 
 impl Backroom {
@@ -191,19 +192,25 @@ impl<'a, J: 'a> Enqueue<'a, J> {
         self.draft
     }
 
-    /// The checked job.
-    pub(super) fn check(self) -> Result<NewJob, Error> {
+    /// The checked job, and the span of its enqueue.
+    pub(super) fn check(self) -> Result<(NewJob, Sending), Error> {
         let engine = self.backroom.engine();
         let now = engine.clock.now();
-        Ok(self.draft?.check(engine.ids.job(now), now, engine.json_bytes_max)?)
+        let mut draft = self.draft?;
+        let sending = Sending::begin(engine, Some(&draft));
+        sending.stamp(&mut draft);
+        let new = draft.check(engine.ids.job(now), now, engine.json_bytes_max)?;
+        sending.is_of(new.job.id);
+        Ok((new, sending))
     }
 
     async fn send(self) -> Result<JobHandle<J>, Error> {
         let backroom = self.backroom;
-        let new = self.check()?;
+        let (new, sending) = self.check()?;
         let id = new.job.id;
         let now = new.job.created_at;
-        let answers = backroom.engine().store.insert(Arc::new(vec![new]), now, Call::First).await?;
+        let insert = backroom.engine().store.insert(Arc::new(vec![new]), now, Call::First);
+        let answers = sending.around(insert).await?;
         let answer = answers
             .first()
             .copied()

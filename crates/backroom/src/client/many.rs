@@ -23,6 +23,7 @@ use crate::{
     Error,
     engine::Engine,
     store::{Call, Inserted},
+    telemetry::Sending,
 };
 
 /// Jobs per transaction: large enough that the cost of a commit vanishes, small enough that single enqueues of
@@ -188,16 +189,32 @@ impl<'a> EnqueueMany<'a> {
         self
     }
 
-    /// While a chunk is being written the next is encoded: neither the processor nor the disk waits.
-    async fn send(mut self) -> Result<EnqueuedMany, Error> {
+    /// Begins the span of this enqueue.
+    pub(super) fn begin(&self, engine: &Engine) -> Sending {
+        let job = match &self.jobs {
+            Jobs::Alike(template, _) => Some(&**template),
+            Jobs::Mixed(..) => None,
+        };
+        Sending::begin(engine, job)
+    }
+
+    async fn send(self) -> Result<EnqueuedMany, Error> {
         let engine = self.backroom.engine().clone();
+        let sending = self.begin(&engine);
+        let sum = sending.around(self.send_chunks(&engine, &sending)).await?;
+        sending.is_of_many(sum.jobs());
+        Ok(sum)
+    }
+
+    /// While a chunk is being written the next is encoded: neither the processor nor the disk waits.
+    async fn send_chunks(mut self, engine: &Engine, sending: &Sending) -> Result<EnqueuedMany, Error> {
         let (mut sum, mut failed, mut is_more) = (EnqueuedMany::default(), None, true);
         let under_way_max = if self.jobs.may_overtake() { CHUNKS_UNDER_WAY } else { 1 };
         let mut under_way = FuturesUnordered::new();
         loop {
             let mut answered = None;
             if is_more && under_way.len() < under_way_max {
-                match self.chunk(&engine) {
+                match self.chunk(engine, sending) {
                     Ok(chunk) if chunk.is_empty() => is_more = false,
                     Ok(chunk) => {
                         under_way.push(engine.store.insert(Arc::new(chunk), engine.clock.now(), Call::First));
@@ -227,14 +244,16 @@ impl<'a> EnqueueMany<'a> {
     }
 
     /// The next jobs, checked; none when all have been taken.
-    pub(super) fn chunk(&mut self, engine: &Engine) -> Result<Vec<NewJob>, Error> {
+    pub(super) fn chunk(&mut self, engine: &Engine, sending: &Sending) -> Result<Vec<NewJob>, Error> {
         let now = engine.clock.now();
         // As many as the iterator promises: a large chunk that grows is copied again and again.
         let expected = self.jobs.at_least().min(CHUNK_JOBS_MAX);
         let (mut chunk, mut bytes) = (Vec::with_capacity(expected), 0);
         while chunk.len() < CHUNK_JOBS_MAX && bytes < CHUNK_BYTES_MAX {
             let Some(draft) = self.jobs.next() else { break };
-            let new = draft?.check(engine.ids.job(now), now, engine.json_bytes_max)?;
+            let mut draft = draft?;
+            sending.stamp(&mut draft);
+            let new = draft.check(engine.ids.job(now), now, engine.json_bytes_max)?;
             bytes += new.job.args.as_str().len();
             chunk.push(new);
         }
@@ -245,12 +264,17 @@ impl<'a> EnqueueMany<'a> {
 /// An error in the middle says how far it came: those jobs are stored and will run, or are in the
 /// caller's transaction.
 pub(super) fn after(sum: &EnqueuedMany, error: Error) -> Error {
-    let done = sum.created + sum.duplicates + sum.replaced + sum.key_held;
+    let done = sum.jobs();
     Error::new(error.kind(), format!("enqueue many: at least {done} jobs were handled before the error"))
         .caused_by(error)
 }
 
 impl EnqueuedMany {
+    /// How many jobs were handled, whatever became of them.
+    pub(super) fn jobs(&self) -> u64 {
+        self.created + self.duplicates + self.replaced + self.key_held
+    }
+
     pub(super) fn count(&mut self, answers: &[Inserted]) {
         for answer in answers {
             match answer {

@@ -38,7 +38,7 @@ pub use tokens::{Audit, NewToken, SECRET_PREFIX, Secret, Tokens};
 
 use std::{fmt, sync::Arc};
 
-use crate::{Error, Options, clock::Clock, engine::Engine, store::Store};
+use crate::{Error, Options, TraceContext, clock::Clock, engine::Engine, store::Store};
 
 /// An open store: cheap to clone, safe to share.
 #[derive(Clone)]
@@ -72,6 +72,17 @@ impl Backroom {
     /// Bound on args and output, each, in bytes of JSON text; see [`Options::json_bytes_max`].
     pub fn json_bytes_max(&self) -> usize {
         self.engine.json_bytes_max
+    }
+
+    /// The `traceparent` of the span that is entered at this moment, for a request to another service; none without a
+    /// [`TraceContext`](crate::TraceContext).
+    pub fn current_traceparent(&self) -> Option<String> {
+        self.engine.current_traceparent()
+    }
+
+    /// What joins spans with traces of other processes, if there is something.
+    pub fn trace_context(&self) -> Option<&Arc<dyn TraceContext>> {
+        self.engine.traces.as_ref()
     }
 
     /// Finishes what was accepted and lets go of the store; every clone of this client is closed with it. Dropping

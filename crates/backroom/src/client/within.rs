@@ -32,9 +32,10 @@ async fn enqueue<J>(
     mut transaction: impl CallersTransaction,
 ) -> Result<JobHandle<J>, Error> {
     let backroom = enqueue.backroom;
-    let new = enqueue.check()?;
+    let (new, sending) = enqueue.check()?;
     let (id, now) = (new.job.id, new.job.created_at);
-    let answers = transaction.insert(&[new], now).await?;
+    let jobs = [new];
+    let answers = sending.around(transaction.insert(&jobs, now)).await?;
     handle(backroom, id, &answers)
 }
 
@@ -45,13 +46,15 @@ async fn enqueue_many(
     mut transaction: impl CallersTransaction,
 ) -> Result<EnqueuedMany, Error> {
     let engine = many.backroom.engine().clone();
+    let sending = many.begin(&engine);
     let mut sum = EnqueuedMany::default();
     loop {
-        let chunk = many.chunk(&engine).map_err(|error| after(&sum, error))?;
+        let chunk = many.chunk(&engine, &sending).map_err(|error| after(&sum, error))?;
         if chunk.is_empty() {
+            sending.is_of_many(sum.jobs());
             return Ok(sum);
         }
-        let answers = transaction.insert(&chunk, engine.clock.now()).await;
+        let answers = sending.around(transaction.insert(&chunk, engine.clock.now())).await;
         sum.count(&answers.map_err(|error| after(&sum, error))?);
     }
 }

@@ -33,10 +33,11 @@ impl Context {
         self.run.job.id
     }
 
-    /// The span of the caller that enqueued the job, as a W3C `traceparent`, if it gave one: the parent of what the handler
-    /// traces, and what it passes on to the services that it calls.
+    /// The parent of what the handler traces, and what it passes on to the services that it calls, as a W3C `traceparent`: the
+    /// span of this attempt where the program has a [`TraceContext`](crate::TraceContext), else the span of the caller that
+    /// enqueued the job, if it gave one.
     pub fn traceparent(&self) -> Option<&str> {
-        self.run.job.extras.traceparent.as_deref()
+        self.run.traceparent()
     }
 
     /// Which attempt this is, from 1.

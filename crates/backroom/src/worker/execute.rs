@@ -20,7 +20,7 @@ use super::{
     run::Run,
     shared::Shared,
 };
-use crate::{Failure, handler::Handler, middleware::Next};
+use crate::{Failure, handler::Handler, middleware::Next, telemetry};
 
 /// So long a job waits in its slot for a prime suspect that runs alone in the process. Then it goes to other workers.
 const HELD_UP_MAX: Duration = Duration::from_secs(1);
@@ -66,19 +66,24 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
     if !is_blocking {
         run.begins(clock.now(), clock.monotonic());
     }
-    let job = &run.job;
-    let span =
-        tracing::info_span!("job", id = %job.id, kind = %job.kind, queue = %job.queue, attempt = job.attempt);
+    let (span, traceparent) = telemetry::attempt(&shared.engine, &run.job, || shared.name());
+    if let Some(traceparent) = traceparent {
+        run.trace(traceparent);
+    }
     // Caught here as well, because dropping a handler half-way also runs user code.
     let result = {
         let handling = pin!(guarded(shared, run, handler.map(Arc::as_ref)));
-        let handled = run.polled(panics::caught_in(handling)).instrument(span);
+        let handled = run.polled(panics::caught_in(handling)).instrument(span.clone());
         tokio::select! {
             biased;
             result = handled => Some(result.unwrap_or_else(|panic| Err(panic.into_failure()))),
             () = shared.signals.abandoned.cancelled() => None,
         }
     };
+    if let Some(Err(failure)) = &result {
+        telemetry::failed(&shared.engine, &span, failure);
+    }
+    drop(span);
     // Middleware may have answered without calling the handler.
     drop(run.take_thread());
     run.ends(clock.monotonic());

@@ -48,6 +48,8 @@ pub(crate) struct Run {
     /// The right to a thread for blocking handlers, which a suspect has before it begins.
     thread: Mutex<Option<OwnedSemaphorePermit>>,
     reported_stuck: AtomicBool,
+    /// The `traceparent` of its span, if that is traced.
+    traceparent: OnceLock<String>,
     pub(crate) pending_notes: Mutex<PendingNotes>,
 }
 
@@ -110,6 +112,7 @@ impl Run {
             trial: OnceLock::new(),
             thread: Mutex::default(),
             reported_stuck: AtomicBool::new(false),
+            traceparent: OnceLock::new(),
             pending_notes: Mutex::default(),
         }
     }
@@ -126,6 +129,16 @@ impl Run {
     /// Why the handler was asked to stop, if it was.
     pub(crate) fn stop_reason(&self) -> Option<StopReason> {
         self.stop_reason.get().map(|(reason, _)| *reason)
+    }
+
+    /// Sets the `traceparent` of its span.
+    pub(crate) fn trace(&self, traceparent: String) {
+        let _ = self.traceparent.set(traceparent);
+    }
+
+    /// The `traceparent` of its span, or that of the caller.
+    pub(crate) fn traceparent(&self) -> Option<&str> {
+        self.traceparent.get().or(self.job.extras.traceparent.as_ref()).map(String::as_str)
     }
 
     /// Whether the lease is lost, as far as this worker knows.

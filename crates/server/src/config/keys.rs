@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use super::{
     kinds::{CommandLine, OutputChoice, QueueSlots},
     table::{Key, Shown, Table, TableKey, Takes, settings},
-    value::{Bytes, Pairs, Raw, Secret, Value, Wait},
+    value::{Bytes, Pairs, Ratio, Raw, Secret, Value, Wait},
 };
 
 settings! {
@@ -110,6 +110,21 @@ settings! {
 
     /// How long one callback may take, from the name of the host to the status of the answer.
     timeout: Duration = "20s", Restart, Plain;
+
+    [otel: Otel]
+    /// The base of a collector's address for OTLP over HTTP, such as `http://127.0.0.1:4318`. With it the server exports spans and
+    /// metrics. It needs a build with the feature `otel`. The variables `OTEL_*` of OpenTelemetry are weaker than this section.
+    endpoint: Option<String> = "", Restart, Plain;
+
+    /// Headers of each request to the collector, each as `NAME=VALUE`: mostly a key of access.
+    headers: Vec<Secret> = "", Restart, Secret;
+
+    /// The name of this service in traces. Empty means that of `OTEL_SERVICE_NAME`, or `backroom`.
+    service_name: Option<String> = "", Restart, Plain;
+
+    /// Which part of the traces that begin here is exported, from `0` to `1`. Traces of callers are exported if the caller exports
+    /// them. Empty means what `OTEL_TRACES_SAMPLER` says, or all.
+    sample: Option<Ratio> = "", Restart, Plain;
 
     [worker: WorkerSettings]
     /// Whether this server runs jobs of the kinds in `[kinds.NAME]` itself. If false, `backroom work` runs them elsewhere.

@@ -9,6 +9,7 @@ mod flags;
 mod keys;
 pub(crate) mod kinds;
 mod nearest;
+pub(crate) mod otel;
 #[cfg(test)]
 mod page;
 mod table;
@@ -21,7 +22,7 @@ use self::file::FileTable;
 pub(crate) use self::value::Bytes;
 pub(crate) use self::{
     flags::SettingFlags,
-    keys::{Callbacks, KEYS, Kind, Limits, ServerSettings, TABLES, Tls},
+    keys::{Callbacks, KEYS, Kind, Limits, Otel, ServerSettings, TABLES, Tls},
     table::{Key, Table, TableKey, Takes},
     value::Raw,
 };
@@ -153,7 +154,7 @@ pub(crate) fn load(given: &Given) -> Result<Loaded, Vec<Wrong>> {
     for table in &file.tables {
         read_table(&mut loaded, table, &mut wrong);
     }
-    check(&loaded, &mut wrong);
+    check(&loaded, &given.variables, &mut wrong);
     kinds::check(&loaded, &mut wrong);
     #[cfg(unix)]
     if let Some(path) = &loaded.file
@@ -195,7 +196,7 @@ pub(crate) fn defaults() -> ServerSettings {
 }
 
 /// What must hold between settings, and for the files that they name.
-fn check(loaded: &Loaded, wrong: &mut Vec<Wrong>) {
+fn check(loaded: &Loaded, variables: &BTreeMap<String, String>, wrong: &mut Vec<Wrong>) {
     let place = |path: &str| {
         let key = KEYS.iter().find(|key| key.path == path).expect("invariant: a setting of the table");
         loaded.origin(key).place()
@@ -225,6 +226,7 @@ fn check(loaded: &Loaded, wrong: &mut Vec<Wrong>) {
     {
         wrong.push(Wrong { place: place(key), why: format!("`{key}` {why}") });
     }
+    otel::check(&loaded.settings.otel, variables, place, wrong);
     if loaded.settings.listen.is_empty() {
         let why = "`listen` names no address; write one such as \"127.0.0.1:8080\"".into();
         wrong.push(Wrong { place: place("listen"), why });
@@ -298,11 +300,11 @@ pub(crate) fn reloaded(old: &ServerSettings, new: &ServerSettings) -> ServerSett
     merged
 }
 
-/// The variables of the environment that begin with ours.
+/// The variables of the environment that begin with ours, or with those of OpenTelemetry.
 pub(crate) fn variables() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
-        .filter(|(name, _)| name.starts_with("BACKROOM_"))
+        .filter(|(name, _)| name.starts_with("BACKROOM_") || name.starts_with("OTEL_"))
         .collect()
 }
 
@@ -312,8 +314,8 @@ pub(crate) fn unknown_variables(given: &Given) -> Vec<Wrong> {
     /// Variables that are no settings.
     const OTHERS: [&str; 4] = ["BACKROOM_CONFIG", "BACKROOM_LOG", "BACKROOM_SERVER", "BACKROOM_TOKEN"];
     let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
-    let unknown =
-        given.variables.keys().filter(|name| !known.contains(name) && !OTHERS.contains(&name.as_str()));
+    let ours = given.variables.keys().filter(|name| name.starts_with("BACKROOM_"));
+    let unknown = ours.filter(|name| !known.contains(name) && !OTHERS.contains(&name.as_str()));
     unknown
         .map(|name| {
             let near = nearest::nearest(name, known.iter().map(String::as_str));

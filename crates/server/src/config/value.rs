@@ -185,6 +185,35 @@ impl Value for Wait {
     }
 }
 
+/// A part of a whole: 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Ratio(pub(crate) f64);
+
+impl Value for Ratio {
+    fn expected() -> &'static str {
+        "a number from 0 to 1, such as \"0.1\""
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(Self(ratio)),
+            Ok(_) | Err(_) => Err(format!("is not valid; write {}", Self::expected())),
+        }
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match raw {
+            Raw::Integer(number) => Self::parse(&number.to_string()),
+            Raw::Text(text) => Self::parse(text.trim()),
+            other => Err(format!("is {}; write {}", other.sort(), Self::expected())),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.0.to_string()
+    }
+}
+
 /// A secret. It is not shown, and no error repeats it.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(crate) struct Secret(pub(crate) String);

@@ -15,8 +15,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use backroom::{Backroom, Ended, store::Answered};
 use prometheus_client::registry::Registry;
 
-pub(crate) use self::own::Request;
-use self::{own::Own, stored::Stored};
+use self::own::Own;
+pub(crate) use self::{own::Request, stored::Stored};
+use crate::telemetry::Instruments;
 
 /// The media type of the answer.
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -26,21 +27,25 @@ pub(crate) struct Metrics {
     registry: Registry,
     own: Own,
     stored: Arc<Stored>,
+    /// Counts the same for an export.
+    instruments: Instruments,
 }
 
 impl Metrics {
     /// `labels_max` bounds the queues and the kinds that have series of their own.
-    pub(crate) fn new(labels_max: usize) -> Self {
+    pub(crate) fn new(labels_max: usize, instruments: Instruments) -> Self {
         let mut registry = Registry::with_prefix("backroom");
         let own = Own::register(&mut registry);
         let stored = Arc::new(Stored::new(labels_max));
         registry.register_collector(Box::new(Arc::clone(&stored)));
-        Self { registry, own, stored }
+        instruments.observe(&stored);
+        Self { registry, own, stored, instruments }
     }
 
     /// Counts one request that was answered.
     pub(crate) fn answered(&self, request: &Request<'_>) {
         self.own.answered(request);
+        self.instruments.answered(request);
     }
 
     /// Counts one panic of a route.
@@ -56,16 +61,23 @@ impl Metrics {
     /// Counts one call to the store.
     pub(crate) fn called(&self, call: &Answered) {
         self.own.called(call);
+        self.instruments.called(call);
     }
 
     /// Counts one attempt whose end this process recorded or found.
     pub(crate) fn ended(&self, end: &Ended<'_>) {
         self.own.ended(end);
+        self.instruments.ended(end);
     }
 
     /// Reads the store, unless what was read is younger than `age_max`.
     pub(crate) async fn refresh(&self, backroom: &Backroom, age_max: Duration) {
         self.stored.refresh(backroom, age_max).await;
+    }
+
+    /// Reads the store again and again while metrics are exported. Never returns.
+    pub(crate) async fn refresh_for_export(&self, backroom: &Backroom) {
+        self.instruments.refresh(&self.stored, backroom).await;
     }
 
     /// All of it as text.

@@ -29,7 +29,7 @@ const ROWS_MAX: usize = 5000;
 
 /// What was read, and what is counted on from there.
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     snapshot: Mutex<Snapshot>,
     /// Held while the store is read, so that many scrapes read it once.
     reading: tokio::sync::Mutex<()>,
@@ -87,7 +87,7 @@ impl Stored {
     }
 
     /// Reads the store, unless it was read within `age_max`. A store that is away leaves what was read before.
-    pub(super) async fn refresh(&self, backroom: &Backroom, age_max: Duration) {
+    pub(crate) async fn refresh(&self, backroom: &Backroom, age_max: Duration) {
         let _reading = self.reading.lock().await;
         let now = backroom.clock().monotonic();
         let is_young = |at: Duration| now.saturating_sub(at) < age_max;
@@ -103,6 +103,33 @@ impl Stored {
         }
         if let Ok(Err(error)) = read {
             tracing::debug!(%error, "the metrics of the store could not be read");
+        }
+    }
+
+    /// Calls `each` with every queue, state and number of jobs.
+    #[cfg(feature = "otel")]
+    pub(crate) fn jobs(&self, mut each: impl FnMut(&str, &'static str, u64)) {
+        self.snapshot().jobs.iter().for_each(|((queue, state), jobs)| each(queue, state, *jobs));
+    }
+
+    /// Calls `each` with every queue, and for how long its oldest due job has been due.
+    #[cfg(feature = "otel")]
+    pub(crate) fn oldest(&self, mut each: impl FnMut(&str, Duration)) {
+        self.snapshot().oldest.iter().for_each(|(queue, age)| each(queue, *age));
+    }
+
+    /// Workers that are alive.
+    #[cfg(feature = "otel")]
+    pub(crate) fn workers(&self) -> u64 {
+        self.snapshot().workers
+    }
+
+    /// Calls `each` with every kind, and how many of its attempts ended in which way.
+    #[cfg(feature = "otel")]
+    pub(crate) fn attempts(&self, mut each: impl FnMut(&str, &'static str, u64)) {
+        for (kind, of) in &self.snapshot().by_kind {
+            each(kind, "done", of.done);
+            each(kind, "failed", of.failed);
         }
     }
 

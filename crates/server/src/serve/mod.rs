@@ -22,7 +22,10 @@ mod upkeep;
 
 use std::sync::Arc;
 
-use backroom::{Backroom, Options};
+use backroom::{
+    Backroom, Options,
+    clock::{Clock, SystemClock},
+};
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -39,6 +42,7 @@ use crate::{
     config::{self, Given, ServerSettings, SettingFlags},
     metrics::Metrics,
     settings::Settings,
+    telemetry::{self, Telemetry},
     terminal::{Problem, out},
 };
 
@@ -63,21 +67,38 @@ pub(crate) struct ServeArgs {
 
 pub(crate) async fn run(args: ServeArgs, settings: &Settings) -> Result<(), Problem> {
     let given = settings.given(args.flags);
+    let server = config::load(&given).map_err(|wrong| config::problem(&wrong))?.settings;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let plan = config::otel::checked(&server.otel, &given.variables);
+    let telemetry = telemetry::start(plan.as_ref(), &clock)?;
     for unknown in config::unknown_variables(&given) {
         tracing::warn!("{unknown}");
     }
-    let server = config::load(&given).map_err(|wrong| config::problem(&wrong))?.settings;
+    let served = serve_store(args.bench_slots, server, &given, &telemetry).await;
+    if !matches!(served, Err(Problem::Interrupted)) {
+        telemetry.stop().await;
+    }
+    served
+}
+
+/// Opens the store, serves, and closes it.
+async fn serve_store(
+    bench_slots: Option<u32>,
+    server: ServerSettings,
+    given: &Given,
+    telemetry: &Telemetry,
+) -> Result<(), Problem> {
     let tls = tls::acceptor(&server.tls)?;
     // From here on a signal no longer ends the process by itself.
     let mut signals = Signals::new()?;
     let labels = usize::try_from(server.metrics.labels).unwrap_or(usize::MAX);
-    let metrics = Arc::new(Metrics::new(labels));
-    let backroom = open(&server, &metrics).await?;
-    let measured = match args.bench_slots {
+    let metrics = Arc::new(Metrics::new(labels, telemetry.instruments()));
+    let backroom = open(&server, &metrics, telemetry).await?;
+    let measured = match bench_slots {
         Some(slots) => Some(crate::bench::telling_worker(&backroom, slots).await?),
         None => None,
     };
-    let served = start(&backroom, server, tls, metrics, &mut signals, &given).await;
+    let served = start(&backroom, server, tls, metrics, &mut signals, given).await;
     if matches!(served, Err(Problem::Interrupted)) {
         // A second signal: what is open is left to the next process, as after a crash.
         return served;
@@ -94,9 +115,18 @@ pub(crate) async fn run(args: ServeArgs, settings: &Settings) -> Result<(), Prob
 }
 
 /// Opens the store and creates it if need be. Every call to it is measured.
-async fn open(server: &ServerSettings, metrics: &Arc<Metrics>) -> Result<Backroom, Problem> {
+async fn open(
+    server: &ServerSettings,
+    metrics: &Arc<Metrics>,
+    telemetry: &Telemetry,
+) -> Result<Backroom, Problem> {
     let metrics = Arc::clone(metrics);
-    Ok(Options::new().on_call(move |call| metrics.called(call)).open(&server.store).await?)
+    let options = Options::new().on_call(move |call| metrics.called(call));
+    let options = match telemetry.context() {
+        Some(traces) => options.trace_context(traces),
+        None => options,
+    };
+    Ok(options.open(&server.store).await?)
 }
 
 /// Listens, and serves until a signal comes and all connections have ended.
@@ -158,6 +188,9 @@ async fn serve(
     state.metrics.refresh(&state.backroom, settings.metrics.refresh).await;
     let worker = upkeep::start(state, url).await?;
     let connections = Connections::new(api::router(state.clone()), state.clone());
+    let (metrics, backroom) = (Arc::clone(&state.metrics), state.backroom.clone());
+    let refreshing = async move { metrics.refresh_for_export(&backroom).await };
+    let refreshing = AbortOnDropHandle::new(tokio::spawn(refreshing));
     let watchdog = systemd::watchdog(Arc::clone(state.backroom.clock())).map(AbortOnDropHandle::new);
     systemd::ready("serving");
     let stopped = accept(state, listeners, &connections, signals, given).await;
@@ -165,7 +198,7 @@ async fn serve(
         Ok(()) => drain(state, &connections, signals).await,
         Err(problem) => Err(problem),
     };
-    drop(watchdog);
+    drop((watchdog, refreshing));
     // What is lost by an error here is a minute of counts.
     let _ = state.leases.write_stats().await;
     // A second signal ends the process at once: then the worker's row stays until its lease ends.

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr as _};
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
+    Layer, Registry,
     filter::{LevelFilter, Targets},
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     layer::SubscriberExt as _,
@@ -25,22 +26,47 @@ fn shown_default() -> Targets {
 /// Begins to show what the library reports through `tracing`. `BACKROOM_LOG` takes a level (`debug`) or targets with
 /// levels (`backroom::worker=debug,warn`).
 pub(crate) fn start() {
+    start_with(None);
+}
+
+/// The same beside another layer. `BACKROOM_LOG` does not filter what that gets.
+#[cfg(feature = "otel")]
+pub(crate) fn start_beside(other: Option<Other>) {
+    start_with(other);
+}
+
+/// A layer that gets events and spans, too.
+type Other = Box<dyn Layer<Registry> + Send + Sync>;
+
+fn start_with(other: Option<Other>) {
     let wanted = std::env::var("BACKROOM_LOG").unwrap_or_default();
     let (filter, unreadable) = match Targets::from_str(&wanted) {
         _ if wanted.trim().is_empty() => (shown_default(), None),
         Ok(filter) => (filter, None),
         Err(error) => (Targets::new().with_default(Level::WARN), Some(error)),
     };
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(BesideBars::default)
-        // The lines have no colours; asking for any panics without the feature for them.
-        .with_ansi(false)
-        .event_format(Line);
     // Only fails when a subscriber is set already, which only this function does.
-    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    let _ = match other {
+        Some(other) => {
+            tracing_subscriber::registry().with(other).with(lines().with_filter(filter)).try_init()
+        }
+        None => tracing_subscriber::registry().with(filter).with(lines()).try_init(),
+    };
     if let Some(error) = unreadable {
         tracing::warn!("BACKROOM_LOG={wanted:?} is not understood ({error}); showing warnings");
     }
+}
+
+/// Writes events to stderr.
+fn lines<S>() -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    tracing_subscriber::fmt::layer()
+        .with_writer(BesideBars::default)
+        // The lines have no colours; asking for any panics without the feature for them.
+        .with_ansi(false)
+        .event_format(Line)
 }
 
 /// `warning: message key=value`: no time and no module, which a person at a terminal does not need.

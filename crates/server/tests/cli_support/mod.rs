@@ -40,9 +40,10 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_backroom"));
         command.current_dir(self.dir.path());
         // Variables of the tests, and of the user who runs them, must not reach the settings.
-        let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BACKROOM_"));
-        for (name, _) in ours {
-            command.env_remove(name);
+        for (name, _) in std::env::vars_os() {
+            if ["BACKROOM_", "OTEL_"].iter().any(|ours| name.to_string_lossy().starts_with(ours)) {
+                command.env_remove(name);
+            }
         }
         command.env_remove("NO_COLOR");
         command.stdin(Stdio::null());

@@ -39,9 +39,11 @@ impl<'a, J: 'a> Enqueue<'a, J> {
     /// ```
     pub fn within(self, transaction: &rusqlite::Transaction<'_>) -> Result<JobHandle<J>, Error> {
         let backroom = self.backroom;
-        let new = self.check()?;
+        let (new, sending) = self.check()?;
         let (id, now) = (new.job.id, new.job.created_at);
-        let answers = SqliteStore::insert_in(transaction, &[new], now)?;
+        let answers = SqliteStore::insert_in(transaction, &[new], now);
+        sending.ended(&answers);
+        let answers = answers?;
         handle(backroom, id, &answers)
     }
 }
@@ -55,9 +57,10 @@ impl EnqueueMany<'_> {
     pub fn within(mut self, transaction: &rusqlite::Transaction<'_>) -> Result<EnqueuedMany, Error> {
         let engine = self.backroom.engine().clone();
         run(transaction, "SAVEPOINT backroom_many")?;
+        let sending = self.begin(&engine);
         let mut sum = EnqueuedMany::default();
         let failed = loop {
-            match self.chunk(&engine) {
+            match self.chunk(&engine, &sending) {
                 Ok(chunk) if chunk.is_empty() => break None,
                 Ok(chunk) => match SqliteStore::insert_in(transaction, &chunk, engine.clock.now()) {
                     Ok(answers) => sum.count(&answers),
@@ -68,6 +71,7 @@ impl EnqueueMany<'_> {
         };
         let Some(error) = failed else {
             run(transaction, "RELEASE backroom_many")?;
+            sending.is_of_many(sum.jobs());
             return Ok(sum);
         };
         // The savepoint is gone when the error was one that ends the whole transaction.

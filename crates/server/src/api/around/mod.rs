@@ -7,6 +7,7 @@ mod cors;
 mod deadline;
 mod headers;
 mod host;
+mod span;
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -19,6 +20,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures_util::FutureExt as _;
+use tracing::Instrument as _;
 
 pub(crate) use self::{
     arrival::{Arrival, Cut},
@@ -65,11 +67,15 @@ async fn answer(State(state): State<AppState>, request: Request, next: Next) -> 
     let is_question = origin.is_some() && cors::is_question(&parts);
     let traceparent = parts.headers.get("traceparent").cloned();
 
-    let response = match check(&parts, &settings, &state).await {
-        Err(problem) => problem.into_response(),
-        Ok(()) if is_question => StatusCode::NO_CONTENT.into_response(),
-        Ok(()) => run(parts, body, next, &settings, &state, &shown_id).await,
+    let span = span::begin(&state, &parts, route.as_deref(), by_tls);
+    let answering = async {
+        match check(&parts, &settings, &state).await {
+            Err(problem) => problem.into_response(),
+            Ok(()) if is_question => StatusCode::NO_CONTENT.into_response(),
+            Ok(()) => run(parts, body, next, &settings, &state, &shown_id).await,
+        }
     };
+    let response = answering.instrument(span.clone()).await;
     let mut response = problem::finish(response, &instance);
 
     let headers = response.headers_mut();
@@ -86,10 +92,12 @@ async fn answer(State(state): State<AppState>, request: Request, next: Next) -> 
     }
     let took = state.backroom.clock().monotonic().saturating_sub(began);
     let status = response.status().as_u16();
+    span::end(&span, status);
     state.metrics.answered(&metrics::Request {
         method: method.as_str(),
         route: route.as_deref(),
         status,
+        by_tls,
         took,
     });
     tracing::debug!(

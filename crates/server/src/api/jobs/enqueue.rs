@@ -8,6 +8,7 @@ use axum::{
 };
 use backroom::{Inserted, JobId};
 use serde::{Deserialize, Serialize};
+use tracing::Instrument as _;
 use utoipa::IntoParams;
 
 use super::{answer, draft::NewJob, lines, wait::Wait};
@@ -73,18 +74,19 @@ pub(super) async fn one(
     let wait = Wait::asked(query.wait.as_deref(), &headers)?;
     let new: NewJob = body.read()?;
     check_queue(&caller, new.queue())?;
-    let draft = new.draft(traceparent(&headers))?;
+    let draft = new.draft(traceparent(&state, &headers))?;
     let pass = match once::begin(&state, &caller, &headers, "POST /v1/jobs", &body.0).await? {
         Once::Go(pass) => pass,
         Once::Replay(response) => return Ok(response),
     };
     let of_task = state.clone();
     // A client that leaves must not stop what it began: the record of its key would stay open.
-    let storing = tokio::spawn(async move {
+    let storing = async move {
         let stored = store_one(&of_task, &pass, draft).await;
         end(&pass, &stored).await;
         stored
-    });
+    };
+    let storing = tokio::spawn(storing.in_current_span());
     let stored = storing.await.map_err(|_| Problem::new(Code::Internal, "the server failed"))??;
     let Some(wait) = wait else { return Ok(stored.into_response()) };
     let job = wait.wait(&state, &deadline, stored.id, |job| job.state.is_finished()).await?;
@@ -188,7 +190,7 @@ pub(super) async fn batch(
         return Err(Problem::new(Code::BodyTooLarge, why));
     }
     new.iter().try_for_each(|new| check_queue(&caller, new.queue()))?;
-    let traceparent = traceparent(&headers);
+    let traceparent = traceparent(&state, &headers);
     let drafts = new.into_iter().enumerate().map(|(number, new)| {
         new.draft(traceparent)
             .map_err(|problem| Problem::new(problem.code(), format!("job {number}: {}", problem.detail())))
@@ -198,11 +200,12 @@ pub(super) async fn batch(
         Once::Go(pass) => pass,
         Once::Replay(response) => return Ok(response),
     };
-    let storing = tokio::spawn(async move {
+    let storing = async move {
         let stored = store_many(&state, &pass, drafts).await;
         end(&pass, &stored).await;
         stored
-    });
+    };
+    let storing = tokio::spawn(storing.in_current_span());
     let stored = storing.await.map_err(|_| Problem::new(Code::Internal, "the server failed"))?;
     Ok(stored?.into_response())
 }
@@ -228,8 +231,12 @@ pub(super) fn check_queue(caller: &Caller, queue: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The span of the request, if it is one that can be continued.
-pub(super) fn traceparent(headers: &HeaderMap) -> Option<&str> {
+/// The span that the request names, for its jobs to continue, if that is possible. Where spans are exported, jobs continue the span
+/// of their enqueue, which lies below that of the request.
+pub(super) fn traceparent<'a>(state: &AppState, headers: &'a HeaderMap) -> Option<&'a str> {
+    if state.backroom.trace_context().is_some() {
+        return None;
+    }
     let named = headers.get("traceparent")?.to_str().ok()?;
     backroom::core::trace::check_traceparent(named).is_ok().then_some(named)
 }

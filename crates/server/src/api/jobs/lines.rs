@@ -21,6 +21,8 @@ use super::{
     draft::NewJob,
     enqueue::{check_queue, traceparent},
 };
+use tracing::Instrument as _;
+
 use crate::{
     api::{
         around::{Arrival, Cut},
@@ -53,7 +55,7 @@ pub(super) fn answer(state: AppState, caller: Caller, request: Request) -> Resul
     let (send, receive) = mpsc::channel(ANSWERS_WAITING_MAX);
     let instance = parts.uri.path().to_owned();
     let storing = Storing { state, caller, headers: parts.headers, instance, send, line: 0 };
-    tokio::spawn(storing.run(body));
+    tokio::spawn(storing.run(body).in_current_span());
     let answers = stream::unfold(receive, |mut receive| async move {
         let answer: Bytes = receive.recv().await?;
         Some((Ok::<_, Infallible>(answer), receive))
@@ -153,7 +155,7 @@ impl Storing {
     fn read(&self, line: &[u8]) -> Result<(JobId, Draft), Problem> {
         let new: NewJob = body::read(line)?;
         check_queue(&self.caller, new.queue())?;
-        let draft = new.draft(traceparent(&self.headers))?;
+        let draft = new.draft(traceparent(&self.state, &self.headers))?;
         let now = self.state.backroom.clock().now();
         let id = self.state.ids.job(now);
         // Checked alone, so that a bad line does not refuse the others of its batch.

@@ -35,7 +35,13 @@ impl Serving {
         set(&mut settings);
         let backroom = Backroom::open("memory:").await.expect("a store");
         let tls = super::tls::acceptor(&settings.tls).expect("a certificate");
-        let state = AppState::new(backroom, settings, tls, Arc::new(crate::metrics::Metrics::new(10)), true);
+        let state = AppState::new(
+            backroom,
+            settings,
+            tls,
+            Arc::new(crate::metrics::Metrics::new(10, Default::default())),
+            true,
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let connections = Connections::new(api::within_frame(routes, state.clone()), state.clone());
