@@ -125,7 +125,9 @@ pub(crate) async fn run(args: RepliesArgs, settings: &Settings) -> Result<(), Pr
             settings.with_target(Need::Change, take).await
         }
         Some(RepliesCommand::Acknowledge(args)) => {
-            settings.with_target(Need::Change, async |target| acknowledge(target, &args, settings).await).await
+            settings
+                .with_target(Need::Change, async |target| acknowledge(target, &args, settings).await)
+                .await
         }
         Some(RepliesCommand::Release(args)) => {
             settings.with_target(Need::Change, async |target| release(target, &args, settings).await).await

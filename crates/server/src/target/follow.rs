@@ -65,7 +65,9 @@ impl Following<'_> {
                             return Ok(Some(view));
                         }
                     }
-                    Some(Err(error)) if may_be_gone && error.kind() == ErrorKind::NotFound => return Ok(None),
+                    Some(Err(error)) if may_be_gone && error.kind() == ErrorKind::NotFound => {
+                        return Ok(None);
+                    }
                     Some(Err(error)) => return Err(error.into()),
                 }
             },

@@ -32,7 +32,12 @@ impl Target {
     }
 
     /// Messages in their order; none is taken.
-    pub(crate) async fn messages(&self, queue: &str, after: u64, limit: usize) -> Result<MessageList, Problem> {
+    pub(crate) async fn messages(
+        &self,
+        queue: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<MessageList, Problem> {
         match self {
             Self::Store(backroom) => {
                 Ok(MessageList { messages: backroom.replies(queue).list(after, limit).await? })
