@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     JobId, JobRow, Standing, State, Timestamp,
     bounds::{CRASH_SPAN, span_until},
+    dependency::WaitsFor,
 };
 
 /// What the answer depends on besides the job.
@@ -22,6 +23,8 @@ pub struct Facts {
     pub holder_is_gone: bool,
     /// Jobs that run now, as far as they were read. Jobs that a worker holds ready are among them.
     pub running: Vec<RunFacts>,
+    /// The predecessors that the job waits for, if it does.
+    pub waits_for: Option<WaitsFor>,
 }
 
 /// One running job, as far as it matters here.
@@ -89,6 +92,8 @@ pub enum Reason {
     },
     /// It is parked until a timer, signal, child or dependency wakes it.
     Parked,
+    /// Jobs that it was enqueued after have not completed.
+    WaitsFor(WaitsFor),
     /// It is not due yet.
     NotDue {
         /// When it will be.
@@ -189,7 +194,9 @@ pub fn explain(job: &JobRow, facts: &Facts, now: Timestamp) -> Vec<Reason> {
     match job.state {
         State::Queued => explain_queued(job, facts, now),
         State::Running => explain_running(job, facts),
-        State::Waiting => vec![Reason::Parked],
+        State::Waiting => {
+            vec![facts.waits_for.clone().map_or(Reason::Parked, Reason::WaitsFor)]
+        }
         State::Completed | State::Cancelled | State::Discarded => {
             vec![Reason::Finished { state: job.state, at: job.finished_at, why: job.reason.clone() }]
         }
@@ -308,6 +315,7 @@ impl fmt::Display for Reason {
             }
             Self::CancelRequested { .. } => write!(f, "a stop was requested; its handler was notified"),
             Self::Parked => write!(f, "parked until a timer, signal, child or dependency wakes it"),
+            Self::WaitsFor(waits) => write!(f, "{waits}"),
             Self::NotDue { in_secs, .. } => write!(f, "due in {}", spoken(*in_secs)),
             Self::BacksOff { attempt, max_attempts } => {
                 write!(f, "attempt {attempt} of {max_attempts} failed; backing off")

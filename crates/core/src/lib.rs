@@ -9,9 +9,11 @@
 
 mod amend;
 pub mod audit;
+pub mod batch;
 pub mod blame;
 pub mod bounds;
 mod change;
+pub mod dependency;
 pub mod draft;
 mod effect;
 mod event;
@@ -23,6 +25,7 @@ pub mod invalid;
 mod job;
 pub mod json;
 mod lease;
+pub mod links;
 pub mod message;
 mod millis;
 mod plain;
@@ -38,6 +41,7 @@ pub mod token;
 pub mod trace;
 pub mod transition;
 pub mod unique;
+mod versioned;
 
 pub use amend::{Amendment, Content};
 pub use audit::AuditEntry;

@@ -115,6 +115,8 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             Change { cancel_requested_at: Some(now), reason: Some(short(&reason)), ..Change::keeping(job) }
         }
 
+        // A job that has not begun waited for others and still has its start.
+        (State::Waiting, Event::Wake) if job.started_at.is_none() => requeue(job, job.scheduled_at.max(now)),
         (State::Waiting, Event::Wake) => requeue(job, now),
         (State::Waiting, Event::Cancel { reason }) => finish(job, State::Cancelled, Some(reason), now),
 

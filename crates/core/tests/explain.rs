@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use backroom_core::{
     JobRow, State,
+    dependency::WaitsFor,
     explain::{Facts, Reason, RunFacts, WorkerFacts, explain},
 };
 use common::{at, finished, now, queued, running, starts, suspicion};
@@ -164,6 +165,12 @@ fn cases() -> Vec<(&'static str, JobRow, Facts, Vec<&'static str>)> {
             free(),
             vec!["parked until a timer, signal, child or dependency wakes it"],
         ),
+        (
+            "held",
+            JobRow { state: State::Waiting, lease_until: None, ..running() },
+            Facts { waits_for: Some(WaitsFor::new(2, Vec::new())), ..free() },
+            vec!["waits for 2 jobs"],
+        ),
         ("completed", finished(State::Completed), free(), vec!["completed"]),
         ("cancelled", finished(State::Cancelled), free(), vec!["cancelled: asked by Bob"]),
         ("discarded", finished(State::Discarded), free(), vec!["discarded: asked by Bob"]),
@@ -191,10 +198,11 @@ const fn place_of(reason: &Reason) -> usize {
         Reason::SlotsTaken { .. } => 15,
         Reason::Behind { .. } => 16,
         Reason::Ready => 17,
+        Reason::WaitsFor(_) => 18,
         _ => panic!("a reason has no place here"),
     }
 }
-const REASONS: usize = 18;
+const REASONS: usize = 19;
 
 #[test]
 fn every_case_is_explained_by_these_texts() {

@@ -116,7 +116,11 @@ impl Backroom {
             Vec::new()
         };
         let workers = workers.into_iter().map(facts_of).collect();
-        let reasons = explain(&job, &Facts { paused_at, workers, ahead, running, holder_is_gone }, now);
+        let reasons = explain(
+            &job,
+            &Facts { paused_at, workers, ahead, running, holder_is_gone, waits_for: None },
+            now,
+        );
         Ok(Explanation { job, reasons })
     }
 

@@ -144,6 +144,10 @@ pub(crate) fn starts() -> Vec<(&'static str, JobRow)> {
         ("running, crashes long ago", long_ago()),
         ("waiting", waiting()),
         ("waiting, expired", JobRow { expires_at: gone, ..waiting() }),
+        (
+            "waiting, not begun, not due",
+            JobRow { started_at: None, attempt: 0, scheduled_at: at(60), ..waiting() },
+        ),
         ("completed", finished(State::Completed)),
         ("cancelled", cancelling(finished(State::Cancelled))),
         ("cancelled, expired", JobRow { expires_at: gone, ..finished(State::Cancelled) }),
