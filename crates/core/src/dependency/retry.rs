@@ -55,10 +55,7 @@ pub fn retry(
     let is_held = is_revival && edges.contains(&EdgeState::Open);
     if is_held {
         change.state = State::Waiting;
-        change.effects.retain(|effect| match effect {
-            Effect::NotifyQueue { .. } => false,
-            Effect::RecordAttempt(_) | Effect::Message(_) | Effect::Enqueue(_) | Effect::NotifyCancel => true,
-        });
+        change.effects.retain(|effect| !matches!(effect, Effect::NotifyQueue { .. }));
     }
     let after = if is_held { After::Held } else { After::Released };
     let links = Links { after: links.after.map(|_| after), ..links.clone() };
