@@ -108,6 +108,12 @@ impl Process {
         assert!(status.success(), "{status}");
     }
 
+    /// Stops it as `SIGSTOP` does, or lets it go on.
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap();
+        assert!(status.success(), "{status}");
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
