@@ -11,14 +11,14 @@ use std::{
 use backroom::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::pictures;
+use super::places::Places;
 use crate::terminal::Problem;
 
-/// Most files that are watched: a bound on memory, above what a folder of pictures holds.
+/// Most files that are watched: a bound on memory.
 const FILES_MAX: usize = 100_000;
 
 /// Distinguishes one content of a file from the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     /// Size of the file.
     pub(crate) bytes: u64,
@@ -26,34 +26,31 @@ pub(crate) struct Stamp {
     pub(crate) modified_at: Timestamp,
 }
 
+impl Stamp {
+    pub(crate) fn of(found: &fs::Metadata) -> io::Result<Self> {
+        let modified_at = Timestamp::try_from(found.modified()?)
+            .map_err(|_| io::Error::other("its time of change is before the year -9999 or after 9999"))?;
+        Ok(Self { bytes: found.len(), modified_at })
+    }
+}
+
 /// One file of the folder.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Found {
-    /// From the folder on.
+    /// Its path below the folder.
     pub(crate) photo: PathBuf,
     /// As it was.
     pub(crate) stamp: Stamp,
 }
 
-impl Stamp {
-    pub(crate) fn of(found: &fs::Metadata) -> io::Result<Self> {
-        Ok(Self { bytes: found.len(), modified_at: moment(found.modified()?)? })
-    }
-}
-
-fn moment(at: std::time::SystemTime) -> io::Result<Timestamp> {
-    Timestamp::try_from(at)
-        .map_err(|_| io::Error::other("its time of change is before the year -9999 or after 9999"))
-}
-
 /// What the scans so far have found. A file has settled when two scans in a row find the same stamp: one that is
-/// still being copied would be judged broken.
+/// still being copied would look broken.
 #[derive(Debug, Default)]
 pub(crate) struct Scans {
     last: HashMap<PathBuf, Stamp>,
     settled: HashSet<Found>,
-    /// The files that changed between the last two scans.
-    pub(crate) unsettled: Vec<PathBuf>,
+    /// Files changed between the last two scans.
+    is_unsettled: bool,
     /// How many scans were made.
     pub(crate) count: u64,
 }
@@ -62,15 +59,15 @@ impl Scans {
     /// Takes in a scan and answers what has settled since the one before, in the scan's order.
     pub(crate) fn take(&mut self, found: Vec<Found>) -> Vec<Found> {
         let last: HashMap<_, _> = found.iter().map(|file| (file.photo.clone(), file.stamp)).collect();
-        // Forgets what is gone: a file that comes back is asked for again, and finds its old jobs by their key.
+        // Forgets what is gone. A file that comes back finds its old jobs by their unique key.
         self.settled.retain(|file| last.get(&file.photo) == Some(&file.stamp));
         let before = std::mem::replace(&mut self.last, last);
         self.count += 1;
-        self.unsettled.clear();
+        self.is_unsettled = false;
         let mut fresh = Vec::new();
         for file in found {
             if before.get(&file.photo) != Some(&file.stamp) {
-                self.unsettled.push(file.photo);
+                self.is_unsettled = true;
             } else if self.settled.insert(file.clone()) {
                 fresh.push(file);
             }
@@ -80,54 +77,71 @@ impl Scans {
 
     /// Whether enough scans were made to know what there is.
     pub(crate) fn know_all(&self) -> bool {
-        self.count >= 2 && self.unsettled.is_empty()
+        self.count >= 2 && !self.is_unsettled
     }
 }
 
-/// The candidates, in the order of their paths, and what was skipped, each with the reason. Paths are from the folder on.
+/// The files in the order of their paths, and what was skipped, each with the reason. Paths are below the folder.
 pub(crate) type Scan = (Vec<Found>, BTreeMap<PathBuf, String>);
 
-/// Every candidate in `folder`, except the thumbnails in `out` and the files of the store. A file or a folder inside that
-/// cannot be read is skipped.
-pub(crate) fn scan(folder: &Path, out: &Path, store: Option<&Path>) -> Result<Scan, Problem> {
-    let listing = pictures::list(folder, out)
-        .map_err(|error| Problem::Failed { message: error.to_string(), hint: None })?;
-    let inside = |path: PathBuf| path.strip_prefix(folder).map_or_else(|_| path.clone(), Path::to_path_buf);
+/// Every file in the watched folder and in the folders inside it, whatever its name: a handler discards what is no picture, with
+/// the reason. Left out are hidden files and folders, the thumbnails, the files of the store, and folders that only a link leads
+/// to, which may lead in a circle. What cannot be read is skipped.
+pub(crate) fn scan(places: &Places) -> Result<Scan, Problem> {
+    let root = &places.photos;
     let (mut found, mut skipped) = (Vec::new(), BTreeMap::new());
-    for path in listing.candidates {
-        if store.is_some_and(|store| is_of_store(&path, store)) {
-            continue;
-        }
-        match fs::metadata(&path).and_then(|file| Stamp::of(&file)) {
-            // The args of a job are JSON, which holds text only.
-            Ok(_) if path.to_str().is_none() => {
-                _ = skipped.insert(inside(path), "its name is not UTF-8".into())
+    let below = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_path_buf();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        let mut visit = |entry: io::Result<fs::DirEntry>| {
+            let entry = entry?;
+            let path = entry.path();
+            let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            if is_hidden
+                || path == places.out
+                || places.store.as_deref().is_some_and(|s| is_of_store(&path, s))
+            {
+                return Ok(());
             }
-            Ok(stamp) => found.push(Found { photo: inside(path), stamp }),
-            // It was removed between the listing and now.
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+                return Ok(());
+            }
+            let stamp = fs::metadata(&path).and_then(|file| Ok((file.is_file(), Stamp::of(&file)?)));
+            match stamp {
+                Ok((true, stamp)) if path.to_str().is_some() => {
+                    found.push(Found { photo: below(&path), stamp })
+                }
+                Ok((true, _)) => _ = skipped.insert(below(&path), "its name is not UTF-8".into()),
+                Ok((false, _)) => {}
+                // It was removed meanwhile, or is a link that leads nowhere.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => _ = skipped.insert(below(&path), error.to_string()),
+            }
+            Ok::<_, io::Error>(())
+        };
+        let entries = fs::read_dir(&folder);
+        match entries.and_then(|entries| entries.into_iter().try_for_each(&mut visit)) {
+            Ok(()) => {}
+            Err(error) if folder == *root => {
+                return Err(Problem::new(format_args!("watch {}", root.display()), &error));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => _ = skipped.insert(inside(path), error.to_string()),
+            Err(error) => _ = skipped.insert(below(&folder), error.to_string()),
         }
     }
-    skipped.extend(listing.skipped.into_iter().map(|skipped| (inside(skipped.path), skipped.why)));
     if found.len() > FILES_MAX {
         let why = format!("{} files are more than the {FILES_MAX} that the demo takes on", found.len());
-        return Err(Problem::new(format_args!("watch {}", folder.display()), &why));
+        return Err(Problem::new(format_args!("watch {}", root.display()), &why));
     }
+    found.sort_by(|a, b| a.photo.cmp(&b.photo));
     Ok((found, skipped))
 }
 
-/// The store's file and those that SQLite has beside it (`backroom.db-wal`) change all the time when the folder
-/// holds them too.
+/// The store's file and those that SQLite writes beside it (`backroom.db-wal`) change all the time.
 fn is_of_store(path: &Path, store: &Path) -> bool {
-    path.parent() == store.parent()
-        && match (path.file_name(), store.file_name()) {
-            (Some(name), Some(store)) => {
-                let rest = name.as_encoded_bytes().strip_prefix(store.as_encoded_bytes());
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"-"))
-            }
-            (None, _) | (_, None) => false,
-        }
+    let rest = path.as_os_str().as_encoded_bytes().strip_prefix(store.as_os_str().as_encoded_bytes());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"-"))
 }
 
 #[cfg(test)]
@@ -144,9 +158,8 @@ mod tests {
         assert!(scans.take(vec![found("a", 1)]).is_empty());
         assert!(!scans.know_all());
         assert!(scans.take(vec![found("a", 2)]).is_empty(), "it grew");
-        assert!(!scans.know_all());
         assert_eq!(scans.take(vec![found("a", 2), found("b", 1)]), [found("a", 2)]);
-        assert_eq!(scans.unsettled, [PathBuf::from("b")]);
+        assert!(!scans.know_all());
         assert_eq!(scans.take(vec![found("a", 2), found("b", 1)]), [found("b", 1)]);
         assert!(scans.know_all());
     }
@@ -157,18 +170,9 @@ mod tests {
         scans.take(vec![found("a", 1)]);
         assert_eq!(scans.take(vec![found("a", 1)]).len(), 1);
         assert!(scans.take(vec![found("a", 1)]).is_empty());
-        scans.take(vec![found("a", 2)]);
-        assert_eq!(scans.take(vec![found("a", 2)]), [found("a", 2)]);
         scans.take(vec![]);
-        scans.take(vec![found("a", 2)]);
-        assert_eq!(scans.take(vec![found("a", 2)]), [found("a", 2)]);
-    }
-
-    #[test]
-    fn a_file_of_the_year_10000_is_an_error_that_names_the_year() {
-        let year_10_000 = std::time::UNIX_EPOCH + std::time::Duration::from_secs(253_402_300_800);
-        assert!(moment(year_10_000).expect_err("too far").to_string().contains("9999"));
-        assert!(moment(std::time::UNIX_EPOCH).is_ok());
+        scans.take(vec![found("a", 1)]);
+        assert_eq!(scans.take(vec![found("a", 1)]), [found("a", 1)]);
     }
 
     #[test]

@@ -1,16 +1,21 @@
 //! The jobs of the demo: thumbnails, an order of three steps, and a report that sums up.
 
-use std::{fmt::Write as _, fs, io, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{MAIN_SEPARATOR_STR, Path, PathBuf},
+    time::Duration,
+};
 
 use backroom::{
-    Backroom, Context, Error, Failure, Filter, Job, JobRow, RetryPolicy, State, UniqueRule,
+    Backroom, Context, Count, Error, Failure, Filter, Job, JobRow, RetryPolicy, State, UniqueRule,
     core::bounds::span_until,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     folder::Stamp,
-    pictures::{self, PictureError},
+    pictures::{self, Made},
 };
 
 /// The queue of the thumbnails.
@@ -28,11 +33,13 @@ pub(crate) const GONE: &str = "the picture was removed or changed since";
 const KEY_HELD: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long past its time a report waits for work that is still going on.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest name of a file that file systems allow, in bytes.
+const NAME_BYTES_MAX: usize = 255;
 /// Most discarded pictures that a report names.
 const NAMED_MAX: usize = 100;
 
 /// One size of one picture. The file as it was when the job was enqueued: a changed one is another job.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct MakeThumbnail {
     /// The picture, from `folder` on.
     pub(crate) photo: PathBuf,
@@ -45,16 +52,6 @@ pub(crate) struct MakeThumbnail {
     pub(crate) folder: PathBuf,
     /// The thumbnails' folder, absolute.
     pub(crate) out: PathBuf,
-}
-
-/// What was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Made {
-    /// The thumbnail's file.
-    pub(crate) path: PathBuf,
-    width: u32,
-    height: u32,
-    bytes: u64,
 }
 
 impl Job for MakeThumbnail {
@@ -73,7 +70,7 @@ impl Job for MakeThumbnail {
     }
 }
 
-/// Makes it. A plain function: it keeps a core busy, so it runs on a thread.
+/// Makes it. A plain function, because it keeps a core busy: it runs on a thread for blocking work.
 pub(crate) fn make_thumbnail(job: MakeThumbnail, ctx: Context) -> Result<Made, Failure> {
     let source = job.folder.join(&job.photo);
     match fs::metadata(&source) {
@@ -84,13 +81,19 @@ pub(crate) fn make_thumbnail(job: MakeThumbnail, ctx: Context) -> Result<Made, F
     }
     let bytes = |count| indicatif::HumanBytes(count).to_string();
     ctx.progress(10, format!("reading {}", bytes(job.stamp.bytes)));
-    let target = job.out.join(pictures::target_name(&job.photo, job.width));
-    let made = pictures::make(&source, &target, job.width).map_err(|error| match error {
-        PictureError::NotAPicture { why, .. } => Failure::discard(why),
-        error @ PictureError::Io { .. } => Failure::retry(error),
-    })?;
+    let name = name(&job.photo, job.width);
+    if name.len() > NAME_BYTES_MAX {
+        return Err(Failure::discard("its path is too long for the name of a thumbnail; rename it"));
+    }
+    let made = pictures::make(&source, &job.out.join(name), job.width)?;
     ctx.progress(100, format!("{} x {} px, {}", made.width, made.height, bytes(made.bytes)));
-    Ok(Made { path: made.path, width: made.width, height: made.height, bytes: made.bytes })
+    Ok(made)
+}
+
+/// The name of a thumbnail's file: of `holiday/a.jpg` it is `holiday~a.jpg~320.jpg`. Two pictures never share one.
+fn name(photo: &Path, width: u32) -> String {
+    let escaped = photo.display().to_string().replace('=', "=3D").replace('~', "=7E");
+    format!("{}~{width}.jpg", escaped.replace(MAIN_SEPARATOR_STR, "~"))
 }
 
 /// A step of an order. Each enqueues the next one.
@@ -182,10 +185,9 @@ pub(crate) async fn nightly_report(job: NightlyReport, ctx: Context) -> Result<P
     let mails = all::<MailReceipt>(&backroom, OFFICE).await?;
     let mail = mails.into_iter().find(|(mail, _)| mail.order == job.order).map(|(_, row)| row.state);
     // By counts: reading every job twice a second would cost more than making them.
-    let is_live = |state: &str| !["completed", "cancelled", "discarded"].contains(&state);
-    let counts = backroom.counts().await?;
-    let is_work_left =
-        counts.iter().any(|count| count.queue == PICTURES && is_live(count.state.as_str()) && count.jobs > 0);
+    let is_live =
+        |count: &Count| count.queue == PICTURES && !count.state.stored().is_finished() && count.jobs > 0;
+    let is_work_left = backroom.counts().await?.iter().any(is_live);
     let waited = span_until(ctx.job().created_at, backroom.clock().now());
     if waited < PATIENCE && (is_work_left || !mail.is_some_and(State::is_finished)) {
         return Err(Failure::snooze(Duration::from_millis(500)));
@@ -200,32 +202,29 @@ pub(crate) async fn nightly_report(job: NightlyReport, ctx: Context) -> Result<P
 
 fn report(job: &NightlyReport, mail: Option<State>, thumbnails: &[(MakeThumbnail, JobRow)]) -> String {
     let in_state = |state| thumbnails.iter().filter(move |(_, row)| row.state == state);
-    let made = || in_state(State::Completed);
-    let bytes =
-        made().filter_map(|(_, row)| row.output.as_ref()?.decode::<Made>().ok()).map(|made| made.bytes);
-    let reason = |row: &JobRow| row.reason.clone().unwrap_or_default();
+    let made = in_state(State::Completed).filter_map(|(_, row)| row.output.as_ref()?.decode::<Made>().ok());
+    let (count, bytes) = made.fold((0, 0), |(count, bytes), made| (count + 1, bytes + made.bytes));
     // One picture has one reason, however many sizes it has.
-    let discarded: std::collections::BTreeSet<String> = in_state(State::Discarded)
-        .map(|(thumbnail, row)| format!("{}: {}", thumbnail.photo.display(), reason(row)))
+    let discarded: BTreeSet<String> = in_state(State::Discarded)
+        .map(|(job, row)| format!("{}: {}", job.photo.display(), row.reason.clone().unwrap_or_default()))
         .collect();
     let receipt = match mail {
         Some(State::Completed) => "paid, packed and mailed",
         Some(State::Cancelled | State::Discarded) => "not mailed",
         Some(State::Queued | State::Running | State::Waiting) | None => "under way",
     };
-    let (cancelled, made, bytes) = (in_state(State::Cancelled).count(), made().count(), bytes.sum::<u64>());
     let live = thumbnails.iter().filter(|(_, row)| !row.state.is_finished()).count();
     let mut text = format!(
-        "Report {0}\n\nfolder      {1}\nthumbnails  {made} made, {bytes} bytes; {live} not made yet; \
-         {cancelled} not made, as their pictures were removed or changed\norder       number {0}: {receipt}\n\
-         discarded   {2} files\n",
+        "Report {0}\n\nfolder      {1}\nthumbnails  {count} made, {bytes} bytes; {live} not made yet; \
+         {2} not made, as their pictures were removed or changed\norder       number {0}: {receipt}\n\
+         discarded   {3} files\n",
         job.order,
         job.folder.display(),
+        in_state(State::Cancelled).count(),
         discarded.len()
     );
     for file in discarded.iter().take(NAMED_MAX) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "            {file}");
+        text += &format!("            {file}\n");
     }
     text
 }
@@ -243,5 +242,18 @@ pub(crate) async fn all<J: Job>(backroom: &Backroom, queue: &str) -> Result<Vec<
         if before.is_none() {
             return Ok(jobs);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_pictures_never_share_the_name_of_a_thumbnail() {
+        let names =
+            ["a/b.jpg", "a~b.jpg", "a=7Eb.jpg", "b.jpg", "b.png"].map(|photo| name(Path::new(photo), 160));
+        assert_eq!(names[0], "a~b.jpg~160.jpg");
+        assert_eq!(BTreeSet::from(names).len(), 5);
     }
 }

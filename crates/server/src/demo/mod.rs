@@ -1,7 +1,7 @@
 //! `backroom demo`: thumbnails of a folder of pictures, made in the background and updated.
 //!
-//! It is an ordinary program on the library: it enqueues, a worker in the same process runs, and all it shows it
-//! reads from the store. So it can be killed at any moment and started again. It never touches the pictures.
+//! It is an ordinary program on the library: it enqueues jobs, and a worker in the same process runs them. All that it shows it
+//! reads from the store. So it can be killed at any moment and started again. It never changes the pictures.
 //!
 //! Start reading at [`run`]; the jobs are in `jobs.rs`, the loop is in `watch.rs`.
 
@@ -18,7 +18,7 @@ mod watch;
 
 use std::{path::PathBuf, time::Duration};
 
-use backroom::{Backroom, QueueOrder, RunningWorker, Worker, core::bounds::span_until};
+use backroom::{Backroom, QueueOrder, RunningWorker, Worker};
 
 use crate::{
     settings::Settings,
@@ -29,11 +29,10 @@ use jobs::{OFFICE, PICTURES};
 use places::Places;
 use screen::Screen;
 use summary::Summary;
-use thumbnails::Thumbnails;
-use watch::{End, Watch};
+use watch::Watch;
 
-/// Silence after which a killed demo's jobs come back. Far shorter than a program of one's own would take it, so
-/// that a user who kills the demo to see what happens need not wait.
+/// The lease of the demo's worker. Far shorter than other programs would choose: a user who kills the demo to see what
+/// happens need not wait.
 const LEASE: Duration = Duration::from_secs(3);
 /// How long a stopped demo lets its thumbnails finish.
 const GRACE: Duration = Duration::from_secs(20);
@@ -61,10 +60,10 @@ pub(crate) struct DemoArgs {
     pictures: u16,
 }
 
-/// Runs the demo. Done means that all jobs are finished, and none was given up for want of luck; broken pictures
-/// count as done, and are named.
+/// Runs the demo. It succeeds if all jobs are finished and errors or crashes used up the attempts of none. Broken pictures are
+/// named, and are no failure.
 pub(crate) async fn run(args: DemoArgs, settings: &Settings) -> Result<(), Problem> {
-    // Before the store: a mistyped folder should not leave one behind.
+    // Before the store is opened: a mistyped folder should not leave a store behind.
     let places = Places::find(args.photos.as_deref(), args.out.as_deref(), settings)?;
     let backroom = settings.open_or_create().await?;
     let outcome = run_on(&backroom, &args, &places, settings).await;
@@ -78,67 +77,51 @@ async fn run_on(
     places: &Places,
     settings: &Settings,
 ) -> Result<(), Problem> {
-    let slots = args.slots.unwrap_or_else(cores);
-    let mut screen = Screen::open(settings);
-    let begun_at = backroom.clock().now();
-    if places.are_brought {
-        bring(places, args.pictures, &screen).await?;
-    }
+    let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().min(64) as u32);
+    let slots = args.slots.unwrap_or(cores);
     let Places { photos_shown, out_shown, .. } = places;
-    let at_once = slots.min(cores());
+    let mut screen = Screen::open(settings);
+    if places.are_brought {
+        let written = pictures::bring(&places.photos, args.pictures);
+        if written.map_err(|error| Problem::new("write pictures", &error))? > 0 {
+            screen.say(format!(
+                "Wrote {} pictures into {photos_shown}, and cut-short.jpg, half a file on purpose: its jobs will be discarded.",
+                args.pictures
+            ))?;
+        }
+    }
+    let at_once = slots.min(cores);
     screen.say(format!("Making thumbnails of {photos_shown} in {out_shown}, {at_once} at once."))?;
 
-    // Before the worker begins, so that what an earlier run left is seen as it was left.
-    let thumbnails = Thumbnails::load(backroom).await?;
+    let mut watch = Watch::new(backroom, places, &mut screen, args.once).await?;
     let stop = stop::listen();
     let worker = start_worker(backroom, slots).await?;
-    let mut watch = Watch::new(backroom, places, &mut screen, thumbnails, args.once);
     let ended = watch.run(stop).await;
 
     let cleared = watch.screen.clear();
-    if matches!(ended, Ok(End::Stopped)) && worker.running() > 0 {
-        let running = worker.running();
+    if matches!(ended, Ok(false)) && worker.running() > 0 {
         watch.screen.say(format!(
-            "Stopping: {running} jobs finish first. Press Ctrl-C again to stop at once; nothing is lost then \
-             either."
+            "Stopping: {} jobs finish first. Press Ctrl-C again to stop at once; nothing is lost then either.",
+            worker.running()
         ))?;
     }
     worker.stop().await?;
-    let end = ended?;
+    let done = ended?;
     cleared?;
     watch.read_again().await?;
 
-    let now = backroom.clock().now();
-    let summary = Summary::of(&watch, places, end, span_until(begun_at, now), now);
+    let summary = Summary::of(backroom, &watch, places, done, backroom.clock().now()).await?;
     if settings.json {
         out::json(&summary, settings.terminal)?;
     } else {
-        for line in summary.lines() {
-            watch.screen.say(line)?;
-        }
+        summary.lines().into_iter().try_for_each(|line| watch.screen.say(line))?;
     }
-    match end {
-        End::Stopped if args.once => Err(Problem::Interrupted),
-        End::Stopped => Ok(()),
-        End::Done | End::Unsettled if summary.done => Ok(()),
-        End::Done | End::Unsettled => Err(Problem::Reported),
+    match (done, args.once) {
+        (false, true) => Err(Problem::Interrupted),
+        (false, false) => Ok(()),
+        (true, _) if summary.done => Ok(()),
+        (true, _) => Err(Problem::Reported),
     }
-}
-
-/// Writes the pictures that the demo brings along, a broken one among them.
-async fn bring(places: &Places, count: u16, screen: &Screen) -> Result<(), Problem> {
-    let folder = places.photos.clone();
-    // It waits for the disk; on the runtime's own threads it would hold up everything else.
-    let written = tokio::task::spawn_blocking(move || pictures::bring(&folder, count)).await;
-    let written = written.map_err(|panic| Problem::new("write pictures", &panic))?;
-    let written = written.map_err(|error| Problem::Failed { message: error.to_string(), hint: None })?;
-    if written == 0 {
-        return Ok(());
-    }
-    screen.say(format!(
-        "Wrote {count} pictures into {}, and cut-short.jpg, half a file on purpose: its jobs will be discarded.",
-        places.photos_shown
-    ))
 }
 
 async fn start_worker(backroom: &Backroom, slots: u32) -> Result<RunningWorker, Problem> {
@@ -153,8 +136,4 @@ async fn start_worker(backroom: &Backroom, slots: u32) -> Result<RunningWorker, 
         .lease(LEASE)
         .grace(GRACE);
     Ok(worker.start().await?)
-}
-
-fn cores() -> u32 {
-    std::thread::available_parallelism().map_or(2, |cores| u32::try_from(cores.get()).unwrap_or(64).min(64))
 }

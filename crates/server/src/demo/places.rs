@@ -18,9 +18,9 @@ pub(crate) struct Places {
     pub(crate) photos: PathBuf,
     /// The thumbnails' folder, absolute.
     pub(crate) out: PathBuf,
-    /// The watched folder as people know it.
+    /// The watched folder as the user named it.
     pub(crate) photos_shown: String,
-    /// The thumbnails' folder as people know it.
+    /// The thumbnails' folder as the user named it.
     pub(crate) out_shown: String,
     /// Whether the demo brings the pictures along.
     pub(crate) are_brought: bool,
@@ -38,31 +38,37 @@ impl Places {
         let (brought, thumbnails) = (Path::new(HOME).join("photos"), Path::new(HOME).join("thumbnails"));
         let (are_brought, photos) = (photos.is_none(), photos.unwrap_or(&brought));
         let out = out.unwrap_or(&thumbnails);
-        let unwatched = |why: &str| Problem::new(format_args!("watch {}", photos.display()), &why);
+        let unwatched = |why: &dyn std::fmt::Display| {
+            Problem::new(format_args!("watch {}", photos.display()), &why.to_string())
+        };
         if are_brought {
-            fs::create_dir_all(photos).map_err(|error| unwatched(&error.to_string()))?;
+            fs::create_dir_all(photos).map_err(|error| unwatched(&error))?;
         }
         // Checked first: a mistyped --photos should not leave an empty folder behind.
         let found = fs::canonicalize(photos).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => unwatched(
-                "there is no such folder; give an existing one with --photos, or leave it away to use some of ours",
+                &"there is no such folder; give an existing one with --photos, or leave it out to use some of ours",
             ),
-            _ => unwatched(&error.to_string()),
+            _ => unwatched(&error),
         })?;
         if !found.is_dir() {
-            return Err(unwatched("it is not a folder; give the folder that the picture is in"));
+            return Err(unwatched(&"it is not a folder; give the folder that the picture is in"));
         }
         let unwritable = |why: &dyn std::fmt::Display| {
             let why = format!("{why}; name another folder with --out");
             Problem::new(format_args!("write thumbnails into {}", out.display()), &why)
         };
         let out_found = writable(out).map_err(|error| unwritable(&error))?;
-        // Job args are JSON, which holds text only.
-        if found.to_str().is_none() {
-            return Err(unwatched("its path is not UTF-8"));
+        if out_found == found {
+            return Err(unwatched(
+                &"it is also the thumbnails' folder, so each thumbnail would become a picture; name another with --out",
+            ));
         }
-        if out_found.to_str().is_none() {
-            return Err(unwritable(&"its path is not UTF-8"));
+        // The args of a job are JSON, which holds text only.
+        match (found.to_str(), out_found.to_str()) {
+            (None, _) => return Err(unwatched(&"its path is not UTF-8")),
+            (_, None) => return Err(unwritable(&"its path is not UTF-8")),
+            (Some(_), Some(_)) => {}
         }
         Ok(Self {
             photos: found,
@@ -74,7 +80,7 @@ impl Places {
         })
     }
 
-    /// A path below the thumbnails' folder, as people know it.
+    /// A path below the thumbnails' folder, as the user named that folder.
     pub(crate) fn show(&self, path: &Path) -> String {
         let below = path.strip_prefix(&self.out).map(|below| Path::new(&self.out_shown).join(below));
         below.unwrap_or_else(|_| path.to_path_buf()).display().to_string()

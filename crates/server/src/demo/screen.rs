@@ -6,7 +6,7 @@ use std::time::Duration;
 use backroom::Timestamp;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{office::Run, thumbnails::Tally};
+use super::{office::Run, watch::Tally};
 use crate::{
     settings::Settings,
     terminal::{Problem, out, stderr, visible},
@@ -15,7 +15,7 @@ use crate::{
 /// How often the spinner turns.
 const TURN: Duration = Duration::from_millis(120);
 /// How many plain lines there are about the thumbnails from the first to the last.
-const LINES: usize = 5;
+const LINES: u64 = 5;
 
 /// Where the demo is shown.
 pub(crate) struct Screen {
@@ -24,14 +24,14 @@ pub(crate) struct Screen {
     /// Whether lines go to stderr, because stdout is for the answer.
     is_aside: bool,
     /// What plain lines said last: the fifth of the thumbnails, the order and whether the report was written.
-    said: (usize, String, Option<bool>),
+    said: (Option<u64>, String, Option<bool>),
 }
 
 impl Screen {
     /// The screen that fits standard output.
     pub(crate) fn open(settings: &Settings) -> Self {
         let is_live = settings.terminal && !settings.json;
-        Self { bars: is_live.then(bars), is_aside: settings.json, said: (0, String::new(), None) }
+        Self { bars: is_live.then(bars), is_aside: settings.json, said: (None, String::new(), None) }
     }
 
     /// Writes a line that stays.
@@ -47,47 +47,42 @@ impl Screen {
         }
     }
 
-    /// Shows this moment; `running` describes the thumbnails being made.
+    /// Shows this moment; `running` describes a thumbnail that is being made.
     pub(crate) fn show(
         &mut self,
         tally: Tally,
         running: &str,
-        run: Option<(u32, &Run)>,
+        office: Option<(u32, &Run)>,
         now: Timestamp,
     ) -> Result<(), Problem> {
-        let Some((all, [thumbnails, order, report])) = &self.bars else {
-            return self.show_plain(tally, run, now);
-        };
+        let Some((number, run)) = office else { return Ok(()) };
+        let Some((all, bars)) = &self.bars else { return self.show_plain(tally, number, run, now) };
+        let [thumbnails, order, report] = bars;
         if thumbnails.is_hidden() {
-            for bar in [thumbnails, order, report] {
-                all.add(bar.clone());
-            }
+            bars.iter().for_each(|bar| drop(all.add(bar.clone())));
             thumbnails.enable_steady_tick(TURN);
             stderr::bars_are(Some(all.clone()));
         }
         thumbnails.set_prefix("thumbnails");
-        thumbnails.set_length(tally.jobs as u64);
-        thumbnails.set_position(tally.finished as u64);
+        thumbnails.set_length(tally.jobs);
+        thumbnails.set_position(tally.finished);
         let discarded =
-            if tally.refused > 0 { format!("{} discarded  ", tally.refused) } else { String::new() };
+            if tally.discarded > 0 { format!("{} discarded  ", tally.discarded) } else { String::new() };
         thumbnails.set_message(discarded + &visible::line(running));
-        if let Some((number, run)) = run {
-            order.set_prefix(format!("order {number}"));
-            order.set_message(visible::line(&run.order_line(now)).into_owned());
-            report.set_prefix("report");
-            report.set_message(visible::line(&run.report_line(tally, now)).into_owned());
-        }
+        order.set_prefix(format!("order {number}"));
+        order.set_message(visible::line(&run.order_line(now)).into_owned());
+        report.set_prefix("report");
+        report.set_message(visible::line(&run.report_line(now)).into_owned());
         Ok(())
     }
 
     /// One line when something happened, none because time passed.
-    fn show_plain(&mut self, tally: Tally, run: Option<(u32, &Run)>, now: Timestamp) -> Result<(), Problem> {
+    fn show_plain(&mut self, tally: Tally, number: u32, run: &Run, now: Timestamp) -> Result<(), Problem> {
         let fifth = (tally.finished * LINES).checked_div(tally.jobs).unwrap_or_default();
-        if fifth != self.said.0 && tally.finished > tally.before {
+        if self.said.0 != Some(fifth) && tally.finished > 0 {
             self.say(format!("thumbnails: {} of {} jobs done", tally.finished, tally.jobs))?;
         }
-        self.said.0 = fifth;
-        let Some((number, run)) = run else { return Ok(()) };
+        self.said.0 = Some(fifth);
         let news = run.news();
         if news != self.said.1 && !news.is_empty() {
             self.say(format!("order {number}: {}", run.order_line(now)))?;
@@ -96,7 +91,7 @@ impl Screen {
         // When it is due, and that it is written; its snoozes in between are no news.
         let is_finished = run.report().map(|row| row.state.is_finished());
         if is_finished.is_some() && self.said.2 != is_finished && self.said.2 != Some(true) {
-            self.say(format!("report {number}: {}", run.report_line(tally, now)))?;
+            self.say(format!("report {number}: {}", run.report_line(now)))?;
         }
         self.said.2 = is_finished;
         Ok(())
@@ -105,9 +100,7 @@ impl Screen {
     /// Takes the moving part away; what was said stays.
     pub(crate) fn clear(&mut self) -> Result<(), Problem> {
         let Some((all, bars)) = &self.bars else { return Ok(()) };
-        for bar in bars {
-            bar.finish_and_clear();
-        }
+        bars.iter().for_each(ProgressBar::finish_and_clear);
         stderr::bars_are(None);
         all.clear().map_err(|error| Problem::of_writing(&error))
     }

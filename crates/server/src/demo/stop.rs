@@ -5,8 +5,8 @@ use tokio::sync::watch;
 /// What a shell reports of a program that Ctrl-C ended (128 + SIGINT).
 const EXIT_INTERRUPTED: i32 = 130;
 
-/// Becomes true at the first Ctrl-C (or SIGTERM). At the second one the process ends where it stands: nothing is
-/// lost, its jobs run again when their leases end.
+/// Becomes true at the first Ctrl-C (or SIGTERM). At the second one the process ends at once. Nothing is lost: its jobs run
+/// again when their leases end.
 pub(crate) fn listen() -> watch::Receiver<bool> {
     let (asked, stop) = watch::channel(false);
     tokio::spawn(async move {
@@ -18,23 +18,13 @@ pub(crate) fn listen() -> watch::Receiver<bool> {
     stop
 }
 
-#[cfg(unix)]
 async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => _ = terminate.recv().await,
-            // Where no handler can be set, the signal still ends the process.
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = crate::terminal::interrupted() => {}
-        () = terminated => {}
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        return tokio::select! {
+            _ = crate::terminal::interrupted() => {}
+            _ = terminate.recv() => {}
+        };
     }
-}
-
-#[cfg(not(unix))]
-async fn signal() {
     crate::terminal::interrupted().await;
 }

@@ -1,30 +1,28 @@
-//! What the demo says at its beginning and at its end.
+//! What the demo says at its end.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
-use backroom::{JobRow, State, Timestamp};
+use backroom::{Backroom, Error, State, Timestamp, core::bounds::span_until};
 use serde::Serialize;
 
-use super::{
-    office::Run,
-    places::Places,
-    watch::{End, Watch},
-};
+use super::{places::Places, thumbnails, watch::Watch};
 
 /// Most pictures that are named with their reason, of each sort.
 const NAMED_MAX: usize = 6;
 
 /// What a run did, as `--json` prints it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Summary {
-    /// Whether all that the run answers for was done.
+    /// Whether all was done.
     pub(crate) done: bool,
     /// Whether it was stopped before.
     stopped: bool,
     took_secs: f64,
     /// Pictures that have their thumbnails.
     pictures: usize,
-    /// Thumbnails made by this run.
     thumbnails_made: usize,
     /// Thumbnails that an earlier run made.
     thumbnails_made_before: usize,
@@ -32,19 +30,15 @@ pub(crate) struct Summary {
     jobs_left: usize,
     /// Files that are no pictures, each with the reason.
     discarded: BTreeMap<String, String>,
-    /// Pictures that were not done because of errors or crashes.
-    given_up: BTreeMap<String, String>,
-    /// Pictures that were removed or changed, or whose jobs were cancelled by hand.
-    cancelled: BTreeMap<String, String>,
-    /// Files and folders that could not be read, each with the reason.
+    /// Pictures whose jobs were cancelled, or used up their attempts.
+    not_made: BTreeMap<String, String>,
+    /// Files and folders that could not be read.
     skipped: BTreeMap<String, String>,
-    /// Files that went on changing.
-    unsettled: Vec<String>,
     /// The order's number; none if it did not begin.
     order: Option<u32>,
     /// How far it came.
     order_steps: Option<String>,
-    /// The report's file, or why there is none.
+    /// The report's file, or how far it came.
     report: Option<String>,
     /// The thumbnails' folder.
     out: String,
@@ -52,31 +46,50 @@ pub(crate) struct Summary {
 
 impl Summary {
     /// The summary of a run that has ended.
-    pub(crate) fn of(watch: &Watch<'_>, places: &Places, end: End, took: Duration, now: Timestamp) -> Self {
-        let tally = watch.thumbnails.tally();
-        let office = watch.office();
-        let ended = |is_so: &dyn Fn(&JobRow) -> bool| pictures_with_reasons(watch, places, is_so);
-        let is_refused = |row: &JobRow| watch.thumbnails.is_refused(row);
-        let shown = |path: &std::path::PathBuf| path.display().to_string();
-        let unsettled = watch.scans.unsettled.iter().filter(|_| end != End::Done);
-        Self {
-            done: end == End::Done && tally.given_up == 0 && office.is_some_and(|(_, run)| run.is_done()),
-            stopped: end == End::Stopped,
-            took_secs: took.as_secs_f64(),
-            pictures: ended(&|row| row.state == State::Completed).len(),
-            thumbnails_made: tally.made - tally.made_before,
-            thumbnails_made_before: tally.made_before,
-            jobs_left: tally.jobs - tally.finished,
-            discarded: ended(&|row| row.state == State::Discarded && is_refused(row)),
-            given_up: ended(&|row| row.state == State::Discarded && !is_refused(row)),
-            cancelled: ended(&|row| row.state == State::Cancelled),
-            skipped: watch.skipped.iter().map(|(path, why)| (shown(path), why.clone())).collect(),
-            unsettled: unsettled.map(shown).collect(),
-            order: office.map(|(number, _)| number),
-            order_steps: office.map(|(_, run)| run.order_line(now)),
-            report: office.map(|(_, run)| report(run, places)),
-            out: places.out_shown.clone(),
+    pub(crate) async fn of(
+        backroom: &Backroom,
+        watch: &Watch<'_>,
+        places: &Places,
+        done: bool,
+        now: Timestamp,
+    ) -> Result<Self, Error> {
+        let mut summary = Self { done, stopped: !done, out: places.out_shown.clone(), ..Self::default() };
+        summary.took_secs = span_until(watch.begun_at, now).as_secs_f64();
+        let mut pictures = BTreeSet::new();
+        for (job, row) in thumbnails::all(backroom).await? {
+            // Of another folder, left by an earlier run: there the bare name would mislead.
+            let folder = if job.folder == places.photos { PathBuf::new() } else { job.folder };
+            let (photo, reason) =
+                (folder.join(job.photo).display().to_string(), row.reason.unwrap_or_default());
+            match row.state {
+                State::Queued | State::Running | State::Waiting => summary.jobs_left += 1,
+                State::Completed => {
+                    pictures.insert(photo);
+                    let is_new = row.finished_at.is_some_and(|at| at >= watch.begun_at);
+                    summary.thumbnails_made += usize::from(is_new);
+                    summary.thumbnails_made_before += usize::from(!is_new);
+                }
+                State::Discarded if thumbnails::is_refused(backroom, row.id).await? => {
+                    _ = summary.discarded.insert(photo, reason);
+                }
+                State::Discarded => {
+                    summary.done = false;
+                    summary.not_made.insert(photo, reason);
+                }
+                State::Cancelled => _ = summary.not_made.insert(photo, reason),
+            }
         }
+        summary.pictures = pictures.len();
+        let skipped = watch.skipped.iter().map(|(path, why)| (path.display().to_string(), why.clone()));
+        summary.skipped = skipped.collect();
+        if let Some((number, run)) = watch.office() {
+            summary.done &= run.is_done();
+            summary.order = Some(number);
+            summary.order_steps = Some(run.order_line(now));
+            let written = run.report().and_then(|row| row.output.as_ref()?.decode::<PathBuf>().ok());
+            summary.report = Some(written.map_or_else(|| run.report_line(now), |path| places.show(&path)));
+        }
+        Ok(summary)
     }
 
     /// The same for people.
@@ -89,29 +102,19 @@ impl Summary {
         }];
         let mut line = |name: &str, what: String| lines.push(format!("  {name:<11} {what}"));
         line("pictures", format!("{} with thumbnails, {} discarded", self.pictures, self.discarded.len()));
-        if !self.skipped.is_empty() {
-            line("skipped", format!("{} that could not be read", self.skipped.len()));
-        }
         let before = match self.thumbnails_made_before {
             0 => String::new(),
             before => format!(" ({before} made before)"),
         };
         line("thumbnails", format!("{} made{before}, in {}", self.thumbnails_made, self.out));
-        for (name, pictures) in [
-            ("discarded", &self.discarded),
-            ("given up", &self.given_up),
-            ("cancelled", &self.cancelled),
-            ("skipped", &self.skipped),
-        ] {
-            for (picture, reason) in pictures.iter().take(NAMED_MAX) {
-                line(name, format!("{picture}: {reason}"));
-            }
+        let sorts =
+            [("discarded", &self.discarded), ("not made", &self.not_made), ("skipped", &self.skipped)];
+        for (name, pictures) in sorts {
+            let named = pictures.iter().take(NAMED_MAX);
+            named.for_each(|(picture, reason)| line(name, format!("{picture}: {reason}")));
             if pictures.len() > NAMED_MAX {
                 line("", format!("and {} more", pictures.len() - NAMED_MAX));
             }
-        }
-        for file in self.unsettled.iter().take(NAMED_MAX) {
-            line("left", format!("{file}: it goes on changing"));
         }
         if self.jobs_left > 0 {
             let left = self.jobs_left;
@@ -123,30 +126,5 @@ impl Summary {
         }
         lines.push("Look inside with `backroom jobs`, `backroom job ID` and `backroom queues`.".into());
         lines
-    }
-}
-
-/// The pictures among our jobs that ended in one way, each once with its reason.
-fn pictures_with_reasons(
-    watch: &Watch<'_>,
-    places: &Places,
-    is_so: &dyn Fn(&JobRow) -> bool,
-) -> BTreeMap<String, String> {
-    let ended = watch.thumbnails.ours().filter(|(_, row)| is_so(row));
-    let described = ended.map(|(job, row)| {
-        // Of another folder, left by an earlier run: there the bare name would mislead.
-        let name = if job.folder == places.photos { job.photo.clone() } else { job.folder.join(&job.photo) };
-        (name.display().to_string(), row.reason.clone().unwrap_or_default())
-    });
-    described.collect()
-}
-
-fn report(run: &Run, places: &Places) -> String {
-    let Some(row) = run.report() else { return "not written".into() };
-    let written = row.output.as_ref().and_then(|output| output.decode::<std::path::PathBuf>().ok());
-    match (written, &row.reason) {
-        (Some(path), _) => places.show(&path),
-        (None, Some(reason)) => format!("not written: {reason}"),
-        (None, None) => "not written yet".into(),
     }
 }

@@ -8,17 +8,18 @@ use std::{
 };
 
 use backroom::{
-    Backroom, State, Timestamp,
+    Backroom, DisplayState, Error, Filter, JobRow, State, Timestamp,
     core::bounds::{later, span_until},
 };
 use tokio::sync::watch;
 
 use super::{
     folder::{self, Scan, Scans},
-    office::{self, Begin, Run},
+    jobs::{MakeThumbnail, PICTURES},
+    office::{self, Run},
     places::Places,
     screen::Screen,
-    thumbnails::{Tally, Thumbnails},
+    thumbnails,
 };
 use crate::terminal::Problem;
 
@@ -28,10 +29,33 @@ const TURN: Duration = Duration::from_millis(150);
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// Scans and turns take at most one part in ten of the time: a huge folder on a slow disk is scanned less often.
 const SHARE: u32 = 10;
-/// How long `--once` waits for files that go on changing when all else is done.
-const SETTLE_MAX: Duration = Duration::from_secs(30);
-/// Most lines about discarded pictures, and about reasons for skipping; the summary counts the others.
+/// Most lines about discarded pictures and about reasons for skipping; the summary counts the others.
 const LINES_MAX: usize = 8;
+
+/// How many thumbnail jobs are in which state.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
+    pub(crate) jobs: u64,
+    pub(crate) completed: u64,
+    pub(crate) discarded: u64,
+    pub(crate) finished: u64,
+    running: u64,
+}
+
+impl Tally {
+    async fn read(backroom: &Backroom) -> Result<Self, Error> {
+        let mut tally = Self::default();
+        for count in backroom.counts().await?.iter().filter(|count| count.queue == PICTURES) {
+            let of = |is: bool| if is { count.jobs } else { 0 };
+            tally.jobs += count.jobs;
+            tally.completed += of(count.state == DisplayState::Completed);
+            tally.discarded += of(count.state == DisplayState::Discarded);
+            tally.running += of(count.state == DisplayState::Running);
+            tally.finished += of(count.state.stored().is_finished());
+        }
+        Ok(tally)
+    }
+}
 
 /// The state of a run.
 pub(crate) struct Watch<'a> {
@@ -39,203 +63,183 @@ pub(crate) struct Watch<'a> {
     places: &'a Places,
     pub(crate) screen: &'a mut Screen,
     once: bool,
-    pub(crate) scans: Scans,
+    pub(crate) begun_at: Timestamp,
+    scans: Scans,
     scan_at: Timestamp,
-    pub(crate) thumbnails: Thumbnails,
-    begun: Option<Begin>,
+    /// As the run found the store.
+    before: Tally,
+    tally: Tally,
+    /// The number of the order, once it has begun.
+    order: Option<u32>,
     runs: BTreeMap<u32, Run>,
-    idle_since: Option<Timestamp>,
-    /// Discarded pictures that a line named.
-    named: BTreeSet<String>,
     /// Files and folders that the last scan skipped, each with the reason.
     pub(crate) skipped: BTreeMap<PathBuf, String>,
-    /// Reasons that a line named.
-    reasons: BTreeSet<String>,
+    /// Lines about discarded pictures and reasons for skipping that were written.
+    said: BTreeSet<String>,
     is_quiet: bool,
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    /// All is done.
-    Done,
-    /// Files in the folder go on changing; all else is done.
-    Unsettled,
-    /// The user pressed Ctrl-C.
-    Stopped,
-}
-
 impl<'a> Watch<'a> {
-    pub(crate) fn new(
+    /// Reads what an earlier run left: call it before the worker starts.
+    pub(crate) async fn new(
         backroom: &'a Backroom,
         places: &'a Places,
         screen: &'a mut Screen,
-        thumbnails: Thumbnails,
         once: bool,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Error> {
+        let now = backroom.clock().now();
+        let before = Tally::read(backroom).await?;
+        Ok(Self {
             backroom,
             places,
             screen,
             once,
+            begun_at: now,
             scans: Scans::default(),
-            scan_at: backroom.clock().now(),
-            thumbnails,
-            begun: None,
+            scan_at: now,
+            before,
+            tally: before,
+            order: None,
             runs: BTreeMap::new(),
-            idle_since: None,
-            named: BTreeSet::new(),
             skipped: BTreeMap::new(),
-            reasons: BTreeSet::new(),
+            said: BTreeSet::new(),
             is_quiet: false,
-        }
+        })
     }
 
-    /// Turns until all is done (with `--once`) or the user stops it. A turn may be dropped half-way: the next run goes on.
-    pub(crate) async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<End, Problem> {
+    /// Turns until all is done (with `--once`) or the user stops it; answers whether all was done. A turn may be dropped half-way:
+    /// the next run goes on.
+    pub(crate) async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<bool, Problem> {
         let clock = self.backroom.clock().clone();
         let turns = async {
             loop {
                 let now = clock.now();
-                if let Some(end) = self.tick(now).await? {
-                    return Ok(end);
+                if self.tick(now).await? {
+                    return Ok(true);
                 }
                 clock.sleep(TURN.max(span_until(now, clock.now()) * SHARE)).await;
             }
         };
         tokio::select! {
             // An error means that the task that waits for Ctrl-C has ended, which it never does.
-            Ok(_) = stop.wait_for(|asked| *asked) => Ok(End::Stopped),
-            end = turns => end,
+            Ok(_) = stop.wait_for(|asked| *asked) => Ok(false),
+            done = turns => done,
         }
     }
 
-    /// The run of the office that belongs to this demo.
+    /// The order and the report of this run.
     pub(crate) fn office(&self) -> Option<(u32, &Run)> {
-        let number = self.begun?.number();
-        Some((number, self.runs.get(&number)?))
+        Some((self.order?, self.runs.get(&self.order?)?))
     }
 
     /// Reads everything again: also after the worker has stopped, because what it finished last counts.
     pub(crate) async fn read_again(&mut self) -> Result<(), Problem> {
-        for (photo, reason) in self.thumbnails.refresh(self.backroom).await? {
-            if self.named.len() < LINES_MAX && self.named.insert(photo.clone()) {
-                self.screen.say(format!("discarded {photo}: {reason}"))?;
+        self.tally = Tally::read(self.backroom).await?;
+        self.runs = office::read(self.backroom).await?;
+        let discarded = self.thumbnails_in(State::Discarded).await?.into_iter();
+        let new = discarded.filter(|(_, row)| row.finished_at.is_some_and(|at| at >= self.begun_at));
+        let line = |(job, row): (MakeThumbnail, JobRow)| {
+            format!("discarded {}: {}", job.photo.display(), row.reason.unwrap_or_default())
+        };
+        self.say_once(new.map(line).collect())
+    }
+
+    /// The newest thumbnail jobs in a state.
+    async fn thumbnails_in(&self, state: State) -> Result<Vec<(MakeThumbnail, JobRow)>, Error> {
+        let filter = Filter { queue: Some(PICTURES.into()), states: vec![state], ..Filter::default() };
+        let rows = self.backroom.list(filter, None, 3 * LINES_MAX).await?.jobs;
+        Ok(rows.into_iter().filter_map(|row| Some((row.args.decode().ok()?, row))).collect())
+    }
+
+    fn say_once(&mut self, lines: BTreeSet<String>) -> Result<(), Problem> {
+        for line in lines {
+            if self.said.len() < LINES_MAX && self.said.insert(line.clone()) {
+                self.screen.say(line)?;
             }
         }
-        self.runs = office::read(self.backroom).await?;
         Ok(())
     }
 
-    async fn tick(&mut self, now: Timestamp) -> Result<Option<End>, Problem> {
+    /// Whether all is done, and nothing is to be watched further.
+    async fn tick(&mut self, now: Timestamp) -> Result<bool, Problem> {
         if now >= self.scan_at {
-            let Places { photos, out, store, .. } = self.places.clone();
-            // Reading the disk on the runtime's own threads would hold up everything else.
-            let scan = tokio::task::spawn_blocking(move || folder::scan(&photos, &out, store.as_deref()));
-            let scan = scan.await.map_err(|panic| Problem::new("read the folder", &panic))??;
+            let places = self.places.clone();
+            // Reading the disk would block a thread of the runtime.
+            let scan = tokio::task::spawn_blocking(move || folder::scan(&places)).await;
+            let scan = scan.map_err(|panic| Problem::new("read the folder", &panic))??;
             let took = span_until(now, self.backroom.clock().now());
             self.scan_at = later(now, SCAN_EVERY.max(took * SHARE));
             self.take_in(scan).await?;
         }
         self.read_again().await?;
-        let tally = self.thumbnails.tally();
-        if self.begun.is_some() {
-            let running = self.thumbnails.ours().filter(|(_, row)| row.state == State::Running);
-            let running = running.map(|(job, row)| {
-                let doing = office::doing(row).unwrap_or_default();
-                format!("{} at {} px  {doing}", job.photo.display(), job.width)
-            });
-            let running = running.min().unwrap_or_default();
-            let office = self.begun.and_then(|begin| Some((begin.number(), self.runs.get(&begin.number())?)));
-            self.screen.show(tally, &running, office, now)?;
+        let running = self.thumbnails_in(State::Running).await?.into_iter().map(|(job, row)| {
+            let doing = office::doing(&row).unwrap_or_default();
+            format!("{} at {} px  {doing}", job.photo.display(), job.width)
+        });
+        let office = self.order.and_then(|order| Some((order, self.runs.get(&order)?)));
+        if office.is_some() {
+            self.screen.show(self.tally, &running.min().unwrap_or_default(), office, now)?;
         }
-        let is_idle = tally.finished == tally.jobs && self.office().is_some_and(|(_, run)| run.is_over());
-        self.idle_since = self.idle_since.filter(|_| is_idle).or(is_idle.then_some(now));
-        if !self.once {
-            self.say_idle(is_idle && self.scans.know_all(), tally.made)?;
-            return Ok(None);
+        let is_idle = self.tally.jobs == self.tally.finished
+            && self.scans.know_all()
+            && self.office().is_some_and(|(_, run)| run.is_over());
+        if is_idle && !self.once && !self.is_quiet {
+            let Places { photos_shown, out_shown, .. } = self.places;
+            self.screen.say(format!(
+                "{} thumbnails are in {out_shown}. Watching {photos_shown}: drop pictures in, or press Ctrl-C to stop.",
+                self.tally.completed
+            ))?;
         }
-        Ok(match self.idle_since {
-            Some(_) if self.scans.know_all() => Some(End::Done),
-            Some(since) if span_until(since, now) > SETTLE_MAX => Some(End::Unsettled),
-            Some(_) | None => None,
-        })
+        self.is_quiet = is_idle;
+        Ok(is_idle && self.once)
     }
 
     async fn take_in(&mut self, (found, skipped): Scan) -> Result<(), Problem> {
-        for (path, why) in &skipped {
-            // A bound on memory, should each file have a reason of its own.
-            if self.reasons.len() < LINES_MAX && self.reasons.insert(why.clone()) {
-                self.screen.say(format!("skipped {}: {why}; the end counts all of them", path.display()))?;
-            }
-        }
+        // One line for each reason.
+        let reasons: BTreeMap<_, _> = skipped.iter().map(|(path, why)| (why, path)).collect();
+        let line = |(why, path): (&String, &PathBuf)| {
+            format!("skipped {}: {why}; the end names all of them", path.display())
+        };
+        self.say_once(reasons.into_iter().map(line).collect())?;
         self.skipped = skipped;
         let photos = &self.places.photos_shown;
         if found.is_empty() && self.scans.count == 0 {
-            let tally = self.thumbnails.tally();
-            if self.once && tally.finished == tally.jobs {
-                let why = "there is no file in it; put some JPEG, PNG, WebP or GIF pictures there, or leave --photos away \
+            if self.once && self.tally.jobs == self.tally.finished {
+                let why = "there is no file in it; put some JPEG, PNG, WebP or GIF pictures there, or leave --photos out \
                            to use some of ours";
                 return Err(Problem::new(format_args!("find pictures in {photos}"), &why));
             }
             self.screen.say(format!("There is no picture in {photos} yet."))?;
         }
         let settled = self.scans.take(found);
-        let missing = self.thumbnails.take_on(self.backroom, &settled, self.places).await?;
-        if self.begun.is_none() && self.scans.count > 1 {
-            self.begin(missing.len()).await?;
-        }
-        if !missing.is_empty() {
-            // One that another process enqueued meanwhile holds its key, and is ours as well.
-            self.backroom.enqueue_many(missing).await?;
+        let new = thumbnails::take_on(self.backroom, &settled, self.places).await?;
+        if self.order.is_none() && self.scans.count > 1 {
+            self.begin(new).await?;
         }
         Ok(())
     }
 
-    /// Once it is known what is there: says what an earlier run left, and begins the order and the report.
-    async fn begin(&mut self, missing: usize) -> Result<(), Problem> {
+    /// Once it is known what there is: says what an earlier run left, and begins the order and the report.
+    async fn begin(&mut self, new: u64) -> Result<(), Problem> {
         let runs = office::read(self.backroom).await?;
-        let begin = Begin::decide(&runs, missing > 0);
-        let tally = self.thumbnails.tally();
-        for line in left_by_earlier(begin, tally, missing, self.thumbnails.held) {
-            self.screen.say(line)?;
+        let order = office::number(&runs, new > 0);
+        let Tally { jobs, finished, running, .. } = self.before;
+        if jobs > 0 {
+            let all = jobs + new;
+            self.screen.say(format!("An earlier run finished {finished} of {all} thumbnail jobs."))?;
         }
-        office::begin(self.backroom, &runs, begin, self.places).await?;
-        self.begun = Some(begin);
-        Ok(())
-    }
-
-    /// Says, each time all is done for now, that the demo goes on watching.
-    fn say_idle(&mut self, is_idle: bool, made: usize) -> Result<(), Problem> {
-        if is_idle && !self.is_quiet {
-            let Places { photos_shown, out_shown, .. } = self.places;
+        if runs.get(&order).is_some_and(|run| !run.is_over()) {
+            self.screen.say(format!("Order {order} was not finished; it goes on."))?;
+        }
+        if running > 0 {
             self.screen.say(format!(
-                "{made} thumbnails are in {out_shown}. Watching {photos_shown}: drop pictures in, or press Ctrl-C to \
-                 stop."
+                "A process that was killed, or still works, has {running} of them: they run again within seconds, when its lease \
+                 ends."
             ))?;
         }
-        self.is_quiet = is_idle;
+        let none = Run::default();
+        office::begin(self.backroom, runs.get(&order).unwrap_or(&none), order, self.places).await?;
+        self.order = Some(order);
         Ok(())
     }
-}
-
-/// What was found from an earlier run; nothing when there was none.
-fn left_by_earlier(begin: Begin, tally: Tally, missing: usize, held: usize) -> Vec<String> {
-    let (before, jobs) = (tally.before, tally.jobs + missing);
-    let mut lines = Vec::new();
-    if before > 0 && before == jobs {
-        lines.push(format!("From an earlier run: all {jobs} thumbnail jobs were done before."));
-    } else if before > 0 || tally.jobs > 0 {
-        lines.push(format!("Going on: {before} of {jobs} thumbnail jobs were done before."));
-    }
-    if let Begin::GoOn(number) = begin {
-        lines.push(format!("Order {number} was not finished; it goes on."));
-    }
-    if held > 0 {
-        lines.push(format!(
-            "{held} of them are in the hands of a process that was killed (or still works): they come back within \
-             seconds, when its lease ends."
-        ));
-    }
-    lines
 }

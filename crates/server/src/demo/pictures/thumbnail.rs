@@ -1,17 +1,19 @@
 //! From a picture to its thumbnail: read, decode, turn upright, shrink, write.
-//!
-//! The file is read whole before it is decoded. That tells the two kinds of error apart: past the reading, only the content can
-//! be at fault.
 
-use std::fs::{self, File};
-use std::io::{self, Cursor, Read};
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{self, Cursor, Read as _},
+    path::{Path, PathBuf},
+};
 
-use image::codecs::jpeg::JpegEncoder;
-use image::error::LimitErrorKind;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use backroom::Failure;
+use image::{
+    DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits, Rgba, RgbaImage,
+    codecs::jpeg::JpegEncoder, imageops,
+};
+use serde::{Deserialize, Serialize};
 
-use super::{PictureError, jpeg, write_whole};
+use super::write_whole;
 
 /// The largest file that is read, in bytes; a bound on memory, well above what cameras write.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -23,90 +25,79 @@ const DECODED_BYTES_MAX: u64 = 512 << 20;
 const JPEG_QUALITY: u8 = 85;
 
 /// A thumbnail as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Thumbnail {
-    /// Where it is: the `target` that was asked for, with `.jpg` added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Made {
+    /// Its file.
     pub(crate) path: PathBuf,
-    /// In pixels, upright; at most the width asked for, at least 1.
+    /// In pixels; at most the width asked for.
     pub(crate) width: u32,
-    /// In pixels, upright; at least 1.
+    /// In pixels.
     pub(crate) height: u32,
     /// The size of the file.
     pub(crate) bytes: u64,
 }
 
-/// Makes the thumbnail of `source`, `width` pixels wide, and writes it as JPEG to `target` with `.jpg` added. Transparent parts
-/// become white.
+/// Makes the thumbnail of `source`, at most `width` pixels wide, and writes it as JPEG to `target`. The picture is recognised by
+/// its content, turned as its EXIF orientation says, and never enlarged. Of an animation the first frame counts. Made again, it
+/// is the same file, so a job that runs twice does no harm.
 ///
-/// The picture is recognised by its content (JPEG, PNG, WebP, GIF), turned as its EXIF orientation says, and never
-/// enlarged. Of an animation, the first frame counts. Doing it again gives the same file, so a job that is run twice does no
-/// harm.
-///
-/// # Errors
-/// [`NotAPicture`](PictureError::NotAPicture) when the content can never become a thumbnail,
-/// [`Io`](PictureError::Io) when the source could not be read or the thumbnail not be written.
-pub(crate) fn make(source: &Path, target: &Path, width: u32) -> Result<Thumbnail, PictureError> {
-    let not_a_picture = |why| PictureError::NotAPicture { path: source.to_path_buf(), why };
-    let content = read(source).map_err(PictureError::io("read", source))?.map_err(not_a_picture)?;
-    let small = shrink(decode(&content).map_err(not_a_picture)?, width.max(1));
+/// Fails with a discard if the content can never become a thumbnail, and with a retry if the disk failed.
+pub(crate) fn make(source: &Path, target: &Path, width: u32) -> Result<Made, Failure> {
+    let reading = |error: io::Error| Failure::retry(format!("read {}: {error}", source.display()));
+    let mut content = Vec::new();
+    // One byte more than allowed shows that there are more.
+    let file = File::open(source).map_err(reading)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(reading)?;
+    let picture = decode(&content).map_err(Failure::discard)?;
+    let small = on_white(shrink(picture, width.max(1)));
     let mut bytes = Vec::new();
     small
         .write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY))
         .expect("invariant: an 8-bit picture with sides under 65,536 pixels can be encoded");
-    // Not `with_extension`, which would take `~320` from `a.jpg~320`.
-    let mut path = target.as_os_str().to_owned();
-    path.push(".jpg");
-    let path = PathBuf::from(path);
-    write_whole(&path, &bytes)?;
-    Ok(Thumbnail { path, width: small.width(), height: small.height(), bytes: bytes.len() as u64 })
+    write_whole(target, &bytes)
+        .map_err(|error| Failure::retry(format!("write {}: {error}", target.display())))?;
+    let path = target.to_path_buf();
+    Ok(Made { path, width: small.width(), height: small.height(), bytes: bytes.len() as u64 })
 }
 
-/// The file's content, or why it is not worth reading.
-fn read(source: &Path) -> io::Result<Result<Vec<u8>, String>> {
-    // Checked before opening: opening a named pipe would wait for a writer that may never come.
-    let found = fs::metadata(source)?;
-    if !found.is_file() {
-        return Ok(Err("it is not a regular file".to_owned()));
-    }
-    let mut content = Vec::new();
-    if found.len() <= FILE_BYTES_MAX {
-        // Bounded all the same, by one byte more than allowed: the file may grow while it is read.
-        File::open(source)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
-    }
-    Ok(if found.len().max(content.len() as u64) > FILE_BYTES_MAX {
-        Err(format!("the file is larger than {} MiB; save it smaller", FILE_BYTES_MAX >> 20))
-    } else {
-        Ok(content)
-    })
-}
-
-/// The picture, upright. Refusals are half sentences that say why.
+/// The picture, upright; or half a sentence that says what is wrong with the file.
 fn decode(content: &[u8]) -> Result<DynamicImage, String> {
     if content.is_empty() {
-        return Err("the file is empty".to_owned());
+        return Err("the file is empty".into());
+    }
+    if content.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("the file is larger than {} MiB; save it smaller", FILE_BYTES_MAX >> 20));
     }
     let format = match image::guess_format(content) {
         Ok(known @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP | ImageFormat::Gif)) => known,
-        // Other crates in the same program may switch further decoders on; what we accept must not depend on it.
-        Ok(other) => {
-            let name = other.extensions_str().first().unwrap_or(&"picture");
-            return Err(format!("it is a {name} file; save it as JPEG, PNG, WebP or GIF"));
-        }
-        Err(_unknown) => return Err("its content is not JPEG, PNG, WebP or GIF".to_owned()),
+        Ok(_) | Err(_) => return Err("its content is not JPEG, PNG, WebP or GIF".into()),
     };
-    if format == ImageFormat::Jpeg && !jpeg::is_whole(content) {
-        return Err(cut_short());
+    // The decoder fills what is missing of a JPEG with grey.
+    if format == ImageFormat::Jpeg && !is_whole(content) {
+        return Err(CUT_SHORT.into());
     }
-    if format == ImageFormat::Jpeg && jpeg::is_not_interleaved(content) {
-        return Err("it is a JPEG whose components are stored one after the other (not interleaved), which would come out \
-                    green; save it as a usual JPEG or a PNG"
-            .to_owned());
-    }
-    let picture = decode_as(format, content).map_err(|error| why(&error))?;
-    if picture.width() == 0 || picture.height() == 0 {
-        return Err("it has no pixels".to_owned());
-    }
-    Ok(picture)
+    decode_as(format, content).map_err(|error| match &error {
+        ImageError::Limits(_) => format!(
+            "a side is longer than {SIDE_MAX} pixels, or it takes more than {} MiB to decode; save it smaller",
+            DECODED_BYTES_MAX >> 20
+        ),
+        ImageError::IoError(io) if io.kind() == io::ErrorKind::UnexpectedEof => CUT_SHORT.into(),
+        ImageError::Unsupported(unsupported) => format!("it cannot be decoded: {unsupported}"),
+        // An input error too: what is decoded is in memory, so the disk has no part in it.
+        ImageError::Decoding(_)
+        | ImageError::Encoding(_)
+        | ImageError::Parameter(_)
+        | ImageError::IoError(_) => format!("it is broken: {error}"),
+    })
+}
+
+const CUT_SHORT: &str = "it is cut short: the end of the picture is missing; copy the file again";
+
+/// Whether a JPEG has its end: behind its last scan stands the end marker. The preview inside EXIF has markers of its own, but
+/// they stand before.
+fn is_whole(jpeg: &[u8]) -> bool {
+    let last = jpeg.windows(2).rposition(|pair| pair == [0xff, 0xda]);
+    last.is_some_and(|at| jpeg[at..].windows(2).any(|pair| pair == [0xff, 0xd9]))
 }
 
 fn decode_as(format: ImageFormat, content: &[u8]) -> Result<DynamicImage, ImageError> {
@@ -126,55 +117,22 @@ fn decode_as(format: ImageFormat, content: &[u8]) -> Result<DynamicImage, ImageE
     Ok(picture)
 }
 
-/// The decoder's error in our words, and in its own where they say more.
-fn why(error: &ImageError) -> String {
-    match error {
-        ImageError::Limits(limit) if matches!(limit.kind(), LimitErrorKind::DimensionError) => {
-            format!("it has a side of more than {SIDE_MAX} pixels; save it smaller")
-        }
-        ImageError::Limits(_) => {
-            format!("it takes more than {} MiB to decode; save it smaller", DECODED_BYTES_MAX >> 20)
-        }
-        ImageError::IoError(io) if io.kind() == io::ErrorKind::UnexpectedEof => cut_short(),
-        ImageError::Unsupported(unsupported) => format!("it cannot be decoded: {unsupported}"),
-        // `IoError` too: we decode from memory, so that the disk has no part in it.
-        ImageError::Decoding(_)
-        | ImageError::Encoding(_)
-        | ImageError::Parameter(_)
-        | ImageError::IoError(_) => format!("it is broken: {error}"),
-    }
-}
-
-fn cut_short() -> String {
-    "it is cut short: the end of the picture is missing; copy the file again".to_owned()
-}
-
-/// At most `width` pixels wide and at least one high, in 8 bits a channel.
+/// At most `width` pixels wide and at least one high.
 fn shrink(picture: DynamicImage, width: u32) -> DynamicImage {
-    let height = u64::from(picture.height()) * u64::from(width) * 2 / u64::from(picture.width());
-    let height = u32::try_from(height.div_ceil(2).max(1)).unwrap_or(u32::MAX);
-    let picture = on_white(picture);
     if picture.width() <= width {
         return picture;
     }
+    let height = f64::from(picture.height()) * f64::from(width) / f64::from(picture.width());
     // Through `DynamicImage`: the generic functions would be compiled into this crate, and crawl in an unoptimised build.
-    picture.thumbnail_exact(width, height)
+    picture.thumbnail_exact(width, (height.round() as u32).max(1))
 }
 
-/// JPEG knows no transparency: what shows through becomes white.
+/// In 8 bits a channel. JPEG knows no transparency: what shows through becomes white.
 fn on_white(picture: DynamicImage) -> DynamicImage {
-    match picture.color() {
-        color if color.has_alpha() => {}
-        color if color.has_color() => return picture.into_rgb8().into(),
-        _ => return picture.into_luma8().into(),
+    if !picture.color().has_alpha() {
+        return picture.into_rgb8().into();
     }
-    let mut pixels = picture.into_rgba8();
-    for pixel in pixels.pixels_mut() {
-        let [channels @ .., alpha] = &mut pixel.0;
-        for channel in channels {
-            let mixed = u32::from(*channel) * u32::from(*alpha) + 255 * (255 - u32::from(*alpha));
-            *channel = u8::try_from(mixed / 255).unwrap_or(u8::MAX);
-        }
-    }
-    DynamicImage::ImageRgba8(pixels).into_rgb8().into()
+    let mut page = RgbaImage::from_pixel(picture.width(), picture.height(), Rgba([255; 4]));
+    imageops::overlay(&mut page, &picture.into_rgba8(), 0, 0);
+    DynamicImage::ImageRgba8(page).into_rgb8().into()
 }

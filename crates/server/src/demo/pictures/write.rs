@@ -1,19 +1,19 @@
 //! Writing a file so that no reader ever sees half of it, not even after a loss of power.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use super::PictureError;
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// Writes `bytes` to `target`, replacing what is there: a hidden file beside it, fsync, rename, fsync of the folder. Missing
 /// folders are created. Two writers of one target do not disturb each other: the last rename wins.
-pub(crate) fn write_whole(target: &Path, bytes: &[u8]) -> Result<(), PictureError> {
+pub(crate) fn write_whole(target: &Path, bytes: &[u8]) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
 
-    let folder = target.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(PictureError::io("create the folder", folder))?;
+    let folder = target.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
     // Not from the target's name, which may already be as long as the file system allows.
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let hidden = folder.join(format!(".{}-{number}.part", std::process::id()));
@@ -22,7 +22,7 @@ pub(crate) fn write_whole(target: &Path, bytes: &[u8]) -> Result<(), PictureErro
         // The first error is the one to report.
         let _ = fs::remove_file(&hidden);
     }
-    written.map_err(PictureError::io("write", target))
+    written
 }
 
 fn replace(hidden: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -33,13 +33,7 @@ fn replace(hidden: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Without it a loss of power may take the new name although the job is already recorded as completed.
-#[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-/// Elsewhere a folder cannot be opened as a file.
-#[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
+    // Elsewhere a folder cannot be opened as a file.
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
