@@ -34,7 +34,7 @@ pub fn enqueue(machine: &mut Machine, stage: &Arc<Stage>, draft: Draft) {
     let (client, stage, name) = (machine.backroom.clone(), Arc::clone(stage), machine.name.clone());
     machine.does(async move {
         match client.enqueue_draft(draft).await {
-            Ok(handle) => stage.model().acknowledged(handle.id()),
+            Ok(handle) => stage.model().acknowledged(handle.id(), handle.is_new()),
             Err(error) => judge(&stage, &name, &error),
         }
     });

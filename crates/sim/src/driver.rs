@@ -19,8 +19,10 @@ use crate::{
     world::{MachineClock, plus},
 };
 
-/// How long the world has, once everything is mended, to finish what is live.
+/// Once everything is mended, jobs that are due within so long are waited for.
 const END_MAX: Duration = Duration::from_secs(30 * 60);
+/// So long after that the last of them must have ended. A job may be due at the very end, under a clock that is late.
+const LAST_RUN_MAX: Duration = Duration::from_secs(10 * 60);
 /// Moments within one instant before it counts as a loop.
 const RINGS_PER_INSTANT_MAX: u32 = 20_000;
 
@@ -171,14 +173,15 @@ impl Driver {
         for queue in drafts::QUEUES {
             self.set(queue, Setting::Resume);
         }
-        let until = plus(self.parts.world.now(), END_MAX);
-        while !self.is_wrong() && self.parts.world.now() < until && self.is_anything_live() {
+        let due_until = plus(self.parts.world.now(), END_MAX);
+        let until = plus(due_until, LAST_RUN_MAX);
+        while !self.is_wrong() && self.parts.world.now() < until && self.is_anything_live(due_until) {
             self.advance(Duration::from_secs(10)).await?;
         }
         if self.is_wrong() {
             return Ok(());
         }
-        self.account().await?;
+        self.account(due_until).await?;
         self.take_all().await?;
         for machine in self.machines.iter_mut().flatten() {
             self.parts.stage.model().stops(&machine.name);
@@ -239,11 +242,12 @@ impl Driver {
         Ok(())
     }
 
-    /// Every job is finished, or `explain` says why it cannot be.
-    async fn account(&mut self) -> Result<(), Error> {
+    /// Every job is finished, or `explain` says why it cannot be. What a clock that was ahead put off until after `due_until` is not
+    /// waited for.
+    async fn account(&mut self, due_until: Timestamp) -> Result<(), Error> {
         let live: Vec<JobId> = {
             let model = self.parts.stage.model();
-            model.rows().filter(|(_, _, row)| !row.state.is_finished()).map(|(id, _, _)| id).collect()
+            model.rows().filter(|(_, _, row)| is_waited_for(row, due_until)).map(|(id, _, _)| id).collect()
         };
         let Some(client) = self.machines.iter().flatten().next().map(|machine| machine.backroom.clone())
         else {
@@ -253,8 +257,7 @@ impl Driver {
             let explanation = client.explain(id).await?;
             let says = |reason: &Reason| matches!(reason, Reason::NoWorkerForKind { .. });
             let orphan = explanation.job.kind == ORPHAN && explanation.reasons.iter().any(says);
-            let is_far = |reason: &Reason| matches!(reason, Reason::NotDue { in_secs, .. } if *in_secs > 60);
-            if !orphan && !explanation.reasons.iter().any(is_far) {
+            if !orphan {
                 self.wrong(format!("job {id} is not finished: {explanation:?}"));
             }
         }
@@ -265,17 +268,10 @@ impl Driver {
         Ok(())
     }
 
-    fn is_anything_live(&self) -> bool {
+    fn is_anything_live(&self, due_until: Timestamp) -> bool {
         let model = self.parts.stage.model();
         let callers = self.machines.iter().flatten().any(Machine::has_callers);
-        // What a clock that was days ahead put off is not waited for.
-        let soon = plus(self.parts.world.now(), END_MAX);
-        let is_live = |row: &Row| {
-            !row.state.is_finished()
-                && row.kind != ORPHAN
-                && !(row.state == State::Queued && row.scheduled_at > soon)
-        };
-        callers || model.rows().any(|(_, _, row)| is_live(row))
+        callers || model.rows().any(|(_, _, row)| row.kind != ORPHAN && is_waited_for(row, due_until))
     }
 
     /// Lets a client on some machine that runs do something.
@@ -456,4 +452,9 @@ impl Driver {
     fn tell(&self, line: String) {
         self.parts.stage.model().tell(line);
     }
+}
+
+/// Whether a job is live, and due by `due_until` if it is queued.
+fn is_waited_for(row: &Row, due_until: Timestamp) -> bool {
+    !row.state.is_finished() && !(row.state == State::Queued && row.scheduled_at > due_until)
 }

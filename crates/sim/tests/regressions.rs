@@ -44,3 +44,17 @@ fn a_stop_that_abandons_handlers_still_recovers_a_lost_claim() {
 fn a_renamed_worker_claims_nothing_beside_a_suspect_that_runs_alone() {
     play(141).unwrap().expect_right();
 }
+
+/// The simulation ended just before a job was due that a clock had put off, while that clock was still ahead. The end counted such
+/// jobs as waited for, and then as not finished.
+#[test]
+fn a_job_that_a_clock_puts_off_until_the_end_is_not_expected_before() {
+    [1289, 1292].into_iter().for_each(|seed| play(seed).unwrap().expect_right());
+}
+
+/// A machine froze before its enqueue was answered. Another client learned of the job as the holder of a unique key, and deleted
+/// it. When the machine went on, it repeated its enqueue and stored the job again, rightly: its enqueue was not over.
+#[test]
+fn an_enqueue_that_is_not_answered_yet_may_store_a_job_again_that_another_client_deleted() {
+    play(1148).unwrap().expect_right();
+}

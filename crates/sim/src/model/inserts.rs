@@ -44,11 +44,15 @@ impl Model {
         }
         self.tally.stored += 1;
         let known = self.jobs.entry(new.job.id).or_default();
-        // A repeated call may store a job again that was deleted meanwhile, as long as no caller was answered that it is stored.
-        let returns = known.acknowledged;
+        // A repeated call may store a job again that was deleted meanwhile, as long as the caller that enqueued it was not answered.
+        // Another caller may have learned of the job before, as the holder of a unique key, and may have deleted it.
+        let returns = known.answered;
         known.row = Some(Row::of(&new.job));
         if returns {
-            self.wrong(format!("job {} was acknowledged, went, and came into being again", new.job.id));
+            self.wrong(format!(
+                "job {} went after its enqueue was answered, and came into being again",
+                new.job.id
+            ));
         }
     }
 

@@ -60,8 +60,10 @@ pub struct Tally {
 pub struct Known {
     /// The row as it must be; none once it is pruned or deleted.
     pub row: Option<Row>,
-    /// A caller was answered that it is stored.
+    /// A caller was answered that it is stored, or that it stands for the caller's own job.
     pub acknowledged: bool,
+    /// The caller that enqueued it was answered: its enqueue is over, and nothing may store the job again.
+    pub answered: bool,
     /// A caller asked to cancel it.
     pub asked_cancel: bool,
     /// A caller asked to retry it.
@@ -158,10 +160,13 @@ impl Model {
         std::mem::take(&mut self.declared)
     }
 
-    /// A caller was answered that its job is stored, or that `id` stands for it.
-    pub fn acknowledged(&mut self, id: JobId) {
+    /// A caller was answered that its job is stored (`is_its`), or that `id` stands for it.
+    pub fn acknowledged(&mut self, id: JobId, is_its: bool) {
         match self.jobs.get_mut(&id) {
-            Some(known) => known.acknowledged = true,
+            Some(known) => {
+                known.acknowledged = true;
+                known.answered |= is_its;
+            }
             None => self.wrong(format!("job {id} was acknowledged and never stored")),
         }
     }
