@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Content, Effect, JobId, JobRow, Json, LeaseId, Progress, State, Suspicion, Timestamp};
 
-/// The whole life of a job after an event: every field that an event may move with its new value, the guard under which
-/// a store may write it, and what follows from it.
+/// The whole life of a job after an event. It has every field that an event may move with its new value, the guard
+/// under which a store may write it, and what follows from it.
 ///
 /// A store writes it exactly if the row still has `revision_before` (and, for a report about a run, is running under
-/// `lease`), and sets the revision to the next one. It writes the stored effects in the same transaction. Callers that wait
-/// for this job are always notified; that is no effect.
+/// `lease`), and sets the revision to the next one. It writes the stored effects in the same transaction. Callers that
+/// wait for this job are always notified; that is no effect.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     /// Which job.

@@ -4,8 +4,9 @@ use crate::{Attempt, Message, Timestamp, draft::NewJob, schedule::RunReport};
 
 /// One consequence of a [`Change`](crate::Change), as data. [`transition::apply`](crate::transition::apply) decides it.
 ///
-/// A new kind of effect is one variant here and one arm in each store: in the function that writes effects if the kind is
-/// [stored](Self::is_stored), in the function that sends notifications if it is not. Stores notify of a stored effect, too, where processes wait for it.
+/// A new kind of effect is one variant here and one arm in each store. If the kind is [stored](Self::is_stored), the
+/// arm is in the function that writes effects; else in the function that sends notifications. Stores notify of a stored
+/// effect, too, where processes wait for it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Stored: a row that records an attempt that did not succeed.

@@ -51,8 +51,9 @@ pub const VERSION: u32 = 1;
 pub const KNOWN_PREFIXES: [&str; VERSION as usize] = [r#"{"v":1,"#];
 
 impl Extras {
-    /// The oldest version whose programs understand everything that is set here. A field that is added after a release raises
-    /// [`VERSION`], and this where the field is set: so jobs without it still run on programs of the release before.
+    /// The oldest version whose programs understand everything that is set here. A field that is added after a release
+    /// raises [`VERSION`], and this number where the field is set. So jobs without the field still run on programs of
+    /// the release before.
     const fn version(&self) -> u32 {
         1
     }

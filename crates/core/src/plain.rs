@@ -1,8 +1,9 @@
 //! Which jobs a store may pack together.
 //!
-//! A store may lay the jobs of one claim together in one row (PostgreSQL does, see `docs/decisions/0034`). Everything that
-//! concerns one such job must then know of that row. So this is a list of what is allowed: a field that is added to
-//! [`JobRow`] or [`Extras`] does not compile until it is decided here, and what is not allowed here never lies in such a row.
+//! A store may lay the jobs of one claim together in one row (PostgreSQL does, see `docs/decisions/0034`). Everything
+//! that concerns one such job must then know of that row. So this is a list of what is allowed. A field that is added
+//! to [`JobRow`] or [`Extras`] does not compile until it is decided here. What is not allowed here never lies in such a
+//! row.
 
 use crate::{Extras, JobRow, State};
 

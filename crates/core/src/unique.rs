@@ -56,8 +56,8 @@ pub enum OnConflict {
     /// The job that holds the key stays, and the caller gets its id.
     #[default]
     Keep,
-    /// The job that holds the key takes over args, times, priority, tags and meta of the new one, if it is still
-    /// queued; else the enqueue is refused, because the new args would be lost. With a delay this is a debounce.
+    /// If the job that holds the key is still queued, it takes over args, times, priority, tags and meta of the new
+    /// one. Else the enqueue is refused, because the new args would be lost. With a delay this is a debounce.
     Replace,
     /// The enqueue is refused with an error that names the holder.
     Reject,

@@ -16,8 +16,8 @@ impl Backroom {
     /// Changes a queued job: `backroom.amend(id).delay(Duration::from_secs(60)).priority(1).await?`. What is not named
     /// stays; attempts and their record stay in any case.
     ///
-    /// [`Refused`](crate::ErrorKind::Refused) if the job runs, waits for a signal or is finished, if it would expire
-    /// before its new time, or if its unique key was made from the args that would change. Kind and queue cannot
+    /// [`Refused`](crate::ErrorKind::Refused) if the job runs, waits for a signal or is finished. Also if it would
+    /// expire before its new time, or if its unique key was made from the args that would change. Kind and queue cannot
     /// change: cancel the job and enqueue another.
     pub fn amend(&self, id: JobId) -> Amend<'_> {
         Amend { backroom: self, id, start: None, priority: None, args: None }

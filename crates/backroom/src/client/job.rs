@@ -49,8 +49,8 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum BadArgs {
-    /// It is tried again after its back-off, as long as attempts are left: in a rolling deploy a newer version of the program
-    /// may have enqueued it, and will run it.
+    /// It is tried again after its back-off, as long as attempts are left. In a rolling deploy a newer version of the
+    /// program may have enqueued it, and will run it.
     #[default]
     Retry,
     /// It is discarded at once: for kinds whose args come from outside, where waiting cannot help.

@@ -43,19 +43,19 @@ impl Backroom {
     ///
     /// # When it fails
     ///
-    /// Nothing more is taken from the iterator, what is under way is waited for, and the error says how many jobs are
+    /// The call takes nothing more from the iterator and waits for what is under way. The error says how many jobs are
     /// known to be stored (or dropped as duplicates, or have replaced one). What may be relied upon:
     ///
     /// - Each transaction is stored whole or not at all; one with a job that is refused is not. Which jobs are stored
     ///   is not known: without a unique key the jobs stored need not be the first ones.
-    /// - For every kind of error but [`Unavailable`](crate::ErrorKind::Unavailable), the number is exact. That kind comes
-    ///   after the store was asked again for some seconds, and says nothing of the one or two transactions it is about:
-    ///   each of them is stored, once, or is not.
+    /// - For every kind of error but [`Unavailable`](crate::ErrorKind::Unavailable), the number is exact. That kind
+    ///   comes after the store was asked again for some seconds. It leaves one or two transactions unknown: each of
+    ///   them is stored once, or not at all.
     /// - The same call again stores jobs again that are stored already: every call makes jobs of its own. To be able to
-    ///   repeat it, give the jobs a unique key: then those stored are the first ones, and the repeat
-    ///   counts them as [duplicates](EnqueuedMany::duplicates) and adds the rest, as long as they hold their keys (by default until they are
-    ///   finished). Or, on PostgreSQL, enqueue all of them in a transaction of your own (`within_postgres`,
-    ///   `within_sqlx`) and roll it back.
+    ///   repeat it, give the jobs a unique key. Then the jobs that are stored are the first ones. The repeat counts
+    ///   them as [duplicates](EnqueuedMany::duplicates) and adds the rest. That works as long as they hold their keys,
+    ///   by default until they are finished. Or, on PostgreSQL, enqueue all of them in a transaction of your own
+    ///   (`within_postgres`, `within_sqlx`) and roll it back.
     pub fn enqueue_many<J: Job, I>(&self, jobs: I) -> EnqueueMany<'_>
     where
         I: IntoIterator<Item = J>,

@@ -1,7 +1,7 @@
 //! Doing the same to every job that matches a filter, a page at a time.
 //!
-//! A job is decided on as it was read and written under its revision, so that one that moved meanwhile (it was claimed, or
-//! another client changed it) is read again, and left alone if it no longer matches.
+//! A job is decided on as it was read, and written under its revision. One that changed meanwhile (a worker claimed it,
+//! or another client changed it) is read again, and left alone if it no longer matches.
 
 use std::sync::Arc;
 

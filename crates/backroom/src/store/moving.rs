@@ -1,9 +1,10 @@
 //! Moving all that one store holds into another, of any kind.
 //!
-//! Nothing is taken from the source, and what the target holds already is left alone unless it is an older copy: so a
-//! move that was cut off is simply begun again. The target remembers which jobs came over live, for one that ran there
-//! and was pruned looks missing and must not run again ([`Store::import`]). Both stores are read side by side from the newest job to the oldest, a
-//! page at a time, so memory stays bounded whatever their size. Who may work meanwhile is the caller's to see to.
+//! Nothing is taken from the source. What the target holds already is left alone unless it is an older copy. So a move
+//! that was cut off is simply begun again. The target remembers which jobs came over live, for one that ran there and
+//! was pruned looks missing and must not run again ([`Store::import`]). Both stores are read side by side from the
+//! newest job to the oldest, a page at a time, so memory stays bounded whatever their size. Who may work meanwhile is
+//! the caller's to see to.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -83,8 +84,8 @@ pub async fn copy_queues(from: &dyn Store, to: &dyn Store) -> Result<u64, Error>
         if known.iter().any(|other| other.name == queue.name) {
             continue;
         }
-        // Whichever comes first lets the queue come into being; a queue that is half set is still known next time, so
-        // what would do harm if it lacked goes first: a queue must not be served that was paused.
+        // Whichever comes first creates the queue. A queue that is half set is still known next time, so what would do
+        // harm if it lacked goes first: workers must not serve a queue that was paused.
         if let Some(at) = queue.paused_at.filter(|_| queue.paused_by.is_none()) {
             to.set_queue(&queue.name, QueueSetting::Pause(at)).await?;
         }
@@ -318,8 +319,8 @@ async fn import(
     Ok(())
 }
 
-/// What became of a record that an import did not count as new: its answer was lost once and the record is stored, or the
-/// job ran at the target and is gone.
+/// What became of a record that an import did not count as new. Either its answer was lost once and the record is
+/// stored, or the job ran at the target and is gone.
 async fn brought(to: &dyn Store, record: &Record) -> Result<Brought, Error> {
     let is_there = to.job(record.job.id).await?.is_some();
     Ok(if is_there { Brought::Written } else { Brought::Pruned })

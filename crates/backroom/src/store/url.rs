@@ -36,8 +36,8 @@ pub fn sqlite_file(url: &str) -> Option<std::path::PathBuf> {
     sqlite_path(url.strip_prefix("sqlite:")?).ok().map(Into::into)
 }
 
-/// The path after `sqlite:`. `?mode=rwc`, which other libraries need for a file to be made, says what is done anyway; all other
-/// parameters would be left undone without a word, or would make a file of a strange name.
+/// The path after `sqlite:`. `?mode=rwc`, which other libraries need for a file to be made, says what is done anyway.
+/// All other parameters would be ignored without a notice, or would make a file of a strange name.
 #[cfg(feature = "sqlite")]
 fn sqlite_path(place: &str) -> Result<&str, Error> {
     let refused = |why: &str| {

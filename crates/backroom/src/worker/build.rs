@@ -104,9 +104,9 @@ impl Worker {
         self
     }
 
-    /// Whether attempts that end without a failure (success, snooze, cancel, release) are logged at level INFO. Default no:
-    /// they are logged at DEBUG. An attempt that fails and is retried is always logged at WARN, a discarded job at ERROR; of
-    /// more than a hundred of these in ten seconds the others are counted, and logged at DEBUG.
+    /// Whether attempts that end without a failure (success, snooze, cancel, release) are logged at level INFO. Default
+    /// no: they are logged at DEBUG. An attempt that fails and is retried is always logged at WARN, a discarded job at
+    /// ERROR. Of more than a hundred of these in ten seconds the others are counted, and logged at DEBUG.
     pub fn log_successes(mut self, log: bool) -> Self {
         self.plan.settings.log_successes = log;
         self
@@ -201,10 +201,10 @@ impl Worker {
         self
     }
 
-    /// Most bytes of jobs and outputs that this worker holds in hand, over all its queues: args and meta from the claim until
-    /// the end is recorded, and outputs until then. While so much is in hand the worker claims no more, even if slots are
-    /// free; only the last job claimed may exceed it. Default: that of [`Options::bytes_max`](crate::Options::bytes_max), 64
-    /// MiB. What handlers make of their args is not counted.
+    /// Most bytes of jobs and outputs that this worker holds, over all its queues. Args and meta count from the claim
+    /// until the end is recorded; outputs from their return until then. While so much is in hand the worker claims no
+    /// more, even if slots are free; only the last job claimed may exceed it. Default: that of
+    /// [`Options::bytes_max`](crate::Options::bytes_max), 64 MiB. What handlers make of their args is not counted.
     pub fn bytes_max(mut self, bytes: usize) -> Self {
         self.plan.settings.bytes_max = Some(bytes);
         self

@@ -63,8 +63,8 @@ impl Context {
     }
 
     /// Returns when the handler should stop: the job was cancelled, its lease was lost, it ran out of time, or the
-    /// worker is stopping. What a handler returns after that still counts if the job was cancelled (success wins) or the
-    /// worker is stopping and its grace is not over; it is dropped if the lease was lost or the time was up.
+    /// worker is stopping. What a handler returns after that still counts if the job was cancelled (success wins), or
+    /// if the worker is stopping and its grace is not over. It is dropped if the lease was lost or the time was up.
     pub async fn cancelled(&self) {
         self.run.stop.cancelled().await;
     }

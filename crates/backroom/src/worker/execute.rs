@@ -113,8 +113,8 @@ async fn admitted(shared: &Arc<Shared>, run: &Run, is_blocking: bool) -> Result<
     if let Some(trial) = run.trial() {
         let alone = trial.is_alone().then(|| neighbours.begin_alone());
         let running = alone.or_else(|| neighbours.begin()).ok_or(NotBegun::GivenBack)?;
-        // A blocking suspect has its thread before its trial begins, and its trial begins before any code of the application runs:
-        // also decoding and middleware can take the process down.
+        // A blocking suspect has its thread before its trial begins. Its trial begins before any code of the
+        // application runs, because decoding and middleware can take the process down, too.
         if is_blocking {
             let thread = tokio::select! {
                 biased;

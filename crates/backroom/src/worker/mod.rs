@@ -1,9 +1,9 @@
 //! The worker: claims jobs into slots, runs their handlers, and records what became of them.
 //!
-//! The way of one job through this module: [`claim`] decides when to claim, [`claim_call`] sends the claim and puts the jobs into
-//! a [`pool`], [`execute`] runs a job in its slot, [`recording`] turns the answer into an event for the
-//! [`recorder`](crate::recorder). Beside them [`heartbeat`] says that the worker lives, [`leases`] checks what it still holds,
-//! and [`notes`] writes progress and log lines. [`start`] starts all this and [`running_worker`] stops it.
+//! The way of one job through this module: [`claim`] decides when to claim, [`claim_call`] sends the claim and puts the
+//! jobs into a [`pool`], [`execute`] runs a job in its slot, [`recording`] turns the answer into an event for the
+//! [`recorder`](crate::recorder). Beside them [`heartbeat`] says that the worker lives, [`leases`] checks what it still
+//! holds, and [`notes`] writes progress and log lines. [`start`] starts all this and [`running_worker`] stops it.
 //!
 //! The groups of files below stand in the order of their dependencies: a group uses only itself and those above it.
 

@@ -1,4 +1,4 @@
-//! How many jobs to hold ready: enough that no slot waits for the store, and few enough that other workers get jobs and an
+//! How many jobs to hold ready. Enough, so that no slot waits for the store. Few, so that other workers get jobs and an
 //! urgent job does not wait behind them.
 
 use std::time::Duration;

@@ -91,11 +91,11 @@ impl Worker {
     /// Runs jobs of type `J` with a plain function on a thread of its own: for work that computes or blocks. In an async
     /// function such work would block everything else.
     ///
-    /// At most [`blocking_threads`](Worker::blocking_threads) of all blocking handlers of this worker run at once, one per core
-    /// unless you set another number. That is right for work that *computes* (pictures, compression, hashes): more threads
-    /// than cores would only slow each other down. Work that *waits* in a blocking call (a driver without async, a lock, a
-    /// slow disk) leaves its core idle meanwhile; let as many wait at once as the other side can serve, and set
-    /// `blocking_threads` to that. The slots of its queue must allow as many.
+    /// At most [`blocking_threads`](Worker::blocking_threads) of all blocking handlers of this worker run at once, one
+    /// per core unless you set another number. That is right for work that *computes* (pictures, compression, hashes):
+    /// more threads than cores would only slow each other down. Work that *waits* in a blocking call (a driver without
+    /// async, a lock, a slow disk) leaves its core idle meanwhile. Let as many wait at once as the other side can
+    /// serve, and set `blocking_threads` to that. The slots of its queue must allow as many.
     ///
     /// Nothing can stop a thread from outside: see [`RunningWorker::stop`](super::RunningWorker::stop) for a handler that does not
     /// end.

@@ -85,8 +85,8 @@ impl RunningWorker {
     /// that is dropped waits for such threads without limit, so `#[tokio::main]` does not return before it ends.
     /// `Runtime::shutdown_timeout` waits for a limited time, and `std::process::exit` not at all.
     ///
-    /// Fails as [`Unavailable`](ErrorKind::Unavailable) when the store stays away for longer than a lease, or for longer
-    /// than the grace after a claim was lost: what could not be recorded or given back runs again elsewhere.
+    /// Fails as [`Unavailable`](ErrorKind::Unavailable) when the store stays away for longer than a lease, or for
+    /// longer than the grace after a claim was lost. What could not be recorded or given back runs again elsewhere.
     pub async fn stop(mut self) -> Result<Stopped, Error> {
         let shared = Arc::clone(&self.shared);
         let (clock, settings) = (&shared.engine.clock, shared.settings);

@@ -1,8 +1,8 @@
 //! The canonical text of a JSON value: two texts that mean the same value have the same canonical text, and two that
 //! mean different values never do. Unique keys are hashes of it.
 //!
-//! The walk reads the text itself. A tree of values between them would lose what it cannot hold: digits beyond 64
-//! bits, numbers like `1e400`, half a surrogate pair, the first of two fields of one name.
+//! The walk reads the text itself. A tree of values between them would lose what it cannot hold: digits beyond 64 bits,
+//! numbers like `1e400`, half a surrogate pair, the first of two fields of one name.
 
 use super::Json;
 use crate::{Invalid, bounds::JSON_DEPTH_MAX};
@@ -11,8 +11,8 @@ impl Json {
     /// The canonical text. It is JSON again, and its own canonical text.
     ///
     /// - White space is left out.
-    /// - Fields of an object stand in a fixed order. Fields of one name all stay, in the order in which they came: which
-    ///   of them counts is the reader's choice.
+    /// - Fields of an object stand in a fixed order. Fields of one name all stay, in the order in which they came. The
+    ///   reader chooses which of them counts.
     /// - Texts are compared by their characters, not by how they are escaped: `"\u0041"` is `"A"`. Half a surrogate pair
     ///   stays an escape.
     /// - Numbers are compared as exact decimals of any size: `1`, `1.0`, `10e-1` are one number, and so are `0` and

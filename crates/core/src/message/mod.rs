@@ -30,8 +30,8 @@ pub const REPLY_QUEUE_MESSAGES_MAX: u64 = 100_000;
 /// So many bytes of messages a reply queue retains. Upkeep drops the oldest of more.
 pub const REPLY_QUEUE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// Names a message. Derived from the change that it reports, so it is the same however often the change is written, and a
-/// receiver recognises by it a message that is delivered again.
+/// Names a message. It is derived from the change that it reports, so it is the same however often the change is
+/// written. By it a receiver recognises a message that is delivered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageId(pub Uuid);

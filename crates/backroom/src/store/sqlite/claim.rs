@@ -172,7 +172,7 @@ impl<'a> Finding<'a> {
     }
 
     /// Ids of due jobs of one queue, in the order they are served. What lies in the future and the kinds that are not
-    /// handled are never read, however many there are; within a priority the kinds are merged by their turn.
+    /// handled are never read, however many there are. Within a priority the kinds are merged by their turn.
     fn due(&mut self, kinds: &[String], queue: &str, limit: usize) -> Result<Vec<JobId>, Fault> {
         let now = micros(self.now);
         let mut found = Vec::new();

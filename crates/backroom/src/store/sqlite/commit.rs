@@ -92,7 +92,7 @@ fn complete(completing: &mut CachedStatement<'_>, change: &Change, lease: LeaseI
 fn write(connection: &Connection, change: &Change) -> Result<usize, Fault> {
     // Every field that an event may move, under the guard: the revision, and for a report (?3 is its lease) the run.
     // Progress only where the change brings one (?20). A mark on a run that goes on (from running to running) must not
-    // pull back a lease that was extended since it was read: extending leaves the revision alone.
+    // shorten a lease that was extended since the job was read. Extending does not change the revision.
     let mut update = connection.prepare_cached(
         "UPDATE backroom_jobs SET state = ?4, attempt = ?5, max_attempts = ?6, crashes = ?7, scheduled_at = ?8, \
          expires_at = ?9, unique_held = ?10, lease_id = ?11, \

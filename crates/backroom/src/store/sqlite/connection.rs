@@ -128,9 +128,9 @@ fn set_up_writer(connection: &Connection, path: &Path, options: &SqliteOptions) 
     schema::check_readable(connection)
 }
 
-/// Switches the file to a write-ahead log; answers with the mode that the file has then. The first connection switches the file.
-/// A second one that tries this at the same moment is refused at once: it holds a read lock by then, so SQLite does not ask
-/// the busy handler, for fear of a deadlock. So the wait is here.
+/// Switches the file to a write-ahead log; answers with the mode that the file has then. The first connection switches
+/// the file. A second one that tries this at the same moment is refused at once. It holds a read lock by then, so
+/// SQLite does not ask the busy handler: that could be a deadlock. So the wait is here.
 fn use_log(connection: &Connection) -> rusqlite::Result<String> {
     let mut tries = 0;
     loop {

@@ -1,11 +1,11 @@
 //! Whether the files on the disk are still the ones that this store has open.
 //!
-//! A path is a promise: what was acknowledged is found there. When the database file, its folder, its write-ahead log or
-//! the log's index is removed, moved or replaced, SQLite goes on writing to files without a name, without an error. So
-//! the store compares the files at its paths with the ones it opened: before each acknowledgement of a durable write, and
-//! about once a second besides. Before an acknowledgement it mostly asks only whether their folder has changed since
-//! ([`folder`](super::folder)). It only asks for their metadata: to open and close one of these files would drop every lock
-//! that this process holds on it (docs/decisions/0035).
+//! A path is a promise: what was acknowledged is found there. SQLite does not notice when the database file, its
+//! folder, its write-ahead log or the log's index is removed, moved or replaced. It goes on writing, without an error,
+//! to files without a name. So the store compares the files at its paths with the ones it opened: before each
+//! acknowledgement of a durable write, and about once a second besides. Before an acknowledgement it mostly asks only
+//! whether their folder has changed since ([`folder`](super::folder)). It only asks for their metadata: to open and
+//! close one of these files would drop every lock that this process holds on it (docs/decisions/0035).
 
 use std::{
     ffi::OsString,

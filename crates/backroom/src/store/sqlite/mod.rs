@@ -161,8 +161,8 @@ impl SqliteStore {
         })
     }
 
-    /// Copies the store in the file `from` to a new file `to`, as it is at one moment, while other processes write to it.
-    /// The copy is one file, checked and synced to the disk before it appears under its name; it is restored by putting it
+    /// Copies the store in the file `from` to a new file `to`, as it is at one moment, while other processes write to
+    /// it. The copy is one file, checked and synced to the disk before it appears under its name. To restore it, put it
     /// in the place of a store that no process has open. `progress` is called every few milliseconds.
     ///
     /// While it runs, the store's log cannot start again and grows with each write. Dropping the future ends it and removes

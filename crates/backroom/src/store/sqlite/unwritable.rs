@@ -1,9 +1,9 @@
 //! Reading a file that this process may not write (docs/decisions/0036).
 //!
-//! SQLite reads a file in WAL mode through the log and its index beside it, and creates them where they are missing. Nothing
-//! may be created here: the store's own processes could not write to files of another owner. So the
-//! log is read where it and its index are there. Where there is none, the file alone is read as it is, each time through a
-//! connection of its own, and the answer counts only if the file stayed the same meanwhile.
+//! SQLite reads a file in WAL mode through the log and its index beside it, and creates them where they are missing.
+//! Nothing may be created here: the store's own processes could not write to files of another owner. So the log is read
+//! where it and its index are there. Where there is none, the file alone is read as it is, each time through a
+//! connection of its own. The answer counts only if the file stayed the same meanwhile.
 
 use std::{
     fs::Metadata,

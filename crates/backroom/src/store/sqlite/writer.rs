@@ -1,8 +1,8 @@
 //! The one thread that writes.
 //!
 //! It takes the operations that wait, runs them as one transaction, commits, then answers all callers: one sync of the
-//! disk serves them all. When an operation of a group fails, the transaction is rolled back, and the group runs again
-//! with a savepoint before each operation, so that only the failed one is undone (docs/decisions/0014).
+//! disk serves them all. When an operation of a group fails, the transaction is rolled back. The group runs again with
+//! a savepoint before each operation, so that only the failed one is undone (docs/decisions/0014).
 
 use std::{
     path::{Path, PathBuf},

@@ -57,10 +57,10 @@ pub trait JobVerbs: Send + Sync {
     /// here and must not run again. If another job holds the unique key of a new record, the call stores nothing and fails
     /// with [`KeyHeld`](crate::ErrorKind::KeyHeld).
     ///
-    /// For this, the store remembers the id of every job that was imported live, for as long as the store exists: a move is
-    /// meant to be run more than once. Each id takes one row (102 bytes with its index in PostgreSQL, fewer in SQLite; a
-    /// finished job takes about 450). When the old store no longer exists, the table (`imported`, `backroom_imported`) may
-    /// be emptied by hand.
+    /// For this, the store remembers the id of every job that was imported live, for as long as the store exists. A
+    /// move is meant to run more than once. Each id takes one row (102 bytes with its index in PostgreSQL, fewer in
+    /// SQLite; a finished job takes about 450). When the old store no longer exists, the table (`imported`,
+    /// `backroom_imported`) may be emptied by hand.
     async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error>;
 }
 

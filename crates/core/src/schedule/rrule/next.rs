@@ -1,8 +1,8 @@
 //! The search for the next and the previous occurrence of a rule.
 //!
-//! A rule is a sequence of periods (years, months, weeks, days, hours, minutes or seconds). The search computes the period of
-//! the moment it starts from, and goes on period by period; below a day it jumps to the next date, hour or minute that the
-//! rule allows.
+//! A rule is a sequence of periods (years, months, weeks, days, hours, minutes or seconds). The search computes the
+//! period of the moment it starts from, and goes on period by period. Below a day it jumps to the next date, hour or
+//! minute that the rule allows.
 
 use jiff::{
     SignedDuration, ToSpan as _,

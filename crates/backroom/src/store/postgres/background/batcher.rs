@@ -163,7 +163,7 @@ async fn run<H: Submission, O>(
 }
 
 /// Adds the calls that wait. Answers with the first call that does not fit, or that is large and can take a track of
-/// its own: the parts of a bulk enqueue are often submitted before one is taken.
+/// its own. The parts of a bulk enqueue are often submitted before one is taken.
 fn gather<H: Submission, O>(
     calls: &mut mpsc::Receiver<Call<H, O>>,
     batch: &mut Vec<Call<H, O>>,

@@ -126,7 +126,7 @@ impl Hints {
         self.add(|pending| pending.is_behind = true);
     }
 
-    /// Whether a job that is stored by now, and due at a moment, may lie behind the places at which claims begin: it
+    /// Whether a job that is stored by now, and due at a moment, may lie behind the places at which claims begin. It
     /// may have been committed long after it was made.
     pub(crate) fn is_behind(&self, due_at: Timestamp) -> bool {
         self.database_time.now().is_none_or(|now| frontier::is_behind(due_at, now))

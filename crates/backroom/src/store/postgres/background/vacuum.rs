@@ -1,7 +1,7 @@
 //! Vacuum of the dead rows that this process leaves.
 //!
 //! Each claim and each end of a run leaves a dead row and dead index entries just where the next claim begins to
-//! search; each tray leaves a hundred dead pieces. Claims skip them one by one until vacuum removes them. The server's
+//! search. Each tray leaves a hundred dead pieces. Claims skip them one by one until vacuum removes them. The server's
 //! own vacuum runs once a minute: by then a busy queue has left millions, and a claim that should take half a
 //! millisecond takes many. So the store runs a vacuum itself once it has left enough dead rows. Vacuum blocks no other
 //! statement of the store, and does not wait for a vacuum of another process.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 const TRAYS_MAX: usize = 256;
 /// A tray that is read more often than that saves nothing, whatever its size.
 const READS_MAX: usize = 10;
-/// So many times as many jobs as a tray holds must have succeeded in a row before one is used: at such a low share of
+/// So many times as many jobs as a tray holds must have succeeded in a row before one is used. At such a low share of
 /// failures most trays are never unloaded.
 const UNDISTURBED: usize = 2;
 /// How many commits the average is about.
@@ -48,8 +48,8 @@ struct Tray {
 }
 
 impl Trays {
-    /// Whether a claim of at most `limit` jobs, of this queue first, lays them on a tray: if it asks for many, the claim before
-    /// got many, and trays pay. Where `trays_from` is 1 every claim does, where it is 0 none.
+    /// Whether a claim of at most `limit` jobs, of this queue first, lays them on a tray. It does if it asks for many,
+    /// the claim before got many, and trays pay. Where `trays_from` is 1 every claim does, where it is 0 none.
     pub(in crate::store::postgres) fn fits(&self, queue: &str, limit: usize, trays_from: usize) -> bool {
         if trays_from <= 1 {
             return trays_from == 1;

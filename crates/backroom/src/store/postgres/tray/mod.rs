@@ -1,9 +1,10 @@
 //! Many jobs of one claim in one row.
 //!
-//! A claim of many jobs moves the plain ones out of `jobs` onto *trays*: rows of `trays`, one for each queue of the claim. Such a
-//! row is written once instead of once per job. Runs that succeed go from there to the history. Any other event of such a
-//! job (a failure, progress, a heartbeat, a cancel, the death of its worker) unloads the trays of its lease first: all jobs
-//! that have not ended become rows of `jobs` again, where every other statement finds them. Reads unload nothing.
+//! A claim of many jobs moves the plain ones out of `jobs` onto *trays*: rows of `trays`, one for each queue of the
+//! claim. Such a row is written once instead of once per job. Runs that succeed go from there to the history. Any other
+//! event of such a job (a failure, progress, a heartbeat, a cancel, the death of its worker) unloads the trays of its
+//! lease first. All jobs that have not ended become rows of `jobs` again, where every other statement finds them. Reads
+//! unload nothing.
 //!
 //! Core decides at insert which jobs are plain ([`JobRow::is_plain`](backroom_core::JobRow::is_plain)). So no feature that is not
 //! allowed there ever meets a tray.

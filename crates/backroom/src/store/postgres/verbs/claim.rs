@@ -37,10 +37,11 @@ const TRAY_COLUMN: usize = COLUMNS;
 /// Jobs in one statement; a larger claim takes several.
 const ROWS_MAX: usize = 5000;
 
-/// The length of a job's extras. A job whose claim must write a message too may only be claimed in a transaction ($13): in any other
-/// claim it is an error, [`Fault::is_claim_with_message`]. So claims of all other jobs remain one statement, and pay for
-/// no more than the search in a short text that most of them do not have. The error is a cast that fails, since SQL without a function of
-/// our own has no other way to raise one; the text depends on the row, so the planner does not evaluate it.
+/// The length of a job's extras. A job whose claim must write a message too may only be claimed in a transaction ($13):
+/// in any other claim it is an error, [`Fault::is_claim_with_message`]. So claims of all other jobs remain one
+/// statement, and pay for no more than the search in a short text that most of them do not have. The error is a cast
+/// that fails, since SQL without a function of our own has no other way to raise one. The text depends on the row, so
+/// the planner does not evaluate it.
 macro_rules! bytes_of_extras {
     () => {
         "CASE WHEN jobs.extras IS NULL THEN 0 \
@@ -141,8 +142,9 @@ const CLAIM_TYPES: [Type; 13] = [
 /// Takes due jobs, each in its row. Parameters: as above.
 static CLAIM: Sql = Sql { text: concat!(due!(""), " ", run_in_place!("")), types: &CLAIM_TYPES };
 
-/// Takes due jobs onto trays, one for each queue. Jobs that are not plain or were changed since their insert, and jobs so large that to
-/// write them twice would cost more than it saves, are taken in their rows. Parameters: as above.
+/// Takes due jobs onto trays, one for each queue. Some jobs are taken in their rows: those that are not plain, those
+/// changed since their insert, and those so large that to write them twice would cost more than it saves. Parameters:
+/// as above.
 static CLAIM_ON_TRAY: Sql = Sql {
     text: concat!(
         due!(

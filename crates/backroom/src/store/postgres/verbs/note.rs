@@ -247,8 +247,8 @@ async fn write_lines(core: &Core, notes: &[Note]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Most tries of one append: each fails because another transaction has appended to the same log, of a run that has lost its
-/// lease in the meantime or by a call whose answer was lost.
+/// Most tries of one append. Each fails because another transaction has appended to the same log: a run that has lost
+/// its lease in the meantime, or a call whose answer was lost.
 const APPENDS_MAX: u32 = 10;
 
 /// Appends under a lock on the jobs' rows: so a run that ends, ends behind its lines, and who follows the job sees them in that

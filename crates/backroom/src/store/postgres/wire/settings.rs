@@ -149,9 +149,9 @@ const SESSION: [&str; 6] = [
     "tcp_user_timeout=20000",
 ];
 
-/// Settings that override those of a role or a database, which would break our sessions: where names are looked up, and
-/// how long a transaction may wait for its next statement. The latter also unlocks the rows of a process whose machine
-/// is gone.
+/// Settings that override those of a role or a database, which would break our sessions. They say where names are
+/// searched, and how long a transaction may wait for its next statement. The latter also unlocks the rows of a process
+/// whose machine is gone.
 const OURS: [&str; 2] = ["search_path=pg_catalog", "idle_in_transaction_session_timeout=60000"];
 
 /// A migration waits for another process that migrates, without a limit.

@@ -1,7 +1,7 @@
 //! Rows that other transactions have locked while a change of them waits.
 //!
-//! A commit finds the first such row by waiting for it in vain. From then on commits ask for the locks of such rows without
-//! waiting, and no change waits for long, until no row has been found locked for a while.
+//! A commit finds the first such row by waiting for it in vain. From then on commits ask for the locks of such rows
+//! without waiting, so no change waits for long. That ends when no row has been found locked for a while.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -99,7 +99,7 @@ struct Group<'a> {
     changes: Vec<&'a Change>,
 }
 
-/// Changes of queued and of running jobs are written by statements of their own: a transaction that inserts unique keys
+/// Changes of queued and of running jobs are written by statements of their own. A transaction that inserts unique keys
 /// locks the rows of queued jobs before those of running ones. So neither waits for the other in a circle.
 fn groups(changes: Vec<&Change>) -> [Group<'_>; 4] {
     let (finish, stay) = split(changes.into_iter(), leaves);

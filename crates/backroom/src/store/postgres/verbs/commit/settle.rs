@@ -14,8 +14,8 @@ use crate::store::{
 /// How often changes are written again because their jobs were moved to another table meanwhile.
 const ROUNDS_MAX: u32 = 4;
 
-/// Answers for each change, or fails. Changes that were written before the failure are answered all the same: a job that was
-/// given back may run elsewhere a moment later, and then its row no longer shows that this change wrote it.
+/// Answers for each change, or fails. Changes that were written before the failure are answered all the same. A job
+/// that was given back may run elsewhere a moment later; then its row no longer shows that this change wrote it.
 pub(super) async fn settle(
     core: &Core,
     changes: &[&Change],

@@ -5,12 +5,12 @@
 //! should take half a millisecond takes a hundred. So a process remembers for each queue and priority which place its claims
 //! have reached, and begins there.
 //!
-//! A job may still be stored behind that place: enqueued by a machine whose clock is behind, committed late, or queued again
-//! when its worker died. So every claim walks all as long as the server counts few dead rows, or a walk of all is quick
-//! all the same. Otherwise the place that is used lies behind the one that was reached, and now and then a claim walks all:
-//! such walks take about a tenth of the time, and a job behind the place waits for the next one, about a second. A process
-//! that stores a job behind the present notifies the others. Each process counts these notifications, and the next claim of
-//! each queue walks all: one claim says nothing about queues that it did not walk.
+//! A job may still be stored behind that place: enqueued by a machine whose clock is behind, committed late, or queued
+//! again when its worker died. So every claim walks all as long as the server counts few dead rows, or a walk of all is
+//! quick all the same. Otherwise the place that is used lies behind the one that was reached, and now and then a claim
+//! walks all. Such walks take about a tenth of the time. A job behind the place waits for the next one, about a second.
+//! A process that stores a job behind the present notifies the others. Each process counts these notifications, and the
+//! next claim of each queue walks all: one claim says nothing about queues that it did not walk.
 
 mod of_queue;
 #[cfg(test)]

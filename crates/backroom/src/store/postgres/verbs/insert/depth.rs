@@ -1,8 +1,9 @@
 //! Depth limits of queues.
 //!
-//! A process reads the limits at most once a second ([`Limits`]), so an enqueue into queues without a limit costs nothing more. For
-//! a queue with a limit, the jobs that wait are counted before the insert. Processes that insert at the same moment do not
-//! see each other, so together they may exceed the limit: by what each of them inserts at that moment, not more.
+//! A process reads the limits at most once a second ([`Limits`]), so an enqueue into queues without a limit costs
+//! nothing more. For a queue with a limit, the jobs that wait are counted before the insert. Processes that insert at
+//! the same moment do not see each other. So together they may exceed the limit by what each of them inserts at that
+//! moment, and not by more.
 
 use std::{
     collections::{HashMap, HashSet},

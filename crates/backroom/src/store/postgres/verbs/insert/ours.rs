@@ -1,9 +1,9 @@
 //! Jobs with unique keys, in transactions of our own.
 //!
-//! Most enqueues of a key find a job that holds it and stays: a read without a lock and without a transaction answers them. The
-//! others go in rounds. Each round is a transaction, and no round waits for a row while it holds another: rows that another
-//! transaction has locked are left for a later round, and waited for in between. New keys are inserted in their own order. So
-//! no two transactions of ours, in however many processes, make a deadlock.
+//! Most enqueues of a key find a job that holds it and stays: a read without a lock and without a transaction answers
+//! them. The others go in rounds. Each round is a transaction, and no round waits for a row while it holds another.
+//! Rows that another transaction has locked are left for a later round, and waited for in between. New keys are
+//! inserted in their own order. So no two transactions of ours, in however many processes, make a deadlock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
