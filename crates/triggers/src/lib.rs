@@ -28,12 +28,16 @@ mod delivery;
 #[cfg(feature = "folder")]
 mod folder;
 mod holding;
+#[cfg(feature = "hooks")]
+pub mod hooks;
 mod intake;
 mod mapping;
 mod place;
 mod runner;
 mod source;
 mod status;
+#[cfg(any(feature = "postgres-table", feature = "sqlite-table"))]
+mod table;
 mod triggers;
 
 pub use definition::Definition;
@@ -44,4 +48,10 @@ pub use intake::{Intake, Outcome, Preview};
 pub use mapping::{BodyFormat, Mapping, MappingBuilder, MappingRule};
 pub use source::{Bounds, Settled, Source, SourceContext, SourceError, SourceState, Verdict};
 pub use status::{Activity, Counters, Status};
+#[cfg(feature = "postgres-table")]
+pub use table::PostgresTable;
+#[cfg(any(feature = "postgres-table", feature = "sqlite-table"))]
+pub use table::RowEvent;
+#[cfg(feature = "sqlite-table")]
+pub use table::SqliteTable;
 pub use triggers::{LEASE_DEFAULT, RunningTriggers, Triggers};

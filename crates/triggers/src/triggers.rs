@@ -1,6 +1,11 @@
 //! Triggers of a program: added, started, stopped.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use backroom::{Backroom, Error, ErrorKind, core::bounds::check_name, ids::Ids};
 use tokio::{
@@ -94,11 +99,12 @@ impl Triggers {
         let Self { backroom, added, lease, bounds } = self;
         let ids = Arc::new(Ids::from_entropy());
         let stop = CancellationToken::new();
-        let mut running = RunningTriggers { triggers: BTreeMap::new(), tasks: JoinSet::new(), stop };
+        let mut tasks = JoinSet::new();
+        let mut triggers = BTreeMap::new();
         let holder = holder();
         for Added { name, definition, mapping, source } in added {
             check_name("trigger", &name)?;
-            if running.triggers.contains_key(&name) {
+            if triggers.contains_key(&name) {
                 let why = format!("start the triggers: two have the name {name:?}");
                 return Err(Error::new(ErrorKind::Invalid, why));
             }
@@ -119,27 +125,27 @@ impl Triggers {
             let holding = Holding::new(intake.clone(), is_exclusive, holder.clone(), lease);
             let end = CancellationToken::new();
             let ended = end.clone();
-            running.tasks.spawn(async move { holding.run(standing, hurry, ended).await });
-            let stop = running.stop.clone();
+            tasks.spawn(async move { holding.run(standing, hurry, ended).await });
+            let stop = stop.clone();
             match source {
                 Some(source) => {
                     let runner = Runner { source, intake, bounds, standing: watched, stop, failures: 0 };
-                    running.tasks.spawn(async move {
+                    tasks.spawn(async move {
                         runner.run().await;
                         // The lease ends after the last write under it.
                         end.cancel();
                     });
                 }
                 None => {
-                    running.tasks.spawn(async move {
+                    tasks.spawn(async move {
                         show_pushed(&intake, watched, &stop).await;
                         end.cancel();
                     });
                 }
             }
-            running.triggers.insert(name, trigger);
+            triggers.insert(name, trigger);
         }
-        Ok(running)
+        Ok(RunningTriggers { triggers, tasks: Mutex::new(tasks), stop })
     }
 }
 
@@ -172,7 +178,8 @@ fn holder() -> String {
 #[must_use = "dropped, the triggers stop"]
 pub struct RunningTriggers {
     triggers: BTreeMap<String, Trigger>,
-    tasks: JoinSet<()>,
+    /// Those that have not been waited for.
+    tasks: Mutex<JoinSet<()>>,
     stop: CancellationToken,
 }
 
@@ -216,21 +223,28 @@ impl RunningTriggers {
 
     /// Ends at once, as a crash does: no lease is ended. For tests.
     #[doc(hidden)]
-    pub fn abandon(mut self) {
-        self.tasks.abort_all();
+    pub fn abandon(&self) {
+        self.tasks().abort_all();
     }
 
     /// Stops: what is in hand becomes jobs if the store takes it now, and comes again otherwise. Leases end, so that another process
     /// goes on at once.
-    pub async fn stop(mut self) {
+    pub async fn stop(&self) {
         self.stop.cancel();
-        while let Some(ended) = self.tasks.join_next().await {
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended
                 && error.is_panic()
             {
                 tracing::error!(%error, "a task of a trigger panicked");
             }
         }
+    }
+}
+
+impl RunningTriggers {
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,0 +1,316 @@
+//! What the body of a request has: one event or several, in the forms that senders agree on.
+
+use backroom::Timestamp;
+use serde_json::{Value, value::RawValue};
+use sha2::{Digest as _, Sha256};
+
+use super::{Headers, Scheme};
+use crate::{Delivery, delivery::hex, place};
+
+/// Most events of one request.
+pub const EVENTS_MAX: usize = 1000;
+/// What the headers of a CloudEvent begin with in the binary form.
+const CE: &str = "ce-";
+/// Attributes of a CloudEvent that its content is.
+const CE_DATA: [&str; 2] = ["data", "data_base64"];
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Jobs for these deliveries.
+    Deliveries(Vec<Delivery>),
+    /// An answer that shows that this endpoint wants events: its type and its text. It is no delivery.
+    Handshake {
+        /// The media type.
+        content_type: &'static str,
+        /// The body of the answer.
+        body: String,
+    },
+    /// Nothing: a message of the sender to test the endpoint.
+    Nothing,
+    /// It does not have the form that it claims; why.
+    Malformed(String),
+}
+
+/// Reads a request whose sender is known.
+pub(super) fn read(scheme: Scheme, headers: &Headers<'_>, body: &[u8]) -> Content {
+    let media_type = headers.get("content-type").unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media_type.as_str() {
+        "application/cloudevents+json" => return structured(headers, body),
+        "application/cloudevents-batch+json" => return batch(headers, body),
+        other if other.starts_with("application/cloudevents") => {
+            return Content::Malformed(format!("the event format {other} is not read; send JSON"));
+        }
+        _ => {}
+    }
+    if headers.get("ce-specversion").is_some() {
+        return binary(headers, body);
+    }
+    if let Some(kind) = headers.get("aeg-event-type") {
+        return event_grid(kind, headers, body);
+    }
+    if scheme == Scheme::Slack
+        && let Some(challenge) = challenge(body)
+    {
+        return Content::Handshake { content_type: "text/plain", body: challenge };
+    }
+    if let Some(content) = s3(headers, body) {
+        return content;
+    }
+    let delivery =
+        Delivery { headers: kept(headers), ..Delivery::new(identity(scheme, headers, body), body) };
+    Content::Deliveries(vec![delivery])
+}
+
+/// What names a plain delivery: a header of the scheme, a member of the body, or else a hash of the body.
+fn identity(scheme: Scheme, headers: &Headers<'_>, body: &[u8]) -> String {
+    let named =
+        scheme.identities().iter().find_map(|name| headers.get(name)).filter(|id| !id.trim().is_empty());
+    if let Some(id) = named {
+        return id.trim().to_owned();
+    }
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let pointed = scheme.identity_pointers().iter().find_map(|pointer| place::at(text, pointer));
+    let pointed = pointed.and_then(|json| serde_json::from_str::<String>(json).ok());
+    pointed.filter(|id| !id.is_empty()).unwrap_or_else(|| format!("sha256:{}", hex(&Sha256::digest(body))))
+}
+
+/// Headers that a job may know of: none that prove who the sender is.
+fn kept(headers: &Headers<'_>) -> Vec<(String, String)> {
+    const SECRET: [&str; 5] =
+        ["authorization", "x-webhook-secret", "cookie", "proxy-authorization", "x-hub-signature"];
+    let is_kept =
+        |name: &str| !SECRET.contains(&name) && !name.contains("signature") && !name.contains("hmac");
+    let named = headers.0.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+    named.filter(|(name, _)| is_kept(name)).collect()
+}
+
+fn binary(headers: &Headers<'_>, body: &[u8]) -> Content {
+    let attribute = |name: &str| headers.get(&format!("{CE}{name}")).map(decoded);
+    let (id, source) = (attribute("id"), attribute("source"));
+    let event = CloudEvent {
+        version: attribute("specversion"),
+        id,
+        source,
+        kind: attribute("type"),
+        time: attribute("time"),
+        subject: attribute("subject"),
+    };
+    let headers = kept(headers).into_iter().map(|(name, value)| {
+        let value = if name.starts_with(CE) { decoded(&value) } else { value };
+        (name, value)
+    });
+    match event.delivery(headers.collect(), body.to_vec()) {
+        Ok(delivery) => Content::Deliveries(vec![delivery]),
+        Err(why) => Content::Malformed(why),
+    }
+}
+
+/// A header of the binary form: percent-encoded, perhaps in quotes.
+fn decoded(text: &str) -> String {
+    let text = text.trim();
+    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    let (bytes, mut plain, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
+    while let Some(byte) = bytes.get(at) {
+        let hex = (*byte == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(value) => {
+                plain.push(value);
+                at += 3;
+            }
+            None => {
+                plain.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(plain).unwrap_or_else(|_| text.to_owned())
+}
+
+fn structured(headers: &Headers<'_>, body: &[u8]) -> Content {
+    match std::str::from_utf8(body)
+        .map_err(|_| "the event is no UTF-8 text".to_owned())
+        .and_then(|text| cloud_event(text, headers))
+    {
+        Ok(delivery) => Content::Deliveries(vec![delivery]),
+        Err(why) => Content::Malformed(why),
+    }
+}
+
+fn batch(headers: &Headers<'_>, body: &[u8]) -> Content {
+    let events: Vec<&RawValue> = match serde_json::from_slice(body) {
+        Ok(events) => events,
+        Err(error) => return Content::Malformed(format!("the batch is no JSON array: {error}")),
+    };
+    several(events.len(), events.into_iter().map(|event| cloud_event(event.get(), headers)))
+}
+
+/// Deliveries of a request with several events. One that is malformed is refused alone.
+fn several(count: usize, events: impl Iterator<Item = Result<Delivery, String>>) -> Content {
+    if count > EVENTS_MAX {
+        return Content::Malformed(format!("the request has {count} events; at most {EVENTS_MAX} are read"));
+    }
+    let deliver = |event: Result<Delivery, String>| {
+        event.unwrap_or_else(|why| Delivery {
+            identity: format!("sha256:{}", hex(&Sha256::digest(&why))),
+            refused: Some(why),
+            ..Delivery::default()
+        })
+    };
+    Content::Deliveries(events.map(deliver).collect())
+}
+
+/// The attributes of a CloudEvent that are read.
+#[derive(Debug, Default)]
+struct CloudEvent {
+    version: Option<String>,
+    id: Option<String>,
+    source: Option<String>,
+    kind: Option<String>,
+    time: Option<String>,
+    subject: Option<String>,
+}
+
+impl CloudEvent {
+    /// The delivery; source and id name it, as the specification says.
+    fn delivery(self, headers: Vec<(String, String)>, body: Vec<u8>) -> Result<Delivery, String> {
+        let required = |name: &str, value: Option<String>| {
+            value.filter(|value| !value.is_empty()).ok_or_else(|| format!("the CloudEvent has no `{name}`"))
+        };
+        match self.version.as_deref() {
+            Some("1.0" | "0.3") => {}
+            Some(other) => return Err(format!("the CloudEvent has the version {other:?}; 1.0 is read")),
+            None => return Err("the CloudEvent has no `specversion`".into()),
+        }
+        let (id, source) = (required("id", self.id)?, required("source", self.source)?);
+        required("type", self.kind)?;
+        let at = self.time.as_deref().map(str::parse::<Timestamp>).transpose();
+        let at = at.map_err(|_| "the CloudEvent has a `time` that is no RFC 3339 time".to_owned())?;
+        let delivery = Delivery {
+            headers,
+            at,
+            order_key: self.subject,
+            ..Delivery::new(format!("{source} {id}"), body)
+        };
+        Ok(delivery)
+    }
+}
+
+/// An event in the JSON format. Its attributes become headers as in the binary form, its data the body.
+fn cloud_event(text: &str, headers: &Headers<'_>) -> Result<Delivery, String> {
+    let members: std::collections::BTreeMap<String, &RawValue> =
+        serde_json::from_str(text).map_err(|error| format!("the CloudEvent is no JSON object: {error}"))?;
+    let plain = |json: &RawValue| match serde_json::from_str::<Value>(json.get()) {
+        Ok(Value::String(text)) => text,
+        _ => json.get().to_owned(),
+    };
+    let attribute = |name: &str| members.get(name).map(|json| plain(json));
+    let event = CloudEvent {
+        version: attribute("specversion"),
+        id: attribute("id"),
+        source: attribute("source"),
+        kind: attribute("type"),
+        time: attribute("time"),
+        subject: attribute("subject"),
+    };
+    let body = match (members.get("data"), members.get("data_base64")) {
+        (Some(data), None) => data.get().as_bytes().to_vec(),
+        (None, Some(data)) => {
+            use base64::Engine as _;
+            base64::engine::general_purpose::STANDARD
+                .decode(plain(data))
+                .map_err(|_| "the CloudEvent has `data_base64` that is no base64".to_owned())?
+        }
+        (None, None) => b"null".to_vec(),
+        (Some(_), Some(_)) => return Err("the CloudEvent has both `data` and `data_base64`".into()),
+    };
+    let mut kept: Vec<_> = kept(headers).into_iter().filter(|(name, _)| name != "content-type").collect();
+    let others = members.iter().filter(|(name, _)| !CE_DATA.contains(&name.as_str()));
+    kept.extend(others.map(|(name, json)| (format!("{CE}{}", name.to_ascii_lowercase()), plain(json))));
+    event.delivery(kept, body)
+}
+
+/// Azure Event Grid in its own schema.
+fn event_grid(kind: &str, headers: &Headers<'_>, body: &[u8]) -> Content {
+    let events: Vec<&RawValue> = match serde_json::from_slice(body) {
+        Ok(events) => events,
+        Err(error) => {
+            return Content::Malformed(format!("the request of Event Grid is no JSON array: {error}"));
+        }
+    };
+    if kind.eq_ignore_ascii_case("SubscriptionValidation") {
+        let code = events.first().and_then(|event| place::at(event.get(), "/data/validationCode"));
+        return match code {
+            Some(code) => Content::Handshake {
+                content_type: "application/json",
+                body: format!("{{\"validationResponse\":{code}}}"),
+            },
+            None => Content::Malformed("the validation of Event Grid has no code".into()),
+        };
+    }
+    if !kind.eq_ignore_ascii_case("Notification") {
+        return Content::Nothing;
+    }
+    let text = |json: Option<&str>| json.and_then(|json| serde_json::from_str::<String>(json).ok());
+    let event = |event: &RawValue| {
+        let of = |pointer| text(place::at(event.get(), pointer));
+        let id = of("/id").ok_or_else(|| "the event of Event Grid has no `id`".to_owned())?;
+        let topic = of("/topic").unwrap_or_default();
+        let mut headers = kept(headers);
+        headers.extend(of("/eventType").map(|kind| ("event-type".to_owned(), kind)));
+        headers.extend(of("/subject").map(|subject| ("subject".to_owned(), subject)));
+        let delivery = Delivery {
+            headers,
+            at: of("/eventTime").and_then(|at| at.parse().ok()),
+            order_key: of("/subject"),
+            ..Delivery::new(format!("{topic} {id}").trim_start().to_owned(), event.get().as_bytes())
+        };
+        Ok(delivery)
+    };
+    several(events.len(), events.into_iter().map(event))
+}
+
+/// Notifications of S3 and of stores that speak its language: a list of records.
+fn s3(headers: &Headers<'_>, body: &[u8]) -> Option<Content> {
+    let is_about_s3 = |text: &&str| text.contains(":s3") || text.contains("s3:TestEvent");
+    let text = std::str::from_utf8(body).ok().filter(is_about_s3)?;
+    let own = |json: Option<&str>| json.and_then(|json| serde_json::from_str::<String>(json).ok());
+    if own(place::at(text, "/Event")).as_deref() == Some("s3:TestEvent") {
+        return Some(Content::Nothing);
+    }
+    let records: Vec<&RawValue> = serde_json::from_str(place::at(text, "/Records")?).ok()?;
+    let is_s3 = |record: &&RawValue| {
+        own(place::at(record.get(), "/eventSource")).is_some_and(|source| source.ends_with(":s3"))
+    };
+    if records.is_empty() || !records.iter().all(is_s3) {
+        return None;
+    }
+    let event = |record: &RawValue| {
+        let of = |pointer| own(place::at(record.get(), pointer)).unwrap_or_default();
+        let (bucket, key) = (of("/s3/bucket/name"), of("/s3/object/key"));
+        if bucket.is_empty() || key.is_empty() {
+            return Err("the record of S3 names no bucket or no key".to_owned());
+        }
+        let (name, sequence, request) =
+            (of("/eventName"), of("/s3/object/sequencer"), of("/responseElements/x-amz-request-id"));
+        // The sequencer orders the events of one key. Where a store has none, the request names the event.
+        let place = if sequence.is_empty() { format!("{request} {}", of("/eventTime")) } else { sequence };
+        let mut headers = kept(headers);
+        headers.extend([("event-name".to_owned(), name.clone()), ("bucket".to_owned(), bucket.clone())]);
+        Ok(Delivery {
+            headers,
+            at: of("/eventTime").parse().ok(),
+            order_key: Some(format!("{bucket}/{key}")),
+            ..Delivery::new(format!("{name} {bucket}/{key} {place}"), record.get().as_bytes())
+        })
+    };
+    Some(several(records.len(), records.into_iter().map(event)))
+}
+
+/// The challenge with which Slack checks an endpoint.
+fn challenge(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let own = |pointer| place::at(text, pointer).and_then(|json| serde_json::from_str::<String>(json).ok());
+    own("/challenge").filter(|_| own("/type").as_deref() == Some("url_verification"))
+}

@@ -1,0 +1,521 @@
+//! How senders prove who they are: one table, one row per scheme.
+
+use std::{fmt, time::Duration};
+
+use backroom::{Invalid, Timestamp};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+
+use super::Headers;
+
+/// How far the time of a signature may lie from now, by default: as Standard Webhooks, Stripe and Slack advise.
+pub const TOLERANCE_DEFAULT: Duration = Duration::from_secs(5 * 60);
+/// Most signatures of one request that are compared.
+const SIGNATURES_MAX: usize = 16;
+
+/// A scheme: how a request proves that its sender has the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Standard Webhooks 1.0.
+    StandardWebhooks,
+    /// GitHub, also Gitea and Forgejo.
+    GitHub,
+    /// Stripe.
+    Stripe,
+    /// Slack.
+    Slack,
+    /// Shopify.
+    Shopify,
+    /// The secret itself, as a bearer token or in `X-Webhook-Secret`.
+    Secret,
+    /// HTTP Basic; the secret is `USER:PASSWORD`.
+    Basic,
+    /// Nothing: every request is accepted.
+    None,
+}
+
+/// A row of the table.
+struct Row {
+    scheme: Scheme,
+    name: &'static str,
+    /// What it is, for people.
+    described: &'static str,
+    proof: Proof,
+    /// Headers that name the delivery, the first that is there.
+    identities: &'static [&'static str],
+    /// Where the body names it, where no header does.
+    identity_pointers: &'static [&'static str],
+}
+
+/// What a request must show.
+enum Proof {
+    /// A message authentication code (HMAC-SHA256) over the body and more.
+    Code {
+        /// The header with the signatures.
+        header: &'static str,
+        /// Finds the signatures in it, and the time if it stands there.
+        read: for<'a> fn(&'a str) -> Signatures<'a>,
+        is_base64: bool,
+        /// The header with the time, where there is one.
+        timestamp: Option<&'static str>,
+        /// What is signed before the body.
+        before: fn(id: &str, timestamp: &str) -> String,
+    },
+    Bearer,
+    Basic,
+    Nothing,
+}
+
+/// What a signature header has.
+struct Signatures<'a> {
+    timestamp: Option<&'a str>,
+    codes: Vec<&'a str>,
+}
+
+static TABLE: &[Row] = &[
+    Row {
+        scheme: Scheme::StandardWebhooks,
+        name: "standard-webhooks",
+        described: "Standard Webhooks 1.0 (www.standardwebhooks.com)",
+        proof: Proof::Code {
+            header: "webhook-signature",
+            read: |text| Signatures {
+                timestamp: None,
+                codes: text.split(' ').filter_map(|part| part.strip_prefix("v1,")).collect(),
+            },
+            is_base64: true,
+            timestamp: Some("webhook-timestamp"),
+            before: |id, timestamp| format!("{id}.{timestamp}."),
+        },
+        identities: &["webhook-id"],
+        identity_pointers: &[],
+    },
+    Row {
+        scheme: Scheme::GitHub,
+        name: "github",
+        described: "GitHub: X-Hub-Signature-256",
+        proof: Proof::Code {
+            header: "x-hub-signature-256",
+            read: |text| Signatures {
+                timestamp: None,
+                codes: text.strip_prefix("sha256=").into_iter().collect(),
+            },
+            is_base64: false,
+            timestamp: None,
+            before: |_, _| String::new(),
+        },
+        identities: &["x-github-delivery", "x-gitea-delivery"],
+        identity_pointers: &[],
+    },
+    Row {
+        scheme: Scheme::Stripe,
+        name: "stripe",
+        described: "Stripe: Stripe-Signature",
+        proof: Proof::Code {
+            header: "stripe-signature",
+            read: |text| {
+                let value = |name: &'static str| {
+                    text.split(',').filter_map(move |part| part.trim().strip_prefix(name)?.strip_prefix('='))
+                };
+                Signatures { timestamp: value("t").next(), codes: value("v1").collect() }
+            },
+            is_base64: false,
+            timestamp: None,
+            before: |_, timestamp| format!("{timestamp}."),
+        },
+        identities: &[],
+        identity_pointers: &["/id"],
+    },
+    Row {
+        scheme: Scheme::Slack,
+        name: "slack",
+        described: "Slack: X-Slack-Signature",
+        proof: Proof::Code {
+            header: "x-slack-signature",
+            read: |text| Signatures {
+                timestamp: None,
+                codes: text.strip_prefix("v0=").into_iter().collect(),
+            },
+            is_base64: false,
+            timestamp: Some("x-slack-request-timestamp"),
+            before: |_, timestamp| format!("v0:{timestamp}:"),
+        },
+        identities: &[],
+        identity_pointers: &["/event_id", "/trigger_id"],
+    },
+    Row {
+        scheme: Scheme::Shopify,
+        name: "shopify",
+        described: "Shopify: X-Shopify-Hmac-Sha256",
+        proof: Proof::Code {
+            header: "x-shopify-hmac-sha256",
+            read: |text| Signatures { timestamp: None, codes: vec![text] },
+            is_base64: true,
+            timestamp: None,
+            before: |_, _| String::new(),
+        },
+        identities: &["x-shopify-webhook-id", "x-shopify-event-id"],
+        identity_pointers: &[],
+    },
+    Row {
+        scheme: Scheme::Secret,
+        name: "secret",
+        described: "the secret itself, as a bearer token or in X-Webhook-Secret",
+        proof: Proof::Bearer,
+        identities: &["webhook-id", "idempotency-key", "x-request-id"],
+        identity_pointers: &[],
+    },
+    Row {
+        scheme: Scheme::Basic,
+        name: "basic",
+        described: "HTTP Basic with USER:PASSWORD",
+        proof: Proof::Basic,
+        identities: &["webhook-id", "idempotency-key", "x-request-id"],
+        identity_pointers: &[],
+    },
+    Row {
+        scheme: Scheme::None,
+        name: "none",
+        described: "nothing: every request is accepted",
+        proof: Proof::Nothing,
+        identities: &["webhook-id", "idempotency-key", "x-request-id"],
+        identity_pointers: &[],
+    },
+];
+
+impl Scheme {
+    /// The scheme with this name.
+    pub fn named(name: &str) -> Result<Self, Invalid> {
+        match TABLE.iter().find(|row| row.name == name) {
+            Some(row) => Ok(row.scheme),
+            None => {
+                let names: Vec<_> = TABLE.iter().map(|row| row.name).collect();
+                Err(Invalid::new("scheme", format!("{name:?} is unknown; there are {}", names.join(", "))))
+            }
+        }
+    }
+
+    /// Its name in settings.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// What it is, for people.
+    pub fn described(self) -> &'static str {
+        self.row().described
+    }
+
+    fn row(self) -> &'static Row {
+        TABLE.iter().find(|row| row.scheme == self).unwrap_or(&TABLE[0])
+    }
+
+    /// Headers that name the delivery, the best first.
+    pub(super) fn identities(self) -> &'static [&'static str] {
+        self.row().identities
+    }
+
+    /// Where a JSON body names the delivery.
+    pub(super) fn identity_pointers(self) -> &'static [&'static str] {
+        self.row().identity_pointers
+    }
+}
+
+/// A secret of a hook. It is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HookSecret(Vec<u8>);
+
+impl HookSecret {
+    /// The secret as the sender shows it to its users. Standard Webhooks writes `whsec_` and base64. No error repeats it.
+    pub fn new(scheme: Scheme, text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() {
+            return Err(Invalid::new("secret", "is empty"));
+        }
+        if scheme == Scheme::StandardWebhooks {
+            let encoded = text.strip_prefix("whsec_").unwrap_or(text);
+            let bytes = STANDARD.decode(encoded).map_err(|_| {
+                Invalid::new("secret", "is no base64 behind whsec_, as Standard Webhooks writes secrets")
+            })?;
+            return Ok(Self(bytes));
+        }
+        if scheme == Scheme::Basic && !text.contains(':') {
+            return Err(Invalid::new("secret", "has no `:`; HTTP Basic needs USER:PASSWORD"));
+        }
+        Ok(Self(text.as_bytes().to_vec()))
+    }
+}
+
+impl fmt::Debug for HookSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HookSecret(…)")
+    }
+}
+
+/// Why a request was refused. No reason has the secret, or a signature that would be right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// It has no signature, or no secret.
+    Unsigned,
+    /// Its signature or secret is wrong.
+    WrongSignature,
+    /// Its time is missing or no number.
+    NoTimestamp,
+    /// Its time is too far from now: an old request that was sent again, or a clock that is wrong.
+    StaleTimestamp,
+    /// It names no id, although the scheme signs one.
+    NoId,
+}
+
+impl Refusal {
+    /// Every reason.
+    pub const ALL: [Self; 5] =
+        [Self::Unsigned, Self::WrongSignature, Self::NoTimestamp, Self::StaleTimestamp, Self::NoId];
+
+    /// Its name in metrics and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsigned => "unsigned",
+            Self::WrongSignature => "wrong_signature",
+            Self::NoTimestamp => "no_timestamp",
+            Self::StaleTimestamp => "stale_timestamp",
+            Self::NoId => "no_id",
+        }
+    }
+
+    /// What it says to the sender.
+    pub const fn described(self) -> &'static str {
+        match self {
+            Self::Unsigned => "the request has no signature or secret of this hook's scheme",
+            Self::WrongSignature => "the signature or the secret is wrong",
+            Self::NoTimestamp => "the request has no time, or one that is no number of seconds",
+            Self::StaleTimestamp => {
+                "the time of the request is too far from now; check the clocks of both machines"
+            }
+            Self::NoId => "the request has no id",
+        }
+    }
+}
+
+/// Checks that a request has the proof of a scheme, with one of the secrets.
+pub(super) fn check(
+    scheme: Scheme,
+    secrets: &[HookSecret],
+    tolerance: Duration,
+    headers: &Headers<'_>,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let row = scheme.row();
+    match &row.proof {
+        Proof::Nothing => Ok(()),
+        Proof::Bearer => {
+            let bearer = headers.get("authorization").and_then(|text| scheme_of(text, "bearer"));
+            let sent = bearer.or(headers.get("x-webhook-secret")).ok_or(Refusal::Unsigned)?;
+            one_of(secrets, |secret| equal(&secret.0, sent.trim().as_bytes()))
+        }
+        Proof::Basic => {
+            let sent = headers.get("authorization").and_then(|text| scheme_of(text, "basic"));
+            let sent = sent.and_then(|sent| STANDARD.decode(sent.trim()).ok()).ok_or(Refusal::Unsigned)?;
+            one_of(secrets, |secret| equal(&secret.0, &sent))
+        }
+        Proof::Code { header, read, is_base64, timestamp, before } => {
+            let Signatures { timestamp: inside, codes } = read(headers.get(header).ok_or(Refusal::Unsigned)?);
+            let id = row.identities.first().and_then(|name| headers.get(name)).unwrap_or_default();
+            if scheme == Scheme::StandardWebhooks && id.is_empty() {
+                return Err(Refusal::NoId);
+            }
+            let sent_at = timestamp.and_then(|name| headers.get(name)).or(inside);
+            let is_timed = timestamp.is_some() || scheme == Scheme::Stripe;
+            if is_timed {
+                check_time(sent_at, tolerance, now)?;
+            }
+            let decoded = |code: &str| if *is_base64 { STANDARD.decode(code).ok() } else { unhex(code) };
+            let codes: Vec<Vec<u8>> = codes.into_iter().take(SIGNATURES_MAX).filter_map(decoded).collect();
+            if codes.is_empty() {
+                return Err(Refusal::Unsigned);
+            }
+            let before = before(id, sent_at.unwrap_or_default());
+            one_of(secrets, |secret| {
+                let right = code(&secret.0, before.as_bytes(), body);
+                codes.iter().fold(false, |found, sent| equal(&right, sent) | found)
+            })
+        }
+    }
+}
+
+/// The code over both parts.
+fn code(secret: &[u8], before: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("invariant: HMAC takes keys of any length");
+    mac.update(before);
+    mac.update(body);
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// Tries every secret, so that the time of a refusal says nothing about which one was near.
+fn one_of(secrets: &[HookSecret], is_right: impl Fn(&HookSecret) -> bool) -> Result<(), Refusal> {
+    let found = secrets.iter().fold(false, |found, secret| is_right(secret) | found);
+    if found { Ok(()) } else { Err(Refusal::WrongSignature) }
+}
+
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    a.ct_eq(b).into()
+}
+
+fn check_time(sent_at: Option<&str>, tolerance: Duration, now: Timestamp) -> Result<(), Refusal> {
+    let sent_at: i64 = sent_at.and_then(|text| text.trim().parse().ok()).ok_or(Refusal::NoTimestamp)?;
+    let apart = now.as_second().saturating_sub(sent_at).unsigned_abs();
+    if apart > tolerance.as_secs() { Err(Refusal::StaleTimestamp) } else { Ok(()) }
+}
+
+/// What follows the name of an authentication scheme.
+fn scheme_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (scheme, rest) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case(name).then_some(rest)
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim();
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(
+        scheme: Scheme,
+        secret: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+        now: i64,
+    ) -> Result<(), Refusal> {
+        let secrets = [HookSecret::new(scheme, secret).unwrap()];
+        let headers: Vec<(String, String)> =
+            headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let now = Timestamp::from_second(now).unwrap();
+        check(scheme, &secrets, TOLERANCE_DEFAULT, &Headers(&headers), body.as_bytes(), now)
+    }
+
+    /// What a scheme's own documents or libraries publish: secret, headers, body, and the time of signing.
+    type Vector = (Scheme, &'static str, &'static [(&'static str, &'static str)], &'static str, i64);
+
+    const SLACK_BODY: &str = "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
+
+    const PUBLISHED: &[Vector] = &[
+        // The example of the standard's own libraries.
+        (
+            Scheme::StandardWebhooks,
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            &[
+                ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
+                ("webhook-timestamp", "1614265330"),
+                ("webhook-signature", "v1a,AAAA v1,AAAA v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
+            ],
+            r#"{"test": 2432232314}"#,
+            1_614_265_330,
+        ),
+        // docs.github.com, "Validating webhook deliveries", testing the webhook payload validation.
+        (
+            Scheme::GitHub,
+            "It's a Secret to Everybody",
+            &[(
+                "x-hub-signature-256",
+                "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
+            )],
+            "Hello, World!",
+            0,
+        ),
+        // docs.slack.dev, "Verifying requests from Slack".
+        (
+            Scheme::Slack,
+            "8f742231b10e8888abcd99yyyzzz85a5",
+            &[
+                ("x-slack-request-timestamp", "1531420618"),
+                ("x-slack-signature", "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"),
+            ],
+            SLACK_BODY,
+            1_531_420_618,
+        ),
+        // Neither Stripe nor Shopify publishes an example; these were made with the module `hmac` of Python.
+        (
+            Scheme::Stripe,
+            "whsec_test_secret",
+            &[(
+                "stripe-signature",
+                "t=1492774577,v1=0000,v1=c137b1b62277d523cf8fed4dfbd0170a9a5b8a380e00cc3711d4bf0652f2ce7a,v0=6ffbb59b2300aae63f272406069a9788598b792a944a07aba816edb039989a39",
+            )],
+            r#"{"id": "evt_test_webhook", "object": "event"}"#,
+            1_492_774_577,
+        ),
+        (
+            Scheme::Shopify,
+            "test-webhook-secret",
+            &[("x-shopify-hmac-sha256", "QNyObTlKbMx2qDlPF/ZOZcBqg5OgPg+2oky3zldc0Gw=")],
+            r#"{"id":1234567890,"email":"customer@example.com","total_price":"123.45"}"#,
+            0,
+        ),
+    ];
+
+    #[test]
+    fn published_signatures_are_right_and_any_change_makes_them_wrong() {
+        for (scheme, secret, headers, body, at) in PUBLISHED {
+            let name = scheme.name();
+            assert_eq!(checked(*scheme, secret, headers, body, *at), Ok(()), "{name}");
+            let changed = format!("{body} ");
+            assert_eq!(
+                checked(*scheme, secret, headers, &changed, *at),
+                Err(Refusal::WrongSignature),
+                "{name}"
+            );
+            let other = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+            assert_eq!(checked(*scheme, other, headers, body, *at), Err(Refusal::WrongSignature), "{name}");
+            assert_eq!(checked(*scheme, secret, &[], body, *at), Err(Refusal::Unsigned), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_old_time_and_a_time_that_is_none_are_told_apart() {
+        let (scheme, secret, headers, body, at) = PUBLISHED[0];
+        for apart in [-300, 300] {
+            assert_eq!(checked(scheme, secret, headers, body, at + apart), Ok(()));
+        }
+        for apart in [-301, 301] {
+            assert_eq!(checked(scheme, secret, headers, body, at + apart), Err(Refusal::StaleTimestamp));
+        }
+        let untimed: Vec<_> =
+            headers.iter().filter(|(name, _)| *name != "webhook-timestamp").copied().collect();
+        assert_eq!(checked(scheme, secret, &untimed, body, at), Err(Refusal::NoTimestamp));
+        let unnamed: Vec<_> = headers.iter().filter(|(name, _)| *name != "webhook-id").copied().collect();
+        assert_eq!(checked(scheme, secret, &unnamed, body, at), Err(Refusal::NoId));
+    }
+
+    #[test]
+    fn plain_secrets_come_as_bearer_header_or_basic() {
+        let secret = |headers| checked(Scheme::Secret, "s3cret", headers, "", 0);
+        assert_eq!(secret(&[("authorization", "Bearer s3cret")]), Ok(()));
+        assert_eq!(secret(&[("x-webhook-secret", "s3cret")]), Ok(()));
+        assert_eq!(secret(&[("authorization", "Bearer s3cret2")]), Err(Refusal::WrongSignature));
+        assert_eq!(secret(&[("authorization", "Basic s3cret")]), Err(Refusal::Unsigned));
+        // RFC 7617, section 2.
+        let basic = |text| checked(Scheme::Basic, "Aladdin:open sesame", &[("authorization", text)], "", 0);
+        assert_eq!(basic("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), Ok(()));
+        assert_eq!(basic("basic QWxhZGRpbjpvcGVu"), Err(Refusal::WrongSignature));
+        assert_eq!(checked(Scheme::None, "-", &[], "", 0), Ok(()));
+    }
+
+    #[test]
+    fn every_scheme_is_found_by_its_name_and_no_error_repeats_a_secret() {
+        for row in TABLE {
+            assert_eq!(Scheme::named(row.name), Ok(row.scheme));
+            assert_eq!(row.scheme.name(), row.name);
+        }
+        assert!(Scheme::named("git").unwrap_err().to_string().contains("github"));
+        let error = HookSecret::new(Scheme::StandardWebhooks, "whsec_geheim!").unwrap_err().to_string();
+        assert!(!error.contains("geheim"), "{error}");
+        assert_eq!(format!("{:?}", HookSecret::new(Scheme::GitHub, "geheim").unwrap()), "HookSecret(…)");
+    }
+}

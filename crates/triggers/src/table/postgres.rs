@@ -1,0 +1,229 @@
+//! A table in a PostgreSQL database, which need not be that of Backroom.
+//!
+//! A deferred trigger writes the changes at the commit of the writer, under a lock that the commit releases. So their numbers are in the
+//! order of the commits. All triggers of a database share the lock, so two transactions never wait for each other. Without that lock, transactions that overlap could commit in another order than that of their numbers.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use backroom::{
+    clock::Clock,
+    tokio_postgres::{self, Client, NoTls},
+    without_password,
+};
+use serde_json::Value;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Change, RowEvent, described, quoted};
+use crate::{Bounds, Delivery, Settled, Source, SourceContext, SourceError};
+
+/// A table in a PostgreSQL database. The args of a job are `{"event", "table", "at", "row", "old"}`.
+///
+/// It installs a schema `backroom_trigger_NAME` and one trigger of the table, which writes a row for each change at the commit of
+/// the writer. [`uninstall`](Self::uninstall) removes them without trace. Transactions that change the table commit one after the other.
+#[derive(Debug)]
+pub struct PostgresTable {
+    url: String,
+    table: String,
+    events: Vec<RowEvent>,
+    poll: Duration,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    client: Client,
+    _connection: AbortOnDropHandle<()>,
+    schema: String,
+    clock: Arc<dyn Clock>,
+}
+
+impl PostgresTable {
+    /// Every change of a table, which may be written with its schema: `shop.orders`.
+    pub fn new(url: impl Into<String>, table: impl Into<String>) -> Self {
+        let poll = Duration::from_millis(500);
+        Self { url: url.into(), table: table.into(), events: RowEvent::ALL.to_vec(), poll, open: None }
+    }
+
+    /// Only these changes.
+    #[must_use]
+    pub fn events(mut self, events: &[RowEvent]) -> Self {
+        self.events = events.to_vec();
+        self
+    }
+
+    /// How often it looks for changes. Default 500 ms.
+    #[must_use]
+    pub fn poll(mut self, poll: Duration) -> Self {
+        self.poll = poll.max(Duration::from_millis(10));
+        self
+    }
+
+    /// Removes what the trigger of this name installed, with changes that were not read yet. To be called when it no longer runs.
+    pub async fn uninstall(&self, trigger: &str) -> Result<(), SourceError> {
+        let (client, _connection) = self.connect().await?;
+        client
+            .batch_execute(&remove(trigger, &self.table))
+            .await
+            .map_err(|error| failed("remove the trigger", &error))
+    }
+
+    async fn connect(&self) -> Result<(Client, AbortOnDropHandle<()>), SourceError> {
+        let shown = without_password(&self.url);
+        let connected = tokio_postgres::connect(&self.url, NoTls).await;
+        let (client, connection) = connected.map_err(|error| {
+            SourceError::new(format!("connect to {shown}: {}", said(&error)))
+                .remedy("check host, user, password and database; this source speaks no TLS")
+        })?;
+        let connection = tokio::spawn(async move {
+            // Its end shows in the next query.
+            let _ = connection.await;
+        });
+        Ok((client, AbortOnDropHandle::new(connection)))
+    }
+}
+
+/// The whole of an error: the text of the driver leaves out the server's.
+fn said(error: &tokio_postgres::Error) -> String {
+    let source = std::error::Error::source(error);
+    source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
+
+fn failed(what: &str, error: &tokio_postgres::Error) -> SourceError {
+    SourceError::new(format!("{what}: {}", said(error)))
+}
+
+fn schema(trigger: &str) -> String {
+    quoted(&format!("backroom_trigger_{trigger}"))
+}
+
+/// The table's name, each part quoted.
+fn table(name: &str) -> String {
+    name.split('.').map(quoted).collect::<Vec<_>>().join(".")
+}
+
+/// The SQL that removes what a trigger installed.
+fn remove(trigger: &str, name: &str) -> String {
+    let row_trigger = quoted(&format!("backroom_{trigger}"));
+    format!(
+        "DROP TRIGGER IF EXISTS {row_trigger} ON {}; DROP SCHEMA IF EXISTS {} CASCADE;",
+        table(name),
+        schema(trigger)
+    )
+}
+
+/// The SQL that installs what writes the changes. Everything is made again but the changes.
+fn install(trigger: &str, name: &str, events: &[RowEvent]) -> String {
+    let (schema, row_trigger) = (schema(trigger), quoted(&format!("backroom_{trigger}")));
+    let events: Vec<_> = events.iter().map(|event| event.sql()).collect();
+    format!(
+        "BEGIN; \
+         CREATE SCHEMA IF NOT EXISTS {schema}; \
+         CREATE TABLE IF NOT EXISTS {schema}.changes (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
+           transaction text NOT NULL DEFAULT pg_current_xact_id()::text, event text NOT NULL, \
+           at timestamptz NOT NULL DEFAULT clock_timestamp(), row jsonb, old jsonb); \
+         CREATE OR REPLACE FUNCTION {schema}.record() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
+           SET search_path = pg_catalog, pg_temp AS $backroom$ BEGIN \
+             PERFORM pg_advisory_xact_lock(hashtextextended('backroom triggers', 0)); \
+             INSERT INTO {schema}.changes (event, row, old) VALUES (lower(TG_OP), \
+               CASE WHEN TG_OP = 'DELETE' THEN NULL ELSE to_jsonb(NEW) END, \
+               CASE WHEN TG_OP = 'INSERT' THEN NULL ELSE to_jsonb(OLD) END); \
+             RETURN NULL; END $backroom$; \
+         DROP TRIGGER IF EXISTS {row_trigger} ON {table}; \
+         CREATE CONSTRAINT TRIGGER {row_trigger} AFTER {events} ON {table} \
+           DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.record(); \
+         COMMIT;",
+        table = table(name),
+        events = events.join(" OR "),
+    )
+}
+
+#[async_trait]
+impl Source for PostgresTable {
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn describe(&self) -> Value {
+        let mut value = described(&self.table, &self.events, &remove("NAME", &self.table));
+        value["url"] = without_password(&self.url).into();
+        value
+    }
+
+    fn is_exclusive(&self) -> bool {
+        true
+    }
+
+    async fn open(&mut self, context: &SourceContext) -> Result<(), SourceError> {
+        let (client, connection) = self.connect().await?;
+        let trigger = context.trigger();
+        let installed = client.batch_execute(&install(trigger, &self.table, &self.events)).await;
+        installed.map_err(|error| {
+            failed("install the trigger of the table", &error)
+                .remedy("the user needs to own the table and to be allowed to make a schema")
+        })?;
+        let clock = Arc::clone(context.backroom().clock());
+        self.open = Some(Open { client, _connection: connection, schema: schema(trigger), clock });
+        Ok(())
+    }
+
+    async fn next(&mut self, bounds: Bounds) -> Result<Vec<Delivery>, SourceError> {
+        let open =
+            self.open.as_ref().ok_or_else(|| SourceError::new("read the changes: there is no connection"))?;
+        let sql = format!(
+            "SELECT seq, transaction || '.' || seq, event, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), \
+             row::text, old::text FROM {}.changes ORDER BY seq LIMIT $1",
+            open.schema
+        );
+        let limit = i64::try_from(bounds.rows).unwrap_or(i64::MAX);
+        loop {
+            let rows = open
+                .client
+                .query(&sql, &[&limit])
+                .await
+                .map_err(|error| failed("read the changes", &error))?;
+            if rows.is_empty() {
+                open.clock.sleep(self.poll).await;
+                continue;
+            }
+            let change = |row: &tokio_postgres::Row| {
+                Ok(Change {
+                    seq: row.try_get(0)?,
+                    identity: row.try_get(1)?,
+                    event: row.try_get(2)?,
+                    at: row.try_get(3)?,
+                    row: row.try_get(4)?,
+                    old: row.try_get(5)?,
+                })
+            };
+            let changes = rows.iter().map(change).collect::<Result<Vec<_>, tokio_postgres::Error>>();
+            let changes = changes.map_err(|error| failed("read the changes", &error))?;
+            return Ok(super::within(changes, &self.table, bounds));
+        }
+    }
+
+    async fn settle(&mut self, settled: Vec<Settled>) -> Result<(), SourceError> {
+        let open = self
+            .open
+            .as_ref()
+            .ok_or_else(|| SourceError::new("delete the changes: there is no connection"))?;
+        let seqs: Vec<i64> =
+            settled.iter().map(|settled| i64::try_from(settled.receipt).unwrap_or(i64::MAX)).collect();
+        let sql = format!("DELETE FROM {}.changes WHERE seq = ANY($1)", open.schema);
+        let deleted = open.client.execute(&sql, &[&seqs]).await;
+        deleted.map(drop).map_err(|error| failed("delete the changes", &error))
+    }
+
+    async fn lag(&mut self) -> Option<u64> {
+        let open = self.open.as_ref()?;
+        // Counting stops, so that a long backlog costs little.
+        let sql =
+            format!("SELECT count(*) FROM (SELECT FROM {}.changes LIMIT 100000) AS waiting", open.schema);
+        let row = open.client.query_one(&sql, &[]).await.ok()?;
+        row.try_get::<_, i64>(0).ok().map(i64::unsigned_abs)
+    }
+
+    async fn close(&mut self) {
+        self.open = None;
+    }
+}

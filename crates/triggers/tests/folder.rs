@@ -1,0 +1,254 @@
+//! A folder becomes jobs: real files, a real store, real hints of the operating system.
+
+#![cfg(feature = "folder")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod support;
+
+use std::{fs, time::Duration};
+
+use backroom::{Backroom, Json};
+use backroom_triggers::{
+    Activity, Folder, FolderEvent, Mapping, Outcome, RunningTriggers, Symlinks, Triggers, admin,
+};
+use support::{Place, event, events, jobs, until, until_events, until_status};
+
+const ALL: [FolderEvent; 3] = [FolderEvent::Created, FolderEvent::Changed, FolderEvent::Removed];
+
+fn folder(place: &Place) -> Folder {
+    Folder::new(place.inbox()).settle(Duration::from_millis(50)).rescan(Duration::from_secs(600))
+}
+
+async fn start(backroom: &Backroom, folder: Folder) -> RunningTriggers {
+    start_with(backroom, folder, Mapping::kind("file").build().unwrap()).await
+}
+
+async fn start_with(backroom: &Backroom, folder: Folder, mapping: Mapping) -> RunningTriggers {
+    let lease = Duration::from_secs(2);
+    Triggers::new(backroom).lease(lease).add("in", folder, mapping).start().await.unwrap()
+}
+
+async fn until_scanned(backroom: &Backroom, triggers: &RunningTriggers) {
+    until_status(backroom, triggers, "the folder was scanned", |status| {
+        status.activity == Activity::Running && status.details["last_scan"]["files"].is_u64() || {
+            // Shown again within five seconds.
+            false
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_appear_change_and_go_become_one_job_each() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    place.write("old.txt", "there before");
+    let triggers = start(&backroom, folder(&place).events(&ALL)).await;
+    until_events(&backroom, &["created old.txt"]).await;
+    let new = place.write("below/new.txt", "a");
+    until_events(&backroom, &["created below/new.txt", "created old.txt"]).await;
+    fs::write(&new, "longer").unwrap();
+    until_events(&backroom, &["changed below/new.txt", "created below/new.txt", "created old.txt"]).await;
+    fs::remove_file(&new).unwrap();
+    until(&backroom, "it is gone", async || {
+        events(&backroom).await.contains(&"removed below/new.txt".into())
+    })
+    .await;
+    let job = jobs(&backroom).await.remove(0);
+    let args: serde_json::Value = job.args.decode().unwrap();
+    assert_eq!(args["size"], 12);
+    assert_eq!(args["name"], "old.txt");
+    assert_eq!(args["path"], place.inbox().join("old.txt").to_str().unwrap());
+    assert_eq!(job.extras.meta["trigger"], "in");
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_while_it_is_stopped_is_found_and_nothing_is_found_twice() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    for name in ["a", "b", "c"] {
+        place.write(name, "x");
+    }
+    let triggers = start(&backroom, folder(&place).events(&ALL)).await;
+    until_events(&backroom, &["created a", "created b", "created c"]).await;
+    triggers.stop().await;
+    fs::remove_file(place.inbox().join("a")).unwrap();
+    fs::rename(place.inbox().join("b"), place.inbox().join("moved")).unwrap();
+    place.write("d", "x");
+    let triggers = start(&backroom, folder(&place).events(&ALL)).await;
+    let all = ["created a", "created b", "created c", "created d", "created moved", "removed a", "removed b"];
+    until_events(&backroom, &all).await;
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_renamed_takes_its_files_along() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    place.write("one/a", "x");
+    place.write("one/deep/b", "x");
+    place.write("one-more", "x");
+    let triggers = start(&backroom, folder(&place).events(&ALL)).await;
+    until(&backroom, "three files", async || jobs(&backroom).await.len() == 3).await;
+    fs::rename(place.inbox().join("one"), place.inbox().join("two")).unwrap();
+    until(&backroom, "the files moved", async || jobs(&backroom).await.len() == 7).await;
+    let moved: Vec<String> = jobs(&backroom).await.iter().skip(3).map(event).collect();
+    for wanted in ["created two/a", "created two/deep/b", "removed one/a", "removed one/deep/b"] {
+        assert!(moved.contains(&wanted.into()), "{moved:?}");
+    }
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_counts_once_it_is_still() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    let triggers = start(&backroom, folder(&place).settle(Duration::from_secs(2))).await;
+    let begun = backroom.clock().monotonic();
+    while backroom.clock().monotonic() - begun < Duration::from_secs(3) {
+        let size = (backroom.clock().monotonic() - begun).as_millis();
+        place.write("growing", &"x".repeat(usize::try_from(size).unwrap()));
+        backroom.clock().sleep(Duration::from_millis(50)).await;
+        assert_eq!(jobs(&backroom).await.len(), 0, "it grows");
+    }
+    until_events(&backroom, &["created growing"]).await;
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_patterns_and_links_decide_what_counts() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    place.write("a.jpg", "x");
+    place.write("a.jpg.part", "x");
+    place.write("deep/b.jpg", "x");
+    place.write("trash/c.jpg", "x");
+    std::os::unix::fs::symlink(place.inbox(), place.inbox().join("deep/loop")).unwrap();
+    std::os::unix::fs::symlink(place.inbox().join("a.jpg"), place.inbox().join("link.jpg")).unwrap();
+    std::os::unix::fs::symlink("nowhere", place.inbox().join("broken.jpg")).unwrap();
+    let source = folder(&place).names(["*.jpg"]).ignore(["trash/**"]).symlinks(Symlinks::Follow);
+    let triggers = start(&backroom, source).await;
+    until_events(&backroom, &["created a.jpg", "created deep/b.jpg", "created link.jpg"]).await;
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_no_utf8_comes_in_base64() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let place = Place::new();
+    let backroom = place.open().await;
+    let path = place.inbox().join(std::ffi::OsStr::from_bytes(b"caf\xe9\n%.txt"));
+    fs::write(&path, "x").unwrap();
+    let triggers = start(&backroom, folder(&place)).await;
+    until(&backroom, "one job", async || jobs(&backroom).await.len() == 1).await;
+    let args: serde_json::Value = jobs(&backroom).await[0].args.decode().unwrap();
+    use base64::Engine as _;
+    let bytes =
+        base64::engine::general_purpose::STANDARD.decode(args["path_base64"].as_str().unwrap()).unwrap();
+    assert_eq!(bytes, path.as_os_str().as_bytes());
+    triggers.stop().await;
+    let triggers = start(&backroom, folder(&place)).await;
+    until_scanned(&backroom, &triggers).await;
+    triggers.stop().await;
+    assert_eq!(jobs(&backroom).await.len(), 1, "the ledger knows it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_removed_is_an_error_until_it_is_made_again() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    place.write("a", "x");
+    let triggers = start(&backroom, folder(&place).events(&ALL)).await;
+    until_events(&backroom, &["created a"]).await;
+    fs::remove_dir_all(place.inbox()).unwrap();
+    until_status(&backroom, &triggers, "it fails", |status| status.activity == Activity::Failing).await;
+    let error = triggers.status("in").unwrap().error.unwrap();
+    assert!(error.contains("make the folder"), "{error}");
+    place.write("b", "x");
+    until(&backroom, "b is found", async || events(&backroom).await.contains(&"created b".into())).await;
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_makes_it_wait_and_loses_nothing() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    for n in 0..25 {
+        place.write(&format!("{n:02}"), "x");
+    }
+    backroom.limit_depth("narrow", Some(10)).await.unwrap();
+    let mapping = Mapping::kind("file").queue("narrow").build().unwrap();
+    let triggers = start_with(&backroom, folder(&place), mapping).await;
+    until_status(&backroom, &triggers, "it waits", |status| status.activity == Activity::Blocked).await;
+    assert_eq!(jobs(&backroom).await.len(), 10);
+    assert!(triggers.status("in").unwrap().error.unwrap().contains("is full"));
+    backroom.limit_depth("narrow", None).await.unwrap();
+    until(&backroom, "all are there", async || jobs(&backroom).await.len() == 25).await;
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_takes_over_when_the_first_one_dies() {
+    let place = Place::new();
+    let (first, second) = (place.open().await, place.open().await);
+    let dying = start(&first, folder(&place)).await;
+    until_status(&first, &dying, "the first one reads", |status| status.activity == Activity::Running).await;
+    let waiting = start(&second, folder(&place)).await;
+    until_status(&second, &waiting, "the second one waits", |status| status.activity == Activity::Standby)
+        .await;
+    // Its lease is not ended, as after a crash.
+    dying.abandon();
+    let begun = second.clock().monotonic();
+    place.write("a", "x");
+    until_events(&second, &["created a"]).await;
+    let took = second.clock().monotonic() - begun;
+    assert!(took > Duration::from_millis(500), "it waited for a lease: {took:?}");
+    waiting.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_trigger_reads_nothing_until_it_is_resumed() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    let triggers = start(&backroom, folder(&place)).await;
+    until_status(&backroom, &triggers, "it reads", |status| status.activity == Activity::Running).await;
+    admin::pause(&backroom, "in", "maintenance").await.unwrap();
+    triggers.ask_now();
+    until_status(&backroom, &triggers, "it is paused", |status| status.activity == Activity::Paused).await;
+    place.write("a", "x");
+    triggers.stop().await;
+    let triggers = start(&backroom, folder(&place)).await;
+    until_status(&backroom, &triggers, "it is still paused", |status| status.activity == Activity::Paused)
+        .await;
+    assert_eq!(jobs(&backroom).await.len(), 0);
+    admin::resume(&backroom, "in").await.unwrap();
+    triggers.ask_now();
+    until_events(&backroom, &["created a"]).await;
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_become_a_job_is_a_dead_letter_and_blocks_nothing() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    place.write("a", "x");
+    place.write("b", "x");
+    let args = Json::parse(r#"{"path":"{{body/path}}"}"#).unwrap();
+    let mapping = || Mapping::kind("{{body/name}}").args(args.clone());
+    let triggers = start_with(&backroom, folder(&place), mapping().allow_kind("b").build().unwrap()).await;
+    until(&backroom, "one job", async || jobs(&backroom).await.len() == 1).await;
+    let letters = admin::dead_letters(&backroom, Some("in"), None, 10).await.unwrap();
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].reason.contains("\"a\" is not one of the kinds"), "{}", letters[0].reason);
+    let again = admin::replay(&backroom, letters[0].id).await.unwrap();
+    assert!(matches!(again, Outcome::Refused(_)));
+    triggers.stop().await;
+    let mended = mapping().allow_kind("a").allow_kind("b").build().unwrap();
+    let triggers = start_with(&backroom, folder(&place), mended).await;
+    let replayed = admin::replay(&backroom, letters[0].id).await.unwrap();
+    assert!(matches!(replayed, Outcome::Enqueued(_)), "{replayed:?}");
+    assert_eq!(admin::dead_letters(&backroom, None, None, 10).await.unwrap(), []);
+    assert_eq!(jobs(&backroom).await.len(), 2);
+    triggers.stop().await;
+}

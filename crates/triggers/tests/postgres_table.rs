@@ -1,0 +1,154 @@
+//! A table of PostgreSQL becomes jobs of a SQLite store: in the order of the commits, none skipped, removable without trace.
+
+#![cfg(feature = "postgres-table")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod support;
+
+use std::time::Duration;
+
+use backroom::{
+    Backroom,
+    tokio_postgres::{self, Client, NoTls},
+};
+use backroom_triggers::{Activity, Mapping, PostgresTable, RunningTriggers, Triggers};
+use serde_json::{Value, json};
+use support::{Place, jobs, until, until_status};
+
+fn url() -> String {
+    std::env::var("BACKROOM_TEST_POSTGRES").unwrap_or_else(|_| {
+        panic!("set BACKROOM_TEST_POSTGRES to a server, or run: cargo xtask postgres cargo test")
+    })
+}
+
+async fn connect() -> Client {
+    let (client, connection) = tokio_postgres::connect(&url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// A schema of its own with a table of orders.
+async fn shop(name: &str) -> Client {
+    let client = connect().await;
+    let sql = format!(
+        "DROP SCHEMA IF EXISTS {name} CASCADE; DROP SCHEMA IF EXISTS backroom_trigger_{name} CASCADE; \
+         CREATE SCHEMA {name}; CREATE TABLE {name}.orders (id bigint PRIMARY KEY, price numeric)"
+    );
+    client.batch_execute(&sql).await.unwrap();
+    client
+}
+
+fn source(name: &str) -> PostgresTable {
+    PostgresTable::new(url(), format!("{name}.orders")).poll(Duration::from_millis(10))
+}
+
+async fn start(backroom: &Backroom, name: &str) -> RunningTriggers {
+    let mapping = Mapping::kind("change").build().unwrap();
+    let triggers = Triggers::new(backroom).add(name, source(name), mapping).start().await.unwrap();
+    until(backroom, "it reads", async || {
+        triggers.status(name).is_some_and(|status| status.activity == Activity::Running)
+    })
+    .await;
+    triggers
+}
+
+async fn ids(backroom: &Backroom) -> Vec<i64> {
+    let args: Vec<Value> = jobs(backroom).await.iter().map(|job| job.args.decode().unwrap()).collect();
+    args.iter().map(|args| args["row"]["id"].as_i64().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_that_overlap_come_in_the_order_of_their_commits() {
+    let name = "shop_overlap";
+    let place = Place::new();
+    let (backroom, mut one, mut two) = (place.open().await, shop(name).await, connect().await);
+    let triggers = start(&backroom, name).await;
+    let first = one.transaction().await.unwrap();
+    first.execute(&format!("INSERT INTO {name}.orders VALUES (1, 1.10)"), &[]).await.unwrap();
+    let second = two.transaction().await.unwrap();
+    second.execute(&format!("INSERT INTO {name}.orders VALUES (2, 2.20)"), &[]).await.unwrap();
+    second.commit().await.unwrap();
+    until(&backroom, "the second one", async || !jobs(&backroom).await.is_empty()).await;
+    first.commit().await.unwrap();
+    until(&backroom, "both", async || jobs(&backroom).await.len() == 2).await;
+    assert_eq!(ids(&backroom).await, [2, 1], "the first one committed later, and is not skipped");
+    let args: Value = jobs(&backroom).await[1].args.decode().unwrap();
+    assert_eq!(jobs(&backroom).await[1].args.as_str().contains("1.10"), true, "{args}");
+    triggers.stop().await;
+    source(name).uninstall(name).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_writers_at_once_and_a_restart_skip_nothing_and_make_none_twice() {
+    let name = "shop_many";
+    let place = Place::new();
+    let (backroom, _shop) = (place.open().await, shop(name).await);
+    start(&backroom, name).await.stop().await;
+    let write = async |writer: i64| {
+        let client = connect().await;
+        for n in 0..50 {
+            let sql = format!("INSERT INTO {name}.orders VALUES ($1, 0)");
+            client.execute(&sql, &[&(writer * 50 + n)]).await.unwrap();
+        }
+    };
+    let writers = futures_util::future::join_all((0..4).map(write));
+    let reader = async {
+        for _ in 0..5 {
+            start(&backroom, name).await.abandon();
+        }
+    };
+    tokio::join!(writers, reader);
+    let triggers = Triggers::new(&backroom).lease(Duration::from_secs(1)).add(
+        name,
+        source(name),
+        Mapping::kind("change").build().unwrap(),
+    );
+    let triggers = triggers.start().await.unwrap();
+    until(&backroom, "all", async || jobs(&backroom).await.len() >= 200).await;
+    let mut found = ids(&backroom).await;
+    found.sort_unstable();
+    assert_eq!(found, (0..200).collect::<Vec<_>>());
+    triggers.stop().await;
+    source(name).uninstall(name).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_is_rolled_back_is_none_and_nothing_is_left_after_the_removal() {
+    let name = "shop_removed";
+    let place = Place::new();
+    let (backroom, mut shop) = (place.open().await, shop(name).await);
+    let left = "SELECT (SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'backroom_trigger_shop_removed') \
+                + (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'backroom_shop_removed%')";
+    let triggers = start(&backroom, name).await;
+    let rolled_back = shop.transaction().await.unwrap();
+    rolled_back.execute(&format!("INSERT INTO {name}.orders VALUES (1, 1)"), &[]).await.unwrap();
+    rolled_back.rollback().await.unwrap();
+    shop.batch_execute(&format!(
+        "INSERT INTO {name}.orders VALUES (2, 1); UPDATE {name}.orders SET price = 12345678901234567890.5; DELETE FROM {name}.orders"
+    ))
+    .await
+    .unwrap();
+    until(&backroom, "three changes", async || jobs(&backroom).await.len() == 3).await;
+    let args = jobs(&backroom).await[1].args.clone();
+    assert!(args.as_str().contains("12345678901234567890.5"), "{args}");
+    let args: Value = args.decode().unwrap();
+    assert_eq!((&args["event"], &args["old"]["id"]), (&json!("update"), &json!(2)));
+    triggers.stop().await;
+    source(name).uninstall(name).await.unwrap();
+    let left: i64 = shop.query_one(left, &[]).await.unwrap().try_get::<_, i64>(0).unwrap();
+    assert_eq!(left, 0);
+    shop.batch_execute(&format!("INSERT INTO {name}.orders VALUES (3, 1)")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_wrong_is_said_once_without_it() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    let source = PostgresTable::new("postgres://ada:geheim@127.0.0.1:1/shop", "orders");
+    let mapping = Mapping::kind("change").build().unwrap();
+    let triggers = Triggers::new(&backroom).add("in", source, mapping).start().await.unwrap();
+    until_status(&backroom, &triggers, "it fails", |status| status.activity == Activity::Failing).await;
+    let error = triggers.status("in").unwrap().error.unwrap();
+    assert!(error.contains("check host") && !error.contains("geheim"), "{error}");
+    triggers.stop().await;
+}
