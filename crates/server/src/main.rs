@@ -64,6 +64,8 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Delete(args) => cli::delete::run(args, settings).await,
         Command::Queues(args) => unless_interrupted(cli::queues::run(args, settings)).await,
         Command::Schedules(args) => unless_interrupted(cli::schedules::run(*args, settings)).await,
+        #[cfg(feature = "triggers")]
+        Command::Triggers(args) => unless_interrupted(cli::triggers::run(args, settings)).await,
         Command::Replies(args) => unless_interrupted(cli::replies::run(args, settings)).await,
         Command::Workers(args) => unless_interrupted(cli::workers::run(args, settings)).await,
         Command::Endpoints(args) => unless_interrupted(cli::endpoints::run(args, settings)).await,

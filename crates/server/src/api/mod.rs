@@ -11,6 +11,8 @@ pub(crate) mod codes;
 mod endpoints;
 pub(crate) mod extract;
 mod health;
+#[cfg(feature = "triggers")]
+mod hooks;
 mod jobs;
 mod leases;
 mod once;
@@ -21,6 +23,8 @@ mod replies;
 mod scaling;
 mod schedules;
 mod tokens;
+#[cfg(feature = "triggers")]
+mod triggers;
 mod workers;
 
 use axum::{Extension, Router};
@@ -70,7 +74,16 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(replies::routes())
         .merge(endpoints::routes())
         .merge(tokens::routes())
+        .merge(of_triggers())
         .merge(read::routes())
+}
+
+/// The routes of triggers and hooks, if this program was built with them.
+fn of_triggers() -> OpenApiRouter<AppState> {
+    #[cfg(feature = "triggers")]
+    return OpenApiRouter::new().merge(triggers::routes()).merge(hooks::routes());
+    #[cfg(not(feature = "triggers"))]
+    OpenApiRouter::new()
 }
 
 /// The service that answers every request.

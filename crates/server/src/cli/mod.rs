@@ -28,6 +28,8 @@ mod several;
 pub(crate) mod stats;
 pub(crate) mod tail;
 pub(crate) mod tokens;
+#[cfg(feature = "triggers")]
+pub(crate) mod triggers;
 pub(crate) mod workers;
 
 use clap::{Parser, Subcommand};
@@ -80,6 +82,8 @@ pub(crate) enum Command {
     Delete(delete::DeleteArgs),
     Queues(queues::QueuesArgs),
     Schedules(Box<schedules::SchedulesArgs>),
+    #[cfg(feature = "triggers")]
+    Triggers(triggers::TriggersArgs),
     Replies(replies::RepliesArgs),
     Workers(workers::WorkersArgs),
     Endpoints(endpoints::EndpointsArgs),

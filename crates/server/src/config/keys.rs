@@ -8,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use super::{
     kinds::{CommandLine, OutputChoice, QueueSlots},
     table::{Key, Shown, Table, TableKey, Takes, settings},
-    value::{Bytes, Pairs, Ratio, Raw, Secret, Value, Wait},
+    value::{Bytes, Pairs, Priority, Ratio, Raw, Secret, Value, Wait},
 };
 
 settings! {
@@ -188,5 +188,102 @@ settings! {
 
         /// A delegated folder of control groups (cgroup v2), in which each run gets one of its own.
         cgroup: Option<PathBuf> = "", Plain;
+    }
+
+    table triggers: Trigger, Restart, ["Something outside that starts jobs: files of a folder, requests of other services. \
+        The table's name is that of the trigger, such as `[triggers.uploads]`. docs/triggers/ has a page for each type."] {
+        /// What starts the jobs: `folder`, `hook`, `postgres` or `sqlite`. Each type has the keys below that its page names.
+        r#type: Option<String> = "", Plain;
+
+        /// The kind of the jobs: a name, or a template such as `{{header.type}}`.
+        kind: Option<String> = "", Plain;
+
+        /// Kinds that a template may name. Other deliveries are refused.
+        kinds: Vec<String> = "", Plain;
+
+        /// The queue of the jobs: a name or a template. Default: `default`.
+        queue: Option<String> = "", Plain;
+
+        /// The lane of the jobs: a name or a template.
+        lane: Option<String> = "", Plain;
+
+        /// The priority of the jobs.
+        priority: Option<Priority> = "", Plain;
+
+        /// The jobs may run this much later.
+        delay: Wait = "0s", Plain;
+
+        /// Longest run of one attempt of the jobs.
+        timeout: Option<Duration> = "", Plain;
+
+        /// Attempts that the jobs may take.
+        max_attempts: Option<u64> = "", Plain;
+
+        /// Labels of the jobs.
+        tags: Vec<String> = "", Plain;
+
+        /// How the body of a delivery is read: `json`, `text` (it becomes a string) or `base64` (it becomes a string in base64).
+        body: String = "json", Plain;
+
+        /// The args of the jobs are the value at this JSON pointer of the body.
+        pointer: Option<String> = "", Plain;
+
+        /// The args of the jobs: JSON with places such as `{{body/id}}` and `{{header.subject}}`. Without it and `pointer`, the whole body.
+        args: Option<serde_json::Value> = "", Plain;
+
+        /// Conditions that a delivery must meet, such as `header.x-github-event == push`. Others are left out.
+        filter: Vec<String> = "", Plain;
+
+        /// How long a job stands for its delivery: one that comes again within this time makes no second job. `0s` for never.
+        unique_for: Wait = "24h", Plain;
+
+        /// Type `folder`: the folder. Type `sqlite`: the file.
+        path: Option<PathBuf> = "", Plain;
+
+        /// Type `folder`: whether the folders below it are read, too.
+        recursive: bool = "true", Plain;
+
+        /// Type `folder`: only files that fit one of these patterns, such as `*.jpg` or `orders/**/*.csv`.
+        names: Vec<String> = "", Plain;
+
+        /// Type `folder`: files that are left out, by patterns of the same form.
+        ignore: Vec<String> = "", Plain;
+
+        /// Type `folder`: what counts: `created`, `changed`, `removed`.
+        events: Vec<String> = "created,changed", Plain;
+
+        /// Type `folder`: what is done with symbolic links: `ignore` or `follow`.
+        symlinks: String = "ignore", Plain;
+
+        /// Type `folder`: whether files that are there at the first start count as created.
+        existing: bool = "true", Plain;
+
+        /// Type `folder`: how long size and time of a file must stay the same before it counts.
+        settle: Wait = "2s", Plain;
+
+        /// Type `folder`: how often the whole folder is compared with what is known of it.
+        rescan: Duration = "60s", Plain;
+
+        /// Type `hook`: how the sender proves who it is: `standard-webhooks`, `github`, `stripe`, `slack`, `shopify`, `secret`, `basic` or
+        /// `none`.
+        scheme: Option<String> = "", Plain;
+
+        /// Type `hook`: the secrets that the sender signs with. With several, any of them is right, so that one can be replaced.
+        secrets: Vec<Secret> = "", Secret;
+
+        /// Type `hook`: how far the time of a signature may lie from now.
+        tolerance: Duration = "5m", Plain;
+
+        /// Type `postgres`: the database, as `postgres://USER:PASSWORD@HOST/DATABASE`. It may be another one than the store's.
+        url: Option<String> = "", Url;
+
+        /// Types `postgres` and `sqlite`: the table whose changes start jobs.
+        table: Option<String> = "", Plain;
+
+        /// Types `postgres` and `sqlite`: what counts: `insert`, `update`, `delete`.
+        operations: Vec<String> = "insert,update,delete", Plain;
+
+        /// Types `postgres` and `sqlite`: how often the reader looks for changes.
+        poll: Duration = "500ms", Plain;
     }
 }

@@ -13,6 +13,8 @@ pub(crate) mod otel;
 #[cfg(test)]
 mod page;
 mod table;
+#[cfg(feature = "triggers")]
+pub(crate) mod triggers;
 mod value;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
@@ -156,6 +158,13 @@ pub(crate) fn load(given: &Given) -> Result<Loaded, Vec<Wrong>> {
     }
     check(&loaded, &given.variables, &mut wrong);
     kinds::check(&loaded, &mut wrong);
+    #[cfg(feature = "triggers")]
+    triggers::check(&loaded, &mut wrong);
+    #[cfg(not(feature = "triggers"))]
+    for name in loaded.settings.triggers.keys() {
+        let why = "needs a program that was built with the feature `triggers`";
+        wrong.push(loaded.wrong("triggers", name, "type", why));
+    }
     #[cfg(unix)]
     if let Some(path) = &loaded.file
         && let Some(why) = file::readable_by_all(path, &file)

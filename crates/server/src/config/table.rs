@@ -131,6 +131,14 @@ impl Key {
     }
 }
 
+/// A key as it stands in the file: `r#type` of Rust is `type` there.
+pub(super) const fn plain(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
+}
+
 /// Declares settings: first those without a section, then each section, then the tables by name.
 /// `/// what it is for` `name: Type = "default", Reload or Restart, Plain or Url or Hidden or Secret;`
 /// In a table by name a key has no `Reload or Restart`: that is said for the whole table, because a table can come and go.
@@ -178,7 +186,7 @@ macro_rules! settings {
                 takes: Takes::$ttakes,
                 keys: &[
                     $( TableKey {
-                        name: stringify!($kfield),
+                        name: super::table::plain(stringify!($kfield)),
                         doc: &[$($kdoc),+],
                         expected: <$ktype as Value>::expected,
                         default: $kdefault,

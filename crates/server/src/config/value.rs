@@ -417,6 +417,33 @@ impl<T: Value> Value for Vec<T> {
     }
 }
 
+/// A number from 0 to 9.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Priority(pub(crate) u8);
+
+impl Value for Priority {
+    fn expected() -> &'static str {
+        "a number from 0 (first) to 9 (last)"
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let priority = text.parse().ok().filter(|priority| *priority <= 9);
+        priority.map(Self).ok_or_else(|| format!("is {text:?}; write {}", Self::expected()))
+    }
+
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match raw {
+            Raw::Integer(number) => Self::parse(&number.to_string()),
+            Raw::Text(text) => Self::parse(text.trim()),
+            other => Err(format!("is {}; write {}", other.sort(), Self::expected())),
+        }
+    }
+
+    fn text(&self) -> String {
+        self.0.to_string()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,8 @@ mod distribution;
 mod names;
 mod own;
 mod stored;
+#[cfg(feature = "triggers")]
+mod triggers;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -25,6 +27,9 @@ pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0
 /// Everything that is measured.
 pub(crate) struct Metrics {
     registry: Registry,
+    /// The triggers of this server, once they run.
+    #[cfg(feature = "triggers")]
+    pub(crate) triggers: Arc<std::sync::OnceLock<crate::serve::Served>>,
     own: Own,
     stored: Arc<Stored>,
     /// Counts the same for an export.
@@ -39,7 +44,20 @@ impl Metrics {
         let stored = Arc::new(Stored::new(labels_max));
         registry.register_collector(Box::new(Arc::clone(&stored)));
         instruments.observe(&stored);
-        Self { registry, own, stored, instruments }
+        #[cfg(feature = "triggers")]
+        let triggers = {
+            let triggers = Arc::default();
+            registry.register_collector(Box::new(triggers::OfTriggers(Arc::clone(&triggers))));
+            triggers
+        };
+        Self {
+            registry,
+            #[cfg(feature = "triggers")]
+            triggers,
+            own,
+            stored,
+            instruments,
+        }
     }
 
     /// Counts one request that was answered.

@@ -18,6 +18,8 @@ mod systemd;
 #[cfg(test)]
 mod tests;
 mod tls;
+#[cfg(feature = "triggers")]
+mod triggers;
 mod upkeep;
 
 use std::sync::Arc;
@@ -31,6 +33,8 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
+#[cfg(feature = "triggers")]
+pub(crate) use self::triggers::{Served, ServedHook};
 pub(crate) use self::{access::Refusal, connection::Arrived, state::AppState};
 
 use self::{
@@ -187,6 +191,8 @@ async fn serve(
     // Counts begin here: what was counted before belongs to no scrape of this process.
     state.metrics.refresh(&state.backroom, settings.metrics.refresh).await;
     let worker = upkeep::start(state, url).await?;
+    #[cfg(feature = "triggers")]
+    triggers::start(state).await?;
     let connections = Connections::new(api::router(state.clone()), state.clone());
     let (metrics, backroom) = (Arc::clone(&state.metrics), state.backroom.clone());
     let refreshing = async move { metrics.refresh_for_export(&backroom).await };
@@ -199,6 +205,10 @@ async fn serve(
         Err(problem) => Err(problem),
     };
     drop((watchdog, refreshing));
+    #[cfg(feature = "triggers")]
+    if let (Some(served), Ok(())) = (state.triggers.get(), &drained) {
+        served.running().stop().await;
+    }
     // What is lost by an error here is a minute of counts.
     let _ = state.leases.write_stats().await;
     // A second signal ends the process at once: then the worker's row stays until its lease ends.

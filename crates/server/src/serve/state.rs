@@ -31,6 +31,9 @@ pub(crate) struct AppState {
     pub(crate) leases: Leases,
     /// What programs that run one job call back with.
     pub(crate) lease_tokens: Arc<LeaseTokens>,
+    /// Its triggers, once they run; none if the settings define none.
+    #[cfg(feature = "triggers")]
+    pub(crate) triggers: Arc<std::sync::OnceLock<super::Served>>,
     /// Whether the server has been asked to stop. It may go on serving for a while after that.
     draining: Arc<AtomicBool>,
     /// What makes connections TLS ones; none if they are not.
@@ -60,6 +63,8 @@ impl AppState {
             leases,
             lease_tokens,
             stopping: CancellationToken::new(),
+            #[cfg(feature = "triggers")]
+            triggers: Arc::clone(&metrics.triggers),
             metrics,
             draining: Arc::default(),
             tls: Live::new(tls),

@@ -10,6 +10,8 @@ mod follow;
 mod jobs;
 mod queues;
 mod replies;
+#[cfg(feature = "triggers")]
+mod triggers;
 
 use std::time::Duration;
 

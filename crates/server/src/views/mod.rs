@@ -21,6 +21,8 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod token;
+#[cfg(feature = "triggers")]
+pub(crate) mod trigger;
 mod worker;
 
 pub(crate) use self::{

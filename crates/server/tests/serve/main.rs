@@ -14,3 +14,5 @@ mod frame;
 mod health;
 mod settings;
 mod systemd;
+mod triggers;
+mod triggers_killed;

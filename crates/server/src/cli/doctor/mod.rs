@@ -10,6 +10,8 @@ mod clients;
 mod clocks;
 mod disk;
 mod stuck;
+#[cfg(feature = "triggers")]
+mod triggers;
 mod unread;
 
 use backroom::{Backroom, Error, Filter, Health, HealthCheck, Timestamp};
@@ -81,6 +83,8 @@ async fn examine(backroom: &Backroom, settings: &Settings) -> Health {
     health.checks.push(busy::slots(backroom, now).await);
     health.checks.push(busy::longest(backroom, now).await);
     health.checks.push(busy::failing(backroom, now).await);
+    #[cfg(feature = "triggers")]
+    health.checks.extend(triggers::triggers(backroom, now).await);
     health
 }
 

@@ -379,6 +379,7 @@ mod tests {
                 url: "https://example.org/done".into(),
                 on: [MessageKind::Discarded].into_iter().collect(),
             }),
+            occurrence: None,
         };
         assert_eq!(draft.extras, extras);
     }

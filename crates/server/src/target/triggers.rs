@@ -1,0 +1,119 @@
+//! Triggers and dead letters.
+
+use backroom_triggers::admin::{self, Sample};
+use hyper::Method;
+use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Target, escaped};
+use crate::{
+    terminal::Problem,
+    views::trigger::{DeadLetterView, OutcomeView, PreviewView, TriggerView},
+};
+
+impl Target {
+    /// Every trigger, by name.
+    pub(crate) async fn triggers(&self) -> Result<Vec<TriggerView>, Problem> {
+        #[derive(Deserialize)]
+        struct Listed {
+            triggers: Vec<TriggerView>,
+        }
+        match self {
+            Self::Store(backroom) => {
+                let (rows, now) = (admin::list(backroom, None).await?, backroom.clock().now());
+                Ok(rows.into_iter().map(|row| TriggerView::new(row, now)).collect())
+            }
+            Self::Server(remote) => Ok(remote.get::<Listed>("/v1/triggers").await?.triggers),
+        }
+    }
+
+    /// One trigger.
+    pub(crate) async fn trigger(&self, name: &str) -> Result<TriggerView, Problem> {
+        match self {
+            Self::Store(backroom) => {
+                let row = admin::get(backroom, name).await?;
+                Ok(TriggerView::new(row, backroom.clock().now()))
+            }
+            Self::Server(remote) => remote.get(&format!("/v1/triggers/{}", escaped(name))).await,
+        }
+    }
+
+    /// Pauses a trigger.
+    pub(crate) async fn pause_trigger(&self, name: &str, reason: &str) -> Result<TriggerView, Problem> {
+        match self {
+            Self::Store(backroom) => admin::pause(backroom, name, reason).await?,
+            Self::Server(remote) => {
+                let path = format!("/v1/triggers/{}/pause", escaped(name));
+                return remote.send(Method::POST, &path, &json!({ "reason": reason })).await;
+            }
+        }
+        self.trigger(name).await
+    }
+
+    /// Ends the pause of a trigger.
+    pub(crate) async fn resume_trigger(&self, name: &str) -> Result<TriggerView, Problem> {
+        match self {
+            Self::Store(backroom) => admin::resume(backroom, name).await?,
+            Self::Server(remote) => {
+                return remote
+                    .send(Method::POST, &format!("/v1/triggers/{}/resume", escaped(name)), &())
+                    .await;
+            }
+        }
+        self.trigger(name).await
+    }
+
+    /// What a message would become.
+    pub(crate) async fn test_trigger(&self, name: &str, sample: Sample) -> Result<PreviewView, Problem> {
+        match self {
+            Self::Store(backroom) => Ok(admin::test(backroom, name, sample).await?.into()),
+            Self::Server(remote) => {
+                remote.send(Method::POST, &format!("/v1/triggers/{}/test", escaped(name)), &sample).await
+            }
+        }
+    }
+
+    /// Dead letters, the newest first.
+    pub(crate) async fn dead_letters(
+        &self,
+        trigger: Option<&str>,
+        before: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetterView>, Problem> {
+        #[derive(Deserialize)]
+        struct Listed {
+            dead_letters: Vec<DeadLetterView>,
+        }
+        match self {
+            Self::Store(backroom) => {
+                let letters = admin::dead_letters(backroom, trigger, before, limit).await?;
+                Ok(letters.into_iter().map(DeadLetterView::from).collect())
+            }
+            Self::Server(remote) => {
+                let trigger = trigger.map(|name| format!("&trigger={}", escaped(name))).unwrap_or_default();
+                let before = before.map(|id| format!("&before={id}")).unwrap_or_default();
+                let path = format!("/v1/dead-letters?limit={limit}{trigger}{before}");
+                Ok(remote.get::<Listed>(&path).await?.dead_letters)
+            }
+        }
+    }
+
+    /// One dead letter with its body.
+    pub(crate) async fn dead_letter(&self, id: Uuid) -> Result<DeadLetterView, Problem> {
+        match self {
+            Self::Store(backroom) => Ok(admin::dead_letter(backroom, id).await?.into()),
+            Self::Server(remote) => remote.get(&format!("/v1/dead-letters/{id}")).await,
+        }
+    }
+
+    /// Delivers a dead letter again.
+    pub(crate) async fn replay(&self, id: Uuid) -> Result<OutcomeView, Problem> {
+        match self {
+            Self::Store(backroom) => Ok(admin::replay(backroom, id).await?.into()),
+            Self::Server(remote) => {
+                remote.send(Method::POST, &format!("/v1/dead-letters/{id}/replay"), &()).await
+            }
+        }
+    }
+}
