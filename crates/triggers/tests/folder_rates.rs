@@ -58,7 +58,9 @@ async fn a_hundred_thousand_files_are_scanned_and_a_change_is_a_job_at_once() {
     let folder = Folder::new(place.inbox()).settle(settle).rescan(Duration::from_secs(600));
     let triggers = start(&backroom, folder).await;
     until(&backroom, "it reads", async || {
-        triggers.status("in").is_some_and(|status| status.details["last_scan"]["files"].as_u64() == Some(FILES as u64))
+        triggers
+            .status("in")
+            .is_some_and(|status| status.details["last_scan"]["files"].as_u64() == Some(FILES as u64))
     })
     .await;
     let mut took = Vec::new();
