@@ -225,7 +225,7 @@ async fn have_child(stage: &Stage, context: &Context, rng: &mut StdRng) {
     stage.children_left.store(left - 1, Ordering::SeqCst);
     let draft = drafts::draw(rng);
     if let Ok(child) = context.backroom().enqueue_draft(draft).await {
-        stage.model().acknowledged(child.id());
+        stage.model().acknowledged(child.id(), child.is_new());
     }
 }
 
