@@ -51,6 +51,9 @@ pub(crate) enum Outcome {
     Snooze(Duration),
     /// The handler did not begin. The job goes back, and is due after this span.
     NotBegun(Duration),
+    /// Another caller has recorded the end of the run under its lease.
+    #[cfg(feature = "callbacks")]
+    Reported,
 }
 
 impl Failure {
@@ -91,6 +94,20 @@ impl Failure {
         Self::new(Outcome::NotBegun(wait), "the handler did not begin")
     }
 
+    /// The end of the run was recorded by another caller, so there is nothing to record.
+    #[cfg(feature = "callbacks")]
+    pub(crate) fn reported() -> Self {
+        Self::new(Outcome::Reported, "the end of the run was reported by a call")
+    }
+
+    /// Whether another caller has recorded the end of the run.
+    pub(crate) fn is_reported(&self) -> bool {
+        #[cfg(feature = "callbacks")]
+        return self.outcome == Outcome::Reported;
+        #[cfg(not(feature = "callbacks"))]
+        false
+    }
+
     pub(crate) fn new(outcome: Outcome, message: impl Into<String>) -> Self {
         Self { outcome, message: message.into() }
     }
@@ -107,6 +124,8 @@ impl Failure {
             Outcome::Cancel => Ending::Cancelled,
             Outcome::Snooze(_) => Ending::Snoozed,
             Outcome::NotBegun(_) => Ending::Released,
+            #[cfg(feature = "callbacks")]
+            Outcome::Reported => Ending::Released,
         }
     }
 

@@ -57,6 +57,8 @@ pub mod clock;
 #[cfg(all(feature = "exec", target_os = "linux"))]
 pub mod command;
 mod config;
+#[cfg(feature = "callbacks")]
+mod endpoint;
 mod ended;
 mod ends;
 mod engine;
@@ -64,6 +66,8 @@ mod error;
 mod failure;
 mod handler;
 mod handler_state;
+#[cfg(feature = "callbacks")]
+mod http_out;
 pub mod ids;
 mod leases;
 mod middleware;
@@ -96,7 +100,7 @@ pub use backroom_core::{
     unique::UniqueRule,
 };
 #[cfg(feature = "callbacks")]
-pub use callbacks::{CallbackOptions, SigningSecret};
+pub use callbacks::CallbackOptions;
 pub use client::{
     Acted, Action, Amend, Audit, BackfillOptions, Backroom, BadArgs, Cursor, Enqueue, EnqueueMany,
     EnqueuedMany, Explanation, Follow, Job, JobEvent, JobHandle, NewToken, News, Page, Put, Replies,
@@ -106,9 +110,13 @@ pub use client::{
 pub use config::{Options, without_password};
 pub use ended::{Ended, Ending};
 pub use ends::ATTEMPTS_TARGET;
+#[cfg(feature = "callbacks")]
+pub use endpoint::EndpointSpec;
 pub use error::{Error, ErrorKind};
 pub use failure::Failure;
 pub use handler_state::FromState;
+#[cfg(feature = "callbacks")]
+pub use http_out::signature::SigningSecret;
 pub use leases::{
     ClaimOrder, Commit, Extended, LeaseHeld, Leases, RemoteWorker, Report, RunKey, RunOutcome, Settled,
 };
@@ -124,7 +132,7 @@ pub use schedule_news::{SCHEDULES_TARGET, ScheduleEvent};
 pub use sqlx;
 pub use store::{
     Acknowledged, Blocked, Count, Durability, EndedEndpoint, Filter, Health, HealthCheck, Inserted, Load,
-    MessageRow, ReplyQueue, WorkerDetails, WorkerRow,
+    MessageRow, OpenBreaker, ReplyQueue, WorkerDetails, WorkerRow,
 };
 pub use telemetry::{SPANS_TARGET, TraceContext};
 /// The PostgreSQL driver, in the version whose transactions [`Enqueue::within_postgres`] takes. Feature `postgres`.

@@ -57,6 +57,8 @@ pub struct WorkerFacts {
     pub running: u32,
     /// It finishes what it runs and takes no more.
     pub stopping: bool,
+    /// Kinds that it does not claim for a while, because their endpoints failed again and again: since when, and why.
+    pub breakers: Vec<(String, Timestamp, String)>,
 }
 
 /// One reason, as data for programs; `Display` says it for people.
@@ -152,6 +154,17 @@ pub enum Reason {
     WorkersStopping {
         /// How many.
         workers: u64,
+    },
+    /// The circuit breaker of its kind is open at every worker that could run it: its endpoint failed again and again.
+    BreakerOpen {
+        /// Its kind.
+        kind: String,
+        /// At how many workers.
+        workers: u64,
+        /// Since when, at the first of them.
+        since: Timestamp,
+        /// What the endpoint failed with.
+        why: String,
     },
     /// All slots that could run it are taken: those of its queue, or all slots of the workers that serve it.
     SlotsTaken {
@@ -266,8 +279,16 @@ fn explain_workers(job: &JobRow, facts: &Facts, now: Timestamp) -> Option<Reason
     } else if taking.is_empty() {
         Some(Reason::WorkersStopping { workers: able.len() as u64 })
     } else {
-        slots_taken(&taking, &job.queue, facts, now)
+        breaker_open(&taking, &job.kind).or_else(|| slots_taken(&taking, &job.queue, facts, now))
     }
+}
+
+/// None if any worker that could run the job claims its kind now.
+fn breaker_open(taking: &[&&&WorkerFacts], kind: &str) -> Option<Reason> {
+    let of_kind = |worker: &&&&WorkerFacts| worker.breakers.iter().find(|(of, ..)| of == kind).cloned();
+    let open: Vec<_> = taking.iter().map(of_kind).collect::<Option<_>>()?;
+    let (kind, since, why) = open.into_iter().min_by_key(|(_, since, _)| *since)?;
+    Some(Reason::BreakerOpen { kind, workers: taking.len() as u64, since, why })
 }
 
 /// None if any worker that could run the job has a free slot for its queue.
@@ -335,6 +356,10 @@ impl fmt::Display for Reason {
             Self::NoWorker => write!(f, "no worker is alive"),
             Self::NoWorkerForQueue { queue } => write!(f, "no worker serves queue {queue}"),
             Self::NoWorkerForKind { kind } => write!(f, "no worker handles kind {kind}"),
+            Self::BreakerOpen { kind, workers, since, why } => {
+                let at = if *workers == 1 { "its worker".to_owned() } else { format!("its {workers} workers") };
+                write!(f, "the endpoint of kind {kind} failed again and again since {since} ({why}), so {at} tries it now and then only")
+            }
             Self::WorkersStopping { workers: 1 } => write!(f, "the one worker that could run it is stopping"),
             Self::WorkersStopping { workers } => {
                 write!(f, "all {workers} workers that could run it are stopping")

@@ -12,6 +12,7 @@ pub mod audit;
 pub mod batch;
 pub mod blame;
 pub mod bounds;
+pub mod breaker;
 mod change;
 pub mod dependency;
 pub mod draft;

@@ -20,6 +20,7 @@ fn worker() -> WorkerFacts {
         slots: 4,
         running: 1,
         stopping: false,
+        breakers: Vec::new(),
     }
 }
 
@@ -29,6 +30,19 @@ fn free() -> Facts {
 
 fn served_by(workers: impl Into<Vec<WorkerFacts>>) -> Facts {
     Facts { workers: workers.into(), ..Facts::default() }
+}
+
+#[test]
+fn a_kind_whose_endpoint_fails_at_every_worker_is_named() {
+    let breaker = || ("make_thumbnail".to_owned(), now(), "no connection".to_owned());
+    let pausing = WorkerFacts { breakers: vec![breaker()], ..worker() };
+    let of_another = WorkerFacts { breakers: vec![("send_mail".into(), now(), "no".into())], ..worker() };
+    let reasons = explain(&queued(), &served_by([pausing.clone(), pausing.clone()]), now());
+    assert!(matches!(&reasons[..], [Reason::BreakerOpen { workers: 2, .. }]), "{reasons:?}");
+    assert!(reasons[0].to_string().contains("no connection"), "{}", reasons[0]);
+    for free in [worker(), of_another] {
+        assert_eq!(explain(&queued(), &served_by([pausing.clone(), free]), now()), [Reason::Ready]);
+    }
 }
 
 /// (the case, the job, the facts, the reasons as texts)

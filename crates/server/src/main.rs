@@ -53,6 +53,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         // These stop by themselves when asked to, each in its own way.
         Command::Demo(args) => demo::run(args, settings).await,
         Command::Serve(args) => serve::run(*args, settings).await,
+        Command::Work(args) => cli::work::run(*args, settings).await,
         Command::Bench(args) => unless_interrupted(cli::bench::run(args, settings)).await,
         Command::Enqueue(args) => cli::enqueue::run(*args, settings).await,
         Command::Jobs(args) => unless_interrupted(cli::jobs::run(args, settings)).await,

@@ -229,6 +229,11 @@ impl Settings {
         Ok(done)
     }
 
+    /// The URL of `--server`, if it is given.
+    pub(crate) fn server(&self) -> Option<&str> {
+        self.server.as_deref()
+    }
+
     /// The server of `--server`, if it is given.
     pub(crate) fn remote(&self) -> Result<Option<Remote>, Problem> {
         self.server.as_ref().map(|url| Remote::new(url, self.token()?)).transpose()

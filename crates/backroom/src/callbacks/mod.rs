@@ -6,35 +6,30 @@
 //!
 //! Never here: who is informed of what (core decides it with the change). Start reading at [`Sender::deliver`].
 
-mod address;
 mod answer;
 mod event;
 mod options;
-mod send;
-mod signature;
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use backroom_core::{
     Json,
     http_url::HttpUrl,
     message::callback::{KIND, QUEUE, retry_policy},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::rustls::ClientConfig;
 
-use self::{
-    answer::Verdict,
-    event::Args,
-    send::{Unsent, send},
+pub use self::options::CallbackOptions;
+use self::{answer::Verdict, event::Args};
+use crate::{
+    Context, Error, Failure, Worker,
+    http_out::{
+        self, Turns, Way,
+        send::{Unsent, described, send},
+        signature,
+    },
+    store::EndedEndpoint,
 };
-pub use self::{options::CallbackOptions, signature::SigningSecret};
-use crate::{Context, Error, Failure, Worker, store::EndedEndpoint};
 
 /// How long a callback waits when its host has as many connections as it may have.
 const CROWDED: Duration = Duration::from_secs(1);
@@ -45,8 +40,9 @@ impl Worker {
     /// [`Invalid`](crate::ErrorKind::Invalid) if there is no secret to sign with and unsigned callbacks are not allowed.
     pub fn callbacks(self, options: CallbackOptions) -> Result<Self, Error> {
         options.check()?;
-        let (slots, tls) = (options.slots, options.tls()?);
-        let sender = Arc::new(Sender { options, tls, hosts: Mutex::default() });
+        let (slots, tls) = (options.slots, http_out::tls(&options.roots)?);
+        let (way, turns) = (options.way(), Turns::new(options.connections_per_host));
+        let sender = Arc::new(Sender { options, way, tls, turns });
         Ok(self.queue(QUEUE, slots).handle_untyped(KIND, move |args, context| {
             let sender = Arc::clone(&sender);
             async move { sender.deliver(args, context).await }
@@ -57,9 +53,9 @@ impl Worker {
 /// Sends the callbacks of one worker.
 struct Sender {
     options: CallbackOptions,
+    way: Way,
     tls: Arc<ClientConfig>,
-    /// The hosts with connections.
-    hosts: Mutex<HashMap<String, Weak<Semaphore>>>,
+    turns: Turns,
 }
 
 impl Sender {
@@ -76,7 +72,7 @@ impl Sender {
         if secrets.is_empty() && !self.options.allows_unsigned {
             return Err(Failure::discard(format!("there is no secret for {}", url.origin())));
         }
-        let Some(_turn) = self.turn(&url) else { return Err(Failure::snooze(CROWDED)) };
+        let Some(_turn) = self.turns.take(&url.host.to_string()) else { return Err(Failure::snooze(CROWDED)) };
         let id = context.id();
         // The body is the same at every attempt; the header names the span of this one.
         let of_job = context.job().extras.traceparent.as_deref();
@@ -94,14 +90,14 @@ impl Sender {
         if let Some(traceparent) = context.traceparent() {
             headers.push(("traceparent", traceparent.to_owned()));
         }
-        let sent = send(&**backroom.clock(), &self.options, &self.tls, &url, &headers, body).await;
+        let sent = send(&**backroom.clock(), &self.way, &self.tls, &url, &headers, body).await;
         let answer = match sent {
             Ok(answer) => answer,
             Err(Unsent::Refused(why)) => return Err(Failure::discard(why)),
             Err(Unsent::Failed(why)) => return Err(Failure::retry(why)),
         };
         let now = backroom.clock().now();
-        let said = answer::described(answer.status, answer.reason, &answer.body);
+        let said = described("the receiver", answer.status, answer.reason, &answer.body);
         match answer::verdict(answer.status, answer.retry_after.as_deref(), now) {
             Verdict::Done => Ok(Json::encode(&answer.status)?),
             Verdict::Gone => {
@@ -114,19 +110,6 @@ impl Sender {
             Verdict::Later(asked) => Err(Failure::retry_after(wait(&context, asked), said)),
             Verdict::Failed => Err(Failure::retry(said)),
         }
-    }
-
-    /// A connection to the host; none if it has as many as it may have.
-    fn turn(&self, url: &HttpUrl) -> Option<OwnedSemaphorePermit> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let host = url.host.to_string();
-        let turns = hosts.get(&host).and_then(Weak::upgrade).unwrap_or_else(|| {
-            hosts.retain(|_, turns| turns.strong_count() > 0);
-            let turns = Arc::new(Semaphore::new(self.options.connections_per_host));
-            hosts.insert(host, Arc::downgrade(&turns));
-            turns
-        });
-        turns.try_acquire_owned().ok()
     }
 }
 

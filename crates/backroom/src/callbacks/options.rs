@@ -1,12 +1,14 @@
 //! What an operator chooses for callbacks.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use backroom_core::{Invalid, http_url::HttpUrl};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{SigningSecret, address::Allowed};
-use crate::{Error, ErrorKind};
+use crate::{
+    Error, ErrorKind, SigningSecret,
+    http_out::{Way, address::Allowed},
+};
 
 /// How a worker sends callbacks: see [`Worker::callbacks`](crate::Worker::callbacks).
 ///
@@ -169,20 +171,15 @@ impl CallbackOptions {
         self.secrets_of.get(&url.origin()).unwrap_or(&self.secrets)
     }
 
-    /// TLS that checks the receiver's certificate.
-    pub(super) fn tls(&self) -> Result<Arc<ClientConfig>, Error> {
-        let failed = |what: &str| Error::new(ErrorKind::Invalid, format!("send callbacks: {what}"));
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        for certificate in &self.roots {
-            let added = roots.add(certificate.clone());
-            added.map_err(|error| failed("a certificate to trust is damaged").caused_by(error))?;
+    /// How requests go out.
+    pub(super) fn way(&self) -> Way {
+        Way {
+            https_only: self.https_only,
+            ports: self.ports.clone(),
+            allowed: self.allowed.clone(),
+            connect_timeout: self.connect_timeout,
+            timeout: self.timeout,
+            success_bytes_max: None,
         }
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| failed("set up TLS").caused_by(error))?;
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
     }
 }

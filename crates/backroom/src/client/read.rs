@@ -149,7 +149,9 @@ const RUNNING_MAX: usize = 10_000;
 const WORKER_SILENCE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 fn facts_of(worker: WorkerRow) -> WorkerFacts {
+    let breakers = worker.details.breakers.into_iter();
     WorkerFacts {
+        breakers: breakers.map(|open| (open.kind, open.since, open.why)).collect(),
         name: worker.name,
         queues: worker.queues,
         kinds: worker.kinds,

@@ -203,6 +203,9 @@ fn of_failure(failure: Failure) -> Answer {
         Outcome::Discard | Outcome::UndecodedForGood => Answer::Discard(message),
         Outcome::Cancel => Answer::Cancel(message),
         Outcome::Snooze(delay) | Outcome::NotBegun(delay) => Answer::Snooze(delay),
+        // No handler answers so.
+        #[cfg(feature = "callbacks")]
+        Outcome::Reported => Answer::Snooze(Duration::ZERO),
         Outcome::Retry | Outcome::TimedOut | Outcome::Undecoded => Answer::Retry(message),
     }
 }

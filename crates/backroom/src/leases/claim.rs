@@ -86,6 +86,43 @@ impl Leases {
         }
     }
 
+    /// Waits until a job of the worker's kinds seems due in one of the queues, at most for `wait`. Takes none. Another worker may be
+    /// faster.
+    pub async fn ready(
+        &self,
+        worker: &RemoteWorker,
+        queues: Vec<String>,
+        wait: Duration,
+    ) -> Result<bool, Error> {
+        worker.check()?;
+        self.beat(worker).await?;
+        let engine = &self.inner.engine;
+        let listener = engine.store.notifier().subscribe_queues(&queues);
+        let (queues, kinds) = (Arc::new(queues), Arc::new(worker.kinds.clone()));
+        let until = engine.clock.monotonic().saturating_add(wait);
+        loop {
+            let due = engine.clock.due();
+            let next = engine.store.next_due(Arc::clone(&queues), Arc::clone(&kinds), due).await?;
+            let left = until.saturating_sub(engine.clock.monotonic());
+            if next.is_some_and(|next| next <= due) || left.is_zero() {
+                return Ok(next.is_some_and(|next| next <= due));
+            }
+            let later = async {
+                match next {
+                    Some(next) => engine.clock.sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = listener.notified() => {}
+                () = later => {}
+                () = engine.clock.sleep(POLL.min(left)) => {}
+            }
+            self.beat(worker).await?;
+        }
+    }
+
     /// One call of the store, repeated if its answer is lost.
     async fn claim_once(
         &self,

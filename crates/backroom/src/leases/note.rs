@@ -80,7 +80,7 @@ impl Leases {
                 at: now,
                 line: clip(line.trim_end_matches(['\r', '\n']), LOG_LINE_BYTES_MAX),
             };
-            let lines = report.lines.into_iter().zip(first..LOG_LINES_MAX).map(line).collect();
+            let lines = report.lines.into_iter().zip(first..=LOG_LINES_MAX).map(line).collect();
             let progress = report.progress.map(|(percent, message)| Progress {
                 percent: percent.min(100),
                 message: clip(&message, MESSAGE_BYTES_MAX),

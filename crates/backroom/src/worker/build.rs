@@ -267,8 +267,14 @@ impl Worker {
         Ok(())
     }
 
+    /// Its kind is not claimed while the breaker is open.
+    #[cfg(feature = "callbacks")]
+    pub(crate) fn add_breaker(&mut self, breaker: Arc<super::KindBreaker>) {
+        self.plan.breakers.0.push(breaker);
+    }
+
     /// Remembers the first error, so that the chain of calls reads well and `start` returns the error.
-    pub(super) fn check(&mut self, checked: Result<(), Error>) {
+    pub(crate) fn check(&mut self, checked: Result<(), Error>) {
         if let Err(error) = checked {
             self.wrong.get_or_insert(error);
         }

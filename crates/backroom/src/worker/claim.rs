@@ -127,7 +127,7 @@ impl Claimer {
     /// Waits for a notification, for the next job to become due, or for the next poll.
     async fn idle(&mut self) {
         let clock = &self.shared.engine.clock;
-        let (queues, kinds) = (Arc::clone(&self.queues), Arc::clone(&self.shared.handlers.kinds));
+        let (queues, kinds) = (Arc::clone(&self.queues), self.shared.claimable());
         let poll = self.shared.settings.poll;
         let empty_claims = &mut self.empty_claims;
         let due = async {

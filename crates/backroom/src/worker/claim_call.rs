@@ -59,7 +59,7 @@ impl ClaimCall {
         let claim = Arc::new(Claim {
             worker: shared.name(),
             shares: pool.order.shares(limit, self.turn),
-            kinds: Arc::clone(&shared.handlers.kinds),
+            kinds: shared.claimable(),
             limit,
             bytes_max,
             lease: shared.engine.ids.lease(),

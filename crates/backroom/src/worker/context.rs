@@ -130,7 +130,7 @@ impl Context {
     }
 
     /// Why the handler should stop, if it should.
-    #[cfg(all(feature = "exec", target_os = "linux"))]
+    #[cfg(any(feature = "callbacks", all(feature = "exec", target_os = "linux")))]
     pub(crate) fn stop_reason(&self) -> Option<StopReason> {
         self.run.stop_reason()
     }

@@ -138,6 +138,7 @@ fn row(shared: &Shared, stuck: u32, now: Timestamp) -> WorkerRow {
             blocked: shared.watched.blocked(),
             threads: threads(shared),
             owner: None,
+            breakers: shared.handlers.breakers.opened(),
         },
     }
 }

@@ -10,6 +10,7 @@
 // What is known without any job.
 mod held_bytes;
 mod identity;
+mod kind_breakers;
 mod neighbours;
 mod panics;
 mod pending_notes;
@@ -70,7 +71,9 @@ pub use context::Context;
 #[doc(hidden)]
 pub use neighbours::Neighbours;
 pub use queue_order::QueueOrder;
-#[cfg(all(feature = "exec", target_os = "linux"))]
+#[cfg(feature = "callbacks")]
+pub(crate) use kind_breakers::KindBreaker;
+#[cfg(any(feature = "callbacks", all(feature = "exec", target_os = "linux")))]
 pub(crate) use run::StopReason;
 pub use running_worker::{RunningWorker, Stopped};
 pub use still_running::StillRunning;

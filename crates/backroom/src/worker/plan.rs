@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{neighbours::Neighbours, queue_order::QueueOrder, settings::Settings};
+use super::{kind_breakers::KindBreakers, neighbours::Neighbours, queue_order::QueueOrder, settings::Settings};
 use crate::{
     Backroom, Middleware, ends::Hook, handler::Handler, handler_state::States, schedule_news::ScheduleHook,
 };
@@ -17,6 +17,7 @@ pub(super) struct Plan {
     pub(super) hooks: Vec<Hook>,
     pub(super) schedule_hooks: Vec<ScheduleHook>,
     pub(super) state: States,
+    pub(super) breakers: KindBreakers,
     pub(super) settings: Settings,
     pub(super) neighbours: Arc<Neighbours>,
     /// It serves no queue.
@@ -34,6 +35,7 @@ impl Plan {
             hooks: Vec::new(),
             schedule_hooks: Vec::new(),
             state: States::default(),
+            breakers: KindBreakers::default(),
             settings: Settings::default(),
             neighbours: Neighbours::here(),
             only_upkeep: false,

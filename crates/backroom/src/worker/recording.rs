@@ -69,10 +69,17 @@ struct Holder {
 async fn record(shared: Arc<Shared>, reports: Vec<Report>) -> Vec<Open> {
     let (notes, runs) = (&shared.resources.notes, reports.iter().map(|report| &report.run));
     notes.flush(&shared.engine, &shared.repeats, runs).await;
+    let (reported, reports): (Vec<_>, Vec<_>) = reports.into_iter().partition(is_recorded);
     let open = reports.into_iter().map(|report| open(&shared, report));
-    let (entries, holders): (Vec<_>, Vec<_>) = open.map(|open| (open.entry, open.holder)).unzip();
+    let (entries, mut holders): (Vec<_>, Vec<_>) = open.map(|open| (open.entry, open.holder)).unzip();
+    holders.extend(reported.into_iter().map(|report| Holder { run: report.run, _output_bytes: report.output_bytes }));
     let waiting = shared.recorder.record(entries).await;
     release(&shared, waiting, holders)
+}
+
+/// Whether another caller has recorded the end of the run.
+fn is_recorded(report: &Report) -> bool {
+    matches!(&report.result, Some(Err(failure)) if failure.is_reported())
 }
 
 /// Tries ends once more that had to wait. A worker that stops does not wait.
@@ -147,6 +154,9 @@ fn event_of(shared: &Shared, run: &Run, result: Option<Result<Json, Failure>>) -
         Outcome::Discard | Outcome::UndecodedForGood => Event::Discard { lease, reason: error },
         Outcome::Cancel => Event::Stop { lease, reason: error },
         Outcome::Snooze(delay) | Outcome::NotBegun(delay) => Event::Snooze { lease, delay },
+        // It is sorted out before, and would be refused by the store.
+        #[cfg(feature = "callbacks")]
+        Outcome::Reported => Event::Release { lease },
     }
 }
 

@@ -172,7 +172,7 @@ impl Worker {
         )
     }
 
-    pub(super) fn register(mut self, kinds: &[&str], handler: Handler) -> Self {
+    pub(crate) fn register(mut self, kinds: &[&str], handler: Handler) -> Self {
         let checked = handler.retry.check().map_err(Error::from);
         self.check(checked);
         let handler = Arc::new(handler);

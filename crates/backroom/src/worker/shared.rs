@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    identity::Identity, report::Reports, resources::Resources, runtime_watch::Watched, settings::Settings,
+    identity::Identity, kind_breakers::KindBreakers, report::Reports, resources::Resources, runtime_watch::Watched, settings::Settings,
     signals::Signals, trouble::Trouble, work::Work,
 };
 use crate::{
@@ -47,12 +47,23 @@ pub(crate) struct Handlers {
     /// The kinds in order.
     pub(crate) kinds: Arc<Vec<String>>,
     pub(crate) middleware: Vec<Arc<dyn Middleware>>,
+    /// The circuit breakers of kinds that have one.
+    pub(crate) breakers: KindBreakers,
 }
 
 impl Shared {
     /// Whether this condition is to be logged; after the first time it is only counted.
     pub(crate) fn is_news(&self, condition: &'static str) -> bool {
         self.repeats.met(condition, self.engine.clock.monotonic())
+    }
+
+    /// The kinds to claim now.
+    pub(crate) fn claimable(&self) -> Arc<Vec<String>> {
+        let Handlers { kinds, breakers, .. } = &self.handlers;
+        if breakers.0.is_empty() {
+            return Arc::clone(kinds);
+        }
+        breakers.claimable(kinds, self.engine.clock.monotonic())
     }
 
     /// Its name in the store at this moment.

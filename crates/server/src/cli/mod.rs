@@ -30,6 +30,7 @@ pub(crate) mod tail;
 pub(crate) mod tokens;
 #[cfg(feature = "triggers")]
 pub(crate) mod triggers;
+pub(crate) mod work;
 pub(crate) mod workers;
 
 use clap::{Parser, Subcommand};
@@ -85,6 +86,7 @@ pub(crate) enum Command {
     #[cfg(feature = "triggers")]
     Triggers(triggers::TriggersArgs),
     Replies(replies::RepliesArgs),
+    Work(Box<work::WorkArgs>),
     Workers(workers::WorkersArgs),
     Endpoints(endpoints::EndpointsArgs),
     Stats(stats::StatsArgs),
@@ -108,6 +110,7 @@ impl Command {
         !matches!(
             self,
             Self::Serve(_)
+                | Self::Work(_)
                 | Self::Config(_)
                 | Self::Demo(_)
                 | Self::Bench(_)

@@ -144,9 +144,33 @@ settings! {
     /// servers. Without it each server makes its own when it starts, and tokens of another server are unknown to it.
     lease_key: Option<Secret> = "", Restart, Secret;
 
-    table kinds: Kind, Restart, ["A kind of jobs that the server or `backroom work` runs: with a command of this machine. \
+    table kinds: Kind, Restart, ["A kind of jobs that the server or `backroom work` runs: with a command of this machine, or with an HTTP endpoint. \
         The table's name is the kind, such as `[kinds.thumbnail]`; a name with a dot needs quotes, as in `[kinds.\"mail.send\"]`. \
-        docs/commands.md describes what a command gets and what it answers."] {
+        docs/commands.md describes what a command gets and what it answers, docs/languages.md the same for an endpoint."] {
+        /// The URL of an HTTP endpoint, in place of a command. No job can choose it.
+        url: Option<String> = "", Url;
+
+        /// Endpoint: secrets that requests are signed with, as Standard Webhooks writes them: `whsec_…`.
+        secrets: Vec<Secret> = "", Secret;
+
+        /// Endpoint: whether requests are sent without a signature while there is no secret.
+        allow_unsigned: bool = "false", Plain;
+
+        /// Endpoint: how long a whole request may take. A job's own timeout counts, too.
+        timeout: Duration = "60s", Plain;
+
+        /// Endpoint: how long it has to report after an answer of 202. The job keeps its slot for so long.
+        report_within: Duration = "1h", Plain;
+
+        /// Endpoint: most requests of this kind to it at once.
+        connections: u64 = "16", Plain;
+
+        /// Endpoint: after so many failures in a row no job of the kind is claimed for `breaker_pause`.
+        breaker_failures: u64 = "10", Plain;
+
+        /// Endpoint: how long no job is claimed then. After it one job shows whether the endpoint is back.
+        breaker_pause: Duration = "30s", Plain;
+
         /// The program and its arguments, each a string. No job can choose them.
         command: CommandLine = "", Plain;
 
@@ -171,7 +195,7 @@ settings! {
         /// From SIGTERM to SIGKILL when the command must end.
         grace: Duration = "5s", Plain;
 
-        /// How long exit code 69 postpones the job, unless the command wrote how long.
+        /// How long exit code 69 of a command, or an answer of 429 or 503, postpones the job, unless it says how long.
         snooze: Duration = "60s", Plain;
 
         /// Most memory.

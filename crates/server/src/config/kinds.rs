@@ -2,13 +2,17 @@
 
 #[cfg(target_os = "linux")]
 use backroom::command::{CommandSpec, Output};
-use backroom::core::bounds::check_name;
+use backroom::{
+    EndpointSpec, SigningSecret,
+    core::{bounds::check_name, http_url::HttpUrl},
+};
 
 use super::{
     Loaded, Wrong,
     keys::Kind,
     value::{Raw, Value},
 };
+use crate::terminal::Problem;
 
 /// The sort of tables.
 const KINDS: &str = "kinds";
@@ -129,11 +133,61 @@ pub(super) fn check(loaded: &Loaded, wrong: &mut Vec<Wrong>) {
         if let Err(invalid) = check_name("kind", name) {
             wrong.push(Wrong { place: loaded.place(KINDS, name, ""), why: invalid.to_string() });
         }
-        if kind.command.0.first().is_none_or(String::is_empty) {
+        if kind.url.is_some() {
+            check_endpoint(loaded, name, kind, wrong);
+        } else if kind.command.0.first().is_none_or(String::is_empty) {
             let why = "names no program; write one such as [\"python3\", \"resize.py\"]";
             wrong.push(loaded.wrong(KINDS, name, "command", why));
         }
     }
+}
+
+/// Keys that mean nothing for an endpoint.
+const OF_COMMANDS: [&str; 11] = [
+    "command", "folder", "env", "pass_env", "user", "output", "grace", "memory", "cpu_secs", "processes", "open_files",
+];
+
+fn check_endpoint(loaded: &Loaded, name: &str, kind: &Kind, wrong: &mut Vec<Wrong>) {
+    for key in OF_COMMANDS {
+        if loaded.is_set(KINDS, name, key) {
+            wrong.push(loaded.wrong(KINDS, name, key, "is for commands, and this kind has a `url`; remove one of the two"));
+        }
+    }
+    if let Some(url) = &kind.url
+        && let Err(invalid) = HttpUrl::parse(url)
+    {
+        wrong.push(loaded.wrong(KINDS, name, "url", format!("cannot be used: {invalid}")));
+    }
+    for secret in &kind.secrets {
+        if let Err(invalid) = secret.0.parse::<SigningSecret>() {
+            wrong.push(loaded.wrong(KINDS, name, "secrets", invalid));
+        }
+    }
+    if kind.secrets.is_empty() && !kind.allow_unsigned {
+        let why = "names an endpoint, but there is no secret to sign with; set `secrets`, or `allow_unsigned = true`";
+        wrong.push(loaded.wrong(KINDS, name, "url", why));
+    }
+}
+
+/// The endpoint of a kind, as the library takes it.
+pub(crate) fn endpoint(name: &str, kind: &Kind, url: &str, source: &str) -> Result<EndpointSpec, Problem> {
+    let mut spec = EndpointSpec::new(url)
+        .source(source)
+        .timeout(kind.timeout)
+        .report_within(kind.report_within)
+        .snooze(kind.snooze)
+        .connections(usize::try_from(kind.connections).unwrap_or(usize::MAX))
+        .output_bytes_max(kind.output_bytes.as_usize())
+        .breaker(u32::try_from(kind.breaker_failures).unwrap_or(u32::MAX), kind.breaker_pause);
+    if kind.allow_unsigned {
+        spec = spec.allow_unsigned();
+    }
+    for secret in &kind.secrets {
+        let secret: SigningSecret =
+            secret.0.parse().map_err(|invalid| Problem::new(format_args!("read the secrets of kind {name:?}"), &invalid))?;
+        spec = spec.secret(secret);
+    }
+    Ok(spec)
 }
 
 /// The command of a kind, as the library takes it.

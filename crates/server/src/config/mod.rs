@@ -25,6 +25,7 @@ pub(crate) use self::value::Bytes;
 pub(crate) use self::{
     flags::SettingFlags,
     keys::{Callbacks, KEYS, Kind, Limits, Otel, ServerSettings, TABLES, Tls},
+    kinds::QueueSlots,
     table::{Key, Table, TableKey, Takes},
     value::Raw,
 };
@@ -107,6 +108,11 @@ impl Loaded {
     fn place(&self, table: &'static str, name: &str, key: &'static str) -> String {
         let origin = |key| self.table_origins.get(&(table, name.to_owned(), key));
         origin(Some(key)).or_else(|| origin(None)).unwrap_or(&Origin::Default).place()
+    }
+
+    /// Whether the file sets a key of a table by name.
+    fn is_set(&self, table: &'static str, name: &str, key: &'static str) -> bool {
+        self.table_origins.contains_key(&(table, name.to_owned(), Some(key)))
     }
 
     /// An error about a key of a table by name: the end of "the setting …", with its remedy.

@@ -9,6 +9,7 @@ mod connection;
 mod events;
 #[cfg(feature = "otel")]
 mod exchange;
+mod requests;
 mod token;
 
 use std::{
@@ -35,6 +36,7 @@ pub(crate) use self::exchange::exchange;
 use self::{address::Address, connection::Connection};
 pub(crate) use self::{
     events::{Event, Events, Opened},
+    requests::Requests,
     token::Token,
 };
 use crate::terminal::Problem;

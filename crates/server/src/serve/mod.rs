@@ -35,12 +35,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 #[cfg(feature = "triggers")]
 pub(crate) use self::triggers::{Served, ServedHook};
-pub(crate) use self::{access::Refusal, connection::Arrived, state::AppState};
-
-use self::{
-    connections::Connections,
+pub(crate) use self::{
+    access::Refusal,
+    connection::Arrived,
     signals::{Signal, Signals},
+    state::AppState,
 };
+
+use self::connections::Connections;
 use crate::{
     api,
     config::{self, Given, ServerSettings, SettingFlags},

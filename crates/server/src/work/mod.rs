@@ -1,9 +1,18 @@
-//! Runs the kinds of the settings with a [`Worker`] of the library.
+//! Runs the kinds of the settings: inside `backroom serve`, in `backroom work` beside a store, and in `backroom work --server` on
+//! another machine.
+//!
+//! All three are a [`Worker`] of the library. On another machine its store is a [`RemoteStore`]: the few verbs that a worker
+//! needs, as calls to the API of a server.
+
+mod outcome;
+mod remote_store;
+mod wire;
 
 use std::{sync::Arc, time::Duration};
 
 use backroom::{JobRow, QueueOrder, RunKey, Worker};
 
+pub(crate) use self::remote_store::RemoteStore;
 use crate::{
     config::{self, ServerSettings},
     terminal::Problem,
@@ -34,13 +43,22 @@ pub(crate) fn with_kinds(
     let mut grace = Duration::ZERO;
     for (name, kind) in &settings.kinds {
         grace = grace.max(kind.grace);
-        worker = with_kind(worker, name, kind, call_back)?;
+        worker = match &kind.url {
+            Some(url) => {
+                let mut spec = config::kinds::endpoint(name, kind, url, &settings.callbacks.source)?;
+                if let Some(CallBack { url, token }) = call_back.cloned() {
+                    spec = spec.call_back_at(url, move |run| token(run));
+                }
+                worker.endpoint(name, spec)
+            }
+            None => with_command(worker, name, kind, call_back)?,
+        };
     }
     Ok(worker.cancel_grace(grace.saturating_add(GRACE_EXTRA)))
 }
 
 #[cfg(target_os = "linux")]
-fn with_kind(
+fn with_command(
     worker: Worker,
     name: &str,
     kind: &config::Kind,
@@ -54,7 +72,7 @@ fn with_kind(
 }
 
 #[cfg(not(target_os = "linux"))]
-fn with_kind(_: Worker, name: &str, _: &config::Kind, _: Option<&CallBack>) -> Result<Worker, Problem> {
+fn with_command(_: Worker, name: &str, _: &config::Kind, _: Option<&CallBack>) -> Result<Worker, Problem> {
     Err(Problem::new(format_args!("run the kind {name:?}"), &"commands run on Linux only"))
 }
 

@@ -36,5 +36,5 @@ pub use triggers::{
     DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX, DeadLetter, READERS_FORGOTTEN_AFTER, TriggerHold, TriggerPause,
     TriggerReader, TriggerRow, TriggerVerbs, WriteState,
 };
-pub use workers::{Beaten, Blocked, Holder, WorkerDetails, WorkerRow, WorkerVerbs};
+pub use workers::{Beaten, Blocked, Holder, OpenBreaker, WorkerDetails, WorkerRow, WorkerVerbs};
 pub(crate) use workers::{DEAD_REMEMBERED, dead_without_a_row};

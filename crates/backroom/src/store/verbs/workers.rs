@@ -126,6 +126,22 @@ pub struct WorkerDetails {
     /// Who runs it, for a worker outside of the programs that use the library; none for others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// The kinds that it does not claim for a while, because their endpoints failed again and again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub breakers: Vec<OpenBreaker>,
+}
+
+/// A kind whose circuit breaker is open at one worker.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenBreaker {
+    /// The kind.
+    pub kind: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// How many attempts failed in a row.
+    pub failures: u32,
+    /// What the last one failed with.
+    pub why: String,
 }
 
 /// A runtime that could not run its tasks, because handlers blocked its threads.

@@ -320,6 +320,17 @@ behaviours! {
         a_name_that_another_worker_has_is_refused
         the_dead_of_yesterday_are_forgotten
     }
+    leases {
+        a_remote_worker_is_listed_and_its_jobs_end_as_it_says
+        a_repeated_claim_answers_with_what_the_lost_one_took_and_takes_nothing_else
+        a_commit_whose_answer_was_lost_is_recorded_once
+        a_lease_gets_one_outcome
+        only_the_worker_that_has_a_lease_uses_it
+        a_run_that_its_worker_does_not_name_twice_is_given_back
+        extend_reports_what_was_cancelled
+        a_worker_that_was_declared_dead_is_refused
+        reports_are_written_once
+    }
     stats {
         what_a_worker_counted_comes_back
         a_later_row_of_a_minute_replaces_the_earlier

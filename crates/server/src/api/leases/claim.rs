@@ -36,8 +36,8 @@ struct ClaimBody {
     repeated: bool,
     /// The queues of this claim, in the order in which they are served. Default: all queues of the worker.
     queues: Option<Vec<String>>,
-    /// Most jobs, 1 to 1000. Default 1.
-    #[schema(minimum = 1, maximum = 1000)]
+    /// Most jobs, up to 1000. Default 1. With 0 nothing is taken: the answer comes when a job is due, and says so in `due`.
+    #[schema(minimum = 0, maximum = 1000)]
     limit: Option<usize>,
     /// The claim ends with the job that makes it reach this many bytes. Default, and at most, 16 MiB.
     bytes_max: Option<usize>,
@@ -56,6 +56,9 @@ pub(super) struct Claimed {
     lease_ms: u64,
     /// The jobs.
     jobs: Vec<LeasedJob>,
+    /// With a limit of 0: whether a job is due. Another worker may be faster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due: Option<bool>,
 }
 
 /// A job that was claimed.
@@ -124,6 +127,15 @@ pub(super) async fn claim(
     let queues = queues.unwrap_or_else(|| worker.queues.iter().map(|(queue, _)| queue.clone()).collect());
     let wait = Duration::from_millis(wait_ms).min(state.settings.now().limits.wait_time);
     deadline.extend(wait);
+    let lease_ms = u64::try_from(worker.lease.as_millis()).unwrap_or(u64::MAX);
+    if limit == Some(0) {
+        let due = tokio::select! {
+            due = state.leases.ready(&worker, queues, wait) => due?,
+            () = state.stopping.cancelled() => false,
+        };
+        let claim = claim.unwrap_or_else(|| state.ids.lease());
+        return Ok(Json(Claimed { claim, lease_ms, jobs: Vec::new(), due: Some(due) }));
+    }
     let order = ClaimOrder {
         id: claim.unwrap_or_else(|| state.ids.lease()),
         is_repeated: repeated,
@@ -141,9 +153,8 @@ pub(super) async fn claim(
             state.leases.claim(&worker, ClaimOrder { is_repeated: true, ..without_wait }).await?
         }
     };
-    let lease_ms = u64::try_from(worker.lease.as_millis()).unwrap_or(u64::MAX);
     let jobs = jobs.iter().filter(|job| caller.sees(&job.queue)).map(|job| leased(&state, job, id)).collect();
-    Ok(Json(Claimed { claim: id, lease_ms, jobs }))
+    Ok(Json(Claimed { claim: id, lease_ms, jobs, due: None }))
 }
 
 fn leased(state: &AppState, job: &Arc<JobRow>, lease: LeaseId) -> LeasedJob {

@@ -59,7 +59,7 @@ impl fmt::Debug for SigningSecret {
 
 /// The header `webhook-signature`: a signature with each secret, separated by spaces. A receiver accepts any of them, so a
 /// secret can be replaced while both sides run.
-pub(super) fn sign(secrets: &[SigningSecret], id: &str, at: Timestamp, body: &[u8]) -> String {
+pub(crate) fn sign(secrets: &[SigningSecret], id: &str, at: Timestamp, body: &[u8]) -> String {
     let signatures: Vec<String> = secrets.iter().map(|secret| sign_with(secret, id, at, body)).collect();
     signatures.join(" ")
 }

@@ -19,10 +19,10 @@ use tokio_rustls::{
     rustls::{ClientConfig, pki_types::ServerName},
 };
 
-use super::{CallbackOptions, address};
+use super::{Way, address};
 use crate::clock::Clock;
 
-/// How much of an answer's body is read.
+/// How much of the body of an answer is read that is no success.
 const ANSWER_BYTES_MAX: usize = 1024;
 /// Most headers in an answer, and bytes of them.
 const HEADERS_MAX: usize = 100;
@@ -30,17 +30,18 @@ const HEADER_BYTES_MAX: usize = 64 * 1024;
 
 /// What a receiver answered.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) reason: Option<&'static str>,
-    pub(super) retry_after: Option<String>,
-    /// The beginning of the body.
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) reason: Option<&'static str>,
+    pub(crate) retry_after: Option<String>,
+    pub(crate) content_type: Option<String>,
+    /// The beginning of the body; of a success as much as was asked for and one byte more, so that a larger one shows.
+    pub(crate) body: Vec<u8>,
 }
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Unsent {
+pub(crate) enum Unsent {
     /// The address is not allowed; waiting does not change that.
     Refused(String),
     /// The receiver was not reached, or did not answer in time.
@@ -48,29 +49,29 @@ pub(super) enum Unsent {
 }
 
 /// Sends one request and reads the beginning of the answer.
-pub(super) async fn send(
+pub(crate) async fn send(
     clock: &dyn Clock,
-    options: &CallbackOptions,
+    way: &Way,
     tls: &Arc<ClientConfig>,
     url: &HttpUrl,
     headers: &[(&'static str, String)],
     body: Vec<u8>,
 ) -> Result<Answer, Unsent> {
-    if options.https_only && !url.is_https {
+    if way.https_only && !url.is_https {
         return Err(Unsent::Refused("the URL begins with http, and only https is allowed".into()));
     }
-    if !options.ports.is_empty() && !options.ports.contains(&url.port) {
-        return Err(Unsent::Refused(format!("callbacks to port {} are not allowed", url.port)));
+    if !way.ports.is_empty() && !way.ports.contains(&url.port) {
+        return Err(Unsent::Refused(format!("requests to port {} are not allowed", url.port)));
     }
     let whole = async {
         let stream = tokio::select! {
-            connected = connect(options, url) => connected?,
-            () = clock.sleep(options.connect_timeout) => {
-                return Err(Unsent::Failed(format!("no connection within {:?}", options.connect_timeout)));
+            connected = connect(way, url) => connected?,
+            () = clock.sleep(way.connect_timeout) => {
+                return Err(Unsent::Failed(format!("no connection within {:?}", way.connect_timeout)));
             }
         };
         if !url.is_https {
-            return exchange(clock, options, stream, url, headers, body).await;
+            return exchange(clock, way, stream, url, headers, body).await;
         }
         let name = match &url.host {
             Host::Name(name) => ServerName::try_from(name.clone()),
@@ -79,18 +80,18 @@ pub(super) async fn send(
         let name = name.map_err(|error| failed("name the receiver in TLS", error))?;
         let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
         let stream = stream.map_err(|error| failed("set up TLS with the receiver", error))?;
-        exchange(clock, options, stream, url, headers, body).await
+        exchange(clock, way, stream, url, headers, body).await
     };
     tokio::select! {
         answered = whole => answered,
-        () = clock.sleep(options.timeout) => {
-            Err(Unsent::Failed(format!("no answer within {:?}", options.timeout)))
+        () = clock.sleep(way.timeout) => {
+            Err(Unsent::Failed(format!("no answer within {:?}", way.timeout)))
         }
     }
 }
 
 /// Resolves the host and connects to the first of its addresses that accepts.
-async fn connect(options: &CallbackOptions, url: &HttpUrl) -> Result<TcpStream, Unsent> {
+async fn connect(way: &Way, url: &HttpUrl) -> Result<TcpStream, Unsent> {
     let addresses: Vec<IpAddr> = match &url.host {
         Host::Ip(address) => vec![*address],
         Host::Name(name) => {
@@ -101,7 +102,7 @@ async fn connect(options: &CallbackOptions, url: &HttpUrl) -> Result<TcpStream, 
     };
     // Of a name with a public and a private address, neither is used.
     for address in &addresses {
-        address::check(&url.host, *address, &options.allowed).map_err(Unsent::Refused)?;
+        address::check(&url.host, *address, &way.allowed).map_err(Unsent::Refused)?;
     }
     let mut last = format!("{} has no address", url.host);
     for address in addresses {
@@ -117,10 +118,10 @@ async fn connect(options: &CallbackOptions, url: &HttpUrl) -> Result<TcpStream, 
     Err(Unsent::Failed(last))
 }
 
-/// Sends the request and reads the answer's head, and of the body at most its beginning.
+/// Sends the request and reads the answer: its head, and of the body as much as is wanted.
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     clock: &dyn Clock,
-    options: &CallbackOptions,
+    way: &Way,
     stream: S,
     url: &HttpUrl,
     headers: &[(&'static str, String)],
@@ -141,15 +142,26 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         let status = answer.status();
         let retry_after = answer.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = retry_after.map(str::to_owned);
+        let content_type = answer.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = content_type.map(str::to_owned);
         let mut body = Vec::new();
-        if !status.is_success() {
-            // A body that never ends is cut off.
-            tokio::select! {
-                () = read_beginning(answer.into_body(), &mut body) => {}
-                () = clock.sleep(options.connect_timeout) => {}
+        match way.success_bytes_max {
+            Some(most) if status.is_success() => {
+                // Its end is part of the answer, so the time of the whole request limits it.
+                let read = read_beginning(answer.into_body(), most.saturating_add(1), &mut body).await;
+                read.map_err(|error| failed("read the answer", error))?;
+            }
+            None if status.is_success() => {}
+            Some(_) | None => {
+                // A body that never ends is cut off. What comes before an error is shown.
+                tokio::select! {
+                    _ = read_beginning(answer.into_body(), ANSWER_BYTES_MAX, &mut body) => {}
+                    () = clock.sleep(way.connect_timeout) => {}
+                }
             }
         }
-        Ok(Answer { status: status.as_u16(), reason: status.canonical_reason(), retry_after, body })
+        let (status, reason) = (status.as_u16(), status.canonical_reason());
+        Ok(Answer { status, reason, retry_after, content_type, body })
     };
     // The connection is driven here and dropped with the request: nothing goes on in the background.
     tokio::pin!(connection, exchange);
@@ -164,20 +176,42 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     }
 }
 
-async fn read_beginning(mut incoming: hyper::body::Incoming, body: &mut Vec<u8>) {
-    // What comes before an error is shown.
-    while let Some(Ok(frame)) = incoming.frame().await {
-        let Ok(bytes) = frame.into_data() else { continue };
-        let wanted = ANSWER_BYTES_MAX.saturating_sub(body.len()).min(bytes.len());
+/// Reads at most so many bytes of a body.
+async fn read_beginning(mut incoming: hyper::body::Incoming, most: usize, body: &mut Vec<u8>) -> Result<(), hyper::Error> {
+    while let Some(frame) = incoming.frame().await {
+        let Ok(bytes) = frame?.into_data() else { continue };
+        let wanted = most.saturating_sub(body.len()).min(bytes.len());
         body.extend_from_slice(&bytes[..wanted]);
-        if body.len() >= ANSWER_BYTES_MAX {
-            return;
+        if body.len() >= most {
+            return Ok(());
         }
     }
+    Ok(())
+}
+
+/// What people read of an answer: its status and the beginning of its body, with nothing in it that could move a cursor.
+pub(crate) fn described(who: &str, status: u16, reason: Option<&str>, body: &[u8]) -> String {
+    let reason = reason.map(|reason| format!(" {reason}")).unwrap_or_default();
+    let body = String::from_utf8_lossy(&body[..body.len().min(ANSWER_BYTES_MAX)]);
+    let body = body.trim();
+    let said = if body.is_empty() { String::new() } else { format!(": {}", body.escape_debug()) };
+    format!("{who} answered {status}{reason}{said}")
 }
 
 fn failed(what: &str, error: impl std::error::Error) -> Unsent {
     let causes = std::iter::successors(error.source(), |&cause| cause.source()).take(8);
     let causes: String = causes.map(|cause| format!(": {cause}")).collect();
     Unsent::Failed(format!("failed to {what}: {error}{causes}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_shown_on_one_line_without_control_characters() {
+        let shown = described("the receiver", 500, Some("Internal Server Error"), b" no\n\x1b[2Jdisk\xff ");
+        assert_eq!(shown, "the receiver answered 500 Internal Server Error: no\\n\\u{1b}[2Jdisk\u{fffd}");
+        assert_eq!(described("the receiver", 404, None, b" \n"), "the receiver answered 404");
+    }
 }

@@ -1,12 +1,12 @@
-//! Which addresses a callback may reach. A caller chooses the URL, so without this rule it could make this process send requests
-//! into the network around it.
+//! Which addresses a request may reach. Where a caller chooses the URL, it could otherwise make this process send requests into the
+//! network around it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use backroom_core::{Invalid, http_url::Host};
 
 /// Why an address is none of the public internet; none if it is.
-pub(super) fn why_not_public(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn why_not_public(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => why_not_public_v4(address),
         IpAddr::V6(address) => why_not_public_v6(address),
@@ -54,9 +54,9 @@ fn why_not_public_v6(address: Ipv6Addr) -> Option<&'static str> {
     }
 }
 
-/// A host or a network that callbacks may reach although it is not public.
+/// A host or a network that requests may reach although it is not public.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Allowed {
+pub(crate) enum Allowed {
     /// This host, whatever it resolves to.
     Host(Host),
     /// Every address with this beginning of so many bits.
@@ -65,7 +65,7 @@ pub(super) enum Allowed {
 
 impl Allowed {
     /// `10.1.0.0/16`, `fd00::/8`, `127.0.0.1`, `::1` or `hooks.internal`.
-    pub(super) fn parse(text: &str) -> Result<Self, Invalid> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
         let invalid = |why: &str| Err(Invalid::new("allowed address", format!("{text:?} {why}")));
         if let Some((address, bits)) = text.split_once('/') {
             let Ok(address) = address.parse::<IpAddr>() else {
@@ -107,14 +107,14 @@ fn shares_bits(network: IpAddr, address: IpAddr, bits: u8) -> bool {
 }
 
 /// Refuses an address of a host that is neither public nor allowed.
-pub(super) fn check(host: &Host, address: IpAddr, allowed: &[Allowed]) -> Result<(), String> {
+pub(crate) fn check(host: &Host, address: IpAddr, allowed: &[Allowed]) -> Result<(), String> {
     match why_not_public(address) {
         Some(why) if !allowed.iter().any(|allowed| allowed.has(host, address)) => {
             let of = match host {
                 Host::Name(name) => format!("{address} of {name}"),
                 Host::Ip(_) => address.to_string(),
             };
-            Err(format!("the address {of} is {why}, and callbacks to it are not allowed"))
+            Err(format!("the address {of} is {why}, and requests to it are not allowed"))
         }
         Some(_) | None => Ok(()),
     }
