@@ -57,9 +57,9 @@ pub mod clock;
 #[cfg(all(feature = "exec", target_os = "linux"))]
 pub mod command;
 mod config;
+mod ended;
 #[cfg(feature = "callbacks")]
 mod endpoint;
-mod ended;
 mod ends;
 mod engine;
 mod error;
@@ -109,9 +109,9 @@ pub use client::{
 };
 pub use config::{Options, without_password};
 pub use ended::{Ended, Ending};
-pub use ends::ATTEMPTS_TARGET;
 #[cfg(feature = "callbacks")]
 pub use endpoint::EndpointSpec;
+pub use ends::ATTEMPTS_TARGET;
 pub use error::{Error, ErrorKind};
 pub use failure::Failure;
 pub use handler_state::FromState;

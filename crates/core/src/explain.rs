@@ -357,8 +357,12 @@ impl fmt::Display for Reason {
             Self::NoWorkerForQueue { queue } => write!(f, "no worker serves queue {queue}"),
             Self::NoWorkerForKind { kind } => write!(f, "no worker handles kind {kind}"),
             Self::BreakerOpen { kind, workers, since, why } => {
-                let at = if *workers == 1 { "its worker".to_owned() } else { format!("its {workers} workers") };
-                write!(f, "the endpoint of kind {kind} failed again and again since {since} ({why}), so {at} tries it now and then only")
+                let at =
+                    if *workers == 1 { "its worker".to_owned() } else { format!("its {workers} workers") };
+                write!(
+                    f,
+                    "the endpoint of kind {kind} failed again and again since {since} ({why}), so {at} tries it now and then only"
+                )
             }
             Self::WorkersStopping { workers: 1 } => write!(f, "the one worker that could run it is stopping"),
             Self::WorkersStopping { workers } => {

@@ -72,7 +72,9 @@ impl Sender {
         if secrets.is_empty() && !self.options.allows_unsigned {
             return Err(Failure::discard(format!("there is no secret for {}", url.origin())));
         }
-        let Some(_turn) = self.turns.take(&url.host.to_string()) else { return Err(Failure::snooze(CROWDED)) };
+        let Some(_turn) = self.turns.take(&url.host.to_string()) else {
+            return Err(Failure::snooze(CROWDED));
+        };
         let id = context.id();
         // The body is the same at every attempt; the header names the span of this one.
         let of_job = context.job().extras.traceparent.as_deref();

@@ -58,7 +58,9 @@ fn output(answer: &Answer, most: usize) -> Result<Json, String> {
         other if other.ends_with("+json") => {
             Json::parse(text.trim()).map_err(|invalid| format!("its body {}", invalid.why))
         }
-        other if other.starts_with("text/") => Json::encode(&text).map_err(|invalid| format!("its body {}", invalid.why)),
+        other if other.starts_with("text/") => {
+            Json::encode(&text).map_err(|invalid| format!("its body {}", invalid.why))
+        }
         other => Err(format!("its body has the type {other:?}, which is neither JSON nor text")),
     }
 }
@@ -84,13 +86,22 @@ mod tests {
     #[test]
     fn statuses_mean_what_the_page_says() {
         let snooze = |secs| Meaning::Snooze(Duration::from_secs(secs));
-        for (status, expected) in [(200, Meaning::Done(Json::null())), (204, Meaning::Done(Json::null())), (202, Meaning::Later), (429, snooze(60)), (503, snooze(60))] {
+        for (status, expected) in [
+            (200, Meaning::Done(Json::null())),
+            (204, Meaning::Done(Json::null())),
+            (202, Meaning::Later),
+            (429, snooze(60)),
+            (503, snooze(60)),
+        ] {
             assert_eq!(means(&answer(status, None, "")), expected, "{status}");
         }
         let later = Answer { retry_after: Some("7".into()), ..answer(503, None, "") };
         assert_eq!(means(&later), snooze(7));
         for status in [400, 401, 404, 410, 422] {
-            assert!(matches!(means(&answer(status, None, "no")), Meaning::Discard(why) if why.contains("no")), "{status}");
+            assert!(
+                matches!(means(&answer(status, None, "no")), Meaning::Discard(why) if why.contains("no")),
+                "{status}"
+            );
         }
         for status in [301, 302, 307, 500, 502, 504, 599] {
             assert!(matches!(means(&answer(status, None, "no")), Meaning::Failed(_)), "{status}");
@@ -105,7 +116,9 @@ mod tests {
         assert_eq!(output(Some("application/problem+json"), "{}"), json("{}"));
         assert_eq!(output(None, "1"), json("1"));
         assert_eq!(output(Some("text/plain"), "a \"b\""), json("\"a \\\"b\\\"\""));
-        for (kind, body) in [(None, "oops"), (Some("application/json"), "{"), (Some("image/png"), "x"), (None, "12345678901")] {
+        for (kind, body) in
+            [(None, "oops"), (Some("application/json"), "{"), (Some("image/png"), "x"), (None, "12345678901")]
+        {
             assert!(matches!(output(kind, body), Meaning::Discard(_)), "{kind:?} {body}");
         }
     }

@@ -158,10 +158,14 @@ impl EndpointSpec {
 
     /// Refuses what cannot work.
     pub(super) fn check(&self, kind: &str) -> Result<(HttpUrl, Arc<ClientConfig>), Error> {
-        let invalid = |why: &str| Error::new(ErrorKind::Invalid, format!("set up the endpoint of kind {kind:?}: {why}"));
+        let invalid = |why: &str| {
+            Error::new(ErrorKind::Invalid, format!("set up the endpoint of kind {kind:?}: {why}"))
+        };
         let url = HttpUrl::parse(&self.url).map_err(|error| invalid(&error.to_string()))?;
         if self.secrets.is_empty() && !self.allows_unsigned {
-            return Err(invalid("there is no secret to sign with; add one, or allow unsigned requests by name"));
+            return Err(invalid(
+                "there is no secret to sign with; add one, or allow unsigned requests by name",
+            ));
         }
         if self.timeout.is_zero() || self.connect_timeout.is_zero() || self.report_within.is_zero() {
             return Err(invalid("a timeout is zero"));

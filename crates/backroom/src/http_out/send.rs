@@ -177,7 +177,11 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 }
 
 /// Reads at most so many bytes of a body.
-async fn read_beginning(mut incoming: hyper::body::Incoming, most: usize, body: &mut Vec<u8>) -> Result<(), hyper::Error> {
+async fn read_beginning(
+    mut incoming: hyper::body::Incoming,
+    most: usize,
+    body: &mut Vec<u8>,
+) -> Result<(), hyper::Error> {
     while let Some(frame) = incoming.frame().await {
         let Ok(bytes) = frame?.into_data() else { continue };
         let wanted = most.saturating_sub(body.len()).min(bytes.len());

@@ -43,10 +43,11 @@ pub use verbs::{
     Acknowledged, AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, DEAD_LETTER_BYTES_MAX,
     DEAD_LETTERS_MAX, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedule, DueSchedules, Durability,
     ENDED_ENDPOINTS_MAX, EndedEndpoint, EndpointVerbs, Filter, Health, HealthCheck, Holder, IdempotencyVerbs,
-    Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Moved, Note, OPEN_MAX, OpenBreaker, Prune, QueueSetting,
-    QueueVerbs, QueuedAs, READERS_FORGOTTEN_AFTER, REPORTS_MAX, ReadVerbs, Record, Recorded, ReplyQueue,
-    ReplyVerbs, RunningJob, ScheduleMove, ScheduleVerbs, Seen, Share, TakeMessages, TokenVerbs, TriggerHold,
-    TriggerPause, TriggerReader, TriggerRow, TriggerVerbs, WorkerDetails, WorkerRow, WorkerVerbs, WriteState,
+    Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Moved, Note, OPEN_MAX, OpenBreaker, Prune,
+    QueueSetting, QueueVerbs, QueuedAs, READERS_FORGOTTEN_AFTER, REPORTS_MAX, ReadVerbs, Record, Recorded,
+    ReplyQueue, ReplyVerbs, RunningJob, ScheduleMove, ScheduleVerbs, Seen, Share, TakeMessages, TokenVerbs,
+    TriggerHold, TriggerPause, TriggerReader, TriggerRow, TriggerVerbs, WorkerDetails, WorkerRow,
+    WorkerVerbs, WriteState,
 };
 pub(crate) use verbs::{DEAD_REMEMBERED, DROPPED_REMEMBERED, apply_setting, dead_without_a_row};
 

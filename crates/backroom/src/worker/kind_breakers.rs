@@ -69,7 +69,12 @@ impl KindBreaker {
     fn opened(&self) -> Option<OpenBreaker> {
         let state = self.state();
         let Opened { since, why } = state.1.as_ref()?;
-        Some(OpenBreaker { kind: self.kind.clone(), since: *since, failures: state.0.failures(), why: why.clone() })
+        Some(OpenBreaker {
+            kind: self.kind.clone(),
+            since: *since,
+            failures: state.0.failures(),
+            why: why.clone(),
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, (Breaker, Option<Opened>)> {
@@ -84,7 +89,8 @@ pub(crate) struct KindBreakers(pub(crate) Vec<Arc<KindBreaker>>);
 impl KindBreakers {
     /// The kinds that may be claimed now.
     pub(crate) fn claimable(&self, kinds: &Arc<Vec<String>>, now: Duration) -> Arc<Vec<String>> {
-        let open: Vec<_> = self.0.iter().filter(|breaker| breaker.is_open(now)).map(|breaker| &breaker.kind).collect();
+        let open: Vec<_> =
+            self.0.iter().filter(|breaker| breaker.is_open(now)).map(|breaker| &breaker.kind).collect();
         if open.is_empty() {
             return Arc::clone(kinds);
         }

@@ -68,11 +68,11 @@ mod still_running;
 pub use build::Worker;
 pub(crate) use call::run_handler;
 pub use context::Context;
+#[cfg(feature = "callbacks")]
+pub(crate) use kind_breakers::KindBreaker;
 #[doc(hidden)]
 pub use neighbours::Neighbours;
 pub use queue_order::QueueOrder;
-#[cfg(feature = "callbacks")]
-pub(crate) use kind_breakers::KindBreaker;
 #[cfg(any(feature = "callbacks", all(feature = "exec", target_os = "linux")))]
 pub(crate) use run::StopReason;
 pub use running_worker::{RunningWorker, Stopped};

@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{kind_breakers::KindBreakers, neighbours::Neighbours, queue_order::QueueOrder, settings::Settings};
+use super::{
+    kind_breakers::KindBreakers, neighbours::Neighbours, queue_order::QueueOrder, settings::Settings,
+};
 use crate::{
     Backroom, Middleware, ends::Hook, handler::Handler, handler_state::States, schedule_news::ScheduleHook,
 };

@@ -72,7 +72,9 @@ async fn record(shared: Arc<Shared>, reports: Vec<Report>) -> Vec<Open> {
     let (reported, reports): (Vec<_>, Vec<_>) = reports.into_iter().partition(is_recorded);
     let open = reports.into_iter().map(|report| open(&shared, report));
     let (entries, mut holders): (Vec<_>, Vec<_>) = open.map(|open| (open.entry, open.holder)).unzip();
-    holders.extend(reported.into_iter().map(|report| Holder { run: report.run, _output_bytes: report.output_bytes }));
+    holders.extend(
+        reported.into_iter().map(|report| Holder { run: report.run, _output_bytes: report.output_bytes }),
+    );
     let waiting = shared.recorder.record(entries).await;
     release(&shared, waiting, holders)
 }

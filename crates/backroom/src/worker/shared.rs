@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    identity::Identity, kind_breakers::KindBreakers, report::Reports, resources::Resources, runtime_watch::Watched, settings::Settings,
-    signals::Signals, trouble::Trouble, work::Work,
+    identity::Identity, kind_breakers::KindBreakers, report::Reports, resources::Resources,
+    runtime_watch::Watched, settings::Settings, signals::Signals, trouble::Trouble, work::Work,
 };
 use crate::{
     Middleware, Timestamp, ends::Ends, engine::Engine, handler::Handler, recorder::Recorder,

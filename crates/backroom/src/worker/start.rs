@@ -85,7 +85,12 @@ fn share(plan: Plan, reports: Reports) -> Shared {
         settings,
         identity: Identity::new(name, engine.ids.lease().0),
         started_at: engine.clock.now(),
-        handlers: Handlers { by_kind: plan.handlers, kinds: Arc::new(kinds), middleware: plan.middleware, breakers: plan.breakers },
+        handlers: Handlers {
+            by_kind: plan.handlers,
+            kinds: Arc::new(kinds),
+            middleware: plan.middleware,
+            breakers: plan.breakers,
+        },
         resources: Arc::new(Resources {
             engine: engine.clone(),
             state: plan.state,

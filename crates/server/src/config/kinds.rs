@@ -144,13 +144,28 @@ pub(super) fn check(loaded: &Loaded, wrong: &mut Vec<Wrong>) {
 
 /// Keys that mean nothing for an endpoint.
 const OF_COMMANDS: [&str; 11] = [
-    "command", "folder", "env", "pass_env", "user", "output", "grace", "memory", "cpu_secs", "processes", "open_files",
+    "command",
+    "folder",
+    "env",
+    "pass_env",
+    "user",
+    "output",
+    "grace",
+    "memory",
+    "cpu_secs",
+    "processes",
+    "open_files",
 ];
 
 fn check_endpoint(loaded: &Loaded, name: &str, kind: &Kind, wrong: &mut Vec<Wrong>) {
     for key in OF_COMMANDS {
         if loaded.is_set(KINDS, name, key) {
-            wrong.push(loaded.wrong(KINDS, name, key, "is for commands, and this kind has a `url`; remove one of the two"));
+            wrong.push(loaded.wrong(
+                KINDS,
+                name,
+                key,
+                "is for commands, and this kind has a `url`; remove one of the two",
+            ));
         }
     }
     if let Some(url) = &kind.url
@@ -183,8 +198,10 @@ pub(crate) fn endpoint(name: &str, kind: &Kind, url: &str, source: &str) -> Resu
         spec = spec.allow_unsigned();
     }
     for secret in &kind.secrets {
-        let secret: SigningSecret =
-            secret.0.parse().map_err(|invalid| Problem::new(format_args!("read the secrets of kind {name:?}"), &invalid))?;
+        let secret: SigningSecret = secret
+            .0
+            .parse()
+            .map_err(|invalid| Problem::new(format_args!("read the secrets of kind {name:?}"), &invalid))?;
         spec = spec.secret(secret);
     }
     Ok(spec)

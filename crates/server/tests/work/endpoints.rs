@@ -67,7 +67,8 @@ fn answer(mut stream: TcpStream, all: &Mutex<Vec<Seen>>) -> std::io::Result<()> 
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         headers.push((name.to_ascii_lowercase(), value.to_owned()));
     }
-    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
+    let length =
+        headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut body)?;
     let seen = Seen { path: path.clone(), headers, body: serde_json::from_slice(&body).unwrap_or_default() };
@@ -78,7 +79,10 @@ fn answer(mut stream: TcpStream, all: &Mutex<Vec<Seen>>) -> std::io::Result<()> 
     };
     let data = seen.body["data"].to_string();
     let write = |stream: &mut TcpStream, status: &str, headers: &str, body: &str| {
-        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}connection: close\r\n\r\n", body.len());
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}connection: close\r\n\r\n",
+            body.len()
+        );
         stream.write_all((head + body).as_bytes())
     };
     match path.as_str() {
@@ -106,7 +110,10 @@ fn answer(mut stream: TcpStream, all: &Mutex<Vec<Seen>>) -> std::io::Result<()> 
 }
 
 fn kind(endpoint: &Endpoint, name: &str, more: &str) -> String {
-    format!("[kinds.{name}]\nurl = \"{}/{name}\"\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\ntimeout = \"2s\"\n{more}\n", endpoint.url)
+    format!(
+        "[kinds.{name}]\nurl = \"{}/{name}\"\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\ntimeout = \"2s\"\n{more}\n",
+        endpoint.url
+    )
 }
 
 fn private(place: &crate::cli_support::Place) {
@@ -142,10 +149,17 @@ fn an_endpoint_decides_by_its_answer_what_becomes_of_the_job() {
         assert!(job["state"] == state && why.contains(wanted), "{name}: {job}");
     }
     assert_eq!((ended[0]["output"].to_string(), &ended[1]["output"]), ("{\"n\":[1.0]}".into(), &Value::Null));
-    assert_eq!((&ended[1]["attempt"], endpoint.seen("/busy").len()), (&1.into(), 2), "a snooze charges nothing");
+    assert_eq!(
+        (&ended[1]["attempt"], endpoint.seen("/busy").len()),
+        (&1.into(), 2),
+        "a snooze charges nothing"
+    );
     let seen = &endpoint.seen("/echo")[0];
     assert_eq!(seen.header("content-type"), "application/cloudevents+json");
-    assert_eq!((&seen.body["id"], &seen.body["type"], &seen.body["subject"]), (&jobs[0].as_str().into(), &"backroom.job.run".into(), &"echo".into()));
+    assert_eq!(
+        (&seen.body["id"], &seen.body["type"], &seen.body["subject"]),
+        (&jobs[0].as_str().into(), &"backroom.job.run".into(), &"echo".into())
+    );
     assert_eq!(seen.header("webhook-id"), jobs[0]);
     assert!(seen.header("webhook-signature").starts_with("v1,"), "{seen:?}");
     server.stop();
@@ -164,7 +178,8 @@ fn an_endpoint_that_answered_with_202_reports_with_the_token_of_its_run() {
         let bearer = format!("Bearer {}", seen.header("backroom-token"));
         assert_eq!(seen.header("backroom-server"), format!("http://{}", server.address));
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-        let call = |path: &str, body: Value| server.call("POST", path, &headers, body.to_string().as_bytes()).json();
+        let call =
+            |path: &str, body: Value| server.call("POST", path, &headers, body.to_string().as_bytes()).json();
         assert_eq!(call("/v1/lease/report", json!({"progress": {"percent": 50}})), json!({"lease": "held"}));
         let recorded = call("/v1/lease/commit", commit.clone());
         assert_eq!(recorded["status"], "recorded", "{recorded}");

@@ -15,7 +15,12 @@ fn commands_that_misbehave_are_ended_and_told_apart() {
         ("gigabyte", "head -c 1073741824 /dev/zero; sleep 4242".into(), "discarded", "1048576"),
         ("hangs", format!(": {mark}; sleep 4242"), "discarded", "timeout"),
         ("ignores", format!("trap '' TERM; while :; do sleep 4242; done; : {mark}"), "discarded", "timeout"),
-        ("forks", format!("setsid sh -c 'sleep 4242; : {mark}' & (sleep 4242; : {mark}) & echo 1"), "completed", ""),
+        (
+            "forks",
+            format!("setsid sh -c 'sleep 4242; : {mark}' & (sleep 4242; : {mark}) & echo 1"),
+            "completed",
+            "",
+        ),
         ("closes", "exec 1>&-; exec 2>&-; exit 0".into(), "completed", ""),
         ("killed", "kill -9 $$".into(), "discarded", "signal 9"),
         ("code", "echo no >&2; exit 3".into(), "discarded", "3"),
@@ -26,8 +31,8 @@ fn commands_that_misbehave_are_ended_and_told_apart() {
     let jobs: Vec<_> = scripts
         .iter()
         .map(|(name, ..)| {
-            let timeout = if matches!(*name, "hangs" | "ignores") { "2s" } else { "2m" };
-            enqueue(&server, json!({"kind": name, "args": null, "max_attempts": 1, "timeout": timeout}))
+            let timeout = if matches!(*name, "hangs" | "ignores") { 2000 } else { 120_000 };
+            enqueue(&server, json!({"kind": name, "args": null, "max_attempts": 1, "timeout_ms": timeout}))
         })
         .collect();
     for ((name, _, state, wanted), id) in scripts.iter().zip(&jobs) {
