@@ -288,7 +288,7 @@ pub(crate) async fn addresses_that_are_not_public_are_refused(url: &str) {
         enqueue(&backroom, &format!("http://{host}:{port}/")).await;
         let refused = ended(&backroom, State::Discarded).await;
         let reason = refused.reason.unwrap();
-        assert!(reason.contains("and callbacks to it are not allowed"), "{host}: {reason}");
+        assert!(reason.contains("and requests to it are not allowed"), "{host}: {reason}");
         clear(&backroom).await;
     }
     assert!(receiver.received().is_empty());

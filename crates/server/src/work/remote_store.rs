@@ -437,8 +437,13 @@ impl Layer for RemoteStore {
             Request::Heartbeat { worker } => answered(self.heartbeat(&worker).await?),
             Request::Deregister { .. } => answered(self.leave().await?),
             Request::Job { id } => {
-                let lost = self.known().lost.get(&id).cloned();
-                answered(lost)
+                let known = self.known();
+                let held = known
+                    .runs
+                    .iter()
+                    .find(|((job, _), _)| *job == id)
+                    .map(|(_, run)| JobRow::clone(&run.row));
+                answered(held.or_else(|| known.lost.get(&id).cloned()))
             }
             // The server counts.
             Request::PutStats { .. } => answered(()),

@@ -24,7 +24,7 @@ fn the_server_runs_the_commands_of_its_settings() {
     let job = finished(&server, &sum);
     assert_eq!((&job["state"], job["output"].to_string()), (&"completed".into(), "{\"got\":[1,2.0]}".into()));
     let lines = server.get(&format!("/v1/jobs/{sum}/logs")).json();
-    assert_eq!(lines["lines"][0]["line"], "doing sum 1", "{lines}");
+    assert_eq!(lines["log"][0]["line"], "doing sum 1", "{lines}");
     let job = finished(&server, &bad);
     assert_eq!(job["state"], "discarded");
     assert!(job["reason"].as_str().unwrap().contains("no such thing"), "{job}");
@@ -66,7 +66,7 @@ fn a_command_calls_back_with_the_token_of_its_run() {
             "{job}"
         );
         let lines = server.get(&format!("/v1/jobs/{id}/logs")).json();
-        assert_eq!(lines["lines"][0]["line"], "from the program", "{lines}");
+        assert_eq!(lines["log"][0]["line"], "from the program", "{lines}");
     };
     check(&server);
     server.stop();

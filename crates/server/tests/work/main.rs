@@ -8,6 +8,7 @@ mod commands;
 mod endpoints;
 mod killed;
 mod misbehaving;
+mod page;
 mod protocol;
 #[path = "../serve_support/mod.rs"]
 mod serve_support;

@@ -11,7 +11,7 @@ use crate::{
 fn commands_that_misbehave_are_ended_and_told_apart() {
     let mark = format!("misbehaving-{}", std::process::id());
     let scripts = [
-        ("garbage", "head -c 1000 /dev/urandom".to_owned(), "discarded", "JSON"),
+        ("garbage", "head -c 1000 /dev/urandom".to_owned(), "discarded", "UTF-8"),
         ("gigabyte", "head -c 1073741824 /dev/zero; sleep 4242".into(), "discarded", "1048576"),
         ("hangs", format!(": {mark}; sleep 4242"), "discarded", "timeout"),
         ("ignores", format!("trap '' TERM; while :; do sleep 4242; done; : {mark}"), "discarded", "timeout"),

@@ -48,7 +48,7 @@ fn a_worker_claims_reports_extends_and_commits() {
         assert_eq!(answer.json()["leases"], json!(["held"]));
     }
     let lines = server.get(&format!("/v1/jobs/{id}/logs")).json();
-    assert_eq!(lines["lines"].as_array().unwrap().len(), 2, "{lines}");
+    assert_eq!(lines["log"].as_array().unwrap().len(), 2, "{lines}");
     let extend =
         |leases: Value| server.post("/v1/leases/extend", &json!({"worker": worker("w1"), "leases": leases}));
     assert_eq!(extend(json!([run])).json(), json!({"leases": ["held"], "given_back": 0}));
