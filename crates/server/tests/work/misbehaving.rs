@@ -1,4 +1,4 @@
-//! Commands that misbehave, run by a real server: each job is told apart, nothing is left, and the server goes on.
+//! Commands that misbehave, run by a real server: their jobs end in different ways, nothing is left, and the server goes on.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[test]
-fn commands_that_misbehave_are_ended_and_told_apart() {
+fn commands_that_misbehave_are_ended_and_distinguished() {
     let mark = format!("misbehaving-{}", std::process::id());
     let scripts = [
         ("garbage", "head -c 1000 /dev/urandom".to_owned(), "discarded", "UTF-8"),
