@@ -43,6 +43,7 @@ pub mod trace;
 pub mod transition;
 pub mod unique;
 mod versioned;
+pub mod workflow;
 
 pub use amend::{Amendment, Content};
 pub use audit::AuditEntry;

@@ -1,0 +1,455 @@
+//! One run of a workflow over its journal.
+//!
+//! The code asks and waits; whenever all of it waits, its driver calls [`Run::next`]. While recorded answers are left, it hands them out one at a time in
+//! the order in which they were recorded, so the code takes the path of the run before, whatever runs beside each other in it.
+//! Then it answers what is to be done next, again one thing at a time and in the order of the asks.
+//!
+//! A run has a time of its own: that of the last answer. Timers, signals and children take effect in the order of their moments,
+//! although the run comes to them late. So the result does not depend on where a process died or for how long none ran.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{
+    Answer, Answered, Arrival, Ask, Attempted, Blocked, Cause, Entry, EntryState, Inbox, JOURNAL_BYTES_MAX,
+    Journal, NameError, Names, Opened, Phase, Refused, STEPS_MAX, ScopeId, Ticket, Undo, VALUE_BYTES_MAX,
+    Write,
+    ask::{AskState, Asked},
+    chance,
+    happening::{What, earliest},
+};
+use crate::{
+    JobId, Json, State, Timestamp,
+    bounds::{ERROR_BYTES_MAX, SPAN_MAX, clip, later},
+};
+
+/// A run.
+#[derive(Debug)]
+pub struct Run {
+    pub(super) workflow: JobId,
+    pub(super) journal: Journal,
+    inbox: Inbox,
+    names: Names,
+    /// The time of the run.
+    pub(super) now: Timestamp,
+    /// The place of the last answer that was handed out or skipped.
+    delivered: u64,
+    asks: Vec<Asked>,
+    /// Places of asks that are not over, in order.
+    live: BTreeSet<usize>,
+    by_key: HashMap<String, usize>,
+    /// How many entries the journal has once all asks have begun.
+    entries: usize,
+    publish: Option<Json>,
+    blocked: Option<Blocked>,
+}
+
+/// What a driver does next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// An answer is ready: let the code go on.
+    Poll,
+    /// Write this in one transaction, then call [`Run::wrote`].
+    Write(Vec<Write>),
+    /// Run the code of a step, then call [`Run::tried`]. Other steps may run at the same time.
+    Execute {
+        /// The ask.
+        ticket: Ticket,
+        /// Which try it is, from 1.
+        try_number: u32,
+    },
+    /// Steps run; wait for one of them, or until this moment.
+    Await {
+        /// When something else happens.
+        until: Option<Timestamp>,
+    },
+    /// Nothing is left to do now: park the workflow. It is woken at this moment, and by every arrival.
+    Park {
+        /// When something happens by itself.
+        until: Option<Timestamp>,
+    },
+    /// Run the compensation of the step of this key, then call [`Run::undone`].
+    Undo {
+        /// The key of the step.
+        key: String,
+        /// Which try it is, from 1.
+        try_number: u32,
+    },
+    /// Everything is undone: end the workflow.
+    Undone(Cause),
+    /// The journal does not fit the code.
+    Blocked(Blocked),
+}
+
+impl Run {
+    /// Begins a run over what the store holds.
+    pub fn begin(workflow: JobId, journal: Journal, arrivals: Vec<Arrival>) -> Self {
+        let mut inbox = Inbox::default();
+        inbox.add(arrivals);
+        Self {
+            workflow,
+            now: journal.header.began_at,
+            entries: journal.len(),
+            journal,
+            inbox,
+            names: Names::default(),
+            delivered: 0,
+            asks: Vec::new(),
+            live: BTreeSet::new(),
+            by_key: HashMap::new(),
+            publish: None,
+            blocked: None,
+        }
+    }
+
+    /// The time of the run: that of the last answer.
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The journal as it stands.
+    pub const fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Whether recorded answers are left to hand out. Meanwhile the code does nothing for the first time, so its log lines
+    /// are repetitions.
+    pub fn is_replaying(&self) -> bool {
+        self.journal.answer_after(self.delivered).is_some()
+    }
+
+    /// Something has arrived since the run began.
+    pub fn arrived(&mut self, arrivals: impl IntoIterator<Item = Arrival>) {
+        self.inbox.add(arrivals);
+    }
+
+    /// Opens a scope for names.
+    pub fn open_scope(&mut self, parent: ScopeId, name: &str) -> Result<ScopeId, NameError> {
+        self.names.open(parent, name)
+    }
+
+    /// Closes a scope.
+    pub fn close_scope(&mut self, scope: ScopeId) {
+        self.names.close(scope);
+    }
+
+    /// What the keys within a scope begin with.
+    pub fn path(&self, scope: ScopeId) -> &str {
+        self.names.path(scope)
+    }
+
+    /// The key for a random number or an id, which is derived and not recorded.
+    pub fn derived_key(&mut self, scope: ScopeId, name: &str) -> Result<String, NameError> {
+        let named = self.names.begin(scope, name)?;
+        self.names.end(&named);
+        Ok(named.key)
+    }
+
+    /// Asks for something under a name. The code then waits until [`answer`](Self::answer) has one.
+    pub fn ask(&mut self, scope: ScopeId, name: &str, ask: Ask) -> Result<Ticket, Refused> {
+        let named = self.names.begin(scope, name)?;
+        let recorded = self.journal.entry(&named.key);
+        let mut state = AskState::Pending;
+        match recorded {
+            None => {
+                self.entries += 1;
+                if self.entries > STEPS_MAX || self.journal.bytes() > JOURNAL_BYTES_MAX {
+                    let bytes = self.journal.bytes();
+                    let what = format!(
+                        "{} entries of {STEPS_MAX}, {bytes} bytes of {JOURNAL_BYTES_MAX}",
+                        self.journal.len()
+                    );
+                    return Err(Refused::Full { what });
+                }
+            }
+            Some(entry) if entry.kind != ask.kind() => {
+                let blocked = Blocked { key: named.key.clone(), asked: ask.kind(), found: entry.kind };
+                self.blocked.get_or_insert(blocked);
+            }
+            Some(entry) => {
+                // An answer that was skipped, because the code of this deploy comes to it later than before.
+                if let EntryState::Closed { seq, answer, .. } = &entry.state
+                    && *seq <= self.delivered
+                {
+                    state = AskState::Answered(answer.clone());
+                }
+            }
+        }
+        let ticket = self.asks.len();
+        self.by_key.insert(named.key.clone(), ticket);
+        self.live.insert(ticket);
+        self.asks.push(Asked { named, ask, state });
+        Ok(Ticket(ticket))
+    }
+
+    /// The key of an ask.
+    pub fn key(&self, ticket: Ticket) -> &str {
+        &self.asks[ticket.0].named.key
+    }
+
+    /// The answer, if there is one. The code takes it once.
+    pub fn answer(&mut self, ticket: Ticket) -> Answered {
+        let AskState::Answered(answer) = self.asks[ticket.0].state.clone() else { return None };
+        self.forget(ticket);
+        Some(answer)
+    }
+
+    /// The code does not wait for this any longer: its branch has lost a race.
+    pub fn forget(&mut self, ticket: Ticket) {
+        let asked = &mut self.asks[ticket.0];
+        if asked.state != AskState::Over {
+            asked.state = AskState::Over;
+            self.live.remove(&ticket.0);
+            self.by_key.remove(&asked.named.key);
+            self.names.end(&asked.named);
+        }
+    }
+
+    /// A branch of a race came first. Of several in one poll, the first call counts; where the journal has a winner, that counts.
+    pub fn won(&mut self, race: Ticket, branch: u32) {
+        let asked = &mut self.asks[race.0];
+        if asked.state == AskState::Pending {
+            asked.state = AskState::WonBy(branch);
+        }
+    }
+
+    /// Publishes what queries are answered with, from the next write on. While it replays it changes nothing.
+    pub fn publish(&mut self, value: Json) {
+        if !self.is_replaying() && value.as_str().len() <= VALUE_BYTES_MAX {
+            self.publish = Some(value);
+        }
+    }
+
+    /// What to do next, now that all of the code waits. `real` is the time of the store.
+    pub fn next(&mut self, real: Timestamp) -> Next {
+        if let Some(blocked) = &self.blocked {
+            return Next::Blocked(blocked.clone());
+        }
+        if self.replay() {
+            return Next::Poll;
+        }
+        if let Phase::Undoing { cause } = &self.journal.header.phase {
+            let cause = cause.clone();
+            return self.undo(cause, real);
+        }
+        if let Some(value) =
+            self.publish.take().filter(|value| self.journal.header.published.as_ref() != Some(value))
+        {
+            return Next::Write(vec![Write::Publish(value)]);
+        }
+        if let Some(next) = self.begin_next() {
+            return next;
+        }
+        self.happen(real)
+    }
+
+    /// Writes of this run are in the store.
+    pub fn wrote(&mut self, writes: &[Write]) {
+        for write in writes {
+            self.journal.apply(write, &mut self.inbox);
+            if let Write::Entry(entry) = write
+                && let Some(ticket) = self.by_key.get(&entry.key)
+                && let AskState::Runs(_) | AskState::WonBy(_) = self.asks[*ticket].state
+            {
+                self.asks[*ticket].state = AskState::Pending;
+            }
+        }
+    }
+
+    /// A try of a step has ended, at `at` by the clock of the store. `chance` is uniform in `[0, 1)`.
+    pub fn tried(&mut self, ticket: Ticket, attempted: Attempted, at: Timestamp, chance: f64) -> Vec<Write> {
+        let asked = &self.asks[ticket.0];
+        let (AskState::Runs(before), Ask::Step { retry, max_tries, is_compensated }) =
+            (&asked.state, &asked.ask)
+        else {
+            // Its branch has lost a race in the meantime.
+            return Vec::new();
+        };
+        let (tries, key) = (before.saturating_add(1), asked.named.key.clone());
+        let at = at.max(self.now);
+        let answer = match attempted {
+            Attempted::Value(value) => {
+                let bytes = value.as_str().len();
+                if bytes > VALUE_BYTES_MAX {
+                    let error = format!(
+                        "the value is {bytes} bytes long; at most {VALUE_BYTES_MAX} are allowed. Store the bulk elsewhere and return \
+                         where it is"
+                    );
+                    Answer::Failed { error }
+                } else {
+                    Answer::Value { value }
+                }
+            }
+            Attempted::Failed(error) if tries < *max_tries => {
+                let due_at = later(at, retry.delay(tries, chance));
+                let opened = Opened::Trying { tries, due_at, error: clip(&error, ERROR_BYTES_MAX) };
+                let entry = Entry::new(key, asked.ask.kind(), EntryState::Open(opened));
+                return vec![Write::Entry(entry)];
+            }
+            Attempted::Failed(error) | Attempted::GivenUp(error) => {
+                Answer::Failed { error: clip(&error, ERROR_BYTES_MAX) }
+            }
+        };
+        let is_done = matches!(answer, Answer::Value { .. });
+        let undo = (is_done && *is_compensated).then_some(Undo::Due);
+        let closed = EntryState::Closed { seq: self.journal.next_seq(), at, answer };
+        vec![Write::Entry(Entry { undo, ..Entry::new(key, asked.ask.kind(), closed) })]
+    }
+
+    /// The code has returned its output: what is to be written with the end of the job.
+    pub fn completed(&self) -> Vec<Write> {
+        self.cancelled_children(State::Completed, "its workflow has completed")
+    }
+
+    /// The code goes on in the next generation, with an empty journal.
+    pub fn continued(&self) -> Vec<Write> {
+        let mut writes = self.cancelled_children(State::Completed, "its workflow has begun an empty journal");
+        writes.push(Write::NextGeneration);
+        writes
+    }
+
+    /// The code has failed, or a client has cancelled the workflow: from now on it undoes what it has done.
+    pub fn fail(&self, cause: Cause) -> Vec<Write> {
+        if self.journal.header.phase != Phase::Forward {
+            return Vec::new();
+        }
+        let mut writes = match &cause {
+            Cause::Failed { .. } => self.cancelled_children(State::Discarded, "its workflow has failed"),
+            Cause::Cancelled { .. } => {
+                self.cancelled_children(State::Cancelled, "its workflow was cancelled")
+            }
+        };
+        writes.push(Write::Phase(Phase::Undoing { cause }));
+        writes
+    }
+
+    /// Hands out the next recorded answer. `false` once none is left.
+    fn replay(&mut self) -> bool {
+        while let Some((seq, key)) = self.journal.answer_after(self.delivered) {
+            let asked = self.by_key.get(key).copied();
+            let state = self.journal.entry(key).map(|entry| entry.state.clone());
+            let Some(EntryState::Closed { at, answer, .. }) = state else { return false };
+            if let Some(ticket) = asked {
+                self.asks[ticket].state = AskState::Answered(answer);
+                (self.delivered, self.now) = (seq, self.now.max(at));
+                return true;
+            }
+            // All of the code waits, and none of it for this. So a change that waits here was passed by an earlier version.
+            if let Some(patch) = self.pending_patch() {
+                self.asks[patch].state = AskState::Answered(Answer::Patched { is_new: false });
+                return true;
+            }
+            // The code of this deploy does not ask for it here. It may later.
+            (self.delivered, self.now) = (seq, self.now.max(at));
+        }
+        false
+    }
+
+    fn pending_patch(&self) -> Option<usize> {
+        let is_patch = |ticket: &usize| {
+            let Asked { named, ask, state } = &self.asks[*ticket];
+            *ask == Ask::Patch && *state == AskState::Pending && self.journal.entry(&named.key).is_none()
+        };
+        self.live.iter().copied().find(is_patch)
+    }
+
+    /// The first ask that can begin, or be answered at once.
+    fn begin_next(&mut self) -> Option<Next> {
+        for ticket in self.live.iter().copied() {
+            let Asked { named, ask, state } = &self.asks[ticket];
+            let key = named.key.clone();
+            if let (AskState::WonBy(branch), Ask::Race { branches }) = (state, ask) {
+                let mut writes = vec![self.close(ticket, Answer::Won { branch: *branch }, self.now)];
+                let losers = branches.iter().enumerate().filter(|(place, _)| *place != *branch as usize);
+                losers.for_each(|(_, path)| writes.extend(self.lost(path)));
+                return Some(Next::Write(writes));
+            }
+            if *state != AskState::Pending || self.journal.entry(&key).is_some() {
+                continue;
+            }
+            let open = |opened| Write::Entry(Entry::new(key.clone(), ask.kind(), EntryState::Open(opened)));
+            let writes = match ask {
+                Ask::Race { .. } => continue,
+                Ask::Patch => vec![self.close(ticket, Answer::Patched { is_new: true }, self.now)],
+                Ask::Now => vec![self.close(ticket, Answer::Now { at: self.now }, self.now)],
+                Ask::Sleep(span) => {
+                    vec![open(Opened::Timer { until: later(self.now, (*span).min(SPAN_MAX)) })]
+                }
+                Ask::SleepUntil(until) => vec![open(Opened::Timer { until: *until })],
+                Ask::Signal { name, within } => {
+                    let until = within.map(|within| later(self.now, within.min(SPAN_MAX)));
+                    vec![open(Opened::Signal { name: name.clone(), until })]
+                }
+                Ask::Child { policy } => {
+                    let job = chance::child(self.workflow, &self.journal.header, &key, self.now);
+                    let policy = *policy;
+                    vec![open(Opened::Child { job, policy }), Write::StartChild { key, job, policy }]
+                }
+                Ask::Step { .. } => {
+                    self.asks[ticket].state = AskState::Runs(0);
+                    return Some(Next::Execute { ticket: Ticket(ticket), try_number: 1 });
+                }
+            };
+            return Some(Next::Write(writes));
+        }
+        None
+    }
+
+    /// The earliest thing that the code waits for.
+    fn happen(&mut self, real: Timestamp) -> Next {
+        let asks = self.live.iter().map(|ticket| (*ticket, &self.asks[*ticket]));
+        let found = earliest(asks, &self.journal, &self.inbox, self.now);
+        if let Some(happening) = found.as_ref().filter(|happening| happening.at <= real.max(self.now)) {
+            let ticket = happening.ticket;
+            match happening.what.clone() {
+                What::Close { answer, take } => {
+                    let mut writes = vec![self.close(ticket, answer, happening.at)];
+                    writes.extend(take.map(|n| Write::Take { n }));
+                    return Next::Write(writes);
+                }
+                What::Try { tries } => {
+                    self.now = happening.at;
+                    self.asks[ticket].state = AskState::Runs(tries);
+                    return Next::Execute { ticket: Ticket(ticket), try_number: tries.saturating_add(1) };
+                }
+            }
+        }
+        let until = found.map(|happening| happening.at);
+        let runs = |ticket: &usize| matches!(self.asks[*ticket].state, AskState::Runs(_));
+        if self.live.iter().any(runs) { Next::Await { until } } else { Next::Park { until } }
+    }
+
+    fn close(&self, ticket: usize, answer: Answer, at: Timestamp) -> Write {
+        let Asked { named, ask, .. } = &self.asks[ticket];
+        let closed = EntryState::Closed { seq: self.journal.next_seq(), at, answer };
+        Write::Entry(Entry::new(named.key.clone(), ask.kind(), closed))
+    }
+
+    /// Ends what is open below a scope that has lost.
+    fn lost(&self, path: &str) -> Vec<Write> {
+        let mut open: Vec<_> = self.journal.open().filter(|entry| entry.key.starts_with(path)).collect();
+        open.sort_by(|one, other| one.key.cmp(&other.key));
+        let mut writes = Vec::new();
+        for entry in open {
+            if let EntryState::Open(Opened::Child { job, policy }) = entry.state
+                && policy.cancels(State::Cancelled)
+            {
+                writes.push(Write::CancelChild { job, reason: "its branch has lost a race".into() });
+            }
+            writes.push(Write::Entry(Entry { state: EntryState::Lost, ..entry.clone() }));
+        }
+        writes
+    }
+
+    fn cancelled_children(&self, end: State, reason: &str) -> Vec<Write> {
+        let mut jobs: Vec<_> = self
+            .journal
+            .open()
+            .filter_map(|entry| match entry.state {
+                EntryState::Open(Opened::Child { job, policy }) if policy.cancels(end) => Some(job),
+                EntryState::Open(_) | EntryState::Closed { .. } | EntryState::Lost => None,
+            })
+            .collect();
+        jobs.sort();
+        jobs.into_iter().map(|job| Write::CancelChild { job, reason: reason.into() }).collect()
+    }
+}

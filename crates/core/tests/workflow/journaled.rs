@@ -1,0 +1,315 @@
+//! The executor over a journal: a disk that holds what was written, and processes that die before or after any write.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use backroom_core::{
+    JobId, RetryPolicy, Timestamp,
+    links::{ChildEnd, ChildPolicy},
+    workflow::{
+        Answer, Arrival, Arrived, Ask, Attempted, Cause, Entry, EntryState, Header, Journal, Next, Run,
+        ScopeId, Ticket, Undo, Write, chance,
+    },
+};
+
+use crate::{
+    WORKFLOW,
+    common::{at, json, now, secs},
+    program::{Code, Dice, Got, Host, Node, Op, Outcome, Shared, Trace, code, value_of},
+};
+
+/// What survives a kill.
+struct Disk {
+    header: Header,
+    entries: BTreeMap<String, Entry>,
+    /// All that ever arrives, with what is taken.
+    arrivals: Vec<Arrival>,
+    taken: BTreeSet<u64>,
+    children: BTreeMap<JobId, String>,
+    undone: Vec<String>,
+    real: Timestamp,
+    dice: Dice,
+    kills_left: u32,
+    kills: u32,
+}
+
+impl Disk {
+    fn visible(&self) -> Vec<Arrival> {
+        let is_there = |arrival: &&Arrival| arrival.at <= self.real && !self.taken.contains(&arrival.n);
+        self.arrivals.iter().filter(is_there).cloned().collect()
+    }
+
+    /// A process dies in one of four places; none runs for a while.
+    fn is_killed(&mut self) -> bool {
+        if self.kills_left == 0 || self.dice.below(4) > 0 {
+            return false;
+        }
+        self.kills_left -= 1;
+        self.kills += 1;
+        self.pass(50);
+        true
+    }
+
+    fn pass(&mut self, most: u64) {
+        let micros = i64::try_from(self.dice.below(most * 1_000_000)).unwrap();
+        self.real = Timestamp::from_microsecond(self.real.as_microsecond() + micros).unwrap();
+    }
+
+    /// One transaction. `child_secs` knows how long the child of a key takes.
+    fn write(&mut self, writes: &[Write], time: Timestamp, child_secs: impl Fn(&str) -> u64) {
+        for write in writes {
+            match write {
+                Write::Entry(entry) => {
+                    let before = self.entries.insert(entry.key.clone(), entry.clone());
+                    if entry.seq().is_some() && before.as_ref().is_none_or(|before| before.seq().is_none()) {
+                        self.header.progress += 1;
+                    }
+                    if let Some(before) = before {
+                        let is_fixed = matches!(before.state, EntryState::Closed { .. } | EntryState::Lost);
+                        assert!(!is_fixed || before.state == entry.state, "an answer never changes");
+                        let is_undone = matches!(before.undo, Some(Undo::Done { .. }));
+                        assert!(!is_undone, "a step is undone once");
+                    }
+                    if matches!(entry.undo, Some(Undo::Done { .. })) {
+                        self.undone.push(entry.key.clone());
+                    }
+                }
+                Write::Take { n } => assert!(self.taken.insert(*n), "an arrival is taken once"),
+                Write::StartChild { key, job, .. } => {
+                    if self.children.insert(*job, key.clone()).is_none() {
+                        let n = 1000 + self.children.len() as u64;
+                        let ends = i64::try_from(child_secs(key)).unwrap() * 1_000_000;
+                        let ends = Timestamp::from_microsecond(time.as_microsecond() + ends).unwrap();
+                        let end = ChildEnd::Completed { output: json(&value_of(key).to_string()) };
+                        let what = Arrived::Child { key: key.clone(), end };
+                        self.arrivals.push(Arrival { n, at: ends, what });
+                    }
+                }
+                Write::Phase(phase) => self.header.phase = phase.clone(),
+                Write::Publish(value) => self.header.published = Some(value.clone()),
+                Write::CancelChild { .. } => {}
+                Write::NextGeneration => panic!("no program asks for it"),
+            }
+        }
+    }
+}
+
+struct Journaled {
+    run: RefCell<Run>,
+    /// By key: how often a step fails, how long a child takes.
+    steps: RefCell<BTreeMap<String, u32>>,
+    children: RefCell<BTreeMap<String, u64>>,
+    scopes: RefCell<Vec<ScopeId>>,
+    tickets: RefCell<Vec<Ticket>>,
+}
+
+impl Host for Journaled {
+    fn open(&self, parent: usize, name: &str) -> usize {
+        let mut scopes = self.scopes.borrow_mut();
+        let scope = self.run.borrow_mut().open_scope(scopes[parent], name).unwrap();
+        scopes.push(scope);
+        scopes.len() - 1
+    }
+
+    fn close(&self, scope: usize) {
+        self.run.borrow_mut().close_scope(self.scopes.borrow()[scope]);
+    }
+
+    fn ask(&self, scope: usize, name: &str, op: Op) -> usize {
+        let mut run = self.run.borrow_mut();
+        let scopes = self.scopes.borrow();
+        let ask = match &op {
+            Op::Step { max_tries, is_compensated, .. } => Ask::Step {
+                retry: RetryPolicy::constant(secs(7)).jitter(0),
+                max_tries: *max_tries,
+                is_compensated: *is_compensated,
+            },
+            Op::Sleep(span) => Ask::Sleep(secs(*span)),
+            Op::Wait { signal, within } => {
+                Ask::Signal { name: format!("signal {signal}"), within: within.map(secs) }
+            }
+            Op::Child { .. } => Ask::Child { policy: ChildPolicy::Cancel },
+            Op::Now => Ask::Now,
+            Op::Patch => Ask::Patch,
+            Op::Race { branches } => Ask::Race {
+                branches: branches.iter().map(|scope| run.path(scopes[*scope]).to_owned()).collect(),
+            },
+        };
+        let ticket = run.ask(scopes[scope], name, ask).unwrap();
+        let key = run.key(ticket).to_owned();
+        match op {
+            Op::Step { fails, .. } => _ = self.steps.borrow_mut().insert(key, fails),
+            Op::Child { secs } => _ = self.children.borrow_mut().insert(key, secs),
+            Op::Sleep(_) | Op::Wait { .. } | Op::Now | Op::Patch | Op::Race { .. } => {}
+        }
+        self.tickets.borrow_mut().push(ticket);
+        self.tickets.borrow().len() - 1
+    }
+
+    fn answer(&self, ticket: usize) -> Option<Got> {
+        let answer = self.run.borrow_mut().answer(self.tickets.borrow()[ticket])?;
+        let number = |value: &backroom_core::Json| Got::Value(value.decode().unwrap());
+        Some(match answer {
+            Answer::Value { value } | Answer::Signal { value } => number(&value),
+            Answer::Child { end: ChildEnd::Completed { output } } => number(&output),
+            Answer::Child { end } => panic!("no child fails: {end:?}"),
+            Answer::Failed { .. } => Got::Failed,
+            Answer::Fired | Answer::Patched { is_new: true } => Got::Done,
+            Answer::Patched { is_new: false } => panic!("no version is older"),
+            Answer::TimedOut => Got::TimedOut,
+            Answer::Won { branch } => Got::Won(branch as usize),
+            Answer::Now { at } => Got::Value(u64::try_from(since_now(at)).unwrap()),
+        })
+    }
+
+    fn forget(&self, ticket: usize) {
+        self.run.borrow_mut().forget(self.tickets.borrow()[ticket]);
+    }
+
+    fn won(&self, ticket: usize, branch: usize) {
+        self.run.borrow_mut().won(self.tickets.borrow()[ticket], u32::try_from(branch).unwrap());
+    }
+
+    fn random(&self, scope: usize, name: &str) -> u64 {
+        let mut run = self.run.borrow_mut();
+        let key = run.derived_key(self.scopes.borrow()[scope], name).unwrap();
+        chance::random(WORKFLOW, &run.journal().header, &key)
+    }
+
+    fn now(&self) -> i64 {
+        since_now(self.run.borrow().now())
+    }
+}
+
+fn since_now(at: Timestamp) -> i64 {
+    at.as_second() - now().as_second()
+}
+
+/// What one process came to.
+enum Left {
+    Ended(Option<Result<u64, String>>),
+    Died,
+}
+
+/// Carries a program out, over processes that are killed up to `kills` times. Answers with the number of kills that there were.
+pub(crate) fn interpret(
+    program: &[Node],
+    signals: &[(i64, u32, u64)],
+    seed: u64,
+    kills: u32,
+) -> (Outcome, u32) {
+    let arrivals = signals.iter().enumerate().map(|(n, (secs, name, value))| Arrival {
+        n: n as u64,
+        at: at(*secs),
+        what: Arrived::Signal { name: format!("signal {name}"), value: json(&value.to_string()) },
+    });
+    let mut disk = Disk {
+        header: Header::begin(None, now()),
+        entries: BTreeMap::new(),
+        arrivals: arrivals.collect(),
+        taken: BTreeSet::new(),
+        children: BTreeMap::new(),
+        undone: Vec::new(),
+        real: now(),
+        dice: Dice(seed),
+        kills_left: kills,
+        kills: 0,
+    };
+    loop {
+        let trace = Trace::default();
+        if let Left::Ended(end) = process(&mut disk, program, &trace) {
+            let trace = trace.borrow().clone();
+            return (Outcome { trace, end, undone: disk.undone }, disk.kills);
+        }
+    }
+}
+
+fn process(disk: &mut Disk, program: &[Node], trace: &Trace) -> Left {
+    let journal = Journal::load(disk.header.clone(), disk.entries.values().cloned().collect()).unwrap();
+    let host = Rc::new(Journaled {
+        run: RefCell::new(Run::begin(WORKFLOW, journal, disk.visible())),
+        steps: RefCell::default(),
+        children: RefCell::default(),
+        scopes: RefCell::new(vec![ScopeId::ROOT]),
+        tickets: RefCell::default(),
+    });
+    let mut code: Option<Code> =
+        Some(code(Rc::clone(&host) as Shared, 0, program.to_vec(), Rc::clone(trace), 0));
+    let mut end = None;
+    loop {
+        let polled = code.as_mut().map(|code| code.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+        let mut writes = None;
+        if let Some(Poll::Ready(result)) = polled {
+            code = None;
+            match &result {
+                Ok(_) => {
+                    if disk.is_killed() {
+                        return Left::Died;
+                    }
+                    return Left::Ended(Some(result));
+                }
+                Err(error) => {
+                    writes = Some(host.run.borrow().fail(Cause::Failed { error: error.clone() }));
+                    end = Some(result);
+                }
+            }
+        }
+        let time = host.run.borrow().now();
+        let next = match writes {
+            Some(writes) => Next::Write(writes),
+            None => host.run.borrow_mut().next(disk.real),
+        };
+        let undo = |disk: &mut Disk, key: &str, try_number: u32| {
+            let is_done = u64::from(try_number) > value_of(key) % 3;
+            let attempted =
+                if is_done { Attempted::Value(json("null")) } else { Attempted::Failed("again".into()) };
+            host.run.borrow().undone(key, attempted, disk.real, 0.5)
+        };
+        let writes = match next {
+            Next::Poll => continue,
+            Next::Write(writes) => writes,
+            Next::Execute { ticket, try_number } => {
+                let key = host.run.borrow().key(ticket).to_owned();
+                let fails = host.steps.borrow()[&key];
+                let attempted = if try_number > fails {
+                    Attempted::Value(json(&value_of(&key).to_string()))
+                } else {
+                    Attempted::Failed("again".into())
+                };
+                let time = host.run.borrow().now();
+                host.run.borrow_mut().tried(ticket, attempted, time, 0.5)
+            }
+            Next::Undo { key, try_number } => undo(disk, &key, try_number),
+            Next::Undone(_) => return Left::Ended(end),
+            Next::Park { until } => {
+                let coming = disk.arrivals.iter().map(|arrival| arrival.at).filter(|at| *at > disk.real);
+                let Some(wake) = coming.chain(until).min() else { return Left::Ended(None) };
+                disk.real = disk.real.max(wake);
+                disk.pass(3);
+                if disk.dice.below(2) == 0 {
+                    // The future is dropped, and another process begins.
+                    return Left::Died;
+                }
+                host.run.borrow_mut().arrived(disk.visible());
+                continue;
+            }
+            Next::Await { .. } => panic!("steps take no time here"),
+            Next::Blocked(blocked) => panic!("{blocked}"),
+        };
+        if disk.is_killed() {
+            return Left::Died;
+        }
+        let child_secs = |key: &str| host.children.borrow()[key];
+        disk.write(&writes, time, child_secs);
+        if disk.is_killed() {
+            return Left::Died;
+        }
+        host.run.borrow_mut().wrote(&writes);
+        // The process is woken by what arrives, as the end of a child that took no time.
+        host.run.borrow_mut().arrived(disk.visible());
+    }
+}

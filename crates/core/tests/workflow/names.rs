@@ -1,0 +1,64 @@
+//! Keys of entries.
+
+use backroom_core::workflow::{KEY_BYTES_MAX, NameError, Names, ScopeId};
+
+const ROOT: ScopeId = ScopeId::ROOT;
+
+fn key(names: &mut Names, scope: ScopeId, name: &str) -> String {
+    let named = names.begin(scope, name).unwrap();
+    names.end(&named);
+    named.key
+}
+
+#[test]
+fn names_within_scopes_make_keys_and_a_loop_counts() {
+    let mut names = Names::default();
+    assert_eq!(key(&mut names, ROOT, "charge"), "charge");
+    assert_eq!(key(&mut names, ROOT, "charge"), "charge#2");
+    let order = names.open(ROOT, "order").unwrap();
+    assert_eq!(key(&mut names, order, "charge"), "order/charge");
+    let line = names.open(order, "line").unwrap();
+    assert_eq!(key(&mut names, line, "pick"), "order/line/pick");
+    names.close(line);
+    let line = names.open(order, "line").unwrap();
+    assert_eq!(key(&mut names, line, "pick"), "order/line#2/pick");
+    assert_eq!(names.path(line), "order/line#2/");
+    assert_eq!(key(&mut names, ROOT, "order"), "order", "a step may be called as a scope is");
+}
+
+#[test]
+fn two_live_uses_of_a_name_are_an_error_that_says_how_to_name_them() {
+    let mut names = Names::default();
+    let first = names.begin(ROOT, "charge").unwrap();
+    let refused = names.begin(ROOT, "charge").unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        r#""charge" is in use at the same time by another part of the workflow, and which of the two comes first could differ after a crash; give each part a scope of its own, or another name"#
+    );
+    names.end(&first);
+    assert_eq!(names.begin(ROOT, "charge").unwrap().key, "charge#2");
+
+    let scope = names.open(ROOT, "order").unwrap();
+    let refused = names.open(ROOT, "order").unwrap_err();
+    assert_eq!(refused, NameError::TwoLive { key: "order".into() });
+    names.close(scope);
+    assert!(names.open(ROOT, "order").is_ok());
+}
+
+#[test]
+fn names_that_could_be_taken_for_others_are_refused() {
+    let mut names = Names::default();
+    for bad in ["", "a/b", "a#2", " a", "a\n", &"x".repeat(129)] {
+        assert!(matches!(names.begin(ROOT, bad), Err(NameError::Bad { .. })), "{bad:?}");
+        assert!(names.open(ROOT, bad).is_err(), "{bad:?}");
+    }
+    let mut scope = ROOT;
+    let refused = loop {
+        match names.open(scope, &"deep".repeat(20)) {
+            Ok(inner) => scope = inner,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(refused.to_string().contains("bytes long with its scopes; at most 512 are allowed"), "{refused}");
+    assert!(names.path(scope).len() <= KEY_BYTES_MAX);
+}
