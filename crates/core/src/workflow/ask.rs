@@ -76,17 +76,31 @@ pub enum Attempted {
 
 /// The journal does not fit the code. The workflow is parked until a fitting version of the code runs it, or a person decides.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the code asks for {asked} {key:?}, and the journal has {found} {key:?} of an earlier run; deploy the earlier code, or give the new \
-     {asked} another name"
-)]
-pub struct Blocked {
-    /// The key.
-    pub key: String,
-    /// What the code asks for.
-    pub asked: EntryKind,
-    /// What the journal has.
-    pub found: EntryKind,
+pub enum Blocked {
+    /// The entry of this key is of another kind.
+    #[error(
+        "the code asks for {asked} {key:?}, and the journal has {found} {key:?} of an earlier run; deploy the earlier code, or give \
+         the new {asked} another name"
+    )]
+    OtherKind {
+        /// The key.
+        key: String,
+        /// What the code asks for.
+        asked: EntryKind,
+        /// What the journal has.
+        found: EntryKind,
+    },
+    /// The entry belongs to a branch that has lost a race, and the code waits for it outside of that race.
+    #[error(
+        "the code asks for {asked} {key:?}, which was in a branch that lost a race in an earlier run; deploy the earlier code, or give \
+         the {asked} another name"
+    )]
+    Lost {
+        /// The key.
+        key: String,
+        /// What the code asks for.
+        asked: EntryKind,
+    },
 }
 
 /// Why an ask is refused. The handler gets it as an error.

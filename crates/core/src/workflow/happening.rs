@@ -1,7 +1,5 @@
 //! What comes next for a run whose code waits: the earliest of all that it waits for.
 
-use std::collections::HashMap;
-
 use super::{
     Answer, EntryState, Inbox, Journal, Opened,
     ask::{AskState, Asked},
@@ -36,8 +34,6 @@ pub(super) fn earliest<'a>(
     now: Timestamp,
 ) -> Option<Happening> {
     let mut earliest: Option<Happening> = None;
-    // Waits of one signal take its arrivals in the order in which they were asked for.
-    let mut waits_before: HashMap<&str, usize> = HashMap::new();
     for (ticket, asked) in asks {
         if asked.state != AskState::Pending {
             continue;
@@ -50,12 +46,8 @@ pub(super) fn earliest<'a>(
             Opened::Child { .. } => inbox.child(&entry.key).map(|(at, n, end)| {
                 (at, What::Close { answer: Answer::Child { end: end.clone() }, take: Some(n) })
             }),
-            Opened::Signal { name, until } => {
-                let before = waits_before.entry(name.as_str()).or_default();
-                let arrival = inbox.signal(name, *before);
-                *before += 1;
-                signal_or_timeout(arrival, *until)
-            }
+            // Several waits may name the same arrival; the first of them is answered, and then the next is looked for.
+            Opened::Signal { name, until } => signal_or_timeout(inbox.signal(name), *until),
         };
         if let Some((at, what)) = found
             && earliest.as_ref().is_none_or(|first| at.max(now) < first.at)

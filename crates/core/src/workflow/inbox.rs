@@ -1,7 +1,7 @@
 //! What others write for a workflow: signals, and the ends of children. They lie in the order of their arrival until an entry
 //! takes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,11 +45,22 @@ pub enum Arrived {
     },
 }
 
-/// Arrivals that no entry has taken.
+/// Arrivals that no entry has taken, by moment and number. A clock that was set back between two arrivals changes their order, in
+/// every run in the same way.
 #[derive(Debug, Clone, Default)]
 pub struct Inbox {
-    /// By moment and number. A clock that was set back between two arrivals changes their order, in every run in the same way.
-    arrivals: BTreeMap<(Timestamp, u64), Arrived>,
+    /// By the name of the signal.
+    signals: HashMap<String, BTreeMap<(Timestamp, u64), Json>>,
+    /// By the key of the entry. A child ends once.
+    children: HashMap<String, (Timestamp, u64, ChildEnd)>,
+    /// Where each arrival lies.
+    places: HashMap<u64, Place>,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Signal(String, Timestamp),
+    Child(String),
 }
 
 impl Arrival {
@@ -67,29 +78,41 @@ impl Arrival {
 impl Inbox {
     /// Adds arrivals. Those that are there already change nothing.
     pub fn add(&mut self, arrivals: impl IntoIterator<Item = Arrival>) {
-        self.arrivals.extend(arrivals.into_iter().map(|Arrival { n, at, what }| ((at, n), what)));
+        for Arrival { n, at, what } in arrivals {
+            let place = match what {
+                Arrived::Signal { name, value } => {
+                    self.signals.entry(name.clone()).or_default().insert((at, n), value);
+                    Place::Signal(name, at)
+                }
+                Arrived::Child { key, end } => {
+                    self.children.entry(key.clone()).or_insert((at, n, end));
+                    Place::Child(key)
+                }
+            };
+            self.places.insert(n, place);
+        }
     }
 
     /// An entry has taken it.
     pub(super) fn take(&mut self, n: u64) {
-        self.arrivals.retain(|(_, number), _| *number != n);
+        match self.places.remove(&n) {
+            Some(Place::Signal(name, at)) => {
+                self.signals.get_mut(&name).and_then(|of_name| of_name.remove(&(at, n)));
+            }
+            Some(Place::Child(key)) => _ = self.children.remove(&key),
+            None => {}
+        }
     }
 
-    /// The signal of this name behind `before` others of it, which other waits take.
-    pub(super) fn signal(&self, name: &str, before: usize) -> Option<(Timestamp, u64, &Json)> {
-        let of_name = self.arrivals.iter().filter_map(|((at, n), what)| match what {
-            Arrived::Signal { name: other, value } if other == name => Some((*at, *n, value)),
-            Arrived::Signal { .. } | Arrived::Child { .. } => None,
-        });
-        of_name.into_iter().nth(before)
+    /// The first signal of this name.
+    pub(super) fn signal(&self, name: &str) -> Option<(Timestamp, u64, &Json)> {
+        let ((at, n), value) = self.signals.get(name)?.first_key_value()?;
+        Some((*at, *n, value))
     }
 
     /// The end of the child of this entry.
     pub(super) fn child(&self, key: &str) -> Option<(Timestamp, u64, &ChildEnd)> {
-        self.arrivals.iter().find_map(|((at, n), what)| match what {
-            Arrived::Child { key: other, end } if other == key => Some((*at, *n, end)),
-            Arrived::Child { .. } | Arrived::Signal { .. } => None,
-        })
+        self.children.get(key).map(|(at, n, end)| (*at, *n, end))
     }
 }
 

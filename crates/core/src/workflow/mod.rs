@@ -9,6 +9,7 @@
 
 mod ask;
 pub mod chance;
+mod end;
 mod entry;
 mod happening;
 mod inbox;
@@ -16,6 +17,7 @@ mod journal;
 mod name;
 pub mod progress;
 mod run;
+mod step;
 mod undo;
 mod write;
 

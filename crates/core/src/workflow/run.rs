@@ -10,16 +10,15 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
-    Answer, Answered, Arrival, Ask, Attempted, Blocked, Cause, Entry, EntryState, Inbox, JOURNAL_BYTES_MAX,
-    Journal, NameError, Names, Opened, Phase, Refused, STEPS_MAX, ScopeId, Ticket, Undo, VALUE_BYTES_MAX,
-    Write,
+    Answer, Answered, Arrival, Ask, Blocked, Cause, Entry, EntryKind, EntryState, Inbox, JOURNAL_BYTES_MAX,
+    Journal, NameError, Names, Opened, Phase, Refused, STEPS_MAX, ScopeId, Ticket, VALUE_BYTES_MAX, Write,
     ask::{AskState, Asked},
     chance,
     happening::{What, earliest},
 };
 use crate::{
-    JobId, Json, State, Timestamp,
-    bounds::{ERROR_BYTES_MAX, SPAN_MAX, clip, later},
+    JobId, Json, Timestamp,
+    bounds::{SPAN_MAX, later},
 };
 
 /// A run.
@@ -33,14 +32,18 @@ pub struct Run {
     pub(super) now: Timestamp,
     /// The place of the last answer that was handed out or skipped.
     delivered: u64,
-    asks: Vec<Asked>,
+    pub(super) asks: Vec<Asked>,
     /// Places of asks that are not over, in order.
     live: BTreeSet<usize>,
+    /// Of these, asks that can begin or be answered at once.
+    ready: BTreeSet<usize>,
     by_key: HashMap<String, usize>,
     /// How many entries the journal has once all asks have begun.
     entries: usize,
     publish: Option<Json>,
     blocked: Option<Blocked>,
+    /// Asks for entries of branches that have lost. Each ends once its race is answered.
+    of_losers: BTreeSet<usize>,
 }
 
 /// What a driver does next.
@@ -95,9 +98,11 @@ impl Run {
             delivered: 0,
             asks: Vec::new(),
             live: BTreeSet::new(),
+            ready: BTreeSet::new(),
             by_key: HashMap::new(),
             publish: None,
             blocked: None,
+            of_losers: BTreeSet::new(),
         }
     }
 
@@ -162,9 +167,11 @@ impl Run {
                 }
             }
             Some(entry) if entry.kind != ask.kind() => {
-                let blocked = Blocked { key: named.key.clone(), asked: ask.kind(), found: entry.kind };
+                let blocked =
+                    Blocked::OtherKind { key: named.key.clone(), asked: ask.kind(), found: entry.kind };
                 self.blocked.get_or_insert(blocked);
             }
+            Some(entry) if entry.state == EntryState::Lost => _ = self.of_losers.insert(self.asks.len()),
             Some(entry) => {
                 // An answer that was skipped, because the code of this deploy comes to it later than before.
                 if let EntryState::Closed { seq, answer, .. } = &entry.state
@@ -177,6 +184,9 @@ impl Run {
         let ticket = self.asks.len();
         self.by_key.insert(named.key.clone(), ticket);
         self.live.insert(ticket);
+        if recorded.is_none() && ask.kind() != EntryKind::Race {
+            self.ready.insert(ticket);
+        }
         self.asks.push(Asked { named, ask, state });
         Ok(Ticket(ticket))
     }
@@ -199,6 +209,8 @@ impl Run {
         if asked.state != AskState::Over {
             asked.state = AskState::Over;
             self.live.remove(&ticket.0);
+            self.ready.remove(&ticket.0);
+            self.of_losers.remove(&ticket.0);
             self.by_key.remove(&asked.named.key);
             self.names.end(&asked.named);
         }
@@ -209,6 +221,7 @@ impl Run {
         let asked = &mut self.asks[race.0];
         if asked.state == AskState::Pending {
             asked.state = AskState::WonBy(branch);
+            self.ready.insert(race.0);
         }
     }
 
@@ -226,6 +239,11 @@ impl Run {
         }
         if self.replay() {
             return Next::Poll;
+        }
+        if let Some(ticket) = self.of_losers.first() {
+            // All races that are recorded have been answered, and the code still waits for it.
+            let Asked { named, ask, .. } = &self.asks[*ticket];
+            return Next::Blocked(Blocked::Lost { key: named.key.clone(), asked: ask.kind() });
         }
         if let Phase::Undoing { cause } = &self.journal.header.phase {
             let cause = cause.clone();
@@ -248,78 +266,13 @@ impl Run {
             self.journal.apply(write, &mut self.inbox);
             if let Write::Entry(entry) = write
                 && let Some(ticket) = self.by_key.get(&entry.key)
-                && let AskState::Runs(_) | AskState::WonBy(_) = self.asks[*ticket].state
             {
-                self.asks[*ticket].state = AskState::Pending;
-            }
-        }
-    }
-
-    /// A try of a step has ended, at `at` by the clock of the store. `chance` is uniform in `[0, 1)`.
-    pub fn tried(&mut self, ticket: Ticket, attempted: Attempted, at: Timestamp, chance: f64) -> Vec<Write> {
-        let asked = &self.asks[ticket.0];
-        let (AskState::Runs(before), Ask::Step { retry, max_tries, is_compensated }) =
-            (&asked.state, &asked.ask)
-        else {
-            // Its branch has lost a race in the meantime.
-            return Vec::new();
-        };
-        let (tries, key) = (before.saturating_add(1), asked.named.key.clone());
-        let at = at.max(self.now);
-        let answer = match attempted {
-            Attempted::Value(value) => {
-                let bytes = value.as_str().len();
-                if bytes > VALUE_BYTES_MAX {
-                    let error = format!(
-                        "the value is {bytes} bytes long; at most {VALUE_BYTES_MAX} are allowed. Store the bulk elsewhere and return \
-                         where it is"
-                    );
-                    Answer::Failed { error }
-                } else {
-                    Answer::Value { value }
+                self.ready.remove(ticket);
+                if let AskState::Runs(_) | AskState::WonBy(_) = self.asks[*ticket].state {
+                    self.asks[*ticket].state = AskState::Pending;
                 }
             }
-            Attempted::Failed(error) if tries < *max_tries => {
-                let due_at = later(at, retry.delay(tries, chance));
-                let opened = Opened::Trying { tries, due_at, error: clip(&error, ERROR_BYTES_MAX) };
-                let entry = Entry::new(key, asked.ask.kind(), EntryState::Open(opened));
-                return vec![Write::Entry(entry)];
-            }
-            Attempted::Failed(error) | Attempted::GivenUp(error) => {
-                Answer::Failed { error: clip(&error, ERROR_BYTES_MAX) }
-            }
-        };
-        let is_done = matches!(answer, Answer::Value { .. });
-        let undo = (is_done && *is_compensated).then_some(Undo::Due);
-        let closed = EntryState::Closed { seq: self.journal.next_seq(), at, answer };
-        vec![Write::Entry(Entry { undo, ..Entry::new(key, asked.ask.kind(), closed) })]
-    }
-
-    /// The code has returned its output: what is to be written with the end of the job.
-    pub fn completed(&self) -> Vec<Write> {
-        self.cancelled_children(State::Completed, "its workflow has completed")
-    }
-
-    /// The code goes on in the next generation, with an empty journal.
-    pub fn continued(&self) -> Vec<Write> {
-        let mut writes = self.cancelled_children(State::Completed, "its workflow has begun an empty journal");
-        writes.push(Write::NextGeneration);
-        writes
-    }
-
-    /// The code has failed, or a client has cancelled the workflow: from now on it undoes what it has done.
-    pub fn fail(&self, cause: Cause) -> Vec<Write> {
-        if self.journal.header.phase != Phase::Forward {
-            return Vec::new();
         }
-        let mut writes = match &cause {
-            Cause::Failed { .. } => self.cancelled_children(State::Discarded, "its workflow has failed"),
-            Cause::Cancelled { .. } => {
-                self.cancelled_children(State::Cancelled, "its workflow was cancelled")
-            }
-        };
-        writes.push(Write::Phase(Phase::Undoing { cause }));
-        writes
     }
 
     /// Hands out the next recorded answer. `false` once none is left.
@@ -335,6 +288,7 @@ impl Run {
             }
             // All of the code waits, and none of it for this. So a change that waits here was passed by an earlier version.
             if let Some(patch) = self.pending_patch() {
+                self.ready.remove(&patch);
                 self.asks[patch].state = AskState::Answered(Answer::Patched { is_new: false });
                 return true;
             }
@@ -345,53 +299,43 @@ impl Run {
     }
 
     fn pending_patch(&self) -> Option<usize> {
-        let is_patch = |ticket: &usize| {
-            let Asked { named, ask, state } = &self.asks[*ticket];
-            *ask == Ask::Patch && *state == AskState::Pending && self.journal.entry(&named.key).is_none()
-        };
-        self.live.iter().copied().find(is_patch)
+        self.ready.iter().copied().find(|ticket| self.asks[*ticket].ask == Ask::Patch)
     }
 
     /// The first ask that can begin, or be answered at once.
     fn begin_next(&mut self) -> Option<Next> {
-        for ticket in self.live.iter().copied() {
-            let Asked { named, ask, state } = &self.asks[ticket];
-            let key = named.key.clone();
-            if let (AskState::WonBy(branch), Ask::Race { branches }) = (state, ask) {
-                let mut writes = vec![self.close(ticket, Answer::Won { branch: *branch }, self.now)];
-                let losers = branches.iter().enumerate().filter(|(place, _)| *place != *branch as usize);
+        let ticket = *self.ready.first()?;
+        let Asked { named, ask, state } = &self.asks[ticket];
+        let key = named.key.clone();
+        let open = |opened| Write::Entry(Entry::new(key.clone(), ask.kind(), EntryState::Open(opened)));
+        let writes = match ask {
+            Ask::Race { branches } => {
+                let AskState::WonBy(branch) = *state else { return None };
+                let mut writes = vec![self.close(ticket, Answer::Won { branch }, self.now)];
+                let losers = branches.iter().enumerate().filter(|(place, _)| *place != branch as usize);
                 losers.for_each(|(_, path)| writes.extend(self.lost(path)));
-                return Some(Next::Write(writes));
+                writes
             }
-            if *state != AskState::Pending || self.journal.entry(&key).is_some() {
-                continue;
+            Ask::Patch => vec![self.close(ticket, Answer::Patched { is_new: true }, self.now)],
+            Ask::Now => vec![self.close(ticket, Answer::Now { at: self.now }, self.now)],
+            Ask::Sleep(span) => vec![open(Opened::Timer { until: later(self.now, (*span).min(SPAN_MAX)) })],
+            Ask::SleepUntil(until) => vec![open(Opened::Timer { until: *until })],
+            Ask::Signal { name, within } => {
+                let until = within.map(|within| later(self.now, within.min(SPAN_MAX)));
+                vec![open(Opened::Signal { name: name.clone(), until })]
             }
-            let open = |opened| Write::Entry(Entry::new(key.clone(), ask.kind(), EntryState::Open(opened)));
-            let writes = match ask {
-                Ask::Race { .. } => continue,
-                Ask::Patch => vec![self.close(ticket, Answer::Patched { is_new: true }, self.now)],
-                Ask::Now => vec![self.close(ticket, Answer::Now { at: self.now }, self.now)],
-                Ask::Sleep(span) => {
-                    vec![open(Opened::Timer { until: later(self.now, (*span).min(SPAN_MAX)) })]
-                }
-                Ask::SleepUntil(until) => vec![open(Opened::Timer { until: *until })],
-                Ask::Signal { name, within } => {
-                    let until = within.map(|within| later(self.now, within.min(SPAN_MAX)));
-                    vec![open(Opened::Signal { name: name.clone(), until })]
-                }
-                Ask::Child { policy } => {
-                    let job = chance::child(self.workflow, &self.journal.header, &key, self.now);
-                    let policy = *policy;
-                    vec![open(Opened::Child { job, policy }), Write::StartChild { key, job, policy }]
-                }
-                Ask::Step { .. } => {
-                    self.asks[ticket].state = AskState::Runs(0);
-                    return Some(Next::Execute { ticket: Ticket(ticket), try_number: 1 });
-                }
-            };
-            return Some(Next::Write(writes));
-        }
-        None
+            Ask::Child { policy } => {
+                let job = chance::child(self.workflow, &self.journal.header, &key, self.now);
+                let policy = *policy;
+                vec![open(Opened::Child { job, policy }), Write::StartChild { key, job, policy }]
+            }
+            Ask::Step { .. } => {
+                self.ready.remove(&ticket);
+                self.asks[ticket].state = AskState::Runs(0);
+                return Some(Next::Execute { ticket: Ticket(ticket), try_number: 1 });
+            }
+        };
+        Some(Next::Write(writes))
     }
 
     /// The earliest thing that the code waits for.
@@ -422,34 +366,5 @@ impl Run {
         let Asked { named, ask, .. } = &self.asks[ticket];
         let closed = EntryState::Closed { seq: self.journal.next_seq(), at, answer };
         Write::Entry(Entry::new(named.key.clone(), ask.kind(), closed))
-    }
-
-    /// Ends what is open below a scope that has lost.
-    fn lost(&self, path: &str) -> Vec<Write> {
-        let mut open: Vec<_> = self.journal.open().filter(|entry| entry.key.starts_with(path)).collect();
-        open.sort_by(|one, other| one.key.cmp(&other.key));
-        let mut writes = Vec::new();
-        for entry in open {
-            if let EntryState::Open(Opened::Child { job, policy }) = entry.state
-                && policy.cancels(State::Cancelled)
-            {
-                writes.push(Write::CancelChild { job, reason: "its branch has lost a race".into() });
-            }
-            writes.push(Write::Entry(Entry { state: EntryState::Lost, ..entry.clone() }));
-        }
-        writes
-    }
-
-    fn cancelled_children(&self, end: State, reason: &str) -> Vec<Write> {
-        let mut jobs: Vec<_> = self
-            .journal
-            .open()
-            .filter_map(|entry| match entry.state {
-                EntryState::Open(Opened::Child { job, policy }) if policy.cancels(end) => Some(job),
-                EntryState::Open(_) | EntryState::Closed { .. } | EntryState::Lost => None,
-            })
-            .collect();
-        jobs.sort();
-        jobs.into_iter().map(|job| Write::CancelChild { job, reason: reason.into() }).collect()
     }
 }

@@ -32,6 +32,21 @@ fn a_thousand_random_programs_have_the_result_of_the_reference_however_often_the
     assert!(ended > 300 && failed > 50 && undone > 50 && stuck > 50, "{ended} {failed} {undone} {stuck}");
 }
 
+#[test]
+fn a_cancel_at_any_write_undoes_what_was_recorded_as_done_in_reverse_and_nothing_else() {
+    let mut undone = 0;
+    for seed in 0..500 {
+        let mut dice = Dice(seed);
+        let program = random(&mut dice);
+        let after = u32::try_from(dice.below(20)).unwrap();
+        let (done, undid) = journaled::cancel(&program, seed, after);
+        let in_reverse: Vec<_> = done.into_iter().rev().collect();
+        assert_eq!(undid, in_reverse, "seed {seed}, after {after} writes");
+        undone += undid.len();
+    }
+    assert!(undone > 80, "{undone}");
+}
+
 /// How many statements of each sort there are.
 fn count(nodes: &[Node], counts: &mut [u32; 6]) {
     for node in nodes {

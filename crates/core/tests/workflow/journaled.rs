@@ -11,8 +11,8 @@ use backroom_core::{
     JobId, RetryPolicy, Timestamp,
     links::{ChildEnd, ChildPolicy},
     workflow::{
-        Answer, Arrival, Arrived, Ask, Attempted, Cause, Entry, EntryState, Header, Journal, Next, Run,
-        ScopeId, Ticket, Undo, Write, chance,
+        Answer, Arrival, Arrived, Ask, Attempted, Cause, Entry, EntryState, Header, Journal, Next, Phase,
+        Run, ScopeId, Ticket, Undo, Write, chance,
     },
 };
 
@@ -30,7 +30,11 @@ struct Disk {
     arrivals: Vec<Arrival>,
     taken: BTreeSet<u64>,
     children: BTreeMap<JobId, String>,
+    /// Compensated steps in the order in which they were recorded, and those that were undone.
+    done: Vec<String>,
     undone: Vec<String>,
+    /// A client cancels the workflow after so many writes.
+    cancel_after: Option<u32>,
     real: Timestamp,
     dice: Dice,
     kills_left: u32,
@@ -61,6 +65,7 @@ impl Disk {
 
     /// One transaction. `child_secs` knows how long the child of a key takes.
     fn write(&mut self, writes: &[Write], time: Timestamp, child_secs: impl Fn(&str) -> u64) {
+        self.cancel_after = self.cancel_after.map(|left| left.saturating_sub(1));
         for write in writes {
             match write {
                 Write::Entry(entry) => {
@@ -73,6 +78,9 @@ impl Disk {
                         assert!(!is_fixed || before.state == entry.state, "an answer never changes");
                         let is_undone = matches!(before.undo, Some(Undo::Done { .. }));
                         assert!(!is_undone, "a step is undone once");
+                    }
+                    if entry.undo == Some(Undo::Due) {
+                        self.done.push(entry.key.clone());
                     }
                     if matches!(entry.undo, Some(Undo::Done { .. })) {
                         self.undone.push(entry.key.clone());
@@ -202,6 +210,24 @@ pub(crate) fn interpret(
     seed: u64,
     kills: u32,
 ) -> (Outcome, u32) {
+    let (outcome, disk) = carry_out(program, signals, seed, kills, None);
+    (outcome, disk.kills)
+}
+
+/// The same with a cancel after some writes. Answers with the compensated steps that were done and those that were undone.
+pub(crate) fn cancel(program: &[Node], seed: u64, cancel_after: u32) -> (Vec<String>, Vec<String>) {
+    let (_, disk) = carry_out(program, &[], seed, 20, Some(cancel_after));
+    let is_cancelled = matches!(disk.header.phase, Phase::Undoing { cause: Cause::Cancelled { .. } });
+    if is_cancelled { (disk.done, disk.undone) } else { (Vec::new(), Vec::new()) }
+}
+
+fn carry_out(
+    program: &[Node],
+    signals: &[(i64, u32, u64)],
+    seed: u64,
+    kills: u32,
+    cancel_after: Option<u32>,
+) -> (Outcome, Disk) {
     let arrivals = signals.iter().enumerate().map(|(n, (secs, name, value))| Arrival {
         n: n as u64,
         at: at(*secs),
@@ -213,7 +239,9 @@ pub(crate) fn interpret(
         arrivals: arrivals.collect(),
         taken: BTreeSet::new(),
         children: BTreeMap::new(),
+        done: Vec::new(),
         undone: Vec::new(),
+        cancel_after,
         real: now(),
         dice: Dice(seed),
         kills_left: kills,
@@ -223,7 +251,7 @@ pub(crate) fn interpret(
         let trace = Trace::default();
         if let Left::Ended(end) = process(&mut disk, program, &trace) {
             let trace = trace.borrow().clone();
-            return (Outcome { trace, end, undone: disk.undone }, disk.kills);
+            return (Outcome { trace, end, undone: disk.undone.clone() }, disk);
         }
     }
 }
@@ -246,6 +274,8 @@ fn process(disk: &mut Disk, program: &[Node], trace: &Trace) -> Left {
         if let Some(Poll::Ready(result)) = polled {
             code = None;
             match &result {
+                // A cancel was recorded before the code came to its end.
+                Ok(_) if host.run.borrow().is_undoing() => {}
                 Ok(_) => {
                     if disk.is_killed() {
                         return Left::Died;
@@ -257,6 +287,9 @@ fn process(disk: &mut Disk, program: &[Node], trace: &Trace) -> Left {
                     end = Some(result);
                 }
             }
+        }
+        if disk.cancel_after == Some(0) && disk.header.phase == Phase::Forward && writes.is_none() {
+            writes = Some(host.run.borrow().fail(Cause::Cancelled { reason: "not wanted".into() }));
         }
         let time = host.run.borrow().now();
         let next = match writes {

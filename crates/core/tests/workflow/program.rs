@@ -95,7 +95,10 @@ fn ask(host: &Shared, scope: usize, name: &str, op: Op) -> Answer {
     Answer { host: Rc::clone(host), ticket: host.ask(scope, name, op), is_over: false }
 }
 
-struct Join(Vec<(Option<Code>, Option<Result<u64, String>>)>);
+/// Each branch with its code until it is over, and with its result from then on.
+struct Join(Vec<(Option<Code>, Option<Ended>)>);
+
+type Ended = Result<u64, String>;
 
 impl Future for Join {
     type Output = Result<u64, String>;
@@ -250,7 +253,7 @@ async fn statement(host: &Shared, scope: usize, node: Node, trace: &Trace, last:
             Ok(last)
         }
         Node::IfEven { then, other } => {
-            let chosen = if last % 2 == 0 { then } else { other };
+            let chosen = if last.is_multiple_of(2) { then } else { other };
             code(Rc::clone(host), scope, chosen, Rc::clone(trace), last).await
         }
     }

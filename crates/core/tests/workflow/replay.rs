@@ -4,7 +4,8 @@ use backroom_core::{
     Json,
     links::ChildPolicy,
     workflow::{
-        Answer, Ask, Attempted, Entry, EntryKind, EntryState, Header, Next, Opened, Refused, Ticket, Write,
+        Answer, Ask, Attempted, Blocked, Entry, EntryKind, EntryState, Header, Next, Opened, Refused, Ticket,
+        Write,
     },
 };
 
@@ -70,8 +71,8 @@ fn an_entry_of_another_kind_blocks_the_workflow_with_both_names() {
                 assert_eq!(run.next(at(9)), Next::Poll);
                 continue;
             }
-            let Next::Blocked(blocked) = run.next(at(9)) else { panic!("{kind} is taken for {asks_for}") };
-            assert_eq!((blocked.key.as_str(), blocked.asked, blocked.found), ("ship", asks_for, kind));
+            let blocked = Blocked::OtherKind { key: "ship".into(), asked: asks_for, found: kind };
+            assert_eq!(run.next(at(9)), Next::Blocked(blocked));
             assert_eq!(run.answer(ticket), None, "never a wrong value");
         }
     }
@@ -82,6 +83,15 @@ fn an_entry_of_another_kind_blocks_the_workflow_with_both_names() {
         blocked.to_string(),
         r#"the code asks for now "ship", and the journal has step "ship" of an earlier run; deploy the earlier code, or give the new now another name"#
     );
+}
+
+#[test]
+fn an_entry_of_a_branch_that_lost_blocks_code_that_waits_for_it_outside_of_the_race() {
+    let lost = Entry { state: EntryState::Lost, ..value("ship", 9) };
+    let mut run = run_over(vec![lost], Vec::new());
+    ask(&mut run, "ship", step());
+    let blocked = Blocked::Lost { key: "ship".into(), asked: EntryKind::Step };
+    assert_eq!(run.next(at(9)), Next::Blocked(blocked));
 }
 
 #[test]
