@@ -105,7 +105,7 @@ pub use client::{
     Acted, Action, Amend, Audit, BackfillOptions, Backroom, BadArgs, Cursor, Enqueue, EnqueueMany,
     EnqueuedMany, Explanation, Follow, Job, JobEvent, JobHandle, NewToken, News, Page, Put, Replies,
     SECRET_PREFIX, Schedule, ScheduleInfo, ScheduleSummary, Schedules, Secret, Stats, Taken, Tokens,
-    TriggerOptions, Untyped,
+    TriggerOptions, Untyped, Watch,
 };
 pub use config::{Options, without_password};
 pub use ended::{Ended, Ending};

@@ -8,32 +8,19 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use backroom_core::{Attempt, JobId, JobRow, LogLine, Progress, State, bounds::later};
+use backroom_core::{Attempt, JobId, JobRow, LogLine, Progress};
 use futures_util::{Stream, stream};
 
-use super::{Backroom, Cursor, JobHandle};
+use super::{Backroom, Cursor, JobHandle, Watch};
 use crate::{
     Error,
-    store::{Listener, Recorded, Seen},
+    store::{Recorded, Seen},
 };
 
 /// Most entries of the history in one read.
 const PAGE: usize = 200;
-/// How long an idle follower waits for a hint before it reads without one: less and less often.
-const LOOKS_MS: [u64; 9] = [50, 100, 250, 500, 1000, 2000, 5000, 10_000, 30_000];
-/// The same where hints of other processes do not arrive.
-const LOOK_ALONE_MS_MAX: u64 = 500;
-/// After so many reads without news, a hint is answered later: on SQLite, each write of another process wakes all listeners.
-const QUIET_READS: u32 = 8;
-/// After so many reads without news, the store is asked to find out when another process claims the job.
-const QUIET_READS_TO_AWAIT_CLAIM: u32 = 4;
-/// A job that is due after this will be read again before.
-const DUE_SOON: Duration = Duration::from_secs(60);
-/// How much later at most.
-const GAP_MS_MAX: u64 = 500;
 
 /// What is new about a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -115,7 +102,7 @@ impl<J> JobHandle<J> {
 struct Follower {
     backroom: Backroom,
     id: JobId,
-    listener: Listener,
+    watch: Watch,
     /// Behind the last event in `ready`.
     cursor: Cursor,
     /// Read and not yet handed out.
@@ -124,10 +111,6 @@ struct Follower {
     is_placed: bool,
     /// Nothing follows what is ready.
     is_over: bool,
-    /// Whether the job, when it was read last, waited for a worker, or will do so before it is read again.
-    awaits_claim: bool,
-    /// Reads in a row that found nothing new.
-    quiet_reads: u32,
 }
 
 impl Follower {
@@ -135,20 +118,18 @@ impl Follower {
         Self {
             backroom: backroom.clone(),
             id,
-            listener: backroom.store().notifier().subscribe_job(id),
+            watch: backroom.watch(id),
             cursor: after.unwrap_or_default(),
             ready: VecDeque::new(),
             is_placed: after.is_none(),
             is_over: false,
-            awaits_claim: false,
-            quiet_reads: 0,
         }
     }
 
     async fn next(&mut self) -> Option<Result<JobEvent, Error>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                self.quiet_reads = 0;
+                self.watch.found_news();
                 return Some(Ok(event));
             }
             if self.is_over {
@@ -160,8 +141,7 @@ impl Follower {
                 return Some(Err(error));
             }
             if self.ready.is_empty() && !self.is_over {
-                self.quiet_reads = self.quiet_reads.saturating_add(1);
-                self.wait().await;
+                self.watch.next().await;
             }
         }
     }
@@ -169,8 +149,7 @@ impl Follower {
     /// Reads what is new. The row is read first: what is recorded before the job finished is then found before its end is shown.
     async fn read(&mut self) -> Result<(), Error> {
         let job = self.backroom.job(self.id).await?;
-        let soon = later(self.backroom.clock().now(), DUE_SOON);
-        self.awaits_claim = job.state == State::Queued && job.scheduled_at <= soon;
+        self.watch.has_read(&job);
         if !self.is_placed {
             self.place(&job).await?;
         }
@@ -232,28 +211,5 @@ impl Follower {
 
     fn show(&mut self, news: News) {
         self.ready.push_back(JobEvent { cursor: self.cursor, news });
-    }
-
-    /// Returns at the next hint, or when it is time to read without one.
-    async fn wait(&self) {
-        let clock = self.backroom.clock();
-        let doublings = self.quiet_reads.checked_sub(QUIET_READS);
-        let gap = doublings.map(|doublings| 1_u64.checked_shl(doublings).unwrap_or(GAP_MS_MAX));
-        let hint = async {
-            if let Some(gap) = gap {
-                // A hint that comes in the meantime is remembered.
-                clock.sleep(Duration::from_millis(gap.min(GAP_MS_MAX))).await;
-            }
-            self.listener.notified().await;
-        };
-        // The first reads come soon enough by themselves.
-        self.listener.await_claim(self.awaits_claim && self.quiet_reads >= QUIET_READS_TO_AWAIT_CLAIM);
-        let look = LOOKS_MS.get(self.quiet_reads.saturating_sub(1) as usize).or(LOOKS_MS.last());
-        let most = if self.backroom.store().notifier().hears_others() { u64::MAX } else { LOOK_ALONE_MS_MAX };
-        let pause = Duration::from_millis(look.copied().unwrap_or(most).min(most));
-        tokio::select! {
-            () = hint => {}
-            () = clock.sleep(pause) => {}
-        }
     }
 }

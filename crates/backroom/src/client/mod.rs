@@ -16,6 +16,7 @@ mod replies;
 mod schedules;
 mod stats;
 mod tokens;
+mod watch;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod within;
 
@@ -35,6 +36,7 @@ pub use schedules::{
 };
 pub use stats::Stats;
 pub use tokens::{Audit, NewToken, SECRET_PREFIX, Secret, Tokens};
+pub use watch::Watch;
 
 use std::{fmt, sync::Arc};
 

@@ -132,6 +132,7 @@ async fn take(
     caller.require_in(Scope::Work, &queue)?;
     check_name("reply queue", &queue)?;
     let Take { limit, wait_ms, lease_ms } = body.read()?;
+    drop(body);
     let wait = Duration::from_millis(wait_ms).min(state.settings.now().limits.wait_time);
     deadline.extend(wait);
     let mut replies = state.backroom.replies(queue);

@@ -64,6 +64,9 @@ settings! {
     /// Longest time that a long poll (`?wait=`, `Prefer: wait=`) waits.
     wait_time: Duration = "60s", Reload, Plain;
 
+    /// Longest time of an event stream. A reader then continues with the id of its last event, and shows its token again.
+    stream_time: Duration = "1h", Reload, Plain;
+
     /// Most requests at once on one HTTP/2 connection.
     streams: u64 = "100", Reload, Plain;
 

@@ -7,10 +7,13 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::body::{Body, Bytes, HttpBody};
+use backroom::clock::Clock;
 use hyper::body::{Frame, SizeHint};
+use tokio::sync::Notify;
 
 /// The requests of one connection.
 #[derive(Debug, Default)]
@@ -19,6 +22,8 @@ pub(super) struct Activity {
     active: AtomicUsize,
     /// Requests that ever began.
     begun: AtomicU64,
+    /// Notified when the last active request has ended.
+    quiet: Notify,
 }
 
 /// One request until its answer is written.
@@ -31,16 +36,33 @@ impl Activity {
         Active(Arc::clone(self))
     }
 
-    /// Whether no request is active and none has begun since `begun`; updates `begun`.
-    pub(super) fn is_idle_since(&self, begun: &mut u64) -> bool {
-        let before = std::mem::replace(begun, self.begun.load(Ordering::Relaxed));
-        self.active.load(Ordering::Relaxed) == 0 && *begun == before
+    /// Whether no request ever began.
+    pub(super) fn is_unused(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) == 0
+    }
+
+    /// Returns once the connection has had no request for so long, and for twice as long at most. While a request is active it
+    /// has no timer: thousands of long polls and event streams would wake up for nothing.
+    pub(super) async fn idle_for(&self, clock: &dyn Clock, span: Duration) {
+        loop {
+            while self.active.load(Ordering::Relaxed) > 0 {
+                // An end between the check and here has left its notification.
+                self.quiet.notified().await;
+            }
+            let begun = self.begun.load(Ordering::Relaxed);
+            clock.sleep(span).await;
+            if self.active.load(Ordering::Relaxed) == 0 && self.begun.load(Ordering::Relaxed) == begun {
+                return;
+            }
+        }
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        if self.0.active.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.quiet.notify_one();
+        }
     }
 }
 

@@ -39,7 +39,9 @@ pub(super) async fn serve(stream: TcpStream, router: Router, state: AppState, cu
     let clock = Arc::clone(state.backroom.clock());
     let stream = Patient::new(stream, Arc::clone(&clock), settings.limits.write_time);
     let Some(acceptor) = state.tls.now() else {
-        return answer(stream, router, &state, &settings, cut, Arrived { by_tls: false }).await;
+        let answering = answer(stream, router, &state, &settings, cut, Arrived { by_tls: false });
+        // On the heap, so that a plain connection has not the size of an encrypted one.
+        return Box::pin(answering).await;
     };
     let encrypted = tokio::select! {
         encrypted = acceptor.accept(stream) => encrypted,
@@ -47,7 +49,9 @@ pub(super) async fn serve(stream: TcpStream, router: Router, state: AppState, cu
         () = state.stopping.cancelled() => return,
     };
     match encrypted {
-        Ok(stream) => answer(stream, router, &state, &settings, cut, Arrived { by_tls: true }).await,
+        Ok(stream) => {
+            Box::pin(answer(stream, router, &state, &settings, cut, Arrived { by_tls: true })).await;
+        }
         Err(error) => tracing::debug!(%error, "a connection did not become a TLS one"),
     }
 }
@@ -76,9 +80,9 @@ async fn answer<T>(
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let clock = state.backroom.clock();
-    let (mut is_stopping, mut begun) = (false, 0);
-    let idle = || clock.sleep(settings.limits.header_time);
-    let mut waiting = idle();
+    let mut is_stopping = false;
+    let idle = activity.idle_for(&**clock, settings.limits.header_time);
+    tokio::pin!(idle);
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -89,18 +93,13 @@ async fn answer<T>(
             }
             () = state.stopping.cancelled(), if !is_stopping => {
                 is_stopping = true;
-                if begun == 0 && activity.is_idle_since(&mut begun) {
+                if activity.is_unused() {
                     // It has sent no request; hyper would go on waiting for the first bytes.
                     return;
                 }
                 connection.as_mut().graceful_shutdown();
             }
-            () = &mut waiting => {
-                if activity.is_idle_since(&mut begun) {
-                    return;
-                }
-                waiting = idle();
-            }
+            () = &mut idle => return,
             () = cut.cancelled() => return,
         }
     }

@@ -26,6 +26,16 @@ pub(super) fn job(job: &JobView, status: StatusCode, headers: &HeaderMap) -> Res
     response
 }
 
+/// Of the headers of a request those that name versions, copied. The others lie in the buffer of the connection, which is free
+/// again while the request waits.
+pub(super) fn versions(headers: &HeaderMap) -> HeaderMap {
+    let named = headers.get_all(header::IF_NONE_MATCH).iter();
+    named
+        .filter_map(|named| HeaderValue::from_bytes(named.as_bytes()).ok())
+        .map(|named| (header::IF_NONE_MATCH, named))
+        .collect()
+}
+
 /// Whether the client has another version of the job than this.
 pub(super) fn is_news(job: &JobView, headers: &HeaderMap) -> bool {
     !is_known(headers, &tag(job, &written(job)))

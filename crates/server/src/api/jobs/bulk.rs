@@ -68,13 +68,10 @@ pub(super) async fn bulk(
         let why = "the filter matches every job; name a condition, or set all to true";
         return Err(Problem::new(Code::Invalid, why));
     }
+    let reason = reason.unwrap_or_else(|| "cancelled by a call of the API".into());
+    backroom::core::bounds::check_text("reason", &reason, backroom::core::bounds::MESSAGE_BYTES_MAX)?;
     let what = match action {
-        BulkAction::Cancel => Action::Cancel {
-            reason: backroom::core::bounds::clip(
-                reason.as_deref().unwrap_or("cancelled by a call of the API"),
-                backroom::core::bounds::ERROR_BYTES_MAX,
-            ),
-        },
+        BulkAction::Cancel => Action::Cancel { reason },
         BulkAction::Retry => Action::Retry,
         BulkAction::Delete => Action::Delete,
     };

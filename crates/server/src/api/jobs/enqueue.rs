@@ -89,6 +89,8 @@ pub(super) async fn one(
     let storing = tokio::spawn(storing.in_current_span());
     let stored = storing.await.map_err(|_| Problem::new(Code::Internal, "the server failed"))??;
     let Some(wait) = wait else { return Ok(stored.into_response()) };
+    // Nothing of the request is held while it waits.
+    drop((headers, body));
     let job = wait.wait(&state, &deadline, stored.id, |job| job.state.is_finished()).await?;
     let mut response = if job.state.is_finished() {
         let view = JobView::new(job, state.backroom.clock().now());

@@ -125,17 +125,19 @@ pub(super) async fn one(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let wait = Wait::asked(query.wait.as_deref(), &headers)?;
+    let versions = answer::versions(&headers);
+    drop(headers);
     let mut job = find(&state, &caller, Scope::Read, &id).await?;
     if let Some(wait) = wait {
         let clock = state.backroom.clock();
-        let waits_for_change = headers.contains_key(header::IF_NONE_MATCH);
+        let waits_for_change = versions.contains_key(header::IF_NONE_MATCH);
         let is_news =
-            |job: &backroom::JobRow| answer::is_news(&JobView::new(job.clone(), clock.now()), &headers);
+            |job: &backroom::JobRow| answer::is_news(&JobView::new(job.clone(), clock.now()), &versions);
         let done = |job: &backroom::JobRow| job.state.is_finished() || (waits_for_change && is_news(job));
         job = wait.wait(&state, &deadline, job.id, done).await?;
     }
     let view = JobView::new(job, state.backroom.clock().now());
-    let mut response = answer::job(&view, StatusCode::OK, &headers);
+    let mut response = answer::job(&view, StatusCode::OK, &versions);
     if let Some(applied) = wait.and_then(Wait::applied) {
         response.headers_mut().insert("preference-applied", applied);
     }

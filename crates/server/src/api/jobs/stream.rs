@@ -1,6 +1,6 @@
 //! The events of one job as server-sent events.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     extract::State,
@@ -40,7 +40,7 @@ pub(super) struct AfterQuery {
 ///
 /// Server-sent events: `state` (the job, at each change; a finished job comes last, and the stream ends), `progress`, `line` (what its
 /// handler logged) and `attempt` (one that ended without success). Each log line and each attempt comes once and in order, also for a reader
-/// that is cut off and continues with `Last-Event-ID`. A `problem` ends the stream.
+/// that is cut off and continues with `Last-Event-ID`. A `problem` ends the stream. The setting `limits.stream_time` ends it, too.
 #[utoipa::path(
     get,
     path = "/v1/jobs/{id}/events",
@@ -67,6 +67,7 @@ pub(super) async fn events(
     })?;
     let job = find(&state, &caller, Scope::Read, &id).await?;
     let (stopping, instance) = (state.stopping.clone(), format!("/v1/jobs/{}/events", job.id));
+    let (clock, most) = (Arc::clone(state.backroom.clock()), state.settings.now().limits.stream_time);
     let follow = state.backroom.follow(job.id, after);
     let events = stream::unfold(Some((follow, state)), move |following| {
         let instance = instance.clone();
@@ -82,8 +83,15 @@ pub(super) async fn events(
             }
         }
     });
-    // A server that stops ends its streams: readers continue elsewhere.
-    let events = events.take_until(async move { stopping.cancelled().await });
+    // A server that stops ends its streams: readers continue elsewhere. So does a stream that has lasted long: its token may have
+    // been revoked since.
+    let over = async move {
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = clock.sleep(most) => {}
+        }
+    };
+    let events = events.take_until(over);
     Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
 }
 

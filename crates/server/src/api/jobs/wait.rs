@@ -11,17 +11,6 @@ use crate::{
     terminal::parse::span,
 };
 
-/// How long a waiting request goes without reading the job when no hint comes: soon at first, then less and less. The hints of
-/// the store come for changes by other processes as well.
-const PAUSES: [Duration; 6] = [
-    Duration::from_millis(50),
-    Duration::from_millis(200),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(5),
-];
-
 /// How long a caller wants to wait.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wait {
@@ -70,19 +59,21 @@ impl Wait {
         let clock = state.backroom.clock();
         let until = clock.monotonic().saturating_add(most);
         // Before the first read, so that no change is missed between the two.
-        let listener = state.backroom.store().notifier().subscribe_job(id);
-        let mut pauses = PAUSES.iter().copied();
-        let mut pause = PAUSES[0];
+        let mut watch = state.backroom.watch(id);
+        let mut seen = None;
         loop {
             let job = state.backroom.job(id).await?;
+            watch.has_read(&job);
+            if seen.replace(job.revision).is_some_and(|seen| seen != job.revision) {
+                watch.found_news();
+            }
             let left = until.saturating_sub(clock.monotonic());
             if done(&job) || left.is_zero() || state.stopping.is_cancelled() {
                 return Ok(job);
             }
-            pause = pauses.next().unwrap_or(pause);
             tokio::select! {
-                () = listener.notified() => {}
-                () = clock.sleep(pause.min(left)) => {}
+                () = watch.next() => {}
+                () = clock.sleep(left) => {}
                 () = state.stopping.cancelled() => {}
             }
         }
