@@ -8,6 +8,8 @@ mod bench;
 mod cli;
 mod config;
 mod demo;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod metrics;
 mod remote;
 mod schedules;
@@ -27,7 +29,8 @@ use cli::{Cli, Command};
 use settings::Settings;
 use terminal::{Problem, out, unless_interrupted};
 
-fn main() -> ExitCode {
+/// Runs the program: its arguments are those of the process.
+pub fn main() -> ExitCode {
     // A worker starts this program again to supervise a command: such a process never returns from here.
     #[cfg(target_os = "linux")]
     backroom::command::supervise_if_asked();

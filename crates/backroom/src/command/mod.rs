@@ -17,6 +17,8 @@
 mod answer;
 mod cgroup;
 mod descendants;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzz;
 mod order;
 mod own_process;
 mod replace;

@@ -7,6 +7,8 @@
 mod clock;
 pub mod conformance;
 pub mod faults;
+#[doc(hidden)]
+pub mod fuzz;
 mod kit;
 
 pub use clock::TestClock;

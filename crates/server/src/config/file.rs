@@ -57,6 +57,14 @@ pub(super) fn read(named: Option<&Path>, wrong: &mut Vec<Wrong>) -> FileSettings
     FileSettings { path: Some(path), ..found }
 }
 
+/// What a text sets.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn of_text(text: &str, wrong: &mut Vec<Wrong>) -> FileSettings {
+    let mut found = FileSettings::default();
+    parse(Path::new(HERE), text, &mut found, wrong);
+    found
+}
+
 fn text_of(path: &Path) -> Result<String, String> {
     let bytes = std::fs::metadata(path)
         .and_then(|found| if found.len() > FILE_BYTES_MAX { Ok(Vec::new()) } else { std::fs::read(path) });

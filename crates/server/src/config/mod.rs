@@ -20,7 +20,7 @@ mod value;
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use self::file::FileTable;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::value::Bytes;
 pub(crate) use self::{
     flags::SettingFlags,
@@ -136,6 +136,19 @@ pub(crate) struct Given {
 pub(crate) fn load(given: &Given) -> Result<Loaded, Vec<Wrong>> {
     let mut wrong = Vec::new();
     let file = file::read(given.config.as_deref(), &mut wrong);
+    merge(file, given, wrong)
+}
+
+/// The same of the text of a file, without variables and flags.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn load_text(text: &str) -> Result<Loaded, Vec<Wrong>> {
+    let mut wrong = Vec::new();
+    let file = file::of_text(text, &mut wrong);
+    merge(file, &Given::default(), wrong)
+}
+
+/// All settings, with what is wrong in the file.
+fn merge(file: file::FileSettings, given: &Given, mut wrong: Vec<Wrong>) -> Result<Loaded, Vec<Wrong>> {
     let mut loaded = Loaded {
         settings: defaults(),
         file: file.path.clone(),

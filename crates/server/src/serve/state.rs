@@ -41,7 +41,7 @@ pub(crate) struct AppState {
 }
 
 impl AppState {
-    pub(super) fn new(
+    pub(crate) fn new(
         backroom: Backroom,
         settings: ServerSettings,
         tls: Option<TlsAcceptor>,
