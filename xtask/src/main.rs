@@ -8,10 +8,12 @@
 #[cfg(not(unix))]
 compile_error!("xtask starts and stops servers the Unix way; on Windows run it inside WSL");
 
+mod api;
 mod build_space;
 mod clock;
 mod compare;
 mod failure;
+mod fuzz;
 mod macro_profiles;
 mod oracles;
 mod postgres;
@@ -35,9 +37,13 @@ cargo xtask <task>
   test --quick   the same without the documentation and dependency checks, on the machine's PostgreSQL alone
   postgres-versions
                  of the tests only those on the oldest and the newest PostgreSQL
+  api            of the test only what holds the server against the document of its API
   words          find words in comments, messages and pages that are not plain English
   oracles        install what the tests of schedules are compared with (cronsim and dateutil, from PyPI)
   fmt            format every crate
+  fuzz [--seconds N] [target…]
+                 fuzz every parser that meets the outside, for so many seconds in all (180), with cargo-fuzz, which
+                 is built if it is missing
   postgres <command> [argument…]
                  run one command beside a PostgreSQL server made for it and thrown away after,
                  e.g. cargo xtask postgres cargo test -p backroom --all-features
@@ -63,6 +69,8 @@ fn main() -> ExitCode {
         ["postgres-versions"] => test::run_versions(),
         ["words"] => test::run_words(),
         ["oracles"] => oracles::install(),
+        ["api"] => test::run_api(),
+        ["fuzz", args @ ..] => fuzz::run(args),
         ["fmt"] => tools::format_everything(),
         ["postgres", program, args @ ..] => postgres::run_beside(program, args),
         ["compare", args @ ..] => compare::run(args),

@@ -3,6 +3,7 @@
 //! Cheap steps come first, and the tests last: their closing lines are what a reader looks for, so they must
 //! not be followed by another step's pages.
 
+use crate::api;
 use crate::build_space;
 use crate::failure::Failure;
 use crate::macro_profiles;
@@ -47,6 +48,12 @@ pub(crate) fn run_words() -> Result<(), Failure> {
     step::run_all("words", &[WORDS], &repository)
 }
 
+/// `cargo xtask api`: a step of the test by itself.
+pub(crate) fn run_api() -> Result<(), Failure> {
+    let repository = Repository::find()?;
+    step::run_all("api", &[API], &repository)
+}
+
 fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
     let mut steps = vec![
         DISK_SPACE,
@@ -70,7 +77,7 @@ fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
             steps.extend([POSTGRES_OLDEST, POSTGRES_NEWEST]);
         }
     }
-    steps.push(TESTS);
+    steps.extend([API, TESTS]);
     steps
 }
 
@@ -185,6 +192,12 @@ const POSTGRES_NEWEST: Step = Step {
     name: "postgres-newest",
     what: "the same on the newest PostgreSQL there is, and with every call lost in turn",
     run: |repository, servers| versions::test_on(Wanted::Newest, repository, servers),
+};
+
+const API: Step = Step {
+    name: "api",
+    what: "two validators accept the document of the API, and a tester finds no answer that it does not document",
+    run: |repository, _| api::check(repository).map(passed),
 };
 
 const TESTS: Step = Step {

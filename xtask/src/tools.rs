@@ -207,34 +207,43 @@ pub(crate) fn advisories(repository: &Repository) -> Result<Ended, Failure> {
     Ok(Ended::Passed)
 }
 
-/// The program: the one on this machine, else one that is built into `target`, once. None when it cannot be fetched.
 fn cargo_deny(repository: &Repository) -> Result<Option<PathBuf>, Failure> {
-    if let Some(installed) = system::find_program("cargo-deny") {
+    installed(repository, "cargo-deny", CARGO_DENY)
+}
+
+/// A program that cargo installs: the one on this machine, else one that is built into `target`, once. None when it cannot be
+/// fetched.
+pub(crate) fn installed(
+    repository: &Repository,
+    name: &str,
+    version: &str,
+) -> Result<Option<PathBuf>, Failure> {
+    if let Some(installed) = system::find_program(name) {
         return Ok(Some(installed));
     }
     let tools = repository.target("tools");
-    let built = tools.join("bin/cargo-deny");
+    let built = tools.join("bin").join(name);
     if built.is_file() {
         return Ok(Some(built));
     }
-    say::line("  building cargo-deny, once: some minutes of a processor");
+    say::line(&format!("  building {name}, once: some minutes of a processor"));
     // Unoptimised: it runs for seconds, and optimising it would take minutes.
     let mut install =
-        cargo(["install", "--quiet", "--locked", "--debug", "--version", CARGO_DENY, "cargo-deny", "--root"]);
+        cargo(["install", "--quiet", "--locked", "--debug", "--version", version, name, "--root"]);
     install.arg(&tools).arg("--target-dir").arg(tools.join("build"));
     // A registry that does not answer is to be noticed in seconds.
     install.env("CARGO_NET_RETRY", "1").env("CARGO_HTTP_TIMEOUT", "20");
-    let installed = system::run(install, "install cargo-deny by hand and read what cargo says");
+    let result = system::run(install, &format!("install {name} by hand and read what cargo says"));
     // Half a gigabyte that nothing needs any more.
     if let Err(error) = std::fs::remove_dir_all(tools.join("build"))
         && error.kind() != std::io::ErrorKind::NotFound
     {
         say::line(&format!("  the folder {} stays: {error}", tools.join("build").display()));
     }
-    match installed {
+    match result {
         Ok(()) => Ok(Some(built)),
         Err(failure) => {
-            let mut asked = cargo(["info", "--quiet", "cargo-deny"]);
+            let mut asked = cargo(["info", "--quiet", name]);
             asked.env("CARGO_NET_RETRY", "1").env("CARGO_HTTP_TIMEOUT", "20");
             if system::answers(asked) { Err(failure) } else { Ok(None) }
         }
