@@ -17,6 +17,11 @@ mod jobs;
 mod lines;
 #[path = "api/operate.rs"]
 mod operate;
+#[path = "api/scopes.rs"]
+mod scopes;
+#[cfg(target_os = "linux")]
+#[path = "api/slow_readers.rs"]
+mod slow_readers;
 #[path = "api/stream.rs"]
 mod stream;
 #[path = "api/support.rs"]

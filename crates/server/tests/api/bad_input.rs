@@ -75,3 +75,106 @@ fn an_array_that_is_too_long_is_refused() {
     side.server.call("POST", "/v1/jobs/batch", &JSON, body.as_bytes()).is_problem(413, "body-too-large");
     assert_eq!(side.jobs(), 0);
 }
+
+#[test]
+fn a_nul_in_any_text_is_refused_where_text_is_meant_and_stored_where_json_is_meant() {
+    let side = Side::new("nul");
+    let id = side.enqueue(serde_json::json!({"kind": "k", "queue": "mail"}));
+    let cancel = format!("/v1/jobs/{id}/cancel");
+    let amend = format!("/v1/jobs/{id}");
+    let mut wrong = Vec::new();
+    for (method, path, body, status) in [
+        ("POST", "/v1/jobs", r#"{"kind":"a\u0000b"}"#, 422),
+        ("POST", "/v1/jobs", r#"{"kind":"k","queue":"a\u0000b"}"#, 422),
+        ("POST", "/v1/jobs", r#"{"kind":"k","lane":"a\u0000b"}"#, 422),
+        ("POST", "/v1/jobs", r#"{"kind":"k","tags":["a\u0000b"]}"#, 422),
+        ("POST", "/v1/jobs", r#"{"kind":"k","meta":{"a\u0000b":"c"}}"#, 422),
+        ("POST", "/v1/jobs", r#"{"kind":"k","meta":{"a":"b\u0000c"}}"#, 422),
+        ("POST", "/v1/jobs", r#"{"kind":"k","unique":{"by":{"key":"a\u0000b"}}}"#, 422),
+        (
+            "POST",
+            "/v1/jobs",
+            r#"{"kind":"k","args":{"a\u0000b":1},"unique":{"by":{"fields":["a\u0000b"]}}}"#,
+            202,
+        ),
+        ("POST", "/v1/jobs", r#"{"kind":"k","reply":{"to":"a\u0000b"}}"#, 422),
+        ("POST", "/v1/jobs", r#"{"kind":"k","reply":{"to":"r","correlation_id":"a\u0000b"}}"#, 422),
+        ("POST", "/v1/jobs", r#"{"kind":"k","callback":{"url":"http://example.com/\u0000"}}"#, 422),
+        ("POST", "/v1/jobs", r#"{"kind":"k","traceparent":"\u0000"}"#, 422),
+        ("PATCH", &amend, r#"{"args":"a\u0000b"}"#, 200),
+        (
+            "POST",
+            "/v1/jobs/bulk",
+            r#"{"action":"cancel","filter":{"queue":"none"},"reason":"a\u0000b"}"#,
+            422,
+        ),
+        ("POST", "/v1/jobs/bulk", r#"{"action":"cancel","filter":{"tag":"a\u0000b"}}"#, 422),
+        ("POST", &cancel, r#"{"reason":"a\u0000b"}"#, 422),
+        ("POST", "/v1/tokens", r#"{"name":"a\u0000b","scopes":["read"]}"#, 422),
+        ("POST", "/v1/tokens", r#"{"name":"a","scopes":["read"],"queues":["a\u0000b"]}"#, 422),
+        ("PATCH", "/v1/queues/a%00b", r#"{"depth_max":5}"#, 422),
+        ("POST", "/v1/queues/a%00b/pause", "", 422),
+        ("POST", "/v1/queues/a%00b/resume", "", 404),
+        ("GET", "/v1/queues/a%00b", "", 404),
+        ("GET", "/v1/scaling/a%00b", "", 422),
+        ("GET", "/v1/jobs?queue=a%00b", "", 422),
+        ("GET", "/v1/jobs?tag=a%00b", "", 422),
+        ("GET", "/v1/jobs?kind=a%00b", "", 422),
+        ("GET", "/v1/jobs?state=a%00b", "", 422),
+        ("POST", "/v1/replies/a%00b/take", "{}", 422),
+    ] {
+        let headers = if body.is_empty() { &[][..] } else { &JSON[..] };
+        let answer = side.server.call(method, path, headers, body.as_bytes());
+        if answer.status != status {
+            wrong.push(format!(
+                "{method} {path} {body}: {} and not {status}: {}",
+                answer.status,
+                answer.text()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_is_refused_alone_is_refused_in_an_array_and_on_a_line() {
+    let side = Side::new("everywhere");
+    for job in [
+        "{\"kind\":\"k\",\"kind\":\"k\"}".to_owned(),
+        "{\"kind\":\"a\\u0000b\"}".to_owned(),
+        "{\"kind\":\"\\ud800\"}".to_owned(),
+        format!("{{\"kind\":\"k\",\"args\":{}{}}}", "[".repeat(101), "]".repeat(101)),
+        format!("{{\"kind\":\"k\",\"args\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000)),
+        format!("{{\"kind\":\"k\",\"args\":\"{}\"}}", "x".repeat(1024 * 1024)),
+        "{\"kind\":\"k\",\"delay_ms\":9007199254740993.0}".to_owned(),
+    ] {
+        let shown: String = job.chars().take(60).collect();
+        let alone = side.server.call("POST", "/v1/jobs", &JSON, job.as_bytes());
+        let code = alone.json()["code"].clone();
+        assert!([400, 422].contains(&alone.status), "{shown}: {}", alone.text());
+        let array = format!("[{{\"kind\":\"good\"}},{job}]");
+        let array = side.server.call("POST", "/v1/jobs/batch", &JSON, array.as_bytes());
+        assert_eq!((array.status, &array.json()["code"]), (alone.status, &code), "{shown}");
+        let lines = [("content-type", "application/x-ndjson")];
+        let line = side.server.call("POST", "/v1/jobs/batch", &lines, job.as_bytes());
+        assert_eq!(line.json()["code"], code, "{shown}: {}", line.text());
+    }
+    assert_eq!(side.jobs(), 0);
+}
+
+#[test]
+fn args_come_back_the_same_from_an_array_and_a_line() {
+    let side = Side::new("same");
+    for args in
+        ["9007199254740993", "1e400", "\"a\\u0000b\"", "\"\\ud800\"", "{\"a\":1,\"a\":2}", "[ 1 , 2 ]"]
+    {
+        let job = format!("{{\"kind\":\"k\",\"args\":{args}}}");
+        let array = side.server.call("POST", "/v1/jobs/batch", &JSON, format!("[{job}]").as_bytes()).json();
+        let lines = [("content-type", "application/x-ndjson")];
+        let line = side.server.call("POST", "/v1/jobs/batch", &lines, job.as_bytes()).json();
+        for id in [&array["jobs"][0]["id"], &line["id"]] {
+            let job = side.get(&format!("/v1/jobs/{}", id.as_str().unwrap())).text();
+            assert!(job.contains(&format!("\"args\":{args},")), "{args}: {job}");
+        }
+    }
+}

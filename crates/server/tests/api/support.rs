@@ -20,15 +20,35 @@ pub(crate) struct Side {
 
 impl Side {
     pub(crate) fn new(test: &str) -> Self {
+        Self::with(test, &[])
+    }
+
+    /// With flags of the server.
+    pub(crate) fn with(test: &str, flags: &[&str]) -> Self {
         let place = Place::new();
         let store = crate::side::store(&place, test);
-        let server = Server::start(&place, &["--store", &store]);
+        let server = Server::start(&place, &[&["--store", &store], flags].concat());
         Self { place, store, server }
     }
 
     /// A second server over the same store.
     pub(crate) fn another(&self) -> Server {
         Server::start(&self.place, &["--store", &self.store])
+    }
+
+    /// Makes a token and answers with its secret.
+    pub(crate) fn token(&self, args: &[&str]) -> String {
+        self.new_token(args)["secret"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes a token and answers with its id.
+    pub(crate) fn token_id(&self, name: &str) -> String {
+        self.new_token(&["--scope", "read", name])["id"].as_str().unwrap().to_owned()
+    }
+
+    fn new_token(&self, args: &[&str]) -> Value {
+        let create = ["tokens", "create", "--store", &self.store];
+        self.place.json(create.iter().chain(args))
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -63,6 +83,15 @@ impl Side {
 
     /// Starts a worker in this process. It stops when the answer is dropped.
     pub(crate) fn work(&self) -> Working {
+        self.working(false)
+    }
+
+    /// The same for jobs that write a long log.
+    pub(crate) fn work_wordily(&self) -> Working {
+        self.working(true)
+    }
+
+    fn working(&self, is_wordy: bool) -> Working {
         let (stop, stopped) = mpsc::channel::<()>();
         let (started, starts) = mpsc::channel();
         let store = self.store.clone();
@@ -70,7 +99,9 @@ impl Side {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
             runtime.unwrap().block_on(async {
                 let backroom = Backroom::open(&store).await.unwrap();
-                let worker = Worker::new(&backroom).queue("default", 2).handle(double).start().await.unwrap();
+                let worker = Worker::new(&backroom).queue("default", 2);
+                let worker = if is_wordy { worker.handle(wordy) } else { worker.handle(double) };
+                let worker = worker.start().await.unwrap();
                 started.send(()).unwrap();
                 // The sender is dropped at the end of the test.
                 _ = tokio::task::spawn_blocking(move || stopped.recv()).await;
@@ -113,6 +144,27 @@ async fn double(job: Double, ctx: Context) -> Result<u64, Failure> {
     ctx.log("first");
     ctx.log("second");
     Ok(job.0 * 2)
+}
+
+/// Writes a long log.
+#[derive(Serialize, Deserialize)]
+struct Wordy;
+
+impl Job for Wordy {
+    const KIND: &'static str = "wordy";
+    type Output = ();
+}
+
+/// Lines of that log. One run stores no more.
+pub(crate) const WORDY_LINES: usize = 1000;
+/// Bytes of each.
+pub(crate) const WORDY_LINE_BYTES: usize = 4000;
+
+async fn wordy(_: Wordy, ctx: Context) -> Result<(), Failure> {
+    for _ in 0..WORDY_LINES {
+        ctx.log("x".repeat(WORDY_LINE_BYTES));
+    }
+    Ok(())
 }
 
 /// A job that a worker of these tests doubles.

@@ -17,6 +17,8 @@ use serde_json::Value;
 /// A folder with (perhaps) a `backroom.db` in it.
 pub(crate) struct Place {
     dir: tempfile::TempDir,
+    /// The store of its commands, where it is not the file.
+    store: Option<String>,
 }
 
 /// What one run of the binary said.
@@ -29,7 +31,21 @@ pub(crate) struct Said {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self { dir: tempfile::tempdir().unwrap(), store: None }
+    }
+
+    /// A folder whose commands use this store, because its settings file names it.
+    pub(crate) fn of(store: String) -> Self {
+        let place = Self { store: Some(store), ..Self::new() };
+        let settings = format!("store = {}\n", serde_json::to_string(&place.store()).unwrap());
+        std::fs::write(place.path("backroom.toml"), settings).unwrap();
+        place
+    }
+
+    /// The URL of its store.
+    pub(crate) fn store(&self) -> String {
+        let file = || format!("sqlite:{}", self.path("backroom.db").display());
+        self.store.clone().unwrap_or_else(file)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

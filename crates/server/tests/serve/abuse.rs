@@ -5,8 +5,8 @@ use std::io::{BufReader, Write as _};
 use serde_json::json;
 
 use crate::{
-    cli_support::Place,
     serve_support::{Answer, Server},
+    side::place,
 };
 
 /// The header of an enqueue whose body has this length.
@@ -19,7 +19,7 @@ fn head(server: &Server, length: usize) -> String {
 
 #[test]
 fn a_request_that_does_not_arrive_whole_enqueues_nothing() {
-    let place = Place::new();
+    let place = place();
     let server = Server::start(&place, &["--limits-body-time", "300ms", "--limits-body-bytes", "1KiB"]);
     let body = json!({"kind": "send_mail", "args": {}}).to_string();
     // Broken off before its last byte, by a client that goes away.
@@ -55,7 +55,7 @@ fn a_request_that_does_not_arrive_whole_enqueues_nothing() {
 #[cfg(unix)]
 #[test]
 fn a_stop_answers_the_request_that_is_on_its_way() {
-    let place = Place::new();
+    let place = place();
     let server = Server::start(&place, &[]);
     let body = json!({"kind": "send_mail", "args": {}}).to_string();
     let mut stream = server.connect();

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::{
     cli_support::Place,
     serve_support::{Answer, PATIENCE, Server},
+    side::place,
 };
 
 /// Makes a token and answers with its secret.
@@ -21,7 +22,7 @@ fn with_token(server: &Server, path: &str, secret: &str) -> Answer {
 
 #[test]
 fn without_a_token_the_server_listens_on_this_machine_only() {
-    let place = Place::new();
+    let place = place();
     let said = place.run(["serve", "--listen", "0.0.0.0:0"]);
     said.failed_naming("no valid token");
     assert!(said.err.contains("backroom tokens create"), "{said:?}");
@@ -35,7 +36,7 @@ fn without_a_token_the_server_listens_on_this_machine_only() {
 
 #[test]
 fn a_server_with_tokens_wants_one_and_checks_its_scope() {
-    let place = Place::new();
+    let place = place();
     place.enqueue(&["k", "{}", "--queue", "mail"]);
     let reader = token(&place, &["--scope", "read", "reader"]);
     let writer = token(&place, &["--scope", "enqueue", "writer"]);
@@ -69,7 +70,7 @@ fn a_server_with_tokens_wants_one_and_checks_its_scope() {
 
 #[test]
 fn metrics_can_be_open() {
-    let place = Place::new();
+    let place = place();
     token(&place, &["--scope", "read", "reader"]);
     let server = Server::start(&place, &["--metrics-open", "true"]);
     assert_eq!(server.get("/metrics").status, 200);
@@ -78,7 +79,7 @@ fn metrics_can_be_open() {
 
 #[test]
 fn a_token_for_some_queues_sees_no_others() {
-    let place = Place::new();
+    let place = place();
     for queue in ["mail", "mail-eu", "pay"] {
         place.enqueue(&["k", "{}", "--queue", queue]);
     }
@@ -104,7 +105,7 @@ fn refused_at_last(server: &Server, secret: &str) {
 
 #[test]
 fn a_token_that_is_revoked_or_expired_is_refused_and_the_server_stays_closed() {
-    let place = Place::new();
+    let place = place();
     let first = token(&place, &["--scope", "read", "first"]);
     let short = token(&place, &["--scope", "read", "--expires", "1s", "short"]);
     let server = Server::start(&place, &[]);
@@ -117,7 +118,7 @@ fn a_token_that_is_revoked_or_expired_is_refused_and_the_server_stays_closed() {
 
 #[test]
 fn the_first_token_closes_a_server_that_runs() {
-    let place = Place::new();
+    let place = place();
     let server = Server::start(&place, &[]);
     assert_eq!(server.get("/v1/queues").status, 200);
     let secret = token(&place, &["--scope", "read", "first"]);
@@ -131,7 +132,7 @@ fn the_first_token_closes_a_server_that_runs() {
 
 #[test]
 fn a_secret_is_in_no_log_no_answer_and_no_metric() {
-    let place = Place::new();
+    let place = place();
     let secret = token(&place, &["--scope", "admin", "root"]);
     let mut command = place.command();
     command.env("BACKROOM_LOG", "trace").args(["serve", "--listen", "127.0.0.1:0"]);
@@ -151,7 +152,7 @@ fn a_secret_is_in_no_log_no_answer_and_no_metric() {
 
 #[test]
 fn a_page_of_another_origin_changes_nothing_on_a_server_without_tokens() {
-    let place = Place::new();
+    let place = place();
     place.enqueue(&["send_mail", "-q", "mail"]);
     let server = Server::start(&place, &["--cors-origins", "https://admin.example"]);
     let pause = |origin: &str| server.call("POST", "/v1/queues/mail/pause", &[("origin", origin)], b"");

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::{
     cli_support::{Place, Said},
     serve_support::Server,
+    side::place,
 };
 
 /// A command through the server.
@@ -30,7 +31,7 @@ fn enqueue(place: &Place, server: &Server, args: &[&str]) -> String {
 
 #[test]
 fn what_a_server_answers_is_what_its_store_holds() {
-    let place = Place::new();
+    let place = place();
     let server = Server::start(&place, &[]);
     let mail = enqueue(
         &place,
@@ -58,7 +59,7 @@ fn what_a_server_answers_is_what_its_store_holds() {
 
 #[test]
 fn jobs_are_changed_through_a_server() {
-    let place = Place::new();
+    let place = place();
     let server = Server::start(&place, &[]);
     let job = enqueue(&place, &server, &["send_mail", "-q", "mail", "--delay", "1h"]);
     let amended =
@@ -79,7 +80,7 @@ fn jobs_are_changed_through_a_server() {
 
 #[test]
 fn many_jobs_go_in_and_are_changed_by_filter_through_a_server() {
-    let place = Place::new();
+    let place = place();
     let server = Server::start(&place, &[]);
     let url = format!("http://{}", server.address);
     let lines: String = (0..2500).map(|number| format!("{{\"number\":{number}}}\n")).collect();
@@ -96,7 +97,7 @@ fn many_jobs_go_in_and_are_changed_by_filter_through_a_server() {
 
 #[test]
 fn queues_are_set_through_a_server() {
-    let place = Place::new();
+    let place = place();
     let server = Server::start(&place, &[]);
     let name = "mail/new customers";
     assert_eq!(through(&place, &server, &["queues", "limit", name, "1"]).code, 0);
@@ -118,7 +119,7 @@ fn queues_are_set_through_a_server() {
 
 #[test]
 fn a_server_that_does_not_answer_is_named_with_the_remedy() {
-    let place = Place::new();
+    let place = place();
     let said = place.run(["jobs", "--server", "http://127.0.0.1:9"]);
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("http://127.0.0.1:9") && said.err.contains("backroom serve"), "{said:?}");
@@ -130,7 +131,7 @@ fn a_server_that_does_not_answer_is_named_with_the_remedy() {
 
 #[test]
 fn a_token_is_taken_from_the_variable_or_a_file_and_never_shown() {
-    let place = Place::new();
+    let place = place();
     let secret = place.run(["tokens", "create", "--scope", "read", "reader"]).out.trim().to_owned();
     let server = Server::start(&place, &[]);
     let url = format!("http://{}", server.address);

@@ -1,7 +1,5 @@
 //! The frame: it listens, answers, and stops.
 
-use serde_json::json;
-
 use crate::{cli_support::Place, serve_support::Server};
 
 #[test]

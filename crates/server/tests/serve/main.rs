@@ -5,13 +5,19 @@
 mod cli_support;
 #[path = "../serve_support/mod.rs"]
 mod serve_support;
+#[path = "sqlite_side.rs"]
+mod side;
 
 mod abuse;
 mod access;
 mod command_line;
 mod document;
 mod frame;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod health;
+#[cfg(target_os = "linux")]
+mod idle;
 mod settings;
 mod systemd;
 mod triggers;

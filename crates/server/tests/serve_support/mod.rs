@@ -21,6 +21,18 @@ use crate::cli_support::Place;
 /// Longest time that a test waits for a server that works.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Asks again and again until the answer is yes.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    #[expect(clippy::disallowed_methods, reason = "a process of its own goes by real time")]
+    let began = std::time::Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "it does not happen: {what}");
+        #[expect(clippy::disallowed_methods, reason = "a process of its own goes by real time")]
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A server that runs. It is killed at the end of the test, if it still runs.
 pub(crate) struct Server {
     child: Child,

@@ -1,0 +1,75 @@
+//! A full disk: refused with 507, nothing acknowledged is lost, and the server goes on once there is space.
+
+use std::{path::PathBuf, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::{
+    cli_support::Place,
+    serve_support::{Server, eventually},
+};
+
+/// Size of the disk.
+const DISK: &str = "6m";
+
+/// A server whose store lies on a small disk of its own. The disk is mounted in a namespace of the server's: it is gone with the
+/// server.
+fn on_small_disk(place: &Place) -> (Server, PathBuf) {
+    let disk = place.path("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size={DISK} tmpfs disk && head -c 1500000 /dev/zero > disk/filler && exec {} serve --listen 127.0.0.1:0 --store sqlite:disk/backroom.db",
+        env!("CARGO_BIN_EXE_backroom")
+    );
+    let mut command = Command::new("unshare");
+    let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    command
+        .arg("--mount")
+        .args(if is_root { &[][..] } else { &["--map-root-user"] })
+        .args(["sh", "-c", &script]);
+    command.current_dir(place.path(".")).env_remove("BACKROOM_STORE");
+    let server = Server::spawn(command);
+    let seen = PathBuf::from(format!("/proc/{}/root{}", server.id(), disk.display()));
+    (server, seen)
+}
+
+#[test]
+fn a_full_disk_is_refused_with_507_and_loses_nothing() {
+    let place = Place::new();
+    let (server, disk) = on_small_disk(&place);
+    let large = |number: u32| json!({"kind": "k", "args": {"number": number, "filler": "x".repeat(100_000)}});
+    let mut stored = Vec::new();
+    let refused = loop {
+        let answer = server.post("/v1/jobs", &large(stored.len() as u32));
+        if answer.status != 202 {
+            break answer;
+        }
+        stored.push(answer.json()["id"].as_str().unwrap().to_owned());
+        assert!(stored.len() < 1000, "the disk does not get full");
+    };
+    refused.is_problem(507, "no-space");
+    assert!(stored.len() > 3, "the disk was full from the beginning");
+    // So are an array and each line of a stream, and the server goes on.
+    server.post("/v1/jobs/batch", &json!([large(0), large(1)])).is_problem(507, "no-space");
+    let lines = format!("{}\n{}\n", large(0), large(1));
+    let answer =
+        server.call("POST", "/v1/jobs/batch", &[("content-type", "application/x-ndjson")], lines.as_bytes());
+    let codes: Vec<Value> = answer
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["code"].clone())
+        .collect();
+    assert_eq!(codes, ["no-space", "no-space"], "{answer:?}");
+    assert_eq!(server.get("/livez").status, 200);
+    let listed = server.get("/v1/jobs?limit=1000").json();
+    let listed: Vec<&str> =
+        listed["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap()).collect();
+    assert_eq!(listed.len(), stored.len(), "what was refused is not there");
+    for id in &stored {
+        assert!(listed.contains(&id.as_str()), "{id} is lost");
+    }
+    // With space it takes jobs again, without a restart.
+    std::fs::remove_file(disk.join("filler")).unwrap();
+    eventually("the server takes jobs again", || server.post("/v1/jobs", &large(0)).status == 202);
+    server.stop();
+}
