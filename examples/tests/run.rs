@@ -51,6 +51,20 @@ fn failures_are_retried_or_discarded() {
 }
 
 #[test]
+fn a_schedule_is_put_triggered_and_backfilled() {
+    let printed = run(env!("CARGO_BIN_EXE_nightly"), &[], &[]);
+    for line in [
+        "put: Created",
+        "the second trigger is the first: true",
+        "a report with a day: true, by a schedule: true",
+        "3 nights to backfill",
+        "4 runs ended",
+    ] {
+        assert!(printed.contains(line), "{line:?} is missing in:\n{printed}");
+    }
+}
+
+#[test]
 fn blocking_work_reports_progress_and_can_be_cancelled() {
     let printed = run(env!("CARGO_BIN_EXE_blocking"), &[], &[]);
     for line in ["primes below 10000: 1229", "progress: ", "the long one is cancelled"] {

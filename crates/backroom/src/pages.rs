@@ -28,6 +28,9 @@ struct Operating;
 #[doc = include_str!("../../../docs/results.md")]
 struct Results;
 
+#[doc = include_str!("../../../docs/schedules.md")]
+struct Schedules;
+
 #[doc = include_str!("../../../docs/stopping.md")]
 struct Stopping;
 

@@ -18,6 +18,7 @@ pub mod handlers;
 pub mod invariants;
 pub mod machine;
 pub mod model;
+pub mod schedules;
 pub mod wire;
 pub mod world;
 
@@ -85,6 +86,8 @@ pub enum Weather {
     Outages,
     /// Clocks are set, go wrong and stand still, and now and then a worker dies; nothing else. No living worker's job may be rescued.
     Clocks,
+    /// Whatever the seed says, while schedules fire.
+    Schedules,
     /// Some jobs take their process down, and it is started again; nothing else goes wrong. Only those jobs may be discarded as
     /// poison.
     Killers,
@@ -161,6 +164,7 @@ impl Played {
             Weather::Outages => " --outages",
             Weather::Clocks => " --clocks",
             Weather::Killers => " --killers",
+            Weather::Schedules => " --schedules",
         };
         Some(format!(
             "seed {seed}: {wrong}\n{trace}\nsee it again: cargo run -p backroom-sim -- --from {seed} --seeds 1{on}{weather} --trace"

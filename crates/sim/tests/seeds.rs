@@ -37,6 +37,14 @@ fn no_innocent_job_is_discarded_as_poison() {
         .for_each(|seed| play_on(seed, On::Memory, Weather::Killers).unwrap().expect_right());
 }
 
+/// Machines die, freeze, lose calls and have clocks that jump by days: each occurrence fires once, none before its machine's clock has
+/// shown its time, and each is accounted for.
+#[test]
+fn each_occurrence_of_a_schedule_fires_once_or_has_a_reason() {
+    (0..SEEDS_OF_SCHEDULES)
+        .for_each(|seed| play_on(seed, On::Memory, Weather::Schedules).unwrap().expect_right());
+}
+
 #[test]
 fn the_same_seed_plays_the_same() {
     for seed in [3, 17, 40] {
@@ -53,6 +61,8 @@ fn the_same_seed_plays_the_same() {
 const SEEDS: u64 = 90;
 /// About ten seconds.
 const SEEDS_OF_OUTAGES: u64 = 40;
+/// About fifteen seconds.
+const SEEDS_OF_SCHEDULES: u64 = 40;
 /// About ten seconds.
 const SEEDS_OF_CLOCKS: u64 = 40;
 /// About ten seconds.

@@ -40,6 +40,8 @@ const POLL: Duration = Duration::from_secs(5);
 const POLL_ALONE: Duration = Duration::from_secs(1);
 /// The least time between two reads that hints lead to.
 const BETWEEN_HINTS: Duration = Duration::from_millis(25);
+/// The least wait. A wall clock that stands still right before the next turn must not keep this process busy.
+const NAP: Duration = Duration::from_millis(1);
 /// The wait while another process writes what this one decided too.
 const WHILE_LOCKED: Duration = Duration::from_millis(40);
 /// The wait after a tick that failed.
@@ -249,7 +251,7 @@ impl Schedules {
 async fn rest(engine: &Engine, hints: &crate::store::Listener, next: Next, began: Duration) {
     let poll = if engine.store.notifier().hears_others() { POLL } else { POLL_ALONE };
     let poll = if next.is_locked { WHILE_LOCKED } else { poll };
-    let until_next = next.at.map_or(poll, |at| span_until(engine.clock.now(), at).min(poll));
+    let until_next = next.at.map_or(poll, |at| span_until(engine.clock.now(), at).min(poll)).max(NAP);
     tokio::select! {
         () = engine.clock.sleep(until_next) => {}
         () = hints.notified() => engine.clock.sleep_to(began.saturating_add(BETWEEN_HINTS)).await,

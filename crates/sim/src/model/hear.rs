@@ -5,7 +5,7 @@ use std::{any::Any, collections::BTreeSet};
 use backroom::{
     JobId, JobRow,
     store::{
-        Call, Committed, Deleted, Inserted, LeaseStatus,
+        Call, Committed, Deleted, Inserted, LeaseStatus, Moved,
         layer::{Answer, Request},
     },
 };
@@ -41,6 +41,9 @@ impl Model {
             Request::DeleteUnmoved { jobs } => {
                 let answers = typed::<Vec<Deleted>>(answer);
                 jobs.iter().zip(answers).for_each(|((id, _), answer)| self.deleted(place, *id, *answer));
+            }
+            Request::MoveSchedules { moves } => {
+                self.moved_schedules(place, moves, typed::<Vec<Moved>>(answer));
             }
             Request::DropMessages { .. } => self.dropped(*typed::<u64>(answer)),
             Request::SetQueue { name, setting } => self.queue_set(place, name, setting),

@@ -27,7 +27,7 @@ impl Model {
         }
     }
 
-    fn created(&mut self, new: &NewJob, now: Timestamp) {
+    pub(super) fn created(&mut self, new: &NewJob, now: Timestamp) {
         if self.row(new.job.id).is_some() {
             // The same call again, because its answer was lost.
             return;

@@ -11,6 +11,7 @@ mod leaves;
 mod replies;
 mod row;
 mod runs;
+mod schedules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,8 @@ pub use commits::machine_of;
 use replies::Messages;
 pub use row::Row;
 pub use runs::{RunRecord, Said};
+use schedules::Fired;
+pub use schedules::args as schedule_args;
 
 /// From where, and when, something was seen.
 #[derive(Debug, Clone)]
@@ -98,6 +101,7 @@ pub struct Model {
     messages: BTreeMap<JobId, Messages>,
     /// Messages were dropped.
     dropped: bool,
+    fired: Fired,
     touched: bool,
 }
 
