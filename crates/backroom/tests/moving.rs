@@ -6,8 +6,8 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use backroom::{
-    Backroom, JobId, Json, Retention, RetentionLimit, State, UniqueRule, Worker,
-    store::{Compared, Copied, Prune, Store, copy_jobs, copy_queues},
+    Backroom, JobId, Json, Retention, RetentionLimit, Schedule, State, TriggerOptions, UniqueRule, Worker,
+    store::{Compared, Copied, Prune, Store, copy_jobs, copy_queues, copy_schedules},
 };
 use common::{Act, act, fresh_stores, soon};
 
@@ -37,6 +37,28 @@ async fn fill(backroom: &Backroom) -> Vec<JobId> {
         Retention { completed: RetentionLimit { age_secs: Some(77), count: None }, ..Retention::default() };
     backroom.retain("done", keep).await.unwrap();
     vec![keyed.id(), talk.id()]
+}
+
+#[tokio::test]
+async fn schedules_come_over_with_their_state_and_their_history() {
+    for (from, to) in fresh_stores().await.into_iter().zip(fresh_stores().await.into_iter().rev()) {
+        let (from, to) = (&from.backroom, &to.backroom);
+        from.schedules().put(Schedule::cron("0 2 * * *").name("nightly").job(&Act::Succeed)).await.unwrap();
+        let trigger = async |client: &Backroom, key: &str| {
+            client.schedules().trigger("nightly", TriggerOptions::default().key(key)).await.unwrap()
+        };
+        let done = trigger(from, "done").await;
+        let live = trigger(from, "live").await;
+        // It ends, and no worker takes over its end before the move.
+        from.cancel(done).await.unwrap();
+        copy_jobs(from.store().as_ref(), to.store().as_ref(), &|_| {}).await.unwrap();
+        assert_eq!(copy_schedules(from.store().as_ref(), to.store().as_ref()).await.unwrap(), 1);
+        assert_eq!(copy_schedules(from.store().as_ref(), to.store().as_ref()).await.unwrap(), 0);
+        let info = to.schedules().get("nightly").await.unwrap().unwrap();
+        assert_eq!(info.summary, from.schedules().get("nightly").await.unwrap().unwrap().summary);
+        assert_eq!(info.going.iter().map(|entry| entry.job).collect::<Vec<_>>(), [Some(live)]);
+        assert_eq!(trigger(to, "done").await, done, "its key is known there");
+    }
 }
 
 fn is_whole(copied: &Copied) -> bool {

@@ -62,7 +62,7 @@ const SEEDS: u64 = 90;
 /// About ten seconds.
 const SEEDS_OF_OUTAGES: u64 = 40;
 /// About fifteen seconds.
-const SEEDS_OF_SCHEDULES: u64 = 40;
+const SEEDS_OF_SCHEDULES: u64 = 15;
 /// About ten seconds.
 const SEEDS_OF_CLOCKS: u64 = 40;
 /// About ten seconds.

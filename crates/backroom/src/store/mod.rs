@@ -32,7 +32,7 @@ pub(crate) use answered::CallHook;
 pub use backup::{BackedUp, BackupProgress, backup};
 pub use memory::MemoryStore;
 pub use migrations::{Migration, migrations, version};
-pub use moving::{Compared, Copied, copy_jobs, copy_messages, copy_queues};
+pub use moving::{Compared, Copied, copy_jobs, copy_messages, copy_queues, copy_schedules};
 pub use notifier::{Listener, Notifier};
 pub use observed::{INSERT_TIMEOUT, Observed, REPEAT_AFTER, REPEATS_MAX};
 pub(crate) use outage::is_outage;

@@ -6,6 +6,8 @@
 //! newest job to the oldest, a page at a time, so memory stays bounded whatever their size. Who may work meanwhile is
 //! the caller's to see to.
 
+mod schedules;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
@@ -17,6 +19,8 @@ use serde::Serialize;
 
 use super::{Deleted, Filter, QueueSetting, Record, Store};
 use crate::{Error, ErrorKind};
+
+pub use schedules::copy_schedules;
 
 /// Jobs on the first page, before it is known how large they are.
 const PAGE_JOBS_FIRST: usize = 50;
