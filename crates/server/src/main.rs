@@ -80,7 +80,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Migrate(args) => unless_interrupted(cli::migrate::run(args, settings)).await,
         Command::Backup(args) => unless_interrupted(cli::backup::run(args, settings)).await,
         Command::Move(args) => cli::move_store::run(args, settings).await,
-        Command::Config(args) => cli::config::run(*args, settings),
+        Command::Config(args) => unless_interrupted(cli::config::run(*args, settings)).await,
         Command::Completions(args) => cli::completions::run(&args, &mut Cli::command()),
     }
 }

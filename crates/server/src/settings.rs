@@ -142,7 +142,7 @@ impl Settings {
     }
 
     /// Refuses `--server` for a command that needs the store itself: it would act on another store than the user means.
-    fn only_store(&self) -> Result<(), Problem> {
+    pub(crate) fn only_store(&self) -> Result<(), Problem> {
         match &self.server {
             None => Ok(()),
             Some(url) => Err(Problem::new(
@@ -150,6 +150,14 @@ impl Settings {
                 &"this command needs the store itself",
             )
             .hint("run it where the store is, with --store and without --server or BACKROOM_SERVER")),
+        }
+    }
+
+    /// The same for the server itself. Its environment may name it for the commands that it runs.
+    pub(crate) fn only_store_unless_inherited(&self) -> Result<(), Problem> {
+        match (&self.server, std::env::var("BACKROOM_SERVER")) {
+            (Some(server), Ok(inherited)) if *server == inherited => Ok(()),
+            _ => self.only_store(),
         }
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod around;
 pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod codes;
+mod config;
 mod endpoints;
 pub(crate) mod extract;
 mod health;
@@ -73,6 +74,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(leases::routes())
         .merge(replies::routes())
         .merge(endpoints::routes())
+        .merge(config::routes())
         .merge(tokens::routes())
         .merge(of_triggers())
         .merge(read::routes())

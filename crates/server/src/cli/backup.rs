@@ -43,6 +43,7 @@ struct Answer {
 }
 
 pub(crate) async fn run(args: BackupArgs, settings: &Settings) -> Result<(), Problem> {
+    settings.only_store()?;
     // It draws only on a terminal, and clears itself.
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {percent}% {eta} left") {

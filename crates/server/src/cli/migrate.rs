@@ -47,6 +47,7 @@ struct Step {
 }
 
 pub(crate) async fn run(args: MigrateArgs, settings: &Settings) -> Result<(), Problem> {
+    settings.only_store()?;
     let all = store::migrations(&settings.store)?;
     let Some(newest) = all.last().map(|migration| migration.version) else {
         return out::line(format_args!("{} has no tables to migrate", settings.shown()));

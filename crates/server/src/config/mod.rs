@@ -92,6 +92,14 @@ pub(crate) struct Loaded {
     table_origins: BTreeMap<(&'static str, String, Option<&'static str>), Origin>,
 }
 
+#[cfg(test)]
+impl From<ServerSettings> for Loaded {
+    /// Settings that came from nowhere.
+    fn from(settings: ServerSettings) -> Self {
+        Self { settings, file: None, origins: BTreeMap::new(), table_origins: BTreeMap::new() }
+    }
+}
+
 impl Loaded {
     /// Where the value of a setting came from.
     pub(crate) fn origin(&self, key: &Key) -> &Origin {

@@ -45,7 +45,7 @@ pub(crate) use self::{
 use self::connections::Connections;
 use crate::{
     api,
-    config::{self, Given, ServerSettings, SettingFlags},
+    config::{self, Given, Loaded, ServerSettings, SettingFlags},
     metrics::Metrics,
     settings::Settings,
     telemetry::{self, Telemetry},
@@ -72,15 +72,16 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) async fn run(args: ServeArgs, settings: &Settings) -> Result<(), Problem> {
+    settings.only_store_unless_inherited()?;
     let given = settings.given(args.flags);
-    let server = config::load(&given).map_err(|wrong| config::problem(&wrong))?.settings;
+    let loaded = config::load(&given).map_err(|wrong| config::problem(&wrong))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let plan = config::otel::checked(&server.otel, &given.variables);
+    let plan = config::otel::checked(&loaded.settings.otel, &given.variables);
     let telemetry = telemetry::start(plan.as_ref(), &clock)?;
     for unknown in config::unknown_variables(&given) {
         tracing::warn!("{unknown}");
     }
-    let served = serve_store(args.bench_slots, server, &given, &telemetry).await;
+    let served = serve_store(args.bench_slots, loaded, &given, &telemetry).await;
     if !matches!(served, Err(Problem::Interrupted)) {
         telemetry.stop().await;
     }
@@ -90,21 +91,22 @@ pub(crate) async fn run(args: ServeArgs, settings: &Settings) -> Result<(), Prob
 /// Opens the store, serves, and closes it.
 async fn serve_store(
     bench_slots: Option<u32>,
-    server: ServerSettings,
+    loaded: Loaded,
     given: &Given,
     telemetry: &Telemetry,
 ) -> Result<(), Problem> {
+    let server = &loaded.settings;
     let tls = tls::acceptor(&server.tls)?;
     // From here on a signal no longer ends the process by itself.
     let mut signals = Signals::new()?;
     let labels = usize::try_from(server.metrics.labels).unwrap_or(usize::MAX);
     let metrics = Arc::new(Metrics::new(labels, telemetry.instruments()));
-    let backroom = open(&server, &metrics, telemetry).await?;
+    let backroom = open(server, &metrics, telemetry).await?;
     let measured = match bench_slots {
         Some(slots) => Some(crate::bench::telling_worker(&backroom, slots).await?),
         None => None,
     };
-    let served = start(&backroom, server, tls, metrics, &mut signals, given).await;
+    let served = start(&backroom, loaded, tls, metrics, &mut signals, given).await;
     if matches!(served, Err(Problem::Interrupted)) {
         // A second signal: what is open is left to the next process, as after a crash.
         return served;
@@ -138,19 +140,19 @@ async fn open(
 /// Listens, and serves until a signal comes and all connections have ended.
 async fn start(
     backroom: &Backroom,
-    server: ServerSettings,
+    loaded: Loaded,
     tls: Option<TlsAcceptor>,
     metrics: Arc<Metrics>,
     signals: &mut Signals,
     given: &Given,
 ) -> Result<(), Problem> {
-    let listeners = listener::bind(&server.listen).await?;
+    let listeners = listener::bind(&loaded.settings.listen).await?;
     let is_local = listener::is_local(&listeners)?;
     if !is_local {
         listener::check(backroom).await?;
     }
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let state = AppState::new(backroom.clone(), server, tls, metrics, is_local);
+    let state = AppState::new(backroom.clone(), loaded, tls, metrics, is_local);
     for listener in &listeners {
         let address = listener.local_addr().map_err(|error| Problem::new("read the address", &error))?;
         out::note(format_args!("listening on {scheme}://{address}"));

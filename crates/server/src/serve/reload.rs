@@ -56,7 +56,9 @@ pub(super) fn reload(state: &AppState, given: &Given) {
             }
         }
     }
-    state.settings.replace(Arc::new(config::reloaded(&old, &loaded.settings)));
+    let settings = config::reloaded(&old, &loaded.settings);
+    state.settings.replace(Arc::new(settings.clone()));
+    state.loaded.replace(Arc::new(config::Loaded { settings, ..loaded }));
     state.tls.replace(tls);
     tracing::info!("the settings were reloaded");
 }

@@ -10,7 +10,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{access::Access, lease_tokens::LeaseTokens, live::Live};
-use crate::{config::ServerSettings, metrics::Metrics};
+use crate::{
+    config::{Loaded, ServerSettings},
+    metrics::Metrics,
+};
 
 /// What every request can reach. Cheap to clone.
 #[derive(Clone)]
@@ -19,6 +22,8 @@ pub(crate) struct AppState {
     pub(crate) backroom: Backroom,
     /// The settings as they are now; a reload changes them.
     pub(crate) settings: Live<Arc<ServerSettings>>,
+    /// The same with the place that each came from.
+    pub(crate) loaded: Live<Arc<Loaded>>,
     /// Where ids of requests come from.
     pub(crate) ids: Arc<Ids>,
     /// Cancelled when the server begins to stop: event streams and long polls end then.
@@ -43,13 +48,13 @@ pub(crate) struct AppState {
 impl AppState {
     pub(crate) fn new(
         backroom: Backroom,
-        settings: ServerSettings,
+        loaded: Loaded,
         tls: Option<TlsAcceptor>,
         metrics: Arc<Metrics>,
         is_local: bool,
     ) -> Self {
         let ids = Ids::from_entropy();
-        let lease_key = settings.worker.lease_key.as_ref().map(|key| key.0.as_str());
+        let lease_key = loaded.settings.worker.lease_key.as_ref().map(|key| key.0.as_str());
         let lease_tokens = Arc::new(LeaseTokens::new(lease_key, ids.secret()));
         let leases = {
             let metrics = Arc::clone(&metrics);
@@ -58,7 +63,8 @@ impl AppState {
         Self {
             access: Arc::new(Access::new(backroom.clone(), is_local)),
             backroom,
-            settings: Live::new(Arc::new(settings)),
+            settings: Live::new(Arc::new(loaded.settings.clone())),
+            loaded: Live::new(Arc::new(loaded)),
             ids: Arc::new(ids),
             leases,
             lease_tokens,

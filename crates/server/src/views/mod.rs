@@ -7,6 +7,7 @@
 //! Most views have rows of the library in them. The schemas of these rows are in `rows`; a test compares them with what is
 //! written.
 
+mod config;
 mod endpoint;
 mod enqueued;
 mod event;
@@ -26,6 +27,7 @@ pub(crate) mod trigger;
 mod worker;
 
 pub(crate) use self::{
+    config::ConfigView,
     endpoint::EndpointPage,
     enqueued::{Enqueued, EnqueuedBatch, Outcome},
     event::{EventView, NewsView},

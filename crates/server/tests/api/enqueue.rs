@@ -167,5 +167,5 @@ fn jobs_of_the_system_are_not_enqueued_by_callers() {
     assert!(problem["detail"].as_str().unwrap().contains("backroom."), "{problem}");
     let reply = json!({"kind": "k", "reply": {"to": "backroom.replies"}});
     let problem = side.post("/v1/jobs", reply).is_problem(422, "invalid");
-    assert!(problem["detail"].as_str().unwrap().starts_with("reply_to \"backroom.replies\""), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("reply_to \"backroom.replies\""), "{problem}");
 }

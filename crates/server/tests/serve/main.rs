@@ -22,3 +22,4 @@ mod settings;
 mod systemd;
 mod triggers;
 mod triggers_killed;
+mod walk;

@@ -37,7 +37,7 @@ impl Serving {
         let tls = super::tls::acceptor(&settings.tls).expect("a certificate");
         let state = AppState::new(
             backroom,
-            settings,
+            settings.into(),
             tls,
             Arc::new(crate::metrics::Metrics::new(10, Default::default())),
             true,

@@ -1,0 +1,195 @@
+//! Every command either asks a running server, or says clearly that it needs the store itself.
+
+use std::collections::BTreeSet;
+
+use backroom::{Backroom, EndedEndpoint, Timestamp};
+
+use crate::{
+    cli_support::{Place, Said},
+    serve_support::Server,
+};
+
+/// What a command does with `--server`.
+enum Does {
+    /// It asks the server. These arguments make it succeed; `ID` stands for a job, `LEASE` and `MESSAGE` for a message that was taken.
+    Ask(&'static [&'static str]),
+    /// It needs the store, and refuses with the remedy.
+    NeedStore(&'static [&'static str]),
+    /// It acts on no store at all.
+    Local(&'static [&'static str]),
+}
+use Does::{Ask, Local, NeedStore};
+
+/// Every command and each of its subcommands.
+const COMMANDS: &[(&str, Does)] = &[
+    ("enqueue", Ask(&["send_mail", "--queue", "mail"])),
+    ("jobs", Ask(&[])),
+    ("job", Ask(&["ID"])),
+    ("tail", Ask(&["ID"])),
+    ("amend", Ask(&["ID", "--priority", "1"])),
+    ("cancel", Ask(&["ID"])),
+    ("retry", Ask(&["ID"])),
+    ("delete", Ask(&["ID"])),
+    ("queues", Ask(&[])),
+    ("queues list", Ask(&[])),
+    ("queues pause", Ask(&["mail"])),
+    ("queues resume", Ask(&["mail"])),
+    ("queues retain", Ask(&["mail", "--completed", "1d"])),
+    ("queues limit", Ask(&["mail", "100"])),
+    ("replies", Ask(&[])),
+    ("replies list", Ask(&["orders"])),
+    ("replies take", Ask(&["orders", "--lease", "1h"])),
+    ("replies acknowledge", Ask(&["orders", "--lease", "LEASE", "MESSAGE"])),
+    ("replies release", Ask(&["orders", "--lease", "LEASE", "MESSAGE"])),
+    ("workers", Ask(&[])),
+    ("endpoints", Ask(&[])),
+    ("endpoints enable", Ask(&["http://127.0.0.1:9/hook"])),
+    ("stats", Ask(&[])),
+    ("tokens", Ask(&[])),
+    ("tokens list", Ask(&[])),
+    ("tokens create", Ask(&["walker", "--scope", "read"])),
+    ("tokens revoke", Ask(&["walker"])),
+    ("audit", Ask(&[])),
+    ("config", Ask(&[])),
+    ("doctor", NeedStore(&[])),
+    ("migrate", NeedStore(&[])),
+    ("backup", NeedStore(&["copy.db"])),
+    ("move", NeedStore(&["--from", "sqlite:backroom.db", "--to", "sqlite:other.db"])),
+    ("demo", NeedStore(&["--pictures", "1"])),
+    ("serve", NeedStore(&[])),
+    ("bench", Ask(&["--jobs", "100"])),
+    ("completions", Local(&["bash"])),
+    ("schedules preview", Ask(&["0 3 * * *"])),
+];
+
+/// Commands that only have subcommands.
+const GROUPS: &[&str] = &["schedules"];
+
+/// The commands that the help lists.
+fn listed(place: &Place, command: &[&str]) -> Vec<String> {
+    let said = place.run(command.iter().copied().chain(["--help"]));
+    let lines = said.out.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let lines = lines.take_while(|line| !line.is_empty());
+    // A long description goes on in the next line, further to the right.
+    let names = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_command_is_in_the_table() {
+    let place = Place::new();
+    let known: BTreeSet<&str> =
+        COMMANDS.iter().map(|(name, _)| *name).chain(GROUPS.iter().copied()).collect();
+    let mut there = BTreeSet::new();
+    for command in listed(&place, &[]) {
+        for sub in listed(&place, &[&command]) {
+            there.insert(format!("{command} {sub}"));
+        }
+        there.insert(command);
+    }
+    let missing: Vec<_> = there.iter().filter(|name| !known.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "say in the table what these do with --server: {missing:?}");
+    let gone: Vec<_> = known.iter().filter(|name| !there.contains(**name)).collect();
+    assert!(gone.is_empty(), "these are no commands: {gone:?}");
+}
+
+/// A server whose store has a message in the reply queue `orders` and an endpoint that has ended.
+fn server(place: &Place) -> Server {
+    let id = place.enqueue(&["k", "--reply-to", "orders"]);
+    place.run(["cancel", &id]).succeeded();
+    let url = "http://127.0.0.1:9/hook".to_owned();
+    let ended = EndedEndpoint { url, reason: "410 Gone".into(), ended_at: Timestamp::UNIX_EPOCH };
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let backroom =
+            Backroom::open(&format!("sqlite:{}", place.path("backroom.db").display())).await.unwrap();
+        backroom.store().end_endpoint(std::sync::Arc::new(ended)).await.unwrap();
+        backroom.close().await.unwrap();
+    });
+    Server::start(place, &[])
+}
+
+#[test]
+fn every_command_asks_the_server_or_says_that_it_needs_the_store() {
+    for (name, does) in COMMANDS {
+        let place = Place::new();
+        let secret =
+            place.run(["tokens", "create", "walks", "--scope", "admin"]).succeeded().out.trim().to_owned();
+        if *name == "tokens revoke" {
+            place.run(["tokens", "create", "walker", "--scope", "read"]).succeeded();
+        }
+        let server = server(&place);
+        let url = format!("http://{}", server.address);
+        // In another folder: a command that opened a store there would find none, or would leave one behind.
+        let elsewhere = Place::new();
+        let through = |args: &[&str]| -> Said {
+            let mut command = elsewhere.command();
+            command.env("BACKROOM_TOKEN", &secret).args(args).args(["--server", &url]);
+            crate::cli_support::said(command.output().unwrap())
+        };
+        let (Ask(args) | NeedStore(args) | Local(args)) = does;
+        let args: Vec<String> = args.iter().map(|arg| filled(arg, name, &through)).collect();
+        let all: Vec<&str> = name.split(' ').chain(args.iter().map(String::as_str)).collect();
+        let said = through(&all);
+        match does {
+            Ask(_) | Local(_) => assert_eq!(said.code, 0, "{name}: {said:?}"),
+            NeedStore(_) => said.failed_naming("needs the store itself"),
+        }
+        let is_left = elsewhere.path("backroom.db").exists();
+        assert!(!is_left, "{name} made a store of its own beside the server's");
+        server.stop();
+    }
+}
+
+/// The argument, with what it stands for.
+fn filled(arg: &str, command: &str, through: &dyn Fn(&[&str]) -> Said) -> String {
+    match arg {
+        "ID" => {
+            let said = through(&["enqueue", "send_mail", "--delay", "1h", "--json"]);
+            let id = said.json()["id"].as_str().unwrap().to_owned();
+            if matches!(command, "tail" | "delete") {
+                through(&["cancel", &id]).succeeded();
+            }
+            id
+        }
+        "LEASE" => {
+            let said = through(&["replies", "take", "orders", "--lease", "1h", "--json"]);
+            said.json()["lease"]["id"].as_str().unwrap().to_owned()
+        }
+        "MESSAGE" => {
+            through(&["replies", "list", "orders", "--json"]).json()["id"].as_str().unwrap().to_owned()
+        }
+        other => other.to_owned(),
+    }
+}
+
+#[test]
+fn tail_goes_on_where_it_was_when_the_server_comes_back() {
+    use std::io::{BufRead as _, BufReader};
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let port = server.address.port().to_string();
+    let id = place.enqueue(&["nobody_runs_this", "--delay", "1h"]);
+    let url = format!("http://{}", server.address);
+    let mut command = place.command();
+    command.args(["tail", &id, "--json", "--server", &url]).stdout(std::process::Stdio::piped());
+    let mut tail = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let first: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(first["state"]["state"], "queued", "{first}");
+    // Killed, so that the stream is cut in the middle of nothing; then on the same port again.
+    drop(server);
+    let mut again = place.command();
+    again.args(["serve", "--listen", &format!("127.0.0.1:{port}")]);
+    let server = Server::spawn(again);
+    place.run(["cancel", &id, "--reason", "while it was away"]).succeeded();
+    let rest: Vec<serde_json::Value> =
+        lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    assert_eq!(rest.len(), 1, "each event once: {rest:?}");
+    assert_eq!(rest[0]["state"]["reason"], "while it was away");
+    assert!(tail.wait().unwrap().success());
+    server.stop();
+}
