@@ -56,9 +56,10 @@ pub(super) fn reload(state: &AppState, given: &Given) {
             }
         }
     }
-    let settings = config::reloaded(&old, &loaded.settings);
-    state.settings.replace(Arc::new(settings.clone()));
-    state.loaded.replace(Arc::new(config::Loaded { settings, ..loaded }));
+    let mut loaded = loaded;
+    loaded.settings = config::reloaded(&old, &loaded.settings);
+    state.settings.replace(Arc::new(loaded.settings.clone()));
+    state.loaded.replace(Arc::new(loaded));
     state.tls.replace(tls);
     tracing::info!("the settings were reloaded");
 }

@@ -1,8 +1,11 @@
 //! Putting jobs in.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use backroom::{Draft, EnqueuedMany, Extras, Json, Timestamp, UniqueRule, core::draft::When};
+use backroom::{
+    Callback, Draft, EnqueuedMany, Extras, Json, RetryPolicy, Timestamp, UniqueRule,
+    core::{Reply, draft::When},
+};
 use hyper::Method;
 use serde::Serialize;
 
@@ -27,14 +30,20 @@ struct NewJob<'a> {
     max_attempts: Option<u32>,
     unique: Option<&'a UniqueRule>,
     tags: &'a [String],
-    #[serde(flatten)]
-    extras: &'a Extras,
+    timeout_ms: Option<u64>,
+    retry: Option<&'a RetryPolicy>,
+    meta: &'a BTreeMap<String, String>,
+    traceparent: Option<&'a str>,
+    reply: Option<&'a Reply>,
+    callback: Option<&'a Callback>,
 }
 
 impl<'a> NewJob<'a> {
     fn new(draft: &'a Draft, args: &'a Json) -> Self {
         let Draft { kind, args: _, queue, lane, priority, start, expiry, max_attempts, unique, tags, extras } =
             draft;
+        // An occurrence is set by schedules, and the API takes none.
+        let Extras { timeout, retry, meta, traceparent, reply, callback, occurrence: _ } = extras;
         let (scheduled_at, delay_ms) = at_or_in(Some(*start));
         let (expires_at, expires_in_ms) = at_or_in(*expiry);
         Self {
@@ -50,7 +59,12 @@ impl<'a> NewJob<'a> {
             max_attempts: *max_attempts,
             unique: unique.as_ref(),
             tags,
-            extras,
+            timeout_ms: timeout.map(millis),
+            retry: retry.as_ref(),
+            meta,
+            traceparent: traceparent.as_deref(),
+            reply: reply.as_ref(),
+            callback: callback.as_ref(),
         }
     }
 }

@@ -31,7 +31,6 @@ const COMMANDS: &[(&str, Does)] = &[
     ("retry", Ask(&["ID"])),
     ("delete", Ask(&["ID"])),
     ("queues", Ask(&[])),
-    ("queues list", Ask(&[])),
     ("queues pause", Ask(&["mail"])),
     ("queues resume", Ask(&["mail"])),
     ("queues retain", Ask(&["mail", "--completed", "1d"])),
