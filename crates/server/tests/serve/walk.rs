@@ -13,12 +13,14 @@ use crate::{
 enum Does {
     /// It asks the server. These arguments make it succeed; `ID` stands for a job, `LEASE` and `MESSAGE` for a message that was taken.
     Ask(&'static [&'static str]),
+    /// It asks the server, which has nothing of that name and says so.
+    AskInVain(&'static [&'static str]),
     /// It needs the store, and refuses with the remedy.
     NeedStore(&'static [&'static str]),
     /// It acts on no store at all.
     Local(&'static [&'static str]),
 }
-use Does::{Ask, Local, NeedStore};
+use Does::{Ask, AskInVain, Local, NeedStore};
 
 /// Every command and each of its subcommands.
 const COMMANDS: &[(&str, Does)] = &[
@@ -32,7 +34,7 @@ const COMMANDS: &[(&str, Does)] = &[
     ("delete", Ask(&["ID"])),
     ("queues", Ask(&[])),
     ("queues pause", Ask(&["mail"])),
-    ("queues resume", Ask(&["mail"])),
+    ("queues resume", Ask(&["default"])),
     ("queues retain", Ask(&["mail", "--completed", "1d"])),
     ("queues limit", Ask(&["mail", "100"])),
     ("replies", Ask(&[])),
@@ -58,6 +60,14 @@ const COMMANDS: &[(&str, Does)] = &[
     ("serve", NeedStore(&[])),
     ("bench", Ask(&["--jobs", "100"])),
     ("completions", Local(&["bash"])),
+    ("triggers", Ask(&[])),
+    ("triggers list", Ask(&[])),
+    ("triggers show", AskInVain(&["none"])),
+    ("triggers pause", AskInVain(&["none"])),
+    ("triggers resume", AskInVain(&["none"])),
+    ("triggers test", AskInVain(&["none"])),
+    ("triggers dead-letters", Ask(&[])),
+    ("triggers replay", AskInVain(&["01890a5d-ac96-774b-bcce-b302099a8057"])),
     ("schedules preview", Ask(&["0 3 * * *"])),
 ];
 
@@ -129,12 +139,16 @@ fn every_command_asks_the_server_or_says_that_it_needs_the_store() {
             command.env("BACKROOM_TOKEN", &secret).args(args).args(["--server", &url]);
             crate::cli_support::said(command.output().unwrap())
         };
-        let (Ask(args) | NeedStore(args) | Local(args)) = does;
+        let (Ask(args) | AskInVain(args) | NeedStore(args) | Local(args)) = does;
         let args: Vec<String> = args.iter().map(|arg| filled(arg, name, &through)).collect();
         let all: Vec<&str> = name.split(' ').chain(args.iter().map(String::as_str)).collect();
         let said = through(&all);
         match does {
             Ask(_) | Local(_) => assert_eq!(said.code, 0, "{name}: {said:?}"),
+            AskInVain(_) => {
+                assert!(said.code == 1 && !said.err.contains("the store itself"), "{name}: {said:?}");
+                said.failed_naming(all[2]);
+            }
             NeedStore(_) => said.failed_naming("needs the store itself"),
         }
         let is_left = elsewhere.path("backroom.db").exists();
