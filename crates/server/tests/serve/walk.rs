@@ -13,14 +13,16 @@ use crate::{
 enum Does {
     /// It asks the server. These arguments make it succeed; `ID` stands for a job, `LEASE` and `MESSAGE` for a message that was taken.
     Ask(&'static [&'static str]),
-    /// It asks the server, which has nothing of that name and says so.
+    /// It asks the server, which has nothing of the last argument's name and says so.
     AskInVain(&'static [&'static str]),
+    /// It acts for the server, but not without settings of its own, which it names.
+    NeedSettings(&'static str),
     /// It needs the store, and refuses with the remedy.
     NeedStore(&'static [&'static str]),
     /// It acts on no store at all.
     Local(&'static [&'static str]),
 }
-use Does::{Ask, AskInVain, Local, NeedStore};
+use Does::{Ask, AskInVain, Local, NeedSettings, NeedStore};
 
 /// Every command and each of its subcommands.
 const COMMANDS: &[(&str, Does)] = &[
@@ -42,6 +44,7 @@ const COMMANDS: &[(&str, Does)] = &[
     ("replies take", Ask(&["orders", "--lease", "1h"])),
     ("replies acknowledge", Ask(&["orders", "--lease", "LEASE", "MESSAGE"])),
     ("replies release", Ask(&["orders", "--lease", "LEASE", "MESSAGE"])),
+    ("work", NeedSettings("kinds")),
     ("workers", Ask(&[])),
     ("endpoints", Ask(&[])),
     ("endpoints enable", Ask(&["http://127.0.0.1:9/hook"])),
@@ -139,7 +142,10 @@ fn every_command_asks_the_server_or_says_that_it_needs_the_store() {
             command.env("BACKROOM_TOKEN", &secret).args(args).args(["--server", &url]);
             crate::cli_support::said(command.output().unwrap())
         };
-        let (Ask(args) | AskInVain(args) | NeedStore(args) | Local(args)) = does;
+        let args: &[&str] = match does {
+            Ask(args) | AskInVain(args) | NeedStore(args) | Local(args) => args,
+            NeedSettings(_) => &[],
+        };
         let args: Vec<String> = args.iter().map(|arg| filled(arg, name, &through)).collect();
         let all: Vec<&str> = name.split(' ').chain(args.iter().map(String::as_str)).collect();
         let said = through(&all);
@@ -149,6 +155,7 @@ fn every_command_asks_the_server_or_says_that_it_needs_the_store() {
                 assert!(said.code == 1 && !said.err.contains("the store itself"), "{name}: {said:?}");
                 said.failed_naming(all[2]);
             }
+            NeedSettings(what) => said.failed_naming(what),
             NeedStore(_) => said.failed_naming("needs the store itself"),
         }
         let is_left = elsewhere.path("backroom.db").exists();
