@@ -1,6 +1,6 @@
 //! What the server must do with any request and any settings file: further targets of `cargo xtask fuzz`.
 //!
-//! Each target takes bytes, and panics if a rule is broken. A test runs all of them over the seed corpora in `fuzz/corpus`.
+//! Each target takes bytes, and panics if a rule is broken. `tests/fuzz_corpus.rs` runs all of them over the seed corpora in `fuzz/corpus`.
 
 use std::{cell::RefCell, sync::Arc, time::Duration};
 
@@ -157,25 +157,6 @@ pub fn settings(bytes: &[u8]) {
             for wrong in wrong {
                 assert!(!wrong.place.is_empty() && !wrong.why.is_empty(), "{wrong}");
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_target_takes_its_seed_corpus() {
-        for (name, target) in TARGETS {
-            let folder = format!("{}/../../fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
-            let seeds = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
-            let mut count = 0;
-            for seed in seeds {
-                target(&std::fs::read(seed.expect("a seed").path()).expect("its bytes"));
-                count += 1;
-            }
-            assert!(count > 1, "{folder} has {count} seeds");
         }
     }
 }

@@ -8,7 +8,7 @@ mod bench;
 mod cli;
 mod config;
 mod demo;
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod metrics;
 mod remote;

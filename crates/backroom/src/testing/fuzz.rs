@@ -1,6 +1,8 @@
 //! What every parser of core and library must do with any bytes: the targets of `cargo xtask fuzz`.
 //!
-//! Each target takes bytes, and panics if a rule is broken. A test runs all of them over the seed corpora in `fuzz/corpus`.
+//! Each target takes bytes, and panics if a rule is broken. `tests/fuzz_corpus.rs` runs all of them over the seed corpora in `fuzz/corpus`.
+
+use std::{panic::catch_unwind, path::Path};
 
 use backroom_core::{
     Callback, Extras, Json, Reply, RetryPolicy, Timestamp,
@@ -14,6 +16,8 @@ use backroom_core::{
     trace::check_traceparent,
     unique::UniqueRule,
 };
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{Cursor, store::StoreUrl};
 
@@ -30,6 +34,67 @@ pub const TARGETS: &[Target] = &[
     ("template", template),
     ("url", url),
 ];
+
+/// Calls a target with every seed of its corpus, and then with so many inputs that are made from them by chance. The chance is that of
+/// `seed`. An input that breaks a rule is printed.
+pub fn over_corpus(target: Target, folder: &Path, rounds: u64, seed: u64) {
+    let (name, _) = target;
+    let folder = folder.join(name);
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let paths = entries.map(|entry| entry.expect("an entry of the corpus").path());
+    let mut seeds: Vec<_> = paths.map(|path| std::fs::read(path).expect("the bytes of a seed")).collect();
+    // The order of a folder is none.
+    seeds.sort();
+    assert!(seeds.len() > 1, "{} has {} seeds", folder.display(), seeds.len());
+    for bytes in &seeds {
+        call(target, bytes);
+    }
+    let mut chance = StdRng::seed_from_u64(seed);
+    for _ in 0..rounds {
+        let mut bytes = seeds[chance.random_range(0..seeds.len())].clone();
+        for _ in 0..chance.random_range(1..6) {
+            mutate(&mut bytes, &seeds, &mut chance);
+        }
+        call(target, &bytes);
+    }
+}
+
+fn call((name, rule): Target, bytes: &[u8]) {
+    if let Err(panic) = catch_unwind(|| rule(bytes)) {
+        let why = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+        panic!("{name} breaks a rule for {:?}: {why}", String::from_utf8_lossy(bytes));
+    }
+}
+
+/// Texts that parsers know.
+const WORDS: &[&str] = &[
+    "\0", "\"", "\\u0000", "\\ud800", "{", "}", "[", "]", "{{", "}}", ":", ",", "-", "1e400", "-1", "0", "9007199254740993",
+    "18446744073709551616", "null", "true", "*", "/", "?", "L", "W", "#", ";", "=", "\n", "\r\n", " ", "%00", "%", "&", "@", "://",
+    "\u{1f980}", "\u{130}", "2026-12-24T18:00:00Z", "9999-12-31", "P1D",
+];
+
+fn mutate(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], chance: &mut StdRng) {
+    let at = chance.random_range(0..=bytes.len());
+    let end = chance.random_range(at..=bytes.len().min(at + 16));
+    match chance.random_range(0..6) {
+        0 => drop(bytes.drain(at..end)),
+        1 => drop(bytes.splice(at..end, WORDS[chance.random_range(0..WORDS.len())].bytes())),
+        2 => {
+            let again = bytes[at..end].repeat(chance.random_range(1..20));
+            drop(bytes.splice(at..at, again));
+        }
+        3 => {
+            let other = &seeds[chance.random_range(0..seeds.len())];
+            let from = chance.random_range(0..=other.len());
+            bytes.truncate(at);
+            bytes.extend_from_slice(&other[from..]);
+        }
+        4 if at < bytes.len() => bytes[at] = chance.random(),
+        _ if at < bytes.len() => bytes[at] = bytes[at].wrapping_add(1),
+        _ => bytes.push(chance.random_range(b' '..=b'~')),
+    }
+    bytes.truncate(8192);
+}
 
 /// A moment of every target that needs one.
 fn now() -> Timestamp {
@@ -148,23 +213,4 @@ pub fn command_output(bytes: &[u8]) {
     }
     #[cfg(not(all(feature = "exec", target_os = "linux")))]
     let _ = bytes;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_target_takes_its_seed_corpus() {
-        for (name, target) in TARGETS {
-            let folder = format!("{}/../../fuzz/corpus/{name}", env!("CARGO_MANIFEST_DIR"));
-            let seeds = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
-            let mut count = 0;
-            for seed in seeds {
-                target(&std::fs::read(seed.expect("a seed").path()).expect("its bytes"));
-                count += 1;
-            }
-            assert!(count > 1, "{folder} has {count} seeds");
-        }
-    }
 }

@@ -40,6 +40,7 @@ pub(crate) struct Health {
     get,
     path = "/livez",
     tag = "server",
+    security(()),
     responses((status = 200, description = "The process lives.", body = Health), Problems)
 )]
 async fn livez() -> Json<Health> {
@@ -53,6 +54,7 @@ async fn livez() -> Json<Health> {
     get,
     path = "/readyz",
     tag = "server",
+    security(()),
     responses((status = 200, description = "The server can serve.", body = Health), Problems)
 )]
 async fn readyz(State(state): State<AppState>) -> Result<Json<Health>, Problem> {

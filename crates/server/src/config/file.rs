@@ -58,7 +58,7 @@ pub(super) fn read(named: Option<&Path>, wrong: &mut Vec<Wrong>) -> FileSettings
 }
 
 /// What a text sets.
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(feature = "fuzzing")]
 pub(super) fn of_text(text: &str, wrong: &mut Vec<Wrong>) -> FileSettings {
     let mut found = FileSettings::default();
     parse(Path::new(HERE), text, &mut found, wrong);

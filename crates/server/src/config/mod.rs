@@ -148,7 +148,7 @@ pub(crate) fn load(given: &Given) -> Result<Loaded, Vec<Wrong>> {
 }
 
 /// The same of the text of a file, without variables and flags.
-#[cfg(any(test, feature = "fuzzing"))]
+#[cfg(feature = "fuzzing")]
 pub(crate) fn load_text(text: &str) -> Result<Loaded, Vec<Wrong>> {
     let mut wrong = Vec::new();
     let file = file::of_text(text, &mut wrong);

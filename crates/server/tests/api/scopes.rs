@@ -183,7 +183,7 @@ const ROUTES: &[Route] = &[
     about_all("delete", "/v1/triggers/{name}", "", OPERATE),
     about_all("post", "/v1/triggers/{name}/pause", "", OPERATE),
     about_all("post", "/v1/triggers/{name}/resume", "", OPERATE),
-    about_all("post", "/v1/triggers/{name}/test", r#"{"body":{}}"#, READ),
+    about_all("post", "/v1/triggers/{name}/test", r#"{"body":"{}"}"#, READ),
     about_all("get", "/v1/dead-letters", "", READ),
     about_all("get", "/v1/dead-letters/{id}", "", READ),
     about_all("delete", "/v1/dead-letters/{id}", "", OPERATE),

@@ -51,6 +51,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
     get,
     path = "/openapi.json",
     tag = "server",
+    security(()),
     responses((status = 200, description = "The document.", body = Object, content_type = "application/json"), Problems)
 )]
 async fn openapi(Extension(document): Extension<Document>) -> Response {
@@ -64,6 +65,7 @@ async fn openapi(Extension(document): Extension<Document>) -> Response {
     get,
     path = "/docs",
     tag = "server",
+    security(()),
     responses((status = 200, description = "The page.", body = String, content_type = "text/html"), Problems)
 )]
 async fn docs(Extension(document): Extension<Document>) -> Result<Response, Problem> {
@@ -79,6 +81,7 @@ async fn docs(Extension(document): Extension<Document>) -> Result<Response, Prob
     get,
     path = "/docs/style.css",
     tag = "server",
+    security(()),
     responses((status = 200, description = "The style.", body = String, content_type = "text/css"), Problems)
 )]
 async fn style() -> Response {
@@ -92,6 +95,7 @@ async fn style() -> Response {
     get,
     path = "/problems",
     tag = "server",
+    security(()),
     responses((status = 200, description = "The page.", body = String, content_type = "text/html"), Problems)
 )]
 async fn problem_list() -> Response {
@@ -105,6 +109,7 @@ async fn problem_list() -> Response {
     get,
     path = "/problems/{code}",
     tag = "server",
+    security(()),
     params(("code" = String, Path, description = "The code of the problem.", example = "not-found")),
     responses((status = 200, description = "The page.", body = String, content_type = "text/html"), Problems)
 )]
