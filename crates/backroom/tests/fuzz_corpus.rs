@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use backroom::testing::fuzz::over_corpus;
 use backroom::testing::fuzz::TARGETS;
+use backroom::testing::fuzz::over_corpus;
 
 /// Inputs of each target.
 const ROUNDS: u64 = 500;
