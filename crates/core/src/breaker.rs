@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_whose_end_nobody_reports_does_not_hold_it_open_for_ever() {
+    fn an_attempt_whose_end_is_never_reported_does_not_hold_it_open_for_ever() {
         let mut breaker = Breaker::default();
         (0..3).for_each(|_| _ = breaker.failed(POLICY, at(0)));
         assert_eq!(breaker.admit(POLICY, at(30)), Ok(()));

@@ -10,6 +10,7 @@ mod killed;
 mod misbehaving;
 mod page;
 mod protocol;
+mod rates;
 #[path = "../serve_support/mod.rs"]
 mod serve_support;
 mod support;
