@@ -31,7 +31,7 @@ pub struct EndsBatch {
     pub summary: Summary,
 }
 
-/// What a store writes when a batch is closed.
+/// What a store writes when a batch is closed, cancelled or opened again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Closed {
     /// The batch's row.
@@ -89,6 +89,18 @@ impl Batch {
         let asked = Self { cancelled_at: Some(now), ..self.clone() };
         let closed = asked.close(stripes, now)?;
         Ok(Some(closed.unwrap_or(Closed { batch: asked, crossed: Crossed::default() })))
+    }
+
+    /// Opens a closed batch again, as Faktory does: every program may add members. The store opens the gates of all stripes with it.
+    /// What was enqueued at an end stays enqueued, and is not enqueued a second time. `None`: it is open, or was cancelled.
+    pub fn reopen(&self) -> Option<Closed> {
+        if self.closed_at.is_none() || self.cancelled_at.is_some() {
+            return None;
+        }
+        let batch = Self { closed_at: None, filled: 0, ..self.clone() };
+        let (before, after) = (self.as_member(), batch.as_member());
+        let in_parent = (self.parent.is_some() && before != after).then_some((before, after));
+        Some(Closed { batch, crossed: Crossed { jobs: Vec::new(), in_parent } })
     }
 
     /// Whether what was written to its stripes concerns the row of the batch: pairs of the counts before and the row after.

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Draft, Invalid, State, Timestamp,
     bounds::check_text,
+    draft::When,
     versioned::{read, write},
 };
 
@@ -146,6 +147,10 @@ impl Batch {
         for draft in [&self.on_success, &self.on_finish].into_iter().flatten() {
             if draft.unique.is_some() {
                 let why = "has a unique key, so a duplicate could take its place; leave the key out";
+                return Err(Invalid::new("end job of a batch", why));
+            }
+            if matches!(draft.start, When::At(_)) || matches!(draft.expiry, Some(When::At(_))) {
+                let why = "starts or expires at a fixed moment, which may have passed by the end of the batch; give a span";
                 return Err(Invalid::new("end job of a batch", why));
             }
             draft.clone().check(

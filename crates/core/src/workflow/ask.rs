@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Answer, EntryKind, NameError, Named};
+use super::{Answer, EntryKind, NameError, Named, VALUE_BYTES_MAX};
 use crate::{Json, RetryPolicy, Timestamp, links::ChildPolicy};
 
 /// What the code asks for.
@@ -109,6 +109,12 @@ pub enum Refused {
     /// By its name.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// A value that is published is too large.
+    #[error("the published value is {bytes} bytes long; at most {VALUE_BYTES_MAX} are allowed")]
+    TooLarge {
+        /// Its bytes of JSON.
+        bytes: usize,
+    },
     /// The journal is full.
     #[error(
         "the journal of this run is full ({what}); end it with continue_as_new, which begins an empty one"

@@ -81,6 +81,8 @@ pub enum Next {
     Undone(Cause),
     /// The journal does not fit the code.
     Blocked(Blocked),
+    /// A signal or an output has come that the journal cannot hold. The workflow fails with this error: see [`Run::fail`].
+    Full(Refused),
 }
 
 impl Run {
@@ -158,12 +160,7 @@ impl Run {
             None => {
                 self.entries += 1;
                 if self.entries > STEPS_MAX || self.journal.bytes() > JOURNAL_BYTES_MAX {
-                    let bytes = self.journal.bytes();
-                    let what = format!(
-                        "{} entries of {STEPS_MAX}, {bytes} bytes of {JOURNAL_BYTES_MAX}",
-                        self.journal.len()
-                    );
-                    return Err(Refused::Full { what });
+                    return Err(self.full());
                 }
             }
             Some(entry) if entry.kind != ask.kind() => {
@@ -226,10 +223,15 @@ impl Run {
     }
 
     /// Publishes what queries are answered with, from the next write on. While it replays it changes nothing.
-    pub fn publish(&mut self, value: Json) {
-        if !self.is_replaying() && value.as_str().len() <= VALUE_BYTES_MAX {
+    pub fn publish(&mut self, value: Json) -> Result<(), Refused> {
+        let bytes = value.as_str().len();
+        if bytes > VALUE_BYTES_MAX {
+            return Err(Refused::TooLarge { bytes });
+        }
+        if !self.is_replaying() {
             self.publish = Some(value);
         }
+        Ok(())
     }
 
     /// What to do next, now that all of the code waits. `real` is the time of the store.
@@ -346,7 +348,13 @@ impl Run {
             let ticket = happening.ticket;
             match happening.what.clone() {
                 What::Close { answer, take } => {
-                    let mut writes = vec![self.close(ticket, answer, happening.at)];
+                    let closed = self.close(ticket, answer, happening.at);
+                    if let Write::Entry(entry) = &closed
+                        && self.is_over(entry.bytes())
+                    {
+                        return Next::Full(self.full());
+                    }
+                    let mut writes = vec![closed];
                     writes.extend(take.map(|n| Write::Take { n }));
                     return Next::Write(writes);
                 }
@@ -360,6 +368,19 @@ impl Run {
         let until = found.map(|happening| happening.at);
         let runs = |ticket: &usize| matches!(self.asks[*ticket].state, AskState::Runs(_));
         if self.live.iter().any(runs) { Next::Await { until } } else { Next::Park { until } }
+    }
+
+    /// Whether the journal cannot hold so many more bytes.
+    pub(super) const fn is_over(&self, bytes: usize) -> bool {
+        self.journal.bytes() + bytes > JOURNAL_BYTES_MAX
+    }
+
+    /// The error for a journal that is full.
+    pub(super) fn full(&self) -> Refused {
+        let (entries, bytes) = (self.journal.len(), self.journal.bytes());
+        Refused::Full {
+            what: format!("{entries} entries of {STEPS_MAX}, {bytes} bytes of {JOURNAL_BYTES_MAX}"),
+        }
     }
 
     fn close(&self, ticket: usize, answer: Answer, at: Timestamp) -> Write {

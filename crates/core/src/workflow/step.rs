@@ -30,6 +30,8 @@ impl Run {
                          where it is"
                     );
                     Answer::Failed { error }
+                } else if self.is_over(bytes) {
+                    Answer::Failed { error: self.full().to_string() }
                 } else {
                     Answer::Value { value }
                 }

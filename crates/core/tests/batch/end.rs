@@ -3,6 +3,7 @@
 use backroom_core::{
     Draft,
     batch::{Adder, Batch, Counts, Crossed, EndJob, Gate, MemberState, Stripe, may_add},
+    draft::When,
     unique::UniqueRule,
 };
 
@@ -141,6 +142,23 @@ fn a_cancelled_batch_is_closed_and_takes_no_member() {
 }
 
 #[test]
+fn a_batch_that_is_opened_again_ends_again_without_a_second_end_job() {
+    let parent = opened(1);
+    let inner = Batch::open(batch_id(7), Some(&parent), 1, now()).unwrap();
+    let ended = inner.close(&[stripe(0, 2, 0)], at(10)).unwrap().unwrap().batch;
+    let again = ended.reopen().unwrap();
+    assert_eq!(again.crossed.in_parent, Some((MemberState::Completed, MemberState::Live)));
+    assert_eq!(again.batch.reopen(), None, "it is open");
+    let closed = again.batch.close(&[stripe(1, 2, 0)], at(20)).unwrap().unwrap();
+    assert_eq!((closed.batch.filled, closed.crossed), (1, Crossed::default()));
+    let (batch, _) = self::closed(&[stripe(0, 2, 0)]);
+    let closed = batch.reopen().unwrap().batch.close(&[stripe(0, 3, 0)], at(30)).unwrap().unwrap();
+    assert_eq!(closed.crossed.jobs, [], "both were enqueued at the first end");
+    let cancelled = opened(1).cancel(&[stripe(0, 1, 0)], at(10)).unwrap().unwrap().batch;
+    assert_eq!(cancelled.reopen(), None);
+}
+
+#[test]
 fn the_gate_decides_who_adds() {
     let allowed =
         |gate| [Adder::Outside, Adder::Member].map(|adder| may_add(batch_id(1), gate, adder).is_ok());
@@ -172,6 +190,15 @@ fn an_end_job_that_could_not_be_enqueued_is_refused_at_the_open() {
     assert!(with(unique).unwrap_err().to_string().contains("has a unique key"));
     assert!(with(Draft::new("", json("{}"))).is_err());
     assert!(with(Draft::new("publish", json(&format!("\"{}\"", "x".repeat(200))))).is_err());
+    let moment = When::At(at(100));
+    for draft in [
+        Draft { start: moment, ..Draft::new("publish", json("{}")) },
+        Draft { expiry: Some(moment), ..Draft::new("publish", json("{}")) },
+    ] {
+        assert!(with(draft).unwrap_err().to_string().contains("fixed moment"));
+    }
+    let span = When::In(std::time::Duration::from_secs(60));
+    assert_eq!(with(Draft { start: span, ..Draft::new("publish", json("{}")) }), Ok(()));
     let described = Batch { description: Some("x".repeat(2000)), ..opened(1) };
     assert!(described.check(100).is_err());
 }

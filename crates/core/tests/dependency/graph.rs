@@ -202,4 +202,15 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(
+        text in ".{0,60}", cut in 0usize..200, sign in prop::sample::select(vec!["\"", "{", "[", "}", ",", "\\", "7", "null"])
+    ) {
+        let _ = Graph::parse(&text);
+        let document = document(&[("a", ""), ("b", r#""a",{"name":"a","on_failure":"run"}"#), ("c", r#"{"job":7}"#)]);
+        let cut = cut.min(document.len());
+        let _ = Graph::parse(&format!("{}{sign}{}", &document[..cut], &document[cut..]));
+        let _ = Graph::parse(&document[..cut]);
+    }
 }

@@ -50,6 +50,58 @@ fn a_value_that_is_too_large_fails_its_step_for_good() {
     assert!(error.starts_with("the value is 1048578 bytes long; at most 1048576 are allowed"), "{error}");
 }
 
+/// A journal with so little space left that a value of a mebibyte does not fit.
+fn nearly_full() -> Vec<Entry> {
+    (1..=50).map(|n| value(n, VALUE_BYTES_MAX - 10)).collect()
+}
+
+#[test]
+fn a_value_that_the_journal_cannot_hold_fails_its_step() {
+    let mut run = run_over(nearly_full(), Vec::new());
+    let ticket = ask(&mut run, "large", step());
+    assert!(matches!(run.next(at(0)), Next::Execute { .. }));
+    let large = json(&format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX - 2)));
+    let writes = run.tried(ticket, Attempted::Value(large), at(1), 0.5);
+    run.wrote(&writes);
+    assert_eq!(run.next(at(1)), Next::Poll);
+    let Some(Answer::Failed { error }) = run.answer(ticket) else { panic!("it fails") };
+    assert!(error.contains("is full (50 entries of 10000") && error.contains("continue_as_new"), "{error}");
+}
+
+#[test]
+fn a_signal_that_the_journal_cannot_hold_fails_the_workflow_with_a_reason() {
+    let large = format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX - 2));
+    let mut run = run_over(nearly_full(), vec![crate::signal(1, 0, "bulk", &large)]);
+    ask(&mut run, "wait", Ask::Signal { name: "bulk".into(), within: None });
+    crate::write(&mut run, 0);
+    let Next::Full(full) = run.next(at(60)) else { panic!("it does not fit") };
+    assert!(full.to_string().contains("bytes of 52428800"), "{full}");
+}
+
+#[test]
+fn a_published_value_that_is_too_large_is_refused() {
+    let mut run = run_over(Vec::new(), Vec::new());
+    let large = json(&format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX)));
+    let refused = run.publish(large).unwrap_err().to_string();
+    assert_eq!(refused, "the published value is 1048578 bytes long; at most 1048576 are allowed");
+}
+
+#[test]
+fn a_full_journal_is_replayed_with_one_poll_for_each_answer() {
+    let last = STEPS_MAX as u64;
+    let mut run = run_over((1..=last).map(|n| value(n, 1)).collect(), Vec::new());
+    let mut polls = 0;
+    for n in 1..=last {
+        let ticket = ask(&mut run, &format!("s{n}"), step());
+        while run.answer(ticket).is_none() {
+            assert_eq!(run.next(at(0)), Next::Poll);
+            polls += 1;
+        }
+    }
+    assert_eq!(polls, last);
+    assert!(!run.is_replaying());
+}
+
 #[test]
 fn bytes_are_counted_once_however_often_an_entry_is_written() {
     let mut run = run_over(vec![value(1, 100)], Vec::new());

@@ -332,6 +332,7 @@ fn process(disk: &mut Disk, program: &[Node], trace: &Trace) -> Left {
             }
             Next::Await { .. } => panic!("steps take no time here"),
             Next::Blocked(blocked) => panic!("{blocked}"),
+            Next::Full(full) => panic!("{full}"),
         };
         if disk.is_killed() {
             return Left::Died;

@@ -211,16 +211,16 @@ fn a_child_is_started_once_under_an_id_that_every_run_computes() {
 #[test]
 fn what_a_workflow_publishes_is_written_once_and_not_while_it_replays() {
     let mut run = run_over(Vec::new(), Vec::new());
-    run.publish(json("1"));
+    run.publish(json("1")).unwrap();
     ask(&mut run, "a", step());
     assert_eq!(write(&mut run, 0), [Write::Publish(json("1"))]);
-    run.publish(json("1"));
+    run.publish(json("1")).unwrap();
     execute(&mut run, "7");
     let header = run.journal().header.clone();
     assert_eq!(header.published, Some(json("1")));
 
     let mut again = run_over(entries(&run), Vec::new());
-    again.publish(json("0"));
+    again.publish(json("0")).unwrap();
     ask(&mut again, "a", step());
     assert_eq!(again.next(at(0)), Next::Poll);
     assert_eq!(again.next(at(0)), Next::Park { until: None });
