@@ -8,6 +8,7 @@
 //! `docs/decisions/0189-a-journal-is-replayed-in-its-order.md`.
 
 mod ask;
+mod cancel;
 pub mod chance;
 mod end;
 mod entry;
@@ -22,6 +23,7 @@ mod undo;
 mod write;
 
 pub use ask::{Answered, Ask, Attempted, Blocked, Refused, Ticket};
+pub use cancel::{Cancelling, cancelling};
 pub use entry::{Answer, Entry, EntryKind, EntryState, Opened, Undo};
 pub use inbox::{Arrival, Arrived, Inbox, check_signal};
 pub use journal::{Cause, Header, Journal, Phase};
