@@ -44,7 +44,8 @@ fn source(name: &str) -> PostgresTable {
 
 async fn start(backroom: &Backroom, name: &str) -> RunningTriggers {
     let mapping = Mapping::kind("change").build().unwrap();
-    let triggers = Triggers::new(backroom).add(name, source(name), mapping).start().await.unwrap();
+    let triggers = Triggers::new(backroom).lease(Duration::from_secs(1));
+    let triggers = triggers.add(name, source(name), mapping).start().await.unwrap();
     until(backroom, "it reads", async || {
         triggers.status(name).is_some_and(|status| status.activity == Activity::Running)
     })

@@ -317,7 +317,7 @@ filter = [\"header.x = 1\"]
     assert_eq!(said.code, 1, "{said:?}");
     for wanted in [
         "backroom.toml:1:11: `triggers.a.type` is missing; there are folder, postgres, sqlite, hook",
-        "backroom.toml:4:8: `triggers.b.type` is \"foldr\"; there are folder, postgres, sqlite, hook",
+        "backroom.toml:4:9: `triggers.b.type` is \"foldr\"; there are folder, postgres, sqlite, hook",
         "`triggers.c.kind` comes from the delivery, so list the allowed ones in `kinds`",
         "`triggers.c.scheme` is a setting of the type hook, and this trigger has the type folder",
         "`triggers.d.secrets` are missing; the scheme `github` needs one",
