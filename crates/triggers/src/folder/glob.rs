@@ -21,11 +21,14 @@ impl Pattern {
     }
 }
 
+/// Where the pattern continues behind a star, and how far the text was taken by it.
+type Star = Option<(usize, usize)>;
+
 /// Compares without recursion: on a mismatch it goes back to the last star and lets it take one more byte.
 fn fits(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where the last `*` and the last `**` continue, and how far each reaches.
-    let (mut star, mut double): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    let (mut star, mut double): (Star, Star) = (None, None);
     while t < text.len() {
         match pattern.get(p) {
             Some(b'*') if pattern.get(p + 1) == Some(&b'*') => {
