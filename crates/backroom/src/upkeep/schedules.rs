@@ -207,6 +207,7 @@ impl Schedules {
         let mut moving = ScheduleMove::new(Some(row.revision), moved);
         forget(&mut moving, &turn.state, now);
         moving.jobs = std::mem::take(&mut turn.jobs);
+        moving.notices = std::mem::take(&mut turn.notices);
         moving.entries = std::mem::take(&mut turn.entries);
         moving.ends = std::mem::take(&mut turn.ends);
         moving.taken_over = numbers;

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 
+use super::{Schedule, turn::News};
 use crate::{
     Draft, Extras, JobId, Json, Timestamp,
     bounds::{ERROR_BYTES_MAX, clip, whole_micros},
@@ -63,6 +64,27 @@ impl About {
 }
 
 impl Notice {
+    /// The callback jobs for what happened to a schedule: none unless its definition names a URL.
+    pub fn of(schedule: &Schedule, news: &[News], now: Timestamp) -> Vec<NewJob> {
+        let Some(url) = &schedule.notify else { return Vec::new() };
+        let notice = |about: About, since: Timestamp, why: Option<&str>| {
+            let (name, why) = (schedule.name.clone(), why.map(str::to_owned));
+            Some(Self { about, schedule: name, at: now, since, why })
+        };
+        let notices = news.iter().filter_map(|news| match news {
+            News::Overdue { since } => notice(About::Overdue, *since, None),
+            News::Failing(failing) => notice(About::Failing, failing.since, Some(&failing.why)),
+            News::FailsNoMore(failing) => notice(About::Recovered, failing.since, None),
+            News::Recovered { since } => notice(About::Recovered, *since, None),
+            // The log, the history and the counters have them.
+            News::Missed(_)
+            | News::PausedByFailure { .. }
+            | News::DecidedAhead { .. }
+            | News::Backfilled(_) => None,
+        });
+        notices.map(|notice| notice.job(url)).collect()
+    }
+
     /// The callback job that sends it to `url`, which [`Schedule::check`](super::Schedule::check) has accepted.
     pub fn job(&self, url: &str) -> NewJob {
         let at = whole_micros(self.at);

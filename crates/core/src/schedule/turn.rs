@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::{
     Became, EndOfRun, Entry, Occurrence, RunReport, Schedule, State, Timetable, What,
     ended::{AfterRun, RunEnd, ended},
+    notice::Notice,
     plan::{Because, Limits, Passed, Plan, plan},
     state::{Backfill, Failing, FailingOf, Tail},
     template::Values,
@@ -73,6 +74,8 @@ pub struct Turn {
     pub cancel: Vec<JobId>,
     /// What hooks, logs and metrics are to hear.
     pub news: Vec<News>,
+    /// Callback jobs to insert that report to the URL of the definition. They are no runs and have no entries.
+    pub notices: Vec<NewJob>,
 }
 
 /// What hooks, logs and metrics are to hear about a schedule.
@@ -123,15 +126,18 @@ pub fn turn(input: Input<'_>) -> Turn {
             ends: Vec::new(),
             cancel: Vec::new(),
             news: Vec::new(),
+            notices: Vec::new(),
         },
         live: input.runs.iter().filter(|run| run.is_live).map(|run| (run.job, run.what)).collect(),
     };
     taking.take_over_reports();
     let before = taking.turn.clone();
-    match taking.decide() {
+    let mut turn = match taking.decide() {
         Ok(()) => taking.turn,
         Err(invalid) => failing(before, &invalid, input.now),
-    }
+    };
+    turn.notices = Notice::of(input.schedule, &turn.news, input.now);
+    turn
 }
 
 /// The state in which nothing is decided, because the job cannot be made.

@@ -91,7 +91,7 @@ impl Schedules {
                 options.allow.min(COUNTED_MAX - 1)
             )));
         }
-        self.repeated(name, async |now| {
+        self.repeated(name, move |now| Box::pin(async move {
             let row = self.row(name).await?;
             let mut state = row.state()?;
             if let Some(other) = state.backfill.filter(Backfill::is_running) {
@@ -114,7 +114,7 @@ impl Schedules {
             state.backfill = Some(backfill);
             let moving = self.move_of(&row, &state, Some(now))?;
             self.moved(moving).await.map(|done| done.map(|()| Ok(backfill)))
-        })
+        }))
         .await
     }
 

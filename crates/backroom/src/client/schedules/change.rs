@@ -7,6 +7,8 @@ use backroom_core::{
     schedule::{self as core, State},
 };
 
+use futures_util::future::BoxFuture;
+
 use super::Schedules;
 use crate::{Error, ErrorKind};
 
@@ -15,12 +17,16 @@ const TRIES: u32 = 40;
 /// The wait before a change is decided again that met another one.
 const PAUSE: Duration = Duration::from_millis(25);
 
+/// One decision that is written; none if it has to be decided again.
+pub(super) type Deciding<'a, T> = BoxFuture<'a, Result<Option<Result<T, Error>>, Error>>;
+
 impl Schedules {
     /// Decides and writes until no other change comes in between. `decide` answers none for that.
-    pub(super) async fn repeated<T>(
+    pub(super) async fn repeated<'a, T>(
         &self,
         name: &str,
-        mut decide: impl AsyncFnMut(Timestamp) -> Result<Option<Result<T, Error>>, Error>,
+        // Boxed: the future of an async closure could not be sent to another thread.
+        decide: impl Fn(Timestamp) -> Deciding<'a, T> + Send + Sync,
     ) -> Result<T, Error> {
         let clock = &self.backroom.engine().clock;
         for tried in 0..TRIES {
@@ -42,17 +48,20 @@ impl Schedules {
     pub(super) async fn change(
         &self,
         name: &str,
-        change: impl Fn(&core::Schedule, &State, Timestamp) -> Result<State, Error>,
+        change: impl Fn(&core::Schedule, &State, Timestamp) -> Result<State, Error> + Send + Sync,
     ) -> Result<(), Error> {
-        self.repeated(name, async |now| {
-            let row = self.row(name).await?;
-            let (schedule, state) = (row.schedule()?, row.state()?);
-            let after = change(&schedule, &state, now)?;
-            if after == state {
-                return Ok(Some(Ok(())));
-            }
-            let moving = self.move_of(&row, &after, Some(now))?;
-            Ok(self.moved(moving).await?.map(Ok))
+        let change = &change;
+        self.repeated(name, move |now| {
+            Box::pin(async move {
+                let row = self.row(name).await?;
+                let (schedule, state) = (row.schedule()?, row.state()?);
+                let after = change(&schedule, &state, now)?;
+                if after == state {
+                    return Ok(Some(Ok(())));
+                }
+                let moving = self.move_of(&row, &after, Some(now))?;
+                Ok(self.moved(moving).await?.map(Ok))
+            })
         })
         .await
     }

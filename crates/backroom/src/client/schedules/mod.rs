@@ -95,39 +95,54 @@ impl Schedules {
 
     /// The same for a definition that comes from elsewhere. The last one that puts a schedule is its origin.
     pub async fn put_from(&self, origin: Origin, definition: core::Schedule) -> Result<Put, Error> {
+        self.put_if(origin, definition, |_| Ok(())).await
+    }
+
+    /// The same if `guard` accepts what is there; its error is answered otherwise. Nothing comes in between: where another process is
+    /// faster, the guard is asked again.
+    pub async fn put_if(
+        &self,
+        origin: Origin,
+        definition: core::Schedule,
+        guard: impl Fn(Option<&ScheduleSummary>) -> Result<(), Error> + Send + Sync,
+    ) -> Result<Put, Error> {
         let engine = self.backroom.engine();
         definition.check(engine.clock.now(), engine.json_bytes_max)?;
         let stored = definition.stored()?;
-        self.repeated(&definition.name, async |now| {
-            let before = engine.store.schedule(&definition.name).await?;
-            let (put, state, created_at) = match &before {
-                Some(row) if row.definition == stored && row.origin == origin => {
-                    return Ok(Some(Ok(Put::Unchanged)));
-                }
-                Some(row) => {
-                    let state = row.state()?;
-                    // A definition that this program cannot read has no occurrences that could be compared.
-                    let state = match row.schedule() {
-                        Ok(old) => state.redefined(&old, &definition, now),
-                        Err(_) => State { decided_until: now, ..state },
-                    };
-                    (Put::Changed, state, row.created_at)
-                }
-                None => (Put::Created, State::begin(now), now),
-            };
-            let row = ScheduleRow {
-                name: definition.name.clone(),
-                origin,
-                created_at,
-                changed_at: now,
-                definition: stored.clone(),
-                state: state.stored()?,
-                next_at: self.first_turn(&definition, &state, now)?,
-                revision: before.as_ref().map_or(0, |row| row.revision + 1),
-                moved_by: engine.ids.lease().0,
-            };
-            let moving = ScheduleMove::new(before.map(|row| row.revision), row);
-            self.moved(moving).await.map(|done| done.map(|()| Ok(put)))
+        let (definition, stored, guard) = (&definition, &stored, &guard);
+        self.repeated(&definition.name, move |now| {
+            Box::pin(async move {
+                let before = engine.store.schedule(&definition.name).await?;
+                guard(before.clone().map(|row| read::summary(row, now)).as_ref())?;
+                let (put, state, created_at) = match &before {
+                    Some(row) if row.definition == *stored && row.origin == origin => {
+                        return Ok(Some(Ok(Put::Unchanged)));
+                    }
+                    Some(row) => {
+                        let state = row.state()?;
+                        // A definition that this program cannot read has no occurrences that could be compared.
+                        let state = match row.schedule() {
+                            Ok(old) => state.redefined(&old, &definition, now),
+                            Err(_) => State { decided_until: now, ..state },
+                        };
+                        (Put::Changed, state, row.created_at)
+                    }
+                    None => (Put::Created, State::begin(now), now),
+                };
+                let row = ScheduleRow {
+                    name: definition.name.clone(),
+                    origin,
+                    created_at,
+                    changed_at: now,
+                    definition: stored.clone(),
+                    state: state.stored()?,
+                    next_at: self.first_turn(&definition, &state, now)?,
+                    revision: before.as_ref().map_or(0, |row| row.revision + 1),
+                    moved_by: engine.ids.lease().0,
+                };
+                let moving = ScheduleMove::new(before.map(|row| row.revision), row);
+                self.moved(moving).await.map(|done| done.map(|()| Ok(put)))
+            })
         })
         .await
     }
@@ -163,33 +178,36 @@ impl Schedules {
         if let Some(key) = &options.key {
             backroom_core::bounds::check_text("idempotency key", key, KEY_BYTES_MAX)?;
         }
-        self.repeated(name, async |now| {
-            if let Some(key) = &options.key
-                && let Some(job) = engine.store.entry_of_key(name, key).await?.and_then(|entry| entry.job)
-            {
-                return Ok(Some(Ok(job)));
-            }
-            let row = self.row(name).await?;
-            let (mut schedule, mut state) = (row.schedule()?, row.state()?);
-            if let Some(args) = &options.args {
-                schedule.job.args = args.clone();
-            }
-            state.counters.triggered += 1;
-            state.entries += 1;
-            state.tail = None;
-            let timetable = schedule.timetable()?;
-            let last_success = state.last_success.map(|success| success.nominal);
-            let (zone, run_number) = (timetable.zone(), state.counters.runs());
-            let values = Values { schedule: name, zone, nominal: now, last_success, run_number };
-            let occurrence = Occurrence { schedule: name.to_owned(), nominal: now };
-            let id = engine.ids.job(now);
-            let job = new_job(&schedule, occurrence, id, &values, now, engine.json_bytes_max)?;
-            let mut entry = Entry::new(state.entries, What::Triggered, now, now);
-            (entry.job, entry.key) = (Some(id), options.key.clone());
-            let mut moving = self.move_of(&row, &state, row.next_at)?;
-            (moving.jobs, moving.entries, moving.notify) = (vec![job], vec![entry], false);
-            forget(&mut moving, &state, now);
-            self.moved(moving).await.map(|done| done.map(|()| Ok(id)))
+        let options = &options;
+        self.repeated(name, move |now| {
+            Box::pin(async move {
+                if let Some(key) = &options.key
+                    && let Some(job) = engine.store.entry_of_key(name, key).await?.and_then(|entry| entry.job)
+                {
+                    return Ok(Some(Ok(job)));
+                }
+                let row = self.row(name).await?;
+                let (mut schedule, mut state) = (row.schedule()?, row.state()?);
+                if let Some(args) = &options.args {
+                    schedule.job.args = args.clone();
+                }
+                state.counters.triggered += 1;
+                state.entries += 1;
+                state.tail = None;
+                let timetable = schedule.timetable()?;
+                let last_success = state.last_success.map(|success| success.nominal);
+                let (zone, run_number) = (timetable.zone(), state.counters.runs());
+                let values = Values { schedule: name, zone, nominal: now, last_success, run_number };
+                let occurrence = Occurrence { schedule: name.to_owned(), nominal: now };
+                let id = engine.ids.job(now);
+                let job = new_job(&schedule, occurrence, id, &values, now, engine.json_bytes_max)?;
+                let mut entry = Entry::new(state.entries, What::Triggered, now, now);
+                (entry.job, entry.key) = (Some(id), options.key.clone());
+                let mut moving = self.move_of(&row, &state, row.next_at)?;
+                (moving.jobs, moving.entries, moving.notify) = (vec![job], vec![entry], false);
+                forget(&mut moving, &state, now);
+                self.moved(moving).await.map(|done| done.map(|()| Ok(id)))
+            })
         })
         .await
     }

@@ -101,7 +101,7 @@ impl Schedules {
 }
 
 /// What cannot be read is shown as failing.
-fn summary(row: ScheduleRow, now: Timestamp) -> ScheduleSummary {
+pub(super) fn summary(row: ScheduleRow, now: Timestamp) -> ScheduleSummary {
     let (definition, state) = (row.schedule(), row.state());
     let unreadable = definition.as_ref().err().or(state.as_ref().err()).map(|invalid| Failing {
         since: row.changed_at,

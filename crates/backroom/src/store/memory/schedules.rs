@@ -64,6 +64,15 @@ impl Rows {
         for entry in &moving.entries {
             self.write_entry(name, entry, &moving.jobs);
         }
+        for new in moving
+            .notices
+            .iter()
+            .filter(|new| !self.jobs.contains_key(&new.job.id))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            self.add(new.job);
+        }
         for (job, end) in &moving.ends {
             for entry in self.schedules.entries.values_mut().filter(|entry| entry.job == Some(*job)) {
                 entry.end.clone_from(end);

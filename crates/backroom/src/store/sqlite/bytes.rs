@@ -26,7 +26,9 @@ pub(super) fn of_records(records: &[Record]) -> usize {
 
 pub(super) fn of_moves(moves: &[ScheduleMove]) -> usize {
     let one = |moving: &ScheduleMove| {
-        moving.row.definition.len() + moving.row.state.len() + of_jobs(moving.jobs.iter().map(|new| &new.job))
+        moving.row.definition.len()
+            + moving.row.state.len()
+            + of_jobs(moving.jobs.iter().chain(&moving.notices).map(|new| &new.job))
     };
     moves.iter().map(one).sum()
 }

@@ -84,6 +84,10 @@ fn move_one(connection: &Connection, moving: &ScheduleMove, hints: &mut Hints) -
     for entry in &moving.entries {
         write_entry(connection, &row.name, entry, &jobs, hints)?;
     }
+    for new in &moving.notices {
+        insert::insert_effect(connection, new, hints)?;
+        hints.queue(&new.job.queue);
+    }
     for (job, end) in &moving.ends {
         write_end(connection, *job, end.as_ref())?;
     }

@@ -54,6 +54,8 @@ pub struct ScheduleMove {
     pub row: ScheduleRow,
     /// Jobs to insert. Each has an entry in `entries`. A depth limit of their queue does not hold them up.
     pub jobs: Vec<NewJob>,
+    /// Jobs to insert that are no runs of the schedule: callbacks that report about it. One that is stored already stays as it is.
+    pub notices: Vec<NewJob>,
     /// Entries to write. One whose number exists already takes the place of that.
     pub entries: Vec<Entry>,
     /// How runs ended, by job; none for one that goes on again.
@@ -124,6 +126,7 @@ impl ScheduleMove {
             revision_before,
             row,
             jobs: Vec::new(),
+            notices: Vec::new(),
             entries: Vec::new(),
             ends: Vec::new(),
             taken_over: Vec::new(),
@@ -136,7 +139,11 @@ impl ScheduleMove {
     /// How many rows it writes.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn rows(&self) -> usize {
-        1 + self.jobs.len() + self.entries.len() + self.ends.len() + self.taken_over.len()
+        1 + self.jobs.len()
+            + self.notices.len()
+            + self.entries.len()
+            + self.ends.len()
+            + self.taken_over.len()
     }
 
     /// Whether the schedule is as this move leaves it: its answer was lost.

@@ -128,6 +128,7 @@ behaviours! {
         a_repeated_move_is_done_and_written_once
         each_move_is_judged_alone
         a_move_inserts_its_jobs_with_their_entries
+        a_move_inserts_its_notices_once
         an_occurrence_that_has_an_entry_starts_no_second_job
         the_job_of_an_occurrence_is_not_inserted_again_after_it_ended
         the_end_of_a_run_is_reported_with_its_change

@@ -7,6 +7,7 @@ use backroom_core::{
     draft::NewJob,
     schedule::{
         Became, EndOfRun, Entry, Occurrence, Origin, Schedule, ScheduleRow, ScheduledJob, Spec, State, What,
+        notice::{About, Notice},
         plan::Why,
     },
 };
@@ -180,6 +181,33 @@ pub(super) async fn a_move_inserts_its_jobs_with_their_entries(env: Env) {
     assert_eq!(env.history_of("nightly").await, [entry, env.run(&row, 60, 1).1]);
     let counts = env.store.counts(env.now).await.expect("counts");
     assert_eq!(counts.iter().map(|count| count.jobs).sum::<u64>(), 2);
+}
+
+pub(super) async fn a_move_inserts_its_notices_once(env: Env) {
+    let row = env.create("watched").await;
+    let notice = Notice {
+        about: About::Overdue,
+        schedule: "watched".into(),
+        at: env.now,
+        since: env.now,
+        why: None,
+    };
+    let new = notice.job("https://example.com/hook");
+    let id = new.job.id;
+    let first = ScheduleMove { notices: vec![new.clone()], ..env.step(&row) };
+    let row = first.row.clone();
+    assert_eq!(env.move_one(first.clone()).await, Moved::Done);
+    assert_eq!(env.move_one(first).await, Moved::Done, "its answer was lost");
+    assert_eq!(env.read(id).await.queue, new.job.queue);
+    assert_eq!(env.history_of("watched").await, [], "a notice is no run");
+    // Another turn reports the same, and one that is too late reports nothing.
+    let again = ScheduleMove { notices: vec![new], ..env.step(&row) };
+    assert_eq!(env.move_one(again).await, Moved::Done);
+    let other = Notice { about: About::Recovered, ..notice }.job("https://example.com/hook");
+    let other_id = other.job.id;
+    let stale = ScheduleMove { notices: vec![other], ..env.step(&row) };
+    assert_eq!(env.move_one(stale).await, Moved::Stale);
+    assert!(env.store.job(other_id).await.expect("job").is_none());
 }
 
 pub(super) async fn an_occurrence_that_has_an_entry_starts_no_second_job(env: Env) {

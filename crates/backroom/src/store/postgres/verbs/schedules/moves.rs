@@ -145,8 +145,8 @@ pub(crate) async fn move_all(core: &Core, moves: &[ScheduleMove]) -> Result<Vec<
         let added = transaction.query(&ADD_RUNS, &runs.params()).await?;
         added.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?
     };
-    let jobs: Vec<&NewJob> =
-        done().flat_map(|moving| &moving.jobs).filter(|new| added.contains(&new.job.id.0)).collect();
+    let runs = done().flat_map(|moving| &moving.jobs).filter(|new| added.contains(&new.job.id.0));
+    let jobs: Vec<&NewJob> = runs.chain(done().flat_map(|moving| &moving.notices)).collect();
     let mut unnamed = core.unnamed_queues(jobs.iter().map(|new| new.job.queue.as_str()));
     let of_jobs = Columns::of(jobs.iter().map(|new| &new.job))?;
     let (passed, ends, forgotten) =
