@@ -70,6 +70,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Schedules(args) => unless_interrupted(cli::schedules::run(*args, settings)).await,
         #[cfg(feature = "triggers")]
         Command::Triggers(args) => unless_interrupted(cli::triggers::run(args, settings)).await,
+        Command::Trigger(args) => unless_interrupted(cli::schedules::trigger::run(args, settings)).await,
         Command::Replies(args) => unless_interrupted(cli::replies::run(args, settings)).await,
         Command::Workers(args) => unless_interrupted(cli::workers::run(args, settings)).await,
         Command::Endpoints(args) => unless_interrupted(cli::endpoints::run(args, settings)).await,

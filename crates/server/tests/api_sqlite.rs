@@ -16,6 +16,8 @@ mod jobs;
 mod lines;
 #[path = "api/operate.rs"]
 mod operate;
+#[path = "api/schedules.rs"]
+mod schedules;
 #[path = "api/scopes.rs"]
 mod scopes;
 #[cfg(target_os = "linux")]

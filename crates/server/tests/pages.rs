@@ -151,3 +151,16 @@ fn every_command_of_the_pages_runs() {
     assert!(unused.is_empty(), "no page has a line that begins with {unused:?}");
     assert!(ran >= 20, "only {ran} lines ran");
 }
+
+#[test]
+fn every_settings_file_of_the_pages_about_schedules_is_valid() {
+    let text = std::fs::read_to_string(root().join("docs/schedules.md")).unwrap();
+    let mut files = 0;
+    for block in text.split("```toml\n").skip(1) {
+        let place = cli_support::Place::new();
+        std::fs::write(place.path("backroom.toml"), block.split("```").next().unwrap()).unwrap();
+        place.run(["config", "--check"]).succeeded();
+        files += 1;
+    }
+    assert!(files > 0, "the page has no settings file");
+}

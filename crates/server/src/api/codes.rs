@@ -61,7 +61,7 @@ codes! {
         "Use a token with the scope and queue that `detail` names.",
     NotFound "not-found" NOT_FOUND
         "There is no such thing"
-        "There is no such job, queue or token. A job that was there has been deleted or pruned since."
+        "There is no such job, queue, schedule or token. A job that was there has been deleted or pruned since."
         "Check the id or the name.",
     NoSuchRoute "no-such-route" NOT_FOUND
         "There is no such route"
@@ -87,6 +87,10 @@ codes! {
         "A request with this key is being carried out"
         "Another request with the same `Idempotency-Key` has begun and is not answered yet."
         "Repeat the request after the time in `Retry-After`; it then gets the answer of the other one.",
+    PreconditionFailed "precondition-failed" PRECONDITION_FAILED
+        "The condition of the request does not hold"
+        "The request names a version in `If-Match`, or asks for something new by `If-None-Match: *`, and that is not what is there."
+        "Read it again and decide again. `ETag` names its version.",
     Unsuccessful "unsuccessful" CONFLICT
         "The job ended without an output"
         "The job was cancelled or discarded, so there is no output."

@@ -146,7 +146,7 @@ fn replay(answer: IdempotencyAnswer) -> Response {
 }
 
 /// The key: a string of the header's own syntax (in quotes), or the same without quotes.
-fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut named = headers.get_all(&KEY).iter();
     let Some(first) = named.next() else { return Ok(None) };
     let refused = |why: &str| Err(Problem::new(Code::Malformed, format!("the header Idempotency-Key {why}")));

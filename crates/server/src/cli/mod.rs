@@ -85,6 +85,7 @@ pub(crate) enum Command {
     Schedules(Box<schedules::SchedulesArgs>),
     #[cfg(feature = "triggers")]
     Triggers(triggers::TriggersArgs),
+    Trigger(schedules::trigger::TriggerArgs),
     Replies(replies::RepliesArgs),
     Work(Box<work::WorkArgs>),
     Workers(workers::WorkersArgs),

@@ -5,11 +5,15 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use backroom::core::schedule::policy::{CatchUp, Dst, OnFailure, Overlap};
+
 use super::{
     kinds::{CommandLine, OutputChoice, QueueSlots},
+    schedules::{Args, Expressions, Zone},
     table::{Key, Shown, Table, TableKey, Takes, settings},
     value::{Bytes, Pairs, Priority, Ratio, Raw, Secret, Value, Wait},
 };
+use crate::schedules::form::Bound;
 
 settings! {
     /// Where the jobs are stored: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/DATABASE?schema=NAME`.
@@ -312,5 +316,85 @@ settings! {
 
         /// Types `postgres` and `sqlite`: how often the reader looks for changes.
         poll: Duration = "500ms", Plain;
+    }
+
+    table schedules: ScheduleTable, Reload, ["A schedule: it starts jobs by the clock. The table's name is that of the schedule. The server puts the \
+        schedules of its settings when it starts and when it reloads them, and deletes those that the settings no longer have. Schedules that \
+        programs, the API or the command line have put stay as they are. docs/schedules.md describes them."] {
+        /// When it fires: an expression, or an array of several that are a union.
+        when: Expressions = "", Plain;
+
+        /// When it does not fire although an expression says so.
+        except: Expressions = "", Plain;
+
+        /// The time zone whose wall clock counts.
+        zone: Zone = "UTC", Plain;
+
+        /// No occurrence before this moment.
+        starts_at: Option<Bound> = "", Plain;
+
+        /// No occurrence after this moment.
+        ends_at: Option<Bound> = "", Plain;
+
+        /// Each occurrence is delayed by less than this span, always by the same one.
+        jitter: Option<Duration> = "", Plain;
+
+        /// It ends after so many runs that the clock started.
+        max_runs: Option<u64> = "", Plain;
+
+        /// Must be true if it fires more often than every ten seconds.
+        frequent: bool = "false", Plain;
+
+        /// It does not fire while this is true. An operator's pause is apart from it, and stays over a reload.
+        paused: bool = "false", Plain;
+
+        /// What an occurrence does while a run is still going.
+        overlap: Overlap = "skip", Plain;
+
+        /// What happens with occurrences that were missed.
+        catch_up: CatchUp = "once 1h", Plain;
+
+        /// What an occurrence does where clocks are changed.
+        dst: Dst = "once", Plain;
+
+        /// What a failed run does to the schedule.
+        on_failure: OnFailure = "go_on", Plain;
+
+        /// The schedule is reported as overdue when no run succeeds within this span after the last success.
+        deadman: Option<Duration> = "", Plain;
+
+        /// A URL that is called back when the schedule is overdue or failing, and when it is well again. A server or worker that sends
+        /// callbacks sends it.
+        notify: Option<String> = "", Url;
+
+        /// The kind of its jobs.
+        kind: Option<String> = "", Plain;
+
+        /// The args of its jobs. Strings in them may hold places such as `{{nominal}}`.
+        args: Args = "null", Plain;
+
+        /// The queue of its jobs.
+        queue: String = "default", Plain;
+
+        /// A key inside the queue.
+        lane: Option<String> = "", Plain;
+
+        /// The priority of its jobs.
+        priority: Priority = "5", Plain;
+
+        /// A job that has not begun this long after it was due is cancelled.
+        expire_after: Option<Duration> = "", Plain;
+
+        /// Attempts allowed, the first included. Default: 20.
+        max_attempts: Option<u64> = "", Plain;
+
+        /// Longest run of one attempt.
+        timeout: Option<Duration> = "", Plain;
+
+        /// Labels of its jobs.
+        tags: Vec<String> = "", Plain;
+
+        /// Free data of its jobs.
+        meta: Pairs = "", Plain;
     }
 }

@@ -12,6 +12,7 @@ mod nearest;
 pub(crate) mod otel;
 #[cfg(test)]
 mod page;
+pub(crate) mod schedules;
 mod table;
 #[cfg(feature = "triggers")]
 pub(crate) mod triggers;
@@ -192,6 +193,7 @@ fn merge(file: file::FileSettings, given: &Given, mut wrong: Vec<Wrong>) -> Resu
         let why = "needs a program that was built with the feature `triggers`";
         wrong.push(loaded.wrong("triggers", name, "type", why));
     }
+    schedules::check(&loaded, &mut wrong);
     #[cfg(unix)]
     if let Some(path) = &loaded.file
         && let Some(why) = file::readable_by_all(path, &file)

@@ -8,6 +8,7 @@
 mod distribution;
 mod names;
 mod own;
+mod schedules;
 mod stored;
 #[cfg(feature = "triggers")]
 mod triggers;

@@ -18,7 +18,11 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use super::{distribution::Distribution, names::Names};
+use super::{
+    distribution::Distribution,
+    names::Names,
+    schedules::{self, OfSchedules},
+};
 
 /// Longest time that a scrape waits for the store.
 const READ_TIME: Duration = Duration::from_secs(5);
@@ -52,6 +56,7 @@ struct Snapshot {
     seen: BTreeMap<(Timestamp, String), BTreeMap<String, KindStats>>,
     is_first: bool,
     by_kind: BTreeMap<String, OfKind>,
+    schedules: OfSchedules,
 }
 
 /// What was counted of one kind since this process began.
@@ -78,6 +83,7 @@ impl Stored {
             seen: BTreeMap::new(),
             is_first: true,
             by_kind: BTreeMap::new(),
+            schedules: OfSchedules::default(),
         };
         Self { snapshot: Mutex::new(snapshot), reading: tokio::sync::Mutex::new(()) }
     }
@@ -140,7 +146,12 @@ impl Stored {
         let since = now.checked_sub(jiff::SignedDuration::try_from(GROWS).unwrap_or_default()).unwrap_or(now);
         let rows = backroom.store().stats(since, ROWS_MAX).await?;
         let ages = self.ages(backroom, &counts).await?;
+        let last = self.snapshot().schedules.read_at();
+        let of_schedules = schedules::read(backroom, last).await?;
         let mut snapshot = self.snapshot();
+        if let Some(read) = of_schedules {
+            snapshot.schedules.put(read, backroom.clock().monotonic());
+        }
         snapshot.put_counts(&counts);
         snapshot.oldest.values_mut().for_each(|age| *age = Duration::ZERO);
         snapshot.oldest.extend(ages);
@@ -225,6 +236,7 @@ impl Collector for Stored {
         for (queue, age) in &snapshot.oldest {
             metric.encode_family(&[("queue", queue.as_str())])?.encode_gauge(&age.as_secs_f64())?;
         }
+        snapshot.schedules.encode(&mut encoder)?;
         let mut metric =
             encoder.encode_descriptor("workers", "Workers that are alive", None, MetricType::Gauge)?;
         metric.encode_gauge(&snapshot.workers)?;

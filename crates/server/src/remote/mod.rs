@@ -26,7 +26,7 @@ use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION, USER_AGENT},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, USER_AGENT},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
@@ -126,6 +126,11 @@ impl Remote {
         }
     }
 
+    /// Waits by the monotonic clock.
+    pub(crate) async fn rest(&self, span: Duration) {
+        self.clock.sleep(span).await;
+    }
+
     /// The answer to a request with a JSON body. A body of `()` is none.
     pub(crate) async fn send<T: DeserializeOwned>(
         &self,
@@ -137,6 +142,22 @@ impl Remote {
             .map_err(|error| Problem::new(format_args!("write the body of {method} {path}"), &error))?;
         let body = if body == b"null" { Bytes::new() } else { body.into() };
         self.call(method, path, body).await
+    }
+
+    /// The answer to a `POST` that is carried out once, however often it is sent with this key.
+    pub(crate) async fn send_once<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        key: Option<&str>,
+        body: &impl Serialize,
+    ) -> Result<T, Problem> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Problem::new(format_args!("write the body of POST {path}"), &error))?;
+        let body: Bytes = if body == b"null" { Bytes::new() } else { body.into() };
+        match self.ask_once(Method::POST, path, body, key).await? {
+            Asked::Answered(answer) => Ok(answer),
+            Asked::Refused(_, problem) => Err(problem),
+        }
     }
 
     /// A connection of its own, for a caller that sends many requests one after the other and repeats none by itself.
@@ -157,7 +178,30 @@ impl Remote {
         path: &str,
         body: Bytes,
     ) -> Result<Asked<T>, Problem> {
-        let request = || self.request(method.clone(), path, "application/json", body.clone());
+        self.ask_once(method, path, body, None).await
+    }
+
+    async fn ask_once<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        key: Option<&str>,
+    ) -> Result<Asked<T>, Problem> {
+        let header = |key: &str| {
+            HeaderValue::from_str(key).map_err(|_| {
+                let why = "an idempotency key has characters that no header may have; use letters, digits and signs";
+                Problem::new("send the request", &why)
+            })
+        };
+        let key = key.map(header).transpose()?;
+        let request = || {
+            let mut request = self.request(method.clone(), path, "application/json", body.clone())?;
+            if let Some(key) = &key {
+                request.headers_mut().insert("idempotency-key", key.clone());
+            }
+            Ok::<_, Problem>(request)
+        };
         let mut idle = self.idle.lock().await;
         let reused = idle.take().filter(Connection::is_open);
         // The server may close an idle connection at any moment. A read is sent again then; of a write it is not known whether

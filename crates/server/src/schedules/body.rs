@@ -3,12 +3,12 @@
 use std::{fmt, time::Duration};
 
 use backroom::{
-    Invalid, Json, Timestamp,
+    BackfillOptions, Invalid, Json, Timestamp,
     core::schedule::{Policies, Schedule, ScheduledJob, Spec, ZONE_DEFAULT, policy::Dst},
 };
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{Error as _, MapAccess, Visitor},
 };
 use utoipa::ToSchema;
 
@@ -42,8 +42,19 @@ impl<'de> Deserialize<'de> for SpecBody {
                 Ok(SpecBody::Short(text.to_owned()))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SpecBody, A::Error> {
-                Spec::deserialize(MapAccessDeserializer::new(map)).map(SpecBody::Whole)
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SpecBody, A::Error> {
+                let Some(name) = map.next_key::<String>()? else {
+                    return Err(A::Error::custom(
+                        "a spec has no field; name one of cron, quartz, every, calendar, rrule or at",
+                    ));
+                };
+                let value = serde_json::json!({ name: map.next_value::<serde_json::Value>()? });
+                if let Some(other) = map.next_key::<String>()? {
+                    return Err(A::Error::custom(format!(
+                        "a spec has one field, and this one has `{other}`, too"
+                    )));
+                }
+                serde_json::from_value(value).map(SpecBody::Whole).map_err(A::Error::custom)
             }
         }
         deserializer.deserialize_any(Either)
@@ -118,6 +129,26 @@ pub(crate) struct ScheduleBody {
 }
 
 impl ScheduleBody {
+    /// The body that puts this definition.
+    pub(crate) fn new(schedule: &Schedule) -> Self {
+        let whole = |specs: &[Spec]| specs.iter().cloned().map(SpecBody::Whole).collect();
+        Self {
+            name: Some(schedule.name.clone()),
+            specs: whole(&schedule.specs),
+            except: whole(&schedule.except),
+            zone: Some(schedule.zone.clone()),
+            starts_at: schedule.starts_at,
+            ends_at: schedule.ends_at,
+            jitter_ms: Some(u64::try_from(schedule.jitter.as_millis()).unwrap_or(u64::MAX)),
+            max_runs: schedule.max_runs,
+            frequent: schedule.frequent,
+            paused: schedule.paused,
+            policies: schedule.policies,
+            notify: schedule.notify.clone(),
+            job: schedule.job.clone(),
+        }
+    }
+
     /// The definition, under this name.
     pub(crate) fn schedule(self, name: &str) -> Result<Schedule, Invalid> {
         if let Some(other) = self.name.filter(|other| other != name) {
@@ -182,6 +213,62 @@ pub(crate) struct PreviewBody {
     #[serde(default)]
     #[schema(maximum = 1000)]
     pub(crate) previous: usize,
+}
+
+/// What to start instead of what the schedule says.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TriggerBody {
+    /// The args of this run, instead of those of the schedule; a template as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub(crate) args: Option<Json>,
+}
+
+/// The occurrences to run after the fact.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BackfillBody {
+    /// No occurrence before this moment.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) from: Timestamp,
+    /// No occurrence after this moment, which has passed.
+    #[schema(value_type = String, format = DateTime)]
+    pub(crate) until: Timestamp,
+    /// Only count them.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+    /// A range with more occurrences than this is refused. Default 1000, at most 100,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 100_000)]
+    pub(crate) allow: Option<u64>,
+    /// So many of its runs go on at once. Default 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 1000)]
+    pub(crate) at_once: Option<u32>,
+}
+
+/// Most occurrences of one backfill that a caller of the API or the command line may allow.
+pub(crate) const BACKFILL_MAX: u64 = 100_000;
+
+impl BackfillBody {
+    /// As the library takes it.
+    pub(crate) fn options(&self) -> Result<BackfillOptions, Invalid> {
+        let mut options = BackfillOptions::default();
+        if let Some(allow) = self.allow {
+            if allow > BACKFILL_MAX {
+                let why = format!(
+                    "allows {allow} occurrences; at most {BACKFILL_MAX} are possible, so split the range"
+                );
+                return Err(Invalid::new("backfill", why));
+            }
+            options = options.allow(allow);
+        }
+        if let Some(at_once) = self.at_once {
+            options = options.at_once(at_once);
+        }
+        Ok(options)
+    }
 }
 
 const fn next_default() -> usize {

@@ -4,5 +4,7 @@
 
 pub(crate) mod body;
 pub(crate) mod form;
+pub(crate) mod own;
 pub(crate) mod preview;
 pub(crate) mod short;
+pub(crate) mod view;

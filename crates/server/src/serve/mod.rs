@@ -12,6 +12,7 @@ mod listener;
 mod live;
 mod patient;
 mod reload;
+mod schedules;
 mod signals;
 mod state;
 mod systemd;
@@ -42,7 +43,7 @@ pub(crate) use self::{
     state::AppState,
 };
 
-use self::connections::Connections;
+use self::{connections::Connections, schedules::SettingsSchedules};
 use crate::{
     api,
     config::{self, Given, Loaded, ServerSettings, SettingFlags},
@@ -194,6 +195,8 @@ async fn serve(
     let settings = state.settings.now();
     // Counts begin here: what was counted before belongs to no scrape of this process.
     state.metrics.refresh(&state.backroom, settings.metrics.refresh).await;
+    let schedules = SettingsSchedules::new(state.clone());
+    schedules.reconcile().await?;
     let worker = upkeep::start(state, url).await?;
     #[cfg(feature = "triggers")]
     triggers::start(state).await?;
@@ -203,7 +206,7 @@ async fn serve(
     let refreshing = AbortOnDropHandle::new(tokio::spawn(refreshing));
     let watchdog = systemd::watchdog(Arc::clone(state.backroom.clock())).map(AbortOnDropHandle::new);
     systemd::ready("serving");
-    let stopped = accept(state, listeners, &connections, signals, given).await;
+    let stopped = accept(state, listeners, &connections, &schedules, signals, given).await;
     let drained = match stopped {
         Ok(()) => drain(state, &connections, signals).await,
         Err(problem) => Err(problem),
@@ -229,6 +232,7 @@ async fn accept(
     state: &AppState,
     listeners: Vec<TcpListener>,
     connections: &Connections,
+    schedules: &Arc<SettingsSchedules>,
     signals: &mut Signals,
     given: &Given,
 ) -> Result<(), Problem> {
@@ -242,7 +246,9 @@ async fn accept(
                 Signal::Stop => break,
                 Signal::Reload => {
                     systemd::reloading();
-                    reload::reload(state, given);
+                    if reload::reload(state, given) {
+                        schedules.reload();
+                    }
                     systemd::ready("serving");
                 }
             }

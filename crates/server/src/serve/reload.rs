@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{AppState, tls};
 use crate::config::{self, Given, Takes};
 
-/// Reads the settings again. If anything is wrong, the old ones stay in effect.
-pub(super) fn reload(state: &AppState, given: &Given) {
+/// Reads the settings again. If anything is wrong, the old ones stay in effect. Answers whether the new ones are.
+pub(super) fn reload(state: &AppState, given: &Given) -> bool {
     let loaded = match config::load(given) {
         Ok(loaded) => loaded,
         Err(wrong) => {
@@ -14,20 +14,20 @@ pub(super) fn reload(state: &AppState, given: &Given) {
                 tracing::error!("{wrong}");
             }
             tracing::error!("the settings were not reloaded; the old ones stay in effect");
-            return;
+            return false;
         }
     };
     let old = state.settings.now();
     // Whether connections are TLS ones changes for all listeners and clients at once, so that takes a restart.
     if old.tls.certificate.is_some() != loaded.settings.tls.certificate.is_some() {
         tracing::error!("TLS is switched on or off by a restart only; the old settings stay in effect");
-        return;
+        return false;
     }
     let tls = match tls::acceptor(&loaded.settings.tls) {
         Ok(tls) => tls,
         Err(problem) => {
             tracing::error!("{problem}; the old settings stay in effect");
-            return;
+            return false;
         }
     };
     for key in config::differing(&old, &loaded.settings) {
@@ -62,4 +62,5 @@ pub(super) fn reload(state: &AppState, given: &Given) {
     state.loaded.replace(Arc::new(loaded));
     state.tls.replace(tls);
     tracing::info!("the settings were reloaded");
+    true
 }

@@ -10,6 +10,7 @@ mod follow;
 mod jobs;
 mod queues;
 mod replies;
+mod schedules;
 #[cfg(feature = "triggers")]
 mod triggers;
 
@@ -38,6 +39,14 @@ impl Target {
         match self {
             Self::Store(backroom) => backroom.clock().now(),
             Self::Server(remote) => remote.now(),
+        }
+    }
+
+    /// Waits before the target is asked again.
+    pub(crate) async fn rest(&self, span: Duration) {
+        match self {
+            Self::Store(backroom) => backroom.clock().sleep(span).await,
+            Self::Server(remote) => remote.rest(span).await,
         }
     }
 

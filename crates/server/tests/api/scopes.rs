@@ -162,6 +162,29 @@ const ROUTES: &[Route] = &[
     route("get", "/v1/scaling/{queue}", "", READ, Refused),
     about_all("get", "/v1/workers", "", READ),
     about_all("get", "/v1/stats", "", READ),
+    route("get", "/v1/schedules", "", READ, LeftOut),
+    route("get", "/v1/schedules/{name}", "", READ, Missing),
+    route(
+        "put",
+        "/v1/schedules/{name}",
+        r#"{"specs":["@daily"],"job":{"kind":"k","queue":"QUEUE"}}"#,
+        OPERATE,
+        Refused,
+    ),
+    route("delete", "/v1/schedules/{name}", "", OPERATE, Missing),
+    route("get", "/v1/schedules/{name}/history", "", READ, Missing),
+    route("get", "/v1/schedules/{name}/preview", "", READ, Missing),
+    route("post", "/v1/schedules/{name}/pause", "", OPERATE, Missing),
+    route("post", "/v1/schedules/{name}/resume", "", OPERATE, Missing),
+    route("post", "/v1/schedules/{name}/trigger", "", ENQUEUE, Missing),
+    route(
+        "post",
+        "/v1/schedules/{name}/backfill",
+        r#"{"from":"2026-01-01T00:00:00Z","until":"2026-01-02T00:00:00Z"}"#,
+        OPERATE,
+        Missing,
+    ),
+    route("delete", "/v1/schedules/{name}/backfill", "", OPERATE, Missing),
     route("post", "/v1/schedule-preview", r#"{"specs":["@daily"]}"#, READ, LeftOut),
     route("get", "/v1/replies", "", WORK, LeftOut),
     route("get", "/v1/replies/{queue}", "", WORK, Refused),
@@ -250,6 +273,11 @@ impl Guarded {
             let id = self.cancelled_job();
             path = path.replace("{id}", &id);
             job = Some(id);
+        } else if path.contains("/schedules/") {
+            // A route before this one may have deleted it.
+            let body = json!({"specs": ["@daily"], "job": {"kind": "k", "queue": QUEUE}}).to_string();
+            let put = self.call("put", &format!("/v1/schedules/{QUEUE}"), &body, Some(&self.root));
+            assert!(matches!(put.status, 200 | 201), "{}", put.text());
         } else if path.contains("/tokens/{id}") {
             path = path.replace("{id}", &self.side.token_id("short-lived"));
         }

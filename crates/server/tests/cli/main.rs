@@ -3,6 +3,8 @@
 
 #[path = "../cli_support/mod.rs"]
 mod cli_support;
+#[path = "../serve_support/mod.rs"]
+mod serve_support;
 
 mod args;
 mod bad_input;
@@ -13,9 +15,11 @@ mod jobs;
 mod matching;
 mod queues;
 mod replies;
+mod schedules;
 mod schedules_preview;
 mod stats;
 mod store_trouble;
 mod tail;
 mod terminal;
+mod timers;
 mod tokens;

@@ -93,6 +93,8 @@ fn every_command_has_help_with_examples() {
         "retry",
         "delete",
         "queues",
+        "schedules",
+        "trigger",
         "workers",
         "stats",
         "tokens",

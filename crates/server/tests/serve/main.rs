@@ -18,6 +18,7 @@ mod full_disk;
 mod health;
 #[cfg(target_os = "linux")]
 mod idle;
+mod schedules;
 mod settings;
 mod systemd;
 mod triggers;

@@ -9,6 +9,7 @@ mod check;
 mod clients;
 mod clocks;
 mod disk;
+mod schedules;
 mod stuck;
 #[cfg(feature = "triggers")]
 mod triggers;
@@ -85,6 +86,7 @@ async fn examine(backroom: &Backroom, settings: &Settings) -> Health {
     health.checks.push(busy::failing(backroom, now).await);
     #[cfg(feature = "triggers")]
     health.checks.extend(triggers::triggers(backroom, now).await);
+    health.checks.push(schedules::schedules(backroom, now).await);
     health
 }
 

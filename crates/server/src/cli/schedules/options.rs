@@ -51,7 +51,7 @@ pub(super) struct WhenOptions {
 pub(super) struct PutOptions {
     /// When it fires: '0 2 * * *', '@daily', 'every 15m', 'at 2026-12-24T18:00', 'quartz 0 0 2 * * ?' or the lines of a
     /// recurrence rule. Several are a union
-    #[arg(long, short, value_name = "EXPR", required = true, help_heading = "When")]
+    #[arg(long, short, value_name = "EXPR", required_unless_present = "file", help_heading = "When")]
     pub(super) when: Vec<String>,
 
     #[command(flatten)]
@@ -94,8 +94,8 @@ pub(super) struct PutOptions {
     notify: Option<String>,
 
     /// The kind of its jobs
-    #[arg(long, short, value_name = "KIND", help_heading = "Job")]
-    kind: String,
+    #[arg(long, short, value_name = "KIND", required_unless_present = "file", help_heading = "Job")]
+    kind: Option<String>,
 
     /// The args of its jobs, a template: '{"day": "{{nominal | date}}"}'
     #[arg(long, short, value_name = "JSON", help_heading = "Job")]
@@ -172,7 +172,7 @@ impl PutOptions {
             on_failure: self.on_failure,
             deadman: self.deadman,
             notify: self.notify,
-            kind: self.kind,
+            kind: self.kind.unwrap_or_default(),
             args: self.args.map(Json::parse).transpose()?,
             queue: self.queue,
             lane: self.lane,

@@ -28,13 +28,18 @@ Examples:
   backroom schedules preview '0 2 * * *' --zone Europe/Oslo --next 5
   backroom schedules preview 'every 90m' '@daily' --except '* * * * sun'
   backroom schedules preview '30 2 * * *' --zone Europe/Oslo --at 2027-03-27 --dst literal
+  backroom schedules preview --name nightly --next 30
 
 With --json: {\"description\", \"zone\", \"now\", \"next\": [{\"at\", \"local\", \"clocks\", \"offset_changed\"}], \"previous\",
 \"shortest_gap_ms\", \"needs_frequent\"}.")]
 pub(super) struct PreviewArgs {
     /// When it fires; several are a union
-    #[arg(value_name = "EXPR", required = true)]
+    #[arg(value_name = "EXPR", required_unless_present = "name")]
     when: Vec<String>,
+
+    /// Preview this schedule of the store instead
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["when", "zone", "except", "starts_at", "ends_at", "dst"])]
+    name: Option<String>,
 
     #[command(flatten)]
     options: WhenOptions,
@@ -52,9 +57,22 @@ pub(super) struct PreviewArgs {
     at: Option<MomentText>,
 }
 
+impl PreviewArgs {
+    /// Whether a store is used.
+    pub(super) fn needs_a_store(&self) -> bool {
+        self.name.is_some()
+    }
+}
+
 pub(super) async fn run(args: PreviewArgs, settings: &Settings) -> Result<(), Problem> {
     let at = args.at.map(|at| at.ahead(now())).transpose();
     let at = at.map_err(|why| Problem::new("read --at", &why))?;
+    if let Some(name) = &args.name {
+        let read = async |target: &crate::target::Target| {
+            target.preview_schedule(name, at, args.next, args.previous).await
+        };
+        return show(&settings.with_target(super::READ, read).await?, settings);
+    }
     let schedule = args.options.form(&args.when)?.schedule("preview")?;
     let shown = match settings.remote()? {
         Some(remote) => {
