@@ -36,7 +36,7 @@ pub async fn resume(backroom: &Backroom, name: &str) -> Result<(), Error> {
     if backroom.store().pause_trigger(name, None).await? { Ok(()) } else { Err(not_found(name)) }
 }
 
-/// Forgets a trigger with its state and its dead letters. If it is started again, its source begins anew.
+/// Forgets a trigger with its state and its dead letters. If it is started again, its source is read from the beginning.
 pub async fn delete(backroom: &Backroom, name: &str) -> Result<(), Error> {
     get(backroom, name).await?;
     backroom.store().delete_trigger(name).await

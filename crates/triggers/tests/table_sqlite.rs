@@ -78,7 +78,7 @@ async fn changes_while_it_is_stopped_are_found_and_new_columns_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_removed_without_trace_and_begins_anew_afterwards() {
+async fn it_is_removed_without_trace_and_begins_again_afterwards() {
     let place = Place::new();
     let (backroom, shop) = (place.open().await, shop(&place));
     let schema = || {

@@ -82,7 +82,7 @@ async fn view(state: &AppState, name: &str) -> Result<TriggerView, Problem> {
 
 /// Forget a trigger
 ///
-/// With its state and its dead letters. Its jobs stay. If the settings still name it, its source begins anew at the next start.
+/// With its state and its dead letters. Its jobs stay. If the settings still name it, its source is read from the beginning at the next start.
 #[utoipa::path(
     delete,
     path = "/v1/triggers/{name}",

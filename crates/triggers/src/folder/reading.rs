@@ -246,7 +246,7 @@ impl Reading {
         for ((key, print), known) in due.into_iter().zip(known) {
             let found = self.rules.print(&ledger::path_of(&self.rules.root, &key));
             if found != print {
-                // It moved on, so it settles anew.
+                // It moved on, so it must settle again.
                 self.settling.saw(&key, found, now, self.rules.settle);
                 continue;
             }

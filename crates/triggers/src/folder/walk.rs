@@ -44,7 +44,7 @@ struct Level {
     identity: (u64, u64),
 }
 
-/// Lists the files whose keys begin with `prefix` (empty, or a folder with a slash at the end). Ends early when no one receives.
+/// Lists the files whose keys begin with `prefix` (empty, or a folder with a slash at the end). Ends early when the receiver is dropped.
 pub(super) fn walk(rules: &Arc<Rules>, prefix: &str, sender: &Sender<Chunk>) {
     let mut walk = Walk { rules, sender, chunk: Vec::with_capacity(CHUNK), levels: Vec::new() };
     let outcome = fs::metadata(&rules.root).and_then(|root| {
