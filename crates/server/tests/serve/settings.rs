@@ -209,7 +209,7 @@ command = [\"x\"]
         "backroom.toml:3:9: `kinds.one.grace` is a number; write a time with its unit",
         "backroom.toml:1:8: `kinds.one.command` names no program; write one such as",
         "backroom.toml:4:13: there is no setting `send` in [kinds.mail]; a name with a dot needs quotes: [kinds.\"mail.send\"]",
-        "backroom.toml:6:8: ",
+        "backroom.toml:6:9: kind \"bad\\nname\" holds the control character",
         "backroom.toml:9:12: `kinds.text.command` is a string; write an array of strings",
         "backroom.toml:10:11: `kinds.text.memory` is no size",
         "backroom.toml:11:7: `kinds.text.env` has a number as `A`; write a table of strings",
