@@ -51,8 +51,13 @@ impl Serving {
         settings.limits.body_bytes = config::Bytes(64 * 1024);
         settings.limits.batch_jobs = 50;
         let backroom = runtime.block_on(Backroom::open("memory:")).expect("a store");
-        let state =
-            AppState::new(backroom, settings, None, Arc::new(Metrics::new(10, Default::default())), true);
+        let state = AppState::new(
+            backroom,
+            settings.into(),
+            None,
+            Arc::new(Metrics::new(10, Default::default())),
+            true,
+        );
         Self { runtime, router: api::router(state), requests: 0 }
     }
 

@@ -77,9 +77,12 @@ enum Passes {
     Named(Vec<OsString>),
 }
 
+/// What makes the variables of one run.
+type OfRun = dyn Fn(&JobRow) -> Vec<(String, String)> + Send + Sync;
+
 /// Variables of one run.
 #[derive(Clone)]
-pub(super) struct EnvOfRun(pub(super) Arc<dyn Fn(&JobRow) -> Vec<(String, String)> + Send + Sync>);
+pub(super) struct EnvOfRun(pub(super) Arc<OfRun>);
 
 impl fmt::Debug for EnvOfRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -93,7 +93,7 @@ pub(crate) struct Loaded {
     table_origins: BTreeMap<(&'static str, String, Option<&'static str>), Origin>,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 impl From<ServerSettings> for Loaded {
     /// Settings that came from nowhere.
     fn from(settings: ServerSettings) -> Self {
