@@ -217,6 +217,7 @@ const ROUTES: &[Route] = &[
     about_all("post", "/v1/tokens", r#"{"name":"t","scopes":["read"]}"#, ADMIN),
     about_all("delete", "/v1/tokens/{id}", "", ADMIN),
     about_all("get", "/v1/audit", "", ADMIN),
+    about_all("get", "/v1/config", "", ADMIN),
 ];
 
 /// A worker of the queue.

@@ -1,6 +1,6 @@
 //! The events of one job as server-sent events.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
@@ -26,6 +26,10 @@ use crate::{
     serve::AppState,
     views::NewsView,
 };
+
+/// How often an idle stream sends a comment, so that proxies do not take it for dead and a client that has gone is noticed. They wait
+/// for a minute or longer.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
 /// From where.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -92,7 +96,7 @@ pub(super) async fn events(
         }
     };
     let events = events.take_until(over);
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response())
 }
 
 fn written(event: JobEvent, state: &AppState) -> Event {
