@@ -1,14 +1,13 @@
 //! What is in the watched folder, and which of it has settled.
-//!
-//! Start reading at [`Scans`], which decides; [`scan`] is the edge that reads the disk.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use backroom::Timestamp;
+use backroom::{Timestamp, core::bounds::span_until};
 use serde::{Deserialize, Serialize};
 
 use super::places::Places;
@@ -16,6 +15,9 @@ use crate::terminal::Problem;
 
 /// Most files that are watched: a bound on memory.
 const FILES_MAX: usize = 100_000;
+
+/// A file that was written within so long may still be copied, and would look broken.
+const SETTLES_AFTER: Duration = Duration::from_secs(1);
 
 /// Distinguishes one content of a file from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,6 +34,11 @@ impl Stamp {
             .map_err(|_| io::Error::other("its time of change is before the year -9999 or after 9999"))?;
         Ok(Self { bytes: found.len(), modified_at })
     }
+
+    /// Whether the file has not been written for a while. A time of change in the future is of another clock, and no sign of a copy.
+    pub(crate) fn is_settled(&self, now: Timestamp) -> bool {
+        span_until(self.modified_at, now) >= SETTLES_AFTER || self.modified_at > now
+    }
 }
 
 /// One file of the folder.
@@ -41,44 +48,6 @@ pub(crate) struct Found {
     pub(crate) photo: PathBuf,
     /// As it was.
     pub(crate) stamp: Stamp,
-}
-
-/// What the scans so far have found. A file has settled when two scans in a row find the same stamp: one that is
-/// still being copied would look broken.
-#[derive(Debug, Default)]
-pub(crate) struct Scans {
-    last: HashMap<PathBuf, Stamp>,
-    settled: HashSet<Found>,
-    /// Files changed between the last two scans.
-    is_unsettled: bool,
-    /// How many scans were made.
-    pub(crate) count: u64,
-}
-
-impl Scans {
-    /// Takes in a scan and answers what has settled since the one before, in the scan's order.
-    pub(crate) fn take(&mut self, found: Vec<Found>) -> Vec<Found> {
-        let last: HashMap<_, _> = found.iter().map(|file| (file.photo.clone(), file.stamp)).collect();
-        // Forgets what is gone. A file that comes back finds its old jobs by their unique key.
-        self.settled.retain(|file| last.get(&file.photo) == Some(&file.stamp));
-        let before = std::mem::replace(&mut self.last, last);
-        self.count += 1;
-        self.is_unsettled = false;
-        let mut fresh = Vec::new();
-        for file in found {
-            if before.get(&file.photo) != Some(&file.stamp) {
-                self.is_unsettled = true;
-            } else if self.settled.insert(file.clone()) {
-                fresh.push(file);
-            }
-        }
-        fresh
-    }
-
-    /// Whether enough scans were made to know what there is.
-    pub(crate) fn know_all(&self) -> bool {
-        self.count >= 2 && !self.is_unsettled
-    }
 }
 
 /// The files in the order of their paths, and what was skipped, each with the reason. Paths are below the folder.
@@ -148,31 +117,11 @@ fn is_of_store(path: &Path, store: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn found(photo: &str, bytes: u64) -> Found {
-        Found { photo: photo.into(), stamp: Stamp { bytes, modified_at: Timestamp::UNIX_EPOCH } }
-    }
-
     #[test]
-    fn a_file_settles_at_the_second_scan_that_finds_it_unchanged() {
-        let mut scans = Scans::default();
-        assert!(scans.take(vec![found("a", 1)]).is_empty());
-        assert!(!scans.know_all());
-        assert!(scans.take(vec![found("a", 2)]).is_empty(), "it grew");
-        assert_eq!(scans.take(vec![found("a", 2), found("b", 1)]), [found("a", 2)]);
-        assert!(!scans.know_all());
-        assert_eq!(scans.take(vec![found("a", 2), found("b", 1)]), [found("b", 1)]);
-        assert!(scans.know_all());
-    }
-
-    #[test]
-    fn a_settled_file_is_answered_once_until_it_changes_or_comes_back() {
-        let mut scans = Scans::default();
-        scans.take(vec![found("a", 1)]);
-        assert_eq!(scans.take(vec![found("a", 1)]).len(), 1);
-        assert!(scans.take(vec![found("a", 1)]).is_empty());
-        scans.take(vec![]);
-        scans.take(vec![found("a", 1)]);
-        assert_eq!(scans.take(vec![found("a", 1)]), [found("a", 1)]);
+    fn a_file_settles_a_second_after_it_was_written() {
+        let stamp = Stamp { bytes: 1, modified_at: Timestamp::from_second(100).unwrap() };
+        let settled_at = |secs| stamp.is_settled(Timestamp::from_second(secs).unwrap());
+        assert_eq!([100, 101, 50].map(settled_at), [false, true, true]);
     }
 
     #[test]

@@ -48,13 +48,6 @@ impl Run {
         self.jobs.iter().flatten().filter(|row| row.state == State::Discarded)
     }
 
-    /// Changes when a step of the order has ended or failed.
-    pub(crate) fn news(&self) -> String {
-        let steps = self.jobs[..3].iter().flatten();
-        let ended = steps.filter(|row| row.state.is_finished() || is_retrying(row));
-        ended.map(|row| format!("{} {} ", row.kind, row.state)).collect()
-    }
-
     /// The order in one line: `paid, packed, calling the mail server`.
     pub(crate) fn order_line(&self, now: Timestamp) -> String {
         let steps = self.jobs.iter().zip(["paid", "packed", "mailed"]);

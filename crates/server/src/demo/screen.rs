@@ -1,7 +1,7 @@
 //! What the user sees while the demo runs: bars that move on a terminal, plain lines elsewhere, and on stderr when
 //! a program reads the answer.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use backroom::Timestamp;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,8 +14,8 @@ use crate::{
 
 /// How often the spinner turns.
 const TURN: Duration = Duration::from_millis(120);
-/// How many plain lines there are about the thumbnails from the first to the last.
-const LINES: u64 = 5;
+/// Most lines that are remembered; the summary has what is beyond.
+const LINES_MAX: usize = 100;
 
 /// Where the demo is shown.
 pub(crate) struct Screen {
@@ -23,15 +23,15 @@ pub(crate) struct Screen {
     bars: Option<(MultiProgress, [ProgressBar; 3])>,
     /// Whether lines go to stderr, because stdout is for the answer.
     is_aside: bool,
-    /// What plain lines said last: the fifth of the thumbnails, the order and whether the report was written.
-    said: (Option<u64>, String, Option<bool>),
+    /// Lines that were written and are not written again.
+    said: BTreeSet<String>,
 }
 
 impl Screen {
     /// The screen that fits standard output.
     pub(crate) fn open(settings: &Settings) -> Self {
         let is_live = settings.terminal && !settings.json;
-        Self { bars: is_live.then(bars), is_aside: settings.json, said: (None, String::new(), None) }
+        Self { bars: is_live.then(bars), is_aside: settings.json, said: BTreeSet::new() }
     }
 
     /// Writes a line that stays.
@@ -47,53 +47,48 @@ impl Screen {
         }
     }
 
+    /// Writes a line unless it was written before, which `key` decides.
+    pub(crate) fn say_once(&mut self, key: String, line: &str) -> Result<(), Problem> {
+        // A bound on memory: each file could have a reason of its own.
+        if self.said.len() < LINES_MAX && self.said.insert(key) { self.say(line) } else { Ok(()) }
+    }
+
     /// Shows this moment; `running` describes a thumbnail that is being made.
     pub(crate) fn show(
         &mut self,
         tally: Tally,
         running: &str,
-        office: Option<(u32, &Run)>,
+        (number, run): (u32, &Run),
         now: Timestamp,
     ) -> Result<(), Problem> {
-        let Some((number, run)) = office else { return Ok(()) };
-        let Some((all, bars)) = &self.bars else { return self.show_plain(tally, number, run, now) };
-        let [thumbnails, order, report] = bars;
-        if thumbnails.is_hidden() {
+        let (order, report) = (run.order_line(now), run.report_line(now));
+        let Some((all, bars)) = &self.bars else {
+            let fifth = (tally.finished * 5).checked_div(tally.jobs).unwrap_or_default();
+            let thumbnails = format!("thumbnails: {} of {} jobs done", tally.finished, tally.jobs);
+            self.say_once(format!("{fifth} of {}", tally.jobs), &thumbnails)?;
+            // A line when something happened, none because time passed.
+            let without_numbers = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "");
+            self.say_once(without_numbers(&order), &format!("order {number}: {order}"))?;
+            return self.say_once(without_numbers(&report), &format!("report {number}: {report}"));
+        };
+        if bars[0].is_hidden() {
             bars.iter().for_each(|bar| drop(all.add(bar.clone())));
-            thumbnails.enable_steady_tick(TURN);
+            bars[0].enable_steady_tick(TURN);
             stderr::bars_are(Some(all.clone()));
         }
-        thumbnails.set_prefix("thumbnails");
-        thumbnails.set_length(tally.jobs);
-        thumbnails.set_position(tally.finished);
+        bars[0].set_length(tally.jobs);
+        bars[0].set_position(tally.finished);
         let discarded =
             if tally.discarded > 0 { format!("{} discarded  ", tally.discarded) } else { String::new() };
-        thumbnails.set_message(discarded + &visible::line(running));
-        order.set_prefix(format!("order {number}"));
-        order.set_message(visible::line(&run.order_line(now)).into_owned());
-        report.set_prefix("report");
-        report.set_message(visible::line(&run.report_line(now)).into_owned());
-        Ok(())
-    }
-
-    /// One line when something happened, none because time passed.
-    fn show_plain(&mut self, tally: Tally, number: u32, run: &Run, now: Timestamp) -> Result<(), Problem> {
-        let fifth = (tally.finished * LINES).checked_div(tally.jobs).unwrap_or_default();
-        if self.said.0 != Some(fifth) && tally.finished > 0 {
-            self.say(format!("thumbnails: {} of {} jobs done", tally.finished, tally.jobs))?;
+        let rows = [
+            ("thumbnails".into(), discarded + running),
+            (format!("order {number}"), order),
+            ("report".into(), report),
+        ];
+        for (bar, (name, text)) in bars.iter().zip(rows) {
+            bar.set_prefix(name);
+            bar.set_message(visible::line(&text).into_owned());
         }
-        self.said.0 = Some(fifth);
-        let news = run.news();
-        if news != self.said.1 && !news.is_empty() {
-            self.say(format!("order {number}: {}", run.order_line(now)))?;
-        }
-        self.said.1 = news;
-        // When it is due, and that it is written; its snoozes in between are no news.
-        let is_finished = run.report().map(|row| row.state.is_finished());
-        if is_finished.is_some() && self.said.2 != is_finished && self.said.2 != Some(true) {
-            self.say(format!("report {number}: {}", run.report_line(now)))?;
-        }
-        self.said.2 = is_finished;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! them. [`Watch::tick`] is one turn; [`Watch::run`] is the shell that sleeps in between.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashSet},
     path::PathBuf,
     time::Duration,
 };
@@ -14,7 +14,7 @@ use backroom::{
 use tokio::sync::watch;
 
 use super::{
-    folder::{self, Scan, Scans},
+    folder::{self, Found, Scan},
     jobs::{MakeThumbnail, PICTURES},
     office::{self, Run},
     places::Places,
@@ -29,8 +29,8 @@ const TURN: Duration = Duration::from_millis(150);
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// Scans and turns take at most one part in ten of the time: a huge folder on a slow disk is scanned less often.
 const SHARE: u32 = 10;
-/// Most lines about discarded pictures and about reasons for skipping; the summary counts the others.
-const LINES_MAX: usize = 8;
+/// Most discarded pictures that are read at a time.
+const DISCARDED_MAX: usize = 24;
 
 /// How many thumbnail jobs are in which state.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,7 +64,10 @@ pub(crate) struct Watch<'a> {
     pub(crate) screen: &'a mut Screen,
     once: bool,
     pub(crate) begun_at: Timestamp,
-    scans: Scans,
+    /// Files whose jobs were enqueued.
+    taken: HashSet<Found>,
+    /// Some file has not settled yet, or nothing was scanned yet.
+    is_unsettled: bool,
     scan_at: Timestamp,
     /// As the run found the store.
     before: Tally,
@@ -74,8 +77,6 @@ pub(crate) struct Watch<'a> {
     runs: BTreeMap<u32, Run>,
     /// Files and folders that the last scan skipped, each with the reason.
     pub(crate) skipped: BTreeMap<PathBuf, String>,
-    /// Lines about discarded pictures and reasons for skipping that were written.
-    said: BTreeSet<String>,
     is_quiet: bool,
 }
 
@@ -95,14 +96,14 @@ impl<'a> Watch<'a> {
             screen,
             once,
             begun_at: now,
-            scans: Scans::default(),
+            taken: HashSet::new(),
+            is_unsettled: true,
             scan_at: now,
             before,
             tally: before,
             order: None,
             runs: BTreeMap::new(),
             skipped: BTreeMap::new(),
-            said: BTreeSet::new(),
             is_quiet: false,
         })
     }
@@ -136,28 +137,21 @@ impl<'a> Watch<'a> {
     pub(crate) async fn read_again(&mut self) -> Result<(), Problem> {
         self.tally = Tally::read(self.backroom).await?;
         self.runs = office::read(self.backroom).await?;
-        let discarded = self.thumbnails_in(State::Discarded).await?.into_iter();
-        let new = discarded.filter(|(_, row)| row.finished_at.is_some_and(|at| at >= self.begun_at));
-        let line = |(job, row): (MakeThumbnail, JobRow)| {
-            format!("discarded {}: {}", job.photo.display(), row.reason.unwrap_or_default())
-        };
-        self.say_once(new.map(line).collect())
+        for (job, row) in self.thumbnails_in(State::Discarded).await? {
+            if row.finished_at.is_some_and(|at| at >= self.begun_at) {
+                let photo = job.photo.display();
+                let line = format!("discarded {photo}: {}", row.reason.unwrap_or_default());
+                self.screen.say_once(line.clone(), &line)?;
+            }
+        }
+        Ok(())
     }
 
     /// The newest thumbnail jobs in a state.
     async fn thumbnails_in(&self, state: State) -> Result<Vec<(MakeThumbnail, JobRow)>, Error> {
         let filter = Filter { queue: Some(PICTURES.into()), states: vec![state], ..Filter::default() };
-        let rows = self.backroom.list(filter, None, 3 * LINES_MAX).await?.jobs;
+        let rows = self.backroom.list(filter, None, DISCARDED_MAX).await?.jobs;
         Ok(rows.into_iter().filter_map(|row| Some((row.args.decode().ok()?, row))).collect())
-    }
-
-    fn say_once(&mut self, lines: BTreeSet<String>) -> Result<(), Problem> {
-        for line in lines {
-            if self.said.len() < LINES_MAX && self.said.insert(line.clone()) {
-                self.screen.say(line)?;
-            }
-        }
-        Ok(())
     }
 
     /// Whether all is done, and nothing is to be watched further.
@@ -176,12 +170,12 @@ impl<'a> Watch<'a> {
             let doing = office::doing(&row).unwrap_or_default();
             format!("{} at {} px  {doing}", job.photo.display(), job.width)
         });
-        let office = self.order.and_then(|order| Some((order, self.runs.get(&order)?)));
-        if office.is_some() {
-            self.screen.show(self.tally, &running.min().unwrap_or_default(), office, now)?;
+        let running = running.min().unwrap_or_default();
+        if let Some(office) = self.order.and_then(|order| Some((order, self.runs.get(&order)?))) {
+            self.screen.show(self.tally, &running, office, now)?;
         }
         let is_idle = self.tally.jobs == self.tally.finished
-            && self.scans.know_all()
+            && !self.is_unsettled
             && self.office().is_some_and(|(_, run)| run.is_over());
         if is_idle && !self.once && !self.is_quiet {
             let Places { photos_shown, out_shown, .. } = self.places;
@@ -196,25 +190,31 @@ impl<'a> Watch<'a> {
 
     async fn take_in(&mut self, (found, skipped): Scan) -> Result<(), Problem> {
         // One line for each reason.
-        let reasons: BTreeMap<_, _> = skipped.iter().map(|(path, why)| (why, path)).collect();
-        let line = |(why, path): (&String, &PathBuf)| {
-            format!("skipped {}: {why}; the end names all of them", path.display())
-        };
-        self.say_once(reasons.into_iter().map(line).collect())?;
+        for (path, why) in &skipped {
+            self.screen.say_once(why.clone(), &format!("skipped {}: {why}", path.display()))?;
+        }
         self.skipped = skipped;
         let photos = &self.places.photos_shown;
-        if found.is_empty() && self.scans.count == 0 {
+        if found.is_empty() && self.order.is_none() && !self.is_quiet {
             if self.once && self.tally.jobs == self.tally.finished {
                 let why = "there is no file in it; put some JPEG, PNG, WebP or GIF pictures there, or leave --photos out \
                            to use some of ours";
                 return Err(Problem::new(format_args!("find pictures in {photos}"), &why));
             }
-            self.screen.say(format!("There is no picture in {photos} yet."))?;
+            let line = format!("There is no picture in {photos} yet.");
+            self.screen.say_once(line.clone(), &line)?;
         }
-        let settled = self.scans.take(found);
-        let new = thumbnails::take_on(self.backroom, &settled, self.places).await?;
-        if self.order.is_none() && self.scans.count > 1 {
-            self.begin(new).await?;
+        let now = self.backroom.clock().now();
+        let (settled, fresh): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|file| file.stamp.is_settled(now));
+        self.is_unsettled = !fresh.is_empty();
+        let settled: HashSet<_> = settled.into_iter().collect();
+        let new: Vec<_> = settled.difference(&self.taken).cloned().collect();
+        let created = thumbnails::take_on(self.backroom, &new, self.places).await?;
+        // A file that is gone and comes back is taken again, and finds its jobs by their unique keys.
+        self.taken = settled;
+        if self.order.is_none() && !self.is_unsettled {
+            self.begin(created).await?;
         }
         Ok(())
     }
