@@ -14,10 +14,13 @@ use utoipa::PartialSchema;
 use super::{
     JobView,
     rows::{
-        AttemptSchema, AuditEntrySchema, BlockedSchema, CallbackSchema, CountSchema, EndedEndpointSchema,
-        JobSchema, LogLineSchema, MessageBodySchema, MessageLeaseSchema, MessageSchema, ProcessSchema,
-        ProgressSchema, ReplyQueueSchema, ReplySchema, RetentionLimitSchema, RetentionSchema, RetrySchema,
-        SuspicionSchema, ThreadsSchema, TokenSchema, TrialSchema, TrialsSchema, WorkerSchema,
+        AttemptSchema, AuditEntrySchema, CallbackSchema, CountSchema, EndedEndpointSchema, JobSchema,
+        LogLineSchema, MessageSchema, ProgressSchema, ReplyQueueSchema, ReplySchema, RetentionSchema,
+        RetrySchema, TokenSchema, WorkerSchema,
+        job::{OccurrenceSchema, SuspicionSchema},
+        queue::RetentionLimitSchema,
+        reply::{MessageBodySchema, MessageLeaseSchema},
+        worker::{BlockedSchema, ProcessSchema, ThreadsSchema, TrialSchema, TrialsSchema},
     },
 };
 
@@ -56,6 +59,7 @@ fn the_schema_of_a_job_has_the_fields_of_a_job() {
         retry: Some(RetryPolicy::DEFAULT),
         reply: Some(Reply { to: "r".into(), ..Reply::default() }),
         callback: Some(row::<Callback>(json!({"url": "https://example.org/"}))),
+        occurrence: Some(row(json!({"schedule": "s", "nominal": AT}))),
         ..Extras::default()
     };
     let written = same::<JobSchema>(&JobView::new(job, at()));
@@ -64,6 +68,7 @@ fn the_schema_of_a_job_has_the_fields_of_a_job() {
     same::<RetrySchema>(&written["retry"]);
     same::<ReplySchema>(&written["reply"]);
     same::<CallbackSchema>(&written["callback"]);
+    same::<OccurrenceSchema>(&written["occurrence"]);
 }
 
 #[test]
