@@ -64,6 +64,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) screen: &'a mut Screen,
     once: bool,
     pub(crate) begun_at: Timestamp,
+    /// How many jobs were new.
+    created: u64,
     /// Files whose jobs were enqueued.
     taken: HashSet<Found>,
     /// Some file has not settled yet, or nothing was scanned yet.
@@ -96,6 +98,7 @@ impl<'a> Watch<'a> {
             screen,
             once,
             begun_at: now,
+            created: 0,
             taken: HashSet::new(),
             is_unsettled: true,
             scan_at: now,
@@ -210,11 +213,11 @@ impl<'a> Watch<'a> {
         self.is_unsettled = !fresh.is_empty();
         let settled: HashSet<_> = settled.into_iter().collect();
         let new: Vec<_> = settled.difference(&self.taken).cloned().collect();
-        let created = thumbnails::take_on(self.backroom, &new, self.places).await?;
+        self.created += thumbnails::take_on(self.backroom, &new, self.places).await?;
         // A file that is gone and comes back is taken again, and finds its jobs by their unique keys.
         self.taken = settled;
         if self.order.is_none() && !self.is_unsettled {
-            self.begin(created).await?;
+            self.begin(self.created).await?;
         }
         Ok(())
     }
