@@ -162,7 +162,7 @@ impl IntoResponse for Problem {
 }
 
 /// Writes the document of an answer that is an error. `instance` names this occurrence.
-pub(crate) fn finish(mut response: Response, instance: &str) -> Response {
+pub(crate) fn finish(mut response: Response, instance: impl FnOnce() -> String) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
@@ -172,7 +172,7 @@ pub(crate) fn finish(mut response: Response, instance: &str) -> Response {
         None if is_problem(&response) => return response,
         None => of_status(status),
     };
-    let mut finished = Response::new(Body::from(problem.document(instance)));
+    let mut finished = Response::new(Body::from(problem.document(&instance())));
     *finished.status_mut() = problem.code.status();
     // Such as `Allow`.
     *finished.headers_mut() = std::mem::take(response.headers_mut());

@@ -9,8 +9,9 @@ const SENDS: HeaderValue = HeaderValue::from_static(
     "authorization, content-type, idempotency-key, if-none-match, last-event-id, prefer, traceparent, tracestate, x-request-id",
 );
 /// Headers that it may read.
-const READS: HeaderValue =
-    HeaderValue::from_static("etag, location, preference-applied, retry-after, x-request-id");
+const READS: HeaderValue = HeaderValue::from_static(
+    "etag, idempotent-replayed, link, location, preference-applied, retry-after, x-request-id",
+);
 /// How long a browser may remember the answer to its question.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 

@@ -58,16 +58,17 @@ async fn answer(State(state): State<AppState>, request: Request, next: Next) -> 
     let (parts, body) = request.into_parts();
     let id = request_id(&parts, &state);
     let shown_id = id.to_str().unwrap_or_default().to_owned();
-    let instance = format!("{}#{shown_id}", parts.uri.path());
+    let uri = parts.uri.clone();
     let began = state.backroom.clock().monotonic();
     let method = parts.method.clone();
-    let route = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let matched = parts.extensions.get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map(MatchedPath::as_str);
     let by_tls = parts.extensions.get::<Arrived>().is_some_and(|arrived| arrived.by_tls);
     let origin = cors::allowed(&parts, &settings.cors_origins);
     let is_question = origin.is_some() && cors::is_question(&parts);
     let traceparent = parts.headers.get("traceparent").cloned();
 
-    let span = span::begin(&state, &parts, route.as_deref(), by_tls);
+    let span = span::begin(&state, &parts, route, by_tls);
     let answering = async {
         match check(&parts, &settings, &state).await {
             Err(problem) => problem.into_response(),
@@ -76,7 +77,7 @@ async fn answer(State(state): State<AppState>, request: Request, next: Next) -> 
         }
     };
     let response = answering.instrument(span.clone()).await;
-    let mut response = problem::finish(response, &instance);
+    let mut response = problem::finish(response, || format!("{}#{shown_id}", uri.path()));
 
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID.clone(), id);
@@ -93,15 +94,9 @@ async fn answer(State(state): State<AppState>, request: Request, next: Next) -> 
     let took = state.backroom.clock().monotonic().saturating_sub(began);
     let status = response.status().as_u16();
     span::end(&span, status);
-    state.metrics.answered(&metrics::Request {
-        method: method.as_str(),
-        route: route.as_deref(),
-        status,
-        by_tls,
-        took,
-    });
+    state.metrics.answered(&metrics::Request { method: method.as_str(), route, status, by_tls, took });
     tracing::debug!(
-        id = shown_id, %method, route = route.as_deref().unwrap_or("none"), status, took_us = took.as_micros(),
+        id = shown_id, %method, route = route.unwrap_or("none"), status, took_us = took.as_micros(),
         traceparent = ?traceparent, "answered a request"
     );
     response

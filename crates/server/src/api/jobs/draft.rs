@@ -6,7 +6,7 @@ use backroom::{
     Draft, Extras, Json, RetryPolicy, Timestamp, UniqueRule,
     core::{Callback, Reply, draft::When},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
@@ -46,8 +46,8 @@ pub(crate) struct NewJob {
     /// Attempts allowed, the first included. Default 20.
     #[schema(minimum = 1, maximum = 10000)]
     max_attempts: Option<u32>,
-    /// Keeps duplicates out: `{"by": "args" | {"fields": […]} | {"key": "…"}, "while": "live" | "queued" | {"for_secs": n}, "on_conflict": "keep" | "replace" | "reject"}`.
-    #[schema(value_type = Option<Object>)]
+    /// Keeps duplicates out.
+    #[schema(value_type = Option<UniqueRuleSchema>)]
     unique: Option<UniqueRule>,
     /// Labels to filter by; at most 32.
     #[serde(default)]
@@ -121,4 +121,61 @@ pub(super) fn when(
         (None, Some(ms)) => Ok(Some(When::In(Duration::from_millis(ms)))),
         (None, None) => Ok(None),
     }
+}
+
+/// What makes two jobs duplicates, for how long, and what happens to the second one. [`UniqueRule`] reads it.
+#[derive(ToSchema)]
+#[schema(as = UniqueRule)]
+#[expect(dead_code, reason = "it describes what the library reads")]
+struct UniqueRuleSchema {
+    /// What makes two jobs the same.
+    by: UniqueBySchema,
+    /// How long the key is held. Default `live`.
+    #[schema(required = false)]
+    r#while: UniqueHoldSchema,
+    /// What happens to the second job. Default `keep`.
+    #[schema(required = false)]
+    on_conflict: OnConflictSchema,
+}
+
+/// What makes two jobs the same.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UniqueBy)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "it describes what the library reads")]
+enum UniqueBySchema {
+    /// Equal args.
+    Args,
+    /// Equal values of these fields of the args.
+    Fields(Vec<String>),
+    /// This key.
+    Key(String),
+}
+
+/// How long a unique key is held.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UniqueHold)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "it describes what the library reads")]
+enum UniqueHoldSchema {
+    /// Until the job is finished.
+    Live,
+    /// Until the job is claimed for the first time.
+    Queued,
+    /// For so many seconds.
+    ForSecs(u64),
+}
+
+/// What happens to the second job.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OnConflict)]
+#[serde(rename_all = "snake_case")]
+#[expect(dead_code, reason = "it describes what the library reads")]
+enum OnConflictSchema {
+    /// The first one stays.
+    Keep,
+    /// If the first one is still queued, it takes over what the second one brings.
+    Replace,
+    /// The enqueue is refused.
+    Reject,
 }

@@ -18,10 +18,9 @@ use crate::store::postgres::{
 
 /// How often it asks while few jobs are waited for.
 const OFTEN: Duration = Duration::from_millis(500);
-/// How often it asks while many are.
-const SELDOM: Duration = Duration::from_secs(1);
-/// How many are few.
-const FEW: usize = 1000;
+/// The pause for each job that is waited for: of many, each is asked about less often, so that the question costs less than a hundredth of
+/// a processor.
+const PER_JOB: Duration = Duration::from_micros(200);
 /// Most jobs in one question. Of more, each question has the next ones.
 const JOBS_MAX: usize = 10_000;
 
@@ -53,7 +52,8 @@ async fn watch_repeatedly(core: &Core) {
             let error = fault.into_error("find out which followed jobs were claimed");
             tracing::debug!(%error, "followers see claims late");
         }
-        core.settings.clock.sleep(if ids.len() <= FEW { OFTEN } else { SELDOM }).await;
+        let jobs = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        core.settings.clock.sleep(OFTEN.max(PER_JOB.saturating_mul(jobs))).await;
     }
 }
 
