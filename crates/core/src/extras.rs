@@ -154,7 +154,10 @@ impl Serialize for Stored<'_> {
 }
 
 /// What stored text turns out to be.
-#[expect(clippy::large_enum_variant, reason = "it lives inside one call, and to box it costs an allocation per job")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives inside one call, and to box it costs an allocation per job"
+)]
 enum Read {
     Known(Extras),
     /// Text of this newer version.
