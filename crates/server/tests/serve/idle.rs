@@ -1,6 +1,6 @@
 //! Many clients that wait: for a job's end, and for its events. They cost little memory and next to no processor time.
 //!
-//! The figures for 10,000 of each, with a release build, are in docs/figures.md.
+//! The figures for 10,000 of each are in docs/figures.md.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
