@@ -67,7 +67,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("{}: {ended} runs ended", info.description.unwrap_or_default());
             break;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        backroom.clock().sleep(Duration::from_millis(20)).await;
     }
 
     worker.stop().await?;

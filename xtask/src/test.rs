@@ -61,6 +61,7 @@ fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
         COMPILER,
         OUTSIDE_CLIENTS,
         CLOCK_SETTER,
+        TIMERS,
         ORACLES,
         FORMAT,
         WORDS,
@@ -109,6 +110,12 @@ const CLOCK_SETTER: Step = Step {
     name: "clock setter",
     what: "faketime is there, or is installed (tests set the clocks of processes with it)",
     run: |_, _| tools::clock_setter().map(passed),
+};
+
+const TIMERS: Step = Step {
+    name: "timers",
+    what: "cron and systemd-analyze are there, or are installed (tests trigger schedules with them)",
+    run: |_, _| tools::timers().map(passed),
 };
 
 const ORACLES: Step = Step {

@@ -99,6 +99,36 @@ pub(crate) fn outside_clients() -> Result<(), Failure> {
     ))
 }
 
+/// Tests run the timers of the system that trigger schedules: cron, and the check of systemd's units.
+pub(crate) fn timers() -> Result<(), Failure> {
+    if !cfg!(target_os = "linux") {
+        return Ok(());
+    }
+    let missing = || -> Vec<&str> {
+        let systemd = system::answer_of("systemd-analyze", &["--version"]).is_some();
+        let unshare = system::answer_of("unshare", &["--version"]).is_some();
+        [("cron", Path::new("/usr/sbin/cron").exists()), ("systemd", systemd), ("util-linux", unshare)]
+            .into_iter()
+            .filter(|(_, is_there)| !is_there)
+            .map(|(package, _)| package)
+            .collect()
+    };
+    let packages = missing();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if system::installs_with_apt() {
+        system::apt_get_install(&packages)?;
+        if missing().is_empty() {
+            return Ok(());
+        }
+    }
+    Err(Failure::new(
+        format!("{} missing, with which tests trigger schedules from outside", packages.join(" and ")),
+        format!("install {} as root (Debian: apt-get install {0})", packages.join(" ")),
+    ))
+}
+
 /// Tests set the wall clock of single processes with libfaketime.
 pub(crate) fn clock_setter() -> Result<(), Failure> {
     // Those tests are for Linux, where a library can be preloaded into any program.

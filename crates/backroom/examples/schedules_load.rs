@@ -72,15 +72,13 @@ async fn main() {
     let backroom = Backroom::open(&url).await.unwrap();
     let late: Arc<Mutex<Vec<f64>>> = Arc::default();
     let (clock, lates) = (Arc::clone(backroom.clock()), Arc::clone(&late));
-    let worker = Worker::new(&backroom).queue("due", 100).handle_untyped(
-        "work",
-        async move |_, ctx: backroom::Context| {
+    let worker =
+        Worker::new(&backroom).queue("due", 100).handle_untyped("work", move |_, ctx: backroom::Context| {
             let nominal = ctx.job().extras.occurrence.as_ref().map(|of| of.nominal).unwrap();
             let ms = clock.now().duration_since(nominal).as_micros() as f64 / 1000.0;
             lates.lock().unwrap().push(ms);
-            Ok(Json::null())
-        },
-    );
+            async { Ok(Json::null()) }
+        });
     let began = Instant::now();
     put(&backroom, "daily", 100_000, None).await;
     println!("put 100,000 schedules in {:?}", began.elapsed());

@@ -1,7 +1,6 @@
 //! Following a job in PostgreSQL.
 
 #![cfg(feature = "postgres")]
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod follow_support;
 mod postgres_support;

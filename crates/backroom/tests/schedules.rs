@@ -104,7 +104,7 @@ impl Office {
     async fn runs(&self) -> Vec<JobRow> {
         let mut jobs = self.store.list(Arc::new(Filter::default()), None, 10_000).await.unwrap();
         jobs.retain(|job| job.extras.occurrence.is_some());
-        jobs.sort_by_key(|job| nominal(job));
+        jobs.sort_by_key(nominal);
         jobs
     }
 

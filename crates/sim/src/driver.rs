@@ -489,5 +489,6 @@ impl Driver {
 
 /// Whether a job is live, and due by `due_until` if it is queued.
 fn is_waited_for(row: &Row, due_until: Timestamp) -> bool {
-    !row.state.is_finished() && !(row.state == State::Queued && row.scheduled_at > due_until)
+    let is_due_later = row.state == State::Queued && row.scheduled_at > due_until;
+    !row.state.is_finished() && !is_due_later
 }

@@ -2,7 +2,6 @@
 
 #![cfg(feature = "folder")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-#![expect(clippy::print_stdout, reason = "it prints figures")]
 
 mod support;
 

@@ -235,14 +235,17 @@ pub(crate) fn command(kind: &Kind) -> CommandSpec {
     for (name, value) in &kind.env.0 {
         spec = spec.env(name, value);
     }
-    let limits: [(Option<u64>, fn(CommandSpec, u64) -> CommandSpec); 4] = [
-        (kind.memory.map(|bytes| bytes.0), CommandSpec::memory_max),
-        (kind.cpu_secs, CommandSpec::cpu_secs_max),
-        (kind.processes, CommandSpec::processes_max),
-        (kind.open_files, CommandSpec::open_files_max),
-    ];
-    limits.into_iter().fold(spec, |spec, (limit, set)| match limit {
-        Some(limit) => set(spec, limit),
-        None => spec,
-    })
+    if let Some(bytes) = &kind.memory {
+        spec = spec.memory_max(bytes.0);
+    }
+    if let Some(secs) = kind.cpu_secs {
+        spec = spec.cpu_secs_max(secs);
+    }
+    if let Some(processes) = kind.processes {
+        spec = spec.processes_max(processes);
+    }
+    if let Some(files) = kind.open_files {
+        spec = spec.open_files_max(files);
+    }
+    spec
 }

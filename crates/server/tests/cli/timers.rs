@@ -33,8 +33,8 @@ fn triggered(place: &Place) -> Vec<Value> {
 struct Cron(Child);
 
 impl Cron {
-    /// None where there is no cron, or no right to make a namespace.
-    fn start(place: &Place, table: &str) -> Option<Self> {
+    /// Starts it. Fails where there is no cron, or no right to make a namespace.
+    fn start(place: &Place, table: &str) -> Self {
         let has = |program: &str| {
             Command::new(program)
                 .arg("--version")
@@ -43,9 +43,10 @@ impl Cron {
                 .status()
                 .is_ok()
         };
-        if !Path::new("/usr/sbin/cron").exists() || !has("unshare") {
-            return None;
-        }
+        assert!(
+            Path::new("/usr/sbin/cron").exists() && has("unshare"),
+            "install cron and util-linux (Debian: apt-get install cron util-linux)"
+        );
         let spool = place.path("spool");
         fs::create_dir(&spool).unwrap();
         fs::create_dir(place.path("none.d")).unwrap();
@@ -57,13 +58,15 @@ impl Cron {
                       mount --bind none /etc/crontab && mount -t tmpfs tmpfs /run";
         let probe =
             Command::new("unshare").args(["-m", "sh", "-c", mounts]).current_dir(place.path(".")).output();
-        if !probe.is_ok_and(|probe| probe.status.success()) {
-            return None;
-        }
+        let probe = probe.unwrap();
+        assert!(
+            probe.status.success(),
+            "no mount namespace can be made, which the test of cron needs: {probe:?}"
+        );
         let mut cron = Command::new("unshare");
         cron.args(["-m", "sh", "-c", &format!("{mounts} && exec /usr/sbin/cron -f")])
             .current_dir(place.path("."));
-        Some(Self(cron.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()))
+        Self(cron.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 }
 
@@ -85,18 +88,17 @@ fn the_crontab_line_triggers_the_schedule_once_for_each_key() {
         .replace("sqlite:/var/lib/backroom/backroom.db", &format!("sqlite:{}", store.display()))
         .replace("PATH=", &format!("PATH={}:", binary.parent().unwrap().display()))
         .replace(line, &line.replacen("0 2 ", "* * ", 1));
-    let Some(_cron) = Cron::start(&place, &table) else {
-        eprintln!("left out: it needs Debian's cron, and the right to make a mount namespace");
-        return;
-    };
-    let patience = Instant::now() + Duration::from_secs(150);
+    let _cron = Cron::start(&place, &table);
+    #[expect(clippy::disallowed_methods, reason = "cron goes by real time")]
+    let (now, pause) = (Instant::now, std::thread::sleep);
+    let patience = now() + Duration::from_secs(150);
     let entries = loop {
         let entries = triggered(&place);
         if !entries.is_empty() {
             break entries;
         }
-        assert!(Instant::now() < patience, "cron did not trigger the schedule");
-        std::thread::sleep(Duration::from_millis(250));
+        assert!(now() < patience, "cron did not trigger the schedule");
+        pause(Duration::from_millis(250));
     };
     let key = entries[0]["key"].as_str().unwrap().to_owned();
     assert!(key.starts_with("nightly-20") && key.len() == "nightly-2026-11-27".len(), "{key}");
@@ -126,9 +128,8 @@ fn the_command_of_the_systemd_unit_triggers_the_schedule() {
 
 #[test]
 fn the_timer_units_are_valid() {
-    if Command::new("systemd-analyze").arg("--version").output().is_err() {
-        return;
-    }
+    let version = Command::new("systemd-analyze").arg("--version").output();
+    assert!(version.is_ok(), "install systemd-analyze (Debian: apt-get install systemd): {version:?}");
     let place = Place::new();
     let units = ["service", "timer"].map(|sort| {
         let unit = file(&format!("backroom-trigger@.{sort}"));

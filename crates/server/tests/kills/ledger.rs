@@ -27,7 +27,6 @@ pub(super) struct Promised {
 struct Arrived {
     /// The correlation id, or the job's id.
     key: String,
-    id: String,
     job: String,
     about: String,
     attempt: u64,
@@ -94,7 +93,7 @@ impl Ledger {
             if arrived.1.insert(id.clone()) {
                 let key = body["correlation_id"].as_str().unwrap_or(&job).to_owned();
                 let attempt = body["attempt"].as_u64().unwrap();
-                arrived.0.push(Arrived { key, id, job, about: text(&body["type"]), attempt });
+                arrived.0.push(Arrived { key, job, about: text(&body["type"]), attempt });
             }
         }
     }

@@ -27,6 +27,7 @@ fn schedule(server: &Server, name: &str) -> Option<Value> {
 
 /// Waits until it holds.
 #[track_caller]
+#[expect(clippy::disallowed_methods, reason = "a process of its own goes by real time")]
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let patience = Instant::now() + PATIENCE;
     while !holds() {

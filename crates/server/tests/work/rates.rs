@@ -58,11 +58,7 @@ fn completed(server: &Server) -> u64 {
 
 #[test]
 #[ignore = "it measures"]
-#[expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "it measures and says what, on the machine's clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "it measures and says what, on the machine's clock")]
 fn rates_of_claim_and_commit_over_http_by_one_client() {
     const JOBS: usize = 40_000;
     const THREADS: usize = 4;
@@ -103,11 +99,7 @@ fn rates_of_claim_and_commit_over_http_by_one_client() {
 
 #[test]
 #[ignore = "it measures"]
-#[expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "it measures and says what, on the machine's clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "it measures and says what, on the machine's clock")]
 fn rates_of_commands() {
     const JOBS: usize = 2000;
     let place = place("[worker]\nqueues = [\"default=8\"]\n[kinds.noop]\ncommand = [\"/bin/true\"]\n");

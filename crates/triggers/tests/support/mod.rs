@@ -63,7 +63,7 @@ pub(crate) async fn jobs(backroom: &Backroom) -> Vec<JobRow> {
 
 /// `event relative` of every job, in order of their text.
 pub(crate) async fn events(backroom: &Backroom) -> Vec<String> {
-    let mut events: Vec<String> = jobs(backroom).await.iter().map(|job| event(job)).collect();
+    let mut events: Vec<String> = jobs(backroom).await.iter().map(event).collect();
     events.sort();
     events
 }

@@ -122,7 +122,7 @@ impl Schedules {
                         let state = row.state()?;
                         // A definition that this program cannot read has no occurrences that could be compared.
                         let state = match row.schedule() {
-                            Ok(old) => state.redefined(&old, &definition, now),
+                            Ok(old) => state.redefined(&old, definition, now),
                             Err(_) => State { decided_until: now, ..state },
                         };
                         (Put::Changed, state, row.created_at)
@@ -136,7 +136,7 @@ impl Schedules {
                     changed_at: now,
                     definition: stored.clone(),
                     state: state.stored()?,
-                    next_at: self.first_turn(&definition, &state, now)?,
+                    next_at: self.first_turn(definition, &state, now)?,
                     revision: before.as_ref().map_or(0, |row| row.revision + 1),
                     moved_by: engine.ids.lease().0,
                 };

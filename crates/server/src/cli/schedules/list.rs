@@ -68,9 +68,8 @@ pub(super) async fn run(args: ListArgs, settings: &Settings) -> Result<(), Probl
     }
     table::narrow(&mut rows, &[7, 5, 6, 4, 3]);
     table::show(&rows)?;
-    match next {
-        Some(next) => out::note(format_args!("there are more; --after {next:?} shows the next page")),
-        None => {}
+    if let Some(next) = next {
+        out::note(format_args!("there are more; --after {next:?} shows the next page"));
     }
     Ok(())
 }
