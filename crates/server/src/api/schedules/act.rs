@@ -72,7 +72,7 @@ pub(super) async fn resume(
 /// Trigger a schedule
 ///
 /// Starts a run now, also while the schedule is paused or a run is going. With an `Idempotency-Key`, a second trigger of the schedule
-/// with the same key starts nothing and answers the job of the first, for at least 24 hours and whoever sends it.
+/// with the same key starts nothing and answers the job of the first, for at least 24 hours for every caller.
 #[utoipa::path(
     post,
     path = "/v1/schedules/{name}/trigger",
