@@ -60,6 +60,7 @@ fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
         TOOLCHAIN,
         COMPILER,
         OUTSIDE_CLIENTS,
+        CLIENT_LANGUAGES,
         CLOCK_SETTER,
         TIMERS,
         ORACLES,
@@ -104,6 +105,12 @@ const OUTSIDE_CLIENTS: Step = Step {
     name: "outside clients",
     what: "sqlite3 and Python are there, or are installed (tests open the store's file with them)",
     run: |_, _| tools::outside_clients().map(passed),
+};
+
+const CLIENT_LANGUAGES: Step = Step {
+    name: "client languages",
+    what: "Python with venv, Node.js and npm are there, or are installed (the clients are packed and tested with them)",
+    run: |_, _| tools::client_languages().map(passed),
 };
 
 const CLOCK_SETTER: Step = Step {

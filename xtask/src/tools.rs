@@ -129,6 +129,39 @@ pub(crate) fn timers() -> Result<(), Failure> {
     ))
 }
 
+/// The clients in Python and TypeScript are packed, installed and tested with Python's venv, and with Node.js and npm.
+pub(crate) fn client_languages() -> Result<(), Failure> {
+    let node_is_there = || {
+        let version = system::answer_of("node", &["--version"]);
+        let major = version
+            .as_deref()
+            .and_then(|version| version.trim().strip_prefix('v')?.split('.').next()?.parse().ok());
+        major.is_some_and(|major: u32| major >= 20)
+    };
+    let missing = || -> Vec<&str> {
+        let venv = system::answer_of("python3", &["-c", "import ensurepip, venv"]).is_some();
+        [("python3-venv", venv), ("nodejs", node_is_there()), ("npm", system::find_program("npm").is_some())]
+            .into_iter()
+            .filter(|(_, is_there)| !is_there)
+            .map(|(package, _)| package)
+            .collect()
+    };
+    let packages = missing();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if system::installs_with_apt() {
+        system::apt_get_install(&packages)?;
+        if missing().is_empty() {
+            return Ok(());
+        }
+    }
+    Err(Failure::new(
+        format!("{} missing, with which the clients are tested", missing().join(" and ")),
+        "install Python 3.9 or newer with venv, and Node.js 20 or newer with npm (Debian: apt-get install python3-venv nodejs npm)",
+    ))
+}
+
 /// Tests set the wall clock of single processes with libfaketime.
 pub(crate) fn clock_setter() -> Result<(), Failure> {
     // Those tests are for Linux, where a library can be preloaded into any program.

@@ -17,7 +17,7 @@ use crate::system::Repository;
 use banned::Place;
 
 /// What is read, from the repository's root on.
-const FOLDERS: [&str; 5] = ["crates", "xtask", "bench", "docs", "examples"];
+const FOLDERS: [&str; 6] = ["crates", "xtask", "bench", "clients", "docs", "examples"];
 /// Folders that hold nothing of ours, and databases of old versions, which must stay as they were.
 const SKIPPED: [&str; 4] = ["target", "node_modules", "sqlite_schemas", ".git"];
 /// The one file that must spell the banned words.

@@ -1,0 +1,100 @@
+"""The worker: it claims jobs, runs their handlers, and commits what became of them.
+
+Handlers may be plain functions, which run in threads, or coroutine functions, which run in the worker's event loop. All
+requests are made in that loop, by `_engine`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from typing import Any, Callable, Dict, Mapping, Optional, TypeVar
+
+from ._engine import Engine, Options
+from .run import Run
+
+Handler = TypeVar("Handler", bound=Callable[[Run], Any])
+
+
+class Worker:
+    """Does jobs. Register handlers with `handles`, then call `run`, or await `serve` in a loop of your own.
+
+    `queues` maps each queue to its slots: how many of its jobs run at once. `lease` is how many seconds the server waits for a
+    worker that is silent before its jobs run elsewhere. A stop waits up to `grace` seconds for handlers.
+    """
+
+    def __init__(
+        self,
+        server: Optional[str] = None,
+        token: Optional[str] = None,
+        *,
+        queues: Optional[Mapping[str, int]] = None,
+        name: Optional[str] = None,
+        lease: float = 30.0,
+        grace: float = 25.0,
+    ) -> None:
+        server = server or os.environ.get("BACKROOM_SERVER") or "http://127.0.0.1:8080"
+        token = token or os.environ.get("BACKROOM_TOKEN") or None
+        queues = dict(queues or {"default": 10})
+        if any(slots < 1 for slots in queues.values()):
+            raise ValueError("a queue needs at least one slot")
+        if not 0.5 <= lease <= 3600:
+            raise ValueError("a lease is 0.5 s to an hour")
+        self._options = Options(server, token, queues, name, lease, grace)
+        self._handlers: Dict[str, Callable[[Run], Any]] = {}
+        self._engine: Optional[Engine] = None
+        self._is_stopped = False
+        self._lock = threading.Lock()
+
+    def handles(self, kind: str) -> Callable[[Handler], Handler]:
+        """Names the handler of a kind: a function of a `Run` whose result is the output of the job."""
+
+        def register(handler: Handler) -> Handler:
+            if kind in self._handlers:
+                raise ValueError(f"kind {kind!r} has a handler already")
+            self._handlers[kind] = handler
+            return handler
+
+        return register
+
+    def run(self) -> None:
+        """Works until SIGTERM, SIGINT or `stop`, then stops in order. A second signal ends the process at once."""
+        asyncio.run(self.serve(signals=True))
+
+    async def serve(self, *, signals: bool = False) -> None:
+        """Works until `stop` is called; with `signals` also until SIGTERM or SIGINT."""
+        if not self._handlers:
+            raise ValueError("the worker has no handler")
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            engine = self._engine = Engine(self._options, dict(self._handlers), loop)
+            if self._is_stopped:
+                engine.stop()
+        numbers = (signal.SIGTERM, signal.SIGINT) if signals else ()
+        is_main = threading.current_thread() is threading.main_thread()
+
+        def on_signal() -> None:
+            engine.stop()
+            for number in numbers:
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_DFL)
+
+        installed = []
+        if is_main:
+            for number in numbers:
+                loop.add_signal_handler(number, on_signal)
+                installed.append(number)
+        try:
+            await engine.run()
+        finally:
+            for number in installed:
+                loop.remove_signal_handler(number)
+
+    def stop(self) -> None:
+        """Asks the worker to stop. Any thread may call it."""
+        with self._lock:
+            self._is_stopped = True
+            if self._engine is not None:
+                self._engine.stop_from_any_thread()

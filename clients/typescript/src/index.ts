@@ -1,0 +1,7 @@
+export { Client, type ClientOptions } from "./client.js";
+export {
+  BackroomError, Cancel, Discard, Problem, Retry, Snooze, Stopped, Unreachable, Unsuccessful, WaitTimeout, type StopReason,
+} from "./errors.js";
+export type { Enqueued, Job, JobEvent, JobOptions, Json, NewJob } from "./json.js";
+export { Run } from "./run.js";
+export { Worker, type Handler, type WorkerOptions } from "./worker.js";

@@ -1,0 +1,142 @@
+//! The clients in Python and TypeScript, packed as for their registries, installed below `target`, and tested against this binary by
+//! their own test runners. Without a registry the tests fail.
+#![cfg(target_os = "linux")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test stops at what it did not expect, on real time"
+)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Longest time for the tests of one client, without its installation.
+const TESTS_MAX: Duration = Duration::from_secs(85);
+/// What a client's folder holds that is made from the rest.
+const MADE: [&str; 6] = ["node_modules", "dist", "build", "venv", "__pycache__", "wheels"];
+
+/// A copy of a client's folder below `target`. What was installed there before stays.
+fn copied(client: &str) -> PathBuf {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../clients").join(client);
+    let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients").join(client);
+    fs::create_dir_all(&to).unwrap();
+    for entry in fs::read_dir(&to).unwrap().flatten() {
+        let name = entry.file_name();
+        if ["node_modules", "venv", "package-lock.json"].iter().all(|stays| name != *stays) {
+            let path = entry.path();
+            if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+        }
+    }
+    copy(&from, &to);
+    // Its programs are tested, too.
+    fs::copy(from.join("../../docs/languages.md"), to.join("languages.md")).unwrap();
+    to
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let name = entry.file_name();
+        if MADE.iter().any(|made| name == *made) || name.to_string_lossy().ends_with(".egg-info") {
+            continue;
+        }
+        let target = to.join(&name);
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Runs a command to its end, or ends it with its children when the time is over. What it writes is shown if it fails.
+fn run(mut command: Command, most: Duration) {
+    use std::os::unix::process::CommandExt as _;
+    let log = tempfile_of(&command);
+    let file = fs::File::create(&log).unwrap();
+    command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).process_group(0);
+    let began = Instant::now();
+    let mut child = command
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?} does not start: {error}; see `cargo xtask test`"));
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break Some(status);
+        }
+        if began.elapsed() > most {
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    if status.is_none() {
+        // The group: test runners have children.
+        let ended =
+            Command::new("kill").args(["-s", "KILL", "--", &format!("-{}", child.id())]).status().unwrap();
+        assert!(ended.success());
+        child.wait().unwrap();
+    }
+    let said = String::from_utf8_lossy(&fs::read(&log).unwrap()).into_owned();
+    let ended = status.map_or_else(|| format!("not ended within {most:?}"), |status| status.to_string());
+    assert!(status.is_some_and(|status| status.success()), "{command:?}: {ended}\n{said}");
+}
+
+/// Where a command writes.
+fn tempfile_of(command: &Command) -> PathBuf {
+    let dir = command.get_current_dir().unwrap();
+    let name = command.get_program().to_string_lossy().replace('/', "_");
+    dir.join(format!("{name}.log"))
+}
+
+fn command(program: impl AsRef<std::ffi::OsStr>, args: &[&str], dir: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(dir).env("BACKROOM_BIN", env!("CARGO_BIN_EXE_backroom"));
+    command.env_remove("PYTHONPATH").env_remove("NODE_TEST_CONTEXT");
+    command
+}
+
+const INSTALL_MAX: Duration = Duration::from_secs(300);
+
+#[test]
+fn the_python_client_passes_its_tests_as_an_installed_wheel() {
+    let dir = copied("python");
+    let python = dir.join("venv/bin/python");
+    if !python.is_file() {
+        run(command("python3", &["-m", "venv", "--clear", "venv"], &dir), INSTALL_MAX);
+    }
+    let pip = ["-m", "pip", "--quiet", "--disable-pip-version-check"];
+    run(
+        command(&python, &[&pip[..], &["wheel", "--no-deps", "--wheel-dir", "wheels", "."]].concat(), &dir),
+        INSTALL_MAX,
+    );
+    let wheel = "wheels/backroom_client-0.1.0-py3-none-any.whl";
+    run(
+        command(&python, &[&pip[..], &["install", "--force-reinstall", "--no-deps", wheel]].concat(), &dir),
+        INSTALL_MAX,
+    );
+    // The wheel is tested, and not the sources beside it.
+    fs::remove_dir_all(dir.join("src")).unwrap();
+    run(command(&python, &["-m", "unittest"], &dir), TESTS_MAX);
+}
+
+#[test]
+fn the_typescript_client_passes_its_tests_as_it_is_packed() {
+    let dir = copied("typescript");
+    let lock = |path: &Path| fs::read(path.join("package-lock.json")).ok();
+    let installed = dir.join("node_modules");
+    if lock(&installed) != lock(&dir) {
+        run(command("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"], &dir), INSTALL_MAX);
+        fs::copy(dir.join("package-lock.json"), installed.join("package-lock.json")).unwrap();
+    }
+    run(command("npm", &["run", "build"], &dir), INSTALL_MAX);
+    run(command("npm", &["pack", "--ignore-scripts"], &dir), INSTALL_MAX);
+    // The packed files are tested, and not the sources beside them.
+    fs::remove_dir_all(dir.join("dist")).unwrap();
+    fs::remove_dir_all(dir.join("src")).unwrap();
+    run(command("tar", &["-xzf", "backroom-client-0.1.0.tgz", "--strip-components=1"], &dir), INSTALL_MAX);
+    let files = ["test/client.test.mjs", "test/readme.test.mjs", "test/worker.test.mjs"];
+    run(command("node", &[&["--test"][..], &files].concat(), &dir), TESTS_MAX);
+}
