@@ -204,7 +204,7 @@ const POSTGRES_OLDEST: Step = Step {
 
 const POSTGRES_NEWEST: Step = Step {
     name: "postgres-newest",
-    what: "the same on the newest PostgreSQL there is, and with every call lost in turn",
+    what: "the same on the newest PostgreSQL there is",
     run: |repository, servers| versions::test_on(Wanted::Newest, repository, servers),
 };
 
