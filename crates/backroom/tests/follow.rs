@@ -124,19 +124,19 @@ async fn a_cursor_that_is_ahead_of_the_store_begins_from_the_beginning() {
 }
 
 #[tokio::test]
-async fn an_idle_follower_reads_twice_a_minute_and_a_busy_neighbour_does_not_make_it_read_more_than_twice_a_second()
+async fn an_idle_follower_reads_every_two_minutes_and_a_busy_neighbour_does_not_make_it_read_more_than_twice_a_second()
  {
     let (backroom, _, faults, clock) = with_faults();
     let job = backroom.enqueue(Double(1)).await.unwrap();
     let mut events = job.follow(None);
     assert_eq!(text(&soon("state", events.next()).await.unwrap().unwrap()), "queued");
     let follower = tokio::spawn(async move { events.next().await });
-    pass(&clock, Duration::from_secs(60)).await;
+    pass(&clock, Duration::from_secs(300)).await;
     let before = faults.calls();
-    pass(&clock, Duration::from_secs(600)).await;
+    pass(&clock, Duration::from_secs(1200)).await;
     let calls = faults.calls() - before;
     // A read is two calls: the row, and the history.
-    assert!((2 * 19..=2 * 21).contains(&calls), "{calls} calls in ten minutes");
+    assert!((2 * 9..=2 * 11).contains(&calls), "{calls} calls in twenty minutes");
     let before = faults.calls();
     for _ in 0..20 * 10 {
         backroom.store().notifier().notify_all();
