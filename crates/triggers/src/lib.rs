@@ -13,7 +13,7 @@
 //! let mapping = Mapping::kind("make_thumbnail").queue("images").build()?;
 //! let triggers = Triggers::new(&backroom).add("uploads", Folder::new("in").created(), mapping).start().await?;
 //! // …
-//! triggers.stop().await?;
+//! triggers.stop().await;
 //! # Ok(()) }
 //! ```
 //!
