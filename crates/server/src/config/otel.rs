@@ -19,10 +19,6 @@ const METRICS_EVERY: Duration = Duration::from_secs(60);
 
 /// What to export, and where.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(
-    not(feature = "otel"),
-    expect(dead_code, reason = "a build without the feature refuses every plan")
-)]
 pub(crate) struct Plan {
     /// Whether spans are exported.
     pub(crate) traces: bool,

@@ -20,6 +20,7 @@ pub(crate) struct Request<'a> {
     /// The template of the route, such as `/v1/jobs/{id}`; none if no route matched.
     pub(crate) route: Option<&'a str>,
     pub(crate) status: u16,
+    #[cfg_attr(not(feature = "otel"), expect(dead_code, reason = "only exported metrics name the scheme"))]
     pub(crate) by_tls: bool,
     pub(crate) took: Duration,
 }
