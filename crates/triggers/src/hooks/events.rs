@@ -59,7 +59,7 @@ pub(super) fn read(scheme: Scheme, headers: &Headers<'_>, body: &[u8]) -> Conten
         return content;
     }
     let delivery =
-        Delivery { headers: kept(headers), ..Delivery::new(identity(scheme, headers, body), body) };
+        Delivery { headers: passed_on(headers), ..Delivery::new(identity(scheme, headers, body), body) };
     Content::Deliveries(vec![delivery])
 }
 
@@ -77,13 +77,13 @@ fn identity(scheme: Scheme, headers: &Headers<'_>, body: &[u8]) -> String {
 }
 
 /// Headers that a job may know of: none that prove who the sender is.
-fn kept(headers: &Headers<'_>) -> Vec<(String, String)> {
+fn passed_on(headers: &Headers<'_>) -> Vec<(String, String)> {
     const SECRET: [&str; 5] =
         ["authorization", "x-webhook-secret", "cookie", "proxy-authorization", "x-hub-signature"];
-    let is_kept =
+    let is_passed_on =
         |name: &str| !SECRET.contains(&name) && !name.contains("signature") && !name.contains("hmac");
     let named = headers.0.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
-    named.filter(|(name, _)| is_kept(name)).collect()
+    named.filter(|(name, _)| is_passed_on(name)).collect()
 }
 
 fn binary(headers: &Headers<'_>, body: &[u8]) -> Content {
@@ -97,7 +97,7 @@ fn binary(headers: &Headers<'_>, body: &[u8]) -> Content {
         time: attribute("time"),
         subject: attribute("subject"),
     };
-    let headers = kept(headers).into_iter().map(|(name, value)| {
+    let headers = passed_on(headers).into_iter().map(|(name, value)| {
         let value = if name.starts_with(CE) { decoded(&value) } else { value };
         (name, value)
     });
@@ -225,10 +225,11 @@ fn cloud_event(text: &str, headers: &Headers<'_>) -> Result<Delivery, String> {
         (None, None) => b"null".to_vec(),
         (Some(_), Some(_)) => return Err("the CloudEvent has both `data` and `data_base64`".into()),
     };
-    let mut kept: Vec<_> = kept(headers).into_iter().filter(|(name, _)| name != "content-type").collect();
+    let mut passed_on: Vec<_> =
+        passed_on(headers).into_iter().filter(|(name, _)| name != "content-type").collect();
     let others = members.iter().filter(|(name, _)| !CE_DATA.contains(&name.as_str()));
-    kept.extend(others.map(|(name, json)| (format!("{CE}{}", name.to_ascii_lowercase()), plain(json))));
-    event.delivery(kept, body)
+    passed_on.extend(others.map(|(name, json)| (format!("{CE}{}", name.to_ascii_lowercase()), plain(json))));
+    event.delivery(passed_on, body)
 }
 
 /// Azure Event Grid in its own schema.
@@ -257,7 +258,7 @@ fn event_grid(kind: &str, headers: &Headers<'_>, body: &[u8]) -> Content {
         let of = |pointer| text(place::at(event.get(), pointer));
         let id = of("/id").ok_or_else(|| "the event of Event Grid has no `id`".to_owned())?;
         let topic = of("/topic").unwrap_or_default();
-        let mut headers = kept(headers);
+        let mut headers = passed_on(headers);
         headers.extend(of("/eventType").map(|kind| ("event-type".to_owned(), kind)));
         headers.extend(of("/subject").map(|subject| ("subject".to_owned(), subject)));
         let delivery = Delivery {
@@ -296,7 +297,7 @@ fn s3(headers: &Headers<'_>, body: &[u8]) -> Option<Content> {
             (of("/eventName"), of("/s3/object/sequencer"), of("/responseElements/x-amz-request-id"));
         // The sequencer orders the events of one key. Where a store has none, the request names the event.
         let place = if sequence.is_empty() { format!("{request} {}", of("/eventTime")) } else { sequence };
-        let mut headers = kept(headers);
+        let mut headers = passed_on(headers);
         headers.extend([("event-name".to_owned(), name.clone()), ("bucket".to_owned(), bucket.clone())]);
         Ok(Delivery {
             headers,
