@@ -5,6 +5,7 @@
 
 mod api;
 mod bench;
+mod bodies;
 mod cli;
 mod config;
 mod demo;
@@ -23,7 +24,7 @@ mod work;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _, error::ErrorKind, parser::ValueSource};
 
 use cli::{Cli, Command};
 use settings::Settings;
@@ -34,8 +35,11 @@ pub fn main() -> ExitCode {
     // A worker starts this program again to supervise a command: such a process never returns from here.
     #[cfg(target_os = "linux")]
     backroom::command::supervise_if_asked();
-    let cli = Cli::parse();
-    let settings = Settings::from_args(cli.global);
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let by_flag = |option: &str| matches.value_source(option) == Some(ValueSource::CommandLine);
+    let settings = Settings::from_args(cli.global, by_flag)
+        .unwrap_or_else(|why| Cli::command().error(ErrorKind::ArgumentConflict, why).exit());
     // The server shows them as well, once it has read whether it exports.
     if !matches!(cli.command, Command::Serve(_)) {
         terminal::notices::start();

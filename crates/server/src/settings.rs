@@ -41,7 +41,6 @@ pub(crate) struct GlobalArgs {
         long,
         global = true,
         env = "BACKROOM_SERVER",
-        conflicts_with = "store",
         value_name = "URL",
         help_heading = "For every command"
     )]
@@ -96,6 +95,10 @@ pub(crate) struct Settings {
     pub(crate) store_given: bool,
     /// URL of a running server to ask instead of the store.
     server: Option<String>,
+    /// Whether its flag named it.
+    server_by_flag: bool,
+    /// Whether two variables name a store and a server, and no flag chooses.
+    is_undecided: bool,
     /// The file that holds the token for it.
     token_file: Option<PathBuf>,
     /// The settings file of the server, where the user named it.
@@ -109,20 +112,38 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn from_args(args: GlobalArgs) -> Self {
+    /// From the options of the command line and their variables. `by_flag` says of an option whether its flag was given. Fails
+    /// with the reason if two flags contradict each other.
+    pub(crate) fn from_args(args: GlobalArgs, by_flag: impl Fn(&str) -> bool) -> Result<Self, &'static str> {
         let terminal = std::io::stdout().is_terminal();
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-        Self {
-            store_given: args.store.is_some(),
-            server: args.server,
+        // An empty variable is none.
+        let mut store = args.store.filter(|url| !url.is_empty() || by_flag("store"));
+        let mut server = args.server.filter(|url| !url.is_empty() || by_flag("server"));
+        let mut is_undecided = false;
+        if store.is_some() && server.is_some() {
+            match (by_flag("store"), by_flag("server")) {
+                (true, true) => {
+                    return Err("--store and --server both say where the jobs are; give one of them");
+                }
+                (true, false) => server = None,
+                (false, true) => store = None,
+                (false, false) => is_undecided = true,
+            }
+        }
+        Ok(Self {
+            store_given: store.is_some(),
+            server_by_flag: server.is_some() && by_flag("server"),
+            server,
+            is_undecided,
             token_file: args.token_file,
             config: args.config,
-            store: args.store.unwrap_or_else(|| STORE_DEFAULT.into()),
+            store: store.unwrap_or_else(|| STORE_DEFAULT.into()),
             json: args.json,
             color: terminal && !args.no_color && !unwanted,
             terminal,
-        }
+        })
     }
 
     /// The same with the store of the settings file, where neither an option nor a variable names one: a command that is run beside
@@ -141,8 +162,19 @@ impl Settings {
         Given { config: self.config.clone(), variables: config::variables(), flags: flags.given }
     }
 
+    /// Fails if the environment names both a store and a server and no flag says which of them the user means.
+    fn decided(&self) -> Result<(), Problem> {
+        if self.is_undecided {
+            let why = "the variables BACKROOM_STORE and BACKROOM_SERVER both name one";
+            return Err(Problem::new("find out where the jobs are", &why)
+                .hint("unset one of the variables, or choose by --store or --server: a flag is stronger than a variable"));
+        }
+        Ok(())
+    }
+
     /// Refuses `--server` for a command that needs the store itself: it would act on another store than the user means.
     pub(crate) fn only_store(&self) -> Result<(), Problem> {
+        self.decided()?;
         match &self.server {
             None => Ok(()),
             Some(url) => Err(Problem::new(
@@ -155,10 +187,12 @@ impl Settings {
 
     /// The same for the server itself. Its environment may name it for the commands that it runs.
     pub(crate) fn only_store_unless_inherited(&self) -> Result<(), Problem> {
-        match (&self.server, std::env::var("BACKROOM_SERVER")) {
-            (Some(server), Ok(inherited)) if *server == inherited => Ok(()),
-            _ => self.only_store(),
-        }
+        if self.server_by_flag { self.only_store() } else { Ok(()) }
+    }
+
+    /// Whether the flag `--server` was given.
+    pub(crate) fn server_by_flag(&self) -> bool {
+        self.server_by_flag
     }
 
     /// Opens the store and creates it if need be: for commands that put jobs into it.
@@ -210,7 +244,9 @@ impl Settings {
 
     /// The same settings for another store.
     pub(crate) fn with_url(&self, store: &str) -> Self {
-        Self { store: store.into(), store_given: true, ..self.clone() }
+        // A server that only a variable names is not meant.
+        let server = self.server.clone().filter(|_| self.server_by_flag);
+        Self { store: store.into(), store_given: true, server, is_undecided: false, ..self.clone() }
     }
 
     /// The store's URL for people: without its password.
@@ -244,6 +280,7 @@ impl Settings {
 
     /// The server of `--server`, if it is given.
     pub(crate) fn remote(&self) -> Result<Option<Remote>, Problem> {
+        self.decided()?;
         self.server.as_ref().map(|url| Remote::new(url, self.token()?)).transpose()
     }
 

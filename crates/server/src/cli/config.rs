@@ -27,8 +27,8 @@ Examples:
 
 With --json: {\"file\", \"settings\": [{\"key\", \"value\", \"from\": {\"place\", \"file\", \"line\", \"variable\", \"flag\"}}]}")]
 pub(crate) struct ConfigArgs {
-    /// Only check the settings
-    #[arg(long, conflicts_with = "server")]
+    /// Only check the settings, those here
+    #[arg(long)]
     check: bool,
 
     #[command(flatten)]
@@ -36,7 +36,14 @@ pub(crate) struct ConfigArgs {
 }
 
 pub(crate) async fn run(args: ConfigArgs, settings: &Settings) -> Result<(), Problem> {
-    if let Some(remote) = settings.remote()? {
+    if args.check && settings.server_by_flag() {
+        let why = "it checked them when it read them";
+        return Err(Problem::new("check the settings of a running server", &why)
+            .hint("leave out --check to see them, or leave out --server to check the settings here"));
+    }
+    if !args.check
+        && let Some(remote) = settings.remote()?
+    {
         return show(&remote.get("/v1/config").await?, settings);
     }
     let given = settings.given(args.flags);

@@ -264,7 +264,7 @@ fn check(loaded: &Loaded, variables: &BTreeMap<String, String>, wrong: &mut Vec<
     {
         wrong.push(Wrong { place: place(key), why: format!("`{key}` {why}") });
     }
-    otel::check(&loaded.settings.otel, variables, place, wrong);
+    otel::check(&loaded.settings, variables, place, wrong);
     if loaded.settings.listen.is_empty() {
         let why = "`listen` names no address; write one such as \"127.0.0.1:8080\"".into();
         wrong.push(Wrong { place: place("listen"), why });
@@ -350,7 +350,8 @@ pub(crate) fn variables() -> BTreeMap<String, String> {
 /// environment of a container holds variables such as `BACKROOM_PORT` that an orchestrator put there.
 pub(crate) fn unknown_variables(given: &Given) -> Vec<Wrong> {
     /// Variables that are no settings.
-    const OTHERS: [&str; 4] = ["BACKROOM_CONFIG", "BACKROOM_LOG", "BACKROOM_SERVER", "BACKROOM_TOKEN"];
+    const OTHERS: [&str; 5] =
+        ["BACKROOM_CONFIG", "BACKROOM_LOG", "BACKROOM_SERVER", "BACKROOM_TOKEN", "BACKROOM_TOKEN_FILE"];
     let known: Vec<String> = KEYS.iter().map(Key::variable).collect();
     let ours = given.variables.keys().filter(|name| name.starts_with("BACKROOM_"));
     let unknown = ours.filter(|name| !known.contains(name) && !OTHERS.contains(&name.as_str()));

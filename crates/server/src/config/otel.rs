@@ -10,7 +10,7 @@ use hyper::{
     header::{HeaderName, HeaderValue},
 };
 
-use super::{Otel, Wrong, value::Secret};
+use super::{Otel, ServerSettings, Wrong, value::Secret};
 
 /// Where export goes if a variable names no other place for the signal.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -204,27 +204,39 @@ pub(crate) fn checked(settings: &Otel, variables: &BTreeMap<String, String>) -> 
 /// All that is wrong, with its place.
 #[cfg(not(feature = "otel"))]
 pub(super) fn check(
-    settings: &Otel,
+    settings: &ServerSettings,
     _: &BTreeMap<String, String>,
     place: impl Fn(&str) -> String,
     wrong: &mut Vec<Wrong>,
 ) {
-    if settings.endpoint.is_some() {
-        let why = "`otel.endpoint` asks for an export, but this program was built without the feature `otel`; use a build with \
-                   it, or remove the setting";
-        wrong.push(Wrong { place: place("otel.endpoint"), why: why.into() });
+    refuse_all(settings, place, wrong);
+}
+
+/// What a build without the feature refuses: every setting of the section. Without this, an operator would wait for spans that
+/// never come.
+#[cfg(any(test, not(feature = "otel")))]
+fn refuse_all(settings: &ServerSettings, place: impl Fn(&str) -> String, wrong: &mut Vec<Wrong>) {
+    let unset = super::defaults();
+    let ours = super::KEYS.iter().filter(|key| key.path.starts_with("otel."));
+    for key in ours.filter(|key| (key.text)(settings) != (key.text)(&unset)) {
+        let why = format!(
+            "`{}` is about an export, but this program was built without the feature `otel`; use a build with it, or remove \
+             the setting",
+            key.path
+        );
+        wrong.push(Wrong { place: place(key.path), why });
     }
 }
 
 /// All that is wrong, with its place.
 #[cfg(feature = "otel")]
 pub(super) fn check(
-    settings: &Otel,
+    settings: &ServerSettings,
     variables: &BTreeMap<String, String>,
     place: impl Fn(&str) -> String,
     wrong: &mut Vec<Wrong>,
 ) {
-    let Err(found) = plan(settings, variables) else { return };
+    let Err(found) = plan(&settings.otel, variables) else { return };
     wrong.extend(found.into_iter().map(|(at, why)| match at {
         Place::Setting(path) => Wrong { place: place(path), why: format!("`{path}` {why}") },
         Place::Variable(name) => Wrong { place: format!("variable {name}"), why },
@@ -252,6 +264,33 @@ mod tests {
         assert_eq!(planned.service_name.as_deref(), Some("backroom"));
         let off = variables(&[(ENDPOINT, "http://c:4318"), ("OTEL_SDK_DISABLED", "TRUE")]);
         assert_eq!(plan(&settings, &off), Ok(None));
+    }
+
+    #[test]
+    fn a_build_without_the_feature_refuses_every_setting_of_the_section() {
+        let refused = |settings: &ServerSettings| {
+            let mut wrong = Vec::new();
+            refuse_all(settings, |path| format!("at {path}"), &mut wrong);
+            wrong.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(refused(&defaults()).is_empty());
+        let mut settings = defaults();
+        settings.otel.endpoint = Some("http://c:4318".into());
+        settings.otel.headers = vec![Secret("api-key=hunter2".into())];
+        settings.otel.service_name = Some("shop".into());
+        settings.otel.sample = Some(Ratio(0.5));
+        let wrong = refused(&settings);
+        let of_section = super::super::KEYS.iter().filter(|key| key.path.starts_with("otel."));
+        for key in of_section {
+            let named = |said: &&String| said.contains(&format!("at {}", key.path));
+            let said =
+                wrong.iter().find(named).unwrap_or_else(|| panic!("{} is not refused: {wrong:?}", key.path));
+            assert!(
+                said.contains("built without the feature `otel`") && said.contains("use a build with it"),
+                "{said}"
+            );
+        }
+        assert!(!wrong.concat().contains("hunter2"), "{wrong:?}");
     }
 
     #[test]

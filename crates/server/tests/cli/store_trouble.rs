@@ -99,6 +99,79 @@ fn the_store_is_named_by_option_or_environment() {
     assert_eq!(place.json(["jobs", "--store", "sqlite:option.db"])["jobs"].as_array().unwrap().len(), 1);
 }
 
+#[test]
+fn a_flag_is_stronger_than_a_variable_and_a_variable_than_the_file() {
+    // No store and no server is there: the error names the one that was asked.
+    let (flag, variable, file) = ("sqlite:flag.db", "sqlite:variable.db", "store = \"sqlite:file.db\"\n");
+    let (to_flag, to_variable) = ("http://127.0.0.1:1", "http://127.0.0.1:2");
+    let undecided = "BACKROOM_STORE and BACKROOM_SERVER both";
+    type Case<'a> = ([Option<&'a str>; 2], [Option<&'a str>; 2], bool, &'a str);
+    // Flags --store and --server; variables of the two; whether the file names a store; what is asked.
+    let cases: &[Case<'_>] = &[
+        ([None, None], [None, None], false, "backroom.db"),
+        ([None, None], [None, None], true, "file.db"),
+        ([None, None], [Some(variable), None], true, "variable.db"),
+        ([Some(flag), None], [Some(variable), None], true, "flag.db"),
+        ([None, None], [None, Some(to_variable)], true, "127.0.0.1:2"),
+        ([None, Some(to_flag)], [None, Some(to_variable)], true, "127.0.0.1:1"),
+        ([None, Some(to_flag)], [Some(variable), None], true, "127.0.0.1:1"),
+        ([None, Some(to_flag)], [Some(variable), Some(to_variable)], false, "127.0.0.1:1"),
+        ([Some(flag), None], [None, Some(to_variable)], true, "flag.db"),
+        ([Some(flag), None], [Some(variable), Some(to_variable)], false, "flag.db"),
+        ([None, None], [Some(variable), Some(to_variable)], true, undecided),
+        ([None, None], [Some(variable), Some("")], false, "variable.db"),
+        ([None, None], [Some(""), Some(to_variable)], false, "127.0.0.1:2"),
+        ([None, None], [Some(""), Some("")], true, "file.db"),
+    ];
+    for (flags, variables, has_file, asked) in cases {
+        let place = Place::new();
+        if *has_file {
+            std::fs::write(place.path("backroom.toml"), file).unwrap();
+        }
+        let mut command = place.command();
+        command.arg("jobs");
+        for (name, value) in ["--store", "--server"].iter().zip(flags) {
+            command.args(value.iter().flat_map(|value| [name, value]));
+        }
+        command.envs(
+            ["BACKROOM_STORE", "BACKROOM_SERVER"]
+                .iter()
+                .zip(variables)
+                .filter_map(|(name, value)| Some((name, (*value)?))),
+        );
+        let said = said(command.output().unwrap());
+        said.failed_naming(asked);
+    }
+}
+
+#[test]
+fn a_store_and_a_server_by_flags_contradict_each_other() {
+    let place = Place::new();
+    for command in ["jobs", "serve", "doctor"] {
+        let said = place.run([command, "--store", "sqlite:a.db", "--server", "http://127.0.0.1:1"]);
+        said.refused_naming("--store and --server");
+    }
+    place.run(["config", "--check", "--server", "http://127.0.0.1:1"]).failed_naming("running server");
+}
+
+#[test]
+fn a_command_that_names_its_stores_does_without_the_variables() {
+    let place = Place::new();
+    place.enqueue(&["k"]);
+    let mut command = place.command();
+    command.env("BACKROOM_STORE", "sqlite:a.db").env("BACKROOM_SERVER", "http://127.0.0.1:1");
+    let moved = said(
+        command.args(["move", "--from", "sqlite:backroom.db", "--to", "sqlite:there.db"]).output().unwrap(),
+    );
+    moved.succeeded();
+    let mut command = place.command();
+    command.env("BACKROOM_STORE", "sqlite:a.db").env("BACKROOM_SERVER", "http://127.0.0.1:1");
+    said(command.args(["completions", "bash"]).output().unwrap()).succeeded();
+    let mut command = place.command();
+    command.env("BACKROOM_SERVER", "http://127.0.0.1:1");
+    said(command.args(["config", "--check"]).output().unwrap()).succeeded();
+}
+
 #[cfg(unix)]
 #[test]
 fn a_store_that_may_not_be_read_or_written_is_refused() {
