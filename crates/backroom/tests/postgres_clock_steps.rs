@@ -9,7 +9,7 @@
 mod faketime;
 mod postgres_support;
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use backroom::{Backroom, Json, State};
 use backroom_testbed::{Login, Place as ServerPlace, Server};
@@ -88,31 +88,13 @@ async fn a_worker_keeps_its_jobs_when_its_clock_is_set_back() {
     }
 }
 
-/// A folder with the server's programs, of which `postgres` has this clock.
-fn programs_with(clock: &WallClock, bin: &Path, folder: &Path) {
-    for program in std::fs::read_dir(bin).unwrap() {
-        let program = program.unwrap().path();
-        let name = program.file_name().unwrap();
-        if name != "postgres" {
-            std::os::unix::fs::symlink(&program, folder.join(name)).unwrap();
-        }
-    }
-    let variables = clock.variables().map(|(name, value)| format!("{name}='{}'", value.display())).join(" ");
-    let script = format!("#!/bin/sh\nexec env {variables} '{}' \"$@\"\n", bin.join("postgres").display());
-    let file = folder.join("postgres");
-    std::fs::write(&file, script).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
-
 #[tokio::test]
 async fn workers_go_on_when_the_clock_of_the_database_is_set_back() {
     let clock = WallClock::new();
     let folder = tempfile::tempdir().unwrap();
-    // The server runs as another user where the tests run as root.
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     clock.open_to_all();
     let bin = postgres_support::variable("BACKROOM_TEST_PG_BIN");
-    programs_with(&clock, Path::new(&bin), folder.path());
+    faketime::postgres_with(&clock, Path::new(&bin), folder.path());
     let settings = ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off"];
     let place = ServerPlace::make().unwrap();
     let mut server = Server::make(place, folder.path().into(), &settings, Login::Trust).unwrap();

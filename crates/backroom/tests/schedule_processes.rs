@@ -13,7 +13,7 @@ mod postgres_support;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use backroom::{
-    Backroom, Filter, JobId, JobRow, Json, Schedule, Timestamp,
+    Backroom, Filter, JobId, JobRow, Json, Schedule, Timestamp, Worker,
     schedule::policy::{CatchUp, Overlap},
 };
 use faketime::{Process, WallClock, until};
@@ -186,4 +186,31 @@ async fn a_schedule_whose_row_a_user_has_locked_waits_and_the_others_go_on() {
     let gone = worker;
     gone.kill();
     backroom.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_handles_of_one_process_on_one_file_fire_each_occurrence_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("backroom.db").display());
+    let (one, other) = (Backroom::open(&url).await.unwrap(), Backroom::open(&url).await.unwrap());
+    let mut workers = Vec::new();
+    for handle in [&one, &other] {
+        let worker = Worker::new(handle).queue("default", 2).poll(Duration::from_millis(200));
+        workers.push(worker.handle_untyped("work", async |_, _| Ok(Json::null())).start().await.unwrap());
+    }
+    one.schedules().put(every_second("shared")).await.unwrap();
+    until("it has fired through both", async || runs(&other).await.len() >= 6).await;
+    other.schedules().pause("shared").await.unwrap();
+    let all = runs(&one).await;
+    let mut nominals: Vec<Timestamp> =
+        all.iter().map(|job| job.extras.occurrence.as_ref().unwrap().nominal).collect();
+    nominals.sort_unstable();
+    assert!(nominals.windows(2).all(|pair| pair[1].duration_since(pair[0]).as_secs() == 1), "{nominals:?}");
+    let counters = one.schedules().list(None, 10).await.unwrap()[0].state.as_ref().unwrap().counters;
+    assert_eq!((counters.fired, counters.missed, counters.skipped), (nominals.len() as u64, 0, 0));
+    for worker in workers {
+        worker.stop().await.unwrap();
+    }
+    one.close().await.unwrap();
+    other.close().await.unwrap();
 }

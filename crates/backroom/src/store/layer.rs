@@ -80,6 +80,7 @@ impl Answer for () {}
 impl Answer for bool {}
 impl Answer for Beaten {}
 impl Answer for Deleted {}
+impl Answer for super::Moved {}
 impl Answer for Health {}
 impl Answer for Begun {}
 impl Answer for super::Load {}
@@ -215,7 +216,7 @@ requests! {
     reads Schedule "schedule" { name: Arc<str> },
     reads Schedules "schedules" { after: Option<Arc<str>>, limit: usize },
     writes MoveSchedules "move_schedules" { moves: Arc<Vec<ScheduleMove>> } of moves,
-    writes DeleteSchedule "delete_schedule" { name: Arc<str> },
+    writes DeleteSchedule "delete_schedule" { name: Arc<str>, revision: Option<u64> },
     reads DueSchedules "due_schedules" { after: Option<Arc<DueAfter>>, limit: usize, now: Timestamp },
     reads Entries "entries" { schedule: Arc<str>, before: Option<u64>, limit: usize },
     reads EntryOfKey "entry_of_key" { schedule: Arc<str>, key: Arc<str> },

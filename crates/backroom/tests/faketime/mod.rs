@@ -62,6 +62,25 @@ impl WallClock {
     }
 }
 
+/// Fills a folder with the server's programs, of which `postgres` has this clock.
+pub(crate) fn postgres_with(clock: &WallClock, bin: &Path, folder: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    // The server runs as another user where the tests run as root.
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for program in std::fs::read_dir(bin).unwrap() {
+        let program = program.unwrap().path();
+        let name = program.file_name().unwrap();
+        if name != "postgres" {
+            std::os::unix::fs::symlink(&program, folder.join(name)).unwrap();
+        }
+    }
+    let variables = clock.variables().map(|(name, value)| format!("{name}='{}'", value.display())).join(" ");
+    let script = format!("#!/bin/sh\nexec env {variables} '{}' \"$@\"\n", bin.join("postgres").display());
+    let file = folder.join("postgres");
+    std::fs::write(&file, script).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// Its absence is a failure, never a pass.
 fn library() -> PathBuf {
     let folders = [

@@ -224,9 +224,29 @@ impl Schedules {
 
     /// Deletes it with its history. Its jobs stay, and those that run go on.
     pub async fn delete(&self, name: &str) -> Result<(), Error> {
-        // A repeated call finds nothing more to delete.
-        self.row(name).await?;
-        self.backroom.store().delete_schedule(name).await
+        self.delete_if(name, |_| Ok(())).await
+    }
+
+    /// The same if `guard` accepts what is there; its error is answered otherwise. Nothing comes in between: where another process is
+    /// faster, the guard is asked again.
+    pub async fn delete_if(
+        &self,
+        name: &str,
+        guard: impl Fn(&ScheduleSummary) -> Result<(), Error> + Send + Sync,
+    ) -> Result<(), Error> {
+        let (store, guard) = (self.backroom.store(), &guard);
+        self.repeated(name, move |now| {
+            Box::pin(async move {
+                let row = self.row(name).await?;
+                let revision = row.revision;
+                guard(&read::summary(row, now))?;
+                match store.delete_schedule(name, Some(revision)).await? {
+                    Moved::Done => Ok(Some(Ok(()))),
+                    Moved::Stale | Moved::Locked => Ok(None),
+                }
+            })
+        })
+        .await
     }
 
     async fn row(&self, name: &str) -> Result<ScheduleRow, Error> {

@@ -32,9 +32,10 @@ impl<L: Layer> ScheduleVerbs for L {
         forward!(self, Call::First, MoveSchedules { moves }, |store, _call| store.move_schedules(moves))
     }
 
-    async fn delete_schedule(&self, name: &str) -> Result<(), Error> {
+    async fn delete_schedule(&self, name: &str, revision: Option<u64>) -> Result<Moved, Error> {
         let name: Arc<str> = name.into();
-        forward!(self, Call::First, DeleteSchedule { name }, |store, _call| store.delete_schedule(&name))
+        forward!(self, Call::First, DeleteSchedule { name, revision }, |store, _call| store
+            .delete_schedule(&name, revision))
     }
 
     async fn due_schedules(

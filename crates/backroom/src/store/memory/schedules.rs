@@ -167,11 +167,16 @@ impl ScheduleVerbs for MemoryStore {
         self.write(|rows| moves.iter().map(|moving| rows.move_schedule(moving)).collect())
     }
 
-    async fn delete_schedule(&self, name: &str) -> Result<(), Error> {
+    async fn delete_schedule(&self, name: &str, revision: Option<u64>) -> Result<Moved, Error> {
         self.write(|rows| {
+            let found = rows.schedules.by_name.get(name).map(|row| row.revision);
+            if revision.is_some_and(|wanted| found.is_some_and(|found| found != wanted)) {
+                return Moved::Stale;
+            }
             rows.schedules.by_name.remove(name);
             rows.schedules.entries.retain(|(schedule, _), _| schedule != name);
             rows.schedules.reports.retain(|_, report| report.schedule != name);
+            Moved::Done
         })
     }
 

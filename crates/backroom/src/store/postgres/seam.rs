@@ -269,8 +269,8 @@ impl ScheduleVerbs for PostgresStore {
         schedules::move_all(&self.core, &moves).await.map_err(failing("write schedules"))
     }
 
-    async fn delete_schedule(&self, name: &str) -> Result<(), Error> {
-        schedules::delete(&self.core, name).await.map_err(failing("delete a schedule"))
+    async fn delete_schedule(&self, name: &str, revision: Option<u64>) -> Result<Moved, Error> {
+        schedules::delete(&self.core, name, revision).await.map_err(failing("delete a schedule"))
     }
 
     async fn due_schedules(

@@ -212,16 +212,22 @@ fn forget(connection: &Connection, moving: &ScheduleMove) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Deletes a schedule and all that belongs to it.
-pub(super) fn delete(connection: &Connection, name: &str) -> Result<(), Fault> {
+/// Deletes a schedule and all that belongs to it, if it is at this revision.
+pub(super) fn delete(connection: &Connection, name: &str, revision: Option<u64>) -> Result<Moved, Fault> {
+    let mut delete = connection
+        .prepare_cached("DELETE FROM backroom_schedules WHERE name = ?1 AND (?2 IS NULL OR revision = ?2)")?;
+    delete.execute(params![name, revision.map(row::revision)])?;
+    let mut exists = connection.prepare_cached("SELECT 1 FROM backroom_schedules WHERE name = ?1")?;
+    if exists.exists([name])? {
+        return Ok(Moved::Stale);
+    }
     for sql in [
-        "DELETE FROM backroom_schedules WHERE name = ?1",
         "DELETE FROM backroom_schedule_entries WHERE schedule = ?1",
         "DELETE FROM backroom_schedule_reports WHERE schedule = ?1",
     ] {
         connection.prepare_cached(sql)?.execute([name])?;
     }
-    Ok(())
+    Ok(Moved::Done)
 }
 
 /// Writes what became of a run, unless its schedule was deleted.

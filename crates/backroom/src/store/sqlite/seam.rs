@@ -323,9 +323,9 @@ impl ScheduleVerbs for SqliteStore {
         self.write(weight, move |tx, hints| schedules::move_all(tx, &moves, hints)).await
     }
 
-    async fn delete_schedule(&self, name: &str) -> Result<(), Error> {
+    async fn delete_schedule(&self, name: &str, revision: Option<u64>) -> Result<Moved, Error> {
         let name = name.to_owned();
-        self.write(Weight::durable(1), move |tx, _| schedules::delete(tx, &name)).await
+        self.write(Weight::durable(1), move |tx, _| schedules::delete(tx, &name, revision)).await
     }
 
     async fn due_schedules(

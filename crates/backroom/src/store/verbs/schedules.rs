@@ -26,8 +26,9 @@ pub trait ScheduleVerbs: Send + Sync {
     /// answers [`Moved::Done`] again.
     async fn move_schedules(&self, moves: Arc<Vec<ScheduleMove>>) -> Result<Vec<Moved>, Error>;
 
-    /// Deletes a schedule with its history. Its jobs stay. Deleting one that is not there is no error.
-    async fn delete_schedule(&self, name: &str) -> Result<(), Error>;
+    /// Deletes a schedule with its history, if it is at this revision; none stands for any. Its jobs stay. Answers [`Moved::Done`] if it
+    /// is gone, also if it was gone before.
+    async fn delete_schedule(&self, name: &str, revision: Option<u64>) -> Result<Moved, Error>;
 
     /// Schedules whose next turn is due, by the moment of that and by name, after `after` when given; and those with reports
     /// that no turn has taken over. At most `limit` of each.

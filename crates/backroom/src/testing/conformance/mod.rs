@@ -124,6 +124,7 @@ behaviours! {
     schedules {
         a_schedule_comes_back_as_it_was_written
         a_schedule_is_created_once
+        a_schedule_is_deleted_at_the_revision_that_was_read
         of_two_moves_on_one_revision_the_first_is_written
         a_repeated_move_is_done_and_written_once
         each_move_is_judged_alone

@@ -120,11 +120,23 @@ pub(super) async fn a_schedule_is_created_once(env: Env) {
     let row = env.create("nightly").await;
     assert_eq!(env.move_one(ScheduleMove::new(None, env.row("nightly"))).await, Moved::Stale);
     assert_eq!(env.schedule("nightly").await, Some(row.clone()));
-    env.store.delete_schedule("nightly").await.expect("delete");
-    env.store.delete_schedule("nightly").await.expect("delete again");
+    env.store.delete_schedule("nightly", None).await.expect("delete");
+    env.store.delete_schedule("nightly", None).await.expect("delete again");
     assert_eq!(env.schedule("nightly").await, None);
     assert_eq!(env.move_one(env.step(&row)).await, Moved::Stale, "it was deleted");
     env.create("nightly").await;
+}
+
+pub(super) async fn a_schedule_is_deleted_at_the_revision_that_was_read(env: Env) {
+    let row = env.create("nightly").await;
+    let delete = async |revision| env.store.delete_schedule("nightly", Some(revision)).await.expect("delete");
+    let (after, _) = env.fire(&row, &[60], 1).await;
+    assert_eq!(delete(row.revision).await, Moved::Stale, "it has fired since");
+    assert_eq!(env.schedule("nightly").await, Some(after.clone()));
+    assert_eq!(env.history_of("nightly").await.len(), 1, "its history stays with it");
+    assert_eq!(delete(after.revision).await, Moved::Done);
+    assert_eq!(delete(after.revision).await, Moved::Done, "it is gone already");
+    assert_eq!((env.schedule("nightly").await, env.history_of("nightly").await), (None, Vec::new()));
 }
 
 pub(super) async fn of_two_moves_on_one_revision_the_first_is_written(env: Env) {
@@ -228,7 +240,7 @@ pub(super) async fn the_job_of_an_occurrence_is_not_inserted_again_after_it_ende
     env.fire(&row, &[60], 1).await;
     let taken = env.take().await;
     let done = env.drive(&taken, succeed(&taken), env.at(1)).await;
-    env.store.delete_schedule("nightly").await.expect("delete");
+    env.store.delete_schedule("nightly", None).await.expect("delete");
     let row = env.create("nightly").await;
     env.fire(&row, &[60], 1).await;
     assert_eq!(env.all().await, [done]);
@@ -287,7 +299,7 @@ pub(super) async fn a_job_of_no_schedule_reports_nothing(env: Env) {
 pub(super) async fn a_schedule_that_was_deleted_gets_no_reports(env: Env) {
     let row = env.create("nightly").await;
     env.fire(&row, &[60], 1).await;
-    env.store.delete_schedule("nightly").await.expect("delete");
+    env.store.delete_schedule("nightly", None).await.expect("delete");
     assert_eq!(env.history_of("nightly").await, []);
     let taken = env.take().await;
     env.drive(&taken, succeed(&taken), env.at(1)).await;

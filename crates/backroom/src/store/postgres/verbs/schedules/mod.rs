@@ -11,13 +11,16 @@ use tokio_postgres::{Row, types::Type};
 use uuid::Uuid;
 
 pub(crate) use self::{due::due, moves::move_all};
-use crate::store::postgres::{
-    Core,
-    columns::{
-        row::{at_most, moment, moment_or_none, word},
-        timestamp::PgTimestamp,
+use crate::store::{
+    Moved,
+    postgres::{
+        Core,
+        columns::{
+            row::{at_most, moment, moment_or_none, word},
+            timestamp::PgTimestamp,
+        },
+        wire::{connection::Param, error::Fault, sql::Sql},
     },
-    wire::{connection::Param, error::Fault, sql::Sql},
 };
 
 /// The columns that [`schedule`] reads.
@@ -57,14 +60,25 @@ static LIST: Sql = Sql {
     types: &[Type::TEXT, Type::INT8],
 };
 
-/// Deletes a schedule. Parameter: its name.
-static DELETE: Sql = Sql { text: "DELETE FROM {schema}.schedules WHERE name = $1", types: &[Type::TEXT] };
-/// Deletes its history. Parameter: its name.
-static DELETE_ENTRIES: Sql =
-    Sql { text: "DELETE FROM {schema}.schedule_entries WHERE schedule = $1", types: &[Type::TEXT] };
-/// Deletes reports about its runs. Parameter: its name.
-static DELETE_REPORTS: Sql =
-    Sql { text: "DELETE FROM {schema}.schedule_reports WHERE schedule = $1", types: &[Type::TEXT] };
+/// Deletes a schedule at a revision, or at any. Parameters: its name, the revision or null.
+static DELETE: Sql = Sql {
+    text: "DELETE FROM {schema}.schedules WHERE name = $1 AND ($2::bigint IS NULL OR revision = $2)",
+    types: &[Type::TEXT, Type::INT8],
+};
+/// Deletes the history of a schedule that is gone. Parameter: its name.
+static DELETE_ENTRIES: Sql = Sql {
+    text: "DELETE FROM {schema}.schedule_entries WHERE schedule = $1 \
+           AND NOT EXISTS (SELECT FROM {schema}.schedules WHERE name = $1)",
+    types: &[Type::TEXT],
+};
+/// Deletes reports about the runs of a schedule that is gone. Parameter: its name.
+static DELETE_REPORTS: Sql = Sql {
+    text: "DELETE FROM {schema}.schedule_reports WHERE schedule = $1 \
+           AND NOT EXISTS (SELECT FROM {schema}.schedules WHERE name = $1)",
+    types: &[Type::TEXT],
+};
+/// Whether there is a schedule. Parameter: its name.
+static EXISTS: Sql = Sql { text: "SELECT 1 FROM {schema}.schedules WHERE name = $1", types: &[Type::TEXT] };
 
 /// The history, the newest first. Parameters: schedule, the number after the first one, how many at most.
 static ENTRIES: Sql = Sql {
@@ -125,10 +139,16 @@ pub(crate) async fn list(core: &Core, after: Option<&str>, limit: usize) -> Resu
     core.reads.query(&LIST, &[&after, &at_most(limit)]).await?.iter().map(schedule).collect()
 }
 
-pub(crate) async fn delete(core: &Core, name: &str) -> Result<(), Fault> {
-    let statements =
-        [(&DELETE, vec![&name as Param<'_>]), (&DELETE_ENTRIES, vec![&name]), (&DELETE_REPORTS, vec![&name])];
-    core.writer.all_or_none(&statements).await.map(drop)
+pub(crate) async fn delete(core: &Core, name: &str, revision: Option<u64>) -> Result<Moved, Fault> {
+    let revision = revision.map(whole);
+    let statements = [
+        (&DELETE, vec![&name as Param<'_>, &revision]),
+        (&DELETE_ENTRIES, vec![&name]),
+        (&DELETE_REPORTS, vec![&name]),
+        (&EXISTS, vec![&name]),
+    ];
+    let answers = core.writer.all_or_none(&statements).await?;
+    Ok(if answers.last().is_some_and(|found| !found.is_empty()) { Moved::Stale } else { Moved::Done })
 }
 
 pub(crate) async fn entries(
