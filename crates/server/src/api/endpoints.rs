@@ -1,8 +1,8 @@
 //! `/v1/endpoints`: URLs of callbacks whose receiver wants no more of them.
 
 use axum::{Json, extract::State, http::StatusCode};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     extract::Query,
     problem::{Problem, Problems},
 };
-use crate::{serve::AppState, views::EndpointPage};
+use crate::{bodies::EndpointUrl, serve::AppState, views::EndpointPage};
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(enable))
@@ -47,14 +47,6 @@ async fn list(
     Ok(Json(EndpointPage::new(state.backroom.ended_endpoints(query.after).await?)))
 }
 
-/// Which endpoint.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Enabled {
-    /// The URL, with its query.
-    url: String,
-}
-
 /// Enable an endpoint
 ///
 /// Callbacks are sent to it again. Those that were discarded are sent once they are retried. Safe to repeat.
@@ -63,7 +55,7 @@ struct Enabled {
     path = "/v1/endpoints/enable",
     operation_id = "enable_endpoint",
     tag = "endpoints",
-    request_body = Enabled,
+    request_body = EndpointUrl,
     responses((status = 204, description = "Callbacks are sent to it again."), Problems)
 )]
 async fn enable(
@@ -72,7 +64,7 @@ async fn enable(
     body: JsonBytes,
 ) -> Result<StatusCode, Problem> {
     caller.require_everywhere(Scope::Operate)?;
-    let enabled: Enabled = body.read()?;
+    let enabled: EndpointUrl = body.read()?;
     record(&state, &caller, "endpoint.enable", "", Some(&enabled)).await?;
     state.backroom.enable_endpoint(&enabled.url).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -36,8 +36,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 /// What became of a request.
 #[derive(Serialize, ToSchema)]
 struct Received {
-    /// One for each event of the request, in order: `{"outcome": "enqueued" | "duplicate" | "left_out" | "refused", "job", "reason"}`.
-    #[schema(value_type = Vec<Object>)]
+    /// One for each event of the request, in order.
     deliveries: Vec<OutcomeView>,
 }
 

@@ -107,6 +107,11 @@ impl Pass {
         self.first_id.nth(n as u64)
     }
 
+    /// Whether the store has a record of the request, which its end must close.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.record.is_some()
+    }
+
     /// Retains the answer of a request that was carried out.
     pub(crate) async fn answered(&self, status: StatusCode, location: Option<&str>, body: &str) {
         let answer = IdempotencyAnswer {

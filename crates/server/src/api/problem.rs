@@ -73,11 +73,6 @@ impl Problem {
         self.code
     }
 
-    /// What went wrong this time.
-    pub(crate) fn detail(&self) -> &str {
-        &self.detail
-    }
-
     /// The same, to be repeated after so many seconds.
     #[must_use]
     pub(crate) fn retry_after_secs(mut self, secs: u64) -> Self {

@@ -1,9 +1,6 @@
 //! `/v1/queues`: the queues and how many jobs they hold.
 
 use axum::{Json, extract::State};
-use backroom::Retention;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -15,8 +12,9 @@ use super::{
     problem::{Problem, Problems},
 };
 use crate::{
+    bodies::QueueSettings,
     serve::AppState,
-    views::{QueueList, QueueView, RetentionSchema},
+    views::{QueueList, QueueView},
 };
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
@@ -114,25 +112,6 @@ async fn resume(
     record(&state, &caller, "queue.resume", &name, None::<&()>).await?;
     state.backroom.resume(&name).await?;
     Ok(Json(find(&state, &caller, &name).await?))
-}
-
-/// Settings to change; what is left out stays.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct QueueSettings {
-    /// How long finished jobs are retained, by state.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<RetentionSchema>)]
-    retention: Option<Retention>,
-    /// Most jobs that may wait; null for any number.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "named")]
-    #[schema(value_type = Option<u64>)]
-    depth_max: Option<Option<u64>>,
-}
-
-/// A field that is there, also when it is null.
-fn named<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
-    Option::<u64>::deserialize(deserializer).map(Some)
 }
 
 /// Change the settings of a queue

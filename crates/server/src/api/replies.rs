@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use axum::{Extension, Json, extract::State, http::StatusCode};
-use backroom::{
-    LeaseId,
-    core::{MessageId, bounds::check_name},
-};
+use backroom::core::bounds::check_name;
 use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -20,6 +17,7 @@ use super::{
     problem::{Problem, Problems},
 };
 use crate::{
+    bodies::{MessageTake, TakenIds},
     serve::AppState,
     views::{Acknowledgements, MessageList, ReplyQueueList, TakenMessages},
 };
@@ -96,20 +94,6 @@ fn bounded(limit: usize) -> Result<usize, Problem> {
     Err(Problem::new(Code::Invalid, why))
 }
 
-/// What to take.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Take {
-    /// Most messages, 1 to 1000. Default 10.
-    #[schema(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-    /// Wait up to this many milliseconds for the first message. At most the setting `limits.wait_time`. Default 0.
-    #[serde(default)]
-    wait_ms: u64,
-    /// For how many milliseconds the taker has them. What is not acknowledged by then is delivered again. Default 30000.
-    lease_ms: Option<u64>,
-}
-
 /// Take messages
 ///
 /// The oldest first. While another taker has a message of a correlation id, later ones of it are not taken.
@@ -119,7 +103,7 @@ struct Take {
     operation_id = "take_replies",
     tag = "replies",
     params(("queue" = String, Path, description = "The reply queue.")),
-    request_body = Take,
+    request_body = MessageTake,
     responses((status = 200, description = "The messages; none if there are none now.", body = TakenMessages), Problems)
 )]
 async fn take(
@@ -131,7 +115,7 @@ async fn take(
 ) -> Result<Json<TakenMessages>, Problem> {
     caller.require_in(Scope::Work, &queue)?;
     check_name("reply queue", &queue)?;
-    let Take { limit, wait_ms, lease_ms } = body.read()?;
+    let MessageTake { limit, wait_ms, lease_ms } = body.read()?;
     drop(body);
     let wait = Duration::from_millis(wait_ms).min(state.settings.now().limits.wait_time);
     deadline.extend(wait);
@@ -148,18 +132,6 @@ async fn take(
     Ok(Json(TakenMessages { lease: taken.lease(), messages: taken.messages().to_vec() }))
 }
 
-/// Which messages.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Held {
-    /// The lease under which they were taken.
-    #[schema(value_type = String, format = "uuid")]
-    lease: LeaseId,
-    /// Their ids.
-    #[schema(value_type = Vec<String>)]
-    ids: Vec<MessageId>,
-}
-
 /// Acknowledge messages
 ///
 /// They are never delivered again. Safe to repeat.
@@ -169,7 +141,7 @@ struct Held {
     operation_id = "acknowledge_replies",
     tag = "replies",
     params(("queue" = String, Path, description = "The reply queue.")),
-    request_body = Held,
+    request_body = TakenIds,
     responses((status = 200, description = "What became of each.", body = Acknowledgements), Problems)
 )]
 async fn acknowledge(
@@ -180,7 +152,7 @@ async fn acknowledge(
 ) -> Result<Json<Acknowledgements>, Problem> {
     caller.require_in(Scope::Work, &queue)?;
     check_name("reply queue", &queue)?;
-    let Held { lease, ids } = body.read()?;
+    let TakenIds { lease, ids } = body.read()?;
     let acknowledged = state.backroom.replies(queue).acknowledge(lease, &ids).await?;
     Ok(Json(Acknowledgements::new(acknowledged)))
 }
@@ -194,7 +166,7 @@ async fn acknowledge(
     operation_id = "release_replies",
     tag = "replies",
     params(("queue" = String, Path, description = "The reply queue.")),
-    request_body = Held,
+    request_body = TakenIds,
     responses((status = 204, description = "They are given back."), Problems)
 )]
 async fn release(
@@ -205,7 +177,7 @@ async fn release(
 ) -> Result<StatusCode, Problem> {
     caller.require_in(Scope::Work, &queue)?;
     check_name("reply queue", &queue)?;
-    let Held { lease, ids } = body.read()?;
+    let TakenIds { lease, ids } = body.read()?;
     state.backroom.replies(queue).release(lease, &ids).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use axum::{Json, extract::State, http::StatusCode};
-use backroom::{NewToken, QueuePattern, Scope as TokenScope, TokenId};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use backroom::{NewToken, QueuePattern, TokenId};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -18,6 +18,7 @@ use super::{
     problem::{Problem, Problems},
 };
 use crate::{
+    bodies::TokenWanted,
     serve::AppState,
     views::{AuditPage, NewTokenView, TokenList},
 };
@@ -37,23 +38,6 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<TokenList>, Problem> {
     caller.require_everywhere(Scope::Admin)?;
     Ok(Json(TokenList { tokens: state.backroom.tokens().list().await? }))
-}
-
-/// A token to make.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct TokenWanted {
-    /// What people call it.
-    #[schema(min_length = 1, max_length = 128)]
-    name: String,
-    /// What it permits: enqueue, work, read, operate, admin.
-    #[schema(value_type = Vec<String>, min_items = 1)]
-    scopes: Vec<TokenScope>,
-    /// On which queues; `*` in a pattern stands for any text. Empty for every queue.
-    #[serde(default)]
-    queues: Vec<String>,
-    /// For how long, in seconds; null for ever.
-    expires_in_secs: Option<u64>,
 }
 
 /// Make a token

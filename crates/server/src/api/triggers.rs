@@ -2,8 +2,8 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use backroom_triggers::admin::{self, Sample};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -16,8 +16,9 @@ use super::{
     problem::{Problem, Problems},
 };
 use crate::{
+    bodies::{SampleSchema, TriggerPause},
     serve::AppState,
-    views::trigger::{DeadLetterView, OutcomeView, PreviewView, TriggerView},
+    views::trigger::{DeadLetterPage, DeadLetterView, OutcomeView, PreviewView, TriggerList, TriggerView},
 };
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
@@ -30,14 +31,6 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(dead_letters))
         .routes(routes!(dead_letter, delete_dead_letter))
         .routes(routes!(replay))
-}
-
-/// Triggers.
-#[derive(Serialize, ToSchema)]
-struct TriggerList {
-    /// By name: `{"name", "type", "activity", "source", "mapping", "paused_at", "pause_reason", "dead_letters", "dropped", "readers"}`.
-    #[schema(value_type = Vec<Object>)]
-    triggers: Vec<TriggerView>,
 }
 
 /// List the triggers
@@ -64,7 +57,7 @@ async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<Trig
     operation_id = "read_trigger",
     tag = "triggers",
     params(("name" = String, Path, description = "The trigger.")),
-    responses((status = 200, description = "The trigger, with what each process that reads it reports.", body = Object), Problems)
+    responses((status = 200, description = "The trigger, with what each process that reads it reports.", body = TriggerView), Problems)
 )]
 async fn get(
     State(state): State<AppState>,
@@ -102,14 +95,6 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Why a trigger is paused.
-#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct PauseWanted {
-    /// For people. Default: by a call of the API.
-    reason: Option<String>,
-}
-
 /// Pause a trigger
 ///
 /// Within seconds no process reads its source, and what is sent to a hook is refused with 503. What was delivered stays delivered.
@@ -119,8 +104,8 @@ struct PauseWanted {
     operation_id = "pause_trigger",
     tag = "triggers",
     params(("name" = String, Path, description = "The trigger.")),
-    request_body = Option<PauseWanted>,
-    responses((status = 200, description = "The trigger.", body = Object), Problems)
+    request_body = Option<TriggerPause>,
+    responses((status = 200, description = "The trigger.", body = TriggerView), Problems)
 )]
 async fn pause(
     State(state): State<AppState>,
@@ -129,7 +114,7 @@ async fn pause(
     body: Option<JsonBytes>,
 ) -> Result<Json<TriggerView>, Problem> {
     caller.require_everywhere(Scope::Operate)?;
-    let wanted: PauseWanted = body.map(|body| body.read()).transpose()?.unwrap_or_default();
+    let wanted: TriggerPause = body.map(|body| body.read()).transpose()?.unwrap_or_default();
     record(&state, &caller, "trigger.pause", &name, Some(&wanted)).await?;
     let reason = wanted.reason.as_deref().unwrap_or("paused by a call of the API");
     admin::pause(&state.backroom, &name, reason).await?;
@@ -144,7 +129,7 @@ async fn pause(
     operation_id = "resume_trigger",
     tag = "triggers",
     params(("name" = String, Path, description = "The trigger.")),
-    responses((status = 200, description = "The trigger.", body = Object), Problems)
+    responses((status = 200, description = "The trigger.", body = TriggerView), Problems)
 )]
 async fn resume(
     State(state): State<AppState>,
@@ -167,15 +152,15 @@ fn hurry(state: &AppState) {
 
 /// Show what a message would become
 ///
-/// `{"identity", "headers", "key", "body"}`, of which only the body is needed. Nothing is enqueued.
+/// Only the body of the message is needed. Nothing is enqueued.
 #[utoipa::path(
     post,
     path = "/v1/triggers/{name}/test",
     operation_id = "test_trigger",
     tag = "triggers",
     params(("name" = String, Path, description = "The trigger.")),
-    request_body = Object,
-    responses((status = 200, description = "The job, that it is left out, or why it is refused.", body = Object), Problems)
+    request_body = SampleSchema,
+    responses((status = 200, description = "The job, that it is left out, or why it is refused.", body = PreviewView), Problems)
 )]
 async fn test(
     State(state): State<AppState>,
@@ -203,17 +188,6 @@ struct LetterQuery {
     before: Option<Uuid>,
 }
 
-/// A page of dead letters.
-#[derive(Serialize, ToSchema)]
-struct LetterPage {
-    /// The newest first, without bodies: `{"id", "trigger", "identity", "reason", "at", "delivery", "body_bytes"}`.
-    #[schema(value_type = Vec<Object>)]
-    dead_letters: Vec<DeadLetterView>,
-    /// Pass it as `before` for the next page; null on the last one.
-    #[schema(value_type = Option<String>, format = "uuid")]
-    next: Option<Uuid>,
-}
-
 /// List the dead letters
 ///
 /// Deliveries that could not become a job, with the reason.
@@ -223,13 +197,13 @@ struct LetterPage {
     operation_id = "list_dead_letters",
     tag = "triggers",
     params(LetterQuery),
-    responses((status = 200, description = "A page of dead letters.", body = LetterPage), Problems)
+    responses((status = 200, description = "A page of dead letters.", body = DeadLetterPage), Problems)
 )]
 async fn dead_letters(
     State(state): State<AppState>,
     caller: Caller,
     Query(query): Query<LetterQuery>,
-) -> Result<Json<LetterPage>, Problem> {
+) -> Result<Json<DeadLetterPage>, Problem> {
     caller.require_everywhere(Scope::Read)?;
     let limit = query.limit.unwrap_or(50);
     if !(1..=admin::PAGE_MAX).contains(&limit) {
@@ -238,7 +212,7 @@ async fn dead_letters(
     }
     let letters = admin::dead_letters(&state.backroom, query.trigger.as_deref(), query.before, limit).await?;
     let next = if letters.len() == limit { letters.last().map(|letter| letter.id) } else { None };
-    Ok(Json(LetterPage { dead_letters: letters.into_iter().map(DeadLetterView::from).collect(), next }))
+    Ok(Json(DeadLetterPage { dead_letters: letters.into_iter().map(DeadLetterView::from).collect(), next }))
 }
 
 /// Read a dead letter
@@ -248,7 +222,7 @@ async fn dead_letters(
     operation_id = "read_dead_letter",
     tag = "triggers",
     params(("id" = String, Path, description = "The dead letter.", format = "uuid")),
-    responses((status = 200, description = "The dead letter with its body.", body = Object), Problems)
+    responses((status = 200, description = "The dead letter with its body.", body = DeadLetterView), Problems)
 )]
 async fn dead_letter(
     State(state): State<AppState>,
@@ -288,7 +262,7 @@ async fn delete_dead_letter(
     operation_id = "replay_dead_letter",
     tag = "triggers",
     params(("id" = String, Path, description = "The dead letter.", format = "uuid")),
-    responses((status = 200, description = "What became of it: `{\"outcome\", \"job\", \"reason\"}`.", body = Object), Problems)
+    responses((status = 200, description = "What became of it.", body = OutcomeView), Problems)
 )]
 async fn replay(
     State(state): State<AppState>,

@@ -7,12 +7,12 @@ use clap::Args;
 
 use super::enqueue::Source;
 use crate::settings::{Need, Settings};
-use crate::target::{Changes, Target};
 use crate::terminal::{
     Problem, out,
     parse::{MomentText, moment, span},
     words,
 };
+use crate::{bodies::Amendment, target::Target};
 
 /// Change a queued job: when it runs, its priority, its args
 ///
@@ -55,7 +55,7 @@ async fn amend(target: &Target, args: AmendArgs, settings: &Settings) -> Result<
     // The moments of jobs are those of the store's clock.
     let now = target.now();
     let scheduled_at = args.at.map(|at| at.ahead(now)).transpose();
-    let mut changes = Changes {
+    let mut changes = Amendment {
         delay_ms: args.delay.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
         scheduled_at: scheduled_at.map_err(|why| Problem::new("read the time", &why))?,
         priority: args.priority,

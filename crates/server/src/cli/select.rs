@@ -3,11 +3,11 @@
 use backroom::{DisplayState, Filter, Timestamp, core::bounds::check_name};
 use clap::Args;
 
-use crate::target::{Asked, Selection};
 use crate::terminal::{
     Problem,
     parse::{MomentText, StateWord, moment, state_word},
 };
+use crate::{bodies::Select as Asked, target::Selection};
 
 /// All filters hold together.
 #[derive(Debug, Clone, Args)]

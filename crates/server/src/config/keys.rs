@@ -5,7 +5,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use backroom::core::schedule::policy::{CatchUp, Dst, OnFailure, Overlap};
+use backroom::{
+    RetryPolicy,
+    core::schedule::policy::{CatchUp, Dst, OnFailure, Overlap},
+};
 
 use super::{
     kinds::{CommandLine, OutputChoice, QueueSlots},
@@ -23,7 +26,7 @@ settings! {
     listen: Vec<SocketAddr> = "127.0.0.1:8080", Restart, Plain;
 
     /// Names of this server beside the local ones, as they stand in the header `Host`, without a port. While the server has no
-    /// tokens, it refuses requests with any other name, so that a web page cannot reach it through a name of its own.
+    /// tokens, it refuses requests with any other name. A web page could reach it through a name of its own otherwise.
     allowed_hosts: Vec<String> = "", Reload, Plain;
 
     /// Origins whose web pages may call the API from a browser, such as `https://admin.example.com`. Empty switches cross-origin calls off.
@@ -152,8 +155,8 @@ settings! {
     lease_key: Option<Secret> = "", Restart, Secret;
 
     table kinds: Kind, Restart, ["A kind of jobs that the server or `backroom work` runs: with a command of this machine, or with an HTTP endpoint. \
-        The table's name is the kind, such as `[kinds.thumbnail]`; a name with a dot needs quotes, as in `[kinds.\"mail.send\"]`. \
-        docs/commands.md describes what a command gets and what it answers, docs/languages.md the same for an endpoint."] {
+        The table's name is the kind, such as `[kinds.thumbnail]`. A name with a dot needs quotes, as in `[kinds.\"mail.send\"]`. \
+        docs/commands.md describes what a command gets and what it answers. docs/languages.md does the same for an endpoint."] {
         /// The URL of an HTTP endpoint, in place of a command. No job can choose it.
         url: Option<String> = "", Url;
 
@@ -385,8 +388,11 @@ settings! {
         /// A job that has not begun this long after it was due is cancelled.
         expire_after: Option<Duration> = "", Plain;
 
-        /// Attempts allowed, the first included. Default: 20.
+        /// Attempts allowed, the first included. Default: 20, or one more than a list of waits has.
         max_attempts: Option<u64> = "", Plain;
+
+        /// The waits between attempts. Default: those of the kind.
+        retry: Option<RetryPolicy> = "", Plain;
 
         /// Longest run of one attempt.
         timeout: Option<Duration> = "", Plain;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use backroom::{
-    Invalid, Json,
+    Invalid, Json, RetryPolicy,
     core::{
         bounds::{JSON_BYTES_MAX, check_name},
         schedule::{
@@ -199,6 +199,21 @@ policy!(OnFailure, "\"go_on\" or \"pause\"", short::on_failure, |choice| match c
     OnFailure::Pause => "pause".into(),
 });
 
+/// The waits between attempts.
+impl Value for RetryPolicy {
+    fn expected() -> &'static str {
+        "\"quartic\", \"constant 30s\", \"linear 1m\", \"exponential 10s\" or \"list 1s 10s 1m\"; `cap 1h` and `jitter 20` may follow"
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        short::retry(text)
+    }
+
+    fn text(&self) -> String {
+        short::retry_text(self)
+    }
+}
+
 /// A schedule of the settings as the library takes it.
 pub(crate) fn schedule(name: &str, table: &ScheduleTable) -> Result<Schedule, Invalid> {
     let small = |number: Option<u64>| number.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
@@ -225,7 +240,7 @@ pub(crate) fn schedule(name: &str, table: &ScheduleTable) -> Result<Schedule, In
         priority: Some(table.priority.0),
         expire_after: table.expire_after,
         max_attempts: small(table.max_attempts),
-        retry: None,
+        retry: table.retry.clone(),
         timeout: table.timeout,
         tags: table.tags.clone(),
         meta: table.meta.0.iter().cloned().collect::<BTreeMap<_, _>>(),
@@ -285,6 +300,7 @@ fn key_of(what: &str) -> &'static str {
         "queue" => "queue",
         "lane" => "lane",
         "max_attempts" => "max_attempts",
+        "retry policy" | "retry cap" | "retry delay" => "retry",
         "timeout" => "timeout",
         "tag" | "tags" => "tags",
         "meta" | "meta key" | "meta value" => "meta",

@@ -11,7 +11,6 @@ mod office;
 mod pictures;
 mod places;
 mod screen;
-mod stop;
 mod summary;
 mod thumbnails;
 mod watch;
@@ -21,6 +20,7 @@ use std::{path::PathBuf, time::Duration};
 use backroom::{Backroom, QueueOrder, RunningWorker, Worker};
 
 use crate::{
+    serve::Signals,
     settings::Settings,
     terminal::{Problem, out},
 };
@@ -94,9 +94,12 @@ async fn run_on(
     screen.say(format!("Making thumbnails of {photos_shown} in {out_shown}, {at_once} at once."))?;
 
     let mut watch = Watch::new(backroom, places, &mut screen, args.once).await?;
-    let stop = stop::listen();
+    let mut signals = Signals::new()?;
     let worker = start_worker(backroom, slots).await?;
-    let ended = watch.run(stop).await;
+    let ended = tokio::select! {
+        ended = watch.run() => ended.map(|()| true),
+        _ = signals.next() => Ok(false),
+    };
 
     let cleared = watch.screen.clear();
     if matches!(ended, Ok(false)) && worker.running() > 0 {
@@ -105,7 +108,11 @@ async fn run_on(
             worker.running()
         ))?;
     }
-    worker.stop().await?;
+    tokio::select! {
+        stopped = worker.stop() => drop(stopped?),
+        // Nothing is lost: its jobs run again when their leases end.
+        _ = signals.next() => return Err(Problem::Interrupted),
+    }
     let done = ended?;
     cleared?;
     watch.read_again().await?;

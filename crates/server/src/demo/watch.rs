@@ -11,7 +11,6 @@ use backroom::{
     Backroom, DisplayState, Error, Filter, JobRow, State, Timestamp,
     core::bounds::{later, span_until},
 };
-use tokio::sync::watch;
 
 use super::{
     folder::{self, Found, Scan},
@@ -111,23 +110,15 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// Turns until all is done (with `--once`) or the user stops it; answers whether all was done. A turn may be dropped half-way:
-    /// the next run goes on.
-    pub(crate) async fn run(&mut self, mut stop: watch::Receiver<bool>) -> Result<bool, Problem> {
+    /// Turns until all is done; without `--once` for ever. It may be dropped half-way: the next run goes on.
+    pub(crate) async fn run(&mut self) -> Result<(), Problem> {
         let clock = self.backroom.clock().clone();
-        let turns = async {
-            loop {
-                let now = clock.now();
-                if self.tick(now).await? {
-                    return Ok(true);
-                }
-                clock.sleep(TURN.max(span_until(now, clock.now()) * SHARE)).await;
+        loop {
+            let now = clock.now();
+            if self.tick(now).await? {
+                return Ok(());
             }
-        };
-        tokio::select! {
-            // An error means that the task that waits for Ctrl-C has ended, which it never does.
-            Ok(_) = stop.wait_for(|asked| *asked) => Ok(false),
-            done = turns => done,
+            clock.sleep(TURN.max(span_until(now, clock.now()) * SHARE)).await;
         }
     }
 

@@ -45,19 +45,24 @@ struct Document {
 pub(super) async fn problem(path: &str, response: Response<Incoming>) -> Result<Problem, Problem> {
     let status = response.status();
     let body = body(path, response, PROBLEM_BYTES_MAX).await?;
+    Ok(refusal(path, status, &body))
+}
+
+/// The same of a body that was read.
+pub(super) fn refusal(path: &str, status: StatusCode, body: &[u8]) -> Problem {
     let doing = format!("ask for {path}");
-    let Ok(Document { title, detail, remedy }) = serde_json::from_slice(&body) else {
-        return Ok(Problem::new(doing, &format!("the server answers {status}")));
+    let Ok(Document { title, detail, remedy }) = serde_json::from_slice(body) else {
+        return Problem::new(doing, &format!("the server answers {status}"));
     };
     let detail = detail.unwrap_or(title);
     let message = detail.strip_prefix("failed to ").unwrap_or(&detail).to_owned();
     let problem = Problem::Failed { message, hint: remedy };
-    Ok(match status {
+    match status {
         StatusCode::UNAUTHORIZED => problem.hint(
             "put a token into BACKROOM_TOKEN or a file (--token-file); `backroom tokens create` makes one",
         ),
         _ => problem,
-    })
+    }
 }
 
 async fn body(path: &str, response: Response<Incoming>, bytes_max: usize) -> Result<Bytes, Problem> {

@@ -19,6 +19,22 @@ use tokio_rustls::{
 use super::Address;
 use crate::terminal::Problem;
 
+/// The bytes of a connection, encrypted or not.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Connects, and agrees on TLS where the address asks for it.
+pub(super) async fn stream(address: &Address) -> io::Result<Box<dyn Stream>> {
+    let tcp = TcpStream::connect((&*address.host, address.port)).await?;
+    tcp.set_nodelay(true)?;
+    if !address.is_encrypted {
+        return Ok(Box::new(tcp));
+    }
+    let name = ServerName::try_from(address.host.clone()).map_err(io::Error::other)?;
+    Ok(Box::new(TlsConnector::from(tls()?).connect(name, tcp).await?))
+}
+
 /// An open connection. It is closed when this is dropped.
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
@@ -28,17 +44,8 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) async fn open(address: &Address) -> io::Result<Self> {
-        let tcp = TcpStream::connect((&*address.host, address.port)).await?;
-        tcp.set_nodelay(true)?;
-        if !address.is_encrypted {
-            return Self::over(tcp).await;
-        }
-        let name = ServerName::try_from(address.host.clone()).map_err(io::Error::other)?;
-        Self::over(TlsConnector::from(tls()?).connect(name, tcp).await?).await
-    }
-
-    async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> io::Result<Self> {
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let stream = TokioIo::new(stream(address).await?);
+        let (sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
         // Its error reaches the caller that waits for an answer.
         let driver = tokio::spawn(async move { _ = connection.await });
         Ok(Self { sender, driver })

@@ -10,6 +10,7 @@ mod events;
 #[cfg(feature = "otel")]
 mod exchange;
 mod requests;
+mod session;
 mod token;
 
 use std::{
@@ -37,6 +38,7 @@ use self::{address::Address, connection::Connection};
 pub(crate) use self::{
     events::{Event, Events, Opened},
     requests::Requests,
+    session::Session,
     token::Token,
 };
 use crate::terminal::Problem;
@@ -50,24 +52,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 enum Asked<T> {
     Answered(T),
     Refused(StatusCode, Problem),
-}
-
-/// One connection that stays open from request to request.
-pub(crate) struct Session<'a> {
-    remote: &'a Remote,
-    connection: Connection,
-}
-
-impl Session<'_> {
-    /// The answer to a `POST` of a body that is JSON already.
-    pub(crate) async fn post(&mut self, path: &str, body: Bytes) -> Result<Bytes, Problem> {
-        let request = self.remote.request(Method::POST, path, "application/json", body)?;
-        let response = self.remote.within(ANSWER_MAX, path, self.connection.send(request)).await?;
-        if !response.status().is_success() {
-            return Err(self.remote.refused(path, response).await);
-        }
-        self.remote.within(ANSWER_MAX, path, answer::whole(path, response)).await
-    }
 }
 
 /// A server and the right to use it.
@@ -162,7 +146,8 @@ impl Remote {
 
     /// A connection of its own, for a caller that sends many requests one after the other and repeats none by itself.
     pub(crate) async fn session(&self) -> Result<Session<'_>, Problem> {
-        Ok(Session { remote: self, connection: self.connect().await? })
+        let opening = self.connected(connection::stream(&self.address));
+        Ok(Session::new(self, opening.await?))
     }
 
     async fn call<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Problem> {
@@ -260,7 +245,11 @@ impl Remote {
     }
 
     async fn connect(&self) -> Result<Connection, Problem> {
-        let opening = Connection::open(&self.address);
+        self.connected(Connection::open(&self.address)).await
+    }
+
+    /// Waits until a connection is open, but not for ever.
+    async fn connected<T>(&self, opening: impl Future<Output = std::io::Result<T>>) -> Result<T, Problem> {
         let doing = format!("reach the server {}", self.address);
         tokio::select! {
             opened = opening => opened.map_err(|error| {

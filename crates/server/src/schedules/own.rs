@@ -5,9 +5,9 @@ use backroom::{
     schedule::{Origin, Schedule},
 };
 
-use super::{
-    body::BackfillBody,
-    view::{BackfillView, ScheduleView},
+use crate::{
+    bodies::schedule::BackfillBody,
+    views::schedule::{BackfillView, ScheduleView},
 };
 
 /// Puts a schedule by hand, unless the settings have one of its name or `guard` refuses what is there.
@@ -30,14 +30,15 @@ pub(crate) async fn put(
 pub(crate) async fn delete(
     schedules: &Schedules,
     name: &str,
-    guard: impl Fn(&ScheduleView) -> Result<(), Error>,
+    guard: impl Fn(&ScheduleView) -> Result<(), Error> + Send + Sync,
 ) -> Result<(), Error> {
-    if let Some(info) = schedules.get(name).await? {
-        let before = ScheduleView::new(info.summary);
-        check(Some(&before), "delete")?;
-        guard(&before)?;
-    }
-    schedules.delete(name).await
+    schedules
+        .delete_if(name, |before| {
+            let before = ScheduleView::new(before.clone());
+            check(Some(&before), "delete")?;
+            guard(&before)
+        })
+        .await
 }
 
 fn check(before: Option<&ScheduleView>, doing: &str) -> Result<(), Error> {

@@ -1,6 +1,14 @@
 //! The short forms of policies, as they stand in settings and on command lines: `buffer_all 50`, `once 2h`, `all 3h 50`.
 
-use backroom::core::schedule::policy::{CatchUp, Dst, OnFailure, Overlap};
+use std::time::Duration;
+
+use backroom::{
+    RetryPolicy,
+    core::{
+        retry::Backoff,
+        schedule::policy::{CatchUp, Dst, OnFailure, Overlap},
+    },
+};
 
 use crate::terminal::{parse::span, words};
 
@@ -58,6 +66,74 @@ pub(crate) fn on_failure(text: &str) -> Result<OnFailure, String> {
     }
 }
 
+/// How long a job waits between attempts.
+pub(crate) fn retry(text: &str) -> Result<RetryPolicy, String> {
+    let expected = "write quartic, constant SPAN, linear SPAN, exponential SPAN or list SPAN SPAN …, and after it cap SPAN or jitter \
+                    PERCENT (such as exponential 10s cap 1h jitter 20)";
+    let mut parts = text.split_whitespace().peekable();
+    let wait = |text: Option<&str>| {
+        span(text.ok_or_else(|| format!("lacks a span; {expected}"))?)
+            .map_err(|why| format!("has a wait that {why}"))
+    };
+    let backoff = match parts.next() {
+        Some("quartic") => Backoff::Quartic,
+        Some("constant") => Backoff::Constant(wait(parts.next())?),
+        Some("linear") => Backoff::Linear(wait(parts.next())?),
+        Some("exponential") => Backoff::Exponential(wait(parts.next())?),
+        Some("list") => {
+            let mut waits = Vec::new();
+            while let Some(text) = parts.next_if(|text| !["cap", "jitter"].contains(text)) {
+                waits.push(wait(Some(text))?);
+            }
+            Backoff::List(waits)
+        }
+        _ => return Err(format!("is no retry policy; {expected}")),
+    };
+    let mut policy = RetryPolicy { backoff, ..RetryPolicy::DEFAULT };
+    while let Some(part) = parts.next() {
+        match part {
+            "cap" => policy.cap = wait(parts.next())?,
+            "jitter" => {
+                let percent = parts.next().unwrap_or_default();
+                let number = percent.trim_end_matches('%').parse();
+                policy.jitter_percent =
+                    number.map_err(|_| format!("has {percent:?} for a percentage; {expected}"))?;
+            }
+            other => return Err(format!("has {other:?} where it should end; {expected}")),
+        }
+    }
+    policy.check().map_err(|invalid| invalid.to_string())?;
+    Ok(policy)
+}
+
+/// The short form of a retry policy.
+pub(crate) fn retry_text(policy: &RetryPolicy) -> String {
+    let RetryPolicy { backoff, jitter_percent, cap } = policy;
+    let mut text = match backoff {
+        Backoff::Constant(wait) => format!("constant {}", exact(*wait)),
+        Backoff::Linear(wait) => format!("linear {}", exact(*wait)),
+        Backoff::Exponential(wait) => format!("exponential {}", exact(*wait)),
+        Backoff::List(waits) => waits.iter().fold("list".to_owned(), |text, wait| text + " " + &exact(*wait)),
+        // The library may learn of further ones; this form then has no name for them.
+        Backoff::Quartic | _ => "quartic".into(),
+    };
+    if *cap != RetryPolicy::DEFAULT.cap {
+        text += &format!(" cap {}", exact(*cap));
+    }
+    if *jitter_percent != RetryPolicy::DEFAULT.jitter_percent {
+        text += &format!(" jitter {jitter_percent}");
+    }
+    text
+}
+
+/// A span of which nothing is rounded.
+fn exact(span: Duration) -> String {
+    match (span.as_secs(), span.subsec_millis()) {
+        (secs, 0) => format!("{secs}s"),
+        (_, _) => format!("{}ms", span.as_millis()),
+    }
+}
+
 /// The short form of an overlap.
 pub(crate) fn overlap_text(overlap: Overlap) -> String {
     match overlap {
@@ -81,8 +157,6 @@ pub(crate) fn catch_up_text(catch_up: CatchUp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -93,6 +167,16 @@ mod tests {
         for text in ["once 1h", "once 2h30m", "all 6h 50", "none"] {
             assert_eq!(catch_up(text).map(catch_up_text).as_deref(), Ok(text));
         }
+        for text in [
+            "quartic",
+            "constant 5s",
+            "linear 1500ms",
+            "exponential 10s cap 3600s jitter 20",
+            "list 1s 60s 3600s jitter 0",
+        ] {
+            assert_eq!(retry(text).as_ref().map(retry_text).as_deref(), Ok(text));
+        }
+        assert_eq!(retry("exponential 10s jitter 20% cap 1h"), retry("exponential 10s cap 3600s jitter 20"));
         assert_eq!(catch_up("once"), Ok(CatchUp::DEFAULT));
         assert_eq!(catch_up("all 1d"), Ok(CatchUp::All { window: Duration::from_secs(86_400), max: 100 }));
     }
@@ -104,6 +188,12 @@ mod tests {
         }
         for text in ["", "twice", "all", "none 3h", "all 3h many"] {
             assert!(catch_up(text).expect_err(text).contains("all 6h 50"), "{text}");
+        }
+        for text in ["", "never", "constant", "quartic 5s", "linear 5s cap", "list 1s jitter many"] {
+            assert!(retry(text).expect_err(text).contains("exponential 10s cap 1h jitter 20"), "{text}");
+        }
+        for text in ["list", "constant 20000d", "quartic jitter 101"] {
+            retry(text).expect_err(text);
         }
         assert!(catch_up("once 3").expect_err("no unit").contains("unit"));
         assert!(dst("twice").is_err() && on_failure("stop").is_err());

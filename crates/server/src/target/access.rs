@@ -1,12 +1,12 @@
 //! Tokens and the audit log.
 
-use backroom::{Backroom, NewToken, QueuePattern, Scope, TokenId};
+use backroom::{Backroom, NewToken, TokenId};
 use hyper::Method;
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::Target;
 use crate::{
+    bodies::TokenWanted,
     terminal::Problem,
     views::{AuditPage, NewTokenView, TokenList},
 };
@@ -22,13 +22,6 @@ impl Target {
 
     /// Makes a token; answers with its secret.
     pub(crate) async fn create_token(&self, new: NewToken) -> Result<NewTokenView, Problem> {
-        #[derive(Serialize)]
-        struct Wanted<'a> {
-            name: &'a str,
-            scopes: &'a [Scope],
-            queues: Vec<&'a str>,
-            expires_in_secs: Option<u64>,
-        }
         match self {
             Self::Store(backroom) => {
                 let (token, secret) = backroom.tokens().create(new).await?;
@@ -36,10 +29,10 @@ impl Target {
                 Ok(NewTokenView { token, secret: secret.expose().to_owned() })
             }
             Self::Server(remote) => {
-                let wanted = Wanted {
-                    name: &new.name,
-                    scopes: &new.scopes,
-                    queues: new.queues.iter().map(QueuePattern::as_str).collect(),
+                let wanted = TokenWanted {
+                    name: new.name,
+                    scopes: new.scopes,
+                    queues: new.queues.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
                     expires_in_secs: new.expires_in.map(|span| span.as_secs()),
                 };
                 remote.send(Method::POST, "/v1/tokens", &wanted).await

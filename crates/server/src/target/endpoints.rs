@@ -1,10 +1,9 @@
 //! URLs of callbacks whose receiver wants no more of them.
 
 use hyper::Method;
-use serde::Serialize;
 
 use super::{Target, escaped};
-use crate::{terminal::Problem, views::EndpointPage};
+use crate::{bodies::EndpointUrl, terminal::Problem, views::EndpointPage};
 
 impl Target {
     /// Endpoints that have ended, by URL, after `after` when given.
@@ -20,13 +19,11 @@ impl Target {
 
     /// Has callbacks sent to a URL again.
     pub(crate) async fn enable_endpoint(&self, url: &str) -> Result<(), Problem> {
-        #[derive(Serialize)]
-        struct Enabled<'a> {
-            url: &'a str,
-        }
         match self {
             Self::Store(backroom) => Ok(backroom.enable_endpoint(url).await?),
-            Self::Server(remote) => remote.send(Method::POST, "/v1/endpoints/enable", &Enabled { url }).await,
+            Self::Server(remote) => {
+                remote.send(Method::POST, "/v1/endpoints/enable", &EndpointUrl { url: url.to_owned() }).await
+            }
         }
     }
 }

@@ -1,73 +1,20 @@
 //! Jobs: to list, to read whole, to change one by one or all that match.
 
-use backroom::{Acted, Action, Backroom, Filter, JobId, JobRow, Json, Timestamp};
+use backroom::{Acted, Action, Backroom, Filter, JobId, JobRow};
 use hyper::Method;
-use serde::Serialize;
 
-use super::{Target, escaped};
+use super::Target;
 use crate::{
+    bodies::{Amendment, Bulk, Cancel, Select},
     terminal::Problem,
-    views::{Attempts, BulkAction, JobPage, JobView, Logs, Matched, Reasons, WholeJob},
+    views::{Attempts, JobPage, JobView, Logs, Matched, Reasons, WholeJob},
 };
 
 /// Which jobs: as the library takes it, and as the API does.
 #[derive(Debug, Clone)]
 pub(crate) struct Selection {
     pub(crate) filter: Filter,
-    pub(crate) asked: Asked,
-}
-
-/// The conditions of a filter by the names that the API has for them.
-#[derive(Debug, Clone, Default, Serialize)]
-pub(crate) struct Asked {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) state: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) queue: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) kind: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) tag: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) since: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) until: Option<Timestamp>,
-}
-
-impl Asked {
-    fn query(&self, limit: usize, before: Option<JobId>) -> String {
-        let Self { state, queue, kind, tag, since, until } = self;
-        let text = |name: &str, value: &Option<String>| {
-            value.as_ref().map(|value| format!("{name}={}", escaped(value)))
-        };
-        let moment = |name: &str, value: &Option<Timestamp>| {
-            value.map(|value| format!("{name}={}", escaped(&value.to_string())))
-        };
-        let pairs = [
-            text("state", state),
-            text("queue", queue),
-            text("kind", kind),
-            text("tag", tag),
-            moment("since", since),
-            moment("until", until),
-            Some(format!("limit={limit}")),
-            before.map(|before| format!("before={before}")),
-        ];
-        pairs.into_iter().flatten().collect::<Vec<_>>().join("&")
-    }
-}
-
-/// What changes of a queued job; none stays as it is.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct Changes {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) delay_ms: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) scheduled_at: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) priority: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) args: Option<Json>,
+    pub(crate) asked: Select,
 }
 
 /// Most lines of a log that are shown.
@@ -157,10 +104,6 @@ impl Target {
 
     /// Does it to one job.
     pub(crate) async fn act(&self, id: JobId, action: &Action) -> Result<(), Problem> {
-        #[derive(Serialize)]
-        struct Reason<'a> {
-            reason: &'a str,
-        }
         match (self, action) {
             (Self::Store(backroom), Action::Retry) => Ok(backroom.retry(id).await?),
             (Self::Store(backroom), Action::Cancel { reason }) => {
@@ -172,7 +115,8 @@ impl Target {
             }
             (Self::Server(remote), Action::Cancel { reason }) => {
                 let path = format!("/v1/jobs/{id}/cancel");
-                remote.send::<JobView>(Method::POST, &path, &Reason { reason }).await.map(drop)
+                let cancel = Cancel { reason: Some(reason.clone()) };
+                remote.send::<JobView>(Method::POST, &path, &cancel).await.map(drop)
             }
             (Self::Server(remote), Action::Delete) => {
                 remote.send::<()>(Method::DELETE, &format!("/v1/jobs/{id}"), &()).await
@@ -190,20 +134,12 @@ impl Target {
         match self {
             Self::Store(backroom) => Ok(backroom.act_on_matching(&selection.filter, action, before).await?),
             Self::Server(remote) => {
-                #[derive(Serialize)]
-                struct Bulk<'a> {
-                    action: BulkAction,
-                    filter: &'a Asked,
-                    #[serde(skip_serializing_if = "Option::is_none")]
-                    reason: Option<&'a str>,
-                    #[serde(skip_serializing_if = "Option::is_none")]
-                    before: Option<JobId>,
-                }
                 let reason = match action {
                     Action::Retry | Action::Delete => None,
-                    Action::Cancel { reason } => Some(&**reason),
+                    Action::Cancel { reason } => Some(reason.clone()),
                 };
-                let bulk = Bulk { action: action.into(), filter: &selection.asked, reason, before };
+                let filter = selection.asked.clone();
+                let bulk = Bulk { action: action.into(), filter, all: false, reason, dry_run: false, before };
                 let matched: Matched = remote.send(Method::POST, "/v1/jobs/bulk", &bulk).await?;
                 Ok(matched.acted())
             }
@@ -211,7 +147,7 @@ impl Target {
     }
 
     /// Changes a queued job.
-    pub(crate) async fn amend(&self, id: JobId, changes: &Changes) -> Result<JobView, Problem> {
+    pub(crate) async fn amend(&self, id: JobId, changes: &Amendment) -> Result<JobView, Problem> {
         match self {
             Self::Store(backroom) => {
                 let mut amend = backroom.amend(id);

@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use backroom::{Backroom, Timestamp};
 
-pub(crate) use self::jobs::{Asked, Changes, Selection};
+pub(crate) use self::jobs::Selection;
 
 use crate::{
+    bodies::escaped,
     remote::Remote,
     terminal::Problem,
     views::{StatsView, WorkerList},
@@ -73,9 +74,4 @@ impl Target {
             Self::Server(_) => Ok(()),
         }
     }
-}
-
-/// A part of a path or of a query, with everything escaped that would not stand for itself.
-fn escaped(text: &str) -> impl std::fmt::Display + '_ {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
 }

@@ -2,23 +2,14 @@
 
 use backroom::Retention;
 use hyper::Method;
-use serde::Serialize;
 
 use super::{Target, escaped};
 use crate::{
+    bodies::QueueSettings,
     remote::Remote,
     terminal::Problem,
     views::{QueueList, QueueView},
 };
-
-/// Settings that change; none stays as it is.
-#[derive(Default, Serialize)]
-struct Settings {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retention: Option<Retention>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    depth_max: Option<Option<u64>>,
-}
 
 impl Target {
     /// Every queue with the number of its jobs by state.
@@ -50,7 +41,8 @@ impl Target {
         match self {
             Self::Store(backroom) => Ok(backroom.retain(name, retention).await?),
             Self::Server(remote) => {
-                set(remote, name, Settings { retention: Some(retention), ..Settings::default() }).await
+                set(remote, name, QueueSettings { retention: Some(retention), ..QueueSettings::default() })
+                    .await
             }
         }
     }
@@ -60,7 +52,7 @@ impl Target {
         match self {
             Self::Store(backroom) => Ok(backroom.limit_depth(name, depth).await?),
             Self::Server(remote) => {
-                set(remote, name, Settings { depth_max: Some(depth), ..Settings::default() }).await
+                set(remote, name, QueueSettings { depth_max: Some(depth), ..QueueSettings::default() }).await
             }
         }
     }
@@ -71,7 +63,7 @@ async fn act(remote: &Remote, name: &str, what: &str) -> Result<(), Problem> {
     remote.send::<QueueView>(Method::POST, &path, &()).await.map(drop)
 }
 
-async fn set(remote: &Remote, name: &str, settings: Settings) -> Result<(), Problem> {
+async fn set(remote: &Remote, name: &str, settings: QueueSettings) -> Result<(), Problem> {
     remote
         .send::<QueueView>(Method::PATCH, &format!("/v1/queues/{}", escaped(name)), &settings)
         .await

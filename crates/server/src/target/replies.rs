@@ -4,23 +4,16 @@ use std::time::Duration;
 
 use backroom::{LeaseId, MessageId, clock::Clock as _};
 use hyper::Method;
-use serde::Serialize;
 
 use super::{Target, escaped};
 use crate::{
+    bodies::{MessageTake, TakenIds},
     terminal::Problem,
     views::{Acknowledgements, MessageList, ReplyQueueList, TakenMessages},
 };
 
 /// How long one request waits for a message. A server cuts longer waits, and so do proxies.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// Messages that a taker has.
-#[derive(Serialize)]
-struct Held<'a> {
-    lease: LeaseId,
-    ids: &'a [MessageId],
-}
 
 impl Target {
     /// Every reply queue that has messages, or has dropped some.
@@ -56,12 +49,6 @@ impl Target {
         wait: Duration,
         lease: Duration,
     ) -> Result<TakenMessages, Problem> {
-        #[derive(Serialize)]
-        struct Take {
-            limit: usize,
-            wait_ms: u64,
-            lease_ms: u64,
-        }
         let remote = match self {
             Self::Store(backroom) => {
                 let taken = backroom.replies(queue).lease(lease).take_wait(limit, wait).await?;
@@ -74,7 +61,8 @@ impl Target {
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         loop {
             let left = until.saturating_sub(clock.monotonic());
-            let take = Take { limit, wait_ms: millis(left.min(WAIT_MAX)), lease_ms: millis(lease) };
+            let wait_ms = millis(left.min(WAIT_MAX));
+            let take = MessageTake { limit: Some(limit), wait_ms, lease_ms: Some(millis(lease)) };
             let path = format!("/v1/replies/{}/take", escaped(queue));
             let taken: TakenMessages = remote.send(Method::POST, &path, &take).await?;
             if !taken.messages.is_empty() || left <= WAIT_MAX {
@@ -96,7 +84,7 @@ impl Target {
             }
             Self::Server(remote) => {
                 let path = format!("/v1/replies/{}/acknowledge", escaped(queue));
-                remote.send(Method::POST, &path, &Held { lease, ids }).await
+                remote.send(Method::POST, &path, &TakenIds { lease, ids: ids.to_vec() }).await
             }
         }
     }
@@ -112,7 +100,7 @@ impl Target {
             Self::Store(backroom) => Ok(backroom.replies(queue).release(lease, ids).await?),
             Self::Server(remote) => {
                 let path = format!("/v1/replies/{}/release", escaped(queue));
-                remote.send(Method::POST, &path, &Held { lease, ids }).await
+                remote.send(Method::POST, &path, &TakenIds { lease, ids: ids.to_vec() }).await
             }
         }
     }

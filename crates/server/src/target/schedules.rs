@@ -8,15 +8,12 @@ use hyper::Method;
 
 use super::{Target, escaped};
 use crate::{
-    schedules::{
-        body::{BackfillBody, ScheduleBody, TriggerBody},
-        own,
-        view::{
-            BackfillView, EntryPage, EntryView, PutView, SchedulePage, ScheduleView, TriggeredView,
-            WholeSchedule,
-        },
-    },
+    bodies::schedule::{BackfillBody, ScheduleBody, TriggerBody},
+    schedules::own,
     terminal::Problem,
+    views::schedule::{
+        BackfillView, EntryPage, EntryView, PutView, SchedulePage, ScheduleView, TriggeredView, WholeSchedule,
+    },
 };
 
 fn path(name: &str, what: &str) -> String {
@@ -164,14 +161,14 @@ impl Target {
         at: Option<Timestamp>,
         next: usize,
         previous: usize,
-    ) -> Result<crate::schedules::preview::PreviewView, Problem> {
+    ) -> Result<crate::views::preview::PreviewView, Problem> {
         match self {
             Self::Store(backroom) => {
                 let definition = known(backroom, name).await?.schedule.definition.ok_or_else(|| {
                     Problem::new(format_args!("preview schedule {name:?}"), &"this version cannot read it")
                 })?;
                 let at = at.unwrap_or_else(|| backroom.clock().now());
-                Ok(crate::schedules::preview::preview(&definition, at, next, previous)?)
+                Ok(crate::views::preview::preview(&definition, at, next, previous)?)
             }
             Self::Server(remote) => {
                 let at = at.map(|at| format!("&at={}", escaped(&at.to_string()))).unwrap_or_default();

@@ -2,29 +2,24 @@
 
 use backroom_triggers::admin::{self, Sample};
 use hyper::Method;
-use serde::Deserialize;
-use serde_json::json;
 use uuid::Uuid;
 
 use super::{Target, escaped};
 use crate::{
+    bodies::TriggerPause,
     terminal::Problem,
-    views::trigger::{DeadLetterView, OutcomeView, PreviewView, TriggerView},
+    views::trigger::{DeadLetterPage, DeadLetterView, OutcomeView, PreviewView, TriggerList, TriggerView},
 };
 
 impl Target {
     /// Every trigger, by name.
     pub(crate) async fn triggers(&self) -> Result<Vec<TriggerView>, Problem> {
-        #[derive(Deserialize)]
-        struct Listed {
-            triggers: Vec<TriggerView>,
-        }
         match self {
             Self::Store(backroom) => {
                 let (rows, now) = (admin::list(backroom, None).await?, backroom.clock().now());
                 Ok(rows.into_iter().map(|row| TriggerView::new(row, now)).collect())
             }
-            Self::Server(remote) => Ok(remote.get::<Listed>("/v1/triggers").await?.triggers),
+            Self::Server(remote) => Ok(remote.get::<TriggerList>("/v1/triggers").await?.triggers),
         }
     }
 
@@ -45,7 +40,9 @@ impl Target {
             Self::Store(backroom) => admin::pause(backroom, name, reason).await?,
             Self::Server(remote) => {
                 let path = format!("/v1/triggers/{}/pause", escaped(name));
-                return remote.send(Method::POST, &path, &json!({ "reason": reason })).await;
+                return remote
+                    .send(Method::POST, &path, &TriggerPause { reason: Some(reason.to_owned()) })
+                    .await;
             }
         }
         self.trigger(name).await
@@ -81,10 +78,6 @@ impl Target {
         before: Option<Uuid>,
         limit: usize,
     ) -> Result<Vec<DeadLetterView>, Problem> {
-        #[derive(Deserialize)]
-        struct Listed {
-            dead_letters: Vec<DeadLetterView>,
-        }
         match self {
             Self::Store(backroom) => {
                 let letters = admin::dead_letters(backroom, trigger, before, limit).await?;
@@ -94,7 +87,7 @@ impl Target {
                 let trigger = trigger.map(|name| format!("&trigger={}", escaped(name))).unwrap_or_default();
                 let before = before.map(|id| format!("&before={id}")).unwrap_or_default();
                 let path = format!("/v1/dead-letters?limit={limit}{trigger}{before}");
-                Ok(remote.get::<Listed>(&path).await?.dead_letters)
+                Ok(remote.get::<DeadLetterPage>(&path).await?.dead_letters)
             }
         }
     }

@@ -14,10 +14,12 @@ mod event;
 mod history;
 mod job;
 mod matched;
+pub(crate) mod preview;
 mod queue;
 mod reason;
 mod reply;
-mod rows;
+pub(crate) mod rows;
+pub(crate) mod schedule;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -37,7 +39,7 @@ pub(crate) use self::{
     queue::{CountList, QueueList, QueueView},
     reason::{ReasonView, Reasons},
     reply::{Acknowledgements, MessageList, ReplyQueueList, TakenMessages},
-    rows::{CallbackSchema, JobSchema, ReplySchema, RetentionSchema, RetrySchema},
+    rows::{CallbackSchema, ExtrasSchema, JobSchema, ReplySchema, RetentionSchema, RetrySchema},
     stats::StatsView,
     token::{AuditPage, NewTokenView, TokenList},
     worker::WorkerList,

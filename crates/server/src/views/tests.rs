@@ -6,6 +6,7 @@ use backroom::{
     Attempt, AuditEntry, Count, DisplayState, Draft, EndedEndpoint, Extras, JobId, Json, LogLine, MessageRow,
     Progress, ReplyQueue, Retention, RetryPolicy, Timestamp, Token, WorkerRow,
     core::{Callback, Reply, Suspicion},
+    schedule,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -14,12 +15,16 @@ use utoipa::PartialSchema;
 use super::{
     JobView,
     rows::{
-        AttemptSchema, AuditEntrySchema, CallbackSchema, CountSchema, EndedEndpointSchema, JobSchema,
-        LogLineSchema, MessageSchema, ProgressSchema, ReplyQueueSchema, ReplySchema, RetentionSchema,
-        RetrySchema, TokenSchema, WorkerSchema,
+        AttemptSchema, AuditEntrySchema, CallbackSchema, CountSchema, EndedEndpointSchema, ExtrasSchema,
+        JobSchema, LogLineSchema, MessageSchema, ProgressSchema, ReplyQueueSchema, ReplySchema,
+        RetentionSchema, RetrySchema, TokenSchema, WorkerSchema,
         job::{OccurrenceSchema, SuspicionSchema},
         queue::RetentionLimitSchema,
         reply::{MessageBodySchema, MessageLeaseSchema},
+        schedule::{
+            BackfillSchema, CalendarSchema, CountersSchema, DefinitionSchema, EndOfRunSchema, EverySchema,
+            FailingSchema, PauseSchema, PoliciesSchema, ScheduledJobSchema, SuccessSchema,
+        },
         worker::{BlockedSchema, ProcessSchema, ThreadsSchema, TrialSchema, TrialsSchema},
     },
 };
@@ -121,6 +126,39 @@ fn the_schemas_of_tokens_and_of_the_audit_log_have_their_fields() {
     same::<AuditEntrySchema>(&row::<AuditEntry>(
         json!({"id": ID, "at": AT, "who": "w", "act": "a", "target": "t", "detail": null}),
     ));
+}
+
+#[test]
+fn the_schemas_of_schedules_have_their_fields() {
+    let written = same::<DefinitionSchema>(&row::<schedule::Schedule>(json!({
+        "name": "s", "specs": [{"every": {"interval_ms": 1000, "phase_ms": 1, "anchor": AT}}],
+        "except": [{"calendar": {"dates": ["2026-12-24"], "at": ["06:30"]}}], "zone": "UTC", "starts_at": AT, "ends_at": AT,
+        "jitter_ms": 1, "max_runs": 1, "frequent": true, "paused": true, "policies": {"deadman_ms": 1000}, "notify": "https://a.b/",
+        "job": {"kind": "k", "lane": "l", "expire_after_ms": 1, "max_attempts": 1, "tags": ["t"]},
+    })));
+    same::<EverySchema>(&written["specs"][0]["every"]);
+    same::<CalendarSchema>(&written["except"][0]["calendar"]);
+    same::<PoliciesSchema>(&written["policies"]);
+    same::<ScheduledJobSchema>(&written["job"]);
+    same::<ExtrasSchema>(&written["job"]["extras"]);
+    same::<PauseSchema>(&row::<schedule::state::Pause>(json!({"at": AT, "by": "operator"})));
+    same::<FailingSchema>(&row::<schedule::state::Failing>(json!({"since": AT, "of": "job", "why": "w"})));
+    same::<SuccessSchema>(&row::<schedule::state::Success>(json!({"nominal": AT, "at": AT})));
+    same::<CountersSchema>(&schedule::state::Counters::default());
+    same::<BackfillSchema>(&row::<schedule::state::Backfill>(json!({
+        "from": AT, "until": AT, "total": 1, "done": 1, "decided_until": AT, "at_once": 1, "started_at": AT, "ended_at": AT,
+    })));
+    same::<EndOfRunSchema>(&row::<schedule::EndOfRun>(
+        json!({"became": "discarded", "at": AT, "reason": "r"}),
+    ));
+}
+
+#[cfg(feature = "triggers")]
+#[test]
+fn the_schemas_of_triggers_have_their_fields() {
+    use super::rows::trigger::{StatusSchema, TriggerCountersSchema};
+    let written = same::<StatusSchema>(&backroom_triggers::Status::default());
+    same::<TriggerCountersSchema>(&written["counters"]);
 }
 
 #[test]

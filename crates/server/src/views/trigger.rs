@@ -11,14 +11,19 @@ use backroom_triggers::{Activity, Outcome, Preview, Status};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
+
+use super::rows::trigger::StatusSchema;
 
 /// A reader whose last beat is older than this has probably died.
 const SILENT: Duration = Duration::from_secs(60);
 
 /// A trigger.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = Trigger)]
 pub(crate) struct TriggerView {
+    /// Its name.
     pub(crate) name: String,
     /// The kind of its source.
     #[serde(rename = "type")]
@@ -29,24 +34,55 @@ pub(crate) struct TriggerView {
     pub(crate) source: Value,
     /// Which jobs its deliveries become.
     pub(crate) mapping: Value,
+    /// Since when it is paused; null while it is not.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) paused_at: Option<Timestamp>,
+    /// Why it is paused.
     pub(crate) pause_reason: Option<String>,
+    /// How many dead letters it has.
     pub(crate) dead_letters: u64,
     /// Dead letters that were dropped because there were too many.
     pub(crate) dropped: u64,
+    /// When a process defined it as it is now.
+    #[schema(value_type = String, format = DateTime)]
     pub(crate) defined_at: Timestamp,
+    /// The processes that read its source, or wait to do so.
     pub(crate) readers: Vec<ReaderView>,
 }
 
 /// A process that reads the source of a trigger.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = TriggerReader)]
 pub(crate) struct ReaderView {
+    /// Its name.
     pub(crate) holder: String,
+    /// Whether no other process reads at the same time.
     pub(crate) exclusive: bool,
+    /// When its last heartbeat was.
+    #[schema(value_type = String, format = DateTime)]
     pub(crate) beat_at: Timestamp,
     /// Whether it has beaten lately.
     pub(crate) alive: bool,
+    /// What it reports.
+    #[schema(value_type = StatusSchema)]
     pub(crate) status: Status,
+}
+
+/// Triggers.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct TriggerList {
+    /// By name.
+    pub(crate) triggers: Vec<TriggerView>,
+}
+
+/// A page of dead letters.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct DeadLetterPage {
+    /// The newest first, without bodies.
+    pub(crate) dead_letters: Vec<DeadLetterView>,
+    /// Pass it as `before` for the next page; null on the last one.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) next: Option<Uuid>,
 }
 
 impl TriggerView {
@@ -92,26 +128,38 @@ impl ReaderView {
 }
 
 /// What a message would become.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = TriggerPreview)]
 pub(crate) struct PreviewView {
     /// `job`, `left_out` or `refused`.
     pub(crate) outcome: String,
     /// Why it is refused.
     pub(crate) reason: Option<String>,
+    /// The job that it would become.
     pub(crate) job: Option<JobPreview>,
 }
 
 /// The job that a message would become.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct JobPreview {
+    /// Which handler would run it.
     pub(crate) kind: String,
+    /// Where it would wait.
     pub(crate) queue: String,
+    /// Key inside the queue.
     pub(crate) lane: Option<String>,
+    /// 0 (first) to 9 (last).
     pub(crate) priority: u8,
+    /// Input of the handler.
     pub(crate) args: Value,
+    /// When it would run.
+    #[schema(value_type = String, format = DateTime)]
     pub(crate) scheduled_at: Timestamp,
+    /// Attempts allowed.
     pub(crate) max_attempts: u32,
+    /// The key by which duplicates are found.
     pub(crate) unique_key: Option<String>,
+    /// Labels to filter by.
     pub(crate) tags: Vec<String>,
 }
 
@@ -137,15 +185,24 @@ impl From<JobRow> for JobPreview {
 }
 
 /// A dead letter.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = DeadLetter)]
 pub(crate) struct DeadLetterView {
+    /// Its id.
+    #[schema(value_type = String, format = "uuid")]
     pub(crate) id: Uuid,
+    /// The trigger that it came through.
     pub(crate) trigger: String,
+    /// The identity of the delivery at its source.
     pub(crate) identity: String,
+    /// Why it did not become a job.
     pub(crate) reason: String,
+    /// When it was refused.
+    #[schema(value_type = String, format = DateTime)]
     pub(crate) at: Timestamp,
     /// Its headers, and what else its source said of it.
     pub(crate) delivery: Value,
+    /// How many bytes its body has.
     pub(crate) body_bytes: u64,
     /// The body, if it is UTF-8 and one dead letter was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,7 +234,8 @@ impl From<DeadLetter> for DeadLetterView {
 }
 
 /// What became of a delivery.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = DeliveryOutcome)]
 pub(crate) struct OutcomeView {
     /// `enqueued`, `duplicate`, `left_out` or `refused`.
     pub(crate) outcome: String,

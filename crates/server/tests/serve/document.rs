@@ -53,6 +53,59 @@ fn every_route_of_the_document_exists_and_says_what_it_answers() {
     assert_eq!(ids.len(), operations.len(), "two operations have one id");
 }
 
+/// Every schema within this value, with its place.
+fn schemas<'a>(value: &'a Value, place: String, all: &mut Vec<(String, &'a Value)>) {
+    match value {
+        Value::Object(fields) => {
+            if fields.get("type").is_some() {
+                all.push((place.clone(), value));
+            }
+            fields.iter().for_each(|(name, value)| schemas(value, format!("{place}/{name}"), all));
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(nth, item)| schemas(item, format!("{place}/{nth}"), all));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_object_of_the_document_says_which_fields_it_has() {
+    // A document of another specification.
+    const OF_OTHERS: [&str; 1] = ["/paths/~1openapi.json"];
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let document = server.get("/openapi.json").json();
+    let mut all = Vec::new();
+    for part in ["paths", "components"] {
+        let value = &document[part];
+        for (name, value) in value.as_object().unwrap() {
+            schemas(value, format!("/{part}/{}", name.replace('/', "~1")), &mut all);
+        }
+    }
+    assert!(all.len() > 300, "{}", all.len());
+    let is_object = |schema: &Value| match &schema["type"] {
+        Value::Array(types) => types.iter().any(|one| one == "object"),
+        one => one == "object",
+    };
+    let says_nothing = |schema: &Value| {
+        ["properties", "additionalProperties", "oneOf", "allOf", "anyOf"]
+            .iter()
+            .all(|field| schema.get(field).is_none())
+    };
+    let plain: Vec<_> = all
+        .iter()
+        .filter(|(place, schema)| {
+            is_object(schema)
+                && says_nothing(schema)
+                && !OF_OTHERS.iter().any(|other| place.starts_with(other))
+        })
+        .map(|(place, _)| place)
+        .collect();
+    assert!(plain.is_empty(), "these are objects of which the document says nothing: {plain:#?}");
+    server.stop();
+}
+
 #[test]
 fn no_route_is_registered_outside_the_document() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/api");

@@ -220,3 +220,64 @@ fn tail_goes_on_where_it_was_when_the_server_comes_back() {
     assert!(tail.wait().unwrap().success());
     server.stop();
 }
+
+/// What one server changed, the other one shows at once: both answer from the store.
+#[test]
+fn what_is_changed_through_one_server_is_shown_by_the_other() {
+    let place = crate::side::place();
+    let (one, other) = (Server::start(&place, &[]), Server::start(&place, &[]));
+    let through = |server: &Server, args: &[&str]| -> Said {
+        let url = format!("http://{}", server.address);
+        let mut command = place.command();
+        command.args(args).args(["--server", &url]);
+        crate::cli_support::said(command.output().unwrap())
+    };
+    let id = through(
+        &one,
+        &["enqueue", "send_mail", "--queue", "mail", "--delay", "1h", "--reply-to", "orders", "--json"],
+    );
+    let id = id.json()["id"].as_str().unwrap().to_owned();
+    // Each command on one server, and what the other one shows then.
+    let steps: &[(&[&str], &[&str], &str)] = &[
+        (&["amend", &id, "--priority", "1"], &["job", &id, "--json"], "\"priority\": 1"),
+        (&["queues", "pause", "mail"], &["queues", "--json"], "\"paused_by\""),
+        (&["queues", "resume", "mail"], &["queues", "--json"], "\"paused_at\": null"),
+        (&["queues", "limit", "mail", "7"], &["queues", "--json"], "\"depth_max\": 7"),
+        (&["cancel", &id, "--reason", "called off"], &["job", &id, "--json"], "called off"),
+        (&["retry", &id], &["job", &id, "--json"], "\"available\""),
+        (&["cancel", &id], &["replies", "list", "orders", "--json"], "cancelled"),
+        (&["delete", &id], &["jobs", "--json"], "\"jobs\": []"),
+        (
+            &["schedules", "put", "nightly", "--when", "0 3 * * *", "--kind", "k"],
+            &["schedules", "--json"],
+            "nightly",
+        ),
+        (&["schedules", "pause", "nightly"], &["schedules", "show", "nightly", "--json"], "\"operator\""),
+        (
+            &["schedules", "trigger", "nightly", "--key", "a"],
+            &["schedules", "history", "nightly", "--json"],
+            "triggered",
+        ),
+        (&["schedules", "delete", "nightly"], &["schedules", "--json"], "\"schedules\": []"),
+        (&["tokens", "create", "walker", "--scope", "admin"], &["tokens"], "without a token"),
+    ];
+    let mut turn = [&one, &other];
+    for (act, show, wanted) in steps {
+        through(turn[0], act).succeeded();
+        let mut shown = through(turn[1], show);
+        // A server without tokens asks the store once a second whether it has one.
+        for _ in 0..100 {
+            if shown.out.contains(wanted) || shown.code != 0 {
+                break;
+            }
+            #[expect(clippy::disallowed_methods, reason = "processes of their own go by real time")]
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            shown = through(turn[1], show);
+        }
+        let is_closed = *wanted == "without a token" && shown.err.contains("token");
+        assert!(shown.out.contains(wanted) || is_closed, "{act:?}: {shown:?}");
+        turn.reverse();
+    }
+    one.stop();
+    other.stop();
+}

@@ -56,9 +56,11 @@ pub(super) fn layers(router: Router<AppState>, state: AppState) -> Router<AppSta
 async fn answer(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let settings = state.settings.now();
     let (parts, body) = request.into_parts();
+    // What is needed until the answer is copied. A part of the request would hold the whole buffer that it was read into, for as long
+    // as a long poll waits.
     let id = request_id(&parts, &state);
-    let shown_id = id.to_str().unwrap_or_default().to_owned();
-    let uri = parts.uri.clone();
+    let shown_id = id.to_str().unwrap_or_default();
+    let path = parts.uri.path().to_owned();
     let began = state.backroom.clock().monotonic();
     let method = parts.method.clone();
     let matched = parts.extensions.get::<MatchedPath>().cloned();
@@ -66,22 +68,23 @@ async fn answer(State(state): State<AppState>, request: Request, next: Next) -> 
     let by_tls = parts.extensions.get::<Arrived>().is_some_and(|arrived| arrived.by_tls);
     let origin = cors::allowed(&parts, &settings.cors_origins);
     let is_question = origin.is_some() && cors::is_question(&parts);
-    let traceparent = parts.headers.get("traceparent").cloned();
+    let traceparent = tracing::enabled!(tracing::Level::DEBUG).then(|| {
+        parts.headers.get("traceparent").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    });
 
     let span = span::begin(&state, &parts, route, by_tls);
     let answering = async {
         match check(&parts, &settings, &state).await {
             Err(problem) => problem.into_response(),
             Ok(()) if is_question => StatusCode::NO_CONTENT.into_response(),
-            Ok(()) => run(parts, body, next, &settings, &state, &shown_id).await,
+            Ok(()) => run(parts, body, next, &settings, &state, shown_id).await,
         }
     };
     let response = answering.instrument(span.clone()).await;
-    let mut response = problem::finish(response, || format!("{}#{shown_id}", uri.path()));
+    let mut response = problem::finish(response, || format!("{path}#{shown_id}"));
 
     let headers = response.headers_mut();
-    headers.insert(REQUEST_ID.clone(), id);
-    if let Ok(now) = HeaderValue::from_str(&state.backroom.clock().now().to_string()) {
+    if let Ok(now) = HeaderValue::try_from(state.backroom.clock().now().to_string()) {
         headers.insert(TIME.clone(), now);
     }
     headers::secure(headers, by_tls);
@@ -97,8 +100,9 @@ async fn answer(State(state): State<AppState>, request: Request, next: Next) -> 
     state.metrics.answered(&metrics::Request { method: method.as_str(), route, status, by_tls, took });
     tracing::debug!(
         id = shown_id, %method, route = route.unwrap_or("none"), status, took_us = took.as_micros(),
-        traceparent = ?traceparent, "answered a request"
+        traceparent = ?traceparent.flatten(), "answered a request"
     );
+    response.headers_mut().insert(REQUEST_ID.clone(), id);
     response
 }
 
@@ -169,8 +173,9 @@ fn request_id(parts: &Parts, state: &AppState) -> HeaderValue {
         (1..=REQUEST_ID_BYTES_MAX).contains(&bytes.len())
             && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
     };
-    parts.headers.get(&REQUEST_ID).filter(is_plain).cloned().unwrap_or_else(|| {
+    let copied = |id: &HeaderValue| HeaderValue::from_bytes(id.as_bytes()).ok();
+    parts.headers.get(&REQUEST_ID).filter(is_plain).and_then(copied).unwrap_or_else(|| {
         let id = state.ids.lease().to_string();
-        HeaderValue::from_str(&id).expect("invariant: an id is plain text")
+        HeaderValue::try_from(id).expect("invariant: an id is plain text")
     })
 }

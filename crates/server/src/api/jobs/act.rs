@@ -5,11 +5,9 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use backroom::{Json as Text, Timestamp, core::draft::When};
-use serde::Deserialize;
-use utoipa::ToSchema;
+use backroom::core::draft::When;
 
-use super::{answer, draft::when, find};
+use super::{answer, find};
 use crate::{
     api::{
         act::record,
@@ -18,6 +16,7 @@ use crate::{
         extract::Path,
         problem::{Problem, Problems},
     },
+    bodies::{Amendment, Cancel, when},
     serve::AppState,
     views::{JobSchema, JobView},
 };
@@ -26,14 +25,6 @@ async fn changed(state: &AppState, id: backroom::JobId) -> Result<Response, Prob
     let job = state.backroom.job(id).await?;
     let view = JobView::new(job, state.backroom.clock().now());
     Ok(answer::job(&view, StatusCode::OK, &HeaderMap::new()))
-}
-
-/// Why a job is cancelled.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Cancel {
-    /// Shown with the job.
-    reason: Option<String>,
 }
 
 /// Cancel a job
@@ -105,29 +96,6 @@ pub(super) async fn delete(
     record(&state, &caller, "job.delete", &job.id.to_string(), None::<&()>).await?;
     state.backroom.delete(job.id).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// What changes; what is left out stays.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Amendment {
-    /// It runs at this moment or later.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    scheduled_at: Option<Timestamp>,
-    /// It runs this many milliseconds from now or later; not together with `scheduled_at`.
-    delay_ms: Option<u64>,
-    /// 0 (first) to 9 (last).
-    #[schema(minimum = 0, maximum = 9)]
-    priority: Option<u8>,
-    /// Other args.
-    #[serde(default, deserialize_with = "named")]
-    #[schema(value_type = Option<serde_json::Value>)]
-    args: Option<Text>,
-}
-
-/// Args that are there, also when they are null.
-fn named<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Text>, D::Error> {
-    Text::deserialize(deserializer).map(Some)
 }
 
 /// Change a queued job

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use axum::{Json, extract::State};
-use backroom::{Acted, Action, JobId};
-use serde::Deserialize;
-use utoipa::ToSchema;
+use backroom::{Acted, Action};
 
-use super::filter::Select;
+use super::filter;
 use crate::{
     api::{
         act::record,
@@ -16,6 +14,7 @@ use crate::{
         codes::Code,
         problem::{Problem, Problems},
     },
+    bodies::Bulk,
     serve::AppState,
     views::{BulkAction, Matched},
 };
@@ -24,27 +23,6 @@ use crate::{
 const TIME_MAX: Duration = Duration::from_secs(20);
 /// Jobs on one page of a count.
 const COUNT_PAGE: usize = 1000;
-
-/// What to do, to which jobs.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Bulk {
-    /// What to do.
-    action: BulkAction,
-    /// To which jobs; all conditions hold together.
-    filter: Select,
-    /// Needed for a filter without conditions, which matches every job.
-    #[serde(default)]
-    all: bool,
-    /// Why, for `cancel`; shown to people.
-    reason: Option<String>,
-    /// Count the jobs that match and change nothing.
-    #[serde(default)]
-    dry_run: bool,
-    /// Continue below the job of this id: `next` of the answer before.
-    #[schema(value_type = Option<String>, format = "uuid")]
-    before: Option<JobId>,
-}
 
 /// Cancel, retry or delete every job that matches
 ///
@@ -75,7 +53,7 @@ pub(super) async fn bulk(
         BulkAction::Retry => Action::Retry,
         BulkAction::Delete => Action::Delete,
     };
-    let filter = select.filter(&state, &caller).await?;
+    let filter = filter::of(&select, &state, &caller).await?;
     if !dry_run {
         let act = match action {
             BulkAction::Cancel => "jobs.cancel",

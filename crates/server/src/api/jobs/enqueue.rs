@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tracing::Instrument as _;
 use utoipa::IntoParams;
 
-use super::{answer, draft::NewJob, lines, wait::Wait};
+use super::{answer, lines, wait::Wait};
 use crate::{
     api::{
         around::Deadline,
@@ -22,6 +22,7 @@ use crate::{
         once::{self, Once, Pass},
         problem::{Problem, Problems},
     },
+    bodies::NewJob,
     serve::AppState,
     views::{Enqueued, EnqueuedBatch, JobSchema, JobView},
 };
@@ -79,15 +80,19 @@ pub(super) async fn one(
         Once::Go(pass) => pass,
         Once::Replay(response) => return Ok(response),
     };
-    let of_task = state.clone();
-    // A client that leaves must not stop what it began: the record of its key would stay open.
-    let storing = async move {
-        let stored = store_one(&of_task, &pass, draft).await;
-        end(&pass, &stored).await;
-        stored
+    let stored = if pass.is_recorded() {
+        let of_task = state.clone();
+        // A client that leaves must not stop what it began: the record of its key would stay open.
+        let storing = async move {
+            let stored = store_one(&of_task, &pass, draft).await;
+            end(&pass, &stored).await;
+            stored
+        };
+        let storing = tokio::spawn(storing.in_current_span());
+        storing.await.map_err(|_| Problem::new(Code::Internal, "the server failed"))??
+    } else {
+        store_one(&state, &pass, draft).await?
     };
-    let storing = tokio::spawn(storing.in_current_span());
-    let stored = storing.await.map_err(|_| Problem::new(Code::Internal, "the server failed"))??;
     let Some(wait) = wait else { return Ok(stored.into_response()) };
     // Nothing of the request is held while it waits.
     drop((headers, body));
@@ -195,7 +200,7 @@ pub(super) async fn batch(
     let traceparent = traceparent(&state, &headers);
     let drafts = new.into_iter().enumerate().map(|(number, new)| {
         new.draft(traceparent)
-            .map_err(|problem| Problem::new(problem.code(), format!("job {number}: {}", problem.detail())))
+            .map_err(|invalid| Problem::new(Code::Invalid, format!("job {number}: {invalid}")))
     });
     let drafts: Vec<_> = drafts.collect::<Result<_, _>>()?;
     let pass = match once::begin(&state, &caller, &headers, "POST /v1/jobs/batch", &body.0).await? {

@@ -17,10 +17,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{
-    draft::NewJob,
-    enqueue::{check_queue, traceparent},
-};
+use super::enqueue::{check_queue, traceparent};
 use tracing::Instrument as _;
 
 use crate::{
@@ -31,6 +28,7 @@ use crate::{
         codes::Code,
         problem::Problem,
     },
+    bodies::NewJob,
     serve::AppState,
     views::Enqueued,
 };

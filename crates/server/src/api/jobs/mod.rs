@@ -3,7 +3,6 @@
 mod act;
 mod answer;
 mod bulk;
-mod draft;
 mod enqueue;
 mod filter;
 mod lines;

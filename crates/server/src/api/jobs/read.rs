@@ -10,7 +10,7 @@ use backroom::JobId;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{answer, filter::Select, find, require, wait::Wait};
+use super::{answer, filter, find, require, wait::Wait};
 use crate::{
     api::{
         around::Deadline,
@@ -19,6 +19,7 @@ use crate::{
         extract::{Path, Query},
         problem::{Problem, Problems},
     },
+    bodies::Select,
     serve::AppState,
     views::{Attempts, JobPage, JobSchema, JobView, Logs, Reasons},
 };
@@ -75,7 +76,7 @@ pub(super) async fn list(
     require(&caller, Scope::Read)?;
     let PageQuery { state: word, queue, kind, tag, since, until, limit, before } = query;
     let select = Select { state: word, queue, kind, tag, since, until };
-    let filter = select.filter(&state, &caller).await?;
+    let filter = filter::of(&select, &state, &caller).await?;
     let page = state.backroom.list(filter, before, limit.unwrap_or(LIMIT_DEFAULT)).await?;
     let next_uri = page.next.map(|next| {
         let others = uri.query().unwrap_or_default().split('&');
@@ -127,15 +128,20 @@ pub(super) async fn one(
     let wait = Wait::asked(query.wait.as_deref(), &headers)?;
     let versions = answer::versions(&headers);
     drop(headers);
-    let mut job = find(&state, &caller, Scope::Read, &id).await?;
-    if let Some(wait) = wait {
+    let found = find(&state, &caller, Scope::Read, &id).await?;
+    let job = if let Some(wait) = wait {
+        let id = found.id;
+        // It is read again, and not held while the answer waits.
+        drop(found);
         let clock = state.backroom.clock();
         let waits_for_change = versions.contains_key(header::IF_NONE_MATCH);
         let is_news =
             |job: &backroom::JobRow| answer::is_news(&JobView::new(job.clone(), clock.now()), &versions);
         let done = |job: &backroom::JobRow| job.state.is_finished() || (waits_for_change && is_news(job));
-        job = wait.wait(&state, &deadline, job.id, done).await?;
-    }
+        wait.wait(&state, &deadline, id, done).await?
+    } else {
+        found
+    };
     let view = JobView::new(job, state.backroom.clock().now());
     let mut response = answer::job(&view, StatusCode::OK, &versions);
     if let Some(applied) = wait.and_then(Wait::applied) {

@@ -71,6 +71,8 @@ impl Wait {
             if done(&job) || left.is_zero() || state.stopping.is_cancelled() {
                 return Ok(job);
             }
+            // Thousands may wait, and args may be large.
+            drop(job);
             tokio::select! {
                 () = watch.next() => {}
                 () = clock.sleep(left) => {}

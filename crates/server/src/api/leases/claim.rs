@@ -16,6 +16,7 @@ use crate::{
         problem::{Problem, Problems},
     },
     serve::AppState,
+    views::ExtrasSchema,
 };
 
 /// Most bytes of args of one claim, where the caller names no fewer.
@@ -79,7 +80,7 @@ struct LeasedJob {
     /// 0 (first) to 9 (last).
     priority: u8,
     /// Input of the handler.
-    #[schema(value_type = Object)]
+    #[schema(value_type = serde_json::Value)]
     args: backroom::Json,
     /// Which attempt this is; the first one is 1.
     attempt: u32,
@@ -90,7 +91,7 @@ struct LeasedJob {
     /// Labels.
     tags: Vec<String>,
     /// Everything else that its caller chose.
-    #[schema(value_type = Object)]
+    #[schema(value_type = ExtrasSchema)]
     extras: backroom::Extras,
     /// When it was due.
     #[schema(value_type = String, format = DateTime)]

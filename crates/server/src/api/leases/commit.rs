@@ -16,6 +16,7 @@ use crate::{
         problem::{Problem, Problems},
     },
     serve::AppState,
+    views::rows::StateWord,
 };
 
 /// Most commits of one request.
@@ -44,7 +45,7 @@ struct CommitBody {
     /// In which way the run ended.
     outcome: OutcomeName,
     /// With `done`: the output. Default null.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<serde_json::Value>)]
     output: Option<backroom::Json>,
     /// With `failed`, `timed_out`, `discard` and `cancel`: why.
     error: Option<String>,
@@ -138,7 +139,7 @@ pub(super) struct SettledView {
     status: StatusName,
     /// With `recorded`: the state of the job.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<StateWord>)]
     state: Option<JobState>,
 }
 

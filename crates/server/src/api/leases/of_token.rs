@@ -108,7 +108,7 @@ struct OwnCommit {
     /// In which way it ended.
     outcome: OutcomeName,
     /// With `done`: the output. Default null.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<serde_json::Value>)]
     output: Option<backroom::Json>,
     /// With `failed`, `timed_out`, `discard` and `cancel`: why.
     error: Option<String>,

@@ -19,12 +19,10 @@ use crate::{
         once,
         problem::{Problem, Problems},
     },
-    schedules::{
-        body::{BackfillBody, TriggerBody},
-        own,
-        view::{BackfillView, ScheduleView, TriggeredView},
-    },
+    bodies::schedule::{BackfillBody, TriggerBody},
+    schedules::own,
     serve::AppState,
+    views::schedule::{BackfillView, ScheduleView, TriggeredView},
 };
 
 /// Pause a schedule

@@ -5,7 +5,7 @@ use backroom::{Error, ErrorKind};
 
 use crate::{
     api::{codes::Code, problem::Problem},
-    schedules::view::ScheduleView,
+    views::schedule::ScheduleView,
 };
 
 /// What a change asks for.

@@ -17,12 +17,10 @@ use crate::{
         extract::Path,
         problem::{Problem, Problems},
     },
-    schedules::{
-        body::ScheduleBody,
-        own,
-        view::{PutOutcome, PutView},
-    },
+    bodies::schedule::ScheduleBody,
+    schedules::own,
     serve::AppState,
+    views::schedule::{PutOutcome, PutView},
 };
 
 /// Put a schedule
@@ -61,7 +59,7 @@ pub(super) async fn put(
     // A schedule of a queue that the token does not reach must not be replaced, and not be seen either.
     let schedules = state.backroom.schedules();
     if let Some(before) = schedules.get(&name).await?
-        && !sees(&caller, &crate::schedules::view::ScheduleView::new(before.summary))
+        && !sees(&caller, &crate::views::schedule::ScheduleView::new(before.summary))
     {
         find(&state, &caller, &name).await?;
     }

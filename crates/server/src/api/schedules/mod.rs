@@ -16,8 +16,8 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    schedules::view::{ScheduleView, WholeSchedule},
     serve::AppState,
+    views::schedule::{ScheduleView, WholeSchedule},
 };
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {

@@ -14,11 +14,9 @@ use crate::{
         extract::{Path, Query},
         problem::{Problem, Problems},
     },
-    schedules::{
-        body::PreviewBody,
-        preview::{NEXT_DEFAULT, PreviewView, preview},
-    },
+    bodies::schedule::PreviewBody,
     serve::AppState,
+    views::preview::{NEXT_DEFAULT, PreviewView, preview},
 };
 
 /// Preview expressions

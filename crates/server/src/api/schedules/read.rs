@@ -17,8 +17,8 @@ use crate::{
         extract::{Path, Query},
         problem::{Problem, Problems},
     },
-    schedules::view::{EntryPage, EntryView, SchedulePage, ScheduleView, WholeSchedule},
     serve::AppState,
+    views::schedule::{EntryPage, EntryView, SchedulePage, ScheduleView, WholeSchedule},
 };
 
 /// Rows on a page that names no limit.

@@ -4,9 +4,9 @@ use clap::Args;
 
 use super::CHANGE;
 use crate::{
-    schedules::view::Status,
     settings::Settings,
     terminal::{Problem, out},
+    views::schedule::Status,
 };
 
 /// Stop a schedule from firing; runs that are going are not stopped

@@ -8,10 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{CHANGE, READ};
 use crate::{
-    schedules::{
-        body::{BACKFILL_MAX, BackfillBody},
-        view::BackfillView,
-    },
+    bodies::schedule::{BACKFILL_MAX, BackfillBody},
     settings::Settings,
     target::Target,
     terminal::{
@@ -19,6 +16,7 @@ use crate::{
         parse::{MomentText, moment},
         words,
     },
+    views::schedule::BackfillView,
 };
 
 /// How many occurrences need no `--confirm`.

@@ -5,13 +5,13 @@ use clap::Args;
 
 use super::READ;
 use crate::{
-    schedules::view::EntryView,
     settings::Settings,
     terminal::{
         Problem, out,
         table::{self, Column, cell},
         words,
     },
+    views::schedule::EntryView,
 };
 
 /// List what became of the occurrences of a schedule: runs, and why others did not run

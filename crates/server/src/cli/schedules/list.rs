@@ -4,13 +4,13 @@ use clap::Args;
 
 use super::READ;
 use crate::{
-    schedules::view::SchedulePage,
     settings::Settings,
     terminal::{
         Problem, out,
         table::{self, Column, cell},
         words,
     },
+    views::schedule::SchedulePage,
 };
 
 /// Which page.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backroom::{
-    Json,
+    Json, RetryPolicy,
     core::schedule::{
         Spec,
         policy::{CatchUp, Dst, OnFailure, Overlap},
@@ -117,9 +117,13 @@ pub(super) struct PutOptions {
     #[arg(long, value_name = "SPAN", value_parser = span, help_heading = "Job")]
     expire_after: Option<Duration>,
 
-    /// Attempts allowed, the first included [default: 20]
+    /// Attempts allowed, the first included [default: 20, or one more than a list of waits has]
     #[arg(long, value_name = "N", help_heading = "Job")]
     max_attempts: Option<u32>,
+
+    /// The waits between attempts: quartic, 'constant 30s', 'linear 1m', 'exponential 10s cap 1h jitter 20' or 'list 1s 10s 1m'
+    #[arg(long, value_name = "POLICY", value_parser = short::retry, help_heading = "Job")]
+    retry: Option<RetryPolicy>,
 
     /// Longest run of one attempt
     #[arg(long, value_name = "SPAN", value_parser = span, help_heading = "Job")]
@@ -179,6 +183,7 @@ impl PutOptions {
             priority: self.priority,
             expire_after: self.expire_after,
             max_attempts: self.max_attempts,
+            retry: self.retry,
             timeout: self.timeout,
             tags: self.tag,
             meta,

@@ -5,10 +5,7 @@ use clap::Args;
 
 use super::options::WhenOptions;
 use crate::{
-    schedules::{
-        body::PreviewBody,
-        preview::{NEXT_DEFAULT, OccurrenceView, PreviewView, preview},
-    },
+    bodies::schedule::PreviewBody,
     settings::Settings,
     terminal::{
         Problem, now, out,
@@ -16,6 +13,7 @@ use crate::{
         table::{self, Column, cell},
         words,
     },
+    views::preview::{NEXT_DEFAULT, OccurrenceView, PreviewView, preview},
 };
 
 /// Show what an expression means and when it fires; needs no store

@@ -7,12 +7,10 @@ use clap::Args;
 
 use super::options::PutOptions;
 use crate::{
-    schedules::{
-        body::ScheduleBody,
-        view::{PutOutcome, PutView},
-    },
+    bodies::schedule::ScheduleBody,
     settings::{Need, Settings},
     terminal::{Problem, now, out, words},
+    views::schedule::{PutOutcome, PutView},
 };
 
 /// Create a schedule, or replace its definition

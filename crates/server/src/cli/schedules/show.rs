@@ -4,16 +4,14 @@ use clap::Args;
 
 use super::{READ, history, preview};
 use crate::{
-    schedules::{
-        short,
-        view::{ScheduleView, WholeSchedule},
-    },
+    schedules::short,
     settings::Settings,
     terminal::{
         Problem, out,
         table::{self, Column, cell},
         words,
     },
+    views::schedule::{ScheduleView, WholeSchedule},
 };
 
 /// Show a schedule: its policies, why it fails, its last runs and its next occurrences

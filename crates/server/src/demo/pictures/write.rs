@@ -17,23 +17,17 @@ pub(crate) fn write_whole(target: &Path, bytes: &[u8]) -> io::Result<()> {
     // Not from the target's name, which may already be as long as the file system allows.
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let hidden = folder.join(format!(".{}-{number}.part", std::process::id()));
-    let written = replace(&hidden, target, bytes).and_then(|()| sync_folder(folder));
+    let written = File::create(&hidden).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&hidden, target)?;
+        // Without it a loss of power may take the new name although the job is already recorded as completed. Elsewhere than on Unix
+        // a folder cannot be opened as a file.
+        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    });
     if written.is_err() {
         // The first error is the one to report.
         let _ = fs::remove_file(&hidden);
     }
     written
-}
-
-fn replace(hidden: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(hidden)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(hidden, target)
-}
-
-/// Without it a loss of power may take the new name although the job is already recorded as completed.
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    // Elsewhere a folder cannot be opened as a file.
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

@@ -1,10 +1,14 @@
 //! The schema of a job.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
+use backroom::Extras;
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 use super::{MessageKindWord, ShownWord, StateWord};
 
@@ -96,6 +100,28 @@ pub(crate) struct JobSchema {
     suspicion: Option<SuspicionSchema>,
     /// As people see it: queued is split into scheduled, retrying and available.
     shown: ShownWord,
+}
+
+/// What else the caller of a job chose: those fields of the job that no list filters by.
+pub(crate) enum ExtrasSchema {}
+
+impl PartialSchema for ExtrasSchema {
+    fn schema() -> RefOr<Schema> {
+        let RefOr::T(Schema::Object(mut of_job)) = JobSchema::schema() else {
+            unreachable!("a job is an object");
+        };
+        let extras = serde_json::to_value(Extras::default()).unwrap_or_default();
+        of_job.properties.retain(|name, _| extras.get(name).is_some());
+        of_job.required.clear();
+        of_job.description = Some("What else its caller chose.".into());
+        of_job.into()
+    }
+}
+
+impl ToSchema for ExtrasSchema {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Extras")
+    }
 }
 
 /// How long a unique key is held.

@@ -5,7 +5,10 @@ mod history;
 pub(super) mod job;
 pub(super) mod queue;
 pub(super) mod reply;
+pub(crate) mod schedule;
 mod token;
+#[cfg(feature = "triggers")]
+pub(super) mod trigger;
 pub(super) mod worker;
 
 use std::borrow::Cow;
@@ -21,7 +24,7 @@ use utoipa::{
 
 pub(crate) use self::{
     history::{AttemptSchema, LogLineSchema, ReasonSchema},
-    job::{CallbackSchema, JobSchema, ProgressSchema, ReplySchema, RetrySchema},
+    job::{CallbackSchema, ExtrasSchema, JobSchema, ProgressSchema, ReplySchema, RetrySchema},
     queue::{CountSchema, RetentionSchema},
     reply::{AcknowledgedWord, EndedEndpointSchema, MessageSchema, ReplyQueueSchema},
     token::{AuditEntrySchema, TokenSchema},
@@ -55,3 +58,5 @@ word!(EndWord, "AttemptEnd", AttemptEnd::ALL);
 word!(PausedByWord, "PausedBy", PausedBy::ALL);
 word!(ScopeWord, "Scope", Scope::ALL);
 word!(MessageKindWord, "MessageKind", MessageKind::ALL);
+#[cfg(feature = "triggers")]
+word!(ActivityWord, "TriggerActivity", backroom_triggers::Activity::ALL);

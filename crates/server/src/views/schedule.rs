@@ -11,7 +11,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
-use super::preview::{OccurrenceView, occurrence};
+use super::{
+    preview::{OccurrenceView, occurrence},
+    rows::schedule::{
+        BackfillSchema, CountersSchema, DefinitionSchema, EndOfRunSchema, FailingSchema, OriginSchema,
+        PauseSchema, SuccessSchema,
+    },
+};
 
 /// Whether it fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -44,8 +50,8 @@ impl Status {
 pub(crate) struct ScheduleView {
     /// Its name.
     pub(crate) name: String,
-    /// Where its definition comes from: `program`, `settings` or `api`.
-    #[schema(value_type = String)]
+    /// Where its definition comes from.
+    #[schema(value_type = OriginSchema)]
     pub(crate) origin: Origin,
     /// Whether it fires.
     pub(crate) status: Status,
@@ -53,12 +59,11 @@ pub(crate) struct ScheduleView {
     pub(crate) description: Option<String>,
     /// The next occurrence; null if there is none, or while it is paused.
     pub(crate) next: Option<OccurrenceView>,
-    /// Since when its definition, an operator or its policy has paused it: `{"at", "by": "operator" | {"failure": nominal time}}`; null if
-    /// only its definition has, or nothing.
-    #[schema(value_type = Option<Object>)]
+    /// Since when an operator or its policy has paused it; null if only its definition has, or nothing.
+    #[schema(value_type = Option<PauseSchema>)]
     pub(crate) paused: Option<Pause>,
-    /// Since when it fails, and why: `{"since", "of": "job" | "run", "why"}`; null while it does not.
-    #[schema(value_type = Option<Object>)]
+    /// Since when it fails, and why; null while it does not.
+    #[schema(value_type = Option<FailingSchema>)]
     pub(crate) failing: Option<Failing>,
     /// Since when a success is overdue; null while it is not.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -66,17 +71,17 @@ pub(crate) struct ScheduleView {
     /// The nominal time of the last run that the clock started.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) last_fired: Option<Timestamp>,
-    /// The last run that completed: `{"nominal", "at"}`.
-    #[schema(value_type = Option<Object>)]
+    /// The last run that completed.
+    #[schema(value_type = Option<SuccessSchema>)]
     pub(crate) last_success: Option<Success>,
-    /// What became of its occurrences: `{"fired", "skipped", "missed", "buffered", "triggered", "backfilled"}`.
-    #[schema(value_type = Object)]
+    /// What became of its occurrences.
+    #[schema(value_type = CountersSchema)]
     pub(crate) counters: Counters,
     /// Occurrences that wait for the end of a run.
     #[schema(value_type = Vec<String>)]
     pub(crate) waiting: Vec<Timestamp>,
-    /// The last backfill: `{"from", "until", "total", "done", "started_at", "ended_at"}`.
-    #[schema(value_type = Option<Object>)]
+    /// The last backfill.
+    #[schema(value_type = Option<BackfillSchema>)]
     pub(crate) backfill: Option<Backfill>,
     /// When it was put first.
     #[schema(value_type = String, format = DateTime)]
@@ -85,7 +90,7 @@ pub(crate) struct ScheduleView {
     #[schema(value_type = String, format = DateTime)]
     pub(crate) changed_at: Timestamp,
     /// The definition, as `PUT` takes it; null if it is unreadable.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<DefinitionSchema>)]
     pub(crate) definition: Option<Schedule>,
 }
 
@@ -138,8 +143,8 @@ pub(crate) struct EntryView {
     pub(crate) job: Option<JobId>,
     /// The idempotency key of a trigger.
     pub(crate) key: Option<String>,
-    /// How the run ended: `{"became": "completed" | "discarded" | "cancelled", "at", "reason"}`; null while it is going.
-    #[schema(value_type = Option<Object>)]
+    /// How the run ended; null while it is going.
+    #[schema(value_type = Option<EndOfRunSchema>)]
     pub(crate) end: Option<EndOfRun>,
 }
 
@@ -277,6 +282,6 @@ pub(crate) struct BackfillView {
     /// How many occurrences the range has; a million stands for that many and more.
     pub(crate) total: u64,
     /// The backfill; null if it was only counted.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<BackfillSchema>)]
     pub(crate) backfill: Option<Backfill>,
 }

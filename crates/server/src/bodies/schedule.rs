@@ -12,7 +12,10 @@ use serde::{
 };
 use utoipa::ToSchema;
 
-use super::preview::NEXT_DEFAULT;
+use crate::views::{
+    preview::NEXT_DEFAULT,
+    rows::schedule::{DstSchema, ExpressionSchema, PoliciesSchema, ScheduledJobSchema},
+};
 
 /// When a schedule fires: an expression such as `0 2 * * *`, or an object with one field: `cron`, `quartz`, `every`, `calendar`, `rrule`
 /// or `at`.
@@ -81,13 +84,12 @@ pub(crate) struct ScheduleBody {
     /// Its name; may be left out, and must be that of the path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// When it fires: the union of these. Each is an expression (`0 2 * * *`, `@daily`, `every 15m`, `at 2026-12-24T18:00`, `quartz 0 0 2 * * ?`,
-    /// the lines of a recurrence rule), or an object with one of the fields `cron`, `quartz`, `every`, `calendar`, `rrule`, `at`.
-    #[schema(value_type = Vec<serde_json::Value>, min_items = 1, max_items = 32)]
+    /// When it fires: the union of these.
+    #[schema(value_type = Vec<ExpressionSchema>, min_items = 1, max_items = 32)]
     specs: Vec<SpecBody>,
     /// When it does not fire although a spec says so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<serde_json::Value>, max_items = 32)]
+    #[schema(value_type = Vec<ExpressionSchema>, max_items = 32)]
     except: Vec<SpecBody>,
     /// A name of the IANA time zone database. Default `UTC`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,17 +116,15 @@ pub(crate) struct ScheduleBody {
     /// It does not fire while this is true. `pause` and `resume` are apart from it.
     #[serde(default)]
     paused: bool,
-    /// `{"overlap": "skip" | "buffer_one" | {"buffer_all": n} | "cancel_other" | "allow_all", "catch_up": {"once": {"window_ms"}} |
-    /// {"all": {"window_ms", "max"}} | "none", "dst": "once" | "literal", "on_failure": "go_on" | "pause", "deadman_ms"}`.
+    /// The choices for overlaps, outages, changes of the offset, and failures.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = PoliciesSchema)]
     policies: Policies,
     /// A URL that is called back when it is overdue or failing, and when it is well again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     notify: Option<String>,
-    /// The job of each occurrence: `{"kind", "args", "queue", "lane", "priority", "expire_after_ms", "max_attempts", "tags", "extras"}`. Strings
-    /// in the args may hold places such as `{{nominal}}`.
-    #[schema(value_type = Object)]
+    /// The job of each occurrence.
+    #[schema(value_type = ScheduledJobSchema)]
     job: ScheduledJob,
 }
 
@@ -179,11 +179,11 @@ impl ScheduleBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PreviewBody {
     /// As for a schedule.
-    #[schema(value_type = Vec<serde_json::Value>, min_items = 1, max_items = 32)]
+    #[schema(value_type = Vec<ExpressionSchema>, min_items = 1, max_items = 32)]
     specs: Vec<SpecBody>,
     /// As for a schedule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<serde_json::Value>, max_items = 32)]
+    #[schema(value_type = Vec<ExpressionSchema>, max_items = 32)]
     except: Vec<SpecBody>,
     /// Default `UTC`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,9 +197,9 @@ pub(crate) struct PreviewBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     ends_at: Option<Timestamp>,
-    /// `once` or `literal`.
+    /// What an occurrence does where the offset of the zone changes. Default `once`.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<DstSchema>)]
     dst: Dst,
     /// From this moment on. Default now.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,21 +1,18 @@
-//! A job as a caller asks for it.
+//! A job to enqueue, as a request names it.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom::{
-    Draft, Extras, Json, RetryPolicy, Timestamp, UniqueRule,
+    Draft, Extras, Invalid, Json, RetryPolicy, Timestamp, UniqueRule,
     core::{Callback, Reply, draft::When},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{
-    api::{codes::Code, problem::Problem},
-    views::{CallbackSchema, ReplySchema, RetrySchema},
-};
+use crate::views::{CallbackSchema, ReplySchema, RetrySchema};
 
 /// A job to enqueue. Fields have the names that they have on the job; what is left out has its default.
-#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewJob {
     /// Which handler runs it.
@@ -71,13 +68,43 @@ pub(crate) struct NewJob {
 }
 
 impl NewJob {
+    /// The request for a job like `draft`, with these args.
+    pub(crate) fn like(draft: &Draft, args: &Json) -> Self {
+        let Draft { kind, args: _, queue, lane, priority, start, expiry, max_attempts, unique, tags, extras } =
+            draft.clone();
+        // An occurrence is set by schedules, and the API takes none.
+        let Extras { timeout, retry, meta, traceparent, reply, callback, occurrence: _ } = extras;
+        let (scheduled_at, delay_ms) = at_or_in(Some(start));
+        let (expires_at, expires_in_ms) = at_or_in(expiry);
+        Self {
+            kind,
+            args: args.clone(),
+            queue: Some(queue),
+            lane,
+            priority: Some(priority),
+            scheduled_at,
+            delay_ms,
+            expires_at,
+            expires_in_ms,
+            max_attempts,
+            unique,
+            tags,
+            timeout_ms: timeout.map(millis),
+            retry,
+            meta,
+            traceparent,
+            reply,
+            callback,
+        }
+    }
+
     /// Its queue.
-    pub(super) fn queue(&self) -> &str {
+    pub(crate) fn queue(&self) -> &str {
         self.queue.as_deref().unwrap_or(backroom::core::draft::QUEUE_DEFAULT)
     }
 
     /// As the library takes it.
-    pub(super) fn draft(self, traceparent: Option<&str>) -> Result<Draft, Problem> {
+    pub(crate) fn draft(self, traceparent: Option<&str>) -> Result<Draft, Invalid> {
         let queue = self.queue().to_owned();
         let start = when("scheduled_at", self.scheduled_at, "delay_ms", self.delay_ms)?;
         let expiry = when("expires_at", self.expires_at, "expires_in_ms", self.expires_in_ms)?;
@@ -106,21 +133,32 @@ impl NewJob {
 }
 
 /// A moment, or a span from now.
-pub(super) fn when(
-    at_name: &str,
+pub(crate) fn when(
+    at_name: &'static str,
     at: Option<Timestamp>,
     in_name: &str,
     in_ms: Option<u64>,
-) -> Result<Option<When>, Problem> {
+) -> Result<Option<When>, Invalid> {
     match (at, in_ms) {
         (Some(_), Some(_)) => {
-            let why = format!("{at_name} and {in_name} stand there together; leave one out");
-            Err(Problem::new(Code::Invalid, why))
+            Err(Invalid::new(at_name, format!("and {in_name} stand there together; leave one out")))
         }
         (Some(at), None) => Ok(Some(When::At(at))),
         (None, Some(ms)) => Ok(Some(When::In(Duration::from_millis(ms)))),
         (None, None) => Ok(None),
     }
+}
+
+fn at_or_in(when: Option<When>) -> (Option<Timestamp>, Option<u64>) {
+    match when {
+        None | Some(When::Now) => (None, None),
+        Some(When::At(at)) => (Some(at), None),
+        Some(When::In(span)) => (None, Some(millis(span))),
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What makes two jobs duplicates, for how long, and what happens to the second one. [`UniqueRule`] reads it.

@@ -1,0 +1,65 @@
+//! Which jobs a request is about: the filters that the command line has.
+
+use backroom::{JobId, Timestamp};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// All filters hold together.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Select {
+    /// In one of these states, as stored or as shown, with commas between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(example = "available,retrying")]
+    pub(crate) state: Option<String>,
+    /// Of this queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) queue: Option<String>,
+    /// Of this kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<String>,
+    /// With this tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tag: Option<String>,
+    /// Enqueued at or after this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) since: Option<Timestamp>,
+    /// Enqueued before this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) until: Option<Timestamp>,
+}
+
+impl Select {
+    /// Whether it leaves no job out.
+    pub(crate) fn is_all(&self) -> bool {
+        let Self { state, queue, kind, tag, since, until } = self;
+        [state, queue, kind, tag].into_iter().all(Option::is_none) && since.is_none() && until.is_none()
+    }
+
+    /// The query of a page of these jobs.
+    pub(crate) fn query(&self, limit: usize, before: Option<JobId>) -> String {
+        let Self { state, queue, kind, tag, since, until } = self;
+        let text = |name: &str, value: &Option<String>| {
+            value.as_ref().map(|value| format!("{name}={}", super::escaped(value)))
+        };
+        let moment = |name: &str, value: &Option<Timestamp>| {
+            value.map(|value| format!("{name}={}", super::escaped(&value.to_string())))
+        };
+        let pairs = [
+            text("state", state),
+            text("queue", queue),
+            text("kind", kind),
+            text("tag", tag),
+            moment("since", since),
+            moment("until", until),
+            Some(format!("limit={limit}")),
+            before.map(|before| format!("before={before}")),
+        ];
+        pairs.into_iter().flatten().collect::<Vec<_>>().join("&")
+    }
+}
