@@ -51,8 +51,8 @@ in one of six states: `queued`, `running` and `waiting` are *live*; `completed`,
 | wake remembered, cleared | a wake while the job runs makes its next suspend return at once |
 | recorded as … | stored effect: a row in `attempts`, written in the same transaction, says how the run ended |
 
-What holds for every change, and is left out below: `lease_until` is set exactly while running (its end keeps
-`lease_id` and `worker` as the mark of the last run), `finished_at` exactly when finished, `output` exactly when
+What holds for every change, and is left out below: `lease_until` is set exactly while running. The end
+of a run keeps `lease_id` and `worker` as its mark. `finished_at` is set exactly when finished, `output` exactly when
 completed. A report is written only while its lease is the current one. Callers that wait for the job are notified. A change
 to `queued` also notifies the workers of the queue, and a change that leaves a job running with a cancel pending its worker.
 ";
@@ -64,16 +64,16 @@ const NOTES: &str = "
   at least one attempt left, or is finished.
 - **Crashes** are no failures: a crash gives its attempt back. A job is discarded as poison after three crashes within
   72 hours if at least two happened while nothing else ran in the process. A suspect that was on trial or alone when its
-  process died waits 5 s, then 20 s, 80 s and so on, at most 10 min, and then runs alone. Retry by hand forgives all crashes.
+  process died waits 5 s, then 20 s, 80 s and so on, at most 10 min. Then it runs alone. Retry by hand forgives all crashes.
 - **A lease lost by a living process** is no crash. It is recorded as `lost`, with the known cause.
 - **`scheduled_at`** moves by back-off, snooze, wake, retry by hand and the wait of a prime suspect. Release and every
   other loss leave it as it is, so the job does not lose its place in line.
-- **Cancel** of a running job only asks. Success still wins, and so does the handler's own discard or stop; every
+- **Cancel** of a running job only asks. Success still wins, and so does the handler's own discard or stop. Every
   other end of the run ends the job as cancelled, with the reason of the first caller that asked.
 - **Amend** changes time, priority and args of a job that waits for its turn. It is refused if the job would expire before its new time,
   and if its unique key was made from the args that would change. Kind and queue never change.
-- **Unique key.** Held *while live*, it is freed at the end and taken again by retry by hand (a store refuses that
-  retry if another job holds the key by then). Held *while queued*, it is freed by the first claim for good. Held
+- **Unique key.** Held *while live*, it is freed at the end and taken again by retry by hand. A store refuses that
+  retry if another job holds the key by then. Held *while queued*, it is freed by the first claim for good. Held
   *until a moment*, no event moves it.
 - **Expiry** is checked while queued. Retry by hand drops an expiry that has passed.
 ";
