@@ -147,8 +147,10 @@ impl Options {
                     bytes_max: Some(self.bytes_max),
                     ..SqliteOptions::default()
                 };
-                let store = SqliteStore::open(path, options).await?;
-                Ok(self.over(Arc::new(store)))
+                let store = Arc::new(SqliteStore::open(path, options).await?);
+                let backroom = self.over(Arc::clone(&store) as _);
+                let engine = backroom.engine().clone();
+                Ok(Backroom::from_engine(Engine { sqlite: Some(store), ..engine }))
             }
             #[cfg(feature = "postgres")]
             StoreUrl::Postgres => {
@@ -219,6 +221,8 @@ impl Options {
             json_bytes_max: self.json_bytes_max,
             bytes_max: self.bytes_max,
             traces: self.traces,
+            #[cfg(feature = "sqlite")]
+            sqlite: None,
             #[cfg(feature = "postgres")]
             postgres_within: None,
         })

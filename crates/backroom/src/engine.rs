@@ -16,6 +16,9 @@ pub(crate) struct Engine {
     pub(crate) bytes_max: usize,
     /// What joins spans with traces of other processes; none where traces end in this process.
     pub(crate) traces: Option<Arc<dyn TraceContext>>,
+    /// The SQLite store, for steps of workflows that write rows of the application; none for other stores.
+    #[cfg(feature = "sqlite")]
+    pub(crate) sqlite: Option<Arc<crate::store::sqlite::SqliteStore>>,
     /// The schema of a PostgreSQL store, for enqueueing in transactions of the caller; none for other stores.
     #[cfg(feature = "postgres")]
     pub(crate) postgres_within: Option<Arc<crate::store::postgres::Within>>,

@@ -51,6 +51,8 @@ pub(crate) enum Outcome {
     Snooze(Duration),
     /// The handler did not begin. The job goes back, and is due after this span.
     NotBegun(Duration),
+    /// The run parks its job until something wakes it.
+    Park,
     /// Another caller has recorded the end of the run under its lease.
     #[cfg(feature = "callbacks")]
     Reported,
@@ -94,6 +96,11 @@ impl Failure {
         Self::new(Outcome::NotBegun(wait), "the handler did not begin")
     }
 
+    /// The workflow waits for a timer, a signal or a child.
+    pub(crate) fn parked() -> Self {
+        Self::new(Outcome::Park, "the workflow is parked")
+    }
+
     /// The end of the run was recorded by another caller, so there is nothing to record.
     #[cfg(feature = "callbacks")]
     pub(crate) fn reported() -> Self {
@@ -124,6 +131,7 @@ impl Failure {
             Outcome::Cancel => Ending::Cancelled,
             Outcome::Snooze(_) => Ending::Snoozed,
             Outcome::NotBegun(_) => Ending::Released,
+            Outcome::Park => Ending::Suspended,
             #[cfg(feature = "callbacks")]
             Outcome::Reported => Ending::Released,
         }

@@ -84,6 +84,7 @@ mod telemetry;
 pub mod testing;
 mod upkeep;
 mod worker;
+pub mod workflow;
 
 /// The attribute that [`Middleware`], [`clock::Clock`] and [`store::Store`] are implemented with.
 pub use async_trait::async_trait;
@@ -141,3 +142,4 @@ pub use tokio_postgres;
 #[doc(hidden)]
 pub use worker::Neighbours;
 pub use worker::{Context, QueueOrder, RunningWorker, StillRunning, Stopped, Worker};
+pub use workflow::{WorkflowContext, WorkflowError, WorkflowJournal};

@@ -69,6 +69,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Amend(args) => unless_interrupted(cli::amend::run(args, settings)).await,
         Command::Cancel(args) => cli::cancel::run(args, settings).await,
         Command::Retry(args) => cli::retry::run(args, settings).await,
+        Command::Signal(args) => cli::signal::run(args, settings).await,
         Command::Delete(args) => cli::delete::run(args, settings).await,
         Command::Queues(args) => unless_interrupted(cli::queues::run(args, settings)).await,
         Command::Schedules(args) => unless_interrupted(cli::schedules::run(*args, settings)).await,

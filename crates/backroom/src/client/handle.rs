@@ -48,7 +48,7 @@ impl<J> JobHandle<J> {
         Self { backroom: backroom.clone(), id, is_new, typed: PhantomData }
     }
 
-    pub(super) fn backroom(&self) -> &Backroom {
+    pub(crate) fn backroom(&self) -> &Backroom {
         &self.backroom
     }
 

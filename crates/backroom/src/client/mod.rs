@@ -25,6 +25,7 @@ pub use cursor::Cursor;
 pub use enqueue::Enqueue;
 pub use follow::{Follow, JobEvent, News};
 pub use handle::JobHandle;
+pub(crate) use job::draft_of;
 pub use job::{BadArgs, Job, Untyped};
 pub use many::{EnqueueMany, EnqueuedMany};
 pub use matching::{Acted, Action};

@@ -203,7 +203,8 @@ fn of_failure(failure: Failure) -> Answer {
         Outcome::Discard | Outcome::UndecodedForGood => Answer::Discard(message),
         Outcome::Cancel => Answer::Cancel(message),
         Outcome::Snooze(delay) | Outcome::NotBegun(delay) => Answer::Snooze(delay),
-        // No handler answers so.
+        // No handler answers so, and a workflow never runs in a process of its own.
+        Outcome::Park => Answer::Snooze(Duration::ZERO),
         #[cfg(feature = "callbacks")]
         Outcome::Reported => Answer::Snooze(Duration::ZERO),
         Outcome::Retry | Outcome::TimedOut | Outcome::Undecoded => Answer::Retry(message),

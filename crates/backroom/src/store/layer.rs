@@ -5,6 +5,7 @@
 mod access;
 mod endpoints;
 mod jobs;
+mod journals;
 mod queues;
 mod reads;
 mod replies;
@@ -26,8 +27,8 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use uuid::Uuid;
 
 use super::{
-    Beaten, Call, Claim, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedules, EndedEndpoint, Filter,
-    Health, Note, Notifier, Prune, QueueSetting, Record, ScheduleMove, Seen, Store, TakeMessages,
+    Beaten, Call, Claim, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedules, DueWakes, EndedEndpoint, Filter,
+    Health, JournalAfter, JournalPage, JournalWrite, Note, Notifier, Prune, QueueSetting, Record, ScheduleMove, Seen, Signal, Store, TakeMessages,
     TriggerHold, TriggerPause, WorkerRow, WriteState,
 };
 use crate::Error;
@@ -89,6 +90,18 @@ impl Answer for super::TriggerReader {}
 impl Answer for DueSchedules {
     fn rows(&self) -> usize {
         self.due.len() + self.reported.len()
+    }
+}
+
+impl Answer for JournalPage {
+    fn rows(&self) -> usize {
+        self.entries.len() + self.arrivals.len()
+    }
+}
+
+impl Answer for DueWakes {
+    fn rows(&self) -> usize {
+        self.due.len()
     }
 }
 
@@ -220,6 +233,12 @@ requests! {
     reads DueSchedules "due_schedules" { after: Option<Arc<DueAfter>>, limit: usize, now: Timestamp },
     reads Entries "entries" { schedule: Arc<str>, before: Option<u64>, limit: usize },
     reads EntryOfKey "entry_of_key" { schedule: Arc<str>, key: Arc<str> },
+    reads Journal "journal" { workflow: JobId, after: Option<Arc<JournalAfter>>, limit: usize },
+    writes WriteJournals "write_journals" { writes: Arc<Vec<JournalWrite>> } of writes,
+    writes Signal "signal" { signals: Arc<Vec<Signal>>, now: Timestamp } of signals,
+    reads DueWakes "due_wakes" { limit: usize, now: Timestamp },
+    writes ClearWakes "clear_wakes" { wakes: Arc<Vec<(JobId, Timestamp)>> } of wakes,
+    writes ForgetTaken "forget_taken" { before: Timestamp, limit: usize },
     reads Health "health",
     reads Close "close",
 }

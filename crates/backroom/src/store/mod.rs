@@ -41,14 +41,16 @@ pub(crate) use url::StoreUrl;
 pub use url::sqlite_file;
 pub use verbs::{
     Acknowledged, AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, DEAD_LETTER_BYTES_MAX,
-    DEAD_LETTERS_MAX, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedule, DueSchedules, Durability,
+    DEAD_LETTERS_MAX, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedule, DueSchedules, DueWakes, Durability,
     ENDED_ENDPOINTS_MAX, EndedEndpoint, EndpointVerbs, Filter, Health, HealthCheck, Holder, IdempotencyVerbs,
-    Inserted, JobVerbs, LeaseStatus, Load, MessageRow, Moved, Note, OPEN_MAX, OpenBreaker, Prune,
+    Inserted, JOURNAL_PAGE_BYTES, JobVerbs, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite, LeaseStatus, Load, MessageRow, Moved, Note, OPEN_MAX, OpenBreaker, Prune,
     QueueSetting, QueueVerbs, QueuedAs, READERS_FORGOTTEN_AFTER, REPORTS_MAX, ReadVerbs, Record, Recorded,
-    ReplyQueue, ReplyVerbs, RunningJob, ScheduleMove, ScheduleVerbs, Seen, Share, TakeMessages, TokenVerbs,
+    ReplyQueue, ReplyVerbs, RunningJob, ScheduleMove, ScheduleVerbs, Seen, Share, Signal, Signalled, TakeMessages, TokenVerbs,
     TriggerHold, TriggerPause, TriggerReader, TriggerRow, TriggerVerbs, WorkerDetails, WorkerRow,
-    WorkerVerbs, WriteState,
+    WorkerVerbs, WriteState, Wrote,
 };
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) use verbs::header_of;
 pub(crate) use verbs::{DEAD_REMEMBERED, DROPPED_REMEMBERED, apply_setting, dead_without_a_row};
 
 use crate::Error;
@@ -67,6 +69,7 @@ pub trait Store:
     + EndpointVerbs
     + TriggerVerbs
     + ScheduleVerbs
+    + JournalVerbs
     + 'static
 {
     /// What an operator wants to know: versions, durability, size, and checks that may take seconds.

@@ -91,6 +91,12 @@ impl Observed {
             | Verb::NextDue
             | Verb::RunningOf
             | Verb::ExpiredJobs
+            | Verb::Journal
+            | Verb::WriteJournals
+            | Verb::Signal
+            | Verb::DueWakes
+            | Verb::ClearWakes
+            | Verb::ForgetTaken
             | Verb::Queues
             | Verb::SetQueue
             | Verb::Heartbeat

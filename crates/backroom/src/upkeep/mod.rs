@@ -1,5 +1,5 @@
 //! What maintains a store: it rescues jobs of dead workers, cancels expired jobs, prunes finished ones,
-//! drops messages that no taker acknowledged, and runs schedules.
+//! drops messages that no taker acknowledged, wakes workflows, and runs schedules.
 //!
 //! Each duty is a `tick(engine, now)` that returns how long it wants to rest; [`duty`] sleeps in between. Schedules have a loop
 //! of their own, because they begin to the millisecond. Any number of workers
@@ -15,11 +15,12 @@ mod prune;
 mod replies;
 mod rescue;
 mod schedules;
+mod wakes;
 
 use std::{sync::Arc, time::Duration};
 
 pub(crate) use self::own_heartbeats::OwnHeartbeats;
-use self::{expire::Expire, prune::Prune, replies::Replies, rescue::Rescue, schedules::Schedules};
+use self::{expire::Expire, prune::Prune, replies::Replies, rescue::Rescue, schedules::Schedules, wakes::Wakes};
 use crate::{ends::Ends, engine::Engine, schedule_news::ScheduleNews};
 
 /// Does all upkeep until it is aborted. The other arguments are those of the worker that runs it.
@@ -34,6 +35,7 @@ pub(crate) async fn keep_up(
     tokio::join!(
         duty::run(&engine, Rescue::new(lease, heartbeats, Arc::clone(&ends), crash_span)),
         Schedules::new(Arc::clone(&ends), news).run(&engine),
+        duty::run(&engine, Wakes::default()),
         duty::run(&engine, Expire { ends }),
         duty::run(&engine, Prune),
         duty::run(&engine, Replies)

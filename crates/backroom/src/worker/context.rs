@@ -130,7 +130,6 @@ impl Context {
     }
 
     /// Why the handler should stop, if it should.
-    #[cfg(any(feature = "callbacks", all(feature = "exec", target_os = "linux")))]
     pub(crate) fn stop_reason(&self) -> Option<StopReason> {
         self.run.stop_reason()
     }

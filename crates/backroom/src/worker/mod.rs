@@ -73,7 +73,8 @@ pub(crate) use kind_breakers::KindBreaker;
 #[doc(hidden)]
 pub use neighbours::Neighbours;
 pub use queue_order::QueueOrder;
-#[cfg(any(feature = "callbacks", all(feature = "exec", target_os = "linux")))]
+pub(crate) use panics::caught_in;
+pub(crate) use register::{check_state, decode, encode, names_of, take_state};
 pub(crate) use run::StopReason;
 pub use running_worker::{RunningWorker, Stopped};
 pub use still_running::StillRunning;

@@ -156,6 +156,7 @@ fn event_of(shared: &Shared, run: &Run, result: Option<Result<Json, Failure>>) -
         Outcome::Discard | Outcome::UndecodedForGood => Event::Discard { lease, reason: error },
         Outcome::Cancel => Event::Stop { lease, reason: error },
         Outcome::Snooze(delay) | Outcome::NotBegun(delay) => Event::Snooze { lease, delay },
+        Outcome::Park => Event::Suspend { lease },
         // It is sorted out before, and would be refused by the store.
         #[cfg(feature = "callbacks")]
         Outcome::Reported => Event::Release { lease },

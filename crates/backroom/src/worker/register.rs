@@ -190,21 +190,21 @@ impl Worker {
 }
 
 /// The kind's name and its older ones.
-fn names_of<J: Job>() -> Vec<&'static str> {
+pub(crate) fn names_of<J: Job>() -> Vec<&'static str> {
     [J::KIND].into_iter().chain(J::ALIASES.iter().copied()).collect()
 }
 
-fn check_state<S: FromState>(states: &States) -> Result<(), &'static str> {
+pub(crate) fn check_state<S: FromState>(states: &States) -> Result<(), &'static str> {
     S::from_state(&StatesOf(states)).map(drop)
 }
 
-fn take_state<S: FromState>(context: &Context) -> S {
+pub(crate) fn take_state<S: FromState>(context: &Context) -> S {
     S::from_state(&StatesOf(&context.resources().state))
         .expect("invariant: start checks that every handler finds its state")
 }
 
 /// A newer version of the program may have enqueued the job, so by default it is tried again.
-fn decode<J: Job>(context: &Context) -> Result<J, Failure> {
+pub(crate) fn decode<J: Job>(context: &Context) -> Result<J, Failure> {
     context.job().args.decode().map_err(|error| {
         let why = error.why.strip_prefix("does not fit the expected type: ").unwrap_or(&error.why);
         let message = format!("args do not decode as {}: {why}", std::any::type_name::<J>());
@@ -218,6 +218,6 @@ fn decode<J: Job>(context: &Context) -> Result<J, Failure> {
     })
 }
 
-fn encode<T: serde::Serialize>(output: &T) -> Result<Json, Failure> {
+pub(crate) fn encode<T: serde::Serialize>(output: &T) -> Result<Json, Failure> {
     Json::encode(output).map_err(|error| Failure::discard(format!("the output {}", error.why)))
 }

@@ -23,6 +23,12 @@ pub struct Entry {
     /// How its compensation stands; none if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
+    /// When it began, by the clock of the store: of a step, its last try. For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_at: Option<Timestamp>,
+    /// How often a step was tried. For people.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tries: u32,
 }
 
 /// What a workflow can ask for and a journal records. Random numbers and ids are derived, so they need no entry.
@@ -194,7 +200,7 @@ impl fmt::Display for EntryKind {
 impl Entry {
     /// A new entry.
     pub(super) const fn new(key: String, kind: EntryKind, state: EntryState) -> Self {
-        Self { key, kind, state, undo: None }
+        Self { key, kind, state, undo: None, began_at: None, tries: 0 }
     }
 
     /// The place of its answer, if it has one.
@@ -228,4 +234,9 @@ impl Entry {
     pub fn from_stored(text: &str) -> Result<Self, Invalid> {
         read("stored journal entry", text)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

@@ -64,6 +64,17 @@ enum Place {
 }
 
 impl Arrival {
+    /// Bytes that grow with what it carries.
+    pub fn bytes(&self) -> usize {
+        match &self.what {
+            Arrived::Signal { name, value } => name.len() + value.as_str().len(),
+            Arrived::Child { key, end: ChildEnd::Completed { output } } => key.len() + output.as_str().len(),
+            Arrived::Child { key, end: ChildEnd::Cancelled { reason } | ChildEnd::Discarded { reason } } => {
+                key.len() + reason.len()
+            }
+        }
+    }
+
     /// The text for a store.
     pub fn stored(&self) -> Result<String, Invalid> {
         write("arrival", self)

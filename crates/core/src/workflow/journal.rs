@@ -28,6 +28,19 @@ pub struct Header {
     /// What the workflow last published, which answers queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Json>,
+    /// Why the code of this deploy cannot run it; none while it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<BlockedMark>,
+}
+
+/// A workflow whose journal does not fit the code. It is tried again from time to time, because a deploy may mend it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockedMark {
+    /// Why, with both names.
+    pub why: String,
+    /// When it was first found.
+    pub since: Timestamp,
 }
 
 /// Whether a workflow goes on.
@@ -73,7 +86,15 @@ pub struct Journal {
 impl Header {
     /// Of a workflow that begins.
     pub const fn begin(version: Option<String>, now: Timestamp) -> Self {
-        Self { generation: 0, version, began_at: now, phase: Phase::Forward, progress: 0, published: None }
+        Self {
+            generation: 0,
+            version,
+            began_at: now,
+            phase: Phase::Forward,
+            progress: 0,
+            published: None,
+            blocked: None,
+        }
     }
 
     /// Of the next generation, after `continue_as_new`. What was published stays.

@@ -10,7 +10,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
-    Answer, Answered, Arrival, Ask, Blocked, Cause, Entry, EntryKind, EntryState, Inbox, JOURNAL_BYTES_MAX,
+    Answer, Answered, Arrival, Ask, Blocked, BlockedMark, Cause, Entry, EntryKind, EntryState, Inbox, JOURNAL_BYTES_MAX,
     Journal, NameError, Names, Opened, Phase, Refused, STEPS_MAX, ScopeId, Ticket, VALUE_BYTES_MAX, Write,
     ask::{AskState, Asked},
     chance,
@@ -44,6 +44,8 @@ pub struct Run {
     blocked: Option<Blocked>,
     /// Asks for entries of branches that have lost. Each ends once its race is answered.
     of_losers: BTreeSet<usize>,
+    /// The ask whose answer was handed out last.
+    handed_out: Option<Ticket>,
 }
 
 /// What a driver does next.
@@ -105,6 +107,7 @@ impl Run {
             publish: None,
             blocked: None,
             of_losers: BTreeSet::new(),
+            handed_out: None,
         }
     }
 
@@ -116,6 +119,11 @@ impl Run {
     /// The journal as it stands.
     pub const fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// The ask that [`Next::Poll`] has answered: the code that waits for it is to be woken.
+    pub const fn handed_out(&self) -> Option<Ticket> {
+        self.handed_out
     }
 
     /// Whether recorded answers are left to hand out. Meanwhile the code does nothing for the first time, so its log lines
@@ -222,6 +230,11 @@ impl Run {
         }
     }
 
+    /// The header says from the next write on that the journal does not fit the code.
+    pub fn block(&mut self, mark: BlockedMark) {
+        self.journal.header.blocked = Some(mark);
+    }
+
     /// Publishes what queries are answered with, from the next write on. While it replays it changes nothing.
     pub fn publish(&mut self, value: Json) -> Result<(), Refused> {
         let bytes = value.as_str().len();
@@ -232,6 +245,13 @@ impl Run {
             self.publish = Some(value);
         }
         Ok(())
+    }
+
+    /// What the code has published and is not written: to be written with its end.
+    pub fn unpublished(&mut self) -> Vec<Write> {
+        let published = self.journal.header.published.as_ref();
+        let new = self.publish.take().filter(|value| published != Some(value));
+        new.map(Write::Publish).into_iter().collect()
     }
 
     /// What to do next, now that all of the code waits. `real` is the time of the store.
@@ -251,10 +271,9 @@ impl Run {
             let cause = cause.clone();
             return self.undo(cause, real);
         }
-        if let Some(value) =
-            self.publish.take().filter(|value| self.journal.header.published.as_ref() != Some(value))
-        {
-            return Next::Write(vec![Write::Publish(value)]);
+        let published = self.unpublished();
+        if !published.is_empty() {
+            return Next::Write(published);
         }
         if let Some(next) = self.begin_next() {
             return next;
@@ -285,6 +304,7 @@ impl Run {
             let Some(EntryState::Closed { at, answer, .. }) = state else { return false };
             if let Some(ticket) = asked {
                 self.asks[ticket].state = AskState::Answered(answer);
+                self.handed_out = Some(Ticket(ticket));
                 (self.delivered, self.now) = (seq, self.now.max(at));
                 return true;
             }
@@ -292,6 +312,7 @@ impl Run {
             if let Some(patch) = self.pending_patch() {
                 self.ready.remove(&patch);
                 self.asks[patch].state = AskState::Answered(Answer::Patched { is_new: false });
+                self.handed_out = Some(Ticket(patch));
                 return true;
             }
             // The code of this deploy does not ask for it here. It may later.

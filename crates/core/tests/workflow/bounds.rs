@@ -14,7 +14,7 @@ use crate::{
 fn value(n: u64, bytes: usize) -> Entry {
     let value = json(&format!("\"{}\"", "x".repeat(bytes)));
     let state = EntryState::Closed { seq: n, at: now(), answer: Answer::Value { value } };
-    Entry { key: format!("s{n}"), kind: EntryKind::Step, state, undo: None }
+    Entry { key: format!("s{n}"), kind: EntryKind::Step, state, undo: None, began_at: None, tries: 0 }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::{
 
 fn closed(key: &str, kind: EntryKind, seq: u64, answer: Answer) -> Entry {
     let state = EntryState::Closed { seq, at: at(i64::try_from(seq).unwrap()), answer };
-    Entry { key: key.into(), kind, state, undo: None }
+    Entry { key: key.into(), kind, state, undo: None, began_at: None, tries: 0 }
 }
 
 fn value(key: &str, seq: u64) -> Entry {

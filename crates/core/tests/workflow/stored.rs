@@ -43,7 +43,14 @@ fn every_entry() -> Vec<Entry> {
     ];
     states
         .enumerate()
-        .map(|(n, (kind, state))| Entry { key: format!("a/b#{n}"), kind, state, undo: undos[n % 4].clone() })
+        .map(|(n, (kind, state))| Entry {
+            key: format!("a/b#{n}"),
+            kind,
+            state,
+            undo: undos[n % 4].clone(),
+            began_at: (n % 2 == 0).then(|| at(1)),
+            tries: u32::try_from(n % 3).unwrap(),
+        })
         .collect()
 }
 

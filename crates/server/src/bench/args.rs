@@ -15,6 +15,7 @@ Examples:
   backroom bench --scenario steady                 how soon at half of the machine's capacity
   backroom bench --scenario deep                   with ten million finished and a million future jobs
   backroom bench --scenario http                   how fast the server takes jobs over HTTP
+  backroom bench --scenario workflow --slots 500   how many workflows of three durable steps a second
   backroom bench --server http://127.0.0.1:8080    the same of a server that runs; its jobs are deleted afterwards
   backroom bench --json | jq .lifecycle_per_s")]
 pub(crate) struct BenchArgs {
@@ -66,6 +67,8 @@ pub(crate) enum Scenario {
     Deep,
     /// Enqueue over HTTP, beside the same in process
     Http,
+    /// Run workflows of three steps that do nothing
+    Workflow,
 }
 
 impl Scenario {
@@ -76,6 +79,7 @@ impl Scenario {
             Self::Latency => "latency",
             Self::Deep => "deep",
             Self::Http => "http",
+            Self::Workflow => "workflow",
         }
     }
 }

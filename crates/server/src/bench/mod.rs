@@ -12,6 +12,7 @@ mod latency;
 mod place;
 mod report;
 mod steady;
+mod workflow;
 mod workload;
 
 pub(crate) use args::{BenchArgs, Scenario};
@@ -38,6 +39,7 @@ pub(crate) async fn measure(
         (None, Scenario::Drain) => Ok(drain::measure(args, &place, &mut report, say).await?),
         (None, Scenario::Steady) => Ok(steady::measure(args, &place, &mut report, say).await?),
         (None, Scenario::Latency) => Ok(latency::measure(args, &place, &mut report, say).await?),
+        (None, Scenario::Workflow) => Ok(workflow::measure(args, &place, &mut report, say).await?),
         (None, Scenario::Deep) => Ok(deep::measure(args, &place, &mut report, say).await?),
     };
     report.rss_mb = report::peak_memory_mb();

@@ -28,6 +28,9 @@ pub(crate) struct Report {
     /// From the end of the enqueue call to the handler's first line; 0 if the handler was first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pickup_after_ack_p50_ms: Option<f64>,
+    /// Workflows of three steps run and completed per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) workflow_per_s: Option<f64>,
     /// Peak of this process.
     pub(crate) rss_mb: Option<f64>,
     pub(crate) durability: Durability,
@@ -77,6 +80,7 @@ impl Report {
             pickup_p50_ms: None,
             pickup_p99_ms: None,
             pickup_after_ack_p50_ms: None,
+            workflow_per_s: None,
             rss_mb: None,
             durability: place.durability,
             history_kept: !args.no_history,

@@ -10,6 +10,7 @@ mod queue;
 mod reply;
 pub(crate) mod schedule;
 mod select;
+mod signal;
 mod token;
 #[cfg(feature = "triggers")]
 mod trigger;
@@ -23,6 +24,7 @@ pub(crate) use self::{
     queue::QueueSettings,
     reply::{MessageTake, TakenIds},
     select::Select,
+    signal::Signal,
     token::TokenWanted,
 };
 

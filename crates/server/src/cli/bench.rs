@@ -50,6 +50,7 @@ fn show(report: &Report, settings: &Settings) -> Result<(), Problem> {
         report.pickup_after_ack_p50_ms,
         "ms from the enqueue's answer to the handler's first line",
     );
+    add("workflows", report.workflow_per_s, "workflows/s of three steps, each step durable");
     if let Some(baseline) = report.baseline {
         add("bare enqueue", Some(baseline.enqueue_per_s), "jobs/s by a bare loop");
         add("bare drain", Some(baseline.drain_per_s), "jobs/s by a bare loop");

@@ -13,11 +13,11 @@ use crate::terminal::{
     Problem, out, visible,
     words::{self, moment},
 };
-use crate::views::{JobView, ReasonView, WholeJob};
+use crate::views::{EntryView, JobView, JournalView, ReasonView, WholeJob};
 
 /// Show everything about one job, and why it is where it is
 ///
-/// Its fields, args and output, every attempt that did not succeed, what its handler logged, and the reasons that
+/// Its fields, args and output, the journal of a workflow as a timeline, every attempt that did not succeed, what its handler logged, and the reasons that
 /// bear on it: not due yet, behind others, no worker for its kind, queue paused.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -26,7 +26,7 @@ Examples:
   backroom job ID --json | jq .output
   backroom job ID --json | jq -r '.reasons[].words'
 
-With --json: the job's fields, then shown, reasons, attempts and log.")]
+With --json: the job's fields, then shown, reasons, attempts, log, and of a workflow journal.")]
 pub(crate) struct JobArgs {
     /// The job
     id: JobId,
@@ -43,7 +43,7 @@ pub(crate) async fn run(args: JobArgs, settings: &Settings) -> Result<(), Proble
     if settings.json {
         return out::json(&whole, settings.terminal);
     }
-    let WholeJob { job: view, reasons, attempts, log } = &whole;
+    let WholeJob { job: view, reasons, attempts, log, journal } = &whole;
     let job = &view.job;
     let mut page = String::new();
     write_head(&mut page, view, &reasons.reasons);
@@ -51,6 +51,9 @@ pub(crate) async fn run(args: JobArgs, settings: &Settings) -> Result<(), Proble
     write_json(&mut page, "args", &job.args);
     if let Some(output) = &job.output {
         write_json(&mut page, "output", output);
+    }
+    if let Some(journal) = journal {
+        write_journal(&mut page, journal, now);
     }
     write_attempts(&mut page, &attempts.attempts, now);
     write_log(&mut page, log, args.log);
@@ -126,6 +129,86 @@ fn write_fields(page: &mut String, job: &JobRow, now: Timestamp) {
 fn write_json(page: &mut String, name: &str, json: &Json) {
     put!(page, "\n{name}");
     put_indented(page, &json.pretty());
+}
+
+/// The journal as a timeline: when each entry began, how long it took, and what came of it.
+fn write_journal(page: &mut String, journal: &JournalView, now: Timestamp) {
+    put!(page, "\njournal, begun {}", moment(journal.began_at, now));
+    if let Some(why) = &journal.blocked {
+        put!(page, "  blocked: {}", visible::line(why));
+    }
+    if let Some(why) = &journal.undoes {
+        put!(page, "  undoes what it has done: {}", visible::line(why));
+    }
+    if let Some(at) = journal.wake_at {
+        put!(page, "  woken {}", moment(at, now));
+    }
+    if let Some(value) = &journal.published {
+        put!(page, "  published {}", visible::line(value.as_str()));
+    }
+    let kept = journal.entries.len().saturating_sub(ENTRIES_SHOWN);
+    if kept > 0 {
+        put!(page, "  (after {kept} earlier entries; --json shows all)");
+    }
+    let width = journal.entries.iter().skip(kept).map(|entry| entry.key.chars().count()).max().unwrap_or(0).min(40);
+    for entry in journal.entries.iter().skip(kept) {
+        put!(page, "  {}", entry_line(entry, width, now));
+    }
+    for arrival in &journal.waiting {
+        put!(page, "  {} {} waits to be taken, since {}", arrival.kind, visible::line(&arrival.name), moment(arrival.at, now));
+    }
+}
+
+/// Entries that are shown; the others are in the JSON.
+const ENTRIES_SHOWN: usize = 200;
+/// Characters of a value in a line.
+const VALUE_SHOWN: usize = 80;
+
+fn entry_line(entry: &EntryView, width: usize, now: Timestamp) -> String {
+    let at = entry.began_at.or(entry.ended_at);
+    let time = |at: Timestamp| at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string();
+    let mut line = format!(
+        "{:<12}  {:<6}  {:<width$}  {:<9}",
+        at.map(time).unwrap_or_default(),
+        entry.kind,
+        visible::line(&entry.key),
+        entry.state
+    );
+    if let (Some(began), Some(ended)) = (entry.began_at, entry.ended_at) {
+        let _ = write!(line, "  {}", words::span(backroom::core::bounds::span_until(began, ended)));
+    }
+    if let Some(tries) = entry.tries.filter(|tries| *tries > 1) {
+        let _ = write!(line, "  {tries} tries");
+    }
+    if let Some(name) = &entry.signal {
+        let _ = write!(line, "  for signal {}", visible::line(name));
+    }
+    if let Some(child) = entry.child {
+        let _ = write!(line, "  job {child}");
+    }
+    if let Some(until) = entry.until {
+        let _ = write!(line, "  until {}", moment(until, now));
+    }
+    if let Some(error) = &entry.error {
+        let _ = write!(line, "  {}", visible::line(error.lines().next().unwrap_or_default()));
+    }
+    if let Some(value) = &entry.value {
+        let text: String = value.as_str().chars().take(VALUE_SHOWN).collect();
+        let more = if text.len() < value.as_str().len() { "…" } else { "" };
+        let _ = write!(line, "  {}{more}", visible::line(&text));
+    }
+    if let Some(undo) = &entry.undo {
+        let shown = match undo.state.as_str() {
+            "done" => "undone",
+            "trying" => "being undone",
+            _ => "can be undone",
+        };
+        let _ = write!(line, "  [{shown}]");
+        if let Some(error) = &undo.error {
+            let _ = write!(line, " {}", visible::line(error.lines().next().unwrap_or_default()));
+        }
+    }
+    line
 }
 
 fn write_attempts(page: &mut String, attempts: &[Attempt], now: Timestamp) {

@@ -25,6 +25,7 @@ pub(crate) mod retry;
 pub(crate) mod schedules;
 mod select;
 mod several;
+pub(crate) mod signal;
 pub(crate) mod stats;
 pub(crate) mod tail;
 pub(crate) mod tokens;
@@ -80,6 +81,7 @@ pub(crate) enum Command {
     Amend(amend::AmendArgs),
     Cancel(cancel::CancelArgs),
     Retry(retry::RetryArgs),
+    Signal(signal::SignalArgs),
     Delete(delete::DeleteArgs),
     Queues(queues::QueuesArgs),
     Schedules(Box<schedules::SchedulesArgs>),

@@ -1,13 +1,13 @@
 //! Jobs: to list, to read whole, to change one by one or all that match.
 
-use backroom::{Acted, Action, Backroom, Filter, JobId, JobRow};
+use backroom::{Acted, Action, Backroom, Filter, JobId, JobRow, Json};
 use hyper::Method;
 
 use super::Target;
 use crate::{
-    bodies::{Amendment, Bulk, Cancel, Select},
+    bodies::{Amendment, Bulk, Cancel, Select, Signal},
     terminal::Problem,
-    views::{Attempts, JobPage, JobView, Logs, Matched, Reasons, WholeJob},
+    views::{Attempts, JobJournal, JobPage, JobView, JournalView, Logs, Matched, Reasons, SignalSent, WholeJob},
 };
 
 /// Which jobs: as the library takes it, and as the API does.
@@ -82,6 +82,7 @@ impl Target {
                     reasons: Reasons::new(&explained.reasons),
                     attempts: Attempts { attempts: backroom.attempts(id).await? },
                     log: backroom.log(id, 0).await?,
+                    journal: backroom.journal(id).await?.map(JournalView::new),
                 })
             }
             Self::Server(remote) => {
@@ -97,7 +98,20 @@ impl Target {
                         break;
                     }
                 }
-                Ok(WholeJob { job, reasons, attempts, log })
+                let journal: JobJournal = remote.get(&format!("/v1/jobs/{id}/journal")).await?;
+                Ok(WholeJob { job, reasons, attempts, log, journal: journal.journal })
+            }
+        }
+    }
+
+    /// Sends a signal to a workflow.
+    pub(crate) async fn signal(&self, id: JobId, name: &str, value: &Json) -> Result<(), Problem> {
+        match self {
+            Self::Store(backroom) => Ok(backroom.signal(id, name, value).await?),
+            Self::Server(remote) => {
+                let (path, value) = (format!("/v1/jobs/{id}/signals"), Some(value.clone()));
+                let signal = Signal { name: name.to_owned(), value, id: None };
+                remote.send::<SignalSent>(Method::POST, &path, &signal).await.map(drop)
             }
         }
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{Attempts, Reasons, rows::JobSchema};
+use super::{Attempts, JournalView, Reasons, rows::JobSchema};
 
 /// A job: the fields of the library's row in their order, and at the end the state that it is shown in.
 #[derive(Debug, Clone, Serialize)]
@@ -66,4 +66,7 @@ pub(crate) struct WholeJob {
     #[serde(flatten)]
     pub(crate) attempts: Attempts,
     pub(crate) log: Vec<LogLine>,
+    /// Of a workflow that has begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) journal: Option<JournalView>,
 }

@@ -13,6 +13,7 @@ mod enqueued;
 mod event;
 mod history;
 mod job;
+mod journal;
 mod matched;
 pub(crate) mod preview;
 mod queue;
@@ -35,6 +36,7 @@ pub(crate) use self::{
     event::{EventView, NewsView},
     history::{Attempts, Logs},
     job::{JobPage, JobView, WholeJob},
+    journal::{EntryView, JobJournal, JournalView, SignalSent},
     matched::{BulkAction, Matched},
     queue::{CountList, QueueList, QueueView},
     reason::{ReasonView, Reasons},

@@ -150,6 +150,8 @@ const ROUTES: &[Route] = &[
     route("get", "/v1/jobs/{id}/attempts", "", READ_JOBS, Missing),
     route("get", "/v1/jobs/{id}/logs", "", READ_JOBS, Missing),
     route("get", "/v1/jobs/{id}/explain", "", READ_JOBS, Missing),
+    route("get", "/v1/jobs/{id}/journal", "", READ_JOBS, Missing),
+    route("post", "/v1/jobs/{id}/signals", r#"{"name":"go"}"#, ENQUEUE, Missing),
     route("get", "/v1/jobs/{id}/events", "", READ_JOBS, Missing),
     route("post", "/v1/jobs/{id}/cancel", "", OPERATE, Missing),
     route("post", "/v1/jobs/{id}/retry", "", OPERATE, Missing),

@@ -64,6 +64,7 @@ impl Rows {
         self.jobs.remove(&id);
         self.attempts.remove(&id);
         self.lines.remove(&id);
+        self.journals.remove(&id);
         self.ring(Ring::Job(id));
     }
 }

@@ -23,6 +23,7 @@ use crate::Error;
 mod access;
 mod endpoints;
 mod finished;
+mod journals;
 mod reads;
 mod replies;
 mod rows;

@@ -10,6 +10,7 @@ use backroom_core::{
 };
 
 use super::access::Access;
+use super::journals::Stored;
 use super::replies::Replies;
 use super::schedules::Schedules;
 use super::triggers::Triggers;
@@ -38,6 +39,7 @@ pub(super) struct Rows {
     pub(super) ended_endpoints: BTreeMap<String, EndedEndpoint>,
     pub(super) triggers: Triggers,
     pub(super) schedules: Schedules,
+    pub(super) journals: BTreeMap<JobId, Stored>,
     rings: Vec<Ring>,
 }
 

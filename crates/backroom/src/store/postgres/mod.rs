@@ -44,6 +44,7 @@ use self::{
         commit::{self, LockedRows},
         frontier::Frontiers,
         insert::{self, Insert},
+        journals,
     },
     wire::{
         connection::{Link, OnNotification},
@@ -55,7 +56,7 @@ use self::{
         tls,
     },
 };
-use super::{Committed, Inserted};
+use super::{Committed, Inserted, JournalWrite, Signalled, Wrote};
 use crate::{Error, clock::Clock};
 
 /// Most queue names that this process remembers to have stored. Names beyond that are stored again, which only costs
@@ -67,6 +68,8 @@ pub struct PostgresStore {
     core: Arc<Core>,
     inserts: Batcher<Arc<Insert>, Inserted>,
     commits: Batcher<Arc<Vec<Change>>, Committed>,
+    journals: Batcher<Arc<Vec<JournalWrite>>, Wrote>,
+    signals: Batcher<Arc<journals::Signals>, Signalled>,
 }
 
 /// What the verbs share.
@@ -191,7 +194,21 @@ impl PostgresStore {
                 Box::pin(async move { answers(commit::commit(&core, &calls).await, "write changes") })
             })
         };
-        Self { core, inserts, commits }
+        let journals = {
+            let core = Arc::clone(&core);
+            Batcher::start(1, move |_, calls| {
+                let core = Arc::clone(&core);
+                Box::pin(async move { answers(journals::write(&core, &calls).await, "write journals") })
+            })
+        };
+        let signals = {
+            let core = Arc::clone(&core);
+            Batcher::start(1, move |_, calls| {
+                let core = Arc::clone(&core);
+                Box::pin(async move { answers(journals::send(&core, &calls).await, "send signals") })
+            })
+        };
+        Self { core, inserts, commits, journals, signals }
     }
 
     /// A clock that shows the database's time: the last measurement plus what the monotonic clock of `inner` counted
@@ -264,6 +281,17 @@ impl PostgresStore {
             insert::notify_within(&mut session, &within.schema, &jobs, &answers).await.map_err(&failed)?;
         }
         Ok(answers)
+    }
+
+    /// Writes to a journal in a transaction of the caller. After an answer other than done the transaction is to be rolled back.
+    pub(crate) async fn write_journal_in(
+        transaction: &tokio_postgres::Transaction<'_>,
+        within: &Within,
+        write: &JournalWrite,
+    ) -> Result<Wrote, Error> {
+        let mut session = Session::Theirs(transaction, &within.schema);
+        let wrote = Box::pin(journals::write_theirs(&mut session, write)).await;
+        wrote.map_err(failing("record a step"))
     }
 
     /// Where [`insert_in`](Self::insert_in) stores jobs of this store, and whether it notifies.

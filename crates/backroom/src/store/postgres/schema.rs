@@ -17,6 +17,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "messages", needs: 1, sql: include_str!("migrations/0003_messages.sql") },
     Migration { version: 4, name: "access", needs: 1, sql: include_str!("migrations/0004_access.sql") },
     Migration { version: 5, name: "schedules", needs: 1, sql: include_str!("migrations/0005_schedules.sql") },
+    Migration { version: 6, name: "workflows", needs: 1, sql: include_str!("migrations/0006_workflows.sql") },
 ];
 
 struct Migration {

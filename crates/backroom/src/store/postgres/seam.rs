@@ -307,6 +307,8 @@ impl Store for PostgresStore {
     async fn close(&self) -> Result<(), Error> {
         self.inserts.finish().await;
         self.commits.finish().await;
+        self.journals.finish().await;
+        self.signals.finish().await;
         hints::finish(&self.core.hints, &self.core.claims, &self.core.settings).await;
         self.core.settings.closed.cancel();
         let Core { writer, claims, reads, vital, .. } = &*self.core;

@@ -24,6 +24,7 @@ mod import;
 mod insert;
 #[cfg(feature = "sqlx-sqlite")]
 mod insert_sqlx;
+mod journals;
 mod lock;
 mod note;
 mod operation;
@@ -63,6 +64,7 @@ use self::{
 use super::{BackedUp, BackupProgress, Committed, Durability, Inserted, Migration, Notifier};
 use crate::{Error, ErrorKind};
 
+pub(crate) use self::journals::Transacted;
 pub use release::is_faulty as is_faulty_release;
 
 /// How a SQLite store is opened.

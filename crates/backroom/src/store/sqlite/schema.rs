@@ -12,6 +12,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, name: "messages", sql: include_str!("migrations/0003_messages.sql") },
     Migration { version: 4, name: "access", sql: include_str!("migrations/0004_access.sql") },
     Migration { version: 5, name: "schedules", sql: include_str!("migrations/0005_schedules.sql") },
+    Migration { version: 6, name: "workflows", sql: include_str!("migrations/0006_workflows.sql") },
 ];
 
 struct Migration {
@@ -38,7 +39,7 @@ pub(super) fn migrations() -> Vec<crate::store::Migration> {
 }
 
 /// Every table that the newest version has. Each is read from when a file is opened.
-const TABLES: [&str; 21] = [
+const TABLES: [&str; 24] = [
     "backroom_jobs",
     "backroom_attempts",
     "backroom_logs",
@@ -60,6 +61,9 @@ const TABLES: [&str; 21] = [
     "backroom_schedules",
     "backroom_schedule_entries",
     "backroom_schedule_reports",
+    "backroom_journals",
+    "backroom_journal",
+    "backroom_arrivals",
 ];
 
 /// The version this program writes.

@@ -7,6 +7,7 @@ use super::{
     columns::columns,
     error::Fault,
     hints::Hints,
+    journals,
     row::{self, micros},
 };
 use crate::store::{Deleted, Prune};
@@ -145,6 +146,7 @@ fn newest_beyond(connection: &Connection, prune: &Prune, beyond: u64) -> Result<
 /// Removes a job with all that belongs to it.
 fn remove(connection: &Connection, id: JobId) -> Result<(), Fault> {
     forget_tags(connection, id)?;
+    journals::remove(connection, id)?;
     for sql in [
         "DELETE FROM backroom_attempts WHERE job_id = ?1",
         "DELETE FROM backroom_logs WHERE job_id = ?1",

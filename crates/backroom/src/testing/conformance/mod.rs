@@ -371,6 +371,23 @@ behaviours! {
         the_oldest_dead_letters_are_dropped_and_counted
         a_deleted_trigger_leaves_nothing
     }
+    journals {
+        what_a_run_writes_comes_back_by_key_and_in_pages
+        a_run_that_has_lost_its_lease_writes_nothing
+        of_two_writes_on_one_revision_the_first_is_written
+        a_repeated_write_is_done_and_written_once
+        each_write_is_judged_alone
+        the_next_generation_has_no_entries_and_new_args
+        a_workflow_that_moved_on_is_charged_no_longer
+        signals_wait_in_order_and_are_taken_once
+        a_signal_wakes_a_parked_workflow_and_marks_a_running_one
+        a_signal_to_what_has_ended_or_never_was_is_refused
+        no_more_signals_wait_than_may
+        signals_of_many_callers_keep_one_order
+        workflows_are_woken_by_their_time
+        a_child_is_inserted_with_the_entry_that_stands_for_it
+        a_journal_goes_with_its_job
+    }
     import {
         records_in_every_state_come_back_as_they_were
         a_record_that_is_stored_already_is_left_alone

@@ -9,6 +9,7 @@ mod lines;
 mod read;
 mod stream;
 mod wait;
+mod workflow;
 
 use backroom::{JobId, JobRow};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -34,6 +35,8 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(stream::events))
         .routes(routes!(act::cancel))
         .routes(routes!(act::retry))
+        .routes(routes!(workflow::journal))
+        .routes(routes!(workflow::signal))
 }
 
 /// The id in a path.

@@ -10,6 +10,7 @@ pub(crate) mod health;
 pub(crate) mod held;
 pub(crate) mod import;
 pub(crate) mod insert;
+pub(crate) mod journals;
 pub(crate) mod note;
 pub(crate) mod queues;
 pub(crate) mod read;

@@ -63,7 +63,10 @@ static BEYOND_OTHERS: Sql = beyond!("state <> 'completed'");
 macro_rules! with_all_that_belongs {
     () => {
         "without_attempts AS (DELETE FROM {schema}.attempts WHERE job_id = ANY(ARRAY(SELECT id FROM gone))), \
-         without_logs AS (DELETE FROM {schema}.logs WHERE job_id = ANY(ARRAY(SELECT id FROM gone))) \
+         without_logs AS (DELETE FROM {schema}.logs WHERE job_id = ANY(ARRAY(SELECT id FROM gone))), \
+         without_heads AS (DELETE FROM {schema}.journals WHERE workflow = ANY(ARRAY(SELECT id FROM gone)) RETURNING workflow), \
+         without_entries AS (DELETE FROM {schema}.journal WHERE workflow = ANY(ARRAY(SELECT workflow FROM without_heads))), \
+         without_arrivals AS (DELETE FROM {schema}.arrivals WHERE workflow = ANY(ARRAY(SELECT workflow FROM without_heads))) \
          SELECT id FROM gone"
     };
 }

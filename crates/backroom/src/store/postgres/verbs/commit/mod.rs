@@ -25,7 +25,7 @@ use std::{
 use backroom_core::{Change, JobId};
 use tokio_postgres::types::Type;
 
-pub(crate) use self::locked::LockedRows;
+pub(crate) use self::{locked::LockedRows, statements::STAY};
 use self::{
     locked::find_locked,
     settle::settle,

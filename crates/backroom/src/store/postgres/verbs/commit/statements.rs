@@ -59,7 +59,7 @@ macro_rules! guard {
 /// Writes changes to rows that stay in `jobs`; answers with the ids. A change of a run that goes on (from running to
 /// running) must not shorten a lease that was extended since the job was read. Extending does not change the revision.
 /// Parameters: changes.
-pub(super) static STAY: Sql = Sql {
+pub(crate) static STAY: Sql = Sql {
     text: concat!(
         "WITH ",
         unnested_changes!(),

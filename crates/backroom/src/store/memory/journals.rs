@@ -1,0 +1,225 @@
+//! Journals of workflows in memory.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use backroom_core::{
+    Event, JobId, State, Timestamp,
+    transition,
+    workflow::{Arrival, Arrived, Entry, Header, SIGNALS_MAX},
+};
+use uuid::Uuid;
+
+use super::{
+    MemoryStore,
+    rows::{Ring, Rows},
+};
+use crate::{
+    Error,
+    store::{
+        DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite, Signal,
+        Signalled, Wrote,
+    },
+};
+
+/// The journal of one workflow.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stored {
+    revision: u64,
+    header: Option<Header>,
+    wake_at: Option<Timestamp>,
+    entries: BTreeMap<String, Entry>,
+    arrived: u64,
+    arrivals: BTreeMap<u64, Arrival>,
+    /// Ids of all that arrived, each with the moment at which it was taken.
+    known: BTreeMap<Uuid, Option<Timestamp>>,
+    ids: BTreeMap<u64, Uuid>,
+}
+
+impl Rows {
+    fn journal_page(&self, workflow: JobId, after: &JournalAfter, limit: usize) -> JournalPage {
+        let Some(stored) = self.journals.get(&workflow) else { return JournalPage::default() };
+        let head = JournalHead {
+            revision: stored.revision,
+            header: stored.header.clone(),
+            wake_at: stored.wake_at,
+        };
+        let mut page = JournalPage { head: Some(head), ..JournalPage::default() };
+        let mut bytes = 0;
+        for (_, entry) in stored.entries.iter().filter(|(key, _)| **key > after.key) {
+            if page.entries.len() == limit || bytes >= JOURNAL_PAGE_BYTES {
+                page.more = true;
+                break;
+            }
+            bytes += entry.bytes();
+            page.entries.push(entry.clone());
+        }
+        for (_, arrival) in stored.arrivals.range(after.n.saturating_add(1)..) {
+            if page.arrivals.len() == limit || bytes >= JOURNAL_PAGE_BYTES {
+                page.more = true;
+                break;
+            }
+            bytes += arrival.bytes();
+            page.arrivals.push(arrival.clone());
+        }
+        page
+    }
+
+    fn write_journal(&mut self, write: &JournalWrite) -> Wrote {
+        if self.running(write.workflow, write.lease).is_none() {
+            return Wrote::Fenced;
+        }
+        let revision = self.journals.get(&write.workflow).map_or(0, |stored| stored.revision);
+        if revision != write.revision_before {
+            return if self.is_written(write) { Wrote::Done } else { Wrote::Moved };
+        }
+        let stored = self.journals.entry(write.workflow).or_default();
+        let published = stored.header.as_ref().and_then(|header| header.published.clone());
+        stored.revision += 1;
+        stored.header = Some(write.header.clone());
+        if let Some(header) = stored.header.as_mut().filter(|_| !write.publishes) {
+            header.published = published;
+        }
+        stored.wake_at = write.wake_at;
+        if write.clears {
+            stored.entries.clear();
+        }
+        stored.entries.extend(write.entries.iter().map(|entry| (entry.key.clone(), entry.clone())));
+        for n in &write.taken {
+            if stored.arrivals.remove(n).is_some()
+                && let Some(id) = stored.ids.remove(n)
+            {
+                stored.known.insert(id, Some(write.at));
+            }
+        }
+        for child in &write.children {
+            if !self.jobs.contains_key(&child.job.id) {
+                self.add(child.job.clone());
+            }
+        }
+        if let Some(job) = self.jobs.get_mut(&write.workflow) {
+            if let Some(args) = &write.args {
+                job.args = args.clone();
+                job.revision += 1;
+            }
+            if write.forgives {
+                (job.attempt, job.crashes, job.suspicion) = (1, 0, None);
+                job.revision += 1;
+            }
+        }
+        Wrote::Done
+    }
+
+    /// Whether a write was made before, as the last one.
+    fn is_written(&self, write: &JournalWrite) -> bool {
+        let Some(stored) = self.journals.get(&write.workflow) else { return false };
+        let Some(header) = &stored.header else { return false };
+        let is_same = Header { published: None, ..header.clone() }
+            == Header { published: None, ..write.header.clone() };
+        stored.revision == write.revision_before + 1
+            && is_same
+            && write.entries.iter().all(|entry| stored.entries.get(&entry.key) == Some(entry))
+    }
+
+    fn signal(&mut self, signal: &Signal, now: Timestamp) -> Signalled {
+        let Some(job) = self.job(signal.workflow).cloned() else { return Signalled::NotFound };
+        let stored = self.journals.get(&signal.workflow);
+        if stored.is_some_and(|stored| stored.known.contains_key(&signal.id)) {
+            return Signalled::Done;
+        }
+        if job.state.is_finished() {
+            return Signalled::Ended;
+        }
+        if stored.is_some_and(|stored| stored.arrivals.len() >= SIGNALS_MAX) {
+            return Signalled::Full;
+        }
+        let what = Arrived::Signal { name: signal.name.clone(), value: signal.value.clone() };
+        self.arrive(signal.workflow, signal.id, what, now);
+        match transition::apply(&job, Event::Wake, now) {
+            Ok(Some(change)) => _ = self.commit(&change),
+            // A claim that finds revision 0 knows that nothing has arrived.
+            Ok(None) | Err(_) => {
+                if let Some(job) = self.jobs.get_mut(&signal.workflow).filter(|job| job.state == State::Queued) {
+                    job.revision += 1;
+                }
+            }
+        }
+        self.ring(Ring::Job(signal.workflow));
+        Signalled::Done
+    }
+
+    /// Appends what has arrived for a workflow, unless it did before under this id.
+    pub(super) fn arrive(&mut self, workflow: JobId, id: Uuid, what: Arrived, now: Timestamp) {
+        let stored = self.journals.entry(workflow).or_default();
+        if stored.known.contains_key(&id) {
+            return;
+        }
+        stored.arrived += 1;
+        let n = stored.arrived;
+        stored.arrivals.insert(n, Arrival { n, at: now, what });
+        stored.known.insert(id, None);
+        stored.ids.insert(n, id);
+    }
+
+    fn due_wakes(&self, limit: usize, now: Timestamp) -> DueWakes {
+        let mut wakes: Vec<_> =
+            self.journals.iter().filter_map(|(id, stored)| Some((stored.wake_at?, *id))).collect();
+        wakes.sort_unstable();
+        let next_at = wakes.iter().map(|(at, _)| *at).find(|at| *at > now);
+        let due = wakes.into_iter().filter(|(at, _)| *at <= now).take(limit);
+        let due = due.map(|(at, id)| (id, at, self.job(id).cloned())).collect();
+        DueWakes { due, next_at }
+    }
+
+    fn clear_wakes(&mut self, wakes: &[(JobId, Timestamp)]) {
+        for (id, at) in wakes {
+            if let Some(stored) = self.journals.get_mut(id).filter(|stored| stored.wake_at == Some(*at)) {
+                stored.wake_at = None;
+            }
+        }
+    }
+
+    fn forget_taken(&mut self, before: Timestamp, limit: usize) -> u64 {
+        let mut left = limit;
+        for stored in self.journals.values_mut() {
+            stored.known.retain(|_, taken| {
+                let stays = left == 0 || taken.is_none_or(|at| at >= before);
+                left -= usize::from(!stays);
+                stays
+            });
+        }
+        (limit - left) as u64
+    }
+}
+
+#[async_trait]
+impl JournalVerbs for MemoryStore {
+    async fn journal(
+        &self,
+        workflow: JobId,
+        after: Option<Arc<JournalAfter>>,
+        limit: usize,
+    ) -> Result<JournalPage, Error> {
+        self.read(|rows| rows.journal_page(workflow, &after.unwrap_or_default(), limit))
+    }
+
+    async fn write_journals(&self, writes: Arc<Vec<JournalWrite>>) -> Result<Vec<Wrote>, Error> {
+        self.write(|rows| writes.iter().map(|write| rows.write_journal(write)).collect())
+    }
+
+    async fn signal(&self, signals: Arc<Vec<Signal>>, now: Timestamp) -> Result<Vec<Signalled>, Error> {
+        self.write(|rows| signals.iter().map(|signal| rows.signal(signal, now)).collect())
+    }
+
+    async fn due_wakes(&self, limit: usize, now: Timestamp) -> Result<DueWakes, Error> {
+        self.read(|rows| rows.due_wakes(limit, now))
+    }
+
+    async fn clear_wakes(&self, wakes: Arc<Vec<(JobId, Timestamp)>>) -> Result<(), Error> {
+        self.write(|rows| rows.clear_wakes(&wakes))
+    }
+
+    async fn forget_taken(&self, before: Timestamp, limit: usize) -> Result<u64, Error> {
+        self.write(|rows| rows.forget_taken(before, limit))
+    }
+}

@@ -1,0 +1,180 @@
+//! The journal of one run in the store: reads it, and gathers what is to be written.
+
+use std::sync::Arc;
+
+use backroom_core::{
+    JobId, JobRow, Json, Timestamp,
+    draft::NewJob,
+    workflow::{Arrival, Entry, EntryKind, Header, Journal, Write},
+};
+
+use super::flow::State;
+use crate::{
+    Error,
+    engine::Engine,
+    store::{JournalAfter, JournalPage, JournalWrite},
+};
+
+/// Entries and arrivals in one read.
+const PAGE: usize = 1000;
+
+/// What a run begins with.
+pub(super) struct Loaded {
+    pub(super) revision: u64,
+    pub(super) journal: Journal,
+    pub(super) arrivals: Vec<Arrival>,
+    /// When the store wakes the workflow, as far as this process knows.
+    pub(super) wake_at: Option<Timestamp>,
+}
+
+/// Reads a journal. A job that was claimed once and changed by nothing else has none, which spares the read.
+pub(super) async fn load(engine: &Engine, job: &JobRow, is_first: bool) -> Result<Loaded, Error> {
+    const REVISION_OF_FIRST_CLAIM: u64 = 1;
+    let mut all = JournalPage::default();
+    if !is_first || job.revision != REVISION_OF_FIRST_CLAIM {
+        all = read(engine, job.id).await?;
+    }
+    let (revision, header, wake_at) =
+        all.head.map_or((0, None, None), |head| (head.revision, head.header, head.wake_at));
+    let header = header.unwrap_or_else(|| Header::begin(None, engine.clock.now()));
+    Ok(Loaded { revision, journal: Journal::load(header, all.entries)?, arrivals: all.arrivals, wake_at })
+}
+
+/// Reads all of a journal, in pages. A write in between can show in a part of it only; a run finds that at its first write.
+pub(super) async fn read(engine: &Engine, workflow: JobId) -> Result<JournalPage, Error> {
+    let mut all = engine.store.journal(workflow, None, PAGE).await?;
+    while all.more {
+        let after = JournalAfter {
+            key: all.entries.last().map(|entry| entry.key.clone()).unwrap_or_default(),
+            n: all.arrivals.last().map_or(0, |arrival| arrival.n),
+        };
+        let page = engine.store.journal(workflow, Some(Arc::new(after)), PAGE).await?;
+        all.more = page.more && !(page.entries.is_empty() && page.arrivals.is_empty());
+        all.entries.extend(page.entries);
+        all.arrivals.extend(page.arrivals);
+    }
+    Ok(all)
+}
+
+/// What has arrived after the arrival of this number.
+pub(super) async fn arrived(engine: &Engine, workflow: JobId, after: u64) -> Result<Vec<Arrival>, Error> {
+    let (mut arrivals, mut n) = (Vec::new(), after);
+    loop {
+        // Behind every key.
+        let after = JournalAfter { key: char::MAX.to_string(), n };
+        let page = engine.store.journal(workflow, Some(Arc::new(after)), PAGE).await?;
+        let Some(last) = page.arrivals.last() else { return Ok(arrivals) };
+        n = last.n;
+        arrivals.extend(page.arrivals);
+        if !page.more {
+            return Ok(arrivals);
+        }
+    }
+}
+
+/// What a run has decided and not written.
+#[derive(Default)]
+pub(super) struct Pending {
+    pub(super) entries: Vec<Entry>,
+    taken: Vec<u64>,
+    pub(super) children: Vec<NewJob>,
+    /// Children to cancel before the write.
+    pub(super) cancels: Vec<(JobId, String)>,
+    publishes: bool,
+    /// The header changes, and nothing else may.
+    changes_header: bool,
+    next: Option<Json>,
+}
+
+impl Pending {
+    /// Whether nothing is to be written.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { entries, taken, children, cancels, publishes, changes_header, next } = self;
+        entries.is_empty()
+            && taken.is_empty()
+            && children.is_empty()
+            && cancels.is_empty()
+            && !publishes
+            && !changes_header
+            && next.is_none()
+    }
+
+    /// The header is written, whether or not anything else is.
+    pub(super) fn change_header(&mut self) {
+        self.changes_header = true;
+    }
+
+    /// The next generation begins with these args.
+    pub(super) fn continue_with(&mut self, args: Json) {
+        self.next = Some(args);
+    }
+
+    /// Adds a write, which the run counts as made from now on. The caller adds the jobs of children.
+    pub(super) fn add(&mut self, state: &mut State, write: Write) {
+        state.run.wrote(std::slice::from_ref(&write));
+        match write {
+            Write::Entry(entry) => self.put(state, entry),
+            Write::Take { n } => self.taken.push(n),
+            Write::StartChild { .. } => {}
+            Write::CancelChild { job, reason } => self.cancels.push((job, reason)),
+            Write::Phase(_) => self.changes_header = true,
+            Write::Publish(_) => self.publishes = true,
+            // Its header is that of the next generation: see `take`.
+            Write::NextGeneration => {}
+        }
+    }
+
+    fn put(&mut self, state: &State, mut entry: Entry) {
+        if entry.tries == 0 {
+            entry.tries = state.tries_of(&entry.key);
+        }
+        let before = self.entries.iter().rposition(|known| known.key == entry.key);
+        let known = before.map(|place| self.entries[place].began_at);
+        entry.began_at = known.flatten().or_else(|| state.began.get(&entry.key).copied()).or(entry.began_at);
+        match before {
+            Some(place) => self.entries[place] = entry,
+            None => self.entries.push(entry),
+        }
+    }
+
+    /// What is to be written, as a write of the store. Nothing is left.
+    pub(super) fn take(
+        &mut self,
+        state: &State,
+        job: &JobRow,
+        (revision_before, wake_at): (u64, Option<Timestamp>),
+        now: Timestamp,
+        forgives: bool,
+    ) -> Option<JournalWrite> {
+        let Self { mut entries, taken, children, publishes, next, .. } = std::mem::take(self);
+        if next.is_some() {
+            // The next generation begins without them.
+            entries.clear();
+        }
+        let header = &state.run.journal().header;
+        let header = match &next {
+            Some(_) => header.next_generation(None, now),
+            None => header.clone(),
+        };
+        Some(JournalWrite {
+            workflow: job.id,
+            lease: job.lease_id?,
+            revision_before,
+            header,
+            publishes,
+            clears: next.is_some(),
+            entries,
+            taken,
+            at: now,
+            children,
+            args: next,
+            wake_at,
+            forgives,
+        })
+    }
+}
+
+/// Whether the code waits for something that arrives.
+pub(super) fn awaits_arrivals(journal: &Journal) -> bool {
+    journal.open().any(|entry| matches!(entry.kind, EntryKind::Signal | EntryKind::Child))
+}
