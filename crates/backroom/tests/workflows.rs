@@ -12,7 +12,8 @@ use std::{
 };
 
 use backroom::{
-    Backroom, Error, Failure, Job, JobHandle, JobId, RetryPolicy, RunningWorker, State, Worker, WorkflowContext,
+    Backroom, Error, Failure, Job, JobHandle, JobId, RetryPolicy, RunningWorker, State, Worker,
+    WorkflowContext,
 };
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -155,7 +156,10 @@ async fn a_failed_step_is_tried_again_and_then_fails_for_good() {
     };
     let job = enqueue(&backroom).await;
     let text = output(&job).await.unwrap();
-    assert!(text.starts_with("1; step \"slow\" failed: the try ran longer than its timeout of 10ms; "), "{text}");
+    assert!(
+        text.starts_with("1; step \"slow\" failed: the try ran longer than its timeout of 10ms; "),
+        "{text}"
+    );
     assert!(text.contains("out of cheese"), "{text}");
     worker.stop().await.unwrap();
 }
@@ -216,7 +220,10 @@ async fn what_was_done_is_undone_in_reverse_when_the_workflow_fails() {
                         })
                         .await?;
                 }
-                ctx.step("ship").max_tries(1).run(|| async { Err::<(), _>(Failure::retry("no carrier")) }).await?;
+                ctx.step("ship")
+                    .max_tries(1)
+                    .run(|| async { Err::<(), _>(Failure::retry("no carrier")) })
+                    .await?;
                 Ok(String::new())
             }
         })
@@ -258,8 +265,12 @@ async fn branches_run_beside_each_other_and_the_first_of_a_race_counts() {
         let sum: u32 = doubled.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().sum();
         let won = ctx
             .race("carrier")
-            .branch("slow", |ctx| async move { ctx.sleep("wait", Duration::from_secs(600)).await.map(|()| "slow") })
-            .branch("fast", |ctx| async move { ctx.sleep("wait", Duration::from_millis(20)).await.map(|()| "fast") })
+            .branch("slow", |ctx| async move {
+                ctx.sleep("wait", Duration::from_secs(600)).await.map(|()| "slow")
+            })
+            .branch("fast", |ctx| async move {
+                ctx.sleep("wait", Duration::from_millis(20)).await.map(|()| "fast")
+            })
             .run()
             .await?;
         let (left, right) =
@@ -348,7 +359,11 @@ async fn a_journal_that_does_not_fit_the_code_parks_the_workflow_and_names_both(
     })
     .await
     .unwrap();
-    assert!(blocked.why.contains("timer \"ship\"") && blocked.why.contains("step \"ship\""), "{}", blocked.why);
+    assert!(
+        blocked.why.contains("timer \"ship\"") && blocked.why.contains("step \"ship\""),
+        "{}",
+        blocked.why
+    );
     reaches(&backroom, job.id(), State::Waiting).await;
     worker.stop().await.unwrap();
     // The earlier code goes on where it was.

@@ -27,9 +27,9 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use uuid::Uuid;
 
 use super::{
-    Beaten, Call, Claim, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedules, DueWakes, EndedEndpoint, Filter,
-    Health, JournalAfter, JournalPage, JournalWrite, Note, Notifier, Prune, QueueSetting, Record, ScheduleMove, Seen, Signal, Store, TakeMessages,
-    TriggerHold, TriggerPause, WorkerRow, WriteState,
+    Beaten, Call, Claim, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedules, DueWakes, EndedEndpoint,
+    Filter, Health, JournalAfter, JournalPage, JournalWrite, Note, Notifier, Prune, QueueSetting, Record,
+    ScheduleMove, Seen, Signal, Store, TakeMessages, TriggerHold, TriggerPause, WorkerRow, WriteState,
 };
 use crate::Error;
 

@@ -39,18 +39,19 @@ pub(crate) use outage::is_outage;
 pub(crate) use url::StoreUrl;
 #[cfg(feature = "sqlite")]
 pub use url::sqlite_file;
-pub use verbs::{
-    Acknowledged, AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, DEAD_LETTER_BYTES_MAX,
-    DEAD_LETTERS_MAX, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedule, DueSchedules, DueWakes, Durability,
-    ENDED_ENDPOINTS_MAX, EndedEndpoint, EndpointVerbs, Filter, Health, HealthCheck, Holder, IdempotencyVerbs,
-    Inserted, JOURNAL_PAGE_BYTES, JobVerbs, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite, LeaseStatus, Load, MessageRow, Moved, Note, OPEN_MAX, OpenBreaker, Prune,
-    QueueSetting, QueueVerbs, QueuedAs, READERS_FORGOTTEN_AFTER, REPORTS_MAX, ReadVerbs, Record, Recorded,
-    ReplyQueue, ReplyVerbs, RunningJob, ScheduleMove, ScheduleVerbs, Seen, Share, Signal, Signalled, TakeMessages, TokenVerbs,
-    TriggerHold, TriggerPause, TriggerReader, TriggerRow, TriggerVerbs, WorkerDetails, WorkerRow,
-    WorkerVerbs, WriteState, Wrote,
-};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) use verbs::header_of;
+pub use verbs::{
+    Acknowledged, AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, DEAD_LETTER_BYTES_MAX,
+    DEAD_LETTERS_MAX, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedule, DueSchedules, DueWakes,
+    Durability, ENDED_ENDPOINTS_MAX, EndedEndpoint, EndpointVerbs, Filter, Health, HealthCheck, Holder,
+    IdempotencyVerbs, Inserted, JOURNAL_PAGE_BYTES, JobVerbs, JournalAfter, JournalHead, JournalPage,
+    JournalVerbs, JournalWrite, LeaseStatus, Load, MessageRow, Moved, Note, OPEN_MAX, OpenBreaker, Prune,
+    QueueSetting, QueueVerbs, QueuedAs, READERS_FORGOTTEN_AFTER, REPORTS_MAX, ReadVerbs, Record, Recorded,
+    ReplyQueue, ReplyVerbs, RunningJob, ScheduleMove, ScheduleVerbs, Seen, Share, Signal, Signalled,
+    TakeMessages, TokenVerbs, TriggerHold, TriggerPause, TriggerReader, TriggerRow, TriggerVerbs,
+    WorkerDetails, WorkerRow, WorkerVerbs, WriteState, Wrote,
+};
 pub(crate) use verbs::{DEAD_REMEMBERED, DROPPED_REMEMBERED, apply_setting, dead_without_a_row};
 
 use crate::Error;

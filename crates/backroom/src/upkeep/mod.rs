@@ -20,7 +20,9 @@ mod wakes;
 use std::{sync::Arc, time::Duration};
 
 pub(crate) use self::own_heartbeats::OwnHeartbeats;
-use self::{expire::Expire, prune::Prune, replies::Replies, rescue::Rescue, schedules::Schedules, wakes::Wakes};
+use self::{
+    expire::Expire, prune::Prune, replies::Replies, rescue::Rescue, schedules::Schedules, wakes::Wakes,
+};
 use crate::{ends::Ends, engine::Engine, schedule_news::ScheduleNews};
 
 /// Does all upkeep until it is aborted. The other arguments are those of the worker that runs it.

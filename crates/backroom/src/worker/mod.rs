@@ -72,8 +72,8 @@ pub use context::Context;
 pub(crate) use kind_breakers::KindBreaker;
 #[doc(hidden)]
 pub use neighbours::Neighbours;
-pub use queue_order::QueueOrder;
 pub(crate) use panics::caught_in;
+pub use queue_order::QueueOrder;
 pub(crate) use register::{check_state, decode, encode, names_of, take_state};
 pub(crate) use run::StopReason;
 pub use running_worker::{RunningWorker, Stopped};

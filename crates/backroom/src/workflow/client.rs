@@ -42,8 +42,19 @@ impl Backroom {
     ///
     /// [`NotFound`](ErrorKind::NotFound) if there is no such job; [`Refused`](ErrorKind::Refused) if it has ended;
     /// [`Invalid`](ErrorKind::Invalid) if the name or the value breaks a bound, or too many signals wait.
-    pub async fn signal<T: Serialize + ?Sized>(&self, workflow: JobId, name: &str, value: &T) -> Result<(), Error> {
-        self.signal_as(workflow, name, Json::encode(value)?, self.engine().ids.job(self.engine().clock.now()).0).await
+    pub async fn signal<T: Serialize + ?Sized>(
+        &self,
+        workflow: JobId,
+        name: &str,
+        value: &T,
+    ) -> Result<(), Error> {
+        self.signal_as(
+            workflow,
+            name,
+            Json::encode(value)?,
+            self.engine().ids.job(self.engine().clock.now()).0,
+        )
+        .await
     }
 
     /// The same under an id of the caller: a second signal of the same id to this workflow, within an hour after the workflow has taken

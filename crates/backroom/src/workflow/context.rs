@@ -194,7 +194,8 @@ impl WorkflowContext {
         policy: ChildPolicy,
     ) -> Result<(String, Json), WorkflowError> {
         if draft.unique.is_some() {
-            let why = format!("child {name:?} has a unique key; a child has none, because its workflow names it");
+            let why =
+                format!("child {name:?} has a unique key; a child has none, because its workflow names it");
             return Err(WorkflowError::Invalid { why });
         }
         let mut asked = self.ask(name, Ask::Child { policy })?;

@@ -10,9 +10,7 @@ use backroom_core::{
     JobId, Json, Timestamp,
     bounds::{later, span_until},
     draft::NewJob,
-    workflow::{
-        Answer, Blocked, BlockedMark, Cause, EntryState, Next, Run, Ticket, Write,
-    },
+    workflow::{Answer, Blocked, BlockedMark, Cause, EntryState, Next, Run, Ticket, Write},
 };
 use futures_util::future::{BoxFuture, pending};
 
@@ -102,8 +100,7 @@ impl<'a> Driver<'a> {
         let job = context.job();
         let is_charged = job.attempt > 1 || job.crashes > 0;
         let blocked = journal.header.blocked.take();
-        let (progress, arrived) =
-            (journal.header.progress, arrivals.last().map_or(0, |arrival| arrival.n));
+        let (progress, arrived) = (journal.header.progress, arrivals.last().map_or(0, |arrival| arrival.n));
         let run = Run::begin(job.id, journal, arrivals);
         let flow = Arc::new(Flow::new(context, run, Place { revision, wake_at }));
         let code = Code::new(start(WorkflowContext::root(&flow)));
@@ -340,7 +337,9 @@ impl<'a> Driver<'a> {
             let mut state = self.flow.state();
             let value = match state.run.journal().entry(key).map(|entry| &entry.state) {
                 Some(EntryState::Closed { answer: Answer::Value { value }, .. }) => value.clone(),
-                Some(EntryState::Closed { .. } | EntryState::Open(_) | EntryState::Lost) | None => Json::null(),
+                Some(EntryState::Closed { .. } | EntryState::Open(_) | EntryState::Lost) | None => {
+                    Json::null()
+                }
             };
             (state.compensations.remove(key), value)
         };
@@ -426,7 +425,8 @@ impl<'a> Driver<'a> {
         };
         let Some(write) = write else { return Err(Lost::Lease) };
         let store = Arc::clone(&self.engine.store);
-        let wrote = self.code.beside(async move { store.write_journals(Arc::new(vec![write])).await }).await?;
+        let wrote =
+            self.code.beside(async move { store.write_journals(Arc::new(vec![write])).await }).await?;
         match wrote.first() {
             Some(Wrote::Done) => {
                 place.revision += 1;

@@ -20,15 +20,15 @@ pub use context::WorkflowContext;
 pub use error::WorkflowError;
 pub use race::{Race, Won};
 pub use step::Step;
+pub use transaction::TransactionStep;
 #[cfg(feature = "sqlite")]
 pub(crate) use transaction::set_value;
-pub use transaction::TransactionStep;
 
 /// What a journal is made of.
 pub use backroom_core::{
     links::{ChildEnd, ChildPolicy},
     workflow::{
-        Answer, Arrival, Arrived, Cause, Entry, EntryKind, EntryState, Header, JOURNAL_BYTES_MAX, KEY_BYTES_MAX,
-        Opened, Phase, SIGNALS_MAX, STEPS_MAX, Undo, VALUE_BYTES_MAX,
+        Answer, Arrival, Arrived, Cause, Entry, EntryKind, EntryState, Header, JOURNAL_BYTES_MAX,
+        KEY_BYTES_MAX, Opened, Phase, SIGNALS_MAX, STEPS_MAX, Undo, VALUE_BYTES_MAX,
     },
 };

@@ -9,12 +9,7 @@ use std::{
 use backroom_core::workflow::{Answer, Ask};
 use futures_util::future::BoxFuture;
 
-use super::{
-    context::WorkflowContext,
-    error::WorkflowError,
-    flow::Asked,
-    step::unexpected,
-};
+use super::{context::WorkflowContext, error::WorkflowError, flow::Asked, step::unexpected};
 
 type Branch<'a, T> = Box<dyn FnOnce(WorkflowContext) -> BoxFuture<'a, T> + Send + 'a>;
 

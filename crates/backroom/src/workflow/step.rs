@@ -104,7 +104,8 @@ impl<'c, T> Step<'c, T> {
                             },
                         }
                     };
-                    let result = caught_in(pin!(limited)).await.unwrap_or_else(|panic| Err(panic.into_failure()));
+                    let result =
+                        caught_in(pin!(limited)).await.unwrap_or_else(|panic| Err(panic.into_failure()));
                     asked.tried(attempted(result));
                     continue;
                 }
@@ -138,7 +139,9 @@ pub(super) fn attempted<T: Serialize>(result: Result<T, Failure>) -> Attempted {
             Err(error) => Attempted::GivenUp(format!("the value {}", error.why)),
         },
         Err(failure) => match failure.outcome {
-            Outcome::Discard | Outcome::Cancel | Outcome::UndecodedForGood => Attempted::GivenUp(failure.message),
+            Outcome::Discard | Outcome::Cancel | Outcome::UndecodedForGood => {
+                Attempted::GivenUp(failure.message)
+            }
             _ => Attempted::Failed(failure.message),
         },
     }

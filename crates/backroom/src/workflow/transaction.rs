@@ -1,10 +1,6 @@
 //! Steps that write rows of the application, in one commit with their record.
 
-use std::{
-    future::pending,
-    marker::PhantomData,
-    sync::Arc,
-};
+use std::{future::pending, marker::PhantomData, sync::Arc};
 
 use backroom_core::{
     Json, RetryPolicy,
@@ -89,7 +85,9 @@ impl<'c, T: Serialize + DeserializeOwned + Send> TransactionStep<'c, T> {
             }
             let flow = Arc::clone(self.context.flow());
             let Some(store) = flow.context.resources().engine.sqlite.clone() else {
-                asked.tried(attempted::<T>(Err(Failure::discard("the store of the workflow is no SQLite file"))));
+                asked.tried(attempted::<T>(Err(Failure::discard(
+                    "the store of the workflow is no SQLite file",
+                ))));
                 continue;
             };
             let mut place = flow.place.lock().await;
@@ -140,7 +138,9 @@ impl<'c, T: Serialize + DeserializeOwned + Send> TransactionStep<'c, T> {
             let flow = Arc::clone(self.context.flow());
             let engine = &flow.context.resources().engine;
             let Some(within) = engine.postgres_within.clone() else {
-                asked.tried(attempted::<T>(Err(Failure::discard("the store of the workflow is no PostgreSQL"))));
+                asked.tried(attempted::<T>(Err(Failure::discard(
+                    "the store of the workflow is no PostgreSQL",
+                ))));
                 continue;
             };
             let mut place = flow.place.lock().await;

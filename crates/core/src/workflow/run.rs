@@ -10,8 +10,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
-    Answer, Answered, Arrival, Ask, Blocked, BlockedMark, Cause, Entry, EntryKind, EntryState, Inbox, JOURNAL_BYTES_MAX,
-    Journal, NameError, Names, Opened, Phase, Refused, STEPS_MAX, ScopeId, Ticket, VALUE_BYTES_MAX, Write,
+    Answer, Answered, Arrival, Ask, Blocked, BlockedMark, Cause, Entry, EntryKind, EntryState, Inbox,
+    JOURNAL_BYTES_MAX, Journal, NameError, Names, Opened, Phase, Refused, STEPS_MAX, ScopeId, Ticket,
+    VALUE_BYTES_MAX, Write,
     ask::{AskState, Asked},
     chance,
     happening::{What, earliest},

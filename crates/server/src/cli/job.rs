@@ -150,12 +150,19 @@ fn write_journal(page: &mut String, journal: &JournalView, now: Timestamp) {
     if kept > 0 {
         put!(page, "  (after {kept} earlier entries; --json shows all)");
     }
-    let width = journal.entries.iter().skip(kept).map(|entry| entry.key.chars().count()).max().unwrap_or(0).min(40);
+    let width =
+        journal.entries.iter().skip(kept).map(|entry| entry.key.chars().count()).max().unwrap_or(0).min(40);
     for entry in journal.entries.iter().skip(kept) {
         put!(page, "  {}", entry_line(entry, width, now));
     }
     for arrival in &journal.waiting {
-        put!(page, "  {} {} waits to be taken, since {}", arrival.kind, visible::line(&arrival.name), moment(arrival.at, now));
+        put!(
+            page,
+            "  {} {} waits to be taken, since {}",
+            arrival.kind,
+            visible::line(&arrival.name),
+            moment(arrival.at, now)
+        );
     }
 }
 
@@ -166,7 +173,9 @@ const VALUE_SHOWN: usize = 80;
 
 fn entry_line(entry: &EntryView, width: usize, now: Timestamp) -> String {
     let at = entry.began_at.or(entry.ended_at);
-    let time = |at: Timestamp| at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string();
+    let time = |at: Timestamp| {
+        at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string()
+    };
     let mut line = format!(
         "{:<12}  {:<6}  {:<width$}  {:<9}",
         at.map(time).unwrap_or_default(),

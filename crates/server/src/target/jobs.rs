@@ -7,7 +7,9 @@ use super::Target;
 use crate::{
     bodies::{Amendment, Bulk, Cancel, Select, Signal},
     terminal::Problem,
-    views::{Attempts, JobJournal, JobPage, JobView, JournalView, Logs, Matched, Reasons, SignalSent, WholeJob},
+    views::{
+        Attempts, JobJournal, JobPage, JobView, JournalView, Logs, Matched, Reasons, SignalSent, WholeJob,
+    },
 };
 
 /// Which jobs: as the library takes it, and as the API does.

@@ -9,7 +9,9 @@ use futures_util::FutureExt as _;
 use super::{Layer, Request, forward};
 use crate::{
     Error,
-    store::{Call, DueWakes, JournalAfter, JournalPage, JournalVerbs, JournalWrite, Signal, Signalled, Wrote},
+    store::{
+        Call, DueWakes, JournalAfter, JournalPage, JournalVerbs, JournalWrite, Signal, Signalled, Wrote,
+    },
 };
 
 #[async_trait]

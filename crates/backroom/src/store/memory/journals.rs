@@ -4,8 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use backroom_core::{
-    Event, JobId, State, Timestamp,
-    transition,
+    Event, JobId, State, Timestamp, transition,
     workflow::{Arrival, Arrived, Entry, Header, SIGNALS_MAX},
 };
 use uuid::Uuid;
@@ -17,8 +16,8 @@ use super::{
 use crate::{
     Error,
     store::{
-        DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite, Signal,
-        Signalled, Wrote,
+        DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite,
+        Signal, Signalled, Wrote,
     },
 };
 
@@ -39,11 +38,8 @@ pub(super) struct Stored {
 impl Rows {
     fn journal_page(&self, workflow: JobId, after: &JournalAfter, limit: usize) -> JournalPage {
         let Some(stored) = self.journals.get(&workflow) else { return JournalPage::default() };
-        let head = JournalHead {
-            revision: stored.revision,
-            header: stored.header.clone(),
-            wake_at: stored.wake_at,
-        };
+        let head =
+            JournalHead { revision: stored.revision, header: stored.header.clone(), wake_at: stored.wake_at };
         let mut page = JournalPage { head: Some(head), ..JournalPage::default() };
         let mut bytes = 0;
         for (_, entry) in stored.entries.iter().filter(|(key, _)| **key > after.key) {
@@ -139,7 +135,9 @@ impl Rows {
             Ok(Some(change)) => _ = self.commit(&change),
             // A claim that finds revision 0 knows that nothing has arrived.
             Ok(None) | Err(_) => {
-                if let Some(job) = self.jobs.get_mut(&signal.workflow).filter(|job| job.state == State::Queued) {
+                if let Some(job) =
+                    self.jobs.get_mut(&signal.workflow).filter(|job| job.state == State::Queued)
+                {
                     job.revision += 1;
                 }
             }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use backroom_core::{
-    Event, JobId, Json, State, Timestamp,
-    transition,
+    Event, JobId, Json, State, Timestamp, transition,
     workflow::{Arrival, Arrived, Entry, SIGNALS_MAX},
 };
 use rusqlite::{Connection, OptionalExtension, params};
@@ -22,8 +21,8 @@ use super::{
 use crate::{
     Error, ErrorKind, Failure,
     store::{
-        DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite, Signal,
-        Signalled, Wrote, header_of,
+        DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite,
+        Signal, Signalled, Wrote, header_of,
     },
     workflow::set_value,
 };
@@ -229,9 +228,8 @@ fn unwritten(connection: &Connection, write: &JournalWrite, header: &str) -> Res
     for entry in &write.entries {
         let mut select = connection
             .prepare_cached("SELECT entry FROM backroom_journal WHERE workflow = ?1 AND key = ?2")?;
-        let found = select.query_row(params![write.workflow.0.as_bytes(), entry.key], |found| {
-            found.get::<_, String>(0)
-        });
+        let found = select
+            .query_row(params![write.workflow.0.as_bytes(), entry.key], |found| found.get::<_, String>(0));
         if found.optional()?.is_none_or(|found| entry.stored().map_or(true, |text| text != found)) {
             return Ok(Wrote::Moved);
         }
@@ -299,9 +297,8 @@ pub(super) fn arrive(
     )?;
     let n: i64 = counting.query_row([bytes], |found| found.get(0))?;
     let arrival = Arrival { n: n.unsigned_abs(), at: now, what }.stored().map_err(Error::from)?;
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO backroom_arrivals (workflow, n, id, arrival) VALUES (?1, ?2, ?3, ?4)",
-    )?;
+    let mut insert = connection
+        .prepare_cached("INSERT INTO backroom_arrivals (workflow, n, id, arrival) VALUES (?1, ?2, ?3, ?4)")?;
     insert.execute(params![bytes, n, id.as_bytes(), arrival])?;
     Ok(())
 }
@@ -323,15 +320,15 @@ fn due_wakes(connection: &Connection, limit: usize, now: Timestamp) -> Result<Du
             Err(fault) => return Err(fault),
         }
     }
-    let mut next = connection.prepare_cached("SELECT min(wake_at) FROM backroom_journals WHERE wake_at > ?1")?;
+    let mut next =
+        connection.prepare_cached("SELECT min(wake_at) FROM backroom_journals WHERE wake_at > ?1")?;
     let next_at = next.query_row([micros(now)], |found| row::moment_or_none(found, 0))?;
     Ok(DueWakes { due, next_at })
 }
 
 fn clear_wakes(connection: &Connection, wakes: &[(JobId, Timestamp)]) -> Result<(), Fault> {
-    let mut clear = connection.prepare_cached(
-        "UPDATE backroom_journals SET wake_at = NULL WHERE workflow = ?1 AND wake_at = ?2",
-    )?;
+    let mut clear = connection
+        .prepare_cached("UPDATE backroom_journals SET wake_at = NULL WHERE workflow = ?1 AND wake_at = ?2")?;
     for (workflow, at) in wakes {
         clear.execute(params![workflow.0.as_bytes(), micros(*at)])?;
     }

@@ -29,8 +29,8 @@ use crate::store::postgres::{
 use crate::{
     Error,
     store::{
-        DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite, Signal,
-        Signalled, Wrote, header_of,
+        DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite,
+        Signal, Signalled, Wrote, header_of,
     },
 };
 

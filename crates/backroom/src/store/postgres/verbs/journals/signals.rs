@@ -6,8 +6,7 @@ use std::{
 };
 
 use backroom_core::{
-    Change, Event, JobId, JobRow, State, Timestamp,
-    transition,
+    Change, Event, JobId, JobRow, State, Timestamp, transition,
     workflow::{Arrival, Arrived, SIGNALS_MAX},
 };
 use tokio_postgres::types::Type;
@@ -16,10 +15,7 @@ use uuid::Uuid;
 use crate::store::postgres::{
     Core,
     background::batcher::Submission,
-    columns::{
-        changes::ChangeColumns,
-        row,
-    },
+    columns::{changes::ChangeColumns, row},
     tray,
     verbs::{commit::STAY, effects, read},
     wire::{

@@ -90,8 +90,7 @@ static PUBLISH: Sql = Sql {
 };
 
 /// Deletes all entries. Parameter: the workflow.
-static CLEAR: Sql =
-    Sql { text: "DELETE FROM {schema}.journal WHERE workflow = $1", types: &[Type::UUID] };
+static CLEAR: Sql = Sql { text: "DELETE FROM {schema}.journal WHERE workflow = $1", types: &[Type::UUID] };
 
 /// Gives a job new args. Parameters: the job, the args.
 static SET_ARGS: Sql = Sql {
