@@ -9,6 +9,7 @@
 compile_error!("xtask starts and stops servers the Unix way; on Windows run it inside WSL");
 
 mod api;
+mod browser;
 mod build_space;
 mod clock;
 mod compare;

@@ -4,6 +4,7 @@
 //! not be followed by another step's pages.
 
 use crate::api;
+use crate::browser;
 use crate::build_space;
 use crate::failure::Failure;
 use crate::macro_profiles;
@@ -61,6 +62,7 @@ fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
         COMPILER,
         OUTSIDE_CLIENTS,
         CLIENT_LANGUAGES,
+        BROWSER,
         CLOCK_SETTER,
         TIMERS,
         ORACLES,
@@ -111,6 +113,12 @@ const CLIENT_LANGUAGES: Step = Step {
     name: "client languages",
     what: "Python with venv, Node.js and npm are there, or are installed (the clients are packed and tested with them)",
     run: |_, _| tools::client_languages().map(passed),
+};
+
+const BROWSER: Step = Step {
+    name: "browser",
+    what: "Chromium is there, or is installed (the pages of the dashboard are tested in it)",
+    run: |_, _| browser::chromium().map(passed),
 };
 
 const CLOCK_SETTER: Step = Step {

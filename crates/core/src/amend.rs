@@ -2,13 +2,14 @@
 
 use crate::{
     Change, Invalid, JobRow, Json, Refused, Timestamp,
+    bounds::check_name,
     draft::{When, check_args, check_priority, start_at},
     unique,
 };
 
 /// What to change of a queued job; what is none stays as it is. Everything was checked by [`Amendment::check`].
 ///
-/// Kind and queue never change: enqueue another job instead.
+/// The kind never changes: enqueue another job instead.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[non_exhaustive]
 pub struct Amendment {
@@ -18,6 +19,8 @@ pub struct Amendment {
     pub priority: Option<u8>,
     /// Input of the handler.
     pub args: Option<Json>,
+    /// Where it waits.
+    pub queue: Option<String>,
 }
 
 /// The part of a job that its caller wrote and only an amendment changes.
@@ -27,6 +30,8 @@ pub struct Content {
     pub priority: u8,
     /// As [`JobRow::args`].
     pub args: Json,
+    /// As [`JobRow::queue`]; none if the job stays in its queue.
+    pub queue: Option<String>,
 }
 
 impl Amendment {
@@ -41,7 +46,19 @@ impl Amendment {
         args.as_ref().map_or(Ok(()), |args| check_args(args, json_bytes_max))?;
         priority.map_or(Ok(()), check_priority)?;
         let scheduled_at = start.map(|start| start_at(start, now)).transpose()?;
-        Ok(Self { scheduled_at, priority, args })
+        Ok(Self { scheduled_at, priority, args, queue: None })
+    }
+
+    /// The same, and the job waits in this queue. The depth limit of the queue does not hold it back. A queue of the system takes no
+    /// job.
+    pub fn to_queue(mut self, queue: impl Into<String>) -> Result<Self, Invalid> {
+        let queue = queue.into();
+        check_name("queue", &queue)?;
+        if queue.starts_with("backroom.") {
+            return Err(Invalid::new("queue", "belongs to Backroom itself; choose another"));
+        }
+        self.queue = Some(queue);
+        Ok(self)
     }
 }
 
@@ -57,8 +74,12 @@ pub(crate) fn amend(job: &JobRow, to: Amendment) -> Result<Option<Change>, Refus
         return Err(Refused::ExpiresFirst);
     }
     let priority = to.priority.unwrap_or(job.priority);
-    let is_new = args.is_some() || priority != job.priority;
-    let content = is_new.then(|| Content { priority, args: args.unwrap_or_else(|| job.args.clone()) });
+    let queue = to.queue.filter(|queue| *queue != job.queue);
+    if queue.is_some() && job.queue.starts_with("backroom.") {
+        return Err(Refused::OfSystem);
+    }
+    let is_new = args.is_some() || priority != job.priority || queue.is_some();
+    let content = is_new.then(|| Content { priority, args: args.unwrap_or_else(|| job.args.clone()), queue });
     let changes = moves || content.is_some();
     Ok(changes.then(|| Change { scheduled_at, content, ..Change::keeping(job) }))
 }

@@ -106,6 +106,9 @@ impl Change {
         if let Some(content) = &self.content {
             job.priority = content.priority;
             job.args.clone_from(&content.args);
+            if let Some(queue) = &content.queue {
+                job.queue.clone_from(queue);
+            }
         }
         job.unique_held = self.unique_held;
         job.lease_id = self.lease_id;

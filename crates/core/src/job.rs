@@ -51,7 +51,7 @@ pub struct JobRow {
     pub id: JobId,
     /// Which handler runs it. Set at enqueue; never changes.
     pub kind: String,
-    /// Where it waits. Set at enqueue; never changes.
+    /// Where it waits. Set at enqueue; an amendment may move it while it is queued.
     pub queue: String,
     /// Key inside the queue for order, limits and fairness.
     pub lane: Option<String>,

@@ -33,6 +33,7 @@ mod plain;
 pub mod queue;
 pub mod retention;
 pub mod retry;
+pub mod sample;
 pub mod schedule;
 mod state;
 pub mod stats;

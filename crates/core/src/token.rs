@@ -13,6 +13,8 @@ use crate::{Invalid, Timestamp, bounds};
 pub const TOKEN_QUEUES_MAX: usize = 64;
 /// Most tokens that one list answers with.
 pub const TOKENS_MAX: usize = 10_000;
+/// How long a session lasts at the most.
+pub const SESSION_MAX: std::time::Duration = std::time::Duration::from_secs(12 * 3600);
 /// How long a token is listed after it expired or was revoked.
 pub const ENDED_TOKENS_RETAINED: std::time::Duration = std::time::Duration::from_secs(90 * 24 * 3600);
 
@@ -154,6 +156,10 @@ pub struct Token {
     pub revoked_at: Option<Timestamp>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<Timestamp>,
+    /// The token that this session was opened with; none for a token. A session is what a browser holds in place of the token:
+    /// it permits the same, for some hours, and only on the pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TokenId>,
 }
 
 impl Token {

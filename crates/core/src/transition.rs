@@ -45,6 +45,9 @@ pub enum Refused {
     /// job and enqueue another.
     #[error("the job's unique key was made from its args; cancel the job and enqueue another")]
     KeyOfArgs,
+    /// An amendment moves a job of a queue of the system, whose jobs only the system's own workers understand.
+    #[error("the job's queue belongs to Backroom itself")]
+    OfSystem,
 }
 
 /// Decides what `event` does to `job` at `now`. `Ok(None)` means that nothing is left to do (cancelling what is
@@ -417,7 +420,8 @@ fn reporting(job: &JobRow, mut change: Change, now: Timestamp) -> Change {
 /// Adds whom to notify. A job that is due later counts: a worker that sleeps until a later moment must wake earlier.
 fn notifying(job: &JobRow, mut change: Change) -> Change {
     if change.state == State::Queued {
-        let (queue, due_at) = (job.queue.clone(), change.scheduled_at);
+        let queue = change.content.as_ref().and_then(|content| content.queue.as_ref()).unwrap_or(&job.queue);
+        let (queue, due_at) = (queue.clone(), change.scheduled_at);
         change.effects.push(Effect::NotifyQueue { queue, due_at });
     }
     if change.state == State::Running && change.cancel_requested_at.is_some() {

@@ -92,7 +92,8 @@ fn read(bytes: &[u8]) -> Option<Request<Body>> {
     let first = std::str::from_utf8(lines.next()?).ok()?;
     let (method, target) = first.split_once(' ')?;
     let target: Uri = target.parse().ok()?;
-    let mut request = Request::builder().method(method).uri(target).extension(Arrived { by_tls: false });
+    let mut request =
+        Request::builder().method(method).uri(target).extension(Arrived { by_tls: false, from: None });
     let mut has_host = false;
     for line in lines {
         let at = line.iter().position(|byte| *byte == b':')?;
@@ -110,6 +111,7 @@ fn read(bytes: &[u8]) -> Option<Request<Body>> {
 }
 
 async fn check(response: Response<Body>, shown: &str) {
+    let is_page = crate::pages::is_page(&response);
     let (parts, body) = response.into_parts();
     let kind =
         parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -129,6 +131,10 @@ async fn check(response: Response<Body>, shown: &str) {
     }
     let written = String::from_utf8_lossy(&text);
     assert!(!parts.status.is_server_error(), "{shown}: {}: {written}", parts.status);
+    if is_page {
+        assert!(!written.contains("<script>"), "{shown}: a script stands in a page: {written}");
+        return;
+    }
     let is_error = parts.status.is_client_error();
     assert_eq!(is_error, kind == api::problem::MEDIA_TYPE, "{shown}: {}: {kind}: {written}", parts.status);
     if is_error {

@@ -9,9 +9,11 @@ mod bodies;
 mod cli;
 mod config;
 mod demo;
+mod embed;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod metrics;
+mod pages;
 mod remote;
 mod schedules;
 mod serve;
@@ -21,6 +23,8 @@ mod telemetry;
 mod terminal;
 mod views;
 mod work;
+
+pub use embed::{Guard, router};
 
 use std::process::ExitCode;
 
@@ -80,6 +84,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Workers(args) => unless_interrupted(cli::workers::run(args, settings)).await,
         Command::Endpoints(args) => unless_interrupted(cli::endpoints::run(args, settings)).await,
         Command::Stats(args) => unless_interrupted(cli::stats::run(args, settings)).await,
+        Command::Top(args) => unless_interrupted(cli::top::run(args, settings)).await,
         Command::Tokens(args) => unless_interrupted(cli::tokens::run(args, settings)).await,
         Command::Audit(args) => unless_interrupted(cli::audit::run(args, settings)).await,
         Command::Doctor(args) => unless_interrupted(cli::doctor::run(args, settings)).await,

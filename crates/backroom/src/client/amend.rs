@@ -17,10 +17,10 @@ impl Backroom {
     /// stays; attempts and their record stay in any case.
     ///
     /// [`Refused`](crate::ErrorKind::Refused) if the job runs, waits for a signal or is finished. Also if it would
-    /// expire before its new time, or if its unique key was made from the args that would change. Kind and queue cannot
+    /// expire before its new time, or if its unique key was made from the args that would change. The kind cannot
     /// change: cancel the job and enqueue another.
     pub fn amend(&self, id: JobId) -> Amend<'_> {
-        Amend { backroom: self, id, start: None, priority: None, args: None }
+        Amend { backroom: self, id, start: None, priority: None, args: None, queue: None }
     }
 }
 
@@ -40,6 +40,7 @@ pub struct Amend<'a> {
     start: Option<When>,
     priority: Option<u8>,
     args: Option<Result<Json, Error>>,
+    queue: Option<String>,
 }
 
 impl<'a> Amend<'a> {
@@ -67,11 +68,21 @@ impl<'a> Amend<'a> {
         self
     }
 
+    /// Waits in another queue, which comes into being if no job or setting named it before. Its depth limit does not hold the job back.
+    /// [`Invalid`](crate::ErrorKind::Invalid) for queues of the system.
+    pub fn queue(mut self, queue: impl Into<String>) -> Self {
+        self.queue = Some(queue.into());
+        self
+    }
+
     async fn send(self) -> Result<(), Error> {
         let engine = self.backroom.engine();
         let args = self.args.transpose()?;
-        let to =
+        let mut to =
             Amendment::check(self.start, self.priority, args, engine.clock.now(), engine.json_bytes_max)?;
+        if let Some(queue) = self.queue {
+            to = to.to_queue(queue)?;
+        }
         engine.apply(self.id, Event::Amend { to }).await.map(drop)
     }
 }

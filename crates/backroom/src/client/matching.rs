@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use backroom_core::{Event, JobId, JobRow, transition};
+use backroom_core::{Amendment, Event, JobId, JobRow, Timestamp, transition};
 
 use super::{Backroom, read::PAGE_JOBS_MAX};
 use crate::{
@@ -25,6 +25,30 @@ pub enum Action {
     },
     /// As [`Backroom::delete`].
     Delete,
+    /// As [`Amend::queue`](crate::Amend::queue); of queued jobs.
+    Move {
+        /// To which queue.
+        queue: String,
+    },
+    /// As [`Amend::priority`](crate::Amend::priority); of queued jobs.
+    Prioritize {
+        /// 0 (served first) to 9 (last).
+        priority: u8,
+    },
+}
+
+impl Action {
+    /// What is applied to each job; none if the jobs are deleted.
+    fn event(&self, now: Timestamp) -> Result<Option<Event>, Error> {
+        let amendment = |priority| Amendment::check(None, priority, None, now, usize::MAX);
+        Ok(match self {
+            Self::Retry => Some(Event::Retry),
+            Self::Cancel { reason } => Some(Event::Cancel { reason: reason.clone() }),
+            Self::Delete => None,
+            Self::Move { queue } => Some(Event::Amend { to: amendment(None)?.to_queue(queue)? }),
+            Self::Prioritize { priority } => Some(Event::Amend { to: amendment(Some(*priority))? }),
+        })
+    }
 }
 
 /// What became of the jobs of one page, or of several together.
@@ -82,16 +106,14 @@ impl Backroom {
         action: &Action,
         before: Option<JobId>,
     ) -> Result<Acted, Error> {
+        let event = action.event(self.engine().clock.now())?;
         let page = self.list(filter.clone(), before, PAGE_JOBS).await?;
         let mut acted = Acted { matched: page.jobs.len() as u64, next: page.next, ..Acted::default() };
         let mut jobs = page.jobs;
         for _ in 0..DECISIONS_MAX {
-            let moved = match action {
-                Action::Retry => self.change(jobs, || Event::Retry, &mut acted).await?,
-                Action::Cancel { reason } => {
-                    self.change(jobs, || Event::Cancel { reason: reason.clone() }, &mut acted).await?
-                }
-                Action::Delete => self.delete_page(jobs, &mut acted).await?,
+            let moved = match &event {
+                Some(event) => self.change(jobs, event, &mut acted).await?,
+                None => self.delete_page(jobs, &mut acted).await?,
             };
             jobs = Vec::new();
             for id in moved {
@@ -111,16 +133,11 @@ impl Backroom {
     }
 
     /// Applies an event to jobs as they were read; answers those that have moved on since.
-    async fn change(
-        &self,
-        jobs: Vec<JobRow>,
-        event: impl Fn() -> Event,
-        acted: &mut Acted,
-    ) -> Result<Vec<JobId>, Error> {
+    async fn change(&self, jobs: Vec<JobRow>, event: &Event, acted: &mut Acted) -> Result<Vec<JobId>, Error> {
         let now = self.engine().clock.now();
         let (mut ids, mut changes) = (Vec::new(), Vec::new());
         for job in jobs {
-            match transition::apply(&job, event(), now) {
+            match transition::apply(&job, event.clone(), now) {
                 Ok(Some(change)) => {
                     ids.push(job.id);
                     changes.push(change);

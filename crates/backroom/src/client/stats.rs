@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use backroom_core::{
     Timestamp,
     bounds::earlier,
+    sample::{Grain, Sample},
     stats::{KindStats, RETENTION, minute_of},
 };
 
@@ -48,5 +49,14 @@ impl Backroom {
             kinds.entry(name).or_insert_with_key(|name| KindStats::of(name)).add(&kind);
         }
         Ok(Stats { since, kinds: kinds.into_values().collect(), is_cut })
+    }
+
+    /// What was done within the last `span`, at most eight days, in samples of a minute or of a quarter of an hour, the oldest first. Any
+    /// worker and any server writes them. Where none ran, samples are missing.
+    ///
+    /// Samples of minutes are retained for two hours.
+    pub async fn samples(&self, grain: Grain, span: Duration) -> Result<Vec<Sample>, Error> {
+        let engine = self.engine();
+        engine.store.samples(grain, grain.begin_of(earlier(engine.clock.now(), span))).await
     }
 }

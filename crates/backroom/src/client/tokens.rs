@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use backroom_core::{
     AuditEntry, Json, QueuePattern, Scope, SecretHash, Token, TokenId,
     bounds::{check_span, later, whole_micros},
+    token::SESSION_MAX,
 };
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -86,19 +87,57 @@ impl Tokens<'_> {
             expires_at: new.expires_in.map(|span| later(now, span)),
             revoked_at: None,
             last_used_at: None,
+            parent: None,
         };
         token.check()?;
-        let secret = Secret(format!("{SECRET_PREFIX}{}", letters(&engine.ids.secret())));
-        engine.store.put_token(Arc::new(token.clone()), hash_of(&secret.0), now).await?;
+        let secret = self.put(&token).await?;
         Ok((token, secret))
     }
 
-    /// All tokens, the newest first. Those that expired or were revoked stay in the list for 90 days.
-    pub async fn list(&self) -> Result<Vec<Token>, Error> {
-        self.backroom.engine().store.tokens().await
+    /// Stores a token under a new secret.
+    async fn put(&self, token: &Token) -> Result<Secret, Error> {
+        let engine = self.backroom.engine();
+        let secret = Secret(format!("{SECRET_PREFIX}{}", letters(&engine.ids.secret())));
+        engine.store.put_token(Arc::new(token.clone()), hash_of(&secret.0), token.created_at).await?;
+        Ok(secret)
     }
 
-    /// The token of a secret; none if it is unknown, revoked or expired.
+    /// Opens a session with the secret of a token: what a browser holds in place of the token. It has a secret of its own, permits
+    /// what the token permits, and ends with it, at the latest after [`SESSION_MAX`]. None if the secret is that of no valid
+    /// token. A session opens no further ones.
+    pub async fn open_session(&self, secret: &str) -> Result<Option<(Token, Secret)>, Error> {
+        let Some(parent) = self.find(secret).await?.filter(|found| found.parent.is_none()) else {
+            return Ok(None);
+        };
+        let engine = self.backroom.engine();
+        let now = whole_micros(engine.clock.now());
+        let most = later(now, SESSION_MAX);
+        let session = Token {
+            id: TokenId(engine.ids.job(now).0),
+            created_at: now,
+            expires_at: Some(parent.expires_at.map_or(most, |at| at.min(most))),
+            last_used_at: None,
+            parent: Some(parent.id),
+            ..parent
+        };
+        session.check()?;
+        let of_session = self.put(&session).await?;
+        // The token may have been revoked since it was found, and its sessions with it, before this one was there.
+        if self.find(secret).await?.is_none() {
+            self.revoke(session.id).await?;
+            return Ok(None);
+        }
+        Ok(Some((session, of_session)))
+    }
+
+    /// All tokens, the newest first, without sessions. Those that expired or were revoked stay in the list for 90 days.
+    pub async fn list(&self) -> Result<Vec<Token>, Error> {
+        let mut tokens = self.backroom.engine().store.tokens().await?;
+        tokens.retain(|token| token.parent.is_none());
+        Ok(tokens)
+    }
+
+    /// The token or session of a secret; none if it is unknown, revoked or expired.
     pub async fn find(&self, secret: &str) -> Result<Option<Token>, Error> {
         if !secret.starts_with(SECRET_PREFIX) || secret.len() > 200 {
             return Ok(None);
@@ -108,14 +147,23 @@ impl Tokens<'_> {
         Ok(found.filter(|token| token.is_valid(engine.clock.now())))
     }
 
-    /// Refuses a token from now on, everywhere. A server that has seen it lately may accept it for some seconds more.
+    /// Refuses a token from now on, everywhere, and the sessions that were opened with it. A server that has seen it lately may accept
+    /// it for some seconds more. A call whose answer is lost may have left sessions: repeat it.
     /// [`NotFound`](ErrorKind::NotFound) if there is no such token.
     pub async fn revoke(&self, id: TokenId) -> Result<Token, Error> {
         let engine = self.backroom.engine();
-        let revoked = engine.store.revoke_token(id, whole_micros(engine.clock.now())).await?;
-        revoked.ok_or_else(|| {
+        let now = whole_micros(engine.clock.now());
+        let revoked = engine.store.revoke_token(id, now).await?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("find token {id}: it does not exist or was forgotten"))
-        })
+        })?;
+        if revoked.parent.is_none() {
+            for session in engine.store.tokens().await? {
+                if session.parent == Some(id) && session.revoked_at.is_none() {
+                    engine.store.revoke_token(session.id, now).await?;
+                }
+            }
+        }
+        Ok(revoked)
     }
 
     /// Writes that a token is used now. Call it about once a minute, not for each use.
@@ -204,5 +252,28 @@ mod tests {
         assert_eq!(backroom.tokens().find("brm_guess").await.unwrap(), None);
         backroom.tokens().revoke(token.id).await.unwrap();
         assert_eq!(backroom.tokens().find(secret.expose()).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_session_permits_what_its_token_permits_and_ends_with_it() {
+        let backroom = Backroom::open("memory:").await.unwrap();
+        let tokens = backroom.tokens();
+        let new =
+            NewToken { name: "ops".into(), scopes: vec![Scope::Read], queues: vec![], expires_in: None };
+        let (token, secret) = tokens.create(new).await.unwrap();
+        assert_eq!(tokens.open_session("brm_guess").await.unwrap(), None);
+        let (session, of_session) = tokens.open_session(secret.expose()).await.unwrap().unwrap();
+        assert_eq!((session.parent, &session.scopes), (Some(token.id), &token.scopes));
+        assert_eq!(session.expires_at, Some(later(session.created_at, SESSION_MAX)));
+        assert_ne!(of_session, secret);
+        assert_eq!(tokens.find(of_session.expose()).await.unwrap(), Some(session.clone()));
+        assert_eq!(tokens.open_session(of_session.expose()).await.unwrap(), None, "a session opens none");
+        assert_eq!(tokens.list().await.unwrap(), [token.clone()], "a session is not listed");
+        let (other, of_other) = tokens.open_session(secret.expose()).await.unwrap().unwrap();
+        tokens.revoke(other.id).await.unwrap();
+        assert_eq!(tokens.find(of_other.expose()).await.unwrap(), None);
+        assert!(tokens.find(of_session.expose()).await.unwrap().is_some(), "another session stays");
+        tokens.revoke(token.id).await.unwrap();
+        assert_eq!(tokens.find(of_session.expose()).await.unwrap(), None, "it ends with its token");
     }
 }

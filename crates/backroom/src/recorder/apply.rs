@@ -69,6 +69,7 @@ fn decide(job: &JobRow, event: Event, engine: &Engine) -> Result<Option<Change>,
         | Refused::Expired
         | Refused::NotExpired
         | Refused::ExpiresFirst
-        | Refused::KeyOfArgs => Error::from(refused),
+        | Refused::KeyOfArgs
+        | Refused::OfSystem => Error::from(refused),
     })
 }

@@ -9,6 +9,7 @@ mod journals;
 mod queues;
 mod reads;
 mod replies;
+mod samples;
 mod schedules;
 mod triggers;
 mod workers;
@@ -21,6 +22,7 @@ use backroom_core::{
     TokenId,
     draft::NewJob,
     idempotency::{Begun, IdempotencyRecord, RequestEnd},
+    sample::{Grain, Sample},
     stats::StatsRow,
 };
 use futures_util::{FutureExt as _, future::BoxFuture};
@@ -192,6 +194,8 @@ requests! {
     writes DeclareDead "declare_dead" { worker: Arc<str>, beats: Option<u64>, now: Timestamp },
     writes PutStats "put_stats" { row: Arc<StatsRow>, now: Timestamp },
     reads Stats "stats" { since: Timestamp, limit: usize },
+    writes PutSamples "put_samples" { samples: Arc<Vec<Sample>>, now: Timestamp } of samples,
+    reads Samples "samples" { grain: Grain, since: Timestamp },
     writes PutToken "put_token" { token: Arc<Token>, hash: SecretHash, now: Timestamp },
     reads Tokens "tokens",
     reads TokenOf "token_of" { hash: SecretHash },

@@ -48,8 +48,8 @@ pub use verbs::{
     IdempotencyVerbs, Inserted, JOURNAL_PAGE_BYTES, JobVerbs, JournalAfter, JournalHead, JournalPage,
     JournalVerbs, JournalWrite, LeaseStatus, Load, MessageRow, Moved, Note, OPEN_MAX, OpenBreaker, Prune,
     QueueSetting, QueueVerbs, QueuedAs, READERS_FORGOTTEN_AFTER, REPORTS_MAX, ReadVerbs, Record, Recorded,
-    ReplyQueue, ReplyVerbs, RunningJob, ScheduleMove, ScheduleVerbs, Seen, Share, Signal, Signalled,
-    TakeMessages, TokenVerbs, TriggerHold, TriggerPause, TriggerReader, TriggerRow, TriggerVerbs,
+    ReplyQueue, ReplyVerbs, RunningJob, SampleVerbs, ScheduleMove, ScheduleVerbs, Seen, Share, Signal,
+    Signalled, TakeMessages, TokenVerbs, TriggerHold, TriggerPause, TriggerReader, TriggerRow, TriggerVerbs,
     WorkerDetails, WorkerRow, WorkerVerbs, WriteState, Wrote,
 };
 pub(crate) use verbs::{DEAD_REMEMBERED, DROPPED_REMEMBERED, apply_setting, dead_without_a_row};
@@ -71,6 +71,7 @@ pub trait Store:
     + TriggerVerbs
     + ScheduleVerbs
     + JournalVerbs
+    + SampleVerbs
     + 'static
 {
     /// What an operator wants to know: versions, durability, size, and checks that may take seconds.

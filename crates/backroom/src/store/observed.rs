@@ -106,6 +106,8 @@ impl Observed {
             | Verb::DeclareDead
             | Verb::PutStats
             | Verb::Stats
+            | Verb::PutSamples
+            | Verb::Samples
             | Verb::PutToken
             | Verb::Tokens
             | Verb::TokenOf

@@ -1,5 +1,5 @@
 //! What maintains a store: it rescues jobs of dead workers, cancels expired jobs, prunes finished ones,
-//! drops messages that no taker acknowledged, wakes workflows, and runs schedules.
+//! drops messages that no taker acknowledged, wakes workflows, writes samples of what was done, and runs schedules.
 //!
 //! Each duty is a `tick(engine, now)` that returns how long it wants to rest; [`duty`] sleeps in between. Schedules have a loop
 //! of their own, because they begin to the millisecond. Any number of workers
@@ -14,6 +14,7 @@ mod own_heartbeats;
 mod prune;
 mod replies;
 mod rescue;
+mod samples;
 mod schedules;
 mod wakes;
 
@@ -21,7 +22,8 @@ use std::{sync::Arc, time::Duration};
 
 pub(crate) use self::own_heartbeats::OwnHeartbeats;
 use self::{
-    expire::Expire, prune::Prune, replies::Replies, rescue::Rescue, schedules::Schedules, wakes::Wakes,
+    expire::Expire, prune::Prune, replies::Replies, rescue::Rescue, samples::Samples, schedules::Schedules,
+    wakes::Wakes,
 };
 use crate::{ends::Ends, engine::Engine, schedule_news::ScheduleNews};
 
@@ -40,6 +42,7 @@ pub(crate) async fn keep_up(
         duty::run(&engine, Wakes::default()),
         duty::run(&engine, Expire { ends }),
         duty::run(&engine, Prune),
-        duty::run(&engine, Replies)
+        duty::run(&engine, Replies),
+        duty::run(&engine, Samples)
     );
 }

@@ -30,6 +30,7 @@ fn why(refused: &Refused, job: &JobRow, asked: &Event) -> &'static str {
         Refused::NotExpired => "not expired",
         Refused::ExpiresFirst => "it expires first",
         Refused::KeyOfArgs => "the key is of the args",
+        Refused::OfSystem => "the queue is the system's",
     }
 }
 
@@ -98,6 +99,9 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
     if let Some(content) = content {
         if content.priority != job.priority {
             say(&format!("priority {}", content.priority));
+        }
+        if let Some(queue) = &content.queue {
+            say(&format!("queue {queue}"));
         }
         if content.args != job.args {
             say("other args");

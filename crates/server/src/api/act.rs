@@ -14,11 +14,18 @@ pub(crate) async fn record(
     target: &str,
     detail: Option<&(impl Serialize + Sync)>,
 ) -> Result<(), Problem> {
+    record_as(state, caller.said(), act, target, detail).await
+}
+
+/// The same of a caller that is described already.
+pub(crate) async fn record_as(
+    state: &AppState,
+    who: String,
+    act: &str,
+    target: &str,
+    detail: Option<&(impl Serialize + Sync)>,
+) -> Result<(), Problem> {
     let detail = detail.map(Json::encode).transpose()?;
-    let who = match caller {
-        Caller::Local => "local".to_owned(),
-        Caller::Token(token) => format!("token {} ({})", token.name, token.id),
-    };
     state.backroom.audit().append(who, act, target, detail).await?;
     Ok(())
 }

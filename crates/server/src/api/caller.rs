@@ -35,6 +35,14 @@ impl Caller {
         }
     }
 
+    /// Its name, for the audit log.
+    pub(crate) fn said(&self) -> String {
+        match self {
+            Self::Local => "local".to_owned(),
+            Self::Token(token) => format!("token {} ({})", token.name, token.parent.unwrap_or(token.id)),
+        }
+    }
+
     /// Whether the caller may do this in any queue at all.
     pub(crate) fn require(&self, wanted: Scope) -> Result<(), Problem> {
         match self {

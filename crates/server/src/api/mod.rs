@@ -3,7 +3,7 @@
 //! [`router`] joins them; [`around`] does for every request what no route should repeat. Errors are [`problem`]s with a code of
 //! the table in [`codes`]. A route decides nothing about jobs: it asks the library.
 
-mod act;
+pub(crate) mod act;
 pub(crate) mod around;
 pub(crate) mod body;
 pub(crate) mod caller;
@@ -14,7 +14,7 @@ pub(crate) mod extract;
 mod health;
 #[cfg(feature = "triggers")]
 mod hooks;
-mod jobs;
+pub(crate) mod jobs;
 mod leases;
 mod once;
 pub(crate) mod problem;
@@ -22,7 +22,7 @@ mod queues;
 mod read;
 mod replies;
 mod scaling;
-mod schedules;
+pub(crate) mod schedules;
 mod tokens;
 #[cfg(feature = "triggers")]
 mod triggers;
@@ -92,6 +92,7 @@ fn of_triggers() -> OpenApiRouter<AppState> {
 pub(crate) fn router(state: AppState) -> Router {
     let (router, mut document) = routes().split_for_parts();
     name_operations(&mut document);
+    let router = router.merge(crate::pages::routes());
     within_frame(router.layer(Extension(read::Document::new(&document))), state)
 }
 

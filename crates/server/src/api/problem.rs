@@ -73,6 +73,11 @@ impl Problem {
         self.code
     }
 
+    /// What went wrong this time.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The same, to be repeated after so many seconds.
     #[must_use]
     pub(crate) fn retry_after_secs(mut self, secs: u64) -> Self {
@@ -159,7 +164,7 @@ impl IntoResponse for Problem {
 /// Writes the document of an answer that is an error. `instance` names this occurrence.
 pub(crate) fn finish(mut response: Response, instance: impl FnOnce() -> String) -> Response {
     let status = response.status();
-    if !status.is_client_error() && !status.is_server_error() {
+    if (!status.is_client_error() && !status.is_server_error()) || crate::pages::is_page(&response) {
         return response;
     }
     let problem = match response.extensions_mut().remove::<Problem>() {

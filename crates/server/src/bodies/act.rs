@@ -21,6 +21,13 @@ pub(crate) struct Bulk {
     /// Why, for `cancel`; shown to people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    /// To which queue, for `move`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<String>,
+    /// 0 (first) to 9 (last), for `priority`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 9)]
+    pub(crate) priority: Option<u8>,
     /// Count the jobs that match and change nothing.
     #[serde(default)]
     pub(crate) dry_run: bool,
@@ -58,6 +65,9 @@ pub(crate) struct Amendment {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "named")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub(crate) args: Option<Json>,
+    /// It waits in this queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) queue: Option<String>,
 }
 
 /// Args that are there, also when they are null.

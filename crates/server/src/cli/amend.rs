@@ -14,9 +14,9 @@ use crate::terminal::{
 };
 use crate::{bodies::Amendment, target::Target};
 
-/// Change a queued job: when it runs, its priority, its args
+/// Change a queued job: when it runs, its priority, its args, its queue
 ///
-/// What is not named stays, and so do its attempts. Refused while the job runs or waits, and once it is finished. Kind and queue
+/// What is not named stays, and so do its attempts. Refused while the job runs or waits, and once it is finished. The kind
 /// cannot change: cancel the job and enqueue another.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -31,7 +31,7 @@ pub(crate) struct AmendArgs {
     id: JobId,
 
     /// Run it this much later than now: 10m, 2h30m
-    #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with = "at", required_unless_present_any = ["at", "priority", "args"])]
+    #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with = "at", required_unless_present_any = ["at", "priority", "args", "queue"])]
     delay: Option<Duration>,
 
     /// Run it at this moment: 2026-01-31T09:00:00Z, or '2026-01-31 09:00' in local time
@@ -45,6 +45,10 @@ pub(crate) struct AmendArgs {
     /// Other args: JSON, @FILE, or - for stdin
     #[arg(long, value_name = "ARGS", allow_negative_numbers = true)]
     args: Option<String>,
+
+    /// Wait in this queue
+    #[arg(long, short, value_name = "NAME")]
+    queue: Option<String>,
 }
 
 pub(crate) async fn run(args: AmendArgs, settings: &Settings) -> Result<(), Problem> {
@@ -60,6 +64,7 @@ async fn amend(target: &Target, args: AmendArgs, settings: &Settings) -> Result<
         scheduled_at: scheduled_at.map_err(|why| Problem::new("read the time", &why))?,
         priority: args.priority,
         args: None,
+        queue: args.queue,
     };
     if let Some(text) = &args.args {
         let source = Source::of(Some(text), false)?;
@@ -71,5 +76,8 @@ async fn amend(target: &Target, args: AmendArgs, settings: &Settings) -> Result<
     }
     let job = view.job;
     let due = words::moment_in_full(job.scheduled_at, now);
-    out::line(format_args!("changed job {}: priority {}, due {due}", job.id, job.priority))
+    out::line(format_args!(
+        "changed job {}: queue {}, priority {}, due {due}",
+        job.id, job.queue, job.priority
+    ))
 }

@@ -57,6 +57,8 @@ fn words_of(action: &Action) -> Words {
             Words { name: "cancel", present: "cancelling", done: "cancelled or asked to stop" }
         }
         Action::Delete => Words { name: "delete", present: "deleting", done: "deleted" },
+        Action::Move { .. } => Words { name: "move", present: "moving", done: "moved" },
+        Action::Prioritize { .. } => Words { name: "amend", present: "changing", done: "changed" },
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) mod signal;
 pub(crate) mod stats;
 pub(crate) mod tail;
 pub(crate) mod tokens;
+pub(crate) mod top;
 #[cfg(feature = "triggers")]
 pub(crate) mod triggers;
 pub(crate) mod work;
@@ -93,6 +94,7 @@ pub(crate) enum Command {
     Workers(workers::WorkersArgs),
     Endpoints(endpoints::EndpointsArgs),
     Stats(stats::StatsArgs),
+    Top(top::TopArgs),
     Tokens(tokens::TokensArgs),
     Audit(audit::AuditArgs),
     Doctor(doctor::DoctorArgs),

@@ -88,9 +88,9 @@ pub(crate) struct Loaded {
     pub(crate) settings: ServerSettings,
     /// The file that was read, if there is one.
     pub(crate) file: Option<PathBuf>,
-    origins: BTreeMap<&'static str, Origin>,
+    pub(crate) origins: BTreeMap<&'static str, Origin>,
     /// Where the tables by name stand, and what they set: sort, name and key; no key for the table itself.
-    table_origins: BTreeMap<(&'static str, String, Option<&'static str>), Origin>,
+    pub(crate) table_origins: BTreeMap<(&'static str, String, Option<&'static str>), Origin>,
 }
 
 #[cfg(any(test, feature = "fuzzing"))]

@@ -88,8 +88,28 @@ impl Access {
         if self.is_open().await? { Ok(()) } else { Err(Refusal::NoToken) }
     }
 
-    /// The token of a secret.
+    /// The token of a secret. A session is none: a browser sends it to the pages, and nothing else accepts it.
     pub(crate) async fn token(&self, secret: &str) -> Result<Arc<Token>, Refusal> {
+        let found = self.find(secret).await?;
+        if found.parent.is_none() { Ok(found) } else { Err(Refusal::UnknownToken) }
+    }
+
+    /// The session of a secret.
+    pub(crate) async fn session(&self, secret: &str) -> Result<Arc<Token>, Refusal> {
+        let found = self.find(secret).await?;
+        if found.parent.is_some() { Ok(found) } else { Err(Refusal::UnknownToken) }
+    }
+
+    /// Asks the store about this secret, or about all, at the next request.
+    pub(crate) fn forget(&self, secret: Option<&str>) {
+        let mut known = self.known();
+        match secret {
+            Some(secret) => drop(known.tokens.remove(&<[u8; 32]>::from(Sha256::digest(secret.as_bytes())))),
+            None => known.tokens.clear(),
+        }
+    }
+
+    async fn find(&self, secret: &str) -> Result<Arc<Token>, Refusal> {
         let hash: [u8; 32] = Sha256::digest(secret.as_bytes()).into();
         let now = self.backroom.clock().monotonic();
         let remembered = self.remembered(&hash, now);

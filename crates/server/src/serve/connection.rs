@@ -1,6 +1,6 @@
 //! One connection, from its first byte to its end.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::{Router, body::Body, extract::Request};
 use hyper::{body::Incoming, service::service_fn};
@@ -27,6 +27,8 @@ use crate::config::{Limits, ServerSettings};
 pub(crate) struct Arrived {
     /// Whether over TLS.
     pub(crate) by_tls: bool,
+    /// The other end of the connection; none if it had gone already.
+    pub(crate) from: Option<IpAddr>,
 }
 
 /// Serves one connection until it ends, or is cut.
@@ -35,11 +37,12 @@ pub(super) async fn serve(stream: TcpStream, router: Router, state: AppState, cu
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "the delay of small packets stays on for a connection");
     }
+    let from = stream.peer_addr().ok().map(|from| from.ip().to_canonical());
     let settings = state.settings.now();
     let clock = Arc::clone(state.backroom.clock());
     let stream = Patient::new(stream, Arc::clone(&clock), settings.limits.write_time);
     let Some(acceptor) = state.tls.now() else {
-        let answering = answer(stream, router, &state, &settings, cut, Arrived { by_tls: false });
+        let answering = answer(stream, router, &state, &settings, cut, Arrived { by_tls: false, from });
         // On the heap, so that a plain connection has not the size of an encrypted one.
         return Box::pin(answering).await;
     };
@@ -50,7 +53,7 @@ pub(super) async fn serve(stream: TcpStream, router: Router, state: AppState, cu
     };
     match encrypted {
         Ok(stream) => {
-            Box::pin(answer(stream, router, &state, &settings, cut, Arrived { by_tls: true })).await;
+            Box::pin(answer(stream, router, &state, &settings, cut, Arrived { by_tls: true, from })).await;
         }
         Err(error) => tracing::debug!(%error, "a connection did not become a TLS one"),
     }

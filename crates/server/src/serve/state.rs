@@ -34,6 +34,8 @@ pub(crate) struct AppState {
     pub(crate) metrics: Arc<Metrics>,
     /// Leases of workers that ask over HTTP.
     pub(crate) leases: Leases,
+    /// What the pages share.
+    pub(crate) pages: crate::pages::Shared,
     /// What programs that run one job call back with.
     pub(crate) lease_tokens: Arc<LeaseTokens>,
     /// Its triggers, once they run; none if the settings define none.
@@ -65,6 +67,7 @@ impl AppState {
             backroom,
             settings: Live::new(Arc::new(loaded.settings.clone())),
             loaded: Live::new(Arc::new(loaded)),
+            pages: crate::pages::Shared::new(ids.secret()),
             ids: Arc::new(ids),
             leases,
             lease_tokens,

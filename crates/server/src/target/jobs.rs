@@ -121,6 +121,14 @@ impl Target {
     /// Does it to one job.
     pub(crate) async fn act(&self, id: JobId, action: &Action) -> Result<(), Problem> {
         match (self, action) {
+            (_, Action::Move { queue }) => {
+                let changes = Amendment { queue: Some(queue.clone()), ..Amendment::default() };
+                self.amend(id, &changes).await.map(drop)
+            }
+            (_, Action::Prioritize { priority }) => {
+                let changes = Amendment { priority: Some(*priority), ..Amendment::default() };
+                self.amend(id, &changes).await.map(drop)
+            }
             (Self::Store(backroom), Action::Retry) => Ok(backroom.retry(id).await?),
             (Self::Store(backroom), Action::Cancel { reason }) => {
                 Ok(backroom.cancel_because(id, reason).await?)
@@ -150,12 +158,14 @@ impl Target {
         match self {
             Self::Store(backroom) => Ok(backroom.act_on_matching(&selection.filter, action, before).await?),
             Self::Server(remote) => {
-                let reason = match action {
-                    Action::Retry | Action::Delete => None,
-                    Action::Cancel { reason } => Some(reason.clone()),
+                let (reason, to, priority) = match action {
+                    Action::Retry | Action::Delete => (None, None, None),
+                    Action::Cancel { reason } => (Some(reason.clone()), None, None),
+                    Action::Move { queue } => (None, Some(queue.clone()), None),
+                    Action::Prioritize { priority } => (None, None, Some(*priority)),
                 };
-                let filter = selection.asked.clone();
-                let bulk = Bulk { action: action.into(), filter, all: false, reason, dry_run: false, before };
+                let (action, filter) = (action.into(), selection.asked.clone());
+                let bulk = Bulk { action, filter, all: false, reason, to, priority, dry_run: false, before };
                 let matched: Matched = remote.send(Method::POST, "/v1/jobs/bulk", &bulk).await?;
                 Ok(matched.acted())
             }
@@ -178,6 +188,9 @@ impl Target {
                 }
                 if let Some(args) = &changes.args {
                     amend = amend.args(args);
+                }
+                if let Some(queue) = &changes.queue {
+                    amend = amend.queue(queue);
                 }
                 amend.await?;
                 self.job(id).await

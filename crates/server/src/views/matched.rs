@@ -14,6 +14,10 @@ pub(crate) enum BulkAction {
     Retry,
     /// As for one job.
     Delete,
+    /// Queued jobs wait in another queue.
+    Move,
+    /// Queued jobs get another priority.
+    Priority,
 }
 
 impl From<&Action> for BulkAction {
@@ -22,6 +26,8 @@ impl From<&Action> for BulkAction {
             Action::Cancel { .. } => Self::Cancel,
             Action::Retry => Self::Retry,
             Action::Delete => Self::Delete,
+            Action::Move { .. } => Self::Move,
+            Action::Prioritize { .. } => Self::Priority,
         }
     }
 }

@@ -38,7 +38,7 @@ pub(crate) use self::{
     job::{JobPage, JobView, WholeJob},
     journal::{EntryView, JobJournal, JournalView, SignalSent},
     matched::{BulkAction, Matched},
-    queue::{CountList, QueueList, QueueView},
+    queue::{CountList, QueueList, QueueView, StateCounts},
     reason::{ReasonView, Reasons},
     reply::{Acknowledgements, MessageList, ReplyQueueList, TakenMessages},
     rows::{CallbackSchema, ExtrasSchema, JobSchema, ReplySchema, RetentionSchema, RetrySchema},

@@ -34,4 +34,9 @@ async fn what_was_done_lately_is_shown_by_kind() {
     assert_eq!(header, ["KIND", "DONE", "FAILED", "DISCARDED", "PICKUP", "p50", "p99", "RUN", "p50", "p99"]);
     assert!(lines[1].starts_with("works") && lines[1].contains(" 3 "), "{said:?}");
     place.run(["stats", "--last", "2h"]).failed_naming("an hour");
+
+    let top = place.run(["top"]);
+    assert!(top.succeeded().out.starts_with("0 available, 0 running"), "{top:?}");
+    assert!(top.out.contains("KIND, LAST 10 MINUTES") && top.out.contains("breaks"), "{top:?}");
+    assert!(place.json(["top"])["kinds"][1]["done"] == 3);
 }

@@ -49,6 +49,7 @@ const COMMANDS: &[(&str, Does)] = &[
     ("endpoints", Ask(&[])),
     ("endpoints enable", Ask(&["http://127.0.0.1:9/hook"])),
     ("stats", Ask(&[])),
+    ("top", Ask(&[])),
     ("tokens", Ask(&[])),
     ("tokens list", Ask(&[])),
     ("tokens create", Ask(&["walker", "--scope", "read"])),

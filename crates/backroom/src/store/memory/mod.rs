@@ -28,6 +28,7 @@ mod reads;
 mod replies;
 mod rows;
 mod runs;
+mod samples;
 mod schedules;
 mod triggers;
 

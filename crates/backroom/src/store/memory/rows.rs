@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use backroom_core::{
     Attempt, Change, Effect, JobId, JobRow, LeaseId, LogLine, Queue, State, Timestamp,
     draft::NewJob,
+    sample::{Grain, Sample},
     stats::StatsRow,
     unique::{Resolution, replace_content, resolve_conflict},
 };
@@ -40,6 +41,7 @@ pub(super) struct Rows {
     pub(super) triggers: Triggers,
     pub(super) schedules: Schedules,
     pub(super) journals: BTreeMap<JobId, Stored>,
+    pub(super) samples: BTreeMap<(Grain, Timestamp), Sample>,
     rings: Vec<Ring>,
 }
 
@@ -134,6 +136,7 @@ impl Rows {
         if let Some(other) = other.filter(|other| *other != change.id) {
             return Committed::KeyHeld(other);
         }
+        self.queue(&after.queue);
         self.jobs.insert(change.id, after);
         self.ring(Ring::Job(change.id));
         change.effects.iter().for_each(|effect| self.carry_out(change.id, effect));

@@ -135,6 +135,11 @@ fn write_content(connection: &Connection, id: JobId, content: &Content) -> Resul
     let mut update =
         connection.prepare_cached("UPDATE backroom_jobs SET priority = ?2, args = ?3 WHERE id = ?1")?;
     update.execute(params![id.0.as_bytes(), content.priority, content.args.as_str()])?;
+    if let Some(queue) = &content.queue {
+        connection.prepare_cached(insert::NAME_QUEUE)?.execute([queue])?;
+        let mut to = connection.prepare_cached("UPDATE backroom_jobs SET queue = ?2 WHERE id = ?1")?;
+        to.execute(params![id.0.as_bytes(), queue])?;
+    }
     Ok(())
 }
 

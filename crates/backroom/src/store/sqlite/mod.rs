@@ -35,6 +35,7 @@ mod readers;
 mod release;
 mod replies;
 mod row;
+mod samples;
 mod schedules;
 mod schema;
 mod seam;

@@ -39,7 +39,7 @@ pub(super) fn migrations() -> Vec<crate::store::Migration> {
 }
 
 /// Every table that the newest version has. Each is read from when a file is opened.
-const TABLES: [&str; 24] = [
+const TABLES: [&str; 25] = [
     "backroom_jobs",
     "backroom_attempts",
     "backroom_logs",
@@ -64,6 +64,7 @@ const TABLES: [&str; 24] = [
     "backroom_journals",
     "backroom_journal",
     "backroom_arrivals",
+    "backroom_samples",
 ];
 
 /// The version this program writes.

@@ -11,6 +11,7 @@ mod journals;
 mod queues;
 mod reads;
 mod replies;
+mod samples;
 mod schedules;
 mod triggers;
 mod workers;
@@ -36,6 +37,7 @@ pub use queues::{QueueSetting, QueueVerbs};
 pub use reads::{Count, Filter, Load, QueuedAs, ReadVerbs, RunningJob};
 pub(crate) use replies::DROPPED_REMEMBERED;
 pub use replies::{Acknowledged, DropMessages, MessageRow, ReplyQueue, ReplyVerbs, TakeMessages};
+pub use samples::SampleVerbs;
 pub use schedules::{
     DueAfter, DueSchedule, DueSchedules, Moved, OPEN_MAX, REPORTS_MAX, ScheduleMove, ScheduleVerbs,
 };

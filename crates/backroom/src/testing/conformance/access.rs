@@ -23,6 +23,7 @@ fn token(env: &Env, name: &str, expires_at: Option<Timestamp>) -> Token {
         expires_at,
         revoked_at: None,
         last_used_at: None,
+        parent: None,
     }
 }
 

@@ -71,3 +71,15 @@ pub(super) async fn a_repeated_amendment_is_written_once(env: Env) {
     assert_eq!(env.read(job.id).await, after);
     assert_eq!((after.revision, after.priority), (job.revision + 1, 0));
 }
+
+pub(super) async fn a_job_is_moved_to_a_queue_that_no_job_named_before(env: Env) {
+    let job = env.put(draft()).await;
+    let to = Amendment::default().to_queue("elsewhere").expect("a queue");
+    let moved = env.drive(&job, Event::Amend { to }, env.now).await;
+    assert_eq!((moved.queue.as_str(), moved.priority, &moved.args), ("elsewhere", job.priority, &job.args));
+    assert!(env.claim(env.claim_of(9)).await.is_empty(), "it does not wait in its old queue");
+    let queues = env.store.queues().await.expect("an answer");
+    assert!(queues.iter().any(|queue| queue.name == "elsewhere"), "{queues:?}");
+    let claim = env.claim_from(&[("elsewhere", 9)], 9);
+    assert_eq!(ids(&env.claim(claim).await), [job.id]);
+}

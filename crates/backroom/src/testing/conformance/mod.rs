@@ -339,6 +339,11 @@ behaviours! {
         the_newest_minutes_come_first_and_no_more_than_the_limit
         minutes_older_than_an_hour_go
     }
+    samples {
+        samples_come_back_by_grain_and_in_their_order
+        a_sample_replaces_the_earlier_one_of_its_span
+        old_samples_go
+    }
     access {
         a_token_is_found_by_the_hash_of_its_secret
         a_revoked_token_stays_revoked_since_its_first_moment
@@ -410,6 +415,7 @@ behaviours! {
         a_decision_from_before_a_claim_is_stale
         a_decision_from_before_a_cancel_is_stale
         a_repeated_amendment_is_written_once
+        a_job_is_moved_to_a_queue_that_no_job_named_before
     }
     odd_input {
         texts_of_all_scripts_come_back

@@ -100,7 +100,7 @@ pub(super) async fn delete(
 
 /// Change a queued job
 ///
-/// Its time, its priority and its args can change while it is queued.
+/// Its time, its priority, its args and its queue can change while it is queued.
 #[utoipa::path(
     patch,
     path = "/v1/jobs/{id}",
@@ -117,7 +117,7 @@ pub(super) async fn amend(
     body: JsonBytes,
 ) -> Result<Response, Problem> {
     let job = find(&state, &caller, Scope::Operate, &id).await?;
-    let Amendment { scheduled_at, delay_ms, priority, args } = body.read()?;
+    let Amendment { scheduled_at, delay_ms, priority, args, queue } = body.read()?;
     let mut amend = state.backroom.amend(job.id);
     amend = match when("scheduled_at", scheduled_at, "delay_ms", delay_ms)? {
         Some(When::At(at)) => amend.at(at),
@@ -129,6 +129,10 @@ pub(super) async fn amend(
     }
     if let Some(args) = &args {
         amend = amend.args(args);
+    }
+    if let Some(queue) = queue {
+        caller.require_in(Scope::Operate, &queue)?;
+        amend = amend.queue(queue);
     }
     amend.await?;
     changed(&state, job.id).await

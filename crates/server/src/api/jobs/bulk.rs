@@ -24,7 +24,7 @@ const TIME_MAX: Duration = Duration::from_secs(20);
 /// Jobs on one page of a count.
 const COUNT_PAGE: usize = 1000;
 
-/// Cancel, retry or delete every job that matches
+/// Cancel, retry, delete, move or reorder every job that matches
 ///
 /// Page by page, the newest first. After about 20 seconds the request answers with how far it came, and `next` says where to go on.
 #[utoipa::path(
@@ -41,7 +41,7 @@ pub(super) async fn bulk(
     body: JsonBytes,
 ) -> Result<Json<Matched>, Problem> {
     caller.require(Scope::Operate)?;
-    let Bulk { action, filter: select, all, reason, dry_run, before } = body.read()?;
+    let Bulk { action, filter: select, all, reason, to, priority, dry_run, before } = body.read()?;
     if select.is_all() && !all {
         let why = "the filter matches every job; name a condition, or set all to true";
         return Err(Problem::new(Code::Invalid, why));
@@ -52,6 +52,12 @@ pub(super) async fn bulk(
         BulkAction::Cancel => Action::Cancel { reason },
         BulkAction::Retry => Action::Retry,
         BulkAction::Delete => Action::Delete,
+        BulkAction::Move => {
+            let queue = to.ok_or_else(|| missing("to"))?;
+            caller.require_in(Scope::Operate, &queue)?;
+            Action::Move { queue }
+        }
+        BulkAction::Priority => Action::Prioritize { priority: priority.ok_or_else(|| missing("priority"))? },
     };
     let filter = filter::of(&select, &state, &caller).await?;
     if !dry_run {
@@ -59,6 +65,8 @@ pub(super) async fn bulk(
             BulkAction::Cancel => "jobs.cancel",
             BulkAction::Retry => "jobs.retry",
             BulkAction::Delete => "jobs.delete",
+            BulkAction::Move => "jobs.move",
+            BulkAction::Priority => "jobs.priority",
         };
         record(&state, &caller, act, "", Some(&select)).await?;
     }
@@ -79,4 +87,8 @@ pub(super) async fn bulk(
         }
     }
     Ok(Json(Matched::new(action, dry_run, acted)))
+}
+
+fn missing(field: &str) -> Problem {
+    Problem::new(Code::Invalid, format!("the action needs the field {field}"))
 }

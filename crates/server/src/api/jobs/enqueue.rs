@@ -227,7 +227,7 @@ async fn store_many(state: &AppState, pass: &Pass, drafts: Vec<backroom::Draft>)
 }
 
 /// Whether the caller may enqueue into a queue.
-pub(super) fn check_queue(caller: &Caller, queue: &str) -> Result<(), Problem> {
+pub(crate) fn check_queue(caller: &Caller, queue: &str) -> Result<(), Problem> {
     caller.require_in(Scope::Enqueue, queue)?;
     if queue.starts_with("backroom.") {
         let why = format!(

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The filter as the library takes it, among the queues that the caller sees.
-pub(super) async fn of(select: &Select, state: &AppState, caller: &Caller) -> Result<Filter, Problem> {
+pub(crate) async fn of(select: &Select, state: &AppState, caller: &Caller) -> Result<Filter, Problem> {
     for (what, name) in [("queue", &select.queue), ("kind", &select.kind), ("tag", &select.tag)] {
         name.as_deref().map_or(Ok(()), |name| check_name(what, name))?;
     }

@@ -4,12 +4,14 @@ mod act;
 mod answer;
 mod bulk;
 mod enqueue;
-mod filter;
+pub(crate) mod filter;
 mod lines;
 mod read;
 mod stream;
 mod wait;
 mod workflow;
+
+pub(crate) use self::enqueue::check_queue;
 
 use backroom::{JobId, JobRow};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -45,7 +47,12 @@ fn id(text: &str) -> Result<JobId, Problem> {
 }
 
 /// A job that the caller may do this to. One in a queue that the caller does not see does not exist for the caller.
-async fn find(state: &AppState, caller: &Caller, wanted: Scope, text: &str) -> Result<JobRow, Problem> {
+pub(crate) async fn find(
+    state: &AppState,
+    caller: &Caller,
+    wanted: Scope,
+    text: &str,
+) -> Result<JobRow, Problem> {
     require(caller, wanted)?;
     let job = state.backroom.job(id(text)?).await?;
     if caller.sees(&job.queue) {

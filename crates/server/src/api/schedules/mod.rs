@@ -34,7 +34,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 }
 
 /// Whether the caller sees a schedule: its jobs wait in a queue that the token reaches. Of one that cannot be read the queue is unknown.
-fn sees(caller: &Caller, schedule: &ScheduleView) -> bool {
+pub(crate) fn sees(caller: &Caller, schedule: &ScheduleView) -> bool {
     match &schedule.definition {
         Some(definition) => caller.sees(&definition.job.queue),
         None => caller.sees_all(),
@@ -50,7 +50,7 @@ async fn find(state: &AppState, caller: &Caller, name: &str) -> Result<WholeSche
 }
 
 /// The same for a change: the caller must be permitted to make it.
-async fn find_to(
+pub(crate) async fn find_to(
     state: &AppState,
     caller: &Caller,
     scope: Scope,

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::store::postgres::wire::connection::Param;
 
 /// The types of [`ChangeColumns::params`].
-pub(crate) const CHANGE_TYPES: [Type; 25] = [
+pub(crate) const CHANGE_TYPES: [Type; 26] = [
     Type::UUID_ARRAY,
     Type::INT8_ARRAY,
     Type::UUID_ARRAY,
@@ -37,20 +37,21 @@ pub(crate) const CHANGE_TYPES: [Type; 25] = [
     Type::TIMESTAMPTZ_ARRAY,
     Type::TEXT_ARRAY,
     Type::INT2_ARRAY,
+    Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
 ];
 
-/// `new`: changes as parameters 1 to 25.
+/// `new`: changes as parameters 1 to 26.
 macro_rules! unnested_changes {
     () => {
         "new AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], \
          $6::bigint[], $7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::boolean[], $11::uuid[], \
          $12::timestamptz[], $13::text[], $14::boolean[], $15::smallint[], $16::text[], $17::text[], $18::text[], \
          $19::timestamptz[], $20::boolean[], $21::timestamptz[], $22::timestamptz[], $23::text[], $24::smallint[], \
-         $25::text[]) \
+         $25::text[], $26::text[]) \
          AS new (id, revision_before, guard, state, attempt, max_attempts, crashes, scheduled_at, expires_at, \
          unique_held, lease_id, lease_until, worker, progress_is_set, progress_percent, progress_message, output, \
-         reason, cancel_requested_at, woken, started_at, finished_at, suspicion, new_priority, new_args))"
+         reason, cancel_requested_at, woken, started_at, finished_at, suspicion, new_priority, new_args, new_queue))"
     };
 }
 pub(crate) use unnested_changes;
@@ -83,6 +84,7 @@ pub(crate) struct ChangeColumns<'a> {
     suspicion: Vec<Option<String>>,
     priority: Vec<Option<i16>>,
     args: Vec<Option<&'a str>>,
+    queue: Vec<Option<&'a str>>,
 }
 
 impl<'a> ChangeColumns<'a> {
@@ -121,6 +123,7 @@ impl<'a> ChangeColumns<'a> {
         let content = change.content.as_ref();
         self.priority.push(content.map(|content| content.priority.into()));
         self.args.push(content.map(|content| content.args.as_str()));
+        self.queue.push(content.and_then(|content| content.queue.as_deref()));
         Ok(())
     }
 
@@ -152,6 +155,7 @@ impl<'a> ChangeColumns<'a> {
             &self.suspicion,
             &self.priority,
             &self.args,
+            &self.queue,
         ]
     }
 }

@@ -58,3 +58,11 @@ CREATE TABLE {schema}.schedule_reports (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000);
 
 CREATE INDEX schedule_reports_order ON {schema}.schedule_reports (schedule, number);
+
+-- What was done over time: a row for each minute of two hours, and for each quarter of an hour of eight days.
+CREATE TABLE {schema}.samples (
+    grain  text        NOT NULL CHECK (grain IN ('minute', 'quarter')),
+    at     timestamptz NOT NULL,
+    sample text        NOT NULL,
+    PRIMARY KEY (grain, at)
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 2000);

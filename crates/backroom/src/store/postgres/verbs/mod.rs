@@ -15,6 +15,7 @@ pub(crate) mod note;
 pub(crate) mod queues;
 pub(crate) mod read;
 pub(crate) mod replies;
+mod samples;
 pub(crate) mod schedules;
 pub(crate) mod stats;
 mod triggers;

@@ -55,3 +55,11 @@ CREATE TABLE backroom_schedule_reports (
 ) STRICT;
 
 CREATE INDEX backroom_schedule_reports_order ON backroom_schedule_reports (schedule, number);
+
+-- What was done over time: a row for each minute of two hours, and for each quarter of an hour of eight days.
+CREATE TABLE backroom_samples (
+    grain  TEXT    NOT NULL CHECK (grain = 'minute' OR grain = 'quarter'),
+    at     INTEGER NOT NULL,
+    sample TEXT    NOT NULL,
+    PRIMARY KEY (grain, at)
+) STRICT, WITHOUT ROWID;

@@ -37,6 +37,7 @@ use crate::{
         Committed,
         postgres::{
             Core,
+            verbs::insert::NAME_QUEUES,
             wire::{error::Fault, settings::Wait, sql::Sql},
         },
     },
@@ -68,6 +69,7 @@ pub(crate) async fn commit(
 ) -> Result<Vec<Result<Vec<Committed>, Fault>>, Fault> {
     let changes: Vec<&Change> = calls.iter().flat_map(|call| call.iter()).collect();
     core.trays.committed(&changes, changes.iter().all(|change| is_plain_success(change)));
+    name_queues(core, &changes).await?;
     let mut answers = vec![Committed::Stale; changes.len()];
     let mut open: Vec<usize> = (0..changes.len()).collect();
     while !open.is_empty() {
@@ -119,6 +121,16 @@ fn unless_one_is_refused(settled: Result<(), Fault>) -> Result<(), Fault> {
         Err(fault) if fault.is_unique_violation() || fault.is_locked_out() => Ok(()),
         settled => settled,
     }
+}
+
+/// Creates the queues that jobs are moved to.
+async fn name_queues(core: &Core, changes: &[&Change]) -> Result<(), Fault> {
+    let contents = changes.iter().filter_map(|change| change.content.as_ref());
+    let queues: Vec<&str> = contents.filter_map(|content| content.queue.as_deref()).collect();
+    if !queues.is_empty() {
+        core.writer.query(&NAME_QUEUES, &[&queues]).await?;
+    }
+    Ok(())
 }
 
 fn unanswered<'a>(changes: &[&'a Change], answers: &Answers) -> Vec<&'a Change> {

@@ -66,6 +66,7 @@ pub(crate) static STAY: Sql = Sql {
         " UPDATE {schema}.jobs SET state = new.state, attempt = new.attempt, max_attempts = new.max_attempts, \
              crashes = new.crashes, suspicion = new.suspicion, scheduled_at = new.scheduled_at, expires_at = new.expires_at, \
              priority = coalesce(new.new_priority, jobs.priority), args = coalesce(new.new_args, jobs.args), \
+             queue = coalesce(new.new_queue, jobs.queue), \
              unique_held = new.unique_held, lease_id = new.lease_id, \
              lease_until = CASE WHEN new.state = 'running' AND jobs.state = 'running' \
                THEN greatest(jobs.lease_until, new.lease_until) ELSE new.lease_until END, \

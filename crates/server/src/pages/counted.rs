@@ -1,0 +1,145 @@
+//! What costs a walk over many rows: it is read beside the requests, and no page waits for it.
+//!
+//! Counts of a store with ten million jobs take a second. They are read again once they are old, but never for more than a small
+//! part of the time; meanwhile pages show the last ones.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use backroom::{Backroom, Count, EndedEndpoint, Error};
+
+use crate::views::schedule::ScheduleView;
+
+/// What was read is this young for at least this long.
+const YOUNG: Duration = Duration::from_secs(1);
+/// The pause after a read is so many times as long as the read: it takes at most a twentieth of one core.
+const PAUSES: u32 = 20;
+/// How long a page waits for a read: a small store answers within it, and then every page is exact.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// Schedules that are looked through for those that fail.
+const SCHEDULES_MAX: usize = 5000;
+/// Of what needs attention, so many of each sort are kept.
+const SHOWN_MAX: usize = 20;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    /// Jobs by queue and state.
+    pub(super) counts: Vec<Count>,
+    /// Schedules that fail, or whose success is overdue.
+    pub(super) schedules: Vec<ScheduleView>,
+    /// Endpoints of callbacks that have ended.
+    pub(super) endpoints: Vec<EndedEndpoint>,
+    /// Triggers that do not run as they should.
+    #[cfg(feature = "triggers")]
+    pub(super) triggers: Vec<crate::views::trigger::TriggerView>,
+    /// Readings of the monotonic clock.
+    began_at: Duration,
+    took: Duration,
+}
+
+/// Reads it, for all pages together.
+#[derive(Debug, Default)]
+pub(crate) struct Counted {
+    last: Mutex<Option<Arc<Snapshot>>>,
+    /// Something was changed by hand: what is shown must be younger than that.
+    is_stale: AtomicBool,
+    reading: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Counted {
+    /// Has the next page read again.
+    pub(super) fn changed(&self) {
+        self.is_stale.store(true, Ordering::Release);
+    }
+
+    /// What was read last; none before the first read has ended.
+    pub(super) async fn get(self: &Arc<Self>, backroom: &Backroom) -> Option<Arc<Snapshot>> {
+        let now = backroom.clock().monotonic();
+        let last = self.last();
+        let is_young = last.as_ref().is_some_and(|last| {
+            now.saturating_sub(last.began_at) < YOUNG.max(last.took.saturating_mul(PAUSES))
+        });
+        if is_young && !self.is_stale.load(Ordering::Acquire) {
+            return last;
+        }
+        match Arc::clone(&self.reading).try_lock_owned() {
+            Ok(reading) => {
+                let (this, of_task) = (Arc::clone(self), backroom.clone());
+                let task = tokio::spawn(async move {
+                    let _reading = reading;
+                    this.read(&of_task).await;
+                });
+                tokio::select! {
+                    _ = task => {}
+                    () = backroom.clock().sleep(PATIENCE) => {}
+                }
+            }
+            Err(_) => tokio::select! {
+                _ = self.reading.lock() => {}
+                () = backroom.clock().sleep(PATIENCE) => {}
+            },
+        }
+        self.last()
+    }
+
+    async fn read(&self, backroom: &Backroom) {
+        self.is_stale.store(false, Ordering::Release);
+        let clock = backroom.clock();
+        let began_at = clock.monotonic();
+        match read(backroom).await {
+            Ok(mut snapshot) => {
+                (snapshot.began_at, snapshot.took) = (began_at, clock.monotonic().saturating_sub(began_at));
+                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(snapshot));
+            }
+            Err(error) => tracing::debug!(%error, "the counts for the pages could not be read"),
+        }
+    }
+
+    fn last(&self) -> Option<Arc<Snapshot>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn read(backroom: &Backroom) -> Result<Snapshot, Error> {
+    let mut endpoints = backroom.ended_endpoints(None).await?;
+    endpoints.truncate(SHOWN_MAX);
+    Ok(Snapshot {
+        counts: backroom.counts().await?,
+        schedules: schedules(backroom).await?,
+        endpoints,
+        #[cfg(feature = "triggers")]
+        triggers: triggers(backroom).await?,
+        ..Snapshot::default()
+    })
+}
+
+async fn schedules(backroom: &Backroom) -> Result<Vec<ScheduleView>, Error> {
+    let (mut found, mut after, mut read) = (Vec::new(), None::<String>, 0);
+    while read < SCHEDULES_MAX && found.len() < SHOWN_MAX {
+        let page = backroom.schedules().list(after.as_deref(), 1000).await?;
+        read += page.len();
+        let is_last = page.len() < 1000;
+        after = page.last().map(|last| last.name.clone());
+        let views = page.into_iter().map(ScheduleView::new);
+        found.extend(views.filter(|view| view.failing.is_some() || view.overdue_since.is_some()));
+        if is_last {
+            break;
+        }
+    }
+    found.truncate(SHOWN_MAX);
+    Ok(found)
+}
+
+#[cfg(feature = "triggers")]
+async fn triggers(backroom: &Backroom) -> Result<Vec<crate::views::trigger::TriggerView>, Error> {
+    let now = backroom.clock().now();
+    let rows = backroom_triggers::admin::list(backroom, None).await?;
+    let views = rows.into_iter().map(|row| crate::views::trigger::TriggerView::new(row, now));
+    Ok(views.filter(|view| view.dead_letters > 0 || view.error().is_some()).take(SHOWN_MAX).collect())
+}
