@@ -291,6 +291,13 @@ CREATE TABLE backroom_schedule_reports (
 
 CREATE INDEX backroom_schedule_reports_order ON backroom_schedule_reports (schedule, number);
 
+CREATE TABLE backroom_samples (
+    grain  TEXT    NOT NULL CHECK (grain = 'minute' OR grain = 'quarter'),
+    at     INTEGER NOT NULL,
+    sample TEXT    NOT NULL,
+    PRIMARY KEY (grain, at)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE backroom_journals (
     workflow  BLOB    NOT NULL PRIMARY KEY CHECK (length(workflow) = 16),
     revision  INTEGER NOT NULL CHECK (revision >= 0),
