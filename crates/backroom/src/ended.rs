@@ -127,9 +127,12 @@ impl Ending {
             Event::LeaseLost(Loss::Outlived { .. }) => Some(Self::Lost),
             Event::LeaseLost(Loss::NotBegun { .. }) => Some(Self::NotBegun),
             Event::Expire => Some(Self::Expired),
-            Event::Claim { .. } | Event::Wake | Event::Cancel { .. } | Event::Retry | Event::Amend { .. } => {
-                None
-            }
+            Event::Claim { .. }
+            | Event::Wake
+            | Event::Cancel { .. }
+            | Event::Retry
+            | Event::GiveUp { .. }
+            | Event::Amend { .. } => None,
         }
     }
 

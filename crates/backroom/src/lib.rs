@@ -93,7 +93,7 @@ pub use backroom_core as core;
 pub use backroom_core::schedule;
 pub use backroom_core::{
     Attempt, AttemptEnd, AuditEntry, Callback, DisplayState, Draft, Extras, Invalid, JobId, JobRow, Json,
-    LeaseId, LogLine, MessageBody, MessageId, MessageKind, MessageKinds, PausedBy, Progress, Queue,
+    Kinds, LeaseId, LogLine, MessageBody, MessageId, MessageKind, MessageKinds, PausedBy, Progress, Queue,
     QueuePattern, RetryPolicy, Scope, State, Timestamp, Token, TokenId,
     explain::Reason,
     retention::{Retention, RetentionLimit},

@@ -187,7 +187,7 @@ const NEWER_EXTRAS: &str = r#"UPDATE jobs SET extras = '{"v":2,"reply_to":"mail"
 
 async fn next_due(place: &Place, store: &dyn Store) -> Option<Timestamp> {
     let queues = Arc::new(vec!["default".to_owned()]);
-    store.next_due(queues, Arc::new(vec!["work".into()]), place.now).await.unwrap()
+    store.next_due(queues, Arc::new(vec!["work".into()].into()), place.now).await.unwrap()
 }
 
 #[tokio::test]

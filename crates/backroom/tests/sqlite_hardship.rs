@@ -32,7 +32,7 @@ async fn shortest_time_of_a_claim(place: &Place, store: &dyn Store) -> Duration 
         let begun = Instant::now();
         assert_eq!(place.claim(store, 1).await.len(), 1);
         let queues = Arc::new(vec!["default".to_owned()]);
-        let next = store.next_due(queues, Arc::new(vec!["mail".into()]), place.now).await.unwrap();
+        let next = store.next_due(queues, Arc::new(vec!["mail".into()].into()), place.now).await.unwrap();
         assert_eq!(next, Some(place.now));
         times.push(begun.elapsed());
     }
@@ -74,7 +74,7 @@ const NEWER_EXTRAS: &str = r#"extras = '{"v":2,"reply_to":"mail"}'"#;
 
 async fn next_due(place: &Place, store: &dyn Store) -> Option<Timestamp> {
     let queues = Arc::new(vec!["default".to_owned()]);
-    store.next_due(queues, Arc::new(vec!["mail".into()]), place.now).await.unwrap()
+    store.next_due(queues, Arc::new(vec!["mail".into()].into()), place.now).await.unwrap()
 }
 
 const DAMAGED_EXTRAS: &str = "extras = '{\"v\":1,'";

@@ -112,7 +112,7 @@ async fn a_failed_attempt_is_recorded_once_and_the_job_waits_out_its_backoff() {
     let counts = store.counts(place.secs(1)).await.unwrap();
     assert_eq!((counts[0].state, counts[0].jobs), (DisplayState::Retrying, 1));
     let next = store
-        .next_due(Arc::new(vec!["default".into()]), Arc::new(vec!["mail".into()]), place.now)
+        .next_due(Arc::new(vec!["default".into()]), Arc::new(vec!["mail".into()].into()), place.now)
         .await
         .unwrap();
     assert_eq!(next, Some(change.scheduled_at));

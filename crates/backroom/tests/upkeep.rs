@@ -46,7 +46,7 @@ async fn to_a_dead_worker(
         let claim = Claim {
             worker: name.clone(),
             shares: vec![Share { queue: "default".into(), at_most: chunk.len() }],
-            kinds: Arc::new(vec!["act".into()]),
+            kinds: Arc::new(vec!["act".into()].into()),
             limit: chunk.len(),
             bytes_max: usize::MAX,
             lease: ids.lease(),

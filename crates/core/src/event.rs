@@ -85,6 +85,11 @@ pub enum Event {
     },
     /// A person or a program asks for the job to run now, or once more.
     Retry,
+    /// A person or a program gives up a job that does not run: it ends as after its last attempt.
+    GiveUp {
+        /// Why; shown to people.
+        reason: String,
+    },
     /// `expires_at` passed before the job began.
     Expire,
     /// A caller changes a job that waits for its turn.
@@ -110,6 +115,7 @@ impl Event {
             Self::Wake => "wake",
             Self::Cancel { .. } => "cancel",
             Self::Retry => "retry by hand",
+            Self::GiveUp { .. } => "give up by hand",
             Self::Expire => "expire",
             Self::Amend { .. } => "amend",
         }
@@ -131,6 +137,7 @@ impl Event {
             | Self::Wake
             | Self::Cancel { .. }
             | Self::Retry
+            | Self::GiveUp { .. }
             | Self::Expire
             | Self::Amend { .. } => None,
         }

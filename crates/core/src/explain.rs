@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    JobId, JobRow, Standing, State, Timestamp,
+    JobId, JobRow, Kinds, Standing, State, Timestamp,
     bounds::{CRASH_SPAN, span_until},
     dependency::WaitsFor,
 };
@@ -49,8 +49,8 @@ pub struct WorkerFacts {
     pub name: String,
     /// Queues it serves, each with the slots that may serve it.
     pub queues: Vec<(String, u32)>,
-    /// Kinds it has a handler for.
-    pub kinds: Vec<String>,
+    /// Kinds that it takes.
+    pub kinds: Kinds,
     /// All its slots, whichever queue they serve.
     pub slots: u32,
     /// Jobs it runs now, of whichever queue.
@@ -268,7 +268,7 @@ fn suspected(job: &JobRow, now: Timestamp) -> Option<Reason> {
 fn explain_workers(job: &JobRow, facts: &Facts, now: Timestamp) -> Option<Reason> {
     let serves = |w: &&WorkerFacts| w.queues.iter().any(|(name, _)| *name == job.queue);
     let serving: Vec<_> = facts.workers.iter().filter(serves).collect();
-    let able: Vec<_> = serving.iter().filter(|w| w.kinds.contains(&job.kind)).collect();
+    let able: Vec<_> = serving.iter().filter(|w| w.kinds.includes(&job.kind)).collect();
     let taking: Vec<_> = able.iter().filter(|w| !w.stopping).collect();
     if facts.workers.is_empty() {
         Some(Reason::NoWorker)

@@ -25,6 +25,7 @@ pub mod idempotency;
 pub mod invalid;
 mod job;
 pub mod json;
+mod kinds;
 mod lease;
 pub mod links;
 pub mod message;
@@ -56,6 +57,7 @@ pub use extras::Extras;
 pub use invalid::Invalid;
 pub use job::{JobId, JobRow, LogLine, Progress};
 pub use json::Json;
+pub use kinds::Kinds;
 pub use lease::LeaseId;
 pub use message::{
     Callback, Message, MessageBody, MessageId, MessageKind, MessageKinds, MessageLease, Reply,

@@ -67,6 +67,7 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             Some(change) => change,
             None => return Ok(None),
         },
+        (State::Queued, Event::GiveUp { reason }) => finish(job, State::Discarded, Some(reason), now),
         (State::Queued, Event::Expire) => expire(job, now)?,
         (State::Queued, Event::Amend { to }) => match amend(job, to)? {
             Some(change) => change,
@@ -122,20 +123,21 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
         (State::Waiting, Event::Wake) if job.started_at.is_none() => requeue(job, job.scheduled_at.max(now)),
         (State::Waiting, Event::Wake) => requeue(job, now),
         (State::Waiting, Event::Cancel { reason }) => finish(job, State::Cancelled, Some(reason), now),
+        (State::Waiting, Event::GiveUp { reason }) => finish(job, State::Discarded, Some(reason), now),
 
         (State::Completed | State::Cancelled | State::Discarded, Event::Retry) => revive(job, now),
         // A finished job needs no stop and no wake: the caller came too late, which is no error.
-        (State::Completed | State::Cancelled | State::Discarded, Event::Cancel { .. } | Event::Wake) => {
-            return Ok(None);
-        }
+        (
+            State::Completed | State::Cancelled | State::Discarded,
+            Event::Cancel { .. } | Event::GiveUp { .. } | Event::Wake,
+        ) => return Ok(None),
 
         // Every other pair is an error of the caller, and refused.
         (State::Queued, Event::Succeed { .. } | Event::Fail { .. } | Event::Discard { .. }) => return refuse,
         (State::Queued, Event::Stop { .. } | Event::Snooze { .. }) => return refuse,
         (State::Queued, Event::Release { .. } | Event::Suspend { .. }) => return refuse,
-        (State::Running, Event::Claim { .. } | Event::Retry | Event::Expire | Event::Amend { .. }) => {
-            return refuse;
-        }
+        (State::Running, Event::Claim { .. } | Event::Retry | Event::GiveUp { .. }) => return refuse,
+        (State::Running, Event::Expire | Event::Amend { .. }) => return refuse,
         (State::Waiting, Event::Claim { .. } | Event::Succeed { .. } | Event::Fail { .. }) => return refuse,
         (State::Waiting, Event::Discard { .. } | Event::Stop { .. } | Event::Snooze { .. }) => return refuse,
         (State::Waiting, Event::Release { .. } | Event::Suspend { .. }) => return refuse,
@@ -187,7 +189,7 @@ fn claim(
         state: State::Running,
         attempt: job.attempt + 1,
         // From its first claim on, a key held "while queued" is free for the next job.
-        unique_held: job.unique_held && job.unique_while != Some(UniqueWhile::Queued),
+        unique_held: job.unique_held && !job.unique_while.is_some_and(UniqueWhile::ends_with_claim),
         lease_id: Some(lease),
         lease_until: Some(until),
         worker: Some(worker),
@@ -318,7 +320,7 @@ fn revive(job: &JobRow, now: Timestamp) -> Change {
         scheduled_at: now,
         // Otherwise it would expire again before a worker could claim it.
         expires_at: job.expires_at.filter(|at| *at > now),
-        unique_held: job.unique_held || job.unique_while == Some(UniqueWhile::Live),
+        unique_held: job.unique_held || job.unique_while.is_some_and(|hold| hold.is_taken_again(now)),
         progress: Some(None),
         output: None,
         reason: None,
@@ -351,7 +353,7 @@ fn uncharged(change: Change) -> Change {
 fn finish(job: &JobRow, state: State, reason: Option<String>, now: Timestamp) -> Change {
     Change {
         state,
-        unique_held: job.unique_held && matches!(job.unique_while, Some(UniqueWhile::Until(_))),
+        unique_held: job.unique_held && job.unique_while.is_some_and(UniqueWhile::outlives_the_job),
         lease_until: None,
         output: None,
         reason: reason.map(|reason| short(&reason)),

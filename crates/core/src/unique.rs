@@ -47,6 +47,10 @@ pub enum UniqueHold {
     Queued,
     /// This many seconds from enqueue on, whatever happens to the job: a throttle.
     ForSecs(u64),
+    /// Until it is finished, but at most this many seconds from enqueue on.
+    LiveForSecs(u64),
+    /// Until it is claimed for the first time, but at most this many seconds from enqueue on.
+    QueuedForSecs(u64),
 }
 
 /// What happens when the key is held.
@@ -82,14 +86,18 @@ pub enum UniqueWhile {
     Queued,
     /// Until this moment.
     Until(Timestamp),
+    /// Until the job is finished, at most until this moment.
+    LiveUntil(Timestamp),
+    /// Until the job is claimed for the first time, at most until this moment.
+    QueuedUntil(Timestamp),
 }
 
 impl UniqueWhile {
     /// The name in a store's column `unique_while`.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Live => "live",
-            Self::Queued => "queued",
+            Self::Live | Self::LiveUntil(_) => "live",
+            Self::Queued | Self::QueuedUntil(_) => "queued",
             Self::Until(_) => "until",
         }
     }
@@ -98,7 +106,32 @@ impl UniqueWhile {
     pub const fn until(self) -> Option<Timestamp> {
         match self {
             Self::Live | Self::Queued => None,
-            Self::Until(until) => Some(until),
+            Self::Until(until) | Self::LiveUntil(until) | Self::QueuedUntil(until) => Some(until),
+        }
+    }
+
+    /// Whether the first claim of the job frees the key.
+    pub const fn ends_with_claim(self) -> bool {
+        match self {
+            Self::Queued | Self::QueuedUntil(_) => true,
+            Self::Live | Self::LiveUntil(_) | Self::Until(_) => false,
+        }
+    }
+
+    /// Whether the key is held however the job ends.
+    pub const fn outlives_the_job(self) -> bool {
+        match self {
+            Self::Until(_) => true,
+            Self::Live | Self::LiveUntil(_) | Self::Queued | Self::QueuedUntil(_) => false,
+        }
+    }
+
+    /// Whether a job that is revived at `now` takes its key again.
+    pub fn is_taken_again(self, now: Timestamp) -> bool {
+        match self {
+            Self::Live => true,
+            Self::LiveUntil(until) => until > now,
+            Self::Queued | Self::QueuedUntil(_) | Self::Until(_) => false,
         }
     }
 
@@ -108,6 +141,8 @@ impl UniqueWhile {
             ("live", None) => Ok(Self::Live),
             ("queued", None) => Ok(Self::Queued),
             ("until", Some(until)) => Ok(Self::Until(until)),
+            ("live", Some(until)) => Ok(Self::LiveUntil(until)),
+            ("queued", Some(until)) => Ok(Self::QueuedUntil(until)),
             _ => Err(Invalid::new(
                 "stored unique_while",
                 format!("{name:?} with the moment {until:?} is unknown"),
@@ -145,6 +180,18 @@ impl UniqueRule {
         self
     }
 
+    /// The key is held as before, but not for longer than `window` (whole seconds) from enqueue on.
+    pub const fn at_most(mut self, window: Duration) -> Self {
+        let secs = window.as_secs();
+        self.hold = match self.hold {
+            UniqueHold::Live | UniqueHold::LiveForSecs(_) => UniqueHold::LiveForSecs(secs),
+            UniqueHold::Queued | UniqueHold::QueuedForSecs(_) => UniqueHold::QueuedForSecs(secs),
+            UniqueHold::ForSecs(whole) if whole < secs => UniqueHold::ForSecs(whole),
+            UniqueHold::ForSecs(_) => UniqueHold::ForSecs(secs),
+        };
+        self
+    }
+
     /// The new job's args and times replace those of the queued holder.
     pub const fn replace(mut self) -> Self {
         self.on_conflict = OnConflict::Replace;
@@ -171,17 +218,21 @@ impl UniqueRule {
         let hold = match self.hold {
             UniqueHold::Live => UniqueWhile::Live,
             UniqueHold::Queued => UniqueWhile::Queued,
-            UniqueHold::ForSecs(0) => {
-                return Err(Invalid::new("unique window", "is zero; give it at least one second"));
-            }
-            UniqueHold::ForSecs(secs) => {
-                let window = Duration::from_secs(secs);
-                bounds::check_span("unique window", window)?;
-                UniqueWhile::Until(bounds::later(now, window))
-            }
+            UniqueHold::ForSecs(secs) => UniqueWhile::Until(window_end(secs, now)?),
+            UniqueHold::LiveForSecs(secs) => UniqueWhile::LiveUntil(window_end(secs, now)?),
+            UniqueHold::QueuedForSecs(secs) => UniqueWhile::QueuedUntil(window_end(secs, now)?),
         };
         Ok(Unique { key, hold })
     }
+}
+
+fn window_end(secs: u64, now: Timestamp) -> Result<Timestamp, Invalid> {
+    if secs == 0 {
+        return Err(Invalid::new("unique window", "is zero; give it at least one second"));
+    }
+    let window = Duration::from_secs(secs);
+    bounds::check_span("unique window", window)?;
+    Ok(bounds::later(now, window))
 }
 
 /// The kind with the signs that end it in a key escaped: kind `a=b` with key `c` is not kind `a` with key `b=c`.
@@ -258,8 +309,8 @@ impl Holder {
 
 /// Decides between a new job and the `holder` of its key.
 pub fn resolve_conflict(holder: &Holder, on_conflict: OnConflict, now: Timestamp) -> Resolution {
-    match (holder.unique_while, on_conflict) {
-        (Some(UniqueWhile::Until(until)), _) if until <= now => Resolution::Release,
+    match (holder.unique_while.and_then(UniqueWhile::until), on_conflict) {
+        (Some(until), _) if until <= now => Resolution::Release,
         (_, OnConflict::Keep) => Resolution::Keep,
         (_, OnConflict::Replace) if holder.state == State::Queued => Resolution::Replace,
         (_, OnConflict::Replace | OnConflict::Reject) => Resolution::Reject,

@@ -29,6 +29,7 @@ enum Step {
     Wake,
     Cancel,
     Retry,
+    GiveUp,
     Expire,
 }
 
@@ -47,6 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Wake),
         1 => Just(Step::Cancel),
         2 => Just(Step::Retry),
+        1 => Just(Step::GiveUp),
         1 => Just(Step::Expire),
     ]
 }
@@ -66,13 +68,15 @@ fn start() -> impl Strategy<Value = JobRow> {
         Just(Some(UniqueWhile::Live)),
         Just(Some(UniqueWhile::Queued)),
         (-100i64..1000).prop_map(|secs| Some(UniqueWhile::Until(at(secs)))),
+        (-100i64..1000).prop_map(|secs| Some(UniqueWhile::LiveUntil(at(secs)))),
+        (-100i64..1000).prop_map(|secs| Some(UniqueWhile::QueuedUntil(at(secs)))),
     ];
     (0..starts().len(), hold, prop::option::of(-10i64..2000)).prop_map(|(index, hold, expiry)| {
         let (_, job) = starts().swap_remove(index);
         let unique_held = match hold {
             None => false,
-            Some(UniqueWhile::Live) => !job.state.is_finished(),
-            Some(UniqueWhile::Queued) => job.state == State::Queued,
+            Some(UniqueWhile::Live | UniqueWhile::LiveUntil(_)) => !job.state.is_finished(),
+            Some(UniqueWhile::Queued | UniqueWhile::QueuedUntil(_)) => job.state == State::Queued,
             Some(UniqueWhile::Until(_)) => true,
         };
         JobRow {
@@ -109,6 +113,7 @@ fn event(step: Step, lease: LeaseId, fresh: LeaseId, now: Timestamp) -> Event {
         Step::Wake => Event::Wake,
         Step::Cancel => Event::Cancel { reason },
         Step::Retry => Event::Retry,
+        Step::GiveUp => Event::GiveUp { reason },
         Step::Expire => Event::Expire,
     }
 }
@@ -144,7 +149,7 @@ fn check_change(
         Step::LeaseLost(_) if poison => 0,
         Step::LeaseLost(_) => -1,
         Step::Succeed | Step::Fail(_) | Step::Discard | Step::Stop => 0,
-        Step::Wake | Step::Cancel | Step::Retry | Step::Expire => 0,
+        Step::Wake | Step::Cancel | Step::Retry | Step::GiveUp | Step::Expire => 0,
     };
     prop_assert_eq!(i64::from(after.attempt) - i64::from(before.attempt), charged, "attempts charged");
     let budget_grows = matches!(step, Step::Retry) && before.attempt == before.max_attempts;
@@ -177,7 +182,7 @@ fn check_change(
     let ended = matches!(step, Step::Fail(_) | Step::Discard | Step::Stop | Step::LeaseLost(_));
     let ended = ended && !matches!(loss, Some(Loss::NotBegun { .. }));
     prop_assert_eq!(change.attempt_ended().is_some(), ended, "an attempt that ended badly is recorded");
-    let freed_by_claim = before.unique_while == Some(UniqueWhile::Queued);
+    let freed_by_claim = before.unique_while.is_some_and(UniqueWhile::ends_with_claim);
     let may_free = after.state.is_finished() || (freed_by_claim && after.state == State::Running);
     prop_assert!(after.unique_held || !before.unique_held || may_free, "a key is not freed early");
     Ok(())

@@ -174,6 +174,12 @@ fn a_window_begins_at_enqueue() {
     assert_eq!(hold(UniqueRule::by_args()), UniqueWhile::Live);
     assert_eq!(hold(UniqueRule::by_args().while_queued()), UniqueWhile::Queued);
     assert_eq!(hold(UniqueRule::by_args().within(secs(90))), UniqueWhile::Until(at(90)));
+    assert_eq!(hold(UniqueRule::by_args().at_most(secs(90))), UniqueWhile::LiveUntil(at(90)));
+    assert_eq!(
+        hold(UniqueRule::by_args().while_queued().at_most(secs(90))),
+        UniqueWhile::QueuedUntil(at(90))
+    );
+    assert_eq!(hold(UniqueRule::by_args().within(secs(90)).at_most(secs(30))), UniqueWhile::Until(at(30)));
 }
 
 #[test]

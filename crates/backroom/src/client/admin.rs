@@ -27,6 +27,12 @@ impl Backroom {
         self.engine().apply(id, Event::Retry).await.map(drop)
     }
 
+    /// Gives up a job that does not run: it ends as discarded, as after its last attempt, and a [retry](Self::retry) revives it.
+    /// [`Refused`](ErrorKind::Refused) while it runs. Nothing happens to a finished job.
+    pub async fn give_up(&self, id: JobId, reason: &str) -> Result<(), Error> {
+        self.engine().apply(id, Event::GiveUp { reason: reason.into() }).await.map(drop)
+    }
+
     /// Deletes a job with its attempts and log. [`Refused`](ErrorKind::Refused) while it runs: cancel it first.
     pub async fn delete(&self, id: JobId) -> Result<(), Error> {
         match self.engine().store.delete(id).await? {

@@ -149,12 +149,13 @@ const RUNNING_MAX: usize = 10_000;
 const WORKER_SILENCE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 fn facts_of(worker: WorkerRow) -> WorkerFacts {
+    let kinds = worker.takes();
     let breakers = worker.details.breakers.into_iter();
     WorkerFacts {
         breakers: breakers.map(|open| (open.kind, open.since, open.why)).collect(),
         name: worker.name,
         queues: worker.queues,
-        kinds: worker.kinds,
+        kinds,
         slots: worker.slots,
         running: worker.running,
         stopping: worker.stopping,

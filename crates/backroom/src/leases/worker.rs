@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::{Timestamp, bounds::check_name, draft::SYSTEM_PREFIX};
+use backroom_core::{JobRow, Kinds, Timestamp, bounds::check_name, draft::SYSTEM_PREFIX};
 use uuid::Uuid;
 
-use super::{Leases, RunKey};
+use super::{LeaseHeld, Leases, RunKey};
 use crate::{
     Error, ErrorKind, Process,
     store::{Beaten, WorkerDetails, WorkerRow},
@@ -25,6 +25,8 @@ const QUEUES_MAX: usize = 256;
 const KINDS_MAX: usize = 1000;
 /// Most workers that one process remembers. One that is forgotten is read again.
 const KNOWN_MAX: usize = 10_000;
+/// Runs in one read.
+const RUNS_PAGE: usize = 1000;
 /// How far back the rows of workers are read to find one.
 const READ_BACK: Duration = Duration::from_secs(24 * 3600);
 
@@ -41,8 +43,8 @@ pub struct RemoteWorker {
     pub host: String,
     /// The queues that it serves, each with the slots for it.
     pub queues: Vec<(String, u32)>,
-    /// The kinds that it handles.
-    pub kinds: Vec<String>,
+    /// The kinds that it takes.
+    pub kinds: Kinds,
     /// How many jobs it runs at once.
     pub slots: u32,
     /// How long it may make no calls before it counts as dead.
@@ -60,7 +62,7 @@ impl RemoteWorker {
         let invalid = |why: String| {
             Err(Error::new(ErrorKind::Invalid, format!("take the worker {:?}: {why}", self.name)))
         };
-        if self.queues.len() > QUEUES_MAX || self.kinds.len() > KINDS_MAX {
+        if self.queues.len() > QUEUES_MAX || self.kinds.names().len() > KINDS_MAX {
             return invalid(format!("it names more than {QUEUES_MAX} queues or {KINDS_MAX} kinds"));
         }
         for (queue, _) in &self.queues {
@@ -69,7 +71,7 @@ impl RemoteWorker {
                 return invalid(format!("queue {queue:?} is one of Backroom itself"));
             }
         }
-        for kind in &self.kinds {
+        for kind in self.kinds.names() {
             check_name("kind", kind)?;
         }
         if self.host.len() > 256 || self.owner.len() > 256 {
@@ -94,7 +96,7 @@ impl RemoteWorker {
             beat_at: now,
             lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
             queues: self.queues.clone(),
-            kinds: self.kinds.clone(),
+            kinds: self.kinds.names().to_vec(),
             slots: self.slots,
             running: self.running,
             stopping: self.stopping,
@@ -102,6 +104,7 @@ impl RemoteWorker {
                 // Distinguishes it from other workers of its host: workers of one process die together.
                 process: Process { boot_id: self.instance.to_string(), ..Process::default() },
                 owner: Some(self.owner.clone()),
+                any_kind: self.kinds.is_any_but(),
                 ..WorkerDetails::default()
             },
             ..WorkerRow::default()
@@ -146,6 +149,42 @@ impl Known {
 }
 
 impl Leases {
+    /// Says that a worker lives, as each call of it does: for a server that sees this in another way than by its calls. It names no
+    /// leases, so nothing is given back.
+    pub async fn alive(&self, worker: &RemoteWorker) -> Result<(), Error> {
+        worker.check()?;
+        self.beat(worker).await?;
+        self.write_stats_if_due().await;
+        Ok(())
+    }
+
+    /// The jobs that run under the name of a worker, as far as this program can read them; at most `limit`, the oldest first.
+    pub async fn runs_of(&self, worker: &str, limit: usize) -> Result<Vec<JobRow>, Error> {
+        let (mut runs, mut after) = (Vec::new(), None);
+        while runs.len() < limit {
+            let most = RUNS_PAGE.min(limit - runs.len());
+            let page = self.inner.engine.store.running_of(worker, after, most).await?;
+            after = page.last().map(|running| running.job.id);
+            let is_last = page.len() < most;
+            runs.extend(page.into_iter().filter(|running| running.is_whole).map(|running| running.job));
+            if is_last {
+                break;
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Whether each of these leases holds, in order.
+    pub async fn status(&self, runs: &[RunKey]) -> Result<Vec<LeaseHeld>, Error> {
+        let mut held = Vec::with_capacity(runs.len());
+        for chunk in runs.chunks(RUNS_PAGE) {
+            let keys = chunk.iter().map(|run| (run.job, run.lease)).collect();
+            let answers = self.inner.engine.store.lease_status(Arc::new(keys)).await?;
+            held.extend(answers.into_iter().map(LeaseHeld::from));
+        }
+        Ok(held)
+    }
+
     /// Moves the heartbeat of a worker if that is due. [`Refused`](ErrorKind::Refused) if it was declared dead, or another worker
     /// has its name: then all its leases are lost, and it goes on under another name.
     pub(super) async fn beat(&self, worker: &RemoteWorker) -> Result<(), Error> {

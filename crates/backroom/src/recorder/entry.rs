@@ -172,6 +172,7 @@ impl Entry {
             | Event::Amend { .. }
             | Event::Cancel { .. }
             | Event::Retry
+            | Event::GiveUp { .. }
             | Event::Expire) => other,
         };
     }

@@ -29,7 +29,7 @@ async fn claimed(backroom: &Backroom) -> (JobRow, LeaseId) {
     let claim = Claim {
         worker: "remote".into(),
         shares: vec![Share { queue: "default".into(), at_most: 1 }],
-        kinds: Arc::new(vec!["work".into()]),
+        kinds: Arc::new(vec!["work".into()].into()),
         limit: 1,
         bytes_max: usize::MAX,
         lease,

@@ -18,8 +18,8 @@ use std::{any::Any, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use backroom_core::{
-    AuditEntry, Change, JobId, JobRow, Json, LeaseId, Message, MessageId, SecretHash, Timestamp, Token,
-    TokenId,
+    AuditEntry, Change, JobId, JobRow, Json, Kinds, LeaseId, Message, MessageId, SecretHash, Timestamp,
+    Token, TokenId,
     draft::NewJob,
     idempotency::{Begun, IdempotencyRecord, RequestEnd},
     sample::{Grain, Sample},
@@ -182,7 +182,7 @@ requests! {
     reads Counts "counts" { now: Timestamp },
     reads Load "load" { queue: Arc<str>, limit: u64, now: Timestamp },
     reads Ahead "ahead" { job: Arc<JobRow>, limit: u64, now: Timestamp },
-    reads NextDue "next_due" { queues: Arc<Vec<String>>, kinds: Arc<Vec<String>>, now: Timestamp },
+    reads NextDue "next_due" { queues: Arc<Vec<String>>, kinds: Arc<Kinds>, now: Timestamp },
     reads RunningOf "running_of" { worker: Arc<str>, after: Option<JobId>, limit: usize },
     reads ExpiredJobs "expired_jobs" { limit: usize, now: Timestamp },
     reads Queues "queues",

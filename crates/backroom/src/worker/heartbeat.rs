@@ -125,7 +125,7 @@ fn row(shared: &Shared, stuck: u32, now: Timestamp) -> WorkerRow {
         beat_at: now,
         lease_ms: u64::try_from(shared.settings.lease.as_millis()).unwrap_or(u64::MAX),
         queues,
-        kinds: shared.handlers.kinds.to_vec(),
+        kinds: shared.handlers.kinds.names().to_vec(),
         slots: shared.work.pools.iter().map(|pool| pool.slots).sum(),
         running: shared.work.running.load(Ordering::Relaxed),
         stuck,
@@ -138,6 +138,7 @@ fn row(shared: &Shared, stuck: u32, now: Timestamp) -> WorkerRow {
             blocked: shared.watched.blocked(),
             threads: threads(shared),
             owner: None,
+            any_kind: false,
             breakers: shared.handlers.breakers.opened(),
         },
     }

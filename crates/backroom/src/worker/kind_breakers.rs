@@ -6,7 +6,7 @@ use std::{
 };
 
 use backroom_core::{
-    Timestamp,
+    Kinds, Timestamp,
     breaker::{Breaker, BreakerPolicy},
 };
 
@@ -88,13 +88,13 @@ pub(crate) struct KindBreakers(pub(crate) Vec<Arc<KindBreaker>>);
 
 impl KindBreakers {
     /// The kinds that may be claimed now.
-    pub(crate) fn claimable(&self, kinds: &Arc<Vec<String>>, now: Duration) -> Arc<Vec<String>> {
+    pub(crate) fn claimable(&self, kinds: &Arc<Kinds>, now: Duration) -> Arc<Kinds> {
         let open: Vec<_> =
             self.0.iter().filter(|breaker| breaker.is_open(now)).map(|breaker| &breaker.kind).collect();
         if open.is_empty() {
             return Arc::clone(kinds);
         }
-        Arc::new(kinds.iter().filter(|kind| !open.contains(kind)).cloned().collect())
+        Arc::new(kinds.names().iter().filter(|kind| !open.contains(kind)).cloned().collect())
     }
 
     /// Those that have opened and not closed since.

@@ -7,7 +7,7 @@ use super::{
     runtime_watch::Watched, settings::Settings, signals::Signals, trouble::Trouble, work::Work,
 };
 use crate::{
-    Middleware, Timestamp, ends::Ends, engine::Engine, handler::Handler, recorder::Recorder,
+    Kinds, Middleware, Timestamp, ends::Ends, engine::Engine, handler::Handler, recorder::Recorder,
     repeated::Repeats, schedule_news::ScheduleNews,
 };
 
@@ -45,7 +45,7 @@ pub(crate) struct Shared {
 pub(crate) struct Handlers {
     pub(crate) by_kind: HashMap<String, Arc<Handler>>,
     /// The kinds in order.
-    pub(crate) kinds: Arc<Vec<String>>,
+    pub(crate) kinds: Arc<Kinds>,
     pub(crate) middleware: Vec<Arc<dyn Middleware>>,
     /// The circuit breakers of kinds that have one.
     pub(crate) breakers: KindBreakers,
@@ -58,7 +58,7 @@ impl Shared {
     }
 
     /// The kinds to claim now.
-    pub(crate) fn claimable(&self) -> Arc<Vec<String>> {
+    pub(crate) fn claimable(&self) -> Arc<Kinds> {
         let Handlers { kinds, breakers, .. } = &self.handlers;
         if breakers.0.is_empty() {
             return Arc::clone(kinds);

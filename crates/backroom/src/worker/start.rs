@@ -87,7 +87,7 @@ fn share(plan: Plan, reports: Reports) -> Shared {
         started_at: engine.clock.now(),
         handlers: Handlers {
             by_kind: plan.handlers,
-            kinds: Arc::new(kinds),
+            kinds: Arc::new(kinds.into()),
             middleware: plan.middleware,
             breakers: plan.breakers,
         },

@@ -126,7 +126,7 @@ impl Place {
         Claim {
             worker: "host-1-abc".into(),
             shares: vec![Share { queue: "default".into(), at_most: limit }],
-            kinds: Arc::new(vec!["work".into()]),
+            kinds: Arc::new(vec!["work".into()].into()),
             limit,
             bytes_max: BYTES_IN_HAND_MAX,
             lease: self.ids.lease(),

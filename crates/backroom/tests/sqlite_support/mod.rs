@@ -78,7 +78,7 @@ impl Place {
         Claim {
             worker: "worker-1".into(),
             shares: vec![Share { queue: "default".into(), at_most: limit }],
-            kinds: Arc::new(vec!["mail".into()]),
+            kinds: Arc::new(vec!["mail".into()].into()),
             limit,
             bytes_max: BYTES_IN_HAND_MAX,
             lease: self.ids.lease(),

@@ -190,7 +190,8 @@ pub(crate) fn calls() -> Vec<Event> {
         bounds::JSON_BYTES_MAX,
     );
     let amend = Event::Amend { to: amend.expect("within the bounds") };
-    lost.chain([Event::Wake, cancel, Event::Retry, Event::Expire, amend]).collect()
+    let give_up = Event::GiveUp { reason: "given up by Ann".into() };
+    lost.chain([Event::Wake, cancel, Event::Retry, give_up, Event::Expire, amend]).collect()
 }
 
 /// Every way in which a worker loses a job.
@@ -217,8 +218,10 @@ pub(crate) fn invariants(job: &JobRow) -> Result<(), String> {
         job.finished_at,
     ];
     let hold_is_right = match job.unique_while {
-        Some(UniqueWhile::Live) => !(job.unique_held && finished),
-        Some(UniqueWhile::Queued) => !job.unique_held || job.state == State::Queued,
+        Some(UniqueWhile::Live | UniqueWhile::LiveUntil(_)) => !(job.unique_held && finished),
+        Some(UniqueWhile::Queued | UniqueWhile::QueuedUntil(_)) => {
+            !job.unique_held || job.state == State::Queued
+        }
         Some(UniqueWhile::Until(_)) => true,
         None => !job.unique_held,
     };

@@ -42,9 +42,10 @@ const fn place_of_event(event: &Event) -> usize {
         Event::Retry => 18,
         Event::Expire => 19,
         Event::Amend { .. } => 20,
+        Event::GiveUp { .. } => 21,
     }
 }
-const EVENTS: usize = 21;
+const EVENTS: usize = 22;
 
 const fn place_of_loss(loss: &Loss) -> usize {
     match loss {
@@ -157,6 +158,7 @@ const HOLDS: &[(&str, bool, &str, &str, bool)] = &[
     ("live", true, "running", "stop", false),
     ("live", true, "running", "discard", false),
     ("live", true, "queued", "cancel", false),
+    ("live", true, "queued", "give up by hand", false),
     ("live", false, "completed", "retry by hand", true),
     ("queued", true, "queued", "claim", false),
     ("queued", false, "running", "fail", false),
@@ -167,9 +169,19 @@ const HOLDS: &[(&str, bool, &str, &str, bool)] = &[
     ("until", true, "running", "succeed", true),
     ("until", true, "running", "discard", true),
     ("until", true, "queued", "cancel", true),
+    ("until", true, "queued", "give up by hand", true),
     ("until", true, "completed", "retry by hand", true),
     ("until", false, "queued", "claim", false),
     ("until", false, "completed", "retry by hand", false),
+    ("live until", true, "queued", "claim", true),
+    ("live until", true, "running", "fail", true),
+    ("live until", true, "running", "succeed", false),
+    ("live until", true, "queued", "cancel", false),
+    ("live until", false, "completed", "retry by hand", true),
+    ("live until gone", false, "completed", "retry by hand", false),
+    ("queued until", true, "queued", "claim", false),
+    ("queued until", true, "queued", "cancel", false),
+    ("queued until", false, "completed", "retry by hand", false),
     ("none", false, "queued", "claim", false),
     ("none", false, "completed", "retry by hand", false),
 ];
@@ -181,6 +193,9 @@ fn a_key_is_held_as_long_as_its_rule_says() {
             "live" => Some(UniqueWhile::Live),
             "queued" => Some(UniqueWhile::Queued),
             "until" => Some(UniqueWhile::Until(at(600))),
+            "live until" => Some(UniqueWhile::LiveUntil(at(600))),
+            "live until gone" => Some(UniqueWhile::LiveUntil(at(-600))),
+            "queued until" => Some(UniqueWhile::QueuedUntil(at(600))),
             "none" => None,
             other => panic!("no such hold: {other}"),
         };

@@ -70,9 +70,10 @@ const NOTES: &str = "
   other loss leave it as it is, so the job does not lose its place in line.
 - **Cancel** of a running job only asks. Success still wins, and so does the handler's own discard or stop. Every
   other end of the run ends the job as cancelled, with the reason of the first caller that asked.
+- **Give up** by hand ends a job that does not run as discarded, as after its last attempt. A retry by hand revives it.
 - **Amend** changes time, priority and args of a job that waits for its turn. It is refused if the job would expire before its new time,
   and if its unique key was made from the args that would change. Kind and queue never change.
-- **Unique key.** Held *while live*, it is freed at the end and taken again by retry by hand. A store refuses that
+- **Unique key.** Each hold may have a moment at which it ends in any case. Held *while live*, it is freed at the end and taken again by retry by hand. A store refuses that
   retry if another job holds the key by then. Held *while queued*, it is freed by the first claim for good. Held
   *until a moment*, no event moves it.
 - **Expiry** is checked while queued. Retry by hand drops an expiry that has passed.

@@ -202,6 +202,10 @@ enum UniqueHoldSchema {
     Queued,
     /// For so many seconds.
     ForSecs(u64),
+    /// Until the job is finished, for so many seconds at most.
+    LiveForSecs(u64),
+    /// Until the job is claimed for the first time, for so many seconds at most.
+    QueuedForSecs(u64),
 }
 
 /// What happens to the second job.

@@ -58,7 +58,7 @@ pub(crate) async fn run(_: WorkersArgs, settings: &Settings) -> Result<(), Probl
             cell(running),
             cell(worker.slots.to_string()),
             cell(queues.join(" ")),
-            cell(worker.kinds.join(" ")),
+            cell(if worker.details.any_kind { "any".into() } else { worker.kinds.join(" ") }),
             cell(words::from_now(worker.started_at, now)),
             cell(words::from_now(worker.beat_at, now)),
         ]);

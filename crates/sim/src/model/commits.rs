@@ -216,7 +216,9 @@ pub fn machine_of(worker: &str) -> &str {
 /// The row once the change is written.
 fn after(row: &Row, change: &Change) -> Row {
     let frees = match row.hold {
-        Some(UniqueWhile::Live | UniqueWhile::Queued) => change.state.is_finished(),
+        Some(
+            UniqueWhile::Live | UniqueWhile::Queued | UniqueWhile::LiveUntil(_) | UniqueWhile::QueuedUntil(_),
+        ) => change.state.is_finished(),
         Some(UniqueWhile::Until(_)) | None => false,
     };
     let takes = row.state.is_finished() && !change.state.is_finished() && row.hold == Some(UniqueWhile::Live);

@@ -102,7 +102,7 @@ impl Model {
         must(row.expires_at.is_none_or(|at| at > now), "had expired");
         must(row.attempt < row.max_attempts, "has no attempt left");
         must(!row.suspicion.is_some_and(|suspicion| suspicion.is_poison(row.crashes)), "is poison");
-        must(claim.kinds.contains(&row.kind), "is of a kind that was not asked for");
+        must(claim.kinds.includes(&row.kind), "is of a kind that was not asked for");
         must(
             claim.shares.iter().any(|share| share.queue == row.queue),
             "is of a queue that was not asked for",
@@ -132,7 +132,7 @@ impl Model {
             let passed = self.rows().find(|(id, _, row)| {
                 row.state == State::Queued
                     && row.queue == job.queue
-                    && claim.kinds.contains(&row.kind)
+                    && claim.kinds.includes(&row.kind)
                     && row.scheduled_at <= now
                     && row.expires_at.is_none_or(|at| at > now)
                     && turn(*id, row) < last

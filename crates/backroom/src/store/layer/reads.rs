@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, JobId, JobRow, LogLine, Timestamp};
+use backroom_core::{Attempt, JobId, JobRow, Kinds, LogLine, Timestamp};
 use futures_util::FutureExt as _;
 
 use super::{Layer, Request, forward};
@@ -57,7 +57,7 @@ impl<L: Layer> ReadVerbs for L {
     async fn next_due(
         &self,
         queues: Arc<Vec<String>>,
-        kinds: Arc<Vec<String>>,
+        kinds: Arc<Kinds>,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
         forward!(self, Call::First, NextDue { queues, kinds, now }, |store, _call| store

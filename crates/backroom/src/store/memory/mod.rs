@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Message, MessageId, Queue, Timestamp,
+    Attempt, Change, JobId, JobRow, Kinds, LeaseId, LogLine, Message, MessageId, Queue, Timestamp,
     bounds::BYTES_IN_HAND_MAX, draft::NewJob, stats::StatsRow,
 };
 
@@ -189,7 +189,7 @@ impl ReadVerbs for MemoryStore {
     async fn next_due(
         &self,
         queues: Arc<Vec<String>>,
-        kinds: Arc<Vec<String>>,
+        kinds: Arc<Kinds>,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
         self.read(|rows| rows.next_due(&queues, &kinds, now))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use backroom_core::{Attempt, JobId, JobRow, LogLine, Queue, State, Timestamp};
+use backroom_core::{Attempt, JobId, JobRow, Kinds, LogLine, Queue, State, Timestamp};
 
 use super::rows::{Rows, turn};
 use crate::store::{Count, Filter, Load, Recorded, Seen, verbs::in_order};
@@ -97,12 +97,12 @@ impl Rows {
         (self.jobs.values().filter(before).count() as u64).min(limit)
     }
 
-    pub(super) fn next_due(&self, queues: &[String], kinds: &[String], now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn next_due(&self, queues: &[String], kinds: &Kinds, now: Timestamp) -> Option<Timestamp> {
         let paused = |name: &String| self.queues.get(name).is_some_and(|queue| queue.paused_at.is_some());
         let wanted = |job: &&JobRow| {
             job.state == State::Queued
                 && queues.contains(&job.queue)
-                && kinds.contains(&job.kind)
+                && kinds.includes(&job.kind)
                 && job.expires_at.is_none_or(|at| at > now)
                 && !paused(&job.queue)
         };

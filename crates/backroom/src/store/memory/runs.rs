@@ -55,7 +55,7 @@ impl Rows {
         let due = |job: &&JobRow| {
             job.state == State::Queued
                 && job.queue == share.queue
-                && claim.kinds.contains(&job.kind)
+                && claim.kinds.includes(&job.kind)
                 && job.is_due(claim.due, now)
                 && job.expires_at.is_none_or(|at| at > now)
         };

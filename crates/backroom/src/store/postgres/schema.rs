@@ -15,7 +15,12 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "jobs", needs: 1, sql: include_str!("migrations/0001_jobs.sql") },
     Migration { version: 2, name: "imported", needs: 1, sql: include_str!("migrations/0002_imported.sql") },
     Migration { version: 3, name: "messages", needs: 1, sql: include_str!("migrations/0003_messages.sql") },
-    Migration { version: 4, name: "access", needs: 1, sql: include_str!("migrations/0004_access.sql") },
+    Migration {
+        version: 4,
+        name: "access",
+        needs: 1,
+        sql: concat!(include_str!("migrations/0004_access.sql"), include_str!("migrations/enqueue.sql")),
+    },
     Migration { version: 5, name: "schedules", needs: 1, sql: include_str!("migrations/0005_schedules.sql") },
     Migration { version: 6, name: "workflows", needs: 1, sql: include_str!("migrations/0006_workflows.sql") },
 ];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Message, MessageId, Queue, Timestamp,
+    Attempt, Change, JobId, JobRow, Kinds, LeaseId, LogLine, Message, MessageId, Queue, Timestamp,
     draft::NewJob,
     schedule::{Entry, ScheduleRow},
     stats::StatsRow,
@@ -117,7 +117,7 @@ impl ReadVerbs for PostgresStore {
     async fn next_due(
         &self,
         queues: Arc<Vec<String>>,
-        kinds: Arc<Vec<String>>,
+        kinds: Arc<Kinds>,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
         read::next_due(&self.core, &queues, &kinds, now)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use backroom_core::{Effect, JobId, JobRow, Timestamp, transition::apply};
+use backroom_core::{Effect, JobId, JobRow, Kinds, Timestamp, transition::apply};
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::{
@@ -173,7 +173,7 @@ impl<'a> Finding<'a> {
 
     /// Ids of due jobs of one queue, in the order they are served. What lies in the future and the kinds that are not
     /// handled are never read, however many there are. Within a priority the kinds are merged by their turn.
-    fn due(&mut self, kinds: &[String], queue: &str, limit: usize) -> Result<Vec<JobId>, Fault> {
+    fn due(&mut self, kinds: &Kinds, queue: &str, limit: usize) -> Result<Vec<JobId>, Fault> {
         let now = micros(self.now);
         let mut found = Vec::new();
         let mut merged = 0;
@@ -186,7 +186,7 @@ impl<'a> Finding<'a> {
                 }
                 merged = found.len();
             }
-            if kinds.contains(&pair.kind) {
+            if kinds.includes(&pair.kind) {
                 let most = row::at_most(limit - merged);
                 let mut rows = self.of_pair.query(params![queue, pair.priority, pair.kind, now, most])?;
                 while let Some(entry) = rows.next()? {

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, sync::LazyLock};
 
-use backroom_core::{Attempt, DisplayState, JobId, JobRow, LogLine, State, Timestamp};
+use backroom_core::{Attempt, DisplayState, JobId, JobRow, Kinds, LogLine, State, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params, types::Value};
 
 use super::{
@@ -305,7 +305,7 @@ static NEXT_DUE: LazyLock<String> = LazyLock::new(|| {
 pub(super) fn next_due(
     connection: &Connection,
     queues: &[String],
-    kinds: &[String],
+    kinds: &Kinds,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Fault> {
     let mut select = connection.prepare_cached(&NEXT_DUE)?;
@@ -318,7 +318,7 @@ pub(super) fn next_due(
         }
         let mut before: Option<Pair> = None;
         while let Some(pair) = pairs.after(queue, before.as_ref())? {
-            if kinds.contains(&pair.kind) {
+            if kinds.includes(&pair.kind) {
                 let mut rows = select.query(params![queue, pair.priority, pair.kind, micros(now)])?;
                 let mut read = 0;
                 while read <= DAMAGED_MAX

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, JobId, JobRow, LeaseId, LogLine, Message, MessageId, Queue, Timestamp,
+    Attempt, Change, JobId, JobRow, Kinds, LeaseId, LogLine, Message, MessageId, Queue, Timestamp,
     draft::NewJob,
     schedule::{Entry, ScheduleRow},
     stats::StatsRow,
@@ -144,7 +144,7 @@ impl ReadVerbs for SqliteStore {
     async fn next_due(
         &self,
         queues: Arc<Vec<String>>,
-        kinds: Arc<Vec<String>>,
+        kinds: Arc<Kinds>,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
         self.vital_readers.run(move |reader| read::next_due(reader, &queues, &kinds, now)).await

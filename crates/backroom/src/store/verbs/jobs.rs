@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, Event, JobId, JobRow, LeaseId, LogLine, Progress, State, Timestamp, draft::NewJob,
+    Attempt, Change, Event, JobId, JobRow, Kinds, LeaseId, LogLine, Progress, State, Timestamp, draft::NewJob,
 };
 
 use crate::Error;
@@ -94,8 +94,8 @@ pub struct Claim {
     /// Queues in the order they are served. A queue may be named more than once: first with its share by weight, then again
     /// for the slots that are left.
     pub shares: Vec<Share>,
-    /// Kinds the worker handles; jobs of other kinds are not claimed.
-    pub kinds: Arc<Vec<String>>,
+    /// Kinds the worker takes; jobs of other kinds are not claimed.
+    pub kinds: Arc<Kinds>,
     /// Most jobs over all shares.
     pub limit: usize,
     /// The claim ends with the job that makes it reach this many bytes ([`JobRow::bytes`]). So it takes at least one job,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, DisplayState, JobId, JobRow, LogLine, State, Timestamp};
+use backroom_core::{Attempt, DisplayState, JobId, JobRow, Kinds, LogLine, State, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Recorded, Seen};
@@ -67,7 +67,7 @@ pub trait ReadVerbs: Send + Sync {
     async fn next_due(
         &self,
         queues: Arc<Vec<String>>,
-        kinds: Arc<Vec<String>>,
+        kinds: Arc<Kinds>,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error>;
 

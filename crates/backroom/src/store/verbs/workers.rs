@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use backroom_core::{
-    Timestamp,
+    Kinds, Timestamp,
     blame::{Threads, Trials},
     stats::StatsRow,
 };
@@ -90,7 +90,7 @@ pub struct WorkerRow {
     pub lease_ms: u64,
     /// Each queue it serves with the slots that may serve it.
     pub queues: Vec<(String, u32)>,
-    /// Kinds it has a handler for.
+    /// Kinds it has a handler for; with [`any_kind`](WorkerDetails::any_kind) those that it leaves out.
     pub kinds: Vec<String>,
     /// All its slots.
     pub slots: u32,
@@ -126,6 +126,9 @@ pub struct WorkerDetails {
     /// Who runs it, for a worker outside of the programs that use the library; none for others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Whether it takes jobs of every kind that it does not name.
+    #[serde(skip_serializing_if = "is_false")]
+    pub any_kind: bool,
     /// The kinds that it does not claim for a while, because their endpoints failed again and again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub breakers: Vec<OpenBreaker>,
@@ -157,7 +160,22 @@ pub struct Blocked {
     pub kinds: Vec<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl WorkerRow {
+    /// Which kinds it takes.
+    pub fn takes(&self) -> Kinds {
+        if self.details.any_kind { Kinds::AnyBut(self.kinds.clone()) } else { Kinds::Of(self.kinds.clone()) }
+    }
+
+    /// Whether it takes jobs of a kind.
+    pub fn handles(&self, kind: &str) -> bool {
+        self.kinds.iter().any(|known| known == kind) != self.details.any_kind
+    }
+
     /// What this process knows about the worker's.
     pub(crate) fn fate(&self) -> Fate {
         process::fate(&self.host, self.pid, &self.details.process)

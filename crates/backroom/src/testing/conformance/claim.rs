@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use backroom_core::{Draft, Event, Extras, JobRow, Json, draft::When, transition};
+use backroom_core::{Draft, Event, Extras, JobRow, Json, Kinds, draft::When, transition};
 
 use super::env::{Env, QUEUE, WORKER, draft, draft_in, draft_later, ids, sorted_ids};
 use crate::store::{Claim, QueueSetting, Call};
@@ -83,6 +83,18 @@ fn claim_lease(taken: &[JobRow]) -> backroom_core::LeaseId {
     taken[0].lease_id.expect("it runs")
 }
 
+pub(super) async fn takes_every_kind_but_those_left_out(env: Env) {
+    let of = |kind: &str| Draft { kind: kind.into(), ..draft() };
+    let jobs = env.put_many([of("a"), of("b"), of("c"), of("a")]).await;
+    let but = |names: &[&str]| Arc::new(Kinds::AnyBut(names.iter().map(|&name| name.into()).collect()));
+    let claim = |names: &[&str], limit| Claim { kinds: but(names), ..env.claim_of(limit) };
+    let taken = env.claim(claim(&["a", "never seen"], 10)).await;
+    assert_eq!(sorted_ids(&taken), [jobs[1].id, jobs[2].id]);
+    let taken = env.claim(claim(&[], 1)).await;
+    assert_eq!(ids(&taken), [jobs[0].id]);
+    assert_eq!(env.read(jobs[3].id).await, jobs[3]);
+}
+
 pub(super) async fn stops_behind_the_job_that_fills_it_in_bytes(env: Env) {
     let large = Json::encode(&"x".repeat(100_000)).expect("a text");
     let jobs = env.put_many((0..5).map(|_| Draft { args: large.clone(), ..draft() })).await;
@@ -107,7 +119,7 @@ pub(super) async fn counts_bytes_over_all_shares_of_a_claim(env: Env) {
 pub(super) async fn takes_the_kinds_asked_for_only(env: Env) {
     let of = |kind: &str| Draft { kind: kind.into(), ..draft() };
     let jobs = env.put_many([of("a"), of("b"), of("c"), of("a")]).await;
-    let kinds = Arc::new(vec!["a".into(), "c".into(), "never seen".into()]);
+    let kinds = Arc::new(vec!["a".into(), "c".into(), "never seen".into()].into());
     let taken = env.claim(Claim { kinds, ..env.claim_of(10) }).await;
     assert_eq!(sorted_ids(&taken), [jobs[0].id, jobs[2].id, jobs[3].id]);
     assert_eq!(env.read(jobs[1].id).await, jobs[1]);

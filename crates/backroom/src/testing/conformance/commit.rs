@@ -161,3 +161,15 @@ pub(super) async fn attempts_come_back_the_oldest_first(env: Env) {
 pub(super) async fn an_empty_batch_of_changes_is_answered_with_nothing(env: Env) {
     assert_eq!(env.commit_many(Vec::new()).await, []);
 }
+
+pub(super) async fn a_job_that_is_given_up_by_hand_ends_as_discarded_and_comes_back_by_a_retry(env: Env) {
+    let give_up = || Event::GiveUp { reason: "hopeless".into() };
+    let queued = env.put(draft()).await;
+    let given_up = env.drive(&queued, give_up(), env.at(1)).await;
+    assert_eq!((given_up.state, given_up.reason.as_deref()), (State::Discarded, Some("hopeless")));
+    let again = env.drive(&given_up, Event::Retry, env.at(2)).await;
+    assert_eq!(again.state, State::Queued);
+    let running = env.take_at(env.at(3)).await;
+    let waiting = env.drive(&running, Event::Suspend { lease: lease(&running) }, env.at(4)).await;
+    assert_eq!(env.drive(&waiting, give_up(), env.at(5)).await.state, State::Discarded);
+}

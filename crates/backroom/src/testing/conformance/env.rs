@@ -104,7 +104,7 @@ impl Env {
         Claim {
             worker: WORKER.into(),
             shares: shares.iter().map(share).collect(),
-            kinds: Arc::new(vec![KIND.into()]),
+            kinds: Arc::new(vec![KIND.into()].into()),
             limit,
             bytes_max: BYTES_IN_HAND_MAX,
             lease: self.ids.lease(),

@@ -24,7 +24,7 @@ fn worker(name: &str) -> RemoteWorker {
         owner: OWNER.into(),
         host: "far".into(),
         queues: vec![(QUEUE.into(), 10)],
-        kinds: vec![KIND.into()],
+        kinds: vec![KIND.into()].into(),
         slots: 10,
         lease: Duration::from_secs(30),
         stopping: false,
@@ -112,6 +112,24 @@ pub(super) async fn a_repeated_claim_answers_with_what_the_lost_one_took_and_tak
     assert_eq!(claimed(&leases_here, &by, nothing).await, [], "the lost claim took nothing");
     let thief = RemoteWorker { instance: Uuid::from_u128(8), ..worker("far-2") };
     assert_eq!(claimed(&leases_here, &thief, repeat).await, [], "the claim of another worker");
+}
+
+pub(super) async fn what_runs_under_the_name_of_a_worker_is_found_by_every_server(env: Env) {
+    env.put_many(vec![draft(); 3]).await;
+    let (first, by, other) = (leases(&env), worker("far-1"), worker("far-2"));
+    let runs = claimed(&first, &by, order(&env, 2)).await;
+    claimed(&first, &other, order(&env, 1)).await;
+    let second = leases(&env);
+    let found = second.runs_of(&by.name, 10).await.expect("runs");
+    let mut keys: Vec<_> = found.iter().filter_map(|job| Some(RunKey { job: job.id, lease: job.lease_id? })).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, runs);
+    assert_eq!(second.runs_of(&by.name, 1).await.expect("runs").len(), 1);
+    assert_eq!(second.runs_of("unheard-of", 10).await.expect("runs"), []);
+    second.alive(&by).await.expect("it lives, and names no leases");
+    assert_eq!(second.status(&runs).await.expect("status"), [LeaseHeld::Held; 2]);
+    commit(&second, &by, vec![done(runs[0])]).await;
+    assert_eq!(first.status(&runs).await.expect("status"), [LeaseHeld::Lost, LeaseHeld::Held]);
 }
 
 pub(super) async fn a_commit_whose_answer_was_lost_is_recorded_once(env: Env) {

@@ -155,6 +155,7 @@ behaviours! {
         a_key_held_while_queued_is_free_once_the_job_is_claimed
         a_key_held_for_a_window_outlives_the_job
         a_key_held_for_a_window_is_free_after_it
+        a_key_held_while_live_at_most_for_a_window_is_free_after_either
         a_decision_from_before_the_key_was_taken_is_stale
         a_deleted_job_lets_go_of_its_key
         a_retried_job_takes_its_key_again
@@ -166,6 +167,7 @@ behaviours! {
         jobs_stored_before_the_clock_was_set_back_stay_due_and_later_delays_hold
         takes_due_jobs_only
         takes_the_kinds_asked_for_only
+        takes_every_kind_but_those_left_out
         stops_behind_the_job_that_fills_it_in_bytes
         counts_bytes_over_all_shares_of_a_claim
         takes_from_the_queues_asked_for_only
@@ -201,6 +203,7 @@ behaviours! {
         an_unsuccessful_attempt_leaves_a_record
         attempts_come_back_the_oldest_first
         an_empty_batch_of_changes_is_answered_with_nothing
+        a_job_that_is_given_up_by_hand_ends_as_discarded_and_comes_back_by_a_retry
     }
     fencing {
         a_report_from_a_lease_that_was_rescued_is_stale
@@ -308,6 +311,7 @@ behaviours! {
         an_idle_store_has_no_next_due
         a_paused_queue_counts_as_empty
         an_expired_job_is_not_due
+        jobs_of_every_kind_but_those_left_out_are_waited_for
     }
     workers {
         every_field_of_a_worker_comes_back
@@ -332,6 +336,7 @@ behaviours! {
         extend_reports_what_was_cancelled
         a_worker_that_was_declared_dead_is_refused
         reports_are_written_once
+        what_runs_under_the_name_of_a_worker_is_found_by_every_server
     }
     stats {
         what_a_worker_counted_comes_back

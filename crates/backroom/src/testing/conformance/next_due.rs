@@ -2,14 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backroom_core::{Draft, Timestamp, draft::When};
+use backroom_core::{Draft, Kinds, Timestamp, draft::When};
 
 use super::env::{Env, KIND, QUEUE, draft, draft_later};
 use crate::store::QueueSetting;
 
 async fn next_due(env: &Env, queues: &[&str], kinds: &[&str]) -> Option<Timestamp> {
-    let owned = |names: &[&str]| Arc::new(names.iter().map(|&name| name.to_owned()).collect());
-    env.store.next_due(owned(queues), owned(kinds), env.now).await.expect("next_due")
+    let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let kinds = Kinds::Of(owned(kinds));
+    env.store.next_due(Arc::new(owned(queues)), Arc::new(kinds), env.now).await.expect("next_due")
 }
 
 pub(super) async fn the_earliest_of_the_queues_and_kinds_is_told(env: Env) {
@@ -25,6 +26,17 @@ pub(super) async fn the_earliest_of_the_queues_and_kinds_is_told(env: Env) {
     assert!(due <= env.now, "{due} is not after {}", env.now);
     env.take().await;
     assert_eq!(next_due(&env, &[QUEUE], &[KIND]).await, Some(env.at(30)), "what runs is not due");
+}
+
+pub(super) async fn jobs_of_every_kind_but_those_left_out_are_waited_for(env: Env) {
+    let other = Draft { kind: "other".into(), ..draft_later(10) };
+    env.put_many([draft_later(40), other]).await;
+    let queues = Arc::new(vec![QUEUE.to_owned()]);
+    for (left_out, secs) in [(vec![], 10), (vec!["other".to_owned()], 40)] {
+        let kinds = Arc::new(Kinds::AnyBut(left_out));
+        let next = env.store.next_due(Arc::clone(&queues), kinds, env.now).await.expect("next_due");
+        assert_eq!(next, Some(env.at(secs)));
+    }
 }
 
 pub(super) async fn an_idle_store_has_no_next_due(env: Env) {

@@ -25,7 +25,7 @@ pub(super) async fn texts_of_all_scripts_come_back(env: Env) {
     };
     let job = env.put(draft).await;
     assert_eq!(env.read(job.id).await, job);
-    let claim = Claim { kinds: Arc::new(vec![SCRIPTS.into()]), ..env.claim_from(&[(SCRIPTS, 9)], 9) };
+    let claim = Claim { kinds: Arc::new(vec![SCRIPTS.into()].into()), ..env.claim_from(&[(SCRIPTS, 9)], 9) };
     let running = env.claim(claim).await.remove(0);
     let said = lines(&running, 0, &[SCRIPTS]);
     env.note(note(&running, Some(progress(1, SCRIPTS)), said.clone())).await;
@@ -86,7 +86,7 @@ pub(super) async fn json_comes_back_as_it_was_written(env: Env) {
 pub(super) async fn names_that_look_like_sql_are_only_names(env: Env) {
     for name in ["'; DROP TABLE backroom_jobs; --", "%", "_", "NULL", "{a,b}", "\"", "\\", "$1", "?1"] {
         let job = env.put(Draft { tags: vec![name.into()], kind: name.into(), ..draft_in(name) }).await;
-        let claim = Claim { kinds: Arc::new(vec![name.into()]), ..env.claim_from(&[(name, 9)], 9) };
+        let claim = Claim { kinds: Arc::new(vec![name.into()].into()), ..env.claim_from(&[(name, 9)], 9) };
         assert_eq!(ids(&env.claim(claim).await), [job.id]);
         let filter = Filter { tag: Some(name.into()), queue: Some(name.into()), ..Filter::default() };
         assert_eq!(ids(&env.store.list(Arc::new(filter), None, 9).await.expect("list")), [job.id]);

@@ -75,7 +75,7 @@ pub(super) async fn kinds_of_one_priority_are_served_by_their_time(env: Env) {
             of_kind("unhandled", 0, 0),
         ])
         .await;
-    let kinds = Arc::new(["a", "b", "c"].map(str::to_owned).to_vec());
+    let kinds = Arc::new(["a", "b", "c"].map(str::to_owned).to_vec().into());
     let claim = Claim { kinds, ..env.claim_of(3) };
     let order = [2, 3, 0].map(|index: usize| jobs[index].id);
     assert_eq!(ids(&env.claim_at(claim.clone(), env.at(9)).await), order);

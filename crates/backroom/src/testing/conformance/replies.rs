@@ -234,7 +234,7 @@ pub(super) async fn a_callback_is_a_job_that_is_stored_once_with_the_change(env:
     let queues = env.store.queues().await.expect("queues");
     assert!(queues.iter().any(|queue| queue.name == callback::QUEUE), "{queues:?}");
     let claim = env.claim_from(&[(callback::QUEUE, 9)], 9);
-    let claim = crate::store::Claim { kinds: Arc::new(vec![callback::KIND.into()]), ..claim };
+    let claim = crate::store::Claim { kinds: Arc::new(vec![callback::KIND.into()].into()), ..claim };
     assert_eq!(env.claim_at(claim, env.at(1)).await.len(), 3);
     assert!(env.messages().await.is_empty());
 }

@@ -138,6 +138,31 @@ pub(super) async fn a_key_held_for_a_window_is_free_after_it(env: Env) {
     assert_eq!(env.read(second.id).await, second);
 }
 
+pub(super) async fn a_key_held_while_live_at_most_for_a_window_is_free_after_either(env: Env) {
+    let rule = || by_key().at_most(Duration::from_secs(60));
+    let insert = async |secs: i64| {
+        let new = env.new_job_at(keyed(rule()), env.at(secs));
+        env.store.insert(Arc::new(vec![new]), env.at(secs), Call::First).await.expect("insert")[0]
+    };
+    env.put(keyed(rule())).await;
+    let running = env.take().await;
+    assert_eq!(insert(1).await, Inserted::Duplicate(running.id));
+    env.drive(&running, succeed(&running), env.at(2)).await;
+    assert_eq!(insert(3).await, Inserted::Created, "the job has ended");
+    let second = env.take_at(env.at(4)).await;
+    assert_eq!(insert(62).await, Inserted::Duplicate(second.id));
+    assert_eq!(insert(63).await, Inserted::Created, "the window has ended");
+    let second = env.read(second.id).await;
+    assert!(second.state == State::Running && !second.unique_held);
+    env.drive(&second, succeed(&second), env.at(64)).await;
+    let queued = || keyed(by_key().while_queued().at_most(Duration::from_secs(60)));
+    let third = Draft { kind: "other".into(), ..queued() };
+    assert_eq!(env.insert_one(third.clone()).await, Inserted::Created);
+    let late = env.new_job_at(third, env.at(60));
+    let answer = env.store.insert(Arc::new(vec![late]), env.at(60), Call::First).await.expect("insert");
+    assert_eq!(answer, [Inserted::Created]);
+}
+
 pub(super) async fn a_decision_from_before_the_key_was_taken_is_stale(env: Env) {
     env.put(keyed(window())).await;
     let running = env.take().await;

@@ -44,7 +44,7 @@ fn worker(env: &Env, name: &str, secs: i64) -> WorkerRow {
             passed: vec![JobId(Uuid::from_u128(9))],
         },
         trouble: Some("cannot claim".into()),
-        details: WorkerDetails { process, clock_ahead_ms: Some(-12), blocked: Some(blocked), owner: Some("token".into()), breakers: vec![crate::OpenBreaker { kind: "call".into(), since: env.now, failures: 10, why: "no".into() }], threads: Threads { count: Some(2), kinds: vec!["images".into()] } },
+        details: WorkerDetails { process, clock_ahead_ms: Some(-12), blocked: Some(blocked), owner: Some("token".into()), any_kind: true, breakers: vec![crate::OpenBreaker { kind: "call".into(), since: env.now, failures: 10, why: "no".into() }], threads: Threads { count: Some(2), kinds: vec!["images".into()] } },
     }
 }
 

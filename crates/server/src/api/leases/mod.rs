@@ -140,7 +140,7 @@ impl WorkerBody {
             instance,
             owner,
             host: self.host,
-            kinds: self.kinds,
+            kinds: self.kinds.into(),
             stopping: self.stopping,
             running: self.running,
         })

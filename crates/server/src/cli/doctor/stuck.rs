@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use backroom::{
-    Backroom, Count, DisplayState, Filter, HealthCheck, PausedBy, Queue, State, Timestamp, WorkerRow,
+    Backroom, Count, DisplayState, Filter, HealthCheck, Kinds, PausedBy, Queue, State, Timestamp, WorkerRow,
     core::bounds::span_until,
 };
 
@@ -51,10 +51,11 @@ impl Work {
         let served: BTreeSet<_> =
             workers.iter().flat_map(|worker| worker.queues.iter().map(|(name, _)| name.clone())).collect();
         let kinds: BTreeSet<_> = workers.iter().flat_map(|worker| worker.kinds.iter().cloned()).collect();
-        let oldest_due = backroom
-            .store()
-            .next_due(Arc::new(served.into_iter().collect()), Arc::new(kinds.into_iter().collect()), now)
-            .await;
+        // Of workers that take any kind, what one leaves out another may take.
+        let takes_any = workers.iter().any(|worker| worker.details.any_kind);
+        let kinds = if takes_any { Kinds::AnyBut(Vec::new()) } else { kinds.into_iter().collect() };
+        let oldest_due =
+            backroom.store().next_due(Arc::new(served.into_iter().collect()), Arc::new(kinds), now).await;
         let oldest_due = unread.or_none("oldest due", oldest_due).filter(|at| *at <= now);
         let counts = unread.or_none("counts", backroom.counts().await);
         Self { queues, counts, workers, gone, due, oldest_due, unread }
@@ -114,7 +115,7 @@ impl Work {
     fn unhandled_kinds(&self) -> HealthCheck {
         let handles = |queue: &String, kind: &String| {
             let serves = |worker: &WorkerRow| worker.queues.iter().any(|(name, _)| name == queue);
-            self.workers.iter().any(|worker| serves(worker) && worker.kinds.contains(kind))
+            self.workers.iter().any(|worker| serves(worker) && worker.handles(kind))
         };
         let unhandled: Vec<_> = self
             .due

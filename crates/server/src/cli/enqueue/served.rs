@@ -39,6 +39,6 @@ fn lacks(workers: &[WorkerRow], queue: &str, kind: &str) -> Option<String> {
         let others = if workers.is_empty() { "no worker is alive, so none" } else { "no living worker" };
         return Some(format!("{others} serves queue {queue}"));
     }
-    let able = serving.iter().any(|worker| worker.kinds.iter().any(|known| known == kind));
+    let able = serving.iter().any(|worker| worker.handles(kind));
     (!able).then(|| format!("no living worker of queue {queue} handles kind {kind}"))
 }

@@ -135,6 +135,10 @@ pub(crate) enum UniqueWhileSchema {
     Queued,
     /// Until this moment.
     Until(String),
+    /// Until the job is finished, at most until this moment.
+    LiveUntil(String),
+    /// Until the job is claimed for the first time, at most until this moment.
+    QueuedUntil(String),
 }
 
 /// How far a running handler is.

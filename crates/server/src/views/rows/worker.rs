@@ -52,6 +52,8 @@ pub(crate) struct WorkerSchema {
     blocked: Option<BlockedSchema>,
     /// The threads that its blocking handlers share.
     threads: ThreadsSchema,
+    /// Whether it takes jobs of every kind but those in `kinds`.
+    any_kind: Option<bool>,
 }
 
 /// Suspects that a worker runs.

@@ -61,7 +61,7 @@ CREATE TABLE {schema}.jobs (
             AND (state = 'completed') = (output IS NOT NULL) AND (output IS NOT NULL OR reason IS NOT NULL) END),
     CONSTRAINT jobs_unique CHECK (CASE WHEN unique_key IS NULL
         THEN unique_while IS NULL AND unique_until IS NULL AND NOT unique_held
-        ELSE unique_while IS NOT NULL AND (unique_while = 'until') = (unique_until IS NOT NULL) END),
+        ELSE unique_while IS NOT NULL AND (unique_while <> 'until' OR unique_until IS NOT NULL) END),
     CONSTRAINT jobs_pairs CHECK ((progress_percent IS NULL) = (progress_message IS NULL)
         AND (suspicion IS NULL) = (crashes = 0))
 ) WITH (
@@ -81,7 +81,8 @@ CREATE TABLE {schema}.finished (
         AND (state = 'completed') = (output IS NOT NULL) AND (output IS NOT NULL OR reason IS NOT NULL)),
     CONSTRAINT finished_pairs CHECK ((progress_percent IS NULL) = (progress_message IS NULL)
         AND (unique_key IS NULL) = (unique_while IS NULL)
-        AND (unique_until IS NULL) = (unique_while IS DISTINCT FROM 'until'))
+        AND (unique_until IS NOT NULL OR unique_while IS DISTINCT FROM 'until')
+        AND (unique_until IS NULL OR unique_while IS NOT NULL))
 );
 
 -- A plain job on a tray, as it was inserted. What all jobs of the tray have in common are columns of `trays`. A composite type whose

@@ -54,7 +54,7 @@ macro_rules! bytes_of_extras {
 /// The places of due jobs of several queues, each named once, as core's `Event::Claim` says. Parameters 1 to 5: queues and
 /// how many of each at most, kinds, now, limit; parameter 9: bytes; 10 and 11: the moments and ids behind which the walk
 /// of each queue and priority begins; 12: up to when jobs are due that were stored before the clock was set back, never before
-/// now; 13: whether the claim is made in a transaction. More columns may be asked for.
+/// now; 13: whether the claim is made in a transaction. The condition on the kind, and more columns, are arguments.
 ///
 /// Jobs with extras of a newer version are left to the programs that can read them.
 ///
@@ -64,7 +64,7 @@ macro_rules! bytes_of_extras {
 /// the bound in bytes are never read; their rows are locked until the statement ends. What follows goes straight to the
 /// rows by their place.
 macro_rules! due {
-    ($more:literal) => {
+    ($of_kinds:literal, $more:literal) => {
         concat!(
             "WITH open AS MATERIALIZED ( \
                SELECT queue, at_most, place FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY \
@@ -85,7 +85,9 @@ macro_rules! due {
                      AND (jobs.scheduled_at <= $4 OR (jobs.revision = 0 AND jobs.created_at > $4)) \
                      AND (jobs.scheduled_at, jobs.id) > ($10[(open.place::int - 1) * 10 + p.priority + 1], \
                        $11[(open.place::int - 1) * 10 + p.priority + 1]) \
-                     AND jobs.kind = ANY($3::text[]) AND (jobs.expires_at IS NULL OR jobs.expires_at > $4) \
+                     AND ",
+            $of_kinds,
+            " AND (jobs.expires_at IS NULL OR jobs.expires_at > $4) \
                      AND ",
             has_known_extras!(),
             " ORDER BY jobs.scheduled_at, jobs.id LIMIT open.at_most FOR UPDATE SKIP LOCKED) AS ranged \
@@ -140,15 +142,20 @@ const CLAIM_TYPES: [Type; 13] = [
 ];
 
 /// Takes due jobs, each in its row. Parameters: as above.
-static CLAIM: Sql = Sql { text: concat!(due!(""), " ", run_in_place!("")), types: &CLAIM_TYPES };
+macro_rules! claim {
+    ($of_kinds:literal) => {
+        Sql { text: concat!(due!($of_kinds, ""), " ", run_in_place!("")), types: &CLAIM_TYPES }
+    };
+}
 
 /// Takes due jobs onto trays, one for each queue. Some jobs are taken in their rows: those that are not plain, those
 /// changed since their insert, and those so large that to write them twice would cost more than it saves. Parameters:
 /// as above.
-static CLAIM_ON_TRAY: Sql = Sql {
-    text: concat!(
+macro_rules! claim_on_tray {
+    ($of_kinds:literal) => {
+        Sql { text: concat!(
         due!(
-            ", plain AND revision = 0 AND octet_length(args) + coalesce(pg_column_size(tags), 0) \
+            $of_kinds, ", plain AND revision = 0 AND octet_length(args) + coalesce(pg_column_size(tags), 0) \
              + coalesce(octet_length(extras), 0) <= 2000 AS fits"
         ),
         ", taken AS ( \
@@ -172,8 +179,14 @@ static CLAIM_ON_TRAY: Sql = Sql {
            created_at, NULL::timestamptz, NULL::timestamptz, tags, extras, 1, NULL::text, true, true FROM taken \
          UNION ALL SELECT * FROM apart"
     ),
-    types: &CLAIM_TYPES,
-};
+    types: &CLAIM_TYPES }
+    };
+}
+
+static CLAIM: Sql = claim!("jobs.kind = ANY($3::text[])");
+static CLAIM_ON_TRAY: Sql = claim_on_tray!("jobs.kind = ANY($3::text[])");
+static CLAIM_OF_ANY: Sql = claim!("jobs.kind <> ALL($3::text[])");
+static CLAIM_OF_ANY_ON_TRAY: Sql = claim_on_tray!("jobs.kind <> ALL($3::text[])");
 
 /// Jobs that run under a lease. Reads the index of leases: as many entries as jobs run at all. Parameter: the
 /// lease.
@@ -273,13 +286,19 @@ async fn take(
     let began = core.settings.clock.monotonic();
     let begin = core.frontiers.begin(&claim.kinds, &queues, began);
     let begin_at: Vec<PgTimestamp> = begin.at.iter().copied().map(PgTimestamp).collect();
-    let sql = if on_tray { &CLAIM_ON_TRAY } else { &CLAIM };
+    let sql = match (on_tray, claim.kinds.is_any_but()) {
+        (true, false) => &CLAIM_ON_TRAY,
+        (false, false) => &CLAIM,
+        (true, true) => &CLAIM_OF_ANY_ON_TRAY,
+        (false, true) => &CLAIM_OF_ANY,
+    };
+    let kinds = claim.kinds.names();
     let (now_param, limit_param, until) = (PgTimestamp(now), row::at_most(limit), PgTimestamp(claim.until));
     let (bytes_param, due) = (row::at_most(bytes_max), PgTimestamp(claim.due.max(now)));
     let mut params: [Param<'_>; 13] = [
         &queues,
         &at_most,
-        &*claim.kinds,
+        &kinds,
         &now_param,
         &limit_param,
         &claim.lease.0,
@@ -407,9 +426,8 @@ mod tests {
 
     #[test]
     fn a_claim_recognises_the_extras_that_ask_for_a_message_about_it() {
-        assert!(
-            CLAIM.text.contains(message::STARTED_IN_EXTRAS)
-                && CLAIM_ON_TRAY.text.contains(message::STARTED_IN_EXTRAS)
-        );
+        for claim in [&CLAIM, &CLAIM_ON_TRAY, &CLAIM_OF_ANY, &CLAIM_OF_ANY_ON_TRAY] {
+            assert!(claim.text.contains(message::STARTED_IN_EXTRAS));
+        }
     }
 }

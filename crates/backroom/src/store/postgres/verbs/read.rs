@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
-use backroom_core::{Attempt, DisplayState, JobId, JobRow, LogLine, State, Timestamp, bounds::later};
+use backroom_core::{Attempt, DisplayState, JobId, JobRow, Kinds, LogLine, State, Timestamp, bounds::later};
 use tokio_postgres::types::Type;
 
 use crate::store::postgres::{
@@ -110,31 +110,33 @@ static AHEAD: Sql = Sql {
     types: &[Type::TEXT, Type::INT4, Type::TIMESTAMPTZ, Type::UUID, Type::TIMESTAMPTZ, Type::INT8],
 };
 
-/// When the next queued job is due: the first of each priority's range whose kind is handled, that has not expired, and that this
+/// When the next queued job is due: the first of each priority's range whose kind is taken, that has not expired, and that this
 /// program can read.
 /// Parameters: queues, kinds, now, and the moments and ids at which the search of each queue and priority begins.
-static NEXT_DUE: Sql = Sql {
-    text: concat!(
-        "SELECT min(first.scheduled_at) FROM unnest($1::text[]) WITH ORDINALITY AS asked (queue, place) \
-           CROSS JOIN generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
-             SELECT scheduled_at FROM {schema}.jobs WHERE state = 'queued' AND jobs.queue = asked.queue \
-               AND jobs.priority = p.priority::smallint AND kind = ANY($2::text[]) \
-               AND (scheduled_at, id) > ($4[(asked.place::int - 1) * 10 + p.priority + 1], \
-                 $5[(asked.place::int - 1) * 10 + p.priority + 1]) \
-               AND (expires_at IS NULL OR expires_at > $3) AND ",
-        has_known_extras!(),
-        " ORDER BY scheduled_at, id LIMIT 1) AS first \
-           WHERE NOT EXISTS (SELECT FROM {schema}.queues \
-             WHERE queues.name = asked.queue AND queues.paused_at IS NOT NULL)"
-    ),
-    types: &[
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TIMESTAMPTZ,
-        Type::TIMESTAMPTZ_ARRAY,
-        Type::UUID_ARRAY,
-    ],
-};
+macro_rules! next_due {
+    ($of_kinds:literal) => {
+        concat!(
+            "SELECT min(first.scheduled_at) FROM unnest($1::text[]) WITH ORDINALITY AS asked (queue, place) \
+               CROSS JOIN generate_series(0, 9) AS p (priority) CROSS JOIN LATERAL ( \
+                 SELECT scheduled_at FROM {schema}.jobs WHERE state = 'queued' AND jobs.queue = asked.queue \
+                   AND jobs.priority = p.priority::smallint AND ",
+            $of_kinds,
+            " AND (scheduled_at, id) > ($4[(asked.place::int - 1) * 10 + p.priority + 1], \
+                     $5[(asked.place::int - 1) * 10 + p.priority + 1]) \
+                   AND (expires_at IS NULL OR expires_at > $3) AND ",
+            has_known_extras!(),
+            " ORDER BY scheduled_at, id LIMIT 1) AS first \
+               WHERE NOT EXISTS (SELECT FROM {schema}.queues \
+                 WHERE queues.name = asked.queue AND queues.paused_at IS NOT NULL)"
+        )
+    };
+}
+
+const NEXT_DUE_TYPES: [Type; 5] =
+    [Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::TIMESTAMPTZ, Type::TIMESTAMPTZ_ARRAY, Type::UUID_ARRAY];
+
+static NEXT_DUE: Sql = Sql { text: next_due!("kind = ANY($2::text[])"), types: &NEXT_DUE_TYPES };
+static NEXT_DUE_OF_ANY: Sql = Sql { text: next_due!("kind <> ALL($2::text[])"), types: &NEXT_DUE_TYPES };
 
 /// One job.
 pub(crate) async fn job(core: &Core, id: JobId) -> Result<Option<JobRow>, Fault> {
@@ -283,14 +285,16 @@ pub(crate) async fn ahead(core: &Core, job: &JobRow, limit: u64, now: Timestamp)
 pub(crate) async fn next_due(
     core: &Core,
     queues: &Vec<String>,
-    kinds: &Arc<Vec<String>>,
+    kinds: &Arc<Kinds>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Fault> {
     let names: Vec<&str> = queues.iter().map(String::as_str).collect();
     let (begin, walk_in) = core.frontiers.search(kinds, &names, core.settings.clock.monotonic());
     let begin_at: Vec<PgTimestamp> = begin.at.iter().copied().map(PgTimestamp).collect();
-    let params: [Param<'_>; 5] = [queues, &**kinds, &PgTimestamp(now), &begin_at, &begin.ids];
-    let rows = core.claims.query(&NEXT_DUE, &params).await?;
+    let names = kinds.names();
+    let params: [Param<'_>; 5] = [queues, &names, &PgTimestamp(now), &begin_at, &begin.ids];
+    let sql = if kinds.is_any_but() { &NEXT_DUE_OF_ANY } else { &NEXT_DUE };
+    let rows = core.claims.query(sql, &params).await?;
     let found = rows.first().map_or(Ok(None), |row| row::moment_or_none(row, 0))?;
     // A job may have been stored behind that place. The next claim that reads the whole range finds it, so that claim
     // is due then, even if it finds nothing.

@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use backroom_core::{JobRow, Timestamp, bounds::earlier};
+use backroom_core::{JobRow, Kinds, Timestamp, bounds::earlier};
 use uuid::Uuid;
 
 use self::of_queue::{LAG, OfQueue, PRIORITIES};
@@ -53,7 +53,7 @@ pub(crate) struct Frontiers {
 #[derive(Debug, Default)]
 struct Known {
     /// By the kinds that are asked for: a walk passes over jobs of other kinds.
-    of_kinds: HashMap<Arc<Vec<String>>, HashMap<String, OfQueue>>,
+    of_kinds: HashMap<Arc<Kinds>, HashMap<String, OfQueue>>,
     queues: usize,
 }
 
@@ -88,7 +88,7 @@ impl Begin {
 
 /// What a claim found.
 pub(crate) struct Walk<'a> {
-    pub(crate) kinds: &'a Arc<Vec<String>>,
+    pub(crate) kinds: &'a Arc<Kinds>,
     pub(crate) queues: &'a [&'a str],
     pub(crate) begin: &'a Begin,
     pub(crate) found: &'a [JobRow],
@@ -99,7 +99,7 @@ pub(crate) struct Walk<'a> {
 
 impl Frontiers {
     /// Where a claim of these queues begins.
-    pub(crate) fn begin(&self, kinds: &Arc<Vec<String>>, queues: &[&str], now: Duration) -> Begin {
+    pub(crate) fn begin(&self, kinds: &Arc<Kinds>, queues: &[&str], now: Duration) -> Begin {
         let known = self.known();
         let of_kinds = known.of_kinds.get(kinds).filter(|_| self.is_littered());
         let mut begin = Begin::new(self.put_behind.load(Ordering::SeqCst));
@@ -113,7 +113,7 @@ impl Frontiers {
     /// Where a search for the next due job begins. If it leaves out something, also how long until the next walk of all.
     pub(crate) fn search(
         &self,
-        kinds: &Arc<Vec<String>>,
+        kinds: &Arc<Kinds>,
         queues: &[&str],
         now: Duration,
     ) -> (Begin, Option<Duration>) {

@@ -23,14 +23,14 @@ fn job(number: u32) -> JobRow {
 
 struct Process {
     frontiers: Frontiers,
-    kinds: Arc<Vec<String>>,
+    kinds: Arc<Kinds>,
 }
 
 impl Process {
     fn new() -> Self {
         let frontiers = Frontiers::default();
         frontiers.counted(DEAD_ROWS);
-        Self { frontiers, kinds: Arc::new(vec!["work".into()]) }
+        Self { frontiers, kinds: Arc::new(vec!["work".into()].into()) }
     }
 
     fn begin(&self, now: Duration) -> Begin {
