@@ -14,6 +14,7 @@ mod build_space;
 mod clock;
 mod compare;
 mod failure;
+mod faktory;
 mod fuzz;
 mod macro_profiles;
 mod oracles;
@@ -39,6 +40,7 @@ cargo xtask <task>
   postgres-versions
                  of the tests only those on the oldest and the newest PostgreSQL
   api            of the test only what holds the server against the document of its API
+  faktory        run the tests of crates.io faktory, unmodified, against `backroom serve --faktory`
   words          find words in comments, messages and pages that are not plain English
   oracles        install what the tests of schedules are compared with (cronsim and dateutil, from PyPI)
   fmt            format every crate
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(test::Extent::Full),
         ["test", "--quick"] => test::run(test::Extent::Quick),
         ["postgres-versions"] => test::run_versions(),
+        ["faktory"] => faktory::run(),
         ["words"] => test::run_words(),
         ["oracles"] => oracles::install(),
         ["api"] => test::run_api(),

@@ -16,12 +16,13 @@ use tower::ServiceExt as _;
 
 use crate::{
     api, config,
+    faktory::Faktory,
     metrics::Metrics,
     serve::{AppState, Arrived},
 };
 
 /// Every target of this crate.
-pub const TARGETS: &[Target] = &[("request", request), ("settings", settings)];
+pub const TARGETS: &[Target] = &[("faktory", faktory), ("request", request), ("settings", settings)];
 
 /// Requests that one store gets before the next is made, so that its jobs stay few.
 const REQUESTS_MAX: u32 = 200;
@@ -34,6 +35,7 @@ const PIECES_MAX: usize = 1000;
 struct Serving {
     runtime: tokio::runtime::Runtime,
     router: Router,
+    faktory: Arc<Faktory>,
     requests: u32,
 }
 
@@ -50,6 +52,7 @@ impl Serving {
         settings.limits.wait_time = Duration::ZERO;
         settings.limits.body_bytes = config::Bytes(64 * 1024);
         settings.limits.batch_jobs = 50;
+        settings.faktory.flush = true;
         let backroom = runtime.block_on(Backroom::open("memory:")).expect("a store");
         let state = AppState::new(
             backroom,
@@ -58,7 +61,8 @@ impl Serving {
             Arc::new(Metrics::new(10, Default::default())),
             true,
         );
-        Self { runtime, router: api::router(state), requests: 0 }
+        let faktory = Arc::new(Faktory::new(state.clone()));
+        Self { runtime, router: api::router(state), faktory, requests: 0 }
     }
 
     fn answer(&mut self, request: Request<Body>) {
@@ -70,6 +74,16 @@ impl Serving {
             check(response, &shown).await;
         });
     }
+}
+
+/// What a Faktory client sends, from its greeting on.
+pub fn faktory(bytes: &[u8]) {
+    SERVING.with_borrow_mut(|serving| {
+        serving.take_if(|serving| serving.requests >= REQUESTS_MAX);
+        let serving = serving.get_or_insert_with(Serving::start);
+        serving.requests += 1;
+        serving.runtime.block_on(crate::faktory::fuzz::converse(&serving.faktory, bytes));
+    });
 }
 
 /// A request: its first line is method and target, headers follow, and after an empty line the body. Every answer is one that the

@@ -10,6 +10,7 @@ mod cli;
 mod config;
 mod demo;
 mod embed;
+mod faktory;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
 mod metrics;

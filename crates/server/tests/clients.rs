@@ -140,3 +140,34 @@ fn the_typescript_client_passes_its_tests_as_it_is_packed() {
     let files = ["test/client.test.mjs", "test/readme.test.mjs", "test/worker.test.mjs"];
     run(command("node", &[&["--test"][..], &files].concat(), &dir), TESTS_MAX);
 }
+
+#[test]
+fn pip_installs_the_program_from_its_wheel() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wheel");
+    // What an interrupted test left.
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/wheel/build.py");
+    let build = [script.to_str().unwrap(), env!("CARGO_BIN_EXE_backroom"), "dist", "--stored"];
+    run(command("python3", &build, &dir), INSTALL_MAX);
+    let wheel = fs::read_dir(dir.join("dist")).unwrap().next().unwrap().unwrap().path();
+    run(command("python3", &["-m", "venv", "venv"], &dir), INSTALL_MAX);
+    let install = [
+        "-m",
+        "pip",
+        "--quiet",
+        "--disable-pip-version-check",
+        "install",
+        "--no-index",
+        wheel.to_str().unwrap(),
+    ];
+    run(command(dir.join("venv/bin/python"), &install, &dir), INSTALL_MAX);
+    let version = Command::new(dir.join("venv/bin/backroom")).arg("--version").output().unwrap();
+    let said = String::from_utf8_lossy(&version.stdout).into_owned();
+    assert!(
+        version.status.success() && said.trim() == format!("backroom {}", env!("CARGO_PKG_VERSION")),
+        "{said}"
+    );
+    // It is as large as the program, twice.
+    fs::remove_dir_all(&dir).unwrap();
+}

@@ -154,6 +154,27 @@ settings! {
     /// servers. Without it each server makes its own when it starts, and tokens of another server are unknown to it.
     lease_key: Option<Secret> = "", Restart, Secret;
 
+    [faktory: FaktorySettings]
+    /// The addresses on which the server listens for clients of Faktory. Empty means none. The flag `--faktory` sets it, too. With
+    /// `tls.certificate` these connections are TLS ones.
+    listen: Vec<SocketAddr> = "", Restart, Plain;
+
+    /// The password of those clients. Without it only programs of this machine can connect, and only while the store has no tokens.
+    password: Option<Secret> = "", Restart, Secret;
+
+    /// How long a worker that sends heartbeats may be silent. Then its connections are closed and its jobs run elsewhere. Clients send
+    /// one every 15 seconds.
+    lease: Duration = "60s", Reload, Plain;
+
+    /// Longest command of a client. One of `PUSHB` holds many jobs.
+    line_bytes: Bytes = "16MiB", Reload, Plain;
+
+    /// Most connections of such clients at once. Further ones are refused.
+    connections: u64 = "2000", Reload, Plain;
+
+    /// Whether the command `FLUSH` deletes all jobs, of other clients as well. If false, it is refused.
+    flush: bool = "false", Reload, Plain;
+
     table kinds: Kind, Restart, ["A kind of jobs that the server or `backroom work` runs: with a command of this machine, or with an HTTP endpoint. \
         The table's name is the kind, such as `[kinds.thumbnail]`. A name with a dot needs quotes, as in `[kinds.\"mail.send\"]`. \
         docs/commands.md describes what a command gets and what it answers. docs/languages.md does the same for an endpoint."] {

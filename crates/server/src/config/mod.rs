@@ -23,6 +23,8 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use self::file::FileTable;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::value::Bytes;
+#[cfg(test)]
+pub(crate) use self::value::Secret;
 pub(crate) use self::{
     flags::SettingFlags,
     keys::{Callbacks, KEYS, Kind, Limits, Otel, ServerSettings, TABLES, Tls},

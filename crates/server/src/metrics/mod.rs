@@ -77,6 +77,16 @@ impl Metrics {
         self.own.connections.inc_by(change);
     }
 
+    /// A connection of a Faktory client began (`1`) or ended (`-1`).
+    pub(crate) fn faktory_connections(&self, change: i64) {
+        self.own.faktory_connections.inc_by(change);
+    }
+
+    /// Counts one command of a Faktory client.
+    pub(crate) fn commanded(&self, command: &'static str) {
+        self.own.commanded(command);
+    }
+
     /// Counts one call to the store.
     pub(crate) fn called(&self, call: &Answered) {
         self.own.called(call);

@@ -43,6 +43,11 @@ struct VerbLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CommandLabels {
+    command: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndLabels {
     end: &'static str,
 }
@@ -53,6 +58,8 @@ pub(super) struct Own {
     request_times: Family<RouteLabels, Histogram>,
     pub(super) panics: Counter,
     pub(super) connections: Gauge<i64, AtomicI64>,
+    pub(super) faktory_connections: Gauge<i64, AtomicI64>,
+    commands: Family<CommandLabels, Counter>,
     calls: Family<VerbLabels, Histogram>,
     call_errors: Family<VerbLabels, Counter>,
     inserted: Histogram,
@@ -78,6 +85,8 @@ impl Own {
             request_times: Family::new_with_constructor(spans),
             panics: Counter::default(),
             connections: Gauge::default(),
+            faktory_connections: Gauge::default(),
+            commands: Family::default(),
             calls: Family::new_with_constructor(spans),
             call_errors: Family::default(),
             inserted: rows(),
@@ -90,6 +99,13 @@ impl Own {
         registry.register_with_unit("http_request", help, Unit::Seconds, own.request_times.clone());
         registry.register("http_panics", "Requests that ended in a panic", own.panics.clone());
         registry.register("http_connections", "Connections that are open", own.connections.clone());
+        registry.register(
+            "faktory_connections",
+            "Connections of Faktory clients that are open",
+            own.faktory_connections.clone(),
+        );
+        let help = "Commands of Faktory clients, by their word";
+        registry.register("faktory_commands", help, own.commands.clone());
         let help = "How long calls to the store took, with their repeats, by verb";
         registry.register_with_unit("store_call", help, Unit::Seconds, own.calls.clone());
         registry.register(
@@ -122,6 +138,10 @@ impl Own {
         };
         self.requests.get_or_create(&labels).inc();
         self.request_times.get_or_create(&RouteLabels { route }).observe(request.took.as_secs_f64());
+    }
+
+    pub(super) fn commanded(&self, command: &'static str) {
+        self.commands.get_or_create(&CommandLabels { command }).inc();
     }
 
     pub(super) fn called(&self, call: &Answered) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use backroom::{
-    Backroom, Count, DisplayState, Error, Timestamp,
+    Backroom, Count, DisplayState, Error, Timestamp, WorkerRow,
     core::{bounds::span_until, stats::KindStats},
 };
 use prometheus_client::{
@@ -52,6 +52,8 @@ struct Snapshot {
     /// For how long the oldest due job of a queue has been due.
     oldest: BTreeMap<String, Duration>,
     workers: u64,
+    /// At how many workers the circuit breaker of a kind is open.
+    breakers: BTreeMap<String, u64>,
     /// What each row said when it was read last, by minute and worker: what it says beyond that is new.
     seen: BTreeMap<(Timestamp, String), BTreeMap<String, KindStats>>,
     is_first: bool,
@@ -80,6 +82,7 @@ impl Stored {
             jobs: BTreeMap::new(),
             oldest: BTreeMap::new(),
             workers: 0,
+            breakers: BTreeMap::new(),
             seen: BTreeMap::new(),
             is_first: true,
             by_kind: BTreeMap::new(),
@@ -141,7 +144,7 @@ impl Stored {
 
     async fn read(&self, backroom: &Backroom) -> Result<(), Error> {
         let counts = backroom.counts().await?;
-        let workers = backroom.workers().await?.len() as u64;
+        let workers = backroom.workers().await?;
         let now = backroom.clock().now();
         let since = now.checked_sub(jiff::SignedDuration::try_from(GROWS).unwrap_or_default()).unwrap_or(now);
         let rows = backroom.store().stats(since, ROWS_MAX).await?;
@@ -155,7 +158,8 @@ impl Stored {
         snapshot.put_counts(&counts);
         snapshot.oldest.values_mut().for_each(|age| *age = Duration::ZERO);
         snapshot.oldest.extend(ages);
-        snapshot.workers = workers;
+        snapshot.workers = workers.len() as u64;
+        snapshot.put_breakers(&workers);
         let is_first = std::mem::replace(&mut snapshot.is_first, false);
         for row in rows {
             snapshot.add(row.minute, &row.worker, row.kinds, is_first);
@@ -188,6 +192,14 @@ impl Snapshot {
         for count in counts {
             let queue = self.queues.bounded(&count.queue).to_owned();
             *self.jobs.entry((queue, count.state.as_str())).or_default() += count.jobs;
+        }
+    }
+
+    fn put_breakers(&mut self, workers: &[WorkerRow]) {
+        self.breakers.values_mut().for_each(|workers| *workers = 0);
+        for open in workers.iter().flat_map(|worker| &worker.details.breakers) {
+            let kind = self.kinds.bounded(&open.kind).to_owned();
+            *self.breakers.entry(kind).or_default() += 1;
         }
     }
 
@@ -240,6 +252,11 @@ impl Collector for Stored {
         let mut metric =
             encoder.encode_descriptor("workers", "Workers that are alive", None, MetricType::Gauge)?;
         metric.encode_gauge(&snapshot.workers)?;
+        let help = "Workers that do not claim a kind for a while, because its endpoint failed again and again, by kind";
+        let mut metric = encoder.encode_descriptor("open_breakers", help, None, MetricType::Gauge)?;
+        for (kind, workers) in &snapshot.breakers {
+            metric.encode_family(&[("kind", kind.as_str())])?.encode_gauge(workers)?;
+        }
         let help = "Attempts that ended, of all workers, by kind";
         let mut metric = encoder.encode_descriptor("attempts", help, None, MetricType::Counter)?;
         for (kind, total) in &snapshot.by_kind {
@@ -286,6 +303,19 @@ mod tests {
         let mut stats = KindStats { done, ..KindStats::of(kind) };
         (0..done).for_each(|_| stats.run.count(Duration::from_millis(10)));
         stats
+    }
+
+    #[test]
+    fn a_breaker_that_closes_stays_with_zero() {
+        let stored = Stored::new(10);
+        let mut snapshot = stored.snapshot();
+        let open = backroom::OpenBreaker { kind: "call".into(), ..Default::default() };
+        let details = backroom::WorkerDetails { breakers: vec![open], ..Default::default() };
+        let row = WorkerRow { details, ..WorkerRow::default() };
+        snapshot.put_breakers(&[row.clone(), row]);
+        assert_eq!(snapshot.breakers["call"], 2);
+        snapshot.put_breakers(&[]);
+        assert_eq!(snapshot.breakers["call"], 0);
     }
 
     #[test]

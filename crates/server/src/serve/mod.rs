@@ -39,6 +39,7 @@ pub(crate) use self::triggers::{Served, ServedHook};
 pub(crate) use self::{
     access::Refusal,
     connection::Arrived,
+    patient::Patient,
     signals::{Signal, Signals},
     state::AppState,
 };
@@ -46,7 +47,8 @@ pub(crate) use self::{
 use self::{connections::Connections, schedules::SettingsSchedules};
 use crate::{
     api,
-    config::{self, Given, Loaded, ServerSettings, SettingFlags},
+    config::{self, Given, Loaded, Raw, ServerSettings, SettingFlags},
+    faktory,
     metrics::Metrics,
     settings::Settings,
     telemetry::{self, Telemetry},
@@ -67,6 +69,17 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     flags: SettingFlags,
 
+    /// Listen for clients of Faktory, too
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        require_equals = false,
+        default_missing_value = faktory::ADDRESS_DEFAULT,
+        conflicts_with = "faktory.listen"
+    )]
+    faktory: Option<String>,
+
     /// Run the jobs of `backroom bench --scenario http` with this many slots
     #[arg(long, hide = true, value_name = "N")]
     bench_slots: Option<u32>,
@@ -74,7 +87,8 @@ pub(crate) struct ServeArgs {
 
 pub(crate) async fn run(args: ServeArgs, settings: &Settings) -> Result<(), Problem> {
     settings.only_store_unless_inherited()?;
-    let given = settings.given(args.flags);
+    let mut given = settings.given(args.flags);
+    given.flags.extend(args.faktory.map(|address| ("faktory.listen", Raw::Text(address))));
     let loaded = config::load(&given).map_err(|wrong| config::problem(&wrong))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let plan = config::otel::checked(&loaded.settings.otel, &given.variables);
@@ -148,7 +162,14 @@ async fn start(
     given: &Given,
 ) -> Result<(), Problem> {
     let listeners = listener::bind(&loaded.settings.listen).await?;
+    let for_faktory = faktory::Listener::bind(&loaded.settings.faktory.listen).await?;
     let is_local = listener::is_local(&listeners)?;
+    let sockets = for_faktory.as_ref().map_or(&[][..], faktory::Listener::sockets);
+    if loaded.settings.faktory.password.is_none() && !listener::is_local(sockets)? {
+        let why = "`faktory.password` is not set, so everyone could do everything";
+        return Err(Problem::new("listen for Faktory clients of other machines", &why)
+            .hint("set the password in the settings file, or listen on 127.0.0.1 only"));
+    }
     if !is_local {
         listener::check(backroom).await?;
     }
@@ -158,13 +179,18 @@ async fn start(
         let address = listener.local_addr().map_err(|error| Problem::new("read the address", &error))?;
         out::note(format_args!("listening on {scheme}://{address}"));
     }
+    let scheme_of_faktory = if scheme == "https" { "tcp+tls" } else { "tcp" };
+    for socket in for_faktory.as_ref().map_or(&[][..], faktory::Listener::sockets) {
+        let address = socket.local_addr().map_err(|error| Problem::new("read the address", &error))?;
+        out::note(format_args!("listening for Faktory clients on {scheme_of_faktory}://{address}"));
+    }
     if state.access.is_open().await.unwrap_or(false) {
         out::note(
             "the store has no token: every program of this machine may do everything, and no other machine can connect",
         );
     }
     let url = own_url(scheme, &listeners, state.settings.now().worker.url.as_deref())?;
-    serve(&state, listeners, &url, signals, given).await
+    serve(&state, listeners, for_faktory, &url, signals, given).await
 }
 
 /// Where programs of this machine reach the server.
@@ -188,6 +214,7 @@ fn own_url(scheme: &str, listeners: &[TcpListener], set: Option<&str>) -> Result
 async fn serve(
     state: &AppState,
     listeners: Vec<TcpListener>,
+    for_faktory: Option<faktory::Listener>,
     url: &str,
     signals: &mut Signals,
     given: &Given,
@@ -201,14 +228,18 @@ async fn serve(
     #[cfg(feature = "triggers")]
     triggers::start(state).await?;
     let connections = Connections::new(api::router(state.clone()), state.clone());
+    let mut of_faktory = for_faktory.map(|listener| listener.serve(state));
     let (metrics, backroom) = (Arc::clone(&state.metrics), state.backroom.clone());
     let refreshing = async move { metrics.refresh_for_export(&backroom).await };
     let refreshing = AbortOnDropHandle::new(tokio::spawn(refreshing));
     let watchdog = systemd::watchdog(Arc::clone(state.backroom.clock())).map(AbortOnDropHandle::new);
     systemd::ready("serving");
     let stopped = accept(state, listeners, &connections, &schedules, signals, given).await;
+    if let Some(of_faktory) = of_faktory.as_mut().filter(|_| stopped.is_ok()) {
+        of_faktory.stopped().await;
+    }
     let drained = match stopped {
-        Ok(()) => drain(state, &connections, signals).await,
+        Ok(()) => drain(state, &connections, of_faktory.as_ref(), signals).await,
         Err(problem) => Err(problem),
     };
     drop((watchdog, refreshing));
@@ -269,12 +300,26 @@ async fn accept(
 }
 
 /// Waits until the requests that have begun are answered, and cuts those that take too long.
-async fn drain(state: &AppState, connections: &Connections, signals: &mut Signals) -> Result<(), Problem> {
+async fn drain(
+    state: &AppState,
+    connections: &Connections,
+    of_faktory: Option<&faktory::Serving>,
+    signals: &mut Signals,
+) -> Result<(), Problem> {
     let time = state.settings.now().drain;
+    let ended = async {
+        connections.ended().await;
+        if let Some(of_faktory) = of_faktory {
+            of_faktory.ended().await;
+        }
+    };
     tokio::select! {
-        () = connections.ended() => {}
+        () = ended => {}
         () = state.backroom.clock().sleep(time) => {
-            let left = connections.cut().await;
+            let mut left = connections.cut().await;
+            if let Some(of_faktory) = of_faktory {
+                left += of_faktory.cut().await;
+            }
             out::note(format_args!("{left} connections were cut, because they did not end within {time:?}"));
         }
         () = signals.stop() => return Err(Problem::Interrupted),

@@ -13,7 +13,7 @@ use backroom::clock::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A connection whose writes have a limit in time.
-pub(super) struct Patient<T> {
+pub(crate) struct Patient<T> {
     inner: T,
     clock: Arc<dyn Clock>,
     write_time: Duration,
@@ -22,7 +22,7 @@ pub(super) struct Patient<T> {
 }
 
 impl<T> Patient<T> {
-    pub(super) fn new(inner: T, clock: Arc<dyn Clock>, write_time: Duration) -> Self {
+    pub(crate) fn new(inner: T, clock: Arc<dyn Clock>, write_time: Duration) -> Self {
         Self { inner, clock, write_time, waiting: None }
     }
 

@@ -44,7 +44,7 @@ pub(crate) struct AppState {
     /// Whether the server has been asked to stop. It may go on serving for a while after that.
     draining: Arc<AtomicBool>,
     /// What makes connections TLS ones; none if they are not.
-    pub(super) tls: Live<Option<TlsAcceptor>>,
+    pub(crate) tls: Live<Option<TlsAcceptor>>,
 }
 
 impl AppState {

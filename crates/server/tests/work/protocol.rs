@@ -221,3 +221,32 @@ fn bad_requests_are_refused_with_their_reason() {
     refused("/v1/leases/commit", json!({"worker": "w", "commits": many}));
     server.stop();
 }
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "another process is waited for, on the machine's clock")]
+fn the_job_of_a_worker_that_falls_silent_is_rescued_after_its_lease() {
+    const LEASE: std::time::Duration = std::time::Duration::from_secs(2);
+    let place = Place::new();
+    let server = Server::start(&place, &[]);
+    let id = enqueue(&server, json!({"kind": "work", "args": 1}));
+    let mut silent = worker("silent");
+    silent["lease_ms"] = json!(2000);
+    let claimed = server.post("/v1/claim", &json!({"worker": silent, "limit": 5})).json();
+    assert_eq!(claimed["jobs"][0]["id"], *id, "{claimed}");
+    let began = std::time::Instant::now();
+    let again = loop {
+        let answer = claim(&server, "other", 1);
+        if let Some(job) = answer["jobs"].get(0) {
+            break job.clone();
+        }
+        assert!(began.elapsed() < crate::serve_support::PATIENCE, "it is not rescued");
+    };
+    // On an idle machine it takes about one lease: how long is shown, how long at least is checked.
+    println!("rescued after {:?}", began.elapsed());
+    assert!(again["id"] == *id && began.elapsed() >= LEASE / 2, "{again} after {:?}", began.elapsed());
+    let late = commit(&server, "silent", &claimed["jobs"][0], json!({"outcome": "done"}));
+    assert_eq!(late["status"], "lost");
+    assert_eq!(commit(&server, "other", &again, json!({"outcome": "done"}))["status"], "recorded");
+    assert_eq!(finished(&server, &id)["state"], "completed");
+    server.stop();
+}
