@@ -49,7 +49,7 @@ CREATE TABLE backroom_jobs (
     CHECK ((output IS NOT NULL) = (state = 'completed')),
     CHECK (reason IS NOT NULL OR (state <> 'cancelled' AND state <> 'discarded')),
     CHECK ((unique_key IS NULL) = (unique_while IS NULL)),
-    CHECK ((unique_until IS NOT NULL) = (unique_while IS 'until')),
+    CHECK ((unique_until IS NOT NULL OR unique_while IS NOT 'until') AND (unique_until IS NULL OR unique_while IS NOT NULL)),
     CHECK (unique_held = 0 OR unique_key IS NOT NULL),
     CHECK ((progress_percent IS NULL) = (progress_message IS NULL))
 ) STRICT, WITHOUT ROWID;
