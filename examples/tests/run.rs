@@ -65,6 +65,47 @@ fn a_schedule_is_put_triggered_and_backfilled() {
 }
 
 #[test]
+fn an_order_is_charged_once_and_goes_on_with_its_signal() {
+    let printed = run(env!("CARGO_BIN_EXE_order"), &[], &[]);
+    for line in [
+        "charge: the bank does not answer",
+        "charge: 990 cents, under a key of 36 characters",
+        "pack: socks",
+        "mail: a parcel with socks is on its way with a bicycle",
+        "done: a parcel with socks, receipt 1",
+        "journal: charge, pack, shipped, mail",
+    ] {
+        assert!(printed.contains(line), "{line:?} is missing in:\n{printed}");
+    }
+    assert_eq!(printed.matches("charge: 990").count(), 1, "{printed}");
+}
+
+#[test]
+fn an_order_that_the_warehouse_refuses_is_refunded() {
+    let printed = run(env!("CARGO_BIN_EXE_order"), &["--refuse"], &[]);
+    for line in ["refund: receipt 1", "there are no socks left"] {
+        assert!(printed.contains(line), "{line:?} is missing in:\n{printed}");
+    }
+    assert!(!printed.contains("mail:"), "{printed}");
+}
+
+#[test]
+fn an_approval_has_a_deadline() {
+    let printed = run(env!("CARGO_BIN_EXE_approval"), &[], &[]);
+    for line in ["a chair is approved by Ada", "a boat is declined: no decision in time"] {
+        assert!(printed.contains(line), "{line:?} is missing in:\n{printed}");
+    }
+}
+
+#[test]
+fn the_books_of_the_widget_store_balance() {
+    let printed = run(env!("CARGO_BIN_EXE_widgets"), &[], &[]);
+    for line in ["14 customers, 0 orders open", "the books balance: true"] {
+        assert!(printed.contains(line), "{line:?} is missing in:\n{printed}");
+    }
+}
+
+#[test]
 fn blocking_work_reports_progress_and_can_be_cancelled() {
     let printed = run(env!("CARGO_BIN_EXE_blocking"), &[], &[]);
     for line in ["primes below 10000: 1229", "progress: ", "the long one is cancelled"] {

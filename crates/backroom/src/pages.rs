@@ -42,3 +42,6 @@ struct Testing;
 
 #[doc = include_str!("../../../docs/workers.md")]
 struct Workers;
+
+#[doc = include_str!("../../../docs/workflows.md")]
+struct Workflows;

@@ -1,7 +1,11 @@
 //! Workflows end to end: what is recorded runs once, parked ones hold nothing, signals and timers wake them, and what fails is undone.
 
 #![cfg(feature = "sqlite")]
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "in a test a panic is the report, on real time"
+)]
 
 use std::{
     sync::{
@@ -374,5 +378,47 @@ async fn a_journal_that_does_not_fit_the_code_parks_the_workflow_and_names_both(
     .await;
     job.signal("more", "x").await.unwrap();
     assert_eq!(output(&job).await.unwrap(), "on");
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn rows_of_the_application_and_their_step_are_one_commit() {
+    let (folder, backroom) = store().await;
+    let file = folder.path().join("backroom.db");
+    let books = backroom::rusqlite::Connection::open(&file).unwrap();
+    books.busy_timeout(Duration::from_secs(30)).unwrap();
+    books.execute_batch("CREATE TABLE payments (cents INTEGER NOT NULL CHECK (cents > 0))").unwrap();
+    let worker = start(&backroom, |_, ctx| async move {
+        let quick = RetryPolicy::constant(Duration::from_millis(5));
+        let first = ctx
+            .transaction("pay")
+            .retry(quick.clone())
+            .sqlite(|tx| {
+                tx.execute("INSERT INTO payments VALUES (990)", [])?;
+                Ok(tx.last_insert_rowid())
+            })
+            .await?;
+        let refused = ctx
+            .transaction("pay nothing")
+            .retry(quick)
+            .max_tries(2)
+            .sqlite(|tx| {
+                tx.execute("INSERT INTO payments VALUES (1)", [])?;
+                tx.execute("INSERT INTO payments VALUES (0)", [])?;
+                Ok(())
+            })
+            .await;
+        let word: String = ctx.wait_signal("go").await?;
+        Ok(format!("{first} {word} {}", refused.is_err()))
+    })
+    .await;
+    let job = enqueue(&backroom).await;
+    reaches(&backroom, job.id(), State::Waiting).await;
+    job.signal("go", "on").await.unwrap();
+    assert_eq!(output(&job).await.unwrap(), "1 on true");
+    let paid: (i64, i64) = books
+        .query_row("SELECT count(*), sum(cents) FROM payments", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!(paid, (1, 990));
     worker.stop().await.unwrap();
 }

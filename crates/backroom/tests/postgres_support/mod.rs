@@ -216,6 +216,9 @@ impl Schemas {
                 "schedules",
                 "schedule_entries",
                 "schedule_reports",
+                "journals",
+                "journal",
+                "arrivals",
             ];
             // TRUNCATE makes new files for each table and index, which takes far longer than to delete a few rows.
             let deletes = tables.map(|table| format!("DELETE FROM {schema}.{table}")).join("; ");

@@ -4,8 +4,7 @@
 //! written once. A run after a crash begins the handler again from the top; [`Run`] then gives the recorded answers in the order in which they were
 //! recorded, so the handler takes the same path. Start reading at [`Run::next`].
 //!
-//! Nothing here runs yet: stores hold no journals and workers drive no runs. See
-//! `docs/decisions/0189-a-journal-is-replayed-in-its-order.md`.
+//! Workers drive runs, and stores hold journals: see `docs/decisions/0189-a-journal-is-replayed-in-its-order.md`.
 
 mod ask;
 mod cancel;

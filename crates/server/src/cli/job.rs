@@ -146,13 +146,19 @@ fn write_journal(page: &mut String, journal: &JournalView, now: Timestamp) {
     if let Some(value) = &journal.published {
         put!(page, "  published {}", visible::line(value.as_str()));
     }
-    let kept = journal.entries.len().saturating_sub(ENTRIES_SHOWN);
-    if kept > 0 {
-        put!(page, "  (after {kept} earlier entries; --json shows all)");
+    let earlier = journal.entries.len().saturating_sub(ENTRIES_SHOWN);
+    if earlier > 0 {
+        put!(page, "  (after {earlier} earlier entries; --json shows all)");
     }
-    let width =
-        journal.entries.iter().skip(kept).map(|entry| entry.key.chars().count()).max().unwrap_or(0).min(40);
-    for entry in journal.entries.iter().skip(kept) {
+    let width = journal
+        .entries
+        .iter()
+        .skip(earlier)
+        .map(|entry| entry.key.chars().count())
+        .max()
+        .unwrap_or(0)
+        .min(40);
+    for entry in journal.entries.iter().skip(earlier) {
         put!(page, "  {}", entry_line(entry, width, now));
     }
     for arrival in &journal.waiting {
