@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backroom::{ClaimOrder, ErrorKind, JobRow, LeaseId, QueueOrder, RemoteWorker, RunOutcome};
+use backroom::{
+    ClaimOrder, ErrorKind, JobRow, LeaseId, QueueOrder, RemoteWorker, RunOutcome,
+    core::{bounds::check_name, draft::SYSTEM_PREFIX},
+};
 
 use super::super::{
     Faktory, delivered, jid,
@@ -87,6 +90,13 @@ pub(in super::super) async fn fetch(
 fn each_once(mut queues: Vec<String>) -> Result<Vec<String>, Refusal> {
     if queues.is_empty() {
         return Err(Refusal::new("must call fetch with at least one queue"));
+    }
+    // Before they are remembered: one that no claim accepts would spoil every later one.
+    for queue in &queues {
+        check_name("queue", queue).map_err(|invalid| Refusal::new(invalid.to_string()))?;
+        if queue.starts_with(SYSTEM_PREFIX) {
+            return Err(Refusal::new(format!("queue {queue:?} is one of Backroom itself")));
+        }
     }
     let mut seen = std::collections::HashSet::new();
     queues.retain(|queue| seen.insert(queue.clone()));

@@ -63,7 +63,7 @@ async fn a_job_that_is_not_finished_in_its_time_fails() {
     let attempts = place.state.backroom.attempts(job.id).await.unwrap();
     assert_eq!(attempts[0].error, "ReservationExpired: Faktory job reservation expired");
     assert_eq!(
-        client.says(r#"ACK {"jid":"12345678"}"#).await,
+        place.consumer("w-2").await.says(r#"ACK {"jid":"12345678"}"#).await,
         "+OK",
         "too late is no error, and changes nothing"
     );

@@ -105,6 +105,11 @@ async fn a_command_that_is_none_is_refused_and_the_next_one_is_answered() {
         assert!(answer.starts_with(beginning), "{line}: {answer}");
     }
     assert_eq!(client.push("12345678", "").await, "+OK");
+    assert_eq!(
+        client.fetch(&place).await["jid"],
+        "12345678",
+        "a queue that was refused spoils no later fetch"
+    );
 }
 
 #[tokio::test]

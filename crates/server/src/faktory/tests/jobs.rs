@@ -116,7 +116,7 @@ async fn a_job_is_unique_until_it_is_done_or_begun_or_its_time_is_over() {
     assert_eq!(client.push("success-5", until_success).await, not_unique);
     client.says(r#"ACK {"jid":"success-1"}"#).await;
     assert_eq!(client.push("success-6", until_success).await, "+OK");
-    place.pass(61).await;
+    place.clock.advance(Duration::from_secs(61));
     assert_eq!(client.push("success-7", until_success).await, "+OK", "its time is over");
 
     let until_start = r#","queue":"third","custom":{"unique_for":60,"unique_until":"start"}"#;

@@ -6,7 +6,7 @@ use super::*;
 
 async fn rescued(place: &Place) {
     // The upkeep of any process observes heartbeats by its own clock.
-    let upkeep = Worker::new(&place.state.backroom).start().await.expect("upkeep");
+    let upkeep = Worker::new(&place.state.backroom).only_upkeep().start().await.expect("upkeep");
     for _ in 0..200 {
         if place.jobs().await.iter().all(|job| job.state != State::Running) {
             break;
