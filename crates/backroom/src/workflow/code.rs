@@ -22,6 +22,8 @@ const TURNS_MAX: u32 = 64;
 pub(super) struct Code {
     /// None once it has ended. The mutex is never locked: it lets the driver be shared between threads.
     future: Option<Mutex<BoxFuture<'static, Result<Json, Failure>>>>,
+    /// It went on since the driver set this to false.
+    pub(super) went_on: bool,
     /// What it returned.
     pub(super) ended: Option<Result<Json, Failure>>,
     signal: Arc<Signal>,
@@ -49,7 +51,7 @@ impl Code {
     pub(super) fn new(future: BoxFuture<'static, Result<Json, Failure>>) -> Self {
         let signal = Arc::new(Signal { is_woken: AtomicBool::new(true), driver: AtomicWaker::new() });
         let waker = Waker::from(Arc::clone(&signal));
-        Self { future: Some(Mutex::new(future)), ended: None, signal, waker }
+        Self { future: Some(Mutex::new(future)), went_on: false, ended: None, signal, waker }
     }
 
     /// Lets the code go on until all of it waits.
@@ -96,6 +98,7 @@ impl Code {
                 return false;
             }
             turns += 1;
+            self.went_on = true;
             let future = future.get_mut().unwrap_or_else(PoisonError::into_inner);
             if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(&self.waker)) {
                 (self.future, self.ended) = (None, Some(result));

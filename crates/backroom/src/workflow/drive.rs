@@ -121,6 +121,7 @@ impl<'a> Driver<'a> {
     async fn run(mut self) -> Result<Over, Lost> {
         loop {
             self.code.settle().await;
+            self.code.went_on = false;
             self.record_tries();
             if let Some(lost) = self.flow.state().lost.take() {
                 return Err(lost);
@@ -440,6 +441,10 @@ impl<'a> Driver<'a> {
 
     /// Waits until the code is woken, something arrives, the run is to stop, or this moment comes.
     async fn wait(&mut self, until: Option<Timestamp>) -> Result<(), Lost> {
+        // While the journal was written, a step may have ended.
+        if self.code.went_on {
+            return Ok(());
+        }
         let awaits_arrivals = journal::awaits_arrivals(self.flow.state().run.journal());
         if awaits_arrivals && self.hints.is_none() {
             self.hints = Some(self.engine.store.notifier().subscribe_job(self.job().id));
