@@ -124,7 +124,7 @@ async fn a_cursor_that_is_ahead_of_the_store_begins_from_the_beginning() {
 }
 
 #[tokio::test]
-async fn an_idle_follower_reads_every_two_minutes_and_a_busy_neighbour_does_not_make_it_read_more_than_twice_a_second()
+async fn an_idle_follower_reads_every_four_minutes_and_a_busy_neighbour_does_not_make_it_read_more_than_twice_a_second()
  {
     let (backroom, _, faults, clock) = with_faults();
     let job = backroom.enqueue(Double(1)).await.unwrap();
@@ -133,10 +133,10 @@ async fn an_idle_follower_reads_every_two_minutes_and_a_busy_neighbour_does_not_
     let follower = tokio::spawn(async move { events.next().await });
     pass(&clock, Duration::from_secs(300)).await;
     let before = faults.calls();
-    pass(&clock, Duration::from_secs(1200)).await;
+    pass(&clock, Duration::from_secs(2400)).await;
     let calls = faults.calls() - before;
     // A read is two calls: the row, and the history.
-    assert!((2 * 9..=2 * 11).contains(&calls), "{calls} calls in twenty minutes");
+    assert!((2 * 9..=2 * 11).contains(&calls), "{calls} calls in forty minutes");
     let before = faults.calls();
     for _ in 0..20 * 10 {
         backroom.store().notifier().notify_all();

@@ -79,7 +79,7 @@ impl Backroom {
     /// A cursor that is ahead of the store begins from the beginning: then a backup was restored, and the lines that the
     /// reader has seen no longer exist.
     ///
-    /// An idle follower costs one listener and a read every half minute; on PostgreSQL also a lookup each second while its job waits in its
+    /// An idle follower costs one listener and a read every four minutes; on PostgreSQL also a lookup each second while its job waits in its
     /// queue, so that it sees the claim soon. Where the hints of other processes do not arrive
     /// (PostgreSQL with `listen=false`), it reads twice a second.
     pub fn follow(&self, id: JobId, after: Option<Cursor>) -> Follow {

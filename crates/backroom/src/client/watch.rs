@@ -8,7 +8,7 @@ use super::Backroom;
 use crate::store::Listener;
 
 /// How long an idle reader waits for a hint before it reads without one: less and less often.
-const LOOKS_MS: [u64; 11] = [50, 100, 250, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 120_000];
+const LOOKS_MS: [u64; 12] = [50, 100, 250, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 120_000, 240_000];
 /// The same where hints of other processes do not arrive.
 const LOOK_ALONE_MS_MAX: u64 = 500;
 /// After so many reads without news, a hint is answered later: on SQLite, each write of another process wakes all listeners.
@@ -16,7 +16,7 @@ const QUIET_READS: u32 = 8;
 /// After so many reads without news, the store is asked to find out when another process claims the job.
 const QUIET_READS_TO_AWAIT_CLAIM: u32 = 4;
 /// A job that is due after this will be read again before.
-const DUE_SOON: Duration = Duration::from_secs(180);
+const DUE_SOON: Duration = Duration::from_secs(300);
 /// How much later at most.
 const GAP_MS_MAX: u64 = 500;
 
@@ -34,7 +34,7 @@ pub struct Watch {
 impl Backroom {
     /// Says when a reader that waits for news of one job reads it again: at hints of the store, and now and then without one.
     ///
-    /// Begin it before the first read, so that no change is missed between the two. An idle reader reads every two minutes. Where
+    /// Begin it before the first read, so that no change is missed between the two. An idle reader reads every four minutes. Where
     /// the hints of other processes do not arrive (PostgreSQL with `listen=false`), it reads twice a second.
     pub fn watch(&self, id: JobId) -> Watch {
         let listener = self.store().notifier().subscribe_job(id);

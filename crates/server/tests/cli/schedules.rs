@@ -52,6 +52,22 @@ impl Ways {
 }
 
 #[test]
+fn the_jobs_of_a_schedule_have_its_retry_policy() {
+    Ways::each(|ways| {
+        let policy = "exponential 10s cap 1h jitter 20";
+        let put = ["schedules", "put", "sync", "--when", "@hourly", "--kind", "k", "--retry", policy];
+        let put = ways.json(&put);
+        let wanted = json!({"backoff": {"exponential": 10_000}, "jitter_percent": 20, "cap_ms": 3_600_000});
+        assert_eq!(put["schedule"]["definition"]["job"]["extras"]["retry"], wanted);
+        let id = ways.json(&["trigger", "sync"])["id"].as_str().unwrap().to_owned();
+        assert_eq!(ways.json(&["job", &id])["retry"], wanted);
+        let refused =
+            ways.run(&["schedules", "put", "sync", "--when", "@hourly", "--kind", "k", "--retry", "often"]);
+        refused.refused_naming("exponential 10s cap 1h jitter 20");
+    });
+}
+
+#[test]
 fn a_schedule_is_put_listed_shown_paused_resumed_and_deleted() {
     Ways::each(|ways| {
         let put = ways.put("nightly");

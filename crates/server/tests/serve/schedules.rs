@@ -14,7 +14,7 @@ use crate::{
     serve_support::{PATIENCE, Server},
 };
 
-const NIGHTLY: &str = "[schedules.nightly]\nwhen = \"0 2 * * *\"\nzone = \"Europe/Oslo\"\nkind = \"report\"\nargs = { day = \"{{nominal | date}}\" }\n";
+const NIGHTLY: &str = "[schedules.nightly]\nwhen = \"0 2 * * *\"\nzone = \"Europe/Oslo\"\nkind = \"report\"\nretry = \"list 1s 1m\"\nargs = { day = \"{{nominal | date}}\" }\n";
 
 fn write(place: &Place, text: &str) {
     fs::write(place.path("backroom.toml"), text).unwrap();
@@ -50,6 +50,7 @@ fn schedules_of_the_settings_are_put_changed_and_deleted_and_others_are_left_alo
         (&json!("settings"), &json!("Europe/Oslo"))
     );
     assert_eq!(nightly["definition"]["job"]["args"], json!({"day": "{{nominal | date}}"}));
+    assert_eq!(nightly["definition"]["job"]["extras"]["retry"]["backoff"], json!({"list": [1000, 60_000]}));
     let left = schedule(&server, "taken").unwrap();
     assert_eq!((&left["origin"], &left["definition"]["job"]["kind"]), (&json!("api"), &json!("k")));
     assert!(server.log().contains("\"taken\" of the settings: another of this name"), "{}", server.log());
@@ -72,7 +73,7 @@ fn schedules_of_the_settings_are_put_changed_and_deleted_and_others_are_left_alo
         ),
     );
     server.signal("HUP");
-    server.line_with("backroom.toml:8:9: `schedules.bad.when` has a mistake");
+    server.line_with("backroom.toml:9:9: `schedules.bad.when` has a mistake");
     server.line_with("the settings were not reloaded");
     assert_eq!(schedule(&server, "nightly").unwrap()["definition"]["specs"], json!([{"cron": "0 2 * * *"}]));
     // One changes, one comes.

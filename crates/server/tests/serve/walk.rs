@@ -240,14 +240,14 @@ fn what_is_changed_through_one_server_is_shown_by_the_other() {
     let id = id.json()["id"].as_str().unwrap().to_owned();
     // Each command on one server, and what the other one shows then.
     let steps: &[(&[&str], &[&str], &str)] = &[
-        (&["amend", &id, "--priority", "1"], &["job", &id, "--json"], "\"priority\": 1"),
-        (&["queues", "pause", "mail"], &["queues", "--json"], "\"paused_by\""),
-        (&["queues", "resume", "mail"], &["queues", "--json"], "\"paused_at\": null"),
-        (&["queues", "limit", "mail", "7"], &["queues", "--json"], "\"depth_max\": 7"),
+        (&["amend", &id, "--priority", "1"], &["job", &id, "--json"], "\"priority\":1"),
+        (&["queues", "pause", "mail"], &["queues", "--json"], "\"paused_at\":\""),
+        (&["queues", "resume", "mail"], &["queues", "--json"], "\"paused_at\":null"),
+        (&["queues", "limit", "mail", "7"], &["queues", "--json"], "\"depth_max\":7"),
         (&["cancel", &id, "--reason", "called off"], &["job", &id, "--json"], "called off"),
         (&["retry", &id], &["job", &id, "--json"], "\"available\""),
         (&["cancel", &id], &["replies", "list", "orders", "--json"], "cancelled"),
-        (&["delete", &id], &["jobs", "--json"], "\"jobs\": []"),
+        (&["delete", &id], &["jobs", "--json"], "\"jobs\":[]"),
         (
             &["schedules", "put", "nightly", "--when", "0 3 * * *", "--kind", "k"],
             &["schedules", "--json"],
@@ -259,7 +259,7 @@ fn what_is_changed_through_one_server_is_shown_by_the_other() {
             &["schedules", "history", "nightly", "--json"],
             "triggered",
         ),
-        (&["schedules", "delete", "nightly"], &["schedules", "--json"], "\"schedules\": []"),
+        (&["schedules", "delete", "nightly"], &["schedules", "--json"], "\"schedules\":[]"),
         (&["tokens", "create", "walker", "--scope", "admin"], &["tokens"], "without a token"),
     ];
     let mut turn = [&one, &other];

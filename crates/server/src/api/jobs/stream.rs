@@ -29,7 +29,7 @@ use crate::{
 
 /// How often an idle stream sends a comment, so that proxies do not take it for dead and a client that has gone is noticed. They wait
 /// for a minute or longer.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
+const SIGN_OF_LIFE: Duration = Duration::from_secs(45);
 
 /// From where.
 #[derive(Debug, Deserialize, IntoParams)]
