@@ -37,7 +37,7 @@ Examples:
 
 With --json: {\"queues\", \"kinds\", \"workers\"}, once.")]
 pub(crate) struct TopArgs {
-    /// The time between two looks
+    /// How often it is refreshed
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = span)]
     every: Duration,
 

@@ -23,7 +23,7 @@ const PAUSES: u32 = 20;
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Schedules that are looked through for those that fail.
 const SCHEDULES_MAX: usize = 5000;
-/// Of what needs attention, so many of each sort are kept.
+/// Of what needs attention, so many of each sort are shown.
 const SHOWN_MAX: usize = 20;
 
 /// What was read.

@@ -68,7 +68,7 @@ async fn enqueue(State(state): State<AppState>, posted: Posted) -> Answer {
     let inserted = state.backroom.enqueue_chosen(vec![(id, draft)], visitor.now, true).await?;
     state.pages.counted.changed();
     let (id, said) = match inserted.first() {
-        Some(Inserted::Duplicate(held) | Inserted::KeyHeld(held)) => (*held, "kept"),
+        Some(Inserted::Duplicate(held) | Inserted::KeyHeld(held)) => (*held, "held"),
         Some(Inserted::Replaced(held)) => (*held, "changed"),
         Some(Inserted::Created) | None => (id, "enqueued"),
     };

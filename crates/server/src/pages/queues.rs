@@ -170,9 +170,9 @@ async fn one(
             dt { "State" } dd { @match queue.paused_at { Some(at) => { "paused " (kit::moment(at, &visitor)) } None => "open" } }
             dt { "Oldest due job" } dd { @match oldest { Some(age) => { "due for " (kit::span(age)) } None => "none" } }
             dt { "Most jobs that may wait" } dd { @match queue.depth_max { Some(most) => (kit::number(most)), None => "any number" } }
-            dt { "Retention of completed jobs" } dd { (kept(queue.retention.completed)) }
-            dt { "Retention of cancelled jobs" } dd { (kept(queue.retention.cancelled)) }
-            dt { "Retention of discarded jobs" } dd { (kept(queue.retention.discarded)) }
+            dt { "Retention of completed jobs" } dd { (retained(queue.retention.completed)) }
+            dt { "Retention of cancelled jobs" } dd { (retained(queue.retention.cancelled)) }
+            dt { "Retention of discarded jobs" } dd { (retained(queue.retention.discarded)) }
         }
         @if visitor.may_in(Scope::Operate, &name) {
             h2 { "What can be done" }
@@ -205,7 +205,7 @@ async fn one(
     Ok(Page::new(title, Section::Queues, &visitor, body).said(&query).into_response())
 }
 
-fn kept(limit: backroom::RetentionLimit) -> String {
+fn retained(limit: backroom::RetentionLimit) -> String {
     let age = limit.age_secs.map(|secs| kit::span(Duration::from_secs(secs)));
     let count = limit.count.map(|count| format!("the newest {}", kit::number(count)));
     match (age, count) {

@@ -29,7 +29,7 @@ fn a_session_begins_with_a_login_and_ends_with_its_end_or_that_of_its_token() {
 
     let signed_out = visitor.post("/logout", &[]);
     assert!(signed_out.header("set-cookie").unwrap().contains("Max-Age=0"), "{signed_out:?}");
-    assert_eq!(visitor.get("/queues").status, 303, "its session is over, whoever has a copy of the cookie");
+    assert_eq!(visitor.get("/queues").status, 303, "its session is over for every copy of the cookie");
 
     let said = place.run(["tokens", "create", "--scope", "read", "guest"]);
     let guest = Visitor::new(server, said.succeeded().out.trim_end());

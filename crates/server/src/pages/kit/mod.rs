@@ -109,7 +109,7 @@ pub(super) fn said(word: &str) -> Option<&'static str> {
         "changed" => "The change is stored.",
         "moved" => "The job waits in the other queue.",
         "enqueued" => "The job is stored.",
-        "kept" => "An earlier job holds the unique key; this is it.",
+        "held" => "An earlier job holds the unique key; this is it.",
         "paused" => "It is paused.",
         "resumed" => "It goes on.",
         "triggered" => "A run has begun.",
