@@ -43,10 +43,12 @@ async fn page(
 ) -> Answer {
     let query = Fields::parse(uri.query().unwrap_or_default());
     let job = read(&state, &visitor, &id).await?;
+    let is_workflow = super::journal::read(&state, &job).await?.is_some() && !job.state.is_finished();
+    let signal = is_workflow.then(|| state.ids.job(visitor.now).0);
     let body = html! {
         (parts(&state, &visitor, &id, &query).await?)
         (carried(&job))
-        (acts(&visitor, &job))
+        (acts(&visitor, &job, signal))
     };
     let title = format!("Job {}", kit::shown(&job.kind));
     let page = Page::new(title, Section::Jobs, &visitor, body).said(&query);
@@ -69,6 +71,7 @@ pub(super) async fn parts(
     let explained = state.backroom.explain(id).await?;
     let job = &explained.job;
     let attempts = state.backroom.attempts(id).await?;
+    let journal = super::journal::read(state, job).await?;
     let skip: usize = query.get("skip").and_then(|skip| skip.parse().ok()).unwrap_or_default();
     let lines = state.backroom.log(id, skip.min(backroom::core::bounds::JOB_LOG_LINES_MAX as usize)).await?;
     Ok(html! {
@@ -81,6 +84,7 @@ pub(super) async fn parts(
             }
         }))
         (kit::live("facts", facts(visitor, job)))
+        @if let Some(journal) = &journal { (kit::live("journal", super::journal::timeline(visitor, journal))) }
         (kit::live("attempts", timeline(visitor, job, &attempts)))
         (kit::live("log", lines_of(job, &lines, skip)))
     })
@@ -197,7 +201,7 @@ fn carried(job: &JobRow) -> Markup {
     }
 }
 
-fn acts(visitor: &Visitor, job: &JobRow) -> Markup {
+fn acts(visitor: &Visitor, job: &JobRow, signal: Option<uuid::Uuid>) -> Markup {
     let (id, path) = (job.id, |act: &str| format!("/jobs/{}/{act}", job.id));
     let may_operate = visitor.may_in(Scope::Operate, &job.queue);
     let is_queued = job.state == Stored::Queued;
@@ -212,6 +216,7 @@ fn acts(visitor: &Visitor, job: &JobRow) -> Markup {
                         (kit::cli(&format!("backroom enqueue {} '…' --queue {}", kit::quoted(&job.kind), kit::quoted(&job.queue))))
                     }
                 }
+                @if let Some(id) = signal.filter(|_| visitor.may_in(Scope::Enqueue, &job.queue)) { (super::journal::form(visitor, job, id)) }
                 @if may_operate {
                     @if is_queued && job.scheduled_at > visitor.now {
                         (kit::button(visitor, &path("retry"), "Run now", Some(&format!("backroom retry {id}"))))

@@ -16,6 +16,7 @@ mod fields;
 mod frame;
 mod job;
 mod jobs;
+mod journal;
 mod kit;
 mod live;
 mod login;
@@ -59,6 +60,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .merge(enqueue::routes())
         .merge(job::routes())
         .merge(acts::routes())
+        .merge(journal::routes())
         .merge(queues::routes())
         .merge(workers::routes())
         .merge(schedules::routes())

@@ -13,7 +13,7 @@ mod enqueued;
 mod event;
 mod history;
 mod job;
-mod journal;
+pub(crate) mod journal;
 mod matched;
 pub(crate) mod preview;
 mod queue;

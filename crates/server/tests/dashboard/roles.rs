@@ -45,6 +45,7 @@ const ROUTES: &[Route] = &[
     ("POST", "/jobs/{id}/{act}", "/jobs/JOB/retry", &[], OPERATE, Refused),
     ("POST", "/jobs/{id}/{act}", "/jobs/JOB/time", &[("at", "in 1h")], OPERATE, Refused),
     ("POST", "/jobs/{id}/{act}", "/jobs/JOB/move", &[("to", "browser")], OPERATE, Refused),
+    ("POST", "/jobs/{id}/signal", "/jobs/JOB/signal", &[("name", "n"), ("id", "NEW")], ENQUEUE, Refused),
     ("GET", "/bulk", "/bulk?action=retry&kind=none", &[], OPERATE, LeftOut),
     ("POST", "/bulk", "/bulk", &[("action", "retry"), ("kind", "none")], OPERATE, LeftOut),
     ("GET", "/enqueue", "/enqueue", &[], ENQUEUE, LeftOut),

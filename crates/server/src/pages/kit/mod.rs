@@ -115,6 +115,7 @@ pub(super) fn said(word: &str) -> Option<&'static str> {
         "triggered" => "A run has begun.",
         "backfilling" => "The backfill has begun.",
         "stopped" => "The backfill is stopped.",
+        "signalled" => "The signal is stored.",
         "replayed" => "The message was delivered again.",
         "refused" => "The message is still refused; it stays here.",
         "forgotten" => "It is deleted.",
