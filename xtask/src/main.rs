@@ -9,6 +9,7 @@
 compile_error!("xtask starts and stops servers the Unix way; on Windows run it inside WSL");
 
 mod api;
+mod brokers;
 mod browser;
 mod build_space;
 mod clock;

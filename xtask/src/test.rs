@@ -4,6 +4,7 @@
 //! not be followed by another step's pages.
 
 use crate::api;
+use crate::brokers;
 use crate::browser;
 use crate::build_space;
 use crate::failure::Failure;
@@ -65,6 +66,7 @@ fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
         BROWSER,
         CLOCK_SETTER,
         TIMERS,
+        BROKERS,
         ORACLES,
         FORMAT,
         WORDS,
@@ -131,6 +133,12 @@ const TIMERS: Step = Step {
     name: "timers",
     what: "cron and systemd-analyze are there, or are installed (tests trigger schedules with them)",
     run: |_, _| tools::timers().map(passed),
+};
+
+const BROKERS: Step = Step {
+    name: "brokers",
+    what: "redis-server, nats-server, mosquitto and rabbitmq-server are there, or are installed (tests start their own)",
+    run: |_, _| brokers::install().map(passed),
 };
 
 const ORACLES: Step = Step {

@@ -17,7 +17,7 @@ impl Failure {
     /// Something of the machine's did not do as usual.
     pub(crate) fn of_machine(what: &str, error: &std::io::Error) -> Self {
         Self::new(
-            format!("the PostgreSQL server could not be made: {what}: {error}"),
+            format!("the server could not be made: {what}: {error}"),
             "see whether the machine is out of disk space, memory or processes",
         )
     }

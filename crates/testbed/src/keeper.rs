@@ -53,13 +53,18 @@ impl Keeper {
 
     /// From here on this is the server to stop, or none.
     pub(crate) fn watch(&mut self, server: Option<&Child>) -> Result<(), Failure> {
-        let line = server.map(|server| server.id().to_string()).unwrap_or_default();
+        self.write(&server.map(|server| server.id().to_string()).unwrap_or_default())
+    }
+
+    /// The same for a server that leads a group of processes: all of them are stopped.
+    pub(crate) fn watch_group(&mut self, leader: &Child) -> Result<(), Failure> {
+        self.write(&format!("-{}", leader.id()))
+    }
+
+    fn write(&mut self, line: &str) -> Result<(), Failure> {
         match self.pipe.as_mut().map(|pipe| writeln!(pipe, "{line}")) {
             Some(Ok(())) => Ok(()),
-            _ => Err(Failure::new(
-                "the shell that watches over the PostgreSQL server has ended",
-                "run it again",
-            )),
+            _ => Err(Failure::new("the shell that watches over the server has ended", "run it again")),
         }
     }
 

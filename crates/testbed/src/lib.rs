@@ -1,19 +1,24 @@
-//! A PostgreSQL server to throw away: made from the programs on this machine in a temporary folder, started on a port of
-//! its own, crashed, copied and promoted as a test likes, and gone afterwards, whatever becomes of the program.
+//! Servers to throw away: made from the programs on this machine in a temporary folder, started on a port of
+//! their own, crashed, copied and promoted as a test likes, and gone afterwards, whatever becomes of the program.
 //!
-//! It never touches a server that is already here. [`Place`] is the folder, [`Server`] one server's life in it.
+//! It never touches a server that is already here. [`Place`] is the folder, [`Server`] the life of one PostgreSQL server in it, [`Broker`]
+//! that of one message broker. [`Proxy`] cuts connections.
 
 #![cfg(unix)]
 
 mod account;
+mod broker;
 mod failure;
 mod keeper;
 mod patience;
 mod place;
+mod proxy;
 mod server;
 
 pub use account::Account;
+pub use broker::{Broker, BrokerKind};
 pub use failure::Failure;
 pub use patience::wait_until;
 pub use place::Place;
+pub use proxy::Proxy;
 pub use server::{Login, Server};

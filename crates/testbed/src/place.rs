@@ -26,7 +26,7 @@ impl Place {
         let account = Account::for_server()?;
         let folder = make_folder(account).map_err(|error| {
             Failure::new(
-                format!("the PostgreSQL server's temporary folder could not be made: {error}"),
+                format!("the server's temporary folder could not be made: {error}"),
                 "make room in the system's temporary folder, or set TMPDIR to another",
             )
         })?;
@@ -77,7 +77,7 @@ fn command(program: impl AsRef<OsStr>, folder: &Path, account: Option<Account>) 
 
 /// Closed to others: it holds the server's socket, and for a moment its password.
 fn make_folder(account: Option<Account>) -> std::io::Result<PathBuf> {
-    let folder = std::env::temp_dir().join(format!("backroom-pg-{}", &random_word()?[..8]));
+    let folder = std::env::temp_dir().join(format!("backroom-bed-{}", &random_word()?[..8]));
     DirBuilder::new().mode(0o700).create(&folder)?;
     account.map_or(Ok(()), |account| account.own(&folder))?;
     Ok(folder)
@@ -89,7 +89,7 @@ fn cannot_enter(folder: &Path, error: &std::io::Error) -> Failure {
     let removed = std::fs::remove_dir(folder);
     let left = removed.err().map(|error| format!(" (nor could it be removed: {error})")).unwrap_or_default();
     Failure::new(
-        format!("the PostgreSQL server's account cannot work in {}: {error}{left}", folder.display()),
+        format!("the server's account cannot work in {}: {error}{left}", folder.display()),
         "set TMPDIR to a folder that every account may enter, such as /tmp",
     )
 }

@@ -276,7 +276,7 @@ fn says_ready(postmaster_pid: &str, number: &str) -> bool {
     lines.next() == Some(number) && lines.nth(6) == Some("ready")
 }
 
-fn free_port() -> std::io::Result<u16> {
+pub(crate) fn free_port() -> std::io::Result<u16> {
     let chance = u16::from_str_radix(&random_word()?[..4], 16).unwrap_or_default();
     let start = PORTS.start + chance % (PORTS.end - PORTS.start);
     let mut ports = (start..PORTS.end).chain(PORTS);
