@@ -122,7 +122,7 @@ pub use leases::{
     ClaimOrder, Commit, Extended, LeaseHeld, Leases, RemoteWorker, Report, RunKey, RunOutcome, Settled,
 };
 pub use middleware::{Middleware, Next};
-pub use process::Process;
+pub use process::{Process, ProcessOnHost};
 /// The SQLite driver, in the version whose transactions [`Enqueue::within`] takes. Feature `sqlite`.
 #[cfg(feature = "sqlite")]
 pub use rusqlite;

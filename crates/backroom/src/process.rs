@@ -45,6 +45,30 @@ impl Process {
     }
 }
 
+/// A process with its host, for other processes to see whether it is dead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessOnHost {
+    /// The name of the machine.
+    pub host: String,
+    /// Its id.
+    pub pid: u32,
+    /// What distinguishes it from others that have had this id.
+    #[serde(flatten)]
+    pub process: Process,
+}
+
+impl ProcessOnHost {
+    /// This process.
+    pub fn this() -> Self {
+        Self { host: host(), pid: std::process::id(), process: Process::this().clone() }
+    }
+
+    /// Whether it certainly is dead: it ran on this machine and runs no more. Of a process elsewhere this is never known.
+    pub fn is_dead(&self) -> bool {
+        fate(&self.host, self.pid, &self.process) == Fate::Dead
+    }
+}
+
 /// What this process knows about the process of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {

@@ -1,18 +1,20 @@
 //! Who reads a source: the lease of an exclusive reader, and the reports of every reader.
 //!
 //! A reader beats every third of its lease. Another process takes a reader for dead when it has not seen it beat for a lease, as its own
-//! monotonic clock counts. A reader that could not beat for a lease stops by itself.
+//! monotonic clock counts, and at once when the reader's process was on the same host and is gone. A reader that could not beat for a
+//! lease stops by itself.
 
 use std::{sync::Arc, time::Duration};
 
 use backroom::{
-    Error, Json, LeaseId,
+    Error, Json, LeaseId, ProcessOnHost,
     store::{TriggerHold, TriggerReader},
 };
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{intake::Intake, status::Activity};
+use crate::{Status, intake::Intake, status::Activity};
 
 /// Whether this process may read the source now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,15 @@ pub(crate) enum Standing {
     Standby(String),
     /// The store could not be asked for a lease.
     Unsure(String),
+}
+
+/// What a reader reports: its status, and which process it is.
+#[derive(Serialize, Deserialize)]
+struct Report {
+    #[serde(flatten)]
+    status: Status,
+    #[serde(default)]
+    process: Option<ProcessOnHost>,
 }
 
 /// The lease of a reader, and the observation of another one.
@@ -129,7 +140,10 @@ impl Holding {
                 exclusive: self.exclusive,
                 beats: self.beats,
                 beat_at: now,
-                status: Json::encode(&self.intake.board().status())?,
+                status: Json::encode(&Report {
+                    status: self.intake.board().status(),
+                    process: Some(ProcessOnHost::this()),
+                })?,
             },
             dead: dead.map(|(lease, beats, _)| (lease, beats)),
         };
@@ -141,6 +155,20 @@ impl Holding {
         if std::mem::take(&mut self.is_ours) {
             // What was begun under the old lease must not be written under the next one.
             (self.lease, self.beats) = (self.intake.ids().lease(), 0);
+        }
+        let its_process = reader.status.decode::<Report>().ok().and_then(|report| report.process);
+        if its_process.is_some_and(|process| process.is_dead()) {
+            // As if it had been silent for a lease: the next attempt takes over.
+            let silent_since = reading.saturating_sub(self.lease_time);
+            let is_new =
+                self.observed.is_none_or(|(lease, beats, _)| (lease, beats) != (reader.lease, reader.beats));
+            self.observed = Some((reader.lease, reader.beats, silent_since));
+            // Asked at once, but once: a third process may have been faster.
+            return if is_new {
+                Box::pin(self.hold(reading)).await
+            } else {
+                Ok(Standing::Standby(reader.holder))
+            };
         }
         match &self.observed {
             Some((lease, beats, _)) if (*lease, *beats) == (reader.lease, reader.beats) => {}

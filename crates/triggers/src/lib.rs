@@ -23,6 +23,10 @@
 #![deny(missing_docs)]
 
 pub mod admin;
+#[cfg(any(feature = "amqp", feature = "mqtt", feature = "nats", feature = "redis"))]
+mod broker;
+#[cfg(any(feature = "amqp", feature = "hooks", feature = "mqtt", feature = "nats", feature = "redis"))]
+mod cloud_event;
 mod definition;
 mod delivery;
 #[cfg(feature = "folder")]
@@ -33,6 +37,8 @@ pub mod hooks;
 mod intake;
 mod mapping;
 mod place;
+#[cfg(any(feature = "amqp", feature = "nats", feature = "redis"))]
+mod replies;
 mod runner;
 mod source;
 mod status;
@@ -40,12 +46,24 @@ mod status;
 mod table;
 mod triggers;
 
+#[cfg(feature = "amqp")]
+pub use broker::AmqpQueue;
+#[cfg(feature = "nats")]
+pub use broker::JetStream;
+#[cfg(feature = "mqtt")]
+pub use broker::MqttTopics;
+#[cfg(any(feature = "amqp", feature = "mqtt", feature = "nats", feature = "redis"))]
+pub use broker::Readers;
+#[cfg(feature = "redis")]
+pub use broker::RedisStream;
 pub use definition::Definition;
 pub use delivery::{Delivery, IDENTITY_BYTES_MAX};
 #[cfg(feature = "folder")]
 pub use folder::{Folder, FolderEvent, Symlinks};
 pub use intake::{Intake, Outcome, Preview};
 pub use mapping::{BodyFormat, Mapping, MappingBuilder, MappingRule};
+#[cfg(any(feature = "amqp", feature = "nats", feature = "redis"))]
+pub use replies::ReplyBrokers;
 pub use source::{Bounds, Settled, Source, SourceContext, SourceError, SourceState, Verdict};
 pub use status::{Activity, Counters, Status};
 #[cfg(feature = "postgres-table")]

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use backroom::{
     Draft, Invalid, Json,
     core::{
+        Reply,
         draft::When,
         template::{Template, TextTemplate},
         trace,
@@ -20,6 +21,8 @@ use crate::{
 
 /// How long a job stands for its delivery by default: a delivery that comes again within this time makes no second job.
 const UNIQUE_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+/// Where the correlation id of messages about a job comes from by default.
+const CORRELATION_DEFAULT: &str = "{{header.correlation-id}}";
 
 /// A mapping as it is written and stored. [`Mapping::new`] checks it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,6 +70,13 @@ pub struct MappingRule {
     /// never.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "millis", rename = "unique_for_ms")]
     pub unique_for: Option<Duration>,
+    /// Where messages about the job go: a reply queue, or `broker:NAME/ADDRESS`; a name or a template such as
+    /// `broker:shop/{{header.reply-to}}`. A delivery for which it is `null` gets none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// The correlation id of those messages: a template. Default `{{header.correlation-id}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
 }
 
 /// Spans as whole milliseconds.
@@ -108,6 +118,8 @@ pub struct Mapping {
     args: Option<Template<Place>>,
     filter: Vec<Condition>,
     unique_for: Duration,
+    reply_to: Option<TextTemplate<Place>>,
+    correlation_id: TextTemplate<Place>,
 }
 
 /// What a delivery becomes.
@@ -137,6 +149,8 @@ impl Mapping {
             args: None,
             filter: Vec::new(),
             unique_for: None,
+            reply_to: None,
+            correlation_id: None,
         };
         MappingBuilder { rule }
     }
@@ -165,6 +179,11 @@ impl Mapping {
             args: rule.args.as_ref().map(|args| Template::parse(args, &Place::read)).transpose()?,
             filter: filter.map_err(|why| Invalid::new("filter", why))?,
             unique_for: rule.unique_for.unwrap_or(UNIQUE_DEFAULT),
+            reply_to: rule.reply_to.as_deref().map(|to| text("reply_to", to)).transpose()?,
+            correlation_id: text(
+                "correlation_id",
+                rule.correlation_id.as_deref().unwrap_or(CORRELATION_DEFAULT),
+            )?,
             rule,
         };
         mapping.check_what_is_always_the_same()?;
@@ -181,6 +200,8 @@ impl Mapping {
             draft.queue = name(queue, "queue");
         }
         draft.lane = self.lane.as_ref().map(|lane| name(lane, "lane"));
+        draft.extras.reply =
+            self.reply_to.as_ref().map(|to| Reply { to: name(to, "reply"), ..Reply::default() });
         self.set_rest(&mut draft);
         draft.check(backroom::JobId(Default::default()), backroom::Timestamp::UNIX_EPOCH, 1024).map(drop)
     }
@@ -214,6 +235,7 @@ impl Mapping {
             draft.lane = filled_or_none(lane, &values)?;
         }
         self.set_rest(&mut draft);
+        draft.extras.reply = self.reply(&values)?;
         let key = delivery.key();
         if !self.unique_for.is_zero() {
             draft.unique = Some(UniqueRule::by_key(format!("{trigger}/{key}")).within(self.unique_for));
@@ -223,6 +245,14 @@ impl Mapping {
         draft.extras.traceparent =
             traceparent.filter(|text| trace::check_traceparent(text).is_ok()).map(str::to_owned);
         Ok(Mapped::Job(Box::new(draft)))
+    }
+
+    /// Where messages about the job go.
+    fn reply(&self, values: &Values<'_>) -> Result<Option<Reply>, Invalid> {
+        let Some(to) = &self.reply_to else { return Ok(None) };
+        let Some(to) = filled_or_none(to, values)? else { return Ok(None) };
+        let correlation_id = filled_or_none(&self.correlation_id, values)?;
+        Ok(Some(Reply { to, correlation_id, ..Reply::default() }))
     }
 
     fn args(&self, values: &Values<'_>) -> Result<Json, Invalid> {
@@ -361,6 +391,18 @@ impl MappingBuilder {
     /// How long a job stands for its delivery; zero for never.
     pub fn unique_for(mut self, window: Duration) -> Self {
         self.rule.unique_for = Some(window);
+        self
+    }
+
+    /// Where messages about the job go: a reply queue, or `broker:NAME/ADDRESS`; a name or a template.
+    pub fn reply_to(mut self, to: impl Into<String>) -> Self {
+        self.rule.reply_to = Some(to.into());
+        self
+    }
+
+    /// The correlation id of those messages: a template. Default `{{header.correlation-id}}`.
+    pub fn correlation_id(mut self, id: impl Into<String>) -> Self {
+        self.rule.correlation_id = Some(id.into());
         self
     }
 

@@ -74,7 +74,7 @@ impl Runner {
                     let lease = self.source.is_exclusive().then_some(lease);
                     let (backroom, trigger) =
                         (self.intake.backroom().clone(), Arc::clone(self.intake.trigger()));
-                    return Some(SourceContext { backroom, trigger, lease });
+                    return Some(SourceContext { backroom, trigger, lease, bounds: self.bounds });
                 }
                 Standing::Unknown => self.show(Activity::Starting, None),
                 Standing::Paused(reason) => self.show(Activity::Paused, Some(reason)),

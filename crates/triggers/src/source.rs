@@ -89,6 +89,7 @@ pub struct SourceContext {
     pub(crate) backroom: Backroom,
     pub(crate) trigger: Arc<str>,
     pub(crate) lease: Option<LeaseId>,
+    pub(crate) bounds: Bounds,
 }
 
 impl SourceContext {
@@ -100,6 +101,11 @@ impl SourceContext {
     /// The client, for its clock and its store.
     pub fn backroom(&self) -> &Backroom {
         &self.backroom
+    }
+
+    /// How much the frame takes at once. A source that reads ahead reads about as much again.
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
     }
 
     /// What the source remembers from one process to the next.
@@ -127,7 +133,7 @@ impl SourceState {
         if values.is_empty() {
             return Ok(());
         }
-        let SourceContext { backroom, trigger, lease } = &self.context;
+        let SourceContext { backroom, trigger, lease, .. } = &self.context;
         let write = WriteState { trigger: trigger.to_string(), lease: *lease, values };
         if backroom.store().write_trigger_state(Arc::new(write)).await? {
             Ok(())

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+use super::forward::BrokerAddress;
 use crate::{
     Invalid,
     bounds::{check_name, check_text},
@@ -140,7 +141,8 @@ impl<'de> Deserialize<'de> for MessageKinds {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reply {
-    /// The reply queue. It comes into being with its first message.
+    /// The reply queue. It comes into being with its first message. With `broker:NAME/ADDRESS`, messages go to this queue, subject or stream
+    /// of the broker that the settings of the servers name so.
     pub to: String,
     /// Stands in every message, for the caller to know to what it belongs. Messages with the same one are delivered in order,
     /// even those of several jobs.
@@ -152,8 +154,14 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Whether messages go to a broker and not to a reply queue.
+    pub(crate) fn is_to_broker(&self) -> bool {
+        self.to.starts_with(super::forward::PREFIX)
+    }
+
     pub(crate) fn check(&self) -> Result<(), Invalid> {
         check_name("reply_to", &self.to)?;
+        BrokerAddress::read(&self.to)?;
         if let Some(id) = &self.correlation_id {
             check_text("correlation_id", id, CORRELATION_ID_BYTES_MAX)?;
         }

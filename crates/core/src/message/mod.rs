@@ -1,11 +1,12 @@
 //! Messages about a job, which a caller may ask for at enqueue: to a reply queue, to a URL, or both.
 //!
 //! A message is an effect of the change that it reports, so a store writes both in one transaction. A message to a URL is a
-//! job of its own, see [`callback`]. Start reading at `of_change`.
+//! job of its own, see [`callback`], and so is one to a broker, see [`forward`]. Start reading at `of_change`.
 
 mod body;
 pub mod callback;
 mod choice;
+pub mod forward;
 mod id;
 mod lease;
 
@@ -14,7 +15,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Change, Effect, Invalid, JobRow, Progress, State, Timestamp};
+use crate::{Change, Effect, Invalid, JobRow, Progress, State, Timestamp, draft::NewJob};
 
 pub use self::{
     body::{LeftOut, MessageBody, OUTPUT_BYTES_MAX},
@@ -125,13 +126,21 @@ fn kind_of(job: &JobRow, change: &Change) -> Option<MessageKind> {
 fn effects(job: &JobRow, kind: MessageKind, id: Uuid, body: impl Fn() -> MessageBody) -> Vec<Effect> {
     let mut effects = Vec::new();
     if let Some(reply) = job.extras.reply.as_ref().filter(|reply| reply.on.contains(kind)) {
-        let message = Message { id: MessageId(id), reply_to: reply.to.clone(), body: body() };
-        effects.push(Effect::Message(Box::new(message)));
+        if reply.is_to_broker() {
+            effects.extend(enqueue(forward::job(reply, id, body(), job)));
+        } else {
+            let message = Message { id: MessageId(id), reply_to: reply.to.clone(), body: body() };
+            effects.push(Effect::Message(Box::new(message)));
+        }
     }
     if let Some(callback) = job.extras.callback.as_ref().filter(|callback| callback.on.contains(kind)) {
-        let new = callback::job(callback, id, body(), job);
-        let notify = Effect::NotifyQueue { queue: new.job.queue.clone(), due_at: new.job.scheduled_at };
-        effects.extend([Effect::Enqueue(Box::new(new)), notify]);
+        effects.extend(enqueue(callback::job(callback, id, body(), job)));
     }
     effects
+}
+
+/// A job that sends a message, and a hint for the workers that serve its queue.
+fn enqueue(new: NewJob) -> [Effect; 2] {
+    let notify = Effect::NotifyQueue { queue: new.job.queue.clone(), due_at: new.job.scheduled_at };
+    [Effect::Enqueue(Box::new(new)), notify]
 }

@@ -245,9 +245,10 @@ settings! {
         cgroup: Option<PathBuf> = "", Plain;
     }
 
-    table triggers: Trigger, Restart, ["Something outside that starts jobs: files of a folder, requests of other services. \
+    table triggers: Trigger, Restart, ["Something outside that starts jobs: files of a folder, requests of other services, messages of a broker. \
         The table's name is that of the trigger, such as `[triggers.uploads]`. docs/triggers/ has a page for each type."] {
-        /// What starts the jobs: `folder`, `hook`, `postgres` or `sqlite`. Each type has the keys below that its page names.
+        /// What starts the jobs: `folder`, `hook`, `postgres`, `sqlite`, `redis`, `nats`, `amqp` or `mqtt`. Each type has the keys below
+        /// that its page names.
         r#type: Option<String> = "", Plain;
 
         /// The kind of the jobs: a name, or a template such as `{{header.type}}`.
@@ -292,6 +293,13 @@ settings! {
         /// How long a job stands for its delivery: one that comes again within this time makes no second job. `0s` for never.
         unique_for: Wait = "24h", Plain;
 
+        /// Where messages about the jobs go: a reply queue, or `broker:NAME/ADDRESS` with the name of a table `[brokers.NAME]`; a name or a
+        /// template, such as `broker:shop/{{header.reply-to}}`. A delivery for which it is `null` gets none.
+        reply_to: Option<String> = "", Plain;
+
+        /// The correlation id of those messages.
+        correlation_id: String = "{{header.correlation-id}}", Plain;
+
         /// Type `folder`: the folder. Type `sqlite`: the file.
         path: Option<PathBuf> = "", Plain;
 
@@ -310,7 +318,8 @@ settings! {
         /// Type `folder`: what is done with symbolic links: `ignore` or `follow`.
         symlinks: String = "ignore", Plain;
 
-        /// Type `folder`: whether files that are there at the first start count as created.
+        /// Type `folder`: whether files that are there at the first start count as created. Types `redis` and `nats`: whether messages that
+        /// are in the stream before the first start count.
         existing: bool = "true", Plain;
 
         /// Type `folder`: how long size and time of a file must stay the same before it counts.
@@ -329,7 +338,9 @@ settings! {
         /// Type `hook`: how far the time of a signature may lie from now.
         tolerance: Duration = "5m", Plain;
 
-        /// Type `postgres`: the database, as `postgres://USER:PASSWORD@HOST/DATABASE`. It may be another one than the store's.
+        /// Type `postgres`: the database, as `postgres://USER:PASSWORD@HOST/DATABASE`. It may be another one than the store's. Types of
+        /// brokers: the broker, as `redis://`, `nats://`, `amqp://` or `mqtt://`, each with `USER:PASSWORD@HOST:PORT`. With `rediss://`,
+        /// `tls://` (of NATS) or `mqtts://` the connection has TLS.
         url: Option<String> = "", Url;
 
         /// Types `postgres` and `sqlite`: the table whose changes start jobs.
@@ -340,6 +351,62 @@ settings! {
 
         /// Types `postgres` and `sqlite`: how often the reader looks for changes.
         poll: Duration = "500ms", Plain;
+
+        /// Types of brokers: how many servers read: `one` at a time, in the order of the source, or `every` server that has the trigger.
+        readers: String = "one", Plain;
+
+        /// Types `redis`, `nats` and `mqtt`: a file with certificates of authorities in PEM that are trusted for TLS.
+        ca_file: Option<PathBuf> = "", Plain;
+
+        /// Types `redis` and `nats`: the stream.
+        stream: Option<String> = "", Plain;
+
+        /// Type `redis`: the consumer group. It is made if it does not exist.
+        group: String = "backroom", Plain;
+
+        /// Type `redis`: the field of an entry that is the body.
+        body_field: String = "data", Plain;
+
+        /// Type `redis`: a stream that gets every entry that cannot become a job, with the reason.
+        dead_letter_stream: Option<String> = "", Plain;
+
+        /// Type `redis`: whether an entry is deleted once it is acknowledged.
+        delete: bool = "false", Plain;
+
+        /// Types `redis` and `nats`: how long a message that was delivered to a dead reader waits until it is delivered to another one.
+        redeliver_after: Duration = "15s", Plain;
+
+        /// Type `nats`: only messages with this subject, such as `orders.>`.
+        subject: Option<String> = "", Plain;
+
+        /// Type `nats`: the durable consumer. It is made if it does not exist. Default: `backroom-` and the name of the trigger.
+        consumer: Option<String> = "", Plain;
+
+        /// Type `amqp`: the queue that is read. It must exist.
+        source_queue: Option<String> = "", Plain;
+
+        /// Types `nats`, `amqp` and `mqtt`: most messages that the broker delivers before they are acknowledged.
+        prefetch: u64 = "2000", Plain;
+
+        /// Type `mqtt`: the topics, such as `sensors/+/temperature`.
+        topics: Vec<String> = "", Plain;
+
+        /// Type `mqtt`: the client id, to which the broker binds the session. Default: `backroom-` and the name of the trigger.
+        client_id: Option<String> = "", Plain;
+
+        /// Type `mqtt`: how long the broker stores messages while no server reads.
+        session_expiry: Duration = "7d", Plain;
+    }
+
+    table brokers: BrokerTable, Restart, ["A message broker to which the server sends messages about jobs that were enqueued with `reply_to` \
+        set to `broker:NAME/ADDRESS`. The table's name is NAME; ADDRESS is a queue of AMQP, a subject of NATS or a stream of Redis. \
+        docs/triggers/replies.md describes them."] {
+        /// The broker, as `amqp://`, `nats://` or `redis://`, each with `USER:PASSWORD@HOST:PORT`. With `tls://` (of NATS) or `rediss://` the
+        /// connection has TLS.
+        url: Option<String> = "", Url;
+
+        /// A file with certificates of authorities in PEM that are trusted for TLS.
+        ca_file: Option<PathBuf> = "", Plain;
     }
 
     table schedules: ScheduleTable, Reload, ["A schedule: it starts jobs by the clock. The table's name is that of the schedule. The server puts the \

@@ -3,6 +3,7 @@
 //! They come from `backroom.toml`, variables and flags, the later ones stronger. [`load`] reads all of them and reports all that
 //! is wrong at once, each with its place. The list of settings is in [`keys`]; it is the only place that names them.
 
+pub(crate) mod brokers;
 pub(crate) mod callbacks;
 mod file;
 mod flags;
@@ -188,6 +189,7 @@ fn merge(file: file::FileSettings, given: &Given, mut wrong: Vec<Wrong>) -> Resu
     }
     check(&loaded, &given.variables, &mut wrong);
     kinds::check(&loaded, &mut wrong);
+    brokers::check(&loaded, &mut wrong);
     #[cfg(feature = "triggers")]
     triggers::check(&loaded, &mut wrong);
     #[cfg(not(feature = "triggers"))]

@@ -39,6 +39,47 @@ static SOURCES: &[SourceType] = &[
     #[cfg(feature = "postgres")]
     SourceType { name: "postgres", keys: &["url", "table", "operations", "poll"], make: postgres },
     SourceType { name: "sqlite", keys: &["path", "table", "operations", "poll"], make: sqlite },
+    #[cfg(feature = "redis")]
+    SourceType {
+        name: "redis",
+        keys: &[
+            "url",
+            "stream",
+            "group",
+            "body_field",
+            "readers",
+            "existing",
+            "redeliver_after",
+            "dead_letter_stream",
+            "delete",
+            "ca_file",
+        ],
+        make: redis,
+    },
+    #[cfg(feature = "nats")]
+    SourceType {
+        name: "nats",
+        keys: &[
+            "url",
+            "stream",
+            "subject",
+            "consumer",
+            "readers",
+            "existing",
+            "redeliver_after",
+            "prefetch",
+            "ca_file",
+        ],
+        make: nats,
+    },
+    #[cfg(feature = "amqp")]
+    SourceType { name: "amqp", keys: &["url", "source_queue", "readers", "prefetch"], make: amqp },
+    #[cfg(feature = "mqtt")]
+    SourceType {
+        name: "mqtt",
+        keys: &["url", "topics", "client_id", "session_expiry", "prefetch", "ca_file"],
+        make: mqtt,
+    },
     SourceType { name: "hook", keys: &["scheme", "secrets", "tolerance"], make: hook },
 ];
 
@@ -59,6 +100,8 @@ const COMMON: &[&str] = &[
     "args",
     "filter",
     "unique_for",
+    "reply_to",
+    "correlation_id",
 ];
 
 fn folder(trigger: &Trigger) -> Result<Made, (&'static str, String)> {
@@ -126,6 +169,117 @@ fn sqlite(trigger: &Trigger) -> Result<Made, (&'static str, String)> {
     Ok(Made::Source(Box::new(source)))
 }
 
+/// How many servers read a broker.
+#[cfg(any(feature = "amqp", feature = "nats", feature = "redis"))]
+fn readers(trigger: &Trigger) -> Result<backroom_triggers::Readers, (&'static str, String)> {
+    use backroom_triggers::Readers;
+    let known =
+        [Readers::One, Readers::Every].into_iter().find(|readers| readers.as_str() == trigger.readers);
+    known.ok_or_else(|| ("readers", format!("is {:?}; write \"one\" or \"every\"", trigger.readers)))
+}
+
+/// The URL of a broker, with one of these schemes.
+#[cfg(any(feature = "amqp", feature = "mqtt", feature = "nats", feature = "redis"))]
+fn broker_url<'a>(trigger: &'a Trigger, schemes: &[&str]) -> Result<&'a str, (&'static str, String)> {
+    let Some(url) = &trigger.url else {
+        return Err((
+            "url",
+            format!("is missing; name the broker, as {}://USER:PASSWORD@HOST:PORT", schemes.join(":// or ")),
+        ));
+    };
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    match scheme {
+        Some(scheme) if schemes.contains(&scheme) => Ok(url),
+        // The URL may have a password.
+        _ => Err(("url", format!("does not begin with {}://", schemes.join(":// or ")))),
+    }
+}
+
+/// A name that a type needs.
+#[cfg(any(feature = "amqp", feature = "nats", feature = "redis"))]
+fn needed<'a>(
+    value: &'a Option<String>,
+    key: &'static str,
+    what: &str,
+) -> Result<&'a str, (&'static str, String)> {
+    value.as_deref().ok_or_else(|| (key, format!("is missing; name {what}")))
+}
+
+#[cfg(feature = "redis")]
+fn redis(trigger: &Trigger) -> Result<Made, (&'static str, String)> {
+    let url = broker_url(trigger, &["redis", "rediss"])?;
+    let stream = needed(&trigger.stream, "stream", "the stream that is read")?;
+    let mut source = backroom_triggers::RedisStream::new(url, stream)
+        .group(&trigger.group)
+        .body_field(&trigger.body_field)
+        .readers(readers(trigger)?)
+        .existing(trigger.existing)
+        .claim_after(trigger.redeliver_after)
+        .delete(trigger.delete);
+    if let Some(letters) = &trigger.dead_letter_stream {
+        source = source.dead_letters(letters);
+    }
+    if let Some(path) = &trigger.ca_file {
+        source = source.ca_file(path);
+    }
+    Ok(Made::Source(Box::new(source)))
+}
+
+#[cfg(feature = "nats")]
+fn nats(trigger: &Trigger) -> Result<Made, (&'static str, String)> {
+    let url = broker_url(trigger, &["nats", "tls"])?;
+    let stream = needed(&trigger.stream, "stream", "the stream that is read")?;
+    let mut source = backroom_triggers::JetStream::new(url, stream)
+        .subject(trigger.subject.as_deref().unwrap_or_default())
+        .readers(readers(trigger)?)
+        .existing(trigger.existing)
+        .ack_wait(trigger.redeliver_after)
+        .prefetch(prefetch(trigger)?);
+    if let Some(consumer) = &trigger.consumer {
+        source = source.consumer(consumer);
+    }
+    if let Some(path) = &trigger.ca_file {
+        source = source.ca_file(path);
+    }
+    Ok(Made::Source(Box::new(source)))
+}
+
+#[cfg(feature = "amqp")]
+fn amqp(trigger: &Trigger) -> Result<Made, (&'static str, String)> {
+    let url = broker_url(trigger, &["amqp"])?;
+    let queue = needed(&trigger.source_queue, "source_queue", "the queue that is read")?;
+    let source =
+        backroom_triggers::AmqpQueue::new(url, queue).readers(readers(trigger)?).prefetch(prefetch(trigger)?);
+    Ok(Made::Source(Box::new(source)))
+}
+
+#[cfg(feature = "mqtt")]
+fn mqtt(trigger: &Trigger) -> Result<Made, (&'static str, String)> {
+    let url = broker_url(trigger, &["mqtt", "mqtts"])?;
+    if trigger.topics.is_empty() {
+        return Err(("topics", "is missing; name the topics, such as [\"sensors/#\"]".into()));
+    }
+    let mut source = backroom_triggers::MqttTopics::new(url, &trigger.topics)
+        .session_expiry(trigger.session_expiry)
+        .prefetch(prefetch(trigger)?);
+    if let Some(id) = &trigger.client_id {
+        source = source.client_id(id);
+    }
+    if let Some(path) = &trigger.ca_file {
+        source = source.ca_file(path);
+    }
+    Ok(Made::Source(Box::new(source)))
+}
+
+/// How many messages a broker delivers ahead.
+#[cfg(any(feature = "amqp", feature = "mqtt", feature = "nats"))]
+fn prefetch(trigger: &Trigger) -> Result<usize, (&'static str, String)> {
+    match u16::try_from(trigger.prefetch) {
+        Ok(messages) if messages > 0 => Ok(usize::from(messages)),
+        _ => Err(("prefetch", format!("is {}; allowed are 1 to 65535", trigger.prefetch))),
+    }
+}
+
 fn hook(trigger: &Trigger) -> Result<Made, (&'static str, String)> {
     let Some(scheme) = &trigger.scheme else {
         return Err((
@@ -168,6 +322,8 @@ fn rule(trigger: &Trigger) -> Result<MappingRule, (&'static str, String)> {
         args: args.map_err(|invalid| ("args", invalid.why))?,
         filter: trigger.filter.clone(),
         unique_for: Some(trigger.unique_for.0),
+        reply_to: trigger.reply_to.clone(),
+        correlation_id: Some(trigger.correlation_id.clone()),
     })
 }
 

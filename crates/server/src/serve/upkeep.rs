@@ -27,7 +27,15 @@ pub(super) async fn start(state: &AppState, url: &str) -> Result<Option<RunningW
             .map_err(|(key, why)| Problem::new(format_args!("read the setting `{key}`"), &why))?;
         worker = worker.callbacks(options)?;
     }
-    let worker = match (runs_kinds || settings.callbacks.send, settings.upkeep) {
+    let sends_replies = !settings.brokers.is_empty();
+    #[cfg(any(feature = "amqp", feature = "nats", feature = "redis"))]
+    if sends_replies {
+        let brokers = crate::config::brokers::replies(&settings).map_err(|(name, key, why)| {
+            Problem::new(format_args!("read the setting `brokers.{name}.{key}`"), &why)
+        })?;
+        worker = brokers.serve(worker);
+    }
+    let worker = match (runs_kinds || settings.callbacks.send || sends_replies, settings.upkeep) {
         (true, upkeep) => worker.upkeep(upkeep),
         (false, true) => worker.only_upkeep(),
         (false, false) => return Ok(None),

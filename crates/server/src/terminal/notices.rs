@@ -21,6 +21,8 @@ fn shown_default() -> Targets {
         .with_default(Level::WARN)
         .with_target("backroom::store::observed", Level::INFO)
         .with_target(backroom::ATTEMPTS_TARGET, LevelFilter::OFF)
+        // It logs at each attempt what a trigger reports once, with a remedy.
+        .with_target("lapin", LevelFilter::OFF)
 }
 
 /// Begins to show what the library reports through `tracing`. `BACKROOM_LOG` takes a level (`debug`) or targets with

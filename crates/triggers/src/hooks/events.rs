@@ -1,18 +1,18 @@
 //! What the body of a request has: one event or several, in the forms that senders agree on.
 
-use backroom::Timestamp;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::{Headers, Scheme};
-use crate::{Delivery, delivery::hex, place};
+use crate::{
+    Delivery,
+    cloud_event::{self, CE},
+    delivery::hex,
+    place,
+};
 
 /// Most events of one request.
 pub const EVENTS_MAX: usize = 1000;
-/// What the headers of a CloudEvent begin with in the binary form.
-const CE: &str = "ce-";
-/// Attributes of a CloudEvent that its content is.
-const CE_DATA: [&str; 2] = ["data", "data_base64"];
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,20 +88,11 @@ fn passed_on(headers: &Headers<'_>) -> Vec<(String, String)> {
 
 fn binary(headers: &Headers<'_>, body: &[u8]) -> Content {
     let attribute = |name: &str| headers.get(&format!("{CE}{name}")).map(decoded);
-    let (id, source) = (attribute("id"), attribute("source"));
-    let event = CloudEvent {
-        version: attribute("specversion"),
-        id,
-        source,
-        kind: attribute("type"),
-        time: attribute("time"),
-        subject: attribute("subject"),
-    };
-    let headers = passed_on(headers).into_iter().map(|(name, value)| {
+    let passed_on = passed_on(headers).into_iter().map(|(name, value)| {
         let value = if name.starts_with(CE) { decoded(&value) } else { value };
         (name, value)
     });
-    match event.delivery(headers.collect(), body.to_vec()) {
+    match cloud_event::binary(attribute, passed_on.collect(), body.to_vec()) {
         Ok(delivery) => Content::Deliveries(vec![delivery]),
         Err(why) => Content::Malformed(why),
     }
@@ -161,75 +152,8 @@ fn several(count: usize, events: impl Iterator<Item = Result<Delivery, String>>)
     Content::Deliveries(events.map(deliver).collect())
 }
 
-/// The attributes of a CloudEvent that are read.
-#[derive(Debug, Default)]
-struct CloudEvent {
-    version: Option<String>,
-    id: Option<String>,
-    source: Option<String>,
-    kind: Option<String>,
-    time: Option<String>,
-    subject: Option<String>,
-}
-
-impl CloudEvent {
-    /// The delivery; source and id name it, as the specification says.
-    fn delivery(self, headers: Vec<(String, String)>, body: Vec<u8>) -> Result<Delivery, String> {
-        let required = |name: &str, value: Option<String>| {
-            value.filter(|value| !value.is_empty()).ok_or_else(|| format!("the CloudEvent has no `{name}`"))
-        };
-        match self.version.as_deref() {
-            Some("1.0" | "0.3") => {}
-            Some(other) => return Err(format!("the CloudEvent has the version {other:?}; 1.0 is read")),
-            None => return Err("the CloudEvent has no `specversion`".into()),
-        }
-        let (id, source) = (required("id", self.id)?, required("source", self.source)?);
-        required("type", self.kind)?;
-        let at = self.time.as_deref().map(str::parse::<Timestamp>).transpose();
-        let at = at.map_err(|_| "the CloudEvent has a `time` that is no RFC 3339 time".to_owned())?;
-        let delivery = Delivery {
-            headers,
-            at,
-            order_key: self.subject,
-            ..Delivery::new(format!("{source} {id}"), body)
-        };
-        Ok(delivery)
-    }
-}
-
-/// An event in the JSON format. Its attributes become headers as in the binary form, its data the body.
 fn cloud_event(text: &str, headers: &Headers<'_>) -> Result<Delivery, String> {
-    let members: std::collections::BTreeMap<String, &RawValue> =
-        serde_json::from_str(text).map_err(|error| format!("the CloudEvent is no JSON object: {error}"))?;
-    let plain = |json: &RawValue| match serde_json::from_str::<Value>(json.get()) {
-        Ok(Value::String(text)) => text,
-        _ => json.get().to_owned(),
-    };
-    let attribute = |name: &str| members.get(name).map(|json| plain(json));
-    let event = CloudEvent {
-        version: attribute("specversion"),
-        id: attribute("id"),
-        source: attribute("source"),
-        kind: attribute("type"),
-        time: attribute("time"),
-        subject: attribute("subject"),
-    };
-    let body = match (members.get("data"), members.get("data_base64")) {
-        (Some(data), None) => data.get().as_bytes().to_vec(),
-        (None, Some(data)) => {
-            use base64::Engine as _;
-            base64::engine::general_purpose::STANDARD
-                .decode(plain(data))
-                .map_err(|_| "the CloudEvent has `data_base64` that is no base64".to_owned())?
-        }
-        (None, None) => b"null".to_vec(),
-        (Some(_), Some(_)) => return Err("the CloudEvent has both `data` and `data_base64`".into()),
-    };
-    let mut passed_on: Vec<_> =
-        passed_on(headers).into_iter().filter(|(name, _)| name != "content-type").collect();
-    let others = members.iter().filter(|(name, _)| !CE_DATA.contains(&name.as_str()));
-    passed_on.extend(others.map(|(name, json)| (format!("{CE}{}", name.to_ascii_lowercase()), plain(json))));
-    event.delivery(passed_on, body)
+    cloud_event::structured(text, passed_on(headers))
 }
 
 /// Azure Event Grid in its own schema.

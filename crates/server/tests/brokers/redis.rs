@@ -1,0 +1,105 @@
+//! Redis streams.
+
+use ::redis::{AsyncCommands as _, Client, pipe};
+use backroom_testbed::BrokerKind;
+
+use crate::{
+    bench::{Bench, Sent},
+    scenarios,
+};
+
+pub(crate) struct Redis;
+
+async fn connect(url: &str) -> ::redis::aio::MultiplexedConnection {
+    let config = ::redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    let client = Client::open(url).unwrap();
+    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
+    // A server that was started again reads its file first.
+    while connection.ping::<String>().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    connection
+}
+
+impl Bench for Redis {
+    const KIND: BrokerKind = BrokerKind::Redis;
+
+    fn source(url: &str, name: &str) -> String {
+        format!(
+            "type = \"redis\"\nurl = \"{url}\"\nstream = \"{name}\"\ndead_letter_stream = \"{name}.dead\""
+        )
+    }
+
+    async fn make(_: &str, _: &str) {}
+
+    async fn publish(url: &str, name: &str, messages: Vec<Sent>) {
+        let mut connection = connect(url).await;
+        for part in messages.chunks(500) {
+            let mut commands = pipe();
+            for message in part {
+                let add = commands.cmd("XADD").arg(name).arg("*").arg("data").arg(&message.body);
+                message.content_type.iter().for_each(|value| {
+                    add.arg("content-type").arg(value);
+                });
+                for (attribute, value) in &message.event {
+                    add.arg(format!("ce_{attribute}")).arg(value);
+                }
+                for (header, value) in &message.headers {
+                    add.arg(header).arg(value);
+                }
+                add.ignore();
+            }
+            let () = commands.query_async(&mut connection).await.unwrap();
+        }
+    }
+
+    async fn dead_letters(url: &str, name: &str) -> Option<usize> {
+        Some(connect(url).await.xlen(format!("{name}.dead")).await.unwrap())
+    }
+}
+
+#[test]
+fn a_message_becomes_a_job() {
+    scenarios::a_message_becomes_a_job::<Redis>();
+}
+
+#[test]
+fn each_message_is_one_job_while_the_broker_is_killed_and_restarted() {
+    scenarios::the_broker_restarts::<Redis>();
+}
+
+#[test]
+fn each_message_is_one_job_while_backroom_is_killed() {
+    scenarios::backroom_is_killed::<Redis>(3);
+}
+
+#[test]
+#[ignore = "twenty kills; the ordinary test has three"]
+fn each_message_is_one_job_while_backroom_is_killed_twenty_times() {
+    scenarios::backroom_is_killed::<Redis>(20);
+}
+
+#[test]
+fn each_message_is_one_job_while_the_connection_is_cut_before_the_acknowledgement() {
+    scenarios::the_connection_is_cut::<Redis>();
+}
+
+#[test]
+fn a_second_server_takes_over() {
+    scenarios::a_second_server_takes_over::<Redis>();
+}
+
+#[test]
+fn bad_messages_are_dead_letters() {
+    scenarios::bad_messages_are_dead_letters::<Redis>();
+}
+
+#[test]
+fn cloud_events_are_understood() {
+    scenarios::cloud_events_are_understood::<Redis>();
+}
+
+#[test]
+fn what_is_wrong_is_said_once() {
+    scenarios::what_is_wrong_is_said_once::<Redis>(Some("rediss"));
+}
