@@ -106,6 +106,33 @@ fn the_books_of_the_widget_store_balance() {
 }
 
 #[test]
+fn a_batch_ends_with_a_report_and_succeeds_after_a_retry() {
+    let printed = run(env!("CARGO_BIN_EXE_batch"), &[], &[]);
+    for line in [
+        "100 % of 501, 1 failed",
+        "report: 500 of 501 thumbnails, 1 failed",
+        "1 retried",
+        "all thumbnails are there: published",
+    ] {
+        assert_eq!(printed.matches(line).count(), 1, "{line:?} is not there once in:\n{printed}");
+    }
+}
+
+#[test]
+fn a_graph_maps_and_reduces() {
+    let printed = run(env!("CARGO_BIN_EXE_map_reduce"), &[], &[]);
+    for line in [
+        r#"graph is wrong at "/jobs/0/after/0": "b" is the name of no job of the graph"#,
+        "reduce is waiting",
+        "waits for 3 jobs: ",
+        r#"{"a": 1, "and": 1, "bird": 1, "cat": 1, "dog": 2, "the": 3}"#,
+        "the second: predecessor ID (reduce) was cancelled: cancelled by hand",
+    ] {
+        assert!(printed.contains(line), "{line:?} is missing in:\n{printed}");
+    }
+}
+
+#[test]
 fn blocking_work_reports_progress_and_can_be_cancelled() {
     let printed = run(env!("CARGO_BIN_EXE_blocking"), &[], &[]);
     for line in ["primes below 10000: 1229", "progress: ", "the long one is cancelled"] {

@@ -95,6 +95,8 @@ pub use backroom_core::{
     Attempt, AttemptEnd, AuditEntry, Callback, DisplayState, Draft, Extras, Invalid, JobId, JobRow, Json,
     Kinds, LeaseId, LogLine, MessageBody, MessageId, MessageKind, MessageKinds, PausedBy, Progress, Queue,
     QueuePattern, RetryPolicy, Scope, State, Timestamp, Token, TokenId,
+    batch::BatchId,
+    dependency::OnFailure,
     explain::Reason,
     retention::{Retention, RetentionLimit},
     stats::{Histogram, KindStats},
@@ -103,10 +105,10 @@ pub use backroom_core::{
 #[cfg(feature = "callbacks")]
 pub use callbacks::CallbackOptions;
 pub use client::{
-    Acted, Action, Amend, Audit, BackfillOptions, Backroom, BadArgs, Cursor, Enqueue, EnqueueMany,
-    EnqueuedMany, Explanation, Follow, Job, JobEvent, JobHandle, NewToken, News, Page, Put, Replies,
+    Acted, Action, Amend, Audit, BackfillOptions, Backroom, BadArgs, BatchHandle, BatchState, BatchStatus,
+    ChosenJob, Cursor, Enqueue, EnqueueMany, EnqueuedGraph, EnqueuedMany, Explanation, GraphEdge, GraphNode, OpenBatch, Follow, Job, JobEvent, JobHandle, NewToken, News, Page, Put, Replies,
     SECRET_PREFIX, Schedule, ScheduleInfo, ScheduleSummary, Schedules, Secret, Stats, Taken, Tokens,
-    TriggerOptions, Untyped, Watch,
+    Tree, TreeEdge, TreeNode, TriggerOptions, Untyped, Watch,
 };
 pub use config::{Options, without_password};
 pub use ended::{Ended, Ending};
@@ -133,7 +135,7 @@ pub use schedule_news::{SCHEDULES_TARGET, ScheduleEvent};
 pub use sqlx;
 pub use store::{
     Acknowledged, Blocked, Count, Durability, EndedEndpoint, Filter, Health, HealthCheck, Inserted, Load,
-    MessageRow, OpenBreaker, ReplyQueue, WorkerDetails, WorkerRow,
+    MessageRow, Neighbour, NeighbourState, OpenBreaker, ReplyQueue, Side, WorkerDetails, WorkerRow,
 };
 pub use telemetry::{SPANS_TARGET, TraceContext};
 /// The PostgreSQL driver, in the version whose transactions [`Enqueue::within_postgres`] takes. Feature `postgres`.

@@ -342,7 +342,7 @@ async fn does_not_come_back(take_out: impl AsyncFnOnce(&Office, &JobRow)) {
 #[tokio::test]
 async fn a_deleted_job_does_not_come_back_from_its_tray() {
     does_not_come_back(async |office, job| {
-        assert_eq!(office.store.delete(job.id).await.unwrap(), Deleted::Yes);
+        assert_eq!(office.store.delete(job.id, backroom::Timestamp::UNIX_EPOCH).await.unwrap(), Deleted::Yes);
         assert_eq!(office.store.job(job.id).await.unwrap(), None);
     })
     .await;
@@ -399,7 +399,7 @@ async fn a_job_on_a_tray_is_neither_imported_nor_inserted_beside_a_key_once_more
     let new = office.place.new_job();
     office.store.insert(Arc::new(vec![new.clone()]), office.place.now, Call::First).await.unwrap();
     let taken = office.place.claim(&*office.store, 1).await;
-    let record = Record { job: taken[0].clone(), attempts: vec![], lines: vec![] };
+    let record = Record { job: taken[0].clone(), attempts: vec![], lines: vec![], edges: Vec::new() };
     assert_eq!(office.other.import(Arc::new(vec![record])).await.unwrap(), 0);
     let keyed = Draft { unique: Some(UniqueRule::by_key("k")), ..Draft::new("work", Json::null()) };
     let both = vec![new, office.place.checked(keyed)];

@@ -72,7 +72,7 @@ async fn every_durable_verb_waits_for_the_disk_whatever_came_before_it() {
     store.set_queue("default", QueueSetting::Pause(place.now)).await.unwrap();
     assert_eq!(seen(&place), [FULL], "set_queue");
     assert!(place.claim(&store, 1).await.is_empty());
-    assert_eq!(store.delete(first).await.unwrap(), Deleted::Yes);
+    assert_eq!(store.delete(first, backroom::Timestamp::UNIX_EPOCH).await.unwrap(), Deleted::Yes);
     assert_eq!(seen(&place), [FULL], "delete");
     assert!(place.claim(&store, 1).await.is_empty());
     let (queue, state) = ("default".into(), backroom::State::Completed);
@@ -96,7 +96,7 @@ async fn a_durable_verb_written_together_with_others_makes_them_all_wait() {
         beaten.unwrap();
         inserted.unwrap();
         assert!(seen(&place).contains(&FULL), "the insert");
-        assert_eq!(store.delete(id).await.unwrap(), Deleted::Yes);
+        assert_eq!(store.delete(id, backroom::Timestamp::UNIX_EPOCH).await.unwrap(), Deleted::Yes);
         assert_eq!(seen(&place), [FULL]);
     }
 }

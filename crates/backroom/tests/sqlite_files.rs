@@ -173,7 +173,7 @@ async fn a_full_disk_is_said_loses_nothing_and_passes() {
     assert_eq!(stored(Arc::clone(&store)).await, ids);
     // Pages are free again when a job is deleted.
     for id in ids.drain(..ids.len() / 2) {
-        store.delete(id).await.unwrap();
+        store.delete(id, backroom::Timestamp::UNIX_EPOCH).await.unwrap();
     }
     ids.push(place.insert(&*store, place.job()).await);
     assert_eq!(stored(Arc::clone(&store)).await, ids);

@@ -234,7 +234,7 @@ async fn a_job_whose_tags_are_damaged_can_be_deleted() {
     draft.tags = vec!["t".into()];
     let id = place.insert(&store, place.checked(draft)).await;
     damage(&place, "tags = 'no list'", id);
-    assert_eq!(store.delete(id).await.unwrap(), Deleted::Yes);
+    assert_eq!(store.delete(id, backroom::Timestamp::UNIX_EPOCH).await.unwrap(), Deleted::Yes);
     assert!(store.health().await.unwrap().checks.iter().all(|check| check.ok));
 }
 

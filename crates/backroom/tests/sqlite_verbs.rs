@@ -212,8 +212,8 @@ async fn prune_takes_the_oldest_and_all_that_belongs_to_them() {
     let tagged = Arc::new(Filter { tag: Some("t".into()), ..Filter::default() });
     let left: Vec<JobId> = store.list(tagged, None, 9).await.unwrap().into_iter().map(|job| job.id).collect();
     assert_eq!(left, [ids[4], ids[3]]);
-    assert_eq!(store.delete(ids[4]).await.unwrap(), Deleted::Yes);
-    assert_eq!(store.delete(ids[4]).await.unwrap(), Deleted::NotFound);
+    assert_eq!(store.delete(ids[4], backroom::Timestamp::UNIX_EPOCH).await.unwrap(), Deleted::Yes);
+    assert_eq!(store.delete(ids[4], backroom::Timestamp::UNIX_EPOCH).await.unwrap(), Deleted::NotFound);
     assert!(store.health().await.unwrap().checks.iter().all(|check| check.ok));
 }
 
@@ -249,7 +249,7 @@ async fn records_move_whole_from_one_file_to_another() {
     let give_up = Event::Discard { lease: lease(&job), reason: "no".into() };
     commit(&store, apply(&job, give_up, place.now).unwrap().unwrap()).await;
     let job = store.job(id).await.unwrap().unwrap();
-    let record = Record { job, attempts: store.attempts(id).await.unwrap(), lines: Vec::new() };
+    let record = Record { job, attempts: store.attempts(id).await.unwrap(), lines: Vec::new(), edges: Vec::new() };
     let other = place.folder().join("other.db");
     let other = SqliteStore::open(other, SqliteOptions::default()).await.unwrap();
     assert_eq!(other.import(Arc::new(vec![record.clone()])).await.unwrap(), 1);

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Content, Effect, JobId, JobRow, Json, LeaseId, Progress, State, Suspicion, Timestamp};
+use crate::{
+    Content, Effect, JobId, JobRow, Json, LeaseId, Progress, State, Suspicion, Timestamp, links::Links,
+};
 
 /// The whole life of a job after an event. It has every field that an event may move with its new value, the guard
 /// under which a store may write it, and what follows from it.
@@ -59,6 +61,8 @@ pub struct Change {
     pub started_at: Option<Timestamp>,
     /// As [`JobRow::finished_at`].
     pub finished_at: Option<Timestamp>,
+    /// New links; none for every change that leaves them as they are.
+    pub links: Option<Box<Links>>,
     /// What follows from it beyond the job's row.
     pub effects: Vec<Effect>,
 }
@@ -90,6 +94,7 @@ impl Change {
             woken: job.woken,
             started_at: job.started_at,
             finished_at: job.finished_at,
+            links: None,
             effects: Vec::new(),
         }
     }
@@ -123,6 +128,9 @@ impl Change {
         job.woken = self.woken;
         job.started_at = self.started_at;
         job.finished_at = self.finished_at;
+        if let Some(links) = &self.links {
+            job.links = Some(links.clone());
+        }
         job.revision = self.revision_before + 1;
     }
 
@@ -148,6 +156,7 @@ impl Change {
             Effect::Message(_)
             | Effect::Enqueue(_)
             | Effect::ReportRun(_)
+            | Effect::Link { .. }
             | Effect::NotifyQueue { .. }
             | Effect::NotifyCancel => None,
         })

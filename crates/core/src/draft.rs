@@ -147,6 +147,7 @@ impl Draft {
             extras,
             revision: 0,
             suspicion: None,
+            links: None,
         };
         let on_conflict = self.unique.map_or(OnConflict::Keep, |rule| rule.on_conflict);
         Ok(NewJob { job, on_conflict })

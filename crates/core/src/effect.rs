@@ -1,6 +1,6 @@
 //! What follows from a change beyond the job's own row.
 
-use crate::{Attempt, Message, Timestamp, draft::NewJob, schedule::RunReport};
+use crate::{Attempt, Message, Timestamp, draft::NewJob, links::LinkEffect, schedule::RunReport};
 
 /// One consequence of a [`Change`](crate::Change), as data. [`transition::apply`](crate::transition::apply) decides it.
 ///
@@ -17,6 +17,13 @@ pub enum Effect {
     Enqueue(Box<NewJob>),
     /// Stored: the run of a schedule ended, or begins again. The schedule is planned again soon.
     ReportRun(Box<RunReport>),
+    /// Stored: what follows for other jobs. Only a job with links has it.
+    Link {
+        /// When the change was decided.
+        at: Timestamp,
+        /// What follows.
+        effect: Box<LinkEffect>,
+    },
     /// Sent: a job of this queue is due at this moment, which may have passed. A worker that sleeps until a later moment
     /// wakes earlier.
     NotifyQueue {
@@ -34,7 +41,11 @@ impl Effect {
     /// hints. A store sends them once the change is written; a hint may get lost, because polling finds the same.
     pub const fn is_stored(&self) -> bool {
         match self {
-            Self::RecordAttempt(_) | Self::Message(_) | Self::Enqueue(_) | Self::ReportRun(_) => true,
+            Self::RecordAttempt(_)
+            | Self::Message(_)
+            | Self::Enqueue(_)
+            | Self::ReportRun(_)
+            | Self::Link { .. } => true,
             Self::NotifyQueue { .. } | Self::NotifyCancel => false,
         }
     }

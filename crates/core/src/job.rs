@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 use crate::{
     DisplayState, Extras, Invalid, Json, LeaseId, State, Suspicion, Timestamp,
+    batch::BatchId,
+    links::{After, Links},
     unique::{Unique, UniqueWhile},
 };
 
@@ -114,6 +116,9 @@ pub struct JobRow {
     /// The evidence of its crashes; set exactly if there are any.
     #[serde(default)]
     pub suspicion: Option<Suspicion>,
+    /// What ties it to other jobs; none for nearly all jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<Box<Links>>,
 }
 
 impl JobRow {
@@ -139,6 +144,16 @@ impl JobRow {
     pub fn bytes(&self) -> usize {
         let output = self.output.as_ref().map_or(0, |output| output.as_str().len());
         self.args.as_str().len() + output + self.extras.bytes_max()
+    }
+
+    /// The batch that it is a member of.
+    pub fn batch(&self) -> Option<BatchId> {
+        self.links.as_ref()?.batch
+    }
+
+    /// Whether it waits for jobs that it was enqueued after: then nothing else may wake it.
+    pub fn is_held(&self) -> bool {
+        self.state == State::Waiting && self.links.as_ref().is_some_and(|links| links.after == Some(After::Held))
     }
 
     /// The uniqueness this job was enqueued with.

@@ -8,7 +8,8 @@
 use crate::{Extras, JobRow, State};
 
 impl JobRow {
-    /// Whether the job is new and has nothing but its content: no lane, no unique key, no expiry, no wish for messages, no schedule, and no mark of an event. Only
+    /// Whether the job is new and has nothing but its content: no lane, no unique key, no expiry, no wish for messages, no schedule,
+    /// no tie to other jobs, and no mark of an event. Only
     /// then may a store pack it together with others. Decided when the job is inserted.
     pub fn is_plain(&self) -> bool {
         let Self {
@@ -42,6 +43,7 @@ impl JobRow {
             extras,
             revision,
             suspicion,
+            links,
         } = self;
         let is_new = *state == State::Queued && *attempt == 0 && *crashes == 0 && *revision == 0;
         let never_ran = lease_id.is_none()
@@ -56,7 +58,7 @@ impl JobRow {
             && !*woken
             && finished_at.is_none();
         let has_no_key = unique_key.is_none() && unique_while.is_none() && !*unique_held;
-        let is_free = lane.is_none() && expires_at.is_none() && has_no_key;
+        let is_free = lane.is_none() && expires_at.is_none() && has_no_key && links.is_none();
         is_new && never_ran && is_unmarked && is_free && are_plain(extras)
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     Attempt, AttemptEnd, Change, Effect, Event, JobRow, LeaseId, Loss, Part, State, Suspicion, Timestamp,
     amend::amend,
     bounds::{ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, clip, later, span_until},
+    links::{self, After},
     message,
     schedule::{Became, RunReport},
     unique::UniqueWhile,
@@ -119,6 +120,8 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
             Change { cancel_requested_at: Some(now), reason: Some(short(&reason)), ..Change::keeping(job) }
         }
 
+        // Only the end of a predecessor releases it: a timer or a signal does not.
+        (State::Waiting, Event::Wake) if job.is_held() => return Ok(None),
         // A job that has not begun waited for others and still has its start.
         (State::Waiting, Event::Wake) if job.started_at.is_none() => requeue(job, job.scheduled_at.max(now)),
         (State::Waiting, Event::Wake) => requeue(job, now),
@@ -160,7 +163,7 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
         ) => return refuse,
     };
     let change = reporting(job, informing(job, change, now), now);
-    Ok(Some(notifying(job, change)))
+    Ok(Some(notifying(job, linking(job, change, now))))
 }
 
 /// Refuses a report whose lease is not the one the job runs under. It checks the state first, so that a finished job is
@@ -310,10 +313,12 @@ fn hurry(job: &JobRow, now: Timestamp) -> Option<Change> {
 }
 
 /// A finished job begins again with one more attempt allowed. The reason for its end is dropped; the records of its attempts
-/// stay.
+/// stay. A job that was enqueued after others is held, and the same transaction decides about its edges again.
 fn revive(job: &JobRow, now: Timestamp) -> Change {
+    let held = job.links.as_deref().filter(|links| links.after.is_some()).map(|links| links.with(After::Held));
     Change {
-        state: State::Queued,
+        state: if held.is_some() { State::Waiting } else { State::Queued },
+        links: held,
         max_attempts: job.max_attempts.max(job.attempt.saturating_add(1)),
         crashes: 0,
         suspicion: None,
@@ -416,6 +421,15 @@ fn reporting(job: &JobRow, mut change: Change, now: Timestamp) -> Change {
         at: now,
         reason,
     })));
+    change
+}
+
+/// Adds what follows for other jobs.
+fn linking(job: &JobRow, mut change: Change, now: Timestamp) -> Change {
+    // Nearly all jobs end here.
+    let Some(links) = &job.links else { return change };
+    let effects = links::effects_of(job, Some(links), &change);
+    change.effects.extend(effects.into_iter().map(|effect| Effect::Link { at: now, effect: Box::new(effect) }));
     change
 }
 

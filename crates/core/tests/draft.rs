@@ -75,6 +75,7 @@ fn a_plain_draft_becomes_a_job_due_now() {
         extras: Extras::default(),
         revision: 0,
         suspicion: None,
+        links: None,
     };
     assert_eq!(check(draft()).expect("allowed"), NewJob { job: expected, on_conflict: OnConflict::Keep });
 }

@@ -41,6 +41,7 @@ fn messages(effects: &[Effect]) -> Vec<&Message> {
         Effect::RecordAttempt(_)
         | Effect::Enqueue(_)
         | Effect::ReportRun(_)
+        | Effect::Link { .. }
         | Effect::NotifyQueue { .. }
         | Effect::NotifyCancel => {
             unreachable!("filtered")
@@ -57,6 +58,7 @@ fn callbacks(effects: &[Effect]) -> Vec<&NewJob> {
             Effect::RecordAttempt(_)
             | Effect::Message(_)
             | Effect::ReportRun(_)
+            | Effect::Link { .. }
             | Effect::NotifyQueue { .. }
             | Effect::NotifyCancel => {}
         }

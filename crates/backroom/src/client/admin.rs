@@ -33,9 +33,11 @@ impl Backroom {
         self.engine().apply(id, Event::GiveUp { reason: reason.into() }).await.map(drop)
     }
 
-    /// Deletes a job with its attempts and log. [`Refused`](ErrorKind::Refused) while it runs: cancel it first.
+    /// Deletes a job with its attempts and log. For jobs that run after it that is as if it had failed.
+    /// [`Refused`](ErrorKind::Refused) while it runs: cancel it first.
     pub async fn delete(&self, id: JobId) -> Result<(), Error> {
-        match self.engine().store.delete(id).await? {
+        let now = self.engine().clock.now();
+        match self.engine().store.delete(id, now).await? {
             Deleted::Yes => Ok(()),
             Deleted::NotFound => Err(Error::not_found(id)),
             Deleted::Moved | Deleted::Running | Deleted::RowLocked => Err(Error::new(

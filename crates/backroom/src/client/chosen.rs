@@ -2,14 +2,29 @@
 
 use std::sync::Arc;
 
-use backroom_core::{Draft, JobId, Timestamp};
+use backroom_core::{
+    Draft, JobId, Timestamp, batch::BatchId, dependency::Edge, draft::NewJob, links::Links,
+};
 
 use super::Backroom;
 use crate::{
     Error,
-    store::{Call, Inserted},
+    store::{Call, InsertLinked, Inserted, NewLinked},
     telemetry::Sending,
 };
+
+/// A job to enqueue under an id that the caller chose.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChosenJob {
+    /// A UUIDv7 of about the moment of the call.
+    pub id: JobId,
+    /// The job.
+    pub draft: Draft,
+    /// What it runs after: jobs that are stored, or that stand before it in the same call.
+    pub after: Vec<Edge>,
+    /// The batch that it is a member of.
+    pub batch: Option<BatchId>,
+}
 
 impl Backroom {
     /// Enqueues drafts in one transaction, all of them or none, under ids and a moment that the caller chose. It answers for each
@@ -24,26 +39,44 @@ impl Backroom {
         at: Timestamp,
         is_repeated: bool,
     ) -> Result<Vec<Inserted>, Error> {
-        let (engine, several) = (self.engine(), drafts.len() > 1);
-        let sending = Sending::begin(engine, drafts.first().filter(|_| !several).map(|(_, draft)| draft));
-        let mut jobs = Vec::with_capacity(drafts.len());
-        for (number, (id, mut draft)) in drafts.into_iter().enumerate() {
+        let plain = |(id, draft)| ChosenJob { id, draft, after: Vec::new(), batch: None };
+        self.enqueue_chosen_linked(drafts.into_iter().map(plain).collect(), at, is_repeated).await
+    }
+
+    /// The same for jobs that run after others or are in batches.
+    pub async fn enqueue_chosen_linked(
+        &self,
+        chosen: Vec<ChosenJob>,
+        at: Timestamp,
+        is_repeated: bool,
+    ) -> Result<Vec<Inserted>, Error> {
+        let (engine, several) = (self.engine(), chosen.len() > 1);
+        let sending = Sending::begin(engine, chosen.first().filter(|_| !several).map(|chosen| &chosen.draft));
+        let is_linked = chosen.iter().any(|chosen| chosen.batch.is_some() || !chosen.after.is_empty());
+        let mut jobs: Vec<(NewJob, Vec<Edge>)> = Vec::with_capacity(chosen.len());
+        for (number, ChosenJob { id, mut draft, after, batch }) in chosen.into_iter().enumerate() {
             sending.stamp(&mut draft);
-            jobs.push(draft.check(id, at, engine.json_bytes_max).map_err(|mut invalid| {
+            let mut new = draft.check(id, at, engine.json_bytes_max).map_err(|mut invalid| {
                 if several {
                     invalid.why = format!("of job {number} {}", invalid.why);
                 }
                 Error::from(invalid)
-            })?);
-        }
-        if jobs.is_empty() {
-            return Ok(Vec::new());
+            })?;
+            new.job.links = batch.map(|batch| Box::new(Links { batch: Some(batch), ..Links::default() }));
+            jobs.push((new, after));
         }
         match jobs.as_slice() {
-            [one] => sending.is_of(one.job.id),
+            [] => return Ok(Vec::new()),
+            [(one, _)] => sending.is_of(one.job.id),
             many => sending.is_of_many(many.len() as u64),
         }
         let call = if is_repeated { Call::Repeated } else { Call::First };
+        if is_linked {
+            let jobs = jobs.into_iter().map(|(new, edges)| NewLinked { new, edges }).collect();
+            let insert = Arc::new(InsertLinked { jobs, by: None });
+            return sending.around(engine.store.insert_linked(insert, at, call)).await;
+        }
+        let jobs: Vec<NewJob> = jobs.into_iter().map(|(new, _)| new).collect();
         sending.around(engine.store.insert(Arc::new(jobs), at, call)).await
     }
 }

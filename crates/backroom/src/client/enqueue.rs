@@ -4,7 +4,6 @@ use std::{
     future::{Future, IntoFuture},
     marker::PhantomData,
     pin::Pin,
-    sync::Arc,
     time::Duration,
 };
 
@@ -14,17 +13,20 @@ use backroom_core::{
     unique::UniqueRule,
 };
 
-use super::{Backroom, Job, JobHandle, Untyped, job};
+use super::{
+    Backroom, Job, JobHandle, Untyped, job,
+    links::{Linked, link_options},
+};
 use crate::{
     Error, ErrorKind,
-    store::{Call, Inserted},
+    store::Inserted,
     telemetry::Sending,
 };
 
 impl Backroom {
     /// Enqueues a job: `backroom.enqueue(job).queue("images").await?`. Once that answers, the job is on disk.
     pub fn enqueue<J: Job>(&self, job: J) -> Enqueue<'_, J> {
-        Enqueue { backroom: self, draft: job::draft_of(&job), typed: PhantomData }
+        Enqueue { backroom: self, draft: job::draft_of(&job), linked: Linked::default(), typed: PhantomData }
     }
 
     /// Enqueues a job of a kind that is known by name only, with args as JSON.
@@ -34,7 +36,7 @@ impl Backroom {
 
     /// Enqueues a whole draft.
     pub fn enqueue_draft(&self, draft: Draft) -> Enqueue<'_, Untyped> {
-        Enqueue { backroom: self, draft: Ok(draft), typed: PhantomData }
+        Enqueue { backroom: self, draft: Ok(draft), linked: Linked::default(), typed: PhantomData }
     }
 }
 
@@ -43,6 +45,7 @@ impl Backroom {
 pub struct Enqueue<'a, J> {
     pub(super) backroom: &'a Backroom,
     pub(super) draft: Result<Draft, Error>,
+    pub(super) linked: Linked,
     pub(super) typed: PhantomData<fn() -> J>,
 }
 
@@ -178,6 +181,7 @@ pub(super) fn callback_to_nowhere() -> Callback {
 
 impl<'a, J: 'a> Enqueue<'a, J> {
     options!();
+    link_options!();
 
     fn set(mut self, change: impl FnOnce(&mut Draft)) -> Self {
         if let Ok(draft) = &mut self.draft {
@@ -187,8 +191,9 @@ impl<'a, J: 'a> Enqueue<'a, J> {
     }
 
     /// The job as asked for, to hand over later or with [others](Backroom::enqueue_many_drafts). Fails if its args do not
-    /// encode.
+    /// encode, and for a job that runs after others or is in a batch: a draft does not say that.
     pub fn into_draft(self) -> Result<Draft, Error> {
+        self.linked.refuse("as a draft")?;
         self.draft
     }
 
@@ -205,11 +210,11 @@ impl<'a, J: 'a> Enqueue<'a, J> {
     }
 
     async fn send(self) -> Result<JobHandle<J>, Error> {
-        let backroom = self.backroom;
+        let (backroom, linked) = (self.backroom, self.linked.clone());
         let (new, sending) = self.check()?;
         let id = new.job.id;
         let now = new.job.created_at;
-        let insert = backroom.engine().store.insert(Arc::new(vec![new]), now, Call::First);
+        let insert = linked.insert(backroom.engine(), vec![new], now);
         let answers = sending.around(insert).await?;
         let answer = answers
             .first()

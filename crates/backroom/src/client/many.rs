@@ -3,7 +3,6 @@
 use std::{
     future::{Future, IntoFuture},
     pin::Pin,
-    sync::Arc,
     time::Duration,
 };
 
@@ -18,11 +17,12 @@ use super::{
     Backroom, Job,
     enqueue::{callback_to_nowhere, options},
     job,
+    links::{Linked, link_options},
 };
 use crate::{
     Error,
     engine::Engine,
-    store::{Call, Inserted},
+    store::Inserted,
     telemetry::Sending,
 };
 
@@ -62,7 +62,7 @@ impl Backroom {
         I::IntoIter: Send + 'static,
     {
         let args = jobs.into_iter().map(|job| Json::encode(&job));
-        EnqueueMany { backroom: self, jobs: Jobs::Alike(Box::new(job::template::<J>()), Box::new(args)) }
+        EnqueueMany { backroom: self, linked: Linked::default(), jobs: Jobs::Alike(Box::new(job::template::<J>()), Box::new(args)) }
     }
 
     /// The same for a kind that is known by name only, with args as JSON.
@@ -81,7 +81,7 @@ impl Backroom {
         I::IntoIter: Send + 'static,
     {
         let args = args.into_iter().map(Ok);
-        EnqueueMany { backroom: self, jobs: Jobs::Alike(Box::new(template), Box::new(args)) }
+        EnqueueMany { backroom: self, linked: Linked::default(), jobs: Jobs::Alike(Box::new(template), Box::new(args)) }
     }
 
     /// The same for jobs of several kinds, each with options of its own. An option set on the whole holds for all of them.
@@ -112,7 +112,7 @@ impl Backroom {
         I: IntoIterator<Item = Draft>,
         I::IntoIter: Send + 'static,
     {
-        EnqueueMany { backroom: self, jobs: Jobs::Mixed(Box::new(drafts.into_iter()), Vec::new()) }
+        EnqueueMany { backroom: self, linked: Linked::default(), jobs: Jobs::Mixed(Box::new(drafts.into_iter()), Vec::new()) }
     }
 }
 
@@ -161,6 +161,7 @@ impl Jobs {
 #[must_use = "nothing is enqueued until this is awaited"]
 pub struct EnqueueMany<'a> {
     pub(super) backroom: &'a Backroom,
+    pub(super) linked: Linked,
     jobs: Jobs,
 }
 
@@ -180,6 +181,7 @@ pub struct EnqueuedMany {
 
 impl<'a> EnqueueMany<'a> {
     options!();
+    link_options!();
 
     fn set(mut self, setting: impl Fn(&mut Draft) + Send + 'static) -> Self {
         match &mut self.jobs {
@@ -217,7 +219,7 @@ impl<'a> EnqueueMany<'a> {
                 match self.chunk(engine, sending) {
                     Ok(chunk) if chunk.is_empty() => is_more = false,
                     Ok(chunk) => {
-                        under_way.push(engine.store.insert(Arc::new(chunk), engine.clock.now(), Call::First));
+                        under_way.push(self.linked.clone().insert(engine, chunk, engine.clock.now()));
                         // Hands it over before the next one is encoded.
                         answered = poll_immediate(under_way.next()).await.flatten();
                     }

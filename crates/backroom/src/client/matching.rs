@@ -171,7 +171,8 @@ impl Backroom {
             return Ok(Vec::new());
         }
         let mut moved = Vec::new();
-        let answers = self.engine().store.delete_unmoved(Arc::new(asked)).await?;
+        let now = self.engine().clock.now();
+        let answers = self.engine().store.delete_unmoved(Arc::new(asked), now).await?;
         for (job, answer) in jobs.iter().zip(answers) {
             match answer {
                 Deleted::Yes => acted.done += 1,

@@ -2,6 +2,7 @@
 
 mod admin;
 mod amend;
+mod batches;
 mod chosen;
 mod cursor;
 mod endpoints;
@@ -9,6 +10,7 @@ mod enqueue;
 mod follow;
 mod handle;
 mod job;
+mod links;
 mod many;
 mod matching;
 mod read;
@@ -21,12 +23,15 @@ mod watch;
 mod within;
 
 pub use amend::Amend;
+pub use batches::{BatchHandle, BatchState, BatchStatus, OpenBatch};
+pub use chosen::ChosenJob;
 pub use cursor::Cursor;
 pub use enqueue::Enqueue;
 pub use follow::{Follow, JobEvent, News};
 pub use handle::JobHandle;
 pub(crate) use job::draft_of;
 pub use job::{BadArgs, Job, Untyped};
+pub use links::{EnqueuedGraph, GraphEdge, GraphNode, Tree, TreeEdge, TreeNode};
 pub use many::{EnqueueMany, EnqueuedMany};
 pub use matching::{Acted, Action};
 pub use read::{Explanation, Page};

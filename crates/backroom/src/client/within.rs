@@ -32,6 +32,7 @@ async fn enqueue<J>(
     mut transaction: impl CallersTransaction,
 ) -> Result<JobHandle<J>, Error> {
     let backroom = enqueue.backroom;
+    enqueue.linked.refuse("in a transaction of the caller")?;
     let (new, sending) = enqueue.check()?;
     let (id, now) = (new.job.id, new.job.created_at);
     let jobs = [new];
@@ -45,6 +46,7 @@ async fn enqueue_many(
     mut many: EnqueueMany<'_>,
     mut transaction: impl CallersTransaction,
 ) -> Result<EnqueuedMany, Error> {
+    many.linked.refuse("in a transaction of the caller")?;
     let engine = many.backroom.engine().clone();
     let sending = many.begin(&engine);
     let mut sum = EnqueuedMany::default();

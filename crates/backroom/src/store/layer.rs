@@ -6,6 +6,7 @@ mod access;
 mod endpoints;
 mod jobs;
 mod journals;
+mod links;
 mod queues;
 mod reads;
 mod replies;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use backroom_core::{
     AuditEntry, Change, JobId, JobRow, Json, Kinds, LeaseId, Message, MessageId, SecretHash, Timestamp,
     Token, TokenId,
+    batch::BatchId,
     draft::NewJob,
     idempotency::{Begun, IdempotencyRecord, RequestEnd},
     sample::{Grain, Sample},
@@ -29,9 +31,10 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use uuid::Uuid;
 
 use super::{
-    Beaten, Call, Claim, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedules, DueWakes, EndedEndpoint,
-    Filter, Health, JournalAfter, JournalPage, JournalWrite, Note, Notifier, Prune, QueueSetting, Record,
-    ScheduleMove, Seen, Signal, Store, TakeMessages, TriggerHold, TriggerPause, WorkerRow, WriteState,
+    BatchRow, BatchTurn, Beaten, Call, Claim, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedules, DueWakes,
+    EdgesOfJob, EndedEndpoint, Filter, Health, InsertLinked, JournalAfter, JournalPage, JournalWrite, Note, Notifier,
+    OpenBatch, Prune, QueueSetting, Record, ScheduleMove, Seen, Signal, Store, TakeMessages, TriggerHold, TriggerPause,
+    WorkerRow, WriteState,
 };
 use crate::Error;
 
@@ -86,6 +89,7 @@ impl Answer for Deleted {}
 impl Answer for super::Moved {}
 impl Answer for Health {}
 impl Answer for Begun {}
+impl Answer for super::BatchRow {}
 impl Answer for super::Load {}
 impl Answer for super::TriggerReader {}
 
@@ -171,8 +175,9 @@ requests! {
     reads LeaseStatus "lease_status" { leases: Arc<Vec<(JobId, LeaseId)>> } of leases,
     writes Note "note" { notes: Arc<Vec<Note>>, now: Timestamp } of notes,
     writes Prune "prune" { prune: Arc<Prune>, now: Timestamp },
-    writes Delete "delete" { id: JobId },
-    writes DeleteUnmoved "delete_unmoved" { jobs: Arc<Vec<(JobId, u64)>> } of jobs,
+    writes Delete "delete" { id: JobId, now: Timestamp },
+    writes DeleteCopy "delete_copy" { id: JobId },
+    writes DeleteUnmoved "delete_unmoved" { jobs: Arc<Vec<(JobId, u64)>>, now: Timestamp } of jobs,
     writes Import "import" { records: Arc<Vec<Record>> } of records,
     reads Job "job" { id: JobId },
     reads Attempts "attempts" { id: JobId },
@@ -243,6 +248,15 @@ requests! {
     reads DueWakes "due_wakes" { limit: usize, now: Timestamp },
     writes ClearWakes "clear_wakes" { wakes: Arc<Vec<(JobId, Timestamp)>> } of wakes,
     writes ForgetTaken "forget_taken" { before: Timestamp, limit: usize },
+    writes InsertLinked "insert_linked" { insert: Arc<InsertLinked>, now: Timestamp } of insert.jobs,
+    writes SettleLeft "settle_left" { now: Timestamp },
+    reads Edges "edges" { of: EdgesOfJob, after: Option<JobId>, limit: usize },
+    writes OpenBatch "open_batch" { open: Arc<OpenBatch>, now: Timestamp },
+    writes TurnBatch "turn_batch" { id: BatchId, turn: BatchTurn, now: Timestamp },
+    reads Batch "batch" { id: BatchId },
+    reads Batches "batches" { parent: Option<BatchId>, before: Option<BatchId>, limit: usize },
+    writes ImportBatches "import_batches" { batches: Arc<Vec<BatchRow>> } of batches,
+    writes PruneBatches "prune_batches" { ended_before: Timestamp, limit: usize },
     reads Health "health",
     reads Close "close",
 }

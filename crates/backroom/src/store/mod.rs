@@ -12,6 +12,7 @@ use async_trait::async_trait;
 mod answered;
 mod backup;
 pub mod layer;
+mod linked;
 mod memory;
 mod migrations;
 mod moving;
@@ -32,7 +33,7 @@ pub(crate) use answered::CallHook;
 pub use backup::{BackedUp, BackupProgress, backup};
 pub use memory::MemoryStore;
 pub use migrations::{Migration, migrations, version};
-pub use moving::{Compared, Copied, copy_jobs, copy_messages, copy_queues, copy_schedules};
+pub use moving::{Compared, Copied, copy_batches, copy_jobs, copy_messages, copy_queues, copy_schedules};
 pub use notifier::{Listener, Notifier};
 pub use observed::{INSERT_TIMEOUT, Observed, REPEAT_AFTER, REPEATS_MAX};
 pub(crate) use outage::is_outage;
@@ -42,15 +43,7 @@ pub use url::sqlite_file;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub(crate) use verbs::header_of;
 pub use verbs::{
-    Acknowledged, AuditVerbs, Beaten, Blocked, Call, Claim, Committed, Count, DEAD_LETTER_BYTES_MAX,
-    DEAD_LETTERS_MAX, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedule, DueSchedules, DueWakes,
-    Durability, ENDED_ENDPOINTS_MAX, EndedEndpoint, EndpointVerbs, Filter, Health, HealthCheck, Holder,
-    IdempotencyVerbs, Inserted, JOURNAL_PAGE_BYTES, JobVerbs, JournalAfter, JournalHead, JournalPage,
-    JournalVerbs, JournalWrite, LeaseStatus, Load, MessageRow, Moved, Note, OPEN_MAX, OpenBreaker, Prune,
-    QueueSetting, QueueVerbs, QueuedAs, READERS_FORGOTTEN_AFTER, REPORTS_MAX, ReadVerbs, Record, Recorded,
-    ReplyQueue, ReplyVerbs, RunningJob, SampleVerbs, ScheduleMove, ScheduleVerbs, Seen, Share, Signal,
-    Signalled, TakeMessages, TokenVerbs, TriggerHold, TriggerPause, TriggerReader, TriggerRow, TriggerVerbs,
-    WorkerDetails, WorkerRow, WorkerVerbs, WriteState, Wrote,
+    Acknowledged, AuditVerbs, BatchRow, BatchTurn, BatchVerbs, Beaten, Blocked, Call, Claim, Committed, Count, DEAD_LETTERS_MAX, DEAD_LETTER_BYTES_MAX, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedule, DueSchedules, DueWakes, Durability, ENDED_ENDPOINTS_MAX, EdgesOfJob, EndedEndpoint, EndpointVerbs, Filter, Health, HealthCheck, Holder, IdempotencyVerbs, InsertLinked, Inserted, JOURNAL_PAGE_BYTES, JobVerbs, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite, LeaseStatus, LinkVerbs, Load, MessageRow, Moved, Neighbour, NeighbourState, NewLinked, Note, OPEN_MAX, OpenBatch, OpenBreaker, Prune, QueueSetting, QueueVerbs, QueuedAs, READERS_FORGOTTEN_AFTER, REPORTS_MAX, ReadVerbs, Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, SampleVerbs, ScheduleMove, ScheduleVerbs, Seen, Share, Side, Signal, Signalled, TakeMessages, TokenVerbs, TriggerHold, TriggerPause, TriggerReader, TriggerRow, TriggerVerbs, WorkerDetails, WorkerRow, WorkerVerbs, WriteState, Wrote,
 };
 pub(crate) use verbs::{DEAD_REMEMBERED, DROPPED_REMEMBERED, apply_setting, dead_without_a_row};
 
@@ -72,6 +65,8 @@ pub trait Store:
     + ScheduleVerbs
     + JournalVerbs
     + SampleVerbs
+    + LinkVerbs
+    + BatchVerbs
     + 'static
 {
     /// What an operator wants to know: versions, durability, size, and checks that may take seconds.

@@ -6,6 +6,7 @@
 //! newest job to the oldest, a page at a time, so memory stays bounded whatever their size. Who may work meanwhile is
 //! the caller's to see to.
 
+mod batches;
 mod schedules;
 
 use std::{
@@ -13,13 +14,17 @@ use std::{
     sync::Arc,
 };
 
-use backroom_core::{JobId, JobRow, State};
+use backroom_core::{
+    JobId, JobRow, State,
+    dependency::{Edge, EdgeState},
+};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
-use super::{Deleted, Filter, QueueSetting, Record, Store};
+use super::{Deleted, EdgesOfJob, Filter, QueueSetting, Record, Side, Store};
 use crate::{Error, ErrorKind};
 
+pub use batches::copy_batches;
 pub use schedules::copy_schedules;
 
 /// Jobs on the first page, before it is known how large they are.
@@ -32,6 +37,8 @@ const PAGE_BYTES: usize = 8 * 1024 * 1024;
 const IMPORT_RECORDS_MAX: usize = 1000;
 /// Jobs whose attempts and logs are read at the same time.
 const READS_AT_ONCE: usize = 8;
+/// Edges in one read.
+const EDGES_AT_ONCE: usize = 1000;
 /// Log lines in one read.
 const LINES_AT_ONCE: usize = 1000;
 
@@ -117,7 +124,7 @@ pub async fn copy_jobs(
         for job in page {
             match target.find(job.id).await? {
                 Some(there) if there.revision >= job.revision => sums.of(&job).count(&job, &there),
-                Some(there) => match to.delete(job.id).await? {
+                Some(there) => match to.delete_copy(job.id).await? {
                     Deleted::Yes | Deleted::NotFound => wanted.push(job),
                     Deleted::Moved | Deleted::Running | Deleted::RowLocked => {
                         copied.refuse(|| {
@@ -336,9 +343,10 @@ fn is_about_a_record(error: &Error) -> bool {
 
 /// A job with all that belongs to it.
 async fn record(from: &dyn Store, job: JobRow) -> Result<Record, Error> {
+    let edges = if job.links.is_some() { edges_to(from, job.id).await? } else { Vec::new() };
     // Only a run leaves attempts and lines, and it leaves its lease's id; most queued jobs never ran.
     if job.lease_id.is_none() && job.attempt == 0 && job.crashes == 0 {
-        return Ok(Record { job, attempts: Vec::new(), lines: Vec::new() });
+        return Ok(Record { job, attempts: Vec::new(), lines: Vec::new(), edges });
     }
     let attempts = from.attempts(job.id).await?;
     let mut lines = Vec::new();
@@ -346,9 +354,26 @@ async fn record(from: &dyn Store, job: JobRow) -> Result<Record, Error> {
         let more = from.logs(job.id, lines.len(), LINES_AT_ONCE).await?;
         // A page may end at a bound in bytes, so only an empty one is known to be the last.
         if more.is_empty() {
-            return Ok(Record { job, attempts, lines });
+            return Ok(Record { job, attempts, lines, edges });
         }
         lines.extend(more);
+    }
+}
+
+/// All edges that lead to a job.
+async fn edges_to(from: &dyn Store, job: JobId) -> Result<Vec<(Edge, EdgeState)>, Error> {
+    let of = EdgesOfJob { job, side: Side::Predecessors, only_open: false };
+    let (mut edges, mut after) = (Vec::new(), None);
+    loop {
+        let page = from.edges(of, after, EDGES_AT_ONCE).await?;
+        after = page.last().map(|neighbour| neighbour.job);
+        let is_last = page.len() < EDGES_AT_ONCE;
+        edges.extend(page.into_iter().map(|neighbour| {
+            (Edge { predecessor: neighbour.job, on_failure: neighbour.on_failure }, neighbour.edge)
+        }));
+        if is_last {
+            return Ok(edges);
+        }
     }
 }
 

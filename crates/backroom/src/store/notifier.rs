@@ -50,6 +50,8 @@ enum Topic {
     Replies(String),
     /// The next turn of a schedule may be earlier than known.
     Schedules,
+    /// A transaction has left edges for later ones.
+    Edges,
 }
 
 impl Notifier {
@@ -76,6 +78,11 @@ impl Notifier {
     /// Hints that the turn of a schedule may have come.
     pub fn subscribe_schedules(self: &Arc<Self>) -> Listener {
         self.subscribe(vec![Topic::Schedules])
+    }
+
+    /// Hints that edges may be left to settle.
+    pub fn subscribe_edges(self: &Arc<Self>) -> Listener {
+        self.subscribe(vec![Topic::Edges])
     }
 
     /// Whether this process has listeners. Without any, a store need not watch for changes by other processes.
@@ -157,6 +164,11 @@ impl Notifier {
     /// The turn of a schedule may have come.
     pub fn notify_schedules(&self) {
         _ = self.notify(&Topic::Schedules);
+    }
+
+    /// Edges may be left to settle.
+    pub fn notify_edges(&self) {
+        _ = self.notify(&Topic::Edges);
     }
 
     /// Another process wrote, and it is not known what: notifies every listener.

@@ -72,6 +72,8 @@ impl Observed {
             | Verb::ImportMessages
             | Verb::DropMessages
             | Verb::Prune
+            | Verb::ImportBatches
+            | Verb::PruneBatches
             | Verb::DeleteTrigger
             | Verb::Close => LONG_TIMEOUT,
             Verb::Claim
@@ -79,6 +81,7 @@ impl Observed {
             | Verb::LeaseStatus
             | Verb::Note
             | Verb::Delete
+            | Verb::DeleteCopy
             | Verb::DeleteUnmoved
             | Verb::Job
             | Verb::Attempts
@@ -145,7 +148,15 @@ impl Observed {
             | Verb::DeleteSchedule
             | Verb::DueSchedules
             | Verb::Entries
-            | Verb::EntryOfKey => CALL_TIMEOUT,
+            | Verb::EntryOfKey
+            // A graph may be large.
+            | Verb::InsertLinked
+            | Verb::SettleLeft
+            | Verb::Edges
+            | Verb::OpenBatch
+            | Verb::TurnBatch
+            | Verb::Batch
+            | Verb::Batches => CALL_TIMEOUT,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What maintains a store: it rescues jobs of dead workers, cancels expired jobs, prunes finished ones,
-//! drops messages that no taker acknowledged, wakes workflows, writes samples of what was done, and runs schedules.
+//! drops messages that no taker acknowledged, wakes workflows, settles edges that were left, writes samples of what was done, and
+//! runs schedules.
 //!
 //! Each duty is a `tick(engine, now)` that returns how long it wants to rest; [`duty`] sleeps in between. Schedules have a loop
 //! of their own, because they begin to the millisecond. Any number of workers
@@ -8,6 +9,7 @@
 mod apply;
 mod duty;
 mod expire;
+mod links;
 mod liveness;
 mod loss;
 mod own_heartbeats;
@@ -43,6 +45,7 @@ pub(crate) async fn keep_up(
         duty::run(&engine, Expire { ends }),
         duty::run(&engine, Prune),
         duty::run(&engine, Replies),
-        duty::run(&engine, Samples)
+        duty::run(&engine, Samples),
+        links::run(&engine)
     );
 }

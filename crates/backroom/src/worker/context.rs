@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use backroom_core::{JobId, JobRow};
+use backroom_core::{JobId, JobRow, LeaseId};
 
 use super::{
     resources::Resources,
@@ -132,6 +132,10 @@ impl Context {
     /// Why the handler should stop, if it should.
     pub(crate) fn stop_reason(&self) -> Option<StopReason> {
         self.run.stop_reason()
+    }
+
+    pub(crate) fn lease(&self) -> LeaseId {
+        self.run.lease
     }
 
     pub(super) fn run(&self) -> &Arc<Run> {

@@ -219,6 +219,10 @@ impl Schemas {
                 "journals",
                 "journal",
                 "arrivals",
+                "edges",
+                "edges_left",
+                "batches",
+                "stripes",
             ];
             // TRUNCATE makes new files for each table and index, which takes far longer than to delete a few rows.
             let deletes = tables.map(|table| format!("DELETE FROM {schema}.{table}")).join("; ");

@@ -38,6 +38,8 @@ CREATE TABLE backroom_jobs (
     extras              TEXT    CHECK (extras IS NULL OR substr(extras, 1, 5) = '{"v":'),
     revision            INTEGER NOT NULL CHECK (revision >= 0),
     suspicion           TEXT    CHECK ((suspicion IS NULL) = (crashes = 0)),
+    links               TEXT    CHECK (links IS NULL OR substr(links, 1, 5) = '{"v":'),
+    batch               BLOB    CHECK (length(batch) = 16),
     CHECK ((lease_until IS NOT NULL) = (state = 'running')),
     CHECK (state <> 'running' OR lease_id IS NOT NULL),
     CHECK ((finished_at IS NOT NULL) = (state = 'completed' OR state = 'cancelled' OR state = 'discarded')),
@@ -59,6 +61,7 @@ CREATE INDEX backroom_jobs_rare ON backroom_jobs (state, id, queue)
     WHERE state = 'waiting' OR state = 'cancelled' OR state = 'discarded';
 CREATE INDEX backroom_jobs_expiring ON backroom_jobs (expires_at, id) WHERE state = 'queued' AND expires_at IS NOT NULL;
 CREATE UNIQUE INDEX backroom_jobs_unique ON backroom_jobs (unique_key) WHERE unique_held = 1;
+CREATE INDEX backroom_jobs_batch ON backroom_jobs (batch, id) WHERE batch IS NOT NULL;
 CREATE TABLE backroom_attempts (
     seq        INTEGER PRIMARY KEY,
     job_id     BLOB    NOT NULL CHECK (length(job_id) = 16),
@@ -126,12 +129,12 @@ CREATE TABLE backroom_ended_endpoints (
     reason   TEXT    NOT NULL,
     ended_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000a','mail','default',NULL,5,'queued','{"n":1}',0,20,0,1800000000000000,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,1800000000000000,NULL,NULL,NULL,NULL,0,NULL);
-INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000b','mail','default','lane-1',0,'running','{"n":2}',2,20,1,1800000000000000,1800000900000000,'mail=k','until',1800000900000000,1,X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',1800000030000000,'worker-1',50,'half',NULL,NULL,NULL,0,1800000000000000,1800000001000000,NULL,'["red"]','{"v":1,"timeout_ms":1500,"retry":{"backoff":"quartic"},"meta":{"k":"v"}}',5,'{"on_trial":0,"alone":1,"at":"2027-01-15T08:00:00Z","ran_ms":1000}');
-INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000c','mail','default',NULL,5,'waiting','{"n":3}',0,20,0,1800000000000000,NULL,NULL,NULL,NULL,0,X'b1b1b1b1b1b14b1bb1b1b1b1b1b1b1b1',NULL,'worker-1',NULL,NULL,NULL,NULL,NULL,0,1800000000000000,1800000001000000,NULL,NULL,NULL,2,NULL);
-INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000d','mail','default',NULL,5,'completed','{"n":4}',1,20,0,1800000000000000,NULL,'mail=l','live',NULL,0,X'c1c1c1c1c1c14c1cc1c1c1c1c1c1c1c1',NULL,'worker-1',NULL,NULL,'"done"',NULL,NULL,0,1800000000000000,1800000001000000,1800000002000000,NULL,NULL,2,NULL);
-INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000e','mail','other',NULL,9,'cancelled','{"n":5}',0,20,0,1800000000000000,NULL,'mail=m','queued',NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,'no longer wanted',NULL,0,1800000000000000,NULL,1800000002000000,NULL,NULL,1,NULL);
-INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000f','mail','other',NULL,5,'discarded','{"n":6}',1,1,0,1800000000000000,NULL,NULL,NULL,NULL,0,X'd1d1d1d1d1d14d1dd1d1d1d1d1d1d1d1',NULL,'worker-1',NULL,NULL,NULL,'gave up after 1 attempts: boom',NULL,0,1800000000000000,1800000001000000,1800000002000000,'["blue","red"]',NULL,2,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000a','mail','default',NULL,5,'queued','{"n":1}',0,20,0,1800000000000000,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,1800000000000000,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000b','mail','default','lane-1',0,'running','{"n":2}',2,20,1,1800000000000000,1800000900000000,'mail=k','until',1800000900000000,1,X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',1800000030000000,'worker-1',50,'half',NULL,NULL,NULL,0,1800000000000000,1800000001000000,NULL,'["red"]','{"v":1,"timeout_ms":1500,"retry":{"backoff":"quartic"},"meta":{"k":"v"}}',5,'{"on_trial":0,"alone":1,"at":"2027-01-15T08:00:00Z","ran_ms":1000}',NULL,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000c','mail','default',NULL,5,'waiting','{"n":3}',0,20,0,1800000000000000,NULL,NULL,NULL,NULL,0,X'b1b1b1b1b1b14b1bb1b1b1b1b1b1b1b1',NULL,'worker-1',NULL,NULL,NULL,NULL,NULL,0,1800000000000000,1800000001000000,NULL,NULL,NULL,2,NULL,NULL,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000d','mail','default',NULL,5,'completed','{"n":4}',1,20,0,1800000000000000,NULL,'mail=l','live',NULL,0,X'c1c1c1c1c1c14c1cc1c1c1c1c1c1c1c1',NULL,'worker-1',NULL,NULL,'"done"',NULL,NULL,0,1800000000000000,1800000001000000,1800000002000000,NULL,NULL,2,NULL,NULL,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000e','mail','other',NULL,9,'cancelled','{"n":5}',0,20,0,1800000000000000,NULL,'mail=m','queued',NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,'no longer wanted',NULL,0,1800000000000000,NULL,1800000002000000,NULL,NULL,1,NULL,NULL,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000f','mail','other',NULL,5,'discarded','{"n":6}',1,1,0,1800000000000000,NULL,NULL,NULL,NULL,0,X'd1d1d1d1d1d14d1dd1d1d1d1d1d1d1d1',NULL,'worker-1',NULL,NULL,NULL,'gave up after 1 attempts: boom',NULL,0,1800000000000000,1800000001000000,1800000002000000,'["blue","red"]',NULL,2,NULL,NULL,NULL);
 INSERT INTO backroom_attempts VALUES(1,X'018cc251f4007000800000000000000f',X'd1d1d1d1d1d14d1dd1d1d1d1d1d1d1d1',1,'failed','boom','worker-1',1800000001000000,1800000002000000,0);
 INSERT INTO backroom_logs VALUES(X'018cc251f4007000800000000000000b',0,X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',0,1800000001500000,'hello');
 INSERT INTO backroom_tags VALUES('blue',X'018cc251f4007000800000000000000f');

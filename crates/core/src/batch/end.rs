@@ -43,8 +43,8 @@ pub struct Closed {
 /// What follows for a batch from what its stripes count now.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Crossed {
-    /// Jobs to enqueue, in this order, with their links. A job of the same id that is stored already stays as it is.
-    pub jobs: Vec<(NewJob, Links)>,
+    /// Jobs to enqueue, in this order. A job of the same id that is stored already stays as it is.
+    pub jobs: Vec<NewJob>,
     /// What the batch counts as in its parent, before and after; none if that is the same, or it has no parent.
     pub in_parent: Option<(MemberState, MemberState)>,
 }
@@ -153,16 +153,17 @@ impl Batch {
         which: EndJob,
         counts: Counts,
         now: Timestamp,
-    ) -> Result<Option<(NewJob, Links)>, Invalid> {
+    ) -> Result<Option<NewJob>, Invalid> {
         let draft = match which {
             EndJob::Finish => &self.on_finish,
             EndJob::Success => &self.on_success,
         };
         let Some(draft) = draft else { return Ok(None) };
         // It was checked when the batch was opened; the bound on its args may have been another one then.
-        let new = draft.clone().check(job_id(self.id, which, now), now, usize::MAX)?;
+        let mut new = draft.clone().check(job_id(self.id, which, now), now, usize::MAX)?;
         let ends = Some(EndsBatch { batch: self.id, which, summary: counts.summary() });
-        Ok(Some((new, Links { ends, ..Links::default() })))
+        new.job.links = Some(Box::new(Links { ends, ..Links::default() }));
+        Ok(Some(new))
     }
 }
 

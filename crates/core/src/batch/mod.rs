@@ -4,7 +4,7 @@
 //! stripe. The row of the batch itself is written when a stripe runs empty or fills again, so it is never hot. Start reading
 //! at [`Tally`], which collects what a transaction does to its members, and [`Batch::crossed`], which finds the end.
 //!
-//! Nothing here runs yet: stores do not hold batches. See `docs/decisions/0187-batches-are-counted-in-stripes.md`.
+//! Stores carry the decisions out as `docs/decisions/0187-batches-are-counted-in-stripes.md` says.
 
 mod add;
 mod end;

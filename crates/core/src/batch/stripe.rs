@@ -1,9 +1,12 @@
 //! A part of a batch's members, as one row counts it.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Batch, Delta, MemberState};
+use crate::Invalid;
 
 /// The row that counts a part of a batch's members. All rows of a batch are written when it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,31 @@ pub enum Gate {
     Closed,
     /// No job may add.
     Cancelled,
+}
+
+impl Gate {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Closed, Self::Cancelled];
+
+    /// The name in tables and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Closed => "closed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl FromStr for Gate {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::ALL
+            .into_iter()
+            .find(|gate| gate.as_str() == text)
+            .ok_or_else(|| Invalid::new("gate of a batch", format!("{text:?} is unknown")))
+    }
 }
 
 /// How many members count as what.
@@ -124,6 +152,18 @@ impl Counts {
             cancelled: self.cancelled.checked_add_signed(delta.of(MemberState::Cancelled))?,
             discarded: self.discarded.checked_add_signed(delta.of(MemberState::Discarded))?,
         })
+    }
+
+    /// The counts that were there before `delta`.
+    #[must_use]
+    pub fn before(self, delta: Delta) -> Self {
+        let without = |count: u64, state| count.saturating_add_signed(delta.of(state).saturating_neg());
+        Self {
+            live: without(self.live, MemberState::Live),
+            completed: without(self.completed, MemberState::Completed),
+            cancelled: without(self.cancelled, MemberState::Cancelled),
+            discarded: without(self.discarded, MemberState::Discarded),
+        }
     }
 
     /// What all stripes count together.

@@ -74,10 +74,31 @@ impl Tally {
         *delta.count(to) += 1;
     }
 
-    /// The stripes to write, in the order in which they are locked.
+    /// All stripes to write, in the order in which they are locked.
     pub fn stripes(&self) -> impl Iterator<Item = (BatchId, u16, Delta)> + '_ {
         let written = self.deltas.iter().filter(|(_, delta)| !delta.is_zero());
         written.map(|((_, batch, stripe), delta)| (*batch, *stripe, *delta))
+    }
+
+    /// Takes out the stripes of the deepest batches, in the order in which they are locked; none when nothing is left. What their ends
+    /// mean for their parents is added to what is left.
+    pub fn take_deepest(&mut self) -> Vec<(BatchId, u16, Delta)> {
+        let mut taken = Vec::new();
+        while taken.is_empty() {
+            let Some((key, _)) = self.deltas.first_key_value() else { break };
+            let deepest = key.0;
+            while let Some(entry) = self.deltas.first_entry() {
+                let (depth, batch, stripe) = *entry.key();
+                if depth != deepest {
+                    break;
+                }
+                let delta = entry.remove();
+                if !delta.is_zero() {
+                    taken.push((batch, stripe, delta));
+                }
+            }
+        }
+        taken
     }
 
     fn delta(&mut self, batch: &Batch, member: uuid::Uuid) -> &mut Delta {

@@ -5,17 +5,15 @@ use std::collections::HashSet;
 use super::{EDGES_MAX, Edge, EdgeState, EdgesOf, Happening, OnFailure};
 use crate::{
     Effect, Event, Invalid, JobId, JobRow, State, Timestamp,
-    links::{After, Links},
+    links::{After, LinkEffect, Links},
     transition,
 };
 
 /// A job that may be stored, with its edges.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arrival {
-    /// Queued if it has to wait for no job, `waiting` if it has, or cancelled because a predecessor has failed.
+    /// Queued if it has to wait for no job, `waiting` if it has, or cancelled because a predecessor has failed. Its links say which.
     pub job: JobRow,
-    /// Its links.
-    pub links: Links,
     /// Its edges, in the order of the call.
     pub edges: Vec<(Edge, EdgeState)>,
     /// What follows from its cancel, if it is cancelled.
@@ -24,15 +22,20 @@ pub struct Arrival {
 
 /// What is known of a predecessor at the moment of the enqueue. The store has locked its row.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Known<'a> {
-    pub(super) id: JobId,
-    pub(super) kind: &'a str,
-    pub(super) state: State,
-    pub(super) reason: Option<&'a str>,
+pub struct PredecessorFacts<'a> {
+    /// The job.
+    pub id: JobId,
+    /// Its kind.
+    pub kind: &'a str,
+    /// Its state.
+    pub state: State,
+    /// Why it was cancelled or discarded.
+    pub reason: Option<&'a str>,
 }
 
-impl<'a> Known<'a> {
-    pub(super) fn of(job: &'a JobRow) -> Self {
+impl<'a> PredecessorFacts<'a> {
+    /// Of a row.
+    pub fn of(job: &'a JobRow) -> Self {
         Self { id: job.id, kind: &job.kind, state: job.state, reason: job.reason.as_deref() }
     }
 
@@ -47,7 +50,7 @@ impl<'a> Known<'a> {
     }
 
     /// The state of a new edge from it, and why the dependant is cancelled, if it is.
-    pub(super) fn edge(self, on_failure: OnFailure) -> (EdgeState, Option<String>) {
+    fn edge(self, on_failure: OnFailure) -> (EdgeState, Option<String>) {
         let Some(happening) = self.happening() else { return (EdgeState::Open, None) };
         let state = EdgeState::Open.after(on_failure, happening, true);
         let why = (state == EdgeState::Broken).then(|| {
@@ -63,21 +66,20 @@ impl<'a> Known<'a> {
 /// [followed](crate::links::follow).
 pub fn arrive(
     job: JobRow,
-    links: Links,
     edges: &[Edge],
-    predecessors: &[Option<&JobRow>],
+    predecessors: &[Option<PredecessorFacts<'_>>],
     now: Timestamp,
 ) -> Result<Arrival, Invalid> {
     check_edges(job.id, edges)?;
     if edges.is_empty() {
-        return Ok(Arrival { job, links, edges: Vec::new(), effects: Vec::new() });
+        return Ok(Arrival { job, edges: Vec::new(), effects: Vec::new() });
     }
     let mut settled = Vec::with_capacity(edges.len());
     let mut cancel = None;
     for (index, edge) in edges.iter().enumerate() {
         let found = predecessors.get(index).copied().flatten();
         let predecessor = found.filter(|found| found.id == edge.predecessor).ok_or_else(|| unknown(*edge))?;
-        let (state, why) = Known::of(predecessor).edge(edge.on_failure);
+        let (state, why) = predecessor.edge(edge.on_failure);
         cancel = cancel.or(why);
         settled.push((*edge, state));
     }
@@ -90,13 +92,22 @@ pub fn arrive(
         let change = transition::apply(&job, Event::Cancel { reason }, now);
         if let Ok(Some(change)) = change {
             change.write_to(&mut job);
+            // Those who count it, or run after it, meet it as it is stored. A workflow that started it learns of its end.
             effects = change.effects;
+            effects.retain(|effect| match effect {
+                Effect::Link { effect, .. } => matches!(**effect, LinkEffect::Child(_)),
+                _ => true,
+            });
         }
     } else if waits {
         after = After::Held;
         job.state = State::Waiting;
     }
-    Ok(Arrival { job, links: Links { after: Some(after), ..links }, edges: settled, effects })
+    let links = job.links.take().map_or_else(Links::default, |links| *links);
+    job.links = Some(links.with(after));
+    // It is new, whatever was decided about it before it was stored.
+    job.revision = 0;
+    Ok(Arrival { job, edges: settled, effects })
 }
 
 /// Refuses too many edges, an edge of a job to itself, and the same predecessor twice.

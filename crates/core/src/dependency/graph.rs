@@ -175,6 +175,11 @@ impl GraphError {
         Self { pointer: pointer.into(), why: why.into() }
     }
 
+    /// The error for an edge of the job at `place` that names no job of the graph.
+    pub fn unknown_name(place: usize, edge: usize, name: &str) -> Self {
+        Self::at(format!("/jobs/{place}/after/{edge}"), format!("{name:?} is the name of no job of the graph"))
+    }
+
     /// The error for a job that cannot be enqueued: `inside` is a pointer within it, or empty.
     pub fn of_job(place: usize, inside: &str, why: impl Into<String>) -> Self {
         Self::at(format!("/jobs/{place}/job{inside}"), why)

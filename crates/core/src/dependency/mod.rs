@@ -4,7 +4,7 @@
 //! *held*. When a predecessor ends, lives again or is deleted, [`settle`](settle::settle) decides about each of its edges and
 //! about the dependant. Nothing polls: the transaction that ends the predecessor writes the answer.
 //!
-//! Nothing here runs yet: stores do not hold edges. See `docs/decisions/0185-edges-are-rows.md`.
+//! Stores carry the decisions out as `docs/decisions/0185-edges-are-rows.md` says.
 
 mod arrive;
 mod edge;
@@ -14,7 +14,7 @@ pub mod retry;
 pub mod settle;
 pub mod tree;
 
-pub use arrive::{Arrival, arrive};
+pub use arrive::{Arrival, PredecessorFacts, arrive};
 pub use edge::{Edge, EdgeState, EdgesOf, Happening, OnFailure, Rule};
 pub use explain::{NAMED_MAX, Waited, WaitsFor};
 

@@ -1,23 +1,18 @@
 //! The retry of a job that was enqueued after others: which of its edges open again.
+//!
+//! [`transition::apply`](crate::transition::apply) answers a retry of such a job with the state `waiting` and the effect
+//! [`Reopen`](crate::links::LinkEffect::Reopen). The store carries that out in the same transaction.
 
-use super::{Edge, EdgeState, arrive::Known};
-use crate::{
-    Change, Effect, Event, JobRow, Refused, State, Timestamp,
-    links::{After, LinkEffect, Links, effects_of},
-    transition,
-};
+use super::{EdgeState, settle::release};
+use crate::{Change, JobRow, State, Timestamp};
 
-/// What a store writes when a dependant is retried.
+/// What a store writes about the edges of a dependant that was retried.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Retried {
-    /// The change of its row: to `queued`, or to `waiting` if edges are open again.
-    pub change: Change,
-    /// Its links after it.
-    pub links: Links,
+pub struct Reopened {
     /// Where its edges stand now, in their order.
     pub edges: Vec<EdgeState>,
-    /// What follows for further jobs.
-    pub effects: Vec<LinkEffect>,
+    /// The change that releases it, if it has to wait for no job.
+    pub change: Option<Change>,
 }
 
 /// Where an edge of a finished dependant stands after a retry of it. `predecessor` is the state of the predecessor; none if it
@@ -35,30 +30,12 @@ pub const fn edge_after_retry(edge: EdgeState, predecessor: Option<State>) -> Ed
     }
 }
 
-/// Decides the retry of a job with edges. `edges` are all of them with their states; `predecessors` their rows, in the same
-/// order, none for a job that was deleted. `Ok(None)` means that nothing changes.
-pub fn retry(
-    job: &JobRow,
-    links: &Links,
-    edges: &[(Edge, EdgeState)],
-    predecessors: &[Option<&JobRow>],
-    now: Timestamp,
-) -> Result<Option<Retried>, Refused> {
-    let Some(mut change) = transition::apply(job, Event::Retry, now)? else { return Ok(None) };
-    // A queued job is only due earlier. It waits for no edge.
-    let is_revival = job.state.is_finished();
-    let state_of = |index: usize| predecessors.get(index).copied().flatten().map(Known::of);
-    let after_retry = |(index, (_, state)): (usize, &(Edge, EdgeState))| {
-        if is_revival { edge_after_retry(*state, state_of(index).map(|known| known.state)) } else { *state }
-    };
-    let edges: Vec<_> = edges.iter().enumerate().map(after_retry).collect();
-    let is_held = is_revival && edges.contains(&EdgeState::Open);
-    if is_held {
-        change.state = State::Waiting;
-        change.effects.retain(|effect| !matches!(effect, Effect::NotifyQueue { .. }));
-    }
-    let after = if is_held { After::Held } else { After::Released };
-    let links = Links { after: links.after.map(|_| after), ..links.clone() };
-    let effects = effects_of(job, Some(&links), &change);
-    Ok(Some(Retried { change, links, edges, effects }))
+/// Decides about the edges of `job`, which was retried and is held. `edges` are all edges that lead to it, each with the state of its
+/// predecessor, which the store has locked against an end in the meantime; none for a predecessor that was deleted.
+pub fn reopen(job: &JobRow, edges: &[(EdgeState, Option<State>)], now: Timestamp) -> Reopened {
+    let edges: Vec<_> =
+        edges.iter().map(|(edge, predecessor)| edge_after_retry(*edge, *predecessor)).collect();
+    let waits = edges.contains(&EdgeState::Open);
+    let change = if waits || !job.is_held() { None } else { release(job, now) };
+    Reopened { edges, change }
 }

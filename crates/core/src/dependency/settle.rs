@@ -2,8 +2,8 @@
 
 use super::{EdgeState, EdgesOf, OnFailure};
 use crate::{
-    Change, Event, JobRow, State, Timestamp,
-    links::{After, LinkEffect, Links, effects_of},
+    Change, Event, JobRow, Timestamp,
+    links::{After, Links},
     transition,
 };
 
@@ -12,8 +12,6 @@ use crate::{
 pub struct Dependant {
     /// The dependant.
     pub job: JobRow,
-    /// Its links.
-    pub links: Links,
     /// The policy of the edge.
     pub on_failure: OnFailure,
     /// Where the edge stands.
@@ -27,25 +25,14 @@ pub struct Dependant {
 pub struct Settled {
     /// Where the edge stands now.
     pub edge: EdgeState,
-    /// What changes on the dependant, if anything does.
-    pub dependant: Option<DependantChange>,
-}
-
-/// What changes on a dependant.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DependantChange {
-    /// The change of its row, with its effects.
-    pub change: Change,
-    /// Its links after it.
-    pub links: Links,
-    /// What follows from it for further jobs.
-    pub effects: Vec<LinkEffect>,
+    /// The change of the dependant, if anything changes. It has its links after it, and what follows for further jobs.
+    pub change: Option<Change>,
 }
 
 /// Decides about one edge of the predecessor that `edges` names.
 pub fn settle(edges: &EdgesOf, dependant: &Dependant, now: Timestamp) -> Settled {
-    let Dependant { job, links, on_failure, edge, others_open } = dependant;
-    let is_held = job.state == State::Waiting && links.after == Some(After::Held);
+    let Dependant { job, on_failure, edge, others_open } = dependant;
+    let is_held = job.is_held();
     let after = edge.after(*on_failure, edges.happening, is_held);
     let event = match (*edge, after) {
         _ if !is_held => None,
@@ -54,15 +41,19 @@ pub fn settle(edges: &EdgesOf, dependant: &Dependant, now: Timestamp) -> Settled
         (EdgeState::Open, EdgeState::Open | EdgeState::Met | EdgeState::Waived)
         | (EdgeState::Met | EdgeState::Broken | EdgeState::Waived, _) => None,
     };
-    Settled { edge: after, dependant: event.and_then(|event| change(job, links, event, now)) }
+    let change = event.and_then(|event| match event {
+        Event::Wake => release(job, now),
+        // A waiting job takes a cancel, so it is not refused. The job stays held: its own retry decides about its edges.
+        event => transition::apply(job, event, now).ok().flatten(),
+    });
+    Settled { edge: after, change }
 }
 
-fn change(job: &JobRow, links: &Links, event: Event, now: Timestamp) -> Option<DependantChange> {
-    let is_release = event == Event::Wake;
-    // A waiting job takes both events, so neither is refused; a refusal would leave it as it is.
-    let change = transition::apply(job, event, now).ok().flatten()?;
-    let effects = effects_of(job, Some(links), &change);
-    // A job that is cancelled stays held: its own retry decides about its edges.
-    let after = if is_release { After::Released } else { After::Held };
-    Some(DependantChange { change, links: Links { after: Some(after), ..links.clone() }, effects })
+/// The change of a held job that may run now.
+pub(super) fn release(job: &JobRow, now: Timestamp) -> Option<Change> {
+    let links: &Links = job.links.as_deref()?;
+    let links = Some(links.with(After::Released));
+    let free = JobRow { links: links.clone(), ..job.clone() };
+    let change = transition::apply(&free, Event::Wake, now).ok().flatten()?;
+    Some(Change { links, ..change })
 }

@@ -3,14 +3,14 @@
 //! A job without [`Links`] costs nothing: [`effects_of`] answers with an empty list before it compares anything. Stores hold the
 //! links in one column that is empty for nearly all jobs. Start reading at [`effects_of`].
 //!
-//! Stores do not hold links yet, so no change has these effects yet: see `docs/decisions/0185-edges-are-rows.md`.
+//! [`transition::apply`](crate::transition::apply) adds them to each change as [`Effect::Link`](crate::Effect::Link).
 
 mod child;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Change, Invalid, JobRow, State,
+    Change, Invalid, JobId, JobRow, State,
     batch::{BatchId, EndsBatch, MemberChange, MemberState},
     dependency::{EdgesOf, Happening},
     versioned::{read, write},
@@ -57,6 +57,8 @@ pub enum After {
 pub enum LinkEffect {
     /// All edges that lead from this job are settled again.
     Edges(EdgesOf),
+    /// This job, which was enqueued after others, was retried: all edges that lead to it are decided again.
+    Reopen(JobId),
     /// A member of a batch has another state.
     Member(MemberChange),
     /// A child of a workflow has ended: its end is an entry of the workflow's journal, and wakes it.
@@ -73,6 +75,12 @@ impl Links {
     /// predecessors have ended.
     pub fn may_be_woken(&self) -> bool {
         self.after != Some(After::Held)
+    }
+
+    /// The same, held or released.
+    #[must_use]
+    pub fn with(&self, after: After) -> Box<Self> {
+        Box::new(Self { after: Some(after), ..self.clone() })
     }
 
     /// The text for a store; none if nothing is tied to the job.
@@ -131,6 +139,9 @@ pub fn effects_of(job: &JobRow, links: Option<&Links>, change: &Change) -> Vec<L
         Turn::Again => Happening::Again,
     };
     let mut effects = Vec::new();
+    if links.after.is_some() && happening == Happening::Again {
+        effects.push(LinkEffect::Reopen(job.id));
+    }
     if links.followed {
         let reason = change.reason.clone();
         effects.push(LinkEffect::Edges(EdgesOf {
@@ -174,11 +185,10 @@ pub fn effects_of_deletion(job: &JobRow, links: Option<&Links>) -> Vec<LinkEffec
 
 /// The change that marks a job as followed; none if it is marked. It counts up the revision, so a worker that has decided
 /// the end of the job without the mark decides again.
-pub fn follow(job: &JobRow, links: &Links) -> Option<(Change, Links)> {
-    if links.followed {
-        return None;
-    }
-    Some((Change::keeping(job), Links { followed: true, ..links.clone() }))
+pub fn follow(job: &JobRow) -> Option<Change> {
+    let links = job.links.as_deref().cloned().unwrap_or_default();
+    let marked = Some(Box::new(Links { followed: true, ..links.clone() }));
+    (!links.followed).then(|| Change { links: marked, ..Change::keeping(job) })
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

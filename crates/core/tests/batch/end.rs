@@ -15,8 +15,8 @@ use crate::{
 
 /// The end jobs that are enqueued, in order, by kind and with how many members failed.
 fn jobs(crossed: &Crossed) -> Vec<(String, u64)> {
-    let of = |(new, links): &(backroom_core::draft::NewJob, backroom_core::links::Links)| {
-        let summary = links.ends.unwrap().summary;
+    let of = |new: &backroom_core::draft::NewJob| {
+        let summary = new.job.links.as_ref().unwrap().ends.unwrap().summary;
         (new.job.kind.clone(), summary.cancelled + summary.discarded)
     };
     crossed.jobs.iter().map(of).collect()
@@ -172,11 +172,12 @@ fn the_gate_decides_who_adds() {
 #[test]
 fn end_jobs_have_ids_of_their_own_and_know_their_batch() {
     let (batch, crossed) = closed(&[stripe(0, 4, 0)]);
-    let [(finish, of_finish), (success, of_success)] = &crossed.jobs[..] else { panic!("{crossed:?}") };
+    let [finish, success] = &crossed.jobs[..] else { panic!("{crossed:?}") };
     assert_ne!(finish.job.id, success.job.id);
     assert_eq!(finish.job.id.0.get_version_num(), 7);
-    assert_eq!(of_finish.ends.unwrap().which, EndJob::Finish);
-    let ends = of_success.ends.unwrap();
+    let ends = |new: &backroom_core::draft::NewJob| new.job.links.as_ref().unwrap().ends.unwrap();
+    assert_eq!(ends(finish).which, EndJob::Finish);
+    let ends = ends(success);
     assert_eq!((ends.batch, ends.which), (batch.id, EndJob::Success));
     assert_eq!((ends.summary.total, ends.summary.completed), (4, 4));
     assert_eq!(closed(&[stripe(0, 4, 0)]).1, crossed, "the same decision makes the same jobs");

@@ -62,7 +62,7 @@ impl Store {
         tally: &mut Tally,
     ) {
         self.rows_written += 1;
-        for (new, _) in &crossed.jobs {
+        for new in &crossed.jobs {
             let name = format!("{} of {}", new.job.kind, batch.id);
             assert_eq!(self.ends.insert(new.job.id, name), None, "an end job is enqueued once");
         }

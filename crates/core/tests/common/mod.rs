@@ -82,6 +82,7 @@ pub(crate) fn queued() -> JobRow {
         extras: Extras::default(),
         revision: 7,
         suspicion: None,
+        links: None,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use backroom_core::{
     Effect, JobRow, MessageKinds, Reply, State,
-    dependency::{Arrival, EDGES_MAX, Edge, EdgeState, OnFailure, arrive},
-    links::{After, Links},
+    dependency::{Arrival, EDGES_MAX, Edge, EdgeState, OnFailure, PredecessorFacts, arrive},
+    links::After,
 };
 
 use crate::{common::now, job_id, job_in, new_job};
@@ -13,8 +13,8 @@ fn after(predecessors: &[(JobRow, OnFailure)]) -> Arrival {
         .iter()
         .map(|(job, on_failure)| Edge { predecessor: job.id, on_failure: *on_failure })
         .collect();
-    let rows: Vec<_> = predecessors.iter().map(|(job, _)| Some(job)).collect();
-    arrive(new_job(99), Links::default(), &edges, &rows, now()).unwrap()
+    let rows: Vec<_> = predecessors.iter().map(|(job, _)| Some(PredecessorFacts::of(job))).collect();
+    arrive(new_job(99), &edges, &rows, now()).unwrap()
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_job_after_one_predecessor_is_stored_by_the_state_of_the_predecessor() {
                 Broken => (State::Cancelled, After::Held),
             };
             assert_eq!(arrival.edges[0].1, edge, "{predecessor} {policy}");
-            assert_eq!((arrival.job.state, arrival.links.after.unwrap()), expected, "{predecessor} {policy}");
+            assert_eq!((arrival.job.state, arrival.job.links.as_ref().unwrap().after.unwrap()), expected, "{predecessor} {policy}");
             crate::common::invariants(&arrival.job).unwrap();
         }
     }
@@ -65,22 +65,22 @@ fn a_cancel_at_arrival_is_reported_to_those_who_asked() {
         Some(Reply { to: "replies".into(), correlation_id: None, on: MessageKinds::default() });
     let edge = Edge { predecessor: job_id(1), on_failure: OnFailure::Cancel };
     let failed = job_in(1, State::Cancelled);
-    let arrival = arrive(job, Links::default(), &[edge], &[Some(&failed)], now()).unwrap();
+    let arrival = arrive(job, &[edge], &[Some(PredecessorFacts::of(&failed))], now()).unwrap();
     assert!(matches!(&arrival.effects[..], [Effect::Message(_)]), "{:?}", arrival.effects);
 }
 
 #[test]
 fn a_job_without_edges_is_stored_as_it_is() {
-    let arrival = arrive(new_job(99), Links::default(), &[], &[], now()).unwrap();
+    let arrival = arrive(new_job(99), &[], &[], now()).unwrap();
     assert_eq!(arrival.job, new_job(99));
-    assert_eq!(arrival.links.stored(), Ok(None));
 }
 
 #[test]
 fn unknown_repeated_and_too_many_predecessors_are_refused() {
     let edge = |n: u128| Edge { predecessor: job_id(n), on_failure: OnFailure::Cancel };
     let refused = |edges: &[Edge], rows: &[Option<&JobRow>]| {
-        arrive(new_job(99), Links::default(), edges, rows, now()).unwrap_err().to_string()
+        let rows: Vec<_> = rows.iter().map(|row| row.map(PredecessorFacts::of)).collect();
+        arrive(new_job(99), edges, &rows, now()).unwrap_err().to_string()
     };
     let one = job_in(1, State::Running);
     assert!(refused(&[edge(1)], &[None]).contains("does not exist: it was never enqueued, or was deleted"));

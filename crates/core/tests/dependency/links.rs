@@ -1,7 +1,7 @@
 //! What follows from a change for other jobs, and the stored form of links.
 
 use backroom_core::{
-    Event, JobRow, State,
+    Effect, Event, JobRow, State,
     batch::{BatchId, MemberChange, MemberState},
     dependency::{EdgesOf, Happening},
     links::{
@@ -83,6 +83,21 @@ fn ends_and_retries_have_effects_and_no_other_change_has() {
 }
 
 #[test]
+fn every_change_of_a_job_with_links_has_their_effects() {
+    let (case, job) = starts().remove(0);
+    let job = JobRow { links: Some(Box::new(tied())), ..job };
+    let change = apply(&job, Event::Cancel { reason: "no".into() }, now()).unwrap().unwrap();
+    let of = |effect: &Effect| match effect {
+        Effect::Link { at, effect } => Some((*at, (**effect).clone())),
+        _ => None,
+    };
+    let found: Vec<_> = change.effects.iter().filter_map(of).collect();
+    let expected = effects_of(&job, Some(&tied()), &change);
+    assert_eq!(found, expected.into_iter().map(|effect| (now(), effect)).collect::<Vec<_>>(), "{case}");
+    assert!(change.has_stored_effects() && !job.is_plain());
+}
+
+#[test]
 fn a_deleted_job_that_lived_leaves_its_batch_as_cancelled_and_one_that_had_finished_leaves_it_as_it_was() {
     for (case, job) in starts() {
         let effects = effects_of_deletion(&job, Some(&tied()));
@@ -96,11 +111,12 @@ fn a_deleted_job_that_lived_leaves_its_batch_as_cancelled_and_one_that_had_finis
 #[test]
 fn the_mark_of_a_followed_job_counts_up_its_revision_once() {
     let job = starts().remove(0).1;
-    let (change, links) = follow(&job, &Links::default()).unwrap();
+    let change = follow(&job).unwrap();
     let mut after = job.clone();
     change.write_to(&mut after);
-    assert_eq!(after, JobRow { revision: job.revision + 1, ..job.clone() });
-    assert_eq!(follow(&after, &links), None);
+    let links = Some(Box::new(Links { followed: true, ..Links::default() }));
+    assert_eq!(after, JobRow { revision: job.revision + 1, links, ..job.clone() });
+    assert_eq!(follow(&after), None);
     // A worker that decided without the mark finds its guard broken, and decides again.
     let decided = apply(&job, Event::Cancel { reason: "no".into() }, now()).unwrap().unwrap();
     assert!(decided.revision_before < after.revision && !decided.is_written_to(&after));

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use backroom_core::{
-    Change, Event, JobId, JobRow, LeaseId, State,
+    Change, Effect, Event, JobId, JobRow, LeaseId, State,
     dependency::{
-        Edge, EdgeState, EdgesOf, OnFailure, arrive,
-        retry::retry,
+        Edge, EdgeState, EdgesOf, OnFailure, PredecessorFacts, arrive,
+        retry::reopen,
         settle::{Dependant, settle},
     },
-    links::{After, LinkEffect, Links, effects_of, effects_of_deletion, follow},
+    links::{After, LinkEffect, effects_of_deletion, follow},
     transition::apply,
 };
 use proptest::{collection::vec, prelude::*};
@@ -21,7 +21,7 @@ use crate::{
 
 #[derive(Default)]
 struct Store {
-    jobs: BTreeMap<JobId, (JobRow, Links)>,
+    jobs: BTreeMap<JobId, JobRow>,
     /// By dependant and predecessor.
     edges: BTreeMap<(JobId, JobId), (OnFailure, EdgeState)>,
     /// Edges that are left for the next transactions, each with the last dependant that was settled.
@@ -31,18 +31,22 @@ struct Store {
 }
 
 impl Store {
-    fn write(&mut self, id: JobId, change: &Change, links: Links) {
-        let entry = self.jobs.get_mut(&id).unwrap();
-        change.write_to(&mut entry.0);
-        entry.1 = links;
-        common::invariants(&entry.0).unwrap();
+    /// Writes a change, and answers with what follows for other jobs.
+    fn write(&mut self, change: &Change) -> Vec<LinkEffect> {
+        let job = self.jobs.get_mut(&change.id).unwrap();
+        change.write_to(job);
+        common::invariants(job).unwrap();
+        let of = |effect: &Effect| match effect {
+            Effect::Link { effect, .. } => Some((**effect).clone()),
+            _ => None,
+        };
+        change.effects.iter().filter_map(of).collect()
     }
 
     fn event(&mut self, id: JobId, event: Event) {
-        let (job, links) = self.jobs[&id].clone();
-        if let Ok(Some(change)) = apply(&job, event, now()) {
-            self.write(id, &change, links.clone());
-            self.transaction(effects_of(&job, Some(&links), &change));
+        if let Ok(Some(change)) = apply(&self.jobs[&id], event, now()) {
+            let effects = self.write(&change);
+            self.transaction(effects);
         }
     }
 
@@ -53,51 +57,52 @@ impl Store {
             .map(|(predecessor, on_failure)| Edge { predecessor: *predecessor, on_failure: *on_failure })
             .collect();
         for edge in &edges {
-            let (job, links) = self.jobs[&edge.predecessor].clone();
-            if let Some((change, links)) = follow(&job, &links) {
-                self.write(job.id, &change, links);
+            if let Some(change) = follow(&self.jobs[&edge.predecessor]) {
+                self.write(&change);
             }
         }
-        let rows: Vec<_> = edges.iter().map(|edge| Some(&self.jobs[&edge.predecessor].0)).collect();
+        let rows: Vec<_> =
+            edges.iter().map(|edge| Some(PredecessorFacts::of(&self.jobs[&edge.predecessor]))).collect();
         let new = JobRow { id, ..new_job(0) };
-        let Ok(arrival) = arrive(new, Links::default(), &edges, &rows, now()) else { return };
+        let Ok(arrival) = arrive(new, &edges, &rows, now()) else { return };
         for (edge, state) in arrival.edges {
             self.edges.insert((id, edge.predecessor), (edge.on_failure, state));
         }
-        self.jobs.insert(id, (arrival.job, arrival.links));
+        self.jobs.insert(id, arrival.job);
     }
 
     fn delete(&mut self, id: JobId) {
-        let Some((job, links)) = self.jobs.remove(&id) else { return };
+        let Some(job) = self.jobs.remove(&id) else { return };
         self.edges.retain(|(dependant, _), _| *dependant != id);
-        self.transaction(effects_of_deletion(&job, Some(&links)));
+        self.transaction(effects_of_deletion(&job, job.links.as_deref()));
     }
 
-    fn retry(&mut self, id: JobId) {
-        let (job, links) = self.jobs[&id].clone();
+    /// Decides about all edges of a job that was retried.
+    fn reopen(&mut self, id: JobId) -> Vec<LinkEffect> {
         let of_job = self.edges.iter().filter(|((dependant, _), _)| *dependant == id);
         let edges: Vec<_> = of_job
-            .map(|((_, predecessor), (on_failure, state))| {
-                (Edge { predecessor: *predecessor, on_failure: *on_failure }, *state)
+            .map(|((_, predecessor), (_, state))| {
+                (*predecessor, (*state, self.jobs.get(predecessor).map(|row| row.state)))
             })
             .collect();
-        let rows: Vec<_> =
-            edges.iter().map(|(edge, _)| self.jobs.get(&edge.predecessor).map(|row| &row.0)).collect();
-        let Ok(Some(retried)) = retry(&job, &links, &edges, &rows, now()) else { return };
-        for ((edge, _), state) in edges.iter().zip(&retried.edges) {
-            self.edges.insert((id, edge.predecessor), (edge.on_failure, *state));
+        let states: Vec<_> = edges.iter().map(|(_, state)| *state).collect();
+        let reopened = reopen(&self.jobs[&id], &states, now());
+        for ((predecessor, _), state) in edges.iter().zip(&reopened.edges) {
+            self.edges.get_mut(&(id, *predecessor)).unwrap().1 = *state;
         }
-        self.write(id, &retried.change, retried.links);
-        self.transaction(retried.effects);
+        reopened.change.map_or_else(Vec::new, |change| self.write(&change))
     }
 
     /// The rest of a transaction whose change is written: a page of edges, and what is left as rows.
     fn transaction(&mut self, effects: Vec<LinkEffect>) {
-        let edges = effects.into_iter().filter_map(|effect| match effect {
-            LinkEffect::Edges(edges) => Some((edges, None)),
-            LinkEffect::Member(_) | LinkEffect::Child(_) => None,
-        });
-        let mut work: Vec<_> = edges.collect();
+        let mut work = Vec::new();
+        for effect in effects {
+            match effect {
+                LinkEffect::Edges(edges) => work.push((edges, None)),
+                LinkEffect::Reopen(id) => assert!(self.reopen(id).is_empty(), "a release has no such effect"),
+                LinkEffect::Member(_) | LinkEffect::Child(_) => {}
+            }
+        }
         let mut budget = self.page;
         while let Some((edges, last)) = work.pop() {
             let from = edges.predecessor;
@@ -121,19 +126,18 @@ impl Store {
             .edges
             .iter()
             .any(|(other, (_, state))| other.0 == key.0 && other.1 != key.1 && *state == EdgeState::Open);
-        let (job, links) = self.jobs[&key.0].clone();
-        let settled = settle(edges, &Dependant { job, links, on_failure, edge, others_open }, now());
+        let job = self.jobs[&key.0].clone();
+        let settled = settle(edges, &Dependant { job, on_failure, edge, others_open }, now());
         self.edges.insert(key, (on_failure, settled.edge));
         if (edge, settled.edge) == (EdgeState::Open, EdgeState::Met) {
             let predecessor = self.jobs.get(&key.1);
-            let is_over = predecessor.is_none_or(|(job, _)| job.state.is_finished());
+            let is_over = predecessor.is_none_or(|job| job.state.is_finished());
             assert!(is_over, "an edge is met while its predecessor lives");
         }
-        let Some(dependant) = settled.dependant else { return Vec::new() };
-        self.write(key.0, &dependant.change, dependant.links);
-        let edges = dependant.effects.into_iter().filter_map(|effect| match effect {
+        let effects = settled.change.map_or_else(Vec::new, |change| self.write(&change));
+        let edges = effects.into_iter().filter_map(|effect| match effect {
             LinkEffect::Edges(edges) => Some(edges),
-            LinkEffect::Member(_) | LinkEffect::Child(_) => None,
+            LinkEffect::Reopen(_) | LinkEffect::Member(_) | LinkEffect::Child(_) => None,
         });
         edges.collect()
     }
@@ -144,7 +148,7 @@ impl Store {
             return;
         }
         let (edges, last) = self.left.remove(0);
-        let edges = edges.read_again(self.jobs.get(&edges.predecessor).map(|row| &row.0));
+        let edges = edges.read_again(self.jobs.get(&edges.predecessor));
         let mut budget = self.page.max(1);
         let mut last = last;
         let mut follow_up = Vec::new();
@@ -167,12 +171,13 @@ impl Store {
     /// What is true once no edge is left to settle.
     fn check(&self) {
         for ((dependant, predecessor), (policy, state)) in &self.edges {
-            let (job, links) = &self.jobs[dependant];
-            let before = self.jobs.get(predecessor).map(|row| row.0.state);
+            let job = &self.jobs[dependant];
+            let before = self.jobs.get(predecessor).map(|row| row.state);
             let case = format!("{policy}, {state:?}: {before:?} -> {}", job.state);
             match state {
                 EdgeState::Open if !job.state.is_finished() => {
-                    assert_eq!((job.state, links.after), (State::Waiting, Some(After::Held)), "{case}");
+                    let after = job.links.as_ref().unwrap().after;
+                    assert_eq!((job.state, after), (State::Waiting, Some(After::Held)), "{case}");
                     let is_cause = match before {
                         Some(State::Queued | State::Running | State::Waiting) => true,
                         Some(State::Cancelled | State::Discarded) => *policy == OnFailure::Wait,
@@ -184,7 +189,7 @@ impl Store {
                 EdgeState::Open | EdgeState::Met | EdgeState::Waived => {}
             }
         }
-        for (id, (job, _)) in &self.jobs {
+        for (id, job) in &self.jobs {
             let waits = |(key, (_, state)): (&(JobId, JobId), &(OnFailure, EdgeState))| {
                 key.0 == *id && *state == EdgeState::Open
             };
@@ -256,7 +261,7 @@ fn run(ops: Vec<Op>, page: usize) {
                 let cancel = Event::Cancel { reason: "not wanted".into() };
                 pick(&store, n).into_iter().for_each(|id| store.event(id, cancel.clone()));
             }
-            Op::Retry(n) => pick(&store, n).into_iter().for_each(|id| store.retry(id)),
+            Op::Retry(n) => pick(&store, n).into_iter().for_each(|id| store.event(id, Event::Retry)),
             Op::Delete(n) => pick(&store, n).into_iter().for_each(|id| store.delete(id)),
             Op::GoOn => store.go_on(),
         }
@@ -290,7 +295,7 @@ fn a_failure_cancels_a_chain_of_any_length_without_recursion() {
     }
     store.event(job_id(1), Event::Cancel { reason: "not wanted".into() });
     let cancelled =
-        |store: &Store| store.jobs.values().filter(|(job, _)| job.state == State::Cancelled).count();
+        |store: &Store| store.jobs.values().filter(|job| job.state == State::Cancelled).count();
     assert_eq!(cancelled(&store), 501, "one transaction is bounded");
     let mut transactions = 0;
     while !store.left.is_empty() {
@@ -299,7 +304,7 @@ fn a_failure_cancels_a_chain_of_any_length_without_recursion() {
     }
     assert_eq!(cancelled(&store), 3000);
     assert!(transactions <= 3000);
-    let reason = store.jobs[&job_id(3000)].0.reason.clone().unwrap();
+    let reason = store.jobs[&job_id(3000)].reason.clone().unwrap();
     assert!(
         reason.starts_with("predecessor 00000000-0000-0000-0000-000000000bb7 (make_thumbnail) was cancelled"),
         "{reason}"
@@ -311,8 +316,8 @@ fn a_dependant_with_a_later_start_is_released_to_that_start() {
     let mut store = Store { page: 500, ..Store::default() };
     store.enqueue(job_id(1), &[]);
     store.enqueue(job_id(2), &[(job_id(1), OnFailure::Run)]);
-    store.jobs.get_mut(&job_id(2)).unwrap().0.scheduled_at = at(3600);
+    store.jobs.get_mut(&job_id(2)).unwrap().scheduled_at = at(3600);
     store.event(job_id(1), Event::Cancel { reason: "not wanted".into() });
-    let job = &store.jobs[&job_id(2)].0;
+    let job = &store.jobs[&job_id(2)];
     assert_eq!((job.state, job.scheduled_at), (State::Queued, at(3600)));
 }

@@ -60,6 +60,7 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
         woken,
         started_at,
         finished_at,
+        links: _,
         effects,
     } = change;
     let mut described: Vec<String> = Vec::new();
@@ -162,8 +163,8 @@ fn effects(job: &JobRow, event: &Event, change: &Change) -> Vec<String> {
     for effect in effects {
         match effect {
             Effect::RecordAttempt(attempt) => say(&format!("recorded as {}", attempt.end)),
-            // No job here asks for messages.
-            Effect::Message(_) | Effect::Enqueue(_) | Effect::ReportRun(_) => {
+            // No job here asks for messages, and none has links.
+            Effect::Message(_) | Effect::Enqueue(_) | Effect::ReportRun(_) | Effect::Link { .. } => {
                 say(&format!("unexpected: {effect:?}"))
             }
             // Not described; the test of every pair compares them.

@@ -5,12 +5,14 @@
 
 pub(crate) mod act;
 pub(crate) mod around;
+mod batches;
 pub(crate) mod body;
 pub(crate) mod caller;
 pub(crate) mod codes;
 mod config;
 mod endpoints;
 pub(crate) mod extract;
+mod graphs;
 mod health;
 #[cfg(feature = "triggers")]
 mod hooks;
@@ -67,6 +69,8 @@ fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(document)
         .merge(health::routes())
         .merge(jobs::routes())
+        .merge(graphs::routes())
+        .merge(batches::routes())
         .merge(queues::routes())
         .merge(workers::routes())
         .merge(scaling::routes())

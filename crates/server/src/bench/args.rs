@@ -16,6 +16,7 @@ Examples:
   backroom bench --scenario deep                   with ten million finished and a million future jobs
   backroom bench --scenario http                   how fast the server takes jobs over HTTP
   backroom bench --scenario workflow --slots 500   how many workflows of three durable steps a second
+  backroom bench --scenario batch --jobs 1000000   what a batch costs its members, and jobs after others
   backroom bench --server http://127.0.0.1:8080    the same of a server that runs; its jobs are deleted afterwards
   backroom bench --json | jq .lifecycle_per_s")]
 pub(crate) struct BenchArgs {
@@ -37,6 +38,9 @@ pub(crate) struct BenchArgs {
     /// Future jobs already there in the scenario `deep`
     #[arg(long, default_value_t = 1_000_000)]
     pub(crate) deep_future: u32,
+    /// Rows that count the members in the scenario `batch`, where the store has many writers
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) stripes: u16,
     /// Measure a bare loop over the same tables as well, and print the ratio
     #[arg(long)]
     pub(crate) baseline: bool,
@@ -69,6 +73,8 @@ pub(crate) enum Scenario {
     Http,
     /// Run workflows of three steps that do nothing
     Workflow,
+    /// As drain, without a batch and in one; then jobs after others
+    Batch,
 }
 
 impl Scenario {
@@ -80,6 +86,7 @@ impl Scenario {
             Self::Deep => "deep",
             Self::Http => "http",
             Self::Workflow => "workflow",
+            Self::Batch => "batch",
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod args;
 mod baseline;
+mod batch;
 mod deep;
 mod drain;
 mod http;
@@ -39,6 +40,7 @@ pub(crate) async fn measure(
         (None, Scenario::Drain) => Ok(drain::measure(args, &place, &mut report, say).await?),
         (None, Scenario::Steady) => Ok(steady::measure(args, &place, &mut report, say).await?),
         (None, Scenario::Latency) => Ok(latency::measure(args, &place, &mut report, say).await?),
+        (None, Scenario::Batch) => Ok(batch::measure(args, &place, &mut report, say).await?),
         (None, Scenario::Workflow) => Ok(workflow::measure(args, &place, &mut report, say).await?),
         (None, Scenario::Deep) => Ok(deep::measure(args, &place, &mut report, say).await?),
     };

@@ -31,6 +31,15 @@ pub(crate) struct Report {
     /// Workflows of three steps run and completed per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) workflow_per_s: Option<f64>,
+    /// Jobs enqueued, run and completed per second as members of a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) batch_lifecycle_per_s: Option<f64>,
+    /// Edges per second of a job that runs after many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fan_in_edges_per_s: Option<f64>,
+    /// Edges per second of a chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) chain_edges_per_s: Option<f64>,
     /// Peak of this process.
     pub(crate) rss_mb: Option<f64>,
     pub(crate) durability: Durability,
@@ -81,6 +90,9 @@ impl Report {
             pickup_p99_ms: None,
             pickup_after_ack_p50_ms: None,
             workflow_per_s: None,
+            batch_lifecycle_per_s: None,
+            fan_in_edges_per_s: None,
+            chain_edges_per_s: None,
             rss_mb: None,
             durability: place.durability,
             history_kept: !args.no_history,

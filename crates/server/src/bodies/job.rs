@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use backroom::{
-    Draft, Extras, Invalid, Json, RetryPolicy, Timestamp, UniqueRule,
-    core::{Callback, Reply, draft::When},
+    BatchId, ChosenJob, Draft, Extras, Invalid, JobId, Json, OnFailure, RetryPolicy, Timestamp, UniqueRule,
+    core::{Callback, Reply, dependency::Edge, draft::When},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::views::{CallbackSchema, ReplySchema, RetrySchema};
+use crate::views::{CallbackSchema, OnFailureWord, ReplySchema, RetrySchema};
 
 /// A job to enqueue. Fields have the names that they have on the job; what is left out has its default.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -65,6 +65,64 @@ pub(crate) struct NewJob {
     /// The URL that messages about the job go to, and which messages.
     #[schema(value_type = Option<CallbackSchema>)]
     callback: Option<Callback>,
+    /// The jobs that it runs after: it waits until they have completed. At most 10,000.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<AfterSchema>)]
+    after: Vec<After>,
+    /// The batch that it is a member of, which must be open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    batch: Option<BatchId>,
+}
+
+/// A job that another one runs after: its id, or its id with what happens if it does not complete.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(untagged)]
+enum After {
+    Job(JobId),
+    Edge(AfterEdge),
+}
+
+/// A job that another one runs after.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AfterEdge {
+    job: JobId,
+    #[serde(default)]
+    on_failure: OnFailure,
+}
+
+impl From<After> for Edge {
+    fn from(after: After) -> Self {
+        match after {
+            After::Job(predecessor) => Self { predecessor, on_failure: OnFailure::default() },
+            After::Edge(AfterEdge { job: predecessor, on_failure }) => Self { predecessor, on_failure },
+        }
+    }
+}
+
+/// A job that another one runs after: its id, or an object.
+#[derive(Serialize, ToSchema)]
+#[schema(as = After)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it describes what is read")]
+enum AfterSchema {
+    /// Its id. If it is cancelled or discarded, so is this job.
+    Job(String),
+    /// With what happens if it does not complete.
+    Edge(AfterEdgeSchema),
+}
+
+/// A job that another one runs after, with what happens if it does not complete.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AfterEdge)]
+struct AfterEdgeSchema {
+    /// Its id.
+    #[schema(format = "uuid")]
+    job: String,
+    /// Default `cancel`.
+    #[schema(required = false, value_type = OnFailureWord)]
+    on_failure: OnFailure,
 }
 
 impl NewJob {
@@ -95,6 +153,8 @@ impl NewJob {
             traceparent,
             reply,
             callback,
+            after: Vec::new(),
+            batch: None,
         }
     }
 
@@ -103,8 +163,30 @@ impl NewJob {
         self.queue.as_deref().unwrap_or(backroom::core::draft::QUEUE_DEFAULT)
     }
 
-    /// As the library takes it.
-    pub(crate) fn draft(self, traceparent: Option<&str>) -> Result<Draft, Invalid> {
+    /// As the library takes it, under this id.
+    pub(crate) fn chosen(mut self, id: JobId, traceparent: Option<&str>) -> Result<ChosenJob, Invalid> {
+        let after = std::mem::take(&mut self.after).into_iter().map(Edge::from).collect();
+        let batch = self.batch.take();
+        Ok(ChosenJob { id, draft: self.draft(traceparent)?, after, batch })
+    }
+
+    /// A job of a graph or at the end of a batch, which says elsewhere what it runs after.
+    pub(crate) fn alone(self, traceparent: Option<&str>) -> Result<Draft, Invalid> {
+        if !self.after.is_empty() || self.batch.is_some() {
+            let why = "after and batch cannot stand in this job; the request says both for it";
+            return Err(Invalid::new("job", why));
+        }
+        self.draft(traceparent)
+    }
+
+    /// The same after these jobs and in this batch.
+    pub(crate) fn tied(mut self, after: &[Edge], batch: Option<BatchId>) -> Self {
+        let edge = |edge: &Edge| After::Edge(AfterEdge { job: edge.predecessor, on_failure: edge.on_failure });
+        (self.after, self.batch) = (after.iter().map(edge).collect(), batch);
+        self
+    }
+
+    fn draft(self, traceparent: Option<&str>) -> Result<Draft, Invalid> {
         let queue = self.queue().to_owned();
         let start = when("scheduled_at", self.scheduled_at, "delay_ms", self.delay_ms)?;
         let expiry = when("expires_at", self.expires_at, "expires_in_ms", self.expires_in_ms)?;

@@ -36,6 +36,11 @@ pub(crate) struct JobArgs {
     log: usize,
 }
 
+/// Writing to a String cannot fail.
+macro_rules! put {
+    ($page:expr, $($said:tt)*) => { let _ = writeln!($page, $($said)*); };
+}
+
 pub(crate) async fn run(args: JobArgs, settings: &Settings) -> Result<(), Problem> {
     // Jobs bear the moments of the store's clock.
     let read = async |target: &Target| Ok((target.whole(args.id).await?, target.now()));
@@ -43,7 +48,7 @@ pub(crate) async fn run(args: JobArgs, settings: &Settings) -> Result<(), Proble
     if settings.json {
         return out::json(&whole, settings.terminal);
     }
-    let WholeJob { job: view, reasons, attempts, log, journal } = &whole;
+    let WholeJob { job: view, reasons, attempts, log, journal, tree, member_of } = &whole;
     let job = &view.job;
     let mut page = String::new();
     write_head(&mut page, view, &reasons.reasons);
@@ -55,14 +60,17 @@ pub(crate) async fn run(args: JobArgs, settings: &Settings) -> Result<(), Proble
     if let Some(journal) = journal {
         write_journal(&mut page, journal, now);
     }
+    if let Some(batch) = member_of {
+        put!(page, "\nbatch {} is {}", batch.id, batch.state.as_str());
+        put!(page, "  {}", super::batch::bar(batch));
+    }
+    if let Some(tree) = tree {
+        put!(page, "\nruns with");
+        put_indented(&mut page, &super::tree::drawn(tree));
+    }
     write_attempts(&mut page, &attempts.attempts, now);
     write_log(&mut page, log, args.log);
     out::text(&page)
-}
-
-/// Writing to a String cannot fail.
-macro_rules! put {
-    ($page:expr, $($said:tt)*) => { let _ = writeln!($page, $($said)*); };
 }
 
 fn write_head(page: &mut String, view: &JobView, reasons: &[ReasonView]) {

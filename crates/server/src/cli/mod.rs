@@ -6,6 +6,7 @@
 pub(crate) mod amend;
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod batch;
 pub(crate) mod bench;
 pub(crate) mod cancel;
 pub(crate) mod completions;
@@ -30,6 +31,7 @@ pub(crate) mod stats;
 pub(crate) mod tail;
 pub(crate) mod tokens;
 pub(crate) mod top;
+pub(crate) mod tree;
 #[cfg(feature = "triggers")]
 pub(crate) mod triggers;
 pub(crate) mod work;
@@ -78,6 +80,9 @@ pub(crate) enum Command {
     Enqueue(Box<enqueue::EnqueueArgs>),
     Jobs(jobs::JobsArgs),
     Job(job::JobArgs),
+    Tree(tree::TreeArgs),
+    Graph(tree::GraphArgs),
+    Batch(batch::BatchArgs),
     Tail(tail::TailArgs),
     Amend(amend::AmendArgs),
     Cancel(cancel::CancelArgs),

@@ -12,7 +12,7 @@ use std::{
 use backroom::{
     Backroom, DisplayState, State,
     core::bounds::{later, span_until},
-    store::{Compared, Copied, QueueSetting, copy_jobs, copy_messages, copy_queues, copy_schedules},
+    store::{Compared, Copied, QueueSetting, copy_batches, copy_jobs, copy_messages, copy_queues, copy_schedules},
 };
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -230,6 +230,7 @@ async fn copy(source: &Backroom, target: &Backroom, pauses: &Pauses) -> Result<C
         let is_done = copied.written == 0;
         sum = Copied { written: sum.written + copied.written, ..copied };
         if is_done {
+            copy_batches(from, to).await?;
             copy_schedules(from, to).await?;
             break;
         }

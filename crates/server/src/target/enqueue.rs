@@ -1,6 +1,6 @@
 //! Putting jobs in.
 
-use backroom::{Draft, EnqueuedMany, Json};
+use backroom::{BatchId, Draft, EnqueuedMany, Json, core::dependency::Edge};
 use hyper::Method;
 
 use super::Target;
@@ -10,14 +10,28 @@ use crate::{
     views::{Enqueued, EnqueuedBatch, Outcome},
 };
 
+/// What jobs run after, and the batch that they are members of.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ties {
+    pub(crate) after: Vec<Edge>,
+    pub(crate) batch: Option<BatchId>,
+}
+
 impl Target {
     /// Puts a job in.
-    pub(crate) async fn enqueue(&self, draft: Draft) -> Result<Enqueued, Problem> {
+    pub(crate) async fn enqueue(&self, draft: Draft, ties: &Ties) -> Result<Enqueued, Problem> {
         use backroom::core::unique::OnConflict;
         match self {
             Self::Store(backroom) => {
                 let on_conflict = draft.unique.as_ref().map(|rule| rule.on_conflict);
-                let job = backroom.enqueue_draft(draft).await?;
+                let mut enqueue = backroom.enqueue_draft(draft);
+                for edge in &ties.after {
+                    enqueue = enqueue.after_with(edge.predecessor, edge.on_failure);
+                }
+                if let Some(batch) = ties.batch {
+                    enqueue = enqueue.batch(batch);
+                }
+                let job = enqueue.await?;
                 let outcome = match (job.is_new(), on_conflict) {
                     (true, _) => Outcome::Created,
                     (false, Some(OnConflict::Replace)) => Outcome::Replaced,
@@ -26,7 +40,8 @@ impl Target {
                 Ok(Enqueued { id: job.id(), outcome })
             }
             Self::Server(remote) => {
-                remote.send(Method::POST, "/v1/jobs", &NewJob::like(&draft, &draft.args)).await
+                let new = NewJob::like(&draft, &draft.args).tied(&ties.after, ties.batch);
+                remote.send(Method::POST, "/v1/jobs", &new).await
             }
         }
     }
@@ -36,11 +51,22 @@ impl Target {
         &self,
         template: &Draft,
         args: Vec<Json>,
+        ties: &Ties,
     ) -> Result<EnqueuedMany, Problem> {
         match self {
-            Self::Store(backroom) => Ok(backroom.enqueue_many_like(template.clone(), args).await?),
+            Self::Store(backroom) => {
+                let mut many = backroom.enqueue_many_like(template.clone(), args);
+                for edge in &ties.after {
+                    many = many.after_with(edge.predecessor, edge.on_failure);
+                }
+                if let Some(batch) = ties.batch {
+                    many = many.batch(batch);
+                }
+                Ok(many.await?)
+            }
             Self::Server(remote) => {
-                let jobs: Vec<_> = args.iter().map(|args| NewJob::like(template, args)).collect();
+                let job = |args| NewJob::like(template, args).tied(&ties.after, ties.batch);
+                let jobs: Vec<_> = args.iter().map(job).collect();
                 let batch: EnqueuedBatch = remote.send(Method::POST, "/v1/jobs/batch", &jobs).await?;
                 Ok(batch.sum())
             }

@@ -8,7 +8,8 @@ use crate::{
     bodies::{Amendment, Bulk, Cancel, Select, Signal},
     terminal::Problem,
     views::{
-        Attempts, JobJournal, JobPage, JobView, JournalView, Logs, Matched, Reasons, SignalSent, WholeJob,
+        Attempts, BatchView, JobJournal, JobPage, JobView, JournalView, Logs, Matched, Reasons, SignalSent, TreeView,
+        WholeJob,
     },
 };
 
@@ -19,6 +20,8 @@ pub(crate) struct Selection {
     pub(crate) asked: Select,
 }
 
+/// Most jobs of the tree that is shown with a job.
+const TREE_JOBS: usize = 50;
 /// Most lines of a log that are shown.
 const LOG_LINES_MAX: usize = backroom::core::bounds::JOB_LOG_LINES_MAX as usize;
 
@@ -79,7 +82,10 @@ impl Target {
         match self {
             Self::Store(backroom) => {
                 let explained = backroom.explain(id).await?;
+                let (tree, member_of) = self.around(&explained.job).await?;
                 Ok(WholeJob {
+                    tree,
+                    member_of,
                     job: view(backroom, explained.job),
                     reasons: Reasons::new(&explained.reasons),
                     attempts: Attempts { attempts: backroom.attempts(id).await? },
@@ -101,7 +107,8 @@ impl Target {
                     }
                 }
                 let journal: JobJournal = remote.get(&format!("/v1/jobs/{id}/journal")).await?;
-                Ok(WholeJob { job, reasons, attempts, log, journal: journal.journal })
+                let (tree, member_of) = self.around(&job.job).await?;
+                Ok(WholeJob { job, reasons, attempts, log, journal: journal.journal, tree, member_of })
             }
         }
     }
@@ -116,6 +123,31 @@ impl Target {
                 remote.send::<SignalSent>(Method::POST, &path, &signal).await.map(drop)
             }
         }
+    }
+
+    /// The jobs around a job, and its batch. A token that does not reach all queues sees neither.
+    async fn around(&self, job: &JobRow) -> Result<(Option<TreeView>, Option<BatchView>), Problem> {
+        let Some(links) = &job.links else { return Ok((None, None)) };
+        let has_edges = links.followed || links.after.is_some();
+        let (tree, batch) = match self {
+            Self::Store(_) => {
+                let tree = if has_edges { Some(self.tree(job.id, TREE_JOBS).await?) } else { None };
+                let batch = match links.batch {
+                    Some(batch) => Some(self.batch(batch).await?),
+                    None => None,
+                };
+                (tree, batch)
+            }
+            Self::Server(_) => {
+                let tree = if has_edges { self.tree(job.id, TREE_JOBS).await.ok() } else { None };
+                let batch = match links.batch {
+                    Some(batch) => self.batch(batch).await.ok(),
+                    None => None,
+                };
+                (tree, batch)
+            }
+        };
+        Ok((tree, batch))
     }
 
     /// Does it to one job.

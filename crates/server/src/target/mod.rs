@@ -8,6 +8,7 @@ mod endpoints;
 mod enqueue;
 mod follow;
 mod jobs;
+mod links;
 mod queues;
 mod replies;
 mod schedules;
@@ -18,7 +19,11 @@ use std::time::Duration;
 
 use backroom::{Backroom, Timestamp};
 
-pub(crate) use self::jobs::Selection;
+pub(crate) use self::{
+    enqueue::Ties,
+    jobs::Selection,
+    links::{BatchStep, EndJob, NewBatch},
+};
 
 use crate::{
     bodies::escaped,

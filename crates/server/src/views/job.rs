@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::{Attempts, JournalView, Reasons, rows::JobSchema};
+use super::{Attempts, BatchView, JournalView, Reasons, TreeView, rows::JobSchema};
 
 /// A job: the fields of the library's row in their order, and at the end the state that it is shown in.
 #[derive(Debug, Clone, Serialize)]
@@ -69,4 +69,10 @@ pub(crate) struct WholeJob {
     /// Of a workflow that has begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) journal: Option<JournalView>,
+    /// The jobs that are connected with it by edges; missing without edges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tree: Option<TreeView>,
+    /// Its batch; missing without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) member_of: Option<BatchView>,
 }

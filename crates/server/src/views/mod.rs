@@ -14,6 +14,7 @@ mod event;
 mod history;
 mod job;
 pub(crate) mod journal;
+mod link;
 mod matched;
 pub(crate) mod preview;
 mod queue;
@@ -37,11 +38,14 @@ pub(crate) use self::{
     history::{Attempts, Logs},
     job::{JobPage, JobView, WholeJob},
     journal::{EntryView, JobJournal, JournalView, SignalSent},
+    link::{BatchPage, BatchView, GraphView, TreeEdgeView, TreeJob, TreeView},
     matched::{BulkAction, Matched},
     queue::{CountList, QueueList, QueueView, StateCounts},
     reason::{ReasonView, Reasons},
     reply::{Acknowledgements, MessageList, ReplyQueueList, TakenMessages},
-    rows::{CallbackSchema, ExtrasSchema, JobSchema, ReplySchema, RetentionSchema, RetrySchema},
+    rows::{
+        CallbackSchema, ExtrasSchema, JobSchema, OnFailureWord, ReplySchema, RetentionSchema, RetrySchema,
+    },
     stats::StatsView,
     token::{AuditPage, NewTokenView, TokenList},
     worker::WorkerList,

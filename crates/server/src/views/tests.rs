@@ -18,7 +18,7 @@ use super::{
         AttemptSchema, AuditEntrySchema, CallbackSchema, CountSchema, EndedEndpointSchema, ExtrasSchema,
         JobSchema, LogLineSchema, MessageSchema, ProgressSchema, ReplyQueueSchema, ReplySchema,
         RetentionSchema, RetrySchema, TokenSchema, WorkerSchema,
-        job::{OccurrenceSchema, SuspicionSchema},
+        job::{LinksSchema, OccurrenceSchema, SuspicionSchema},
         queue::RetentionLimitSchema,
         reply::{MessageBodySchema, MessageLeaseSchema},
         schedule::{
@@ -60,6 +60,12 @@ fn the_schema_of_a_job_has_the_fields_of_a_job() {
     job.output = Some(Json::null());
     job.progress = Some(Progress { percent: 1, message: "m".into() });
     job.suspicion = Some(Suspicion { on_trial: 1, alone: 0, at: at(), ran_ms: 1 });
+    job.links = Some(row(json!({
+        "followed": true, "after": "held", "batch": ID, "journal": true,
+        "parent": {"workflow": ID, "key": "k", "policy": "cancel"},
+        "ends": {"batch": ID, "which": "finish",
+            "summary": {"total": 1, "completed": 1, "cancelled": 0, "discarded": 0}},
+    })));
     job.extras = Extras {
         retry: Some(RetryPolicy::DEFAULT),
         reply: Some(Reply { to: "r".into(), ..Reply::default() }),
@@ -68,6 +74,7 @@ fn the_schema_of_a_job_has_the_fields_of_a_job() {
         ..Extras::default()
     };
     let written = same::<JobSchema>(&JobView::new(job, at()));
+    same::<LinksSchema>(&written["links"]);
     same::<ProgressSchema>(&written["progress"]);
     same::<SuspicionSchema>(&written["suspicion"]);
     same::<RetrySchema>(&written["retry"]);

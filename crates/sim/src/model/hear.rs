@@ -37,8 +37,8 @@ impl Model {
                 let left: BTreeSet<JobId> = left.iter().map(|job| job.id).collect();
                 self.pruned(place, prune, *typed::<u64>(answer), &left, *now);
             }
-            Request::Delete { id } => self.deleted(place, *id, *typed::<Deleted>(answer)),
-            Request::DeleteUnmoved { jobs } => {
+            Request::Delete { id, .. } => self.deleted(place, *id, *typed::<Deleted>(answer)),
+            Request::DeleteUnmoved { jobs, .. } => {
                 let answers = typed::<Vec<Deleted>>(answer);
                 jobs.iter().zip(answers).for_each(|((id, _), answer)| self.deleted(place, *id, *answer));
             }

@@ -39,6 +39,7 @@ impl<'a, J: 'a> Enqueue<'a, J> {
     /// ```
     pub fn within(self, transaction: &rusqlite::Transaction<'_>) -> Result<JobHandle<J>, Error> {
         let backroom = self.backroom;
+        self.linked.refuse("in a transaction of the caller")?;
         let (new, sending) = self.check()?;
         let (id, now) = (new.job.id, new.job.created_at);
         let answers = SqliteStore::insert_in(transaction, &[new], now);
@@ -55,6 +56,7 @@ impl EnqueueMany<'_> {
     ///
     /// The write lock is held until the caller commits: other writes to the file wait that long.
     pub fn within(mut self, transaction: &rusqlite::Transaction<'_>) -> Result<EnqueuedMany, Error> {
+        self.linked.refuse("in a transaction of the caller")?;
         let engine = self.backroom.engine().clone();
         run(transaction, "SAVEPOINT backroom_many")?;
         let sending = self.begin(&engine);

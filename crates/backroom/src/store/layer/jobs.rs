@@ -43,12 +43,21 @@ impl<L: Layer> JobVerbs for L {
         forward!(self, Call::First, Prune { prune, now }, |store, _call| store.prune(prune, now))
     }
 
-    async fn delete(&self, id: JobId) -> Result<Deleted, Error> {
-        forward!(self, Call::First, Delete { id }, |store, _call| store.delete(id))
+    async fn delete(&self, id: JobId, now: Timestamp) -> Result<Deleted, Error> {
+        forward!(self, Call::First, Delete { id, now }, |store, _call| store.delete(id, now))
     }
 
-    async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error> {
-        forward!(self, Call::First, DeleteUnmoved { jobs }, |store, _call| store.delete_unmoved(jobs))
+    async fn delete_copy(&self, id: JobId) -> Result<Deleted, Error> {
+        forward!(self, Call::First, DeleteCopy { id }, |store, _call| store.delete_copy(id))
+    }
+
+    async fn delete_unmoved(
+        &self,
+        jobs: Arc<Vec<(JobId, u64)>>,
+        now: Timestamp,
+    ) -> Result<Vec<Deleted>, Error> {
+        forward!(self, Call::First, DeleteUnmoved { jobs, now }, |store, _call| store
+            .delete_unmoved(jobs, now))
     }
 
     async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {

@@ -5,33 +5,42 @@ use std::{cmp::Reverse, collections::BTreeSet};
 use backroom_core::{JobId, JobRow, State, Timestamp, unique::UniqueWhile};
 
 use super::rows::{Ring, Rows};
-use crate::store::{Deleted, Prune};
+use crate::{
+    Error,
+    store::{Deleted, Prune},
+};
 
 impl Rows {
     pub(super) fn prune(&mut self, prune: &Prune, now: Timestamp) -> u64 {
         let chosen = self.prunable(prune, now);
         for id in &chosen {
             self.forget(*id);
+            self.forget_edges(*id);
         }
         chosen.len() as u64
     }
 
-    pub(super) fn delete(&mut self, id: JobId) -> Deleted {
-        match self.job(id).map(|job| job.state) {
-            None => Deleted::NotFound,
-            Some(State::Running) => Deleted::Running,
-            Some(State::Queued | State::Waiting | State::Completed | State::Cancelled | State::Discarded) => {
+    /// Without a moment, nothing follows for other jobs.
+    pub(super) fn delete(&mut self, id: JobId, now: Option<Timestamp>) -> Result<Deleted, Error> {
+        match self.job(id).cloned() {
+            None => Ok(Deleted::NotFound),
+            Some(job) if job.state == State::Running => Ok(Deleted::Running),
+            Some(job) => {
                 self.forget(id);
                 self.imported.remove(&id);
-                Deleted::Yes
+                self.forget_edges(id);
+                if let Some(now) = now {
+                    self.carry_out_deletion(&job, now)?;
+                }
+                Ok(Deleted::Yes)
             }
         }
     }
 
-    pub(super) fn delete_unmoved(&mut self, id: JobId, revision: u64) -> Deleted {
+    pub(super) fn delete_unmoved(&mut self, id: JobId, revision: u64, now: Timestamp) -> Result<Deleted, Error> {
         match self.job(id) {
-            Some(job) if job.revision != revision => Deleted::Moved,
-            Some(_) | None => self.delete(id),
+            Some(job) if job.revision != revision => Ok(Deleted::Moved),
+            Some(_) | None => self.delete(id, Some(now)),
         }
     }
 
@@ -54,7 +63,7 @@ impl Rows {
             .into_iter()
             .rev()
             .filter(|job| beyond.contains(&job.id) || too_old(job))
-            .filter(|job| !holds_for_a_window(job, now))
+            .filter(|job| !holds_for_a_window(job, now) && !self.has_live_dependants(job.id))
             .take(prune.limit)
             .map(|job| job.id)
             .collect()

@@ -24,6 +24,7 @@ mod access;
 mod endpoints;
 mod finished;
 mod journals;
+mod links;
 mod reads;
 mod replies;
 mod rows;
@@ -92,6 +93,7 @@ impl MemoryStore {
                 Ring::Cancels => self.wakes.notify_cancels(),
                 Ring::Replies(queue) => self.wakes.notify_replies(&queue),
                 Ring::Schedules => self.wakes.notify_schedules(),
+                Ring::Edges => self.wakes.notify_edges(),
             }
         }
         Ok(answer)
@@ -119,7 +121,7 @@ impl JobVerbs for MemoryStore {
     }
 
     async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error> {
-        self.write(|rows| changes.iter().map(|change| rows.commit(change)).collect())
+        self.write(|rows| rows.commit_all(&changes))?
     }
 
     async fn lease_status(&self, leases: Arc<Vec<(JobId, LeaseId)>>) -> Result<Vec<LeaseStatus>, Error> {
@@ -134,12 +136,22 @@ impl JobVerbs for MemoryStore {
         self.write(|rows| rows.prune(&prune, now))
     }
 
-    async fn delete(&self, id: JobId) -> Result<Deleted, Error> {
-        self.write(|rows| rows.delete(id))
+    async fn delete(&self, id: JobId, now: Timestamp) -> Result<Deleted, Error> {
+        self.write(|rows| rows.delete(id, Some(now)))?
     }
 
-    async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error> {
-        self.write(|rows| jobs.iter().map(|(id, revision)| rows.delete_unmoved(*id, *revision)).collect())
+    async fn delete_copy(&self, id: JobId) -> Result<Deleted, Error> {
+        self.write(|rows| rows.delete(id, None))?
+    }
+
+    async fn delete_unmoved(
+        &self,
+        jobs: Arc<Vec<(JobId, u64)>>,
+        now: Timestamp,
+    ) -> Result<Vec<Deleted>, Error> {
+        self.write(|rows| {
+            jobs.iter().map(|(id, revision)| rows.delete_unmoved(*id, *revision, now)).collect()
+        })?
     }
 
     async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {

@@ -12,6 +12,7 @@ use backroom_core::{
 
 use super::access::Access;
 use super::journals::Stored;
+use super::links::Linked;
 use super::replies::Replies;
 use super::schedules::Schedules;
 use super::triggers::Triggers;
@@ -42,6 +43,7 @@ pub(super) struct Rows {
     pub(super) schedules: Schedules,
     pub(super) journals: BTreeMap<JobId, Stored>,
     pub(super) samples: BTreeMap<(Grain, Timestamp), Sample>,
+    pub(super) linked: Linked,
     rings: Vec<Ring>,
 }
 
@@ -53,6 +55,7 @@ pub(super) enum Ring {
     Cancels,
     Replies(String),
     Schedules,
+    Edges,
 }
 
 /// Where a job stands in its queue: by priority, then the time it is due, then its id.
@@ -154,6 +157,8 @@ impl Rows {
             Effect::Enqueue(new) if self.jobs.contains_key(&new.job.id) => {}
             Effect::Enqueue(new) => self.add(new.job.clone()),
             Effect::ReportRun(report) => self.report_run(report),
+            // For all changes of a call together.
+            Effect::Link { .. } => {}
             Effect::NotifyQueue { queue, .. } => self.ring(Ring::Queue(queue.clone())),
             Effect::NotifyCancel => self.ring(Ring::Cancels),
         }
@@ -189,6 +194,7 @@ impl Rows {
             self.attempts
                 .insert(id, places(record).into_iter().zip(record.attempts.iter().cloned()).collect());
             self.lines.insert(id, record.lines.clone());
+            self.import_edges(record);
             created += 1;
         }
         Ok(created)

@@ -25,6 +25,7 @@ mod background;
 mod columns;
 mod schema;
 mod seam;
+mod seam_links;
 mod tray;
 mod verbs;
 mod wire;

@@ -23,6 +23,7 @@ const MIGRATIONS: &[Migration] = &[
     },
     Migration { version: 5, name: "schedules", needs: 1, sql: include_str!("migrations/0005_schedules.sql") },
     Migration { version: 6, name: "workflows", needs: 1, sql: include_str!("migrations/0006_workflows.sql") },
+    Migration { version: 7, name: "links", needs: 1, sql: include_str!("migrations/0007_links.sql") },
 ];
 
 struct Migration {

@@ -62,12 +62,20 @@ impl JobVerbs for PostgresStore {
         upkeep::prune(&self.core, &prune, now).await.map_err(failing("prune jobs"))
     }
 
-    async fn delete(&self, id: JobId) -> Result<Deleted, Error> {
-        upkeep::delete(&self.core, id).await.map_err(failing("delete a job"))
+    async fn delete(&self, id: JobId, now: Timestamp) -> Result<Deleted, Error> {
+        upkeep::delete(&self.core, id, Some(now)).await.map_err(failing("delete a job"))
     }
 
-    async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error> {
-        upkeep::delete_unmoved(&self.core, &jobs).await.map_err(failing("delete jobs"))
+    async fn delete_copy(&self, id: JobId) -> Result<Deleted, Error> {
+        upkeep::delete(&self.core, id, None).await.map_err(failing("delete the copy of a job"))
+    }
+
+    async fn delete_unmoved(
+        &self,
+        jobs: Arc<Vec<(JobId, u64)>>,
+        now: Timestamp,
+    ) -> Result<Vec<Deleted>, Error> {
+        upkeep::delete_unmoved(&self.core, &jobs, now).await.map_err(failing("delete jobs"))
     }
 
     async fn import(&self, records: Arc<Vec<Record>>) -> Result<u64, Error> {

@@ -45,7 +45,8 @@ fn of_effect(effect: &Effect) -> usize {
         Effect::Message(message) => of_message(&message.body),
         Effect::Enqueue(new) => new.job.bytes(),
         Effect::ReportRun(report) => report.schedule.len() + report.reason.as_ref().map_or(0, String::len),
-        Effect::NotifyQueue { .. } | Effect::NotifyCancel => 0,
+        // Bounded, as what follows from it is.
+        Effect::Link { .. } | Effect::NotifyQueue { .. } | Effect::NotifyCancel => 0,
     }
 }
 

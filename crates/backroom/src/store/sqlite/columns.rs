@@ -13,7 +13,7 @@ use rusqlite::{
 
 use super::{
     error::Fault,
-    row::{encoded, extras, lease, micros, revision, tags},
+    row::{encoded, extras, lease, links, micros, revision, tags},
 };
 
 /// Whether this program can read the extras of a job; others are left to newer programs. No index has it.
@@ -87,10 +87,12 @@ macro_rules! table {
 
         /// Where a column stands in a row that was selected by [`columns!`].
         #[expect(non_camel_case_types, reason = "the names of the columns")]
+        #[allow(dead_code, reason = "the links of a job say its `batch`")]
         enum Place { $first, $($column),+ }
 
         /// Where a column stands in a row that was selected by [`columns!`].
         #[expect(non_upper_case_globals, reason = "the names of the columns")]
+        #[allow(dead_code, reason = "the links of a job say its `batch`")]
         pub(super) mod at {
             use super::Place;
 
@@ -140,4 +142,6 @@ table! { job:
     extras = Cell::owned_or_null(extras(&job.extras)?);
     revision = Cell::Integer(revision(job.revision));
     suspicion = Cell::owned_or_null(encoded(job.suspicion.as_ref())?);
+    links = Cell::owned_or_null(links(job.links.as_deref())?);
+    batch = job.links.as_ref().and_then(|links| links.batch.as_ref()).map_or(Cell::Null, |batch| Cell::Blob(batch.0.as_bytes()));
 }

@@ -6,11 +6,14 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use super::{
     error::{Fault, is_unique_violation},
     hints::Hints,
-    insert, replies,
+    insert, links, replies,
     row::{self, micros},
     schedules,
 };
-use crate::store::Committed;
+use crate::{
+    Error, ErrorKind,
+    store::{Committed, linked::link_effects},
+};
 
 /// Writes the changes; one answer per change, in order.
 pub(super) fn commit(
@@ -19,7 +22,20 @@ pub(super) fn commit(
     hints: &mut Hints,
 ) -> Result<Vec<Committed>, Fault> {
     let mut completing = connection.prepare_cached(COMPLETE)?;
-    changes.iter().map(|change| commit_one(connection, &mut completing, change, hints)).collect()
+    let mut answers = Vec::with_capacity(changes.len());
+    // What follows for other jobs is carried out for all changes together, so that it is bounded for the whole call.
+    let mut for_others = Vec::new();
+    for change in changes {
+        let (answer, is_written) = commit_one(connection, &mut completing, change, hints)?;
+        answers.push(answer);
+        if is_written {
+            for_others.extend(link_effects(change));
+        }
+    }
+    if !for_others.is_empty() {
+        links::carry_out(connection, for_others, hints)?;
+    }
+    Ok(answers)
 }
 
 /// The change that nearly all are: a run succeeded. Under the guard of the revision the fields that success leaves
@@ -29,35 +45,52 @@ const COMPLETE: &str = "\
     woken = 0, finished_at = ?6, revision = revision + 1 \
     WHERE id = ?1 AND revision = ?2 AND state = 'running' AND lease_id = ?3";
 
+/// What became of a change, and whether this call wrote it.
 fn commit_one(
     connection: &Connection,
     completing: &mut CachedStatement<'_>,
     change: &Change,
     hints: &mut Hints,
-) -> Result<Committed, Fault> {
+) -> Result<(Committed, bool), Fault> {
     let written = match (change.state, change.lease) {
         (State::Completed, Some(lease)) => complete(completing, change, lease),
         _ => write(connection, change),
     };
     match written {
-        Ok(0) => return unwritten(connection, change),
+        Ok(0) => return Ok((unwritten(connection, change)?, false)),
         Ok(_) => {}
         Err(Fault::Sql(error)) if is_unique_violation(&error) => {
             return match holder_against(connection, change.id)? {
-                Some(holder) => Ok(Committed::KeyHeld(holder)),
+                Some(holder) => Ok((Committed::KeyHeld(holder), false)),
                 None => Err(error.into()),
             };
         }
         Err(other) => return Err(other),
     }
+    write_rest(connection, change, hints)?;
+    Ok((Committed::Done, true))
+}
+
+/// Writes a change that was decided in this transaction, and its effects except for those for other jobs.
+pub(super) fn write_decided(connection: &Connection, change: &Change, hints: &mut Hints) -> Result<(), Fault> {
+    if write(connection, change)? == 0 {
+        let why = format!("change job {}: its row changed within the transaction", change.id);
+        return Err(Error::new(ErrorKind::Internal, why).into());
+    }
+    write_rest(connection, change, hints)
+}
+
+/// What belongs to a change beside the life of its job.
+fn write_rest(connection: &Connection, change: &Change, hints: &mut Hints) -> Result<(), Fault> {
     if let Some(content) = &change.content {
         write_content(connection, change.id, content)?;
     }
-    hints.job(change.id);
-    for effect in &change.effects {
-        carry_out(connection, change.id, effect, hints)?;
+    if let Some(links) = &change.links {
+        let mut update = connection.prepare_cached("UPDATE backroom_jobs SET links = ?2 WHERE id = ?1")?;
+        update.execute(params![change.id.0.as_bytes(), row::links(Some(links))?])?;
     }
-    Ok(Committed::Done)
+    hints.job(change.id);
+    change.effects.iter().try_for_each(|effect| carry_out(connection, change.id, effect, hints))
 }
 
 /// Writes a stored effect in the transaction of its change; collects the others, which are sent around the commit.
@@ -72,6 +105,8 @@ pub(super) fn carry_out(
         Effect::Message(message) => _ = replies::insert(connection, message, hints)?,
         Effect::Enqueue(new) => insert::insert_effect(connection, new, hints)?,
         Effect::ReportRun(report) => schedules::report(connection, report, hints)?,
+        // For all changes of a call together.
+        Effect::Link { .. } => {}
         Effect::NotifyQueue { queue, .. } => hints.queue(queue),
         Effect::NotifyCancel => hints.cancel(),
     }

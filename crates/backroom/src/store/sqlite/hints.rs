@@ -12,6 +12,7 @@ pub(super) struct Hints {
     jobs: Vec<JobId>,
     cancels: bool,
     schedules: bool,
+    edges_left: bool,
 }
 
 impl Hints {
@@ -44,6 +45,11 @@ impl Hints {
         self.schedules = true;
     }
 
+    /// Edges are left for a later transaction.
+    pub(super) fn edges_left(&mut self) {
+        self.edges_left = true;
+    }
+
     /// Takes over the hints of an operation that went well.
     pub(super) fn take(&mut self, other: Self) {
         for queue in &other.queues {
@@ -55,6 +61,7 @@ impl Hints {
         self.jobs.extend(other.jobs);
         self.cancels |= other.cancels;
         self.schedules |= other.schedules;
+        self.edges_left |= other.edges_left;
     }
 
     /// Notifies listeners of queues. Called right before the commit: the claim of a notified worker waits in the writer behind
@@ -79,6 +86,9 @@ impl Hints {
         }
         if self.schedules {
             wakes.notify_schedules();
+        }
+        if self.edges_left {
+            wakes.notify_edges();
         }
     }
 }

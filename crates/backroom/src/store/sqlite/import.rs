@@ -7,6 +7,7 @@ use super::{
     columns::INSERT,
     error::{Fault, is_unique_violation},
     hints::Hints,
+    links,
     insert::{holder_of, is_stored, name_queues},
     row,
 };
@@ -23,7 +24,7 @@ pub(super) fn import(connection: &Connection, records: &[Record], hints: &mut Hi
         if is_stored(connection, record.job.id)? || was_imported(connection, record.job.id)? {
             continue;
         }
-        import_one(connection, record)?;
+        import_one(connection, record, hints)?;
         if !record.job.state.is_finished() {
             let mut insert =
                 connection.prepare_cached("INSERT OR IGNORE INTO backroom_imported (job_id) VALUES (?1)")?;
@@ -40,7 +41,7 @@ fn was_imported(connection: &Connection, id: JobId) -> Result<bool, Fault> {
     Ok(select.exists([id.0.as_bytes()])?)
 }
 
-fn import_one(connection: &Connection, record: &Record) -> Result<(), Fault> {
+fn import_one(connection: &Connection, record: &Record, hints: &mut Hints) -> Result<(), Fault> {
     let job = &record.job;
     match row::insert(&mut *connection.prepare_cached(INSERT)?, job) {
         Ok(()) => {}
@@ -57,6 +58,7 @@ fn import_one(connection: &Connection, record: &Record) -> Result<(), Fault> {
     for (attempt, after_lines) in record.attempts.iter().zip(places(record)) {
         row::insert_attempt(connection, job.id, attempt, Some(after_lines))?;
     }
+    links::import_edges(connection, record, hints)?;
     let mut position = 0;
     for line in &record.lines {
         position += u32::from(row::insert_line(connection, job.id, position, line)?);

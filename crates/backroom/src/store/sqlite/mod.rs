@@ -25,6 +25,7 @@ mod insert;
 #[cfg(feature = "sqlx-sqlite")]
 mod insert_sqlx;
 mod journals;
+mod links;
 mod lock;
 mod note;
 mod operation;

@@ -147,7 +147,7 @@ enum Way {
 /// Queued jobs lie in the order of claims, so their index must be read whole to find the newest. Where enough of the newest jobs
 /// match, reading those alone answers.
 fn way(connection: &Connection, filter: &Filter, before: Option<JobId>, limit: usize) -> Result<Way, Fault> {
-    if filter.states != [State::Queued] || filter.tag.is_some() {
+    if filter.states != [State::Queued] || filter.tag.is_some() || filter.batch.is_some() {
         return Ok(Way::Index);
     }
     let (ids, values) = ids(filter, Way::Newest, before, limit);
@@ -166,7 +166,7 @@ fn ids(filter: &Filter, way: Way, before: Option<JobId>, limit: usize) -> (Strin
         Way::Newest => {
             values.push(Value::Blob(before.map_or(vec![u8::MAX; 17], |before| before.0.as_bytes().to_vec())));
             values.push(Value::Integer(row::at_most(limit.saturating_mul(2).saturating_add(100))));
-            "SELECT id FROM (SELECT id, queue, kind, state, scheduled_at, attempt, crashes, created_at FROM backroom_jobs \
+            "SELECT id FROM (SELECT id, queue, kind, state, scheduled_at, attempt, crashes, created_at, batch FROM backroom_jobs \
              NOT INDEXED WHERE id < ?1 ORDER BY id DESC LIMIT ?2) WHERE 1"
                 .to_owned()
         }
@@ -189,6 +189,9 @@ fn ids(filter: &Filter, way: Way, before: Option<JobId>, limit: usize) -> (Strin
     }
     if let Some(kind) = &filter.kind {
         and("kind = ?", Value::Text(kind.clone()));
+    }
+    if let Some(batch) = filter.batch {
+        and("batch = ?", Value::Blob(batch.0.as_bytes().to_vec()));
     }
     if let Some(tag) = &filter.tag {
         and("id IN (SELECT job_id FROM backroom_tags WHERE tag = ?)", Value::Text(tag.clone()));
@@ -221,6 +224,9 @@ fn ids(filter: &Filter, way: Way, before: Option<JobId>, limit: usize) -> (Strin
 fn index_for(filter: &Filter) -> &'static str {
     if filter.tag.is_some() {
         return "";
+    }
+    if filter.batch.is_some() {
+        return "INDEXED BY backroom_jobs_batch";
     }
     match filter.states.as_slice() {
         [State::Running] => "INDEXED BY backroom_jobs_running",

@@ -5,6 +5,7 @@ use std::{str::FromStr, time::Duration};
 use backroom_core::{
     Attempt, Extras, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp,
     bounds::whole_micros,
+    links::Links,
     unique::{Holder, UniqueWhile},
 };
 use rusqlite::{Connection, Row, Statement, ToSql, params, params_from_iter, types::Type};
@@ -36,6 +37,9 @@ fn job_with(row: &Row<'_>, extras: Extras, tags: Vec<String>) -> rusqlite::Resul
         Some(percent) => Some(Progress { percent, message: row.get(at::progress_message)? }),
         None => None,
     };
+    // The column `batch` repeats what the links say.
+    let links = row.get_ref(at::links)?.as_str_or_null()?.map(|text| Links::from_stored(Some(text)));
+    let links = links.transpose().map_err(|error| foreign(at::links, Type::Text, error))?.map(Box::new);
     Ok(JobRow {
         id: job_id(row, at::id)?,
         kind: row.get(at::kind)?,
@@ -67,6 +71,7 @@ fn job_with(row: &Row<'_>, extras: Extras, tags: Vec<String>) -> rusqlite::Resul
         extras,
         revision: row.get::<_, i64>(at::revision)?.unsigned_abs(),
         suspicion: decoded(row, at::suspicion)?,
+        links,
     })
 }
 
@@ -301,6 +306,11 @@ pub(super) fn tags(tags: &[String]) -> Result<Option<String>, Fault> {
 /// As the `extras` column has them.
 pub(super) fn extras(extras: &Extras) -> Result<Option<String>, Fault> {
     Ok(extras.stored().map_err(Error::from)?)
+}
+
+/// As the `links` column has them.
+pub(super) fn links(links: Option<&Links>) -> Result<Option<String>, Fault> {
+    Ok(links.map(Links::stored).transpose().map_err(Error::from)?.flatten())
 }
 
 /// As moments are stored.

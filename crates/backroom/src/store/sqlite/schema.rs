@@ -13,6 +13,7 @@ const MIGRATIONS: &[Migration] = &[
     Migration { version: 4, name: "access", sql: include_str!("migrations/0004_access.sql") },
     Migration { version: 5, name: "schedules", sql: include_str!("migrations/0005_schedules.sql") },
     Migration { version: 6, name: "workflows", sql: include_str!("migrations/0006_workflows.sql") },
+    Migration { version: 7, name: "links", sql: include_str!("migrations/0007_links.sql") },
 ];
 
 struct Migration {
@@ -39,7 +40,7 @@ pub(super) fn migrations() -> Vec<crate::store::Migration> {
 }
 
 /// Every table that the newest version has. Each is read from when a file is opened.
-const TABLES: [&str; 25] = [
+const TABLES: [&str; 29] = [
     "backroom_jobs",
     "backroom_attempts",
     "backroom_logs",
@@ -59,6 +60,10 @@ const TABLES: [&str; 25] = [
     "backroom_trigger_state",
     "backroom_dead_letters",
     "backroom_schedules",
+    "backroom_edges",
+    "backroom_edges_left",
+    "backroom_batches",
+    "backroom_stripes",
     "backroom_schedule_entries",
     "backroom_schedule_reports",
     "backroom_journals",

@@ -79,14 +79,22 @@ impl JobVerbs for SqliteStore {
         self.write(Weight::durable(found.len()), move |tx, hints| upkeep::prune(tx, &found, now, hints)).await
     }
 
-    async fn delete(&self, id: JobId) -> Result<Deleted, Error> {
-        self.write(Weight::durable(1), move |tx, hints| upkeep::delete(tx, id, None, hints)).await
+    async fn delete(&self, id: JobId, now: Timestamp) -> Result<Deleted, Error> {
+        self.write(Weight::durable(1), move |tx, hints| upkeep::delete(tx, id, None, Some(now), hints)).await
     }
 
-    async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error> {
+    async fn delete_copy(&self, id: JobId) -> Result<Deleted, Error> {
+        self.write(Weight::durable(1), move |tx, hints| upkeep::delete(tx, id, None, None, hints)).await
+    }
+
+    async fn delete_unmoved(
+        &self,
+        jobs: Arc<Vec<(JobId, u64)>>,
+        now: Timestamp,
+    ) -> Result<Vec<Deleted>, Error> {
         let weight = Weight::durable(jobs.len());
         let delete = move |tx: &rusqlite::Connection, hints: &mut Hints| {
-            jobs.iter().map(|(id, revision)| upkeep::delete(tx, *id, Some(*revision), hints)).collect()
+            jobs.iter().map(|(id, revision)| upkeep::delete(tx, *id, Some(*revision), Some(now), hints)).collect()
         };
         self.write(weight, delete).await
     }

@@ -1,6 +1,6 @@
 //! Upkeep of jobs without a caller: expired ones, and finished ones past their retention.
 
-use backroom_core::{JobId, JobRow, Timestamp};
+use backroom_core::{JobId, JobRow, Timestamp, links::effects_of_deletion};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
@@ -8,6 +8,7 @@ use super::{
     error::Fault,
     hints::Hints,
     journals,
+    links,
     row::{self, micros},
 };
 use crate::store::{Deleted, Prune};
@@ -37,10 +38,13 @@ pub(super) fn prunable(connection: &Connection, prune: &Prune, now: Timestamp) -
         return Ok(Vec::new());
     }
     let beyond = prune.beyond.map(|beyond| newest_beyond(connection, prune, beyond)).transpose()?.flatten();
-    // From the oldest on. Whether a unique key is still held for a window (?3 is now) is in the index.
+    // From the oldest on. Whether a unique key is still held for a window (?3 is now) is in the index. A job that runs after it, and
+    // lives, may read its output.
     let mut select = connection.prepare_cached(
-        "SELECT finished_at, id, unique_held = 1 AND unique_until > ?3 FROM backroom_jobs \
-         INDEXED BY backroom_jobs_finished WHERE queue = ?1 AND state = ?2 AND finished_at IS NOT NULL \
+        "SELECT finished_at, id, (unique_held = 1 AND unique_until > ?3) IS TRUE OR EXISTS (SELECT 1 \
+             FROM backroom_edges AS edges JOIN backroom_jobs AS dependants ON dependants.id = edges.dependant \
+             WHERE edges.predecessor = jobs.id AND dependants.finished_at IS NULL) \
+         FROM backroom_jobs AS jobs INDEXED BY backroom_jobs_finished WHERE queue = ?1 AND state = ?2 AND finished_at IS NOT NULL \
          ORDER BY finished_at, id",
     )?;
     let finished_before = prune.finished_before.map(micros);
@@ -53,7 +57,7 @@ pub(super) fn prunable(connection: &Connection, prune: &Prune, now: Timestamp) -
         if places.len() >= prune.limit || !(is_old || is_too_many) {
             break;
         }
-        if found.get::<_, Option<bool>>(2)? != Some(true) {
+        if !found.get::<_, bool>(2)? {
             places.push(place);
         }
     }
@@ -71,12 +75,13 @@ pub(super) fn prune(
     for (finished_at, id) in found {
         // One that an operator retried in between is live again, or finished at another moment.
         let mut select = connection.prepare_cached(
-            "SELECT 1 FROM backroom_jobs WHERE id = ?1 AND finished_at = ?2 \
+            "SELECT links IS NOT NULL FROM backroom_jobs WHERE id = ?1 AND finished_at = ?2 \
              AND (unique_held = 1 AND unique_until > ?3) IS NOT TRUE",
         )?;
-        if select.exists(params![id, finished_at, micros(now)])? {
+        let found = select.query_row(params![id, finished_at, micros(now)], |found| found.get(0));
+        if let Some(has_links) = found.optional()? {
             let id = JobId(uuid::Uuid::from_bytes(*id));
-            remove(connection, id)?;
+            remove(connection, id, has_links)?;
             hints.job(id);
             deleted += 1;
         }
@@ -84,27 +89,37 @@ pub(super) fn prune(
     Ok(deleted)
 }
 
-/// Deletes one job that is not running and, if a revision is given, still at that one.
+/// Deletes one job that is not running and, if a revision is given, still at that one. Without a moment, nothing follows for other
+/// jobs.
 pub(super) fn delete(
     connection: &Connection,
     id: JobId,
     revision: Option<u64>,
+    now: Option<Timestamp>,
     hints: &mut Hints,
 ) -> Result<Deleted, Fault> {
-    let mut select =
-        connection.prepare_cached("SELECT state = 'running', revision FROM backroom_jobs WHERE id = ?1")?;
-    let found = select.query_row([id.0.as_bytes()], |found| Ok((found.get(0)?, found.get::<_, i64>(1)?)));
+    let mut select = connection.prepare_cached(
+        "SELECT state = 'running', revision, links IS NOT NULL FROM backroom_jobs WHERE id = ?1",
+    )?;
+    let found = select.query_row([id.0.as_bytes()], |found| {
+        Ok((found.get(0)?, found.get::<_, i64>(1)?, found.get::<_, bool>(2)?))
+    });
     match found.optional()? {
         None => Ok(Deleted::NotFound),
-        Some((_, found)) if revision.is_some_and(|wanted| wanted != found.unsigned_abs()) => {
+        Some((_, found, _)) if revision.is_some_and(|wanted| wanted != found.unsigned_abs()) => {
             Ok(Deleted::Moved)
         }
-        Some((true, _)) => Ok(Deleted::Running),
-        Some((false, _)) => {
-            remove(connection, id)?;
+        Some((true, ..)) => Ok(Deleted::Running),
+        Some((false, _, has_links)) => {
+            let job = if has_links { row::find(connection, id)? } else { None };
+            remove(connection, id, has_links)?;
             let mut forget = connection.prepare_cached("DELETE FROM backroom_imported WHERE job_id = ?1")?;
             forget.execute([id.0.as_bytes()])?;
             hints.job(id);
+            if let (Some(job), Some(now)) = (job, now) {
+                let effects = effects_of_deletion(&job, job.links.as_deref());
+                links::carry_out(connection, effects.into_iter().map(|effect| (now, effect)).collect(), hints)?;
+            }
             Ok(Deleted::Yes)
         }
     }
@@ -144,9 +159,12 @@ fn newest_beyond(connection: &Connection, prune: &Prune, beyond: u64) -> Result<
 }
 
 /// Removes a job with all that belongs to it.
-fn remove(connection: &Connection, id: JobId) -> Result<(), Fault> {
+fn remove(connection: &Connection, id: JobId, has_links: bool) -> Result<(), Fault> {
     forget_tags(connection, id)?;
     journals::remove(connection, id)?;
+    if has_links {
+        links::forget(connection, id)?;
+    }
     for sql in [
         "DELETE FROM backroom_attempts WHERE job_id = ?1",
         "DELETE FROM backroom_logs WHERE job_id = ?1",

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use backroom_core::{
-    Attempt, Change, Event, JobId, JobRow, Kinds, LeaseId, LogLine, Progress, State, Timestamp, draft::NewJob,
+    Attempt, Change, Event, JobId, JobRow, Kinds, LeaseId, LogLine, Progress, State, Timestamp,
+    dependency::{Edge, EdgeState},
+    draft::NewJob,
 };
 
 use crate::Error;
@@ -29,7 +31,8 @@ pub trait JobVerbs: Send + Sync {
     async fn claim(&self, claim: Arc<Claim>, now: Timestamp, call: Call) -> Result<Vec<JobRow>, Error>;
 
     /// Writes changes, each under its guard and each alone: one answer per change, in order. Durable once it answers.
-    /// A change that is already written answers [`Committed::Done`] again.
+    /// A change that is already written answers [`Committed::Done`] again; [`Committed::Stale`] if what followed from it changed its own
+    /// row, as the retry of a job with edges may.
     async fn commit(&self, changes: Arc<Vec<Change>>) -> Result<Vec<Committed>, Error>;
 
     /// The status of each of these leases, in order. A store that packs the jobs of a claim into one row may give jobs that
@@ -41,16 +44,24 @@ pub trait JobVerbs: Send + Sync {
     /// [`JOB_LOG_LINES_MAX`](backroom_core::bounds::JOB_LOG_LINES_MAX) of one job.
     async fn note(&self, notes: Arc<Vec<Note>>, now: Timestamp) -> Result<(), Error>;
 
-    /// Deletes finished jobs that exceed their queue's retention, with their attempts and logs, the oldest first. A job that
-    /// still holds its unique key for a window stays. Answers how many jobs were deleted.
+    /// Deletes finished jobs that exceed their queue's retention, with their attempts, logs and edges, the oldest first. A job that
+    /// still holds its unique key for a window stays, and so does one while a job that runs after it lives. Answers how many jobs were deleted.
     async fn prune(&self, prune: Arc<Prune>, now: Timestamp) -> Result<u64, Error>;
 
-    /// Deletes one job that is not running, with its attempts and log. The store also forgets that it was imported.
-    async fn delete(&self, id: JobId) -> Result<Deleted, Error>;
+    /// Deletes one job that is not running, with its attempts, log and edges. The store also forgets that it was imported. What
+    /// follows for other jobs is written with it, as [`links::effects_of_deletion`](backroom_core::links::effects_of_deletion) says.
+    async fn delete(&self, id: JobId, now: Timestamp) -> Result<Deleted, Error>;
+
+    /// Deletes the copy of a job that is not running, which is stored again after it: nothing follows for other jobs.
+    async fn delete_copy(&self, id: JobId) -> Result<Deleted, Error>;
 
     /// Deletes jobs that are not running and still have these revisions, each alone: one answer per job, in order. A job
     /// that has changed since it was read stays.
-    async fn delete_unmoved(&self, jobs: Arc<Vec<(JobId, u64)>>) -> Result<Vec<Deleted>, Error>;
+    async fn delete_unmoved(
+        &self,
+        jobs: Arc<Vec<(JobId, u64)>>,
+        now: Timestamp,
+    ) -> Result<Vec<Deleted>, Error>;
 
     /// Stores whole records in any state, to move a store or to fill one. Answers how many were new. A record whose id is
     /// already stored changes nothing. Neither does a job that was imported live before and has been pruned since: it ran
@@ -203,4 +214,6 @@ pub struct Record {
     pub attempts: Vec<Attempt>,
     /// Its log.
     pub lines: Vec<LogLine>,
+    /// The edges that lead to it.
+    pub edges: Vec<(Edge, EdgeState)>,
 }

@@ -3,11 +3,13 @@
 //! A new verb needs one sentence of meaning here, a [`Request`](super::layer::Request), a conformance file and every store.
 
 mod access;
+mod batches;
 mod endpoints;
 mod health;
 mod history;
 mod jobs;
 mod journals;
+mod links;
 mod queues;
 mod reads;
 mod replies;
@@ -17,6 +19,7 @@ mod triggers;
 mod workers;
 
 pub use access::{AuditVerbs, IdempotencyVerbs, TokenVerbs};
+pub use batches::{BatchRow, BatchTurn, BatchVerbs, OpenBatch};
 pub use endpoints::{ENDED_ENDPOINTS_MAX, EndedEndpoint, EndpointVerbs};
 pub use health::{Durability, Health, HealthCheck};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -32,6 +35,7 @@ pub use journals::{
     DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite, Signal,
     Signalled, Wrote,
 };
+pub use links::{EdgesOfJob, InsertLinked, LinkVerbs, Neighbour, NeighbourState, NewLinked, Side};
 pub(crate) use queues::apply_setting;
 pub use queues::{QueueSetting, QueueVerbs};
 pub use reads::{Count, Filter, Load, QueuedAs, ReadVerbs, RunningJob};

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, DisplayState, JobId, JobRow, Kinds, LogLine, State, Timestamp};
+use backroom_core::{
+    Attempt, DisplayState, JobId, JobRow, Kinds, LogLine, State, Timestamp, batch::BatchId,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Recorded, Seen};
@@ -97,6 +99,8 @@ pub struct Filter {
     pub kind: Option<String>,
     /// With this tag.
     pub tag: Option<String>,
+    /// Of this batch.
+    pub batch: Option<BatchId>,
     /// Created at or after.
     pub created_from: Option<Timestamp>,
     /// Created before.
@@ -136,6 +140,7 @@ impl Filter {
             && self.queues.as_ref().is_none_or(|queues| queues.contains(&job.queue))
             && self.kind.as_ref().is_none_or(|kind| job.kind == *kind)
             && self.tag.as_ref().is_none_or(|tag| job.tags.contains(tag))
+            && (self.batch.is_none() || self.batch == job.batch())
             && self.created_from.is_none_or(|from| job.created_at >= from)
             && self.created_before.is_none_or(|before| job.created_at < before)
             && self.queued_as.as_ref().is_none_or(|wanted| {

@@ -108,7 +108,7 @@ pub(super) async fn of_two_decisions_on_one_revision_the_first_is_written(env: E
 pub(super) async fn a_change_of_a_job_that_is_gone_is_stale(env: Env) {
     let job = env.put(draft()).await;
     let change = decide(&job, cancel(), env.now);
-    assert_ne!(env.store.delete(job.id).await.expect("delete"), Deleted::Running);
+    assert_ne!(env.store.delete(job.id, env.now).await.expect("delete"), Deleted::Running);
     assert_eq!(env.commit(change).await, Committed::Stale);
     assert_eq!(env.all().await, []);
 }

@@ -51,7 +51,7 @@ pub(super) async fn an_empty_store_counts_nothing(env: Env) {
 pub(super) async fn counts_follow_deletes(env: Env) {
     let jobs = env.put_many([draft(), draft(), Draft { priority: 0, ..draft_in("b") }]).await;
     for job in [&jobs[0], &jobs[2]] {
-        assert_ne!(env.store.delete(job.id).await.expect("delete"), Deleted::Running);
+        assert_ne!(env.store.delete(job.id, env.now).await.expect("delete"), Deleted::Running);
     }
     assert_eq!(counts(&env, 0).await, [of("default", DisplayState::Available, 1)]);
 }

@@ -10,7 +10,7 @@ use super::env::{Env, draft, draft_later, fail, lease, lines, note, succeed};
 use crate::store::{Deleted, Filter};
 
 async fn delete(env: &Env, job: &JobRow) -> Deleted {
-    env.store.delete(job.id).await.expect("delete")
+    env.store.delete(job.id, env.now).await.expect("delete")
 }
 
 pub(super) async fn a_job_that_does_not_run_goes_with_all_that_belongs_to_it(env: Env) {
@@ -56,12 +56,12 @@ pub(super) async fn a_job_that_moved_on_since_it_was_read_stays(env: Env) {
     let goes = env.cancelled_at(draft(), 2).await;
     let unknown = env.new_job(draft()).job;
     let asked = [&moved, &goes, &running, &unknown].map(|job| (job.id, job.revision));
-    let answers = env.store.delete_unmoved(Arc::new(asked.to_vec())).await.expect("delete");
+    let answers = env.store.delete_unmoved(Arc::new(asked.to_vec()), env.now).await.expect("delete");
     assert_eq!(answers[0], Deleted::Moved);
     assert!(matches!(answers[1], Deleted::Yes | Deleted::NotFound), "{answers:?}");
     assert_eq!(answers[2..], [Deleted::Running, Deleted::NotFound]);
     assert_eq!(env.read(moved.id).await, retried);
     assert_eq!(env.read(running.id).await, running);
     assert_eq!(env.find(goes.id).await, None);
-    assert_eq!(env.store.delete_unmoved(Arc::new(Vec::new())).await.expect("delete"), []);
+    assert_eq!(env.store.delete_unmoved(Arc::new(Vec::new()), env.now).await.expect("delete"), []);
 }

@@ -26,7 +26,7 @@ fn records(env: &Env) -> Vec<Record> {
         after(job, &transition::apply(job, event, env.now).expect("claimable").expect("a change"))
     };
     let fresh = || run(&env.new_job(draft()).job);
-    let plain = |job: JobRow| Record { job, attempts: Vec::new(), lines: Vec::new() };
+    let plain = |job: JobRow| Record { job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() };
     let running = JobRow { progress: Some(progress(7, "on it")), woken: true, ..fresh() };
     let marked = after(&fresh(), &decide(&fresh(), cancel(), env.at(1)));
     let marked = JobRow { id: env.new_job(draft()).job.id, ..marked };
@@ -38,6 +38,7 @@ fn records(env: &Env) -> Vec<Record> {
         job: after(&failed, &failure),
         attempts: failure.attempt_ended().cloned().into_iter().collect(),
         lines: lines(&failed, 0, &["one", "two"]),
+        edges: Vec::new(),
     };
     let parked = fresh();
     let lease = parked.lease_id.expect("it ran");
@@ -127,14 +128,14 @@ pub(super) async fn a_job_that_was_imported_and_pruned_does_not_come_back(env: E
     // A delete by id also forgets that the job was imported.
     let waiting = records.iter().find(|record| record.job.state == State::Waiting);
     let waiting = waiting.expect("one in every state");
-    env.store.delete(waiting.job.id).await.expect("delete");
+    env.store.delete(waiting.job.id, env.now).await.expect("delete");
     import(&env, std::slice::from_ref(waiting)).await;
     assert_eq!(env.read(waiting.job.id).await, waiting.job);
 }
 
 pub(super) async fn a_record_whose_key_is_held_refuses_the_whole_import(env: Env) {
     let keyed = || Draft { unique: Some(UniqueRule::by_key("k")), ..draft() };
-    let record = |draft| Record { job: env.new_job(draft).job, attempts: Vec::new(), lines: Vec::new() };
+    let record = |draft| Record { job: env.new_job(draft).job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() };
     let holder = env.put(keyed()).await;
     let refused = env.store.import(Arc::new(vec![record(draft()), record(keyed())])).await;
     let error = refused.expect_err("the key is held");

@@ -321,7 +321,7 @@ pub(super) async fn a_journal_goes_with_its_job(env: Env) {
     let writing = JournalWrite { wake_at: Some(env.at(1)), ..writing(&env, &job, 0, vec![entry("a", 1, env.now, "1")]) };
     write(&env, writing).await;
     env.drive(&job, succeed(&job), env.now).await;
-    env.store.delete(job.id).await.expect("delete");
+    env.store.delete(job.id, env.now).await.expect("delete");
     assert_eq!(journal(&env, job.id).await, JournalPage::default());
     assert_eq!(env.store.due_wakes(10, env.at(9)).await.expect("read wakes").due, []);
 }

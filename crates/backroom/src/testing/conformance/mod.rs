@@ -398,6 +398,40 @@ behaviours! {
         a_child_is_inserted_with_the_entry_that_stands_for_it
         a_journal_goes_with_its_job
     }
+    after {
+        every_edge_goes_as_the_table_says
+        a_predecessor_that_has_ended_counts_as_what_it_is
+        a_job_waits_for_all_of_its_predecessors
+        ends_of_one_call_release_a_job_once_and_a_failure_among_them_cancels_it
+        an_end_that_was_decided_before_the_enqueue_is_decided_again
+        a_job_of_a_large_claim_is_followed
+        a_repeated_insert_adds_nothing
+        an_unknown_predecessor_refuses_the_whole_call
+        jobs_of_one_call_run_after_each_other
+        a_failure_goes_down_a_chain
+        a_retried_predecessor_is_waited_for_again
+        a_retried_dependant_waits_for_a_predecessor_that_lives_and_for_no_other
+        many_dependants_are_settled_by_several_transactions
+        pruning_spares_a_job_while_one_that_runs_after_it_lives
+        edges_come_in_pages_with_the_states_of_their_jobs
+        predecessors_that_end_at_the_same_time_leave_no_job_waiting
+        edges_are_imported_with_their_jobs
+    }
+    batch {
+        an_empty_batch_ends_when_it_is_closed
+        the_last_member_to_end_enqueues_the_end_jobs
+        a_batch_that_is_open_does_not_end
+        a_member_that_failed_may_be_retried_to_a_success
+        the_gate_decides_who_adds
+        a_batch_counts_as_a_member_of_its_parent
+        a_closed_batch_is_opened_again
+        a_repeated_open_and_a_repeated_add_add_nothing
+        a_live_member_that_is_deleted_counts_as_cancelled
+        members_are_listed_by_their_batch
+        members_that_end_at_the_same_time_end_the_batch_once
+        a_batch_is_imported_with_its_counts_and_a_newer_copy_replaces_an_older
+        a_batch_that_ended_long_ago_goes_once_it_has_no_members
+    }
     import {
         records_in_every_state_come_back_as_they_were
         a_record_that_is_stored_already_is_left_alone

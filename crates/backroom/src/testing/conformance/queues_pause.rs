@@ -30,7 +30,7 @@ pub(super) async fn a_queue_exists_from_the_first_setting_that_names_it(env: Env
 
 pub(super) async fn a_queue_outlives_its_jobs(env: Env) {
     let job = env.put(draft_in("images")).await;
-    assert_ne!(env.store.delete(job.id).await.expect("delete"), Deleted::Running);
+    assert_ne!(env.store.delete(job.id, env.now).await.expect("delete"), Deleted::Running);
     assert_eq!(queues(&env).await, [Queue::new("images")]);
 }
 

@@ -106,6 +106,7 @@ pub(super) async fn filters_hold_together(env: Env) {
         created_from: Some(env.now),
         created_before: Some(env.at(1)),
         queued_as: None,
+        batch: None,
     };
     assert_eq!(matching(&env, filter.clone()).await, [jobs[4].id]);
     assert_eq!(list(&env, filter.clone(), Some(jobs[4].id), 100).await, []);

@@ -34,6 +34,7 @@ fn messages_in(effects: &[Effect]) -> Vec<Message> {
         Effect::RecordAttempt(_)
         | Effect::Enqueue(_)
         | Effect::ReportRun(_)
+        | Effect::Link { .. }
         | Effect::NotifyQueue { .. }
         | Effect::NotifyCancel => None,
     };
@@ -424,7 +425,7 @@ pub(super) async fn imported_messages_keep_their_order_and_come_once(env: Env) {
 pub(super) async fn messages_outlive_their_job(env: Env) {
     let job = env.put(replying("a")).await;
     env.drive(&job, cancel(), env.at(1)).await;
-    env.store.delete(job.id).await.expect("delete");
+    env.store.delete(job.id, env.now).await.expect("delete");
     assert_eq!(env.messages().await.len(), 1);
 }
 

@@ -344,7 +344,7 @@ pub(super) async fn a_run_is_live_until_its_job_has_finished_or_is_deleted(env: 
     assert_eq!(runs().await, [(jobs[0], true), (jobs[1], true)], "the first runs");
     env.drive(&taken, fail(&taken), env.at(1)).await;
     assert_eq!(runs().await, [(jobs[0], true), (jobs[1], true)], "the first waits for its retry");
-    env.store.delete(jobs[0]).await.expect("delete");
+    env.store.delete(jobs[0], env.now).await.expect("delete");
     assert_eq!(runs().await, [(jobs[0], false), (jobs[1], true)], "the first is gone");
     let mut moving = env.step(&row);
     let end = |became| Some(EndOfRun { became, at: env.at(2), reason: Some("gone".into()) });

@@ -177,7 +177,7 @@ pub(super) async fn a_decision_from_before_the_key_was_taken_is_stale(env: Env) 
 
 pub(super) async fn a_deleted_job_lets_go_of_its_key(env: Env) {
     let first = env.put(keyed(by_key())).await;
-    assert_ne!(env.store.delete(first.id).await.expect("delete"), Deleted::Running);
+    assert_ne!(env.store.delete(first.id, env.now).await.expect("delete"), Deleted::Running);
     env.put(keyed(by_key())).await;
 }
 

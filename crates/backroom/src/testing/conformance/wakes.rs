@@ -46,7 +46,7 @@ pub(super) async fn a_change_wakes_who_follows_the_job(env: Env) {
     env.drive(&running, fail(&running), env.at(1)).await;
     is_woken(&ended).await;
     let gone = env.store.notifier().subscribe_job(job.id);
-    env.store.delete(job.id).await.expect("delete");
+    env.store.delete(job.id, env.now).await.expect("delete");
     is_woken(&gone).await;
 }
 

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use backroom::{Inserted, JobId};
+use backroom::{ChosenJob, Inserted, JobId};
 use serde::{Deserialize, Serialize};
 use tracing::Instrument as _;
 use utoipa::IntoParams;
@@ -75,7 +75,8 @@ pub(super) async fn one(
     let wait = Wait::asked(query.wait.as_deref(), &headers)?;
     let new: NewJob = body.read()?;
     check_queue(&caller, new.queue())?;
-    let draft = new.draft(traceparent(&state, &headers))?;
+    // The id follows from the request's key, which is read below.
+    let new = new.chosen(JobId(uuid::Uuid::nil()), traceparent(&state, &headers))?;
     let pass = match once::begin(&state, &caller, &headers, "POST /v1/jobs", &body.0).await? {
         Once::Go(pass) => pass,
         Once::Replay(response) => return Ok(response),
@@ -84,14 +85,14 @@ pub(super) async fn one(
         let of_task = state.clone();
         // A client that leaves must not stop what it began: the record of its key would stay open.
         let storing = async move {
-            let stored = store_one(&of_task, &pass, draft).await;
+            let stored = store_one(&of_task, &pass, new).await;
             end(&pass, &stored).await;
             stored
         };
         let storing = tokio::spawn(storing.in_current_span());
         storing.await.map_err(|_| Problem::new(Code::Internal, "the server failed"))??
     } else {
-        store_one(&state, &pass, draft).await?
+        store_one(&state, &pass, new).await?
     };
     let Some(wait) = wait else { return Ok(stored.into_response()) };
     // Nothing of the request is held while it waits.
@@ -142,9 +143,10 @@ async fn end(pass: &Pass, stored: &Result<Stored, Problem>) {
     }
 }
 
-async fn store_one(state: &AppState, pass: &Pass, draft: backroom::Draft) -> Result<Stored, Problem> {
+async fn store_one(state: &AppState, pass: &Pass, new: ChosenJob) -> Result<Stored, Problem> {
     let id = pass.id(0);
-    let inserted = state.backroom.enqueue_chosen(vec![(id, draft)], pass.at, pass.is_repeated).await?;
+    let chosen = vec![ChosenJob { id, ..new }];
+    let inserted = state.backroom.enqueue_chosen_linked(chosen, pass.at, pass.is_repeated).await?;
     let inserted = inserted.first().copied().unwrap_or(Inserted::Created);
     if let Inserted::KeyHeld(holder) = inserted {
         let why = format!("job {holder} holds the unique key");
@@ -199,7 +201,7 @@ pub(super) async fn batch(
     new.iter().try_for_each(|new| check_queue(&caller, new.queue()))?;
     let traceparent = traceparent(&state, &headers);
     let drafts = new.into_iter().enumerate().map(|(number, new)| {
-        new.draft(traceparent)
+        new.chosen(JobId(uuid::Uuid::nil()), traceparent)
             .map_err(|invalid| Problem::new(Code::Invalid, format!("job {number}: {invalid}")))
     });
     let drafts: Vec<_> = drafts.collect::<Result<_, _>>()?;
@@ -217,11 +219,11 @@ pub(super) async fn batch(
     Ok(stored?.into_response())
 }
 
-async fn store_many(state: &AppState, pass: &Pass, drafts: Vec<backroom::Draft>) -> Result<Stored, Problem> {
-    let chosen: Vec<_> =
-        drafts.into_iter().enumerate().map(|(number, draft)| (pass.id(number), draft)).collect();
-    let ids: Vec<JobId> = chosen.iter().map(|(id, _)| *id).collect();
-    let inserted = state.backroom.enqueue_chosen(chosen, pass.at, pass.is_repeated).await?;
+async fn store_many(state: &AppState, pass: &Pass, drafts: Vec<ChosenJob>) -> Result<Stored, Problem> {
+    let with_id = |(number, new): (usize, ChosenJob)| ChosenJob { id: pass.id(number), ..new };
+    let chosen: Vec<_> = drafts.into_iter().enumerate().map(with_id).collect();
+    let ids: Vec<JobId> = chosen.iter().map(|chosen| chosen.id).collect();
+    let inserted = state.backroom.enqueue_chosen_linked(chosen, pass.at, pass.is_repeated).await?;
     let jobs = ids.into_iter().zip(inserted).map(|(id, inserted)| Enqueued::new(id, inserted)).collect();
     Ok(Stored::new(pass.id(0), None, &EnqueuedBatch { jobs }))
 }
@@ -240,7 +242,7 @@ pub(crate) fn check_queue(caller: &Caller, queue: &str) -> Result<(), Problem> {
 
 /// The span that the request names, for its jobs to continue, if that is possible. Where spans are exported, jobs continue the span
 /// of their enqueue, which lies below that of the request.
-pub(super) fn traceparent<'a>(state: &AppState, headers: &'a HeaderMap) -> Option<&'a str> {
+pub(in crate::api) fn traceparent<'a>(state: &AppState, headers: &'a HeaderMap) -> Option<&'a str> {
     if state.backroom.trace_context().is_some() {
         return None;
     }

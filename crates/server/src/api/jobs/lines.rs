@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderMap, header},
     response::{IntoResponse as _, Response},
 };
-use backroom::{Draft, ErrorKind, JobId, core::bounds::whole_micros};
+use backroom::{ChosenJob, ErrorKind, core::bounds::whole_micros};
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde::Serialize;
@@ -82,7 +82,7 @@ struct Answer {
 /// A line: the job it asks for, or what is wrong with it.
 struct Line {
     number: u64,
-    job: Result<(JobId, Draft), Problem>,
+    job: Result<ChosenJob, Problem>,
 }
 
 impl Storing {
@@ -150,15 +150,15 @@ impl Storing {
         }
     }
 
-    fn read(&self, line: &[u8]) -> Result<(JobId, Draft), Problem> {
+    fn read(&self, line: &[u8]) -> Result<ChosenJob, Problem> {
         let new: NewJob = body::read(line)?;
         check_queue(&self.caller, new.queue())?;
-        let draft = new.draft(traceparent(&self.state, &self.headers))?;
         let now = self.state.backroom.clock().now();
         let id = self.state.ids.job(now);
+        let new = new.chosen(id, traceparent(&self.state, &self.headers))?;
         // Checked alone, so that a bad line does not refuse the others of its batch.
-        draft.clone().check(id, now, backroom::core::bounds::JSON_BYTES_MAX)?;
-        Ok((id, draft))
+        new.draft.clone().check(id, now, backroom::core::bounds::JSON_BYTES_MAX)?;
+        Ok(new)
     }
 
     /// Stores a batch and sends the answers. Whether the client still reads.
@@ -169,10 +169,10 @@ impl Storing {
         let batch = std::mem::take(batch);
         let good: Vec<_> = batch.iter().filter_map(|line| line.job.as_ref().ok().cloned()).collect();
         let at = whole_micros(self.state.backroom.clock().now());
-        let mut answers = match self.state.backroom.enqueue_chosen(good.clone(), at, false).await {
+        let mut answers = match self.state.backroom.enqueue_chosen_linked(good.clone(), at, false).await {
             Ok(inserted) => {
                 let enqueued =
-                    good.iter().zip(inserted).map(|((id, _), inserted)| Enqueued::new(*id, inserted));
+                    good.iter().zip(inserted).map(|(new, inserted)| Enqueued::new(new.id, inserted));
                 enqueued.map(Ok).collect::<Vec<_>>()
             }
             // A queue may take some of them, though not all.
@@ -205,11 +205,12 @@ impl Storing {
         self.send.send(text.into()).await.is_ok()
     }
 
-    async fn store_singly(&self, good: Vec<(JobId, Draft)>) -> Vec<Result<Enqueued, Problem>> {
+    async fn store_singly(&self, good: Vec<ChosenJob>) -> Vec<Result<Enqueued, Problem>> {
         let mut answers = Vec::with_capacity(good.len());
-        for (id, draft) in good {
+        for new in good {
             let at = whole_micros(self.state.backroom.clock().now());
-            let inserted = self.state.backroom.enqueue_chosen(vec![(id, draft)], at, false).await;
+            let id = new.id;
+            let inserted = self.state.backroom.enqueue_chosen_linked(vec![new], at, false).await;
             answers.push(match inserted {
                 Ok(inserted) => {
                     Ok(Enqueued::new(id, inserted.first().copied().unwrap_or(backroom::Inserted::Created)))

@@ -16,6 +16,8 @@ pub(crate) use self::enqueue::check_queue;
 use backroom::{JobId, JobRow};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub(super) use self::enqueue::traceparent;
+
 use super::{
     caller::{Caller, Scope},
     codes::Code,

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use super::{options, served, source::Lines};
 use crate::{
     settings::{Need, Settings},
-    target::Target,
+    target::{Target, Ties},
     terminal::{self, Problem, out, words},
 };
 
@@ -67,6 +67,7 @@ pub(super) async fn run(
     template_at: impl FnOnce(Timestamp) -> Result<Draft, Problem>,
     lines: Lines,
     from_line: u64,
+    ties: &Ties,
     settings: &Settings,
 ) -> Result<(), Problem> {
     options::check(&Draft { args: Json::null(), unique: None, ..checked })?;
@@ -78,7 +79,7 @@ pub(super) async fn run(
         .with_target(Need::Create, async |target| {
             // The store's clock decides when the jobs are due, which may be another than this machine's.
             let template = template_at(target.now())?;
-            let ended = enqueue(target, &template, &mut bundles, &mut sum, &bar).await;
+            let ended = enqueue(target, (&template, ties), &mut bundles, &mut sum, &bar).await;
             bar.finish_and_clear();
             let written = answer(&sum.enqueued, &template, target.now(), settings);
             // What became of the lines decides the exit code, even if nothing could be written.
@@ -106,7 +107,7 @@ pub(super) async fn run(
 /// Enqueues bundle after bundle; `sum` says how far it came, whatever stops it.
 async fn enqueue(
     target: &Target,
-    template: &Draft,
+    (template, ties): (&Draft, &Ties),
     bundles: &mut mpsc::Receiver<Bundle>,
     sum: &mut Sum,
     bar: &ProgressBar,
@@ -138,7 +139,7 @@ async fn enqueue(
             last = Some(place.number);
         }
         // What stands before the line that is wrong is stored, so that the input can be mended and gone on with there.
-        store(target, template, drafts, sum).await?;
+        store(target, (template, ties), drafts, sum).await?;
         sum.next_line = last.map_or(sum.next_line, |last| last + 1);
         if let Some(problem) = bad {
             return Err(problem);
@@ -149,11 +150,16 @@ async fn enqueue(
     }
 }
 
-async fn store(target: &Target, template: &Draft, args: Vec<Json>, sum: &mut Sum) -> Result<(), Problem> {
+async fn store(
+    target: &Target,
+    (template, ties): (&Draft, &Ties),
+    args: Vec<Json>,
+    sum: &mut Sum,
+) -> Result<(), Problem> {
     if args.is_empty() {
         return Ok(());
     }
-    let enqueued = target.enqueue_like(template, args).await;
+    let enqueued = target.enqueue_like(template, args, ties).await;
     let enqueued = enqueued.map_err(|problem| {
         problem
             .at(format_args!("enqueue from line {} on", sum.next_line))

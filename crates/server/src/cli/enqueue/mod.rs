@@ -6,14 +6,17 @@ mod served;
 mod source;
 mod wait;
 
-use backroom::{Draft, JobRow, Timestamp, core::draft::When};
+use backroom::{
+    BatchId, Draft, JobRow, OnFailure, Timestamp,
+    core::{dependency::Edge, draft::When},
+};
 use clap::Args;
 use serde::Serialize;
 
 use self::options::JobOptions;
 pub(super) use self::source::Source;
 use crate::settings::{Need, Settings};
-use crate::target::Target;
+use crate::target::{Target, Ties};
 use crate::terminal::{Problem, now, out, unless_interrupted, words};
 use crate::views::{Enqueued, Outcome};
 
@@ -33,6 +36,8 @@ Examples:
   backroom enqueue index '{\"shop\":7}' --unique-fields shop --delay 30s --on-conflict replace
   backroom enqueue resize --lines < jobs.ndjson
   backroom enqueue report --wait | jq .total
+  backroom enqueue pack --after ID                      runs once that job has completed
+  backroom enqueue thumbnail --lines --batch ID < photos.ndjson
 
 With --json: {\"id\", \"outcome\", \"scheduled_at\", \"expires_at\"} where outcome is created, deduplicated or replaced; with --lines the four
 counts
@@ -61,6 +66,35 @@ pub(crate) struct EnqueueArgs {
 
     #[command(flatten)]
     options: JobOptions,
+
+    #[command(flatten)]
+    ties: TiesArgs,
+}
+
+/// What ties jobs to others.
+#[derive(Debug, Clone, Args)]
+struct TiesArgs {
+    /// Run it after this job has completed; may be given again. If that is cancelled or discarded, it is cancelled; ID:run runs it
+    /// anyway, ID:wait waits for a retry
+    #[arg(long, value_name = "ID[:POLICY]", value_parser = edge, help_heading = "Other jobs")]
+    after: Vec<Edge>,
+
+    /// As a member of this batch
+    #[arg(long, value_name = "ID", help_heading = "Other jobs")]
+    batch: Option<BatchId>,
+}
+
+impl From<TiesArgs> for Ties {
+    fn from(args: TiesArgs) -> Self {
+        Self { after: args.after, batch: args.batch }
+    }
+}
+
+/// `ID` or `ID:run`.
+fn edge(text: &str) -> Result<Edge, backroom::Invalid> {
+    let (id, policy) = text.split_once(':').map_or((text, None), |(id, policy)| (id, Some(policy)));
+    let on_failure = policy.map_or(Ok(OnFailure::default()), str::parse)?;
+    Ok(Edge { predecessor: id.parse()?, on_failure })
 }
 
 pub(crate) async fn run(args: EnqueueArgs, settings: &Settings) -> Result<(), Problem> {
@@ -70,7 +104,7 @@ pub(crate) async fn run(args: EnqueueArgs, settings: &Settings) -> Result<(), Pr
     if args.lines {
         let lines = source.lines()?;
         let template_at = |now| args.options.draft(&args.kind, now);
-        return lines::run(draft, template_at, lines, args.from_line, settings).await;
+        return lines::run(draft, template_at, lines, args.from_line, &args.ties.clone().into(), settings).await;
     }
     let text = source.whole()?;
     let draft = Draft { args: source.parse(text)?, ..draft };
@@ -78,15 +112,21 @@ pub(crate) async fn run(args: EnqueueArgs, settings: &Settings) -> Result<(), Pr
     unless_interrupted(settings.with_target(Need::Create, async |target| {
         // The store's clock decides when the job is due, which may be another than this machine's.
         let options = args.options.draft(&args.kind, target.now())?;
-        enqueue(target, Draft { args: draft.args, ..options }, args.wait, settings).await
+        enqueue(target, Draft { args: draft.args, ..options }, &args.ties.clone().into(), args.wait, settings).await
     }))
     .await
 }
 
-async fn enqueue(target: &Target, draft: Draft, waits: bool, settings: &Settings) -> Result<(), Problem> {
+async fn enqueue(
+    target: &Target,
+    draft: Draft,
+    ties: &Ties,
+    waits: bool,
+    settings: &Settings,
+) -> Result<(), Problem> {
     let (kind, queue) = (draft.kind.clone(), draft.queue.clone());
     let is_timed = draft.start != When::Now || draft.expiry.is_some();
-    let enqueued = target.enqueue(draft).await?;
+    let enqueued = target.enqueue(draft, ties).await?;
     let Enqueued { id, outcome } = enqueued;
     if waits {
         // The answer is the output.

@@ -98,6 +98,9 @@ pub(crate) struct JobSchema {
     revision: u64,
     /// The evidence of its crashes; set exactly if there are any.
     suspicion: Option<SuspicionSchema>,
+    /// What ties it to other jobs; missing if nothing does.
+    #[schema(required = false)]
+    links: LinksSchema,
     /// As people see it: queued is split into scheduled, retrying and available.
     shown: ShownWord,
 }
@@ -122,6 +125,30 @@ impl ToSchema for ExtrasSchema {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed("Extras")
     }
+}
+
+/// What ties a job to others. What does not apply is left out.
+#[derive(ToSchema)]
+#[schema(as = Links)]
+pub(crate) struct LinksSchema {
+    /// Other jobs were enqueued after this one.
+    #[schema(required = false)]
+    followed: bool,
+    /// It was enqueued after others: `held` until they have ended, then `released`.
+    #[schema(required = false)]
+    after: String,
+    /// The batch that it is a member of.
+    #[schema(required = false, format = "uuid")]
+    batch: String,
+    /// The workflow that started it as a child.
+    #[schema(required = false)]
+    parent: Value,
+    /// The batch whose end job it is, with the counts at the end.
+    #[schema(required = false)]
+    ends: Value,
+    /// Its handler is a workflow.
+    #[schema(required = false)]
+    journal: bool,
 }
 
 /// How long a unique key is held.

@@ -13,7 +13,10 @@ pub(super) mod worker;
 
 use std::borrow::Cow;
 
-use backroom::{AttemptEnd, DisplayState, MessageKind, PausedBy, Scope, State};
+use backroom::{
+    AttemptEnd, BatchState, DisplayState, MessageKind, OnFailure, PausedBy, Scope, State,
+    core::dependency::EdgeState,
+};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -57,6 +60,9 @@ word!(ShownWord, "DisplayState", DisplayState::ALL);
 word!(EndWord, "AttemptEnd", AttemptEnd::ALL);
 word!(PausedByWord, "PausedBy", PausedBy::ALL);
 word!(ScopeWord, "Scope", Scope::ALL);
+word!(OnFailureWord, "OnFailure", OnFailure::ALL);
+word!(EdgeStateWord, "EdgeState", EdgeState::ALL);
+word!(BatchStateWord, "BatchState", BatchState::ALL);
 word!(MessageKindWord, "MessageKind", MessageKind::ALL);
 #[cfg(feature = "triggers")]
 word!(ActivityWord, "TriggerActivity", backroom_triggers::Activity::ALL);

@@ -189,6 +189,11 @@ impl Hints {
         });
     }
 
+    /// Edges are left to settle. This process goes on with that at once; others find them from time to time.
+    pub(crate) fn edges(&self) {
+        self.wakes.notify_edges();
+    }
+
     fn add(&self, add: impl FnOnce(&mut Pending)) {
         if self.notifies.load(Ordering::Relaxed) {
             add(&mut self.pending());

@@ -1,6 +1,6 @@
 //! Many changes as parameters: one array per field, for `unnest`.
 
-use backroom_core::Change;
+use backroom_core::{Change, links::Links};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::Error;
 use crate::store::postgres::wire::connection::Param;
 
 /// The types of [`ChangeColumns::params`].
-pub(crate) const CHANGE_TYPES: [Type; 26] = [
+pub(crate) const CHANGE_TYPES: [Type; 27] = [
     Type::UUID_ARRAY,
     Type::INT8_ARRAY,
     Type::UUID_ARRAY,
@@ -37,21 +37,23 @@ pub(crate) const CHANGE_TYPES: [Type; 26] = [
     Type::TIMESTAMPTZ_ARRAY,
     Type::TEXT_ARRAY,
     Type::INT2_ARRAY,
+    Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
 ];
 
-/// `new`: changes as parameters 1 to 26.
+/// `new`: changes as parameters 1 to 27.
 macro_rules! unnested_changes {
     () => {
         "new AS MATERIALIZED (SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::bigint[], \
          $6::bigint[], $7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::boolean[], $11::uuid[], \
          $12::timestamptz[], $13::text[], $14::boolean[], $15::smallint[], $16::text[], $17::text[], $18::text[], \
          $19::timestamptz[], $20::boolean[], $21::timestamptz[], $22::timestamptz[], $23::text[], $24::smallint[], \
-         $25::text[], $26::text[]) \
+         $25::text[], $26::text[], $27::text[]) \
          AS new (id, revision_before, guard, state, attempt, max_attempts, crashes, scheduled_at, expires_at, \
          unique_held, lease_id, lease_until, worker, progress_is_set, progress_percent, progress_message, output, \
-         reason, cancel_requested_at, woken, started_at, finished_at, suspicion, new_priority, new_args, new_queue))"
+         reason, cancel_requested_at, woken, started_at, finished_at, suspicion, new_priority, new_args, new_queue, \
+         new_links))"
     };
 }
 pub(crate) use unnested_changes;
@@ -85,6 +87,7 @@ pub(crate) struct ChangeColumns<'a> {
     priority: Vec<Option<i16>>,
     args: Vec<Option<&'a str>>,
     queue: Vec<Option<&'a str>>,
+    links: Vec<Option<String>>,
 }
 
 impl<'a> ChangeColumns<'a> {
@@ -124,6 +127,7 @@ impl<'a> ChangeColumns<'a> {
         self.priority.push(content.map(|content| content.priority.into()));
         self.args.push(content.map(|content| content.args.as_str()));
         self.queue.push(content.and_then(|content| content.queue.as_deref()));
+        self.links.push(change.links.as_deref().map(Links::stored).transpose()?.flatten());
         Ok(())
     }
 
@@ -156,6 +160,7 @@ impl<'a> ChangeColumns<'a> {
             &self.priority,
             &self.args,
             &self.queue,
+            &self.links,
         ]
     }
 }

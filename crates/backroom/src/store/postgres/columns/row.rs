@@ -4,6 +4,7 @@ use std::{error::Error as StdError, str::FromStr, time::Duration};
 
 use backroom_core::{
     Attempt, Extras, JobId, JobRow, Json, LeaseId, LogLine, Progress, Timestamp,
+    links::Links,
     unique::{Holder, UniqueWhile},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -70,6 +71,8 @@ fn job_with(row: &impl Cells, extras: Extras, tags: Vec<String>) -> Result<JobRo
         }),
         None => None,
     };
+    let links = row.cell::<Option<&str>>(at::links)?.map(|text| Links::from_stored(Some(text)));
+    let links = links.transpose().map_err(Error::from)?;
     Ok(JobRow {
         id: JobId(row.cell(at::id)?),
         kind: row.cell(at::kind)?,
@@ -101,6 +104,7 @@ fn job_with(row: &impl Cells, extras: Extras, tags: Vec<String>) -> Result<JobRo
         extras,
         revision: row.cell::<i64>(at::revision)?.unsigned_abs(),
         suspicion: row.cell::<Option<&str>>(at::suspicion)?.map(decoded).transpose()?,
+        links: links.map(Box::new),
     })
 }
 

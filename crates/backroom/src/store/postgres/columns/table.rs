@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use backroom_core::{JobRow, Json, extras::KNOWN_PREFIXES, unique::UniqueWhile};
+use backroom_core::{JobRow, Json, extras::KNOWN_PREFIXES, links::Links, unique::UniqueWhile};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -159,7 +159,7 @@ macro_rules! table {
         enum Place { $($column),+ }
 
         /// Where a column stands in a row that was selected by [`columns!`].
-        #[expect(non_upper_case_globals, dead_code, reason = "the names of the columns; no row of a job has `plain`")]
+        #[expect(non_upper_case_globals, dead_code, reason = "the names of the columns; no row of a job has `plain`, and its links say its `batch`")]
         pub(crate) mod at {
             use super::Place;
 
@@ -222,7 +222,14 @@ table! { job, 'a:
     @lasting extras: text, Option<String> = job.extras.stored()?;
     revision: bigint, i64 = revision(job.revision);
     suspicion: text, Option<String> = job.suspicion.as_ref().map(encoded).transpose()?;
+    @lasting links: text, Option<String> = links(job)?;
+    @lasting batch: uuid, Option<Uuid> = job.batch().map(|batch| batch.0);
     plain: boolean, bool = job.is_plain();
+}
+
+/// As the column `links` has them.
+fn links(job: &JobRow) -> Result<Option<String>, Error> {
+    Ok(job.links.as_deref().map(Links::stored).transpose()?.flatten())
 }
 
 impl<'a> Columns<'a> {
@@ -249,7 +256,7 @@ mod tests {
         assert!(text.starts_with("INSERT INTO jobs (id, kind, queue, lane, "), "{text}");
         assert!(
             text.contains(
-                ", tags::jsonb, extras, revision, suspicion, plain FROM unnest($1::uuid[], $2::text[], "
+                ", tags::jsonb, extras, revision, suspicion, links, batch, plain FROM unnest($1::uuid[], $2::text[], "
             ),
             "{text}"
         );

@@ -52,6 +52,9 @@ CREATE TABLE {schema}.jobs (
     extras              {schema}.extras,
     revision            {schema}.u63 NOT NULL,
     suspicion           text,
+    -- What ties the job to others, as JSON; and the batch that it is a member of, which the links say as well.
+    links               text,
+    batch               uuid,
     -- Core's decision at insert: the job may lie on a tray when it is claimed for the first time.
     plain               boolean     NOT NULL DEFAULT false,
     CONSTRAINT jobs_state CHECK (CASE WHEN finished_at IS NULL
@@ -129,7 +132,7 @@ CREATE VIEW {schema}.jobs_on_trays AS
         NULL::text AS progress_message, NULL::text AS output, NULL::text AS reason,
         NULL::timestamptz AS cancel_requested_at, false AS woken, job.created_at, trays.started_at,
         NULL::timestamptz AS finished_at, job.tags, job.extras::{schema}.extras, 1::{schema}.u63 AS revision,
-        NULL::text AS suspicion, true AS plain, trays.first_id, trays.last_id
+        NULL::text AS suspicion, NULL::text AS links, NULL::uuid AS batch, true AS plain, trays.first_id, trays.last_id
     FROM {schema}.trays CROSS JOIN LATERAL unnest(trays.jobs) AS job
     WHERE NOT EXISTS (SELECT FROM {schema}.finished WHERE finished.id = job.id);
 
@@ -139,7 +142,7 @@ CREATE VIEW {schema}.every_job AS
     SELECT id, kind, queue, lane, priority, state, args, attempt, max_attempts, crashes, scheduled_at, expires_at,
         unique_key, unique_while, unique_until, unique_held, lease_id, lease_until, worker,
         progress_percent, progress_message, output, reason, cancel_requested_at, woken, created_at, started_at,
-        finished_at, tags, extras, revision, suspicion, plain
+        finished_at, tags, extras, revision, suspicion, links, batch, plain
     FROM {schema}.jobs_on_trays;
 
 -- The order of claims, one range per queue and priority.
@@ -169,6 +172,10 @@ CREATE INDEX finished_rare ON {schema}.finished (state, id) WHERE state <> 'comp
 -- To find jobs by tag. Untagged jobs cost nothing here.
 CREATE INDEX jobs_tags ON {schema}.jobs USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL;
 CREATE INDEX finished_tags ON {schema}.finished USING gin (tags jsonb_path_ops) WHERE tags IS NOT NULL;
+
+-- The members of batches.
+CREATE INDEX jobs_batch ON {schema}.jobs (batch, id) WHERE batch IS NOT NULL;
+CREATE INDEX finished_batch ON {schema}.finished (batch, id) WHERE batch IS NOT NULL;
 
 -- Attempts that did not succeed. A job that succeeds at once has none. A run ends once, however often its end is
 -- reported. `after_lines` is how many lines the job's log had: readers who follow the job see the attempt behind them.

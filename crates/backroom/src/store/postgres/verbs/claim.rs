@@ -176,7 +176,7 @@ macro_rules! claim_on_tray {
          SELECT id, kind, queue, NULL::text, priority, 'running', args, 1, max_attempts, 0, scheduled_at, \
            NULL::timestamptz, NULL::text, NULL::text, NULL::timestamptz, false, NULL::uuid, \
            NULL::timestamptz, NULL::text, NULL::smallint, NULL::text, NULL::text, NULL::text, NULL::timestamptz, false, \
-           created_at, NULL::timestamptz, NULL::timestamptz, tags, extras, 1, NULL::text, true, true FROM taken \
+           created_at, NULL::timestamptz, NULL::timestamptz, tags, extras, 1, NULL::text, NULL::text, NULL::uuid, true, true FROM taken \
          UNION ALL SELECT * FROM apart"
     ),
     types: &CLAIM_TYPES }

@@ -62,8 +62,8 @@ impl<'a> StoredEffects<'a> {
                 Effect::Message(message) => stored.messages.push(message)?,
                 Effect::Enqueue(new) => stored.jobs.push(&new.job),
                 Effect::ReportRun(report) => stored.reports.push(report),
-                // Sent once the changes are written.
-                Effect::NotifyQueue { .. } | Effect::NotifyCancel => {}
+                // Carried out before: see `links`. The others are sent once the changes are written.
+                Effect::Link { .. } | Effect::NotifyQueue { .. } | Effect::NotifyCancel => {}
             }
         }
         if !stored.jobs.is_empty() {
@@ -118,7 +118,7 @@ pub(crate) fn notify<'a>(core: &Core, effects: impl Iterator<Item = &'a Effect>)
             }
             Effect::ReportRun(_) => is_of_schedule = true,
             // Stored with the change.
-            Effect::RecordAttempt(_) | Effect::Enqueue(_) => {}
+            Effect::RecordAttempt(_) | Effect::Enqueue(_) | Effect::Link { .. } => {}
         }
     }
     if is_behind {

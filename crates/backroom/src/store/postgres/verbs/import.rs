@@ -6,7 +6,10 @@ use backroom_core::{Attempt, JobId, LogLine};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::insert::{INSERT, NAME_QUEUES, ROWS_MAX, STORED};
+use super::{
+    insert::{INSERT, NAME_QUEUES, ROWS_MAX, STORED},
+    links::{import_edges, leave},
+};
 use crate::store::postgres::{
     Core,
     columns::{
@@ -16,12 +19,13 @@ use crate::store::postgres::{
     wire::{
         connection::Transaction,
         error::Fault,
+        session::Session,
         sql::{Sql, columns},
     },
 };
 use crate::{
     Error, ErrorKind,
-    store::{Record, verbs::places},
+    store::{Record, linked::left_of_imported, verbs::places},
 };
 
 /// Stores finished jobs that hold no key; answers with the ids that are new. Parameters: all columns.
@@ -108,6 +112,7 @@ pub(crate) async fn import(core: &Core, records: &[Record]) -> Result<u64, Fault
         Ok(stored) => {
             transaction.commit().await?;
             core.hints.behind();
+            core.hints.edges();
             queues.iter().for_each(|queue| core.hints.queue(queue));
             Ok(stored)
         }
@@ -147,6 +152,14 @@ async fn import_chunk(transaction: &Transaction, records: &[Record]) -> Result<u
     }
     insert_attempts(transaction, &new).await?;
     insert_lines(transaction, &new).await?;
+    let edges: Vec<_> =
+        new.iter().flat_map(|record| record.edges.iter().map(|edge| (record.job.id, *edge))).collect();
+    let session = &mut Session::Ours(transaction);
+    import_edges(session, &edges).await?;
+    let left: Vec<_> = new.iter().filter_map(|record| left_of_imported(&record.job)).collect();
+    if !left.is_empty() {
+        leave(session, &left).await?;
+    }
     Ok(new.len() as u64)
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod held;
 pub(crate) mod import;
 pub(crate) mod insert;
 pub(crate) mod journals;
+pub(crate) mod links;
 pub(crate) mod note;
 pub(crate) mod queues;
 pub(crate) mod read;

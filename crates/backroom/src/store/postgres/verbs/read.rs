@@ -15,6 +15,7 @@ use crate::store::postgres::{
     wire::{
         connection::Param,
         error::Fault,
+        session::Session,
         sql::{Sql, columns},
     },
 };
@@ -143,6 +144,11 @@ pub(crate) async fn job(core: &Core, id: JobId) -> Result<Option<JobRow>, Fault>
     core.claims.query(&JOB, &[&id.0]).await?.first().map(row::job).transpose()
 }
 
+/// One job, as a transaction sees it.
+pub(crate) async fn job_within(session: &mut Session<'_>, id: JobId) -> Result<Option<JobRow>, Fault> {
+    session.query(&JOB, &[&id.0]).await?.first().map(row::job).transpose()
+}
+
 /// The unsuccessful attempts of a job, the oldest first; if they are too many bytes, the newest of them.
 pub(crate) async fn attempts(core: &Core, id: JobId) -> Result<Vec<Attempt>, Fault> {
     let bytes_max = row::at_most(core.settings.options.bytes_max);
@@ -182,6 +188,7 @@ pub(crate) async fn list(
     let (before, limit) = (before.map(|id| id.0), row::at_most(limit));
     let tag = filter.tag.as_ref().map(|tag| row::encoded(&[tag])).transpose()?;
     let (from, until) = (opt(filter.created_from), opt(filter.created_before));
+    let batch = filter.batch.map(|batch| batch.0);
 
     // The text differs with the conditions, so that the planner sees only those that are set.
     let never_runs_nor_ends = |state: &State| matches!(state, State::Queued | State::Waiting);
@@ -210,6 +217,9 @@ pub(crate) async fn list(
     }
     if let Some(kind) = &filter.kind {
         query.and("kind = ?", kind, Type::TEXT);
+    }
+    if let Some(batch) = &batch {
+        query.and("batch = ?", batch, Type::UUID);
     }
     if let Some(tag) = &tag {
         query.and("tags @> ?::text::jsonb", tag, Type::TEXT);

@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use backroom_core::{JobId, JobRow, State, Timestamp};
+use backroom_core::{JobId, JobRow, State, Timestamp, links::effects_of_deletion};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::read;
+use super::{links, read};
 use crate::store::postgres::{
     Core,
     columns::{row, timestamp::PgTimestamp},
     tray,
     wire::{
         error::Fault,
+        session::Session,
         settings::Wait,
         sql::{Sql, columns, not_on_a_tray},
     },
@@ -59,15 +60,31 @@ macro_rules! beyond {
 static BEYOND_COMPLETED: Sql = beyond!("state = 'completed'");
 static BEYOND_OTHERS: Sql = beyond!("state <> 'completed'");
 
-/// Deletes what belongs to the jobs of `gone`; then answers with their ids.
+/// Deletes what belongs to the jobs of `gone`; then answers with their ids. Edges that lead from them go with their dependants.
 macro_rules! with_all_that_belongs {
     () => {
         "without_attempts AS (DELETE FROM {schema}.attempts WHERE job_id = ANY(ARRAY(SELECT id FROM gone))), \
          without_logs AS (DELETE FROM {schema}.logs WHERE job_id = ANY(ARRAY(SELECT id FROM gone))), \
          without_heads AS (DELETE FROM {schema}.journals WHERE workflow = ANY(ARRAY(SELECT id FROM gone)) RETURNING workflow), \
          without_entries AS (DELETE FROM {schema}.journal WHERE workflow = ANY(ARRAY(SELECT workflow FROM without_heads))), \
-         without_arrivals AS (DELETE FROM {schema}.arrivals WHERE workflow = ANY(ARRAY(SELECT workflow FROM without_heads))) \
+         without_arrivals AS (DELETE FROM {schema}.arrivals WHERE workflow = ANY(ARRAY(SELECT workflow FROM without_heads))), \
+         without_edges AS (DELETE FROM {schema}.edges \
+           WHERE dependant = ANY(ARRAY(SELECT id FROM gone WHERE links IS NOT NULL))) \
          SELECT id FROM gone"
+    };
+}
+
+/// Leaves out jobs after which a live job runs: it may read their output.
+macro_rules! has_no_live_dependants {
+    ($table:literal) => {
+        concat!(
+            " AND (",
+            $table,
+            ".links IS NULL OR NOT EXISTS (SELECT FROM {schema}.edges JOIN {schema}.jobs AS dependants \
+               ON dependants.id = edges.dependant WHERE edges.predecessor = ",
+            $table,
+            ".id AND dependants.finished_at IS NULL))"
+        )
     };
 }
 
@@ -84,18 +101,21 @@ macro_rules! prune {
                 $state,
                 " AND (finished_at, id) <= ($3, $4)",
                 not_on_a_tray!(),
+                has_no_live_dependants!("finished"),
                 " ORDER BY finished_at FETCH FIRST ($6) ROWS WITH TIES) \
                    UNION ALL \
                    SELECT id, finished_at FROM {schema}.jobs \
                      WHERE queue = $1 AND state = $2 AND state NOT IN ('queued', 'running') \
                        AND finished_at IS NOT NULL AND (finished_at, id) <= ($3, $4) \
-                       AND NOT (unique_held AND unique_until > $5)) AS both_tables \
+                       AND NOT (unique_held AND unique_until > $5)",
+                has_no_live_dependants!("jobs"),
+                ") AS both_tables \
                    ORDER BY finished_at, id LIMIT $6), \
                  gone_finished AS ( \
-                   DELETE FROM {schema}.finished WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING id), \
+                   DELETE FROM {schema}.finished WHERE id = ANY(ARRAY(SELECT id FROM old)) RETURNING id, links), \
                  gone_jobs AS (DELETE FROM {schema}.jobs \
-                   WHERE id = ANY(ARRAY(SELECT id FROM old)) AND finished_at IS NOT NULL RETURNING id), \
-                 gone AS (SELECT id FROM gone_finished UNION ALL SELECT id FROM gone_jobs), ",
+                   WHERE id = ANY(ARRAY(SELECT id FROM old)) AND finished_at IS NOT NULL RETURNING id, links), \
+                 gone AS (SELECT id, links FROM gone_finished UNION ALL SELECT id, links FROM gone_jobs), ",
                 with_all_that_belongs!()
             ),
             types: &[Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ, Type::UUID, Type::TIMESTAMPTZ, Type::INT8],
@@ -105,33 +125,36 @@ macro_rules! prune {
 static PRUNE_COMPLETED: Sql = prune!("state = 'completed'");
 static PRUNE_OTHERS: Sql = prune!("state <> 'completed'");
 
-/// Deletes one job that is not running and that no tray still lists. Parameter: the id.
-static DELETE: Sql = Sql {
-    text: concat!(
-        "WITH gone_finished AS (DELETE FROM {schema}.finished WHERE id = $1",
-        not_on_a_tray!(),
-        " RETURNING id), \
-         gone_jobs AS (DELETE FROM {schema}.jobs WHERE id = $1 AND state <> 'running' RETURNING id), \
-         gone AS (SELECT id FROM gone_finished UNION ALL SELECT id FROM gone_jobs), \
-         without_import AS (DELETE FROM {schema}.imported WHERE job_id = ANY(ARRAY(SELECT id FROM gone))), ",
-        with_all_that_belongs!()
-    ),
-    types: &[Type::UUID],
-};
+/// Deletes jobs that are not running, that no tray still lists, and to which this applies as well.
+macro_rules! delete_jobs {
+    ($which:literal) => {
+        concat!(
+            "WITH gone_finished AS (DELETE FROM {schema}.finished WHERE ",
+            $which,
+            not_on_a_tray!(),
+            " RETURNING id, links), \
+             gone_jobs AS (DELETE FROM {schema}.jobs WHERE ",
+            $which,
+            " AND state <> 'running' RETURNING id, links), \
+             gone AS (SELECT id, links FROM gone_finished UNION ALL SELECT id, links FROM gone_jobs), \
+             without_import AS (DELETE FROM {schema}.imported WHERE job_id = ANY(ARRAY(SELECT id FROM gone))), ",
+            with_all_that_belongs!()
+        )
+    };
+}
 
-/// Deletes jobs that are not running, that no tray still lists, and that still have these revisions. Parameters: ids
-/// and revisions, side by side.
+/// Deletes one job without links. Parameter: the id.
+static DELETE: Sql = Sql { text: delete_jobs!("id = $1 AND links IS NULL"), types: &[Type::UUID] };
+
+/// Deletes one job that still has this revision. What follows for other jobs is written in the same transaction. Parameters: the id, the
+/// revision.
+static DELETE_LINKED: Sql =
+    Sql { text: delete_jobs!("id = $1 AND revision = $2"), types: &[Type::UUID, Type::INT8] };
+
+/// Deletes jobs without links that still have these revisions. Parameters: ids and revisions, side by side.
 static DELETE_UNMOVED: Sql = Sql {
-    text: concat!(
-        "WITH gone_finished AS (DELETE FROM {schema}.finished WHERE id = ANY($1::uuid[]) AND (id, revision) IN \
-           (SELECT * FROM unnest($1::uuid[], $2::bigint[]))",
-        not_on_a_tray!(),
-        " RETURNING id), \
-         gone_jobs AS (DELETE FROM {schema}.jobs WHERE id = ANY($1::uuid[]) AND (id, revision) IN \
-           (SELECT * FROM unnest($1::uuid[], $2::bigint[])) AND state <> 'running' RETURNING id), \
-         gone AS (SELECT id FROM gone_finished UNION ALL SELECT id FROM gone_jobs), \
-         without_import AS (DELETE FROM {schema}.imported WHERE job_id = ANY(ARRAY(SELECT id FROM gone))), ",
-        with_all_that_belongs!()
+    text: delete_jobs!(
+        "id = ANY($1::uuid[]) AND links IS NULL AND (id, revision) IN (SELECT * FROM unnest($1::uuid[], $2::bigint[]))"
     ),
     types: &[Type::UUID_ARRAY, Type::INT8_ARRAY],
 };
@@ -182,8 +205,8 @@ pub(crate) async fn prune(core: &Core, prune: &Prune, now: Timestamp) -> Result<
     Ok(ids.len() as u64)
 }
 
-/// Deletes one job that is not running.
-pub(crate) async fn delete(core: &Core, id: JobId) -> Result<Deleted, Fault> {
+/// Deletes one job that is not running. Without a moment, nothing follows for other jobs.
+pub(crate) async fn delete(core: &Core, id: JobId, now: Option<Timestamp>) -> Result<Deleted, Fault> {
     for _ in 0..TRIES_MAX {
         tray::unload_of_finished(core, id).await?;
         if !core.writer.query(&DELETE, &[&id.0]).await?.is_empty() {
@@ -193,6 +216,11 @@ pub(crate) async fn delete(core: &Core, id: JobId) -> Result<Deleted, Fault> {
         match read::job(core, id).await? {
             None => return Ok(Deleted::NotFound),
             Some(job) if job.state == State::Running => return Ok(Deleted::Running),
+            Some(job) if job.links.is_some() => {
+                if delete_linked(core, &job, now).await? {
+                    return Ok(Deleted::Yes);
+                }
+            }
             // The job ended on its tray, or was released, between the two statements.
             Some(_) => {}
         }
@@ -201,8 +229,42 @@ pub(crate) async fn delete(core: &Core, id: JobId) -> Result<Deleted, Fault> {
     Err(Error::new(ErrorKind::Unavailable, why).into())
 }
 
+/// Deletes a job with links that is still as it was read, with what follows for other jobs. Answers whether it did.
+async fn delete_linked(core: &Core, job: &JobRow, now: Option<Timestamp>) -> Result<bool, Fault> {
+    let (transaction, gone) = core
+        .writer
+        .begin_with(Wait::Usual, &DELETE_LINKED, &[&job.id.0, &row::revision(job.revision)])
+        .await?;
+    if gone.is_empty() {
+        transaction.rollback().await?;
+        return Ok(false);
+    }
+    let effects = effects_of_deletion(job, job.links.as_deref());
+    let effects = now.into_iter().flat_map(|now| effects.clone().into_iter().map(move |effect| (now, effect)));
+    let effects = effects.collect();
+    match Box::pin(links::carry_out(&mut Session::Ours(&transaction), effects)).await {
+        Ok(follow_up) => {
+            let effects = follow_up.stored(core, std::iter::empty())?;
+            transaction.commit_with(&effects.statements()).await?;
+            effects.committed(core);
+            follow_up.notify(core);
+            core.hints.job(job.id);
+            Ok(true)
+        }
+        Err(fault) => {
+            // The caller needs the cause. If the rollback fails as well, the connection is dropped.
+            _ = transaction.rollback().await;
+            if fault.is_worth_repeating() { Ok(false) } else { Err(fault) }
+        }
+    }
+}
+
 /// Deletes jobs that are not running and still at these revisions.
-pub(crate) async fn delete_unmoved(core: &Core, jobs: &[(JobId, u64)]) -> Result<Vec<Deleted>, Fault> {
+pub(crate) async fn delete_unmoved(
+    core: &Core,
+    jobs: &[(JobId, u64)],
+    now: Timestamp,
+) -> Result<Vec<Deleted>, Fault> {
     let mut answers: BTreeMap<JobId, Deleted> = BTreeMap::new();
     let mut left = jobs.to_vec();
     for _ in 0..TRIES_MAX {
@@ -232,6 +294,9 @@ pub(crate) async fn delete_unmoved(core: &Core, jobs: &[(JobId, u64)]) -> Result
                 None => _ = answers.insert(id, Deleted::NotFound),
                 Some(job) if job.revision != revision => _ = answers.insert(id, Deleted::Moved),
                 Some(job) if job.state == State::Running => _ = answers.insert(id, Deleted::Running),
+                Some(job) if job.links.is_some() && delete_linked(core, &job, Some(now)).await? => {
+                    answers.insert(id, Deleted::Yes);
+                }
                 Some(_) => {
                     tray::unload_of_finished(core, id).await?;
                     still.push((id, revision));

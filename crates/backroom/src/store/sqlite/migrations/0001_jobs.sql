@@ -39,6 +39,8 @@ CREATE TABLE backroom_jobs (
     extras              TEXT    CHECK (extras IS NULL OR substr(extras, 1, 5) = '{"v":'),
     revision            INTEGER NOT NULL CHECK (revision >= 0),
     suspicion           TEXT    CHECK ((suspicion IS NULL) = (crashes = 0)),
+    links               TEXT    CHECK (links IS NULL OR substr(links, 1, 5) = '{"v":'),
+    batch               BLOB    CHECK (length(batch) = 16),
     CHECK ((lease_until IS NOT NULL) = (state = 'running')),
     CHECK (state <> 'running' OR lease_id IS NOT NULL),
     CHECK ((finished_at IS NOT NULL) = (state = 'completed' OR state = 'cancelled' OR state = 'discarded')),
@@ -76,6 +78,9 @@ CREATE INDEX backroom_jobs_expiring ON backroom_jobs (expires_at, id) WHERE stat
 
 -- One job per held key.
 CREATE UNIQUE INDEX backroom_jobs_unique ON backroom_jobs (unique_key) WHERE unique_held = 1;
+
+-- The members of a batch.
+CREATE INDEX backroom_jobs_batch ON backroom_jobs (batch, id) WHERE batch IS NOT NULL;
 
 -- Attempts that did not succeed. A job that succeeds at once has none. `after_lines` is how many lines the job's log had: readers
 -- who follow the job see the attempt behind them.

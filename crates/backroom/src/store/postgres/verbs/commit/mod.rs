@@ -25,12 +25,11 @@ use std::{
 use backroom_core::{Change, JobId};
 use tokio_postgres::types::Type;
 
-pub(crate) use self::{locked::LockedRows, statements::STAY};
-use self::{
-    locked::find_locked,
-    settle::settle,
-    statements::{is_plain_success, leaves},
+pub(crate) use self::{
+    locked::LockedRows,
+    statements::{FINISH, STAY, leaves},
 };
+use self::{locked::find_locked, settle::settle, statements::is_plain_success};
 use crate::{
     clock::Clock as _,
     store::{

@@ -67,6 +67,7 @@ pub(crate) static STAY: Sql = Sql {
              crashes = new.crashes, suspicion = new.suspicion, scheduled_at = new.scheduled_at, expires_at = new.expires_at, \
              priority = coalesce(new.new_priority, jobs.priority), args = coalesce(new.new_args, jobs.args), \
              queue = coalesce(new.new_queue, jobs.queue), \
+             links = coalesce(new.new_links, jobs.links), \
              unique_held = new.unique_held, lease_id = new.lease_id, \
              lease_until = CASE WHEN new.state = 'running' AND jobs.state = 'running' \
                THEN greatest(jobs.lease_until, new.lease_until) ELSE new.lease_until END, \
@@ -87,7 +88,7 @@ pub(crate) static STAY: Sql = Sql {
 };
 
 /// Writes changes that finish a job: moves its row from `jobs` to `finished`; answers with the ids. Parameters: changes.
-pub(super) static FINISH: Sql = Sql {
+pub(crate) static FINISH: Sql = Sql {
     text: concat!(
         "WITH ",
         unnested_changes!(),
@@ -119,7 +120,7 @@ pub(super) static FINISH: Sql = Sql {
 };
 
 /// Whether the job's row moves from `jobs` to `finished`.
-pub(super) fn leaves(change: &Change) -> bool {
+pub(crate) fn leaves(change: &Change) -> bool {
     change.state.is_finished() && !change.unique_held
 }
 

@@ -6,7 +6,7 @@ use backroom_core::{Change, JobId, JobRow};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::{Answers, effects::stored_effects};
+use super::{Answers, effects::commit_with_effects};
 use crate::store::Committed;
 use crate::store::postgres::{
     Core,
@@ -121,9 +121,8 @@ async fn revive(
     match taken {
         Ok(taken) => {
             let changes = revived.iter().map(|(change, _)| *change);
-            let effects = stored_effects(core, changes.filter(|change| taken.contains(&change.id.0)))?;
-            transaction.commit_with(&effects.statements()).await?;
-            effects.committed(core);
+            let back: Vec<&Change> = changes.filter(|change| taken.contains(&change.id.0)).collect();
+            commit_with_effects(core, transaction, &back).await?;
             let answer = |(change, _): &(&Change, JobRow)| {
                 let is_back = taken.contains(&change.id.0);
                 (change.id, if is_back { Committed::Done } else { Committed::Stale })

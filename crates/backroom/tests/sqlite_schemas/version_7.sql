@@ -1,0 +1,375 @@
+-- Written by version 4, one job in each state and two messages. Published: it never changes.
+PRAGMA foreign_keys=OFF;
+BEGIN TRANSACTION;
+CREATE TABLE backroom_schema (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL) STRICT;
+INSERT INTO backroom_schema VALUES(1,'jobs');
+INSERT INTO backroom_schema VALUES(2,'imported');
+INSERT INTO backroom_schema VALUES(3,'messages');
+INSERT INTO backroom_schema VALUES(4,'access');
+INSERT INTO backroom_schema VALUES(5,'schedules');
+INSERT INTO backroom_schema VALUES(6,'workflows');
+INSERT INTO backroom_schema VALUES(7,'links');
+CREATE TABLE backroom_jobs (
+    id                  BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    kind                TEXT    NOT NULL CHECK (kind <> ''),
+    queue               TEXT    NOT NULL CHECK (queue <> ''),
+    lane                TEXT,
+    priority            INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 9),
+    state               TEXT    NOT NULL
+        CHECK (state = 'queued' OR state = 'running' OR state = 'waiting'
+            OR state = 'completed' OR state = 'cancelled' OR state = 'discarded'),
+    args                TEXT    NOT NULL,
+    attempt             INTEGER NOT NULL CHECK (attempt BETWEEN 0 AND 4294967295),
+    max_attempts        INTEGER NOT NULL CHECK (max_attempts BETWEEN 1 AND 4294967295),
+    crashes             INTEGER NOT NULL CHECK (crashes BETWEEN 0 AND 4294967295),
+    scheduled_at        INTEGER NOT NULL,
+    expires_at          INTEGER,
+    unique_key          TEXT,
+    unique_while        TEXT    CHECK (unique_while = 'live' OR unique_while = 'queued' OR unique_while = 'until'),
+    unique_until        INTEGER,
+    unique_held         INTEGER NOT NULL CHECK (unique_held = 0 OR unique_held = 1),
+    lease_id            BLOB    CHECK (length(lease_id) = 16),
+    lease_until         INTEGER,
+    worker              TEXT,
+    progress_percent    INTEGER CHECK (progress_percent BETWEEN 0 AND 100),
+    progress_message    TEXT,
+    output              TEXT,
+    reason              TEXT,
+    cancel_requested_at INTEGER,
+    woken               INTEGER NOT NULL CHECK (woken = 0 OR woken = 1),
+    created_at          INTEGER NOT NULL,
+    started_at          INTEGER,
+    finished_at         INTEGER,
+    tags                TEXT,
+    extras              TEXT    CHECK (extras IS NULL OR substr(extras, 1, 5) = '{"v":'),
+    revision            INTEGER NOT NULL CHECK (revision >= 0),
+    suspicion           TEXT    CHECK ((suspicion IS NULL) = (crashes = 0)),
+    links               TEXT    CHECK (links IS NULL OR substr(links, 1, 5) = '{"v":'),
+    batch               BLOB    CHECK (length(batch) = 16),
+    CHECK ((lease_until IS NOT NULL) = (state = 'running')),
+    CHECK (state <> 'running' OR lease_id IS NOT NULL),
+    CHECK ((finished_at IS NOT NULL) = (state = 'completed' OR state = 'cancelled' OR state = 'discarded')),
+    CHECK ((output IS NOT NULL) = (state = 'completed')),
+    CHECK (reason IS NOT NULL OR (state <> 'cancelled' AND state <> 'discarded')),
+    CHECK ((unique_key IS NULL) = (unique_while IS NULL)),
+    CHECK ((unique_until IS NOT NULL OR unique_while IS NOT 'until') AND (unique_until IS NULL OR unique_while IS NOT NULL)),
+    CHECK (unique_held = 0 OR unique_key IS NOT NULL),
+    CHECK ((progress_percent IS NULL) = (progress_message IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX backroom_jobs_queued
+    ON backroom_jobs (queue, priority, kind, scheduled_at, id, expires_at, attempt, crashes)
+    WHERE state = 'queued';
+CREATE INDEX backroom_jobs_running ON backroom_jobs (worker, id) WHERE state = 'running';
+CREATE INDEX backroom_jobs_finished
+    ON backroom_jobs (queue, state, finished_at, id, unique_held, unique_until)
+    WHERE finished_at IS NOT NULL;
+CREATE INDEX backroom_jobs_rare ON backroom_jobs (state, id, queue)
+    WHERE state = 'waiting' OR state = 'cancelled' OR state = 'discarded';
+CREATE INDEX backroom_jobs_expiring ON backroom_jobs (expires_at, id) WHERE state = 'queued' AND expires_at IS NOT NULL;
+CREATE UNIQUE INDEX backroom_jobs_unique ON backroom_jobs (unique_key) WHERE unique_held = 1;
+CREATE INDEX backroom_jobs_batch ON backroom_jobs (batch, id) WHERE batch IS NOT NULL;
+CREATE TABLE backroom_attempts (
+    seq        INTEGER PRIMARY KEY,
+    job_id     BLOB    NOT NULL CHECK (length(job_id) = 16),
+    lease_id   BLOB    NOT NULL CHECK (length(lease_id) = 16),
+    attempt    INTEGER NOT NULL CHECK (attempt BETWEEN 0 AND 4294967295),
+    "end"      TEXT    NOT NULL
+        CHECK ("end" = 'failed' OR "end" = 'panicked' OR "end" = 'timedout'
+            OR "end" = 'crashed' OR "end" = 'lost' OR "end" = 'discarded' OR "end" = 'cancelled'),
+    error      TEXT    NOT NULL,
+    worker     TEXT,
+    started_at INTEGER,
+    ended_at   INTEGER NOT NULL,
+    after_lines INTEGER NOT NULL CHECK (after_lines >= 0)
+) STRICT;
+CREATE UNIQUE INDEX backroom_attempts_run ON backroom_attempts (job_id, lease_id);
+CREATE TABLE backroom_logs (
+    job_id   BLOB    NOT NULL CHECK (length(job_id) = 16),
+    position INTEGER NOT NULL CHECK (position BETWEEN 0 AND 4294967295),
+    lease_id BLOB    NOT NULL CHECK (length(lease_id) = 16),
+    seq      INTEGER NOT NULL CHECK (seq BETWEEN 0 AND 4294967295),
+    at       INTEGER NOT NULL,
+    line     TEXT    NOT NULL,
+    PRIMARY KEY (job_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX backroom_logs_line ON backroom_logs (job_id, lease_id, seq);
+CREATE TABLE backroom_tags (
+    tag    TEXT NOT NULL,
+    job_id BLOB NOT NULL CHECK (length(job_id) = 16),
+    PRIMARY KEY (tag, job_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE backroom_queues (
+    name      TEXT NOT NULL PRIMARY KEY CHECK (name <> ''),
+    paused_at INTEGER,
+    paused_by TEXT CHECK (paused_by = 'moving' OR paused_by = 'moved'),
+    retention TEXT
+) STRICT, WITHOUT ROWID;
+CREATE TABLE backroom_stats (
+    minute INTEGER NOT NULL,
+    worker TEXT    NOT NULL,
+    kinds  TEXT    NOT NULL,
+    PRIMARY KEY (minute, worker)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE backroom_workers (
+    name        TEXT    NOT NULL PRIMARY KEY,
+    incarnation BLOB    NOT NULL CHECK (length(incarnation) = 16),
+    host        TEXT    NOT NULL,
+    pid         INTEGER NOT NULL,
+    started_at  INTEGER NOT NULL,
+    beat_at     INTEGER NOT NULL,
+    beats       INTEGER NOT NULL CHECK (beats >= 0),
+    dead        INTEGER NOT NULL CHECK (dead = 0 OR dead = 1),
+    lease_ms    INTEGER NOT NULL,
+    queues      TEXT    NOT NULL,
+    kinds       TEXT    NOT NULL,
+    slots       INTEGER NOT NULL,
+    running     INTEGER NOT NULL,
+    stuck       INTEGER NOT NULL,
+    stopping    INTEGER NOT NULL CHECK (stopping = 0 OR stopping = 1),
+    trials      TEXT    NOT NULL,
+    details     TEXT    NOT NULL,
+    trouble     TEXT
+) STRICT, WITHOUT ROWID;
+CREATE TABLE backroom_ended_endpoints (
+    url      TEXT    NOT NULL PRIMARY KEY CHECK (url <> ''),
+    reason   TEXT    NOT NULL,
+    ended_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000a','mail','default',NULL,5,'queued','{"n":1}',0,20,0,1800000000000000,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,0,1800000000000000,NULL,NULL,NULL,NULL,0,NULL,NULL,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000b','mail','default','lane-1',0,'running','{"n":2}',2,20,1,1800000000000000,1800000900000000,'mail=k','until',1800000900000000,1,X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',1800000030000000,'worker-1',50,'half',NULL,NULL,NULL,0,1800000000000000,1800000001000000,NULL,'["red"]','{"v":1,"timeout_ms":1500,"retry":{"backoff":"quartic"},"meta":{"k":"v"}}',5,'{"on_trial":0,"alone":1,"at":"2027-01-15T08:00:00Z","ran_ms":1000}',NULL,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000c','mail','default',NULL,5,'waiting','{"n":3}',0,20,0,1800000000000000,NULL,NULL,NULL,NULL,0,X'b1b1b1b1b1b14b1bb1b1b1b1b1b1b1b1',NULL,'worker-1',NULL,NULL,NULL,NULL,NULL,0,1800000000000000,1800000001000000,NULL,NULL,NULL,2,NULL,NULL,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000d','mail','default',NULL,5,'completed','{"n":4}',1,20,0,1800000000000000,NULL,'mail=l','live',NULL,0,X'c1c1c1c1c1c14c1cc1c1c1c1c1c1c1c1',NULL,'worker-1',NULL,NULL,'"done"',NULL,NULL,0,1800000000000000,1800000001000000,1800000002000000,NULL,NULL,2,NULL,NULL,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000e','mail','other',NULL,9,'cancelled','{"n":5}',0,20,0,1800000000000000,NULL,'mail=m','queued',NULL,0,NULL,NULL,NULL,NULL,NULL,NULL,'no longer wanted',NULL,0,1800000000000000,NULL,1800000002000000,NULL,NULL,1,NULL,NULL,NULL);
+INSERT INTO backroom_jobs VALUES(X'018cc251f4007000800000000000000f','mail','other',NULL,5,'discarded','{"n":6}',1,1,0,1800000000000000,NULL,NULL,NULL,NULL,0,X'd1d1d1d1d1d14d1dd1d1d1d1d1d1d1d1',NULL,'worker-1',NULL,NULL,NULL,'gave up after 1 attempts: boom',NULL,0,1800000000000000,1800000001000000,1800000002000000,'["blue","red"]',NULL,2,NULL,NULL,NULL);
+INSERT INTO backroom_attempts VALUES(1,X'018cc251f4007000800000000000000f',X'd1d1d1d1d1d14d1dd1d1d1d1d1d1d1d1',1,'failed','boom','worker-1',1800000001000000,1800000002000000,0);
+INSERT INTO backroom_logs VALUES(X'018cc251f4007000800000000000000b',0,X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',0,1800000001500000,'hello');
+INSERT INTO backroom_tags VALUES('blue',X'018cc251f4007000800000000000000f');
+INSERT INTO backroom_tags VALUES('red',X'018cc251f4007000800000000000000b');
+INSERT INTO backroom_tags VALUES('red',X'018cc251f4007000800000000000000f');
+INSERT INTO backroom_queues VALUES('default',NULL,NULL,NULL);
+INSERT INTO backroom_queues VALUES('other',1800000003000000,NULL,'{"completed":{"count":10}}');
+INSERT INTO backroom_workers VALUES('worker-1',X'00000000000000000000000000000000','host',42,1800000000000000,1800000001000000,1,0,30000,'[["default",4]]','["mail"]',4,1,0,0,'{"on":null,"passed":[]}','{}',NULL);
+CREATE TABLE backroom_imported (
+    job_id BLOB NOT NULL PRIMARY KEY CHECK (length(job_id) = 16)
+) STRICT, WITHOUT ROWID;
+INSERT INTO backroom_imported VALUES(X'018cc251f4007000800000000000000b');
+CREATE TABLE backroom_messages (
+    seq          INTEGER PRIMARY KEY,
+    id           BLOB    NOT NULL CHECK (length(id) = 16),
+    reply_to     TEXT    NOT NULL CHECK (reply_to <> ''),
+    order_key    TEXT    NOT NULL,
+    job_id       BLOB    NOT NULL CHECK (length(job_id) = 16),
+    at           INTEGER NOT NULL,
+    bytes        INTEGER NOT NULL CHECK (bytes >= 0),
+    body         TEXT    NOT NULL,
+    deliveries   INTEGER NOT NULL CHECK (deliveries >= 0),
+    lease_id     BLOB    CHECK (length(lease_id) = 16),
+    leased_from  INTEGER,
+    leased_until INTEGER,
+    CHECK ((lease_id IS NULL) = (leased_from IS NULL)),
+    CHECK ((lease_id IS NULL) = (leased_until IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX backroom_messages_id ON backroom_messages (id);
+CREATE INDEX backroom_messages_order ON backroom_messages (reply_to, seq, bytes, at);
+CREATE INDEX backroom_messages_leased ON backroom_messages (reply_to, order_key) WHERE lease_id IS NOT NULL;
+CREATE TABLE backroom_reply_queues (
+    name       TEXT    NOT NULL PRIMARY KEY CHECK (name <> ''),
+    dropped    INTEGER NOT NULL CHECK (dropped >= 0),
+    dropped_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO backroom_messages VALUES(1,X'018cc251f40070008000000000000101','replies','order 7',X'018cc251f4007000800000000000000b',1800000002000000,219,'{"type":"completed","job_id":"018cc251-f400-7000-8000-00000000000b","kind":"mail","queue":"default","attempt":1,"max_attempts":20,"state":"completed","at":"2027-01-15T08:00:02Z","correlation_id":"order 7","output":null}',0,NULL,NULL,NULL);
+INSERT INTO backroom_messages VALUES(2,X'018cc251f40070008000000000000102','replies','order 8',X'018cc251f4007000800000000000000b',1800000002000000,219,'{"type":"completed","job_id":"018cc251-f400-7000-8000-00000000000b","kind":"mail","queue":"default","attempt":1,"max_attempts":20,"state":"completed","at":"2027-01-15T08:00:02Z","correlation_id":"order 8","output":null}',1,X'a1a1a1a1a1a14a1aa1a1a1a1a1a1a1a1',1800000002000000,1800000032000000);
+INSERT INTO backroom_reply_queues VALUES('replies',3,1800000002000000);
+CREATE TABLE backroom_tokens (
+    id           BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    hash         BLOB    NOT NULL CHECK (length(hash) = 32),
+    ended_at     INTEGER,
+    revoked_at   INTEGER,
+    last_used_at INTEGER,
+    token        TEXT    NOT NULL,
+    CHECK (revoked_at IS NULL OR ended_at <= revoked_at)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX backroom_tokens_hash ON backroom_tokens (hash);
+
+CREATE TABLE backroom_audit (
+    id    BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    at    INTEGER NOT NULL,
+    entry TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE backroom_requests (
+    key        TEXT    NOT NULL PRIMARY KEY CHECK (key <> ''),
+    expires_at INTEGER NOT NULL,
+    record     TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX backroom_requests_expiry ON backroom_requests (expires_at);
+
+ALTER TABLE backroom_queues ADD COLUMN depth_max INTEGER CHECK (depth_max >= 0);
+
+CREATE TABLE backroom_triggers (
+    name       TEXT    NOT NULL PRIMARY KEY CHECK (name <> ''),
+    definition TEXT    NOT NULL,
+    defined_at INTEGER NOT NULL,
+    paused_at  INTEGER,
+    pause      TEXT,
+    dropped    INTEGER NOT NULL DEFAULT 0 CHECK (dropped >= 0),
+    CHECK ((paused_at IS NULL) = (pause IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE backroom_trigger_readers (
+    trigger TEXT    NOT NULL,
+    slot    TEXT    NOT NULL,
+    lease   BLOB    NOT NULL CHECK (length(lease) = 16),
+    beat_at INTEGER NOT NULL,
+    reader  TEXT    NOT NULL,
+    PRIMARY KEY (trigger, slot)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE backroom_trigger_state (
+    trigger TEXT NOT NULL,
+    key     TEXT NOT NULL,
+    value   TEXT NOT NULL,
+    PRIMARY KEY (trigger, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE backroom_dead_letters (
+    id       BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    trigger  TEXT    NOT NULL,
+    identity TEXT    NOT NULL,
+    bytes    INTEGER NOT NULL CHECK (bytes >= 0),
+    letter   TEXT    NOT NULL,
+    body     BLOB,
+    UNIQUE (trigger, identity)
+) STRICT;
+
+CREATE INDEX backroom_dead_letters_trigger ON backroom_dead_letters (trigger, id, bytes);
+CREATE TABLE backroom_schedules (
+    name       TEXT    NOT NULL PRIMARY KEY CHECK (name <> ''),
+    origin     TEXT    NOT NULL CHECK (origin = 'program' OR origin = 'settings' OR origin = 'api'),
+    created_at INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL,
+    definition TEXT    NOT NULL,
+    state      TEXT    NOT NULL,
+    next_at    INTEGER,
+    revision   INTEGER NOT NULL CHECK (revision >= 0),
+    moved_by   BLOB    NOT NULL CHECK (length(moved_by) = 16)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX backroom_schedules_due ON backroom_schedules (next_at, name) WHERE next_at IS NOT NULL;
+
+CREATE TABLE backroom_schedule_entries (
+    schedule TEXT    NOT NULL,
+    seq      INTEGER NOT NULL CHECK (seq > 0),
+    what     TEXT    NOT NULL,
+    first    INTEGER NOT NULL,
+    last     INTEGER NOT NULL,
+    count    INTEGER NOT NULL CHECK (count > 0),
+    at       INTEGER NOT NULL,
+    job_id   BLOB    CHECK (length(job_id) = 16),
+    key      TEXT,
+    became   TEXT    CHECK (became = 'completed' OR became = 'discarded' OR became = 'cancelled'),
+    ended_at INTEGER,
+    reason   TEXT,
+    PRIMARY KEY (schedule, seq),
+    CHECK (became IS NULL OR job_id IS NOT NULL),
+    CHECK ((became IS NULL) = (ended_at IS NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX backroom_schedule_entries_job ON backroom_schedule_entries (job_id) WHERE job_id IS NOT NULL;
+
+CREATE UNIQUE INDEX backroom_schedule_entries_key ON backroom_schedule_entries (schedule, key) WHERE key IS NOT NULL;
+
+CREATE INDEX backroom_schedule_entries_open ON backroom_schedule_entries (schedule, seq)
+    WHERE job_id IS NOT NULL AND became IS NULL;
+
+CREATE TABLE backroom_schedule_reports (
+    number   INTEGER PRIMARY KEY,
+    schedule TEXT    NOT NULL,
+    job_id   BLOB    NOT NULL CHECK (length(job_id) = 16),
+    became   TEXT    NOT NULL CHECK (became = 'completed' OR became = 'discarded' OR became = 'cancelled' OR became = 'live'),
+    at       INTEGER NOT NULL,
+    reason   TEXT
+) STRICT;
+
+CREATE INDEX backroom_schedule_reports_order ON backroom_schedule_reports (schedule, number);
+
+CREATE TABLE backroom_samples (
+    grain  TEXT    NOT NULL CHECK (grain = 'minute' OR grain = 'quarter'),
+    at     INTEGER NOT NULL,
+    sample TEXT    NOT NULL,
+    PRIMARY KEY (grain, at)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE backroom_journals (
+    workflow  BLOB    NOT NULL PRIMARY KEY CHECK (length(workflow) = 16),
+    revision  INTEGER NOT NULL CHECK (revision >= 0),
+    header    TEXT,
+    published TEXT,
+    wake_at   INTEGER,
+    arrived   INTEGER NOT NULL CHECK (arrived >= 0),
+    CHECK ((header IS NULL) = (revision = 0))
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX backroom_journals_waking ON backroom_journals (wake_at, workflow) WHERE wake_at IS NOT NULL;
+
+CREATE TABLE backroom_journal (
+    workflow BLOB NOT NULL CHECK (length(workflow) = 16),
+    key      TEXT NOT NULL CHECK (key <> ''),
+    entry    TEXT NOT NULL,
+    PRIMARY KEY (workflow, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE backroom_arrivals (
+    workflow BLOB    NOT NULL CHECK (length(workflow) = 16),
+    n        INTEGER NOT NULL CHECK (n > 0),
+    id       BLOB    NOT NULL CHECK (length(id) = 16),
+    arrival  TEXT,
+    taken_at INTEGER,
+    PRIMARY KEY (workflow, n),
+    CHECK ((arrival IS NULL) = (taken_at IS NOT NULL))
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX backroom_arrivals_id ON backroom_arrivals (workflow, id);
+
+CREATE INDEX backroom_arrivals_taken ON backroom_arrivals (taken_at, workflow, n) WHERE taken_at IS NOT NULL;
+CREATE TABLE backroom_edges (
+    dependant   BLOB NOT NULL CHECK (length(dependant) = 16),
+    predecessor BLOB NOT NULL CHECK (length(predecessor) = 16),
+    on_failure  TEXT NOT NULL CHECK (on_failure = 'cancel' OR on_failure = 'run' OR on_failure = 'wait'),
+    state       TEXT NOT NULL CHECK (state = 'open' OR state = 'met' OR state = 'broken' OR state = 'waived'),
+    PRIMARY KEY (dependant, predecessor)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX backroom_edges_from ON backroom_edges (predecessor, dependant);
+
+CREATE INDEX backroom_edges_open ON backroom_edges (dependant, predecessor) WHERE state = 'open';
+
+CREATE TABLE backroom_edges_left (
+    seq     INTEGER PRIMARY KEY,
+    edges   TEXT    NOT NULL,
+    "after" BLOB    CHECK (length("after") = 16)
+) STRICT;
+
+CREATE TABLE backroom_batches (
+    id       BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    parent   BLOB CHECK (length(parent) = 16),
+    ended_at INTEGER,
+    batch    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX backroom_batches_parent ON backroom_batches (parent, id) WHERE parent IS NOT NULL;
+CREATE INDEX backroom_batches_ended ON backroom_batches (ended_at, id) WHERE ended_at IS NOT NULL;
+
+CREATE TABLE backroom_stripes (
+    batch     BLOB    NOT NULL CHECK (length(batch) = 16),
+    number    INTEGER NOT NULL CHECK (number >= 0),
+    gate      TEXT    NOT NULL CHECK (gate = 'open' OR gate = 'closed' OR gate = 'cancelled'),
+    live      INTEGER NOT NULL CHECK (live >= 0),
+    completed INTEGER NOT NULL CHECK (completed >= 0),
+    cancelled INTEGER NOT NULL CHECK (cancelled >= 0),
+    discarded INTEGER NOT NULL CHECK (discarded >= 0),
+    PRIMARY KEY (batch, number)
+) STRICT, WITHOUT ROWID;
+COMMIT;
