@@ -14,6 +14,7 @@ mod browser;
 mod build_space;
 mod clock;
 mod compare;
+mod emulators;
 mod failure;
 mod faktory;
 mod fuzz;
@@ -44,6 +45,7 @@ cargo xtask <task>
   faktory        run the tests of crates.io faktory, unmodified, against `backroom serve --faktory`
   words          find words in comments, messages and pages that are not plain English
   oracles        install what the tests of schedules are compared with (cronsim and dateutil, from PyPI)
+  emulators      install the services of clouds that tests of triggers read (moto from PyPI, Azurite with npm)
   fmt            format every crate
   fuzz [--seconds N] [target…]
                  fuzz every parser that meets the outside, for so many seconds in all (180), with cargo-fuzz, which
@@ -62,7 +64,9 @@ Variables
   BACKROOM_TEST_PG_BIN     the folder of the PostgreSQL server's programs, for tests that start their own.
                            Set by xtask, unless you name a server of yours.
   BACKROOM_TEST_ORACLES    a Python with cronsim and dateutil, for tests of schedules. Set by xtask; without it the tests
-                           take the one that `cargo xtask oracles` installs.";
+                           take the one that `cargo xtask oracles` installs.
+  BACKROOM_TEST_EMULATORS  a folder with emulators of clouds, for tests of triggers. Set by xtask; without it the tests take
+                           those that `cargo xtask emulators` installs.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         ["faktory"] => faktory::run(),
         ["words"] => test::run_words(),
         ["oracles"] => oracles::install(),
+        ["emulators"] => emulators::install_and_say(),
         ["api"] => test::run_api(),
         ["fuzz", args @ ..] => fuzz::run(args),
         ["fmt"] => tools::format_everything(),

@@ -10,6 +10,8 @@ pub(crate) struct Servers {
     pub(crate) postgres: Option<Cluster>,
     /// A Python with what the tests of schedules are compared with.
     pub(crate) oracles: Option<PathBuf>,
+    /// A folder with emulators of clouds.
+    pub(crate) emulators: Option<PathBuf>,
     /// Versions of PostgreSQL, each with what was tested on it, for the closing lines.
     pub(crate) tested_on: Vec<String>,
 }
@@ -19,6 +21,8 @@ impl Servers {
     /// it must not pass by not running.
     pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         let oracles = self.oracles.iter().map(|path| ("BACKROOM_TEST_ORACLES", path.display().to_string()));
-        self.postgres.iter().flat_map(Cluster::variables).chain(oracles).collect()
+        let emulators =
+            self.emulators.iter().map(|path| ("BACKROOM_TEST_EMULATORS", path.display().to_string()));
+        self.postgres.iter().flat_map(Cluster::variables).chain(oracles).chain(emulators).collect()
     }
 }

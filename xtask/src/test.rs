@@ -7,6 +7,7 @@ use crate::api;
 use crate::brokers;
 use crate::browser;
 use crate::build_space;
+use crate::emulators;
 use crate::failure::Failure;
 use crate::macro_profiles;
 use crate::oracles;
@@ -68,6 +69,7 @@ fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
         TIMERS,
         BROKERS,
         ORACLES,
+        EMULATORS,
         FORMAT,
         WORDS,
         RUST_VERSIONS,
@@ -146,6 +148,15 @@ const ORACLES: Step = Step {
     what: "cronsim and dateutil are there, or are installed from PyPI (tests of schedules compare with them)",
     run: |repository, servers| {
         servers.oracles = Some(oracles::python(repository)?);
+        Ok(Ended::Passed)
+    },
+};
+
+const EMULATORS: Step = Step {
+    name: "emulators",
+    what: "moto and Azurite are there, or are installed from PyPI and npm (tests of triggers read queues and buckets of clouds)",
+    run: |repository, servers| {
+        servers.emulators = Some(emulators::folder(repository)?);
         Ok(Ended::Passed)
     },
 };

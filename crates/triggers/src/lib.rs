@@ -23,29 +23,51 @@
 #![deny(missing_docs)]
 
 pub mod admin;
+#[cfg(any(feature = "objects", feature = "sqs"))]
+mod aws;
+#[cfg(any(feature = "objects", feature = "azure-queue"))]
+mod azure;
+#[cfg(feature = "azure-queue")]
+mod azure_queue;
 #[cfg(any(feature = "amqp", feature = "mqtt", feature = "nats", feature = "redis"))]
 mod broker;
+#[cfg(any(feature = "objects", feature = "azure-queue"))]
+mod cloud;
 #[cfg(any(feature = "amqp", feature = "hooks", feature = "mqtt", feature = "nats", feature = "redis"))]
 mod cloud_event;
 mod definition;
 mod delivery;
 #[cfg(feature = "folder")]
 mod folder;
+#[cfg(any(feature = "folder", feature = "objects"))]
+mod glob;
 mod holding;
 #[cfg(feature = "hooks")]
 pub mod hooks;
 mod intake;
 mod mapping;
+#[cfg(feature = "objects")]
+mod objects;
 mod place;
+#[cfg(any(feature = "azure-queue", feature = "sqs"))]
+mod pump;
 #[cfg(any(feature = "amqp", feature = "nats", feature = "redis"))]
 mod replies;
 mod runner;
 mod source;
+#[cfg(feature = "sqs")]
+mod sqs;
 mod status;
 #[cfg(any(feature = "postgres-table", feature = "sqlite-table"))]
 mod table;
 mod triggers;
 
+#[cfg(any(feature = "objects", feature = "sqs"))]
+pub use aws::AwsAccess;
+#[cfg(any(feature = "objects", feature = "azure-queue"))]
+pub use azure::AzureAccess;
+#[cfg(feature = "azure-queue")]
+pub use azure_queue::{AzureQueue, QueueEncoding};
 #[cfg(feature = "amqp")]
 pub use broker::AmqpQueue;
 #[cfg(feature = "nats")]
@@ -62,9 +84,13 @@ pub use delivery::{Delivery, IDENTITY_BYTES_MAX};
 pub use folder::{Folder, FolderEvent, Symlinks};
 pub use intake::{Intake, Outcome, Preview};
 pub use mapping::{BodyFormat, Mapping, MappingBuilder, MappingRule};
+#[cfg(feature = "objects")]
+pub use objects::{ObjectEvent, Objects};
 #[cfg(any(feature = "amqp", feature = "nats", feature = "redis"))]
 pub use replies::ReplyBrokers;
 pub use source::{Bounds, Settled, Source, SourceContext, SourceError, SourceState, Verdict};
+#[cfg(feature = "sqs")]
+pub use sqs::SqsQueue;
 pub use status::{Activity, Counters, Status};
 #[cfg(feature = "postgres-table")]
 pub use table::PostgresTable;

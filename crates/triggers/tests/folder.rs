@@ -9,7 +9,7 @@ use std::{fs, time::Duration};
 
 use backroom::{Backroom, Json};
 use backroom_triggers::{
-    Activity, Folder, FolderEvent, Mapping, Outcome, RunningTriggers, Symlinks, Triggers, admin,
+    Activity, Folder, FolderEvent, Mapping, Outcome, RunningTriggers, Status, Symlinks, Triggers, admin,
 };
 use support::{Place, event, events, jobs, until, until_events, until_status};
 
@@ -250,5 +250,74 @@ async fn a_file_that_cannot_become_a_job_is_a_dead_letter_and_blocks_nothing() {
     assert!(matches!(replayed, Outcome::Enqueued(_)), "{replayed:?}");
     assert_eq!(admin::dead_letters(&backroom, None, None, 10).await.unwrap(), []);
     assert_eq!(jobs(&backroom).await.len(), 2);
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_vanishes_before_it_is_still_becomes_no_job_and_no_error() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    let triggers = start(&backroom, folder(&place).settle(Duration::from_millis(500))).await;
+    until_status(&backroom, &triggers, "it reads", |status| status.activity == Activity::Running).await;
+    let gone = place.write("gone", "x");
+    place.write("stays", "x");
+    fs::remove_file(gone).unwrap();
+    until_events(&backroom, &["created stays"]).await;
+    assert_eq!(triggers.status("in").unwrap().counters.errors, 0);
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_never_settles_is_named_and_holds_up_no_other() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    let triggers = start(&backroom, folder(&place).settle(Duration::from_millis(500))).await;
+    until_status(&backroom, &triggers, "it reads", |status| status.activity == Activity::Running).await;
+    place.write("still", "x");
+    let named = |status: &Status| status.details["longest_settling"]["file"] == "restless";
+    let clock = backroom.clock();
+    let begun = clock.monotonic();
+    let mut size = 1;
+    while events(&backroom).await.is_empty() || !named(&triggers.status("in").unwrap()) {
+        size += 1;
+        place.write("restless", &"x".repeat(size));
+        assert!(clock.monotonic() - begun < Duration::from_secs(60), "{:?}", triggers.status("in"));
+        clock.sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(events(&backroom).await, ["created still"]);
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_time_lies_in_the_future_or_far_in_the_past_becomes_a_job_too() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    let from_epoch = |secs| std::time::UNIX_EPOCH + Duration::from_secs(secs);
+    // The clock of a file server is not ours.
+    for (name, time) in [("past", from_epoch(1)), ("future", from_epoch(7_000_000_000))] {
+        let path = place.write(name, "x");
+        fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+    let triggers = start(&backroom, folder(&place)).await;
+    until_events(&backroom, &["created future", "created past"]).await;
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn args_that_are_too_large_for_a_job_are_a_dead_letter_and_block_nothing() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    place.write("a", "x");
+    place.write("b", "x");
+    // The template repeats the whole delivery so often that it exceeds what a job may have.
+    let args = Json::parse(&format!("[{}]", vec!["\"{{body}}\""; 10_000].join(","))).unwrap();
+    let mapping = Mapping::kind("file").args(args).build().unwrap();
+    let triggers = start_with(&backroom, folder(&place), mapping).await;
+    until(&backroom, "both are dead letters", async || {
+        admin::dead_letters(&backroom, Some("in"), None, 10).await.unwrap().len() == 2
+    })
+    .await;
+    let letters = admin::dead_letters(&backroom, Some("in"), None, 10).await.unwrap();
+    assert!(letters[0].reason.contains("bytes"), "{}", letters[0].reason);
     triggers.stop().await;
 }

@@ -247,8 +247,8 @@ settings! {
 
     table triggers: Trigger, Restart, ["Something outside that starts jobs: files of a folder, requests of other services, messages of a broker. \
         The table's name is that of the trigger, such as `[triggers.uploads]`. docs/triggers/ has a page for each type."] {
-        /// What starts the jobs: `folder`, `hook`, `postgres`, `sqlite`, `redis`, `nats`, `amqp` or `mqtt`. Each type has the keys below
-        /// that its page names.
+        /// What starts the jobs: `amqp`, `azure-queue`, `folder`, `hook`, `mqtt`, `nats`, `objects`, `postgres`, `redis`, `sqlite` or `sqs`.
+        /// Each type has the keys below that its page names.
         r#type: Option<String> = "", Plain;
 
         /// The kind of the jobs: a name, or a template such as `{{header.type}}`.
@@ -306,26 +306,26 @@ settings! {
         /// Type `folder`: whether the folders below it are read, too.
         recursive: bool = "true", Plain;
 
-        /// Type `folder`: only files that fit one of these patterns, such as `*.jpg` or `orders/**/*.csv`.
+        /// Types `folder` and `objects`: only files or objects that fit one of these patterns, such as `*.jpg` or `orders/**/*.csv`.
         names: Vec<String> = "", Plain;
 
-        /// Type `folder`: files that are left out, by patterns of the same form.
+        /// Types `folder` and `objects`: those that are left out, by patterns of the same form.
         ignore: Vec<String> = "", Plain;
 
-        /// Type `folder`: what counts: `created`, `changed`, `removed`.
+        /// Types `folder` and `objects`: what counts: `created`, `changed`, `removed`.
         events: Vec<String> = "created,changed", Plain;
 
         /// Type `folder`: what is done with symbolic links: `ignore` or `follow`.
         symlinks: String = "ignore", Plain;
 
-        /// Type `folder`: whether files that are there at the first start count as created. Types `redis` and `nats`: whether messages that
-        /// are in the stream before the first start count.
+        /// Types `folder` and `objects`: whether what is there at the first start counts as created. Types `redis` and `nats`: whether
+        /// messages that are in the stream before the first start count.
         existing: bool = "true", Plain;
 
         /// Type `folder`: how long size and time of a file must stay the same before it counts.
         settle: Wait = "2s", Plain;
 
-        /// Type `folder`: how often the whole folder is compared with what is known of it.
+        /// Types `folder` and `objects`: how often the whole is compared with what is known of it.
         rescan: Duration = "60s", Plain;
 
         /// Type `hook`: how the sender proves who it is: `standard-webhooks`, `github`, `stripe`, `slack`, `shopify`, `secret`, `basic` or
@@ -340,8 +340,31 @@ settings! {
 
         /// Type `postgres`: the database, as `postgres://USER:PASSWORD@HOST/DATABASE`. It may be another one than the store's. Types of
         /// brokers: the broker, as `redis://`, `nats://`, `amqp://` or `mqtt://`, each with `USER:PASSWORD@HOST:PORT`. With `rediss://`,
-        /// `tls://` (of NATS) or `mqtts://` the connection has TLS.
+        /// `tls://` (of NATS) or `mqtts://` the connection has TLS. Types `azure-queue` and `sqs`: the URL of the queue. Type `objects`: the
+        /// bucket, as `s3://BUCKET/PREFIX` or `azure://ACCOUNT/CONTAINER/PREFIX`.
         url: Option<String> = "", Url;
+
+        /// Type `objects`: where the service is, such as `https://s3.example.com`, if it is not Amazon's or Microsoft's own.
+        endpoint: Option<String> = "", Url;
+
+        /// Types `objects` and `sqs`: the region. Default: that of the variables `AWS_…` or of the queue's URL, or `us-east-1`.
+        region: Option<String> = "", Plain;
+
+        /// Types `objects` and `sqs`: the id of an access key of Amazon. Default: what the variables `AWS_…` or the role of the machine give.
+        access_key: Option<String> = "", Plain;
+
+        /// Types `objects` and `sqs`: the secret of that access key.
+        secret_key: Option<Secret> = "", Secret;
+
+        /// Types `azure-queue` and `objects`: the key of an account of Azure Storage. Default: what the variables `AZURE_…` or the identity of the machine give.
+        account_key: Option<Secret> = "", Secret;
+
+        /// Types `azure-queue` and `objects`: a shared access signature of Azure Storage, in place of a key: `sv=…&sig=…`.
+        sas: Option<Secret> = "", Secret;
+
+        /// Types of brokers except `amqp`, and types `azure-queue`, `objects` and `sqs`: a file in PEM with authorities that are trusted
+        /// besides those that this machine trusts.
+        ca_file: Option<PathBuf> = "", Plain;
 
         /// Types `postgres` and `sqlite`: the table whose changes start jobs.
         table: Option<String> = "", Plain;
@@ -349,14 +372,11 @@ settings! {
         /// Types `postgres` and `sqlite`: what counts: `insert`, `update`, `delete`.
         operations: Vec<String> = "insert,update,delete", Plain;
 
-        /// Types `postgres` and `sqlite`: how often the reader looks for changes.
+        /// Types `azure-queue`, `postgres` and `sqlite`: how often the reader looks for something new.
         poll: Duration = "500ms", Plain;
 
         /// Types of brokers: how many servers read: `one` at a time, in the order of the source, or `every` server that has the trigger.
         readers: String = "one", Plain;
-
-        /// Types `redis`, `nats` and `mqtt`: a file with certificates of authorities in PEM that are trusted for TLS.
-        ca_file: Option<PathBuf> = "", Plain;
 
         /// Types `redis` and `nats`: the stream.
         stream: Option<String> = "", Plain;
@@ -373,8 +393,11 @@ settings! {
         /// Type `redis`: whether an entry is deleted once it is acknowledged.
         delete: bool = "false", Plain;
 
-        /// Types `redis` and `nats`: how long a message that was delivered to a dead reader waits until it is delivered to another one.
+        /// Types `azure-queue`, `nats`, `redis` and `sqs`: how long a message that was delivered to a dead reader waits until it is delivered to another one.
         redeliver_after: Duration = "15s", Plain;
+
+        /// Type `azure-queue`: how the text of a message is written: `base64`, `text`, or `auto`, which takes JSON for text.
+        encoding: String = "auto", Plain;
 
         /// Type `nats`: only messages with this subject, such as `orders.>`.
         subject: Option<String> = "", Plain;

@@ -8,6 +8,9 @@ use backroom_triggers::{
 
 use super::{Loaded, Wrong, keys::Trigger, value::Wait};
 
+#[cfg(any(feature = "azure-queue", feature = "objects", feature = "sqs"))]
+mod cloud;
+
 /// The sort of tables.
 const TRIGGERS: &str = "triggers";
 
@@ -79,6 +82,38 @@ static SOURCES: &[SourceType] = &[
         name: "mqtt",
         keys: &["url", "topics", "client_id", "session_expiry", "prefetch", "ca_file"],
         make: mqtt,
+    },
+    #[cfg(feature = "objects")]
+    SourceType {
+        name: "objects",
+        keys: &[
+            "url",
+            "endpoint",
+            "region",
+            "access_key",
+            "secret_key",
+            "account_key",
+            "sas",
+            "ca_file",
+            "names",
+            "ignore",
+            "events",
+            "existing",
+            "rescan",
+        ],
+        make: cloud::objects,
+    },
+    #[cfg(feature = "sqs")]
+    SourceType {
+        name: "sqs",
+        keys: &["url", "region", "access_key", "secret_key", "ca_file", "redeliver_after"],
+        make: cloud::sqs,
+    },
+    #[cfg(feature = "azure-queue")]
+    SourceType {
+        name: "azure-queue",
+        keys: &["url", "account_key", "sas", "ca_file", "encoding", "poll", "redeliver_after"],
+        make: cloud::azure_queue,
     },
     SourceType { name: "hook", keys: &["scheme", "secrets", "tolerance"], make: hook },
 ];

@@ -316,8 +316,8 @@ filter = [\"header.x = 1\"]
     let said = crate::cli_support::said(place.command().args(["config", "--check"]).output().unwrap());
     assert_eq!(said.code, 1, "{said:?}");
     for wanted in [
-        "backroom.toml:1:11: `triggers.a.type` is missing; there are folder, postgres, sqlite, hook",
-        "backroom.toml:4:9: `triggers.b.type` is \"foldr\"; there are folder, postgres, sqlite, hook",
+        "backroom.toml:1:11: `triggers.a.type` is missing; there are folder, postgres, sqlite",
+        "backroom.toml:4:9: `triggers.b.type` is \"foldr\"; there are folder, postgres, sqlite",
         "`triggers.c.kind` comes from the delivery, so list the allowed ones in `kinds`",
         "`triggers.c.scheme` is a setting of the type hook, and this trigger has the type folder",
         "`triggers.d.secrets` are missing; the scheme `github` needs one",

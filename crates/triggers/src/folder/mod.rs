@@ -3,7 +3,6 @@
 //! A ledger in the store remembers each file that was delivered. A scan compares the folder with the ledger; hints of the operating
 //! system only make it faster. A file counts once it has been still for a while. Start reading at [`Reading::advance`].
 
-mod glob;
 mod hints;
 mod ledger;
 mod reading;
@@ -24,11 +23,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
 use self::{
-    glob::Pattern,
     ledger::{PREFIX, Print},
     reading::{Change, Reading},
 };
-use crate::{Bounds, Delivery, Settled, Source, SourceContext, SourceError};
+use crate::{Bounds, Delivery, Settled, Source, SourceContext, SourceError, glob::Pattern};
 
 /// What happened to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

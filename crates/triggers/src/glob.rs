@@ -2,19 +2,19 @@
 
 /// A pattern. `*` and `?` stand for any characters but `/`, `**` for any characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern(String);
+pub(crate) struct Pattern(String);
 
 impl Pattern {
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self(text.into())
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Whether a relative path fits. A pattern without `/` is compared with the name alone.
-    pub(super) fn fits(&self, path: &str) -> bool {
+    pub(crate) fn fits(&self, path: &str) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
         let text = if self.0.contains('/') { path } else { name };
         fits(self.0.as_bytes(), text.as_bytes())
