@@ -66,7 +66,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .start()
         .await?;
 
-    let batch = backroom.open_batch().description("thumbnails of the night").on_finish(Report).on_success(Publish).await?;
+    let batch = backroom
+        .open_batch()
+        .description("thumbnails of the night")
+        .on_finish(Report)
+        .on_success(Publish)
+        .await?;
     // In a stream: a million take the memory of two thousand.
     batch.enqueue_many((0..500).map(|photo| Thumbnail { photo })).await?;
     batch.close().await?;

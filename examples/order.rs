@@ -55,7 +55,12 @@ async fn order(order: Order, ctx: WorkflowContext) -> Result<String, Failure> {
         .await?;
     // Days may pass here. Nothing runs meanwhile, in no process.
     let carrier: String = ctx.wait_signal("shipped").await?;
-    ctx.step("mail").run(|| async { Ok(println!("mail: {parcel} is on its way with {carrier}")) }).await?;
+    ctx.step("mail")
+        .run(|| async {
+            println!("mail: {parcel} is on its way with {carrier}");
+            Ok(())
+        })
+        .await?;
     Ok(format!("{parcel}, {receipt}"))
 }
 

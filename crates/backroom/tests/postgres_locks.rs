@@ -288,7 +288,9 @@ async fn a_row_that_another_transaction_has_locked_does_not_stop_the_delete_of_o
     let mut client = place.client().await;
     let transaction = client.transaction().await.unwrap();
     transaction.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", &[&ids[1].0.0]).await.unwrap();
-    let deleted = soon("the delete", store.delete_unmoved(Arc::new(ids.to_vec()), backroom::Timestamp::UNIX_EPOCH)).await;
+    let deleted =
+        soon("the delete", store.delete_unmoved(Arc::new(ids.to_vec()), backroom::Timestamp::UNIX_EPOCH))
+            .await;
     assert_eq!(deleted.unwrap(), [Deleted::Yes, Deleted::RowLocked, Deleted::Yes]);
     transaction.rollback().await.unwrap();
     let deleted = store.delete_unmoved(Arc::new(vec![ids[1]]), backroom::Timestamp::UNIX_EPOCH).await;

@@ -93,13 +93,18 @@ async fn a_job_that_is_deleted_the_moment_it_ends_does_not_come_back() {
             let (store, change) = (Arc::clone(&office.store), success(&jobs[0], office.place.now));
             tokio::spawn(async move { store.commit(Arc::new(vec![change])).await })
         };
-        while office.other.delete(jobs[0].id, backroom::Timestamp::UNIX_EPOCH).await.unwrap() != Deleted::Yes {}
+        while office.other.delete(jobs[0].id, backroom::Timestamp::UNIX_EPOCH).await.unwrap() != Deleted::Yes
+        {
+        }
         ending.await.unwrap().unwrap();
         assert_eq!(office.store.job(jobs[0].id).await.unwrap(), None);
         assert_eq!(office.held(&office.store, &jobs[1..]).await, [LeaseStatus::Held]);
         office.succeed(&jobs[1..]).await;
         assert_eq!(office.rows().await, Rows { jobs: 0, trays: 0, finished: 1 });
-        assert_eq!(office.other.delete(jobs[1].id, backroom::Timestamp::UNIX_EPOCH).await.unwrap(), Deleted::Yes);
+        assert_eq!(
+            office.other.delete(jobs[1].id, backroom::Timestamp::UNIX_EPOCH).await.unwrap(),
+            Deleted::Yes
+        );
     }
 }
 
@@ -145,7 +150,10 @@ async fn what_ended_on_a_locked_tray_is_neither_revived_nor_deleted() {
     let again = office.decide(&done, Event::Retry);
     for store in [&*office.store, &office.other] {
         assert_eq!(office.commit(store, again.clone()).await, Committed::RowLocked);
-        assert_eq!(store.delete(jobs[0].id, backroom::Timestamp::UNIX_EPOCH).await.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(
+            store.delete(jobs[0].id, backroom::Timestamp::UNIX_EPOCH).await.unwrap_err().kind(),
+            ErrorKind::Unavailable
+        );
     }
     assert_eq!(office.rows().await, Rows { jobs: 0, trays: 1, finished: 1 });
     transaction.rollback().await.unwrap();

@@ -145,7 +145,7 @@ async fn a_failed_step_is_tried_again_and_then_fails_for_good() {
                     .retry(quick.clone())
                     .max_tries(2)
                     .timeout(Duration::from_millis(10))
-                    .run(|| std::future::pending::<Result<(), Failure>>())
+                    .run(std::future::pending::<Result<(), Failure>>)
                     .await;
                 let panics = ctx
                     .step("panics")

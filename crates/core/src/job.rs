@@ -153,7 +153,8 @@ impl JobRow {
 
     /// Whether it waits for jobs that it was enqueued after: then nothing else may wake it.
     pub fn is_held(&self) -> bool {
-        self.state == State::Waiting && self.links.as_ref().is_some_and(|links| links.after == Some(After::Held))
+        self.state == State::Waiting
+            && self.links.as_ref().is_some_and(|links| links.after == Some(After::Held))
     }
 
     /// The uniqueness this job was enqueued with.

@@ -315,7 +315,8 @@ fn hurry(job: &JobRow, now: Timestamp) -> Option<Change> {
 /// A finished job begins again with one more attempt allowed. The reason for its end is dropped; the records of its attempts
 /// stay. A job that was enqueued after others is held, and the same transaction decides about its edges again.
 fn revive(job: &JobRow, now: Timestamp) -> Change {
-    let held = job.links.as_deref().filter(|links| links.after.is_some()).map(|links| links.with(After::Held));
+    let held =
+        job.links.as_deref().filter(|links| links.after.is_some()).map(|links| links.with(After::Held));
     Change {
         state: if held.is_some() { State::Waiting } else { State::Queued },
         links: held,
@@ -429,7 +430,9 @@ fn linking(job: &JobRow, mut change: Change, now: Timestamp) -> Change {
     // Nearly all jobs end here.
     let Some(links) = &job.links else { return change };
     let effects = links::effects_of(job, Some(links), &change);
-    change.effects.extend(effects.into_iter().map(|effect| Effect::Link { at: now, effect: Box::new(effect) }));
+    change
+        .effects
+        .extend(effects.into_iter().map(|effect| Effect::Link { at: now, effect: Box::new(effect) }));
     change
 }
 

@@ -2,7 +2,11 @@
 //! `cargo test --release --all-features -p backroom-triggers --test broker_rates -- --ignored --nocapture --test-threads 1`.
 
 #![cfg(all(feature = "amqp", feature = "mqtt", feature = "nats", feature = "redis"))]
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "in a test a panic is the report, and this one measures"
+)]
 
 mod support;
 

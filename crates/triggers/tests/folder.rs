@@ -310,7 +310,7 @@ async fn args_that_are_too_large_for_a_job_are_a_dead_letter_and_block_nothing()
     place.write("a", "x");
     place.write("b", "x");
     // The template repeats the whole delivery so often that it exceeds what a job may have.
-    let args = Json::parse(&format!("[{}]", vec!["\"{{body}}\""; 10_000].join(","))).unwrap();
+    let args = Json::parse(format!("[{}]", vec!["\"{{body}}\""; 10_000].join(","))).unwrap();
     let mapping = Mapping::kind("file").args(args).build().unwrap();
     let triggers = start_with(&backroom, folder(&place), mapping).await;
     until(&backroom, "both are dead letters", async || {

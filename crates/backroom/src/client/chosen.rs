@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use backroom_core::{
-    Draft, JobId, Timestamp, batch::BatchId, dependency::Edge, draft::NewJob, links::Links,
-};
+use backroom_core::{Draft, JobId, Timestamp, batch::BatchId, dependency::Edge, draft::NewJob, links::Links};
 
 use super::Backroom;
 use crate::{

@@ -17,11 +17,7 @@ use super::{
     Backroom, Job, JobHandle, Untyped, job,
     links::{Linked, link_options},
 };
-use crate::{
-    Error, ErrorKind,
-    store::Inserted,
-    telemetry::Sending,
-};
+use crate::{Error, ErrorKind, store::Inserted, telemetry::Sending};
 
 impl Backroom {
     /// Enqueues a job: `backroom.enqueue(job).queue("images").await?`. Once that answers, the job is on disk.

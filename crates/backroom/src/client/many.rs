@@ -19,12 +19,7 @@ use super::{
     job,
     links::{Linked, link_options},
 };
-use crate::{
-    Error,
-    engine::Engine,
-    store::Inserted,
-    telemetry::Sending,
-};
+use crate::{Error, engine::Engine, store::Inserted, telemetry::Sending};
 
 /// Jobs per transaction: large enough that the cost of a commit vanishes, small enough that single enqueues of
 /// others do not wait for long.
@@ -62,7 +57,11 @@ impl Backroom {
         I::IntoIter: Send + 'static,
     {
         let args = jobs.into_iter().map(|job| Json::encode(&job));
-        EnqueueMany { backroom: self, linked: Linked::default(), jobs: Jobs::Alike(Box::new(job::template::<J>()), Box::new(args)) }
+        EnqueueMany {
+            backroom: self,
+            linked: Linked::default(),
+            jobs: Jobs::Alike(Box::new(job::template::<J>()), Box::new(args)),
+        }
     }
 
     /// The same for a kind that is known by name only, with args as JSON.
@@ -81,7 +80,11 @@ impl Backroom {
         I::IntoIter: Send + 'static,
     {
         let args = args.into_iter().map(Ok);
-        EnqueueMany { backroom: self, linked: Linked::default(), jobs: Jobs::Alike(Box::new(template), Box::new(args)) }
+        EnqueueMany {
+            backroom: self,
+            linked: Linked::default(),
+            jobs: Jobs::Alike(Box::new(template), Box::new(args)),
+        }
     }
 
     /// The same for jobs of several kinds, each with options of its own. An option set on the whole holds for all of them.
@@ -112,7 +115,11 @@ impl Backroom {
         I: IntoIterator<Item = Draft>,
         I::IntoIter: Send + 'static,
     {
-        EnqueueMany { backroom: self, linked: Linked::default(), jobs: Jobs::Mixed(Box::new(drafts.into_iter()), Vec::new()) }
+        EnqueueMany {
+            backroom: self,
+            linked: Linked::default(),
+            jobs: Jobs::Mixed(Box::new(drafts.into_iter()), Vec::new()),
+        }
     }
 }
 

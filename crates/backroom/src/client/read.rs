@@ -117,11 +117,8 @@ impl Backroom {
         };
         let workers = workers.into_iter().map(facts_of).collect();
         let waits_for = if job.is_held() { Some(self.waits_for(id).await?) } else { None };
-        let reasons = explain(
-            &job,
-            &Facts { paused_at, workers, ahead, running, holder_is_gone, waits_for },
-            now,
-        );
+        let reasons =
+            explain(&job, &Facts { paused_at, workers, ahead, running, holder_is_gone, waits_for }, now);
         Ok(Explanation { job, reasons })
     }
 

@@ -31,10 +31,10 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use uuid::Uuid;
 
 use super::{
-    BatchRow, BatchTurn, Beaten, Call, Claim, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedules, DueWakes,
-    EdgesOfJob, EndedEndpoint, Filter, Health, InsertLinked, JournalAfter, JournalPage, JournalWrite, Note, Notifier,
-    OpenBatch, Prune, QueueSetting, Record, ScheduleMove, Seen, Signal, Store, TakeMessages, TriggerHold, TriggerPause,
-    WorkerRow, WriteState,
+    BatchRow, BatchTurn, Beaten, Call, Claim, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedules,
+    DueWakes, EdgesOfJob, EndedEndpoint, Filter, Health, InsertLinked, JournalAfter, JournalPage,
+    JournalWrite, Note, Notifier, OpenBatch, Prune, QueueSetting, Record, ScheduleMove, Seen, Signal, Store,
+    TakeMessages, TriggerHold, TriggerPause, WorkerRow, WriteState,
 };
 use crate::Error;
 

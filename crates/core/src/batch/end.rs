@@ -148,12 +148,7 @@ impl Batch {
         Ok(crossed)
     }
 
-    fn end_job(
-        &self,
-        which: EndJob,
-        counts: Counts,
-        now: Timestamp,
-    ) -> Result<Option<NewJob>, Invalid> {
+    fn end_job(&self, which: EndJob, counts: Counts, now: Timestamp) -> Result<Option<NewJob>, Invalid> {
         let draft = match which {
             EndJob::Finish => &self.on_finish,
             EndJob::Success => &self.on_success,

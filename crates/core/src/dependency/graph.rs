@@ -177,7 +177,10 @@ impl GraphError {
 
     /// The error for an edge of the job at `place` that names no job of the graph.
     pub fn unknown_name(place: usize, edge: usize, name: &str) -> Self {
-        Self::at(format!("/jobs/{place}/after/{edge}"), format!("{name:?} is the name of no job of the graph"))
+        Self::at(
+            format!("/jobs/{place}/after/{edge}"),
+            format!("{name:?} is the name of no job of the graph"),
+        )
     }
 
     /// The error for a job that cannot be enqueued: `inside` is a pointer within it, or empty.

@@ -38,7 +38,11 @@ fn a_job_after_one_predecessor_is_stored_by_the_state_of_the_predecessor() {
                 Broken => (State::Cancelled, After::Held),
             };
             assert_eq!(arrival.edges[0].1, edge, "{predecessor} {policy}");
-            assert_eq!((arrival.job.state, arrival.job.links.as_ref().unwrap().after.unwrap()), expected, "{predecessor} {policy}");
+            assert_eq!(
+                (arrival.job.state, arrival.job.links.as_ref().unwrap().after.unwrap()),
+                expected,
+                "{predecessor} {policy}"
+            );
             crate::common::invariants(&arrival.job).unwrap();
         }
     }

@@ -294,8 +294,7 @@ fn a_failure_cancels_a_chain_of_any_length_without_recursion() {
         store.enqueue(job_id(n), &[(job_id(n - 1), OnFailure::Cancel)]);
     }
     store.event(job_id(1), Event::Cancel { reason: "not wanted".into() });
-    let cancelled =
-        |store: &Store| store.jobs.values().filter(|job| job.state == State::Cancelled).count();
+    let cancelled = |store: &Store| store.jobs.values().filter(|job| job.state == State::Cancelled).count();
     assert_eq!(cancelled(&store), 501, "one transaction is bounded");
     let mut transactions = 0;
     while !store.left.is_empty() {

@@ -116,20 +116,26 @@ async fn enqueue(
     body: JsonBytes,
 ) -> Result<Response, Problem> {
     caller.require(Scope::Enqueue)?;
-    let text = std::str::from_utf8(&body.0)
-        .map_err(|_| Problem::new(Code::Malformed, "the body is not UTF-8"))?;
+    let text =
+        std::str::from_utf8(&body.0).map_err(|_| Problem::new(Code::Malformed, "the body is not UTF-8"))?;
     let graph = Graph::parse(text).map_err(|error| wrong(&error))?;
     let mut nodes = Vec::with_capacity(graph.nodes.len());
     for (place, node) in graph.nodes.iter().enumerate() {
         let of_job = |why: String| wrong(&GraphError::of_job(place, "", why));
-        let new: NewJob = serde_json::from_str(node.job.as_str()).map_err(|error| of_job(error.to_string()))?;
+        let new: NewJob =
+            serde_json::from_str(node.job.as_str()).map_err(|error| of_job(error.to_string()))?;
         check_queue(&caller, new.queue())?;
-        let draft = new.alone(traceparent(&state, &headers)).map_err(|invalid| of_job(invalid.to_string()))?;
+        let draft =
+            new.alone(traceparent(&state, &headers)).map_err(|invalid| of_job(invalid.to_string()))?;
         let edge = |edge: &backroom::core::dependency::graph::NodeEdge| match edge.predecessor {
             Predecessor::Node(at) => GraphEdge::Node(graph.nodes[at].name.clone(), edge.on_failure),
             Predecessor::Stored(job) => GraphEdge::Stored(job, edge.on_failure),
         };
-        nodes.push(GraphNode { name: node.name.clone(), draft, after: node.after.iter().map(edge).collect() });
+        nodes.push(GraphNode {
+            name: node.name.clone(),
+            draft,
+            after: node.after.iter().map(edge).collect(),
+        });
     }
     let pass = match once::begin(&state, &caller, &headers, "POST /v1/graphs", &body.0).await? {
         Once::Go(pass) => pass,

@@ -31,7 +31,8 @@ pub(super) async fn measure(
     report.batch_lifecycle_per_s = Some(jobs / with.as_secs_f64());
     let edges = args.jobs.min(EDGES);
     say(&format!("a job after {edges} others, and a chain of {edges}"));
-    report.fan_in_edges_per_s = Some(f64::from(edges) / graph(args, place, edges, false).await?.as_secs_f64());
+    report.fan_in_edges_per_s =
+        Some(f64::from(edges) / graph(args, place, edges, false).await?.as_secs_f64());
     report.chain_edges_per_s = Some(f64::from(edges) / graph(args, place, edges, true).await?.as_secs_f64());
     Ok(())
 }

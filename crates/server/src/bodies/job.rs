@@ -181,7 +181,8 @@ impl NewJob {
 
     /// The same after these jobs and in this batch.
     pub(crate) fn tied(mut self, after: &[Edge], batch: Option<BatchId>) -> Self {
-        let edge = |edge: &Edge| After::Edge(AfterEdge { job: edge.predecessor, on_failure: edge.on_failure });
+        let edge =
+            |edge: &Edge| After::Edge(AfterEdge { job: edge.predecessor, on_failure: edge.on_failure });
         (self.after, self.batch) = (after.iter().map(edge).collect(), batch);
         self
     }

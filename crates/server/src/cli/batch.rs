@@ -111,7 +111,8 @@ pub(crate) async fn run(args: BatchArgs, settings: &Settings) -> Result<(), Prob
                 on_success: end_job(on_success, on_success_args, queue.as_deref())?,
                 on_finish: end_job(on_finish, on_finish_args, queue.as_deref())?,
             };
-            let opened = settings.with_target(Need::Create, async |target| target.open_batch(new).await).await?;
+            let opened =
+                settings.with_target(Need::Create, async |target| target.open_batch(new).await).await?;
             if settings.json { out::json(&opened, settings.terminal) } else { out::line(opened.id) }
         }
         BatchCommand::Show { id } => {
@@ -127,7 +128,11 @@ pub(crate) async fn run(args: BatchArgs, settings: &Settings) -> Result<(), Prob
     }
 }
 
-fn end_job(kind: Option<String>, args: Option<String>, queue: Option<&str>) -> Result<Option<EndJob>, Problem> {
+fn end_job(
+    kind: Option<String>,
+    args: Option<String>,
+    queue: Option<&str>,
+) -> Result<Option<EndJob>, Problem> {
     let Some(kind) = kind else { return Ok(None) };
     let args = match args {
         Some(text) => Json::parse(text).map_err(|error| Problem::new("read the args", &error))?,
@@ -137,7 +142,10 @@ fn end_job(kind: Option<String>, args: Option<String>, queue: Option<&str>) -> R
 }
 
 async fn step(id: BatchId, step: BatchStep, settings: &Settings) -> Result<(), Problem> {
-    show(settings.with_target(Need::Change, async |target| target.turn_batch(id, step).await).await?, settings)
+    show(
+        settings.with_target(Need::Change, async |target| target.turn_batch(id, step).await).await?,
+        settings,
+    )
 }
 
 async fn act(id: BatchId, action: &Action, settings: &Settings) -> Result<(), Problem> {

@@ -51,7 +51,11 @@ fn show(report: &Report, settings: &Settings) -> Result<(), Problem> {
         "ms from the enqueue's answer to the handler's first line",
     );
     add("workflows", report.workflow_per_s, "workflows/s of three steps, each step durable");
-    add("in a batch", report.batch_lifecycle_per_s, "jobs/s enqueued, run and completed as members of a batch");
+    add(
+        "in a batch",
+        report.batch_lifecycle_per_s,
+        "jobs/s enqueued, run and completed as members of a batch",
+    );
     add("fan-in", report.fan_in_edges_per_s, "edges/s of a job that runs after many");
     add("chain", report.chain_edges_per_s, "edges/s of a chain");
     if let Some(baseline) = report.baseline {

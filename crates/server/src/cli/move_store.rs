@@ -12,7 +12,9 @@ use std::{
 use backroom::{
     Backroom, DisplayState, State,
     core::bounds::{later, span_until},
-    store::{Compared, Copied, QueueSetting, copy_batches, copy_jobs, copy_messages, copy_queues, copy_schedules},
+    store::{
+        Compared, Copied, QueueSetting, copy_batches, copy_jobs, copy_messages, copy_queues, copy_schedules,
+    },
 };
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};

@@ -171,10 +171,9 @@ mod tests {
     #[test]
     fn a_tree_begins_with_what_runs_first_and_draws_each_job_once() {
         let id = |n: u8| format!("00000000-0000-0000-0000-0000000000{n:02}");
-        let job = |n: u8, kind: &str, state: &str| serde_json::json!({"id": id(n), "kind": kind, "state": state});
-        let edge = |from: u8, to: u8, state: &str| {
-            serde_json::json!({"predecessor": id(from), "dependant": id(to), "on_failure": "cancel", "state": state})
-        };
+        let job =
+            |n: u8, kind: &str, state: &str| serde_json::json!({"id": id(n), "kind": kind, "state": state});
+        let edge = |from: u8, to: u8, state: &str| serde_json::json!({"predecessor": id(from), "dependant": id(to), "on_failure": "cancel", "state": state});
         let tree: TreeView = serde_json::from_value(serde_json::json!({
             "root": id(3), "more": false,
             "jobs": [job(1, "left", "completed"), job(2, "right", "running"), job(3, "join", "waiting")],

@@ -166,7 +166,10 @@ impl Rest {
             serde_json::to_string(self).map_err(|error| Refusal::new(format!("invalid JSON: {error}")))?;
         let (mut pieces, mut left) = (Vec::new(), text.as_str());
         while !left.is_empty() {
-            let (piece, behind) = left.split_at(left.floor_char_boundary(META_VALUE_BYTES_MAX));
+            let most = META_VALUE_BYTES_MAX.min(left.len());
+            // A character has at most four bytes, so one of the last places is a boundary.
+            let end = (0..=most).rev().find(|&end| left.is_char_boundary(end)).unwrap_or(most);
+            let (piece, behind) = left.split_at(end);
             let name = match pieces.len() {
                 0 => META_REST.into(),
                 number => format!("{META_REST}.{number}"),

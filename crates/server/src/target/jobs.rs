@@ -8,8 +8,8 @@ use crate::{
     bodies::{Amendment, Bulk, Cancel, Select, Signal},
     terminal::Problem,
     views::{
-        Attempts, BatchView, JobJournal, JobPage, JobView, JournalView, Logs, Matched, Reasons, SignalSent, TreeView,
-        WholeJob,
+        Attempts, BatchView, JobJournal, JobPage, JobView, JournalView, Logs, Matched, Reasons, SignalSent,
+        TreeView, WholeJob,
     },
 };
 

@@ -161,7 +161,11 @@ impl Target {
     }
 
     /// Stores a graph of jobs: all of them, or none if anything is wrong with it.
-    pub(crate) async fn enqueue_graph(&self, text: &str, batch: Option<BatchId>) -> Result<GraphView, Problem> {
+    pub(crate) async fn enqueue_graph(
+        &self,
+        text: &str,
+        batch: Option<BatchId>,
+    ) -> Result<GraphView, Problem> {
         match self {
             Self::Store(backroom) => {
                 let graph = Graph::parse(text).map_err(|error| Problem::new("read the graph", &error))?;
@@ -184,7 +188,8 @@ fn nodes(graph: &Graph) -> Result<Vec<GraphNode>, Problem> {
     let mut nodes = Vec::with_capacity(graph.nodes.len());
     for (place, node) in graph.nodes.iter().enumerate() {
         let of_job = |why: String| Problem::new("read the graph", &GraphError::of_job(place, "", why));
-        let new: NewJob = serde_json::from_str(node.job.as_str()).map_err(|error| of_job(error.to_string()))?;
+        let new: NewJob =
+            serde_json::from_str(node.job.as_str()).map_err(|error| of_job(error.to_string()))?;
         let draft = new.alone(None).map_err(|invalid| of_job(invalid.to_string()))?;
         let after = node.after.iter().map(|edge| match edge.predecessor {
             Predecessor::Node(at) => GraphEdge::Node(graph.nodes[at].name.clone(), edge.on_failure),

@@ -13,7 +13,8 @@ fn a_form_of_another_site_changes_nothing() {
     let (path, key) = ("/queues/browser/pause", visitor.key());
     let right = [("form_key", key.as_str())];
     let own = format!("http://{}", filled.server.address);
-    let forged: [(&str, &[(&str, &str)], &[(&str, &str)]); 7] = [
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
+    let forged: [(&str, Pairs<'_>, Pairs<'_>); 7] = [
         ("no key", &[("sec-fetch-site", "same-origin")], &[]),
         (
             "another key",

@@ -2,15 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use backroom_core::{
-    Json, State,
-    batch::BatchId,
-};
+use backroom_core::{Json, State, batch::BatchId};
 
 use super::{BatchState, BatchStatus, not_found};
-use crate::{
-    Acted, Action, Backroom, Enqueue, EnqueueMany, Error, Filter, Job, Untyped, store::BatchTurn,
-};
+use crate::{Acted, Action, Backroom, Enqueue, EnqueueMany, Error, Filter, Job, Untyped, store::BatchTurn};
 
 /// How often a caller that waits for the end of a batch reads it.
 const POLL: Duration = Duration::from_millis(250);

@@ -3,10 +3,7 @@
 mod handle;
 mod open;
 
-pub use self::{
-    handle::BatchHandle,
-    open::OpenBatch,
-};
+pub use self::{handle::BatchHandle, open::OpenBatch};
 
 use backroom_core::{
     Timestamp,
@@ -93,8 +90,17 @@ impl From<BatchRow> for BatchStatus {
     fn from(row: BatchRow) -> Self {
         let counts = row.counts();
         let state = BatchState::of(&row.batch);
-        let Batch { id, parent, description, opened_at, closed_at, cancelled_at, finished_at, succeeded_at, .. } =
-            row.batch;
+        let Batch {
+            id,
+            parent,
+            description,
+            opened_at,
+            closed_at,
+            cancelled_at,
+            finished_at,
+            succeeded_at,
+            ..
+        } = row.batch;
         Self {
             id,
             parent,

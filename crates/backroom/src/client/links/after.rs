@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use backroom_core::{
-    JobId, LeaseId, Timestamp,
-    batch::BatchId,
-    dependency::Edge,
-    draft::NewJob,
-    links::Links,
+    JobId, LeaseId, Timestamp, batch::BatchId, dependency::Edge, draft::NewJob, links::Links,
 };
 
 use crate::{
@@ -59,7 +55,9 @@ impl Linked {
         if self.is_empty() {
             return Ok(());
         }
-        let why = format!("enqueue a job {where_}: that is not possible for one that runs after others or is in a batch");
+        let why = format!(
+            "enqueue a job {where_}: that is not possible for one that runs after others or is in a batch"
+        );
         Err(Error::new(ErrorKind::Invalid, why))
     }
 }

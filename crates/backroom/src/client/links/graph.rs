@@ -119,8 +119,7 @@ impl Backroom {
                 let why = format!("enqueue a graph: its jobs are more than {BYTES_IN_HAND_MAX} bytes");
                 return Err(Error::new(ErrorKind::Invalid, why));
             }
-            new.job.links =
-                batch.map(|batch| Box::new(Links { batch: Some(batch), ..Links::default() }));
+            new.job.links = batch.map(|batch| Box::new(Links { batch: Some(batch), ..Links::default() }));
             linked.push(Some(NewLinked { new, edges: graph.edges(first, place) }));
             names.push((node.name, id));
         }
@@ -153,7 +152,9 @@ fn checked(nodes: &[GraphNode]) -> Result<Graph, GraphError> {
                     NodeEdge { predecessor: Predecessor::Stored(*job), on_failure: *on_failure }
                 }
                 GraphEdge::Node(name, on_failure) => match places.get(name.as_str()) {
-                    Some(place) => NodeEdge { predecessor: Predecessor::Node(*place), on_failure: *on_failure },
+                    Some(place) => {
+                        NodeEdge { predecessor: Predecessor::Node(*place), on_failure: *on_failure }
+                    }
                     None => return Err(GraphError::unknown_name(index, at, name)),
                 },
             });

@@ -5,11 +5,11 @@ mod graph;
 mod output;
 mod tree;
 
+pub(super) use self::after::{Linked, link_options};
 pub use self::{
     graph::{EnqueuedGraph, GraphEdge, GraphNode},
     tree::{Tree, TreeEdge, TreeNode},
 };
-pub(super) use self::after::{Linked, link_options};
 
 use backroom_core::{
     JobId,

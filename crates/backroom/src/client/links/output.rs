@@ -1,6 +1,9 @@
 //! What a running job reads of those that it runs after, and of its batch.
 
-use backroom_core::{JobId, JobRow, State, batch::{BatchId, EndsBatch}};
+use backroom_core::{
+    JobId, JobRow, State,
+    batch::{BatchId, EndsBatch},
+};
 
 use super::EDGES_AT_ONCE;
 use crate::{
@@ -20,7 +23,8 @@ impl Context {
         match (found.next(), found.next()) {
             (Some(job), None) => self.output_of_job::<A>(job).await,
             (Some(_), Some(_)) => {
-                let why = format!("read the output of {:?}: this job runs after several of that kind", A::KIND);
+                let why =
+                    format!("read the output of {:?}: this job runs after several of that kind", A::KIND);
                 Err(Error::new(ErrorKind::Refused, why))
             }
             (None, _) => {
@@ -63,7 +67,8 @@ impl Context {
             after = page.last().map(|neighbour| neighbour.job);
             let is_last = page.len() < EDGES_AT_ONCE;
             let is_wanted = |kind: &str| job::is_of::<A>(kind);
-            let of_kind = page.into_iter().filter(|one| one.found.as_ref().is_some_and(|job| is_wanted(&job.kind)));
+            let of_kind =
+                page.into_iter().filter(|one| one.found.as_ref().is_some_and(|job| is_wanted(&job.kind)));
             ids.extend(of_kind.map(|neighbour| neighbour.job));
             if is_last {
                 return Ok(ids);

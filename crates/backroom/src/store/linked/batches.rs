@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use backroom_core::{
     Timestamp,
-    batch::{
-        Adder, Batch, BatchId, Closed, Counts, Crossed, Gate, MemberState, Stripe, Tally, may_add,
-    },
+    batch::{Adder, Batch, BatchId, Closed, Counts, Crossed, Gate, MemberState, Stripe, Tally, may_add},
 };
 
 use super::{LinkRows, damaged_stripe, is_member, of_one_writer};
@@ -16,7 +14,11 @@ use crate::{
 };
 
 /// Writes what a transaction does to the members of batches, and what follows from it: the deepest batches first.
-pub(super) fn write_tally<R: LinkRows>(rows: &mut R, mut tally: Tally, now: Timestamp) -> Result<(), R::Fault> {
+pub(super) fn write_tally<R: LinkRows>(
+    rows: &mut R,
+    mut tally: Tally,
+    now: Timestamp,
+) -> Result<(), R::Fault> {
     loop {
         let stripes = tally.take_deepest();
         if stripes.is_empty() {
@@ -142,6 +144,7 @@ pub(super) fn adder<R: LinkRows>(
 }
 
 pub(crate) fn unknown_batch(id: BatchId) -> Error {
-    let why = format!("use batch {id}: it does not exist; it was never opened, or was deleted after its retention");
+    let why =
+        format!("use batch {id}: it does not exist; it was never opened, or was deleted after its retention");
     Error::new(ErrorKind::Invalid, why)
 }

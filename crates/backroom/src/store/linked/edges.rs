@@ -48,7 +48,8 @@ fn settle_one<R: LinkRows>(
         return Ok(Vec::new());
     }
     let Some(job) = rows.job(row.dependant)? else { return Ok(Vec::new()) };
-    let others_open = waiting == EdgeState::Met && rows.has_other_open_edge(row.dependant, row.predecessor)?;
+    let others_open =
+        waiting == EdgeState::Met && rows.has_other_open_edge(row.dependant, row.predecessor)?;
     let dependant = Dependant { job, on_failure: row.on_failure, edge: row.state, others_open };
     let settled = settle(&left.edges, &dependant, now);
     if settled.edge != row.state {

@@ -12,7 +12,9 @@ use backroom_core::{
 };
 
 use super::{
-    EdgeRow, Facts, LinkRows, batches::{adder, unknown_batch, write_tally}, counted_as,
+    EdgeRow, Facts, LinkRows,
+    batches::{adder, unknown_batch, write_tally},
+    counted_as,
 };
 use crate::{
     Error,
@@ -48,7 +50,10 @@ pub(crate) fn insert_linked<R: LinkRows>(
     };
     let jobs: Vec<NewJob> = new
         .iter()
-        .map(|(place, arrival)| NewJob { job: arrival.job.clone(), on_conflict: insert.jobs[*place].new.on_conflict })
+        .map(|(place, arrival)| NewJob {
+            job: arrival.job.clone(),
+            on_conflict: insert.jobs[*place].new.on_conflict,
+        })
         .collect();
     let answered = match rows.insert(&jobs, now)? {
         Ok(answers) => answers,
@@ -187,7 +192,8 @@ impl Known {
         let arrival = arrive(job, &linked.edges, &predecessors, now)?;
         let job = &arrival.job;
         let is_followed = job.links.as_ref().is_some_and(|links| links.followed);
-        let facts = Facts { kind: job.kind.clone(), state: job.state, reason: job.reason.clone(), is_followed };
+        let facts =
+            Facts { kind: job.kind.clone(), state: job.state, reason: job.reason.clone(), is_followed };
         self.facts.insert(job.id, facts);
         Ok(arrival)
     }

@@ -67,7 +67,11 @@ pub(crate) trait LinkRows {
     /// Writes a change that was decided on the row as it is, and its effects except for those for other jobs.
     fn write(&mut self, change: &Change) -> Result<(), Self::Fault>;
     /// Stores new jobs, all or none; a refusal is an answer.
-    fn insert(&mut self, jobs: &[NewJob], now: Timestamp) -> Result<Result<Vec<Inserted>, Error>, Self::Fault>;
+    fn insert(
+        &mut self,
+        jobs: &[NewJob],
+        now: Timestamp,
+    ) -> Result<Result<Vec<Inserted>, Error>, Self::Fault>;
     /// Stores a job unless its id is stored already, and notifies its queue.
     fn insert_end_job(&mut self, new: &NewJob) -> Result<(), Self::Fault>;
     /// Carries out what follows from a job that was cancelled as it was stored, except for what follows for jobs that run after it.
@@ -241,7 +245,9 @@ pub(crate) fn in_one_stripe(row: &BatchRow) -> (Batch, Stripe) {
 
 /// The state of a stored stripe is not possible.
 pub(crate) fn damaged_stripe(id: BatchId) -> Error {
-    let why = format!("count the members of batch {id}: a count would be below zero; restore its rows from a backup");
+    let why = format!(
+        "count the members of batch {id}: a count would be below zero; restore its rows from a backup"
+    );
     Error::new(ErrorKind::Unusable, why)
 }
 

@@ -37,7 +37,12 @@ impl Rows {
         }
     }
 
-    pub(super) fn delete_unmoved(&mut self, id: JobId, revision: u64, now: Timestamp) -> Result<Deleted, Error> {
+    pub(super) fn delete_unmoved(
+        &mut self,
+        id: JobId,
+        revision: u64,
+        now: Timestamp,
+    ) -> Result<Deleted, Error> {
         match self.job(id) {
             Some(job) if job.revision != revision => Ok(Deleted::Moved),
             Some(_) | None => self.delete(id, Some(now)),

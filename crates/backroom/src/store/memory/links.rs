@@ -126,9 +126,8 @@ impl Rows {
     }
 
     fn prune_batches(&mut self, ended_before: Timestamp, limit: usize) -> u64 {
-        let is_old = |batch: &&Batch| {
-            batch.has_ended() && batch.finished_at.is_some_and(|at| at < ended_before)
-        };
+        let is_old =
+            |batch: &&Batch| batch.has_ended() && batch.finished_at.is_some_and(|at| at < ended_before);
         let is_empty = |batch: &&Batch| {
             !self.jobs.values().any(|job| job.batch() == Some(batch.id))
                 && !self.linked.batches.values().any(|nested| nested.parent == Some(batch.id))
@@ -302,8 +301,7 @@ impl BatchVerbs for MemoryStore {
     ) -> Result<Vec<BatchRow>, Error> {
         self.read(|rows| {
             let wanted = |batch: &&Batch| {
-                before.is_none_or(|before| batch.id < before)
-                    && (parent.is_none() || batch.parent == parent)
+                before.is_none_or(|before| batch.id < before) && (parent.is_none() || batch.parent == parent)
             };
             let found = rows.linked.batches.values().rev().filter(wanted);
             found.take(limit).filter_map(|batch| rows.linked.batch_row(batch.id)).collect()

@@ -72,7 +72,11 @@ fn commit_one(
 }
 
 /// Writes a change that was decided in this transaction, and its effects except for those for other jobs.
-pub(super) fn write_decided(connection: &Connection, change: &Change, hints: &mut Hints) -> Result<(), Fault> {
+pub(super) fn write_decided(
+    connection: &Connection,
+    change: &Change,
+    hints: &mut Hints,
+) -> Result<(), Fault> {
     if write(connection, change)? == 0 {
         let why = format!("change job {}: its row changed within the transaction", change.id);
         return Err(Error::new(ErrorKind::Internal, why).into());

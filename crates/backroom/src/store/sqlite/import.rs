@@ -7,9 +7,8 @@ use super::{
     columns::INSERT,
     error::{Fault, is_unique_violation},
     hints::Hints,
-    links,
     insert::{holder_of, is_stored, name_queues},
-    row,
+    links, row,
 };
 use crate::{
     Error, ErrorKind,

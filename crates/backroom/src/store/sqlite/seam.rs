@@ -94,7 +94,9 @@ impl JobVerbs for SqliteStore {
     ) -> Result<Vec<Deleted>, Error> {
         let weight = Weight::durable(jobs.len());
         let delete = move |tx: &rusqlite::Connection, hints: &mut Hints| {
-            jobs.iter().map(|(id, revision)| upkeep::delete(tx, *id, Some(*revision), Some(now), hints)).collect()
+            jobs.iter()
+                .map(|(id, revision)| upkeep::delete(tx, *id, Some(*revision), Some(now), hints))
+                .collect()
         };
         self.write(weight, delete).await
     }

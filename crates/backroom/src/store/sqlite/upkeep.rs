@@ -7,8 +7,7 @@ use super::{
     columns::columns,
     error::Fault,
     hints::Hints,
-    journals,
-    links,
+    journals, links,
     row::{self, micros},
 };
 use crate::store::{Deleted, Prune};
@@ -118,7 +117,11 @@ pub(super) fn delete(
             hints.job(id);
             if let (Some(job), Some(now)) = (job, now) {
                 let effects = effects_of_deletion(&job, job.links.as_deref());
-                links::carry_out(connection, effects.into_iter().map(|effect| (now, effect)).collect(), hints)?;
+                links::carry_out(
+                    connection,
+                    effects.into_iter().map(|effect| (now, effect)).collect(),
+                    hints,
+                )?;
             }
             Ok(Deleted::Yes)
         }

@@ -20,8 +20,12 @@ pub trait BatchVerbs: Send + Sync {
 
     /// Closes, cancels or opens a batch again, and answers with it as it is then; none if there is no such batch. If it ends with
     /// that, its end jobs are enqueued in the same transaction.
-    async fn turn_batch(&self, id: BatchId, turn: BatchTurn, now: Timestamp)
-    -> Result<Option<BatchRow>, Error>;
+    async fn turn_batch(
+        &self,
+        id: BatchId,
+        turn: BatchTurn,
+        now: Timestamp,
+    ) -> Result<Option<BatchRow>, Error>;
 
     /// One batch with its counts.
     async fn batch(&self, id: BatchId) -> Result<Option<BatchRow>, Error>;

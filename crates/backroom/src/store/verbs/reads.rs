@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backroom_core::{
-    Attempt, DisplayState, JobId, JobRow, Kinds, LogLine, State, Timestamp, batch::BatchId,
-};
+use backroom_core::{Attempt, DisplayState, JobId, JobRow, Kinds, LogLine, State, Timestamp, batch::BatchId};
 use serde::{Deserialize, Serialize};
 
 use super::{Recorded, Seen};

@@ -77,7 +77,8 @@ async fn prepare(env: &Env) -> Prepared {
         finished.push(env.drive(job, succeed(job), env.now).await);
     }
     let [one, other, third] = [2, 3, 4].map(|index: usize| taken[index].clone());
-    let record = |new: NewJob| Record { job: new.job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() };
+    let record =
+        |new: NewJob| Record { job: new.job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() };
     let lease = one.lease_id.expect("it runs");
     Prepared {
         new: Arc::new(batch()),

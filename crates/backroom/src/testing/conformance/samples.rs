@@ -43,8 +43,8 @@ pub(super) async fn samples_come_back_by_grain_and_in_their_order(env: Env) {
 pub(super) async fn a_sample_replaces_the_earlier_one_of_its_span(env: Env) {
     put(&env, &[sample(&env, Grain::Minute, 0, 5)]).await;
     let new = sample(&env, Grain::Minute, 0, 6);
-    put(&env, &[new.clone()]).await;
-    put(&env, &[new.clone()]).await;
+    put(&env, std::slice::from_ref(&new)).await;
+    put(&env, std::slice::from_ref(&new)).await;
     assert_eq!(all(&env, Grain::Minute).await, [new]);
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn old_samples_go(env: Env) {
     let quarter = sample(&env, Grain::Quarter, 0, 4);
     put(&env, &[old, retained.clone(), quarter.clone()]).await;
     let new = sample(&env, Grain::Minute, minutes + 1, 3);
-    put(&env, &[new.clone()]).await;
+    put(&env, std::slice::from_ref(&new)).await;
     assert_eq!(all(&env, Grain::Minute).await, [retained, new]);
     assert_eq!(all(&env, Grain::Quarter).await, [quarter], "those of a quarter of an hour stay for days");
 }

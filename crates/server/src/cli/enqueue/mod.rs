@@ -104,7 +104,8 @@ pub(crate) async fn run(args: EnqueueArgs, settings: &Settings) -> Result<(), Pr
     if args.lines {
         let lines = source.lines()?;
         let template_at = |now| args.options.draft(&args.kind, now);
-        return lines::run(draft, template_at, lines, args.from_line, &args.ties.clone().into(), settings).await;
+        return lines::run(draft, template_at, lines, args.from_line, &args.ties.clone().into(), settings)
+            .await;
     }
     let text = source.whole()?;
     let draft = Draft { args: source.parse(text)?, ..draft };
@@ -112,7 +113,8 @@ pub(crate) async fn run(args: EnqueueArgs, settings: &Settings) -> Result<(), Pr
     unless_interrupted(settings.with_target(Need::Create, async |target| {
         // The store's clock decides when the job is due, which may be another than this machine's.
         let options = args.options.draft(&args.kind, target.now())?;
-        enqueue(target, Draft { args: draft.args, ..options }, &args.ties.clone().into(), args.wait, settings).await
+        enqueue(target, Draft { args: draft.args, ..options }, &args.ties.clone().into(), args.wait, settings)
+            .await
     }))
     .await
 }

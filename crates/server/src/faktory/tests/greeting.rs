@@ -13,7 +13,7 @@ async fn a_client_that_greets_is_served_and_one_that_ends_gets_no_answer() {
     assert_eq!(client.greeting, r#"+HI {"v":2}"#);
     assert_eq!(client.says(r#"HELLO {"v":2,"pwdhash":"of a password that is not asked for"}"#).await, "+OK");
     client.send("END").await;
-    client.is_closed().await;
+    client.expect_close().await;
 }
 
 #[tokio::test]
@@ -23,11 +23,11 @@ async fn a_client_that_sends_anything_else_first_is_cut_without_an_answer() {
     for line in ["PUSH {}", "INFO", "", "GET / HTTP/1.1", "HELLO", "HELLO {", "hello {}", "FLUSH", &long] {
         let mut client = place.connect().await;
         client.send(line).await;
-        client.is_closed().await;
+        client.expect_close().await;
     }
     let mut client = place.connect().await;
     client.write.write_all(b"HELLO {\"hostname\":\"\xff\"}\r\n").await.unwrap();
-    client.is_closed().await;
+    client.expect_close().await;
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn a_client_that_sends_nothing_is_cut_after_two_seconds() {
     for begin in ["", "HELLO {"] {
         let mut client = place.connect().await;
         client.write.write_all(begin.as_bytes()).await.unwrap();
-        let closed = client.is_closed();
+        let closed = client.expect_close();
         tokio::pin!(closed);
         loop {
             tokio::select! {
@@ -69,7 +69,7 @@ async fn a_client_shows_that_it_knows_the_password() {
     ] {
         let mut client = place.connect().await;
         assert_eq!(client.says(hello).await, "-ERR Invalid password", "the salt is another one");
-        client.is_closed().await;
+        client.expect_close().await;
     }
 }
 
@@ -81,7 +81,7 @@ async fn without_a_password_nothing_is_served_once_the_store_has_tokens() {
     place.state.backroom.tokens().create(token).await.unwrap();
     let mut client = place.connect().await;
     assert!(client.says("HELLO {}").await.starts_with("-ERR the server has tokens"));
-    client.is_closed().await;
+    client.expect_close().await;
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn a_command_that_is_too_long_or_never_ends_closes_the_connection() {
     let long = format!("PUSH {{\"jid\":\"{}\"}}", "x".repeat(200_000));
     let answer = client.says(&long).await;
     assert!(answer.starts_with("-ERR the command is longer than 100000 bytes"), "{answer}");
-    client.is_closed().await;
+    client.expect_close().await;
 
     let mut client = place.producer().await;
     client.write.write_all(b"PUSH {").await.unwrap();

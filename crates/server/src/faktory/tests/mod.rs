@@ -181,7 +181,7 @@ impl Client {
     }
 
     /// The server has closed the connection without another message.
-    async fn is_closed(mut self) {
+    async fn expect_close(mut self) {
         assert_eq!(self.line().await, "");
         tokio::time::timeout(PATIENCE, self.serving).await.expect("an end").expect("no panic");
     }

@@ -57,7 +57,7 @@ async fn a_worker_that_falls_silent_is_cut_and_its_jobs_run_elsewhere() {
     place.pass(59).await;
     assert_eq!(place.job().await.state, State::Running);
     place.pass(2).await;
-    worker.is_closed().await;
+    worker.expect_close().await;
     rescued(&place).await;
     let mut other = place.consumer("w-2").await;
     place.clock.advance(Duration::from_secs(60));

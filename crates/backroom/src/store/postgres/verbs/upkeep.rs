@@ -240,7 +240,8 @@ async fn delete_linked(core: &Core, job: &JobRow, now: Option<Timestamp>) -> Res
         return Ok(false);
     }
     let effects = effects_of_deletion(job, job.links.as_deref());
-    let effects = now.into_iter().flat_map(|now| effects.clone().into_iter().map(move |effect| (now, effect)));
+    let effects =
+        now.into_iter().flat_map(|now| effects.clone().into_iter().map(move |effect| (now, effect)));
     let effects = effects.collect();
     match Box::pin(links::carry_out(&mut Session::Ours(&transaction), effects)).await {
         Ok(follow_up) => {

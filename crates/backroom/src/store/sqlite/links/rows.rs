@@ -39,8 +39,9 @@ impl LinkRows for SqliteLinks<'_> {
     }
 
     fn facts(&mut self, id: JobId) -> Result<Option<Facts>, Fault> {
-        let mut select =
-            self.connection.prepare_cached("SELECT kind, state, reason, links FROM backroom_jobs WHERE id = ?1")?;
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT kind, state, reason, links FROM backroom_jobs WHERE id = ?1")?;
         let found = select.query_row([id.0.as_bytes()], |found| {
             Ok((found.get(0)?, row::name(found, 1)?, found.get(2)?, found.get::<_, Option<String>>(3)?))
         });
@@ -99,8 +100,9 @@ impl LinkRows for SqliteLinks<'_> {
     }
 
     fn leave(&mut self, left: &Left) -> Result<(), Fault> {
-        let mut insert =
-            self.connection.prepare_cached("INSERT INTO backroom_edges_left (edges, \"after\") VALUES (?1, ?2)")?;
+        let mut insert = self
+            .connection
+            .prepare_cached("INSERT INTO backroom_edges_left (edges, \"after\") VALUES (?1, ?2)")?;
         insert.execute(params![left.edges.stored()?, left.after.as_ref().map(|after| after.0.as_bytes())])?;
         self.hints.edges_left();
         Ok(())

@@ -46,8 +46,9 @@ impl LinkVerbs for SqliteStore {
     }
 
     async fn settle_left(&self, now: Timestamp) -> Result<bool, Error> {
-        let has_left =
-            |reader: &Connection| Ok(reader.prepare_cached("SELECT 1 FROM backroom_edges_left LIMIT 1")?.exists([])?);
+        let has_left = |reader: &Connection| {
+            Ok(reader.prepare_cached("SELECT 1 FROM backroom_edges_left LIMIT 1")?.exists([])?)
+        };
         if !self.vital_readers.run(has_left).await? {
             return Ok(false);
         }
@@ -188,7 +189,8 @@ fn batches(
         "SELECT batch FROM backroom_batches WHERE id < ?1 {of_parent} ORDER BY id DESC LIMIT ?2"
     ))?;
     let parent = parent.as_ref().map(|parent| parent.0.as_bytes());
-    let texts = select.query_map(params![before, at_most(limit), parent], |found| found.get::<_, String>(0))?;
+    let texts =
+        select.query_map(params![before, at_most(limit), parent], |found| found.get::<_, String>(0))?;
     let texts: Vec<String> = texts.collect::<Result<_, _>>()?;
     let mut found = Vec::with_capacity(texts.len());
     for text in texts {

@@ -58,10 +58,13 @@ pub(super) async fn commit_with_effects(
             }
         }
     };
-    let effects = follow_up.stored(core, changes.iter().flat_map(|change| {
-        let id = change.id;
-        change.effects.iter().map(move |effect| (id, effect))
-    }))?;
+    let effects = follow_up.stored(
+        core,
+        changes.iter().flat_map(|change| {
+            let id = change.id;
+            change.effects.iter().map(move |effect| (id, effect))
+        }),
+    )?;
     transaction.commit_with(&effects.statements()).await?;
     effects.committed(core);
     follow_up.notify(core);

@@ -32,10 +32,8 @@ use crate::{
 };
 
 /// Batches. Parameter: ids.
-static BATCHES: Sql = Sql {
-    text: "SELECT batch FROM {schema}.batches WHERE id = ANY($1::uuid[])",
-    types: &[Type::UUID_ARRAY],
-};
+static BATCHES: Sql =
+    Sql { text: "SELECT batch FROM {schema}.batches WHERE id = ANY($1::uuid[])", types: &[Type::UUID_ARRAY] };
 
 /// One batch, locked. Parameter: the id.
 static LOCK_BATCH: Sql =
@@ -85,10 +83,8 @@ static LOCK_STRIPES: Sql = Sql {
 };
 
 /// Sets the gate of all stripes, which the transaction has locked. Parameters: the batch, the gate.
-static SET_GATES: Sql = Sql {
-    text: "UPDATE {schema}.stripes SET gate = $2 WHERE batch = $1",
-    types: &[Type::UUID, Type::TEXT],
-};
+static SET_GATES: Sql =
+    Sql { text: "UPDATE {schema}.stripes SET gate = $2 WHERE batch = $1", types: &[Type::UUID, Type::TEXT] };
 
 /// Adds to the counts of stripes, which are locked in the order given. Answers with them as they are then. Parameters: batches,
 /// numbers, and what is added to each count, side by side.
@@ -165,7 +161,14 @@ impl Members {
         self.changes.push(Change { batch, member: job.0, from: Some(from), to });
     }
 
-    pub(super) fn added(&mut self, at: Timestamp, batch: BatchId, member: Uuid, to: MemberState, adder: Adder) {
+    pub(super) fn added(
+        &mut self,
+        at: Timestamp,
+        batch: BatchId,
+        member: Uuid,
+        to: MemberState,
+        adder: Adder,
+    ) {
         self.at = self.at.max(Some(at));
         self.changes.push(Change { batch, member, from: None, to });
         self.adders.insert(batch, adder);
@@ -228,7 +231,8 @@ async fn count(session: &mut Session<'_>, stripes: &[(BatchId, u16, Delta)]) -> 
     let numbers: Vec<i32> = stripes.iter().map(|(_, number, _)| i32::from(*number)).collect();
     let of = |state| stripes.iter().map(|(.., delta)| delta.of(state)).collect::<Vec<i64>>();
     let [live, completed, cancelled, discarded] = MemberState::ALL.map(of);
-    let rows = session.query(&COUNT, &[&batches, &numbers, &live, &completed, &cancelled, &discarded]).await?;
+    let rows =
+        session.query(&COUNT, &[&batches, &numbers, &live, &completed, &cancelled, &discarded]).await?;
     let deltas: HashMap<(Uuid, i32), Delta> =
         stripes.iter().map(|(batch, number, delta)| ((batch.0, i32::from(*number)), *delta)).collect();
     let mut written = Written::new();
@@ -334,9 +338,7 @@ async fn insert_row(session: &mut Session<'_>, batch: &Batch, stripes: &[Stripe]
     };
     let (live, completed) = (of(|counts| counts.live), of(|counts| counts.completed));
     let (cancelled, discarded) = (of(|counts| counts.cancelled), of(|counts| counts.discarded));
-    session
-        .query(&INSERT_STRIPES, &[&batch.id.0, &gates, &live, &completed, &cancelled, &discarded])
-        .await?;
+    session.query(&INSERT_STRIPES, &[&batch.id.0, &gates, &live, &completed, &cancelled, &discarded]).await?;
     Ok(true)
 }
 

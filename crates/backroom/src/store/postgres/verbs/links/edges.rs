@@ -228,10 +228,12 @@ async fn settle_page(
         }
     }
     set(session, &opened).await?;
-    let maybe_free: BTreeSet<JobId> =
-        met.iter().map(|edge| edge.dependant).filter(|id| jobs.get(id).is_some_and(JobRow::is_held)).collect();
-    let still_wait: BTreeSet<JobId> =
-        ids_of(session, &STILL_WAIT, &maybe_free).await?.into_iter().collect();
+    let maybe_free: BTreeSet<JobId> = met
+        .iter()
+        .map(|edge| edge.dependant)
+        .filter(|id| jobs.get(id).is_some_and(JobRow::is_held))
+        .collect();
+    let still_wait: BTreeSet<JobId> = ids_of(session, &STILL_WAIT, &maybe_free).await?.into_iter().collect();
     let met: Vec<_> = met.into_iter().filter(|edge| maybe_free.contains(&edge.dependant)).collect();
     decide_all(&met, of, &mut jobs, |id| still_wait.contains(&id), &mut changes);
     Ok(changes)
@@ -245,7 +247,8 @@ fn decide_all(
     changes: &mut Vec<Change>,
 ) {
     for edge in edges {
-        let (Some((at, edges)), Some(job)) = (of.get(&edge.predecessor), jobs.get_mut(&edge.dependant)) else {
+        let (Some((at, edges)), Some(job)) = (of.get(&edge.predecessor), jobs.get_mut(&edge.dependant))
+        else {
             continue;
         };
         let dependant = Dependant {

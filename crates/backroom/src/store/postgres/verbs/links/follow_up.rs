@@ -2,11 +2,7 @@
 
 use std::collections::VecDeque;
 
-use backroom_core::{
-    Change, Effect, JobId, Timestamp,
-    dependency::SETTLED_MAX,
-    links::LinkEffect,
-};
+use backroom_core::{Change, Effect, JobId, Timestamp, dependency::SETTLED_MAX, links::LinkEffect};
 
 use super::{
     batches::{Members, write_members},
