@@ -150,7 +150,7 @@ async fn a_wrong_key_is_reported_with_what_to_check_and_a_right_one_goes_on() {
             .source("")
             .aws(AwsAccess {
                 access_key: Some("AKIAWRONG".into()),
-                secret_key: Some("s3cret-of-nobody".into()),
+                secret_key: Some("s3cret-of-none".into()),
                 region: None,
             })
             .azure(AzureAccess { account_key: Some("d3Jvbmc=".into()), sas: None });
@@ -158,7 +158,7 @@ async fn a_wrong_key_is_reported_with_what_to_check_and_a_right_one_goes_on() {
         until_status(&backroom, &triggers, "it fails", |status| status.activity == Activity::Failing).await;
         let error = triggers.status("in").unwrap().error.unwrap();
         assert!(error.contains("403") && error.contains("check `ac"), "{error}");
-        assert!(!error.contains("s3cret-of-nobody") && !error.contains("d3Jvbmc="), "{error}");
+        assert!(!error.contains("s3cret-of-none") && !error.contains("d3Jvbmc="), "{error}");
         triggers.stop().await;
         let triggers = start(&backroom, bucket.source("")).await;
         until_events(&backroom, &["created a"]).await;
