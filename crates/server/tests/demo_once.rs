@@ -124,6 +124,38 @@ fn what_cannot_work_is_refused_with_the_remedy_and_leaves_nothing_behind() {
     assert!(said.contains("nowhere:x"), "{said}");
 }
 
+/// An 8×8 picture, baseline, with its three components in one scan or in a scan each.
+fn tiny_jpeg(scans: &[&[u8]]) -> Vec<u8> {
+    let mut jpeg = vec![0xff, 0xd8, 0xff, 0xdb, 0, 67, 0];
+    jpeg.extend([1; 64]);
+    jpeg.extend([0xff, 0xc0, 0, 17, 8, 0, 8, 0, 8, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]);
+    // One code of one bit in each table: no difference, and the end of the block.
+    for table in [0x00, 0x10] {
+        jpeg.extend([0xff, 0xc4, 0, 20, table, 1]);
+        jpeg.extend([0; 15]);
+        jpeg.push(0);
+    }
+    for components in scans {
+        jpeg.extend([0xff, 0xda, 0, 6 + 2 * components.len() as u8, components.len() as u8]);
+        jpeg.extend(components.iter().flat_map(|component| [*component, 0]));
+        // Two bits of nought for each component, then ones.
+        jpeg.extend([0, 63, 0, 0xff >> (2 * components.len())]);
+    }
+    jpeg.extend([0xff, 0xd9]);
+    jpeg
+}
+
+#[test]
+fn a_jpeg_that_would_come_out_green_is_refused_and_its_twin_is_done() {
+    let place = Place::new();
+    place.file("together.jpg", &tiny_jpeg(&[&[1, 2, 3]]));
+    place.file("apart.jpg", &tiny_jpeg(&[&[1], &[2], &[3]]));
+    let summary = place.once(&["--photos", "photos", "--out", "out"]);
+    assert_eq!(summary["pictures"], 1, "{summary}");
+    let why = summary["discarded"]["apart.jpg"].as_str().unwrap();
+    assert!(why.contains("not interleaved"), "{why}");
+}
+
 #[cfg(unix)]
 #[test]
 fn what_cannot_be_looked_at_is_skipped_said_once_and_counted() {

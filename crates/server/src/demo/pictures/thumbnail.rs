@@ -76,6 +76,11 @@ fn decode(content: &[u8]) -> Result<DynamicImage, String> {
     if format == ImageFormat::Jpeg && !is_whole(content) {
         return Err(CUT_SHORT.into());
     }
+    if format == ImageFormat::Jpeg && is_not_interleaved(content) {
+        return Err(
+            "its components are stored one after the other (not interleaved); save it as a usual JPEG".into(),
+        );
+    }
     decode_as(format, content).map_err(|error| match &error {
         ImageError::Limits(_) => format!(
             "a side is longer than {SIDE_MAX} pixels, or it takes more than {} MiB to decode; save it smaller",
@@ -98,6 +103,31 @@ const CUT_SHORT: &str = "it is cut short: the end of the picture is missing; cop
 fn is_whole(jpeg: &[u8]) -> bool {
     let last = jpeg.windows(2).rposition(|pair| pair == [0xff, 0xda]);
     last.is_some_and(|at| jpeg[at..].windows(2).any(|pair| pair == [0xff, 0xd9]))
+}
+
+/// Whether the components (brightness and two colours) of a sequential JPEG are stored one after the other, each in a scan
+/// of its own: the decoder makes those green. In a progressive JPEG many scans are usual. The walk goes from segment to segment
+/// (ITU T.81, B.1).
+fn is_not_interleaved(jpeg: &[u8]) -> bool {
+    // The first two bytes are the start of the image, which has no segment.
+    let (mut rest, mut of_frame) = (jpeg.get(2..).unwrap_or_default(), None);
+    while let [_, marker, length_high, length_low, ..] = *rest {
+        match marker {
+            // Fill byte.
+            0xff => rest = &rest[1..],
+            _ => {
+                if matches!(marker, 0xc0 | 0xc1) {
+                    of_frame = rest.get(9);
+                }
+                if marker == 0xda {
+                    return of_frame.zip(rest.get(4)).is_some_and(|(frame, scan)| scan < frame);
+                }
+                let length = usize::from(u16::from_be_bytes([length_high, length_low]));
+                rest = rest.get(2 + length..).unwrap_or_default();
+            }
+        }
+    }
+    false
 }
 
 fn decode_as(format: ImageFormat, content: &[u8]) -> Result<DynamicImage, ImageError> {
