@@ -293,7 +293,8 @@ async fn a_row_written_by_hand_cannot_break_what_every_job_keeps_to() {
         "unique_while = 'live'",
         "unique_key = 'k', unique_while = 'ever'",
         "unique_key = 'k', unique_while = 'until'",
-        "unique_key = 'k', unique_while = 'live', unique_until = now()",
+        "unique_until = now()",
+        "unique_while = 'live', unique_until = now()",
         "progress_percent = 5",
         "progress_percent = 101, progress_message = 'x'",
     ];
