@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use backroom_core::{
     Draft, JobId, JobRow, Json, Timestamp,
     links::{ChildEnd, ChildPolicy},
-    workflow::{Answer, Ask, Refused, ScopeId, chance},
+    workflow::{Answer, Ask, Derived, Refused, ScopeId, chance},
 };
 use futures_util::future::join_all;
 use serde::{Serialize, de::DeserializeOwned};
@@ -225,21 +225,22 @@ impl WorkflowContext {
 
     /// A random number, the same in every run. It is no secret.
     pub fn random(&self, name: &str) -> Result<u64, WorkflowError> {
-        self.derived(name, |id, state, key| chance::random(id, &state.journal().header, key))
+        self.derived(Derived::Random, name, |id, state, key| chance::random(id, &state.journal().header, key))
     }
 
     /// A UUID, the same in every run: an idempotency key for what a step calls.
     pub fn uuid(&self, name: &str) -> Result<Uuid, WorkflowError> {
-        self.derived(name, |id, state, key| chance::uuid(id, &state.journal().header, key))
+        self.derived(Derived::Uuid, name, |id, state, key| chance::uuid(id, &state.journal().header, key))
     }
 
     fn derived<T>(
         &self,
+        what: Derived,
         name: &str,
         derive: impl FnOnce(JobId, &backroom_core::workflow::Run, &str) -> T,
     ) -> Result<T, WorkflowError> {
         let mut state = self.flow().state();
-        let key = state.run.derived_key(self.scope.id, name).map_err(|error| {
+        let key = state.run.derived_key(self.scope.id, what, name).map_err(|error| {
             let refused = Refused::Name(error);
             state.note(&refused);
             refused

@@ -26,7 +26,7 @@ pub use cancel::{Cancelling, cancelling};
 pub use entry::{Answer, Entry, EntryKind, EntryState, Opened, Undo};
 pub use inbox::{Arrival, Arrived, Inbox, check_signal};
 pub use journal::{BlockedMark, Cause, Header, Journal, Phase};
-pub use name::{NameError, Named, Names, ScopeId};
+pub use name::{Derived, NameError, Named, Names, ScopeId};
 pub use run::{Next, Run};
 pub use write::Write;
 

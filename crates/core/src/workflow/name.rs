@@ -18,6 +18,15 @@ impl ScopeId {
     pub const ROOT: Self = Self(0);
 }
 
+/// What is derived from a key and not recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Derived {
+    /// A random number.
+    Random,
+    /// A UUID.
+    Uuid,
+}
+
 /// A key that is in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
@@ -54,6 +63,8 @@ pub struct Names {
     scopes: Vec<Scope>,
     /// By scope and name. The name of a scope ends with a slash, so it differs from the same name of a step.
     uses: HashMap<(ScopeId, String), Uses>,
+    /// How often something was derived under a name.
+    derived: HashMap<(ScopeId, Derived, String), u32>,
 }
 
 #[derive(Debug, Clone)]
@@ -72,7 +83,7 @@ struct Uses {
 impl Default for Names {
     fn default() -> Self {
         let root = Scope { path: String::new(), parent: ScopeId::ROOT, name: String::new() };
-        Self { scopes: vec![root], uses: HashMap::new() }
+        Self { scopes: vec![root], uses: HashMap::new(), derived: HashMap::new() }
     }
 }
 
@@ -87,6 +98,17 @@ impl Names {
     /// The use has ended; the name may be used again.
     pub fn end(&mut self, named: &Named) {
         self.free(named.scope, &named.name);
+    }
+
+    /// The key under which the next number or UUID is derived. Entries, numbers and UUIDs are counted each by themselves: a UUID that
+    /// is called as a step is does not change the key of the step.
+    pub fn derive(&mut self, scope: ScopeId, what: Derived, name: &str) -> Result<String, NameError> {
+        check(name)?;
+        let plain = format!("{}{name}", self.path(scope));
+        let count = self.derived.entry((scope, what, name.to_owned())).or_default();
+        let key = counted(plain, *count)?;
+        *count += 1;
+        Ok(key)
     }
 
     /// Opens a scope.
@@ -119,14 +141,7 @@ impl Names {
         if uses.is_live {
             return Err(NameError::TwoLive { key: plain.trim_end_matches('/').to_owned() });
         }
-        let key = if uses.count == 0 { plain } else { format!("{plain}#{}", uses.count + 1) };
-        if key.len() > KEY_BYTES_MAX {
-            let why = format!(
-                "{key:?} is {} bytes long with its scopes; at most {KEY_BYTES_MAX} are allowed",
-                key.len()
-            );
-            return Err(NameError::Bad { why });
-        }
+        let key = counted(plain, uses.count)?;
         (uses.count, uses.is_live) = (uses.count + 1, true);
         Ok(key)
     }
@@ -136,6 +151,18 @@ impl Names {
             uses.is_live = false;
         }
     }
+}
+
+/// The key of a use, with the number of uses before it.
+fn counted(plain: String, before: u32) -> Result<String, NameError> {
+    let key = if before == 0 { plain } else { format!("{plain}#{}", before + 1) };
+    if key.len() > KEY_BYTES_MAX {
+        let bytes = key.len();
+        let why =
+            format!("{key:?} is {bytes} bytes long with its scopes; at most {KEY_BYTES_MAX} are allowed");
+        return Err(NameError::Bad { why });
+    }
+    Ok(key)
 }
 
 fn check(name: &str) -> Result<(), NameError> {

@@ -10,8 +10,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::{
-    Answer, Answered, Arrival, Ask, Blocked, BlockedMark, Cause, Entry, EntryKind, EntryState, Inbox,
-    JOURNAL_BYTES_MAX, Journal, NameError, Names, Opened, Phase, Refused, STEPS_MAX, ScopeId, Ticket,
+    Answer, Answered, Arrival, Ask, Blocked, BlockedMark, Cause, Derived, Entry, EntryKind, EntryState,
+    Inbox, JOURNAL_BYTES_MAX, Journal, NameError, Names, Opened, Phase, Refused, STEPS_MAX, ScopeId, Ticket,
     VALUE_BYTES_MAX, Write,
     ask::{AskState, Asked},
     chance,
@@ -154,10 +154,8 @@ impl Run {
     }
 
     /// The key for a random number or an id, which is derived and not recorded.
-    pub fn derived_key(&mut self, scope: ScopeId, name: &str) -> Result<String, NameError> {
-        let named = self.names.begin(scope, name)?;
-        self.names.end(&named);
-        Ok(named.key)
+    pub fn derived_key(&mut self, scope: ScopeId, what: Derived, name: &str) -> Result<String, NameError> {
+        self.names.derive(scope, what, name)
     }
 
     /// Asks for something under a name. The code then waits until [`answer`](Self::answer) has one.

@@ -11,8 +11,8 @@ use backroom_core::{
     JobId, RetryPolicy, Timestamp,
     links::{ChildEnd, ChildPolicy},
     workflow::{
-        Answer, Arrival, Arrived, Ask, Attempted, Cause, Entry, EntryState, Header, Journal, Next, Phase,
-        Run, ScopeId, Ticket, Undo, Write, chance,
+        Answer, Arrival, Arrived, Ask, Attempted, Cause, Derived, Entry, EntryState, Header, Journal, Next,
+        Phase, Run, ScopeId, Ticket, Undo, Write, chance,
     },
 };
 
@@ -184,7 +184,7 @@ impl Host for Journaled {
 
     fn random(&self, scope: usize, name: &str) -> u64 {
         let mut run = self.run.borrow_mut();
-        let key = run.derived_key(self.scopes.borrow()[scope], name).unwrap();
+        let key = run.derived_key(self.scopes.borrow()[scope], Derived::Random, name).unwrap();
         chance::random(WORKFLOW, &run.journal().header, &key)
     }
 

@@ -1,6 +1,6 @@
 //! Keys of entries.
 
-use backroom_core::workflow::{KEY_BYTES_MAX, NameError, Names, ScopeId};
+use backroom_core::workflow::{Derived, KEY_BYTES_MAX, NameError, Names, ScopeId};
 
 const ROOT: ScopeId = ScopeId::ROOT;
 
@@ -43,6 +43,24 @@ fn two_live_uses_of_a_name_are_an_error_that_says_how_to_name_them() {
     assert_eq!(refused, NameError::TwoLive { key: "order".into() });
     names.close(scope);
     assert!(names.open(ROOT, "order").is_ok());
+}
+
+#[test]
+fn a_number_or_a_uuid_does_not_change_the_key_of_what_is_called_as_it_is() {
+    let mut names = Names::default();
+    let uuid = |names: &mut Names| names.derive(ROOT, Derived::Uuid, "charge").unwrap();
+    assert_eq!(uuid(&mut names), "charge");
+    let step = names.begin(ROOT, "charge").unwrap();
+    assert_eq!(step.key, "charge", "the key of the step is that of a deploy without the UUID");
+    assert_eq!(names.derive(ROOT, Derived::Random, "charge").unwrap(), "charge", "within the step, too");
+    assert_eq!(uuid(&mut names), "charge#2");
+    names.end(&step);
+    assert_eq!(key(&mut names, ROOT, "charge"), "charge#2");
+    let order = names.open(ROOT, "order").unwrap();
+    assert_eq!(names.derive(order, Derived::Uuid, "charge").unwrap(), "order/charge");
+    for bad in ["", "a/b", "a#2", &"x".repeat(129)] {
+        assert!(matches!(names.derive(ROOT, Derived::Uuid, bad), Err(NameError::Bad { .. })), "{bad:?}");
+    }
 }
 
 #[test]
