@@ -63,7 +63,11 @@ fn every_entry_comes_back_from_its_text() {
     }
     assert_eq!(
         every_entry()[0].stored().unwrap(),
-        r##"{"v":1,"key":"a/b#0","kind":"step","state":{"closed":{"seq":3,"at":"2027-01-15T08:00:02Z","answer":{"value":{"value":{"a":[1,2.50]}}}}}}"##
+        r##"{"v":1,"key":"a/b#0","kind":"step","state":{"closed":{"seq":3,"at":"2027-01-15T08:00:02Z","answer":{"value":{"value":{"a":[1,2.50]}}}}},"began_at":"2027-01-15T08:00:01Z"}"##
+    );
+    assert_eq!(
+        every_entry()[5].stored().unwrap(),
+        r##"{"v":1,"key":"a/b#5","kind":"child","state":{"closed":{"seq":3,"at":"2027-01-15T08:00:02Z","answer":{"child":{"end":{"completed":{"output":1}}}}}},"undo":"due","tries":2}"##
     );
 }
 
