@@ -1,7 +1,16 @@
 //! Runs each example as a user would, and checks what it prints.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use std::process::Command;
+use std::{
+    io::Read,
+    process::{Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The longest run of an example, far more than one takes. One that hangs is killed, and fails its test.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What the program prints when it is run in an empty folder.
 fn run(binary: &str, arguments: &[&str], variables: &[(&str, String)]) -> String {
@@ -9,10 +18,42 @@ fn run(binary: &str, arguments: &[&str], variables: &[(&str, String)]) -> String
     let mut command = Command::new(binary);
     command.args(arguments).current_dir(folder.path());
     command.envs(variables.iter().map(|(name, value)| (name, value)));
-    let output = command.output().unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
-    printed
+    let mut program = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (output, errors) = (read(program.stdout.take().unwrap()), read(program.stderr.take().unwrap()));
+    let deadline = Instant::now() + PATIENCE;
+    let (mut printed, mut reported) = (Vec::new(), Vec::new());
+    let is_over = take(&output, deadline, &mut printed) && take(&errors, deadline, &mut reported);
+    if !is_over {
+        program.kill().unwrap();
+    }
+    let status = program.wait().unwrap();
+    let (printed, reported) = (String::from_utf8_lossy(&printed), String::from_utf8_lossy(&reported));
+    assert!(is_over, "{binary} still runs after {PATIENCE:?}:\n{printed}\n{reported}");
+    assert!(status.success(), "{printed}\n{reported}");
+    printed.into_owned()
+}
+
+/// What the stream of a program holds, in pieces as they come. It ends with the program.
+fn read(mut stream: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(length @ 1..) = stream.read(&mut piece)
+            && sender.send(piece[..length].to_vec()).is_ok()
+        {}
+    });
+    receiver
+}
+
+/// Gathers the pieces of a stream. Answers whether the stream ended before the deadline.
+fn take(stream: &Receiver<Vec<u8>>, deadline: Instant, taken: &mut Vec<u8>) -> bool {
+    loop {
+        match stream.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(piece) => taken.extend(piece),
+            Err(RecvTimeoutError::Disconnected) => return true,
+            Err(RecvTimeoutError::Timeout) => return false,
+        }
+    }
 }
 
 #[test]
