@@ -280,12 +280,16 @@ async function refreshes() {
   const { page } = visit;
   await page.goto(`/jobs/${data.waiting}`);
   await page.locator('details.act summary', { hasText: 'Cancel…' }).click();
+  await page.locator('#facts a').first().focus();
   const answer = await page.request.post(`/v1/jobs/${data.waiting}/cancel`, {
     headers: { authorization: `Bearer ${token}` }, data: { reason: 'cancelled elsewhere' },
   });
   assert.equal(answer.status(), 200);
   await page.locator('#why', { hasText: 'cancelled elsewhere' }).waitFor();
   assert.equal(await page.locator('details.act[open]').count(), 1, 'what is open stays open');
+  assert.equal(await page.locator('#facts a:focus').count(), 1, 'what has the focus stays as it is');
+  await page.locator('#facts a:focus').blur();
+  await page.locator('#facts dt', { hasText: 'Ended' }).waitFor();
   await page.getByRole('button', { name: 'Stop refreshing' }).click();
   await page.getByRole('button', { name: 'Refresh by itself' }).waitFor();
   await visit.check('a live page');

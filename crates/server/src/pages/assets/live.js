@@ -44,22 +44,26 @@
   const of = document.body.dataset.live;
   if (!of || !window.EventSource) return;
 
-  // A part that the visitor is in the middle of using stays as it is.
+  // A part that the visitor is in the middle of using stays as it is until then; what has arrived for it waits.
   const isUsed = (part) => part.contains(document.activeElement) || part.querySelector('details.act[open]');
   const opened = (part) => [...part.querySelectorAll('details')].map((details) => details.open);
   const seen = new Map();
+  const waiting = new Map();
+  const place = (part) => {
+    waiting.delete(part.id);
+    const old = document.getElementById(part.id);
+    if (!old || seen.get(part.id) === part.outerHTML) return;
+    if (isUsed(old)) { waiting.set(part.id, part); return; }
+    seen.set(part.id, part.outerHTML);
+    const were = opened(old);
+    const now = document.importNode(part, true);
+    [...now.querySelectorAll('details')].forEach((details, at) => { if (at in were) details.open = were[at]; });
+    old.replaceWith(now);
+    copy(now);
+  };
   const show = (html) => {
     const fresh = new DOMParser().parseFromString(html, 'text/html');
-    for (const part of fresh.querySelectorAll('[data-part][id]')) {
-      const old = document.getElementById(part.id);
-      if (!old || seen.get(part.id) === part.outerHTML || isUsed(old)) continue;
-      seen.set(part.id, part.outerHTML);
-      const were = opened(old);
-      const now = document.importNode(part, true);
-      [...now.querySelectorAll('details')].forEach((details, at) => { if (at in were) details.open = were[at]; });
-      old.replaceWith(now);
-      copy(now);
-    }
+    fresh.querySelectorAll('[data-part][id]').forEach(place);
     tick();
   };
 
@@ -90,6 +94,9 @@
     if (document.hidden) stop(); else if (!isPaused) start();
   });
   window.addEventListener('pagehide', stop);
-  setInterval(tick, 1000);
+  setInterval(() => {
+    if (source) [...waiting.values()].forEach(place);
+    tick();
+  }, 1000);
   start();
 })();
