@@ -1,5 +1,6 @@
 //! Runs each example as a user would, and checks what it prints.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+#![expect(clippy::disallowed_methods, reason = "programs of their own run by real time")]
 
 use std::{
     io::Read,
