@@ -86,10 +86,7 @@ pub(super) fn table(visitor: &Visitor, jobs: &[JobRow]) -> Markup {
 fn when(visitor: &Visitor, job: &JobRow) -> Markup {
     use backroom::State;
     match job.state {
-        State::Queued if job.scheduled_at > visitor.now => {
-            html! { "due " (kit::moment(job.scheduled_at, visitor)) }
-        }
-        State::Queued => html! { "due since " (kit::moment(job.scheduled_at, visitor)) },
+        State::Queued => html! { "due " (kit::moment(job.scheduled_at, visitor)) },
         State::Running => html! { "began " (kit::ago(job.started_at, visitor)) },
         State::Waiting => html! { "since " (kit::ago(job.started_at.or(Some(job.created_at)), visitor)) },
         State::Completed | State::Cancelled | State::Discarded => {

@@ -58,7 +58,7 @@ pub(super) fn state(state: DisplayState) -> Markup {
         DisplayState::Retrying => "↻",
         DisplayState::Available => "●",
         DisplayState::Running => "▶",
-        DisplayState::Waiting => "⏸",
+        DisplayState::Waiting => "‖",
         DisplayState::Completed => "✓",
         DisplayState::Cancelled => "⊘",
         DisplayState::Discarded => "✕",
