@@ -31,8 +31,28 @@ async fn postgres_conforms_with_every_claim_on_a_tray() {
     conformance::conforms(async || schemas.fresh().await).await;
 }
 
+/// The families whose jobs may lie on a tray while a call is lost. Jobs of the others never do, or are not claimed, so that the run above
+/// has shown them.
+const FAMILIES_ON_TRAYS: &[&str] = &[
+    "insert",
+    "extras",
+    "unique",
+    "claim",
+    "priority_and_order",
+    "commit",
+    "fencing",
+    "held",
+    "note",
+    "history",
+    "rescue",
+    "expire",
+    "prune",
+    "delete",
+    "leases",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_conforms_under_faults_with_every_claim_on_a_tray() {
     let schemas = Schemas::at(&server(), ON_TRAYS).await;
-    conformance::conforms_under_faults(async || schemas.fresh().await).await;
+    conformance::families_conform_under_faults(FAMILIES_ON_TRAYS, async || schemas.fresh().await).await;
 }

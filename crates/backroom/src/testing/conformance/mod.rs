@@ -39,7 +39,7 @@ mod run;
 
 pub use atomic::is_atomic_when_calls_are_lost;
 use env::Env;
-pub use run::{conforms, conforms_under_faults};
+pub use run::{conforms, conforms_under_faults, families_conform_under_faults};
 
 /// One thing that every store must do.
 #[derive(Clone, Copy)]
@@ -50,6 +50,11 @@ pub struct Behaviour {
 }
 
 impl Behaviour {
+    /// The first part of its name.
+    fn family(&self) -> &'static str {
+        self.name.split("::").next().unwrap_or_default()
+    }
+
     /// Runs over `store`, which must be empty, and panics if the store does not behave.
     pub async fn run(&self, store: Arc<dyn Store>) {
         (self.run)(Env::new(store)).await;

@@ -37,7 +37,7 @@ pub async fn conforms(fresh: impl AsyncFn() -> Arc<dyn Store>) {
         let failed = outcome.err().map(|why| format!("{behaviour:?}: {why}"));
         Tally { runs: 1, failed: Vec::from_iter(failed) }
     };
-    let tally = all(once).await;
+    let tally = all(|_| true, once).await;
     report("behaviours", tally.runs, &tally.failed);
 }
 
@@ -46,6 +46,21 @@ pub async fn conforms(fresh: impl AsyncFn() -> Arc<dyn Store>) {
 /// Each run has a store of its own from `fresh`, as in [`conforms`]. Panics at the end with the list of those that
 /// failed.
 pub async fn conforms_under_faults(fresh: impl AsyncFn() -> Arc<dyn Store>) {
+    under_faults(|_| true, fresh).await;
+}
+
+/// The same for the behaviours of some families: those that a variant of a store can change.
+pub async fn families_conform_under_faults(families: &[&str], fresh: impl AsyncFn() -> Arc<dyn Store>) {
+    for family in families {
+        assert!(
+            BEHAVIOURS.iter().any(|behaviour| behaviour.family() == *family),
+            "no family is named {family}"
+        );
+    }
+    under_faults(|behaviour| families.contains(&behaviour.family()), fresh).await;
+}
+
+async fn under_faults(wanted: impl Fn(&Behaviour) -> bool, fresh: impl AsyncFn() -> Arc<dyn Store>) {
     let until_untouched = async |behaviour| {
         let mut tally = Tally::default();
         for fault in [Fault::Before, Fault::After] {
@@ -53,7 +68,7 @@ pub async fn conforms_under_faults(fresh: impl AsyncFn() -> Arc<dyn Store>) {
         }
         tally
     };
-    let tally = all(until_untouched).await;
+    let tally = all(wanted, until_untouched).await;
     report("runs under faults", tally.runs, &tally.failed);
 }
 
@@ -70,10 +85,11 @@ impl Tally {
     }
 }
 
-async fn all(run: impl AsyncFn(&'static Behaviour) -> Tally) -> Tally {
+async fn all(wanted: impl Fn(&Behaviour) -> bool, run: impl AsyncFn(&'static Behaviour) -> Tally) -> Tally {
     let mut all = Tally::default();
     // In the order of the registry, so that two lists of failures can be compared.
-    let mut tallies = stream::iter(BEHAVIOURS).map(|behaviour| run(behaviour)).buffered(AT_ONCE);
+    let chosen = BEHAVIOURS.iter().filter(|behaviour| wanted(behaviour));
+    let mut tallies = stream::iter(chosen).map(|behaviour| run(behaviour)).buffered(AT_ONCE);
     while let Some(tally) = tallies.next().await {
         all.add(tally);
     }
