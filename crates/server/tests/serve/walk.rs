@@ -84,6 +84,17 @@ const COMMANDS: &[(&str, Does)] = &[
     ("schedules backfill", AskInVain(&["--dry-run", "--from", "1d", "none"])),
     ("schedules delete", AskInVain(&["none"])),
     ("trigger", AskInVain(&["none"])),
+    ("signal", Ask(&["ID", "shipped"])),
+    ("batch", Ask(&[])),
+    ("batch open", Ask(&[])),
+    ("batch show", AskInVain(&["01890a5d-ac96-774b-bcce-b302099a8057"])),
+    ("batch close", AskInVain(&["01890a5d-ac96-774b-bcce-b302099a8057"])),
+    ("batch reopen", AskInVain(&["01890a5d-ac96-774b-bcce-b302099a8057"])),
+    ("batch cancel", AskInVain(&["01890a5d-ac96-774b-bcce-b302099a8057"])),
+    ("batch retry", Ask(&["01890a5d-ac96-774b-bcce-b302099a8057"])),
+    ("tree", Ask(&["ID"])),
+    // The file is read first.
+    ("graph", AskInVain(&["none.json"])),
 ];
 
 /// The commands that the help lists.
