@@ -31,8 +31,8 @@ pub(super) async fn measure(
     report: &mut Report,
     say: &dyn Fn(&str),
 ) -> Result<(), Error> {
-    let kept = if args.no_history { RetentionLimit::newest(0) } else { RetentionLimit::FOREVER };
-    let retention = Retention { completed: kept, ..Retention::FOREVER };
+    let completed = if args.no_history { RetentionLimit::newest(0) } else { RetentionLimit::FOREVER };
+    let retention = Retention { completed, ..Retention::FOREVER };
     place.backroom.retain(ThreeSteps::QUEUE, retention).await?;
     say(&format!("enqueue {} workflows in bulk", args.jobs));
     let all = (0..u64::from(args.jobs)).map(|number| ThreeSteps { number });
