@@ -27,6 +27,7 @@ mod servers;
 mod step;
 mod system;
 mod test;
+mod test_programs;
 mod tools;
 mod words;
 

@@ -57,7 +57,7 @@ pub(crate) fn run(mut command: Command, remedy: &str) -> Result<(), Failure> {
 /// Cargo tells us in variables which package we are. A cargo that we run would pass them on to build scripts that watch
 /// them (ring's), and compile again what a cargo typed by hand has compiled: minutes, each time one changes between the
 /// two.
-fn forget_ourselves(command: &mut Command) {
+pub(crate) fn forget_ourselves(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_NAME"].iter().any(|prefix| text.starts_with(prefix))
@@ -125,7 +125,7 @@ fn apt_get(verb: &[&str], packages: &[&str]) -> Command {
 }
 
 /// As one would type it: the program by its name, not by the folder it was found in.
-fn spelled(command: &Command) -> String {
+pub(crate) fn spelled(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let words = std::iter::once(program.file_name().unwrap_or(program.as_os_str())).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

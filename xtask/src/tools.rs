@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use crate::say;
 use crate::step::Ended;
 use crate::system::{self, Repository};
+use crate::test_programs::{self, Variables};
 
 pub(crate) fn toolchain() -> Result<(), Failure> {
     let missing = || -> Vec<&str> {
@@ -313,8 +314,13 @@ pub(crate) fn installed(
     }
 }
 
-pub(crate) fn tests(repository: &Repository, variables: &[(&'static str, String)]) -> Result<(), Failure> {
-    run_tests(repository, &[], variables)
+/// Every test program, and then the examples in the documentation.
+pub(crate) fn tests(repository: &Repository, variables: &Variables) -> Result<(), Failure> {
+    let programs = run_tests(repository, &[], &[], variables);
+    let mut examples = cargo(["test", "--workspace", "--all-features", "--no-fail-fast", "--doc"]);
+    examples.envs(variables.iter().map(|(name, text)| (name, text)));
+    let remedy = "read the failures above: an example in the documentation does not hold";
+    programs.and(system::run(repository.command(examples), remedy))
 }
 
 /// These test files only, without the tests whose names hold `without`. With the features of [`tests`], so that what is built serves both.
@@ -322,26 +328,22 @@ pub(crate) fn tests_in(
     repository: &Repository,
     files: &[&str],
     without: Option<&str>,
-    variables: &[(&'static str, String)],
+    variables: &Variables,
 ) -> Result<(), Failure> {
-    let mut chosen: Vec<&str> = files.iter().flat_map(|file| ["--test", *file]).collect();
-    if let Some(without) = without {
-        chosen.extend(["--", "--skip", without]);
-    }
-    run_tests(repository, &chosen, variables)
+    let chosen: Vec<&str> = files.iter().flat_map(|file| ["--test", *file]).collect();
+    let skipped: Vec<&str> = without.into_iter().flat_map(|without| ["--skip", without]).collect();
+    run_tests(repository, &chosen, &skipped, variables)
 }
 
 fn run_tests(
     repository: &Repository,
     chosen: &[&str],
-    variables: &[(&'static str, String)],
+    args: &[&str],
+    variables: &Variables,
 ) -> Result<(), Failure> {
-    let mut tests = cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
-    tests.args(chosen).envs(variables.iter().map(|(name, text)| (name, text)));
-    system::run(
-        repository.command(tests),
-        "read the failures above; run one alone with `cargo test -p <crate> <part of its name>`",
-    )
+    let mut tests = cargo(["test", "--workspace", "--all-features"]);
+    tests.args(chosen);
+    test_programs::run(repository.command(tests), args, variables, &repository.target("tmp"))
 }
 
 /// The cargo that runs us, so that `cargo +toolchain xtask` means that toolchain throughout.

@@ -145,11 +145,20 @@ async fn a_value_that_we_never_write_is_an_error_that_names_the_store() {
     assert!(connection.execute("UPDATE backroom_jobs SET state = 'completed'", []).is_err());
 }
 
+/// Options that leave the store at `place` few pages besides those of its empty tables.
+async fn nearly_full(place: &Place) -> SqliteOptions {
+    place.open().await.close().await.unwrap();
+    let connection = Connection::open(place.file()).unwrap();
+    let empty: u32 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    let mut options = SqliteOptions::default();
+    options.pages_max = Some(empty + 10);
+    options
+}
+
 #[tokio::test]
 async fn a_full_disk_is_said_loses_nothing_and_passes() {
     let place = Place::new();
-    let mut options = SqliteOptions::default();
-    options.pages_max = Some(60);
+    let options = nearly_full(&place).await;
     let store = SqliteStore::open(place.file(), options).await.unwrap();
     let mut ids = Vec::new();
     let error = loop {
@@ -187,8 +196,7 @@ async fn a_full_disk_is_said_loses_nothing_and_passes() {
 #[tokio::test]
 async fn an_insert_too_large_for_the_disk_fails_alone() {
     let place = Place::new();
-    let mut options = SqliteOptions::default();
-    options.pages_max = Some(60);
+    let options = nearly_full(&place).await;
     let store = Arc::new(SqliteStore::open(place.file(), options).await.unwrap());
     let large: Vec<_> = (0..5000).map(|_| place.job()).collect();
     let small = place.job();

@@ -68,11 +68,14 @@ fn reason<'a>(table: &'a [(&str, &str)], line: &str) -> Option<&'a str> {
 struct Shell {
     folder: tempfile::TempDir,
     id: String,
+    /// What earlier lines of the page put into variables, by `name=$(command)`.
+    variables: Vec<(String, String)>,
 }
 
 impl Shell {
     fn new() -> Self {
-        let mut shell = Self { folder: tempfile::tempdir().unwrap(), id: String::new() };
+        let folder = tempfile::tempdir().unwrap();
+        let mut shell = Self { folder, id: String::new(), variables: Vec::new() };
         let (code, answer) = shell.run("backroom enqueue send_mail '{\"to\":\"ada\"}' --queue mail --json");
         assert_eq!(code, 0, "{answer}");
         let marker = "\"id\":";
@@ -89,6 +92,15 @@ impl Shell {
         serve_support::Server::spawn(command)
     }
 
+    /// Runs a line, or what stands in `name=$(command)`, and keeps what that prints for the lines after it.
+    fn line(&mut self, line: &str) -> (i32, String) {
+        let assigned = line.split_once("=$(").and_then(|(name, rest)| Some((name, rest.strip_suffix(')')?)));
+        let Some((name, command)) = assigned else { return self.run(line) };
+        let (code, said) = self.run(command);
+        self.variables.push((name.to_owned(), said.trim_end().to_owned()));
+        (code, said)
+    }
+
     /// Exit code, and what the line printed.
     fn run(&self, line: &str) -> (i32, String) {
         let binary = Path::new(env!("CARGO_BIN_EXE_backroom"));
@@ -98,6 +110,7 @@ impl Shell {
             .current_dir(self.folder.path())
             .env("PATH", path)
             .env("ID", &self.id)
+            .envs(self.variables.iter().cloned())
             .env_remove("BACKROOM_STORE")
             .output()
             .unwrap();
@@ -112,7 +125,7 @@ fn every_command_of_the_pages_runs() {
     let (mut used, mut ran) = (BTreeSet::new(), 0);
     for page in pages() {
         let text = std::fs::read_to_string(&page).unwrap();
-        let shell = Shell::new();
+        let mut shell = Shell::new();
         let mut server = None;
         for line in commands(&text) {
             let line = &if line.starts_with("curl ") {
@@ -126,11 +139,12 @@ fn every_command_of_the_pages_runs() {
                 continue;
             }
             assert!(
-                line.starts_with("backroom ") || line.starts_with("curl "),
+                ["backroom ", "curl ", "printf "].iter().any(|begins| line.starts_with(begins))
+                    || line.contains("=$(backroom "),
                 "{}: `{line}` is neither ours nor in the table",
                 page.display()
             );
-            let (code, said) = shell.run(line);
+            let (code, said) = shell.line(line);
             let wanted = match reason(ENDS_WITH_1, line) {
                 Some(begins) if !said.contains("everything is as it should be") => {
                     used.insert(begins.to_owned());

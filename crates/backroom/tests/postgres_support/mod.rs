@@ -193,40 +193,13 @@ impl Schemas {
         let is_used = free.is_some();
         let schema = free.unwrap_or_else(schema_name);
         if is_used {
-            let tables = [
-                "jobs",
-                "trays",
-                "finished",
-                "attempts",
-                "logs",
-                "queues",
-                "workers",
-                "stats",
-                "imported",
-                "messages",
-                "reply_queues",
-                "tokens",
-                "audit",
-                "requests",
-                "ended_endpoints",
-                "triggers",
-                "trigger_readers",
-                "trigger_state",
-                "dead_letters",
-                "schedules",
-                "schedule_entries",
-                "schedule_reports",
-                "journals",
-                "journal",
-                "arrivals",
-                "edges",
-                "edges_left",
-                "batches",
-                "stripes",
-            ];
+            // Whatever a migration made, so that no table can be forgotten here.
+            let named = "SELECT tablename FROM pg_tables WHERE schemaname = $1 AND tablename <> 'migrations'";
+            let tables = self.emptier.query(named, &[&schema]).await.unwrap();
+            let tables = tables.iter().map(|row| row.get::<_, String>(0));
             // TRUNCATE makes new files for each table and index, which takes far longer than to delete a few rows.
-            let deletes = tables.map(|table| format!("DELETE FROM {schema}.{table}")).join("; ");
-            self.emptier.batch_execute(&deletes).await.unwrap();
+            let deletes: Vec<_> = tables.map(|table| format!("DELETE FROM {schema}.{table}")).collect();
+            self.emptier.batch_execute(&deletes.join("; ")).await.unwrap();
         }
         let url = with(&self.server, &format!("schema={schema}{}", self.parameters));
         let store = Arc::new(PostgresStore::connect(&url, PostgresOptions::default()).await.unwrap());
