@@ -15,3 +15,9 @@ impl Stopwatch {
         self.0.elapsed()
     }
 }
+
+/// Waits. For what sends no notification when it is ready.
+#[expect(clippy::disallowed_methods, reason = "the end of a process is looked for, between two of these")]
+pub(crate) fn pause(span: Duration) {
+    std::thread::sleep(span);
+}

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::clock::Stopwatch;
+use crate::clock::{self, Stopwatch};
 use crate::failure::Failure;
 use crate::say;
 use crate::system;
@@ -193,7 +193,7 @@ fn run_one(program: Program, args: &[&str], variables: &Variables, printed: &Pat
             child.kill().and_then(|()| child.wait()).map_err(|error| failure("cannot be killed", error))?;
             break None;
         }
-        std::thread::sleep(PAUSE);
+        clock::pause(PAUSE);
     };
     let took = stopwatch.elapsed();
     let output = std::fs::read(printed).map_err(|error| failure("printed what cannot be read", error))?;
