@@ -1,7 +1,7 @@
 //! Measures schedules: `cargo run --release -p backroom --features postgres --example schedules_load -- URL`.
 //!
-//! Three figures: what 100,000 schedules cost an idle process, how late a due occurrence starts when 1,000 are due in one
-//! second, and how fast a minute is worked off at which 100,000 are due, with enqueues beside it.
+//! Four figures: what 100,000 schedules cost an idle process, how late a due occurrence starts when 1,000 are due in one second
+//! and when they are due at one instant, and how fast 100,000 are worked off that are due at one instant, with enqueues beside it.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -21,17 +21,14 @@ use backroom::{
     store::ScheduleMove,
 };
 
-/// Puts many schedules that fire once, at `at`, or daily at midnight.
-async fn put(backroom: &Backroom, prefix: &str, count: usize, at: Option<Timestamp>) {
+/// Puts many schedules. Each fires once, at its time, or daily at midnight.
+async fn put(backroom: &Backroom, prefix: &str, count: usize, at: impl Fn(usize) -> Option<Timestamp>) {
     let now = backroom.clock().now();
-    let schedule = at.map_or_else(|| Schedule::cron("0 0 * * *"), Schedule::once);
-    let schedule =
-        schedule.name("x").overlap(Overlap::AllowAll).job_untyped("work", Json::null()).queue("due");
-    let definition = schedule.definition().unwrap();
-    let next_at = definition.timetable().unwrap().next_after(now);
     let row = |number: usize| {
-        let mut definition = definition.clone();
-        definition.name = format!("{prefix} {number}");
+        let schedule = at(number).map_or_else(|| Schedule::cron("0 0 * * *"), Schedule::once);
+        let schedule = schedule.name(format!("{prefix} {number}")).overlap(Overlap::AllowAll);
+        let definition = schedule.job_untyped("work", Json::null()).queue("due").definition().unwrap();
+        let next_at = definition.timetable().unwrap().next_after(now);
         ScheduleRow {
             name: definition.name.clone(),
             origin: Origin::Program,
@@ -80,7 +77,7 @@ async fn main() {
             async { Ok(Json::null()) }
         });
     let began = Instant::now();
-    put(&backroom, "daily", 100_000, None).await;
+    put(&backroom, "daily", 100_000, |_| None).await;
     println!("put 100,000 schedules in {:?}", began.elapsed());
     let running = worker.start().await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -91,21 +88,24 @@ async fn main() {
         (used() - before).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0
     );
 
-    for round in 0..3 {
-        let at = later(backroom.clock().now(), Duration::from_secs(4));
-        late.lock().unwrap().clear();
-        put(&backroom, &format!("second {round}"), 1000, Some(at)).await;
-        while late.lock().unwrap().len() < 1000 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    for (what, apart) in [("in one second", Duration::from_millis(1)), ("at one instant", Duration::ZERO)] {
+        for round in 0..3 {
+            let at = later(backroom.clock().now(), Duration::from_secs(4));
+            late.lock().unwrap().clear();
+            let of = |number: usize| Some(later(at, apart * u32::try_from(number).unwrap()));
+            put(&backroom, &format!("{what} {round}"), 1000, of).await;
+            while late.lock().unwrap().len() < 1000 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            let mut found = late.lock().unwrap().clone();
+            found.sort_by(f64::total_cmp);
+            println!(
+                "1,000 due {what}: start p50 {:.1} ms, p99 {:.1} ms, last {:.1} ms",
+                percentile(&found, 50),
+                percentile(&found, 99),
+                percentile(&found, 100)
+            );
         }
-        let mut found = late.lock().unwrap().clone();
-        found.sort_by(f64::total_cmp);
-        println!(
-            "1,000 due at once: start p50 {:.1} ms, p99 {:.1} ms, last {:.1} ms",
-            percentile(&found, 50),
-            percentile(&found, 99),
-            percentile(&found, 100)
-        );
     }
     running.stop().await.unwrap();
 
@@ -116,7 +116,7 @@ async fn main() {
         .await
         .unwrap();
     let at = later(backroom.clock().now(), Duration::from_secs(25));
-    put(&backroom, "minute", 100_000, Some(at)).await;
+    put(&backroom, "minute", 100_000, |_| Some(at)).await;
     println!("put 100,000 due at one moment");
     let wait = Duration::try_from(at.duration_since(backroom.clock().now())).unwrap_or_default();
     tokio::time::sleep(wait).await;

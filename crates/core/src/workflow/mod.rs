@@ -15,7 +15,6 @@ mod happening;
 mod inbox;
 mod journal;
 mod name;
-pub mod progress;
 mod run;
 mod step;
 mod undo;

@@ -7,7 +7,6 @@ use backroom_core::{
     workflow::{
         Header,
         chance::{chance, random, uuid},
-        progress::Charged,
     },
 };
 use uuid::Uuid;
@@ -46,18 +45,4 @@ fn every_bit_of_a_random_number_varies_and_chances_are_even() {
     }
     assert!(ones.iter().all(|ones| (800..1200).contains(ones)), "{ones:?}");
     assert!((800..1200).contains(&low), "{low}");
-}
-
-#[test]
-fn crashes_and_failed_attempts_count_per_progress() {
-    let crashed = Charged::default().crashed(0).crashed(0).failed(0);
-    assert_eq!((crashed.crashes, crashed.attempts), (2, 1));
-    // It recorded an answer and crashed again: that is the first crash of this progress.
-    let moved_on = crashed.crashed(1);
-    assert_eq!((moved_on.crashes, moved_on.attempts, moved_on.progress), (1, 0, 1));
-    assert_eq!(moved_on.at(1), moved_on);
-    assert_eq!(moved_on.at(9), Charged { progress: 9, ..Charged::default() });
-    let text = serde_json::to_string(&moved_on).unwrap();
-    assert_eq!(text, r#"{"attempts":0,"crashes":1,"progress":1}"#);
-    assert_eq!(serde_json::from_str::<Charged>(&text).unwrap(), moved_on);
 }
