@@ -33,6 +33,10 @@ const LONGEST: &[&str] = &[
     "api_sqlite",
 ];
 
+/// Those that compare rates or measure what a process uses. They run at the end, one after the other, so that the load of others does
+/// not count as theirs.
+const ALONE: &[&str] = &["postgres_keys"];
+
 /// A program that takes longer than this hangs: the longest takes four minutes on two cores.
 const TIME_MAX: Duration = Duration::from_secs(15 * 60);
 
@@ -66,6 +70,8 @@ pub(crate) fn run(
     let mut programs = build(&mut cargo)?;
     programs.sort_by_key(|program| (place(&program.name), program.name.clone()));
     let count = programs.len();
+    let (alone, together): (Vec<_>, Vec<_>) =
+        programs.into_iter().partition(|program| ALONE.contains(&&*program.name));
     if count == 0 {
         return Err(Failure::new("cargo built no test program", "read what it said above"));
     }
@@ -75,7 +81,9 @@ pub(crate) fn run(
             "see who owns the folder above it",
         )
     })?;
-    let ran = run_all(programs, args, variables, folder)?;
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut ran = run_all(together, at_once, args, variables, folder)?;
+    ran.extend(run_all(alone, 1, args, variables, folder)?);
     let failed: Vec<_> =
         ran.iter().filter(|ran| ran.failed.is_some()).map(|ran| &*ran.program.name).collect();
     let tally = Tally::of(ran.iter().map(|ran| &*ran.output));
@@ -124,14 +132,14 @@ fn program(message: &str) -> Option<Program> {
     })
 }
 
-/// Runs them, as many at once as the machine has processors, and shows each when it has ended.
+/// Runs them, so many at once, and shows each when it has ended.
 fn run_all(
     programs: Vec<Program>,
+    at_once: usize,
     args: &[&str],
     variables: &Variables,
     folder: &Path,
 ) -> Result<Vec<Ran>, Failure> {
-    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
     let count = programs.len();
     let left = Mutex::new(VecDeque::from(programs));
     std::thread::scope(|scope| {

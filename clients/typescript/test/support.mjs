@@ -102,8 +102,8 @@ export class Server {
   }
 }
 
-/** One answer of three is lost. */
-export const sometimes = () => Math.random() < 1 / 3;
+/** The first answer of each path is lost, and of the later ones one in three. */
+export const sometimes = (_, count) => count === 1 || Math.random() < 1 / 3;
 
 /** A proxy that carries requests out and loses some of the answers: it closes the connection instead. */
 export async function forgetful(t, server, loses) {

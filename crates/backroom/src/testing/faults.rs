@@ -41,8 +41,12 @@ pub struct Faults {
 #[derive(Debug, Clone, Copy, Default)]
 struct Plan {
     calls: u64,
+    /// Those of them that write.
+    writes: u64,
     /// Which call fails, counted like `calls`, and how.
     once: Option<(u64, Fault)>,
+    /// Which write fails, counted like `writes`, and how.
+    write_once: Option<(u64, Fault)>,
     /// All fail until healed.
     cut: Option<Fault>,
     /// All writes fail until healed.
@@ -74,6 +78,12 @@ impl Faults {
     pub fn fail_call(&self, nth: u64, fault: Fault) {
         let mut plan = self.plan();
         plan.once = Some((plan.calls + nth, fault));
+    }
+
+    /// Fails the `nth` write from now (1 is the next one), once. Reads are not counted.
+    pub fn fail_write(&self, nth: u64, fault: Fault) {
+        let mut plan = self.plan();
+        plan.write_once = Some((plan.writes + nth, fault));
     }
 
     /// Fails every call from now until [`heal`](Self::heal).
@@ -108,7 +118,7 @@ impl Faults {
     /// Fails no call from now on.
     pub fn heal(&self) {
         let mut plan = self.plan();
-        *plan = Plan { calls: plan.calls, failed: plan.failed, ..Plan::default() };
+        *plan = Plan { calls: plan.calls, writes: plan.writes, failed: plan.failed, ..Plan::default() };
         drop(plan);
         self.healed.notify_waiters();
     }
@@ -132,7 +142,11 @@ impl Faults {
     fn next(&self, verb: Verb) -> Option<Instead> {
         let mut plan = self.plan();
         plan.calls += 1;
-        let once = plan.once.filter(|(nth, _)| *nth == plan.calls).map(|(_, fault)| fault);
+        plan.writes += u64::from(verb.writes());
+        let at =
+            |once: Option<(u64, Fault)>, count| once.filter(|(nth, _)| *nth == count).map(|(_, fault)| fault);
+        let write_once = at(plan.write_once.filter(|_| verb.writes()), plan.writes);
+        let once = at(plan.once, plan.calls).or(write_once);
         let of_writes = plan.writes_cut.filter(|_| verb.writes());
         let refused = plan.refused.filter(|(refused, _)| *refused == verb).map(|(_, kind)| kind);
         let lost = plan.cut.or(once).or(of_writes).map(Instead::Lost);

@@ -17,8 +17,8 @@ use crate::{
     testing::faults::{Fault, Faults},
 };
 
-/// More calls than any behaviour makes: a store for which faults never end is broken in another way.
-const CALLS_MAX: u64 = 1000;
+/// More writes than any behaviour makes: a store for which faults never end is broken in another way.
+const WRITES_MAX: u64 = 1000;
 
 /// Behaviours that run at the same time, each over a store of its own: most of a run over a file or a server is
 /// waiting.
@@ -41,10 +41,10 @@ pub async fn conforms(fresh: impl AsyncFn() -> Arc<dyn Store>) {
     report("behaviours", tally.runs, &tally.failed);
 }
 
-/// Runs every behaviour through `Observed` over `Faults`, failing its first call before it reaches the store, then
-/// its second, and so on until no call is left to fail; then the same with answers lost after the call took effect.
-/// Each run has a store of its own from `fresh`, as in [`conforms`]. Panics at the end with the list of those that
-/// failed.
+/// Runs every behaviour through `Observed` over `Faults`, failing its first write before it reaches the store, then
+/// its second, and so on until no write is left to fail; then the same with answers lost after the write took effect.
+/// A read that is lost leaves no trace, so its repetition shows nothing of a store. Each run has a store of its own from `fresh`, as in
+/// [`conforms`]. Panics at the end with the list of those that failed.
 pub async fn conforms_under_faults(fresh: impl AsyncFn() -> Arc<dyn Store>) {
     under_faults(|_| true, fresh).await;
 }
@@ -98,23 +98,23 @@ async fn all(wanted: impl Fn(&Behaviour) -> bool, run: impl AsyncFn(&'static Beh
 
 async fn under_fault(behaviour: &Behaviour, fault: Fault, fresh: &impl AsyncFn() -> Arc<dyn Store>) -> Tally {
     let mut tally = Tally::default();
-    for nth in 1..=CALLS_MAX {
+    for nth in 1..=WRITES_MAX {
         let store = fresh().await;
         let faults = Arc::new(Faults::new(Arc::clone(&store)));
-        faults.fail_call(nth, fault);
+        faults.fail_write(nth, fault);
         let observed = Observed::new(Arc::clone(&faults) as _, Arc::new(Hurried::default()));
         let outcome = attempt(behaviour, Arc::new(observed)).await;
         close(&store).await;
         tally.runs += 1;
         if let Err(why) = outcome {
-            tally.failed.push(format!("{behaviour:?}, call {nth} lost {fault:?}: {why}"));
+            tally.failed.push(format!("{behaviour:?}, write {nth} lost {fault:?}: {why}"));
             return tally;
         }
         if faults.failed() == 0 {
             return tally;
         }
     }
-    tally.failed.push(format!("{behaviour:?} makes more than {CALLS_MAX} calls"));
+    tally.failed.push(format!("{behaviour:?} makes more than {WRITES_MAX} writes"));
     tally
 }
 
