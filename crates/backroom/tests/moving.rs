@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use backroom::{
     Backroom, JobId, Json, Retention, RetentionLimit, Schedule, State, TriggerOptions, UniqueRule, Worker,
-    store::{Compared, Copied, Prune, Store, copy_jobs, copy_queues, copy_schedules},
+    store::{
+        Compared, Copied, DeadLetter, Prune, Store, TriggerHold, TriggerPause, TriggerReader, WriteState,
+        copy_jobs, copy_queues, copy_schedules, copy_triggers,
+    },
 };
 use common::{Act, act, fresh_stores, soon};
 
@@ -58,6 +61,54 @@ async fn schedules_come_over_with_their_state_and_their_history() {
         assert_eq!(info.summary, from.schedules().get("nightly").await.unwrap().unwrap().summary);
         assert_eq!(info.going.iter().map(|entry| entry.job).collect::<Vec<_>>(), [Some(live)]);
         assert_eq!(trigger(to, "done").await, done, "its key is known there");
+    }
+}
+
+#[tokio::test]
+async fn triggers_come_over_with_their_state_until_a_process_reads_them_there() {
+    for (from, to) in fresh_stores().await.into_iter().zip(fresh_stores().await.into_iter().rev()) {
+        let (from, to) = (&from.backroom, &to.backroom);
+        let (source, target) = (from.store().as_ref(), to.store().as_ref());
+        let now = from.clock().now();
+        let write = async |store: &dyn Store, values: Vec<(String, Option<String>)>| {
+            let write = WriteState { trigger: "uploads".into(), lease: None, values };
+            assert!(store.write_trigger_state(Arc::new(write)).await.unwrap());
+        };
+        let state = async |store: &dyn Store| store.trigger_state("uploads", "", None, 5000).await.unwrap();
+        source.put_trigger("uploads", Json::parse("{\"a\":1}").unwrap(), now).await.unwrap();
+        let pause = TriggerPause { at: now, reason: "maintenance".into() };
+        source.pause_trigger("uploads", Some(pause.clone())).await.unwrap();
+        write(source, (0..2500).map(|n| (format!("f/{n:04}"), Some(n.to_string()))).collect()).await;
+        let letter = DeadLetter {
+            id: from.enqueue(Act::Succeed).await.unwrap().id().0,
+            trigger: "uploads".into(),
+            identity: "1".into(),
+            reason: "no JSON".into(),
+            at: now,
+            delivery: Json::null(),
+            body_bytes: 3,
+            body: Some(b"x\0\xff".to_vec()),
+        };
+        source.put_dead_letters(Arc::new(vec![letter.clone()])).await.unwrap();
+        assert_eq!(copy_triggers(source, target).await.unwrap(), 1);
+        assert_eq!(state(target).await, state(source).await);
+        let row = target.trigger("uploads").await.unwrap().unwrap();
+        assert_eq!((row.paused.map(|pause| pause.reason), row.dead_letters), (Some("maintenance".into()), 1));
+        assert_eq!(target.dead_letter(letter.id).await.unwrap().unwrap().body, letter.body);
+        // The source went on meanwhile: a second move takes over what changed.
+        write(source, vec![("f/0000".into(), None), ("f/9999".into(), Some("new".into()))]).await;
+        assert_eq!(copy_triggers(source, target).await.unwrap(), 1);
+        assert_eq!(state(target).await, state(source).await);
+        // From here on the target has a state of its own.
+        let lease = backroom::ids::Ids::seeded(1).lease();
+        let status = Json::null();
+        let (holder, beat_at) = ("host/1".to_owned(), now);
+        let reader = TriggerReader { lease, holder, exclusive: true, beats: 1, beat_at, status };
+        let hold = TriggerHold { trigger: "uploads".into(), reader, dead: None };
+        target.hold_trigger(Arc::new(hold), now).await.unwrap();
+        write(target, vec![("f/0001".into(), None)]).await;
+        assert_eq!(copy_triggers(source, target).await.unwrap(), 0);
+        assert_eq!(state(target).await.len(), 2499);
     }
 }
 

@@ -12,7 +12,7 @@ use backroom::{
     Backroom, Context, Error, ErrorKind, Failure, Job, Worker,
     store::{
         Store,
-        postgres::{PostgresOptions, PostgresStore},
+        postgres::{PostgresOptions, PostgresStore, Visit},
     },
 };
 use backroom_testbed::Server;
@@ -176,6 +176,18 @@ async fn a_worker_runs_jobs_over_encrypted_connections_to_a_verified_server() {
     assert!(!encryption.is_empty() && encryption.iter().all(|is_on| *is_on), "{encryption:?}");
     worker.stop().await.unwrap();
     backroom.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_of_triggers_connects_as_a_store_does() {
+    let authority = Authority::new("ours");
+    let secured = Secured::start(&authority, authority.server()).await;
+    let verified = format!("sslmode=verify-full&{}", root(&secured.at("ca.pem")));
+    let visit = Visit::connect(&secured.url("localhost", &verified)).await.unwrap();
+    let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    assert!(visit.client().query_one(sql, &[]).await.unwrap().get::<_, bool>(0));
+    let error = Visit::connect(&secured.url("localhost", "sslmode=verify-full")).await.unwrap_err();
+    says(&error, ErrorKind::Unusable, &["authority that is not trusted", "sslrootcert="]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

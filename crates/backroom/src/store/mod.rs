@@ -33,7 +33,9 @@ pub(crate) use answered::CallHook;
 pub use backup::{BackedUp, BackupProgress, backup};
 pub use memory::MemoryStore;
 pub use migrations::{Migration, migrations, version};
-pub use moving::{Compared, Copied, copy_batches, copy_jobs, copy_messages, copy_queues, copy_schedules};
+pub use moving::{
+    Compared, Copied, copy_batches, copy_jobs, copy_messages, copy_queues, copy_schedules, copy_triggers,
+};
 pub use notifier::{Listener, Notifier};
 pub use observed::{INSERT_TIMEOUT, Observed, REPEAT_AFTER, REPEATS_MAX};
 pub(crate) use outage::is_outage;

@@ -8,6 +8,7 @@
 
 mod batches;
 mod schedules;
+mod triggers;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,6 +27,7 @@ use crate::{Error, ErrorKind};
 
 pub use batches::copy_batches;
 pub use schedules::copy_schedules;
+pub use triggers::copy_triggers;
 
 /// Jobs on the first page, before it is known how large they are.
 const PAGE_JOBS_FIRST: usize = 50;

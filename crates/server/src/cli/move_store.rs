@@ -14,6 +14,7 @@ use backroom::{
     core::bounds::{later, span_until},
     store::{
         Compared, Copied, QueueSetting, copy_batches, copy_jobs, copy_messages, copy_queues, copy_schedules,
+        copy_triggers,
     },
 };
 use clap::Args;
@@ -30,7 +31,8 @@ use crate::terminal::{
 
 /// Copy a live store into another, of any kind
 ///
-/// Jobs in every state with their attempts, logs and tags, and the settings of queues. Nothing is taken from the source.
+/// Jobs in every state with their attempts, logs and tags, the settings of queues, schedules, and triggers with the state of their
+/// sources and their dead letters. Nothing is taken from the source.
 /// Cut off, it is begun again with the same command, which copies only what is missing or was changed at the source
 /// meanwhile. What came over, ended at the target and was pruned there does not come back; a job that a user deleted
 /// there does.
@@ -40,7 +42,8 @@ use crate::terminal::{
 /// may go on enqueueing there: point them at the target when this ends, then run it once more to fetch the last jobs. A
 /// job that runs while its worker is dead comes over with its lease, and a worker of the target rescues it when that
 /// runs out. Queues that the target does not know get the source's settings; those it knows keep their own. A pause that a
-/// move made is no setting and is not copied.
+/// move made is no setting and is not copied. Schedules that the target has, and triggers that a process has read there, stay as they
+/// are.
 ///
 /// To go back instead, resume the source's queues (`backroom queues resume --all`) and drop the target: what a target's workers have run they have run.
 #[derive(Debug, Args)]
@@ -222,6 +225,8 @@ async fn move_all(
 async fn copy(source: &Backroom, target: &Backroom, pauses: &Pauses) -> Result<Copied, Problem> {
     let (from, to) = (source.store().as_ref(), target.store().as_ref());
     let mut sum = Copied::default();
+    // Before the jobs: what the state of a source says to be done is a job by then.
+    copy_triggers(from, to).await?;
     for pass in 1..=PASSES_MAX {
         let what = if pass == 1 { "copying" } else { "counting both sides" };
         copy_messages(from, to).await?;

@@ -28,8 +28,10 @@ mod seam;
 mod seam_links;
 mod tray;
 mod verbs;
+mod visit;
 mod wire;
 
+pub use self::visit::Visit;
 pub use self::wire::options::{PostgresOptions, SCHEMA_BYTES_MAX, SCHEMA_DEFAULT};
 
 use self::{
