@@ -150,7 +150,7 @@ async fn a_wrong_key_is_reported_with_what_to_check_and_a_right_one_goes_on() {
             .source("")
             .aws(AwsAccess {
                 access_key: Some("AKIAWRONG".into()),
-                secret_key: Some("s3cret-of-none".into()),
+                secret_key: Some("wrong-s3cret".into()),
                 region: None,
             })
             .azure(AzureAccess { account_key: Some("d3Jvbmc=".into()), sas: None });
@@ -158,7 +158,7 @@ async fn a_wrong_key_is_reported_with_what_to_check_and_a_right_one_goes_on() {
         until_status(&backroom, &triggers, "it fails", |status| status.activity == Activity::Failing).await;
         let error = triggers.status("in").unwrap().error.unwrap();
         assert!(error.contains("403") && error.contains("check `ac"), "{error}");
-        assert!(!error.contains("s3cret-of-none") && !error.contains("d3Jvbmc="), "{error}");
+        assert!(!error.contains("wrong-s3cret") && !error.contains("d3Jvbmc="), "{error}");
         triggers.stop().await;
         let triggers = start(&backroom, bucket.source("")).await;
         until_events(&backroom, &["created a"]).await;
@@ -166,6 +166,42 @@ async fn a_wrong_key_is_reported_with_what_to_check_and_a_right_one_goes_on() {
         assert!(!shown.contains(backroom_testbed::AZURITE_KEY), "{shown}");
         triggers.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_not_trusted_is_reported_with_its_remedy() {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+    let place = Place::new();
+    let backroom = place.open().await;
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let key = KeyPair::generate().unwrap();
+    let authority = params.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().unwrap();
+    let server =
+        CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(place.path(name), text).unwrap();
+        place.path(name)
+    };
+    let (ca_file, server, key) = (
+        file("ca.pem", &authority),
+        file("server.pem", &server.pem()),
+        file("key.pem", &key.serialize_pem()),
+    );
+    let bucket = Bucket::azure();
+    bucket.make_with(&[("a", "x")]).await;
+    let bucket = bucket.with_tls(&server, &key);
+    let triggers = start(&backroom, bucket.source("")).await;
+    until_status(&backroom, &triggers, "it fails", |status| status.activity == Activity::Failing).await;
+    let error = triggers.status("in").unwrap().error.unwrap();
+    assert!(error.contains("certificate") && error.contains("`ca_file`"), "{error}");
+    triggers.stop().await;
+    let triggers = start(&backroom, bucket.source("").ca_file(ca_file)).await;
+    until_events(&backroom, &["created a"]).await;
+    triggers.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,5 +280,30 @@ async fn objects_that_were_there_before_may_be_left_out_and_another_bucket_start
     until_events(&backroom, &["created new", "created theirs"]).await;
     until_compared(&backroom, &triggers).await;
     assert_eq!(events(&backroom).await.len(), 2, "nothing of the first bucket counts as removed");
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it takes a machine of its own: `cargo test --test objects -- --ignored`"]
+async fn ten_thousand_keys_that_change_in_a_second_become_one_job_each() {
+    const KEYS: u64 = 10_000;
+    let place = Place::new();
+    let backroom = place.open().await;
+    let bucket = Bucket::s3();
+    bucket.make().await;
+    let triggers = start(&backroom, bucket.source("").events(&ObjectEvent::ALL)).await;
+    let clock = backroom.clock();
+    for (round, content) in [(1, "one"), (2, "two")] {
+        bucket.put_many(usize::try_from(KEYS).unwrap(), content);
+        let begun = clock.monotonic();
+        while triggers.status("in").unwrap().counters.enqueued < round * KEYS {
+            assert!(clock.monotonic() - begun < Duration::from_secs(300), "{:?}", triggers.status("in"));
+            clock.sleep(Duration::from_millis(50)).await;
+        }
+        println!("{KEYS} objects are jobs after {:?}", clock.monotonic() - begun);
+    }
+    until_compared(&backroom, &triggers).await;
+    let counters = triggers.status("in").unwrap().counters;
+    assert_eq!((counters.enqueued, counters.duplicates, counters.refused), (2 * KEYS, 0, 0));
     triggers.stop().await;
 }

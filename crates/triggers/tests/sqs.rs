@@ -224,3 +224,56 @@ async fn a_service_that_is_killed_is_read_again_once_it_runs() {
     until_numbers(&backroom, 0..10).await;
     triggers.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it measures, and takes a machine of its own: `cargo test --release --test sqs -- --ignored --nocapture`"]
+async fn messages_become_durable_jobs_at_a_rate_near_that_of_a_bare_loop() {
+    const MESSAGES: u64 = 3000;
+    let (place, sqs) = (Place::new(), Sqs::new());
+    let backroom = place.open().await;
+    let clock = backroom.clock();
+    let mut ratios = Vec::new();
+    for round in 0..3 {
+        let bare = sqs.make(&format!("bare-{round}"), &[]).await;
+        sqs.send(&bare, numbers(0..MESSAGES)).await;
+        let begun = clock.monotonic();
+        // A consumer that does nothing but receive and delete, one request after the other.
+        loop {
+            let received =
+                sqs.client.receive_message().queue_url(&bare).max_number_of_messages(10).send().await;
+            let messages = received.unwrap().messages.unwrap_or_default();
+            if messages.is_empty() {
+                break;
+            }
+            let entry = |(id, message): (usize, aws_sdk_sqs::types::Message)| {
+                let entry = aws_sdk_sqs::types::DeleteMessageBatchRequestEntry::builder().id(id.to_string());
+                entry.receipt_handle(message.receipt_handle.unwrap()).build().unwrap()
+            };
+            let entries = messages.into_iter().enumerate().map(entry).collect();
+            sqs.client
+                .delete_message_batch()
+                .queue_url(&bare)
+                .set_entries(Some(entries))
+                .send()
+                .await
+                .unwrap();
+        }
+        let of_loop = clock.monotonic() - begun;
+        let name = format!("jobs-{round}");
+        let url = sqs.make(&name, &[]).await;
+        sqs.send(&url, numbers(0..MESSAGES)).await;
+        let mapping = Mapping::kind("message").build().unwrap();
+        let begun = clock.monotonic();
+        let queue = source(&url).redeliver_after(Duration::from_secs(60));
+        let triggers = Triggers::new(&backroom).add(&name, queue, mapping).start().await.unwrap();
+        while sqs.left(&url).await > 0 {
+            clock.sleep(Duration::from_millis(20)).await;
+        }
+        let of_trigger = clock.monotonic() - begun;
+        assert_eq!(triggers.status(&name).unwrap().counters.enqueued, MESSAGES);
+        triggers.stop().await;
+        println!("{MESSAGES} messages: bare loop {of_loop:?}, durable jobs {of_trigger:?}");
+        ratios.push(of_loop.as_secs_f64() / of_trigger.as_secs_f64());
+    }
+    println!("ratios: {ratios:.2?}");
+}

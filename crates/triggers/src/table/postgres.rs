@@ -6,13 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use backroom::{
-    clock::Clock,
-    tokio_postgres::{self, Client, NoTls},
-    without_password,
-};
+use backroom::{clock::Clock, store::postgres::Visit, tokio_postgres, without_password};
 use serde_json::Value;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{Change, RowEvent, described, quoted};
 use crate::{Bounds, Delivery, Settled, Source, SourceContext, SourceError};
@@ -32,8 +27,7 @@ pub struct PostgresTable {
 
 #[derive(Debug)]
 struct Open {
-    client: Client,
-    _connection: AbortOnDropHandle<()>,
+    visit: Visit,
     schema: String,
     clock: Arc<dyn Clock>,
 }
@@ -61,25 +55,19 @@ impl PostgresTable {
 
     /// Removes what the trigger of this name installed, with changes that were not read yet. To be called when it no longer runs.
     pub async fn uninstall(&self, trigger: &str) -> Result<(), SourceError> {
-        let (client, _connection) = self.connect().await?;
-        client
+        let visit = self.connect().await?;
+        visit
+            .client()
             .batch_execute(&remove(trigger, &self.table))
             .await
             .map_err(|error| failed("remove the trigger", &error))
     }
 
-    async fn connect(&self) -> Result<(Client, AbortOnDropHandle<()>), SourceError> {
-        let shown = without_password(&self.url);
-        let connected = tokio_postgres::connect(&self.url, NoTls).await;
-        let (client, connection) = connected.map_err(|error| {
-            SourceError::new(format!("connect to {shown}: {}", said(&error)))
-                .remedy("check host, user, password and database; this source speaks no TLS")
-        })?;
-        let connection = tokio::spawn(async move {
-            // Its end shows in the next query.
-            let _ = connection.await;
-        });
-        Ok((client, AbortOnDropHandle::new(connection)))
+    async fn connect(&self) -> Result<Visit, SourceError> {
+        let connected = Visit::connect(&self.url).await;
+        connected.map_err(|error| {
+            SourceError::from(error).remedy("check host, user, password and database of `url`")
+        })
     }
 }
 
@@ -155,15 +143,15 @@ impl Source for PostgresTable {
     }
 
     async fn open(&mut self, context: &SourceContext) -> Result<(), SourceError> {
-        let (client, connection) = self.connect().await?;
+        let visit = self.connect().await?;
         let trigger = context.trigger();
-        let installed = client.batch_execute(&install(trigger, &self.table, &self.events)).await;
+        let installed = visit.client().batch_execute(&install(trigger, &self.table, &self.events)).await;
         installed.map_err(|error| {
             failed("install the trigger of the table", &error)
                 .remedy("the user needs to own the table and to be allowed to make a schema")
         })?;
         let clock = Arc::clone(context.backroom().clock());
-        self.open = Some(Open { client, _connection: connection, schema: schema(trigger), clock });
+        self.open = Some(Open { visit, schema: schema(trigger), clock });
         Ok(())
     }
 
@@ -178,7 +166,8 @@ impl Source for PostgresTable {
         let limit = i64::try_from(bounds.rows).unwrap_or(i64::MAX);
         loop {
             let rows = open
-                .client
+                .visit
+                .client()
                 .query(&sql, &[&limit])
                 .await
                 .map_err(|error| failed("read the changes", &error))?;
@@ -210,7 +199,7 @@ impl Source for PostgresTable {
         let seqs: Vec<i64> =
             settled.iter().map(|settled| i64::try_from(settled.receipt).unwrap_or(i64::MAX)).collect();
         let sql = format!("DELETE FROM {}.changes WHERE seq = ANY($1)", open.schema);
-        let deleted = open.client.execute(&sql, &[&seqs]).await;
+        let deleted = open.visit.client().execute(&sql, &[&seqs]).await;
         deleted.map(drop).map_err(|error| failed("delete the changes", &error))
     }
 
@@ -219,7 +208,7 @@ impl Source for PostgresTable {
         // Counting stops, so that a long backlog costs little.
         let sql =
             format!("SELECT count(*) FROM (SELECT FROM {}.changes LIMIT 100000) AS waiting", open.schema);
-        let row = open.client.query_one(&sql, &[]).await.ok()?;
+        let row = open.visit.client().query_one(&sql, &[]).await.ok()?;
         row.try_get::<_, i64>(0).ok().map(i64::unsigned_abs)
     }
 

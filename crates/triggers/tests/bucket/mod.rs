@@ -37,6 +37,15 @@ impl Bucket {
         Self::of(|folder| Emulator::azure_blob(folder.path()).unwrap(), true)
     }
 
+    /// The same container once more, with TLS.
+    pub(crate) fn with_tls(mut self, certificate: &std::path::Path, key: &std::path::Path) -> Self {
+        self.stop();
+        let emulator = Emulator::azure_blob_with_tls(self._folder.path(), certificate, key).unwrap();
+        self.url = emulator.url();
+        self.emulator = Arc::new(std::sync::Mutex::new(emulator));
+        self
+    }
+
     fn of(start: impl FnOnce(&TempDir) -> Emulator, is_azure: bool) -> Self {
         // The clients of tests need one; the sources bring their own.
         let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
@@ -113,6 +122,11 @@ impl Bucket {
 
     pub(crate) fn restart(&mut self) {
         self.emulator.lock().unwrap().restart().unwrap();
+    }
+
+    /// Puts so many objects at once.
+    pub(crate) fn put_many(&self, count: usize, content: &str) {
+        self.emulator.lock().unwrap().put_many(&self.name, count, content).unwrap();
     }
 
     pub(crate) async fn make(&self) {

@@ -4,7 +4,7 @@ use backroom::{Backroom, HealthCheck, Timestamp};
 use backroom_triggers::admin;
 
 use super::check::check;
-use crate::views::trigger::TriggerView;
+use crate::{terminal::words, views::trigger::TriggerView};
 
 /// Whether every trigger that is not paused is read and does not fail; none where there is no trigger.
 pub(super) async fn triggers(backroom: &Backroom, now: Timestamp) -> Option<HealthCheck> {
@@ -28,10 +28,11 @@ pub(super) async fn triggers(backroom: &Backroom, now: Timestamp) -> Option<Heal
         let is_well = said.is_empty();
         let letters: u64 = views.iter().map(|view| view.dead_letters).sum();
         if letters > 0 {
-            said.push(format!("{letters} dead letters; `backroom triggers dead-letters` lists them"));
+            let count = words::count(letters, "dead letter");
+            said.push(format!("{count}; `backroom triggers dead-letters` lists them"));
         }
         if said.is_empty() {
-            said.push(format!("{} triggers, none fails", views.len()));
+            said.push(format!("{}, none fails", words::count(views.len() as u64, "trigger")));
         }
         Ok((is_well, said.join("; ")))
     });
