@@ -73,3 +73,37 @@ fn a_full_disk_is_refused_with_507_and_loses_nothing() {
     eventually("the server takes jobs again", || server.post("/v1/jobs", &large(0)).status == 202);
     server.stop();
 }
+
+#[test]
+fn a_trigger_waits_while_the_disk_is_full_and_loses_no_file() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("in")).unwrap();
+    // The args are large, so that few files fill what is left.
+    let filler = "x".repeat(50_000);
+    let settings = format!(
+        "[triggers.in]\ntype = \"folder\"\npath = \"in\"\nkind = \"file\"\nsettle = \"50ms\"\n\
+         args = {{ name = \"{{{{body/name}}}}\", filler = \"{filler}\" }}\n"
+    );
+    std::fs::write(place.path("backroom.toml"), settings).unwrap();
+    let (server, disk) = on_small_disk(&place);
+    for n in 0..80 {
+        std::fs::write(place.path(&format!("in/{n:02}")), "x").unwrap();
+    }
+    let activity = || server.get("/v1/triggers/in").json()["readers"][0]["status"].clone();
+    eventually("the trigger waits", || activity()["activity"] == "blocked");
+    std::fs::remove_file(disk.join("filler")).unwrap();
+    let names = || -> Vec<String> {
+        let listed = server.get("/v1/jobs?limit=1000").json();
+        let name = |job: &Value| job["args"]["name"].as_str().unwrap_or_default().to_owned();
+        let mut names: Vec<String> = listed["jobs"].as_array().unwrap().iter().map(name).collect();
+        names.sort_unstable();
+        names
+    };
+    let stored = || server.get("/v1/stats").status == 200 && names().len() >= 20;
+    eventually("jobs are stored again", stored);
+    let names = names();
+    let mut once = names.clone();
+    once.dedup();
+    assert_eq!(once, names, "a file became two jobs");
+    server.stop();
+}

@@ -3,6 +3,8 @@
 
 #[path = "../cli_support/mod.rs"]
 mod cli_support;
+#[path = "../postgres_place/mod.rs"]
+mod postgres_place;
 #[path = "../serve_support/mod.rs"]
 mod serve_support;
 #[path = "sqlite_side.rs"]
@@ -22,5 +24,7 @@ mod schedules;
 mod settings;
 mod systemd;
 mod triggers;
+mod triggers_clouds_killed;
 mod triggers_killed;
+mod triggers_tables_killed;
 mod walk;

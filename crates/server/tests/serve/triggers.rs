@@ -328,3 +328,24 @@ filter = [\"header.x = 1\"]
         assert!(said.err.contains(wanted), "{wanted:?} is missing in:\n{}", said.err);
     }
 }
+
+#[test]
+fn the_doctor_names_triggers_that_fail_or_that_no_process_reads_and_dead_letters() {
+    let place = Place::new();
+    let text = "[triggers.missing]\ntype = \"folder\"\nkind = \"k\"\npath = \"nowhere\"\n\
+                [triggers.open]\ntype = \"hook\"\nkind = \"k\"\nscheme = \"none\"\n";
+    let server = start(&place, text);
+    assert_eq!(hook(&server, "open", &[], "no json").status, 422);
+    until(&server, "/v1/triggers/missing", |trigger| trigger["activity"] == "failing");
+    let check = || {
+        let health = place.run(["doctor", "--json"]).json();
+        let checks = health["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["name"] == "triggers").cloned().unwrap()
+    };
+    let found = check();
+    assert_eq!(found["ok"], false, "{found}");
+    let said = found.to_string();
+    assert!(said.contains("missing") && said.contains("make the folder"), "{said}");
+    assert!(said.contains("1 dead letter"), "{said}");
+    server.stop();
+}
