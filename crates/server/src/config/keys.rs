@@ -340,7 +340,7 @@ settings! {
 
         /// Type `postgres`: the database, as `postgres://USER:PASSWORD@HOST/DATABASE`. It may be another one than the store's. Types of
         /// brokers: the broker, as `redis://`, `nats://`, `amqp://` or `mqtt://`, each with `USER:PASSWORD@HOST:PORT`. With `rediss://`,
-        /// `tls://` (of NATS) or `mqtts://` the connection has TLS. Types `azure-queue` and `sqs`: the URL of the queue. Type `objects`: the
+        /// `tls://` (of NATS), `amqps://` or `mqtts://` the connection has TLS. Types `azure-queue` and `sqs`: the URL of the queue. Type `objects`: the
         /// bucket, as `s3://BUCKET/PREFIX` or `azure://ACCOUNT/CONTAINER/PREFIX`.
         url: Option<String> = "", Url;
 
@@ -362,8 +362,8 @@ settings! {
         /// Types `azure-queue` and `objects`: a shared access signature of Azure Storage, in place of a key: `sv=…&sig=…`.
         sas: Option<Secret> = "", Secret;
 
-        /// Types of brokers except `amqp`, and types `azure-queue`, `objects` and `sqs`: a file in PEM with authorities that are trusted
-        /// besides those that this machine trusts.
+        /// Types of brokers, and types `azure-queue`, `objects` and `sqs`: a file in PEM with authorities that are trusted besides those that
+        /// this machine trusts.
         ca_file: Option<PathBuf> = "", Plain;
 
         /// Types `postgres` and `sqlite`: the table whose changes start jobs.
@@ -424,8 +424,8 @@ settings! {
     table brokers: BrokerTable, Restart, ["A message broker to which the server sends messages about jobs that were enqueued with `reply_to` \
         set to `broker:NAME/ADDRESS`. The table's name is NAME; ADDRESS is a queue of AMQP, a subject of NATS or a stream of Redis. \
         docs/triggers/replies.md describes them."] {
-        /// The broker, as `amqp://`, `nats://` or `redis://`, each with `USER:PASSWORD@HOST:PORT`. With `tls://` (of NATS) or `rediss://` the
-        /// connection has TLS.
+        /// The broker, as `amqp://`, `nats://` or `redis://`, each with `USER:PASSWORD@HOST:PORT`. With `amqps://`, `tls://` (of NATS) or
+        /// `rediss://` the connection has TLS.
         url: Option<String> = "", Url;
 
         /// A file with certificates of authorities in PEM that are trusted for TLS.

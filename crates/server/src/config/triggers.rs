@@ -76,7 +76,7 @@ static SOURCES: &[SourceType] = &[
         make: nats,
     },
     #[cfg(feature = "amqp")]
-    SourceType { name: "amqp", keys: &["url", "source_queue", "readers", "prefetch"], make: amqp },
+    SourceType { name: "amqp", keys: &["url", "source_queue", "readers", "prefetch", "ca_file"], make: amqp },
     #[cfg(feature = "mqtt")]
     SourceType {
         name: "mqtt",
@@ -281,10 +281,13 @@ fn nats(trigger: &Trigger) -> Result<Made, (&'static str, String)> {
 
 #[cfg(feature = "amqp")]
 fn amqp(trigger: &Trigger) -> Result<Made, (&'static str, String)> {
-    let url = broker_url(trigger, &["amqp"])?;
+    let url = broker_url(trigger, &["amqp", "amqps"])?;
     let queue = needed(&trigger.source_queue, "source_queue", "the queue that is read")?;
-    let source =
+    let mut source =
         backroom_triggers::AmqpQueue::new(url, queue).readers(readers(trigger)?).prefetch(prefetch(trigger)?);
+    if let Some(path) = &trigger.ca_file {
+        source = source.ca_file(path);
+    }
     Ok(Made::Source(Box::new(source)))
 }
 

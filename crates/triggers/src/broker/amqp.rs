@@ -5,8 +5,9 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fmt,
-    sync::Arc,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -24,7 +25,7 @@ use lapin::{
 };
 use serde_json::{Value, json};
 
-use super::{Message, Readers, failed, within};
+use super::{Message, Readers, amqp_tls, failed, within};
 use crate::{Bounds, Delivery, Settled, Source, SourceContext, SourceError, Verdict};
 
 /// Seconds between two signs of life, unless the URL says otherwise: so that a dead network is noticed.
@@ -43,6 +44,7 @@ pub struct AmqpQueue {
     queue: String,
     readers: Readers,
     prefetch: u16,
+    ca_file: Option<PathBuf>,
     open: Option<Open>,
 }
 
@@ -62,9 +64,16 @@ struct Open {
 }
 
 impl AmqpQueue {
-    /// A queue, such as `orders` at `amqp://user:password@host:5672/%2f`.
+    /// A queue, such as `orders` at `amqp://user:password@host:5672/%2f`. With `amqps://` the connection has TLS.
     pub fn new(url: impl Into<String>, queue: impl Into<String>) -> Self {
-        Self { url: url.into(), queue: queue.into(), readers: Readers::One, prefetch: 2000, open: None }
+        Self {
+            url: url.into(),
+            queue: queue.into(),
+            readers: Readers::One,
+            prefetch: 2000,
+            ca_file: None,
+            open: None,
+        }
     }
 
     /// How many processes read. Default one.
@@ -78,6 +87,13 @@ impl AmqpQueue {
     #[must_use]
     pub fn prefetch(mut self, messages: usize) -> Self {
         self.prefetch = u16::try_from(messages.max(1)).unwrap_or(u16::MAX);
+        self
+    }
+
+    /// Trusts the authorities whose certificates this file has, in PEM, besides those of the machine.
+    #[must_use]
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(path.into());
         self
     }
 
@@ -116,22 +132,27 @@ impl AmqpQueue {
 }
 
 /// Connects to a broker.
-pub(crate) async fn connect(url: &str) -> Result<Connection, SourceError> {
+pub(crate) async fn connect(url: &str, ca_file: Option<&Path>) -> Result<Connection, SourceError> {
     let address = without_password(url);
     let mut uri: AMQPUri = url.parse().map_err(|error: String| {
         SourceError::new(format!("connect to the broker: `url` is wrong: {}", without_password(&error)))
     })?;
     uri.query.heartbeat = uri.query.heartbeat.or(Some(HEARTBEAT_SECS));
     uri.query.connection_timeout = uri.query.connection_timeout.or(Some(CONNECT_MILLIS));
-    if uri.scheme == AMQPScheme::AMQPS {
-        // The client library is built without TLS, and would connect in clear text.
-        let why = format!("connect to the broker at {address}: TLS to AMQP is not supported yet");
-        return Err(SourceError::new(why).remedy("use amqp:// within a trusted network, or through a tunnel"));
-    }
     let failing = |error: lapin::Error| failed("connect to the broker", &address, &error);
     let properties = ConnectionProperties::default().with_connection_name("backroom".into());
     let runtime = lapin::runtime::default_runtime().map_err(failing)?;
-    Connection::connect_uri_with_runtime(uri, properties, runtime).await.map_err(failing)
+    if uri.scheme != AMQPScheme::AMQPS {
+        return Connection::connect_uri_with_runtime(uri, properties, runtime).await.map_err(failing);
+    }
+    let (host, port) = (uri.authority.host.clone(), uri.authority.port);
+    let stream = Mutex::new(Some(amqp_tls::connect(&host, port, ca_file, &address).await?));
+    // Asked once: the library does not connect again by itself.
+    let connect = async move |_, _| {
+        let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+        stream.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected).into())
+    };
+    Connection::connector(uri, runtime, connect, properties).await.map_err(failing)
 }
 
 /// A value of a header as text; as JSON where it is a list or a table.
@@ -263,7 +284,7 @@ impl Source for AmqpQueue {
         let clock = Arc::clone(context.backroom().clock());
         // The client library waits for ever for a server that speaks another protocol.
         let connection = tokio::select! {
-            connection = connect(&self.url) => connection?,
+            connection = connect(&self.url, self.ca_file.as_deref()) => connection?,
             () = clock.sleep(CONNECT) => {
                 let why = format!("connect to the broker at {}: it did not answer within {CONNECT:?}", self.address());
                 return Err(SourceError::new(why).remedy("check that `url` names a port where AMQP is spoken"));

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "amqp")]
 mod amqp;
+#[cfg(feature = "amqp")]
+mod amqp_tls;
 #[cfg(feature = "mqtt")]
 mod ledger;
 #[cfg(feature = "mqtt")]
@@ -146,7 +148,7 @@ fn count_within(seen: (usize, usize), bounds: Bounds) -> usize {
 pub(crate) fn failed(what: &str, address: &str, error: &(dyn std::error::Error + 'static)) -> SourceError {
     let text = in_one_line(error);
     let found = SourceError::new(format!("{what} at {address}: {text}"));
-    let is_tls = ["rediss:", "tls:", "mqtts:"].iter().any(|scheme| address.starts_with(scheme));
+    let is_tls = ["amqps:", "mqtts:", "rediss:", "tls:"].iter().any(|scheme| address.starts_with(scheme));
     match remedy(&text) {
         // A server that speaks another protocol waits for more.
         Some(remedy)
@@ -244,7 +246,7 @@ fn remedy(text: &str) -> Option<&'static str> {
 }
 
 /// A file with certificates of authorities, in PEM.
-#[cfg(any(feature = "mqtt", feature = "redis"))]
+#[cfg(any(feature = "amqp", feature = "mqtt", feature = "redis"))]
 fn read_ca(path: &std::path::Path) -> Result<String, SourceError> {
     std::fs::read_to_string(path).map_err(|error| {
         SourceError::new(format!("read the certificates in {}: {error}", path.display()))
@@ -253,7 +255,7 @@ fn read_ca(path: &std::path::Path) -> Result<String, SourceError> {
 }
 
 /// TLS that trusts the authorities of this machine and of the file.
-#[cfg(feature = "mqtt")]
+#[cfg(any(feature = "amqp", feature = "mqtt"))]
 fn tls_config(ca_file: Option<&std::path::Path>) -> Result<tokio_rustls::rustls::ClientConfig, SourceError> {
     use tokio_rustls::rustls::{
         ClientConfig, RootCertStore,

@@ -1,5 +1,7 @@
 //! Replies to queues of a broker that speaks AMQP 0.9.1, through its default exchange.
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection,
@@ -14,12 +16,13 @@ use crate::{SourceError, broker};
 #[derive(Debug)]
 pub(super) struct Amqp {
     url: String,
+    ca_file: Option<PathBuf>,
     open: Mutex<Option<(Connection, Channel)>>,
 }
 
 impl Amqp {
-    pub(super) fn new(url: &str) -> Self {
-        Self { url: url.into(), open: Mutex::new(None) }
+    pub(super) fn new(url: &str, ca_file: Option<PathBuf>) -> Self {
+        Self { url: url.into(), ca_file, open: Mutex::new(None) }
     }
 
     async fn channel(&self) -> Result<Channel, SourceError> {
@@ -30,7 +33,7 @@ impl Amqp {
         {
             return Ok(channel.clone());
         }
-        let connection = broker::amqp_connect(&self.url).await?;
+        let connection = broker::amqp_connect(&self.url, self.ca_file.as_deref()).await?;
         let failing = |error: lapin::Error| SourceError::new(format!("open a channel for replies: {error}"));
         let channel = connection.create_channel().await.map_err(failing)?;
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(failing)?;

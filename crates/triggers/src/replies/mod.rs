@@ -87,7 +87,7 @@ impl ReplyBrokers {
     }
 
     /// Adds a broker under the name that callers use. The scheme of the URL says which sort it is: `amqp`, `nats` or `redis`, and with TLS
-    /// `tls` or `rediss`.
+    /// `amqps`, `tls` or `rediss`.
     pub fn add(
         mut self,
         name: impl Into<String>,
@@ -97,7 +97,7 @@ impl ReplyBrokers {
         let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
         let broker: Box<dyn Publish> = match scheme {
             #[cfg(feature = "amqp")]
-            "amqp" => Box::new(amqp::Amqp::new(url)),
+            "amqp" | "amqps" => Box::new(amqp::Amqp::new(url, ca_file)),
             #[cfg(feature = "nats")]
             "nats" | "tls" => Box::new(nats::Nats::new(url, ca_file)),
             #[cfg(feature = "redis")]
@@ -105,7 +105,7 @@ impl ReplyBrokers {
             _ => {
                 // The URL may have a password.
                 let why =
-                    format!("has the scheme {scheme:?}; replies go to amqp, nats, tls, redis and rediss");
+                    format!("has the scheme {scheme:?}; replies go to amqp, amqps, nats, tls, redis and rediss");
                 return Err(Invalid::new("url", why));
             }
         };
