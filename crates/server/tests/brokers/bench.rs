@@ -1,10 +1,14 @@
 //! What differs between the brokers: how messages are published, and how the settings name what is read.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
+    ops::{Deref, DerefMut},
     os::unix::fs::PermissionsExt as _,
-    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
 
@@ -48,6 +52,8 @@ pub(crate) trait Bench {
     const KIND: BrokerKind;
     /// Whether it loses messages that it has acknowledged when it is killed.
     const LOSES_WHEN_KILLED: bool = false;
+    /// Killed within so long, it may forget what is read, although it has acknowledged that it was made.
+    const FORGETS_WITHIN: Duration = Duration::ZERO;
 
     /// The keys of a trigger that say what it reads.
     fn source(url: &str, name: &str) -> String;
@@ -62,25 +68,93 @@ pub(crate) trait Bench {
     async fn dead_letters(url: &str, name: &str) -> Option<usize>;
 }
 
+/// A broker of one test, or of several.
+pub(crate) enum Bed {
+    Own(Broker),
+    Shared(&'static Broker),
+}
+
+impl Bed {
+    fn own(kind: BrokerKind) -> Broker {
+        Broker::start(kind).unwrap_or_else(|failure| panic!("{failure}"))
+    }
+
+    /// RabbitMQ takes long to start, so tests that do not end it share one.
+    pub(crate) fn start(kind: BrokerKind) -> Self {
+        match kind {
+            BrokerKind::RabbitMq => Self::shared(kind),
+            BrokerKind::Redis | BrokerKind::Nats | BrokerKind::Mosquitto => Self::Own(Self::own(kind)),
+        }
+    }
+
+    /// It ends with the process of the tests.
+    fn shared(kind: BrokerKind) -> Self {
+        static RUNNING: Mutex<BTreeMap<BrokerKind, &'static Broker>> = Mutex::new(BTreeMap::new());
+        // A test that failed while it started one leaves the map as it was.
+        let mut running = RUNNING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        Self::Shared(running.entry(kind).or_insert_with(|| Box::leak(Box::new(Self::own(kind)))))
+    }
+}
+
+impl Deref for Bed {
+    type Target = Broker;
+
+    fn deref(&self) -> &Broker {
+        match self {
+            Self::Own(broker) => broker,
+            Self::Shared(broker) => broker,
+        }
+    }
+}
+
+impl DerefMut for Bed {
+    fn deref_mut(&mut self) -> &mut Broker {
+        match self {
+            Self::Own(broker) => broker,
+            Self::Shared(_) => panic!("other tests use this broker; take one of your own: `World::alone`"),
+        }
+    }
+}
+
 /// A broker with a store, a folder of settings, and a place to publish to.
 pub(crate) struct World<B> {
-    pub(crate) broker: Broker,
+    pub(crate) broker: Bed,
     pub(crate) place: Place,
     pub(crate) name: String,
+    made_at: Instant,
     runtime: tokio::runtime::Runtime,
     bench: std::marker::PhantomData<B>,
 }
 
 impl<B: Bench> World<B> {
     pub(crate) fn start() -> Self {
+        Self::over(Bed::start(B::KIND))
+    }
+
+    /// With a broker that the test may end.
+    pub(crate) fn alone() -> Self {
+        Self::over(Bed::Own(Bed::own(B::KIND)))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the age of what a broker has goes by real time")]
+    fn over(broker: Bed) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let broker = Broker::start(B::KIND).unwrap_or_else(|failure| panic!("{failure}"));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let name = format!("in{}", COUNT.fetch_add(1, SeqCst));
-        let world = Self { broker, place: Place::new(), name, runtime, bench: std::marker::PhantomData };
-        world.runtime.block_on(B::make(&world.broker.url(), &world.name));
-        world
+        runtime.block_on(B::make(&broker.url(), &name));
+        let made_at = Instant::now();
+        Self { broker, place: Place::new(), name, made_at, runtime, bench: std::marker::PhantomData }
+    }
+
+    /// Kills the broker if it loses nothing by that, or else stops it.
+    #[expect(clippy::disallowed_methods, reason = "the broker writes to its disk after a while")]
+    pub(crate) fn end_broker(&mut self) {
+        if B::LOSES_WHEN_KILLED {
+            return self.broker.stop().unwrap();
+        }
+        std::thread::sleep(B::FORGETS_WITHIN.saturating_sub(self.made_at.elapsed()));
+        self.broker.kill().unwrap();
     }
 
     /// Writes settings with one trigger that reads the broker at this URL, and more keys of it.
@@ -131,6 +205,13 @@ pub(crate) fn newest(server: &Server) -> Option<usize> {
     answer["jobs"][0]["args"]["n"].as_u64().map(|n| n as usize)
 }
 
+/// What this server has counted for a trigger, such as `trigger_errors_total`, with further labels. Its own, and as of now.
+pub(crate) fn counted(server: &Server, metric: &str, trigger: &str, labels: &str) -> Option<u64> {
+    let page = server.get("/metrics");
+    let begin = format!("backroom_{metric}{{trigger=\"{trigger}\"{labels}}} ");
+    page.text().lines().find_map(|line| line.strip_prefix(&begin)?.parse().ok())
+}
+
 /// Waits until what is asked for holds.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "the test waits for other processes")]
@@ -148,9 +229,9 @@ pub(crate) fn until_newest(server: &Server, number: usize) {
     until(server, &format!("{number} is a job"), || newest(server) == Some(number));
 }
 
-/// Each number is one job, in order.
+/// Each number is one job.
 #[track_caller]
-pub(crate) fn each_once_in_order(place: &Place, count: usize) {
+pub(crate) fn each_once(place: &Place, count: usize) -> Vec<usize> {
     let numbers: Vec<usize> =
         jobs(place).iter().map(|job| job["args"]["n"].as_u64().unwrap() as usize).collect();
     let different: BTreeSet<_> = numbers.iter().collect();
@@ -158,6 +239,13 @@ pub(crate) fn each_once_in_order(place: &Place, count: usize) {
     let missing: Vec<_> = (0..count).filter(|n| !different.contains(n)).collect();
     assert!(missing.is_empty(), "{} became no job: {:?}", missing.len(), &missing[..missing.len().min(9)]);
     assert_eq!(numbers.len(), count);
+    numbers
+}
+
+/// Each number is one job, in order.
+#[track_caller]
+pub(crate) fn each_once_in_order(place: &Place, count: usize) {
+    let numbers = each_once(place, count);
     let turned = numbers.windows(2).find(|pair| pair[0] > pair[1]);
     assert_eq!(turned, None, "they are out of order");
 }

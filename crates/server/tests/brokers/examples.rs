@@ -2,11 +2,13 @@
 
 use std::{path::Path, process::Command};
 
-use backroom_testbed::{Broker, BrokerKind};
+use backroom_testbed::BrokerKind;
+
+use crate::bench::Bed;
 
 #[track_caller]
 fn runs(name: &str, kind: BrokerKind) {
-    let broker = Broker::start(kind).unwrap_or_else(|failure| panic!("{failure}"));
+    let broker = Bed::start(kind);
     let script = format!("{}/../../examples/triggers/{name}/run.sh", env!("CARGO_MANIFEST_DIR"));
     let binary = Path::new(env!("CARGO_BIN_EXE_backroom")).parent().unwrap();
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());

@@ -90,6 +90,11 @@ fn a_second_server_takes_over() {
 }
 
 #[test]
+fn every_server_reads_where_that_is_chosen() {
+    scenarios::every_server_reads::<Redis>("redeliver_after = \"1s\"");
+}
+
+#[test]
 fn bad_messages_are_dead_letters() {
     scenarios::bad_messages_are_dead_letters::<Redis>();
 }

@@ -73,7 +73,7 @@ fn an_amqp_message_with_reply_to_gets_the_output_with_its_correlation_id() {
 
 #[test]
 fn a_stream_of_redis_and_a_subject_of_nats_get_replies_also_after_the_broker_was_away() {
-    let (mut redis, nats) = (World::<Redis>::start(), World::<Nats>::start());
+    let (mut redis, nats) = (World::<Redis>::alone(), World::<Nats>::start());
     redis.write_settings(&format!(
         "{ECHO}\n[brokers.r]\nurl = \"{}\"\n[brokers.n]\nurl = \"{}\"\n",
         redis.broker.url(),

@@ -6,7 +6,9 @@ use backroom_testbed::{BrokerKind, Proxy};
 use serde_json::json;
 
 use crate::{
-    bench::{Bench, Sent, World, each_once_in_order, jobs, newest, until, until_newest},
+    bench::{
+        Bench, Sent, World, counted, each_once, each_once_in_order, jobs, newest, until, until_newest,
+    },
     serve_support::Server,
 };
 
@@ -45,18 +47,14 @@ pub(crate) fn a_message_becomes_a_job<B: Bench>() {
 
 /// The broker dies in the middle and comes back.
 pub(crate) fn the_broker_restarts<B: Bench>() {
-    let mut world = World::<B>::start();
+    let mut world = World::<B>::alone();
     world.settings(&world.broker.url(), NUMBERS);
     let server = Server::start(&world.place, &[]);
     for round in 0..2 {
         let from = round * MANY;
         world.publish(Sent::numbers(from..from + MANY));
         until(&server, "it has begun", || newest(&server).is_some_and(|n| n >= from));
-        if B::LOSES_WHEN_KILLED {
-            world.broker.stop().unwrap()
-        } else {
-            world.broker.kill().unwrap()
-        }
+        world.end_broker();
         world.broker.start_again().unwrap();
     }
     world.publish(Sent::numbers(2 * MANY..2 * MANY + 10));
@@ -121,6 +119,33 @@ pub(crate) fn a_second_server_takes_over<B: Bench>() {
     each_once_in_order(&world.place, MANY);
 }
 
+/// Both servers read at the same time. One is killed; what it had in hand is read by the other one, and no message becomes two jobs.
+pub(crate) fn every_server_reads<B: Bench>(more: &str) {
+    const PART: usize = 200;
+    let world = World::<B>::start();
+    world.settings(&world.broker.url(), &format!("{NUMBERS}readers = \"every\"\n{more}\n"));
+    let (mut first, second) = (Server::start(&world.place, &[]), Server::start(&world.place, &[]));
+    let mut published = 0;
+    let read = |server: &Server| {
+        counted(server, "trigger_deliveries_total", "in", ",outcome=\"enqueued\"").unwrap_or_default() as usize
+    };
+    until(&second, "both read", || {
+        // The next ones are published when these are jobs, so that no server can take all of them.
+        if read(&first) + read(&second) == published {
+            world.publish(Sent::numbers(published..published + PART));
+            published += PART;
+        }
+        read(&first) > 0 && read(&second) > 0
+    });
+    world.publish(Sent::numbers(published..published + MANY));
+    published += MANY;
+    first.signal("KILL");
+    first.ended();
+    until(&second, "all are jobs", || jobs(&world.place).len() >= published);
+    second.stop();
+    each_once(&world.place, published);
+}
+
 /// Messages that cannot become jobs: each is a dead letter with its reason, and nothing waits behind it.
 pub(crate) fn bad_messages_are_dead_letters<B: Bench>() {
     let world = World::<B>::start();
@@ -166,7 +191,7 @@ pub(crate) fn bad_messages_are_dead_letters<B: Bench>() {
     // A broker of MQTT does not say how many messages wait.
     if B::KIND != BrokerKind::Mosquitto {
         until(&server, "nothing waits any more", || {
-            server.get("/v1/triggers/in").json()["readers"][0]["status"]["lag"] == 0
+            counted(&server, "trigger_lag", "in", "") == Some(0)
         });
     }
     server.stop();
@@ -246,8 +271,7 @@ pub(crate) fn what_is_wrong_is_said_once<B: Bench>(tls_scheme: Option<&str>) {
         let said = lines(name);
         assert!(said[0].contains(part), "{said:?}");
         until(&server, "it has tried again", || {
-            let status = server.get(&format!("/v1/triggers/{name}")).json();
-            status["readers"][0]["status"]["counters"]["errors"].as_u64().unwrap_or_default() >= 2
+            counted(&server, "trigger_errors_total", name, "").is_some_and(|errors| errors >= 2)
         });
         assert_eq!(lines(name).len(), 1, "it is said once: {}", server.log());
     }

@@ -119,14 +119,9 @@ fn mqtt_by_tls() {
     behind_a_front::<crate::mqtt::Mqtt>("mqtts");
 }
 
-/// The client library of AMQP would connect in clear text.
 #[test]
-fn amqp_by_tls_is_refused() {
-    let place = Place::new();
-    let trigger =
-        "[triggers.in]\ntype = \"amqp\"\nurl = \"amqps://localhost\"\nsource_queue = \"a\"\nkind = \"x\"\n";
-    fs::write(place.path("backroom.toml"), trigger).unwrap();
-    place.run(["config", "--check"]).failed_naming("`triggers.in.url` does not begin with amqp://");
+fn amqp_by_tls() {
+    behind_a_front::<crate::amqp::Classic>("amqps");
 }
 
 /// NATS greets in clear text, so that it must speak TLS itself.
