@@ -17,6 +17,9 @@ use crate::{
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 /// Longest wait after an error.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A source that was read for so long without an error is taken for sound, also if nothing came: longer than a request with its repeats
+/// may take.
+const SOUND_AFTER: Duration = Duration::from_secs(600);
 /// How often a full queue is tried again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 /// How often a source is asked for its lag, and is asked to keep what waits.
@@ -29,7 +32,14 @@ pub(crate) struct Runner {
     pub(crate) bounds: Bounds,
     pub(crate) standing: watch::Receiver<Standing>,
     pub(crate) stop: CancellationToken,
-    pub(crate) failures: u32,
+    pub(crate) failures: Failures,
+}
+
+/// Errors of the source since it was last sound.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    count: u32,
+    last: Option<String>,
 }
 
 /// Why a source is no longer read, without an error.
@@ -100,9 +110,13 @@ impl Runner {
         }
         self.show(Activity::Running, None);
         let clock = Arc::clone(self.clock());
+        let opened_at = clock.monotonic();
         let mut asked_at = None;
         loop {
             let now = clock.monotonic();
+            if now.saturating_sub(opened_at) >= SOUND_AFTER {
+                self.recovered();
+            }
             if asked_at.is_none_or(|at| now.saturating_sub(at) >= ASKED_EVERY) {
                 let lag = self.source.lag().await;
                 self.board().show_source(lag, self.source.details());
@@ -200,21 +214,21 @@ impl Runner {
     async fn failed(&mut self, error: &SourceError) {
         let name = Arc::clone(self.intake.trigger());
         Board::count(&self.board().errors, 1);
-        let is_new = self.board().status().error.as_deref() != Some(&error.to_string());
-        if self.failures == 0 || is_new {
-            tracing::warn!(trigger = %name, "{error}");
+        let text = error.to_string();
+        if self.failures.last.as_ref() != Some(&text) {
+            tracing::warn!(trigger = %name, "{text}");
         }
-        self.show(Activity::Failing, Some(error.to_string()));
-        let doubled = BACKOFF_MIN.saturating_mul(1 << self.failures.min(6)).min(BACKOFF_MAX);
+        self.show(Activity::Failing, Some(text.clone()));
+        let doubled = BACKOFF_MIN.saturating_mul(1 << self.failures.count.min(6)).min(BACKOFF_MAX);
         let spread = 0.9 + 0.2 * self.intake.ids().chance();
-        self.failures = self.failures.saturating_add(1);
+        self.failures = Failures { count: self.failures.count.saturating_add(1), last: Some(text) };
         self.rest(doubled.mul_f64(spread)).await;
     }
 
     fn recovered(&mut self) {
-        if self.failures > 0 {
-            tracing::info!(trigger = %self.intake.trigger(), failures = self.failures, "the source can be read again");
-            self.failures = 0;
+        let Failures { count, last: _ } = std::mem::take(&mut self.failures);
+        if count > 0 {
+            tracing::info!(trigger = %self.intake.trigger(), failures = count, "the source can be read again");
         }
     }
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Bounds, Definition, Intake, Mapping, Source, Status,
     holding::{Holding, Standing},
-    runner::Runner,
+    runner::{Failures, Runner},
     status::{Activity, Board},
 };
 
@@ -129,7 +129,7 @@ impl Triggers {
             let stop = stop.clone();
             match source {
                 Some(source) => {
-                    let runner = Runner { source, intake, bounds, standing: watched, stop, failures: 0 };
+                    let runner = Runner { source, intake, bounds, standing: watched, stop, failures: Failures::default() };
                     tasks.spawn(async move {
                         runner.run().await;
                         // The lease ends after the last write under it.

@@ -1,0 +1,102 @@
+//! What the frame does with a source that fails, by a clock that the test moves.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use std::{sync::Arc, time::Duration};
+
+use backroom::{Options, testing::TestClock};
+use backroom_triggers::{
+    Activity, Bounds, Delivery, Mapping, RunningTriggers, Settled, Source, SourceContext, SourceError,
+    Triggers,
+};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// A source to which nothing ever comes, and which fails when the test says so.
+struct Line {
+    opened: UnboundedSender<()>,
+    cuts: UnboundedReceiver<()>,
+}
+
+#[async_trait::async_trait]
+impl Source for Line {
+    fn kind(&self) -> &'static str {
+        "line"
+    }
+
+    fn describe(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    async fn open(&mut self, _: &SourceContext) -> Result<(), SourceError> {
+        self.opened.send(()).unwrap();
+        Ok(())
+    }
+
+    async fn next(&mut self, _: Bounds) -> Result<Vec<Delivery>, SourceError> {
+        self.cuts.recv().await.unwrap();
+        Err(SourceError::new("read the line: it was cut"))
+    }
+
+    async fn settle(&mut self, _: Vec<Settled>) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
+
+/// Lets the tasks of the frame go on until all of them wait.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Cuts the line, and answers how long the frame waits until it opens the source again.
+async fn wait_after_a_cut(
+    clock: &TestClock,
+    triggers: &RunningTriggers,
+    cut: &UnboundedSender<()>,
+    opened: &mut UnboundedReceiver<()>,
+) -> Duration {
+    let step = Duration::from_millis(250);
+    cut.send(()).unwrap();
+    settle().await;
+    let status = triggers.status("in").unwrap();
+    assert_eq!(status.activity, Activity::Failing);
+    assert!(status.error.unwrap().contains("it was cut"));
+    let mut waited = Duration::ZERO;
+    while opened.try_recv().is_err() {
+        assert!(waited < Duration::from_secs(120), "it is not opened again");
+        clock.advance(step);
+        waited += step;
+        settle().await;
+    }
+    waited
+}
+
+#[tokio::test]
+async fn a_source_that_was_sound_for_long_is_tried_again_at_once_although_nothing_came() {
+    let clock = Arc::new(TestClock::default());
+    let backroom = Options::new().clock(Arc::clone(&clock) as _).open("memory:").await.unwrap();
+    let (sender, mut opened) = unbounded_channel();
+    let (cut, cuts) = unbounded_channel();
+    let line = Line { opened: sender, cuts };
+    let mapping = Mapping::kind("any").build().unwrap();
+    let triggers = Triggers::new(&backroom).add("in", line, mapping).start().await.unwrap();
+    opened.recv().await.unwrap();
+    settle().await;
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        waits.push(wait_after_a_cut(&clock, &triggers, &cut, &mut opened).await);
+    }
+    assert!(waits[0] <= Duration::from_secs(2), "{waits:?}");
+    assert!(waits[1..].iter().zip(&waits).all(|(next, before)| next > before), "each is longer: {waits:?}");
+    // Less than what takes it for sound changes nothing.
+    clock.advance(Duration::from_secs(60));
+    settle().await;
+    let wait = wait_after_a_cut(&clock, &triggers, &cut, &mut opened).await;
+    assert!(wait >= Duration::from_secs(25), "{wait:?}");
+    clock.advance(Duration::from_secs(601));
+    settle().await;
+    let wait = wait_after_a_cut(&clock, &triggers, &cut, &mut opened).await;
+    assert!(wait <= Duration::from_secs(2), "{wait:?}");
+    triggers.stop().await;
+}
