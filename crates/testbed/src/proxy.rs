@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     thread::JoinHandle,
@@ -23,10 +23,17 @@ pub struct Proxy {
 #[derive(Debug, Default)]
 struct Shared {
     stopped: AtomicBool,
-    /// Whether the next bytes of a client are swallowed, and every connection is cut.
-    armed: AtomicBool,
+    trap: Mutex<Option<Trap>>,
     cuts: AtomicUsize,
     open: Mutex<Vec<TcpStream>>,
+}
+
+/// Which bytes of a client are swallowed, and have every connection cut.
+#[derive(Debug)]
+struct Trap {
+    /// They contain this.
+    part: &'static [u8],
+    is_once: bool,
 }
 
 impl Proxy {
@@ -49,7 +56,17 @@ impl Proxy {
     /// Swallows the next bytes that a client sends, and cuts every connection then: what the server has delivered before is not
     /// acknowledged.
     pub fn cut_before_next_request(&self) {
-        self.shared.armed.store(true, SeqCst);
+        *self.shared.trap() = Some(Trap { part: b"", is_once: true });
+    }
+
+    /// From now on swallows what a client sends if it contains this, and cuts every connection then.
+    pub fn cut_before(&self, part: &'static [u8]) {
+        *self.shared.trap() = Some(Trap { part, is_once: false });
+    }
+
+    /// Passes everything on again.
+    pub fn pass(&self) {
+        *self.shared.trap() = None;
     }
 
     /// How often connections were cut.
@@ -76,6 +93,21 @@ impl Drop for Proxy {
 }
 
 impl Shared {
+    fn trap(&self) -> MutexGuard<'_, Option<Trap>> {
+        self.trap.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether these bytes of a client are not to arrive.
+    fn springs(&self, bytes: &[u8]) -> bool {
+        let mut trap = self.trap();
+        let Some(Trap { part, is_once }) = &*trap else { return false };
+        let contains = part.is_empty() || bytes.windows(part.len()).any(|window| window == *part);
+        if contains && *is_once {
+            *trap = None;
+        }
+        contains
+    }
+
     fn cut(&self) {
         self.cuts.fetch_add(1, SeqCst);
         let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
@@ -119,7 +151,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, requests: Option<&Shared>) {
             Ok(count) => count,
         };
         if let Some(shared) = requests
-            && shared.armed.swap(false, SeqCst)
+            && shared.springs(&bytes[..count])
         {
             shared.cut();
             break;

@@ -9,7 +9,7 @@ mod support;
 use std::time::Duration;
 
 use backroom::Backroom;
-use backroom_testbed::{AZURITE_ACCOUNT, AZURITE_KEY, Emulator};
+use backroom_testbed::{AZURITE_ACCOUNT, AZURITE_KEY, Emulator, Proxy};
 use backroom_triggers::{
     Activity, AzureAccess, AzureQueue, Mapping, QueueEncoding, RunningTriggers, Triggers, admin,
 };
@@ -183,6 +183,28 @@ async fn a_service_that_is_stopped_and_started_again_loses_no_message() {
     queues.emulator.restart().unwrap();
     queues.send("orders", numbers(5..10)).await;
     until_numbers(&backroom, 0..10).await;
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_whose_deletion_is_cut_come_again_and_make_no_second_job() {
+    let (place, queues) = (Place::new(), Queues::new());
+    let backroom = place.open().await;
+    let proxy = Proxy::start(queues.emulator.port()).unwrap();
+    queues.make("orders").await;
+    queues.send("orders", numbers(0..5)).await;
+    proxy.cut_before(b"DELETE ");
+    let through = format!("http://127.0.0.1:{}/{AZURITE_ACCOUNT}/orders", proxy.port());
+    let triggers = start(&backroom, source(&through)).await;
+    until_numbers(&backroom, 0..5).await;
+    until_status(&backroom, &triggers, "it gives up deleting", |status| status.counters.errors > 0).await;
+    assert_eq!(queues.left("orders").await, 5);
+    proxy.pass();
+    queues.send("orders", numbers(5..10)).await;
+    until_numbers(&backroom, 0..10).await;
+    until(&backroom, "the queue is empty", async || queues.left("orders").await == 0).await;
+    assert!(triggers.status("in").unwrap().counters.duplicates >= 5);
+    assert_eq!(jobs(&backroom).await.len(), 10);
     triggers.stop().await;
 }
 

@@ -9,6 +9,7 @@ mod support;
 use std::time::Duration;
 
 use backroom::Backroom;
+use backroom_testbed::Proxy;
 use backroom_triggers::{
     Activity, AwsAccess, AzureAccess, Mapping, ObjectEvent, Objects, RunningTriggers, Triggers, admin,
 };
@@ -97,22 +98,41 @@ async fn more_objects_than_a_page_has_become_one_job_each_and_changes_among_them
     let bucket = Bucket::s3();
     bucket.make().await;
     // Keys in the order of their bytes, with signs that are encoded on the way.
-    for chunk in (0..2100).collect::<Vec<_>>().chunks(50) {
-        let puts = chunk.iter().map(|n| bucket.put_owned(format!("n {n:04}+%41ä"), "x"));
-        futures_util::future::join_all(puts).await;
-    }
+    bucket.put_many("n #+%41ä", 2100, "x");
     let triggers = start(&backroom, bucket.source("n ").events(&ObjectEvent::ALL)).await;
     until(&backroom, "all are there", async || jobs(&backroom).await.len() >= 2100).await;
-    bucket.put("n 0999+%41ä", "changed").await;
-    bucket.delete("n 1000+%41ä").await;
-    bucket.delete("n 2099+%41ä").await;
-    bucket.put("n 1000+%41ä!", "between").await;
+    bucket.put("n 000999+%41ä", "changed").await;
+    bucket.delete("n 001000+%41ä").await;
+    bucket.delete("n 002099+%41ä").await;
+    bucket.put("n 001000+%41ä!", "between").await;
     until(&backroom, "the changes are there", async || jobs(&backroom).await.len() >= 2104).await;
     until_compared(&backroom, &triggers).await;
     let late: Vec<_> =
         events(&backroom).await.into_iter().filter(|event| !event.starts_with("created")).collect();
-    assert_eq!(late, ["changed n 0999+%41ä", "removed n 1000+%41ä", "removed n 2099+%41ä"]);
+    assert_eq!(late, ["changed n 000999+%41ä", "removed n 001000+%41ä", "removed n 002099+%41ä"]);
     assert_eq!(jobs(&backroom).await.len(), 2104);
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_is_cut_off_removes_nothing_and_is_begun_again() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    let bucket = Bucket::s3();
+    bucket.make().await;
+    bucket.put_many("n #", 1500, "x");
+    let proxy = Proxy::start(bucket.port()).unwrap();
+    let through = format!("http://127.0.0.1:{}", proxy.port());
+    let triggers = start(&backroom, bucket.source_at("n ", &through).events(&ObjectEvent::ALL)).await;
+    until(&backroom, "all are there", async || jobs(&backroom).await.len() >= 1500).await;
+    // The first page arrives, and no other one.
+    proxy.cut_before(b"continuation-token=");
+    until_status(&backroom, &triggers, "it fails", |status| status.counters.errors > 0).await;
+    bucket.put("n 001600", "x").await;
+    proxy.pass();
+    until(&backroom, "the new one is there", async || jobs(&backroom).await.len() > 1500).await;
+    assert!(events(&backroom).await.iter().all(|event| event.starts_with("created")));
+    assert_eq!(jobs(&backroom).await.len(), 1501);
     triggers.stop().await;
 }
 
@@ -294,7 +314,7 @@ async fn ten_thousand_keys_that_change_in_a_second_become_one_job_each() {
     let triggers = start(&backroom, bucket.source("").events(&ObjectEvent::ALL)).await;
     let clock = backroom.clock();
     for (round, content) in [(1, "one"), (2, "two")] {
-        bucket.put_many(usize::try_from(KEYS).unwrap(), content);
+        bucket.put_many("many/#", usize::try_from(KEYS).unwrap(), content);
         let begun = clock.monotonic();
         while triggers.status("in").unwrap().counters.enqueued < round * KEYS {
             assert!(clock.monotonic() - begun < Duration::from_secs(300), "{:?}", triggers.status("in"));

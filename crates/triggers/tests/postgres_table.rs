@@ -11,6 +11,7 @@ use backroom::{
     Backroom,
     tokio_postgres::{self, Client, NoTls},
 };
+use backroom_testbed::{Login, Place as Folder, Proxy, Server};
 use backroom_triggers::{Activity, Mapping, PostgresTable, RunningTriggers, Triggers};
 use serde_json::{Value, json};
 use support::{Place, jobs, until, until_status};
@@ -22,7 +23,11 @@ fn url() -> String {
 }
 
 async fn connect() -> Client {
-    let (client, connection) = tokio_postgres::connect(&url(), NoTls).await.unwrap();
+    connect_to(&url()).await
+}
+
+async fn connect_to(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);
     client
 }
@@ -151,5 +156,46 @@ async fn a_password_that_is_wrong_is_said_once_without_it() {
     until_status(&backroom, &triggers, "it fails", |status| status.activity == Activity::Failing).await;
     let error = triggers.status("in").unwrap().error.unwrap();
     assert!(error.contains("check host") && !error.contains("geheim"), "{error}");
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_one_job_each_in_order_although_a_deletion_is_cut_and_the_server_is_killed() {
+    let bin = std::env::var("BACKROOM_TEST_PG_BIN").unwrap_or_else(|_| panic!("set BACKROOM_TEST_PG_BIN"));
+    // A killed server loses nothing without the sync: that protects against the loss of the machine.
+    let settings = ["listen_addresses=127.0.0.1", "fsync=off", "full_page_writes=off"];
+    let mut server = Server::make(Folder::make().unwrap(), bin.into(), &settings, Login::Trust).unwrap();
+    server.start().unwrap();
+    let proxy = Proxy::start(server.port()).unwrap();
+    let url = server.url("postgres");
+    let through = url.replace(&format!(":{}", server.port()), &format!(":{}", proxy.port()));
+    let insert = async |from: i64| {
+        let client = connect_to(&url).await;
+        let sql = format!("INSERT INTO orders SELECT * FROM generate_series({from}, {from} + 19)");
+        client.batch_execute(&sql).await.unwrap();
+    };
+    connect_to(&url).await.batch_execute("CREATE TABLE orders (id bigint PRIMARY KEY)").await.unwrap();
+    let place = Place::new();
+    let backroom = place.open().await;
+    let source = PostgresTable::new(&through, "orders").poll(Duration::from_millis(10));
+    let mapping = Mapping::kind("change").build().unwrap();
+    let triggers = Triggers::new(&backroom).add("in", source, mapping).start().await.unwrap();
+    until_status(&backroom, &triggers, "it reads", |status| status.activity == Activity::Running).await;
+    insert(0).await;
+    until(&backroom, "the first ones", async || jobs(&backroom).await.len() == 20).await;
+    proxy.cut_before(b"DELETE FROM");
+    insert(20).await;
+    until_status(&backroom, &triggers, "the deletion is cut", |status| status.counters.errors > 0).await;
+    proxy.pass();
+    insert(40).await;
+    until(&backroom, "those after the cut", async || jobs(&backroom).await.len() == 60).await;
+    assert!(triggers.status("in").unwrap().counters.duplicates >= 20);
+    let errors = triggers.status("in").unwrap().counters.errors;
+    server.kill().unwrap();
+    until_status(&backroom, &triggers, "it fails", |status| status.counters.errors > errors).await;
+    server.start().unwrap();
+    insert(60).await;
+    until(&backroom, "those after the kill", async || jobs(&backroom).await.len() == 80).await;
+    assert_eq!(ids(&backroom).await, (0..80).collect::<Vec<_>>());
     triggers.stop().await;
 }

@@ -14,7 +14,7 @@ use aws_sdk_sqs::{
     types::{MessageAttributeValue, QueueAttributeName, SendMessageBatchRequestEntry},
 };
 use backroom::Backroom;
-use backroom_testbed::Emulator;
+use backroom_testbed::{Emulator, Proxy};
 use backroom_triggers::{Activity, AwsAccess, Mapping, RunningTriggers, SqsQueue, Triggers, admin};
 use queues::{numbers, until_numbers};
 use support::{Place, jobs, until, until_status};
@@ -200,6 +200,28 @@ async fn messages_of_a_process_that_dies_are_taken_by_another_one() {
     until_numbers(&second, 0..20).await;
     until(&second, "the queue is empty", async || sqs.left(&url).await == 0).await;
     assert_eq!(jobs(&second).await.len(), 20);
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_whose_deletion_is_cut_come_again_and_make_no_second_job() {
+    let (place, sqs) = (Place::new(), Sqs::new());
+    let backroom = place.open().await;
+    let proxy = Proxy::start(sqs.emulator.port()).unwrap();
+    let url = sqs.make("orders", &[]).await;
+    sqs.send(&url, numbers(0..5)).await;
+    proxy.cut_before(b"DeleteMessageBatch");
+    let through = url.replace(&format!(":{}/", sqs.emulator.port()), &format!(":{}/", proxy.port()));
+    let triggers = start(&backroom, source(&through)).await;
+    until_numbers(&backroom, 0..5).await;
+    until_status(&backroom, &triggers, "it gives up deleting", |status| status.counters.errors > 0).await;
+    assert_eq!(sqs.left(&url).await, 5);
+    proxy.pass();
+    sqs.send(&url, numbers(5..10)).await;
+    until_numbers(&backroom, 0..10).await;
+    until(&backroom, "the queue is empty", async || sqs.left(&url).await == 0).await;
+    assert!(triggers.status("in").unwrap().counters.duplicates >= 5);
+    assert_eq!(jobs(&backroom).await.len(), 10);
     triggers.stop().await;
 }
 

@@ -1,7 +1,5 @@
 //! A bucket of an emulator, for tests: what other programs do with it.
 
-#![expect(dead_code, reason = "each test file uses a part of it")]
-
 use std::{sync::Arc, time::Duration};
 
 use backroom_testbed::{AZURITE_ACCOUNT, AZURITE_KEY, Emulator};
@@ -124,9 +122,9 @@ impl Bucket {
         self.emulator.lock().unwrap().restart().unwrap();
     }
 
-    /// Puts so many objects at once.
-    pub(crate) fn put_many(&self, count: usize, content: &str) {
-        self.emulator.lock().unwrap().put_many(&self.name, count, content).unwrap();
+    /// Puts so many objects at once, with a number for `#` in their keys. Does not wait until they are there.
+    pub(crate) fn put_many(&self, key: &str, count: usize, content: &str) {
+        self.emulator.lock().unwrap().put_many(&self.name, key, count, content).unwrap();
     }
 
     pub(crate) async fn make(&self) {
@@ -143,10 +141,6 @@ impl Bucket {
 
     pub(crate) async fn put(&self, key: &str, content: &str) {
         self.send("PUT", &self.url_of(key), Some(content)).await;
-    }
-
-    pub(crate) async fn put_owned(&self, key: String, content: &str) {
-        self.put(&key, content).await;
     }
 
     pub(crate) async fn delete(&self, key: &str) {
