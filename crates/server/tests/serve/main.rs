@@ -25,6 +25,7 @@ mod settings;
 mod systemd;
 mod triggers;
 mod triggers_clouds_killed;
+mod triggers_examples;
 mod triggers_killed;
 mod triggers_tables_killed;
 mod walk;
