@@ -42,13 +42,17 @@ kind = "order"
 
 [schedules.nightly]
 when = "every 1s"
+frequent = true
 kind = "report"
 END
 chmod 600 backroom.toml
 backroom serve --listen 127.0.0.1:0 2> server.log &
 server=$!
 trap 'kill $server; wait $server || true; rm -rf "$place"' EXIT
-until grep -q 'listening on' server.log; do sleep 0.1; done
+until grep -q 'listening on' server.log; do
+  kill -0 $server || { cat server.log; exit 1; }
+  sleep 0.1
+done
 url=$(sed -n 's/.*listening on //p' server.log)
 for picture in cat dog owl; do echo "a picture of a $picture" > "in/$picture.jpg"; done
 curl -sS -H 'X-Webhook-Secret: s3cret' -H 'Idempotency-Key: 1' -d '{"id": 7}' "$url/v1/hooks/shop"
@@ -56,7 +60,6 @@ echo
 until [ "$(ls thumbnails | wc -l)" = 3 ]; do sleep 0.1; done
 until grep -q ': 3}' report.json 2> /dev/null; do sleep 0.1; done
 backroom jobs
-backroom triggers
 backroom schedules
 cat report.json
 echo

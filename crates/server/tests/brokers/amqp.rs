@@ -21,7 +21,12 @@ type Quorum = Amqp<true>;
 pub(crate) type Classic = Amqp<false>;
 
 async fn connect(url: &str) -> (Connection, Channel) {
-    let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
+    let connect = || Connection::connect(url, ConnectionProperties::default());
+    // RabbitMQ ends a connection whose greeting takes ten seconds, as on a machine that is busy with a start.
+    let connection = match connect().await {
+        Ok(connection) => connection,
+        Err(_) => connect().await.unwrap(),
+    };
     let channel = connection.create_channel().await.unwrap();
     (connection, channel)
 }
