@@ -129,9 +129,8 @@ impl Emulator {
     pub fn put_many(&mut self, bucket: &str, key: &str, count: usize, content: &str) -> Result<(), Failure> {
         use std::io::Write as _;
         let input = self.running.as_mut().and_then(|running| running.stdin.as_mut());
-        let written = input.map(|input| {
-            writeln!(input, "{bucket}\t{count}\t{content}\t{key}").and_then(|()| input.flush())
-        });
+        let written = input
+            .map(|input| writeln!(input, "{bucket}\t{count}\t{content}\t{key}").and_then(|()| input.flush()));
         match written {
             Some(Ok(())) => Ok(()),
             _ => Err(Failure::new("the emulator has ended", "run it again")),

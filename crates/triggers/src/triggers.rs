@@ -129,7 +129,14 @@ impl Triggers {
             let stop = stop.clone();
             match source {
                 Some(source) => {
-                    let runner = Runner { source, intake, bounds, standing: watched, stop, failures: Failures::default() };
+                    let runner = Runner {
+                        source,
+                        intake,
+                        bounds,
+                        standing: watched,
+                        stop,
+                        failures: Failures::default(),
+                    };
                     tasks.spawn(async move {
                         runner.run().await;
                         // The lease ends after the last write under it.

@@ -6,9 +6,7 @@ use backroom_testbed::{BrokerKind, Proxy};
 use serde_json::json;
 
 use crate::{
-    bench::{
-        Bench, Sent, World, counted, each_once, each_once_in_order, jobs, newest, until, until_newest,
-    },
+    bench::{Bench, Sent, World, counted, each_once, each_once_in_order, jobs, newest, until, until_newest},
     serve_support::Server,
 };
 
@@ -127,7 +125,8 @@ pub(crate) fn every_server_reads<B: Bench>(more: &str) {
     let (mut first, second) = (Server::start(&world.place, &[]), Server::start(&world.place, &[]));
     let mut published = 0;
     let read = |server: &Server| {
-        counted(server, "trigger_deliveries_total", "in", ",outcome=\"enqueued\"").unwrap_or_default() as usize
+        counted(server, "trigger_deliveries_total", "in", ",outcome=\"enqueued\"").unwrap_or_default()
+            as usize
     };
     until(&second, "both read", || {
         // The next ones are published when these are jobs, so that no server can take all of them.
@@ -190,9 +189,7 @@ pub(crate) fn bad_messages_are_dead_letters<B: Bench>() {
     }
     // A broker of MQTT does not say how many messages wait.
     if B::KIND != BrokerKind::Mosquitto {
-        until(&server, "nothing waits any more", || {
-            counted(&server, "trigger_lag", "in", "") == Some(0)
-        });
+        until(&server, "nothing waits any more", || counted(&server, "trigger_lag", "in", "") == Some(0));
     }
     server.stop();
 }

@@ -88,7 +88,11 @@ impl Queue {
     }
 
     /// From now on a message is delivered to no other reader for `hidden_for`; zero gives it back. Answers its new receipt.
-    pub(super) async fn hide(&self, message: &Message, hidden_for: Duration) -> Result<Option<String>, SourceError> {
+    pub(super) async fn hide(
+        &self,
+        message: &Message,
+        hidden_for: Duration,
+    ) -> Result<Option<String>, SourceError> {
         let hidden = seconds(hidden_for);
         let query = [("popreceipt", message.pop_receipt.as_str()), ("visibilitytimeout", hidden.as_str())];
         let url = self.url(&["messages", &message.message_id], &query);

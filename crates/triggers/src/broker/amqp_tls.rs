@@ -25,8 +25,9 @@ pub(super) async fn connect(
 ) -> Result<Stream, SourceError> {
     let config = Arc::new(tls_config(ca_file)?);
     let failing = |error: io::Error| failed("connect to the broker", address, &error);
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|error| failed("connect to the broker", address, &error).remedy("correct the host in `url`"))?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| {
+        failed("connect to the broker", address, &error).remedy("correct the host in `url`")
+    })?;
     let socket = TcpStream::connect((host, port)).await.map_err(failing)?;
     socket.set_nodelay(true).map_err(failing)?;
     let mut broker = TlsConnector::from(config).connect(name, socket).await.map_err(failing)?;

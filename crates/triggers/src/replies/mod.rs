@@ -104,8 +104,9 @@ impl ReplyBrokers {
             "redis" | "rediss" => Box::new(redis::Redis::new(url, ca_file)),
             _ => {
                 // The URL may have a password.
-                let why =
-                    format!("has the scheme {scheme:?}; replies go to amqp, amqps, nats, tls, redis and rediss");
+                let why = format!(
+                    "has the scheme {scheme:?}; replies go to amqp, amqps, nats, tls, redis and rediss"
+                );
                 return Err(Invalid::new("url", why));
             }
         };

@@ -5,9 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ::redis::{
     AsyncCommands as _, RedisResult, Value,
     aio::MultiplexedConnection,
-    streams::{
-        StreamAutoClaimOptions, StreamAutoClaimReply, StreamId, StreamReadOptions, StreamReadReply,
-    },
+    streams::{StreamAutoClaimOptions, StreamAutoClaimReply, StreamId, StreamReadOptions, StreamReadReply},
 };
 use tokio::sync::mpsc;
 
