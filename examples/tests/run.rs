@@ -175,6 +175,15 @@ fn a_graph_maps_and_reduces() {
 }
 
 #[test]
+fn what_was_provisioned_is_taken_down_in_reverse() {
+    let printed = run(env!("CARGO_BIN_EXE_provisioning"), &[], &[]);
+    for line in ["made: the disk", "made: the address", "alpha does not boot"] {
+        assert!(printed.contains(line), "{line:?} is missing in:\n{printed}");
+    }
+    assert_eq!(printed.matches("taken down: ").count(), 2, "{printed}");
+}
+
+#[test]
 fn blocking_work_reports_progress_and_can_be_cancelled() {
     let printed = run(env!("CARGO_BIN_EXE_blocking"), &[], &[]);
     for line in ["primes below 10000: 1229", "progress: ", "the long one is cancelled"] {

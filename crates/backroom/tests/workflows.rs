@@ -381,6 +381,105 @@ async fn a_journal_that_does_not_fit_the_code_parks_the_workflow_and_names_both(
     worker.stop().await.unwrap();
 }
 
+#[derive(Serialize, Deserialize, Clone)]
+struct Pack {
+    item: String,
+}
+
+impl Job for Pack {
+    const KIND: &'static str = "pack";
+    const MAX_ATTEMPTS: Option<u32> = Some(1);
+    type Output = String;
+}
+
+async fn pack(job: Pack, ctx: backroom::Context) -> Result<String, Failure> {
+    match job.item.as_str() {
+        "glass" => Err(Failure::discard("it broke")),
+        "piano" => {
+            ctx.cancelled().await;
+            Err(Failure::retry("stopped"))
+        }
+        item => Ok(format!("a parcel with {item}")),
+    }
+}
+
+#[tokio::test]
+async fn children_answer_with_their_output_and_losers_are_cancelled() {
+    let (_folder, backroom) = store().await;
+    let worker = Worker::new(&backroom)
+        .handle(pack)
+        .workflow(|_: Order, ctx: WorkflowContext| async move {
+            let socks = ctx.child("socks", &Pack { item: "socks".into() }).await?;
+            let glass = ctx.child("glass", &Pack { item: "glass".into() }).await;
+            let won = ctx
+                .race("first")
+                .branch("piano", |ctx| async move { ctx.child("pack", &Pack { item: "piano".into() }).await })
+                .branch("hat", |ctx| async move { ctx.child("pack", &Pack { item: "hat".into() }).await })
+                .run()
+                .await?;
+            Ok(format!("{socks}; {}; {}", glass.unwrap_err(), won.output?))
+        })
+        .poll(Duration::from_millis(20))
+        .start()
+        .await
+        .unwrap();
+    let job = enqueue(&backroom).await;
+    let text = output(&job).await.unwrap();
+    assert_eq!(
+        text,
+        "a parcel with socks; child \"glass\" ended without an output: it broke; a parcel with hat"
+    );
+    let journal = job.journal().await.unwrap().unwrap();
+    let lost = journal.entries.iter().find(|entry| entry.key == "first/piano/pack").unwrap();
+    assert_eq!(lost.state, backroom::workflow::EntryState::Lost);
+    let filter = backroom::Filter { kind: Some("pack".into()), ..backroom::Filter::default() };
+    let packs = backroom.list(filter, None, 10).await.unwrap().jobs;
+    let piano = packs.iter().find(|job| job.args.as_str().contains("piano")).unwrap();
+    reaches(&backroom, piano.id, State::Cancelled).await;
+    assert_eq!(packs.len(), 4);
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cancel_of_a_parked_workflow_undoes_what_it_has_done_and_cancels_its_child() {
+    let (_folder, backroom) = store().await;
+    let diary = Diary::default();
+    let worker = {
+        let diary = diary.clone();
+        Worker::new(&backroom)
+            .handle(pack)
+            .workflow(move |_: Order, ctx: WorkflowContext| {
+                let diary = diary.clone();
+                async move {
+                    let undo = diary.clone();
+                    ctx.step("charge")
+                        .compensate(move |cents: u32| {
+                            undo.note(format!("refund {cents}"));
+                            std::future::ready(Ok(()))
+                        })
+                        .run(|| async { Ok(990) })
+                        .await?;
+                    diary.note("charged");
+                    ctx.child("piano", &Pack { item: "piano".into() }).await.map_err(Into::into)
+                }
+            })
+            .poll(Duration::from_millis(20))
+            .start()
+            .await
+            .unwrap()
+    };
+    let job = enqueue(&backroom).await;
+    reaches(&backroom, job.id(), State::Waiting).await;
+    job.cancel().await.unwrap();
+    reaches(&backroom, job.id(), State::Cancelled).await;
+    let lines = diary.lines();
+    assert_eq!(lines.iter().filter(|line| *line == "refund 990").count(), 1, "{lines:?}");
+    let filter = backroom::Filter { kind: Some("pack".into()), ..backroom::Filter::default() };
+    let child = backroom.list(filter, None, 10).await.unwrap().jobs.remove(0);
+    reaches(&backroom, child.id, State::Cancelled).await;
+    worker.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn rows_of_the_application_and_their_step_are_one_commit() {
     let (folder, backroom) = store().await;

@@ -146,6 +146,11 @@ impl JobRow {
         self.args.as_str().len() + output + self.extras.bytes_max()
     }
 
+    /// Whether a cancel lets it run once more: its workflow has children, or steps that can be undone.
+    pub fn undoes(&self) -> bool {
+        self.links.as_ref().is_some_and(|links| links.journal)
+    }
+
     /// The batch that it is a member of.
     pub fn batch(&self) -> Option<BatchId> {
         self.links.as_ref()?.batch

@@ -63,6 +63,15 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
         (State::Queued, Event::Claim { lease, until, due, worker }) => {
             claim(job, lease, (until, due), worker, now)?
         }
+        (State::Queued | State::Waiting, Event::Cancel { .. })
+            if job.undoes() && job.cancel_requested_at.is_some() =>
+        {
+            return Ok(None);
+        }
+        (State::Queued | State::Waiting, Event::Cancel { reason }) if job.undoes() => {
+            let marked = requeue(job, job.scheduled_at.min(now));
+            Change { cancel_requested_at: Some(now), reason: Some(short(&reason)), ..marked }
+        }
         (State::Queued, Event::Cancel { reason }) => finish(job, State::Cancelled, Some(reason), now),
         (State::Queued, Event::Retry) => match hurry(job, now) {
             Some(change) => change,
@@ -369,9 +378,11 @@ fn finish(job: &JobRow, state: State, reason: Option<String>, now: Timestamp) ->
     }
 }
 
-/// `after`, unless a cancel is pending: then the end of this run is the end of the job.
+/// `after`, unless a cancel is pending: then the end of this run is the end of the job. A workflow that undoes what it has done ends it
+/// by itself.
 fn or_cancelled(job: &JobRow, lease: Option<LeaseId>, after: Change, now: Timestamp) -> Change {
-    if job.cancel_requested_at.is_none() {
+    let undoes = job.undoes() && !after.state.is_finished();
+    if job.cancel_requested_at.is_none() || undoes {
         return Change { lease, ..after };
     }
     let reason = job.reason.clone().unwrap_or_else(|| "cancelled".into());

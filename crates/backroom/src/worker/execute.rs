@@ -17,7 +17,7 @@ use super::{
     panics,
     pool::Pool,
     report::Report,
-    run::Run,
+    run::{Run, StopReason},
     shared::Shared,
 };
 use crate::{Failure, handler::Handler, middleware::Next, telemetry};
@@ -48,7 +48,9 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
         // The worker was dropped, so no handler begins.
         return;
     }
-    if run.stop_reason().is_some() {
+    // A workflow that has something to undo begins for that.
+    let undoes = run.stop_reason() == Some(StopReason::Cancelled) && run.job.undoes();
+    if run.stop_reason().is_some() && !undoes {
         // Cancelled or lost before it began: it does not begin. A cancelled job that is given back ends as cancelled.
         return give_back(shared, vec![Arc::clone(run)]).await;
     }

@@ -10,6 +10,7 @@ use backroom_core::{
     JobId, Json, Timestamp,
     bounds::{later, span_until},
     draft::NewJob,
+    links::{ChildPolicy, Parent},
     workflow::{Answer, Blocked, BlockedMark, Cause, EntryState, Next, Run, Ticket, Write},
 };
 use futures_util::future::{BoxFuture, pending};
@@ -81,6 +82,8 @@ struct Driver<'a> {
     progress: u64,
     /// What is charged to the job counts no longer.
     is_forgiven: bool,
+    /// The links of the job say that a cancel has something to deal with.
+    is_tied: bool,
     is_cancel_known: bool,
     blocked: Option<BlockedMark>,
     hints: Option<Listener>,
@@ -98,7 +101,7 @@ impl<'a> Driver<'a> {
     fn new(engine: &'a Engine, context: Context, loaded: Loaded, start: &Start) -> Self {
         let Loaded { revision, mut journal, arrivals, wake_at } = loaded;
         let job = context.job();
-        let is_charged = job.attempt > 1 || job.crashes > 0;
+        let (is_charged, is_tied) = (job.attempt > 1 || job.crashes > 0, job.undoes());
         let blocked = journal.header.blocked.take();
         let (progress, arrived) = (journal.header.progress, arrivals.last().map_or(0, |arrival| arrival.n));
         let run = Run::begin(job.id, journal, arrivals);
@@ -112,6 +115,7 @@ impl<'a> Driver<'a> {
             arrived,
             progress,
             is_forgiven: !is_charged,
+            is_tied,
             is_cancel_known: false,
             blocked,
             hints: None,
@@ -194,8 +198,8 @@ impl<'a> Driver<'a> {
     fn add(&mut self, writes: Vec<Write>) -> Result<(), Lost> {
         let mut state = self.flow.state();
         for write in writes {
-            if let Write::StartChild { key, job, .. } = &write {
-                let new = self.child(&state, key, *job)?;
+            if let Write::StartChild { key, job, policy } = &write {
+                let new = self.child(&state, key, *job, *policy)?;
                 self.pending.children.push(new);
             }
             self.pending.add(&mut state, write);
@@ -204,12 +208,15 @@ impl<'a> Driver<'a> {
     }
 
     /// The job of a child.
-    fn child(&self, state: &State, key: &str, id: JobId) -> Result<NewJob, Lost> {
+    fn child(&self, state: &State, key: &str, id: JobId, policy: ChildPolicy) -> Result<NewJob, Lost> {
         let missing =
             || Error::new(ErrorKind::Internal, format!("begin child {key:?}: its job is not known"));
         let draft = state.drafts.get(key).cloned().ok_or_else(missing)?;
         let now = self.engine.clock.now();
-        Ok(draft.check(id, now, self.engine.json_bytes_max).map_err(Error::from)?)
+        let mut new = draft.check(id, now, self.engine.json_bytes_max).map_err(Error::from)?;
+        let parent = Parent { workflow: self.job().id, key: key.to_owned(), policy };
+        new.job.links.get_or_insert_default().parent = Some(parent);
+        Ok(new)
     }
 
     /// Records the tries of steps that have ended.
@@ -421,8 +428,10 @@ impl<'a> Driver<'a> {
             let moved_on = state.run.journal().header.progress > self.progress;
             let forgives = moved_on && !self.is_forgiven;
             self.is_forgiven |= forgives;
+            let ties = self.pending.ties() && !self.is_tied;
+            self.is_tied |= ties;
             let now = self.engine.clock.now();
-            self.pending.take(&state, self.flow.context.job(), (place.revision, wake_at), now, forgives)
+            self.pending.take(&state, self.flow.context.job(), (place.revision, wake_at), now, (forgives, ties))
         };
         let Some(write) = write else { return Err(Lost::Lease) };
         let store = Arc::clone(&self.engine.store);

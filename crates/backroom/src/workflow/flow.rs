@@ -245,6 +245,7 @@ impl Asked {
             args: None,
             wake_at: place.wake_at,
             forgives: false,
+            ties: false,
         })
     }
 

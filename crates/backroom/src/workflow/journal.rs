@@ -99,6 +99,11 @@ impl Pending {
             && next.is_none()
     }
 
+    /// Whether something is to be written that a cancel has to deal with.
+    pub(super) fn ties(&self) -> bool {
+        !self.children.is_empty() || self.entries.iter().any(|entry| entry.undo.is_some())
+    }
+
     /// The header is written, whether or not anything else is.
     pub(super) fn change_header(&mut self) {
         self.changes_header = true;
@@ -144,7 +149,7 @@ impl Pending {
         job: &JobRow,
         (revision_before, wake_at): (u64, Option<Timestamp>),
         now: Timestamp,
-        forgives: bool,
+        (forgives, ties): (bool, bool),
     ) -> Option<JournalWrite> {
         let Self { mut entries, taken, children, publishes, next, .. } = std::mem::take(self);
         if next.is_some() {
@@ -170,6 +175,7 @@ impl Pending {
             args: next,
             wake_at,
             forgives,
+            ties,
         })
     }
 }

@@ -37,7 +37,8 @@ pub struct Links {
     /// It is the end job of a batch. Set at enqueue; never changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ends: Option<EndsBatch>,
-    /// It has a journal: its handler is a workflow. Set by the first entry; never cleared.
+    /// Its workflow has children, or steps that can be undone: a cancel lets it deal with them first. Set with the first of them; never
+    /// cleared.
     #[serde(skip_serializing_if = "is_false")]
     pub journal: bool,
 }

@@ -14,7 +14,7 @@ use backroom_core::{
     batch::{Batch, BatchId, Gate, MemberState, STRIPES_OF_ONE_WRITER, Stripe, Tally},
     dependency::{EdgeState, EdgesOf, Happening, OnFailure, SETTLED_MAX},
     draft::NewJob,
-    links::{LinkEffect, Links},
+    links::{ChildEnded, LinkEffect, Links},
 };
 
 use self::edges::{Page, settle_page};
@@ -76,6 +76,9 @@ pub(crate) trait LinkRows {
     fn insert_end_job(&mut self, new: &NewJob) -> Result<(), Self::Fault>;
     /// Carries out what follows from a job that was cancelled as it was stored, except for what follows for jobs that run after it.
     fn carry_out_of_new(&mut self, id: JobId, effects: &[backroom_core::Effect]) -> Result<(), Self::Fault>;
+
+    /// The end of a child arrives at its workflow, and wakes it.
+    fn child_ended(&mut self, ended: &ChildEnded, at: Timestamp) -> Result<(), Self::Fault>;
 
     /// Edges from a predecessor, by their dependants.
     fn edges_from(
@@ -149,8 +152,7 @@ impl Work {
                     self.tally.changed(&batch, member.job.0, member.from, member.to);
                 }
             }
-            // No job is the child of a workflow yet.
-            LinkEffect::Child(_) => {}
+            LinkEffect::Child(ended) => rows.child_ended(&ended, at)?,
         }
         Ok(())
     }

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use backroom_core::{
-    Event, JobId, State, Timestamp, transition,
+    Event, JobId, JobRow, State, Timestamp,
+    links::ChildEnded,
+    transition,
     workflow::{Arrival, Arrived, Entry, Header, SIGNALS_MAX},
 };
 use uuid::Uuid;
@@ -102,6 +104,10 @@ impl Rows {
                 (job.attempt, job.crashes, job.suspicion) = (1, 0, None);
                 job.revision += 1;
             }
+            if write.ties {
+                job.links.get_or_insert_default().journal = true;
+                job.revision += 1;
+            }
         }
         Wrote::Done
     }
@@ -131,19 +137,30 @@ impl Rows {
         }
         let what = Arrived::Signal { name: signal.name.clone(), value: signal.value.clone() };
         self.arrive(signal.workflow, signal.id, what, now);
-        match transition::apply(&job, Event::Wake, now) {
+        self.wake(&job, now);
+        Signalled::Done
+    }
+
+    /// A child has ended: its end waits in the journal of its workflow, and wakes it.
+    pub(super) fn child_ended(&mut self, ended: &ChildEnded, now: Timestamp) {
+        let Some(job) = self.job(ended.workflow).filter(|job| !job.state.is_finished()).cloned() else { return };
+        let what = Arrived::Child { key: ended.key.clone(), end: ended.end.clone() };
+        self.arrive(ended.workflow, ended.child.0, what, now);
+        self.wake(&job, now);
+    }
+
+    /// Something has arrived for a live job: a parked one is queued, a running one is marked.
+    fn wake(&mut self, job: &JobRow, now: Timestamp) {
+        match transition::apply(job, Event::Wake, now) {
             Ok(Some(change)) => _ = self.commit(&change),
             // A claim that finds revision 0 knows that nothing has arrived.
             Ok(None) | Err(_) => {
-                if let Some(job) =
-                    self.jobs.get_mut(&signal.workflow).filter(|job| job.state == State::Queued)
-                {
+                if let Some(job) = self.jobs.get_mut(&job.id).filter(|job| job.state == State::Queued) {
                     job.revision += 1;
                 }
             }
         }
-        self.ring(Ring::Job(signal.workflow));
-        Signalled::Done
+        self.ring(Ring::Job(job.id));
     }
 
     /// Appends what has arrived for a workflow, unless it did before under this id.

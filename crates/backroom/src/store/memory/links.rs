@@ -11,7 +11,7 @@ use backroom_core::{
     batch::{Batch, BatchId, Stripe},
     dependency::{EdgeState, OnFailure},
     draft::NewJob,
-    links::effects_of_deletion,
+    links::{ChildEnded, effects_of_deletion},
 };
 
 use super::{
@@ -170,6 +170,11 @@ impl LinkRows for Rows {
 
     fn insert(&mut self, jobs: &[NewJob], now: Timestamp) -> Result<Result<Vec<Inserted>, Error>, Error> {
         Ok(self.insert_all(jobs, now))
+    }
+
+    fn child_ended(&mut self, ended: &ChildEnded, at: Timestamp) -> Result<(), Error> {
+        Self::child_ended(self, ended, at);
+        Ok(())
     }
 
     fn insert_end_job(&mut self, new: &NewJob) -> Result<(), Error> {

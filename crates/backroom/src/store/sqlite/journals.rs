@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use backroom_core::{
-    Event, JobId, Json, State, Timestamp, transition,
+    Event, JobId, JobRow, Json, State, Timestamp,
+    links::{ChildEnded, Links},
+    transition,
     workflow::{Arrival, Arrived, Entry, SIGNALS_MAX},
 };
 use rusqlite::{Connection, OptionalExtension, params};
@@ -158,6 +160,7 @@ fn write_one(connection: &Connection, write: &JournalWrite, hints: &mut Hints) -
     }
     for child in &write.children {
         insert::insert_effect(connection, child, hints)?;
+        hints.queue(&child.job.queue);
     }
     if let Some(args) = &write.args {
         let mut update = connection
@@ -169,6 +172,14 @@ fn write_one(connection: &Connection, write: &JournalWrite, hints: &mut Hints) -
             "UPDATE backroom_jobs SET attempt = 1, crashes = 0, suspicion = NULL, revision = revision + 1 WHERE id = ?1",
         )?;
         update.execute([id])?;
+    }
+    if write.ties {
+        let mut select = connection.prepare_cached("SELECT links FROM backroom_jobs WHERE id = ?1")?;
+        let stored: Option<String> = select.query_row([id], |found| found.get(0))?;
+        let links = Links { journal: true, ..Links::from_stored(stored.as_deref())? };
+        let mut tie = connection
+            .prepare_cached("UPDATE backroom_jobs SET links = ?2, revision = revision + 1 WHERE id = ?1")?;
+        tie.execute(params![id, links.stored()?])?;
     }
     Ok(Wrote::Done)
 }
@@ -262,19 +273,40 @@ fn signal(
     }
     let what = Arrived::Signal { name: signal.name.clone(), value: signal.value.clone() };
     arrive(connection, signal.workflow, signal.id, what, now)?;
-    let change = transition::apply(&job, Event::Wake, now);
-    match change.map_err(Error::from)? {
-        Some(change) => _ = commit::commit(connection, &[change], hints)?,
+    wake(connection, &job, now, hints)?;
+    Ok(Signalled::Done)
+}
+
+/// Something has arrived for a live job: a parked one is queued, a running one is marked.
+fn wake(connection: &Connection, job: &JobRow, now: Timestamp, hints: &mut Hints) -> Result<(), Fault> {
+    match transition::apply(job, Event::Wake, now).map_err(Error::from)? {
+        Some(change) => commit::write_decided(connection, &change, hints)?,
         // A claim that finds revision 0 knows that nothing has arrived.
         None if job.state == State::Queued => {
             let mut mark = connection
                 .prepare_cached("UPDATE backroom_jobs SET revision = revision + 1 WHERE id = ?1")?;
-            mark.execute([id])?;
+            mark.execute([job.id.0.as_bytes()])?;
         }
         None => {}
     }
-    hints.job(signal.workflow);
-    Ok(Signalled::Done)
+    hints.job(job.id);
+    Ok(())
+}
+
+/// A child has ended: its end waits in the journal of its workflow, and wakes it.
+pub(super) fn child_ended(
+    connection: &Connection,
+    ended: &ChildEnded,
+    now: Timestamp,
+    hints: &mut Hints,
+) -> Result<(), Fault> {
+    let Some(job) = row::find(connection, ended.workflow)? else { return Ok(()) };
+    if job.state.is_finished() {
+        return Ok(());
+    }
+    let what = Arrived::Child { key: ended.key.clone(), end: ended.end.clone() };
+    arrive(connection, ended.workflow, ended.child.0, what, now)?;
+    wake(connection, &job, now, hints)
 }
 
 /// Appends what has arrived for a workflow, unless it did before under this id.

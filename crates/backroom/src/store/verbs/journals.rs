@@ -110,6 +110,9 @@ pub struct JournalWrite {
     /// The workflow has moved on since it was charged: the running attempt counts as its first, and no crash counts. The revision of
     /// the job counts up.
     pub forgives: bool,
+    /// The workflow has its first child, or its first step that can be undone: the links of the job say so from now on. The revision of
+    /// the job counts up.
+    pub ties: bool,
 }
 
 /// What became of a write.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use backroom_core::{
     Event, JobId, JobRow, LeaseId, State, Timestamp,
     draft::NewJob,
+    links::{ChildPolicy, Parent},
     workflow::{Answer, Arrived, Entry, EntryKind, EntryState, Header, Opened, Phase, SIGNALS_MAX},
 };
 use uuid::Uuid;
@@ -47,6 +48,7 @@ fn writing(env: &Env, job: &JobRow, revision_before: u64, entries: Vec<Entry>) -
         args: None,
         wake_at: None,
         forgives: false,
+        ties: false,
     }
 }
 
@@ -363,4 +365,51 @@ pub(super) async fn a_child_is_inserted_with_the_entry_that_stands_for_it(env: E
     assert_eq!(write(&env, with_child).await, Wrote::Done);
     assert_eq!(env.read(child.job.id).await, child.job);
     assert_eq!(env.take().await.id, child.job.id);
+}
+
+pub(super) async fn the_end_of_a_child_arrives_once_and_wakes_its_workflow(env: Env) {
+    let workflow = env.running().await;
+    let mut child = env.new_job(draft());
+    let parent = Parent { workflow: workflow.id, key: "pack".into(), policy: ChildPolicy::Cancel };
+    child.job.links.get_or_insert_default().parent = Some(parent);
+    let begin = JournalWrite {
+        children: vec![child.clone()],
+        ..writing(&env, &workflow, 0, vec![timer("pack", env.at(9))])
+    };
+    assert_eq!(write(&env, begin).await, Wrote::Done);
+    let parked = park(&env, &workflow).await;
+    let running = env.take().await;
+    assert_eq!(running.id, child.job.id);
+    env.drive(&running, succeed(&running), env.at(1)).await;
+    let expected = vec![("pack".to_owned(), "child".to_owned())];
+    assert_eq!(waiting(&journal(&env, workflow.id).await), expected);
+    let woken = env.read(workflow.id).await;
+    assert_eq!((woken.state, woken.revision), (State::Queued, parked.revision + 1));
+    // A second end of the same child is not news.
+    let ended = env.read(child.job.id).await;
+    let again = env.drive(&ended, Event::Retry, env.at(2)).await;
+    env.drive(&again, cancel(), env.at(3)).await;
+    assert_eq!(waiting(&journal(&env, workflow.id).await), expected);
+}
+
+pub(super) async fn a_cancel_lets_a_workflow_with_something_to_undo_run_once_more(env: Env) {
+    let workflow = env.running().await;
+    let tying = JournalWrite { ties: true, ..writing(&env, &workflow, 0, vec![entry("a", 1, env.now, "1")]) };
+    for _ in 0..2 {
+        assert_eq!(write(&env, tying.clone()).await, Wrote::Done);
+    }
+    let tied = env.read(workflow.id).await;
+    assert!(tied.undoes() && tied.revision == workflow.revision + 1);
+    let parked = park(&env, &tied).await;
+    let marked = env.drive(&parked, cancel(), env.at(1)).await;
+    assert_eq!((marked.state, marked.cancel_requested_at), (State::Queued, Some(env.at(1))));
+    let running = env.take_at(env.at(2)).await;
+    let waiting = env.drive(&running, Event::Suspend { lease: lease(&running) }, env.at(3)).await;
+    assert_eq!(waiting.state, State::Waiting, "it waits for the next try of its compensation");
+    let woken = env.drive(&waiting, Event::Wake, env.at(4)).await;
+    let running = env.take_at(env.at(4)).await;
+    assert_eq!(running.id, woken.id);
+    let stop = Event::Stop { lease: lease(&running), reason: "undone".into() };
+    let ended = env.drive(&running, stop, env.at(5)).await;
+    assert_eq!((ended.state, ended.reason.as_deref()), (State::Cancelled, Some("not wanted any more")));
 }

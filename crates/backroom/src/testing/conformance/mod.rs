@@ -402,6 +402,8 @@ behaviours! {
         workflows_are_woken_by_their_time
         a_child_is_inserted_with_the_entry_that_stands_for_it
         a_journal_goes_with_its_job
+        the_end_of_a_child_arrives_once_and_wakes_its_workflow
+        a_cancel_lets_a_workflow_with_something_to_undo_run_once_more
     }
     after {
         every_edge_goes_as_the_table_says

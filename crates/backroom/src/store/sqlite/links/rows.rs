@@ -5,7 +5,7 @@ use backroom_core::{
     batch::{Batch, BatchId, Counts, Gate, Stripe},
     dependency::EdgesOf,
     draft::NewJob,
-    links::Links,
+    links::{ChildEnded, Links},
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ use super::super::{
     commit::{carry_out, write_decided},
     error::Fault,
     hints::Hints,
-    insert,
+    insert, journals,
     row::{self, at_most, micros},
 };
 use crate::{
@@ -62,6 +62,10 @@ impl LinkRows for SqliteLinks<'_> {
         insert::insert_effect(self.connection, new, self.hints)?;
         self.hints.queue(&new.job.queue);
         Ok(())
+    }
+
+    fn child_ended(&mut self, ended: &ChildEnded, at: Timestamp) -> Result<(), Fault> {
+        journals::child_ended(self.connection, ended, at, self.hints)
     }
 
     fn carry_out_of_new(&mut self, id: JobId, effects: &[Effect]) -> Result<(), Fault> {

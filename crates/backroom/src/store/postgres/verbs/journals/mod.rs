@@ -14,7 +14,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 pub(crate) use self::{
-    signals::{Signals, send},
+    signals::{Signals, child_ended, send},
     writes::{write, write_theirs},
 };
 use crate::store::postgres::{

@@ -6,7 +6,9 @@ use std::{
 };
 
 use backroom_core::{
-    Change, Event, JobId, JobRow, State, Timestamp, transition,
+    Change, Event, JobId, JobRow, State, Timestamp,
+    links::ChildEnded,
+    transition,
     workflow::{Arrival, Arrived, SIGNALS_MAX},
 };
 use tokio_postgres::types::Type;
@@ -15,12 +17,16 @@ use uuid::Uuid;
 use crate::store::postgres::{
     Core,
     background::batcher::Submission,
-    columns::{changes::ChangeColumns, row},
+    columns::{
+        changes::ChangeColumns,
+        row::{self, Cells as _},
+    },
     tray,
     verbs::{commit::STAY, effects, read},
     wire::{
         connection::{Bound, Transaction},
         error::Fault,
+        session::Session,
         settings::Wait,
         sql::{Sql, columns},
     },
@@ -55,6 +61,16 @@ static LOCK: Sql = Sql {
          FROM {schema}.jobs WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
     ),
     types: &[Type::UUID_ARRAY, Type::INT8],
+};
+
+/// Locks live jobs. Parameter: ids.
+static LOCK_JOBS: Sql = Sql {
+    text: concat!(
+        "SELECT ",
+        columns!(),
+        " FROM {schema}.jobs WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE"
+    ),
+    types: &[Type::UUID_ARRAY],
 };
 
 /// Which of these ids have arrived. Parameters: workflows, ids.
@@ -184,6 +200,34 @@ async fn store(core: &Core, sends: &[(&Signal, Timestamp)]) -> Result<Vec<Option
     effects::notify(core, changes.iter().flat_map(|change| &change.effects));
     core.hints.jobs(arrivals.iter().map(|(signal, _)| signal.workflow));
     Ok(answers)
+}
+
+/// The end of a child waits in the journal of its workflow, and wakes it, in the transaction of the end. Answers with the change of the
+/// workflow's job, if there is one.
+pub(crate) async fn child_ended(
+    session: &mut Session<'_>,
+    ended: &ChildEnded,
+    now: Timestamp,
+) -> Result<Option<Change>, Fault> {
+    let (workflow, id) = (vec![ended.workflow.0], vec![ended.child.0]);
+    let rows = session.query(&LOCK_JOBS, &[&workflow]).await?;
+    let mut jobs = row::jobs(&rows)?;
+    let Some(job) = jobs.pop().filter(|job| !job.state.is_finished()) else { return Ok(None) };
+    if !session.query(&KNOWN, &[&workflow, &id]).await?.is_empty() {
+        return Ok(None);
+    }
+    let counted = session.query(&COUNT, &[&workflow, &vec![1i64]]).await?;
+    let n = counted.first().map_or(Ok(1), |found| found.cell::<i64>(1))?;
+    let what = Arrived::Child { key: ended.key.clone(), end: ended.end.clone() };
+    let text = Arrival { n: n.unsigned_abs(), at: now, what }.stored().map_err(Error::from)?;
+    session.query(&ARRIVE, &[&workflow, &vec![n], &id, &vec![text]]).await?;
+    let change = transition::apply(&job, Event::Wake, now).map_err(Error::from)?;
+    match &change {
+        Some(change) => _ = session.query(&STAY, &ChangeColumns::of(&[change])?.params()).await?,
+        None if job.state == State::Queued => _ = session.query(&MARK, &[&workflow]).await?,
+        None => {}
+    }
+    Ok(change)
 }
 
 /// Numbers what arrives, behind what has arrived; answers with the numbers and the texts.

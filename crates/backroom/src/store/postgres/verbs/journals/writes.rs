@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use backroom_core::{Effect, JobId, Json};
+use backroom_core::{Effect, JobId, Json, links::Links};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -104,6 +104,18 @@ static FORGIVE: Sql = Sql {
     types: &[Type::UUID],
 };
 
+/// The links of a job, which is locked. Parameter: the job.
+static LINKS: Sql = Sql {
+    text: "SELECT links FROM {schema}.jobs WHERE id = $1 FOR NO KEY UPDATE",
+    types: &[Type::UUID],
+};
+
+/// Writes the links of a job. Parameters: the job, the text.
+static TIE: Sql = Sql {
+    text: "UPDATE {schema}.jobs SET links = $2, revision = revision + 1 WHERE id = $1",
+    types: &[Type::UUID, Type::TEXT],
+};
+
 /// Revision and header of a journal. Parameter: the workflow.
 static HEAD: Sql = Sql {
     text: "SELECT revision::bigint, header FROM {schema}.journals WHERE workflow = $1",
@@ -149,7 +161,7 @@ pub(crate) async fn write(
 
 /// Whether one statement writes all of it.
 fn is_simple(write: &JournalWrite) -> bool {
-    !write.publishes && !write.clears && write.children.is_empty() && write.args.is_none() && !write.forgives
+    !write.publishes && !write.clears && write.children.is_empty() && write.args.is_none() && !write.forgives && !write.ties
 }
 
 async fn write_round(core: &Core, writes: &[&JournalWrite]) -> Result<HashMap<JobId, Wrote>, Fault> {
@@ -222,6 +234,16 @@ async fn write_alone(
     let mut statements: Vec<Bound<'_>> = Vec::new();
     if write.publishes {
         statements.push((&PUBLISH, vec![&id, &published]));
+    }
+    let links = if write.ties {
+        let rows = transaction.query(&LINKS, &[&id]).await?;
+        let stored: Option<&str> = rows.first().map_or(Ok(None), |found| found.try_get(0))?;
+        Links { journal: true, ..Links::from_stored(stored).map_err(Error::from)? }.stored().map_err(Error::from)?
+    } else {
+        None
+    };
+    if write.ties {
+        statements.push((&TIE, vec![&id, &links]));
     }
     if write.clears {
         statements.push((&CLEAR, vec![&id]));

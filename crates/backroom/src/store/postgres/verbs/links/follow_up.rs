@@ -12,7 +12,10 @@ use crate::store::{
     linked::{Left, link_effects},
     postgres::{
         Core,
-        verbs::effects::{self, StoredEffects},
+        verbs::{
+            effects::{self, StoredEffects},
+            journals::child_ended,
+        },
         wire::{error::Fault, session::Session},
     },
 };
@@ -106,8 +109,14 @@ impl Work {
                 // A release has no effects for further jobs.
                 LinkEffect::Reopen(id) => reopen(session, id, at, &mut self.done).await?,
                 LinkEffect::Member(member) => self.members.changed(at, member),
-                // No job is the child of a workflow yet.
-                LinkEffect::Child(_) => {}
+                LinkEffect::Child(ended) => {
+                    if let Some(change) = child_ended(session, &ended, at).await? {
+                        // A wake has no effects for further jobs.
+                        self.done.take(change);
+                    } else {
+                        self.done.jobs.push(ended.workflow);
+                    }
+                }
             }
         }
         Ok(())
