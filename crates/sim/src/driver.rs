@@ -54,7 +54,7 @@ impl Driver {
                 _ = rng.random_ratio(1, 8);
                 true
             }
-            Weather::Schedules => false,
+            Weather::Schedules | Weather::Ties => false,
         };
         let steps = rng.random_range(40..140);
         Self {
@@ -92,9 +92,12 @@ impl Driver {
                 Weather::Killers if self.rng.random_ratio(1, 10) => Action::EnqueueKiller,
                 Weather::Schedules if self.rng.random_ratio(1, 15) => actions::draw_clock(&mut self.rng),
                 Weather::Schedules if self.rng.random_ratio(1, 15) => actions::draw_outage(&mut self.rng),
-                Weather::Any | Weather::Outages | Weather::Clocks | Weather::Killers | Weather::Schedules => {
-                    actions::draw(&mut self.rng, self.calm)
-                }
+                Weather::Any
+                | Weather::Outages
+                | Weather::Clocks
+                | Weather::Killers
+                | Weather::Schedules
+                | Weather::Ties => actions::draw(&mut self.rng, self.calm),
             };
             self.act(action).await?;
             self.take();

@@ -19,6 +19,7 @@ pub mod invariants;
 pub mod machine;
 pub mod model;
 pub mod schedules;
+pub mod ties;
 pub mod wire;
 pub mod world;
 
@@ -47,6 +48,7 @@ use driver::Driver;
 use handlers::{SCRIPTED, Stage};
 use machine::Parts;
 use model::{Model, Tally};
+use ties::{driver::Ties, office::Office};
 use wire::Server;
 use world::World;
 
@@ -91,6 +93,8 @@ pub enum Weather {
     /// Some jobs take their process down, and it is started again; nothing else goes wrong. Only those jobs may be discarded as
     /// poison.
     Killers,
+    /// Whatever the seed says, to workflows, graphs and batches in the place of plain jobs.
+    Ties,
 }
 
 /// Plays a seed on a memory store.
@@ -120,13 +124,17 @@ pub fn play_on(seed: u64, on: On, weather: Weather) -> io::Result<Played> {
     let stage = Arc::new(Stage::new(Arc::clone(&model)));
     let folder = tempfile::tempdir()?;
     let store = runtime.block_on(open(on, folder.path())).map_err(io::Error::other)?;
-    let server = Arc::new(Server::new(Arc::clone(&store), Arc::clone(&model), Arc::clone(&world), busy));
+    let office = (weather == Weather::Ties).then(|| Arc::new(Office::new(Arc::clone(&model))));
+    let (of_server, of_model) = (office.clone(), Arc::clone(&model));
+    let server = Arc::new(Server::new(Arc::clone(&store), of_model, of_server, Arc::clone(&world), busy));
     let mut rng = StdRng::seed_from_u64(seed);
     let lease = Duration::from_secs(if rng.random() { 30 } else { 10 });
     let poll = Duration::from_secs(if rng.random() { 1 } else { 5 });
-    let parts = Parts { world, server, stage, lease, poll, prompt: on == On::Memory };
-    let mut driver = Driver::new(parts, rng, weather, at_rest);
-    let ended = runtime.block_on(driver.run());
+    let parts = Parts { world, server, stage, office: office.clone(), lease, poll, prompt: on == On::Memory };
+    let ended = match office {
+        Some(office) => runtime.block_on(Ties::new(parts, office, rng, at_rest).run()),
+        None => runtime.block_on(Driver::new(parts, rng, weather, at_rest).run()),
+    };
     // Tasks that wait for a frozen machine end here; what they still do is of no interest.
     let (wrong, trace, tally) = {
         let mut model = model.lock().unwrap_or_else(PoisonError::into_inner);
@@ -165,6 +173,7 @@ impl Played {
             Weather::Clocks => " --clocks",
             Weather::Killers => " --killers",
             Weather::Schedules => " --schedules",
+            Weather::Ties => " --ties",
         };
         Some(format!(
             "seed {seed}: {wrong}\n{trace}\nsee it again: cargo run -p backroom-sim -- --from {seed} --seeds 1{on}{weather} --trace"
@@ -187,7 +196,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} jobs stored, {} claims, {} completed, {} unsuccessful runs, {} rescued, \
-             {} gone, {} stale reports, {} duplicates",
+             {} gone, {} stale reports, {} duplicates, {} workflows, {} steps undone, {} batches",
             self.stored,
             self.claimed,
             self.completed,
@@ -195,7 +204,10 @@ impl fmt::Display for Tally {
             self.rescued,
             self.gone,
             self.stale,
-            self.duplicates
+            self.duplicates,
+            self.flows,
+            self.undone,
+            self.batches
         )
     }
 }

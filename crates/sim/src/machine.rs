@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::{
     drafts::{QUEUES, pick},
     handlers::{self, KINDS, Stage},
+    ties::office::Office,
     wire::{Server, Wire},
     world::{MachineClock, World},
 };
@@ -26,6 +27,8 @@ pub struct Parts {
     pub server: Arc<Server>,
     /// What handlers share.
     pub stage: Arc<Stage>,
+    /// Where work made of jobs is simulated: its handlers, in the place of those of the stage.
+    pub office: Option<Arc<Office>>,
     /// Liveness of every worker.
     pub lease: Duration,
     /// How often idle workers poll.
@@ -106,7 +109,10 @@ impl Machine {
             .upkeep(upkeep)
             .neighbours(Arc::new(Neighbours::new()))
             .queues(order, slots);
-        for kind in KINDS {
+        if let Some(office) = &parts.office {
+            worker = office.register(worker);
+        }
+        for kind in KINDS.into_iter().filter(|_| parts.office.is_none()) {
             if index == 0 || rng.random_bool(0.8) || kind == KINDS[0] {
                 worker = handlers::register(worker, kind, &parts.stage);
                 kinds.push(kind);

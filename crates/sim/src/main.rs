@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use backroom_sim::{On, Weather, play_on};
 
 const USAGE: &str =
-    "usage: backroom-sim [--seeds N] [--from SEED] [--sqlite] [--outages] [--clocks] [--killers] [--schedules] [--trace] [--keep-going]
+    "usage: backroom-sim [--seeds N] [--from SEED] [--sqlite] [--outages] [--clocks] [--killers] [--schedules] [--ties] [--trace] [--keep-going]
   --seeds N      how many seeds to play (default 1000)
   --from SEED    the first one (default 0)
   --sqlite       play on a SQLite file instead of in memory
@@ -15,6 +15,7 @@ const USAGE: &str =
   --clocks       let nothing happen but clocks that go wrong, and deaths
   --killers      let nothing happen but jobs that take their process down
   --schedules    let schedules fire, whatever happens
+  --ties         play with workflows, graphs and batches in the place of plain jobs
   --trace        print everything that happened
   --keep-going   play on after a seed that fails";
 
@@ -78,6 +79,7 @@ fn read(mut args: impl Iterator<Item = String>) -> Result<Asked, String> {
             "--clocks" => asked.weather = Weather::Clocks,
             "--killers" => asked.weather = Weather::Killers,
             "--schedules" => asked.weather = Weather::Schedules,
+            "--ties" => asked.weather = Weather::Ties,
             "--trace" => asked.trace = true,
             "--keep-going" => asked.keep_going = true,
             _ => return Err(format!("{arg} is unknown")),

@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 
 use crate::{
     model::{Model, Place},
+    ties::office::Office,
     world::{MachineClock, World},
 };
 
@@ -33,6 +34,8 @@ use crate::{
 pub struct Server {
     store: Arc<dyn Store>,
     model: Arc<Mutex<Model>>,
+    /// Who hears of effects in the place of the model.
+    office: Option<Arc<Office>>,
     world: Arc<World>,
     /// One call at a time, so that the model hears of effects in the order they happened.
     turn: tokio::sync::Mutex<()>,
@@ -50,10 +53,12 @@ impl Server {
     pub fn new(
         store: Arc<dyn Store>,
         model: Arc<Mutex<Model>>,
+        office: Option<Arc<Office>>,
         world: Arc<World>,
         busy: Arc<AtomicUsize>,
     ) -> Self {
-        Self { store, model, world, turn: tokio::sync::Mutex::default(), busy, calls: Mutex::default() }
+        let (turn, calls) = (tokio::sync::Mutex::default(), Mutex::default());
+        Self { store, model, office, world, turn, busy, calls }
     }
 
     /// Counts a call. Callers in an endless loop get no answer any more, so that the world comes to rest and the loop is
@@ -208,11 +213,26 @@ impl Layer for Wire {
             let turn = server.turn.lock().await;
             server.busy.fetch_add(1, Ordering::SeqCst);
             let answer = forward(Arc::clone(&server.store), request.clone(), call).await;
-            let left = if verb == Verb::Prune { rows(&server.store).await } else { Ok(Vec::new()) };
+            let doubts = match (&server.office, &answer) {
+                (Some(office), Ok(answer)) => office.hear(&request, answer),
+                (Some(_) | None, _) => Vec::new(),
+            };
+            let heard = match &server.office {
+                Some(office) => office.resolve(&server.store, doubts).await,
+                None => Ok(()),
+            };
+            let left = if verb == Verb::Prune && server.office.is_none() {
+                rows(&server.store).await
+            } else {
+                Ok(Vec::new())
+            };
             server.busy.fetch_sub(1, Ordering::SeqCst);
             let place = Place { machine, machine_latest: clock.latest(), world_now: server.world.now() };
             let mut model = server.model.lock().unwrap_or_else(PoisonError::into_inner);
-            match (&answer, &left) {
+            match (&answer, heard.as_ref().and(left.as_ref())) {
+                (Ok(_), Ok(_)) if server.office.is_some() => {}
+                // A batch takes no members any longer.
+                (Err(error), _) if server.office.is_some() && error.kind() == ErrorKind::Invalid => {}
                 (Ok(answer), Ok(left)) => model.hear(&place, (&request, call), answer, left),
                 (Err(error), _) | (_, Err(error)) => {
                     model.wrong(format!("the store itself failed at {verb}: {error}"));

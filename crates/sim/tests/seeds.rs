@@ -1,6 +1,6 @@
 //! A bounded number of seeds, and the proof that a seed decides everything.
 
-use backroom_sim::{On, Weather, play, play_on};
+use backroom_sim::{On, Weather, model::Tally, play, play_on};
 
 #[test]
 fn seeds_of_the_first_half_break_nothing() {
@@ -45,6 +45,27 @@ fn each_occurrence_of_a_schedule_fires_once_or_has_a_reason() {
         .for_each(|seed| play_on(seed, On::Memory, Weather::Schedules).unwrap().expect_right());
 }
 
+/// Workflows with signals and children, graphs and batches, on machines that die, freeze and lose calls: each run sees what the runs
+/// before it saw, each answer, signal, compensation and end job counts once, and all of it ends.
+#[test]
+fn work_made_of_jobs_ends_as_it_must() {
+    let mut sum = (0, 0, 0);
+    for seed in 0..SEEDS_OF_TIES {
+        let played = play_on(seed, On::Memory, Weather::Ties).unwrap();
+        played.expect_right();
+        let Tally { flows, undone, batches, .. } = played.tally;
+        sum = (sum.0 + flows, sum.1 + undone, sum.2 + batches);
+    }
+    // Something happened.
+    assert!(sum.0 > 3 * SEEDS_OF_TIES && sum.1 > SEEDS_OF_TIES / 2 && sum.2 > SEEDS_OF_TIES, "{sum:?}");
+}
+
+#[test]
+fn work_made_of_jobs_ends_as_it_must_on_a_sqlite_file() {
+    (0..SEEDS_OF_TIES_ON_SQLITE)
+        .for_each(|seed| play_on(seed, On::Sqlite, Weather::Ties).unwrap().expect_right());
+}
+
 #[test]
 fn the_same_seed_plays_the_same() {
     for seed in [3, 17, 40] {
@@ -67,5 +88,8 @@ const SEEDS_OF_SCHEDULES: u64 = 15;
 const SEEDS_OF_CLOCKS: u64 = 40;
 /// About ten seconds.
 const SEEDS_OF_KILLERS: u64 = 40;
+/// About five seconds.
+const SEEDS_OF_TIES: u64 = 40;
+const SEEDS_OF_TIES_ON_SQLITE: u64 = 3;
 /// Each takes several times as long as one in memory.
 const SEEDS_ON_SQLITE: u64 = 8;

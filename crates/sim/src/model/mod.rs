@@ -56,6 +56,12 @@ pub struct Tally {
     pub duplicates: u64,
     /// Messages handed to takers, each time counted.
     pub delivered: u64,
+    /// Workflows that ended.
+    pub flows: u64,
+    /// Steps of them that were undone.
+    pub undone: u64,
+    /// Batches that ended.
+    pub batches: u64,
 }
 
 /// What is known of one job.
