@@ -129,3 +129,28 @@ async fn a_full_queue_refuses_a_job_and_leaves_the_transaction_to_its_caller() {
     assert_eq!(orders(&application), 1);
     assert_eq!(backroom.list(Filter::default(), None, 10).await.unwrap().jobs.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_a_transaction_run_after_others_and_are_members_of_batches() {
+    let (backroom, folder) = sqlite().await;
+    let mut application = application(&folder);
+    let stored = backroom.enqueue(Double(1)).await.unwrap();
+    let batch = backroom.open_batch().await.unwrap();
+    let transaction = application.transaction_with_behavior(TransactionBehavior::Immediate).unwrap();
+    let first = backroom.enqueue(Double(2)).batch(&batch).within(&transaction).unwrap();
+    let second =
+        backroom.enqueue(Double(3)).after(&stored).after(&first).batch(&batch).within(&transaction).unwrap();
+    let unknown = first.id().to_string().replace(|sign: char| sign.is_ascii_digit(), "8");
+    let unknown: backroom::JobId = unknown.parse().unwrap();
+    let refused = backroom.enqueue(Double(4)).after(unknown).within(&transaction).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+    transaction.commit().unwrap();
+    let held = backroom.job(second.id()).await.unwrap();
+    assert_eq!(held.state, backroom::State::Waiting);
+    batch.close().await.unwrap();
+    let worker = Worker::new(&backroom).handle(double).start().await.unwrap();
+    assert_eq!(soon("the output", second.wait()).await.unwrap(), 6);
+    let ended = soon("the batch ends", batch.finished()).await.unwrap();
+    assert_eq!((ended.counts.completed, ended.counts.live), (2, 0));
+    soon("stop", worker.stop()).await.unwrap();
+}

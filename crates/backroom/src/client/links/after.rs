@@ -23,7 +23,7 @@ pub(in crate::client) struct Linked {
 }
 
 impl Linked {
-    fn is_empty(&self) -> bool {
+    pub(in crate::client) fn is_empty(&self) -> bool {
         self.after.is_empty() && self.batch.is_none()
     }
 
@@ -40,7 +40,7 @@ impl Linked {
         engine.store.insert_linked(Arc::new(self.of(jobs)), now, Call::First).await
     }
 
-    fn of(self, jobs: Vec<NewJob>) -> InsertLinked {
+    pub(in crate::client) fn of(self, jobs: Vec<NewJob>) -> InsertLinked {
         let Self { after, batch, by } = self;
         let links = batch.map(|batch| Box::new(Links { batch: Some(batch), ..Links::default() }));
         let linked = |mut new: NewJob| {

@@ -37,12 +37,18 @@ impl<'a, J: 'a> Enqueue<'a, J> {
     /// transaction.commit()?; // the order and its receipt, or neither
     /// # Ok(()) }
     /// ```
-    pub fn within(self, transaction: &rusqlite::Transaction<'_>) -> Result<JobHandle<J>, Error> {
+    ///
+    /// The job may run after others and be a member of a batch. The predecessors may be jobs of the same transaction.
+    pub fn within(mut self, transaction: &rusqlite::Transaction<'_>) -> Result<JobHandle<J>, Error> {
         let backroom = self.backroom;
-        self.linked.refuse("in a transaction of the caller")?;
+        let linked = std::mem::take(&mut self.linked);
         let (new, sending) = self.check()?;
         let (id, now) = (new.job.id, new.job.created_at);
-        let answers = SqliteStore::insert_in(transaction, &[new], now);
+        let answers = if linked.is_empty() {
+            SqliteStore::insert_in(transaction, &[new], now)
+        } else {
+            SqliteStore::insert_linked_in(transaction, &linked.of(vec![new]), now)
+        };
         sending.ended(&answers);
         let answers = answers?;
         handle(backroom, id, &answers)

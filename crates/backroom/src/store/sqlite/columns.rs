@@ -71,28 +71,31 @@ macro_rules! placeholder {
 }
 
 macro_rules! table {
-    ($job:ident: $first:ident = $first_cell:expr; $($column:ident = $cell:expr;)+) => {
+    // In brackets: columns that are written and not read, because another one says the same.
+    (
+        $job:ident: $first:ident = $first_cell:expr; $($column:ident = $cell:expr;)+
+        [$($written:ident = $written_cell:expr;)*]
+    ) => {
         /// The names of all columns, in their one order.
         macro_rules! columns {
             () => {
-                concat!(stringify!($first), $(", ", stringify!($column)),+)
+                concat!(stringify!($first), $(", ", stringify!($column),)+ $(", ", stringify!($written),)*)
             };
         }
         pub(super) use columns;
 
         /// Writes a whole job. Parameters: [`cells`].
         pub(super) const INSERT: &str = concat!(
-            "INSERT INTO backroom_jobs (", columns!(), ") VALUES (?", $(placeholder!($column)),+, ")"
+            "INSERT INTO backroom_jobs (", columns!(), ") VALUES (?",
+            $(placeholder!($column),)+ $(placeholder!($written),)* ")"
         );
 
         /// Where a column stands in a row that was selected by [`columns!`].
         #[expect(non_camel_case_types, reason = "the names of the columns")]
-        #[allow(dead_code, reason = "the links of a job say its `batch`")]
         enum Place { $first, $($column),+ }
 
         /// Where a column stands in a row that was selected by [`columns!`].
         #[expect(non_upper_case_globals, reason = "the names of the columns")]
-        #[allow(dead_code, reason = "the links of a job say its `batch`")]
         pub(super) mod at {
             use super::Place;
 
@@ -100,11 +103,11 @@ macro_rules! table {
             $(pub(in super::super) const $column: usize = Place::$column as usize;)+
         }
 
-        const COUNT: usize = [stringify!($first), $(stringify!($column)),+].len();
+        const COUNT: usize = [stringify!($first), $(stringify!($column),)+ $(stringify!($written),)*].len();
 
         /// The parameters of [`INSERT`] for this job.
         pub(super) fn cells($job: &JobRow) -> Result<[Cell<'_>; COUNT], Fault> {
-            Ok([$first_cell, $($cell),+])
+            Ok([$first_cell, $($cell,)+ $($written_cell,)*])
         }
     };
 }
@@ -143,5 +146,5 @@ table! { job:
     revision = Cell::Integer(revision(job.revision));
     suspicion = Cell::owned_or_null(encoded(job.suspicion.as_ref())?);
     links = Cell::owned_or_null(links(job.links.as_deref())?);
-    batch = job.links.as_ref().and_then(|links| links.batch.as_ref()).map_or(Cell::Null, |batch| Cell::Blob(batch.0.as_bytes()));
+    [batch = job.links.as_ref().and_then(|links| links.batch.as_ref()).map_or(Cell::Null, |batch| Cell::Blob(batch.0.as_bytes()));]
 }

@@ -63,7 +63,7 @@ use self::{
     readers::{Readers, Source},
     writer::Writer,
 };
-use super::{BackedUp, BackupProgress, Committed, Durability, Inserted, Migration, Notifier};
+use super::{BackedUp, BackupProgress, Committed, Durability, InsertLinked, Inserted, Migration, Notifier};
 use crate::{Error, ErrorKind};
 
 pub(crate) use self::journals::Transacted;
@@ -248,10 +248,26 @@ impl SqliteStore {
         jobs: &[NewJob],
         now: Timestamp,
     ) -> Result<Vec<Inserted>, Error> {
+        Self::insert_by(tx, |tx| insert::insert(tx, jobs, now, &mut Hints::default()))
+    }
+
+    /// The same for jobs that run after others or are members of batches.
+    pub fn insert_linked_in(
+        tx: &rusqlite::Transaction<'_>,
+        jobs: &InsertLinked,
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, Error> {
+        Self::insert_by(tx, |tx| links::insert(tx, jobs, now, &mut Hints::default()))
+    }
+
+    fn insert_by(
+        tx: &rusqlite::Transaction<'_>,
+        insert: impl FnOnce(&rusqlite::Connection) -> Result<Result<Vec<Inserted>, Error>, Fault>,
+    ) -> Result<Vec<Inserted>, Error> {
         let inserting = || -> Result<_, Fault> {
             schema::check_newest(tx)?;
             tx.execute_batch("SAVEPOINT backroom_insert")?;
-            let inserted = insert::insert(tx, jobs, now, &mut Hints::default());
+            let inserted = insert(tx);
             let inserted = inserted.and_then(|answered| Ok(answered?));
             // The savepoint is gone when the error was one that ends the whole transaction.
             if inserted.is_err() && !tx.is_autocommit() {
