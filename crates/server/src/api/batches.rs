@@ -5,7 +5,10 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
 };
-use backroom::{BatchHandle, BatchId};
+use backroom::{
+    BatchHandle, BatchId,
+    core::bounds::{MESSAGE_BYTES_MAX, check_text},
+};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -20,7 +23,7 @@ use super::{
     problem::{Problem, Problems},
 };
 use crate::{
-    bodies::NewJob,
+    bodies::{Cancel, NewJob},
     serve::AppState,
     views::{BatchPage, BatchView, BulkAction, Matched},
 };
@@ -207,16 +210,22 @@ async fn reopen(
     operation_id = "cancel_batch",
     tag = "batches",
     params(("id" = String, Path, description = "The batch.", format = "uuid")),
+    request_body(content = Option<Cancel>, description = "May be left out."),
     responses((status = 200, description = "What became of the members.", body = Matched), Problems)
 )]
 async fn cancel(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
+    body: Option<JsonBytes>,
 ) -> Result<Json<Matched>, Problem> {
     let batch = find(&state, &caller, Scope::Operate, &id)?;
+    let asked: Option<Option<Cancel>> = body.map(|body| body.read()).transpose()?;
+    let reason = asked.flatten().and_then(|asked| asked.reason);
+    let reason = reason.as_deref().unwrap_or("its batch was cancelled by a call of the API");
+    check_text("reason", reason, MESSAGE_BYTES_MAX)?;
     record(&state, &caller, "batch.cancel", &batch.id().to_string(), None::<&()>).await?;
-    let acted = batch.cancel("its batch was cancelled by a call of the API").await?;
+    let acted = batch.cancel(reason).await?;
     Ok(Json(Matched::new(BulkAction::Cancel, false, acted)))
 }
 

@@ -1,5 +1,7 @@
 //! `backroom batch`: open batches, close them, see how far they are.
 
+use std::time::Duration;
+
 use backroom::{Action, BatchId, Json};
 use clap::{Args, Subcommand};
 
@@ -9,6 +11,7 @@ use crate::terminal::{
     Problem, out,
     table::{self, Column, cell},
     visible,
+    words::{self, count},
 };
 use crate::views::{BatchView, Matched};
 
@@ -29,7 +32,7 @@ Examples:
   backroom batch                        the newest batches
 
 With --json: {\"id\", \"parent\", \"description\", \"state\", \"total\", \"completed\", \"cancelled\", \"discarded\", \"left\", \"percent\",
-\"opened_at\", \"closed_at\", \"cancelled_at\", \"finished_at\", \"succeeded_at\"}; lists are {\"batches\": [...], \"next\"}."
+\"per_second\", \"time_to_go_ms\", \"opened_at\", \"closed_at\", \"cancelled_at\", \"finished_at\", \"succeeded_at\"}; lists are {\"batches\": [...], \"next\"}."
 )]
 pub(crate) struct BatchArgs {
     #[command(subcommand)]
@@ -161,7 +164,9 @@ pub(super) fn write_matched(matched: &Matched, settings: &Settings) -> Result<()
     }
     let Matched { matched, done, unneeded, moved, refused, refusal, .. } = matched;
     out::line(format_args!(
-        "{done} of {matched} jobs; {unneeded} needed nothing, {moved} changed meanwhile, {refused} were refused"
+        "{done} of {}; {unneeded} needed nothing, {moved} changed meanwhile, {refused} {} refused",
+        count(*matched, "job"),
+        if *refused == 1 { "was" } else { "were" }
     ))?;
     match refusal {
         Some(why) => out::line(visible::line(why)),
@@ -177,7 +182,22 @@ fn show(batch: BatchView, settings: &Settings) -> Result<(), Problem> {
     if let Some(description) = &batch.description {
         out::line(visible::line(description))?;
     }
-    out::line(bar(&batch))
+    out::line(bar(&batch))?;
+    match pace(&batch) {
+        Some(pace) => out::line(pace),
+        None => Ok(()),
+    }
+}
+
+/// How fast it goes: `12.3 members a second, 4m 10s to go`
+fn pace(batch: &BatchView) -> Option<String> {
+    let rate = batch.per_second.filter(|_| batch.left > 0)?;
+    let digits = if rate < 10.0 { 2 } else { 0 };
+    let to_go = match batch.time_to_go_ms {
+        Some(ms) => format!("{} to go", words::span(Duration::from_millis(ms))),
+        None => "nothing has finished".into(),
+    };
+    Some(format!("{rate:.digits$} members a second since it was opened, {to_go}"))
 }
 
 /// How far a batch is: `[#########---------------------]  30 % · 3 of 10 finished (1 failed)`
@@ -238,6 +258,10 @@ mod tests {
         .expect("a batch");
         assert_eq!(bar(&batch), "[#########---------------------]  30 % · 3 of 10 finished (1 failed)");
         let full = BatchView { percent: 100, left: 0, completed: 9, ..batch };
+        let going = BatchView { per_second: Some(0.5), time_to_go_ms: Some(14_000), ..full.clone() };
+        assert_eq!(pace(&going), None, "no member is left");
+        let going = BatchView { left: 7, ..going };
+        assert_eq!(pace(&going).as_deref(), Some("0.50 members a second since it was opened, 14s to go"));
         assert!(bar(&full).starts_with("[##############################] 100 %"), "{}", bar(&full));
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Target;
 use crate::{
-    bodies::NewJob,
+    bodies::{Cancel, NewJob},
     terminal::Problem,
     views::{BatchPage, BatchView, BulkAction, GraphView, Matched, TreeView},
 };
@@ -125,8 +125,11 @@ impl Target {
                 Ok(Matched::new(bulk, false, acted))
             }
             Self::Server(remote) => {
-                let word = if matches!(action, Action::Retry) { "retry" } else { "cancel" };
-                remote.send(Method::POST, &format!("/v1/batches/{id}/{word}"), &()).await
+                if let Action::Cancel { reason } = action {
+                    let cancel = Cancel { reason: Some(reason.clone()) };
+                    return remote.send(Method::POST, &format!("/v1/batches/{id}/cancel"), &cancel).await;
+                }
+                remote.send(Method::POST, &format!("/v1/batches/{id}/retry"), &()).await
             }
         }
     }

@@ -36,6 +36,10 @@ pub(crate) struct BatchView {
     /// Finished members of all: 100 exactly if none is left.
     #[schema(maximum = 100)]
     pub(crate) percent: u8,
+    /// Members that finish in a second, on average since it was opened; null before time has passed.
+    pub(crate) per_second: Option<f64>,
+    /// How many milliseconds the members that are left take at this rate; null if nothing has finished.
+    pub(crate) time_to_go_ms: Option<u64>,
     /// When it was opened.
     #[schema(value_type = String, format = DateTime)]
     pub(crate) opened_at: Timestamp,
@@ -67,6 +71,8 @@ impl From<BatchStatus> for BatchView {
             discarded: counts.discarded,
             left: progress.left,
             percent: progress.percent,
+            per_second: status.per_second,
+            time_to_go_ms: status.time_to_go.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
             opened_at: status.opened_at,
             closed_at: status.closed_at,
             cancelled_at: status.cancelled_at,

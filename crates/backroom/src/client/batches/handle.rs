@@ -50,8 +50,9 @@ impl BatchHandle {
 
     /// How the batch stands.
     pub async fn status(&self) -> Result<BatchStatus, Error> {
-        let row = self.backroom.engine().store.batch(self.id).await?;
-        Ok(row.ok_or_else(|| not_found(self.id))?.into())
+        let engine = self.backroom.engine();
+        let row = engine.store.batch(self.id).await?;
+        Ok(BatchStatus::of(row.ok_or_else(|| not_found(self.id))?, engine.clock.now()))
     }
 
     /// Closes it: from now on only its own members add further ones, while they run. It ends when no member lives, at once if it is
@@ -67,8 +68,9 @@ impl BatchHandle {
 
     async fn turn(&self, turn: BatchTurn) -> Result<BatchStatus, Error> {
         let engine = self.backroom.engine();
-        let row = engine.store.turn_batch(self.id, turn, engine.clock.now()).await?;
-        Ok(row.ok_or_else(|| not_found(self.id))?.into())
+        let now = engine.clock.now();
+        let row = engine.store.turn_batch(self.id, turn, now).await?;
+        Ok(BatchStatus::of(row.ok_or_else(|| not_found(self.id))?, now))
     }
 
     /// Cancels it: no job adds members any longer, and each member that lives is cancelled, as are the batches in it. Running members are
@@ -87,6 +89,8 @@ impl BatchHandle {
 
     /// Retries all members that were cancelled or discarded, and those of the batches in it.
     pub async fn retry_failed(&self) -> Result<Acted, Error> {
+        // An unknown batch has no members, and would seem to have none that failed.
+        self.status().await?;
         let mut sum = Acted::default();
         let mut open = vec![self.clone()];
         while let Some(batch) = open.pop() {

@@ -5,9 +5,11 @@ mod open;
 
 pub use self::{handle::BatchHandle, open::OpenBatch};
 
+use std::time::Duration;
+
 use backroom_core::{
     Timestamp,
-    batch::{Batch, BatchId, Counts, Progress},
+    batch::{Batch, BatchId, Counts, Pace, Progress},
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,10 @@ pub struct BatchStatus {
     pub counts: Counts,
     /// How far it is.
     pub progress: Progress,
+    /// Members that finish in a second, on average since it was opened; none before time has passed.
+    pub per_second: Option<f64>,
+    /// How long the members that are left take at this rate; none if nothing has finished.
+    pub time_to_go: Option<Duration>,
     /// When it was opened.
     pub opened_at: Timestamp,
     /// When it was closed.
@@ -86,10 +92,16 @@ impl BatchState {
     }
 }
 
-impl From<BatchRow> for BatchStatus {
-    fn from(row: BatchRow) -> Self {
+impl BatchStatus {
+    /// The batch as it was read at `now`.
+    pub(super) fn of(row: BatchRow, now: Timestamp) -> Self {
         let counts = row.counts();
         let state = BatchState::of(&row.batch);
+        let mut pace = Pace::default();
+        pace.sample(row.batch.opened_at, Counts::default());
+        let ended_at = row.batch.finished_at.filter(|_| state == BatchState::Ended);
+        pace.sample(ended_at.unwrap_or(now), counts);
+        let estimate = pace.estimate(counts.live);
         let Batch {
             id,
             parent,
@@ -108,6 +120,8 @@ impl From<BatchRow> for BatchStatus {
             state,
             counts,
             progress: counts.progress(),
+            per_second: estimate.map(|estimate| estimate.per_second),
+            time_to_go: estimate.and_then(|estimate| estimate.time_to_go),
             opened_at,
             closed_at,
             cancelled_at,
@@ -137,8 +151,9 @@ impl Backroom {
         limit: usize,
     ) -> Result<Vec<BatchStatus>, Error> {
         let limit = limit.clamp(1, PAGE_MAX);
-        let rows = self.engine().store.batches(parent, before, limit).await?;
-        Ok(rows.into_iter().map(Into::into).collect())
+        let engine = self.engine();
+        let (rows, now) = (engine.store.batches(parent, before, limit).await?, engine.clock.now());
+        Ok(rows.into_iter().map(|row| BatchStatus::of(row, now)).collect())
     }
 }
 

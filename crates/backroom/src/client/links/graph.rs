@@ -101,7 +101,7 @@ impl Backroom {
         at: Timestamp,
         is_repeated: bool,
     ) -> Result<EnqueuedGraph, Error> {
-        let graph = checked(&nodes).map_err(|error| Error::new(ErrorKind::Invalid, error.to_string()))?;
+        let graph = checked(&nodes).map_err(|error| wrong(&error))?;
         let engine = self.engine();
         let sending = Sending::begin(engine, None);
         let mut bytes = 0;
@@ -111,9 +111,9 @@ impl Backroom {
             let id = Graph::id(first, place);
             let mut draft = node.draft;
             sending.stamp(&mut draft);
-            let mut new = draft.check(id, at, engine.json_bytes_max).map_err(|invalid| {
-                Error::new(ErrorKind::Invalid, GraphError::of_job(place, "", invalid.to_string()).to_string())
-            })?;
+            let mut new = draft
+                .check(id, at, engine.json_bytes_max)
+                .map_err(|invalid| wrong(&GraphError::of_job(place, "", invalid.to_string())))?;
             bytes += new.job.bytes();
             if bytes > BYTES_IN_HAND_MAX {
                 let why = format!("enqueue a graph: its jobs are more than {BYTES_IN_HAND_MAX} bytes");
@@ -137,6 +137,10 @@ impl Backroom {
         }
         Ok(EnqueuedGraph { jobs: names })
     }
+}
+
+fn wrong(error: &GraphError) -> Error {
+    Error::new(ErrorKind::Invalid, format!("enqueue the graph: {error}"))
 }
 
 /// The graph that the nodes make, checked as a whole.
