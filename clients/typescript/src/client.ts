@@ -83,6 +83,13 @@ export class Client {
     return JSON.parse((await this.#http.repeated(request, this.#patienceMs)).text);
   }
 
+  /** Sends a signal to a workflow. It may come before the workflow waits for it. */
+  async signal(job: string, name: string, value: unknown = null): Promise<void> {
+    // A repeated request is the same signal.
+    const body = JSON.stringify({ name, value, id: randomUUID() });
+    await this.#http.repeated({ method: "POST", path: `${path(job)}/signals`, body }, this.#patienceMs);
+  }
+
   /**
    * What happens to a job, until it has ended. A connection that breaks is opened again; each line and each attempt comes once.
    */

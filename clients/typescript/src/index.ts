@@ -4,4 +4,7 @@ export {
 } from "./errors.js";
 export type { Enqueued, Job, JobEvent, JobOptions, Json, NewJob } from "./json.js";
 export { Run } from "./run.js";
+export {
+  ChildFailed, ContinueAsNew, NameInUse, StepFailed, TimedOut, Workflow, type ChildPolicy, type StepOptions, type WorkflowCode,
+} from "./workflow.js";
 export { Worker, type Handler, type WorkerOptions } from "./worker.js";

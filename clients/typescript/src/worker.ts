@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Problem, type StopReason } from "./errors.js";
 import { ANSWER_MS, Http, Lost, WAIT_MS, isTemporary, pauseMs, problemOf, type Answer } from "./http.js";
+import { Driver, type WorkflowCode } from "./workflow.js";
 import { Run, clip, commitOf, ofError, ofStop, ERROR_BYTES_MAX, type ClaimedJob, type Outcome } from "./run.js";
 
 /** Most ends that wait for their commit. Then no job is claimed. */
@@ -83,6 +84,8 @@ export class Worker {
   readonly #graceMs: number;
   readonly #onLog: (line: string) => void;
   readonly #handlers = new Map<string, Handler>();
+  /** Kinds of which the handler is the code of a workflow. */
+  readonly #workflows = new Set<string>();
   readonly #runs = new Map<string, Active>();
   readonly #occupied = new Map<string, number>();
   readonly #claims = new Set<string>();
@@ -117,6 +120,13 @@ export class Worker {
   handles(kind: string, handler: Handler): this {
     if (this.#handlers.has(kind)) throw new TypeError(`kind ${kind} has a handler already`);
     this.#handlers.set(kind, handler);
+    return this;
+  }
+
+  /** Names the code of a workflow. What it returns, or resolves to, is the output of the job. */
+  workflow(kind: string, code: WorkflowCode): this {
+    this.handles(kind, code as unknown as Handler);
+    this.#workflows.add(kind);
     return this;
   }
 
@@ -317,12 +327,25 @@ export class Worker {
   async #do(active: Active, handler: Handler): Promise<void> {
     let outcome: Outcome | undefined;
     try {
+      if (this.#workflows.has(active.run.kind)) {
+        const identity = this.#identity;
+        const call = (body: object) => this.#asked({ worker: identity.name, ...body }, identity);
+        await new Driver(active.run, call).drive(handler as unknown as WorkflowCode);
+        // All of it is recorded.
+        this.#end(active, undefined);
+        return;
+      }
       const output = await handler(active.run);
       outcome = { outcome: "done", output: output === undefined ? null : output };
     } catch (error) {
       outcome = ofError(error, active.run.stopReason);
     }
     this.#end(active, outcome);
+  }
+
+  /** One call for a workflow. It is safe to repeat until it has an answer. */
+  async #asked(body: object, identity: Identity): Promise<any> {
+    return this.#answered("/v1/leases/workflow", JSON.stringify(body), identity);
   }
 
   #timeOut(active: Active): void {

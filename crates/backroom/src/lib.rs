@@ -122,7 +122,8 @@ pub use handler_state::FromState;
 #[cfg(feature = "callbacks")]
 pub use http_out::signature::SigningSecret;
 pub use leases::{
-    ClaimOrder, Commit, Extended, LeaseHeld, Leases, RemoteWorker, Report, RunKey, RunOutcome, Settled,
+    AskAnswer, ClaimOrder, Commit, Extended, LeaseHeld, Leases, RemoteAsk, RemoteWorker, Report, RunKey,
+    RunOutcome, Settled, UndoDue, WorkflowAnswer, WorkflowCall, WorkflowStatus, WorkflowThen,
 };
 pub use middleware::{Middleware, Next};
 pub use process::{Process, ProcessOnHost};

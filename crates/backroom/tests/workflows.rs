@@ -521,3 +521,77 @@ async fn rows_of_the_application_and_their_step_are_one_commit() {
     assert_eq!(paid, (1, 990));
     worker.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_transaction_whose_value_the_journal_cannot_hold_writes_no_rows() {
+    let (folder, backroom) = store().await;
+    let books = backroom::rusqlite::Connection::open(folder.path().join("backroom.db")).unwrap();
+    books.busy_timeout(Duration::from_secs(30)).unwrap();
+    books.execute_batch("CREATE TABLE payments (cents INTEGER NOT NULL)").unwrap();
+    let worker = start(&backroom, |_, ctx| async move {
+        for number in 0..50 {
+            let fill = ctx.step(format!("fill {number}"));
+            fill.run(|| async { Ok("x".repeat(1024 * 1024 - 100)) }).await?;
+        }
+        let pay = |name: &str, bytes: usize| {
+            ctx.transaction(name).sqlite(move |tx| {
+                tx.execute("INSERT INTO payments VALUES (990)", [])?;
+                Ok("y".repeat(bytes))
+            })
+        };
+        let refused = pay("large", 100_000).await.unwrap_err().to_string();
+        let fits = pay("small", 10).await?;
+        Ok(format!("{} {fits}", refused.contains("continue_as_new")))
+    })
+    .await;
+    let job = enqueue(&backroom).await;
+    assert_eq!(output(&job).await.unwrap(), "true yyyyyyyyyy");
+    let paid: i64 = books.query_row("SELECT count(*) FROM payments", [], |row| row.get(0)).unwrap();
+    assert_eq!(paid, 1);
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_stays_on_the_version_of_the_code_that_it_began_with() {
+    use backroom::workflow::Versions;
+    let (_folder, backroom) = store().await;
+    async fn old(_: Order, ctx: WorkflowContext) -> Result<String, Failure> {
+        let word: String = ctx.wait_signal("go").await?;
+        Ok(format!("old {word}"))
+    }
+    async fn new(_: Order, ctx: WorkflowContext) -> Result<String, Failure> {
+        ctx.sleep("rest", Duration::from_millis(1)).await?;
+        Ok("new".into())
+    }
+    let worker = |versions: Versions<Order>| {
+        Worker::new(&backroom).workflow_versions(versions).poll(Duration::from_millis(20)).start()
+    };
+    let before = worker(Versions::newest("1", old)).await.unwrap();
+    let job = enqueue(&backroom).await;
+    reaches(&backroom, job.id(), State::Waiting).await;
+    before.stop().await.unwrap();
+    let version = |journal: backroom::WorkflowJournal| journal.header.version;
+    assert_eq!(version(job.journal().await.unwrap().unwrap()).as_deref(), Some("1"));
+    // A worker without the version parks the run and says which one is missing.
+    let only_new = worker(Versions::newest("2", new)).await.unwrap();
+    job.signal("go", "on").await.unwrap();
+    let blocked = async {
+        loop {
+            let journal = job.journal().await.unwrap().unwrap();
+            if let Some(mark) = journal.header.blocked {
+                return mark.why;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let why = tokio::time::timeout(PATIENCE, blocked).await.unwrap();
+    assert!(why.contains("version \"1\"") && why.contains("has 2;"), "{why}");
+    only_new.stop().await.unwrap();
+    let both = worker(Versions::newest("2", new).and_earlier("1", old)).await.unwrap();
+    let other = enqueue(&backroom).await;
+    assert_eq!(output(&other).await.unwrap(), "new");
+    // Whatever arrives wakes a workflow that is blocked.
+    job.signal("anything", "at all").await.unwrap();
+    assert_eq!(output(&job).await.unwrap(), "old on");
+    both.stop().await.unwrap();
+}

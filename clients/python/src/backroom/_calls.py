@@ -189,6 +189,12 @@ def cancel(job: str, reason: Optional[str], patience: float) -> Call:
     return answer.json()
 
 
+def signal(job: str, name: str, value: Any, patience: float) -> Call:
+    # A repeated request is the same signal.
+    body = {"name": name, "value": value, "id": str(uuid.uuid4())}
+    yield from repeated(post(f"/v1/jobs/{job}/signals", body), patience)
+
+
 class Events:
     """Reads server-sent events line by line."""
 

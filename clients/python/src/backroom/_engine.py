@@ -19,6 +19,7 @@ from ._stream import Http
 from ._threads import Threads
 from .errors import Problem
 from .run import Run, clip
+from .workflow import Driver, Workflow
 
 logger = logging.getLogger("backroom")
 
@@ -46,6 +47,16 @@ class Options:
     grace: float
 
 
+class WorkflowCode:
+    """The code of a workflow, in the place of a handler."""
+
+    def __init__(self, code: Callable[[Workflow], Awaitable[Any]]) -> None:
+        self.code = code
+
+    def __call__(self, run: Run) -> Any:
+        raise TypeError("a workflow runs by its journal")
+
+
 @dataclass
 class Active:
     """A run from its claim until the answer to its commit."""
@@ -59,6 +70,8 @@ class Active:
     commit: Optional[bytes] = None
     #: The commit was refused once, and replaced.
     is_replaced: bool = False
+    #: A cancel lets it undo what it has done.
+    is_workflow: bool = False
     lines_sent: int = 0
 
     @property
@@ -294,7 +307,10 @@ class Engine:
         if job.get("timeout_ms") is not None:
             active.timer = self._loop.call_later(job["timeout_ms"] / 1000, self._time_out, active)
         function, is_async = handler
-        if is_async:
+        if isinstance(function, WorkflowCode):
+            active.is_workflow = True
+            active.task = self._loop.create_task(self._run_workflow(active, function))
+        elif is_async:
             active.task = self._loop.create_task(self._run_here(active, function))
         else:
             self._threads.start(lambda: self._run_in_thread(active, function))
@@ -303,6 +319,23 @@ class Engine:
         outcome: Optional[Dict[str, Any]]
         try:
             outcome = {"outcome": "done", "output": await handler(active.run)}
+        except BaseException as error:
+            outcome = _outcome.of_error(error, active.run.stop_reason)
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                self._fatal = self._fatal or error
+                self.stop()
+        self._end(active, outcome)
+
+    async def _run_workflow(self, active: Active, function: WorkflowCode) -> None:
+        identity = self._identity
+
+        async def call(body: Dict[str, Any]) -> Dict[str, Any]:
+            asked = calls.encode({"worker": identity.name, **body})
+            return await self._answered("/v1/leases/workflow", asked, identity)
+
+        outcome: Optional[Dict[str, Any]] = None
+        try:
+            await Driver(active.run, call).drive(function.code)
         except BaseException as error:
             outcome = _outcome.of_error(error, active.run.stop_reason)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
@@ -346,7 +379,8 @@ class Engine:
 
     def _ask_to_stop(self, active: Active, reason: str) -> None:
         active.run._ask_to_stop(reason)
-        if active.task is not None and not active.has_ended:
+        undoes = active.is_workflow and reason == "cancelled"
+        if active.task is not None and not active.has_ended and not undoes:
             active.task.cancel()
 
     def _end(self, active: Active, outcome: Optional[Dict[str, Any]]) -> None:

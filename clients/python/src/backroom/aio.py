@@ -44,6 +44,9 @@ class AsyncClient:
         found: JsonObject = await drive(self._http, calls.cancel(job, reason, self._patience))
         return found
 
+    async def signal(self, job: str, name: str, value: Any = None) -> None:
+        await drive(self._http, calls.signal(job, name, value, self._patience))
+
     async def follow(self, job: str) -> AsyncIterator[JsonObject]:
         events = calls.Events()
         lost_at: Optional[float] = None

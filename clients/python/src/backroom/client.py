@@ -62,6 +62,10 @@ class Client:
         found: JsonObject = self._drive(calls.cancel(job, reason, self._patience))
         return found
 
+    def signal(self, job: str, name: str, value: Any = None) -> None:
+        """Sends a signal to a workflow. It may come before the workflow waits for it."""
+        self._drive(calls.signal(job, name, value, self._patience))
+
     def follow(self, job: str) -> Iterator[JsonObject]:
         """What happens to a job, as `{"event": "state" | "progress" | "line" | "attempt", "data": …}`, until it has ended.
 

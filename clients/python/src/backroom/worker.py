@@ -7,15 +7,18 @@ requests are made in that loop, by `_engine`.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import threading
-from typing import Any, Callable, Dict, Mapping, Optional, TypeVar
+from typing import Any, Awaitable, Callable, Dict, Mapping, Optional, TypeVar
 
-from ._engine import Engine, Options
+from ._engine import Engine, Options, WorkflowCode as _Flow
 from .run import Run
+from .workflow import Workflow
 
 Handler = TypeVar("Handler", bound=Callable[[Run], Any])
+Flow = TypeVar("Flow", bound=Callable[[Workflow], Awaitable[Any]])
 
 
 class Worker:
@@ -56,6 +59,17 @@ class Worker:
                 raise ValueError(f"kind {kind!r} has a handler already")
             self._handlers[kind] = handler
             return handler
+
+        return register
+
+    def workflow(self, kind: str) -> Callable[[Flow], Flow]:
+        """Names the code of a workflow: a coroutine function of a `Workflow` whose result is the output of the job."""
+
+        def register(code: Flow) -> Flow:
+            if not inspect.iscoroutinefunction(code):
+                raise TypeError("the code of a workflow is a coroutine function")
+            self.handles(kind)(_Flow(code))
+            return code
 
         return register
 

@@ -5,7 +5,8 @@
 //! dead as any other, and its jobs run elsewhere. The end of a run goes through the [`recorder`](crate::recorder).
 //!
 //! Start reading at [`Leases::claim`]. `worker` knows who calls, `held` what was claimed lately, `extend` answers which leases
-//! still hold and gives back what its worker does not know of, `commit` records ends, and `note` writes progress and log lines.
+//! still hold and gives back what its worker does not know of, `commit` records ends, `note` writes progress and log lines, and `workflow`
+//! writes the journals of workflows.
 
 mod claim;
 mod commit;
@@ -14,6 +15,7 @@ mod held;
 mod note;
 mod outcome;
 mod worker;
+mod workflow;
 
 use std::{
     fmt,
@@ -30,6 +32,7 @@ pub use self::{
     note::Report,
     outcome::RunOutcome,
     worker::RemoteWorker,
+    workflow::{AskAnswer, RemoteAsk, UndoDue, WorkflowAnswer, WorkflowCall, WorkflowStatus, WorkflowThen},
 };
 use self::{held::Held, worker::Known};
 use crate::{Backroom, Ended, Error, ends::Ends, engine::Engine, recorder::Recorder, repeated::Repeats};

@@ -28,6 +28,8 @@ pub enum RunOutcome {
     Snooze(Duration),
     /// It did not run, or was not finished because its worker stops. It may run elsewhere at once; no attempt is charged.
     Release,
+    /// It is a workflow that waits: the store wakes it. No attempt is charged.
+    Park,
 }
 
 impl RunOutcome {
@@ -44,6 +46,7 @@ impl RunOutcome {
             Self::Cancel(reason) => Event::Stop { lease, reason },
             Self::Snooze(delay) => Event::Snooze { lease, delay },
             Self::Release => Event::Release { lease },
+            Self::Park => Event::Suspend { lease },
         }
     }
 
@@ -60,6 +63,7 @@ impl RunOutcome {
             Self::Fail { timed_out: true, .. } => ended == Some(AttemptEnd::TimedOut),
             Self::Discard(_) => ended == Some(AttemptEnd::Discarded),
             Self::Cancel(_) => ended == Some(AttemptEnd::Cancelled),
+            Self::Park => is_last && ended.is_none() && job.state != State::Running,
             // These leave no record of their own. The job waits, or was cancelled meanwhile.
             Self::Snooze(_) | Self::Release => {
                 is_last && ended.is_none() && matches!(job.state, State::Queued | State::Cancelled)

@@ -161,13 +161,11 @@ impl WorkflowContext {
     }
 
     /// Runs another job and waits for its output. The job is cancelled if the workflow ends first.
-    #[doc(hidden)]
     pub async fn child<J: Job>(&self, name: &str, job: &J) -> Result<J::Output, WorkflowError> {
         self.child_with(name, job, ChildPolicy::Cancel).await
     }
 
     /// The same with another policy for what becomes of the job if the workflow ends first.
-    #[doc(hidden)]
     pub async fn child_with<J: Job>(
         &self,
         name: &str,
@@ -180,7 +178,6 @@ impl WorkflowContext {
     }
 
     /// Runs a job of any kind and waits for its output. It must not have a unique key.
-    #[doc(hidden)]
     pub async fn child_draft(
         &self,
         name: &str,

@@ -35,24 +35,59 @@ const SHORT: Duration = Duration::from_secs(1);
 /// A wall clock that is set is noticed within this span.
 const STEPS_NOTICED_WITHIN: Duration = Duration::from_secs(5);
 /// The shortest and the longest wait before the code of a blocked workflow is tried again.
-const BLOCKED_MIN: Duration = Duration::from_secs(10);
-const BLOCKED_MAX: Duration = Duration::from_secs(3600);
+pub(crate) const BLOCKED_MIN: Duration = Duration::from_secs(10);
+pub(crate) const BLOCKED_MAX: Duration = Duration::from_secs(3600);
 /// The wait of a run that could not reach its journal.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Begins the code of a workflow.
 pub(super) type Start = dyn Fn(WorkflowContext) -> BoxFuture<'static, Result<Json, Failure>> + Send + Sync;
 
+/// The code of a workflow by its versions, the newest first; a kind without versions has one code without a name.
+pub(super) struct Codes(pub(super) Vec<(Option<String>, Box<Start>)>);
+
+impl Codes {
+    fn newest(&self) -> Option<String> {
+        self.0.first().and_then(|(version, _)| version.clone())
+    }
+
+    /// The code for a run that began with this version. The oldest code is for runs that began before the kind had versions.
+    fn of(&self, version: Option<&String>) -> Option<&Start> {
+        let found = match version {
+            None => self.0.last(),
+            Some(_) => self.0.iter().find(|(known, _)| known.as_ref() == version),
+        };
+        found.map(|(_, start)| &**start)
+    }
+
+    fn missing(&self, version: &str) -> String {
+        let known: Vec<_> = self.0.iter().filter_map(|(version, _)| version.as_deref()).collect();
+        let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+        format!(
+            "the run began with version {version:?} of its code, and the worker has {known}; deploy a worker that has this version"
+        )
+    }
+}
+
 /// Runs a workflow until it ends, parks or must stop.
-pub(super) async fn drive(context: Context, start: &Start) -> Result<Json, Failure> {
+pub(super) async fn drive(context: Context, codes: &Codes) -> Result<Json, Failure> {
     let engine = context.resources().engine.clone();
     let mut is_first = true;
     loop {
-        let loaded = match journal::load(&engine, context.job(), is_first).await {
+        let loaded = match journal::load(&engine, context.job(), is_first, codes.newest()).await {
             Ok(loaded) => loaded,
             Err(error) => return Err(put_off(&error)),
         };
-        match Driver::new(&engine, context.clone(), loaded, start).run().await {
+        let version = loaded.journal.header.version.clone();
+        let driven = match codes.of(version.as_ref()) {
+            Some(start) => Driver::new(&engine, context.clone(), loaded, start, codes.newest()).run().await,
+            None => {
+                let idle: &Start = &|_| Box::pin(pending());
+                let mut driver = Driver::new(&engine, context.clone(), loaded, idle, None);
+                driver.block_because(codes.missing(&version.unwrap_or_default())).await
+            }
+        };
+        match driven {
             Ok(over) => return over,
             Err(Lost::Journal) => is_first = false,
             Err(Lost::Lease) => return Err(Failure::retry("the lease of the workflow was lost")),
@@ -86,6 +121,8 @@ struct Driver<'a> {
     is_tied: bool,
     is_cancel_known: bool,
     blocked: Option<BlockedMark>,
+    /// The version that a next generation begins with.
+    newest: Option<String>,
     hints: Option<Listener>,
 }
 
@@ -98,7 +135,13 @@ impl Drop for Driver<'_> {
 }
 
 impl<'a> Driver<'a> {
-    fn new(engine: &'a Engine, context: Context, loaded: Loaded, start: &Start) -> Self {
+    fn new(
+        engine: &'a Engine,
+        context: Context,
+        loaded: Loaded,
+        start: &Start,
+        newest: Option<String>,
+    ) -> Self {
         let Loaded { revision, mut journal, arrivals, wake_at } = loaded;
         let job = context.job();
         let (is_charged, is_tied) = (job.attempt > 1 || job.crashes > 0, job.undoes());
@@ -118,6 +161,7 @@ impl<'a> Driver<'a> {
             is_tied,
             is_cancel_known: false,
             blocked,
+            newest,
             hints: None,
         }
     }
@@ -310,7 +354,7 @@ impl<'a> Driver<'a> {
         if let Some(args) = next_args {
             let writes = self.last_writes(Run::continued);
             self.add(writes)?;
-            self.pending.continue_with(args);
+            self.pending.continue_with(args, self.newest.clone());
             self.flush(None).await?;
             return Ok(Some(Err(failure)));
         }
@@ -431,7 +475,13 @@ impl<'a> Driver<'a> {
             let ties = self.pending.ties() && !self.is_tied;
             self.is_tied |= ties;
             let now = self.engine.clock.now();
-            self.pending.take(&state, self.flow.context.job(), (place.revision, wake_at), now, (forgives, ties))
+            self.pending.take(
+                &state,
+                self.flow.context.job(),
+                (place.revision, wake_at),
+                now,
+                (forgives, ties),
+            )
         };
         let Some(write) = write else { return Err(Lost::Lease) };
         let store = Arc::clone(&self.engine.store);

@@ -9,7 +9,10 @@ use std::{
 
 use backroom_core::{
     Draft, Json, Timestamp,
-    workflow::{Answer, Ask, Attempted, Entry, Header, Refused, Run, ScopeId, Ticket, Write},
+    workflow::{
+        Answer, Ask, Attempted, Entry, EntryState, Header, JOURNAL_BYTES_MAX, Refused, Run, ScopeId, Ticket,
+        Write,
+    },
 };
 use futures_util::future::BoxFuture;
 
@@ -211,9 +214,24 @@ impl Asked {
     }
 }
 
+/// How a step that writes rows of the application is recorded with them.
+pub(super) enum Recording {
+    /// By this write, once the value is put into it.
+    Write {
+        /// Still without the value.
+        write: Box<JournalWrite>,
+        /// The longest value that the journal can hold.
+        bytes_left: usize,
+    },
+    /// Not as done: the journal is full. Its code must write no rows.
+    Full(String),
+    /// Not at all: the code does not wait for it any longer.
+    Over,
+}
+
 impl Asked {
-    /// The write that records the step as done, still without its value; none if the code does not wait for it any longer.
-    pub(super) fn recording(&self, place: &Place) -> Option<JournalWrite> {
+    /// How the step would be recorded as done.
+    pub(super) fn recording(&self, place: &Place) -> Recording {
         let engine = &self.flow.context.resources().engine;
         let (now, job) = (engine.clock.now(), self.flow.context.job());
         let mut state = self.flow.state();
@@ -227,13 +245,16 @@ impl Asked {
                 _ => None,
             })
             .collect();
-        if entries.is_empty() {
-            return None;
+        let (Some(entry), Some(lease)) = (entries.first(), job.lease_id) else { return Recording::Over };
+        if let EntryState::Closed { answer: Answer::Failed { error }, .. } = &entry.state {
+            return Recording::Full(error.clone());
         }
-        let header = state.run.journal().header.clone();
-        Some(JournalWrite {
+        let journal = state.run.journal();
+        let (header, bytes_left) =
+            (journal.header.clone(), JOURNAL_BYTES_MAX.saturating_sub(journal.bytes()));
+        let write = JournalWrite {
             workflow: job.id,
-            lease: job.lease_id?,
+            lease,
             revision_before: place.revision,
             header: Header { progress: header.progress + 1, ..header },
             publishes: false,
@@ -246,7 +267,8 @@ impl Asked {
             wake_at: place.wake_at,
             forgives: false,
             ties: false,
-        })
+        };
+        Recording::Write { write: Box::new(write), bytes_left }
     }
 
     /// The step is recorded in the store.

@@ -28,7 +28,14 @@ pub(super) struct Loaded {
 }
 
 /// Reads a journal. A job that was claimed once and changed by nothing else has none, which spares the read.
-pub(super) async fn load(engine: &Engine, job: &JobRow, is_first: bool) -> Result<Loaded, Error> {
+///
+/// A run that begins has this version of its code.
+pub(super) async fn load(
+    engine: &Engine,
+    job: &JobRow,
+    is_first: bool,
+    version: Option<String>,
+) -> Result<Loaded, Error> {
     const REVISION_OF_FIRST_CLAIM: u64 = 1;
     let mut all = JournalPage::default();
     if !is_first || job.revision != REVISION_OF_FIRST_CLAIM {
@@ -36,12 +43,12 @@ pub(super) async fn load(engine: &Engine, job: &JobRow, is_first: bool) -> Resul
     }
     let (revision, header, wake_at) =
         all.head.map_or((0, None, None), |head| (head.revision, head.header, head.wake_at));
-    let header = header.unwrap_or_else(|| Header::begin(None, engine.clock.now()));
+    let header = header.unwrap_or_else(|| Header::begin(version, engine.clock.now()));
     Ok(Loaded { revision, journal: Journal::load(header, all.entries)?, arrivals: all.arrivals, wake_at })
 }
 
 /// Reads all of a journal, in pages. A write in between can show in a part of it only; a run finds that at its first write.
-pub(super) async fn read(engine: &Engine, workflow: JobId) -> Result<JournalPage, Error> {
+pub(crate) async fn read(engine: &Engine, workflow: JobId) -> Result<JournalPage, Error> {
     let mut all = engine.store.journal(workflow, None, PAGE).await?;
     while all.more {
         let after = JournalAfter {
@@ -83,7 +90,8 @@ pub(super) struct Pending {
     publishes: bool,
     /// The header changes, and nothing else may.
     changes_header: bool,
-    next: Option<Json>,
+    /// The args and the version of the next generation.
+    next: Option<(Json, Option<String>)>,
 }
 
 impl Pending {
@@ -110,8 +118,8 @@ impl Pending {
     }
 
     /// The next generation begins with these args.
-    pub(super) fn continue_with(&mut self, args: Json) {
-        self.next = Some(args);
+    pub(super) fn continue_with(&mut self, args: Json, version: Option<String>) {
+        self.next = Some((args, version));
     }
 
     /// Adds a write, which the run counts as made from now on. The caller adds the jobs of children.
@@ -158,7 +166,7 @@ impl Pending {
         }
         let header = &state.run.journal().header;
         let header = match &next {
-            Some(_) => header.next_generation(None, now),
+            Some((_, version)) => header.next_generation(version.clone(), now),
             None => header.clone(),
         };
         Some(JournalWrite {
@@ -172,7 +180,7 @@ impl Pending {
             taken,
             at: now,
             children,
-            args: next,
+            args: next.map(|(args, _)| args),
             wake_at,
             forgives,
             ties,

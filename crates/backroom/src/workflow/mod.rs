@@ -14,21 +14,25 @@ mod race;
 mod register;
 mod step;
 mod transaction;
+mod versions;
 
 pub use client::WorkflowJournal;
 pub use context::WorkflowContext;
+pub(crate) use drive::{BLOCKED_MAX, BLOCKED_MIN};
 pub use error::WorkflowError;
+pub(crate) use journal::read as read_journal;
 pub use race::{Race, Won};
 pub use step::Step;
 pub use transaction::TransactionStep;
 #[cfg(feature = "sqlite")]
 pub(crate) use transaction::set_value;
+pub use versions::Versions;
 
 /// What a journal is made of.
 pub use backroom_core::{
     links::{ChildEnd, ChildPolicy},
     workflow::{
-        Answer, Arrival, Arrived, Cause, Entry, EntryKind, EntryState, Header, JOURNAL_BYTES_MAX,
-        KEY_BYTES_MAX, Opened, Phase, SIGNALS_MAX, STEPS_MAX, Undo, VALUE_BYTES_MAX,
+        Answer, Arrival, Arrived, Ask, Attempted, Cause, Entry, EntryKind, EntryState, Header,
+        JOURNAL_BYTES_MAX, KEY_BYTES_MAX, Opened, Phase, SIGNALS_MAX, STEPS_MAX, Undo, VALUE_BYTES_MAX,
     },
 };

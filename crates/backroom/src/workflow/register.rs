@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 
-use super::{context::WorkflowContext, drive::drive};
+use super::{
+    context::WorkflowContext,
+    drive::{Codes, drive},
+};
 use crate::{
     Context, Failure, FromState, Job, Worker,
     handler::Handler,
@@ -74,31 +77,36 @@ impl Worker {
         R: Future<Output = Result<J::Output, Failure>> + Send + 'static,
     {
         let handler = Arc::new(handler);
-        let run = move |context: Context| {
-            let handler = Arc::clone(&handler);
-            async move {
-                let of_job = context.clone();
-                let start = move |flow: WorkflowContext| {
-                    let (handler, context) = (Arc::clone(&handler), of_job.clone());
-                    async move {
-                        let (job, state) = (decode::<J>(&context)?, take(&context));
-                        encode(&handler(job, flow, state).await?)
-                    }
-                    .boxed()
-                };
-                drive(context, &start).await
-            }
-            .boxed()
+        let codes_of = move |context: &Context| {
+            let (handler, context) = (Arc::clone(&handler), context.clone());
+            let start = move |flow: WorkflowContext| {
+                let (handler, context) = (Arc::clone(&handler), context.clone());
+                async move {
+                    let (job, state) = (decode::<J>(&context)?, take(&context));
+                    encode(&handler(job, flow, state).await?)
+                }
+                .boxed()
+            };
+            Codes(vec![(None, Box::new(start))])
         };
-        self.register(
-            &names_of::<J>(),
-            Handler {
-                retry: J::retry(),
-                is_blocking: false,
-                wind_up: Duration::ZERO,
-                check_state: check,
-                run: Box::new(run),
-            },
-        )
+        self.register(&names_of::<J>(), handler_of::<J>(check, codes_of))
+    }
+}
+
+/// The handler of a workflow with this code.
+pub(super) fn handler_of<J: Job>(
+    check: fn(&States) -> Result<(), &'static str>,
+    codes_of: impl Fn(&Context) -> Codes + Send + Sync + 'static,
+) -> Handler {
+    let run = move |context: Context| {
+        let codes = codes_of(&context);
+        async move { drive(context, &codes).await }.boxed()
+    };
+    Handler {
+        retry: J::retry(),
+        is_blocking: false,
+        wind_up: Duration::ZERO,
+        check_state: check,
+        run: Box::new(run),
     }
 }

@@ -4,14 +4,14 @@ use std::{future::pending, marker::PhantomData, sync::Arc};
 
 use backroom_core::{
     Json, RetryPolicy,
-    workflow::{Answer, Ask, Entry, EntryState, VALUE_BYTES_MAX},
+    workflow::{Answer, Ask, Attempted, Entry, EntryState, VALUE_BYTES_MAX},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     context::WorkflowContext,
     error::WorkflowError,
-    flow::{Asked, Lost, Turn},
+    flow::{Asked, Lost, Recording, Turn},
     step::{attempted, unexpected},
 };
 use crate::{
@@ -91,11 +91,18 @@ impl<'c, T: Serialize + DeserializeOwned + Send> TransactionStep<'c, T> {
                 continue;
             };
             let mut place = flow.place.lock().await;
-            let Some(write) = asked.recording(&place) else { continue };
+            let (write, bytes_left) = match asked.recording(&place) {
+                Recording::Write { write, bytes_left } => (*write, bytes_left),
+                Recording::Full(error) => {
+                    asked.tried(Attempted::GivenUp(error));
+                    continue;
+                }
+                Recording::Over => continue,
+            };
             let code = Arc::clone(&code);
             let run = move |connection: &rusqlite::Connection| {
                 let mut code = code.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                code(connection).and_then(|value| encoded(&value))
+                code(connection).and_then(|value| encoded(&value, bytes_left))
             };
             match store.transact(write, run).await {
                 Ok(Transacted::Done(entry)) => {
@@ -144,7 +151,14 @@ impl<'c, T: Serialize + DeserializeOwned + Send> TransactionStep<'c, T> {
                 continue;
             };
             let mut place = flow.place.lock().await;
-            let Some(mut write) = asked.recording(&place) else { continue };
+            let (mut write, bytes_left) = match asked.recording(&place) {
+                Recording::Write { write, bytes_left } => (*write, bytes_left),
+                Recording::Full(error) => {
+                    asked.tried(Attempted::GivenUp(error));
+                    continue;
+                }
+                Recording::Over => continue,
+            };
             if place.revision == 0 {
                 // The job may share a row with others of its claim: the first write through the store gives it one of its own.
                 let first = JournalWrite { entries: Vec::new(), ..write.clone() };
@@ -165,7 +179,7 @@ impl<'c, T: Serialize + DeserializeOwned + Send> TransactionStep<'c, T> {
                     continue;
                 }
             };
-            let value = code(&transaction).await.and_then(|value| encoded(&value));
+            let value = code(&transaction).await.and_then(|value| encoded(&value, bytes_left));
             match value {
                 Ok(value) => set_value(&mut write.entries, value),
                 Err(failure) => {
@@ -214,11 +228,19 @@ async fn lose(flow: &super::flow::Flow, wrote: Wrote) {
     pending().await
 }
 
-fn encoded<T: Serialize>(value: &T) -> Result<Json, Failure> {
+/// The value of a step, if the journal can hold it: then its rows and its record are committed.
+fn encoded<T: Serialize>(value: &T, bytes_left: usize) -> Result<Json, Failure> {
     let value = Json::encode(value).map_err(|error| Failure::discard(format!("the value {}", error.why)))?;
     let bytes = value.as_str().len();
     if bytes > VALUE_BYTES_MAX {
         let why = format!("the value is {bytes} bytes long; at most {VALUE_BYTES_MAX} are allowed");
+        return Err(Failure::discard(why));
+    }
+    if bytes > bytes_left {
+        let why = format!(
+            "the value is {bytes} bytes long, and the journal of this run can hold {bytes_left} more; end it with continue_as_new, \
+             which begins an empty one"
+        );
         return Err(Failure::discard(why));
     }
     Ok(value)

@@ -80,6 +80,25 @@ struct Uses {
     is_live: bool,
 }
 
+impl Named {
+    /// A key that another process has made: `scope/name#2`.
+    pub(super) fn whole(key: &str) -> Result<Self, NameError> {
+        if key.len() > KEY_BYTES_MAX {
+            return Err(too_long(key));
+        }
+        key.split('/')
+            .try_for_each(|part| check_name("name", part))
+            .map_err(|error| NameError::Bad { why: error.why })?;
+        Ok(Self { key: key.to_owned(), scope: ScopeId::ROOT, name: key.to_owned() })
+    }
+}
+
+fn too_long(key: &str) -> NameError {
+    let bytes = key.len();
+    let why = format!("{key:?} is {bytes} bytes long with its scopes; at most {KEY_BYTES_MAX} are allowed");
+    NameError::Bad { why }
+}
+
 impl Default for Names {
     fn default() -> Self {
         let root = Scope { path: String::new(), parent: ScopeId::ROOT, name: String::new() };
@@ -157,10 +176,7 @@ impl Names {
 fn counted(plain: String, before: u32) -> Result<String, NameError> {
     let key = if before == 0 { plain } else { format!("{plain}#{}", before + 1) };
     if key.len() > KEY_BYTES_MAX {
-        let bytes = key.len();
-        let why =
-            format!("{key:?} is {bytes} bytes long with its scopes; at most {KEY_BYTES_MAX} are allowed");
-        return Err(NameError::Bad { why });
+        return Err(too_long(&key));
     }
     Ok(key)
 }

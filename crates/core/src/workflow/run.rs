@@ -11,8 +11,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{
     Answer, Answered, Arrival, Ask, Blocked, BlockedMark, Cause, Derived, Entry, EntryKind, EntryState,
-    Inbox, JOURNAL_BYTES_MAX, Journal, NameError, Names, Opened, Phase, Refused, STEPS_MAX, ScopeId, Ticket,
-    VALUE_BYTES_MAX, Write,
+    Inbox, JOURNAL_BYTES_MAX, Journal, NameError, Named, Names, Opened, Phase, Refused, STEPS_MAX, ScopeId,
+    Ticket, VALUE_BYTES_MAX, Write,
     ask::{AskState, Asked},
     chance,
     happening::{What, earliest},
@@ -161,6 +161,19 @@ impl Run {
     /// Asks for something under a name. The code then waits until [`answer`](Self::answer) has one.
     pub fn ask(&mut self, scope: ScopeId, name: &str, ask: Ask) -> Result<Ticket, Refused> {
         let named = self.names.begin(scope, name)?;
+        self.ask_as(named, ask)
+    }
+
+    /// Asks under a whole key, which the code has made by itself because it runs in another process. Such code takes recorded answers by
+    /// their keys, so it asks for no [patch](Ask::Patch) and for no [race](Ask::Race).
+    pub fn ask_under(&mut self, key: &str, ask: Ask) -> Result<Ticket, Refused> {
+        if self.by_key.contains_key(key) {
+            return Err(NameError::TwoLive { key: key.to_owned() }.into());
+        }
+        self.ask_as(Named::whole(key)?, ask)
+    }
+
+    fn ask_as(&mut self, named: Named, ask: Ask) -> Result<Ticket, Refused> {
         let recorded = self.journal.entry(&named.key);
         let mut state = AskState::Pending;
         match recorded {

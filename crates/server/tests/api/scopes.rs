@@ -216,6 +216,7 @@ const ROUTES: &[Route] = &[
     route("post", "/v1/leases/leave", r#"{"worker":WORKER}"#, WORK, Refused),
     route("post", "/v1/leases/commit", COMMITS, WORK, Refused),
     route("post", "/v1/leases/report", REPORTS, WORK, Refused),
+    route("post", "/v1/leases/workflow", ASKS, WORK, Refused),
     of_run("get", "/v1/lease", ""),
     of_run("post", "/v1/lease/report", "{}"),
     of_run("post", "/v1/lease/commit", r#"{"outcome":"done"}"#),
@@ -242,6 +243,8 @@ const ROUTES: &[Route] = &[
 const WORKER: &str = r#"{"name":"w","kinds":["other"],"queues":[{"name":"QUEUE"}]}"#;
 /// About a job of the queue, under a lease that it does not have.
 const COMMITS: &str = r#"{"worker":"w","commits":[{"job":"JOB","lease":"00000000-0000-7000-8000-000000000000","outcome":"done"}]}"#;
+const ASKS: &str =
+    r#"{"worker":"w","job":"JOB","lease":"00000000-0000-7000-8000-000000000000","begin":true}"#;
 const REPORTS: &str =
     r#"{"worker":"w","reports":[{"job":"JOB","lease":"00000000-0000-7000-8000-000000000000"}]}"#;
 

@@ -143,7 +143,9 @@ impl Rows {
 
     /// A child has ended: its end waits in the journal of its workflow, and wakes it.
     pub(super) fn child_ended(&mut self, ended: &ChildEnded, now: Timestamp) {
-        let Some(job) = self.job(ended.workflow).filter(|job| !job.state.is_finished()).cloned() else { return };
+        let Some(job) = self.job(ended.workflow).filter(|job| !job.state.is_finished()).cloned() else {
+            return;
+        };
         let what = Arrived::Child { key: ended.key.clone(), end: ended.end.clone() };
         self.arrive(ended.workflow, ended.child.0, what, now);
         self.wake(&job, now);

@@ -9,6 +9,7 @@ mod commit;
 mod extend;
 mod of_token;
 mod report;
+mod workflow;
 
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(extend::leave))
         .routes(routes!(commit::commit))
         .routes(routes!(report::report))
+        .routes(routes!(workflow::workflow))
         .routes(routes!(of_token::read))
         .routes(routes!(of_token::commit))
         .routes(routes!(of_token::report))

@@ -105,10 +105,8 @@ static FORGIVE: Sql = Sql {
 };
 
 /// The links of a job, which is locked. Parameter: the job.
-static LINKS: Sql = Sql {
-    text: "SELECT links FROM {schema}.jobs WHERE id = $1 FOR NO KEY UPDATE",
-    types: &[Type::UUID],
-};
+static LINKS: Sql =
+    Sql { text: "SELECT links FROM {schema}.jobs WHERE id = $1 FOR NO KEY UPDATE", types: &[Type::UUID] };
 
 /// Writes the links of a job. Parameters: the job, the text.
 static TIE: Sql = Sql {
@@ -161,7 +159,12 @@ pub(crate) async fn write(
 
 /// Whether one statement writes all of it.
 fn is_simple(write: &JournalWrite) -> bool {
-    !write.publishes && !write.clears && write.children.is_empty() && write.args.is_none() && !write.forgives && !write.ties
+    !write.publishes
+        && !write.clears
+        && write.children.is_empty()
+        && write.args.is_none()
+        && !write.forgives
+        && !write.ties
 }
 
 async fn write_round(core: &Core, writes: &[&JournalWrite]) -> Result<HashMap<JobId, Wrote>, Fault> {
@@ -238,7 +241,9 @@ async fn write_alone(
     let links = if write.ties {
         let rows = transaction.query(&LINKS, &[&id]).await?;
         let stored: Option<&str> = rows.first().map_or(Ok(None), |found| found.try_get(0))?;
-        Links { journal: true, ..Links::from_stored(stored).map_err(Error::from)? }.stored().map_err(Error::from)?
+        Links { journal: true, ..Links::from_stored(stored).map_err(Error::from)? }
+            .stored()
+            .map_err(Error::from)?
     } else {
         None
     };

@@ -1,0 +1,342 @@
+"""Workflows: coroutine functions that go on where they were after a crash, a deploy, or a wait of months.
+
+The server holds the journal of a workflow. The code asks for steps, timers, signals and children by name; what is recorded is
+answered from the journal, and runs no second time. When all of the code waits, the workflow is parked and holds no slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from datetime import datetime
+from typing import Any, Awaitable, Callable, Dict, List, Mapping, NoReturn, Optional, Set, Tuple
+
+from ._outcome import ERROR_BYTES_MAX, described, milliseconds
+from .errors import BackroomError, Cancel, Discard, Retry, Snooze, Stopped
+from .run import Run, clip
+
+#: The code is parked once all of it has waited for so many seconds.
+QUIET_SECS = 0.02
+
+Call = Callable[[Dict[str, Any]], Awaitable[Dict[str, Any]]]
+
+
+class StepFailed(BackroomError):
+    """A step failed for good: its tries are spent, or it raised `Discard`. Every run gets the same error."""
+
+
+class ChildFailed(BackroomError):
+    """A child ended without an output."""
+
+
+class TimedOut(BackroomError):
+    """A signal did not come in time. That is recorded: a signal that comes later is left to the next wait."""
+
+
+class NameInUse(BackroomError):
+    """Two parts of the code use one name at the same time: give each a scope of its own, or another name."""
+
+
+class ContinueAsNew(Exception):
+    """Ends the run; the workflow begins again with other args and an empty journal. See `Workflow.continue_as_new`."""
+
+    def __init__(self, args: Any) -> None:
+        super().__init__("the workflow begins again")
+        self.new_args = args
+
+
+class Workflow:
+    """What the code of a workflow gets. All that has an effect, takes time or differs from run to run goes through it."""
+
+    def __init__(self, driver: "Driver", path: str = "") -> None:
+        self._driver = driver
+        self._path = path
+
+    @property
+    def run(self) -> Run:
+        """The run of the job, with its id, its attempt, `log` and `progress`."""
+        return self._driver.run
+
+    @property
+    def args(self) -> Any:
+        return self._driver.run.args
+
+    def scope(self, name: str) -> "Workflow":
+        """Names of its own for a part of the code: `ctx.scope("refund").step("charge", …)` has the key `refund/charge`."""
+        return Workflow(self._driver, self._driver.key(self._path, name) + "/")
+
+    async def step(
+        self,
+        name: str,
+        code: Callable[[], Any],
+        *,
+        retry: Optional[Mapping[str, Any]] = None,
+        max_tries: Optional[int] = None,
+        compensate: Optional[Callable[[Any], Any]] = None,
+    ) -> Any:
+        """Runs `code`, a function or a coroutine function, unless the step is recorded, and answers with its value, which must be JSON.
+
+        An error is tried again as `retry` says, in the form of the API; `Discard` is not. `compensate` gets the value and undoes the
+        step if the workflow fails or is cancelled after it; it is tried until it succeeds.
+        """
+        ask: Dict[str, Any] = {"kind": "step", "compensated": compensate is not None}
+        if retry is not None:
+            ask["retry"] = dict(retry)
+        if max_tries is not None:
+            ask["max_tries"] = max_tries
+        key, answer = await self._ask(name, ask, code)
+        if answer["state"] != "done":
+            raise StepFailed(f"step {key!r} failed: {answer.get('error')}")
+        if compensate is not None:
+            self._driver.compensations[key] = compensate
+        return answer.get("value")
+
+    async def sleep(self, name: str, secs: float) -> None:
+        await self._ask(name, {"kind": "timer", "ms": milliseconds(secs)})
+
+    async def sleep_until(self, name: str, moment: datetime) -> None:
+        """`moment` has a time zone."""
+        await self._ask(name, {"kind": "timer", "until": moment.isoformat()})
+
+    async def wait_signal(self, name: str, within: Optional[float] = None) -> Any:
+        """What a signal of this name carries, which may have come before. Raises `TimedOut` if it does not come `within` so many seconds."""
+        ask: Dict[str, Any] = {"kind": "signal", "signal": name}
+        if within is not None:
+            ask["within_ms"] = milliseconds(within)
+        key, answer = await self._ask(name, ask)
+        if answer["state"] == "timed_out":
+            raise TimedOut(f"signal {key!r} did not come within {within} s")
+        return answer.get("value")
+
+    async def child(self, name: str, kind: str, args: Any = None, *, policy: str = "cancel", **options: Any) -> Any:
+        """The output of another job. `options` are those of a job of the API, as `queue`. `policy` says what becomes of the job if the
+        workflow ends first: `cancel`, `cancel_on_failure` or `abandon`."""
+        job = {"kind": kind, "args": args, **options}
+        key, answer = await self._ask(name, {"kind": "child", "job": job, "policy": policy})
+        if answer["state"] != "done":
+            raise ChildFailed(f"child {key!r} ended without an output: {answer.get('error')}")
+        return answer.get("value")
+
+    async def now(self) -> datetime:
+        """The time, the same in every run."""
+        _, answer = await self._ask("now", {"kind": "now"})
+        return datetime.fromisoformat(answer["value"].replace("Z", "+00:00"))
+
+    async def publish(self, value: Any) -> None:
+        """Publishes a value for queries, in the place of the one before. The journal shows it, also while the workflow is parked."""
+        await self._driver.publish(value)
+
+    def continue_as_new(self, args: Any) -> NoReturn:
+        """Begins the workflow again with these args and an empty journal, for workflows that would go on for ever."""
+        raise ContinueAsNew(args)
+
+    async def _ask(
+        self, name: str, ask: Dict[str, Any], code: Optional[Callable[[], Any]] = None
+    ) -> Tuple[str, Dict[str, Any]]:
+        return await self._driver.named(self._path, name, ask, code)
+
+
+class Driver:
+    """One run of the code of a workflow."""
+
+    def __init__(self, run: Run, call: Call) -> None:
+        self.run = run
+        self.compensations: Dict[str, Callable[[Any], Any]] = {}
+        self._call = call
+        self._recorded: Dict[str, Dict[str, Any]] = {}
+        self._uses: Dict[str, int] = {}
+        self._live: Set[str] = set()
+        self._waiting: Dict[str, Tuple[Dict[str, Any], "asyncio.Future[Dict[str, Any]]"]] = {}
+        #: Requests under way, and steps that run.
+        self._busy = 0
+        self._changed = asyncio.Event()
+        self._over: "asyncio.Future[Dict[str, Any]]" = asyncio.get_running_loop().create_future()
+
+    async def drive(self, handler: Callable[[Workflow], Awaitable[Any]]) -> None:
+        """Runs the code until it ends, is parked or must stop. Raises what the attempt fails with; otherwise all is recorded."""
+        begun = await self._send({"begin": True})
+        if begun["status"] not in ("running", "undoing"):
+            return
+        self._recorded = {entry["key"]: entry for entry in begun.get("recorded", [])}
+        answer = await self._drive(handler)
+        while answer["status"] == "undoing":
+            undo = answer.get("undo")
+            answer = await self._send({"then": "park"} if undo is None else {"undone": await self._undo(undo)})
+
+    async def _drive(self, handler: Callable[[Workflow], Awaitable[Any]]) -> Dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        code = loop.create_task(_awaited(handler(Workflow(self))))
+        parker = loop.create_task(self._park())
+        stop = loop.create_task(self.run.stopped())
+        try:
+            await asyncio.wait([code, parker, stop, self._over], return_when=asyncio.FIRST_COMPLETED)
+            if self._over.done():
+                return self._over.result()
+            if code.done():
+                return await self._ended(code)
+            if parker.done():
+                parker.result()
+            # A client has cancelled the job. Steps that run are reported first.
+            while self._busy > 0 and not self._over.done():
+                self._changed.clear()
+                await self._changed.wait()
+            if self._over.done():
+                return self._over.result()
+            return await self._send({"then": "stop"})
+        finally:
+            for task in (code, parker, stop):
+                task.cancel()
+            await asyncio.gather(code, parker, stop, return_exceptions=True)
+
+    async def _ended(self, code: "asyncio.Task[Any]") -> Dict[str, Any]:
+        try:
+            return await self._send({"then": "complete", "output": code.result()})
+        except ContinueAsNew as new:
+            return await self._send({"then": "continue", "args": new.new_args})
+        except (Retry, Snooze, Stopped):
+            # The attempt ends, and the job runs again from its journal.
+            raise
+        except (Discard, Cancel) as error:
+            why = str(error)
+        except Exception as error:
+            why = described(error)
+        return await self._send({"then": "fail", "error": clip(why, ERROR_BYTES_MAX)})
+
+    async def _undo(self, undo: Mapping[str, Any]) -> Dict[str, Any]:
+        compensate = self.compensations.get(undo["key"])
+        if compensate is None:
+            raise Retry(f"step {undo['key']!r} is to be undone, and the code has no compensation for it; deploy code that has one")
+        try:
+            await _value(compensate(undo["value"]))
+        except Exception as error:
+            return {"key": undo["key"], "error": described(error)}
+        return {"key": undo["key"]}
+
+    # Names.
+
+    def key(self, path: str, name: str) -> str:
+        plain = path + name
+        count = self._uses[plain] = self._uses.get(plain, 0) + 1
+        return plain if count == 1 else f"{plain}#{count}"
+
+    async def named(
+        self, path: str, name: str, ask: Dict[str, Any], code: Optional[Callable[[], Any]]
+    ) -> Tuple[str, Dict[str, Any]]:
+        plain = path + name
+        if plain in self._live:
+            raise NameInUse(f"{plain!r} is in use by another part of the workflow; give each part a scope, or another name")
+        self._live.add(plain)
+        try:
+            key = self.key(path, name)
+            return key, await self._ask({"key": key, **ask}, code)
+        finally:
+            self._live.discard(plain)
+
+    # Asks.
+
+    async def _ask(self, ask: Dict[str, Any], code: Optional[Callable[[], Any]]) -> Dict[str, Any]:
+        known = self._recorded.get(ask["key"])
+        if known is not None and known["kind"] == ask["kind"]:
+            return known
+        answer = await self._one(ask)
+        while True:
+            if answer["state"] == "execute" and code is not None:
+                answer = await self._one({**ask, "tried": await self._try(code, answer["try"])})
+            elif answer["state"] == "waiting":
+                answer = await self._wait(ask)
+            elif answer["state"] == "refused":
+                raise BackroomError(answer.get("error", "refused"))
+            else:
+                return answer
+
+    async def _one(self, ask: Dict[str, Any]) -> Dict[str, Any]:
+        if self.run.stop_reason == "cancelled" and "tried" not in ask:
+            # The code goes no further.
+            await _forever()
+        answer = await self._busily({"asks": [ask]})
+        asks: List[Dict[str, Any]] = answer["asks"]
+        return asks[0]
+
+    async def publish(self, value: Any) -> None:
+        await self._busily({"publish": value})
+
+    async def _busily(self, body: Dict[str, Any]) -> Dict[str, Any]:
+        self._busy += 1
+        try:
+            answer = await self._send(body)
+        finally:
+            self._busy -= 1
+            self._changed.set()
+        if answer["status"] != "running":
+            await self._end(answer)
+        return answer
+
+    async def _try(self, code: Callable[[], Any], number: int) -> Dict[str, Any]:
+        self._busy += 1
+        try:
+            return {"try": number, "value": await _value(code())}
+        except (Discard, Cancel) as error:
+            return {"try": number, "error": clip(str(error), ERROR_BYTES_MAX), "gives_up": True}
+        except Exception as error:
+            return {"try": number, "error": described(error)}
+        finally:
+            self._busy -= 1
+            self._changed.set()
+
+    async def _wait(self, ask: Dict[str, Any]) -> Dict[str, Any]:
+        answered: "asyncio.Future[Dict[str, Any]]" = asyncio.get_running_loop().create_future()
+        self._waiting[ask["key"]] = (ask, answered)
+        self._changed.set()
+        try:
+            return await answered
+        finally:
+            self._waiting.pop(ask["key"], None)
+            self._changed.set()
+
+    async def _park(self) -> None:
+        """Parks the workflow once all of the code waits, or hands out what has been answered meanwhile."""
+        while True:
+            await self._quiet()
+            waiting = list(self._waiting.values())
+            answer = await self._busily({"asks": [ask for ask, _ in waiting], "then": "park"})
+            for (_, answered), one in zip(waiting, answer["asks"]):
+                if one["state"] != "waiting" and not answered.done():
+                    answered.set_result(one)
+
+    async def _quiet(self) -> None:
+        while True:
+            self._changed.clear()
+            if self._busy > 0 or not self._waiting:
+                await self._changed.wait()
+                continue
+            try:
+                await asyncio.wait_for(self._changed.wait(), QUIET_SECS)
+            except asyncio.TimeoutError:
+                return
+
+    async def _end(self, answer: Dict[str, Any]) -> NoReturn:
+        if not self._over.done():
+            self._over.set_result(answer)
+        await _forever()
+
+    async def _send(self, body: Dict[str, Any]) -> Dict[str, Any]:
+        while True:
+            answer = await self._call({"job": self.run.id, "lease": self.run.lease, **body})
+            if not answer:
+                return {"status": "lost", "asks": []}
+            if answer["status"] != "later":
+                return answer
+            await asyncio.sleep(0.2)
+
+
+async def _forever() -> NoReturn:
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("nothing ends this wait but a cancel")
+
+
+async def _awaited(value: Awaitable[Any]) -> Any:
+    return await value
+
+
+async def _value(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value

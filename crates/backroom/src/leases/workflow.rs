@@ -1,0 +1,570 @@
+//! The journals of workflows whose code runs outside of this program.
+//!
+//! The code asks by key, as often as it likes: what is recorded is answered from the journal, and what is not recorded begins. Each
+//! call reads the journal, lets core decide as for every run, and writes what follows under the lease. Nothing is remembered between
+//! two calls, so any server answers the next one.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use backroom_core::{
+    Draft, Event, JobId, JobRow, Json, State, Timestamp,
+    bounds::{later, span_until},
+    draft::NewJob,
+    links::Parent,
+    workflow::{
+        Answer, Ask, Attempted, BlockedMark, Cause, Entry, EntryState, Header, Journal, Next, Opened,
+        Refused, Run, Ticket, VALUE_BYTES_MAX, Write,
+    },
+};
+
+use super::{Commit, Leases, RunKey, RunOutcome, Settled};
+use crate::{
+    Error, ErrorKind,
+    engine::Engine,
+    store::{JournalPage, JournalWrite, Wrote},
+    workflow::{BLOCKED_MAX, BLOCKED_MIN, read_journal},
+};
+
+/// Most asks of one call.
+const ASKS_MAX: usize = 1000;
+/// How often a call begins again because another call of the same run has written meanwhile.
+const TURNS_MAX: u32 = 10;
+
+/// What the code of a workflow asks and says in one call. Safe to repeat.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WorkflowCall {
+    /// The code begins: the answer holds what is recorded so far.
+    pub begins: bool,
+    /// What it asks for, each under a key of its own; at most 1,000.
+    pub asks: Vec<RemoteAsk>,
+    /// A compensation that has run, by the key of its step.
+    pub undone: Option<(String, Attempted)>,
+    /// What queries are answered with from now on.
+    pub publish: Option<Json>,
+    /// What the code does next.
+    pub then: WorkflowThen,
+}
+
+/// Something that the code asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemoteAsk {
+    /// Its scopes and its name: `order/charge#2`.
+    pub key: String,
+    /// What.
+    pub ask: Ask,
+    /// The job of a child.
+    pub child: Option<Draft>,
+    /// Which try of a step has ended, and how.
+    pub tried: Option<(u32, Attempted)>,
+}
+
+/// What the code does next.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum WorkflowThen {
+    /// It goes on.
+    #[default]
+    GoOn,
+    /// It has nothing to do until one of its asks is answered: the workflow is parked, unless one of them is answered now.
+    Park,
+    /// It has returned this.
+    Complete(Json),
+    /// It has failed: what it has done is undone.
+    Fail(String),
+    /// It has stopped because a client has cancelled the job, and its steps are over: what it has done is undone.
+    Stop,
+    /// It begins again with these args and an empty journal.
+    ContinueAsNew(Json),
+}
+
+/// What the code learns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkflowAnswer {
+    /// Whether the run goes on.
+    pub status: WorkflowStatus,
+    /// How often the workflow began again with an empty journal.
+    pub generation: u32,
+    /// One answer for each ask, in order.
+    pub asks: Vec<AskAnswer>,
+    /// With [`Undoing`](WorkflowStatus::Undoing): the compensation that is to run; none if the next one is not due.
+    pub undo: Option<UndoDue>,
+    /// What is recorded, if the code begins: entries with answers in the order of their answers.
+    pub recorded: Vec<Entry>,
+}
+
+/// Whether a run goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkflowStatus {
+    /// It does.
+    Running,
+    /// The workflow has failed or was cancelled. The code stops, and the worker runs the compensations that it is told.
+    Undoing,
+    /// It is parked: this run is over.
+    Parked,
+    /// The journal does not fit the code, for this reason. The workflow is parked: this run is over.
+    Blocked(String),
+    /// The job is in this state: this run is over.
+    Ended(State),
+    /// The lease is lost: this run is over.
+    Lost,
+    /// Another worker has the lease: this run is over.
+    NotYours,
+    /// Another transaction has locked the row: the caller repeats the call.
+    Later,
+}
+
+/// The answer to one ask.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AskAnswer {
+    /// It is recorded.
+    Answer(Answer),
+    /// The code of the step is to run, as this try.
+    Execute {
+        /// From 1.
+        try_number: u32,
+    },
+    /// There is none yet.
+    Waits {
+        /// When there is one at the latest, or when the step is tried again.
+        until: Option<Timestamp>,
+    },
+    /// It cannot be asked for.
+    Refused(String),
+}
+
+/// A compensation that is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UndoDue {
+    /// The key of the step.
+    pub key: String,
+    /// The value of the step.
+    pub value: Json,
+    /// Which try it is, from 1.
+    pub try_number: u32,
+}
+
+impl WorkflowAnswer {
+    /// Of a run that is over.
+    fn over(status: WorkflowStatus) -> Self {
+        Self { status, generation: 0, asks: Vec::new(), undo: None, recorded: Vec::new() }
+    }
+}
+
+impl Leases {
+    /// Answers the code of a workflow that a remote worker runs, and writes to its journal. `caller` is the worker and its owner, as for
+    /// [`commit`](Self::commit).
+    ///
+    /// Safe to repeat. The end of the code, its parking and the end of its compensations are recorded by this call: the caller commits
+    /// nothing else for the run.
+    pub async fn workflow(
+        &self,
+        caller: Option<(&str, &str)>,
+        run: RunKey,
+        call: WorkflowCall,
+    ) -> Result<WorkflowAnswer, Error> {
+        if call.asks.len() > ASKS_MAX {
+            let message = format!(
+                "ask: {} asks are too many for one call; at most {ASKS_MAX} are allowed",
+                call.asks.len()
+            );
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        if let Some((worker, owner)) = caller
+            && !self.is_owner(worker, owner).await?
+        {
+            return Ok(WorkflowAnswer::over(WorkflowStatus::NotYours));
+        }
+        let engine = &self.inner.engine;
+        for _ in 0..TURNS_MAX {
+            let job = engine.store.job(run.job).await?;
+            let Some(job) = job else { return Ok(WorkflowAnswer::over(WorkflowStatus::Lost)) };
+            if let Some(over) = over(&job, run, caller) {
+                return Ok(WorkflowAnswer::over(over));
+            }
+            let page = read_journal(engine, job.id).await?;
+            let turn = Turn::take(engine, &job, page, &call)?;
+            match turn.write(engine, &job, run).await? {
+                Wrote::Done => {}
+                Wrote::Moved => continue,
+                Wrote::Fenced => return Ok(WorkflowAnswer::over(WorkflowStatus::Lost)),
+            }
+            return self.end(caller, run, turn).await;
+        }
+        let message = "write the journal: other calls of the same run write to it all the time";
+        Err(Error::new(ErrorKind::Unavailable, message))
+    }
+
+    /// Records the end of the run, if it has come.
+    async fn end(
+        &self,
+        caller: Option<(&str, &str)>,
+        run: RunKey,
+        turn: Turn,
+    ) -> Result<WorkflowAnswer, Error> {
+        let Turn { mut answer, outcome, .. } = turn;
+        let Some(outcome) = outcome else { return Ok(answer) };
+        let parks = outcome == RunOutcome::Park;
+        let settled = self.commit(caller, vec![Commit { run, outcome, ran: None }]).await?;
+        answer.status = match (settled.first(), answer.status) {
+            (Some(Settled::Recorded(_)), blocked @ WorkflowStatus::Blocked(_)) => blocked,
+            (Some(Settled::Recorded(_)), _) if parks => WorkflowStatus::Parked,
+            (Some(Settled::Recorded(state)), _) => WorkflowStatus::Ended(*state),
+            (Some(Settled::Lost) | None, _) => WorkflowStatus::Lost,
+            (Some(Settled::NotYours), _) => WorkflowStatus::NotYours,
+            (Some(Settled::Later), _) => WorkflowStatus::Later,
+        };
+        Ok(answer)
+    }
+}
+
+/// Why the run is over already, if it is. The answer of the call that ended it may have been lost.
+fn over(job: &JobRow, run: RunKey, caller: Option<(&str, &str)>) -> Option<WorkflowStatus> {
+    if job.lease_id != Some(run.lease) {
+        return Some(WorkflowStatus::Lost);
+    }
+    match job.state {
+        State::Running if caller.is_some_and(|(worker, _)| job.worker.as_deref() != Some(worker)) => {
+            Some(WorkflowStatus::NotYours)
+        }
+        State::Running => None,
+        State::Queued | State::Waiting => Some(WorkflowStatus::Parked),
+        State::Completed | State::Cancelled | State::Discarded => Some(WorkflowStatus::Ended(job.state)),
+    }
+}
+
+/// What one call leads to.
+struct Turn {
+    answer: WorkflowAnswer,
+    outcome: Option<RunOutcome>,
+    /// How often the journal was written when it was read.
+    revision: u64,
+    header: Header,
+    progress_before: u64,
+    writes: Vec<Write>,
+    drafts: HashMap<String, Draft>,
+    next_args: Option<Json>,
+    /// The header has changed, and perhaps nothing else.
+    is_header_new: bool,
+    wake_at: Option<Timestamp>,
+}
+
+impl Turn {
+    fn take(engine: &Engine, job: &JobRow, page: JournalPage, call: &WorkflowCall) -> Result<Self, Error> {
+        let now = engine.clock.now();
+        let (revision, header) = page.head.map_or((0, None), |head| (head.revision, head.header));
+        let mut header = header.unwrap_or_else(|| Header::begin(None, now));
+        let mark = header.blocked.take();
+        let (progress_before, generation) = (header.progress, header.generation);
+        let journal = Journal::load(header, page.entries)?;
+        let recorded = if call.begins { journal.answered().cloned().collect() } else { Vec::new() };
+        let mut run = Run::begin(job.id, journal, page.arrivals);
+        let mut writes = Writes::default();
+        if let Some(value) = &call.publish {
+            publish(&mut run, &mut writes, value)?;
+        }
+        if let Some((key, attempted)) = &call.undone
+            && run.is_undoing()
+        {
+            let of_undo = run.undone(key, attempted.clone(), now, engine.ids.chance());
+            writes.add(&mut run, of_undo);
+        }
+        let mut asked = Asked::new(&mut run, &call.asks)?;
+        let mut stop = asked.go_on(&mut run, &mut writes, now, engine.ids.chance());
+        // Steps that run are reported first.
+        let may_stop = match call.then {
+            WorkflowThen::Park | WorkflowThen::Stop | WorkflowThen::ContinueAsNew(_) => true,
+            WorkflowThen::GoOn => call.begins,
+            WorkflowThen::Complete(_) | WorkflowThen::Fail(_) => false,
+        };
+        let cause = match (&call.then, job.cancel_requested_at) {
+            (WorkflowThen::Fail(error), _) => Some(Cause::Failed { error: error.clone() }),
+            (_, Some(_)) if may_stop => {
+                let reason = job.reason.clone().unwrap_or_else(|| "cancelled".into());
+                Some(Cause::Cancelled { reason })
+            }
+            _ => match &stop {
+                Next::Full(refused) => Some(Cause::Failed { error: refused.to_string() }),
+                _ => None,
+            },
+        };
+        if let Some(cause) = cause.filter(|_| !run.is_undoing()) {
+            let of_failure = run.fail(cause);
+            writes.add(&mut run, of_failure);
+            stop = asked.go_on(&mut run, &mut writes, now, engine.ids.chance());
+        }
+        let answer = WorkflowAnswer {
+            status: if run.is_undoing() { WorkflowStatus::Undoing } else { WorkflowStatus::Running },
+            generation,
+            asks: asked.answers(&mut run),
+            undo: None,
+            recorded,
+        };
+        let drafts = call.asks.iter().filter_map(|ask| Some((ask.key.clone(), ask.child.clone()?))).collect();
+        let mut turn = Self {
+            answer,
+            outcome: None,
+            revision,
+            header: run.journal().header.clone(),
+            progress_before,
+            writes: writes.0,
+            drafts,
+            next_args: None,
+            is_header_new: mark.is_some(),
+            wake_at: None,
+        };
+        turn.stop(&run, stop, mark, now);
+        if turn.outcome.is_none() {
+            turn.then(&run, &call.then, now);
+        }
+        Ok(turn)
+    }
+
+    /// What the run has come to.
+    fn stop(&mut self, run: &Run, stop: Next, mark: Option<BlockedMark>, now: Timestamp) {
+        match stop {
+            Next::Undo { key, try_number } => {
+                let value = match run.journal().entry(&key).map(|entry| &entry.state) {
+                    Some(EntryState::Closed { answer: Answer::Value { value }, .. }) => value.clone(),
+                    Some(EntryState::Closed { .. } | EntryState::Open(_) | EntryState::Lost) | None => {
+                        Json::null()
+                    }
+                };
+                self.answer.undo = Some(UndoDue { key, value, try_number });
+            }
+            Next::Undone(Cause::Failed { error }) => self.outcome = Some(RunOutcome::Discard(error)),
+            Next::Undone(Cause::Cancelled { reason }) => self.outcome = Some(RunOutcome::Cancel(reason)),
+            Next::Blocked(blocked) => {
+                let why = blocked.to_string();
+                let mark = mark.filter(|mark| mark.why == why).unwrap_or(BlockedMark { why, since: now });
+                let wait = span_until(mark.since, now).clamp(BLOCKED_MIN, BLOCKED_MAX);
+                self.answer.status = WorkflowStatus::Blocked(mark.why.clone());
+                (self.header.blocked, self.is_header_new) = (Some(mark), true);
+                self.park(Some(later(now, wait)));
+            }
+            Next::Await { until } | Next::Park { until } => self.wake_at = until,
+            // These do not end a turn.
+            Next::Poll | Next::Write(_) | Next::Execute { .. } | Next::Full(_) => {}
+        }
+    }
+
+    /// What the code does next.
+    fn then(&mut self, run: &Run, then: &WorkflowThen, now: Timestamp) {
+        let wakes = self.wake_at.take();
+        let waits = |answer: &AskAnswer| matches!(answer, AskAnswer::Waits { .. });
+        match then {
+            WorkflowThen::Park if run.is_undoing() => {
+                if self.answer.undo.is_none() {
+                    self.park(wakes);
+                }
+            }
+            WorkflowThen::Park if self.answer.asks.iter().all(waits) => self.park(wakes),
+            WorkflowThen::Complete(output) if !run.is_undoing() => {
+                self.writes.extend(run.completed());
+                self.outcome = Some(RunOutcome::Succeed(output.clone()));
+            }
+            WorkflowThen::ContinueAsNew(args) if !run.is_undoing() => {
+                self.writes.extend(run.continued());
+                self.header = self.header.next_generation(self.header.version.clone(), now);
+                self.next_args = Some(args.clone());
+                self.outcome = Some(RunOutcome::Snooze(std::time::Duration::ZERO));
+            }
+            WorkflowThen::GoOn
+            | WorkflowThen::Park
+            | WorkflowThen::Fail(_)
+            | WorkflowThen::Stop
+            | WorkflowThen::Complete(_)
+            | WorkflowThen::ContinueAsNew(_) => {}
+        }
+    }
+
+    fn park(&mut self, wake_at: Option<Timestamp>) {
+        self.wake_at = wake_at;
+        self.outcome = Some(RunOutcome::Park);
+    }
+
+    /// Writes to the journal what the call leads to, if anything.
+    async fn write(&self, engine: &Engine, job: &JobRow, run: RunKey) -> Result<Wrote, Error> {
+        let parks = self.outcome == Some(RunOutcome::Park);
+        if self.writes.is_empty() && !self.is_header_new && !parks && self.next_args.is_none() {
+            return Ok(Wrote::Done);
+        }
+        let (mut entries, mut taken, mut children, mut publishes) =
+            (Vec::<Entry>::new(), Vec::new(), Vec::new(), false);
+        let mut cancelled = HashSet::new();
+        for write in &self.writes {
+            match write {
+                Write::Entry(entry) => match entries.iter_mut().find(|known| known.key == entry.key) {
+                    Some(known) => *known = entry.clone(),
+                    None => entries.push(entry.clone()),
+                },
+                Write::Take { n } => taken.push(*n),
+                Write::StartChild { key, job: id, policy } => {
+                    let parent = Parent { workflow: job.id, key: key.clone(), policy: *policy };
+                    children.push(self.child(engine, *id, parent)?);
+                }
+                Write::CancelChild { job, reason } => {
+                    if cancelled.insert(*job) {
+                        cancel(engine, *job, reason).await?;
+                    }
+                }
+                Write::Publish(_) => publishes = true,
+                Write::Phase(_) | Write::NextGeneration => {}
+            }
+        }
+        let clears = self.next_args.is_some();
+        if clears {
+            entries.clear();
+        }
+        let is_charged = job.attempt > 1 || job.crashes > 0;
+        let ties =
+            !job.undoes() && (!children.is_empty() || entries.iter().any(|entry| entry.undo.is_some()));
+        let write = JournalWrite {
+            workflow: job.id,
+            lease: run.lease,
+            revision_before: self.revision,
+            header: self.header.clone(),
+            publishes,
+            clears,
+            entries,
+            taken,
+            at: engine.clock.now(),
+            children,
+            args: self.next_args.clone(),
+            wake_at: self.wake_at.filter(|_| parks),
+            forgives: is_charged && self.header.progress > self.progress_before,
+            ties,
+        };
+        let wrote = engine.store.write_journals(Arc::new(vec![write])).await?;
+        Ok(wrote.first().copied().unwrap_or(Wrote::Fenced))
+    }
+
+    fn child(&self, engine: &Engine, id: JobId, parent: Parent) -> Result<NewJob, Error> {
+        let missing = || {
+            let message = format!("begin child {:?}: the ask names no job", parent.key);
+            Error::new(ErrorKind::Invalid, message)
+        };
+        let draft = self.drafts.get(&parent.key).cloned().ok_or_else(missing)?;
+        let mut new = draft.check(id, engine.clock.now(), engine.json_bytes_max)?;
+        new.job.links.get_or_insert_default().parent = Some(parent);
+        Ok(new)
+    }
+}
+
+async fn cancel(engine: &Engine, job: JobId, reason: &str) -> Result<(), Error> {
+    match engine.apply(job, Event::Cancel { reason: reason.to_owned() }).await {
+        // It has ended, or was deleted.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Refused) => Ok(()),
+        cancelled => cancelled.map(drop),
+    }
+}
+
+/// Writes that are decided; the run counts them as made.
+#[derive(Default)]
+struct Writes(Vec<Write>);
+
+impl Writes {
+    fn add(&mut self, run: &mut Run, writes: Vec<Write>) {
+        run.wrote(&writes);
+        self.0.extend(writes);
+    }
+}
+
+fn publish(run: &mut Run, writes: &mut Writes, value: &Json) -> Result<(), Error> {
+    let bytes = value.as_str().len();
+    if bytes > VALUE_BYTES_MAX {
+        return Err(Error::new(ErrorKind::Invalid, format!("publish: {}", Refused::TooLarge { bytes })));
+    }
+    if run.journal().header.published.as_ref() != Some(value) {
+        writes.add(run, vec![Write::Publish(value.clone())]);
+    }
+    Ok(())
+}
+
+/// The asks of one call.
+struct Asked<'a> {
+    asks: &'a [RemoteAsk],
+    tickets: Vec<Result<Ticket, Refused>>,
+    executes: HashMap<Ticket, u32>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(run: &mut Run, asks: &'a [RemoteAsk]) -> Result<Self, Error> {
+        let mut tickets = Vec::with_capacity(asks.len());
+        for RemoteAsk { key, ask, .. } in asks {
+            if matches!(ask, Ask::Patch | Ask::Race { .. }) {
+                let message =
+                    format!("ask for {key:?}: only the code of this program asks for a {}", ask.kind());
+                return Err(Error::new(ErrorKind::Invalid, message));
+            }
+            tickets.push(match run.ask_under(key, ask.clone()) {
+                Err(Refused::Name(error)) => {
+                    return Err(Error::new(ErrorKind::Invalid, format!("ask: {error}")));
+                }
+                ticket => ticket,
+            });
+        }
+        Ok(Self { asks, tickets, executes: HashMap::new() })
+    }
+
+    /// Lets the run go on until nothing more happens now.
+    fn go_on(&mut self, run: &mut Run, writes: &mut Writes, now: Timestamp, chance: f64) -> Next {
+        loop {
+            match run.next(now) {
+                Next::Poll => {}
+                Next::Write(made) => writes.add(run, made),
+                Next::Execute { ticket, try_number } => match self.tried(ticket, try_number) {
+                    Some(attempted) => {
+                        let mut made = run.tried(ticket, attempted, now, chance);
+                        for write in &mut made {
+                            if let Write::Entry(entry) = write {
+                                entry.tries = try_number;
+                            }
+                        }
+                        writes.add(run, made);
+                    }
+                    None => _ = self.executes.insert(ticket, try_number),
+                },
+                stop @ (Next::Await { .. }
+                | Next::Park { .. }
+                | Next::Undo { .. }
+                | Next::Undone(_)
+                | Next::Blocked(_)
+                | Next::Full(_)) => return stop,
+            }
+        }
+    }
+
+    /// How this try of a step has ended, as the call says.
+    fn tried(&self, ticket: Ticket, try_number: u32) -> Option<Attempted> {
+        let place = self.tickets.iter().position(|known| known.as_ref() == Ok(&ticket))?;
+        let (number, attempted) = self.asks[place].tried.as_ref()?;
+        (*number == try_number).then(|| attempted.clone())
+    }
+
+    fn answers(self, run: &mut Run) -> Vec<AskAnswer> {
+        let mut answers = Vec::with_capacity(self.tickets.len());
+        for (ticket, RemoteAsk { key, .. }) in self.tickets.iter().zip(self.asks) {
+            answers.push(match ticket {
+                Err(refused) => AskAnswer::Refused(refused.to_string()),
+                Ok(ticket) => match (run.answer(*ticket), self.executes.get(ticket)) {
+                    (Some(answer), _) => AskAnswer::Answer(answer),
+                    (None, Some(try_number)) => AskAnswer::Execute { try_number: *try_number },
+                    (None, None) => AskAnswer::Waits { until: until(run.journal().entry(key)) },
+                },
+            });
+        }
+        answers
+    }
+}
+
+/// When an open entry is answered at the latest, or tried again.
+fn until(entry: Option<&Entry>) -> Option<Timestamp> {
+    match &entry?.state {
+        EntryState::Open(Opened::Trying { due_at, .. }) => Some(*due_at),
+        EntryState::Open(Opened::Timer { until }) => Some(*until),
+        EntryState::Open(Opened::Signal { until, .. }) => *until,
+        EntryState::Open(Opened::Child { .. }) | EntryState::Closed { .. } | EntryState::Lost => None,
+    }
+}
