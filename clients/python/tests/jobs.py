@@ -6,8 +6,9 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any, List
 
-from backroom import Run, Worker
+from backroom import Run, Worker, Workflow
 
 folder = Path(sys.argv[1])
 worker = Worker(queues={"default": 20}, lease=3.0, grace=float(os.environ.get("GRACE", "25")))
@@ -31,6 +32,16 @@ def long(run: Run) -> str:
     write("began", run.id)
     run.sleep(float(run.args))
     return "slept"
+
+
+@worker.workflow("order")
+async def order(ctx: Workflow) -> List[Any]:
+    def charge() -> Any:
+        write("charged", ctx.run.id)
+        return ctx.args
+
+    number = await ctx.step("charge", charge)
+    return [number, await ctx.wait_signal("shipped")]
 
 
 worker.run()

@@ -20,5 +20,13 @@ worker.handles("long", async (run) => {
   return "slept";
 });
 
+worker.workflow("order", async (ctx) => {
+  const number = await ctx.step("charge", () => {
+    write("charged", ctx.run.id);
+    return ctx.args;
+  });
+  return [number, await ctx.waitSignal("shipped")];
+});
+
 await worker.run();
 write("stopped", "in order");

@@ -14,6 +14,8 @@ mod enqueue;
 mod jobs;
 #[path = "api/lines.rs"]
 mod lines;
+#[path = "api/links.rs"]
+mod links;
 #[path = "api/operate.rs"]
 mod operate;
 #[path = "api/schedules.rs"]
@@ -27,3 +29,5 @@ mod slow_readers;
 mod stream;
 #[path = "api/support.rs"]
 mod support;
+#[path = "api/workflows.rs"]
+mod workflows;

@@ -137,7 +137,8 @@ fn the_typescript_client_passes_its_tests_as_it_is_packed() {
     fs::remove_dir_all(dir.join("dist")).unwrap();
     fs::remove_dir_all(dir.join("src")).unwrap();
     run(command("tar", &["-xzf", "backroom-client-0.1.0.tgz", "--strip-components=1"], &dir), INSTALL_MAX);
-    let files = ["test/client.test.mjs", "test/readme.test.mjs", "test/worker.test.mjs"];
+    let files =
+        ["test/client.test.mjs", "test/readme.test.mjs", "test/worker.test.mjs", "test/workflow.test.mjs"];
     run(command("node", &[&["--test"][..], &files].concat(), &dir), TESTS_MAX);
 }
 

@@ -15,6 +15,8 @@ mod enqueue;
 mod jobs;
 #[path = "api/lines.rs"]
 mod lines;
+#[path = "api/links.rs"]
+mod links;
 #[path = "api/operate.rs"]
 mod operate;
 #[path = "api/schedules.rs"]
@@ -28,3 +30,5 @@ mod slow_readers;
 mod stream;
 #[path = "api/support.rs"]
 mod support;
+#[path = "api/workflows.rs"]
+mod workflows;

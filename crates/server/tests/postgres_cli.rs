@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod cli_support;
+#[path = "cli/links.rs"]
+mod links;
 #[cfg(unix)]
 #[path = "../../backroom/tests/pgbouncer/mod.rs"]
 mod pgbouncer;
@@ -259,4 +261,11 @@ fn urls_that_are_not_understood_give_no_password_away() {
         assert_eq!(said.code, 1, "{said:?}");
         assert!(!said.err.contains("hidden"), "{said:?}");
     }
+}
+
+#[test]
+fn batches_graphs_and_signals() {
+    links::batches(&Place::of(with_schema(&server(), "batches")));
+    links::graphs(&Place::of(with_schema(&server(), "graphs")));
+    links::signals(&Place::of(with_schema(&server(), "signals")));
 }

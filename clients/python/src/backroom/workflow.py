@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, Awaitable, Callable, Dict, List, Mapping, NoReturn, Optional, Set, Tuple
 
 from ._outcome import ERROR_BYTES_MAX, described, milliseconds
@@ -120,7 +120,9 @@ class Workflow:
     async def now(self) -> datetime:
         """The time, the same in every run."""
         _, answer = await self._ask("now", {"kind": "now"})
-        return datetime.fromisoformat(answer["value"].replace("Z", "+00:00"))
+        whole, _, fraction = str(answer["value"]).rstrip("Z").partition(".")
+        moment = datetime.fromisoformat(whole)
+        return moment.replace(microsecond=int((fraction + "000000")[:6]), tzinfo=timezone.utc)
 
     async def publish(self, value: Any) -> None:
         """Publishes a value for queries, in the place of the one before. The journal shows it, also while the workflow is parked."""

@@ -246,3 +246,19 @@ fn a_refusal_of_a_name_reaches_the_handler() {
     let refused = run.ask(backroom_core::workflow::ScopeId::ROOT, "a", step());
     assert!(matches!(refused, Err(Refused::Name(_))));
 }
+
+#[test]
+fn code_elsewhere_asks_under_whole_keys_in_any_order() {
+    let mut run = run_over(vec![value("first", 1), value("order/charge#2", 2)], Vec::new());
+    let ticket = run.ask_under("order/charge#2", step()).unwrap();
+    assert_eq!((run.next(at(500)), run.answer(ticket)), (Next::Poll, answer_of("2")));
+    // What it has not asked for is passed over, and answered later.
+    let ticket = run.ask_under("first", step()).unwrap();
+    assert_eq!(run.answer(ticket), answer_of("1"));
+    run.ask_under("new", step()).unwrap();
+    let refused = run.ask_under("new", step()).unwrap_err();
+    assert!(matches!(refused, Refused::Name(_)), "{refused}");
+    for key in ["", "a//b", "/a", "a/"] {
+        assert!(matches!(run.ask_under(key, step()), Err(Refused::Name(_))), "{key:?}");
+    }
+}

@@ -1,8 +1,8 @@
 //! A store, servers over it, and a worker that runs its jobs.
 
-use std::{sync::mpsc, thread::JoinHandle};
+use std::{sync::mpsc, thread::JoinHandle, time::Duration};
 
-use backroom::{Backroom, Context, Failure, Job, Worker};
+use backroom::{Backroom, Context, Failure, Job, Worker, WorkflowContext};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -100,7 +100,11 @@ impl Side {
             runtime.unwrap().block_on(async {
                 let backroom = Backroom::open(&store).await.unwrap();
                 let worker = Worker::new(&backroom).queue("default", 2);
-                let worker = if is_wordy { worker.handle(wordy) } else { worker.handle(double) };
+                let worker = if is_wordy {
+                    worker.handle(wordy)
+                } else {
+                    worker.handle(double).workflow(decide).poll(Duration::from_millis(50))
+                };
                 let worker = worker.start().await.unwrap();
                 started.send(()).unwrap();
                 // The sender is dropped at the end of the test.
@@ -144,6 +148,27 @@ async fn double(job: Double, ctx: Context) -> Result<u64, Failure> {
     ctx.log("first");
     ctx.log("second");
     Ok(job.0 * 2)
+}
+
+/// A workflow that asks for a decision.
+#[derive(Serialize, Deserialize)]
+struct Decide {
+    amount: u64,
+}
+
+impl Job for Decide {
+    const KIND: &'static str = "decide";
+    type Output = String;
+}
+
+async fn decide(args: Decide, ctx: WorkflowContext) -> Result<String, Failure> {
+    let amount =
+        ctx.step("reserve").compensate(|_: u64| async { Ok(()) }).run(|| async { Ok(args.amount) }).await?;
+    ctx.publish(&"asked")?;
+    let decision: Option<String> = ctx.wait_signal_within("decision", Duration::from_secs(3600)).await?;
+    let twice = ctx.child("twice", &Double(amount)).await?;
+    ctx.publish(&"decided")?;
+    Ok(format!("{decision:?} {twice}"))
 }
 
 /// Writes a long log.

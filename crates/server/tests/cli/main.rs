@@ -12,6 +12,7 @@ mod doctor;
 mod enqueue;
 mod enqueue_lines;
 mod jobs;
+mod links;
 mod matching;
 mod queues;
 mod replies;
@@ -23,3 +24,10 @@ mod tail;
 mod terminal;
 mod timers;
 mod tokens;
+
+#[test]
+fn batches_graphs_and_signals() {
+    links::batches(&cli_support::Place::new());
+    links::graphs(&cli_support::Place::new());
+    links::signals(&cli_support::Place::new());
+}
