@@ -99,7 +99,7 @@ pub struct WorkflowAnswer {
 pub enum WorkflowStatus {
     /// It does.
     Running,
-    /// The workflow has failed or was cancelled. The code stops, and the worker runs the compensations that it is told.
+    /// The workflow has failed or was cancelled. The code stops, and the worker runs the compensations that the answers name.
     Undoing,
     /// It is parked: this run is over.
     Parked,
