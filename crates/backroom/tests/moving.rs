@@ -202,3 +202,22 @@ async fn a_queue_that_the_target_knows_keeps_its_settings() {
     let paused: Vec<_> = to.queues().await.unwrap().iter().map(|queue| queue.paused_at.is_some()).collect();
     assert_eq!(paused, [false, true]);
 }
+
+/// At the target it would do its first steps again.
+#[tokio::test]
+async fn a_workflow_that_has_begun_is_refused_by_name_until_it_has_ended() {
+    let stores = fresh_stores().await;
+    let (from, to) = (&stores[0].backroom, &stores[1].backroom);
+    let copy = async || copy_jobs(from.store().as_ref(), to.store().as_ref(), &|_| {}).await.unwrap();
+    let order = from.enqueue_untyped("order", Json::null()).await.unwrap().id();
+    let other = from.enqueue_untyped("other", Json::null()).await.unwrap().id();
+    from.signal(order, "paid", &1).await.unwrap();
+    let first = copy().await;
+    assert_eq!((first.written, first.refused, is_whole(&first)), (1, 1, false), "{first:?}");
+    let refusal = first.refusal.unwrap();
+    assert!(refusal.contains(&order.to_string()) && refusal.contains("workflow has begun"), "{refusal}");
+    assert_eq!(to.job(other).await.unwrap().id, other);
+    from.cancel(order).await.unwrap();
+    let second = copy().await;
+    assert_eq!((second.written, second.refused, is_whole(&second)), (1, 0, true), "{second:?}");
+}

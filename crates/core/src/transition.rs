@@ -119,6 +119,8 @@ pub fn apply(job: &JobRow, event: Event, now: Timestamp) -> Result<Option<Change
         (State::Running, Event::Suspend { lease }) => {
             // A wake that came while it ran must not be lost between the handler's last check and its parking.
             let parked = if job.woken { requeue(job, now) } else { park(job) };
+            // An expiry is for a job that no worker has begun; this one goes on later, however long it waits.
+            let parked = Change { expires_at: None, ..parked };
             or_cancelled(job, Some(lease), uncharged(parked), now)
         }
         (State::Running, Event::LeaseLost(loss)) => lose(job, loss, now),
@@ -346,9 +348,18 @@ fn revive(job: &JobRow, now: Timestamp) -> Change {
     }
 }
 
-/// Back to the queue until `scheduled_at`. The lease id stays as the mark of the last run.
+/// Back to the queue until `scheduled_at`. The lease id stays as the mark of the last run. A workflow that would undo something no longer
+/// expires: that would leave it half done.
 fn requeue(job: &JobRow, scheduled_at: Timestamp) -> Change {
-    Change { state: State::Queued, scheduled_at, lease_until: None, woken: false, ..Change::keeping(job) }
+    let expires_at = job.expires_at.filter(|_| !job.undoes());
+    Change {
+        state: State::Queued,
+        scheduled_at,
+        expires_at,
+        lease_until: None,
+        woken: false,
+        ..Change::keeping(job)
+    }
 }
 
 /// Back to its place in the queue. It was due when it was claimed; if it is not by now, the clock was set back.

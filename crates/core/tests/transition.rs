@@ -7,6 +7,7 @@ use std::time::Duration;
 use backroom_core::{
     AttemptEnd, Change, Event, JobRow, LeaseId, Loss, Part, RetryPolicy, State, Timestamp,
     bounds::{ALONE_MIN, CRASH_SPAN, CRASHES_MAX, ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, later},
+    links::Links,
     transition::{Refused, apply},
     unique::UniqueWhile,
 };
@@ -351,6 +352,24 @@ fn a_failure_may_say_itself_when_to_try_again() {
     let cancelling =
         JobRow { cancel_requested_at: Some(at(-3)), reason: Some("asked by Bob".into()), ..running() };
     assert_eq!(fail(&cancelling, Some(secs(7))).state, State::Cancelled, "a cancel is pending");
+}
+
+#[test]
+fn a_workflow_that_has_begun_does_not_expire() {
+    let expiring = JobRow { expires_at: Some(at(30)), ..running() };
+    let change = |job: &JobRow, event| apply(job, event, now()).expect("taken").expect("changes");
+    let woken = JobRow { woken: true, ..expiring.clone() };
+    for job in [&expiring, &woken] {
+        assert_eq!(change(job, Event::Suspend { lease: LEASE }).expires_at, None, "it has waited");
+    }
+    let released = Event::Release { lease: LEASE };
+    assert_eq!(change(&expiring, released.clone()).expires_at, Some(at(30)), "it has done nothing");
+    let links = Some(Box::new(Links { journal: true, ..Links::default() }));
+    let tied = JobRow { links, ..expiring };
+    assert_eq!(change(&tied, released).expires_at, None, "it has something to undo");
+    let queued = JobRow { state: State::Queued, lease_until: None, ..tied };
+    let cancelled = change(&queued, Event::Cancel { reason: "asked".into() });
+    assert_eq!((cancelled.state, cancelled.expires_at), (State::Queued, None), "and undoes it");
 }
 
 #[test]

@@ -278,9 +278,20 @@ async fn write(
     copied: &mut Copied,
     sums: &mut Sums,
 ) -> Result<(), Error> {
-    let mut records = stream::iter(jobs.into_iter().map(|job| record(from, job))).buffered(READS_AT_ONCE);
+    let read = async |job: JobRow| {
+        Ok::<_, Error>((has_begun_a_journal(from, &job).await?, record(from, job).await?))
+    };
+    let mut records = stream::iter(jobs.into_iter().map(read)).buffered(READS_AT_ONCE);
     let (mut batch, mut bytes) = (Vec::new(), 0);
-    while let Some(record) = records.try_next().await? {
+    while let Some((has_journal, record)) = records.try_next().await? {
+        if has_journal {
+            let id = record.job.id;
+            copied.refuse(|| {
+                format!("job {id}: its workflow has begun, and journals are not moved; let it end at the source, or cancel it there")
+            });
+            sums.of(&record.job).count_brought(Brought::Refused);
+            continue;
+        }
         bytes += bytes_of(&record);
         batch.push(record);
         if bytes >= PAGE_BYTES || batch.len() >= IMPORT_RECORDS_MAX {
@@ -341,6 +352,15 @@ async fn brought(to: &dyn Store, record: &Record) -> Result<Brought, Error> {
 
 fn is_about_a_record(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::KeyHeld { .. } | ErrorKind::Invalid)
+}
+
+/// Whether a live job is a workflow with recorded answers or signals. At the target it would begin again, and do its steps twice.
+async fn has_begun_a_journal(from: &dyn Store, job: &JobRow) -> Result<bool, Error> {
+    if job.state.is_finished() {
+        return Ok(false);
+    }
+    let page = from.journal(job.id, None, 1).await?;
+    Ok(page.head.is_some() || !page.arrivals.is_empty())
 }
 
 /// A job with all that belongs to it.

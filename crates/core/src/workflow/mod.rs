@@ -7,7 +7,6 @@
 //! Workers drive runs, and stores hold journals: see `docs/decisions/0189-a-journal-is-replayed-in-its-order.md`.
 
 mod ask;
-mod cancel;
 pub mod chance;
 mod end;
 mod entry;
@@ -21,7 +20,6 @@ mod undo;
 mod write;
 
 pub use ask::{Answered, Ask, Attempted, Blocked, Refused, Ticket};
-pub use cancel::{Cancelling, cancelling};
 pub use entry::{Answer, Entry, EntryKind, EntryState, Opened, Undo};
 pub use inbox::{Arrival, Arrived, Inbox, check_signal};
 pub use journal::{BlockedMark, Cause, Header, Journal, Phase};

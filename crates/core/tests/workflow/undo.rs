@@ -1,11 +1,10 @@
 //! Compensations, and what becomes of children when a workflow ends or a branch loses.
 
 use backroom_core::{
-    RetryPolicy, State, Timestamp,
+    RetryPolicy, Timestamp,
     links::ChildPolicy,
     workflow::{
-        Answer, Ask, Attempted, Cancelling, Cause, EntryState, Header, Journal, Next, Phase, Run, ScopeId,
-        Undo, Write, cancelling,
+        Answer, Ask, Attempted, Cause, EntryState, Header, Journal, Next, Phase, Run, ScopeId, Undo, Write,
     },
 };
 
@@ -114,28 +113,6 @@ fn a_compensation_is_tried_until_it_succeeds_and_shows_how_it_stands() {
     let writes = run.undone("ship", ok(), real, 0.5);
     run.wrote(&writes);
     assert!(matches!(run.next(real), Next::Undo { key, .. } if key == "reserve"));
-}
-
-#[test]
-fn a_cancel_ends_a_workflow_at_once_only_if_it_has_nothing_to_undo() {
-    use Cancelling::{End, Mark, Nothing, Undo};
-    // By whether it has something to undo and was cancelled before.
-    for (state, expected) in [
-        (State::Queued, [End, Undo, Nothing, Nothing]),
-        (State::Waiting, [End, Undo, Nothing, Nothing]),
-        (State::Running, [Mark, Mark, Nothing, Nothing]),
-        (State::Completed, [Nothing; 4]),
-        (State::Cancelled, [Nothing; 4]),
-        (State::Discarded, [Nothing; 4]),
-    ] {
-        let cases = [(false, false), (true, false), (false, true), (true, true)];
-        assert_eq!(cases.map(|(undo, before)| cancelling(state, undo, before)), expected, "{state}");
-    }
-    let mut run = four_steps();
-    assert!(run.journal().has_to_undo());
-    run.wrote(&run.fail(cancelled()));
-    undo(&mut run);
-    assert!(!run.journal().has_to_undo());
 }
 
 /// A race of a child against a timer; the timer's branch wins.
