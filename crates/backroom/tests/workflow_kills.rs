@@ -323,7 +323,7 @@ async fn batches_and_graphs_survive_a_worker_that_is_killed_on_postgres() {
     batches_and_graphs_survive(6, 3, &postgres("links")).await;
 }
 
-/// The figure of `docs/figures.md`.
+/// The longer proof of `docs/workflows.md`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: kills a worker 30 times under 1,000 workflows"]
 async fn a_thousand_orders_survive_thirty_kills() {
