@@ -148,22 +148,14 @@ impl Tokens<'_> {
     }
 
     /// Refuses a token from now on, everywhere, and the sessions that were opened with it. A server that has seen it lately may accept
-    /// it for some seconds more. A call whose answer is lost may have left sessions: repeat it.
+    /// it for some seconds more.
     /// [`NotFound`](ErrorKind::NotFound) if there is no such token.
     pub async fn revoke(&self, id: TokenId) -> Result<Token, Error> {
         let engine = self.backroom.engine();
         let now = whole_micros(engine.clock.now());
-        let revoked = engine.store.revoke_token(id, now).await?.ok_or_else(|| {
+        engine.store.revoke_token(id, now).await?.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, format!("find token {id}: it does not exist or was forgotten"))
-        })?;
-        if revoked.parent.is_none() {
-            for session in engine.store.tokens().await? {
-                if session.parent == Some(id) && session.revoked_at.is_none() {
-                    engine.store.revoke_token(session.id, now).await?;
-                }
-            }
-        }
-        Ok(revoked)
+        })
     }
 
     /// Writes that a token is used now. Call it about once a minute, not for each use.

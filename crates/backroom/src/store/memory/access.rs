@@ -53,9 +53,12 @@ impl TokenVerbs for MemoryStore {
 
     async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Option<Token>, Error> {
         self.write(|rows| {
-            let (_, token) = rows.access.tokens.get_mut(&id)?;
-            token.revoked_at = token.revoked_at.or(Some(now));
-            Some(token.clone())
+            for (_, token) in rows.access.tokens.values_mut() {
+                if token.id == id || token.parent == Some(id) {
+                    token.revoked_at = token.revoked_at.or(Some(now));
+                }
+            }
+            rows.access.tokens.get(&id).map(|(_, token)| token.clone())
         })
     }
 

@@ -50,11 +50,12 @@ fn token_where(connection: &Connection, column: &str, value: &[u8]) -> Result<Op
 }
 
 fn revoke_token(connection: &Connection, id: TokenId, now: Timestamp) -> Result<Option<Token>, Fault> {
+    // There are few tokens and sessions, and a revoke is rare: all are read for it.
     let mut update = connection.prepare_cached(
         "UPDATE backroom_tokens SET revoked_at = ?2, ended_at = min(coalesce(ended_at, ?2), ?2) \
-         WHERE id = ?1 AND revoked_at IS NULL",
+         WHERE (id = ?1 OR json_extract(token, '$.parent') = ?3) AND revoked_at IS NULL",
     )?;
-    update.execute(params![id.0.as_bytes(), micros(now)])?;
+    update.execute(params![id.0.as_bytes(), micros(now), id.0.to_string()])?;
     token_where(connection, "id", id.0.as_bytes())
 }
 

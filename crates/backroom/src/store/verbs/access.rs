@@ -25,8 +25,8 @@ pub trait TokenVerbs: Send + Sync {
     /// The token whose secret has this hash, whether it has ended or not.
     async fn token_of(&self, hash: SecretHash) -> Result<Option<Token>, Error>;
 
-    /// Revokes a token from `now` on, and answers with it. A token that is revoked already stays revoked since its first
-    /// moment.
+    /// Revokes a token and all sessions that were opened with it from `now` on, together, and answers with it. What is revoked already
+    /// stays revoked since its first moment.
     async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Option<Token>, Error>;
 
     /// Writes that a token was used at `now`, unless a later use is written already.

@@ -49,10 +49,11 @@ static TOKEN_OF: Sql = Sql {
     types: &[Type::BYTEA],
 };
 
-/// Revokes a token, unless it is revoked. Answers with it. Parameters: id, now.
+/// Revokes a token and its sessions, unless they are revoked. Answers with each, and whether it is the token itself. Parameters: id, now.
 static REVOKE: Sql = Sql {
     text: "UPDATE {schema}.tokens SET revoked_at = coalesce(revoked_at, $2), ended_at = least(ended_at, $2) \
-           WHERE id = $1 RETURNING token, revoked_at, last_used_at",
+           WHERE id = $1 OR (token::jsonb ->> 'parent')::uuid = $1 \
+           RETURNING token, revoked_at, last_used_at, id = $1",
     types: &[Type::UUID, Type::TIMESTAMPTZ],
 };
 
@@ -216,7 +217,12 @@ impl TokenVerbs for PostgresStore {
     async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<Option<Token>, Error> {
         let revoked = async {
             let rows = self.core.writer.query(&REVOKE, &[&id.0, &PgTimestamp(now)]).await?;
-            rows.first().map(token).transpose()
+            for found in &rows {
+                if found.try_get(3)? {
+                    return token(found).map(Some);
+                }
+            }
+            Ok(None)
         };
         revoked.await.map_err(failing("revoke a token"))
     }
