@@ -63,6 +63,7 @@ pub struct CommandSpec {
     pub(super) env_of_run: Option<EnvOfRun>,
     pub(super) grace: Duration,
     pub(super) snooze: Duration,
+    pub(crate) timeout: Option<Duration>,
     pub(super) output: Output,
     output_bytes_max: usize,
     /// What the answer of an own process has around its output.
@@ -127,6 +128,7 @@ impl CommandSpec {
             env_of_run: None,
             grace: GRACE,
             snooze: SNOOZE,
+            timeout: None,
             output: Output::default(),
             output_bytes_max: usize::MAX,
             answer_extra_bytes: 0,
@@ -199,6 +201,13 @@ impl CommandSpec {
     /// stops. Default 5 s. The [`cancel_grace`](crate::Worker::cancel_grace) of the worker should not be shorter.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace.min(SPAN_MAX);
+        self
+    }
+
+    /// The longest attempt of a job, from its start on. Then the command is ended, and the attempt counts as timed out. A job may have
+    /// a shorter timeout of its own. Default: only that of the job counts.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout.min(SPAN_MAX));
         self
     }
 

@@ -56,8 +56,14 @@ impl Worker {
             async move { endpoint.run(context).await }.boxed()
         };
         let check_state = |_: &_| Ok(());
-        let handler =
-            Handler { retry, is_blocking: false, wind_up: Duration::ZERO, check_state, run: Box::new(run) };
+        let handler = Handler {
+            retry,
+            is_blocking: false,
+            timeout: None,
+            wind_up: Duration::ZERO,
+            check_state,
+            run: Box::new(run),
+        };
         self.register(&[&kind], handler)
     }
 }

@@ -17,7 +17,7 @@ pub(crate) async fn run_handler(handler: &Handler, context: Context) -> Result<J
     let limited = pin!(async {
         // The call that builds the future runs user code as well.
         let handling = async { (handler.run)(context).await };
-        match run.job.extras.timeout {
+        match handler.timeout_of(&run.job) {
             None => handling.await,
             Some(timeout) => {
                 let mut handling = pin!(handling);

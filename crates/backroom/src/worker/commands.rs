@@ -55,13 +55,14 @@ impl Worker {
                 return self;
             }
         };
-        let (retry, wind_up) =
-            (ready.spec.retry.clone(), ready.grace().saturating_add(command::WIND_UP_EXTRA));
+        let (retry, timeout) = (ready.spec.retry.clone(), ready.spec.timeout);
+        let wind_up = ready.grace().saturating_add(command::WIND_UP_EXTRA);
         let run = move |context: Context| {
             let ready = Arc::clone(&ready);
             async move { read(command::run(ready, context.clone()).await, &context) }.boxed()
         };
         let check_state = |_: &_| Ok(());
-        self.register(kinds, Handler { retry, is_blocking: false, wind_up, check_state, run: Box::new(run) })
+        let run = Box::new(run);
+        self.register(kinds, Handler { retry, is_blocking: false, timeout, wind_up, check_state, run })
     }
 }

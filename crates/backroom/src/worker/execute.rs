@@ -159,13 +159,13 @@ async fn guarded(shared: &Arc<Shared>, run: &Arc<Run>, handler: Option<&Handler>
         // The store ignored the kinds of the claim: the job goes back.
         return Err(Failure::snooze(shared.settings.poll));
     };
-    if let Some(timeout) = run.job.extras.timeout.filter(|_| !handler.is_blocking) {
+    if let Some(timeout) = handler.timeout_of(&run.job).filter(|_| !handler.is_blocking) {
         run.set_deadline(clock.monotonic().saturating_add(timeout));
     }
     let context = Context::new(Arc::clone(&shared.resources), Arc::clone(run));
     let middleware = &shared.handlers.middleware;
     let mut chain = pin!(Next { middleware, handler }.run(context));
-    let result = match run.job.extras.timeout {
+    let result = match handler.timeout_of(&run.job) {
         Some(timeout) if !middleware.is_empty() => {
             tokio::select! {
                 biased;

@@ -81,6 +81,7 @@ impl Worker {
             Handler {
                 retry: J::retry(),
                 is_blocking: false,
+                timeout: None,
                 wind_up: Duration::ZERO,
                 check_state: check,
                 run: Box::new(run),
@@ -146,6 +147,7 @@ impl Worker {
             Handler {
                 retry: J::retry(),
                 is_blocking: true,
+                timeout: None,
                 wind_up: Duration::ZERO,
                 check_state: check,
                 run: Box::new(run),
@@ -165,6 +167,7 @@ impl Worker {
             Handler {
                 retry: RetryPolicy::DEFAULT,
                 is_blocking: false,
+                timeout: None,
                 wind_up: Duration::ZERO,
                 check_state: |_| Ok(()),
                 run: Box::new(run),

@@ -105,6 +105,7 @@ pub(super) fn handler_of<J: Job>(
     Handler {
         retry: J::retry(),
         is_blocking: false,
+        timeout: None,
         wind_up: Duration::ZERO,
         check_state: check,
         run: Box::new(run),

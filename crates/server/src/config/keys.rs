@@ -94,6 +94,17 @@ settings! {
     /// Most queues and most kinds with series of their own. Further ones are counted together as `other`.
     labels: u64 = "100", Restart, Plain;
 
+    [proxy: ProxySettings]
+    /// The header in which a reverse proxy names the user whom it has authenticated, such as `x-forwarded-user`. Then visitors of the
+    /// dashboard need no token. It needs `proxy.secret` and `proxy.users`.
+    user_header: Option<String> = "", Restart, Plain;
+
+    /// What the proxy sends with each request, in the header `x-backroom-proxy-secret`. Only with it the header with the user counts.
+    secret: Option<Secret> = "", Restart, Secret;
+
+    /// The role of each user of the proxy, as `ann@example.org=operate`: `read`, `operate` or `admin`. `*` stands for all other users.
+    users: Vec<String> = "", Restart, Plain;
+
     [callbacks: Callbacks]
     /// Whether this server sends callbacks: requests to the URLs that callers named for their jobs. Any number of servers and workers
     /// may.
@@ -187,8 +198,9 @@ settings! {
         /// Endpoint: whether requests are sent without a signature while there is no secret.
         allow_unsigned: bool = "false", Plain;
 
-        /// Endpoint: how long a whole request may take. A job's own timeout counts, too.
-        timeout: Duration = "60s", Plain;
+        /// Command: the longest attempt. Then it is ended, and the attempt counts as timed out. Default: no limit.
+        /// Endpoint: how long a whole request may take. Default: 60 s. A job's own timeout counts, too.
+        timeout: Option<Duration> = "", Plain;
 
         /// Endpoint: how long it has to report after an answer of 202. The job keeps its slot for so long.
         report_within: Duration = "1h", Plain;

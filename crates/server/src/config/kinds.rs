@@ -1,5 +1,7 @@
 //! The kinds of jobs that the settings define, as the library takes them.
 
+use std::time::Duration;
+
 #[cfg(target_os = "linux")]
 use backroom::command::{CommandSpec, Output};
 use backroom::{
@@ -14,6 +16,8 @@ use super::{
 };
 use crate::terminal::Problem;
 
+/// How long a request to an endpoint may take unless its settings say something else.
+const ENDPOINT_TIMEOUT: Duration = Duration::from_secs(60);
 /// The sort of tables.
 const KINDS: &str = "kinds";
 
@@ -133,6 +137,10 @@ pub(super) fn check(loaded: &Loaded, wrong: &mut Vec<Wrong>) {
         if let Err(invalid) = check_name("kind", name) {
             wrong.push(Wrong { place: loaded.place(KINDS, name, ""), why: invalid.to_string() });
         }
+        if kind.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            let why = "is 0, so no job could ever end; write a span such as \"5m\"";
+            wrong.push(loaded.wrong(KINDS, name, "timeout", why));
+        }
         if kind.url.is_some() {
             check_endpoint(loaded, name, kind, wrong);
         } else if kind.command.0.first().is_none_or(String::is_empty) {
@@ -188,7 +196,7 @@ fn check_endpoint(loaded: &Loaded, name: &str, kind: &Kind, wrong: &mut Vec<Wron
 pub(crate) fn endpoint(name: &str, kind: &Kind, url: &str, source: &str) -> Result<EndpointSpec, Problem> {
     let mut spec = EndpointSpec::new(url)
         .source(source)
-        .timeout(kind.timeout)
+        .timeout(kind.timeout.unwrap_or(ENDPOINT_TIMEOUT))
         .report_within(kind.report_within)
         .snooze(kind.snooze)
         .connections(usize::try_from(kind.connections).unwrap_or(usize::MAX))
@@ -225,6 +233,9 @@ pub(crate) fn command(kind: &Kind) -> CommandSpec {
         .snooze(kind.snooze);
     if let Some(folder) = &kind.folder {
         spec = spec.folder(folder);
+    }
+    if let Some(timeout) = kind.timeout {
+        spec = spec.timeout(timeout);
     }
     if let Some(user) = &kind.user {
         spec = spec.user(user);

@@ -13,6 +13,7 @@ mod nearest;
 pub(crate) mod otel;
 #[cfg(test)]
 mod page;
+pub(crate) mod proxy;
 pub(crate) mod schedules;
 mod table;
 #[cfg(feature = "triggers")]
@@ -28,7 +29,7 @@ pub(crate) use self::value::Bytes;
 pub(crate) use self::value::Secret;
 pub(crate) use self::{
     flags::SettingFlags,
-    keys::{Callbacks, KEYS, Kind, Limits, Otel, ServerSettings, TABLES, Tls},
+    keys::{Callbacks, KEYS, Kind, Limits, Otel, ProxySettings, ServerSettings, TABLES, Tls},
     kinds::QueueSlots,
     table::{Key, Table, TableKey, Takes},
     value::Raw,
@@ -266,6 +267,9 @@ fn check(loaded: &Loaded, variables: &BTreeMap<String, String>, wrong: &mut Vec<
     if loaded.settings.callbacks.send
         && let Err((key, why)) = callbacks::options(&loaded.settings.callbacks)
     {
+        wrong.push(Wrong { place: place(key), why: format!("`{key}` {why}") });
+    }
+    for (key, why) in proxy::wrong(&loaded.settings.proxy) {
         wrong.push(Wrong { place: place(key), why: format!("`{key}` {why}") });
     }
     otel::check(&loaded.settings, variables, place, wrong);

@@ -45,3 +45,30 @@ fn commands_that_misbehave_are_ended_and_distinguished() {
     assert_eq!(finished(&server, &after)["state"], "completed", "the server goes on");
     server.stop();
 }
+
+#[test]
+fn the_timeout_of_a_kind_ends_its_commands_although_their_jobs_allow_more() {
+    let mark = format!("kind-timeout-{}", std::process::id());
+    let script = format!("setsid sh -c 'sleep 4242; : {mark}' & sleep 4242; : {mark}");
+    let place = place(&(kind("long", &script) + "timeout = \"1s\"\n"));
+    let server = Server::start(&place, &[]);
+    for more in [json!({}), json!({"timeout_ms": 120_000})] {
+        let mut body = json!({"kind": "long", "args": null, "max_attempts": 1});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let id = enqueue(&server, body);
+        let job = finished(&server, &id);
+        let why = job["reason"].as_str().unwrap_or_default();
+        assert!(job["state"] == "discarded" && why.contains("timeout of 1s"), "{job}");
+        let attempts = server.get(&format!("/v1/jobs/{id}/attempts")).json();
+        assert_eq!(attempts["attempts"][0]["end"], "timed_out", "{attempts}");
+    }
+    until("no process is left", || processes_with(&mark) == 0);
+    server.stop();
+}
+
+#[test]
+fn a_timeout_of_nothing_is_refused() {
+    let place = place(&(kind("long", "exit 0") + "timeout = \"0s\"\n"));
+    let said = place.run(["serve", "--listen", "127.0.0.1:0"]);
+    assert!(said.code != 0 && said.err.contains("timeout") && said.err.contains("is 0"), "{said:?}");
+}
