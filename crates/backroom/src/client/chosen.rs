@@ -6,7 +6,7 @@ use backroom_core::{Draft, JobId, Timestamp, batch::BatchId, dependency::Edge, d
 
 use super::Backroom;
 use crate::{
-    Error,
+    Error, RunKey,
     store::{Call, InsertLinked, Inserted, NewLinked},
     telemetry::Sending,
 };
@@ -48,6 +48,17 @@ impl Backroom {
         at: Timestamp,
         is_repeated: bool,
     ) -> Result<Vec<Inserted>, Error> {
+        self.enqueue_chosen_by(None, chosen, at, is_repeated).await
+    }
+
+    /// The same for a run of a member of their batch, which may add members to it after its close until it ends.
+    pub async fn enqueue_chosen_by(
+        &self,
+        run: Option<RunKey>,
+        chosen: Vec<ChosenJob>,
+        at: Timestamp,
+        is_repeated: bool,
+    ) -> Result<Vec<Inserted>, Error> {
         let (engine, several) = (self.engine(), chosen.len() > 1);
         let sending = Sending::begin(engine, chosen.first().filter(|_| !several).map(|chosen| &chosen.draft));
         let is_linked = chosen.iter().any(|chosen| chosen.batch.is_some() || !chosen.after.is_empty());
@@ -71,7 +82,7 @@ impl Backroom {
         let call = if is_repeated { Call::Repeated } else { Call::First };
         if is_linked {
             let jobs = jobs.into_iter().map(|(new, edges)| NewLinked { new, edges }).collect();
-            let insert = Arc::new(InsertLinked { jobs, by: None });
+            let insert = Arc::new(InsertLinked { jobs, by: run.map(|run| (run.job, run.lease)) });
             return sending.around(engine.store.insert_linked(insert, at, call)).await;
         }
         let jobs: Vec<NewJob> = jobs.into_iter().map(|(new, _)| new).collect();

@@ -8,6 +8,8 @@ use crate::{Invalid, JobId, Timestamp, draft::NewJob, links::Links};
 
 /// Namespace of the ids of end jobs: any fixed UUID does, as long as it never changes.
 const NAMESPACE: Uuid = Uuid::from_u128(0x8b0f_21c7_94d3_4c5e_a1b6_3f0d_77ce_5a92);
+/// The first bit of a UUIDv7 behind its moment and its version.
+const FIRST_AFTER_VERSION: u8 = 0x08;
 
 /// Which end job of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,6 +66,15 @@ impl Batch {
             Some(_) => MemberState::Completed,
             None => MemberState::Discarded,
         }
+    }
+
+    /// The end job that was enqueued, if there is one and the batch has come so far.
+    pub fn end_job_id(&self, which: EndJob) -> Option<JobId> {
+        let (draft, at) = match which {
+            EndJob::Finish => (&self.on_finish, self.finished_at),
+            EndJob::Success => (&self.on_success, self.succeeded_at),
+        };
+        draft.as_ref().and(at).map(|at| job_id(self.id, which, at))
     }
 
     /// Closes the batch. `stripes` are all its rows after the store has closed their gates, which waits for every transaction
@@ -173,6 +184,11 @@ pub(super) fn job_id(batch: BatchId, which: EndJob, now: Timestamp) -> JobId {
     // The version and the variant of the hash stand in bytes 6 and 8; these have none of them.
     bits[..6].copy_from_slice(&hash.as_bytes()[..6]);
     bits[6..].copy_from_slice(&hash.as_bytes()[12..]);
+    // Both are due at the same moment, and jobs of one moment are claimed by their id: that of the end comes first.
+    match which {
+        EndJob::Finish => bits[0] &= !FIRST_AFTER_VERSION,
+        EndJob::Success => bits[0] |= FIRST_AFTER_VERSION,
+    }
     let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
     JobId(Builder::from_unix_timestamp_millis(millis, &bits).into_uuid())
 }

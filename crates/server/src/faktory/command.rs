@@ -36,8 +36,14 @@ pub(crate) enum Command {
     TrackGet(String),
     /// Report the progress of a job.
     TrackSet(Progress),
-    /// A command about batches, which there are none of yet.
-    Batch,
+    /// Open a batch.
+    BatchNew(Box<NewBatch>),
+    /// Open a batch that exists, to add to it.
+    BatchOpen(String),
+    /// No program adds to a batch any more.
+    BatchCommit(String),
+    /// Ask how a batch stands.
+    BatchStatus(String),
     /// The client goes.
     End,
 }
@@ -58,6 +64,18 @@ pub(crate) struct Finished {
 pub(crate) struct Beat {
     pub(crate) wid: String,
     pub(crate) current_state: Option<String>,
+}
+
+/// A batch to open. Of its jobs only what runs at its end is part of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct NewBatch {
+    pub(crate) parent_bid: Option<String>,
+    pub(crate) description: Option<String>,
+    /// Enqueued when all jobs have completed.
+    pub(crate) success: Option<Pushed>,
+    /// Enqueued when all jobs have finished.
+    pub(crate) complete: Option<Pushed>,
 }
 
 /// What is done to queues.
@@ -146,7 +164,7 @@ impl Command {
             "MUTATE" => mutate(rest)?,
             "FLUSH" => Self::Flush,
             "TRACK" => track(rest)?,
-            "BATCH" => Self::Batch,
+            "BATCH" => batch(rest)?,
             "END" => Self::End,
             // It may hold anything.
             other => {
@@ -170,7 +188,7 @@ impl Command {
             Self::Mutate(_) => "MUTATE",
             Self::Flush => "FLUSH",
             Self::TrackGet(_) | Self::TrackSet(_) => "TRACK",
-            Self::Batch => "BATCH",
+            Self::BatchNew(_) | Self::BatchOpen(_) | Self::BatchCommit(_) | Self::BatchStatus(_) => "BATCH",
             Self::End => "END",
         }
     }
@@ -219,6 +237,25 @@ fn track(rest: &str) -> Result<Command, Refusal> {
     }
 }
 
+fn batch(rest: &str) -> Result<Command, Refusal> {
+    let (verb, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let bid = || match rest.trim() {
+        "" => Err(Refusal::new(format!("invalid BATCH: {verb} names no batch"))),
+        bid => Ok(bid.to_owned()),
+    };
+    Ok(match verb {
+        "NEW" => Command::BatchNew(Box::new(json(rest, "BATCH")?)),
+        "OPEN" => Command::BatchOpen(bid()?),
+        "COMMIT" => Command::BatchCommit(bid()?),
+        "STATUS" => Command::BatchStatus(bid()?),
+        _ => {
+            return Err(Refusal::new(
+                "invalid BATCH: use BATCH NEW with JSON, or OPEN, COMMIT or STATUS with a batch",
+            ));
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,6 +290,10 @@ mod tests {
             ("TRACK GET a", "TRACK"),
             (r#"TRACK SET {"jid":"a","percent":3}"#, "TRACK"),
             ("BATCH NEW {}", "BATCH"),
+            (r#"BATCH NEW {"description":"d","success":{"jobtype":"a","args":[]}}"#, "BATCH"),
+            ("BATCH OPEN b", "BATCH"),
+            ("BATCH COMMIT b", "BATCH"),
+            ("BATCH STATUS b", "BATCH"),
             ("END", "END"),
         ] {
             assert_eq!(name(line), expected, "{line}");
@@ -275,6 +316,10 @@ mod tests {
             ("QUEUE drop a", "no such QUEUE subcommand: DROP"),
             (r#"MUTATE {"cmd":"burn","target":"dead"}"#, "invalid MUTATE "),
             ("TRACK", "invalid TRACK"),
+            ("BATCH", "invalid BATCH: use "),
+            ("BATCH NEW", "invalid BATCH "),
+            ("BATCH NEW []x", "invalid BATCH "),
+            ("BATCH STATUS ", "invalid BATCH: STATUS names no batch"),
         ] {
             assert!(refused(line).starts_with(beginning), "{line}: {}", refused(line));
         }

@@ -33,7 +33,7 @@ struct Delivered<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<FailureOf<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    custom: Option<&'a backroom::Json>,
+    custom: Option<Cow<'a, backroom::Json>>,
 }
 
 #[derive(Serialize)]
@@ -81,9 +81,34 @@ pub(super) fn json(job: &JobRow, attempts: &[Attempt], now: Timestamp) -> String
         retry,
         backtrace: rest.backtrace,
         failure: failure(job, retry, attempts),
-        custom: rest.custom.as_ref(),
+        custom: custom(job, rest.custom.as_ref()),
     };
     serde_json::to_string(&delivered).expect("invariant: a job is JSON")
+}
+
+/// The free data. Handlers find there the batch of their job, and a job at the end of a batch which batch that was.
+fn custom<'a>(job: &JobRow, chosen: Option<&'a backroom::Json>) -> Option<Cow<'a, backroom::Json>> {
+    let links = job.links.as_deref();
+    let of_batch = links.and_then(|links| links.batch).map(|batch| ("bid", batch));
+    let ends = links.and_then(|links| links.ends).map(|ends| ("_bid", ends.batch));
+    if of_batch.is_none() && ends.is_none() {
+        return chosen.map(Cow::Borrowed);
+    }
+    let mut custom: serde_json::Map<String, serde_json::Value> = match chosen {
+        Some(custom) => custom.decode().unwrap_or_default(),
+        None => serde_json::Map::new(),
+    };
+    let mut is_added = false;
+    for (name, batch) in of_batch.into_iter().chain(ends) {
+        if !custom.contains_key(name) {
+            custom.insert(name.into(), batch.to_string().into());
+            is_added = true;
+        }
+    }
+    if !is_added {
+        return chosen.map(Cow::Borrowed);
+    }
+    backroom::Json::encode(&custom).ok().map(Cow::Owned)
 }
 
 /// The args as a list. Those of a job that no Faktory client pushed may be another value: then they are its only item.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use backroom::{
-    Draft, Json, Timestamp, UniqueRule,
+    BatchId, Draft, Json, Timestamp, UniqueRule,
     core::{
-        bounds::{ATTEMPTS_MAX, META_VALUE_BYTES_MAX},
+        bounds::{ATTEMPTS_MAX, META_VALUE_BYTES_MAX, span_until},
         draft::{QUEUE_DEFAULT, When},
     },
 };
@@ -73,8 +73,8 @@ struct Custom {
 /// What becomes of a job that was pushed.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    /// It is enqueued.
-    Job(Box<Draft>),
+    /// It is enqueued, as a member of a batch if it names one.
+    Job(Box<Draft>, Option<BatchId>),
     /// It has expired already, so it is dropped, as it would be when a worker fetches it.
     Expired,
 }
@@ -130,9 +130,7 @@ impl Pushed {
         if of_custom.is_tracked() {
             draft.tags.push(jid::tag(&self.jid));
         }
-        if of_custom.bid.is_some() {
-            return Err(Refusal::new("batches are not supported yet"));
-        }
+        let batch = of_custom.bid.as_deref().filter(|bid| !bid.is_empty()).map(bid_of).transpose()?;
         let rest = Rest {
             retry: self.retry,
             backtrace: self.backtrace.filter(|lines| *lines > 0),
@@ -141,7 +139,25 @@ impl Pushed {
         let mut meta = rest.pieces()?;
         meta.push((jid::META.into(), self.jid));
         draft.extras.meta.extend(meta);
-        Ok(Taken::Job(Box::new(draft)))
+        Ok(Taken::Job(Box::new(draft), batch))
+    }
+
+    /// The job at the end of a batch. Clients may leave out its jid; `jid` is used then.
+    pub(crate) fn end_job(mut self, jid: String, now: Timestamp) -> Result<Draft, Refusal> {
+        if self.jid.is_empty() {
+            self.jid = jid;
+        }
+        match self.draft(now)? {
+            Taken::Job(mut draft, None) => {
+                // It counts from the end of the batch.
+                if let Some(When::At(at)) = draft.expiry {
+                    draft.expiry = Some(When::In(span_until(now, at)));
+                }
+                Ok(*draft)
+            }
+            Taken::Job(_, Some(_)) => Err(Refusal::new("the job at the end of a batch cannot be in a batch")),
+            Taken::Expired => Err(Refusal::new("the job at the end of a batch has expired already")),
+        }
     }
 }
 
@@ -226,6 +242,16 @@ impl Custom {
     }
 }
 
+/// The batch of a bid. The server makes them, so any other text names none.
+pub(super) fn bid_of(bid: &str) -> Result<BatchId, Refusal> {
+    bid.parse().map_err(|_| no_such_batch(bid))
+}
+
+/// As clients expect it.
+pub(super) fn no_such_batch(bid: &str) -> Refusal {
+    Refusal::new(format!("No such batch {}", backroom::core::bounds::clip(bid, 100)))
+}
+
 /// Whole seconds of a number or of text that is one; none for zero.
 fn seconds(value: Option<&serde_json::Value>, what: &str) -> Result<Option<Duration>, Refusal> {
     let secs = match value {
@@ -286,7 +312,7 @@ mod tests {
 
     fn draft(text: &str) -> Draft {
         match pushed(text).draft(now()) {
-            Ok(Taken::Job(draft)) => *draft,
+            Ok(Taken::Job(draft, _)) => *draft,
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -375,7 +401,7 @@ mod tests {
                 .draft(now())
         };
         let job = |custom: &str| match with(custom) {
-            Ok(Taken::Job(draft)) => *draft,
+            Ok(Taken::Job(draft, _)) => *draft,
             other => panic!("{custom}: {other:?}"),
         };
         assert!(job(r#""unique_for":60"#).unique.is_some() && job(r#""unique_for":0"#).unique.is_none());

@@ -84,7 +84,10 @@ impl Session {
             Command::Flush => commands::flush::flush(&faktory).await,
             Command::TrackGet(jid) => commands::track::get(&faktory, &jid).await,
             Command::TrackSet(progress) => commands::track::set(&faktory, progress).await,
-            Command::Batch => Err(Refusal::new("batches are not supported yet")),
+            Command::BatchNew(new) => commands::batch::new(&faktory, *new).await,
+            Command::BatchOpen(bid) => commands::batch::open(&faktory, &bid).await,
+            Command::BatchCommit(bid) => commands::batch::commit(&faktory, &bid).await,
+            Command::BatchStatus(bid) => commands::batch::status(&faktory, &bid).await,
         };
         Answered::Reply(answered.into())
     }

@@ -8,8 +8,8 @@ pub use self::{handle::BatchHandle, open::OpenBatch};
 use std::time::Duration;
 
 use backroom_core::{
-    Timestamp,
-    batch::{Batch, BatchId, Counts, Pace, Progress},
+    JobId, Timestamp,
+    batch::{Batch, BatchId, Counts, EndJob, Pace, Progress},
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,10 @@ pub struct BatchStatus {
     pub finished_at: Option<Timestamp>,
     /// When all members had completed; its job `on_success` was enqueued then.
     pub succeeded_at: Option<Timestamp>,
+    /// Its job `on_finish`, once that is enqueued.
+    pub finish_job: Option<JobId>,
+    /// Its job `on_success`, once that is enqueued.
+    pub success_job: Option<JobId>,
 }
 
 /// Where a batch stands.
@@ -102,6 +106,8 @@ impl BatchStatus {
         let ended_at = row.batch.finished_at.filter(|_| state == BatchState::Ended);
         pace.sample(ended_at.unwrap_or(now), counts);
         let estimate = pace.estimate(counts.live);
+        let finish_job = row.batch.end_job_id(EndJob::Finish);
+        let success_job = row.batch.end_job_id(EndJob::Success);
         let Batch {
             id,
             parent,
@@ -127,6 +133,8 @@ impl BatchStatus {
             cancelled_at,
             finished_at,
             succeeded_at,
+            finish_job,
+            success_job,
         }
     }
 }

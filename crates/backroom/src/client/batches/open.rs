@@ -12,7 +12,7 @@ use backroom_core::{
 };
 
 use super::{BatchHandle, not_found};
-use crate::{Backroom, Context, Error, ErrorKind, Job, client::job, store};
+use crate::{Backroom, Context, Error, ErrorKind, Job, RunKey, client::job, store};
 
 /// A batch about to be opened: set what differs from the defaults, then `.await` it.
 #[must_use = "nothing is opened until this is awaited"]
@@ -83,6 +83,13 @@ impl<'a> OpenBatch<'a> {
     pub fn in_batch_of(mut self, context: &Context) -> Self {
         self.parent = context.batch();
         self.by = Some((context.id(), context.lease()));
+        self
+    }
+
+    /// In the batch that [`parent`](Self::parent) names also after the close of that, for a run of one of its members that another process
+    /// reports about. It is refused once the member has ended.
+    pub fn by_run(mut self, run: RunKey) -> Self {
+        self.by = Some((run.job, run.lease));
         self
     }
 

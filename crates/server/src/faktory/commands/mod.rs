@@ -1,5 +1,6 @@
 //! What each command does: one file for each group of them.
 
+pub(super) mod batch;
 pub(super) mod beat;
 pub(super) mod fetch;
 pub(super) mod finish;

@@ -1,5 +1,6 @@
 //! Conversations with the listener, over connections in memory and a store in memory.
 
+mod batches;
 mod failing;
 mod greeting;
 mod jobs;
