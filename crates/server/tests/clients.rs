@@ -19,10 +19,10 @@ const TESTS_MAX: Duration = Duration::from_secs(85);
 /// What a client's folder holds that is made from the rest.
 const MADE: [&str; 6] = ["node_modules", "dist", "build", "venv", "__pycache__", "wheels"];
 
-/// A copy of a client's folder below `target`. What was installed there before stays.
-fn copied(client: &str) -> PathBuf {
+/// A copy of a client's folder below `target`, under a name of its own. What was installed there before stays.
+fn copied(client: &str, name: &str) -> PathBuf {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../clients").join(client);
-    let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients").join(client);
+    let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients").join(name);
     fs::create_dir_all(&to).unwrap();
     for entry in fs::read_dir(&to).unwrap().flatten() {
         let name = entry.file_name();
@@ -100,9 +100,14 @@ fn command(program: impl AsRef<std::ffi::OsStr>, args: &[&str], dir: &Path) -> C
 
 const INSTALL_MAX: Duration = Duration::from_secs(300);
 
-#[test]
-fn the_python_client_passes_its_tests_as_an_installed_wheel() {
-    let dir = copied("python");
+/// How often server and worker are killed in the longer test. The ordinary one kills each three times.
+const TURNS: (&str, &str) = ("TURNS", "30");
+/// Longest time for that.
+const KILLS_MAX: Duration = Duration::from_secs(900);
+
+/// Installs the client for Python from its wheel. Answers the folder with its tests, and the interpreter.
+fn python(name: &str) -> (PathBuf, PathBuf) {
+    let dir = copied("python", name);
     let python = dir.join("venv/bin/python");
     if !python.is_file() {
         run(command("python3", &["-m", "venv", "--clear", "venv"], &dir), INSTALL_MAX);
@@ -119,12 +124,28 @@ fn the_python_client_passes_its_tests_as_an_installed_wheel() {
     );
     // The wheel is tested, and not the sources beside it.
     fs::remove_dir_all(dir.join("src")).unwrap();
+    (dir, python)
+}
+
+#[test]
+fn the_python_client_passes_its_tests_as_an_installed_wheel() {
+    let (dir, python) = python("python");
     run(command(&python, &["-m", "unittest"], &dir), TESTS_MAX);
 }
 
 #[test]
-fn the_typescript_client_passes_its_tests_as_it_is_packed() {
-    let dir = copied("typescript");
+#[ignore = "thirty kills; the ordinary test has three"]
+fn thirty_kills_of_python_workers_and_of_their_server_lose_nothing() {
+    let (dir, python) = python("python-kills");
+    let test = "tests.test_worker.Workers.test_kills_of_the_server_and_of_workers_lose_nothing_that_was_acknowledged";
+    let mut command = command(&python, &["-m", "unittest", test], &dir);
+    command.env(TURNS.0, TURNS.1);
+    run(command, KILLS_MAX);
+}
+
+/// Installs the client for TypeScript as it is packed. Answers the folder with its tests.
+fn typescript(name: &str) -> PathBuf {
+    let dir = copied("typescript", name);
     let lock = |path: &Path| fs::read(path.join("package-lock.json")).ok();
     let installed = dir.join("node_modules");
     if lock(&installed) != lock(&dir) {
@@ -137,9 +158,25 @@ fn the_typescript_client_passes_its_tests_as_it_is_packed() {
     fs::remove_dir_all(dir.join("dist")).unwrap();
     fs::remove_dir_all(dir.join("src")).unwrap();
     run(command("tar", &["-xzf", "backroom-client-0.1.0.tgz", "--strip-components=1"], &dir), INSTALL_MAX);
+    dir
+}
+
+#[test]
+fn the_typescript_client_passes_its_tests_as_it_is_packed() {
+    let dir = typescript("typescript");
     let files =
         ["test/client.test.mjs", "test/readme.test.mjs", "test/worker.test.mjs", "test/workflow.test.mjs"];
     run(command("node", &[&["--test"][..], &files].concat(), &dir), TESTS_MAX);
+}
+
+#[test]
+#[ignore = "thirty kills; the ordinary test has three"]
+fn thirty_kills_of_node_workers_and_of_their_server_lose_nothing() {
+    let dir = typescript("typescript-kills");
+    let only = ["--test", "--test-name-pattern", "kills of the server", "test/worker.test.mjs"];
+    let mut command = command("node", &only, &dir);
+    command.env(TURNS.0, TURNS.1);
+    run(command, KILLS_MAX);
 }
 
 #[test]

@@ -1,12 +1,20 @@
 //! Real sockets: restarts, limits, and refusals to start.
 
-use std::{io::Write as _, net::TcpStream};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpStream,
+    sync::Arc,
+};
 
 use serde_json::json;
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring, pki_types::ServerName,
+};
 
 use crate::{
     cli_support::Place,
-    serve_support::eventually,
+    serve_support::{PATIENCE, eventually},
     support::{Client, Served},
 };
 
@@ -59,7 +67,7 @@ fn a_client_beyond_the_limit_learns_why_and_one_that_sends_twenty_megabytes_too(
     eventually("a place is free again", || {
         let mut client = std::io::BufReader::new(TcpStream::connect(served.address).unwrap());
         let mut line = String::new();
-        std::io::BufRead::read_line(&mut client, &mut line).unwrap();
+        client.read_line(&mut line).unwrap();
         line.starts_with("+HI")
     });
     let long = format!("PUSH {{\"jid\":\"{}\"}}", "x".repeat(20 << 20));
@@ -88,7 +96,7 @@ fn the_server_does_not_start_where_everyone_could_connect() {
     let served = Served::start(&place, &["--faktory-password", "secret"]);
     let mut stream = std::io::BufReader::new(TcpStream::connect(served.address).unwrap());
     let mut greeting = String::new();
-    std::io::BufRead::read_line(&mut stream, &mut greeting).unwrap();
+    stream.read_line(&mut greeting).unwrap();
     assert!(greeting.starts_with("+HI {\"v\":2,\"i\":"), "{greeting}");
     served.server.stop();
 }
@@ -105,4 +113,44 @@ fn a_server_that_stops_ends_idle_clients_and_answers_those_that_wait() {
     let answer = waits.answer();
     assert!(answer == "$-1" || answer.is_empty(), "{answer}");
     assert_eq!(idle.answer(), "");
+}
+
+#[test]
+fn with_a_certificate_clients_speak_tls_and_others_get_no_greeting() {
+    let place = Place::new();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(place.path("cert.pem"), made.cert.pem()).unwrap();
+    fs::write(place.path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let tls = ["--tls-certificate", "cert.pem", "--tls-key", "key.pem", "--faktory-password", "secret"];
+    let served = Served::start(&place, &tls);
+    let connect = || {
+        let stream = TcpStream::connect(served.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let session = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut client = BufReader::new(StreamOwned::new(session, connect()));
+    let mut line = String::new();
+    client.read_line(&mut line).unwrap();
+    assert!(line.starts_with("+HI {\"v\":2,\"i\":"), "{line}");
+    client.get_mut().write_all(b"HELLO {\"v\":2,\"pwdhash\":\"wrong\"}\r\n").unwrap();
+    line.clear();
+    client.read_line(&mut line).unwrap();
+    assert_eq!(line, "-ERR Invalid password\r\n", "the answer of a whole conversation came over TLS");
+    // Without TLS the first bytes are those of the client, which are no handshake.
+    let mut plain = connect();
+    plain.write_all(b"HELLO {\"v\":2}\r\n").unwrap();
+    let mut answer = Vec::new();
+    // The server may reset the connection.
+    let _ = std::io::Read::read_to_end(&mut plain, &mut answer);
+    assert!(!answer.starts_with(b"+"), "{}", String::from_utf8_lossy(&answer));
+    served.server.stop();
 }
