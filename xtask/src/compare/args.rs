@@ -9,11 +9,11 @@ pub(crate) const HELP: &str = "\
 cargo xtask compare [option…]
 
 Installs other job libraries from crates.io, npm and PyPI below target/compare, measures them and this one side by side on
-a PostgreSQL server made for it and on SQLite files, and prints the result as Markdown. Needs cargo, npm and Python 3;
+a PostgreSQL server made for it, on SQLite files and on Redis, and prints the result as Markdown. Needs cargo, npm and Python 3;
 takes about half an hour. bench/compare/README.md says what is measured.
 
   --only <peer>…  these only: backroom backroom-sqlite graphile_worker apalis-postgres graphile-worker
-                  pg-boss procrastinate effectum effectum-wal apalis-sqlite
+                  pg-boss procrastinate effectum effectum-wal apalis-sqlite bullmq celery
   --rounds <N>    how often everything is measured; the median is reported (default 3)
   --jobs <N>      at most this many jobs per measurement, for a quick look (each peer has its own number)
   --out <file>    where the Markdown goes besides standard output (default bench/compare/RESULTS.md)

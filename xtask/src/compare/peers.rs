@@ -34,6 +34,8 @@ pub(crate) enum Home {
 pub(crate) enum Store {
     Postgres,
     Sqlite,
+    /// That of some peers. Backroom has none on it.
+    Redis,
 }
 
 impl Home {
@@ -52,6 +54,7 @@ impl Store {
         match self {
             Self::Postgres => "PostgreSQL",
             Self::Sqlite => "SQLite",
+            Self::Redis => "Redis",
         }
     }
 }
@@ -165,6 +168,28 @@ pub(crate) const PEERS: &[Peer] = &[
         variant: "",
         jobs: 20_000,
         singles: 10_000,
+        batch_large: 5_000,
+    },
+    Peer {
+        name: "bullmq",
+        folder: "bullmq",
+        package: "bullmq",
+        home: Home::Npm,
+        store: Store::Redis,
+        variant: "",
+        jobs: 50_000,
+        singles: 20_000,
+        batch_large: 5_000,
+    },
+    Peer {
+        name: "celery",
+        folder: "celery",
+        package: "celery",
+        home: Home::PyPi,
+        store: Store::Redis,
+        variant: "",
+        jobs: 5_000,
+        singles: 5_000,
         batch_large: 5_000,
     },
 ];

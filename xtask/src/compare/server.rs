@@ -1,8 +1,10 @@
-//! The stores of the comparison: one PostgreSQL server for all, a fresh database or folder for each measurement.
+//! The stores of the comparison: one PostgreSQL server for all, a fresh database, folder or Redis server for each measurement.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use backroom_testbed::{Broker, BrokerKind};
 
 use super::peers::{Peer, Store};
 use crate::failure::Failure;
@@ -35,6 +37,8 @@ pub(crate) struct Place {
 enum Kind {
     Database(String),
     Folder(PathBuf),
+    /// A server of its own: it takes a moment to start one, and its databases are not apart from each other on the disk.
+    Redis(Box<Broker>),
 }
 
 impl Server {
@@ -64,6 +68,11 @@ impl Server {
                 std::fs::create_dir_all(&folder).map_err(|error| broken(&folder, &error))?;
                 Place { store: folder.display().to_string(), kind: Kind::Folder(folder) }
             }
+            Store::Redis => {
+                let broker = Broker::start(BrokerKind::Redis)
+                    .map_err(|failure| Failure::new(failure.to_string(), "install redis-server"))?;
+                Place { store: broker.url(), kind: Kind::Redis(Box::new(broker)) }
+            }
         };
         // One peer's unwritten pages must not be written in another's time.
         self.sql("CHECKPOINT")?;
@@ -75,6 +84,10 @@ impl Server {
         match place.kind {
             // A client that is still connected was killed.
             Kind::Database(name) => self.sql(&format!("DROP DATABASE {name} WITH (FORCE)")).map(drop),
+            Kind::Redis(broker) => {
+                drop(broker);
+                Ok(())
+            }
             Kind::Folder(folder) => std::fs::remove_dir_all(&folder).map_err(|error| broken(&folder, &error)),
         }
     }
