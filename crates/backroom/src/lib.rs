@@ -106,10 +106,10 @@ pub use backroom_core::{
 pub use callbacks::CallbackOptions;
 pub use client::{
     Acted, Action, Amend, Audit, BackfillOptions, Backroom, BadArgs, BatchHandle, BatchState, BatchStatus,
-    ChosenJob, Cursor, Enqueue, EnqueueMany, EnqueuedGraph, EnqueuedMany, Explanation, Follow, GraphEdge,
-    GraphNode, Job, JobEvent, JobHandle, NewToken, News, OpenBatch, Page, Put, Replies, SECRET_PREFIX,
-    Schedule, ScheduleInfo, ScheduleSummary, Schedules, Secret, Stats, Taken, Tokens, Tree, TreeEdge,
-    TreeNode, TriggerOptions, Untyped, Watch,
+    ChosenJob, Cursor, Enqueue, EnqueueMany, EnqueuedGraph, EnqueuedMany, Explanation, Follow, Found,
+    GraphEdge, GraphNode, Job, JobEvent, JobHandle, NewToken, News, OpenBatch, Page, Put, Replies,
+    SECRET_PREFIX, Schedule, ScheduleInfo, ScheduleSummary, Schedules, Secret, Stats, Taken, Tokens, Tree,
+    TreeEdge, TreeNode, TriggerOptions, Untyped, Watch,
 };
 pub use config::{Options, without_password};
 pub use ended::{Ended, Ending};

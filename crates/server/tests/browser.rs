@@ -16,6 +16,6 @@ use cli_support::Place;
 #[test]
 fn every_page_and_every_action_works_with_and_without_javascript() {
     let filled = filled::Filled::start(Place::new());
-    driver::drive(&filled, "sqlite");
+    driver::drive(&filled, "sqlite", false);
     filled.server.stop();
 }

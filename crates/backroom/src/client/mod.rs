@@ -16,6 +16,7 @@ mod matching;
 mod read;
 mod replies;
 mod schedules;
+mod search;
 mod stats;
 mod tokens;
 mod watch;
@@ -40,6 +41,7 @@ pub(crate) use schedules::forget;
 pub use schedules::{
     BackfillOptions, Put, Schedule, ScheduleInfo, ScheduleSummary, Schedules, TriggerOptions,
 };
+pub use search::Found;
 pub use stats::Stats;
 pub use tokens::{Audit, NewToken, SECRET_PREFIX, Secret, Tokens};
 pub use watch::Watch;

@@ -24,6 +24,8 @@ pub(crate) enum Caller {
     Local,
     /// The holder of a token.
     Token(Arc<Token>),
+    /// A visitor of the dashboard whom a reverse proxy has authenticated: the token stands for their role, and is stored nowhere.
+    User(Arc<Token>),
 }
 
 impl Caller {
@@ -31,7 +33,7 @@ impl Caller {
     pub(crate) fn id(&self) -> String {
         match self {
             Self::Local => "local".into(),
-            Self::Token(token) => token.id.to_string(),
+            Self::Token(token) | Self::User(token) => token.id.to_string(),
         }
     }
 
@@ -40,6 +42,7 @@ impl Caller {
         match self {
             Self::Local => "local".to_owned(),
             Self::Token(token) => format!("token {} ({})", token.name, token.parent.unwrap_or(token.id)),
+            Self::User(user) => format!("user {} of the proxy", user.name),
         }
     }
 
@@ -49,7 +52,10 @@ impl Caller {
             Self::Token(token) if !token.allows(wanted) => {
                 Err(forbidden(format!("the token lacks the scope {wanted}"), wanted))
             }
-            Self::Token(_) | Self::Local => Ok(()),
+            Self::User(user) if !user.allows(wanted) => {
+                Err(forbidden(format!("the role of the user lacks the scope {wanted}"), wanted))
+            }
+            Self::Token(_) | Self::User(_) | Self::Local => Ok(()),
         }
     }
 
@@ -76,7 +82,7 @@ impl Caller {
     pub(crate) fn sees_all(&self) -> bool {
         match self {
             Self::Local => true,
-            Self::Token(token) => {
+            Self::Token(token) | Self::User(token) => {
                 token.queues.is_empty() || token.queues.iter().any(|pattern| pattern.as_str() == "*")
             }
         }
@@ -86,7 +92,7 @@ impl Caller {
     pub(crate) fn sees(&self, queue: &str) -> bool {
         match self {
             Self::Local => true,
-            Self::Token(token) => token.reaches(queue),
+            Self::Token(token) | Self::User(token) => token.reaches(queue),
         }
     }
 }

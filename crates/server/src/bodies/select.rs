@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 /// All filters hold together.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema, IntoParams)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Select {
@@ -22,6 +22,20 @@ pub(crate) struct Select {
     /// With this tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tag: Option<String>,
+    /// Of this lane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lane: Option<String>,
+    /// That this worker runs, or ran last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) worker: Option<String>,
+    /// Of this priority, 0 to 9.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(maximum = 9)]
+    #[schema(maximum = 9)]
+    pub(crate) priority: Option<u8>,
+    /// With this text in the reason or in the error of an attempt; upper and lower case differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
     /// Enqueued at or after this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>, format = DateTime)]
@@ -32,18 +46,22 @@ pub(crate) struct Select {
     #[param(value_type = Option<String>, format = DateTime)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub(crate) until: Option<Timestamp>,
+    /// Ended at or after this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>, format = DateTime)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub(crate) ended: Option<Timestamp>,
 }
 
 impl Select {
     /// Whether it leaves no job out.
     pub(crate) fn is_all(&self) -> bool {
-        let Self { state, queue, kind, tag, since, until } = self;
-        [state, queue, kind, tag].into_iter().all(Option::is_none) && since.is_none() && until.is_none()
+        *self == Self::default()
     }
 
     /// The query of a page of these jobs.
     pub(crate) fn query(&self, limit: usize, before: Option<JobId>) -> String {
-        let Self { state, queue, kind, tag, since, until } = self;
+        let Self { state, queue, kind, tag, lane, worker, priority, error, since, until, ended } = self;
         let text = |name: &str, value: &Option<String>| {
             value.as_ref().map(|value| format!("{name}={}", super::escaped(value)))
         };
@@ -55,8 +73,13 @@ impl Select {
             text("queue", queue),
             text("kind", kind),
             text("tag", tag),
+            text("lane", lane),
+            text("worker", worker),
+            priority.map(|priority| format!("priority={priority}")),
+            text("error", error),
             moment("since", since),
             moment("until", until),
+            moment("ended", ended),
             Some(format!("limit={limit}")),
             before.map(|before| format!("before={before}")),
         ];

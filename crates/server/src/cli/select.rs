@@ -28,6 +28,22 @@ pub(crate) struct Select {
     #[arg(long, short, value_name = "WORD", help_heading = "Which jobs")]
     tag: Option<String>,
 
+    /// Of this lane
+    #[arg(long, value_name = "NAME", help_heading = "Which jobs")]
+    lane: Option<String>,
+
+    /// That this worker runs, or ran last
+    #[arg(long, value_name = "NAME", help_heading = "Which jobs")]
+    worker: Option<String>,
+
+    /// Of this priority
+    #[arg(long, value_name = "0-9", value_parser = clap::value_parser!(u8).range(0..=9), help_heading = "Which jobs")]
+    priority: Option<u8>,
+
+    /// With this text in the reason or in the error of an attempt
+    #[arg(long, value_name = "TEXT", help_heading = "Which jobs")]
+    error: Option<String>,
+
     /// Enqueued at or after this moment: 2h (ago), 2026-01-31, 2026-01-31T09:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment, help_heading = "Which jobs")]
     since: Option<MomentText>,
@@ -35,6 +51,10 @@ pub(crate) struct Select {
     /// Enqueued before this moment
     #[arg(long, value_name = "TIME", value_parser = moment, help_heading = "Which jobs")]
     until: Option<MomentText>,
+
+    /// Ended at or after this moment
+    #[arg(long, value_name = "TIME", value_parser = moment, help_heading = "Which jobs")]
+    ended: Option<MomentText>,
 }
 
 impl Select {
@@ -45,7 +65,14 @@ impl Select {
         now: Timestamp,
         default_states: &[DisplayState],
     ) -> Result<Selection, Problem> {
-        for (what, name) in [("queue", &self.queue), ("kind", &self.kind), ("tag", &self.tag)] {
+        let names = [
+            ("queue", &self.queue),
+            ("kind", &self.kind),
+            ("tag", &self.tag),
+            ("lane", &self.lane),
+            ("worker", &self.worker),
+        ];
+        for (what, name) in names {
             name.as_deref().map_or(Ok(()), |name| check_name(what, name))?;
         }
         let past = |moment: Option<MomentText>| {
@@ -56,18 +83,28 @@ impl Select {
         if shown.is_empty() {
             shown.extend_from_slice(default_states);
         }
-        let (since, until) = (past(self.since)?, past(self.until)?);
+        let (since, until, ended) = (past(self.since)?, past(self.until)?, past(self.ended)?);
         let (queue, kind, tag) = (self.queue.clone(), self.kind.clone(), self.tag.clone());
+        let (lane, worker, priority) = (self.lane.clone(), self.worker.clone(), self.priority);
+        let error = self.error.clone();
         let words: Vec<_> = shown.iter().map(|shown| shown.as_str()).collect();
         let state = (!words.is_empty()).then(|| words.join(","));
         let filter = Filter {
             queue: queue.clone(),
             kind: kind.clone(),
             tag: tag.clone(),
+            lane: lane.clone(),
+            worker: worker.clone(),
+            priority,
+            error: error.clone(),
             created_from: since,
             created_before: until,
+            finished_from: ended,
             ..Filter::shown(&shown, now)
         };
-        Ok(Selection { filter, asked: Asked { state, queue, kind, tag, since, until } })
+        Ok(Selection {
+            filter,
+            asked: Asked { state, queue, kind, tag, lane, worker, priority, error, since, until, ended },
+        })
     }
 }

@@ -30,7 +30,7 @@ async fn act(
     if name == "job.move" {
         visitor.caller.require_in(Scope::Operate, fields.get("to").unwrap_or_default())?;
     }
-    let detail = fields.only(&["reason", "priority", "at", "to"]);
+    let detail = fields.only(&["reason", bulk::NEW_PRIORITY, "at", "to"]);
     let detail = detail.pairs();
     visitor.record(&state, name, &job.id.to_string(), (!detail.is_empty()).then_some(&detail)).await?;
     let said = run(&state, &job, &fields).await?;
@@ -74,7 +74,7 @@ fn known(act: &str) -> Option<(&'static str, Run)> {
         }),
         "priority" => ("job.priority", |state, job, fields| {
             Box::pin(async {
-                state.backroom.amend(job.id).priority(bulk::priority(fields)?).await?;
+                state.backroom.amend(job.id).priority(bulk::priority(fields, bulk::NEW_PRIORITY)?).await?;
                 Ok("changed")
             })
         }),

@@ -95,17 +95,20 @@ pub(super) fn inputs(action: &str) -> Markup {
                 label for="to" { "To the queue" }
                 input #to name="to" required maxlength="128";
             }
-            "priority" => { (inputs_of_priority(5)) }
+            "priority" => { (inputs_of_priority(NEW_PRIORITY, 5)) }
             _ => {}
         }
     }
 }
 
+/// The field of the priority that jobs get. The filter has a field for the one that they have.
+pub(super) const NEW_PRIORITY: &str = "new_priority";
+
 /// The field of a priority.
-pub(super) fn inputs_of_priority(value: u8) -> Markup {
+pub(super) fn inputs_of_priority(name: &str, value: u8) -> Markup {
     html! {
         label for="priority" { "Priority, 0 (first) to 9 (last)" }
-        input #priority name="priority" type="number" min="0" max="9" value=(value) required;
+        input #priority name=(name) type="number" min="0" max="9" value=(value) required;
     }
 }
 
@@ -136,13 +139,13 @@ pub(super) fn action(fields: &Fields) -> Result<Action, Trouble> {
             backroom::core::bounds::check_name("queue", queue)?;
             Action::Move { queue: queue.to_owned() }
         }
-        "priority" => Action::Prioritize { priority: priority(fields)? },
+        "priority" => Action::Prioritize { priority: priority(fields, NEW_PRIORITY)? },
         _ => return Err(Trouble::invalid("the action is none that can be done to many jobs")),
     })
 }
 
-pub(super) fn priority(fields: &Fields) -> Result<u8, Trouble> {
-    let text = fields.get("priority").unwrap_or_default();
+pub(super) fn priority(fields: &Fields, name: &str) -> Result<u8, Trouble> {
+    let text = fields.get(name).unwrap_or_default();
     text.parse()
         .ok()
         .filter(|priority| *priority <= 9)

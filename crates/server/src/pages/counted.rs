@@ -4,6 +4,7 @@
 //! part of the time; meanwhile pages show the last ones.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use backroom::{Backroom, Count, EndedEndpoint, Error};
+use backroom::{Backroom, Count, DisplayState, EndedEndpoint, Error, Filter, State};
 
 use crate::views::schedule::ScheduleView;
 
@@ -23,6 +24,13 @@ const PAUSES: u32 = 20;
 const PATIENCE: Duration = Duration::from_millis(20);
 /// Schedules that are looked through for those that fail.
 const SCHEDULES_MAX: usize = 5000;
+/// What was discarded before that is no news.
+pub(super) const LATELY: Duration = Duration::from_secs(24 * 3600);
+/// Most discarded jobs that are counted, of one queue and of all.
+const DISCARDED_MAX: u64 = 1000;
+const ALL_DISCARDED_MAX: u64 = 5000;
+/// How the reason of a job begins that took workers down with it.
+pub(super) const POISON: &str = "poison:";
 /// Of what needs attention, so many of each sort are shown.
 const SHOWN_MAX: usize = 20;
 
@@ -31,6 +39,8 @@ const SHOWN_MAX: usize = 20;
 pub(super) struct Snapshot {
     /// Jobs by queue and state.
     pub(super) counts: Vec<Count>,
+    /// Jobs that were discarded lately, by queue.
+    pub(super) discarded: BTreeMap<String, Discarded>,
     /// Schedules that fail, or whose success is overdue.
     pub(super) schedules: Vec<ScheduleView>,
     /// Endpoints of callbacks that have ended.
@@ -41,6 +51,16 @@ pub(super) struct Snapshot {
     /// Readings of the monotonic clock.
     began_at: Duration,
     took: Duration,
+}
+
+/// Jobs of one queue that were discarded lately.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Discarded {
+    pub(super) jobs: u64,
+    /// Of them those that took workers down with them.
+    pub(super) poison: u64,
+    /// There are more than were counted.
+    pub(super) is_more: bool,
 }
 
 /// Reads it, for all pages together.
@@ -109,14 +129,54 @@ impl Counted {
 async fn read(backroom: &Backroom) -> Result<Snapshot, Error> {
     let mut endpoints = backroom.ended_endpoints(None).await?;
     endpoints.truncate(SHOWN_MAX);
+    let counts = backroom.counts().await?;
     Ok(Snapshot {
-        counts: backroom.counts().await?,
+        discarded: discarded(backroom, &counts).await?,
+        counts,
         schedules: schedules(backroom).await?,
         endpoints,
         #[cfg(feature = "triggers")]
         triggers: triggers(backroom).await?,
         ..Snapshot::default()
     })
+}
+
+/// Counts what was discarded lately. The store reads that much of its history, however long it is.
+async fn discarded(backroom: &Backroom, counts: &[Count]) -> Result<BTreeMap<String, Discarded>, Error> {
+    let from = backroom::core::bounds::earlier(backroom.clock().now(), LATELY);
+    let (mut found, mut all) = (BTreeMap::new(), 0);
+    for count in counts.iter().filter(|count| count.state == DisplayState::Discarded && count.jobs > 0) {
+        let filter = Filter {
+            states: vec![State::Discarded],
+            queue: Some(count.queue.clone()),
+            finished_from: Some(from),
+            ..Filter::default()
+        };
+        let (mut discarded, mut before) = (Discarded::default(), None);
+        loop {
+            let page = backroom.list(filter.clone(), before, 200).await?;
+            discarded.jobs += page.jobs.len() as u64;
+            let is_poison = |reason: &String| reason.starts_with(POISON);
+            discarded.poison +=
+                page.jobs.iter().filter(|job| job.reason.as_ref().is_some_and(is_poison)).count() as u64;
+            before = page.next;
+            discarded.is_more = before.is_some();
+            if before.is_none()
+                || discarded.jobs >= DISCARDED_MAX
+                || all + discarded.jobs >= ALL_DISCARDED_MAX
+            {
+                break;
+            }
+        }
+        all += discarded.jobs;
+        if discarded.jobs > 0 {
+            found.insert(count.queue.clone(), discarded);
+        }
+        if all >= ALL_DISCARDED_MAX {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 async fn schedules(backroom: &Backroom) -> Result<Vec<ScheduleView>, Error> {

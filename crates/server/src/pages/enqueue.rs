@@ -45,7 +45,7 @@ fn fields(visitor: &Visitor, id: JobId, from: Option<&JobRow>) -> Markup {
             input #queue name="queue" required maxlength="128" value=(queue);
             label for="args" { "Args, as JSON" }
             textarea #args name="args" rows="10" spellcheck="false" { (args) }
-            (bulk::inputs_of_priority(priority))
+            (bulk::inputs_of_priority("priority", priority))
             label for="at" { "When: empty for now, in 2h, or 2026-01-31 09:00 (UTC)" }
             input #at name="at";
             label for="attempts" { "Attempts allowed" }
@@ -89,7 +89,7 @@ fn draft(visitor: &Visitor, fields: &Fields, queue: &str) -> Result<Draft, Troub
     let words = fields.get("tags").unwrap_or_default().split_whitespace();
     Ok(Draft {
         queue: queue.to_owned(),
-        priority: bulk::priority(fields)?,
+        priority: bulk::priority(fields, "priority")?,
         start,
         max_attempts: attempts.transpose()?,
         tags: words.map(str::to_owned).collect(),

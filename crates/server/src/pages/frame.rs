@@ -19,6 +19,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 pub(super) enum Section {
     Overview,
     Jobs,
+    Batches,
     Queues,
     Workers,
     Schedules,
@@ -37,6 +38,7 @@ pub(super) enum Section {
 const SECTIONS: &[(Section, &str, &str, Scope, bool)] = &[
     (Section::Overview, "/", "Overview", Scope::Read, false),
     (Section::Jobs, "/jobs", "Jobs", Scope::Read, false),
+    (Section::Batches, "/batches", "Batches", Scope::Read, true),
     (Section::Queues, "/queues", "Queues", Scope::Read, false),
     (Section::Workers, "/workers", "Workers", Scope::Read, true),
     (Section::Schedules, "/schedules", "Schedules", Scope::Read, false),

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use backroom::{Attempt, JobRow, LogLine, Scope, State as Stored};
+use backroom::{Attempt, BatchStatus, JobRow, LogLine, Scope, State as Stored, Tree};
 use maud::{Markup, html};
 
 use super::{Answer, Fields, Page, Section, Trouble, Visitor, fields::escaped, kit};
@@ -72,6 +72,7 @@ pub(super) async fn parts(
     let job = &explained.job;
     let attempts = state.backroom.attempts(id).await?;
     let journal = super::journal::read(state, job).await?;
+    let around = Around::read(state, visitor, job).await?;
     let skip: usize = query.get("skip").and_then(|skip| skip.parse().ok()).unwrap_or_default();
     let lines = state.backroom.log(id, skip.min(backroom::core::bounds::JOB_LOG_LINES_MAX as usize)).await?;
     Ok(html! {
@@ -83,21 +84,52 @@ pub(super) async fn parts(
                 p { (kit::bar("Progress", progress.percent.into())) " " (progress.percent) " % " (kit::shown(&progress.message)) }
             }
         }))
-        (kit::live("facts", facts(visitor, job)))
+        (kit::live("facts", facts(visitor, job, around.batch.as_ref())))
+        @if let Some(tree) = &around.tree { (kit::live("tree", super::picture::picture(tree))) }
         @if let Some(journal) = &journal { (kit::live("journal", super::journal::timeline(visitor, journal))) }
         (kit::live("attempts", timeline(visitor, job, &attempts)))
         (kit::live("log", lines_of(job, &lines, skip)))
     })
 }
 
-fn facts(visitor: &Visitor, job: &JobRow) -> Markup {
+/// What a job is tied to. A visitor who does not reach all queues sees neither.
+#[derive(Default)]
+struct Around {
+    tree: Option<Tree>,
+    batch: Option<BatchStatus>,
+}
+
+impl Around {
+    async fn read(state: &AppState, visitor: &Visitor, job: &JobRow) -> Result<Self, Trouble> {
+        let Some(links) = job.links.as_deref().filter(|_| visitor.may_everywhere(Scope::Read)) else {
+            return Ok(Self::default());
+        };
+        let is_in_tree = links.followed || links.after.is_some();
+        let tree = match is_in_tree {
+            true => Some(state.backroom.tree(job.id, super::picture::JOBS_MAX).await?),
+            false => None,
+        };
+        let batch = match links.batch {
+            // It may have been deleted after its retention.
+            Some(batch) => state.backroom.batch(batch).status().await.ok(),
+            None => None,
+        };
+        Ok(Self { tree: tree.filter(|tree| tree.jobs.len() > 1), batch })
+    }
+}
+
+fn facts(visitor: &Visitor, job: &JobRow, batch: Option<&BatchStatus>) -> Markup {
+    let links = job.links.as_deref();
     let queue = escaped(&job.queue).to_string();
     html! {
         h2 { "Facts" }
         dl.facts {
             dt { "Kind" } dd { a href=(format!("/jobs?kind={}", escaped(&job.kind))) { (kit::shown(&job.kind)) } }
             dt { "Queue" } dd { a href=(format!("/queues/{queue}")) { (kit::shown(&job.queue)) } }
-            @if let Some(lane) = &job.lane { dt { "Lane" } dd { (kit::shown(lane)) } }
+            @if let Some(lane) = &job.lane { dt { "Lane" } dd { a href=(format!("/jobs?lane={}", escaped(lane))) { (kit::shown(lane)) } } }
+            @if let Some(batch) = batch { dt { "Batch" } dd { (super::batches::bar(batch)) } }
+            @if let Some(ends) = links.and_then(|links| links.ends) { dt { "At the end of batch" } dd { (super::batches::link(ends.batch)) } }
+            @if let Some(parent) = links.and_then(|links| links.parent.as_ref()) { dt { "Child of" } dd { (kit::job_link(parent.workflow)) } }
             dt { "Priority" } dd { (job.priority) }
             dt { "Attempt" } dd { (job.attempt) " of " (job.max_attempts) @if job.crashes > 0 { ", " (job.crashes) " crashes" } }
             dt { "Enqueued" } dd { (kit::moment(job.created_at, visitor)) }
@@ -106,7 +138,7 @@ fn facts(visitor: &Visitor, job: &JobRow) -> Markup {
             @if let Some(at) = job.finished_at { dt { "Ended" } dd { (kit::moment(at, visitor)) } }
             @if let Some(at) = job.expires_at { dt { "Expires" } dd { (kit::moment(at, visitor)) } }
             @if let Some(at) = job.cancel_requested_at { dt { "Asked to stop" } dd { (kit::moment(at, visitor)) } }
-            @if let Some(worker) = &job.worker { dt { "Worker" } dd { (kit::shown(worker)) } }
+            @if let Some(worker) = &job.worker { dt { "Worker" } dd { a href=(format!("/jobs?worker={}", escaped(worker))) { (kit::shown(worker)) } } }
             @if let Some(key) = &job.unique_key { dt { "Unique key" } dd { (kit::shown(key)) @if !job.unique_held { " (free again)" } } }
             @if let Some(timeout) = job.extras.timeout { dt { "Timeout" } dd { (kit::span(timeout)) } }
             @if !job.tags.is_empty() {

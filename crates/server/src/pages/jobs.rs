@@ -1,19 +1,25 @@
 //! `/jobs`: jobs by filter, the newest first. A filter is a link.
 
+use std::time::Duration;
+
 use axum::{
     Router,
-    extract::{OriginalUri, State},
+    extract::{OriginalUri, State as Of},
     response::IntoResponse as _,
     routing::get,
 };
-use backroom::{JobId, JobRow, Scope};
+use backroom::{Filter, JobId, JobRow, Scope, State};
 use maud::{Markup, html};
 
-use super::{Answer, Fields, Page, Section, Trouble, Visitor, kit, selection};
+use super::{Answer, Fields, Page, Section, Trouble, Visitor, counted::Snapshot, kit, selection};
 use crate::serve::AppState;
 
 /// Jobs on one page.
 const LIMIT: usize = 50;
+/// How long jobs are searched that no index finds.
+const PATIENCE: Duration = Duration::from_millis(12);
+/// So many jobs of a state are looked at without a search.
+const LOOKED_AT_MAX: u64 = 20_000;
 /// So much of an error or of a progress stands in a row.
 const WORDS_MAX: usize = 80;
 
@@ -21,7 +27,7 @@ pub(super) fn routes() -> Router<AppState> {
     Router::new().route("/jobs", get(page))
 }
 
-async fn page(State(state): State<AppState>, visitor: Visitor, OriginalUri(uri): OriginalUri) -> Answer {
+async fn page(Of(state): Of<AppState>, visitor: Visitor, OriginalUri(uri): OriginalUri) -> Answer {
     let query = Fields::parse(uri.query().unwrap_or_default());
     let parts = parts(&state, &visitor, &query).await?;
     let asked = query.only(&selection::NAMES);
@@ -51,17 +57,48 @@ pub(super) async fn parts(state: &AppState, visitor: &Visitor, query: &Fields) -
     visitor.require_read()?;
     let filter = selection::filter(state, visitor, query).await?;
     let before: Option<JobId> = query.get("before").map(str::parse).transpose()?;
-    let page = state.backroom.list(filter, before, LIMIT).await?;
-    let next =
-        page.next.map(|next| query.only(&selection::NAMES).with("before", &next.to_string()).link("/jobs"));
+    let seen = state.pages.counted.get(&state.backroom).await;
+    let (jobs, next, looked_to) = if is_indexed(&filter, seen.as_deref()) {
+        let page = state.backroom.list(filter, before, LIMIT).await?;
+        (page.jobs, page.next, None)
+    } else {
+        let found = state.backroom.search(filter, before, LIMIT, PATIENCE).await?;
+        (found.jobs, found.next, found.looked_to)
+    };
+    let next = next.map(|next| query.only(&selection::NAMES).with("before", &next.to_string()).link("/jobs"));
     Ok(kit::live(
         "list",
         html! {
-            @if page.jobs.is_empty() { p { "No job matches." } }
-            @else { (table(visitor, &page.jobs)) }
-            (kit::next(next.as_deref()))
+            @if !jobs.is_empty() { (table(visitor, &jobs)) }
+            @if let (Some(to), Some(next)) = (looked_to, &next) {
+                p.notice { "Jobs that were enqueued before " (kit::moment(to, visitor)) " have not been searched yet. "
+                    a.button rel="next" href=(next) { "Search further back" } }
+            } @else {
+                @if jobs.is_empty() { p { "No job matches." } }
+                (kit::next(next.as_deref()))
+            }
         },
     ))
+}
+
+/// Whether the store finds the jobs of a filter by an index, or they are so few that it needs none. Others are searched for a short time only.
+fn is_indexed(filter: &Filter, seen: Option<&Snapshot>) -> bool {
+    let of_state = |state: State| {
+        let counts = seen.map(|seen| seen.counts.as_slice())?;
+        Some(counts.iter().filter(|count| count.state.stored() == state).map(|count| count.jobs).sum::<u64>())
+    };
+    if filter.tag.is_some() || filter.batch.is_some() {
+        return true;
+    }
+    let only_states =
+        Filter { states: filter.states.clone(), queued_as: filter.queued_as.clone(), ..Filter::default() };
+    match filter.states.as_slice() {
+        [] => *filter == only_states,
+        [State::Waiting | State::Cancelled | State::Discarded] if *filter == only_states => true,
+        // All of them are looked at.
+        [state] if *state != State::Completed => of_state(*state).is_some_and(|jobs| jobs <= LOOKED_AT_MAX),
+        _ => false,
+    }
 }
 
 /// Jobs as a table.
@@ -84,7 +121,6 @@ pub(super) fn table(visitor: &Visitor, jobs: &[JobRow]) -> Markup {
 
 /// The moment that matters most in its state.
 fn when(visitor: &Visitor, job: &JobRow) -> Markup {
-    use backroom::State;
     match job.state {
         State::Queued => html! { "due " (kit::moment(job.scheduled_at, visitor)) },
         State::Running => html! { "began " (kit::ago(job.started_at, visitor)) },

@@ -26,7 +26,8 @@ use maud::Markup;
 use tokio::sync::watch;
 
 use super::{
-    Answer, Fields, Trouble, Visitor, job, jobs, overview, queues, schedules, shared, visitor, workers,
+    Answer, Fields, Trouble, Visitor, batches, job, jobs, overview, queues, schedules, shared, visitor,
+    workers,
 };
 use crate::{
     api::{caller::Caller, codes::Code, problem::Problem},
@@ -72,6 +73,8 @@ enum Watched {
     Overview(Fields),
     Jobs(Fields),
     Job(String, Fields),
+    Batches(Fields),
+    Batch(String, Fields),
     Queues,
     Workers,
     Schedules(Fields),
@@ -84,10 +87,14 @@ impl Watched {
         Some(match path {
             "/" => Self::Overview(fields),
             "/jobs" => Self::Jobs(fields),
+            "/batches" => Self::Batches(fields),
             "/queues" => Self::Queues,
             "/workers" => Self::Workers,
             "/schedules" => Self::Schedules(fields),
-            path => Self::Job(path.strip_prefix("/jobs/")?.to_owned(), fields),
+            path => match path.strip_prefix("/batches/") {
+                Some(id) => Self::Batch(id.to_owned(), fields),
+                None => Self::Job(path.strip_prefix("/jobs/")?.to_owned(), fields),
+            },
         })
     }
 
@@ -96,6 +103,8 @@ impl Watched {
             Self::Overview(fields) => overview::parts(state, visitor, fields).await,
             Self::Jobs(fields) => jobs::parts(state, visitor, fields).await,
             Self::Job(id, fields) => job::parts(state, visitor, id, fields).await,
+            Self::Batches(fields) => batches::list_parts(state, visitor, fields).await,
+            Self::Batch(id, fields) => batches::parts(state, visitor, id, fields).await,
             Self::Queues => queues::parts(state, visitor).await,
             Self::Workers => workers::parts(state, visitor).await,
             Self::Schedules(fields) => schedules::parts(state, visitor, fields).await,
@@ -118,6 +127,7 @@ async fn live(
     watched.parts(&state, &visitor).await?;
     let by_tls = arrived.is_some_and(|arrived| arrived.by_tls);
     let secret = visitor::cookie(&headers, by_tls).map(str::to_owned);
+    let is_of_proxy = matches!(visitor.caller, Caller::User(_));
     // When the visitor's page was made.
     let made_at = query.get("at").and_then(|at| at.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH);
     let parts = subscribe(&state, &visitor, watched, path)?;
@@ -131,7 +141,9 @@ async fn live(
         async move {
             let mut parts = parts?;
             loop {
-                if parts.changed().await.is_err() || !is_still_signed_in(&state, secret.as_deref()).await {
+                if parts.changed().await.is_err()
+                    || !(is_of_proxy || is_still_signed_in(&state, secret.as_deref()).await)
+                {
                     return Some((Event::default().event("end").data("end"), None));
                 }
                 let made = parts.borrow_and_update().clone();
@@ -153,7 +165,7 @@ async fn live(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response())
 }
 
-/// A session may end while its page is open.
+/// A session may end while its page is open. A user of a proxy shows that they are signed in when the stream has ended and begins again.
 async fn is_still_signed_in(state: &AppState, secret: Option<&str>) -> bool {
     match secret {
         Some(secret) => state.access.session(secret).await.is_ok(),
@@ -170,7 +182,7 @@ fn subscribe(
 ) -> Result<watch::Receiver<Made>, Trouble> {
     let permissions = match &visitor.caller {
         Caller::Local => "local".to_owned(),
-        Caller::Token(token) => format!("{:?} {:?}", token.scopes, token.queues),
+        Caller::Token(token) | Caller::User(token) => format!("{:?} {:?}", token.scopes, token.queues),
     };
     let id = format!("{permissions}\n{path}");
     let mut pages = state.pages.hub.watched();

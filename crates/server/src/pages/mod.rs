@@ -7,6 +7,7 @@
 mod acts;
 mod assets;
 mod audit;
+mod batches;
 mod bulk;
 mod callbacks;
 mod charts;
@@ -21,7 +22,9 @@ mod kit;
 mod live;
 mod login;
 mod overview;
+mod picture;
 mod posted;
+mod proxied;
 mod queues;
 mod replies;
 mod schedule;
@@ -61,6 +64,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .merge(job::routes())
         .merge(acts::routes())
         .merge(journal::routes())
+        .merge(batches::routes())
         .merge(queues::routes())
         .merge(workers::routes())
         .merge(schedules::routes())

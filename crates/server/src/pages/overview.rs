@@ -10,8 +10,10 @@ use backroom::{DisplayState, Queue, Scope, WorkerRow};
 use maud::{Markup, html};
 
 use super::{
-    Answer, Fields, Page, Section, Trouble, Visitor, charts, counted::Snapshot, fields::escaped, kit, queues,
-    workers,
+    Answer, Fields, Page, Section, Trouble, Visitor, charts,
+    counted::{Discarded, POISON, Snapshot},
+    fields::escaped,
+    kit, queues, workers,
 };
 use crate::{serve::AppState, views::StateCounts};
 
@@ -83,6 +85,7 @@ fn attention(visitor: &Visitor, seen: Option<&Snapshot>, queues: &[Queue], worke
         } else if sees_all && due > 0 && !served(queue) {
             items.push(html! { li.bad {
                 span { "No worker serves queue " a href=(path) { (name) } ", and " (kit::number(due)) " jobs are due. Start a worker for it." }
+                a.button href=(format!("/jobs?state=available&queue={}", escaped(&queue.name))) { "Show them" }
             } });
         }
         let waiting: u64 = [DisplayState::Available, DisplayState::Scheduled, DisplayState::Retrying]
@@ -92,20 +95,11 @@ fn attention(visitor: &Visitor, seen: Option<&Snapshot>, queues: &[Queue], worke
         if queue.depth_max.is_some_and(|most| waiting >= most) {
             items.push(html! { li.bad {
                 span { "Queue " a href=(path) { (name) } " is full: " (kit::number(waiting)) " jobs wait, and it takes no more." }
+                @if may_operate(&queue.name) { a.button href=(path) { "Change its limit" } }
             } });
         }
-        let discarded = counts(queue, DisplayState::Discarded);
-        if discarded > 0 {
-            let of_queue = escaped(&queue.name);
-            items.push(html! { li {
-                span {
-                    a href=(format!("/jobs?state=discarded&queue={of_queue}")) { (kit::number(discarded)) " jobs" }
-                    " of queue " (name) " were given up."
-                }
-                @if may_operate(&queue.name) {
-                    a.button href=(format!("/bulk?state=discarded&queue={of_queue}&action=retry")) { "Retry them" }
-                }
-            } });
+        if let Some(discarded) = seen.and_then(|seen| seen.discarded.get(&queue.name)) {
+            items.extend(given_up(&queue.name, discarded, may_operate(&queue.name)));
         }
     }
     for worker in workers {
@@ -113,7 +107,12 @@ fn attention(visitor: &Visitor, seen: Option<&Snapshot>, queues: &[Queue], worke
             (worker.stuck > 0).then(|| format!("{} handlers run on after a stop request", worker.stuck));
         let blocked = worker.details.blocked.as_ref().filter(|blocked| blocked.now).map(ToString::to_string);
         for why in worker.trouble.clone().into_iter().chain(stuck).chain(blocked) {
-            items.push(html! { li.bad { span { "Worker " a href="/workers" { (kit::shown(&worker.name)) } ": " (kit::shown(&why)) } } });
+            items.push(html! { li.bad {
+                span { "Worker " a href="/workers" { (kit::shown(&worker.name)) } ": " (kit::shown(&why)) }
+                @if worker.running > 0 {
+                    a.button href=(format!("/jobs?state=running&worker={}", escaped(&worker.name))) { "What it runs" }
+                }
+            } });
         }
     }
     if let Some(seen) = seen.filter(|_| sees_all) {
@@ -125,6 +124,35 @@ fn attention(visitor: &Visitor, seen: Option<&Snapshot>, queues: &[Queue], worke
         ul.attention { @for item in items.iter().take(50) { (item) } }
         @if items.len() > 50 { p { "And " (items.len() - 50) " more." } }
     }
+}
+
+/// Jobs of a queue that were discarded since yesterday, those that took workers down apart.
+fn given_up(queue: &str, discarded: &Discarded, may_operate: bool) -> Vec<Markup> {
+    let asked = Fields::default().with("state", "discarded").with("queue", queue).with("ended", "1d");
+    let poison = asked.with("error", POISON);
+    let item = |jobs: u64, what: &str, asked: &Fields, action: &str, name: &str| {
+        html! { li.bad[jobs == discarded.poison] {
+            span {
+                a href=(asked.link("/jobs")) { @if discarded.is_more { "More than " } (kit::number(jobs)) " jobs" }
+                " of queue " (kit::shown(queue)) " " (what) " since yesterday."
+            }
+            @if may_operate { a.button href=(asked.with("action", action).link("/bulk")) { (name) "…" } }
+        } }
+    };
+    let mut items = Vec::new();
+    if discarded.poison > 0 {
+        items.push(item(
+            discarded.poison,
+            "took workers down with them and were given up",
+            &poison,
+            "delete",
+            "Delete them",
+        ));
+    }
+    if discarded.jobs > discarded.poison {
+        items.push(item(discarded.jobs, "were given up", &asked, "retry", "Retry them"));
+    }
+    items
 }
 
 /// What needs attention beside queues and workers.

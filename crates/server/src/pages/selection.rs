@@ -7,7 +7,8 @@ use super::{Fields, Trouble, Visitor, kit};
 use crate::{api::jobs::filter, bodies::Select, serve::AppState, terminal::parse};
 
 /// The names of the fields.
-pub(super) const NAMES: [&str; 6] = ["state", "queue", "kind", "tag", "since", "until"];
+pub(super) const NAMES: [&str; 11] =
+    ["state", "queue", "kind", "tag", "lane", "worker", "priority", "error", "since", "until", "ended"];
 
 /// The filter that the fields ask for, among the queues that the visitor sees.
 pub(super) async fn filter(state: &AppState, visitor: &Visitor, fields: &Fields) -> Result<Filter, Trouble> {
@@ -23,8 +24,13 @@ pub(super) fn select(fields: &Fields, now: Timestamp) -> Result<Select, Trouble>
         queue: text("queue"),
         kind: text("kind"),
         tag: text("tag"),
+        lane: text("lane"),
+        worker: text("worker"),
+        priority: fields.get("priority").map(|_| super::bulk::priority(fields, "priority")).transpose()?,
+        error: text("error"),
         since: moment("since")?,
         until: moment("until")?,
+        ended: moment("ended")?,
     })
 }
 
@@ -78,7 +84,10 @@ pub(super) fn form(fields: &Fields) -> Markup {
             }
             @for (name, words, example) in [
                 ("queue", "Queue", ""), ("kind", "Kind", ""), ("tag", "Tag", ""),
+                ("lane", "Lane", ""), ("worker", "Worker", ""), ("priority", "Priority", "0 to 9"),
+                ("error", "Text of the error", ""),
                 ("since", "Enqueued since", "2h or 2026-01-31 09:00"), ("until", "Enqueued before", "30m"),
+                ("ended", "Ended since", "1d"),
             ] {
                 div {
                     label for={ "f-" (name) } { (words) }

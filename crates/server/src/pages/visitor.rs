@@ -8,7 +8,7 @@ use axum::{
 };
 use backroom::{Scope, Timestamp};
 
-use super::{Trouble, shared::form_key};
+use super::{Trouble, proxied, shared::form_key};
 use crate::{
     api::{act, caller::Caller},
     serve::{AppState, Arrived, Refusal},
@@ -67,7 +67,7 @@ impl Visitor {
     pub(super) fn name(&self) -> &str {
         match &self.caller {
             Caller::Local => "this machine",
-            Caller::Token(token) => &token.name,
+            Caller::Token(token) | Caller::User(token) => &token.name,
         }
     }
 
@@ -94,6 +94,9 @@ impl FromRequestParts<AppState> for Visitor {
         let by_tls = arrived.is_some_and(|arrived| arrived.by_tls);
         let now = state.backroom.clock().now();
         let visitor = |caller, key| Self { caller, key, from, now, is_live: false };
+        if let Some((user, key)) = proxied::user(&parts.headers, &state.settings.now().proxy)? {
+            return Ok(visitor(user, key));
+        }
         if let Some(secret) = cookie(&parts.headers, by_tls) {
             match state.access.session(secret).await {
                 Ok(session) => return Ok(visitor(Caller::Token(session), form_key(secret.as_bytes()))),

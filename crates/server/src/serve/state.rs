@@ -62,6 +62,8 @@ impl AppState {
             let metrics = Arc::clone(&metrics);
             backroom.leases_reporting(move |end| metrics.ended(end))
         };
+        // Requests of every user come from the proxy, which may run on this machine.
+        let is_local = is_local && loaded.settings.proxy.user_header.is_none();
         Self {
             access: Arc::new(Access::new(backroom.clone(), is_local)),
             backroom,

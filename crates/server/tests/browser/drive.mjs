@@ -1,5 +1,6 @@
 // Drives the dashboard of a running server in headless Chromium: every page and every action, with and without JavaScript.
-// What it needs is in the environment: BACKROOM_URL, BACKROOM_TOKEN, CHROMIUM, SHOTS (a folder), DATA (JSON: what was stored before).
+// What it needs is in the environment: BACKROOM_URL, BACKROOM_TOKEN, CHROMIUM, SHOTS (a folder), DATA (JSON: what was stored before), and
+// BRIEF, not empty for a run with scripts only and without pictures.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -7,7 +8,7 @@ import path from 'node:path';
 import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
 
-const { BACKROOM_URL: base, BACKROOM_TOKEN: token, CHROMIUM, SHOTS } = process.env;
+const { BACKROOM_URL: base, BACKROOM_TOKEN: token, CHROMIUM, SHOTS, BRIEF } = process.env;
 const data = JSON.parse(process.env.DATA);
 const require = createRequire(import.meta.url);
 const axe = fs.readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
@@ -73,8 +74,8 @@ class Visit {
     assert.deepEqual(violations, [], where);
   }
 
-  async shot(name) {
-    await this.page.screenshot({ path: path.join(SHOTS, `${name}.png`), fullPage: true });
+  async shot(name, fullPage = true) {
+    await this.page.screenshot({ path: path.join(SHOTS, `${name}.png`), fullPage });
   }
 
   async login() {
@@ -124,7 +125,8 @@ const PAGES = [
   '/', '/?span=day', '/?span=week', '/jobs', '/jobs?state=discarded', '/queues', '/queues/browser', '/workers', '/schedules', '/calendar',
   '/schedules/nightly', '/triggers', '/triggers/inbox', '/dead-letters', `/dead-letters/${data.letters[0]}`, '/callbacks', '/replies',
   '/replies/answers', '/tokens', '/audit', '/settings', '/enqueue', `/enqueue?from=${data.done}`, `/jobs/${data.done}`, `/jobs/${data.failed}`,
-  `/jobs/${data.evil}`, '/bulk?action=retry&state=discarded',
+  `/jobs/${data.evil}`, '/bulk?action=retry&state=discarded', '/batches', `/batches/${data.batch}`, `/batches/${data.batch}?state=discarded`,
+  `/jobs/${data.after}`, '/jobs?lane=tenant-1&priority=5', '/jobs?error=it+broke&ended=1d', '/jobs?worker=none',
 ];
 
 /** Every action, as an operator does it. */
@@ -199,6 +201,38 @@ async function act(visit, mark) {
     await visit.press(name);
     await visit.said('1 of 1 jobs');
   }
+  // A filter by the text of an error finds the job that failed.
+  await visit.go('/jobs');
+  await page.getByLabel('Text of the error').fill('exit code 1');
+  await page.getByLabel('Ended since').fill('1d');
+  await visit.press('Filter');
+  await page.locator('#list tbody tr', { hasText: 'broken' }).first().waitFor();
+  // A batch, of which each visitor has its own.
+  const made = await page.request.post('/v1/batches', {
+    headers: { authorization: `Bearer ${token}` }, data: { description: `of ${mark}` },
+  });
+  const { id: batch } = await made.json();
+  const member = await page.request.post('/v1/jobs', {
+    headers: { authorization: `Bearer ${token}` }, data: { kind: 'nothing-runs-this', queue: 'browser', batch },
+  });
+  assert.equal(member.status(), 202, await member.text());
+  await visit.go('/batches');
+  await visit.follow(page.locator('tr', { hasText: `of ${mark}` }).getByRole('link'));
+  assert.match(await page.locator('#progress').innerText(), /0 of 1 members have ended/);
+  await visit.press('Close');
+  await visit.said('The batch is closed');
+  await visit.press('Open again');
+  await visit.said('The batch is open again');
+  await visit.open('Cancel', { Why: 'the browser wants it' }, 'Cancel the batch');
+  await visit.said('The batch is cancelled');
+  assert.match(await page.locator('#progress').innerText(), /1 of 1 members have ended/);
+  await visit.press('Retry what failed');
+  await visit.said('The members that failed get another attempt');
+  // What runs before and after a job is a picture, with the same as a list.
+  await visit.go(`/jobs/${data.after}`);
+  assert.equal(await page.locator('svg.tree a').count(), 2);
+  await page.getByText('The same as a list').click();
+  await page.locator('#tree li', { hasText: 'runs after' }).first().waitFor();
   // Queues.
   await visit.go('/queues/browser');
   await visit.press('Pause');
@@ -255,7 +289,7 @@ async function act(visit, mark) {
   // What was done stands in the audit log, with who and from where.
   await visit.go('/audit');
   const log = await page.locator('main').innerText();
-  for (const done of ['job.cancel', 'job.move', 'jobs.delete', 'queue.pause', 'schedule.backfill', 'trigger.pause', 'token.revoke']) {
+  for (const done of ['job.cancel', 'job.move', 'jobs.delete', 'queue.pause', 'schedule.backfill', 'trigger.pause', 'token.revoke', 'batch.cancel']) {
     assert.ok(log.includes(done), `${done} is not in the audit log`);
   }
   assert.match(log, /on the pages from 127\.0\.0\.1/);
@@ -299,7 +333,7 @@ async function refreshes() {
 const began = Date.now();
 const say = (text) => console.log(`${((Date.now() - began) / 1000).toFixed(1)} s: ${text}`);
 
-for (const scripts of [true, false]) {
+for (const scripts of BRIEF ? [true] : [true, false]) {
   const mark = scripts ? 'script' : 'plain';
   const visit = await Visit.begin(mark, { javaScriptEnabled: scripts });
   await visit.login();
@@ -316,18 +350,29 @@ await keyboard();
 await refreshes();
 say('keyboard and refreshing');
 
-for (const [name, options] of [
+for (const [name, options] of BRIEF ? [] : [
   ['light', { viewport: { width: 1440, height: 900 }, colorScheme: 'light' }],
   ['dark', { viewport: { width: 1440, height: 900 }, colorScheme: 'dark' }],
   ['narrow', { viewport: { width: 390, height: 844 }, colorScheme: 'light', isMobile: true, hasTouch: true }],
 ]) {
   const visit = await Visit.begin(name, options);
   await visit.login();
-  for (const [page, where] of [['overview', '/'], ['jobs', '/jobs'], ['job', `/jobs/${data.failed}`], ['queues', '/queues'], ['schedules', '/schedules'], ['calendar', '/calendar']]) {
+  for (const [page, where] of [['overview', '/'], ['jobs', '/jobs'], ['job', `/jobs/${data.failed}`], ['queues', '/queues'], ['schedules', '/schedules'], ['calendar', '/calendar'],
+    ['batch', `/batches/${data.batch}`], ['dependencies', `/jobs/${data.after}`]]) {
     await visit.go(where);
     const { scroll, width } = await visit.page.evaluate(() => ({ scroll: document.documentElement.scrollWidth, width: innerWidth }));
     assert.ok(scroll <= width, `${where} is wider than the screen (${name}): ${scroll} > ${width}`);
     await visit.shot(`${page}-${name}`);
+  }
+  await visit.end();
+}
+// The pictures of the documentation: the upper part of a page.
+for (const colorScheme of BRIEF ? [] : ['light', 'dark']) {
+  const visit = await Visit.begin(`docs-${colorScheme}`, { viewport: { width: 1100, height: 760 }, colorScheme });
+  await visit.login();
+  for (const [page, where] of [['overview', '/'], ['job', `/jobs/${data.after}`], ['batch', `/batches/${data.batch}`]]) {
+    await visit.go(where);
+    await visit.shot(`docs-${page}-${colorScheme}`, false);
   }
   await visit.end();
 }

@@ -19,9 +19,10 @@ fn chromium() -> PathBuf {
 }
 
 /// The folder with the driver and its packages.
-fn installed() -> PathBuf {
+fn installed(name: &str) -> PathBuf {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
-    let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser");
+    // Tests that run at the same time must not write the same files.
+    let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser").join(name);
     fs::create_dir_all(&to).unwrap();
     for file in ["package.json", "package-lock.json", "drive.mjs"] {
         fs::copy(from.join(file), to.join(file)).unwrap();
@@ -38,9 +39,9 @@ fn installed() -> PathBuf {
     to
 }
 
-/// Drives all pages of the server.
-pub(crate) fn drive(filled: &Filled, name: &str) {
-    let dir = installed();
+/// Drives all pages of the server. `is_brief`: with scripts only, and without pictures.
+pub(crate) fn drive(filled: &Filled, name: &str, is_brief: bool) {
+    let dir = installed(name);
     let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../screenshots").join(name);
     fs::create_dir_all(&shots).unwrap();
     let mut node = Command::new("node");
@@ -51,6 +52,7 @@ pub(crate) fn drive(filled: &Filled, name: &str) {
         .env("CHROMIUM", chromium())
         .env("SHOTS", &shots)
         .env("DATA", filled.data.to_string())
+        .env("BRIEF", if is_brief { "1" } else { "" })
         .stdin(Stdio::null());
     let output = node.output().expect("Node.js starts: see `cargo xtask test`");
     let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());

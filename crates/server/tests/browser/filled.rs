@@ -103,6 +103,25 @@ impl Filled {
         );
         let evil = self.enqueue(json!({ "kind": SCRIPT, "queue": SCRIPT, "args": { "a": SCRIPT }, "tags": [SCRIPT], "meta": { "m": SCRIPT },
             "lane": SCRIPT, "unique": { "by": { "key": SCRIPT } } }));
+        let batch = self
+            .call(
+                "POST",
+                "/v1/batches",
+                &json!({ "description": format!("Orders {SCRIPT}"),
+            "on_finish": { "kind": "later", "queue": "browser", "delay_ms": 7_200_000 } }),
+            )
+            .json()["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let member = |kind: &str| json!({ "kind": kind, "queue": "browser", "batch": batch, "max_attempts": 1, "args": {} });
+        let first = self.enqueue(member("words"));
+        self.enqueue(member("broken"));
+        let mut after = member("idle-last");
+        after["after"] = json!([first]);
+        after.as_object_mut().unwrap().remove("batch");
+        let after = self.enqueue(after);
+        self.enqueue(member("nothing-runs-this"));
         let letters: Vec<Value> = (0..3)
             .map(|number| {
                 let headers = [
@@ -126,8 +145,8 @@ impl Filled {
             letters["dead_letters"].as_array().unwrap().iter().map(|letter| letter["id"].clone()).collect();
         assert_eq!(letters.len(), 3, "{letters:?}");
         self.end_endpoints();
-        self.data =
-            json!({ "done": done, "failed": failed, "waiting": waiting, "evil": evil, "letters": letters });
+        self.data = json!({ "done": done, "failed": failed, "waiting": waiting, "evil": evil, "letters": letters,
+                "batch": batch, "after": after });
     }
 
     /// Two receivers want no more callbacks.

@@ -41,13 +41,17 @@ const ROUTES: &[Route] = &[
     ("GET", "/jobs/{id}/output.json", "/jobs/DONE/output.json", &[], READERS, Refused),
     ("GET", "/jobs/{id}/log.txt", "/jobs/JOB/log.txt", &[], READERS, Refused),
     ("GET", "/jobs/{id}/attempts.txt", "/jobs/JOB/attempts.txt", &[], READERS, Refused),
-    ("POST", "/jobs/{id}/{act}", "/jobs/JOB/priority", &[("priority", "3")], OPERATE, Refused),
+    ("POST", "/jobs/{id}/{act}", "/jobs/JOB/priority", &[("new_priority", "3")], OPERATE, Refused),
     ("POST", "/jobs/{id}/{act}", "/jobs/JOB/retry", &[], OPERATE, Refused),
     ("POST", "/jobs/{id}/{act}", "/jobs/JOB/time", &[("at", "in 1h")], OPERATE, Refused),
     ("POST", "/jobs/{id}/{act}", "/jobs/JOB/move", &[("to", "browser")], OPERATE, Refused),
     ("POST", "/jobs/{id}/signal", "/jobs/JOB/signal", &[("name", "n"), ("id", "NEW")], ENQUEUE, Refused),
     ("GET", "/bulk", "/bulk?action=retry&kind=none", &[], OPERATE, LeftOut),
     ("POST", "/bulk", "/bulk", &[("action", "retry"), ("kind", "none")], OPERATE, LeftOut),
+    ("GET", "/batches", "/batches", &[], READ, Refused),
+    ("GET", "/batches/{id}", "/batches/BATCH", &[], READ, Refused),
+    ("POST", "/batches/{id}/{act}", "/batches/BATCH/retry", &[], OPERATE, Refused),
+    ("POST", "/batches/{id}/{act}", "/batches/BATCH/close", &[], OPERATE, Refused),
     ("GET", "/enqueue", "/enqueue", &[], ENQUEUE, LeftOut),
     (
         "POST",
@@ -157,8 +161,11 @@ fn no_role_reaches_further_than_its_scope() {
     let text = |name: &str| filled.data[name].as_str().unwrap().to_owned();
     let letter = filled.data["letters"][0].as_str().unwrap();
     for (method, route, path, fields, allowed, other) in ROUTES {
-        let path =
-            path.replace("JOB", &text("waiting")).replace("DONE", &text("done")).replace("LETTER", letter);
+        let path = path
+            .replace("JOB", &text("waiting"))
+            .replace("DONE", &text("done"))
+            .replace("LETTER", letter)
+            .replace("BATCH", &text("batch"));
         let new = "018f0000-0000-7000-8000-000000000001";
         let fields: Vec<(&str, &str)> =
             fields.iter().map(|(name, value)| (*name, if *value == "NEW" { new } else { value })).collect();

@@ -78,3 +78,44 @@ fn the_secret_of_a_session_is_not_in_the_store() {
         assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()), "{file}");
     }
 }
+
+#[test]
+fn a_user_of_a_reverse_proxy_needs_no_token_and_nobody_else_becomes_one() {
+    let place = Place::new();
+    let settings = "[proxy]\nuser_header = \"x-forwarded-user\"\nsecret = \"0123456789abcdef\"\nusers = [\"ann=operate\", \"*=read\"]\n";
+    std::fs::write(place.path("backroom.toml"), settings).unwrap();
+    let server = Server::start(&place, &[]);
+    let secret = ("x-backroom-proxy-secret", "0123456789abcdef");
+    let get = |headers: &[(&str, &str)], path: &str| server.call("GET", path, headers, b"");
+    // The server has no token, but not every caller is a program of this machine any more.
+    assert_eq!(get(&[], "/queues").header("location"), Some("/login?to=%2Fqueues"));
+    assert_eq!(get(&[("x-forwarded-user", "ann")], "/queues").status, 303, "anyone can send the name");
+    let wrong = [("x-backroom-proxy-secret", "0123456789abcdeg"), ("x-forwarded-user", "ann")];
+    assert_eq!(get(&wrong, "/queues").status, 403);
+    get(&[secret, ("x-forwarded-user", "ann")], "/v1/jobs").is_problem(401, "unauthenticated");
+    let page = get(&[secret, ("x-forwarded-user", "ann")], "/queues");
+    let text = page.text();
+    assert!(
+        page.status == 200 && text.contains("<strong>ann</strong>") && !text.contains("Sign out"),
+        "{text}"
+    );
+    let enqueue = get(&[secret, ("x-forwarded-user", "ann")], "/enqueue").text();
+    let at = enqueue.find("name=\"form_key\" value=\"").unwrap();
+    let key = enqueue[at..].split('"').nth(3).unwrap();
+    let pause = |user: &str, key: &str| {
+        let headers = [
+            secret,
+            ("x-forwarded-user", user),
+            ("sec-fetch-site", "same-origin"),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        let body = crate::visitor::form(&[("form_key", key)]);
+        server.call("POST", "/queues/mails/pause", &headers, body.as_bytes()).status
+    };
+    assert_eq!((pause("ann", "guess"), pause("bob", key), pause("ann", key)), (403, 403, 303));
+    assert_eq!(get(&[secret, ("x-forwarded-user", "ann")], "/tokens").status, 403, "she is no admin");
+    assert_eq!(get(&[secret, ("x-forwarded-user", "bob")], "/queues").status, 200);
+    server.stop();
+    let log = place.run(["audit", "--json"]);
+    assert!(log.succeeded().out.contains("user ann of the proxy, on the pages"), "{log:?}");
+}

@@ -54,7 +54,16 @@ impl Rows {
         limit: usize,
         bytes_max: usize,
     ) -> Vec<JobRow> {
-        let wanted = |job: &&JobRow| before.is_none_or(|before| job.id < before) && filter.matches(job);
+        let has_error = |job: &JobRow, text: &str| {
+            let of_attempt = |(_, attempt): &(u32, Attempt)| attempt.error.contains(text);
+            job.reason.as_ref().is_some_and(|reason| reason.contains(text))
+                || self.attempts.get(&job.id).into_iter().flatten().any(of_attempt)
+        };
+        let wanted = |job: &&JobRow| {
+            before.is_none_or(|before| job.id < before)
+                && filter.matches_but_for_errors(job)
+                && filter.error.as_ref().is_none_or(|text| has_error(job, text))
+        };
         let mut bytes = 0;
         let fits = |job: &&JobRow| {
             let has_room = bytes == 0 || bytes < bytes_max;

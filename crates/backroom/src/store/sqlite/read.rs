@@ -147,7 +147,11 @@ enum Way {
 /// Queued jobs lie in the order of claims, so their index must be read whole to find the newest. Where enough of the newest jobs
 /// match, reading those alone answers.
 fn way(connection: &Connection, filter: &Filter, before: Option<JobId>, limit: usize) -> Result<Way, Fault> {
-    if filter.states != [State::Queued] || filter.tag.is_some() || filter.batch.is_some() {
+    if filter.states != [State::Queued]
+        || filter.from_id.is_some()
+        || filter.tag.is_some()
+        || filter.batch.is_some()
+    {
         return Ok(Way::Index);
     }
     let (ids, values) = ids(filter, Way::Newest, before, limit);
@@ -166,7 +170,7 @@ fn ids(filter: &Filter, way: Way, before: Option<JobId>, limit: usize) -> (Strin
         Way::Newest => {
             values.push(Value::Blob(before.map_or(vec![u8::MAX; 17], |before| before.0.as_bytes().to_vec())));
             values.push(Value::Integer(row::at_most(limit.saturating_mul(2).saturating_add(100))));
-            "SELECT id FROM (SELECT id, queue, kind, state, scheduled_at, attempt, crashes, created_at, batch FROM backroom_jobs \
+            "SELECT id FROM (SELECT id, queue, kind, state, scheduled_at, attempt, crashes, created_at, batch, lane, worker, priority, reason, finished_at FROM backroom_jobs \
              NOT INDEXED WHERE id < ?1 ORDER BY id DESC LIMIT ?2) WHERE 1"
                 .to_owned()
         }
@@ -196,11 +200,31 @@ fn ids(filter: &Filter, way: Way, before: Option<JobId>, limit: usize) -> (Strin
     if let Some(tag) = &filter.tag {
         and("id IN (SELECT job_id FROM backroom_tags WHERE tag = ?)", Value::Text(tag.clone()));
     }
+    if let Some(lane) = &filter.lane {
+        and("lane = ?", Value::Text(lane.clone()));
+    }
+    if let Some(worker) = &filter.worker {
+        and("worker = ?", Value::Text(worker.clone()));
+    }
+    if let Some(priority) = filter.priority {
+        and("priority = ?", Value::Integer(priority.into()));
+    }
+    if let Some(text) = &filter.error {
+        let has_error = "(instr(reason, ?) > 0 \
+             OR EXISTS (SELECT 1 FROM backroom_attempts WHERE job_id = id AND instr(error, ?) > 0))";
+        and(has_error, Value::Text(text.clone()));
+    }
     if let Some(from) = filter.created_from {
         and("created_at >= ?", Value::Integer(micros(from)));
     }
     if let Some(until) = filter.created_before {
         and("created_at < ?", Value::Integer(micros(until)));
+    }
+    if let Some(from) = filter.from_id {
+        and("id >= ?", Value::Blob(from.0.as_bytes().to_vec()));
+    }
+    if let Some(from) = filter.finished_from {
+        and("finished_at >= ?", Value::Integer(micros(from)));
     }
     if let Some(wanted) = &filter.queued_as {
         and(&wanted.sql(&filter.states, "?"), Value::Integer(micros(wanted.now)));
@@ -227,6 +251,17 @@ fn index_for(filter: &Filter) -> &'static str {
     }
     if filter.batch.is_some() {
         return "INDEXED BY backroom_jobs_batch";
+    }
+    // A range of ids is short.
+    if filter.from_id.is_some() {
+        return "NOT INDEXED";
+    }
+    // Of the history of one queue only what is young is read, and sorted.
+    if filter.finished_from.is_some()
+        && filter.queue.is_some()
+        && matches!(filter.states.as_slice(), [state] if state.is_finished())
+    {
+        return "INDEXED BY backroom_jobs_finished";
     }
     match filter.states.as_slice() {
         [State::Running] => "INDEXED BY backroom_jobs_running",

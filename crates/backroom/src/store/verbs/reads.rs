@@ -97,12 +97,24 @@ pub struct Filter {
     pub kind: Option<String>,
     /// With this tag.
     pub tag: Option<String>,
+    /// Of this lane.
+    pub lane: Option<String>,
+    /// That this worker runs, or ran last.
+    pub worker: Option<String>,
+    /// Of this priority.
+    pub priority: Option<u8>,
+    /// Whose reason has this text, or the error of one of whose unsuccessful attempts has it; upper and lower case differ.
+    pub error: Option<String>,
     /// Of this batch.
     pub batch: Option<BatchId>,
     /// Created at or after.
     pub created_from: Option<Timestamp>,
     /// Created before.
     pub created_before: Option<Timestamp>,
+    /// With this id or a later one.
+    pub from_id: Option<JobId>,
+    /// Ended at or after.
+    pub finished_from: Option<Timestamp>,
     /// Of the queued jobs only those that are shown in one of these ways; jobs in other states are not concerned.
     pub queued_as: Option<QueuedAs>,
 }
@@ -131,16 +143,28 @@ impl Filter {
         Self { states, queued_as, ..Self::default() }
     }
 
-    /// Whether a job matches.
+    /// Whether a job matches. Of its errors only the reason is known from the row.
     pub fn matches(&self, job: &JobRow) -> bool {
+        let of_reason =
+            |text: &String| job.reason.as_ref().is_some_and(|reason| reason.contains(text.as_str()));
+        self.matches_but_for_errors(job) && self.error.as_ref().is_none_or(of_reason)
+    }
+
+    /// Whether a job matches but for the text of its errors.
+    pub(crate) fn matches_but_for_errors(&self, job: &JobRow) -> bool {
         (self.states.is_empty() || self.states.contains(&job.state))
             && self.queue.as_ref().is_none_or(|queue| job.queue == *queue)
             && self.queues.as_ref().is_none_or(|queues| queues.contains(&job.queue))
             && self.kind.as_ref().is_none_or(|kind| job.kind == *kind)
             && self.tag.as_ref().is_none_or(|tag| job.tags.contains(tag))
+            && (self.lane.is_none() || self.lane == job.lane)
+            && (self.worker.is_none() || self.worker == job.worker)
+            && self.priority.is_none_or(|priority| job.priority == priority)
             && (self.batch.is_none() || self.batch == job.batch())
             && self.created_from.is_none_or(|from| job.created_at >= from)
             && self.created_before.is_none_or(|before| job.created_at < before)
+            && self.from_id.is_none_or(|from| job.id >= from)
+            && self.finished_from.is_none_or(|from| job.finished_at.is_some_and(|at| at >= from))
             && self.queued_as.as_ref().is_none_or(|wanted| {
                 job.state != State::Queued || wanted.shown.contains(&job.shown(wanted.now))
             })

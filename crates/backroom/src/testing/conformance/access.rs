@@ -58,6 +58,24 @@ pub(super) async fn a_revoked_token_stays_revoked_since_its_first_moment(env: En
     assert_eq!(env.store.revoke_token(unknown, env.now).await.expect("revoke"), None);
 }
 
+pub(super) async fn the_sessions_of_a_token_are_revoked_with_it(env: Env) {
+    let (one, other) = (token(&env, "one", None), token(&env, "other", None));
+    let session =
+        |name: &str, parent: &Token| Token { parent: Some(parent.id), ..token(&env, name, Some(env.at(60))) };
+    let sessions = [session("first", &one), session("second", &one), session("of-other", &other)];
+    for (hash, token) in (1..).zip([&one, &other].into_iter().chain(&sessions)) {
+        put(&env, token, hash).await;
+    }
+    env.store.revoke_token(sessions[0].id, env.at(1)).await.expect("revoke");
+    let revoked = env.store.revoke_token(one.id, env.at(2)).await.expect("revoke").expect("the token");
+    assert_eq!((revoked.id, revoked.revoked_at), (one.id, Some(env.at(2))));
+    let mut revoked_at = Vec::new();
+    for hash in 1..=5 {
+        revoked_at.push(found(&env, hash).await.expect("a token").revoked_at);
+    }
+    assert_eq!(revoked_at, [Some(env.at(2)), None, Some(env.at(1)), Some(env.at(2)), None]);
+}
+
 pub(super) async fn the_last_use_of_a_token_never_goes_back(env: Env) {
     let token = token(&env, "one", None);
     put(&env, &token, 1).await;

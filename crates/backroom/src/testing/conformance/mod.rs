@@ -280,6 +280,9 @@ behaviours! {
         pages_meet_without_gap_or_overlap
         each_filter_narrows
         filters_hold_together
+        lane_priority_and_worker_narrow
+        errors_are_found_by_their_text
+        the_history_is_filtered_by_when_jobs_ended
         queued_jobs_are_filtered_by_how_they_are_shown
         tags_follow_a_replacing_enqueue
     }
@@ -357,6 +360,7 @@ behaviours! {
     access {
         a_token_is_found_by_the_hash_of_its_secret
         a_revoked_token_stays_revoked_since_its_first_moment
+        the_sessions_of_a_token_are_revoked_with_it
         the_last_use_of_a_token_never_goes_back
         tokens_that_ended_long_ago_are_forgotten
         entries_of_the_audit_log_come_newest_first_and_page_by_page

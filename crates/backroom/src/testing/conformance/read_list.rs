@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backroom_core::{Draft, JobRow, JobId, DisplayState, State, unique::UniqueRule};
+use backroom_core::{DisplayState, Draft, JobId, JobRow, State, unique::UniqueRule};
 
 use super::env::{Env, cancel, draft, draft_in, draft_later, fail, ids, succeed};
 use crate::store::{Filter, Inserted};
@@ -82,6 +82,10 @@ pub(super) async fn each_filter_narrows(env: Env) {
     assert_eq!(matching(&env, Filter { tag: Some("bi".into()), ..all() }).await, of(&[]));
     assert_eq!(matching(&env, Filter { created_from: Some(env.at(10)), ..all() }).await, of(&[5]));
     assert_eq!(matching(&env, Filter { created_before: Some(env.now), ..all() }).await, of(&[]));
+    let from_id = |index: usize| Filter { from_id: Some(jobs[index].id), ..all() };
+    assert_eq!(matching(&env, from_id(3)).await, of(&[5, 4, 3]));
+    let queued = |index| Filter { states: vec![State::Queued], ..from_id(index) };
+    assert_eq!(matching(&env, queued(4)).await, of(&[5, 4]));
     let first = Filter { created_before: Some(env.at(10)), ..all() };
     assert_eq!(matching(&env, first).await, of(&[4, 3, 2, 1, 0]));
     env.drive(&jobs[2], cancel(), env.now).await;
@@ -107,10 +111,66 @@ pub(super) async fn filters_hold_together(env: Env) {
         created_before: Some(env.at(1)),
         queued_as: None,
         batch: None,
+        lane: None,
+        worker: None,
+        priority: Some(5),
+        error: None,
+        from_id: Some(jobs[0].id),
+        finished_from: None,
     };
     assert_eq!(matching(&env, filter.clone()).await, [jobs[4].id]);
     assert_eq!(list(&env, filter.clone(), Some(jobs[4].id), 100).await, []);
     assert_eq!(matching(&env, Filter { tag: Some("red".into()), ..filter }).await, []);
+}
+
+pub(super) async fn lane_priority_and_worker_narrow(env: Env) {
+    let with = |lane: Option<&str>, priority| Draft { lane: lane.map(Into::into), priority, ..draft() };
+    let jobs = env.put_many(vec![with(Some("tenant-1"), 5), with(Some("tenant-2"), 3), with(None, 3)]).await;
+    let all = Filter::default;
+    let of_lane = |lane: &str| Filter { lane: Some(lane.into()), ..all() };
+    assert_eq!(matching(&env, of_lane("tenant-1")).await, [jobs[0].id]);
+    assert_eq!(matching(&env, of_lane("tenant")).await, []);
+    let of_priority = |priority| Filter { priority: Some(priority), ..all() };
+    assert_eq!(matching(&env, of_priority(3)).await, [jobs[2].id, jobs[1].id]);
+    assert_eq!(matching(&env, Filter { states: vec![State::Queued], ..of_priority(5) }).await, [jobs[0].id]);
+    let running = env.claim(env.claim_of(1)).await.remove(0);
+    let of_worker = |worker: &str| Filter { worker: Some(worker.into()), ..all() };
+    let worker = running.worker.clone().unwrap();
+    assert_eq!(matching(&env, of_worker(&worker)).await, [running.id]);
+    assert_eq!(matching(&env, of_worker("none")).await, []);
+}
+
+pub(super) async fn the_history_is_filtered_by_when_jobs_ended(env: Env) {
+    env.put(draft()).await;
+    let first = env.cancelled_at(draft_later(60), 1).await;
+    let second = env.cancelled_at(draft_later(60), 9).await;
+    let from = |at| Filter { finished_from: Some(at), ..Filter::default() };
+    let (early, late) = (first.finished_at.unwrap(), second.finished_at.unwrap());
+    assert_eq!(matching(&env, from(early)).await, [second.id, first.id]);
+    assert_eq!(matching(&env, from(late)).await, [second.id]);
+    assert_eq!(matching(&env, from(env.at(100))).await, []);
+    let of_queue = |state| Filter { queue: Some(first.queue.clone()), states: vec![state], ..from(early) };
+    assert_eq!(matching(&env, of_queue(State::Cancelled)).await, [second.id, first.id]);
+    assert_eq!(matching(&env, of_queue(State::Completed)).await, []);
+    assert_eq!(matching(&env, of_queue(State::Queued)).await, []);
+    assert_eq!(list(&env, of_queue(State::Cancelled), Some(second.id), 100).await.len(), 1);
+}
+
+pub(super) async fn errors_are_found_by_their_text(env: Env) {
+    let running = env.running().await;
+    let failed = env.drive(&running, fail(&running), env.now).await;
+    let error = env.attempts(failed.id).await.remove(0).error;
+    let cancelled = env.cancelled_at(draft_later(60), 1).await;
+    let reason = cancelled.reason.clone().unwrap();
+    env.put(draft()).await;
+    let with = |text: &str| Filter { error: Some(text.into()), ..Filter::default() };
+    assert_eq!(matching(&env, with(&error[1..])).await, [failed.id], "{error}");
+    assert_eq!(matching(&env, with(&reason[1..])).await, [cancelled.id], "{reason}");
+    for none in [&error.to_uppercase()[1..], "100%_\\", "'; SELECT"] {
+        assert_eq!(matching(&env, with(none)).await, [], "{none}");
+    }
+    let queued = Filter { states: vec![State::Queued], ..with(&error) };
+    assert_eq!(matching(&env, queued).await, [failed.id]);
 }
 
 pub(super) async fn tags_follow_a_replacing_enqueue(env: Env) {
@@ -138,7 +198,10 @@ pub(super) async fn queued_jobs_are_filtered_by_how_they_are_shown(env: Env) {
     assert_eq!(shown(&[DisplayState::Scheduled], later).await, []);
     assert_eq!(shown(&[DisplayState::Retrying], now).await, [failed.id]);
     assert_eq!(shown(&[DisplayState::Available], now).await, [due.id]);
-    assert_eq!(shown(&[DisplayState::Cancelled, DisplayState::Scheduled], now).await, [cancelled.id, scheduled.id]);
+    assert_eq!(
+        shown(&[DisplayState::Cancelled, DisplayState::Scheduled], now).await,
+        [cancelled.id, scheduled.id]
+    );
     assert_eq!(
         shown(&[DisplayState::Scheduled, DisplayState::Retrying, DisplayState::Available], now).await,
         matching(&env, Filter { states: vec![State::Queued], ..Filter::default() }).await

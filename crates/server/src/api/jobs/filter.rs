@@ -1,6 +1,9 @@
 //! Turns the filters of a request into those of the library.
 
-use backroom::{Filter, core::bounds::check_name};
+use backroom::{
+    Filter,
+    core::bounds::{check_name, check_text},
+};
 
 use crate::{
     api::{caller::Caller, codes::Code, problem::Problem},
@@ -9,10 +12,26 @@ use crate::{
     terminal::parse::state_word,
 };
 
+/// Longest text of an error to filter by.
+const ERROR_BYTES_MAX: usize = 1024;
+
 /// The filter as the library takes it, among the queues that the caller sees.
 pub(crate) async fn of(select: &Select, state: &AppState, caller: &Caller) -> Result<Filter, Problem> {
-    for (what, name) in [("queue", &select.queue), ("kind", &select.kind), ("tag", &select.tag)] {
+    let names = [
+        ("queue", &select.queue),
+        ("kind", &select.kind),
+        ("tag", &select.tag),
+        ("lane", &select.lane),
+        ("worker", &select.worker),
+    ];
+    for (what, name) in names {
         name.as_deref().map_or(Ok(()), |name| check_name(what, name))?;
+    }
+    if select.priority.is_some_and(|priority| priority > 9) {
+        return Err(Problem::new(Code::Invalid, "the priority is larger than 9; use 0 (first) to 9 (last)"));
+    }
+    if let Some(text) = &select.error {
+        check_text("error", text, ERROR_BYTES_MAX)?;
     }
     let words = select.state.as_deref().unwrap_or_default();
     let words = words.split(',').map(str::trim).filter(|word| !word.is_empty());
@@ -29,8 +48,13 @@ pub(crate) async fn of(select: &Select, state: &AppState, caller: &Caller) -> Re
         queues: queues(state, caller).await?,
         kind: select.kind.clone(),
         tag: select.tag.clone(),
+        lane: select.lane.clone(),
+        worker: select.worker.clone(),
+        priority: select.priority,
+        error: select.error.clone(),
         created_from: select.since,
         created_before: select.until,
+        finished_from: select.ended,
         ..Filter::shown(&shown, state.backroom.clock().now())
     })
 }

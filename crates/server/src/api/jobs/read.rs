@@ -41,12 +41,24 @@ pub(super) struct PageQuery {
     kind: Option<String>,
     /// With this tag.
     tag: Option<String>,
+    /// Of this lane.
+    lane: Option<String>,
+    /// That this worker runs, or ran last.
+    worker: Option<String>,
+    /// Of this priority.
+    #[param(maximum = 9)]
+    priority: Option<u8>,
+    /// With this text in the reason or in the error of an attempt; upper and lower case differ.
+    error: Option<String>,
     /// Enqueued at or after this moment.
     #[param(value_type = Option<String>, format = DateTime)]
     since: Option<backroom::Timestamp>,
     /// Enqueued before this moment.
     #[param(value_type = Option<String>, format = DateTime)]
     until: Option<backroom::Timestamp>,
+    /// Ended at or after this moment.
+    #[param(value_type = Option<String>, format = DateTime)]
+    ended: Option<backroom::Timestamp>,
     /// Most jobs on the page, 1 to 1000. Default 50.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
@@ -74,8 +86,22 @@ pub(super) async fn list(
     Query(query): Query<PageQuery>,
 ) -> Result<Response, Problem> {
     require(&caller, Scope::Read)?;
-    let PageQuery { state: word, queue, kind, tag, since, until, limit, before } = query;
-    let select = Select { state: word, queue, kind, tag, since, until };
+    let PageQuery {
+        state: word,
+        queue,
+        kind,
+        tag,
+        lane,
+        worker,
+        priority,
+        error,
+        since,
+        until,
+        ended,
+        limit,
+        before,
+    } = query;
+    let select = Select { state: word, queue, kind, tag, lane, worker, priority, error, since, until, ended };
     let filter = filter::of(&select, &state, &caller).await?;
     let page = state.backroom.list(filter, before, limit.unwrap_or(LIMIT_DEFAULT)).await?;
     let next_uri = page.next.map(|next| {

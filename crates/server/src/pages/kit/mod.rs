@@ -120,6 +120,10 @@ pub(super) fn said(word: &str) -> Option<&'static str> {
         "refused" => "The message is still refused; it stays here.",
         "forgotten" => "It is deleted.",
         "enabled" => "Callbacks to this URL are sent again.",
+        "batch-closed" => "The batch is closed: it ends with the last of its members.",
+        "batch-reopened" => "The batch is open again, and takes members.",
+        "batch-cancelled" => "The batch is cancelled. Members that run were asked to stop.",
+        "batch-retried" => "The members that failed get another attempt.",
         "revoked" => "The token is revoked, and its sessions are ended.",
         _ => return None,
     })

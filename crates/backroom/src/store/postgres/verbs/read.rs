@@ -189,6 +189,9 @@ pub(crate) async fn list(
     let tag = filter.tag.as_ref().map(|tag| row::encoded(&[tag])).transpose()?;
     let (from, until) = (opt(filter.created_from), opt(filter.created_before));
     let batch = filter.batch.map(|batch| batch.0);
+    let priority = filter.priority.map(i16::from);
+    let from_id = filter.from_id.map(|id| id.0);
+    let finished_from = opt(filter.finished_from);
 
     // The text differs with the conditions, so that the planner sees only those that are set.
     let never_runs_nor_ends = |state: &State| matches!(state, State::Queued | State::Waiting);
@@ -224,11 +227,34 @@ pub(crate) async fn list(
     if let Some(tag) = &tag {
         query.and("tags @> ?::text::jsonb", tag, Type::TEXT);
     }
+    if let Some(lane) = &filter.lane {
+        query.and("lane = ?", lane, Type::TEXT);
+    }
+    if let Some(worker) = &filter.worker {
+        query.and("worker = ?", worker, Type::TEXT);
+    }
+    if let Some(priority) = &priority {
+        query.and("priority = ?", priority, Type::INT2);
+    }
+    if let Some(text) = &filter.error {
+        let schema = core.settings.schema();
+        let has_error = format!(
+            "(strpos(reason, ?) > 0 \
+               OR EXISTS (SELECT FROM \"{schema}\".attempts WHERE job_id = id AND strpos(error, ?) > 0))"
+        );
+        query.and(&has_error, text, Type::TEXT);
+    }
     if let Some(from) = &from {
         query.and("created_at >= ?", from, Type::TIMESTAMPTZ);
     }
     if let Some(until) = &until {
         query.and("created_at < ?", until, Type::TIMESTAMPTZ);
+    }
+    if let Some(from) = &from_id {
+        query.and("id >= ?", from, Type::UUID);
+    }
+    if let Some(from) = &finished_from {
+        query.and("finished_at >= ?", from, Type::TIMESTAMPTZ);
     }
     // Constants of this program, written out: so the planner can prove that a partial index has all rows that match,
     // and that the history has none.
