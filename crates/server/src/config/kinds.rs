@@ -137,10 +137,6 @@ pub(super) fn check(loaded: &Loaded, wrong: &mut Vec<Wrong>) {
         if let Err(invalid) = check_name("kind", name) {
             wrong.push(Wrong { place: loaded.place(KINDS, name, ""), why: invalid.to_string() });
         }
-        if kind.timeout.is_some_and(|timeout| timeout.is_zero()) {
-            let why = "is 0, so no job could ever end; write a span such as \"5m\"";
-            wrong.push(loaded.wrong(KINDS, name, "timeout", why));
-        }
         if kind.url.is_some() {
             check_endpoint(loaded, name, kind, wrong);
         } else if kind.command.0.first().is_none_or(String::is_empty) {

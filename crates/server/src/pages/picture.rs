@@ -112,7 +112,7 @@ fn job(node: &TreeNode, place: (usize, usize), is_root: bool) -> Markup {
         kind.clone()
     };
     html! {
-        a href=(format!("/jobs/{}", node.job)) aria-current=[is_root.then_some("true")] aria-label=(format!("{kind}, {state}")) {
+        a href=(format!("/jobs/{}", node.job)) aria-current=[is_root.then_some("true")] {
             rect class=(state) x=(x) y=(y) width=(WIDTH) height=(HEIGHT) rx="6" {}
             text x=(x + 10) y=(y + 18) { (short) }
             text.muted x=(x + 10) y=(y + 35) { (state) }

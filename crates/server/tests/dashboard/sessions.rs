@@ -82,9 +82,8 @@ fn the_secret_of_a_session_is_not_in_the_store() {
 #[test]
 fn a_user_of_a_reverse_proxy_needs_no_token_and_nobody_else_becomes_one() {
     let place = Place::new();
-    let settings = "[proxy]\nuser_header = \"x-forwarded-user\"\nsecret = \"0123456789abcdef\"\nusers = [\"ann=operate\", \"*=read\"]\n";
-    std::fs::write(place.path("backroom.toml"), settings).unwrap();
-    let server = Server::start(&place, &[]);
+    let settings = ["--proxy-user-header", "x-forwarded-user", "--proxy-users", "ann=operate,*=read"];
+    let server = Server::start(&place, &[&settings[..], &["--proxy-secret", "0123456789abcdef"]].concat());
     let secret = ("x-backroom-proxy-secret", "0123456789abcdef");
     let get = |headers: &[(&str, &str)], path: &str| server.call("GET", path, headers, b"");
     // The server has no token, but not every caller is a program of this machine any more.
