@@ -18,7 +18,7 @@ use crate::serve::AppState;
 const LIMIT: usize = 50;
 /// How long jobs are searched that no index finds.
 const PATIENCE: Duration = Duration::from_millis(12);
-/// So many jobs of a state are looked at without a search.
+/// So many jobs, in all or of a state, are looked at without a search.
 const LOOKED_AT_MAX: u64 = 20_000;
 /// So much of an error or of a progress stands in a row.
 const WORDS_MAX: usize = 80;
@@ -83,10 +83,15 @@ pub(super) async fn parts(state: &AppState, visitor: &Visitor, query: &Fields) -
 
 /// Whether the store finds the jobs of a filter by an index, or they are so few that it needs none. Others are searched for a short time only.
 fn is_indexed(filter: &Filter, seen: Option<&Snapshot>) -> bool {
-    let of_state = |state: State| {
+    let counted = |state: Option<State>| {
         let counts = seen.map(|seen| seen.counts.as_slice())?;
-        Some(counts.iter().filter(|count| count.state.stored() == state).map(|count| count.jobs).sum::<u64>())
+        let of_state = counts.iter().filter(|count| state.is_none_or(|state| count.state.stored() == state));
+        Some(of_state.map(|count| count.jobs).sum::<u64>())
     };
+    let are_few = |state| counted(state).is_some_and(|jobs| jobs <= LOOKED_AT_MAX);
+    if are_few(None) {
+        return true;
+    }
     if filter.tag.is_some() || filter.batch.is_some() {
         return true;
     }
@@ -96,7 +101,7 @@ fn is_indexed(filter: &Filter, seen: Option<&Snapshot>) -> bool {
         [] => *filter == only_states,
         [State::Waiting | State::Cancelled | State::Discarded] if *filter == only_states => true,
         // All of them are looked at.
-        [state] if *state != State::Completed => of_state(*state).is_some_and(|jobs| jobs <= LOOKED_AT_MAX),
+        [state] if *state != State::Completed => are_few(Some(*state)),
         _ => false,
     }
 }

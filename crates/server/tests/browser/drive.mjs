@@ -203,7 +203,7 @@ async function act(visit, mark) {
   }
   // A filter by the text of an error finds the job that failed.
   await visit.go('/jobs');
-  await page.getByLabel('Text of the error').fill('exit code 1');
+  await page.getByLabel('Text of the error').fill('it broke');
   await page.getByLabel('Ended since').fill('1d');
   await visit.press('Filter');
   await page.locator('#list tbody tr', { hasText: 'broken' }).first().waitFor();

@@ -88,7 +88,7 @@ fn every_page_is_small_and_quick_among_very_many_jobs() {
         "/jobs?queue=queue-2&kind=kind-7".into(),
         "/jobs?kind=no-such-kind".into(),
         "/jobs?lane=tenant-7".into(),
-        "/jobs?worker=nobody".into(),
+        "/jobs?worker=none".into(),
         "/jobs?priority=9".into(),
         "/jobs?error=it+broke+1".into(),
         "/jobs?error=no+such+error".into(),

@@ -80,7 +80,7 @@ fn the_secret_of_a_session_is_not_in_the_store() {
 }
 
 #[test]
-fn a_user_of_a_reverse_proxy_needs_no_token_and_nobody_else_becomes_one() {
+fn a_user_of_a_reverse_proxy_needs_no_token_and_the_header_alone_proves_nothing() {
     let place = Place::new();
     let settings = ["--proxy-user-header", "x-forwarded-user", "--proxy-users", "ann=operate,*=read"];
     let server = Server::start(&place, &[&settings[..], &["--proxy-secret", "0123456789abcdef"]].concat());
