@@ -39,6 +39,8 @@ impl<const IS_QUORUM: bool> Bench for Amqp<IS_QUORUM> {
     const KIND: BrokerKind = BrokerKind::RabbitMq;
     /// RabbitMQ 3.10 has then forgotten a classic queue, and never finds a leader for a quorum queue again. Both were seen within half a second.
     const FORGETS_WITHIN: Duration = Duration::from_secs(3);
+    /// Each start takes ten seconds and more.
+    const ENDS: usize = 1;
 
     fn source(url: &str, name: &str) -> String {
         format!("type = \"amqp\"\nurl = \"{url}\"\nsource_queue = \"{name}\"")

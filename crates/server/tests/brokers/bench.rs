@@ -15,10 +15,7 @@ use std::{
 use backroom_testbed::{Broker, BrokerKind};
 use serde_json::Value;
 
-use crate::{
-    cli_support::Place,
-    serve_support::{PATIENCE, Server},
-};
+use crate::{cli_support::Place, serve_support::Server};
 
 /// A message to publish.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +51,8 @@ pub(crate) trait Bench {
     const LOSES_WHEN_KILLED: bool = false;
     /// Killed within so long, it may forget what is read, although it has acknowledged that it was made.
     const FORGETS_WITHIN: Duration = Duration::ZERO;
+    /// How often it is ended and started again.
+    const ENDS: usize = 2;
 
     /// The keys of a trigger that say what it reads.
     fn source(url: &str, name: &str) -> String;
@@ -212,13 +211,16 @@ pub(crate) fn counted(server: &Server, metric: &str, trigger: &str, labels: &str
     page.text().lines().find_map(|line| line.strip_prefix(&begin)?.parse().ok())
 }
 
+/// Longest wait. On a busy machine RabbitMQ takes a minute to start, and the trigger asks it every half a minute by then.
+const LONGEST: Duration = Duration::from_secs(300);
+
 /// Waits until what is asked for holds.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "the test waits for other processes")]
 pub(crate) fn until(server: &Server, what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < PATIENCE * 2, "waited in vain until {what}: {}", server.log());
+        assert!(begun.elapsed() < LONGEST, "waited in vain until {what}: {}", server.log());
         std::thread::sleep(Duration::from_millis(50));
     }
 }

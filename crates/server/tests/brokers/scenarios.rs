@@ -48,17 +48,18 @@ pub(crate) fn the_broker_restarts<B: Bench>() {
     let mut world = World::<B>::alone();
     world.settings(&world.broker.url(), NUMBERS);
     let server = Server::start(&world.place, &[]);
-    for round in 0..2 {
+    for round in 0..B::ENDS {
         let from = round * MANY;
         world.publish(Sent::numbers(from..from + MANY));
         until(&server, "it has begun", || newest(&server).is_some_and(|n| n >= from));
         world.end_broker();
         world.broker.start_again().unwrap();
     }
-    world.publish(Sent::numbers(2 * MANY..2 * MANY + 10));
-    until_newest(&server, 2 * MANY + 9);
+    let count = B::ENDS * MANY + 10;
+    world.publish(Sent::numbers(count - 10..count));
+    until_newest(&server, count - 1);
     server.stop();
-    each_once_in_order(&world.place, 2 * MANY + 10);
+    each_once_in_order(&world.place, count);
 }
 
 /// Backroom is killed again and again while messages come in.
