@@ -147,6 +147,10 @@ export class Driver {
   readonly compensations = new Map<string, (value: any) => unknown>();
   readonly #call: Call;
   readonly #recorded = new Map<string, AskAnswer & { kind: string }>();
+  /** Recorded answers that the code has not taken. */
+  readonly #unread = new Set<string>();
+  /** The code takes recorded answers still. */
+  #isReplaying = false;
   readonly #uses = new Map<string, number>();
   readonly #live = new Set<string>();
   readonly #waiting = new Map<string, { ask: Ask; answered: (answer: AskAnswer) => void }>();
@@ -168,7 +172,11 @@ export class Driver {
   async drive(code: WorkflowCode): Promise<void> {
     const begun = await this.#send({ begin: true });
     if (begun.status !== "running" && begun.status !== "undoing") return;
-    for (const entry of begun.recorded ?? []) this.#recorded.set(entry.key, entry);
+    for (const entry of begun.recorded ?? []) {
+      this.#recorded.set(entry.key, entry);
+      this.#unread.add(entry.key);
+    }
+    this.#isReplaying = this.#unread.size > 0;
     let says: Says;
     try {
       says = await this.#drive(code);
@@ -177,7 +185,7 @@ export class Driver {
       this.#changed();
     }
     while (says.status === "undoing") {
-      says = await this.#send(says.undo === undefined ? { then: "park" } : { undone: await this.#undo(says.undo) });
+      says = await this.#send(says.undo === undefined ? { then: "park" } : await this.#undo(says.undo));
     }
   }
 
@@ -210,22 +218,25 @@ export class Driver {
 
   #failed(error: unknown): Promise<Says> {
     if (error instanceof ContinueAsNew) return this.#send({ then: "continue", args: error.args });
+    // A deploy mends it, so nothing is undone.
+    if (error instanceof NameInUse) return Promise.reject(new Retry(error.message));
     // The attempt ends, and the job runs again from its journal.
     if (error instanceof Retry || error instanceof Snooze || error instanceof Stopped) return Promise.reject(error);
     return this.#send({ then: "fail", error: described(error) });
   }
 
-  async #undo(undo: { key: string; value: unknown }): Promise<{ key: string; error?: string }> {
+  async #undo(undo: { key: string; value: unknown; try: number }): Promise<object> {
     const compensate = this.compensations.get(undo.key);
     if (compensate === undefined) {
-      throw new Retry(`step ${undo.key} is to be undone, and the code has no compensation for it; deploy code that has one`);
+      const error = `step ${undo.key} is to be undone, and the code has no compensation for it; deploy code that has one`;
+      return { then: "block", error };
     }
     try {
       await compensate(undo.value);
     } catch (error) {
-      return { key: undo.key, error: described(error) };
+      return { undone: { key: undo.key, try: undo.try, error: described(error) } };
     }
-    return { key: undo.key };
+    return { undone: { key: undo.key, try: undo.try } };
   }
 
   // Names.
@@ -253,7 +264,12 @@ export class Driver {
 
   async #ask(ask: Ask, code?: () => unknown): Promise<AskAnswer> {
     const known = this.#recorded.get(ask.key);
-    if (known !== undefined && known.kind === ask.kind) return known;
+    if (known !== undefined && known.kind === ask.kind) {
+      this.#unread.delete(ask.key);
+      this.#isReplaying = this.#unread.size > 0;
+      return known;
+    }
+    this.#isReplaying = false;
     let answer = await this.#one(ask);
     for (;;) {
       if (answer.state === "execute" && code !== undefined) {
@@ -276,7 +292,8 @@ export class Driver {
   }
 
   async publish(value: unknown): Promise<void> {
-    await this.#busily({ publish: value });
+    // While the code repeats what an earlier run did, it publishes nothing older.
+    if (!this.#isReplaying) await this.#busily({ publish: value });
   }
 
   async #busily(body: object): Promise<Says> {

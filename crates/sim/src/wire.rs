@@ -232,7 +232,10 @@ impl Layer for Wire {
             match (&answer, heard.as_ref().and(left.as_ref())) {
                 (Ok(_), Ok(_)) if server.office.is_some() => {}
                 // A batch takes no members any longer.
-                (Err(error), _) if server.office.is_some() && error.kind() == ErrorKind::Invalid => {}
+                (Err(error), _)
+                    if server.office.is_some()
+                        && error.kind() == ErrorKind::Invalid
+                        && error.to_string().contains("batch") => {}
                 (Ok(answer), Ok(left)) => model.hear(&place, (&request, call), answer, left),
                 (Err(error), _) | (_, Err(error)) => {
                     model.wrong(format!("the store itself failed at {verb}: {error}"));

@@ -335,7 +335,7 @@ class Engine:
 
         outcome: Optional[Dict[str, Any]] = None
         try:
-            await Driver(active.run, call).drive(function.code)
+            await Driver(active.run, call, self._threads.start).drive(function.code)
         except BaseException as error:
             outcome = _outcome.of_error(error, active.run.stop_reason)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):

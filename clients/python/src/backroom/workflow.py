@@ -141,11 +141,16 @@ class Workflow:
 class Driver:
     """One run of the code of a workflow."""
 
-    def __init__(self, run: Run, call: Call) -> None:
+    def __init__(self, run: Run, call: Call, start: Callable[[Callable[[], None]], None]) -> None:
+        """`start` runs a function in a thread."""
         self.run = run
+        self._start = start
         self.compensations: Dict[str, Callable[[Any], Any]] = {}
         self._call = call
         self._recorded: Dict[str, Dict[str, Any]] = {}
+        #: Recorded answers that the code has not taken, and whether it takes such answers still.
+        self._unread: Set[str] = set()
+        self._is_replaying = False
         self._uses: Dict[str, int] = {}
         self._live: Set[str] = set()
         self._waiting: Dict[str, Tuple[Dict[str, Any], "asyncio.Future[Dict[str, Any]]"]] = {}
@@ -160,10 +165,12 @@ class Driver:
         if begun["status"] not in ("running", "undoing"):
             return
         self._recorded = {entry["key"]: entry for entry in begun.get("recorded", [])}
+        self._unread = set(self._recorded)
+        self._is_replaying = bool(self._unread)
         answer = await self._drive(handler)
         while answer["status"] == "undoing":
             undo = answer.get("undo")
-            answer = await self._send({"then": "park"} if undo is None else {"undone": await self._undo(undo)})
+            answer = await self._send({"then": "park"} if undo is None else await self._undo(undo))
 
     async def _drive(self, handler: Callable[[Workflow], Awaitable[Any]]) -> Dict[str, Any]:
         loop = asyncio.get_running_loop()
@@ -195,6 +202,9 @@ class Driver:
             return await self._send({"then": "complete", "output": code.result()})
         except ContinueAsNew as new:
             return await self._send({"then": "continue", "args": new.new_args})
+        except NameInUse as error:
+            # A deploy mends it, so nothing is undone.
+            raise Retry(str(error)) from error
         except (Retry, Snooze, Stopped):
             # The attempt ends, and the job runs again from its journal.
             raise
@@ -207,12 +217,14 @@ class Driver:
     async def _undo(self, undo: Mapping[str, Any]) -> Dict[str, Any]:
         compensate = self.compensations.get(undo["key"])
         if compensate is None:
-            raise Retry(f"step {undo['key']!r} is to be undone, and the code has no compensation for it; deploy code that has one")
+            why = f"step {undo['key']!r} is to be undone, and the code has no compensation for it; deploy code that has one"
+            return {"then": "block", "error": why}
+        undone: Dict[str, Any] = {"key": undo["key"], "try": undo["try"]}
         try:
-            await _value(compensate(undo["value"]))
+            await self._run(lambda: compensate(undo["value"]), compensate)
         except Exception as error:
-            return {"key": undo["key"], "error": described(error)}
-        return {"key": undo["key"]}
+            undone["error"] = described(error)
+        return {"undone": undone}
 
     # Names.
 
@@ -239,7 +251,10 @@ class Driver:
     async def _ask(self, ask: Dict[str, Any], code: Optional[Callable[[], Any]]) -> Dict[str, Any]:
         known = self._recorded.get(ask["key"])
         if known is not None and known["kind"] == ask["kind"]:
+            self._unread.discard(ask["key"])
+            self._is_replaying = bool(self._unread)
             return known
+        self._is_replaying = False
         answer = await self._one(ask)
         while True:
             if answer["state"] == "execute" and code is not None:
@@ -260,7 +275,9 @@ class Driver:
         return asks[0]
 
     async def publish(self, value: Any) -> None:
-        await self._busily({"publish": value})
+        # While the code repeats what an earlier run did, it publishes nothing older.
+        if not self._is_replaying:
+            await self._busily({"publish": value})
 
     async def _busily(self, body: Dict[str, Any]) -> Dict[str, Any]:
         self._busy += 1
@@ -276,7 +293,7 @@ class Driver:
     async def _try(self, code: Callable[[], Any], number: int) -> Dict[str, Any]:
         self._busy += 1
         try:
-            return {"try": number, "value": await _value(code())}
+            return {"try": number, "value": await self._run(code, code)}
         except (Discard, Cancel) as error:
             return {"try": number, "error": clip(str(error), ERROR_BYTES_MAX), "gives_up": True}
         except Exception as error:
@@ -284,6 +301,39 @@ class Driver:
         finally:
             self._busy -= 1
             self._changed.set()
+
+    async def _run(self, call: Callable[[], Any], code: Callable[..., Any]) -> Any:
+        """What the code returns. A plain function runs in a thread: the loop goes on to extend leases."""
+        if inspect.iscoroutinefunction(code):
+            return await call()
+        loop = asyncio.get_running_loop()
+        returned: "asyncio.Future[Any]" = loop.create_future()
+
+        def settle(value: Any, error: Optional[BaseException]) -> None:
+            if returned.done():
+                return
+            if error is None:
+                returned.set_result(value)
+            else:
+                returned.set_exception(error)
+
+        def work() -> None:
+            value: Any = None
+            failed: Optional[BaseException] = None
+            try:
+                value = call()
+            except StopIteration as error:
+                failed = RuntimeError(f"StopIteration: {error}")
+            except BaseException as error:
+                failed = error
+            try:
+                loop.call_soon_threadsafe(settle, value, failed)
+            except RuntimeError:
+                pass  # The loop is closed: the code ended after its worker.
+
+        self._start(work)
+        value = await returned
+        return await value if inspect.isawaitable(value) else value
 
     async def _wait(self, ask: Dict[str, Any]) -> Dict[str, Any]:
         answered: "asyncio.Future[Dict[str, Any]]" = asyncio.get_running_loop().create_future()
@@ -338,7 +388,3 @@ async def _forever() -> NoReturn:
 
 async def _awaited(value: Awaitable[Any]) -> Any:
     return await value
-
-
-async def _value(value: Any) -> Any:
-    return await value if inspect.isawaitable(value) else value

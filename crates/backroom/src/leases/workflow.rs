@@ -16,7 +16,7 @@ use backroom_core::{
     links::Parent,
     workflow::{
         Answer, Ask, Attempted, BlockedMark, Cause, Entry, EntryState, Header, Journal, Next, Opened,
-        Refused, Run, Ticket, VALUE_BYTES_MAX, Write,
+        Refused, Run, Ticket, Undo, VALUE_BYTES_MAX, Write,
     },
 };
 
@@ -40,8 +40,8 @@ pub struct WorkflowCall {
     pub begins: bool,
     /// What it asks for, each under a key of its own; at most 1,000.
     pub asks: Vec<RemoteAsk>,
-    /// A compensation that has run, by the key of its step.
-    pub undone: Option<(String, Attempted)>,
+    /// A compensation that has run: the key of its step, which try it was, and how it ended.
+    pub undone: Option<(String, u32, Attempted)>,
     /// What queries are answered with from now on.
     pub publish: Option<Json>,
     /// What the code does next.
@@ -77,6 +77,8 @@ pub enum WorkflowThen {
     Stop,
     /// It begins again with these args and an empty journal.
     ContinueAsNew(Json),
+    /// The journal does not fit it, for this reason: the workflow is parked as blocked, and tried again later.
+    Block(String),
 }
 
 /// What the code learns.
@@ -264,23 +266,25 @@ impl Turn {
         if let Some(value) = &call.publish {
             publish(&mut run, &mut writes, value)?;
         }
-        if let Some((key, attempted)) = &call.undone
+        if let Some((key, try_number, attempted)) = &call.undone
             && run.is_undoing()
+            && next_undo(run.journal(), key) == Some(*try_number)
         {
             let of_undo = run.undone(key, attempted.clone(), now, engine.ids.chance());
             writes.add(&mut run, of_undo);
         }
-        let mut asked = Asked::new(&mut run, &call.asks)?;
-        let mut stop = asked.go_on(&mut run, &mut writes, now, engine.ids.chance());
         // Steps that run are reported first.
         let may_stop = match call.then {
             WorkflowThen::Park | WorkflowThen::Stop | WorkflowThen::ContinueAsNew(_) => true,
             WorkflowThen::GoOn => call.begins,
-            WorkflowThen::Complete(_) | WorkflowThen::Fail(_) => false,
+            WorkflowThen::Complete(_) | WorkflowThen::Fail(_) | WorkflowThen::Block(_) => false,
         };
-        let cause = match (&call.then, job.cancel_requested_at) {
-            (WorkflowThen::Fail(error), _) => Some(Cause::Failed { error: error.clone() }),
-            (_, Some(_)) if may_stop => {
+        let is_to_stop = may_stop && job.cancel_requested_at.is_some();
+        let mut asked = Asked::new(&mut run, &call.asks, is_to_stop)?;
+        let mut stop = asked.go_on(&mut run, &mut writes, now, engine.ids.chance());
+        let cause = match &call.then {
+            WorkflowThen::Fail(error) => Some(Cause::Failed { error: error.clone() }),
+            _ if is_to_stop => {
                 let reason = job.reason.clone().unwrap_or_else(|| "cancelled".into());
                 Some(Cause::Cancelled { reason })
             }
@@ -293,6 +297,11 @@ impl Turn {
             let of_failure = run.fail(cause);
             writes.add(&mut run, of_failure);
             stop = asked.go_on(&mut run, &mut writes, now, engine.ids.chance());
+        }
+        if call.then == WorkflowThen::Park && call.asks.is_empty() && !run.is_undoing() {
+            let message =
+                "park a workflow: it asks for nothing, so nothing would wake it; name what it waits for";
+            return Err(Error::new(ErrorKind::Invalid, message));
         }
         let answer = WorkflowAnswer {
             status: if run.is_undoing() { WorkflowStatus::Undoing } else { WorkflowStatus::Running },
@@ -314,9 +323,23 @@ impl Turn {
             is_header_new: mark.is_some(),
             wake_at: None,
         };
-        turn.stop(&run, stop, mark, now);
-        if turn.outcome.is_none() {
-            turn.then(&run, &call.then, now);
+        let version = turn.header.version.clone();
+        match (version, &call.then) {
+            (Some(version), _) => {
+                let why = format!(
+                    "the run began with version {version:?} of its code, and remote workers have no versions; deploy a worker that has \
+                     this version"
+                );
+                turn.writes.clear();
+                turn.block(why, mark, now);
+            }
+            (None, WorkflowThen::Block(why)) => turn.block(why.clone(), mark, now),
+            (None, then) => {
+                turn.stop(&run, stop, mark, now);
+                if turn.outcome.is_none() {
+                    turn.then(&run, then, now);
+                }
+            }
         }
         Ok(turn)
     }
@@ -335,14 +358,7 @@ impl Turn {
             }
             Next::Undone(Cause::Failed { error }) => self.outcome = Some(RunOutcome::Discard(error)),
             Next::Undone(Cause::Cancelled { reason }) => self.outcome = Some(RunOutcome::Cancel(reason)),
-            Next::Blocked(blocked) => {
-                let why = blocked.to_string();
-                let mark = mark.filter(|mark| mark.why == why).unwrap_or(BlockedMark { why, since: now });
-                let wait = span_until(mark.since, now).clamp(BLOCKED_MIN, BLOCKED_MAX);
-                self.answer.status = WorkflowStatus::Blocked(mark.why.clone());
-                (self.header.blocked, self.is_header_new) = (Some(mark), true);
-                self.park(Some(later(now, wait)));
-            }
+            Next::Blocked(blocked) => self.block(blocked.to_string(), mark, now),
             Next::Await { until } | Next::Park { until } => self.wake_at = until,
             // These do not end a turn.
             Next::Poll | Next::Write(_) | Next::Execute { .. } | Next::Full(_) => {}
@@ -374,9 +390,18 @@ impl Turn {
             | WorkflowThen::Park
             | WorkflowThen::Fail(_)
             | WorkflowThen::Stop
+            | WorkflowThen::Block(_)
             | WorkflowThen::Complete(_)
             | WorkflowThen::ContinueAsNew(_) => {}
         }
+    }
+
+    fn block(&mut self, why: String, mark: Option<BlockedMark>, now: Timestamp) {
+        let mark = mark.filter(|mark| mark.why == why).unwrap_or(BlockedMark { why, since: now });
+        let wait = span_until(mark.since, now).clamp(BLOCKED_MIN, BLOCKED_MAX);
+        self.answer.status = WorkflowStatus::Blocked(mark.why.clone());
+        (self.header.blocked, self.is_header_new) = (Some(mark), true);
+        self.park(Some(later(now, wait)));
     }
 
     fn park(&mut self, wake_at: Option<Timestamp>) {
@@ -393,6 +418,9 @@ impl Turn {
         let (mut entries, mut taken, mut children, mut publishes) =
             (Vec::<Entry>::new(), Vec::new(), Vec::new(), false);
         let mut cancelled = HashSet::new();
+        // Children that this call begins and cancels are not begun.
+        let (begun, ended) = self.children();
+        let is_unborn = |job: &JobId| begun.contains(job) && ended.contains(job);
         for write in &self.writes {
             match write {
                 Write::Entry(entry) => match entries.iter_mut().find(|known| known.key == entry.key) {
@@ -400,6 +428,7 @@ impl Turn {
                     None => entries.push(entry.clone()),
                 },
                 Write::Take { n } => taken.push(*n),
+                Write::StartChild { job, .. } | Write::CancelChild { job, .. } if is_unborn(job) => {}
                 Write::StartChild { key, job: id, policy } => {
                     let parent = Parent { workflow: job.id, key: key.clone(), policy: *policy };
                     children.push(self.child(engine, *id, parent)?);
@@ -438,6 +467,23 @@ impl Turn {
         };
         let wrote = engine.store.write_journals(Arc::new(vec![write])).await?;
         Ok(wrote.first().copied().unwrap_or(Wrote::Fenced))
+    }
+
+    /// Children that the call begins, and those that it cancels.
+    fn children(&self) -> (HashSet<JobId>, HashSet<JobId>) {
+        let (mut begun, mut ended) = (HashSet::new(), HashSet::new());
+        for write in &self.writes {
+            match write {
+                Write::StartChild { job, .. } => _ = begun.insert(*job),
+                Write::CancelChild { job, .. } => _ = ended.insert(*job),
+                Write::Entry(_)
+                | Write::Take { .. }
+                | Write::Publish(_)
+                | Write::Phase(_)
+                | Write::NextGeneration => {}
+            }
+        }
+        (begun, ended)
     }
 
     fn child(&self, engine: &Engine, id: JobId, parent: Parent) -> Result<NewJob, Error> {
@@ -485,24 +531,30 @@ fn publish(run: &mut Run, writes: &mut Writes, value: &Json) -> Result<(), Error
 /// The asks of one call.
 struct Asked<'a> {
     asks: &'a [RemoteAsk],
-    tickets: Vec<Result<Ticket, Refused>>,
+    /// None for what is not begun.
+    tickets: Vec<Option<Result<Ticket, Refused>>>,
     executes: HashMap<Ticket, u32>,
 }
 
 impl<'a> Asked<'a> {
-    fn new(run: &mut Run, asks: &'a [RemoteAsk]) -> Result<Self, Error> {
+    /// With `is_to_stop` nothing is begun: only what has begun is asked for.
+    fn new(run: &mut Run, asks: &'a [RemoteAsk], is_to_stop: bool) -> Result<Self, Error> {
         let mut tickets = Vec::with_capacity(asks.len());
-        for RemoteAsk { key, ask, .. } in asks {
+        for RemoteAsk { key, ask, tried, .. } in asks {
             if matches!(ask, Ask::Patch | Ask::Race { .. }) {
                 let message =
                     format!("ask for {key:?}: only the code of this program asks for a {}", ask.kind());
                 return Err(Error::new(ErrorKind::Invalid, message));
             }
+            if is_to_stop && tried.is_none() && run.journal().entry(key).is_none() {
+                tickets.push(None);
+                continue;
+            }
             tickets.push(match run.ask_under(key, ask.clone()) {
                 Err(Refused::Name(error)) => {
                     return Err(Error::new(ErrorKind::Invalid, format!("ask: {error}")));
                 }
-                ticket => ticket,
+                ticket => Some(ticket),
             });
         }
         Ok(Self { asks, tickets, executes: HashMap::new() })
@@ -538,7 +590,7 @@ impl<'a> Asked<'a> {
 
     /// How this try of a step has ended, as the call says.
     fn tried(&self, ticket: Ticket, try_number: u32) -> Option<Attempted> {
-        let place = self.tickets.iter().position(|known| known.as_ref() == Ok(&ticket))?;
+        let place = self.tickets.iter().position(|known| *known == Some(Ok(ticket)))?;
         let (number, attempted) = self.asks[place].tried.as_ref()?;
         (*number == try_number).then(|| attempted.clone())
     }
@@ -547,8 +599,9 @@ impl<'a> Asked<'a> {
         let mut answers = Vec::with_capacity(self.tickets.len());
         for (ticket, RemoteAsk { key, .. }) in self.tickets.iter().zip(self.asks) {
             answers.push(match ticket {
-                Err(refused) => AskAnswer::Refused(refused.to_string()),
-                Ok(ticket) => match (run.answer(*ticket), self.executes.get(ticket)) {
+                None => AskAnswer::Waits { until: None },
+                Some(Err(refused)) => AskAnswer::Refused(refused.to_string()),
+                Some(Ok(ticket)) => match (run.answer(*ticket), self.executes.get(ticket)) {
                     (Some(answer), _) => AskAnswer::Answer(answer),
                     (None, Some(try_number)) => AskAnswer::Execute { try_number: *try_number },
                     (None, None) => AskAnswer::Waits { until: until(run.journal().entry(key)) },
@@ -556,6 +609,15 @@ impl<'a> Asked<'a> {
             });
         }
         answers
+    }
+}
+
+/// Which try of a compensation is next; none if the step is undone, or has nothing to undo.
+fn next_undo(journal: &Journal, key: &str) -> Option<u32> {
+    match journal.entry(key)?.undo.as_ref()? {
+        Undo::Due => Some(1),
+        Undo::Trying { tries, .. } => Some(tries.saturating_add(1)),
+        Undo::Done { .. } => None,
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     Context, Error, ErrorKind, Failure,
     engine::Engine,
     failure::Outcome,
-    store::{Listener, Wrote},
+    store::{LeaseStatus, Listener, Wrote},
     worker::{StopReason, caught_in},
 };
 
@@ -460,7 +460,13 @@ impl<'a> Driver<'a> {
         if self.pending.is_empty() && wake_at == place.wake_at {
             return Ok(());
         }
-        for (child, reason) in std::mem::take(&mut self.pending.cancels) {
+        self.pending.drop_unborn();
+        let cancels = std::mem::take(&mut self.pending.cancels);
+        if !cancels.is_empty() {
+            // The cancels come first, so that a crash in between loses none. A run whose lease is lost must make none.
+            self.check_lease().await?;
+        }
+        for (child, reason) in cancels {
             match self.engine.apply(child, backroom_core::Event::Cancel { reason }).await {
                 // It has ended, or was deleted.
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Refused) => {}
@@ -495,6 +501,15 @@ impl<'a> Driver<'a> {
             }
             Some(Wrote::Moved) => Err(Lost::Journal),
             Some(Wrote::Fenced) | None => Err(Lost::Lease),
+        }
+    }
+
+    async fn check_lease(&self) -> Result<(), Lost> {
+        let Some(lease) = self.job().lease_id else { return Err(Lost::Lease) };
+        let asked = Arc::new(vec![(self.job().id, lease)]);
+        match self.engine.store.lease_status(asked).await?.first() {
+            Some(LeaseStatus::Held | LeaseStatus::CancelRequested) => Ok(()),
+            Some(LeaseStatus::Lost) | None => Err(Lost::Lease),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The journal of one run in the store: reads it, and gathers what is to be written.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use backroom_core::{
     JobId, JobRow, Json, Timestamp,
@@ -105,6 +105,16 @@ impl Pending {
             && !publishes
             && !changes_header
             && next.is_none()
+    }
+
+    /// Children that are begun and cancelled before the write are not begun.
+    pub(super) fn drop_unborn(&mut self) {
+        let Self { children, cancels, .. } = self;
+        let is_cancelled: HashSet<JobId> = cancels.iter().map(|(job, _)| *job).collect();
+        let unborn: HashSet<JobId> =
+            children.iter().map(|new| new.job.id).filter(|job| is_cancelled.contains(job)).collect();
+        children.retain(|new| !unborn.contains(&new.job.id));
+        cancels.retain(|(job, _)| !unborn.contains(job));
     }
 
     /// Whether something is to be written that a cancel has to deal with.

@@ -32,13 +32,19 @@ impl<J: Job> Versions<J> {
 
     /// An earlier version, for the runs that began with it. The last one is also for runs that began before the kind had versions. Remove
     /// it once no run of it is left.
+    ///
+    /// # Panics
+    /// If a version of this name is there already: one of the two would never run.
     pub fn and_earlier<F, R>(mut self, version: impl Into<String>, code: F) -> Self
     where
         F: Fn(J, WorkflowContext) -> R + Send + Sync + 'static,
         R: Future<Output = Result<J::Output, Failure>> + Send + 'static,
     {
-        let code: Code<J> = Arc::new(move |job, context| code(job, context).boxed());
-        self.codes.push((version.into(), code));
+        let (code, version): (Code<J>, String) =
+            (Arc::new(move |job, context| code(job, context).boxed()), version.into());
+        let is_new = self.codes.iter().all(|(known, _)| *known != version);
+        assert!(is_new, "version {version:?} of {:?} is given twice; each version has one code", J::KIND);
+        self.codes.push((version, code));
         self
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn earliest<'a>(
         let found = match opened {
             Opened::Trying { tries, due_at, .. } => Some((*due_at, What::Try { tries: *tries })),
             Opened::Timer { until } => Some((*until, What::Close { answer: Answer::Fired, take: None })),
-            Opened::Child { .. } => inbox.child(&entry.key).map(|(at, n, end)| {
+            Opened::Child { job, .. } => inbox.child(*job).map(|(at, n, end)| {
                 (at, What::Close { answer: Answer::Child { end: end.clone() }, take: Some(n) })
             }),
             // Several waits may name the same arrival; the first of them is answered, and then the next is looked for.

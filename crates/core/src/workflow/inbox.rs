@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{SIGNALS_MAX, VALUE_BYTES_MAX};
 use crate::{
-    Invalid, Json, Timestamp,
+    Invalid, JobId, Json, Timestamp,
     bounds::check_name,
     links::ChildEnd,
     versioned::{read, write},
@@ -40,6 +40,8 @@ pub enum Arrived {
     Child {
         /// The entry that stands for it.
         key: String,
+        /// The child. After `continue_as_new` another child may have the same key.
+        job: JobId,
         /// How it ended.
         end: ChildEnd,
     },
@@ -51,8 +53,8 @@ pub enum Arrived {
 pub struct Inbox {
     /// By the name of the signal.
     signals: HashMap<String, BTreeMap<(Timestamp, u64), Json>>,
-    /// By the key of the entry. A child ends once.
-    children: HashMap<String, (Timestamp, u64, ChildEnd)>,
+    /// By their jobs. A child ends once.
+    children: HashMap<JobId, (Timestamp, u64, ChildEnd)>,
     /// Where each arrival lies.
     places: HashMap<u64, Place>,
 }
@@ -60,7 +62,7 @@ pub struct Inbox {
 #[derive(Debug, Clone)]
 enum Place {
     Signal(String, Timestamp),
-    Child(String),
+    Child(JobId),
 }
 
 impl Arrival {
@@ -68,10 +70,14 @@ impl Arrival {
     pub fn bytes(&self) -> usize {
         match &self.what {
             Arrived::Signal { name, value } => name.len() + value.as_str().len(),
-            Arrived::Child { key, end: ChildEnd::Completed { output } } => key.len() + output.as_str().len(),
-            Arrived::Child { key, end: ChildEnd::Cancelled { reason } | ChildEnd::Discarded { reason } } => {
-                key.len() + reason.len()
+            Arrived::Child { key, end: ChildEnd::Completed { output }, .. } => {
+                key.len() + output.as_str().len()
             }
+            Arrived::Child {
+                key,
+                end: ChildEnd::Cancelled { reason } | ChildEnd::Discarded { reason },
+                ..
+            } => key.len() + reason.len(),
         }
     }
 
@@ -95,9 +101,9 @@ impl Inbox {
                     self.signals.entry(name.clone()).or_default().insert((at, n), value);
                     Place::Signal(name, at)
                 }
-                Arrived::Child { key, end } => {
-                    self.children.entry(key.clone()).or_insert((at, n, end));
-                    Place::Child(key)
+                Arrived::Child { key: _, job, end } => {
+                    self.children.entry(job).or_insert((at, n, end));
+                    Place::Child(job)
                 }
             };
             self.places.insert(n, place);
@@ -110,7 +116,7 @@ impl Inbox {
             Some(Place::Signal(name, at)) => {
                 self.signals.get_mut(&name).and_then(|of_name| of_name.remove(&(at, n)));
             }
-            Some(Place::Child(key)) => _ = self.children.remove(&key),
+            Some(Place::Child(job)) => _ = self.children.remove(&job),
             None => {}
         }
     }
@@ -121,9 +127,18 @@ impl Inbox {
         Some((*at, *n, value))
     }
 
-    /// The end of the child of this entry.
-    pub(super) fn child(&self, key: &str) -> Option<(Timestamp, u64, &ChildEnd)> {
-        self.children.get(key).map(|(at, n, end)| (*at, *n, end))
+    /// The end of this child.
+    pub(super) fn child(&self, job: JobId) -> Option<(Timestamp, u64, &ChildEnd)> {
+        self.children.get(&job).map(|(at, n, end)| (*at, *n, end))
+    }
+
+    /// Forgets ends of children of which `is_awaited` does not hold, and answers with their numbers.
+    pub(super) fn unawaited(&mut self, is_awaited: impl Fn(JobId) -> bool) -> Vec<u64> {
+        let mut numbers: Vec<u64> =
+            self.children.iter().filter(|(job, _)| !is_awaited(**job)).map(|(_, (_, n, _))| *n).collect();
+        numbers.sort_unstable();
+        numbers.iter().for_each(|n| self.take(*n));
+        numbers
     }
 }
 

@@ -7,7 +7,7 @@
 //! A run has a time of its own: that of the last answer. Timers, signals and children take effect in the order of their moments,
 //! although the run comes to them late. So the result does not depend on where a process died or for how long none ran.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::{
     Answer, Answered, Arrival, Ask, Blocked, BlockedMark, Cause, Derived, Entry, EntryKind, EntryState,
@@ -28,6 +28,8 @@ pub struct Run {
     pub(super) workflow: JobId,
     pub(super) journal: Journal,
     inbox: Inbox,
+    /// Ends of children that no entry waits for: of losers of races, and of earlier generations. They are dropped with the next answer.
+    unawaited: Vec<u64>,
     names: Names,
     /// The time of the run.
     pub(super) now: Timestamp,
@@ -93,12 +95,21 @@ impl Run {
     pub fn begin(workflow: JobId, journal: Journal, arrivals: Vec<Arrival>) -> Self {
         let mut inbox = Inbox::default();
         inbox.add(arrivals);
+        let awaited: HashSet<JobId> = journal
+            .open()
+            .filter_map(|entry| match entry.state {
+                EntryState::Open(Opened::Child { job, .. }) => Some(job),
+                EntryState::Open(_) | EntryState::Closed { .. } | EntryState::Lost => None,
+            })
+            .collect();
+        let unawaited = inbox.unawaited(|job| awaited.contains(&job));
         Self {
             workflow,
             now: journal.header.began_at,
             entries: journal.len(),
             journal,
             inbox,
+            unawaited,
             names: Names::default(),
             delivered: 0,
             asks: Vec::new(),
@@ -389,6 +400,7 @@ impl Run {
                     }
                     let mut writes = vec![closed];
                     writes.extend(take.map(|n| Write::Take { n }));
+                    writes.extend(self.unawaited.drain(..).map(|n| Write::Take { n }));
                     return Next::Write(writes);
                 }
                 What::Try { tries } => {

@@ -93,7 +93,7 @@ impl Disk {
                         let ends = i64::try_from(child_secs(key)).unwrap() * 1_000_000;
                         let ends = Timestamp::from_microsecond(time.as_microsecond() + ends).unwrap();
                         let end = ChildEnd::Completed { output: json(&value_of(key).to_string()) };
-                        let what = Arrived::Child { key: key.clone(), end };
+                        let what = Arrived::Child { key: key.clone(), job: *job, end };
                         self.arrivals.push(Arrival { n, at: ends, what });
                     }
                 }

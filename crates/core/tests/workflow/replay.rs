@@ -262,3 +262,30 @@ fn code_elsewhere_asks_under_whole_keys_in_any_order() {
         assert!(matches!(run.ask_under(key, step()), Err(Refused::Name(_))), "{key:?}");
     }
 }
+
+#[test]
+fn the_end_of_an_older_child_of_the_same_key_answers_no_child_of_a_later_generation() {
+    use backroom_core::{
+        JobId,
+        links::ChildEnd,
+        workflow::{Arrival, Arrived},
+    };
+    let job = |number: u128| JobId(uuid::Uuid::from_u128(number));
+    let open = EntryState::Open(Opened::Child { job: job(2), policy: ChildPolicy::Cancel });
+    let entry = Entry { state: open, ..closed("pack", EntryKind::Child, 1, Answer::Fired) };
+    let ended = |n: u64, child: u128, output: &str| {
+        let end = ChildEnd::Completed { output: json(output) };
+        Arrival { n, at: at(5), what: Arrived::Child { key: "pack".into(), job: job(child), end } }
+    };
+    let mut run = run_over(vec![entry.clone()], vec![ended(1, 1, "1")]);
+    let ticket = ask(&mut run, "pack", Ask::Child { policy: ChildPolicy::Cancel });
+    assert_eq!((run.next(at(9)), run.answer(ticket)), (Next::Park { until: None }, None));
+    let mut run = run_over(vec![entry], vec![ended(1, 1, "1"), ended(2, 2, "2")]);
+    let ticket = ask(&mut run, "pack", Ask::Child { policy: ChildPolicy::Cancel });
+    let writes = write(&mut run, 9);
+    // What no entry waits for is dropped with the answer.
+    assert_eq!(writes[1..], [Write::Take { n: 2 }, Write::Take { n: 1 }]);
+    assert_eq!(run.next(at(9)), Next::Poll);
+    let end = ChildEnd::Completed { output: json("2") };
+    assert_eq!(run.answer(ticket), Some(Answer::Child { end }));
+}

@@ -86,7 +86,7 @@ fn headers_and_arrivals_come_back_from_their_texts() {
     let end = ChildEnd::Completed { output: json("1.0") };
     for what in [
         Arrived::Signal { name: "shipped".into(), value: json(r#""yes""#) },
-        Arrived::Child { key: "ship".into(), end },
+        Arrived::Child { key: "ship".into(), job: JobId(Uuid::from_u128(5)), end },
     ] {
         let arrival = Arrival { n: 7, at: at(3), what };
         assert_eq!(Arrival::from_stored(&arrival.stored().unwrap()), Ok(arrival));

@@ -169,9 +169,14 @@ fn a_remote_worker_undoes_what_it_did_in_reverse() {
     let failed = run.call(json!({"then": "fail", "error": "no socks"}));
     assert_eq!(failed["status"], "undoing", "{failed}");
     assert_eq!(failed["undo"], json!({"key": "second", "value": "second", "try": 1}));
-    let again = run.call(json!({"undone": {"key": "second"}}));
+    let again = run.call(json!({"undone": {"key": "second", "try": 1}}));
+    assert_eq!(
+        run.call(json!({"undone": {"key": "second", "try": 1}}))["undo"],
+        again["undo"],
+        "it is a repeat"
+    );
     assert_eq!(again["undo"]["key"], "first", "{again}");
-    let ended = run.call(json!({"undone": {"key": "first"}}));
+    let ended = run.call(json!({"undone": {"key": "first", "try": 1}}));
     assert_eq!((&ended["status"], &ended["state"]), (&json!("ended"), &json!("discarded")), "{ended}");
     assert_eq!(side.job(&id)["reason"], "no socks");
 }
@@ -188,6 +193,8 @@ fn calls_for_workflows_that_are_wrong_are_refused() {
     send(json!({"key": "", "kind": "now"})).is_problem(422, "invalid");
     send(json!({"key": "a//b", "kind": "now"})).is_problem(422, "invalid");
     send(json!({"key": "t", "kind": "timer"})).is_problem(422, "invalid");
+    let nothing = json!({"worker": "remote", "job": run.job, "lease": run.lease, "then": "park"});
+    side.post("/v1/leases/workflow", nothing).is_problem(422, "invalid");
     send(json!({"key": "c", "kind": "child"})).is_problem(422, "invalid");
     send(json!({"key": "c", "kind": "child", "job": {"kind": "k", "priority": 11}}))
         .is_problem(422, "invalid");

@@ -146,9 +146,11 @@ impl Rows {
         let Some(job) = self.job(ended.workflow).filter(|job| !job.state.is_finished()).cloned() else {
             return;
         };
-        let what = Arrived::Child { key: ended.key.clone(), end: ended.end.clone() };
-        self.arrive(ended.workflow, ended.child.0, what, now);
-        self.wake(&job, now);
+        let what = Arrived::Child { key: ended.key.clone(), job: ended.child, end: ended.end.clone() };
+        // A child that was retried ends a second time, which is no news.
+        if self.arrive(ended.workflow, ended.child.0, what, now) {
+            self.wake(&job, now);
+        }
     }
 
     /// Something has arrived for a live job: a parked one is queued, a running one is marked.
@@ -166,16 +168,17 @@ impl Rows {
     }
 
     /// Appends what has arrived for a workflow, unless it did before under this id.
-    pub(super) fn arrive(&mut self, workflow: JobId, id: Uuid, what: Arrived, now: Timestamp) {
+    pub(super) fn arrive(&mut self, workflow: JobId, id: Uuid, what: Arrived, now: Timestamp) -> bool {
         let stored = self.journals.entry(workflow).or_default();
         if stored.known.contains_key(&id) {
-            return;
+            return false;
         }
         stored.arrived += 1;
         let n = stored.arrived;
         stored.arrivals.insert(n, Arrival { n, at: now, what });
         stored.known.insert(id, None);
         stored.ids.insert(n, id);
+        true
     }
 
     fn due_wakes(&self, limit: usize, now: Timestamp) -> DueWakes {

@@ -304,24 +304,27 @@ pub(super) fn child_ended(
     if job.state.is_finished() {
         return Ok(());
     }
-    let what = Arrived::Child { key: ended.key.clone(), end: ended.end.clone() };
-    arrive(connection, ended.workflow, ended.child.0, what, now)?;
+    let what = Arrived::Child { key: ended.key.clone(), job: ended.child, end: ended.end.clone() };
+    // A child that was retried ends a second time, which is no news.
+    if !arrive(connection, ended.workflow, ended.child.0, what, now)? {
+        return Ok(());
+    }
     wake(connection, &job, now, hints)
 }
 
-/// Appends what has arrived for a workflow, unless it did before under this id.
+/// Appends what has arrived for a workflow, unless it did before under this id. Answers whether it is new.
 pub(super) fn arrive(
     connection: &Connection,
     workflow: JobId,
     id: Uuid,
     what: Arrived,
     now: Timestamp,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let bytes = workflow.0.as_bytes();
     let mut known =
         connection.prepare_cached("SELECT 1 FROM backroom_arrivals WHERE workflow = ?1 AND id = ?2")?;
     if known.exists(params![bytes, id.as_bytes()])? {
-        return Ok(());
+        return Ok(false);
     }
     let mut counting = connection.prepare_cached(
         "INSERT INTO backroom_journals (workflow, revision, arrived) VALUES (?1, 0, 1) \
@@ -332,7 +335,7 @@ pub(super) fn arrive(
     let mut insert = connection
         .prepare_cached("INSERT INTO backroom_arrivals (workflow, n, id, arrival) VALUES (?1, ?2, ?3, ?4)")?;
     insert.execute(params![bytes, n, id.as_bytes(), arrival])?;
-    Ok(())
+    Ok(true)
 }
 
 fn due_wakes(connection: &Connection, limit: usize, now: Timestamp) -> Result<DueWakes, Fault> {

@@ -387,8 +387,10 @@ pub(super) async fn the_end_of_a_child_arrives_once_and_wakes_its_workflow(env: 
     assert_eq!((woken.state, woken.revision), (State::Queued, parked.revision + 1));
     // A second end of the same child is not news.
     let ended = env.read(child.job.id).await;
+    let before = env.read(workflow.id).await;
     let again = env.drive(&ended, Event::Retry, env.at(2)).await;
     env.drive(&again, cancel(), env.at(3)).await;
+    assert_eq!(env.read(workflow.id).await, before);
     assert_eq!(waiting(&journal(&env, workflow.id).await), expected);
 }
 

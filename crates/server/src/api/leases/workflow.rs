@@ -57,7 +57,7 @@ struct WorkflowBody {
     /// With `complete`: what the code has returned. Default null.
     #[schema(value_type = Option<serde_json::Value>)]
     output: Option<backroom::Json>,
-    /// With `fail`: why.
+    /// With `fail` and `block`: why.
     error: Option<String>,
     /// With `continue`: the new args. Default null.
     #[schema(value_type = Option<serde_json::Value>)]
@@ -81,6 +81,8 @@ enum ThenName {
     Stop,
     /// It begins again with other args and an empty journal.
     Continue,
+    /// The journal does not fit it: the workflow is parked as blocked, and tried again later.
+    Block,
 }
 
 /// Something that the code asks for.
@@ -169,6 +171,8 @@ struct TriedBody {
 struct UndoneBody {
     /// The key of its step.
     key: String,
+    /// Which try, as the answer said.
+    r#try: u32,
     /// Why it failed; left out if it succeeded.
     error: Option<String>,
 }
@@ -441,17 +445,19 @@ pub(super) async fn workflow(
     too_many("asks", body.asks.len(), ASKS_MAX)?;
     let run = RunKey { job: body.job, lease: body.lease };
     check_queues(&state.leases, &caller, &[run]).await?;
+    let why = body.error.unwrap_or_else(|| "the code gave no reason".into());
     let then = match body.then {
         ThenName::GoOn => WorkflowThen::GoOn,
         ThenName::Park => WorkflowThen::Park,
         ThenName::Complete => WorkflowThen::Complete(body.output.unwrap_or_else(backroom::Json::null)),
-        ThenName::Fail => WorkflowThen::Fail(body.error.unwrap_or_else(|| "the code gave no reason".into())),
+        ThenName::Fail => WorkflowThen::Fail(why),
+        ThenName::Block => WorkflowThen::Block(why),
         ThenName::Stop => WorkflowThen::Stop,
         ThenName::Continue => WorkflowThen::ContinueAsNew(body.args.unwrap_or_else(backroom::Json::null)),
     };
-    let undone = body.undone.map(|UndoneBody { key, error }| {
+    let undone = body.undone.map(|UndoneBody { key, r#try, error }| {
         let attempted = error.map_or_else(|| Attempted::Value(backroom::Json::null()), Attempted::Failed);
-        (key, attempted)
+        (key, r#try, attempted)
     });
     let asks = body.asks.into_iter().map(|ask| ask.read(&caller)).collect::<Result<Vec<_>, Problem>>()?;
     let call = WorkflowCall { begins: body.begin, asks, undone, publish: body.publish, then };

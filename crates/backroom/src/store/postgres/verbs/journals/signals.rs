@@ -218,7 +218,7 @@ pub(crate) async fn child_ended(
     }
     let counted = session.query(&COUNT, &[&workflow, &vec![1i64]]).await?;
     let n = counted.first().map_or(Ok(1), |found| found.cell::<i64>(1))?;
-    let what = Arrived::Child { key: ended.key.clone(), end: ended.end.clone() };
+    let what = Arrived::Child { key: ended.key.clone(), job: ended.child, end: ended.end.clone() };
     let text = Arrival { n: n.unsigned_abs(), at: now, what }.stored().map_err(Error::from)?;
     session.query(&ARRIVE, &[&workflow, &vec![n], &id, &vec![text]]).await?;
     let change = transition::apply(&job, Event::Wake, now).map_err(Error::from)?;

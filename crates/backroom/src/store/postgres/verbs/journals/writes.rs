@@ -104,9 +104,12 @@ static FORGIVE: Sql = Sql {
     types: &[Type::UUID],
 };
 
-/// The links of a job, which is locked. Parameter: the job.
-static LINKS: Sql =
-    Sql { text: "SELECT links FROM {schema}.jobs WHERE id = $1 FOR NO KEY UPDATE", types: &[Type::UUID] };
+/// Locks a job that runs under a lease, and answers with its links. A transaction with several statements begins with it: no other run
+/// begins before it ends, and the order of locks is that of signals. Parameters: the job, the lease.
+static LOCK_RUN: Sql = Sql {
+    text: "SELECT links FROM {schema}.jobs WHERE id = $1 AND lease_id = $2 AND lease_until IS NOT NULL FOR NO KEY UPDATE",
+    types: &[Type::UUID, Type::UUID],
+};
 
 /// Writes the links of a job. Parameters: the job, the text.
 static TIE: Sql = Sql {
@@ -221,14 +224,20 @@ async fn write_alone(
     write: &JournalWrite,
     columns: &Columns,
 ) -> Result<Vec<(JobId, bool)>, Fault> {
-    let (transaction, rows) = core.writer.begin_with(Wait::Usual, &WRITE, &columns.params()).await?;
+    let (id, lease) = (write.workflow.0, write.lease.0);
+    let (transaction, locked) = core.writer.begin_with(Wait::Usual, &LOCK_RUN, &[&id, &lease]).await?;
+    let Some(job) = locked.first() else {
+        transaction.rollback().await?;
+        return Ok(Vec::new());
+    };
+    let links = Links::from_stored(job.try_get(0)?).map_err(Error::from)?;
+    let rows = transaction.query(&WRITE, &columns.params()).await?;
     let found = rows.iter().map(|row| Ok((JobId(row.try_get(0)?), row.try_get(1)?)));
     let found: Vec<(JobId, bool)> = found.collect::<Result<_, Fault>>()?;
     if !found.iter().any(|(_, is_written)| *is_written) {
         transaction.rollback().await?;
         return Ok(found);
     }
-    let id = write.workflow.0;
     let published = write.header.published.as_ref().map(Json::as_str);
     let args = write.args.as_ref().map(Json::as_str);
     let children: Vec<Effect> =
@@ -238,15 +247,7 @@ async fn write_alone(
     if write.publishes {
         statements.push((&PUBLISH, vec![&id, &published]));
     }
-    let links = if write.ties {
-        let rows = transaction.query(&LINKS, &[&id]).await?;
-        let stored: Option<&str> = rows.first().map_or(Ok(None), |found| found.try_get(0))?;
-        Links { journal: true, ..Links::from_stored(stored).map_err(Error::from)? }
-            .stored()
-            .map_err(Error::from)?
-    } else {
-        None
-    };
+    let links = Links { journal: true, ..links }.stored().map_err(Error::from)?;
     if write.ties {
         statements.push((&TIE, vec![&id, &links]));
     }
