@@ -135,7 +135,7 @@ pub(super) async fn lane_priority_and_worker_narrow(env: Env) {
     assert_eq!(matching(&env, Filter { states: vec![State::Queued], ..of_priority(5) }).await, [jobs[0].id]);
     let running = env.claim(env.claim_of(1)).await.remove(0);
     let of_worker = |worker: &str| Filter { worker: Some(worker.into()), ..all() };
-    let worker = running.worker.clone().unwrap();
+    let worker = running.worker.clone().expect("a running job has a worker");
     assert_eq!(matching(&env, of_worker(&worker)).await, [running.id]);
     assert_eq!(matching(&env, of_worker("none")).await, []);
 }
@@ -145,7 +145,7 @@ pub(super) async fn the_history_is_filtered_by_when_jobs_ended(env: Env) {
     let first = env.cancelled_at(draft_later(60), 1).await;
     let second = env.cancelled_at(draft_later(60), 9).await;
     let from = |at| Filter { finished_from: Some(at), ..Filter::default() };
-    let (early, late) = (first.finished_at.unwrap(), second.finished_at.unwrap());
+    let (early, late) = (first.finished_at.expect("it has ended"), second.finished_at.expect("it has ended"));
     assert_eq!(matching(&env, from(early)).await, [second.id, first.id]);
     assert_eq!(matching(&env, from(late)).await, [second.id]);
     assert_eq!(matching(&env, from(env.at(100))).await, []);
@@ -161,7 +161,7 @@ pub(super) async fn errors_are_found_by_their_text(env: Env) {
     let failed = env.drive(&running, fail(&running), env.now).await;
     let error = env.attempts(failed.id).await.remove(0).error;
     let cancelled = env.cancelled_at(draft_later(60), 1).await;
-    let reason = cancelled.reason.clone().unwrap();
+    let reason = cancelled.reason.clone().expect("a cancelled job has a reason");
     env.put(draft()).await;
     let with = |text: &str| Filter { error: Some(text.into()), ..Filter::default() };
     assert_eq!(matching(&env, with(&error[1..])).await, [failed.id], "{error}");
