@@ -31,12 +31,12 @@ fn record(ids: &backroom::ids::Ids, number: u32, total: u32, now: backroom::Time
     let mut draft =
         Draft::new(format!("kind-{}", number % 20), Json::parse(format!("{{\"n\":{number}}}")).unwrap());
     draft.queue = format!("queue-{}", number % 5);
-    draft.lane = (number % 7 == 0).then(|| format!("tenant-{}", number % 1000));
-    if number % 1000 == 0 {
+    draft.lane = (number.is_multiple_of(7)).then(|| format!("tenant-{}", number % 1000));
+    if number.is_multiple_of(1000) {
         draft.tags = vec!["rare".into()];
     }
     let mut job = draft.check(ids.job(created), created, usize::MAX).unwrap().job;
-    if number % 10 == 0 {
+    if number.is_multiple_of(10) {
         job.scheduled_at = later(now, Duration::from_secs(3600 + u64::from(number)));
         return Record { job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() };
     }
