@@ -133,6 +133,84 @@ async fn names_patterns_and_links_decide_what_counts() {
     triggers.stop().await;
 }
 
+/// A folder beside the watched one, with a file in it.
+fn outside(place: &Place) -> std::path::PathBuf {
+    let out = place.path("out");
+    fs::create_dir_all(out.join("deep")).unwrap();
+    fs::write(out.join("secret"), "x").unwrap();
+    fs::write(out.join("deep/secret"), "x").unwrap();
+    out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_made_while_it_watches_leads_to_no_job() {
+    use std::os::unix::fs::symlink;
+    let place = Place::new();
+    let backroom = place.open().await;
+    let out = outside(&place);
+    symlink("../out", place.inbox().join("before")).unwrap();
+    place.write("a", "x");
+    place.write("below/b", "x");
+    let triggers = start(&backroom, folder(&place)).await;
+    until_events(&backroom, &["created a", "created below/b"]).await;
+    symlink("../out", place.inbox().join("evil")).unwrap();
+    symlink("../../out", place.inbox().join("below/evil")).unwrap();
+    // Changes behind a link are none of the folder.
+    fs::write(out.join("new"), "x").unwrap();
+    fs::write(out.join("deep/new"), "x").unwrap();
+    // A folder that comes with a link in it.
+    fs::create_dir(place.path("made")).unwrap();
+    symlink(&out, place.path("made").join("evil")).unwrap();
+    fs::write(place.path("made").join("c"), "x").unwrap();
+    fs::rename(place.path("made"), place.inbox().join("made")).unwrap();
+    fs::write(out.join("deep/newer"), "x").unwrap();
+    // Hints come in order: that of the last file comes after those of the links.
+    place.write("last", "x");
+    let all = ["created a", "created below/b", "created last", "created made/c"];
+    until_events(&backroom, &all).await;
+    triggers.stop().await;
+    // The scan at the start of another run finds nothing behind the links, either.
+    place.write("z", "x");
+    let triggers = start(&backroom, folder(&place).rescan(Duration::from_millis(100))).await;
+    until_events(&backroom, &["created a", "created below/b", "created last", "created made/c", "created z"])
+        .await;
+    fs::write(out.join("deep/newest"), "x").unwrap();
+    place.write("zz", "x");
+    until(&backroom, "the last file is a job", async || jobs(&backroom).await.len() >= 6).await;
+    assert_eq!(events(&backroom).await[5], "created zz");
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_a_link_replaces_is_gone_with_its_files() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    let out = outside(&place);
+    place.write("a/deep/secret", "x");
+    let triggers = start(&backroom, folder(&place).events(&ALL)).await;
+    until_events(&backroom, &["created a/deep/secret"]).await;
+    fs::rename(place.inbox().join("a"), place.path("away")).unwrap();
+    std::os::unix::fs::symlink(&out, place.inbox().join("a")).unwrap();
+    until_events(&backroom, &["created a/deep/secret", "removed a/deep/secret"]).await;
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_itself_named_by_a_link_is_watched() {
+    let place = Place::new();
+    let backroom = place.open().await;
+    std::os::unix::fs::symlink("in", place.path("named")).unwrap();
+    place.write("below/a", "x");
+    let source =
+        Folder::new(place.path("named")).settle(Duration::from_millis(50)).rescan(Duration::from_secs(600));
+    let triggers = start(&backroom, source).await;
+    until_events(&backroom, &["created below/a"]).await;
+    place.write("b", "x");
+    place.write("below/c", "x");
+    until_events(&backroom, &["created b", "created below/a", "created below/c"]).await;
+    triggers.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_no_utf8_comes_in_base64() {
     use std::os::unix::ffi::OsStrExt as _;

@@ -1,6 +1,7 @@
 //! Hints of the operating system that something in a folder changed. They only save time: a rescan is the truth.
 
 use std::{
+    fs,
     path::PathBuf,
     sync::{
         Arc,
@@ -9,10 +10,12 @@ use std::{
 };
 
 use notify::{
-    EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    Config, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{AccessKind, AccessMode},
 };
 use tokio::sync::mpsc::{self, Receiver};
+
+use super::Rules;
 
 /// Most hints that wait; of more, the folder is scanned as a whole.
 const HINTS_MAX: usize = 10_000;
@@ -28,11 +31,11 @@ pub(super) struct Hints {
 
 impl Hints {
     /// Begins to watch; blocks while it reads the tree of folders.
-    pub(super) fn begin(root: &std::path::Path, recursive: bool) -> Result<Self, notify::Error> {
+    pub(super) fn begin(rules: &Rules) -> Result<Self, notify::Error> {
         let (sender, paths) = mpsc::channel(HINTS_MAX);
         let is_lost = Arc::new(AtomicBool::new(false));
         let lost = Arc::clone(&is_lost);
-        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let heard = move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else {
                 lost.store(true, Relaxed);
                 return;
@@ -51,9 +54,14 @@ impl Hints {
                     lost.store(true, Relaxed);
                 }
             }
-        })?;
-        let mode = if recursive { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
-        watcher.watch(root, mode)?;
+        };
+        let config = Config::default().with_follow_symlinks(rules.follows_links);
+        let mut watcher = RecommendedWatcher::new(heard, config)?;
+        let mode = if rules.recursive { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
+        // A root that is a link is watched by the folder that it leads to.
+        let is_link = fs::symlink_metadata(&rules.root).is_ok_and(|found| found.is_symlink());
+        let root = if is_link { rules.root.join(".") } else { rules.root.clone() };
+        watcher.watch(&root, mode)?;
         Ok(Self { _watcher: watcher, paths, is_lost })
     }
 }

@@ -183,10 +183,32 @@ impl Rules {
             && !self.ignored.iter().any(|pattern| pattern.fits(key))
     }
 
-    /// What is known of a path, if it is a file that counts. Blocks for a moment.
-    fn print(&self, path: &Path) -> Option<Print> {
-        let found = if self.follows_links { fs::metadata(path) } else { fs::symlink_metadata(path) };
-        found.ok().filter(fs::Metadata::is_file).map(|found| Print::of(&found))
+    /// What is known of a key, if it is a file that counts. Blocks for a moment.
+    fn print(&self, key: &str) -> Option<Print> {
+        if self.leaves(key) {
+            return None;
+        }
+        self.print_at(&ledger::path_of(&self.root, key))
+    }
+
+    /// What is known of a path in a folder that is known to lie below the root.
+    fn print_at(&self, path: &Path) -> Option<Print> {
+        self.metadata(path).ok().filter(fs::Metadata::is_file).map(|found| Print::of(&found))
+    }
+
+    /// What lies at a path: the link itself where links are left out.
+    fn metadata(&self, path: &Path) -> io::Result<fs::Metadata> {
+        if self.follows_links { fs::metadata(path) } else { fs::symlink_metadata(path) }
+    }
+
+    /// Whether a folder of this key is a link that is not followed. What lies below it is outside. Of a key with a slash at the end, the
+    /// whole is a folder.
+    fn leaves(&self, key: &str) -> bool {
+        !self.follows_links
+            && key.match_indices('/').any(|(at, _)| {
+                let folder = ledger::path_of(&self.root, &key[..at]);
+                fs::symlink_metadata(folder).is_ok_and(|found| found.is_symlink())
+            })
     }
 
     fn unreadable(&self, error: &io::Error) -> SourceError {

@@ -73,12 +73,12 @@ impl Reading {
     pub(super) async fn begin(rules: Arc<Rules>, context: &SourceContext) -> Result<Self, SourceError> {
         let state = context.state();
         let is_first = state.value(SCANNED).await?.is_none();
-        let (root, recursive) = (rules.root.clone(), rules.recursive);
-        if let Err(error) = tokio::fs::metadata(&root).await {
+        if let Err(error) = tokio::fs::metadata(&rules.root).await {
             return Err(rules.unreadable(&error));
         }
         // Before the first scan, so that nothing happens unseen between the two.
-        let begun = tokio::task::spawn_blocking(move || Hints::begin(&root, recursive)).await;
+        let of = Arc::clone(&rules);
+        let begun = tokio::task::spawn_blocking(move || Hints::begin(&of)).await;
         let hints = match begun {
             Ok(Ok(hints)) => Some(hints),
             Ok(Err(error)) => {
@@ -204,13 +204,14 @@ impl Reading {
                 }
                 continue;
             }
-            if path.is_dir() {
-                if self.rules.recursive {
+            // A link to a folder leads out of the watched one, unless links are followed.
+            if self.rules.metadata(&path).is_ok_and(|found| found.is_dir()) {
+                if self.rules.recursive && !self.rules.leaves(&key) {
                     self.scan_part(format!("{key}/"), now);
                 }
                 continue;
             }
-            match self.rules.print(&path) {
+            match self.rules.print(&key) {
                 Some(print) if self.rules.wants(&key) => self.unsettled(&key, print, now),
                 Some(_) => {}
                 None => gone.push(key),
@@ -244,7 +245,7 @@ impl Reading {
         let keys: Vec<String> = due.iter().map(|(key, _)| format!("{PREFIX}{key}")).collect();
         let known = self.state.values(keys).await?;
         for ((key, print), known) in due.into_iter().zip(known) {
-            let found = self.rules.print(&ledger::path_of(&self.rules.root, &key));
+            let found = self.rules.print(&key);
             if found != print {
                 // It moved on, so it must settle again.
                 self.settling.saw(&key, found, now, self.rules.settle);
@@ -281,6 +282,10 @@ impl Reading {
         let Difference::Present { key, print, .. } = &difference else {
             return self.changed(difference);
         };
+        // A folder may have become a link while it was listed.
+        if self.rules.leaves(key) {
+            return;
+        }
         let clock = self.backroom.clock();
         let wall_ms = clock.now().as_millisecond() + clock.wall_ahead_ms().unwrap_or(0);
         let still_ns = i128::from(wall_ms) * 1_000_000 - print.modified_ns;

@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{self, Receiver};
 
 use super::{
     Rules,
-    ledger::{self, PREFIX, Print},
+    ledger::{PREFIX, Print},
     walk::{self, Chunk, Found},
 };
 use crate::{SourceError, SourceState};
@@ -138,7 +138,7 @@ impl Scan {
         let is_hidden = self.unreadable.as_ref().is_some_and(|folder| key.starts_with(folder.as_str()));
         // A file that the patterns no longer name was not looked for.
         // Nor was one that appeared, and was recorded, after its folder was listed.
-        let is_gone = || rules.print(&ledger::path_of(&rules.root, &key)).is_none();
+        let is_gone = || rules.print(&key).is_none();
         if !is_hidden && rules.wants(&key) && is_gone() {
             self.differences.push(Difference::Gone { key, known });
         }

@@ -54,6 +54,10 @@ pub(super) fn walk(rules: &Arc<Rules>, prefix: &str, sender: &Sender<Chunk>) {
         _ = sender.blocking_send(Err(error));
         return;
     }
+    // What lies behind a link is not in the folder.
+    if rules.leaves(prefix) {
+        return;
+    }
     let folder = ledger::path_of(&rules.root, prefix.trim_end_matches('/'));
     match walk.enter(prefix.to_owned(), &folder) {
         Ok(()) => {}
@@ -93,7 +97,7 @@ impl Walk<'_> {
                     }
                     Ok(()) | Err(_) => {}
                 }
-            } else if let Some(print) = self.rules.print(&path) {
+            } else if let Some(print) = self.rules.print_at(&path) {
                 self.chunk.push(Found::File { key, print });
             }
             if self.chunk.len() >= CHUNK && !self.send() {
@@ -110,7 +114,12 @@ impl Walk<'_> {
 
     /// Reads the names of a folder. A folder that is one of those above it, by a link, is left out.
     fn enter(&mut self, prefix: String, path: &PathBuf) -> io::Result<()> {
-        let identity = identity(&fs::metadata(path)?);
+        // The root itself may be a link.
+        let found = if prefix.is_empty() { fs::metadata(path)? } else { self.rules.metadata(path)? };
+        if !found.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::NotADirectory));
+        }
+        let identity = identity(&found);
         if self.levels.iter().any(|level| level.identity == identity) {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! What tests of triggers share: a store in a folder, and waiting for what it has.
 
-#![expect(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, reason = "most test files use a part of it")]
 
 use std::{path::PathBuf, time::Duration};
 
