@@ -21,7 +21,9 @@ pub(crate) fn replies(
         let Some(url) = &broker.url else {
             return Err(wrong("is missing; name the broker, such as amqp://USER:PASSWORD@HOST:PORT".into()));
         };
-        brokers = brokers.add(name, url, broker.ca_file.clone()).map_err(|invalid| wrong(invalid.why))?;
+        brokers = brokers
+            .add(name, url, broker.ca_file.clone(), broker.addresses.iter().cloned())
+            .map_err(|invalid| wrong(invalid.why))?;
     }
     Ok(brokers)
 }

@@ -442,6 +442,10 @@ settings! {
 
         /// A file with certificates of authorities in PEM that are trusted for TLS.
         ca_file: Option<PathBuf> = "", Plain;
+
+        /// The addresses at the broker to which the server sends, as patterns in which `*` stands for any characters. A message to another one
+        /// is discarded with this reason. Set it where callers or messages from outside choose the address.
+        addresses: Vec<String> = "*", Plain;
     }
 
     table schedules: ScheduleTable, Reload, ["A schedule: it starts jobs by the clock. The table's name is that of the schedule. The server puts the \

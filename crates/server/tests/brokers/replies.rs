@@ -72,6 +72,50 @@ fn an_amqp_message_with_reply_to_gets_the_output_with_its_correlation_id() {
 }
 
 #[test]
+fn a_reply_to_the_broker_itself_or_to_an_address_that_is_not_permitted_is_discarded() {
+    let nats = World::<Nats>::start();
+    let url = nats.broker.url();
+    nats.write_settings(&format!(
+        "{ECHO}\n[brokers.n]\nurl = \"{url}\"\n[brokers.few]\nurl = \"{url}\"\naddresses = [\"{}.ok.*\"]\n",
+        nats.name
+    ));
+    let count = || {
+        nats.run(async {
+            let stream = crate::nats::connect(&url).await.get_stream(&nats.name).await.unwrap();
+            stream.cached_info().state.messages
+        })
+    };
+    nats.run(<Nats as crate::bench::Bench>::publish(
+        &url,
+        &nats.name,
+        vec![crate::bench::Sent::new("held", "1")],
+    ));
+    assert_eq!(count(), 1);
+    let name = &nats.name;
+    let refused = [
+        (format!("broker:n/$JS.API.STREAM.PURGE.{name}"), "belong to the broker itself"),
+        ("broker:n/_INBOX.abc".to_owned(), "requests of other clients"),
+        (format!("broker:n/{name}.a $JS.API.STREAM.PURGE.{name}"), "not the name of one subject"),
+        (format!("broker:few/{name}.other"), "brokers.few.addresses"),
+    ];
+    let server = Server::start(&nats.place, &[]);
+    for (to, _) in &refused {
+        nats.place.enqueue(&["echo", "1", "--reply-to", to]);
+    }
+    nats.place.enqueue(&["echo", "1", "--reply-to", &format!("broker:few/{name}.ok.a")]);
+    until(&server, "the replies are given up", || {
+        let list = nats.place.json(["jobs", "--queue", "backroom.replies", "--state", "discarded"]);
+        let jobs = list["jobs"].as_array().unwrap().clone();
+        refused.iter().all(|(to, why)| {
+            jobs.iter()
+                .any(|job| job["args"]["to"] == to.as_str() && job["reason"].as_str().unwrap().contains(why))
+        })
+    });
+    until(&server, "the reply that is permitted arrives", || count() == 2);
+    server.stop();
+}
+
+#[test]
 fn a_stream_of_redis_and_a_subject_of_nats_get_replies_also_after_the_broker_was_away() {
     let (mut redis, nats) = (World::<Redis>::alone(), World::<Nats>::start());
     redis.write_settings(&format!(

@@ -4,6 +4,7 @@
 //! A reply is written in the transaction of the change that it reports, and it is a job: it survives every crash, is tried again, is
 //! listed as any job, and is sent again by a retry by hand. Its id is the id of the message, the same at every attempt.
 
+mod addresses;
 #[cfg(feature = "amqp")]
 mod amqp;
 #[cfg(feature = "nats")]
@@ -20,6 +21,7 @@ use backroom::{
 };
 use serde::Deserialize;
 
+use self::addresses::Addresses;
 use crate::SourceError;
 
 /// How many replies one worker sends at once.
@@ -30,7 +32,14 @@ const SEND: Duration = Duration::from_secs(30);
 /// Brokers that replies go to, by the names that callers use.
 #[derive(Debug, Default)]
 pub struct ReplyBrokers {
-    brokers: BTreeMap<String, Box<dyn Publish>>,
+    brokers: BTreeMap<String, ReplyBroker>,
+}
+
+/// A broker, and the addresses at it that may get replies.
+#[derive(Debug)]
+struct ReplyBroker {
+    publish: Box<dyn Publish>,
+    addresses: Addresses,
 }
 
 /// Publishes messages to one broker. Connects when it must.
@@ -60,7 +69,10 @@ enum Unsent {
     /// Another attempt may succeed.
     Failed(SourceError),
     /// No attempt can succeed.
-    #[cfg_attr(not(feature = "amqp"), expect(dead_code, reason = "the others do not know"))]
+    #[cfg_attr(
+        not(any(feature = "amqp", feature = "nats")),
+        expect(dead_code, reason = "Redis takes any key")
+    )]
     Refused(String),
 }
 
@@ -87,15 +99,17 @@ impl ReplyBrokers {
     }
 
     /// Adds a broker under the name that callers use. The scheme of the URL says which sort it is: `amqp`, `nats` or `redis`, and with TLS
-    /// `amqps`, `tls` or `rediss`.
-    pub fn add(
+    /// `amqps`, `tls` or `rediss`. Replies go only to addresses that fit one of the patterns, in which `*` stands for any characters;
+    /// with `["*"]`, to every address. A reply to another one is discarded.
+    pub fn add<S: Into<String>>(
         mut self,
         name: impl Into<String>,
         url: &str,
         ca_file: Option<PathBuf>,
+        addresses: impl IntoIterator<Item = S>,
     ) -> Result<Self, Invalid> {
         let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-        let broker: Box<dyn Publish> = match scheme {
+        let publish: Box<dyn Publish> = match scheme {
             #[cfg(feature = "amqp")]
             "amqp" | "amqps" => Box::new(amqp::Amqp::new(url, ca_file)),
             #[cfg(feature = "nats")]
@@ -110,7 +124,8 @@ impl ReplyBrokers {
                 return Err(Invalid::new("url", why));
             }
         };
-        self.brokers.insert(name.into(), broker);
+        let addresses = Addresses::new(addresses.into_iter().map(Into::into).collect());
+        self.brokers.insert(name.into(), ReplyBroker { publish, addresses });
         Ok(self)
     }
 
@@ -141,6 +156,13 @@ impl ReplyBrokers {
             );
             return Err(Failure::retry(why));
         };
+        if !broker.addresses.permit(to.address) {
+            let why = format!(
+                "brokers.{}.addresses in the settings of this server does not permit replies to {:?}",
+                to.broker, to.address
+            );
+            return Err(Failure::discard(why));
+        }
         let known: Known = args.event.decode().map_err(Failure::discard)?;
         let message = Reply {
             id: context.id(),
@@ -153,7 +175,7 @@ impl ReplyBrokers {
         };
         let clock = Arc::clone(context.backroom().clock());
         let sent = tokio::select! {
-            sent = broker.publish(to.address, &message) => sent,
+            sent = broker.publish.publish(to.address, &message) => sent,
             () = clock.sleep(SEND) => {
                 let why = format!("send the reply: the broker {:?} did not answer within {SEND:?}", to.broker);
                 Err(Unsent::Failed(SourceError::new(why)))

@@ -45,9 +45,29 @@ impl std::fmt::Debug for Nats {
     }
 }
 
+/// Why a subject gets no replies. The broker answers to subjects that begin with `$`: `$JS.API.STREAM.PURGE.ORDERS` empties a stream. A
+/// caller could have the server ask for that with its own credentials. Subjects that begin with `_INBOX` belong to requests of other clients.
+fn refused(subject: &str) -> Option<&'static str> {
+    // In the protocol, what follows a space is the subject that an answer goes to. A stream would answer there.
+    let is_broken = subject.contains(|sign: char| sign.is_whitespace() || sign.is_control());
+    let is_of_many = subject.split('.').any(|token| token.is_empty() || token == "*" || token == ">");
+    if subject.starts_with('$') {
+        Some("subjects that begin with $ belong to the broker itself")
+    } else if subject.starts_with("_INBOX") {
+        Some("subjects that begin with _INBOX belong to requests of other clients")
+    } else if is_broken || is_of_many {
+        Some("it is not the name of one subject")
+    } else {
+        None
+    }
+}
+
 #[async_trait]
 impl Publish for Nats {
     async fn publish(&self, address: &str, message: &Reply) -> Result<(), Unsent> {
+        if let Some(why) = refused(address) {
+            return Err(Unsent::Refused(format!("no reply is sent to the subject {address:?}: {why}")));
+        }
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", message.id.to_string());
         headers.insert("Content-Type", "application/json");
@@ -65,5 +85,33 @@ impl Publish for Nats {
         sent.await.map_err(|error| failing(&error))?;
         // The server has read everything that was sent before when it answers this.
         client.flush().await.map_err(|error| failing(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_of_the_broker_itself_gets_no_reply_nor_does_one_that_is_not_one() {
+        for subject in [
+            "$JS.API.STREAM.PURGE.ORDERS",
+            "$SYS.REQ.SERVER.PING",
+            "$",
+            "_INBOX.abc",
+            "answers $JS.API.STREAM.PURGE.ORDERS",
+            "answers\t$JS.API",
+            "answers\r\nPUB x 0",
+            "answers.*",
+            ">",
+            "answers..a",
+            ".a",
+            "a.",
+        ] {
+            assert!(refused(subject).is_some(), "{subject:?}");
+        }
+        for subject in ["answers", "answers.a-b_c", "a.$b", "a/b", "antworten.für.ä"] {
+            assert_eq!(refused(subject), None, "{subject:?}");
+        }
     }
 }
