@@ -31,7 +31,7 @@ fn record(ids: &backroom::ids::Ids, number: u32, total: u32, now: backroom::Time
     let mut draft =
         Draft::new(format!("kind-{}", number % 20), Json::parse(format!("{{\"n\":{number}}}")).unwrap());
     draft.queue = format!("queue-{}", number % 5);
-    draft.lane = (number.is_multiple_of(7)).then(|| format!("tenant-{}", number % 1000));
+    draft.lane = number.is_multiple_of(7).then(|| format!("tenant-{}", number % 1000));
     if number.is_multiple_of(1000) {
         draft.tags = vec!["rare".into()];
     }
