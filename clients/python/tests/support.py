@@ -41,8 +41,9 @@ def eventually(what: str, is_so: Callable[[], Any]) -> Any:
 class Server:
     """`backroom serve` over a SQLite file. The variable BACKROOM_BIN names the program."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: str = "") -> None:
         self._folder = tempfile.mkdtemp(prefix="backroom-python-")
+        (Path(self._folder) / "backroom.toml").write_text(settings)
         self._listen = "127.0.0.1:0"
         self.process: Optional["subprocess.Popen[str]"] = None
         self.start()
@@ -50,6 +51,10 @@ class Server:
     @property
     def url(self) -> str:
         return f"http://{self._listen}"
+
+    def files(self) -> bytes:
+        """All that its store has on the disk."""
+        return b"".join(path.read_bytes() for path in Path(self._folder).iterdir() if path.is_file())
 
     def start(self) -> None:
         """Starts it, again on the same address."""

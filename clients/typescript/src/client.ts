@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Problem, Unreachable, Unsuccessful, WaitTimeout } from "./errors.js";
 import { ANSWER_MS, Http, Lost, WAIT_MS, isTemporary, lost, pauseMs, problemOf } from "./http.js";
 import type { Enqueued, Job, JobEvent, JobOptions, NewJob } from "./json.js";
+import type { Sealing } from "./sealed.js";
 
 /** Jobs in one request of `enqueueMany`, and most characters of one. */
 const BATCH_JOBS = 1000;
@@ -12,6 +13,8 @@ export interface ClientOptions {
   token?: string;
   /** How long a call is repeated while the server does not answer, in milliseconds. Default 120,000. */
   patienceMs?: number;
+  /** Seals the args of its kinds, and opens their outputs. */
+  sealing?: Sealing;
 }
 
 /**
@@ -21,10 +24,12 @@ export interface ClientOptions {
 export class Client {
   readonly #http: Http;
   readonly #patienceMs: number;
+  readonly #sealing: Sealing | undefined;
 
   constructor(server: string, options: ClientOptions = {}) {
     this.#http = new Http(server, options.token);
     this.#patienceMs = options.patienceMs ?? 120_000;
+    this.#sealing = options.sealing;
   }
 
   /** Stores a job and answers its id. */
@@ -34,16 +39,20 @@ export class Client {
     options: JobOptions & { idempotencyKey?: string } = {},
   ): Promise<string> {
     const { idempotencyKey, ...rest } = options;
-    const body = JSON.stringify({ kind, args, ...rest });
+    const body = JSON.stringify(this.#sealed({ kind, args, ...rest }));
     const headers = { "idempotency-key": idempotencyKey ?? randomUUID() };
     const answer = await this.#http.repeated({ method: "POST", path: "/v1/jobs", body, headers }, this.#patienceMs);
     return JSON.parse(answer.text).id;
   }
 
+  #sealed(job: NewJob): NewJob {
+    return this.#sealing === undefined ? job : this.#sealing.job(job);
+  }
+
   /** Stores jobs, up to 1,000 together, all or none. After an error, earlier thousands are stored. */
   async enqueueMany(jobs: Iterable<NewJob>): Promise<Enqueued[]> {
     const outcomes: Enqueued[] = [];
-    for (const body of batches(jobs)) {
+    for (const body of batches(jobs, (job) => this.#sealed(job))) {
       const headers = { "idempotency-key": randomUUID() };
       const request = { method: "POST", path: "/v1/jobs/batch", body, headers };
       const answer = await this.#http.repeated(request, this.#patienceMs);
@@ -74,7 +83,7 @@ export class Client {
   async result(job: string, timeoutMs = Infinity): Promise<any> {
     const found = await this.wait(job, timeoutMs);
     if (found.state !== "completed") throw new Unsuccessful(found);
-    return found.output;
+    return this.#sealing === undefined ? found.output : this.#sealing.result(found);
   }
 
   /** Cancels a job, or asks a running one to stop. */
@@ -142,11 +151,11 @@ function path(job: string): string {
   return `/v1/jobs/${encodeURIComponent(job)}`;
 }
 
-function* batches(jobs: Iterable<NewJob>): Generator<string> {
+function* batches(jobs: Iterable<NewJob>, sealed: (job: NewJob) => NewJob): Generator<string> {
   let texts: string[] = [];
   let size = 0;
   for (const job of jobs) {
-    const text = JSON.stringify(job);
+    const text = JSON.stringify(sealed(job));
     if (texts.length >= BATCH_JOBS || (texts.length > 0 && size + text.length > BATCH_CHARS)) {
       yield `[${texts.join(",")}]`;
       [texts, size] = [[], 0];

@@ -8,3 +8,4 @@ export {
   ChildFailed, ContinueAsNew, NameInUse, StepFailed, TimedOut, Workflow, type ChildPolicy, type StepOptions, type WorkflowCode,
 } from "./workflow.js";
 export { Worker, type Handler, type WorkerOptions } from "./worker.js";
+export { KeyMissing, Keys, OpenError, Sealing, type SealedValue } from "./sealed.js";

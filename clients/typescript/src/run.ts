@@ -26,7 +26,7 @@ export class Run<Args = any> {
   readonly lease: string;
   readonly kind: string;
   readonly queue: string;
-  readonly args: Args;
+  args: Args;
   /** Which attempt this is; the first one is 1. */
   readonly attempt: number;
   readonly maxAttempts: number;

@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Problem, type StopReason } from "./errors.js";
 import { ANSWER_MS, Http, Lost, WAIT_MS, isTemporary, pauseMs, problemOf, type Answer } from "./http.js";
+import { KeyMissing, OpenError, type Sealing } from "./sealed.js";
 import { Driver, type WorkflowCode } from "./workflow.js";
 import { Run, clip, commitOf, ofError, ofStop, ERROR_BYTES_MAX, type ClaimedJob, type Outcome } from "./run.js";
 
@@ -18,6 +19,8 @@ const REPORT_MS = 200;
 const STOP_MS = 5000;
 /** How long a worker that stops tries to have its commits answered. */
 const FLUSH_MS = 20_000;
+/** A job whose key is missing is claimed again after so many milliseconds. */
+const LOCKED_MS = 60_000;
 
 export type Handler = (run: Run) => unknown;
 
@@ -33,6 +36,8 @@ export interface WorkerOptions {
   leaseMs?: number;
   /** How long a stop waits for handlers. Default 25,000. */
   graceMs?: number;
+  /** Opens the args of its kinds, and seals what their handlers answer. Jobs whose key is missing stay in their queue. */
+  sealing?: Sealing;
   /** What the worker reports about itself. Default: to stderr. */
   onLog?: (line: string) => void;
 }
@@ -45,6 +50,8 @@ interface Active {
   commit?: string;
   isReplaced: boolean;
   linesSent: number;
+  /** Its args are open, and what it answers is sealed. */
+  isOpen: boolean;
   timer?: NodeJS.Timeout;
 }
 
@@ -82,6 +89,7 @@ export class Worker {
   readonly #base: string;
   readonly #leaseMs: number;
   readonly #graceMs: number;
+  readonly #sealing: Sealing | undefined;
   readonly #onLog: (line: string) => void;
   readonly #handlers = new Map<string, Handler>();
   /** Kinds of which the handler is the code of a workflow. */
@@ -112,6 +120,7 @@ export class Worker {
     this.#base = options.name ?? hostname();
     this.#leaseMs = options.leaseMs ?? 30_000;
     this.#graceMs = options.graceMs ?? 25_000;
+    this.#sealing = options.sealing;
     this.#onLog = options.onLog ?? ((line) => console.error(`backroom: ${line}`));
     this.#identity = this.#newIdentity();
   }
@@ -224,6 +233,7 @@ export class Worker {
       instance: this.#identity.instance,
       host: hostname(),
       kinds: [...this.#handlers.keys()].sort(),
+      keys: this.#sealing?.opening(),
       queues: [...this.#queues].map(([name, slots]) => ({ name, slots })),
       lease_ms: this.#leaseMs,
       stopping: this.#stop.signal.aborted,
@@ -270,7 +280,9 @@ export class Worker {
       for (let number = 0; ; number += 1) {
         // A waiting claim counts as a sign of life. A machine that is gone must not seem alive for long.
         const wait_ms = repeated ? 0 : Math.trunc(Math.min(WAIT_MS, this.#leaseMs / 2));
-        const body = JSON.stringify({ worker: this.#worker(), claim, repeated, queues: [queue], limit, wait_ms });
+        // Kinds whose key is missing stay in their queue.
+        const kinds = this.#sealing && [...this.#handlers.keys()].filter((kind) => this.#sealing?.canOpen(kind));
+        const body = JSON.stringify({ worker: this.#worker(), claim, repeated, queues: [queue], kinds, limit, wait_ms });
         let pause = pauseMs(number);
         let why: string;
         try {
@@ -310,7 +322,7 @@ export class Worker {
   #begin(job: ClaimedJob): void {
     const run = new Run(job, () => this.#news.set());
     if (this.#runs.has(key(run))) return;
-    const active: Active = { run, began: performance.now(), hasEnded: false, isReplaced: false, linesSent: 0 };
+    const active: Active = { run, began: performance.now(), hasEnded: false, isReplaced: false, linesSent: 0, isOpen: false };
     this.#runs.set(key(run), active);
     this.#occupied.set(run.queue, (this.#occupied.get(run.queue) ?? 0) + 1);
     const handler = this.#handlers.get(run.kind);
@@ -318,10 +330,49 @@ export class Worker {
       this.#end(active, { outcome: "release" });
       return;
     }
+    if (!this.#opened(active, job)) return;
     if (typeof job.timeout_ms === "number") {
       active.timer = setTimeout(() => this.#timeOut(active), Math.min(job.timeout_ms, 2 ** 31 - 1));
     }
     void this.#do(active, handler);
+  }
+
+  /** Opens the args of a sealed kind. False: the run has ended. */
+  #opened(active: Active, job: ClaimedJob): boolean {
+    const { run } = active;
+    if (this.#sealing === undefined || !this.#sealing.seals(run.kind)) return true;
+    try {
+      run.args = this.#sealing.args(job);
+      active.isOpen = true;
+      return true;
+    } catch (error) {
+      if (!(error instanceof OpenError)) throw error;
+      if (error instanceof KeyMissing) {
+        this.#onLog(`job ${run.id} (${run.kind}) waits for key ${error.key}`);
+        run.progress(0, `waits for key ${error.key}`);
+        this.#end(active, { outcome: "snooze", delay_ms: LOCKED_MS });
+      } else {
+        this.#end(active, { outcome: "discard", error: `the args of the job cannot be used: ${error.message}` });
+      }
+      return false;
+    }
+  }
+
+  /** The outcome as it is stored. */
+  #sealed(active: Active, outcome: Outcome): Outcome {
+    const [{ run }, sealing] = [active, this.#sealing];
+    if (sealing === undefined || !active.isOpen) return outcome;
+    let sealed = { ...outcome };
+    try {
+      if ("output" in sealed) sealed.output = sealing.value(run.id, run.kind, run.lease, sealed.output);
+    } catch (error) {
+      const why = clip(`the output is no JSON: ${(error as Error).message}`, ERROR_BYTES_MAX);
+      sealed = { outcome: "discard", error: why };
+    }
+    if (sealed.error !== undefined) {
+      sealed.error = sealing.text(run.id, run.kind, `error ${run.lease}`, sealed.error);
+    }
+    return sealed;
   }
 
   async #do(active: Active, handler: Handler): Promise<void> {
@@ -373,7 +424,7 @@ export class Worker {
       return;
     }
     const ranMs = outcome.outcome === "release" ? undefined : Math.trunc(performance.now() - active.began);
-    active.commit = commitOf(active.run, outcome, ranMs);
+    active.commit = commitOf(active.run, this.#sealed(active, outcome), ranMs);
     this.#unrecorded.push(active);
     this.#news.set();
   }
@@ -471,8 +522,13 @@ export class Worker {
         if (reports.length >= BATCH || lines >= LINES_PER_REQUEST || size > BATCH_CHARS) break;
         const { run } = active;
         if (run.lines.length === 0 && run.lastProgress === undefined) continue;
-        const more = run.lines.slice(0, LINES_PER_REQUEST - lines);
-        const progress = run.lastProgress;
+        const seal = (field: string, text: string) =>
+          active.isOpen ? this.#sealing!.text(run.id, run.kind, field, text) : text;
+        const first = active.linesSent;
+        const unsent = run.lines.slice(0, LINES_PER_REQUEST - lines);
+        const more = unsent.map((line, index) => seal(`log ${run.lease} ${first + index}`, line));
+        const last = run.lastProgress;
+        const progress = last && { ...last, message: seal(`progress ${run.lease}`, last.message) };
         run.lastProgress = undefined;
         reports.push({ job: run.id, lease: run.lease, progress, lines: more, first_line: active.linesSent });
         named.push([active, more.length]);

@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -59,12 +59,18 @@ export class Server {
   #folder;
   #process;
 
-  static async start(t) {
+  static async start(t, settings = "") {
     const server = new Server();
     server.#folder = folder(t).path;
+    writeFileSync(join(server.#folder, "backroom.toml"), settings);
     after(t, () => server.kill());
     await server.start();
     return server;
+  }
+
+  /** All that its store has on the disk. */
+  files() {
+    return Buffer.concat(readdirSync(this.#folder).map((name) => readFileSync(join(this.#folder, name))));
   }
 
   get url() {

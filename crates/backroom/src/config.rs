@@ -1,13 +1,13 @@
 //! How a store is opened.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use backroom_core::bounds;
+use backroom_core::{bounds, redact::Pointer};
 
 use crate::{
     Backroom, Durability, Error,
     clock::{Clock, SystemClock},
-    engine::Engine,
+    engine::{Engine, Hidden},
     ids::Ids,
     store::{Answered, CallHook, INSERT_TIMEOUT, MemoryStore, Observed, Store, StoreUrl},
     telemetry::TraceContext,
@@ -24,6 +24,11 @@ pub struct Options {
     enqueue_timeout: Duration,
     call_hook: Option<CallHook>,
     traces: Option<Arc<dyn TraceContext>>,
+    hidden: Arc<Hidden>,
+    secure_queues: Vec<String>,
+    bound: Arc<HashMap<String, String>>,
+    #[cfg(feature = "sealed")]
+    seals: crate::sealed::Seals,
 }
 
 impl Default for Options {
@@ -37,6 +42,11 @@ impl Default for Options {
             enqueue_timeout: INSERT_TIMEOUT,
             call_hook: None,
             traces: None,
+            hidden: Arc::default(),
+            secure_queues: Vec::new(),
+            bound: Arc::default(),
+            #[cfg(feature = "sealed")]
+            seals: crate::sealed::Seals::default(),
         }
     }
 }
@@ -115,6 +125,58 @@ impl Options {
         self
     }
 
+    /// Hides fields of the args and outputs of a kind from readers: see [`Backroom::redacted`]. It adds to what
+    /// [`Job::HIDDEN`](crate::Job::HIDDEN) names. Default none.
+    #[must_use]
+    pub fn hide(mut self, kind: impl Into<String>, fields: impl IntoIterator<Item = Pointer>) -> Self {
+        Arc::make_mut(&mut self.hidden).entry(kind.into()).or_default().extend(fields);
+        self
+    }
+
+    /// The keys with which this client and its workers seal and open values. Default none. Feature `sealed`.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), backroom::Error> {
+    /// use backroom::{Options, sealed::{KeyFile, Keys}};
+    ///
+    /// let keys = Keys::load(KeyFile("/etc/payroll/keys.json".into())).await?;
+    /// let backroom = Options::new().keys(keys).open("sqlite:backroom.db").await?;
+    /// # backroom.close().await
+    /// # }
+    /// ```
+    #[cfg(feature = "sealed")]
+    #[must_use]
+    pub fn keys(mut self, keys: crate::sealed::Keys) -> Self {
+        self.seals.keys = Some(keys);
+        self
+    }
+
+    /// Seals a kind that is known by name only, with the key of this name; for types see [`Job::SEALED`](crate::Job::SEALED). Feature
+    /// `sealed`.
+    #[cfg(feature = "sealed")]
+    #[must_use]
+    pub fn seal_kind(mut self, kind: impl Into<String>, key: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.seals.kinds).insert(kind.into(), key.into());
+        self
+    }
+
+    /// A queue that only some callers may serve and read. On PostgreSQL its name is stored when the store is opened, and from then on the
+    /// function `enqueue` of SQL refuses it. What else makes a queue secure is up to the server and the roles of the database. Kinds of
+    /// `seal_kind` are refused in the same way.
+    #[must_use]
+    pub fn secure_queue(mut self, queue: impl Into<String>) -> Self {
+        self.secure_queues.push(queue.into());
+        self
+    }
+
+    /// Refuses to enqueue jobs of a kind into any other queue than this one, to move them to another, and to schedule them there: as
+    /// [`Invalid`](crate::ErrorKind::Invalid). Default: every kind may be in every queue.
+    #[must_use]
+    pub fn only_in_queue(mut self, kind: impl Into<String>, queue: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.bound).insert(kind.into(), queue.into());
+        self
+    }
+
     /// Makes ids and jitter repeatable. For tests and simulations only: two programs with one seed would make the
     /// same ids.
     #[must_use]
@@ -156,9 +218,24 @@ impl Options {
             StoreUrl::Postgres => {
                 use crate::store::postgres::PostgresStore;
                 let store = PostgresStore::connect(url, self.of_postgres()).await?;
+                self.guard(&store).await?;
                 Ok(self.over_postgres(store))
             }
         }
+    }
+
+    /// Names in the store what SQL must refuse. Most programs have nothing to name.
+    #[cfg(feature = "postgres")]
+    async fn guard(&self, store: &crate::store::postgres::PostgresStore) -> Result<(), Error> {
+        #[cfg(feature = "sealed")]
+        let kinds: Vec<&str> = self.seals.kinds.keys().map(String::as_str).collect();
+        #[cfg(not(feature = "sealed"))]
+        let kinds: Vec<&str> = Vec::new();
+        let queues: Vec<&str> = self.secure_queues.iter().map(String::as_str).collect();
+        if kinds.is_empty() && queues.is_empty() {
+            return Ok(());
+        }
+        store.guard(&kinds, &queues).await
     }
 
     #[cfg(feature = "postgres")]
@@ -223,6 +300,10 @@ impl Options {
             traces: self.traces,
             #[cfg(feature = "sqlite")]
             sqlite: None,
+            hidden: self.hidden,
+            bound: self.bound,
+            #[cfg(feature = "sealed")]
+            seals: self.seals,
             #[cfg(feature = "postgres")]
             postgres_within: None,
         })

@@ -35,6 +35,18 @@ pub struct Ended<'a> {
     pub ran: Option<Duration>,
     /// When the end was decided.
     pub ended_at: Timestamp,
+    /// The job before that, which says what is hidden from logs.
+    pub(crate) job: Unshown<'a>,
+}
+
+/// A job that `Debug` does not show: its args may have what is hidden.
+#[derive(Clone, Copy)]
+pub(crate) struct Unshown<'a>(pub(crate) Option<&'a JobRow>);
+
+impl fmt::Debug for Unshown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("_")
+    }
 }
 
 /// In which way an attempt ended.
@@ -186,6 +198,7 @@ impl<'a> Ended<'a> {
             waited: times.waited,
             ran: times.ran,
             ended_at: now,
+            job: Unshown(Some(job)),
         }
     }
 }

@@ -16,7 +16,12 @@ use std::{
 
 use backroom_core::State;
 
-use crate::{Ended, clock::Clock, tally::Tally};
+use crate::{
+    Ended,
+    clock::Clock,
+    engine::{Engine, Hidden, loggable},
+    tally::Tally,
+};
 
 /// The target of the log events about ended attempts. Filters name it, so it stays as it is wherever the code moves.
 pub const ATTEMPTS_TARGET: &str = "backroom::attempts";
@@ -30,6 +35,8 @@ const HOOK_SLOW: Duration = Duration::from_secs(1);
 /// Where every end of one worker, and of the upkeep beside it, is reported.
 pub(crate) struct Ends {
     clock: Arc<dyn Clock>,
+    /// What the log must not show.
+    hidden: Arc<Hidden>,
     hooks: Vec<Hook>,
     /// Whether ends without failure are logged at INFO.
     log_successes: bool,
@@ -40,9 +47,10 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    pub(crate) fn new(clock: Arc<dyn Clock>, hooks: Vec<Hook>, log_successes: bool) -> Self {
+    pub(crate) fn new(engine: &Engine, hooks: Vec<Hook>, log_successes: bool) -> Self {
         Self {
-            clock,
+            clock: Arc::clone(&engine.clock),
+            hidden: Arc::clone(&engine.hidden),
             hooks,
             log_successes,
             tally: Tally::default(),
@@ -93,7 +101,9 @@ impl Ends {
         let is_failure = end.ending.is_failure() && end.state != State::Cancelled;
         let is_loud = is_failure || end.state == State::Discarded;
         let is_allowed = !is_loud || self.is_allowed();
-        let error = OneLine(end.error.unwrap_or_default());
+        let error = end.error.unwrap_or_default();
+        let error = end.job.0.map_or(error.into(), |job| loggable(&self.hidden, job, error));
+        let error = OneLine(&error);
         let Ended { id, kind, queue, attempt, max_attempts, ending, state, .. } = *end;
         let worker = end.worker.unwrap_or_default();
         macro_rules! event {

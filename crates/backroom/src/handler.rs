@@ -15,6 +15,8 @@ pub(crate) struct Handler {
     pub(crate) is_blocking: bool,
     /// The longest attempt, whatever the job allows. A job may have a shorter timeout of its own.
     pub(crate) timeout: Option<Duration>,
+    /// The name of the key that its type is sealed with.
+    pub(crate) seal: Option<&'static str>,
     /// How long it may go on after its time is over, to end in order. Its run ends after that.
     pub(crate) wind_up: Duration,
     /// Whether the worker has the state it takes; the name of the missing type otherwise.

@@ -40,6 +40,7 @@
 //! | `sqlx`, `sqlx-sqlite` | enqueue inside transactions of sqlx 0.9 | Rust 1.94 |
 //! | `exec` | jobs that run in child processes: [`Worker::command`]; Linux only | Rust 1.90 |
 //! | `callbacks` | sends callbacks: signed HTTP requests about jobs to URLs that callers named | Rust 1.90 |
+//! | `sealed` | args, outputs and logs that only the holders of a key can read: [`sealed`] | Rust 1.90 |
 //! | `testing` | a kit for testing programs that use Backroom | Rust 1.90 |
 //!
 //! The path of one job, to read along: [`Backroom::enqueue`] → `Draft::check` → [`store::JobVerbs::insert`] ·
@@ -77,6 +78,8 @@ mod process;
 mod recorder;
 mod repeated;
 mod schedule_news;
+#[cfg(feature = "sealed")]
+pub mod sealed;
 pub mod store;
 mod tally;
 mod telemetry;
@@ -106,10 +109,10 @@ pub use backroom_core::{
 pub use callbacks::CallbackOptions;
 pub use client::{
     Acted, Action, Amend, Audit, BackfillOptions, Backroom, BadArgs, BatchHandle, BatchState, BatchStatus,
-    ChosenJob, Cursor, Enqueue, EnqueueMany, EnqueuedGraph, EnqueuedMany, Explanation, Follow, Found,
-    GraphEdge, GraphNode, Job, JobEvent, JobHandle, NewToken, News, OpenBatch, Page, Put, Replies,
-    SECRET_PREFIX, Schedule, ScheduleInfo, ScheduleSummary, Schedules, Secret, Stats, Taken, Tokens, Tree,
-    TreeEdge, TreeNode, TriggerOptions, Untyped, Watch,
+    ChosenJob, Cursor, Enqueue, EnqueueMany, EnqueuedGraph, EnqueuedMany, Explanation, Follow, Forgotten,
+    Found, GraphEdge, GraphNode, Job, JobEvent, JobHandle, NewToken, News, OpenBatch, Page, Put, Redacted,
+    Replies, SECRET_PREFIX, Schedule, ScheduleInfo, ScheduleSummary, Schedules, Secret, Stats, Taken, Tokens,
+    Tree, TreeEdge, TreeNode, TriggerOptions, Untyped, Watch,
 };
 pub use config::{Options, without_password};
 pub use ended::{Ended, Ending};

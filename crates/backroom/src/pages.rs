@@ -31,6 +31,13 @@ struct Results;
 #[doc = include_str!("../../../docs/schedules.md")]
 struct Schedules;
 
+#[cfg(feature = "sealed")]
+#[doc = include_str!("../../../docs/sealed.md")]
+struct Sealed;
+
+#[doc = include_str!("../../../docs/security.md")]
+struct Security;
+
 #[doc = include_str!("../../../docs/stopping.md")]
 struct Stopping;
 

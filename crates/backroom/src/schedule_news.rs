@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use backroom_core::{Timestamp, schedule::turn::News};
+use backroom_core::{Timestamp, redact::Redaction, schedule::turn::News};
 
 /// The target of the log events about schedules. Filters name it, so it stays as it is wherever the code moves.
 pub const SCHEDULES_TARGET: &str = "backroom::schedules";
@@ -41,9 +41,10 @@ impl ScheduleNews {
         Self { hooks, panicked: AtomicU64::new(0) }
     }
 
-    /// Reports one event. Called once for each in all processes together, after the store has written what it follows from.
-    pub(crate) fn report(&self, event: &ScheduleEvent<'_>) {
-        log(event);
+    /// Reports one event. Called once for each in all processes together, after the store has written what it follows from. The log
+    /// hides what `redaction` hides.
+    pub(crate) fn report(&self, event: &ScheduleEvent<'_>, redaction: &Redaction) {
+        log(event, redaction);
         for hook in &self.hooks {
             // A hook is the user's code: its panic must not stop the schedules.
             if catch_unwind(AssertUnwindSafe(|| hook(event))).is_err() {
@@ -57,7 +58,7 @@ impl ScheduleNews {
     }
 }
 
-fn log(event: &ScheduleEvent<'_>) {
+fn log(event: &ScheduleEvent<'_>, redaction: &Redaction) {
     let schedule = event.schedule;
     macro_rules! log {
         ($level:ident, $what:literal $(, $($more:tt)*)?) => {
@@ -69,7 +70,7 @@ fn log(event: &ScheduleEvent<'_>) {
             let (first, last, count) = (passed.first, passed.last, passed.count);
             log!(warn, "occurrences were missed", %first, %last, count, why = passed.why.sentence());
         }
-        News::Failing(failing) => log!(error, "the schedule fails", error = %failing.why),
+        News::Failing(failing) => log!(error, "the schedule fails", error = %redaction.text(&failing.why)),
         News::FailsNoMore(failing) => log!(info, "the schedule fails no more", since = %failing.since),
         News::PausedByFailure { nominal, job } => {
             log!(error, "the failure of a run has paused the schedule; resume it when the cause is removed", %nominal, %job);

@@ -126,6 +126,7 @@ mod tests {
             waited: Some(Duration::from_millis(1)),
             ran: Some(Duration::from_millis(2)),
             ended_at,
+            job: crate::ended::Unshown(None),
         }
     }
 

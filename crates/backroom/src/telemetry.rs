@@ -9,7 +9,10 @@ use std::{fmt, sync::Arc};
 use backroom_core::{Draft, JobId, JobRow, bounds::clip};
 use tracing::{Instrument as _, Span, field::Empty};
 
-use crate::{Error, Failure, engine::Engine};
+use crate::{
+    Error, Failure,
+    engine::{Engine, loggable},
+};
 
 /// The target of the spans that belong to traces. Filters name it, so it stays as it is wherever the code moves.
 pub const SPANS_TARGET: &str = "backroom::spans";
@@ -62,14 +65,14 @@ pub(crate) fn attempt(
 }
 
 /// Records on the span of an attempt how it failed.
-pub(crate) fn failed(engine: &Engine, span: &Span, failure: &Failure) {
+pub(crate) fn failed(engine: &Engine, span: &Span, job: &JobRow, failure: &Failure) {
     if engine.traces.is_none() || !failure.ending().is_failure() {
         return;
     }
     span.record("otel.status_code", "ERROR");
     span.record("error.type", failure.ending().as_str());
-    let text = failure.message();
-    span.record("otel.status_description", clip(text, DESCRIPTION_BYTES_MAX).as_str());
+    let text = loggable(&engine.hidden, job, failure.message());
+    span.record("otel.status_description", clip(&text, DESCRIPTION_BYTES_MAX).as_str());
 }
 
 /// An enqueue that is traced: its span, and what its jobs pass on to their handlers. Empty in a program without a

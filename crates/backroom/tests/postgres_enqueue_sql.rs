@@ -357,6 +357,44 @@ async fn a_role_that_may_only_enqueue_can_do_nothing_else() {
 }
 
 #[tokio::test]
+async fn sealed_kinds_and_secure_queues_are_refused_also_when_no_program_runs_that_knows_them() {
+    let shop = Shop::open().await;
+    shop.enqueue("'pay'").await;
+    let options = backroom::Options::new().secure_queue("payroll");
+    #[cfg(feature = "sealed")]
+    let options = options.seal_kind("pay", "payroll");
+    // Twice: as each start of a server does.
+    for _ in 0..2 {
+        options.clone().open(&shop.place.url()).await.unwrap().close().await.unwrap();
+    }
+    #[cfg(feature = "sealed")]
+    {
+        let (code, message) = shop.refused(r#"'pay', '{"iban": "DE02"}'"#).await;
+        assert_eq!(code, SqlState::INVALID_PARAMETER_VALUE);
+        assert!(message.starts_with("kind \"pay\" is sealed, and SQL cannot seal args"), "{message}");
+    }
+    for sql in ["'mail', queue => 'payroll'", "'mail', queue => 'payroll', unique_key => 'a'"] {
+        let (code, message) = shop.refused(sql).await;
+        assert_eq!(code, SqlState::INVALID_PARAMETER_VALUE);
+        assert!(message.starts_with("queue \"payroll\" is secure, and SQL shows no credential"), "{message}");
+    }
+    // A job that is there is not replaced from another queue.
+    let held = Draft {
+        queue: "payroll".into(),
+        unique: Some(UniqueRule::by_key("b")),
+        ..Draft::new("mail", Json::null())
+    };
+    let held = shop.backroom.enqueue_draft(held).await.unwrap();
+    let (code, message) = shop.refused("'mail', '1', unique_key => 'b', on_conflict => 'replace'").await;
+    assert_eq!(code, SqlState::INVALID_PARAMETER_VALUE);
+    assert!(message.contains("in a secure queue holds the unique key"), "{message}");
+    assert_eq!(held.status().await.unwrap().args.as_str(), "null");
+    // Others are as before, those with similar names, too.
+    shop.enqueue("'payroll', queue => 'pay'").await;
+    assert_eq!(shop.count().await, 3);
+}
+
+#[tokio::test]
 async fn psql_enqueues_whatever_the_encoding_of_its_terminal() {
     let shop = Shop::open().await;
     for (encoding, text) in [("UTF8", "gr\u{fc}n".as_bytes().to_vec()), ("LATIN1", b"gr\xfcn".to_vec())] {

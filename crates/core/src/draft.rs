@@ -40,6 +40,12 @@ pub struct Draft {
     pub unique: Option<UniqueRule>,
     /// Labels to filter by.
     pub tags: Vec<String>,
+    /// The name of the key that its args are still to be sealed with; default none. Args that are sealed already need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<String>,
+    /// Its identity, where the caller has chosen it because the args are sealed for it; default a fresh one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<JobId>,
     /// Everything else that can be chosen; default nothing.
     #[serde(flatten)]
     pub extras: Extras,
@@ -80,6 +86,8 @@ impl Draft {
             max_attempts: None,
             unique: None,
             tags: Vec::new(),
+            seal: None,
+            id: None,
             extras: Extras::default(),
         }
     }
@@ -106,6 +114,13 @@ impl Draft {
         check_name("kind", &self.kind)?;
         check_name("queue", &self.queue)?;
         self.lane.as_deref().map_or(Ok(()), |lane| check_name("lane", lane))?;
+        if let Some(key) = &self.seal {
+            // A program without the feature that seals must not store them as they are.
+            let why = format!(
+                "are to be sealed with the key {key:?}, and are not; enable the feature `sealed` of backroom"
+            );
+            return Err(Invalid::new("args", why));
+        }
         check_args(&self.args, json_bytes_max)?;
         check_tags(&self.tags)?;
         check_priority(self.priority)?;

@@ -8,6 +8,7 @@ use crate::{
     JobId, JobRow, Kinds, Standing, State, Timestamp,
     bounds::{CRASH_SPAN, span_until},
     dependency::WaitsFor,
+    sealed,
 };
 
 /// What the answer depends on besides the job.
@@ -59,6 +60,8 @@ pub struct WorkerFacts {
     pub stopping: bool,
     /// Kinds that it does not claim for a while, because their endpoints failed again and again: since when, and why.
     pub breakers: Vec<(String, Timestamp, String)>,
+    /// The ids of the keys with which it opens sealed values.
+    pub keys: Vec<String>,
 }
 
 /// One reason, as data for programs; `Display` says it for people.
@@ -150,6 +153,13 @@ pub enum Reason {
         /// Which.
         kind: String,
     },
+    /// Its args are sealed, and no worker that handles its kind has the key.
+    KeyMissing {
+        /// The id of the key.
+        key: String,
+        /// How many workers handle its kind and serve its queue; none of them has it.
+        workers: u64,
+    },
     /// Workers could run it, every one of them is stopping.
     WorkersStopping {
         /// How many.
@@ -232,6 +242,9 @@ fn explain_queued(job: &JobRow, facts: &Facts, now: Timestamp) -> Vec<Reason> {
         return vec![Reason::Expired { at }];
     }
     let mut reasons = Vec::new();
+    let locked = key_missing(job, facts);
+    let is_locked = matches!(locked, Some(Reason::KeyMissing { workers: 1.., .. }));
+    reasons.extend(locked.clone().filter(|_| is_locked));
     if job.scheduled_at > now {
         let in_secs = span_until(now, job.scheduled_at).as_secs();
         reasons.push(Reason::NotDue { at: job.scheduled_at, in_secs });
@@ -241,6 +254,13 @@ fn explain_queued(job: &JobRow, facts: &Facts, now: Timestamp) -> Vec<Reason> {
     }
     reasons.extend(facts.paused_at.map(|since| Reason::QueuePaused { queue: job.queue.clone(), since }));
     reasons.extend(explain_workers(job, facts, now));
+    if is_locked {
+        // Neither slots nor other jobs matter to a job that no worker can open.
+        reasons.retain(|reason| !matches!(reason, Reason::SlotsTaken { .. }));
+        return reasons;
+    }
+    // No worker could run it yet. One that could needs the key, too.
+    reasons.extend(locked);
     // Who is ahead matters only once the job stands in line.
     if facts.ahead > 0 && job.scheduled_at <= now {
         reasons.push(Reason::Behind { ahead: facts.ahead });
@@ -263,6 +283,17 @@ fn suspected(job: &JobRow, now: Timestamp) -> Option<Reason> {
     let alone = job.suspicion.map_or(0, |suspicion| suspicion.alone);
     let from = (job.scheduled_at > now).then_some(job.scheduled_at);
     Some(Reason::Suspected { crashes: job.crashes, alone, runs_alone, from })
+}
+
+/// The key that every worker lacks which could run the job otherwise.
+fn key_missing(job: &JobRow, facts: &Facts) -> Option<Reason> {
+    let key = sealed::key_id(job.args.as_str())?;
+    let serves = |w: &&WorkerFacts| w.queues.iter().any(|(name, _)| *name == job.queue);
+    let able: Vec<_> = facts.workers.iter().filter(serves).filter(|w| w.kinds.includes(&job.kind)).collect();
+    if able.iter().any(|worker| worker.keys.contains(&key)) {
+        return None;
+    }
+    Some(Reason::KeyMissing { key, workers: able.len() as u64 })
 }
 
 fn explain_workers(job: &JobRow, facts: &Facts, now: Timestamp) -> Option<Reason> {
@@ -327,7 +358,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Finished { state, why, .. } => match why {
-                Some(why) => write!(f, "{state}: {why}"),
+                Some(why) => write!(f, "{state}: {}", sealed::shown(why)),
                 None => write!(f, "{state}"),
             },
             Self::Running { worker, .. } => write!(f, "running on worker {worker}"),
@@ -362,6 +393,21 @@ impl fmt::Display for Reason {
                 write!(
                     f,
                     "the endpoint of kind {kind} failed again and again since {since} ({why}), so {at} tries it now and then only"
+                )
+            }
+            Self::KeyMissing { key, workers: 0 } => {
+                write!(f, "it is sealed with key {key}, which the worker that runs it must have")
+            }
+            Self::KeyMissing { key, workers: 1 } => {
+                write!(
+                    f,
+                    "it is sealed with key {key}, and the one worker that could run it does not have this key"
+                )
+            }
+            Self::KeyMissing { key, workers } => {
+                write!(
+                    f,
+                    "it is sealed with key {key}, and none of the {workers} workers that could run it has this key"
                 )
             }
             Self::WorkersStopping { workers: 1 } => write!(f, "the one worker that could run it is stopping"),

@@ -16,7 +16,7 @@ use crate::{
     Callback, Invalid, Reply, RetryPolicy,
     bounds::{self, check_name},
     millis::{millis, optional},
-    retry,
+    redact, retry,
     schedule::Occurrence,
     trace::check_traceparent,
 };
@@ -41,6 +41,8 @@ pub struct Extras {
     pub callback: Option<Callback>,
     /// Of which occurrence of a schedule it is the run. Set by schedules; a caller's is refused.
     pub occurrence: Option<Box<Occurrence>>,
+    /// Fields of args and output that are hidden from readers, as [JSON pointers](crate::redact::Pointer).
+    pub hidden: Vec<String>,
 }
 
 /// The newest version of the stored text that this program can read.
@@ -60,7 +62,8 @@ impl Extras {
 
     /// Checks every bound. Spans are cut to whole milliseconds, as they are stored.
     pub(crate) fn check(self) -> Result<Self, Invalid> {
-        let Self { timeout, retry, meta, traceparent, reply, callback, occurrence } = self;
+        let Self { timeout, retry, meta, traceparent, reply, callback, occurrence, hidden } = self;
+        check_hidden(&hidden)?;
         if occurrence.is_some() {
             let why = "is set; only a schedule sets it, so leave it out";
             return Err(Invalid::new("occurrence", why));
@@ -72,7 +75,7 @@ impl Extras {
         callback.as_ref().map_or(Ok(()), Callback::check)?;
         let timeout = timeout.map(check_timeout).transpose()?;
         let retry = retry.map(RetryPolicy::whole_millis);
-        Ok(Self { timeout, retry, meta, traceparent, reply, callback, occurrence })
+        Ok(Self { timeout, retry, meta, traceparent, reply, callback, occurrence, hidden })
     }
 
     /// The text for the column `extras`; none if nothing is set.
@@ -107,7 +110,8 @@ impl Extras {
         const NUMBER: usize = 20;
         const OCCURRENCE: usize =
             r#""occurrence":{"schedule":"","nominal":"-009999-12-31T23:59:59.999999999Z"},"#.len();
-        let Self { timeout, retry, meta, traceparent, reply, callback, occurrence } = self;
+        let Self { timeout, retry, meta, traceparent, reply, callback, occurrence, hidden } = self;
+        let hidden = hidden.iter().map(|pointer| escaped_len(pointer) + r#""","#.len()).sum::<usize>();
         let meta = meta.iter().map(|(key, value)| escaped_len(key) + escaped_len(value) + r#""":"","#.len());
         let set = timeout.map_or(0, |_| ENTRY + NUMBER)
             + retry.as_ref().map_or(0, retry::RetryPolicy::json_bytes_max)
@@ -115,6 +119,7 @@ impl Extras {
             + traceparent.as_ref().map_or(0, |text| ENTRY + escaped_len(text))
             + reply.as_ref().map_or(0, |reply| ENTRY + reply.json_bytes_max(escaped_len))
             + callback.as_ref().map_or(0, |callback| ENTRY + callback.json_bytes_max(escaped_len))
+            + if hidden == 0 { 0 } else { ENTRY + hidden }
             + occurrence.as_ref().map_or(0, |of| OCCURRENCE + escaped_len(&of.schedule));
         if set == 0 { 0 } else { r#"{"v":}"#.len() + NUMBER + set }
     }
@@ -125,7 +130,7 @@ struct Stored<'a>(&'a Extras);
 
 impl Serialize for Stored<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Extras { timeout, retry, meta, traceparent, reply, callback, occurrence } = self.0;
+        let Extras { timeout, retry, meta, traceparent, reply, callback, occurrence, hidden } = self.0;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("v", &self.0.version())?;
         if let Some(timeout) = timeout {
@@ -148,6 +153,9 @@ impl Serialize for Stored<'_> {
         }
         if let Some(occurrence) = occurrence {
             map.serialize_entry("occurrence", occurrence)?;
+        }
+        if !hidden.is_empty() {
+            map.serialize_entry("hidden", hidden)?;
         }
         map.end()
     }
@@ -201,6 +209,14 @@ fn check_timeout(timeout: Duration) -> Result<Duration, Invalid> {
         0 => Err(Invalid::new("timeout", "is less than a millisecond; leave it out for no limit")),
         whole => Ok(Duration::from_millis(whole)),
     }
+}
+
+fn check_hidden(hidden: &[String]) -> Result<(), Invalid> {
+    if hidden.len() > redact::POINTERS_MAX {
+        let why = format!("are {}; at most {} are allowed", hidden.len(), redact::POINTERS_MAX);
+        return Err(Invalid::new("hidden fields", why));
+    }
+    hidden.iter().try_for_each(|pointer| pointer.parse::<redact::Pointer>().map(drop))
 }
 
 fn check_meta(meta: &BTreeMap<String, String>) -> Result<(), Invalid> {

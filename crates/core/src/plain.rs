@@ -65,6 +65,7 @@ impl JobRow {
 
 /// What only the handler and its worker read may be set. A message is written with the change that it reports.
 fn are_plain(extras: &Extras) -> bool {
-    let Extras { timeout: _, retry: _, meta: _, traceparent: _, reply, callback, occurrence } = extras;
+    let Extras { timeout: _, retry: _, meta: _, traceparent: _, reply, callback, occurrence, hidden: _ } =
+        extras;
     reply.is_none() && callback.is_none() && occurrence.is_none()
 }

@@ -160,6 +160,9 @@ pub struct Token {
     /// it permits the same, for some hours, and only on the pages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<TokenId>,
+    /// Queues that are for other tokens: it may enqueue into them, and nothing else. Not stored; who checks the token sets it.
+    #[serde(skip)]
+    pub barred_from: Vec<String>,
 }
 
 impl Token {
@@ -192,6 +195,11 @@ impl Token {
 
     /// Whether it reaches a queue.
     pub fn reaches(&self, queue: &str) -> bool {
+        self.names(queue) && !self.barred_from.iter().any(|barred| barred == queue)
+    }
+
+    /// Whether a queue is among those that it names; more is not needed to enqueue.
+    pub fn names(&self, queue: &str) -> bool {
         self.queues.is_empty() || self.queues.iter().any(|pattern| pattern.matches(queue))
     }
 

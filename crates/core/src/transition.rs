@@ -8,10 +8,11 @@ use std::time::Duration;
 use crate::{
     Attempt, AttemptEnd, Change, Effect, Event, JobRow, LeaseId, Loss, Part, State, Suspicion, Timestamp,
     amend::amend,
-    bounds::{ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, clip, later, span_until},
+    bounds::{ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, later, span_until},
     links::{self, After},
     message,
     schedule::{Became, RunReport},
+    sealed::{self, clip},
     unique::UniqueWhile,
 };
 
@@ -471,7 +472,10 @@ fn notifying(job: &JobRow, mut change: Change) -> Change {
     change
 }
 
-/// A reason is a line in a table; the whole error stands in the attempt.
+/// A reason is a line in a table; the whole error stands in the attempt. A sealed one cannot be cut.
 fn short(reason: &str) -> String {
+    if sealed::Sealed::of(reason).is_some() {
+        return clip(reason, ERROR_BYTES_MAX);
+    }
     clip(reason, MESSAGE_BYTES_MAX)
 }

@@ -327,6 +327,8 @@ prop_compose! {
             max_attempts,
             unique,
             tags,
+            seal: None,
+            id: None,
             extras: Extras {
                 timeout: times.2.map(|(secs, nanos)| Duration::new(secs, nanos)),
                 retry: delay.map(|micros| RetryPolicy::linear(Duration::from_micros(micros.into()))),
@@ -335,6 +337,7 @@ prop_compose! {
                 reply: None,
                 callback: None,
                 occurrence: None,
+                hidden: Vec::new(),
             },
         }
     }

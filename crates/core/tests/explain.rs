@@ -21,6 +21,7 @@ fn worker() -> WorkerFacts {
         running: 1,
         stopping: false,
         breakers: Vec::new(),
+        keys: Vec::new(),
     }
 }
 

@@ -27,10 +27,11 @@ fn full() -> Extras {
             schedule: "nightly".into(),
             nominal: "2026-11-27T02:00:00Z".parse().expect("a moment"),
         })),
+        hidden: vec!["/card/number".into()],
     }
 }
 
-const FULL: &str = r#"{"v":1,"timeout_ms":90000,"retry":{"backoff":{"list":[1000]},"jitter_percent":25,"cap_ms":86400000},"meta":{"a":"b"},"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","reply":{"to":"replies","correlation_id":"7","on":["started","completed"]},"callback":{"url":"https://example.org/done","on":["completed","discarded","cancelled"]},"occurrence":{"schedule":"nightly","nominal":"2026-11-27T02:00:00Z"}}"#;
+const FULL: &str = r#"{"v":1,"timeout_ms":90000,"retry":{"backoff":{"list":[1000]},"jitter_percent":25,"cap_ms":86400000},"meta":{"a":"b"},"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01","reply":{"to":"replies","correlation_id":"7","on":["started","completed"]},"callback":{"url":"https://example.org/done","on":["completed","discarded","cancelled"]},"occurrence":{"schedule":"nightly","nominal":"2026-11-27T02:00:00Z"},"hidden":["/card/number"]}"#;
 
 #[track_caller]
 fn refused(text: &str, why: &str) {
@@ -146,6 +147,7 @@ prop_compose! {
         reply in prop::option::of(("[\"a\u{1}]{0,20}", prop::option::of("[\"a\u{1}]{0,20}"), kinds())),
         callback in prop::option::of(("[\"a\u{1}]{0,20}", kinds())),
         occurrence in prop::option::of(("[\"a\u{1}]{0,20}", any::<u32>())),
+        hidden in prop::collection::vec("/[\"a\u{1}]{0,20}", 0..4),
     ) -> Extras {
         let reply = reply.map(|(to, correlation_id, on)| Reply { to, correlation_id, on });
         let callback = callback.map(|(url, on)| Callback { url, on });
@@ -153,7 +155,7 @@ prop_compose! {
             let nominal = backroom_core::Timestamp::from_second(secs.into()).expect("in range");
             Box::new(Occurrence { schedule, nominal })
         });
-        Extras { timeout, retry, meta, traceparent, reply, callback, occurrence }
+        Extras { timeout, retry, meta, traceparent, reply, callback, occurrence, hidden }
     }
 }
 

@@ -79,6 +79,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Retry(args) => cli::retry::run(args, settings).await,
         Command::Signal(args) => cli::signal::run(args, settings).await,
         Command::Delete(args) => cli::delete::run(args, settings).await,
+        Command::Forget(args) => unless_interrupted(cli::forget::run(args, settings)).await,
         Command::Queues(args) => unless_interrupted(cli::queues::run(args, settings)).await,
         Command::Schedules(args) => unless_interrupted(cli::schedules::run(*args, settings)).await,
         #[cfg(feature = "triggers")]
@@ -90,6 +91,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Stats(args) => unless_interrupted(cli::stats::run(args, settings)).await,
         Command::Top(args) => unless_interrupted(cli::top::run(args, settings)).await,
         Command::Tokens(args) => unless_interrupted(cli::tokens::run(args, settings)).await,
+        Command::Keys(args) => unless_interrupted(cli::keys::run(args, settings)).await,
         Command::Audit(args) => unless_interrupted(cli::audit::run(args, settings)).await,
         Command::Doctor(args) => unless_interrupted(cli::doctor::run(args, settings)).await,
         Command::Migrate(args) => unless_interrupted(cli::migrate::run(args, settings)).await,

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use backroom::Backroom;
+use backroom::{Backroom, Options};
 use clap::Args;
 
 use crate::{
@@ -198,20 +198,27 @@ impl Settings {
     /// Opens the store and creates it if need be: for commands that put jobs into it.
     pub(crate) async fn open_or_create(&self) -> Result<Backroom, Problem> {
         self.only_store()?;
-        Ok(Backroom::open(&self.store).await?)
+        Ok(self.options()?.open(&self.store).await?)
+    }
+
+    /// The options of a client by the settings file: which kinds are sealed, which fields are hidden, and which queues are secure.
+    fn options(&self) -> Result<Options, Problem> {
+        let given = Given { variables: BTreeMap::new(), ..self.given(SettingFlags::default()) };
+        let loaded = config::load(&given).map_err(|wrong| config::problem(&wrong))?;
+        Ok(config::sensitive::of_kinds(Options::new(), &loaded.settings))
     }
 
     /// Opens a store that is there, for a command that changes jobs or queues. It must not leave an empty store behind: with a
     /// mistyped path the jobs would seem to be gone.
     pub(crate) async fn open(&self) -> Result<Backroom, Problem> {
         self.find().await?;
-        Ok(Backroom::open(&self.store).await?)
+        Ok(self.options()?.open(&self.store).await?)
     }
 
     /// Opens a store that is there, for a command that only reads: it needs no right to write.
     async fn open_to_read(&self) -> Result<Backroom, Problem> {
         self.find().await?;
-        Ok(Backroom::open_to_read(&self.store).await?)
+        Ok(self.options()?.open_to_read(&self.store).await?)
     }
 
     async fn find(&self) -> Result<(), Problem> {

@@ -34,6 +34,8 @@ fn copied(client: &str, name: &str) -> PathBuf {
     copy(&from, &to);
     // Its programs are tested, too.
     fs::copy(from.join("../../docs/languages.md"), to.join("languages.md")).unwrap();
+    // Sealed values that all languages open.
+    copy(&from.join("../vectors"), &to.join("vectors"));
     to
 }
 
@@ -122,6 +124,11 @@ fn python(name: &str) -> (PathBuf, PathBuf) {
         command(&python, &[&pip[..], &["install", "--force-reinstall", "--no-deps", wheel]].concat(), &dir),
         INSTALL_MAX,
     );
+    // What seals, and another library that must open it.
+    run(
+        command(&python, &[&pip[..], &["install", "cryptography==48.0.0", "jwcrypto==1.6.1"]].concat(), &dir),
+        INSTALL_MAX,
+    );
     // The wheel is tested, and not the sources beside it.
     fs::remove_dir_all(dir.join("src")).unwrap();
     (dir, python)
@@ -165,8 +172,9 @@ fn typescript(name: &str) -> PathBuf {
 fn the_typescript_client_passes_its_tests_as_it_is_packed() {
     let dir = typescript("typescript");
     let files =
-        ["test/client.test.mjs", "test/readme.test.mjs", "test/worker.test.mjs", "test/workflow.test.mjs"];
-    run(command("node", &[&["--test"][..], &files].concat(), &dir), TESTS_MAX);
+        ["client", "readme", "sealed", "worker", "workflow"].map(|name| format!("test/{name}.test.mjs"));
+    let args: Vec<_> = ["--test"].into_iter().chain(files.iter().map(String::as_str)).collect();
+    run(command("node", &args, &dir), TESTS_MAX);
 }
 
 #[test]

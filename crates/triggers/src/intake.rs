@@ -99,7 +99,7 @@ impl Intake {
         match self.check(delivery, self.backroom.clock().now()) {
             Ok(Some(new)) => Preview::Job(Box::new(new.job)),
             Ok(None) => Preview::LeftOut,
-            Err(invalid) => Preview::Refused(invalid.to_string()),
+            Err(why) => Preview::Refused(why),
         }
     }
 
@@ -127,8 +127,7 @@ impl Intake {
                     Where::Job(prepared.jobs.len() - 1)
                 }
                 Ok(None) => Where::LeftOut,
-                Err(invalid) => {
-                    let why = invalid.to_string();
+                Err(why) => {
                     prepared.letters.push(self.letter(delivery, &why, now));
                     Where::Refused(why)
                 }
@@ -138,10 +137,12 @@ impl Intake {
         prepared
     }
 
-    fn check(&self, delivery: &Delivery, now: Timestamp) -> Result<Option<NewJob>, Invalid> {
-        match self.mapping.map(delivery, &self.trigger)? {
+    /// Args of a sealed kind are sealed if this program has the key; if not, the delivery is refused.
+    fn check(&self, delivery: &Delivery, now: Timestamp) -> Result<Option<NewJob>, String> {
+        match self.mapping.map(delivery, &self.trigger).map_err(|invalid| invalid.to_string())? {
             Mapped::Job(draft) => {
-                draft.check(self.ids.job(now), now, self.backroom.json_bytes_max()).map(Some)
+                let checked = self.backroom.check_draft(self.ids.job(now), *draft, now);
+                checked.map(Some).map_err(|error| error.to_string())
             }
             Mapped::LeftOut => Ok(None),
         }

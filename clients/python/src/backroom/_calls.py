@@ -11,9 +11,12 @@ import random
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Generator, Iterable, List, Mapping, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Generator, Iterable, List, Mapping, Optional, Sequence, Union
 
 from .errors import Problem, Unreachable, Unsuccessful
+
+if TYPE_CHECKING:
+    from .sealed import Sealing
 
 JsonObject = Dict[str, Any]
 
@@ -128,6 +131,11 @@ def new_job(kind: str, args: Any, options: Mapping[str, Any]) -> JsonObject:
     return {"kind": kind, "args": args, **{name: value for name, value in options.items() if value is not None}}
 
 
+def sealed(job: Mapping[str, Any], sealing: Optional[Sealing]) -> Mapping[str, Any]:
+    """The job as it is sent."""
+    return job if sealing is None else sealing.job(job)
+
+
 def enqueue(job: Mapping[str, Any], key: Optional[str], patience: float) -> Call:
     request = post("/v1/jobs", job, idempotency_key=key or str(uuid.uuid4()))
     answer = yield from repeated(request, patience)
@@ -176,11 +184,11 @@ def wait(job: str, timeout: Optional[float], patience: float, now: Callable[[], 
             raise TimeoutError(f"job {job} is {found['state']} after {timeout} s")
 
 
-def result(job: str, timeout: Optional[float], patience: float) -> Call:
+def result(job: str, timeout: Optional[float], patience: float, sealing: Optional[Sealing] = None) -> Call:
     found = yield from wait(job, timeout, patience)
     if found["state"] != "completed":
         raise Unsuccessful(found)
-    return found["output"]
+    return found["output"] if sealing is None else sealing.result(found)
 
 
 def cancel(job: str, reason: Optional[str], patience: float) -> Call:

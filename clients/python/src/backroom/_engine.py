@@ -10,7 +10,7 @@ import socket
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Any, Awaitable, Callable, Deque, Dict, List, Mapping, Optional, Set, Tuple
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Deque, Dict, List, Mapping, Optional, Set, Tuple
 
 from . import _calls as calls
 from . import _outcome
@@ -20,6 +20,9 @@ from ._threads import Threads
 from .errors import Problem
 from .run import Run, clip
 from .workflow import Driver, Workflow
+
+if TYPE_CHECKING:
+    from .sealed import Sealing
 
 logger = logging.getLogger("backroom")
 
@@ -35,6 +38,8 @@ REPORT_SECS = 0.2
 STOP_SECS = 5.0
 #: How long a worker that stops tries to have its commits answered.
 FLUSH_SECS = 20.0
+#: A job whose key is missing is claimed again after so many seconds.
+LOCKED_SECS = 60.0
 
 
 @dataclass
@@ -45,6 +50,7 @@ class Options:
     name: Optional[str]
     lease: float
     grace: float
+    sealing: Optional[Sealing] = None
 
 
 class WorkflowCode:
@@ -73,6 +79,8 @@ class Active:
     #: A cancel lets it undo what it has done.
     is_workflow: bool = False
     lines_sent: int = 0
+    #: Its args are open, and what it answers is sealed.
+    is_open: bool = False
 
     @property
     def key(self) -> Tuple[str, str]:
@@ -190,6 +198,7 @@ class Engine:
         return Identity(f"{self._options.name or socket.gethostname()}-{uuid.uuid4().hex[:12]}")
 
     def _worker(self) -> Dict[str, Any]:
+        sealing = self._options.sealing
         return {
             "name": self._identity.name,
             "instance": self._identity.instance,
@@ -199,6 +208,7 @@ class Engine:
             "lease_ms": int(self._options.lease * 1000),
             "stopping": self._stopping.is_set(),
             "running": sum(self._occupied.values()),
+            **({} if sealing is None else {"keys": sealing.opening()}),
         }
 
     def _declared_dead(self, identity: Identity) -> None:
@@ -239,6 +249,9 @@ class Engine:
                 wait = 0.0 if is_repeated else min(calls.WAIT_SECS, self._options.lease / 2)
                 body = {"worker": self._worker(), "claim": claim, "repeated": is_repeated, "queues": [queue], "limit": limit}
                 body["wait_ms"] = int(wait * 1000)
+                if self._options.sealing is not None:
+                    # Kinds whose key is missing stay in their queue.
+                    body["kinds"] = [kind for kind in self._handlers if self._options.sealing.can_open(kind)]
                 try:
                     request = calls.post("/v1/claim", body, wait + calls.ANSWER_SECS)
                     answer = await self._unless_stopped(request, is_repeated)
@@ -304,6 +317,8 @@ class Engine:
         if self._stopping.is_set() or handler is None:
             self._end(active, {"outcome": "release"})
             return
+        if self._options.sealing is not None and not self._opened(active, job, self._options.sealing):
+            return
         if job.get("timeout_ms") is not None:
             active.timer = self._loop.call_later(job["timeout_ms"] / 1000, self._time_out, active)
         function, is_async = handler
@@ -314,6 +329,37 @@ class Engine:
             active.task = self._loop.create_task(self._run_here(active, function))
         else:
             self._threads.start(lambda: self._run_in_thread(active, function))
+
+    def _opened(self, active: Active, job: Mapping[str, Any], sealing: Sealing) -> bool:
+        """Opens the args of a sealed kind. False: the run has ended."""
+        from .sealed import KeyMissing, OpenError
+
+        try:
+            active.run.args = sealing.args(job)
+            active.is_open = True
+            return True
+        except KeyMissing as missing:
+            logger.warning("job %s (%s) waits for key %s", active.run.id, active.run.kind, missing.key)
+            active.run.progress(0, f"waits for key {missing.key}")
+            self._end(active, {"outcome": "snooze", "delay_ms": _outcome.milliseconds(LOCKED_SECS)})
+        except OpenError as error:
+            self._end(active, {"outcome": "discard", "error": f"the args of the job cannot be used: {error}"})
+        return False
+
+    def _sealed(self, active: Active, outcome: Dict[str, Any]) -> Dict[str, Any]:
+        """The outcome as it is stored."""
+        sealing, run = self._options.sealing, active.run
+        if sealing is None or not active.is_open:
+            return outcome
+        sealed = dict(outcome)
+        try:
+            if "output" in sealed:
+                sealed["output"] = sealing.value(run.id, run.kind, run.lease, sealed["output"])
+        except (TypeError, ValueError, RecursionError) as error:
+            sealed = {"outcome": "discard", "error": clip(f"the output is no JSON: {error}", _outcome.ERROR_BYTES_MAX)}
+        if "error" in sealed:
+            sealed["error"] = sealing.text(run.id, run.kind, f"error {run.lease}", sealed["error"])
+        return sealed
 
     async def _run_here(self, active: Active, handler: Callable[[Run], Any]) -> None:
         outcome: Optional[Dict[str, Any]]
@@ -402,7 +448,7 @@ class Engine:
             self._runs.pop(active.key, None)
             return
         ran_ms = None if outcome["outcome"] == "release" else int((time.monotonic() - active.began) * 1000)
-        active.commit = _outcome.commit(active.run.id, active.run.lease, outcome, ran_ms)
+        active.commit = _outcome.commit(active.run.id, active.run.lease, self._sealed(active, outcome), ran_ms)
         self._unrecorded.append(active)
         self._news.set()
 
@@ -482,6 +528,7 @@ class Engine:
                 report: Dict[str, Any] = {**_run_of(active), "lines": more, "first_line": active.lines_sent}
                 if progress is not None:
                     report["progress"] = {"percent": progress[0], "message": progress[1]}
+                self._seal_report(active, report)
                 named.append((active, len(more)))
                 reports.append(report)
                 lines += len(more)
@@ -498,6 +545,19 @@ class Engine:
             for active, count in named:
                 active.lines_sent += count
                 active.run._sent(count)
+
+    def _seal_report(self, active: Active, report: Dict[str, Any]) -> None:
+        sealing, run = self._options.sealing, active.run
+        if sealing is None or not active.is_open:
+            return
+        first = report["first_line"]
+        report["lines"] = [
+            sealing.text(run.id, run.kind, f"log {run.lease} {first + place}", line)
+            for place, line in enumerate(report["lines"])
+        ]
+        if "progress" in report:
+            message = report["progress"]["message"]
+            report["progress"]["message"] = sealing.text(run.id, run.kind, f"progress {run.lease}", message)
 
     async def _commit_all(self, ends: List[Active]) -> None:
         identity = self._identity

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, AsyncIterator, Iterable, List, Mapping, Optional
+from typing import TYPE_CHECKING, Any, AsyncIterator, Iterable, List, Mapping, Optional
 
 from . import _calls as calls
 from ._calls import Answer, JsonObject, Lost, Sleep
 from ._stream import Http
 from .errors import Unreachable
 
+if TYPE_CHECKING:
+    from .sealed import Sealing
+
 
 class AsyncClient:
     """Enqueues jobs and reads them. See `Client`; it belongs to one event loop."""
 
-    def __init__(self, server: str, token: Optional[str] = None, *, patience: float = 120.0) -> None:
+    def __init__(
+        self, server: str, token: Optional[str] = None, *, patience: float = 120.0, sealing: Optional[Sealing] = None
+    ) -> None:
         self._http = Http(server, token)
         self._patience = patience
+        self._sealing = sealing
 
     async def enqueue(
         self, kind: str, args: Any = None, *, idempotency_key: Optional[str] = None, **options: Any
     ) -> str:
-        job = calls.new_job(kind, args, options)
+        job = calls.sealed(calls.new_job(kind, args, options), self._sealing)
         return str(await drive(self._http, calls.enqueue(job, idempotency_key, self._patience)))
 
     async def enqueue_many(self, jobs: Iterable[Mapping[str, Any]]) -> List[JsonObject]:
-        outcomes: List[JsonObject] = await drive(self._http, calls.enqueue_many(jobs, self._patience))
+        outcomes: List[JsonObject] = await drive(self._http, calls.enqueue_many((calls.sealed(job, self._sealing) for job in jobs), self._patience))
         return outcomes
 
     async def get(self, job: str) -> JsonObject:
@@ -38,7 +44,7 @@ class AsyncClient:
         return found
 
     async def result(self, job: str, timeout: Optional[float] = None) -> Any:
-        return await drive(self._http, calls.result(job, timeout, self._patience))
+        return await drive(self._http, calls.result(job, timeout, self._patience, self._sealing))
 
     async def cancel(self, job: str, reason: Optional[str] = None) -> JsonObject:
         found: JsonObject = await drive(self._http, calls.cancel(job, reason, self._patience))

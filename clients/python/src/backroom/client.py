@@ -6,33 +6,39 @@ import http.client
 import ssl
 import threading
 import time
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 from urllib.parse import urlsplit
 
 from . import _calls as calls
 from ._calls import Answer, JsonObject, Lost, Request, Sleep
 from .errors import Unreachable
 
+if TYPE_CHECKING:
+    from .sealed import Sealing
+
 
 class Client:
     """Enqueues jobs and reads them.
 
     Each call that may be repeated is repeated until the server answers, for up to `patience` seconds. An enqueue bears a random
-    `Idempotency-Key`, so a repeat stores nothing twice.
+    `Idempotency-Key`, so a repeat stores nothing twice. With a `Sealing` the args of its kinds are sealed, and outputs opened.
     """
 
-    def __init__(self, server: str, token: Optional[str] = None, *, patience: float = 120.0) -> None:
+    def __init__(
+        self, server: str, token: Optional[str] = None, *, patience: float = 120.0, sealing: Optional[Sealing] = None
+    ) -> None:
         self._url = urlsplit(server)
         if self._url.scheme not in ("http", "https") or not self._url.hostname:
             raise ValueError(f"{server!r} is no URL of a server")
         self._headers = {} if token is None else {"authorization": f"Bearer {token}"}
         self._patience = patience
+        self._sealing = sealing
         self._idle: List[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
 
     def enqueue(self, kind: str, args: Any = None, *, idempotency_key: Optional[str] = None, **options: Any) -> str:
         """Stores a job and answers its id. Options have the names of the API: `queue`, `delay_ms`, `priority`, `unique`, …"""
-        job = calls.new_job(kind, args, options)
+        job = calls.sealed(calls.new_job(kind, args, options), self._sealing)
         return str(self._drive(calls.enqueue(job, idempotency_key, self._patience)))
 
     def enqueue_many(self, jobs: Iterable[Mapping[str, Any]]) -> List[JsonObject]:
@@ -40,7 +46,7 @@ class Client:
 
         Up to 1,000 jobs are stored together, all or none. After an error, earlier thousands are stored.
         """
-        outcomes: List[JsonObject] = self._drive(calls.enqueue_many(jobs, self._patience))
+        outcomes: List[JsonObject] = self._drive(calls.enqueue_many((calls.sealed(job, self._sealing) for job in jobs), self._patience))
         return outcomes
 
     def get(self, job: str) -> JsonObject:
@@ -55,7 +61,7 @@ class Client:
 
     def result(self, job: str, timeout: Optional[float] = None) -> Any:
         """The output of the job once it has ended. Raises `Unsuccessful` if it has none."""
-        return self._drive(calls.result(job, timeout, self._patience))
+        return self._drive(calls.result(job, timeout, self._patience, self._sealing))
 
     def cancel(self, job: str, reason: Optional[str] = None) -> JsonObject:
         """Cancels a job, or asks a running one to stop."""

@@ -11,11 +11,14 @@ import inspect
 import os
 import signal
 import threading
-from typing import Any, Awaitable, Callable, Dict, Mapping, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Mapping, Optional, TypeVar
 
 from ._engine import Engine, Options, WorkflowCode as _Flow
 from .run import Run
 from .workflow import Workflow
+
+if TYPE_CHECKING:
+    from .sealed import Sealing
 
 Handler = TypeVar("Handler", bound=Callable[[Run], Any])
 Flow = TypeVar("Flow", bound=Callable[[Workflow], Awaitable[Any]])
@@ -25,7 +28,8 @@ class Worker:
     """Does jobs. Register handlers with `handles`, then call `run`, or await `serve` in a loop of your own.
 
     `queues` maps each queue to its slots: how many of its jobs run at once. `lease` is how many seconds the server waits for a
-    worker that is silent before its jobs run elsewhere. A stop waits up to `grace` seconds for handlers.
+    worker that is silent before its jobs run elsewhere. A stop waits up to `grace` seconds for handlers. With a `Sealing` handlers get
+    the args of its kinds open, and what they answer is sealed; jobs whose key is missing stay in their queue.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class Worker:
         name: Optional[str] = None,
         lease: float = 30.0,
         grace: float = 25.0,
+        sealing: Optional[Sealing] = None,
     ) -> None:
         server = server or os.environ.get("BACKROOM_SERVER") or "http://127.0.0.1:8080"
         token = token or os.environ.get("BACKROOM_TOKEN") or None
@@ -45,7 +50,7 @@ class Worker:
             raise ValueError("a queue needs at least one slot")
         if not 0.5 <= lease <= 3600:
             raise ValueError("a lease is 0.5 s to an hour")
-        self._options = Options(server, token, queues, name, lease, grace)
+        self._options = Options(server, token, queues, name, lease, grace, sealing)
         self._handlers: Dict[str, Callable[[Run], Any]] = {}
         self._engine: Optional[Engine] = None
         self._is_stopped = False

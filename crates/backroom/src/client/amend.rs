@@ -78,9 +78,20 @@ impl<'a> Amend<'a> {
     async fn send(self) -> Result<(), Error> {
         let engine = self.backroom.engine();
         let args = self.args.transpose()?;
+        #[cfg(feature = "sealed")]
+        let args = match args {
+            None => None,
+            Some(args) => {
+                let job = self.backroom.job(self.id).await?;
+                Some(engine.seals.amended(&job, args, &engine.ids)?)
+            }
+        };
         let mut to =
             Amendment::check(self.start, self.priority, args, engine.clock.now(), engine.json_bytes_max)?;
         if let Some(queue) = self.queue {
+            if !engine.bound.is_empty() {
+                engine.check_queue(&self.backroom.job(self.id).await?.kind, &queue)?;
+            }
             to = to.to_queue(queue)?;
         }
         engine.apply(self.id, Event::Amend { to }).await.map(drop)

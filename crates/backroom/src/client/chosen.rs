@@ -25,6 +25,12 @@ pub struct ChosenJob {
 }
 
 impl Backroom {
+    /// The job of a draft under an id that the caller chose, checked as an enqueue checks it: args of a sealed kind are sealed, or the draft
+    /// is refused. For callers that hand jobs to the [store](Self::store) themselves.
+    pub fn check_draft(&self, id: JobId, draft: Draft, at: Timestamp) -> Result<NewJob, Error> {
+        self.engine().check(Draft { id: Some(id), ..draft }, at, None)
+    }
+
     /// Enqueues drafts in one transaction, all of them or none, under ids and a moment that the caller chose. It answers for each
     /// in order. So a caller that does not know whether a call took effect makes it again, with `is_repeated` set, and no job
     /// is stored twice. An id must be a UUIDv7 of about that moment, such as [`Ids::job`](crate::ids::Ids::job) makes.
@@ -65,12 +71,8 @@ impl Backroom {
         let mut jobs: Vec<(NewJob, Vec<Edge>)> = Vec::with_capacity(chosen.len());
         for (number, ChosenJob { id, mut draft, after, batch }) in chosen.into_iter().enumerate() {
             sending.stamp(&mut draft);
-            let mut new = draft.check(id, at, engine.json_bytes_max).map_err(|mut invalid| {
-                if several {
-                    invalid.why = format!("of job {number} {}", invalid.why);
-                }
-                Error::from(invalid)
-            })?;
+            draft.id = Some(id);
+            let mut new = engine.check(draft, at, several.then_some(number))?;
             new.job.links = batch.map(|batch| Box::new(Links { batch: Some(batch), ..Links::default() }));
             jobs.push((new, after));
         }

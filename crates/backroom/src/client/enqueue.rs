@@ -200,7 +200,7 @@ impl<'a, J: 'a> Enqueue<'a, J> {
         let mut draft = self.draft?;
         let sending = Sending::begin(engine, Some(&draft));
         sending.stamp(&mut draft);
-        let new = draft.check(engine.ids.job(now), now, engine.json_bytes_max)?;
+        let new = engine.check(draft, now, None)?;
         sending.is_of(new.job.id);
         Ok((new, sending))
     }

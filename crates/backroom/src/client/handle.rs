@@ -125,11 +125,20 @@ impl<J> JobHandle<J> {
         }))
     }
 
-    async fn output(&self) -> Result<Json, Error> {
-        let job = self.finished().await?;
-        let why = job.reason.as_deref().unwrap_or("no reason was given");
+    /// The output; `seal` is the key that the type says it is sealed with.
+    async fn output(&self, seal: Option<&str>) -> Result<Json, Error> {
+        let mut job = self.finished().await?;
+        let why = job.reason.clone().unwrap_or_else(|| "no reason was given".into());
+        let why = backroom_core::sealed::shown(&why);
         match job.state {
-            State::Completed => Ok(job.output.unwrap_or_else(Json::null)),
+            State::Completed => {
+                let output = job.output.take().unwrap_or_else(Json::null);
+                #[cfg(feature = "sealed")]
+                let output = self.backroom.engine().seals.output(&job, output, seal)?;
+                #[cfg(not(feature = "sealed"))]
+                let _ = seal;
+                Ok(output)
+            }
             state => {
                 let message = format!("get the output of job {}: it was {state} ({why})", self.id);
                 Err(Error::new(ErrorKind::Unsuccessful, message))
@@ -142,7 +151,7 @@ impl<J: Job> JobHandle<J> {
     /// Returns the output once the job has completed; [`Unsuccessful`](ErrorKind::Unsuccessful) if it was cancelled
     /// or discarded, [`NotFound`](ErrorKind::NotFound) if it was deleted. Retries are waited for.
     pub async fn wait(&self) -> Result<J::Output, Error> {
-        Ok(self.output().await?.decode()?)
+        Ok(self.output(J::SEALED).await?.decode()?)
     }
 
     /// As [`wait`](JobHandle::wait), but none if the job is not finished after `span`. The job goes on.
@@ -155,7 +164,7 @@ impl JobHandle<Untyped> {
     /// Returns the output as JSON once the job has completed; [`Unsuccessful`](ErrorKind::Unsuccessful) if it was
     /// cancelled or discarded, [`NotFound`](ErrorKind::NotFound) if it was deleted. Retries are waited for.
     pub async fn wait(&self) -> Result<Json, Error> {
-        self.output().await
+        self.output(None).await
     }
 
     /// As [`wait`](JobHandle::wait), but none if the job is not finished after `span`. The job goes on.

@@ -34,6 +34,16 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// Attempts allowed, the first included. Default 20, or what a list of retry delays spells out.
     const MAX_ATTEMPTS: Option<u32> = None;
 
+    /// The name of the key that args, outputs, steps, progress, logs and errors of its jobs are sealed with: see
+    /// [`sealed`](crate::sealed). A client without this key refuses to enqueue, and a worker without it claims none of its jobs. Needs the
+    /// feature `sealed`. Default none: they are stored as they are.
+    const SEALED: Option<&'static str> = None;
+
+    /// Fields of args and outputs that are hidden from readers, as JSON pointers such as `/card/number`; `*` as a part stands for any name
+    /// or place. Pages, the API, exports and log lines show `(hidden)` in their place. They are stored as they are: to keep them from the
+    /// store, seal the kind. Default none.
+    const HIDDEN: &'static [&'static str] = &[];
+
     /// The wait between attempts; looked at by the worker when an attempt fails. Default `attempt⁴` seconds.
     fn retry() -> RetryPolicy {
         RetryPolicy::DEFAULT
@@ -69,7 +79,12 @@ pub(crate) fn template<J: Job>() -> Draft {
         priority: J::PRIORITY,
         max_attempts: Some(J::MAX_ATTEMPTS.unwrap_or_else(|| J::retry().max_attempts_default())),
         unique: J::unique(),
-        extras: Extras { timeout: J::TIMEOUT, ..Extras::default() },
+        seal: J::SEALED.map(str::to_owned),
+        extras: Extras {
+            timeout: J::TIMEOUT,
+            hidden: J::HIDDEN.iter().map(|field| (*field).to_owned()).collect(),
+            ..Extras::default()
+        },
         ..Draft::new(J::KIND, Json::null())
     }
 }

@@ -262,7 +262,7 @@ impl<'a> EnqueueMany<'a> {
             let Some(draft) = self.jobs.next() else { break };
             let mut draft = draft?;
             sending.stamp(&mut draft);
-            let new = draft.check(engine.ids.job(now), now, engine.json_bytes_max)?;
+            let new = engine.check(draft, now, None)?;
             bytes += new.job.args.as_str().len();
             chunk.push(new);
         }

@@ -110,6 +110,12 @@ impl Backroom {
         let page = self.list(filter.clone(), before, PAGE_JOBS).await?;
         let mut acted = Acted { matched: page.jobs.len() as u64, next: page.next, ..Acted::default() };
         let mut jobs = page.jobs;
+        if let Action::Move { queue } = action {
+            jobs.retain(|job| {
+                let may = self.engine().check_queue(&job.kind, queue);
+                may.map_err(|invalid| acted.refuse(|| format!("job {}: {invalid}", job.id))).is_ok()
+            });
+        }
         for _ in 0..DECISIONS_MAX {
             let moved = match &event {
                 Some(event) => self.change(jobs, event, &mut acted).await?,

@@ -151,6 +151,7 @@ fn facts_of(worker: WorkerRow) -> WorkerFacts {
     let breakers = worker.details.breakers.into_iter();
     WorkerFacts {
         breakers: breakers.map(|open| (open.kind, open.since, open.why)).collect(),
+        keys: worker.details.keys,
         name: worker.name,
         queues: worker.queues,
         kinds,

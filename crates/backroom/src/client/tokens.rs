@@ -88,6 +88,7 @@ impl Tokens<'_> {
             revoked_at: None,
             last_used_at: None,
             parent: None,
+            barred_from: Vec::new(),
         };
         token.check()?;
         let secret = self.put(&token).await?;

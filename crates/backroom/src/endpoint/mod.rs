@@ -60,6 +60,7 @@ impl Worker {
             retry,
             is_blocking: false,
             timeout: None,
+            seal: None,
             wind_up: Duration::ZERO,
             check_state,
             run: Box::new(run),

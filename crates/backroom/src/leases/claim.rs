@@ -57,7 +57,7 @@ impl Leases {
         let engine = &self.inner.engine;
         let names = order.queues.queues();
         let listener = engine.store.notifier().subscribe_queues(&names);
-        let (queues, kinds) = (Arc::new(names), Arc::new(worker.kinds.clone()));
+        let (queues, kinds) = (Arc::new(names), Arc::new(worker.claimed_kinds()));
         let until = engine.clock.monotonic().saturating_add(order.wait);
         let (mut turn, mut again) = (0, AGAIN_MIN);
         loop {
@@ -98,7 +98,7 @@ impl Leases {
         self.beat(worker).await?;
         let engine = &self.inner.engine;
         let listener = engine.store.notifier().subscribe_queues(&queues);
-        let (queues, kinds) = (Arc::new(queues), Arc::new(worker.kinds.clone()));
+        let (queues, kinds) = (Arc::new(queues), Arc::new(worker.claimed_kinds()));
         let until = engine.clock.monotonic().saturating_add(wait);
         loop {
             let due = engine.clock.due();
@@ -141,7 +141,7 @@ impl Leases {
         let claim = Claim {
             worker: worker.name.clone(),
             shares,
-            kinds: Arc::new(worker.kinds.clone()),
+            kinds: Arc::new(worker.claimed_kinds()),
             limit: order.limit,
             bytes_max: order.bytes_max.min(engine.bytes_max),
             lease: order.id,

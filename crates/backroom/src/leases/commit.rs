@@ -138,6 +138,8 @@ impl Leases {
         let engine = &self.inner.engine;
         let lease = commit.run.lease;
         let outcome = bounded(commit.outcome.clone(), engine.json_bytes_max);
+        #[cfg(feature = "sealed")]
+        let outcome = super::sealed::checked(&engine.seals, &row, outcome);
         let event = outcome.event(lease, Some(&row), engine.ids.chance());
         let ending = Ending::of(&event).unwrap_or(Ending::Released);
         let times = Times { waited: waited(&row), ran: commit.ran };
@@ -154,6 +156,8 @@ impl Leases {
         let Some(job) = store.job(commit.run.job).await? else { return Ok(Settled::Lost) };
         let attempts = store.attempts(commit.run.job).await?;
         let outcome = bounded(commit.outcome.clone(), self.inner.engine.json_bytes_max);
+        #[cfg(feature = "sealed")]
+        let outcome = super::sealed::checked(&self.inner.engine.seals, &job, outcome);
         if outcome.was_recorded(commit.run.lease, &job, &attempts) {
             return Ok(Settled::Recorded(job.state));
         }

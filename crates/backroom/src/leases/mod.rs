@@ -14,6 +14,8 @@ mod extend;
 mod held;
 mod note;
 mod outcome;
+#[cfg(feature = "sealed")]
+mod sealed;
 mod worker;
 mod workflow;
 
@@ -77,7 +79,7 @@ impl Backroom {
     /// As [`leases`](Self::leases), and calls `hook` with every end that is recorded, as [`Worker::on_end`](crate::Worker::on_end).
     pub fn leases_reporting(&self, hook: impl Fn(&Ended<'_>) + Send + Sync + 'static) -> Leases {
         let engine = self.engine().clone();
-        let ends = Arc::new(Ends::new(Arc::clone(&engine.clock), vec![Arc::new(hook)], false));
+        let ends = Arc::new(Ends::new(&engine, vec![Arc::new(hook)], false));
         let recorder = Recorder::new(engine.clone(), Arc::clone(&ends), Arc::new(Repeats::default()));
         let random = engine.ids.lease().0.simple().to_string();
         let counted_as = format!("leases-{}-{}-{}", crate::process::host(), std::process::id(), &random[..6]);

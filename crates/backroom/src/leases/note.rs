@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use backroom_core::{
     JobId, LeaseId, LogLine, Progress,
-    bounds::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX, MESSAGE_BYTES_MAX, clip},
+    bounds::{LOG_LINE_BYTES_MAX, LOG_LINES_MAX, MESSAGE_BYTES_MAX},
+    sealed::clip,
 };
 
 use super::{Leases, RunKey};
@@ -69,6 +70,14 @@ impl Leases {
             if *held == LeaseStatus::Lost {
                 continue;
             }
+            #[cfg(feature = "sealed")]
+            let report = match engine.seals.has_kinds() {
+                true => match self.row(run).await? {
+                    Some(row) => super::sealed::checked_report(&engine.seals, &row, report),
+                    None => continue,
+                },
+                false => report,
+            };
             let first = match report.first_line {
                 Some(first) => first,
                 None if report.lines.is_empty() => 0,

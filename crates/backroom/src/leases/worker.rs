@@ -23,6 +23,8 @@ const LEASE_MAX: Duration = Duration::from_secs(3600);
 /// Most queues and most kinds of one worker.
 const QUEUES_MAX: usize = 256;
 const KINDS_MAX: usize = 1000;
+/// Most keys of one worker.
+const KEYS_MAX: usize = 1000;
 /// Most workers that one process remembers. One that is forgotten is read again.
 const KNOWN_MAX: usize = 10_000;
 /// Runs in one read.
@@ -45,6 +47,10 @@ pub struct RemoteWorker {
     pub queues: Vec<(String, u32)>,
     /// The kinds that it takes.
     pub kinds: Kinds,
+    /// Of these kinds those that it claims now; none for all. Its row names all of them.
+    pub claims: Option<Vec<String>>,
+    /// The ids of the keys with which it opens sealed values.
+    pub keys: Vec<String>,
     /// How many jobs it runs at once.
     pub slots: u32,
     /// How long it may make no calls before it counts as dead.
@@ -62,8 +68,13 @@ impl RemoteWorker {
         let invalid = |why: String| {
             Err(Error::new(ErrorKind::Invalid, format!("take the worker {:?}: {why}", self.name)))
         };
-        if self.queues.len() > QUEUES_MAX || self.kinds.names().len() > KINDS_MAX {
-            return invalid(format!("it names more than {QUEUES_MAX} queues or {KINDS_MAX} kinds"));
+        if self.queues.len() > QUEUES_MAX
+            || self.kinds.names().len() > KINDS_MAX
+            || self.keys.len() > KEYS_MAX
+        {
+            return invalid(format!(
+                "it names more than {QUEUES_MAX} queues, {KINDS_MAX} kinds or {KEYS_MAX} keys"
+            ));
         }
         for (queue, _) in &self.queues {
             check_name("queue", queue)?;
@@ -74,6 +85,12 @@ impl RemoteWorker {
         for kind in self.kinds.names() {
             check_name("kind", kind)?;
         }
+        for kind in self.claims.iter().flatten() {
+            check_name("kind", kind)?;
+        }
+        for key in &self.keys {
+            check_name("key id", key)?;
+        }
         if self.host.len() > 256 || self.owner.len() > 256 {
             return invalid("its host or its owner has more than 256 bytes".into());
         }
@@ -81,6 +98,11 @@ impl RemoteWorker {
             return invalid(format!("a lease of {:?} is out of range; use 500 ms to 1 h", self.lease));
         }
         Ok(())
+    }
+
+    /// The kinds that it claims now.
+    pub(super) fn claimed_kinds(&self) -> Kinds {
+        self.claims.clone().map_or_else(|| self.kinds.clone(), Kinds::from)
     }
 
     /// Its row. A remote worker has no process that others could see, so only its silence shows that it is dead.
@@ -105,6 +127,7 @@ impl RemoteWorker {
                 process: Process { boot_id: self.instance.to_string(), ..Process::default() },
                 owner: Some(self.owner.clone()),
                 any_kind: self.kinds.is_any_but(),
+                keys: self.keys.clone(),
                 ..WorkerDetails::default()
             },
             ..WorkerRow::default()
@@ -277,7 +300,7 @@ impl Leases {
 impl RemoteWorker {
     /// Whether a heartbeat would say the same but for the jobs that run.
     fn is_same(&self, other: &Self) -> bool {
-        let settled = |worker: &Self| Self { running: 0, ..worker.clone() };
+        let settled = |worker: &Self| Self { running: 0, claims: None, ..worker.clone() };
         settled(self) == settled(other)
     }
 }

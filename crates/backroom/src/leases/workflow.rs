@@ -185,6 +185,14 @@ impl Leases {
             if let Some(over) = over(&job, run, caller) {
                 return Ok(WorkflowAnswer::over(over));
             }
+            if let Some(key) = engine.seal_of(&job.kind, None) {
+                let why = format!(
+                    "write the journal of job {}: kind {:?} is sealed with the key {key:?}, and a remote worker would store its steps in the clear; \
+                     run it with the library",
+                    job.id, job.kind
+                );
+                return Err(Error::new(ErrorKind::Refused, why));
+            }
             let page = read_journal(engine, job.id).await?;
             let turn = Turn::take(engine, &job, page, &call)?;
             match turn.write(engine, &job, run).await? {
@@ -492,7 +500,7 @@ impl Turn {
             Error::new(ErrorKind::Invalid, message)
         };
         let draft = self.drafts.get(&parent.key).cloned().ok_or_else(missing)?;
-        let mut new = draft.check(id, engine.clock.now(), engine.json_bytes_max)?;
+        let mut new = engine.check(Draft { id: Some(id), ..draft }, engine.clock.now(), None)?;
         new.job.links.get_or_insert_default().parent = Some(parent);
         Ok(new)
     }

@@ -17,7 +17,7 @@ use crate::{
 fn recorder() -> (Backroom, Recorder) {
     let backroom = Options::new().over(Arc::new(MemoryStore::new()));
     let engine = backroom.engine().clone();
-    let ends = Arc::new(Ends::new(Arc::clone(&engine.clock), Vec::new(), false));
+    let ends = Arc::new(Ends::new(&engine, Vec::new(), false));
     (backroom, Recorder::new(engine, ends, Arc::new(Repeats::default())))
 }
 
@@ -106,7 +106,7 @@ async fn an_end_whose_row_cannot_be_read_waits_and_holds_up_neither_the_others_n
     let faults = Arc::new(Faults::new(Arc::new(MemoryStore::new())));
     let backroom = Options::new().over(Arc::clone(&faults) as _);
     let engine = backroom.engine().clone();
-    let ends = Arc::new(Ends::new(Arc::clone(&engine.clock), Vec::new(), false));
+    let ends = Arc::new(Ends::new(&engine, Vec::new(), false));
     let recorder = Recorder::new(engine, ends, Arc::new(Repeats::default()));
     let ((unread, of_unread), (job, lease)) = (claimed(&backroom).await, claimed(&backroom).await);
     faults.refuse(Verb::Job, ErrorKind::Unusable);

@@ -213,6 +213,7 @@ requests! {
     writes TakeMessages "take_messages" { take: Arc<TakeMessages>, now: Timestamp },
     writes AcknowledgeMessages "acknowledge_messages" { lease: LeaseId, ids: Arc<Vec<MessageId>> } of ids,
     writes ReleaseMessages "release_messages" { lease: LeaseId, ids: Arc<Vec<MessageId>> } of ids,
+    writes ForgetMessages "forget_messages" { jobs: Arc<Vec<JobId>> } of jobs,
     reads Messages "messages" { reply_to: Option<Arc<str>>, after: u64, limit: usize },
     reads ReplyQueues "reply_queues" { after: Option<Arc<str>>, limit: usize, now: Timestamp },
     writes DropMessages "drop_messages" { bounds: Arc<DropMessages>, now: Timestamp },

@@ -123,6 +123,7 @@ impl Observed {
             | Verb::TakeMessages
             | Verb::AcknowledgeMessages
             | Verb::ReleaseMessages
+            | Verb::ForgetMessages
             | Verb::Messages
             | Verb::ReplyQueues
             | Verb::EndEndpoint

@@ -19,9 +19,9 @@ use backroom_core::{
 use super::apply::apply_to_all;
 use crate::{
     Error,
-    client::forget,
+    client::{check_open, forget},
     ends::Ends,
-    engine::Engine,
+    engine::{Engine, redaction},
     repeated::Repeated,
     schedule_news::{ScheduleEvent, ScheduleNews},
     store::{DueAfter, DueSchedule, Moved, ScheduleMove, is_outage},
@@ -164,7 +164,7 @@ impl Schedules {
                 match answer {
                     Moved::Done => {
                         done += 1;
-                        self.report(engine, &moving.row.name, of_move, now);
+                        self.report(engine, &moving.row, of_move, now);
                     }
                     // Another process was faster, or the schedule was changed or deleted.
                     Moved::Stale => {}
@@ -190,6 +190,12 @@ impl Schedules {
         let input =
             Input { schedule, state: &state, runs: &runs, reports: &reports, now, limits, json_bytes_max };
         let mut turn = turn(input);
+        if !turn.jobs.is_empty()
+            && let Err(error) = check_open(engine, schedule)
+        {
+            self.cannot_read(&row, &error);
+            return None;
+        }
         let after = match turn.state.stored() {
             Ok(state) => state,
             Err(error) => {
@@ -224,7 +230,15 @@ impl Schedules {
         }
     }
 
-    fn report(&mut self, engine: &Engine, schedule: &str, news: &[News], at: Timestamp) {
+    fn report(&mut self, engine: &Engine, row: &ScheduleRow, news: &[News], at: Timestamp) {
+        // Only a failure has a text with values of a job.
+        let fails = news.iter().any(|news| matches!(news, News::Failing(_)));
+        let redaction = fails.then(|| row.schedule().ok()).flatten().map(|schedule| {
+            let mut redaction = redaction(&engine.hidden, &schedule.job.kind, &schedule.job.extras.hidden);
+            redaction.json(&schedule.job.args);
+            redaction
+        });
+        let redaction = redaction.unwrap_or_default();
         for news in news {
             if matches!(news, News::DecidedAhead { .. }) {
                 let reading = engine.clock.monotonic();
@@ -233,7 +247,7 @@ impl Schedules {
                     continue;
                 }
             }
-            self.news.report(&ScheduleEvent { schedule, at, news });
+            self.news.report(&ScheduleEvent { schedule: &row.name, at, news }, &redaction);
         }
     }
 

@@ -24,7 +24,7 @@ impl Worker {
     /// [`start`](Worker::start) fails if the program is missing or not executable, or if no program can supervise it: see
     /// [`command`](crate::command).
     pub fn command(self, kind: impl Into<String>, spec: CommandSpec) -> Self {
-        self.run_in_process(&[&kind.into()], Ok(spec), |answer, _| answer)
+        self.run_in_process(&[&kind.into()], None, Ok(spec), |answer, _| answer)
     }
 
     /// Runs jobs of type `J` in processes of their own, with the handler that `main` gave to
@@ -32,7 +32,7 @@ impl Worker {
     /// without taking the worker down. Begin the specification with [`CommandSpec::this_program`]. Feature `exec`, on Linux only.
     pub fn handle_in_process<J: Job>(self, spec: CommandSpec) -> Self {
         let kinds: Vec<_> = [J::KIND].into_iter().chain(J::ALIASES.iter().copied()).collect();
-        self.run_in_process(&kinds, spec.for_handler(J::KIND, J::retry()), |answer, context| {
+        self.run_in_process(&kinds, J::SEALED, spec.for_handler(J::KIND, J::retry()), |answer, context| {
             let failed = |failure: Failure| match failure.outcome {
                 // It was asked to stop.
                 Outcome::Retry => context.checkpoint().err().unwrap_or(failure),
@@ -45,6 +45,7 @@ impl Worker {
     fn run_in_process(
         mut self,
         kinds: &[&str],
+        seal: Option<&'static str>,
         spec: Result<CommandSpec, crate::Error>,
         read: fn(Result<Json, Failure>, &Context) -> Result<Json, Failure>,
     ) -> Self {
@@ -63,6 +64,6 @@ impl Worker {
         };
         let check_state = |_: &_| Ok(());
         let run = Box::new(run);
-        self.register(kinds, Handler { retry, is_blocking: false, timeout, wind_up, check_state, run })
+        self.register(kinds, Handler { retry, is_blocking: false, timeout, seal, wind_up, check_state, run })
     }
 }

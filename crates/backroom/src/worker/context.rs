@@ -25,7 +25,7 @@ impl Context {
 
     /// The job as it was claimed.
     pub fn job(&self) -> &JobRow {
-        &self.run.job
+        self.run.open_job()
     }
 
     /// The job's id.
@@ -136,6 +136,12 @@ impl Context {
 
     pub(crate) fn lease(&self) -> LeaseId {
         self.run.lease
+    }
+
+    /// What seals what the handler leaves behind; none if its kind is not sealed.
+    #[cfg(feature = "sealed")]
+    pub(crate) fn codec(&self) -> Option<&crate::sealed::Codec> {
+        self.run.codec()
     }
 
     pub(super) fn run(&self) -> &Arc<Run> {

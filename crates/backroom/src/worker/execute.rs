@@ -54,6 +54,12 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
         // Cancelled or lost before it began: it does not begin. A cancelled job that is given back ends as cancelled.
         return give_back(shared, vec![Arc::clone(run)]).await;
     }
+    #[cfg(feature = "sealed")]
+    match super::unseal::open(shared, run).await {
+        super::unseal::Opened::Ready => {}
+        super::unseal::Opened::Locked(wait) => return shared.reports.put_off(Arc::clone(run), wait).await,
+        super::unseal::Opened::Refused(failure) => return refuse(shared, run, failure).await,
+    }
     let handler = shared.handlers.by_kind.get(&run.job.kind);
     let is_blocking = handler.is_some_and(|handler| handler.is_blocking);
     let _running = match admitted(shared, run, is_blocking).await {
@@ -82,8 +88,17 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
             () = shared.signals.abandoned.cancelled() => None,
         }
     };
+    #[cfg(feature = "sealed")]
+    let result = match (result, run.codec()) {
+        (Some(answer), Some(codec)) => {
+            let sealed = codec.seal_answer(run.lease, answer, &shared.engine.ids);
+            // It is longer than what the handler returned.
+            Some(sealed.and_then(|output| bounded(output, shared.engine.json_bytes_max)))
+        }
+        (result, _) => result,
+    };
     if let Some(Err(failure)) = &result {
-        telemetry::failed(&shared.engine, &span, failure);
+        telemetry::failed(&shared.engine, &span, &run.job, failure);
     }
     drop(span);
     // Middleware may have answered without calling the handler.
@@ -98,6 +113,17 @@ async fn execute(shared: &Arc<Shared>, run: &Arc<Run>) {
         let bytes = result.as_ref().map_or(0, |output| output.as_str().len());
         let output_bytes = shared.work.bytes.hold_output(bytes).await;
         shared.reports.send(Report { run: Arc::clone(run), result: Some(result), output_bytes }).await;
+    }
+}
+
+/// Reports that a run failed before its handler began.
+#[cfg(feature = "sealed")]
+async fn refuse(shared: &Shared, run: &Arc<Run>, failure: Failure) {
+    if run.end() {
+        shared
+            .reports
+            .send(Report { run: Arc::clone(run), result: Some(Err(failure)), output_bytes: None })
+            .await;
     }
 }
 

@@ -140,6 +140,10 @@ fn row(shared: &Shared, stuck: u32, now: Timestamp) -> WorkerRow {
             owner: None,
             any_kind: false,
             breakers: shared.handlers.breakers.opened(),
+            #[cfg(feature = "sealed")]
+            keys: super::unseal::key_ids(shared),
+            #[cfg(not(feature = "sealed"))]
+            keys: Vec::new(),
         },
     }
 }

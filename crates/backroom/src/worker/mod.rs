@@ -33,6 +33,8 @@ mod suspects;
 // What runs need, what runs, and what signals.
 mod resources;
 mod signals;
+#[cfg(feature = "sealed")]
+mod unseal;
 mod work;
 
 // The call of a handler.
@@ -78,3 +80,5 @@ pub(crate) use register::{check_state, decode, encode, names_of, take_state};
 pub(crate) use run::StopReason;
 pub use running_worker::{RunningWorker, Stopped};
 pub use still_running::StillRunning;
+#[cfg(feature = "sealed")]
+pub(crate) use unseal::{UNUSABLE, WAITS};

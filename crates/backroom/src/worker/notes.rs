@@ -68,7 +68,7 @@ impl Notes {
     ) {
         let _flushing = self.flushing.lock().await;
         let now = engine.clock.now();
-        let notes: Vec<_> = runs.filter_map(|run| take(run, now)).collect();
+        let notes: Vec<_> = runs.filter_map(|run| take(engine, run, now)).collect();
         if notes.is_empty() {
             return;
         }
@@ -116,8 +116,17 @@ fn in_calls(notes: Vec<Note>, bytes_max: usize) -> Vec<Vec<Note>> {
     calls
 }
 
-fn take(run: &Run, now: Timestamp) -> Option<Note> {
+fn take(
+    #[cfg_attr(not(feature = "sealed"), expect(unused_variables))] engine: &Engine,
+    run: &Run,
+    now: Timestamp,
+) -> Option<Note> {
     let (progress, lines) = lock(&run.pending_notes).take(run.lease, run.is_over(), now)?;
+    #[cfg(feature = "sealed")]
+    let (progress, lines) = match run.codec() {
+        Some(codec) => codec.seal_notes(run.lease, progress, lines, &engine.ids),
+        None => (progress, lines),
+    };
     Some(Note { job: run.job.id, lease: run.lease, progress, lines })
 }
 

@@ -51,6 +51,9 @@ pub(crate) struct Run {
     /// The `traceparent` of its span, if that is traced.
     traceparent: OnceLock<String>,
     pub(crate) pending_notes: Mutex<PendingNotes>,
+    /// The job with its args opened, and what seals the answer; only if its kind is sealed.
+    #[cfg(feature = "sealed")]
+    opened: OnceLock<(JobRow, crate::sealed::Codec)>,
 }
 
 /// Until which reading of the monotonic clock an attempt may run.
@@ -114,7 +117,32 @@ impl Run {
             reported_stuck: AtomicBool::new(false),
             traceparent: OnceLock::new(),
             pending_notes: Mutex::default(),
+            #[cfg(feature = "sealed")]
+            opened: OnceLock::new(),
         }
+    }
+
+    /// The job as its handler sees it: its args are open.
+    pub(crate) fn open_job(&self) -> &JobRow {
+        #[cfg(feature = "sealed")]
+        if let Some((job, _)) = self.opened.get() {
+            return job;
+        }
+        &self.job
+    }
+
+    /// What seals the answer of the handler and its notes; none if the kind is not sealed.
+    #[cfg(feature = "sealed")]
+    pub(crate) fn codec(&self) -> Option<&crate::sealed::Codec> {
+        self.opened.get().map(|(_, codec)| codec)
+    }
+
+    /// The args are open.
+    #[cfg(feature = "sealed")]
+    pub(crate) fn opens(&self, args: backroom_core::Json, codec: crate::sealed::Codec) {
+        let job = JobRow { args, ..JobRow::clone(&self.job) };
+        // It is opened once, before its handler begins.
+        let _ = self.opened.set((job, codec));
     }
 
     /// Asks the handler to stop; only the first reason counts.

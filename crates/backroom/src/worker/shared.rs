@@ -49,6 +49,9 @@ pub(crate) struct Handlers {
     pub(crate) middleware: Vec<Arc<dyn Middleware>>,
     /// The circuit breakers of kinds that have one.
     pub(crate) breakers: KindBreakers,
+    /// The sealed kinds among them, each with the name of its key.
+    #[cfg(feature = "sealed")]
+    pub(crate) sealed: HashMap<String, String>,
 }
 
 impl Shared {
@@ -60,10 +63,14 @@ impl Shared {
     /// The kinds to claim now.
     pub(crate) fn claimable(&self) -> Arc<Kinds> {
         let Handlers { kinds, breakers, .. } = &self.handlers;
-        if breakers.0.is_empty() {
-            return Arc::clone(kinds);
-        }
-        breakers.claimable(kinds, self.engine.clock.monotonic())
+        let claimable = if breakers.0.is_empty() {
+            Arc::clone(kinds)
+        } else {
+            breakers.claimable(kinds, self.engine.clock.monotonic())
+        };
+        #[cfg(feature = "sealed")]
+        let claimable = super::unseal::with_keys(self, claimable);
+        claimable
     }
 
     /// Its name in the store at this moment.

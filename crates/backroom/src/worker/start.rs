@@ -51,6 +51,10 @@ pub(super) async fn start(plan: Plan) -> Result<RunningWorker, Error> {
         tokio::spawn(stats::keep_writing(Arc::clone(&shared))),
         tokio::spawn(trial_turns::keep_trying(Arc::clone(&shared))),
     ]);
+    #[cfg(feature = "sealed")]
+    if !shared.handlers.sealed.is_empty() && shared.engine.seals.keys.is_some() {
+        tasks.push(tokio::spawn(super::unseal::keep_reloading(Arc::clone(&shared))));
+    }
     if upkeep {
         let keeping = upkeep::keep_up(
             shared.engine.clone(),
@@ -78,7 +82,9 @@ fn share(plan: Plan, reports: Reports) -> Shared {
     let pools = plan.pools.into_iter().map(|(order, slots)| Arc::new(Pool::new(order, slots)));
     let mut kinds: Vec<_> = plan.handlers.keys().cloned().collect();
     kinds.sort();
-    let ends = Arc::new(Ends::new(Arc::clone(&engine.clock), plan.hooks, settings.log_successes));
+    #[cfg(feature = "sealed")]
+    let sealed = super::unseal::sealed_kinds(&plan.handlers, &engine.seals);
+    let ends = Arc::new(Ends::new(&engine, plan.hooks, settings.log_successes));
     let schedule_news = Arc::new(ScheduleNews::new(plan.schedule_hooks));
     let repeats = Arc::new(Repeats::default());
     Shared {
@@ -90,6 +96,8 @@ fn share(plan: Plan, reports: Reports) -> Shared {
             kinds: Arc::new(kinds.into()),
             middleware: plan.middleware,
             breakers: plan.breakers,
+            #[cfg(feature = "sealed")]
+            sealed,
         },
         resources: Arc::new(Resources {
             engine: engine.clone(),

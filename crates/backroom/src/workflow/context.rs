@@ -174,6 +174,13 @@ impl WorkflowContext {
     ) -> Result<J::Output, WorkflowError> {
         let draft = draft_of(job).map_err(|error| WorkflowError::Invalid { why: error.to_string() })?;
         let (key, output) = self.child_of(name, draft, policy).await?;
+        if let Some(seal) = backroom_core::sealed::key_id(output.as_str()) {
+            // It is sealed for the job of the child and for the run that ended it.
+            let why = format!(
+                "the output of child {key:?} is sealed with the key {seal}, and a workflow opens no output of a child; read it by a handle to the job"
+            );
+            return Err(WorkflowError::Invalid { why });
+        }
         decoded(key, &output)
     }
 

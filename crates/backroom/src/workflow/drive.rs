@@ -7,7 +7,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use backroom_core::{
-    JobId, Json, Timestamp,
+    Draft, JobId, Json, Timestamp,
     bounds::{later, span_until},
     draft::NewJob,
     links::{ChildPolicy, Parent},
@@ -74,7 +74,7 @@ pub(super) async fn drive(context: Context, codes: &Codes) -> Result<Json, Failu
     let engine = context.resources().engine.clone();
     let mut is_first = true;
     loop {
-        let loaded = match journal::load(&engine, context.job(), is_first, codes.newest()).await {
+        let loaded = match journal::load(&engine, &context, is_first, codes.newest()).await {
             Ok(loaded) => loaded,
             Err(error) => return Err(put_off(&error)),
         };
@@ -257,7 +257,7 @@ impl<'a> Driver<'a> {
             || Error::new(ErrorKind::Internal, format!("begin child {key:?}: its job is not known"));
         let draft = state.drafts.get(key).cloned().ok_or_else(missing)?;
         let now = self.engine.clock.now();
-        let mut new = draft.check(id, now, self.engine.json_bytes_max).map_err(Error::from)?;
+        let mut new = self.engine.check(Draft { id: Some(id), ..draft }, now, None)?;
         let parent = Parent { workflow: self.job().id, key: key.to_owned(), policy };
         new.job.links.get_or_insert_default().parent = Some(parent);
         Ok(new)
@@ -490,6 +490,12 @@ impl<'a> Driver<'a> {
             )
         };
         let Some(write) = write else { return Err(Lost::Lease) };
+        #[cfg(feature = "sealed")]
+        let write = {
+            let mut write = write;
+            super::sealed::seal(self.flow.context.codec(), &self.engine.ids, &mut write);
+            write
+        };
         let store = Arc::clone(&self.engine.store);
         let wrote =
             self.code.beside(async move { store.write_journals(Arc::new(vec![write])).await }).await?;

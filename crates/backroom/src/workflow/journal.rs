@@ -10,7 +10,7 @@ use backroom_core::{
 
 use super::flow::State;
 use crate::{
-    Error,
+    Context, Error,
     engine::Engine,
     store::{JournalAfter, JournalPage, JournalWrite},
 };
@@ -32,14 +32,19 @@ pub(super) struct Loaded {
 /// A run that begins has this version of its code.
 pub(super) async fn load(
     engine: &Engine,
-    job: &JobRow,
+    context: &Context,
     is_first: bool,
     version: Option<String>,
 ) -> Result<Loaded, Error> {
+    let job = context.job();
     const REVISION_OF_FIRST_CLAIM: u64 = 1;
     let mut all = JournalPage::default();
     if !is_first || job.revision != REVISION_OF_FIRST_CLAIM {
         all = read(engine, job.id).await?;
+        #[cfg(feature = "sealed")]
+        {
+            all = super::sealed::open(context.codec(), all)?;
+        }
     }
     let (revision, header, wake_at) =
         all.head.map_or((0, None, None), |head| (head.revision, head.header, head.wake_at));

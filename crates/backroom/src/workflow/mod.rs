@@ -12,6 +12,8 @@ mod flow;
 mod journal;
 mod race;
 mod register;
+#[cfg(feature = "sealed")]
+mod sealed;
 mod step;
 mod transaction;
 mod versions;

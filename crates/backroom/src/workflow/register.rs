@@ -106,6 +106,7 @@ pub(super) fn handler_of<J: Job>(
         retry: J::retry(),
         is_blocking: false,
         timeout: None,
+        seal: J::SEALED,
         wind_up: Duration::ZERO,
         check_state: check,
         run: Box::new(run),

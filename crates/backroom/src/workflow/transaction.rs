@@ -100,13 +100,22 @@ impl<'c, T: Serialize + DeserializeOwned + Send> TransactionStep<'c, T> {
                 Recording::Over => continue,
             };
             let code = Arc::clone(&code);
+            #[cfg(feature = "sealed")]
+            let (of_run, key) = (flow.context.clone(), asked.key());
             let run = move |connection: &rusqlite::Connection| {
                 let mut code = code.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                code(connection).and_then(|value| encoded(&value, bytes_left))
+                let value = code(connection).and_then(|value| encoded(&value, bytes_left));
+                #[cfg(feature = "sealed")]
+                let value = value.map(|value| {
+                    super::sealed::seal_value(of_run.codec(), &of_run.resources().engine.ids, &key, value)
+                });
+                value
             };
             match store.transact(write, run).await {
                 Ok(Transacted::Done(entry)) => {
                     place.revision += 1;
+                    #[cfg(feature = "sealed")]
+                    let entry = opened(&flow, entry);
                     asked.recorded(entry);
                 }
                 Ok(Transacted::Failed(failure)) => asked.tried(attempted::<T>(Err(failure))),
@@ -161,7 +170,10 @@ impl<'c, T: Serialize + DeserializeOwned + Send> TransactionStep<'c, T> {
             };
             if place.revision == 0 {
                 // The job may share a row with others of its claim: the first write through the store gives it one of its own.
-                let first = JournalWrite { entries: Vec::new(), ..write.clone() };
+                #[cfg_attr(not(feature = "sealed"), expect(unused_mut, reason = "only sealing changes it"))]
+                let mut first = JournalWrite { entries: Vec::new(), ..write.clone() };
+                #[cfg(feature = "sealed")]
+                super::sealed::seal(flow.context.codec(), &engine.ids, &mut first);
                 match engine.store.write_journals(Arc::new(vec![first])).await {
                     Ok(wrote) if wrote == [Wrote::Done] => place.revision += 1,
                     Ok(wrote) => lose(&flow, wrote.first().copied().unwrap_or(Wrote::Fenced)).await,
@@ -189,7 +201,17 @@ impl<'c, T: Serialize + DeserializeOwned + Send> TransactionStep<'c, T> {
                     continue;
                 }
             }
-            let wrote = PostgresStore::write_journal_in(&transaction, &within, &write).await;
+            #[cfg(feature = "sealed")]
+            let stored = {
+                let mut stored = write.clone();
+                super::sealed::seal(flow.context.codec(), &engine.ids, &mut stored);
+                stored
+            };
+            #[cfg(not(feature = "sealed"))]
+            let stored = &write;
+            #[cfg(feature = "sealed")]
+            let stored = &stored;
+            let wrote = PostgresStore::write_journal_in(&transaction, &within, stored).await;
             match wrote {
                 Ok(Wrote::Done) => {}
                 Ok(refused) => lose(&flow, refused).await,
@@ -226,6 +248,15 @@ async fn lose(flow: &super::flow::Flow, wrote: Wrote) {
         Wrote::Fenced => Lost::Lease,
     });
     pending().await
+}
+
+/// The entry as the run knows it, with its value open.
+#[cfg(all(feature = "sealed", feature = "sqlite"))]
+fn opened(flow: &super::flow::Flow, mut entry: Entry) -> Entry {
+    if let Some(codec) = flow.context.codec() {
+        super::sealed::open_entry(codec, &mut entry).expect("invariant: the run has sealed it just now");
+    }
+    entry
 }
 
 /// The value of a step, if the journal can hold it: then its rows and its record are committed.

@@ -33,7 +33,7 @@ pub struct EndsBatch {
     pub summary: Summary,
 }
 
-/// What a store writes when a batch is closed, cancelled or opened again.
+/// What a store writes when a batch is closed, cancelled, opened again or forgotten.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Closed {
     /// The batch's row.
@@ -112,6 +112,19 @@ impl Batch {
         let (before, after) = (self.as_member(), batch.as_member());
         let in_parent = (self.parent.is_some() && before != after).then_some((before, after));
         Some(Closed { batch, crossed: Crossed { jobs: Vec::new(), in_parent } })
+    }
+
+    /// The batch without its description and its end jobs, because what they are about is forgotten. Its members and its counts stay, and nothing
+    /// is enqueued at its end. `None`: it has none of them.
+    pub fn forget(&self) -> Option<Closed> {
+        let batch = Self { description: None, on_success: None, on_finish: None, ..self.clone() };
+        (batch != *self).then(|| Closed { batch, crossed: Crossed::default() })
+    }
+
+    /// Whether an end job of it has this tag.
+    pub fn ends_with_tag(&self, tag: &str) -> bool {
+        let drafts = [&self.on_success, &self.on_finish].into_iter().flatten();
+        drafts.into_iter().any(|draft| draft.tags.iter().any(|of_draft| of_draft == tag))
     }
 
     /// Whether what was written to its stripes concerns the row of the batch: pairs of the counts before and the row after.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{MessageBody, MessageKinds};
+use super::{MessageBody, MessageKinds, hidden_within};
 use crate::{Draft, Extras, JobId, JobRow, Json, RetryPolicy, draft::NewJob};
 
 /// The kind of jobs that send a message to a URL.
@@ -50,7 +50,12 @@ pub(super) fn job(callback: &Callback, id: Uuid, body: MessageBody, of: &JobRow)
     let retry = Some(retry_policy());
     let draft = Draft {
         queue: QUEUE.into(),
-        extras: Extras { retry, traceparent: of.extras.traceparent.clone(), ..Extras::default() },
+        extras: Extras {
+            retry,
+            traceparent: of.extras.traceparent.clone(),
+            hidden: hidden_within(&of.extras.hidden),
+            ..Extras::default()
+        },
         ..Draft::new(KIND, args)
     };
     draft

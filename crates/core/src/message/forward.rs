@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{MessageBody, Reply};
+use super::{MessageBody, Reply, hidden_within};
 use crate::{Draft, Extras, Invalid, JobId, JobRow, Json, RetryPolicy, draft::NewJob};
 
 /// The kind of jobs that send a message to a broker.
@@ -63,7 +63,12 @@ pub(super) fn job(reply: &Reply, id: Uuid, body: MessageBody, of: &JobRow) -> Ne
     let retry = Some(retry_policy());
     let draft = Draft {
         queue: QUEUE.into(),
-        extras: Extras { retry, traceparent: of.extras.traceparent.clone(), ..Extras::default() },
+        extras: Extras {
+            retry,
+            traceparent: of.extras.traceparent.clone(),
+            hidden: hidden_within(&of.extras.hidden),
+            ..Extras::default()
+        },
         ..Draft::new(KIND, args)
     };
     // The last bit: a hash decides it otherwise.

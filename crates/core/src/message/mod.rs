@@ -7,6 +7,7 @@ mod body;
 pub mod callback;
 mod choice;
 pub mod forward;
+mod hidden;
 mod id;
 mod lease;
 
@@ -21,6 +22,7 @@ pub use self::{
     body::{LeftOut, MessageBody, OUTPUT_BYTES_MAX},
     callback::Callback,
     choice::{MessageKind, MessageKinds, Reply},
+    hidden::{hidden_within, kind_within},
     lease::{LEASE_MAX, MessageLease},
 };
 

@@ -203,3 +203,16 @@ fn an_end_job_that_could_not_be_enqueued_is_refused_at_the_open() {
     let described = Batch { description: Some("x".repeat(2000)), ..opened(1) };
     assert!(described.check(100).is_err());
 }
+
+#[test]
+fn a_forgotten_batch_has_no_description_and_no_end_jobs_and_ends_as_others_do() {
+    let tagged = Draft { tags: vec!["customer-7".into()], ..Draft::new("report", json("{}")) };
+    let open = Batch { description: Some("Ada".into()), on_finish: Some(tagged), ..opened(1) };
+    assert!(open.ends_with_tag("customer-7") && !open.ends_with_tag("customer"));
+    let forgotten = open.forget().expect("it has what is forgotten");
+    assert_eq!(forgotten.crossed, Crossed::default());
+    assert_eq!(forgotten.batch, Batch { description: None, on_success: None, on_finish: None, ..open });
+    assert_eq!(forgotten.batch.forget(), None, "nothing is left to forget");
+    let closed = forgotten.batch.close(&[stripe(0, 1, 0)], at(5)).expect("counts").expect("it was open");
+    assert!(closed.batch.has_ended() && closed.crossed.jobs.is_empty());
+}

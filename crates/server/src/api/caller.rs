@@ -62,7 +62,12 @@ impl Caller {
     /// Whether the caller may do this in one queue.
     pub(crate) fn require_in(&self, wanted: Scope, queue: &str) -> Result<(), Problem> {
         self.require(wanted)?;
-        if self.sees(queue) {
+        let may = match (wanted, self) {
+            // A queue that is for other tokens takes jobs all the same.
+            (Scope::Enqueue, Self::Token(token)) => token.names(queue),
+            _ => self.sees(queue),
+        };
+        if may {
             return Ok(());
         }
         Err(forbidden(format!("the token is not valid for queue {queue:?}"), wanted))
@@ -71,15 +76,35 @@ impl Caller {
     /// Whether the caller may do this in all queues, as routes need that are not about one queue.
     pub(crate) fn require_everywhere(&self, wanted: Scope) -> Result<(), Problem> {
         self.require(wanted)?;
-        if self.sees_all() {
+        if self.names_all() {
             return Ok(());
         }
         let detail = "the token is valid for some queues only; this route is about all of them";
         Err(forbidden(detail.into(), wanted))
     }
 
-    /// Whether the token is valid for every queue.
+    /// The same for routes that read or change jobs of any queue: no queue must be for other tokens.
+    pub(crate) fn require_all_jobs(&self, wanted: Scope) -> Result<(), Problem> {
+        self.require_everywhere(wanted)?;
+        if self.sees_all() {
+            return Ok(());
+        }
+        let detail = "some queues are for other tokens only; this route is about jobs of all queues";
+        Err(forbidden(detail.into(), wanted))
+    }
+
+    /// Whether the token is valid for every queue, and no queue is for other tokens.
     pub(crate) fn sees_all(&self) -> bool {
+        self.names_all() && !self.is_barred()
+    }
+
+    /// Whether a queue is for other tokens only.
+    pub(crate) fn is_barred(&self) -> bool {
+        matches!(self, Self::Token(token) | Self::User(token) if !token.barred_from.is_empty())
+    }
+
+    /// Whether the token is valid for every queue, as far as it says.
+    fn names_all(&self) -> bool {
         match self {
             Self::Local => true,
             Self::Token(token) | Self::User(token) => {

@@ -21,7 +21,7 @@ use super::{
     caller::{Caller, Scope},
     codes::Code,
     extract::{Path, Query},
-    jobs::{check_queue, traceparent},
+    jobs::{check_new, traceparent},
     once::{self, Once, Pass},
     problem::{Problem, Problems},
 };
@@ -124,9 +124,10 @@ async fn enqueue(
         let of_job = |why: String| wrong(&GraphError::of_job(place, "", why));
         let new: NewJob =
             serde_json::from_str(node.job.as_str()).map_err(|error| of_job(error.to_string()))?;
-        check_queue(&caller, new.queue())?;
-        let draft =
-            new.alone(traceparent(&state, &headers)).map_err(|invalid| of_job(invalid.to_string()))?;
+        check_new(&state, &caller, &new)?;
+        let draft = new
+            .alone(traceparent(&state, &headers), state.backroom.clock().now())
+            .map_err(|invalid| of_job(invalid.to_string()))?;
         let edge = |edge: &backroom::core::dependency::graph::NodeEdge| match edge.predecessor {
             Predecessor::Node(at) => GraphEdge::Node(graph.nodes[at].name.clone(), edge.on_failure),
             Predecessor::Stored(job) => GraphEdge::Stored(job, edge.on_failure),
@@ -197,7 +198,7 @@ async fn tree(
     Path(id): Path<String>,
     Query(query): Query<TreeQuery>,
 ) -> Result<Json<TreeView>, Problem> {
-    caller.require_everywhere(Scope::Read)?;
+    caller.require_all_jobs(Scope::Read)?;
     let limit = query.limit.unwrap_or(100).clamp(1, TREE_JOBS_MAX);
     Ok(Json(state.backroom.tree(job(&id)?, limit).await?.into()))
 }
@@ -229,7 +230,7 @@ async fn act(
     Path(id): Path<String>,
     body: JsonBytes,
 ) -> Result<Json<Matched>, Problem> {
-    caller.require_everywhere(Scope::Operate)?;
+    caller.require_all_jobs(Scope::Operate)?;
     let TreeAct { action, reason } = body.read()?;
     let root = job(&id)?;
     let reason = reason.unwrap_or_else(|| "cancelled by a call of the API".into());

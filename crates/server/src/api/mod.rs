@@ -12,6 +12,7 @@ pub(crate) mod codes;
 mod config;
 mod endpoints;
 pub(crate) mod extract;
+mod forget;
 mod graphs;
 mod health;
 #[cfg(feature = "triggers")]
@@ -80,6 +81,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(endpoints::routes())
         .merge(config::routes())
         .merge(tokens::routes())
+        .merge(forget::routes())
         .merge(of_triggers())
         .merge(read::routes())
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use backroom::{
     BatchId, ChosenJob, Draft, Extras, Invalid, JobId, Json, OnFailure, RetryPolicy, Timestamp, UniqueRule,
-    core::{Callback, Reply, dependency::Edge, draft::When},
+    core::{Callback, Reply, dependency::Edge, draft::When, unique::OnConflict},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -15,6 +15,10 @@ use crate::views::{CallbackSchema, OnFailureWord, ReplySchema, RetrySchema};
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewJob {
+    /// Its identity, a UUIDv7 of about now: only for args that are sealed, because they are sealed for it. Default: the server makes one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    id: Option<JobId>,
     /// Which handler runs it.
     #[schema(example = "send_mail", min_length = 1, max_length = 128)]
     kind: String,
@@ -65,6 +69,9 @@ pub(crate) struct NewJob {
     /// The URL that messages about the job go to, and which messages.
     #[schema(value_type = Option<CallbackSchema>)]
     callback: Option<Callback>,
+    /// Fields of args and output that are hidden from readers, as JSON pointers such as `/card/number`; at most 64.
+    #[serde(default)]
+    hidden: Vec<String>,
     /// The jobs that it runs after: it waits until they have completed. At most 10,000.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<AfterSchema>)]
@@ -128,13 +135,28 @@ struct AfterEdgeSchema {
 impl NewJob {
     /// The request for a job like `draft`, with these args.
     pub(crate) fn like(draft: &Draft, args: &Json) -> Self {
-        let Draft { kind, args: _, queue, lane, priority, start, expiry, max_attempts, unique, tags, extras } =
-            draft.clone();
+        // The command line seals args before they are sent.
+        let Draft {
+            kind,
+            args: _,
+            queue,
+            lane,
+            priority,
+            start,
+            expiry,
+            max_attempts,
+            unique,
+            tags,
+            seal: _,
+            id,
+            extras,
+        } = draft.clone();
         // An occurrence is set by schedules, and the API takes none.
-        let Extras { timeout, retry, meta, traceparent, reply, callback, occurrence: _ } = extras;
+        let Extras { timeout, retry, meta, traceparent, reply, callback, occurrence: _, hidden } = extras;
         let (scheduled_at, delay_ms) = at_or_in(Some(start));
         let (expires_at, expires_in_ms) = at_or_in(expiry);
         Self {
+            id,
             kind,
             args: args.clone(),
             queue: Some(queue),
@@ -153,6 +175,7 @@ impl NewJob {
             traceparent,
             reply,
             callback,
+            hidden,
             after: Vec::new(),
             batch: None,
         }
@@ -163,20 +186,40 @@ impl NewJob {
         self.queue.as_deref().unwrap_or(backroom::core::draft::QUEUE_DEFAULT)
     }
 
-    /// As the library takes it, under this id.
-    pub(crate) fn chosen(mut self, id: JobId, traceparent: Option<&str>) -> Result<ChosenJob, Invalid> {
+    /// Whether messages about it leave for a URL, or for a reply queue of which that is true.
+    pub(crate) fn informs(&self, is_elsewhere: impl Fn(&str) -> bool) -> bool {
+        self.callback.is_some() || self.reply.as_ref().is_some_and(|reply| is_elsewhere(&reply.to))
+    }
+
+    /// Whether it takes the place of a job that holds its unique key, in whichever queue that is.
+    pub(crate) fn replaces(&self) -> bool {
+        self.unique.as_ref().is_some_and(|rule| rule.on_conflict == OnConflict::Replace)
+    }
+
+    /// As the library takes it at `now`: under the id that it brings, or else under this one.
+    pub(crate) fn chosen(
+        mut self,
+        id: JobId,
+        traceparent: Option<&str>,
+        now: Timestamp,
+    ) -> Result<ChosenJob, Invalid> {
         let after = std::mem::take(&mut self.after).into_iter().map(Edge::from).collect();
         let batch = self.batch.take();
-        Ok(ChosenJob { id, draft: self.draft(traceparent)?, after, batch })
+        let draft = self.draft(traceparent, now)?;
+        Ok(ChosenJob { id: draft.id.unwrap_or(id), draft, after, batch })
     }
 
     /// A job of a graph or at the end of a batch, which says elsewhere what it runs after.
-    pub(crate) fn alone(self, traceparent: Option<&str>) -> Result<Draft, Invalid> {
+    pub(crate) fn alone(self, traceparent: Option<&str>, now: Timestamp) -> Result<Draft, Invalid> {
         if !self.after.is_empty() || self.batch.is_some() {
             let why = "after and batch cannot stand in this job; the request says both for it";
             return Err(Invalid::new("job", why));
         }
-        self.draft(traceparent)
+        if self.id.is_some() {
+            let why = "cannot stand in this job: its id follows from that of the graph or of the batch";
+            return Err(Invalid::new("id", why));
+        }
+        self.draft(traceparent, now)
     }
 
     /// The same after these jobs and in this batch.
@@ -187,7 +230,8 @@ impl NewJob {
         self
     }
 
-    fn draft(self, traceparent: Option<&str>) -> Result<Draft, Invalid> {
+    fn draft(self, traceparent: Option<&str>, now: Timestamp) -> Result<Draft, Invalid> {
+        self.id.map_or(Ok(()), |id| check_id(id, &self.args, now))?;
         let queue = self.queue().to_owned();
         let start = when("scheduled_at", self.scheduled_at, "delay_ms", self.delay_ms)?;
         let expiry = when("expires_at", self.expires_at, "expires_in_ms", self.expires_in_ms)?;
@@ -201,6 +245,7 @@ impl NewJob {
             max_attempts: self.max_attempts,
             unique: self.unique,
             tags: self.tags,
+            id: self.id,
             extras: Extras {
                 timeout: self.timeout_ms.map(Duration::from_millis),
                 retry: self.retry,
@@ -209,10 +254,28 @@ impl NewJob {
                 reply: self.reply,
                 callback: self.callback,
                 occurrence: None,
+                hidden: self.hidden,
             },
             ..defaults
         })
     }
+}
+
+/// How far the moment of an id may lie from now.
+const ID_SPAN: Duration = Duration::from_secs(600);
+
+/// Ids sort by their moments, so a caller's must be of about now. Of args that are not sealed nothing depends on the id.
+fn check_id(id: JobId, args: &Json, now: Timestamp) -> Result<(), Invalid> {
+    let refuse = |why: &str| Err(Invalid::new("id", format!("{id} {why}")));
+    if backroom::core::sealed::key_id(args.as_str()).is_none() {
+        return refuse("is for jobs whose args are sealed; leave it out");
+    }
+    let millis = i64::try_from(id.0.as_u128() >> 80).unwrap_or(i64::MAX);
+    let far = now.as_millisecond().abs_diff(millis);
+    if id.0.get_version_num() != 7 || u128::from(far) > ID_SPAN.as_millis() {
+        return refuse("is no UUIDv7 of about now");
+    }
+    Ok(())
 }
 
 /// A moment, or a span from now.

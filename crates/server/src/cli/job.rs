@@ -1,9 +1,11 @@
 //! `backroom job`: everything about one job.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::PathBuf};
 
 use backroom::{
-    Attempt, JobId, JobRow, Json, LogLine, MessageKind, MessageKinds, State, Timestamp, core::Reply,
+    Attempt, JobId, JobRow, Json, LogLine, MessageKind, MessageKinds, State, Timestamp,
+    core::{Reply, sealed::shown},
+    sealed::{KeyFile, Keys, OpenError},
 };
 use clap::Args;
 
@@ -23,13 +25,22 @@ use crate::views::{EntryView, JobView, JournalView, ReasonView, WholeJob};
 #[command(after_help = "\
 Examples:
   backroom job 01890a5d-ac96-774b-bcce-b302099a8057
-  backroom job ID --json | jq .output
+  backroom job ID --output | jq .
+  backroom job ID --keys keys.json
   backroom job ID --json | jq -r '.reasons[].words'
 
 With --json: the job's fields, then shown, reasons, attempts, log, and of a workflow journal.")]
 pub(crate) struct JobArgs {
     /// The job
     id: JobId,
+
+    /// Open what is sealed, with the keys of this file
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+
+    /// Write the output only, as JSON
+    #[arg(long, conflicts_with = "log")]
+    output: bool,
 
     /// Last lines of the log to show, 0 to 1000
     #[arg(long, value_name = "N", default_value_t = 20)]
@@ -44,7 +55,18 @@ macro_rules! put {
 pub(crate) async fn run(args: JobArgs, settings: &Settings) -> Result<(), Problem> {
     // Jobs bear the moments of the store's clock.
     let read = async |target: &Target| Ok((target.whole(args.id).await?, target.now()));
-    let (whole, now) = settings.with_target(Need::Read, read).await?;
+    let (mut whole, now) = settings.with_target(Need::Read, read).await?;
+    if let Some(file) = args.keys {
+        open(&mut whole, &Keys::load(KeyFile(file)).await?)?;
+    }
+    if args.output {
+        let job = &whole.job.job;
+        let output = job.output.as_ref().ok_or_else(|| {
+            let why = format!("the job is {}", whole.job.shown);
+            Problem::new(format_args!("read the output of job {}", job.id), &why)
+        })?;
+        return out::json(output, settings.terminal);
+    }
     if settings.json {
         return out::json(&whole, settings.terminal);
     }
@@ -71,6 +93,21 @@ pub(crate) async fn run(args: JobArgs, settings: &Settings) -> Result<(), Proble
     write_attempts(&mut page, &attempts.attempts, now);
     write_log(&mut page, log, args.log);
     out::text(&page)
+}
+
+/// Opens all that is sealed.
+fn open(whole: &mut WholeJob, keys: &Keys) -> Result<(), Problem> {
+    let sealed = whole.job.job.clone();
+    let failed =
+        |why: OpenError| Problem::new(format_args!("open what is sealed of job {}", sealed.id), &why);
+    whole.job.job = keys.open_job(&sealed).map_err(failed)?;
+    for attempt in &mut whole.attempts.attempts {
+        *attempt = keys.open_attempt(&sealed, attempt).map_err(failed)?;
+    }
+    for line in &mut whole.log {
+        *line = keys.open_line(&sealed, line).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn write_head(page: &mut String, view: &JobView, reasons: &[ReasonView]) {
@@ -125,18 +162,21 @@ fn write_fields(page: &mut String, job: &JobRow, now: Timestamp) {
     field("worker", job.worker.clone());
     field(
         "progress",
-        job.progress.as_ref().map(|progress| format!("{}% {}", progress.percent, progress.message)),
+        job.progress.as_ref().map(|progress| format!("{}% {}", progress.percent, shown(&progress.message))),
     );
     field(
         "asked to stop",
         job.cancel_requested_at.filter(|_| job.state == State::Running).map(|at| moment(at, now)),
     );
-    field("reason", job.reason.clone());
+    field("reason", job.reason.as_deref().map(|reason| shown(reason).into_owned()));
 }
 
 fn write_json(page: &mut String, name: &str, json: &Json) {
     put!(page, "\n{name}");
-    put_indented(page, &json.pretty());
+    match shown(json.as_str()) {
+        std::borrow::Cow::Owned(sealed) => put_indented(page, &sealed),
+        std::borrow::Cow::Borrowed(_) => put_indented(page, &json.pretty()),
+    }
 }
 
 /// The journal as a timeline: when each entry began, how long it took, and what came of it.
@@ -146,13 +186,13 @@ fn write_journal(page: &mut String, journal: &JournalView, now: Timestamp) {
         put!(page, "  blocked: {}", visible::line(why));
     }
     if let Some(why) = &journal.undoes {
-        put!(page, "  undoes what it has done: {}", visible::line(why));
+        put!(page, "  undoes what it has done: {}", visible::line(&shown(why)));
     }
     if let Some(at) = journal.wake_at {
         put!(page, "  woken {}", moment(at, now));
     }
     if let Some(value) = &journal.published {
-        put!(page, "  published {}", visible::line(value.as_str()));
+        put!(page, "  published {}", visible::line(&shown(value.as_str())));
     }
     let earlier = journal.entries.len().saturating_sub(ENTRIES_SHOWN);
     if earlier > 0 {
@@ -213,21 +253,24 @@ fn entry_line(entry: &EntryView, width: usize, now: Timestamp) -> String {
         let _ = write!(line, "  until {}", moment(until, now));
     }
     if let Some(error) = &entry.error {
+        let error = shown(error);
         let _ = write!(line, "  {}", visible::line(error.lines().next().unwrap_or_default()));
     }
     if let Some(value) = &entry.value {
-        let text: String = value.as_str().chars().take(VALUE_SHOWN).collect();
-        let more = if text.len() < value.as_str().len() { "…" } else { "" };
+        let whole = shown(value.as_str());
+        let text: String = whole.chars().take(VALUE_SHOWN).collect();
+        let more = if text.len() < whole.len() { "…" } else { "" };
         let _ = write!(line, "  {}{more}", visible::line(&text));
     }
     if let Some(undo) = &entry.undo {
-        let shown = match undo.state.as_str() {
+        let undone = match undo.state.as_str() {
             "done" => "undone",
             "trying" => "being undone",
             _ => "can be undone",
         };
-        let _ = write!(line, "  [{shown}]");
+        let _ = write!(line, "  [{undone}]");
         if let Some(error) = &undo.error {
+            let error = shown(error);
             let _ = write!(line, " {}", visible::line(error.lines().next().unwrap_or_default()));
         }
     }
@@ -249,7 +292,7 @@ fn write_attempts(page: &mut String, attempts: &[Attempt], now: Timestamp) {
             moment(attempt.ended_at, now),
             visible::line(worker)
         );
-        for line in attempt.error.lines() {
+        for line in shown(&attempt.error).lines() {
             put!(page, "    {}", visible::line(line));
         }
     }
@@ -267,7 +310,7 @@ fn write_log(page: &mut String, log: &[LogLine], last: usize) {
     }
     for line in log.iter().skip(skipped) {
         let at = line.at.to_zoned_datetime(jiff::tz::TimeZone::system()).strftime("%H:%M:%S%.3f").to_string();
-        put!(page, "  {at}  {}", visible::line(&line.line));
+        put!(page, "  {at}  {}", visible::line(&shown(&line.line)));
     }
 }
 

@@ -15,8 +15,10 @@ pub(crate) mod delete;
 pub(crate) mod doctor;
 pub(crate) mod endpoints;
 pub(crate) mod enqueue;
+pub(crate) mod forget;
 pub(crate) mod job;
 pub(crate) mod jobs;
+pub(crate) mod keys;
 mod matching;
 pub(crate) mod migrate;
 pub(crate) mod move_store;
@@ -89,6 +91,7 @@ pub(crate) enum Command {
     Retry(retry::RetryArgs),
     Signal(signal::SignalArgs),
     Delete(delete::DeleteArgs),
+    Forget(forget::ForgetArgs),
     Queues(queues::QueuesArgs),
     Schedules(Box<schedules::SchedulesArgs>),
     #[cfg(feature = "triggers")]
@@ -101,6 +104,7 @@ pub(crate) enum Command {
     Stats(stats::StatsArgs),
     Top(top::TopArgs),
     Tokens(tokens::TokensArgs),
+    Keys(keys::KeysArgs),
     Audit(audit::AuditArgs),
     Doctor(doctor::DoctorArgs),
     Migrate(migrate::MigrateArgs),
@@ -115,6 +119,9 @@ impl Command {
     /// own.
     pub(crate) fn reads_the_file(&self) -> bool {
         if let Self::Schedules(args) = self {
+            return args.needs_a_store();
+        }
+        if let Self::Keys(args) = self {
             return args.needs_a_store();
         }
         !matches!(

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use backroom::{Backroom, Options, Worker};
+use backroom::{Options, Worker};
 use clap::Args;
 
 use crate::{
@@ -72,13 +72,15 @@ pub(crate) async fn run(args: WorkArgs, settings: &Settings) -> Result<(), Probl
                     Arc::new(move |run| store.token(run))
                 },
             };
-            let backroom = Options::new().over(store);
+            let options = config::sensitive::with_keys(Options::new(), &ours).await?;
+            let backroom = options.over(store);
             let worker = Worker::new(&backroom).upkeep(false).lease(LEASE).poll(POLL);
             let worker = work::with_kinds(worker, &ours, Some(&call_back))?;
             (backroom, worker)
         }
         None => {
-            let backroom = Backroom::open(&ours.store).await?;
+            let options = config::sensitive::with_keys(Options::new(), &ours).await?;
+            let backroom = options.open(&ours.store).await?;
             let worker = Worker::new(&backroom).upkeep(ours.upkeep);
             let worker = work::with_kinds(worker, &ours, None)?;
             (backroom, worker)

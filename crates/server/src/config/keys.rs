@@ -43,6 +43,10 @@ settings! {
     /// How long a stopping server waits for the requests it has begun. Connections that are left then are cut.
     drain: Duration = "25s", Reload, Plain;
 
+    /// Where the keys for sealed values are: `file:PATH`, `env:NAME`, or `command:PROGRAM ARGUMENT…`, whose output is a JWK Set. A process needs
+    /// them that runs jobs of sealed kinds; a server that only stores them must not have them.
+    keys: Option<String> = "", Restart, Plain;
+
     [limits: Limits]
     /// Largest body of a request.
     body_bytes: Bytes = "16MiB", Reload, Plain;
@@ -255,6 +259,26 @@ settings! {
 
         /// A delegated folder of control groups (cgroup v2), in which each run gets one of its own.
         cgroup: Option<PathBuf> = "", Plain;
+    }
+
+    table sensitive: Sensitive, Restart, ["What is secret in the jobs of a kind. The table's name is the kind, such as `[sensitive.payroll]`. \
+        docs/sealed.md describes sealed kinds, docs/security.md the rest."] {
+        /// The name of the key that args, outputs, progress, logs and errors are sealed with. A server without `keys` refuses jobs
+        /// of the kind whose args are not sealed; a worker with `keys` opens and seals them.
+        sealed: Option<String> = "", Plain;
+
+        /// Fields of args, outputs and errors that are hidden from readers, as JSON pointers such as `/card/number`; `*` stands for any name or
+        /// place. Callers with the scope `admin` can ask for them, and the audit log says so.
+        hide: Vec<String> = "", Plain;
+
+        /// The only queue that jobs of the kind may be in. Jobs for another queue are refused.
+        queue: Option<String> = "", Plain;
+    }
+
+    table secure_queues: SecureQueue, Restart, ["A queue whose jobs only some tokens may claim and read. The table's name is the queue, such as \
+        `[secure_queues.payroll]`. Others can enqueue into it, if their tokens permit it."] {
+        /// The tokens, by id. Their scopes say what each of them may do.
+        tokens: Vec<String> = "", Plain;
     }
 
     table triggers: Trigger, Restart, ["Something outside that starts jobs: files of a folder, requests of other services, messages of a broker. \

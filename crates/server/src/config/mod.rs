@@ -15,6 +15,7 @@ pub(crate) mod otel;
 mod page;
 pub(crate) mod proxy;
 pub(crate) mod schedules;
+pub(crate) mod sensitive;
 mod table;
 #[cfg(feature = "triggers")]
 pub(crate) mod triggers;
@@ -25,8 +26,6 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use self::file::FileTable;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::value::Bytes;
-#[cfg(test)]
-pub(crate) use self::value::Secret;
 pub(crate) use self::{
     flags::SettingFlags,
     keys::{Callbacks, KEYS, Kind, Limits, Otel, ProxySettings, ServerSettings, TABLES, Tls},
@@ -34,6 +33,8 @@ pub(crate) use self::{
     table::{Key, Table, TableKey, Takes},
     value::Raw,
 };
+#[cfg(test)]
+pub(crate) use self::{keys::SecureQueue, value::Secret};
 use crate::terminal::Problem;
 
 /// Where the value of a setting came from.
@@ -272,6 +273,7 @@ fn check(loaded: &Loaded, variables: &BTreeMap<String, String>, wrong: &mut Vec<
     for (key, why) in proxy::wrong(&loaded.settings.proxy) {
         wrong.push(Wrong { place: place(key), why: format!("`{key}` {why}") });
     }
+    sensitive::check(loaded, place, wrong);
     otel::check(&loaded.settings, variables, place, wrong);
     if loaded.settings.listen.is_empty() {
         let why = "`listen` names no address; write one such as \"127.0.0.1:8080\"".into();

@@ -78,7 +78,11 @@ pub(crate) struct Faktory {
 
 impl Faktory {
     pub(crate) fn new(state: AppState) -> Self {
-        let kinds = state.settings.now().kinds.keys().cloned().collect();
+        // Those of the settings run elsewhere, and a Faktory client cannot open what is sealed.
+        let settings = state.settings.now();
+        let sealed =
+            settings.sensitive.iter().filter(|(_, kind)| kind.sealed.is_some()).map(|(name, _)| name);
+        let kinds = settings.kinds.keys().chain(sealed).cloned().collect();
         Self {
             began_at: state.backroom.clock().monotonic(),
             kinds: Kinds::AnyBut(kinds),
@@ -92,6 +96,11 @@ impl Faktory {
             processed: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         }
+    }
+
+    /// Whether a queue is for some tokens only. These clients have none, so they can at most push into it.
+    fn is_secure(&self, queue: &str) -> bool {
+        self.state.access.is_secure(queue)
     }
 
     fn now(&self) -> Duration {

@@ -92,6 +92,8 @@ impl Member {
             host: self.host.clone(),
             queues: self.queues.iter().map(|queue| (queue.clone(), self.slots)).collect(),
             kinds: kinds.clone(),
+            claims: None,
+            keys: Vec::new(),
             slots: self.slots,
             lease,
             stopping: self.stage > Stage::Running,

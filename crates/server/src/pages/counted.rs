@@ -186,7 +186,7 @@ async fn schedules(backroom: &Backroom) -> Result<Vec<ScheduleView>, Error> {
         read += page.len();
         let is_last = page.len() < 1000;
         after = page.last().map(|last| last.name.clone());
-        let views = page.into_iter().map(ScheduleView::new);
+        let views = page.into_iter().map(|summary| ScheduleView::of(backroom, summary).0);
         found.extend(views.filter(|view| view.failing.is_some() || view.overdue_since.is_some()));
         if is_last {
             break;

@@ -6,7 +6,10 @@ use axum::{
     response::IntoResponse as _,
     routing::get,
 };
-use backroom::{Draft, Inserted, JobId, JobRow, Json, Scope, core::draft::When};
+use backroom::{
+    Draft, Inserted, JobId, JobRow, Json, Scope,
+    core::{draft::When, redact::HIDDEN, sealed::Sealed},
+};
 use maud::{Markup, html};
 
 use super::{Answer, Fields, Page, Posted, Section, Trouble, Visitor, bulk, frame, job, kit, selection};
@@ -32,7 +35,8 @@ async fn form(State(state): State<AppState>, visitor: Visitor, OriginalUri(uri):
 fn fields(visitor: &Visitor, id: JobId, from: Option<&JobRow>) -> Markup {
     let kind = from.map(|job| job.kind.as_str());
     let queue = from.map_or(backroom::core::draft::QUEUE_DEFAULT, |job| job.queue.as_str());
-    let args = from.map_or("{}", |job| job.args.as_str());
+    // Sealed args are for the job that has them.
+    let args = from.map(|job| job.args.as_str()).filter(|args| Sealed::of(args).is_none()).unwrap_or("{}");
     let priority = from.map_or(5, |job| job.priority);
     let tags = from.map(|job| job.tags.join(" ")).unwrap_or_default();
     html! {
@@ -44,6 +48,7 @@ fn fields(visitor: &Visitor, id: JobId, from: Option<&JobRow>) -> Markup {
             label for="queue" { "Queue" }
             input #queue name="queue" required maxlength="128" value=(queue);
             label for="args" { "Args, as JSON" }
+            @if args.contains(HIDDEN) { p { "Fill in what is hidden: the new job gets the args as they stand here." } }
             textarea #args name="args" rows="10" spellcheck="false" { (args) }
             (bulk::inputs_of_priority("priority", priority))
             label for="at" { "When: empty for now, in 2h, or 2026-01-31 09:00 (UTC)" }

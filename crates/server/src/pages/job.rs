@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use backroom::{Attempt, BatchStatus, JobRow, LogLine, Scope, State as Stored, Tree};
+use backroom::{Attempt, BatchStatus, JobRow, LogLine, Redacted, Scope, State as Stored, Tree};
 use maud::{Markup, html};
 
 use super::{Answer, Fields, Page, Section, Trouble, Visitor, fields::escaped, kit};
@@ -42,8 +42,9 @@ async fn page(
     OriginalUri(uri): OriginalUri,
 ) -> Answer {
     let query = Fields::parse(uri.query().unwrap_or_default());
-    let job = read(&state, &visitor, &id).await?;
-    let is_workflow = super::journal::read(&state, &job).await?.is_some() && !job.state.is_finished();
+    let (job, redacted) = read_with(&state, &visitor, &id).await?;
+    let is_workflow =
+        super::journal::read(&state, &job, &redacted).await?.is_some() && !job.state.is_finished();
     let signal = is_workflow.then(|| state.ids.job(visitor.now).0);
     let body = html! {
         (parts(&state, &visitor, &id, &query).await?)
@@ -56,9 +57,14 @@ async fn page(
     Ok(page.live(path).into_response())
 }
 
-/// A job that the visitor may read.
+/// A job that the visitor may read, without what is hidden from readers.
 pub(super) async fn read(state: &AppState, visitor: &Visitor, id: &str) -> Result<JobRow, Trouble> {
-    Ok(find(state, &visitor.caller, Scope::Read, id).await?)
+    Ok(read_with(state, visitor, id).await?.0)
+}
+
+/// The same, and what hides it in other texts about the job.
+async fn read_with(state: &AppState, visitor: &Visitor, id: &str) -> Result<(JobRow, Redacted), Trouble> {
+    Ok(state.backroom.redacted(find(state, &visitor.caller, Scope::Read, id).await?))
 }
 
 pub(super) async fn parts(
@@ -68,18 +74,22 @@ pub(super) async fn parts(
     query: &Fields,
 ) -> Result<Markup, Trouble> {
     let id = read(state, visitor, id).await?.id;
-    let explained = state.backroom.explain(id).await?;
+    let mut explained = state.backroom.explain(id).await?;
+    let (job, redacted) = state.backroom.redacted(explained.job);
+    explained.job = job;
     let job = &explained.job;
     let attempts = state.backroom.attempts(id).await?;
-    let journal = super::journal::read(state, job).await?;
+    let journal = super::journal::read(state, job, &redacted).await?;
+    let attempts: Vec<_> = attempts.into_iter().map(|attempt| redacted.attempt(attempt)).collect();
     let around = Around::read(state, visitor, job).await?;
     let skip: usize = query.get("skip").and_then(|skip| skip.parse().ok()).unwrap_or_default();
     let lines = state.backroom.log(id, skip.min(backroom::core::bounds::JOB_LOG_LINES_MAX as usize)).await?;
+    let lines: Vec<_> = lines.into_iter().map(|line| redacted.line(line)).collect();
     Ok(html! {
         (kit::live("why", html! {
             p { (kit::state(job.shown(visitor.now))) " " code { (job.id) } }
             h2 { "Why it is where it is" }
-            ul.why { @for reason in &explained.reasons { li { (kit::shown(&reason.to_string())) } } }
+            ul.why { @for reason in &explained.reasons { li { (kit::shown(&redacted.text(&reason.to_string()))) } } }
             @if let Some(progress) = &job.progress {
                 p { (kit::bar("Progress", progress.percent.into())) " " (progress.percent) " % " (kit::shown(&progress.message)) }
             }
@@ -321,13 +331,14 @@ async fn output(State(state): State<AppState>, visitor: Visitor, Path(id): Path<
 }
 
 async fn log(State(state): State<AppState>, visitor: Visitor, Path(id): Path<String>) -> Answer {
-    let id = read(&state, &visitor, &id).await?.id;
+    let (job, redacted) = read_with(&state, &visitor, &id).await?;
+    let id = job.id;
     let (mut text, mut skip) = (String::new(), 0);
     loop {
         let lines = state.backroom.log(id, skip).await?;
         skip += lines.len();
         for line in &lines {
-            text.push_str(&format!("{} {}\n", line.at, line.line));
+            text.push_str(&format!("{} {}\n", line.at, redacted.text(&line.line)));
         }
         if lines.is_empty() || skip >= backroom::core::bounds::JOB_LOG_LINES_MAX as usize {
             break;
@@ -337,7 +348,8 @@ async fn log(State(state): State<AppState>, visitor: Visitor, Path(id): Path<Str
 }
 
 async fn attempts(State(state): State<AppState>, visitor: Visitor, Path(id): Path<String>) -> Answer {
-    let id = read(&state, &visitor, &id).await?.id;
+    let (job, redacted) = read_with(&state, &visitor, &id).await?;
+    let id = job.id;
     let attempts = state.backroom.attempts(id).await?;
     let line = |attempt: &Attempt| {
         format!(
@@ -345,7 +357,7 @@ async fn attempts(State(state): State<AppState>, visitor: Visitor, Path(id): Pat
             attempt.ended_at,
             attempt.attempt,
             attempt.end.as_str(),
-            attempt.error
+            redacted.text(&attempt.error)
         )
     };
     Ok(file(&format!("{id}-attempts.txt"), "text/plain; charset=utf-8", attempts.iter().map(line).collect()))

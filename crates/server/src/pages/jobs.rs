@@ -65,6 +65,7 @@ pub(super) async fn parts(state: &AppState, visitor: &Visitor, query: &Fields) -
         let found = state.backroom.search(filter, before, LIMIT, PATIENCE).await?;
         (found.jobs, found.next, found.looked_to)
     };
+    let jobs: Vec<_> = jobs.into_iter().map(|job| state.backroom.redacted(job).0).collect();
     let next = next.map(|next| query.only(&selection::NAMES).with("before", &next.to_string()).link("/jobs"));
     Ok(kit::live(
         "list",

@@ -5,7 +5,10 @@ use axum::{
     extract::{Path, State},
     routing::post,
 };
-use backroom::{JobRow, Json, Scope};
+use backroom::{
+    JobRow, Json, Redacted, Scope,
+    core::{bounds::clip, sealed},
+};
 use maud::{Markup, html};
 use uuid::Uuid;
 
@@ -29,8 +32,13 @@ pub(super) fn routes() -> Router<AppState> {
 }
 
 /// The journal of a job, if it is a workflow that has begun.
-pub(super) async fn read(state: &AppState, job: &JobRow) -> Result<Option<JournalView>, Trouble> {
-    Ok(state.backroom.journal(job.id).await?.map(JournalView::new))
+pub(super) async fn read(
+    state: &AppState,
+    job: &JobRow,
+    redacted: &Redacted,
+) -> Result<Option<JournalView>, Trouble> {
+    let journal = state.backroom.journal(job.id).await?;
+    Ok(journal.map(|journal| JournalView::new(redacted.journal(journal))))
 }
 
 /// The journal as a timeline.
@@ -72,7 +80,7 @@ fn entry_of(visitor: &Visitor, entry: &EntryView) -> Markup {
             @if let Some(signal) = &entry.signal { ", waits for the signal " code { (kit::shown(signal)) } }
             @if let Some(child) = entry.child { ", job " (kit::job_link(child)) }
             @if let Some(answer) = &entry.value { " " code { (value(answer)) } }
-            @if let Some(error) = &entry.error { pre { (kit::shown(&backroom::core::bounds::clip(error, 400))) } }
+            @if let Some(error) = &entry.error { pre { (kit::shown(&clip(&sealed::shown(error), 400))) } }
             @if let Some(undo) = &entry.undo { span.muted { " compensation: " (undo.state) } }
         }
     }
@@ -88,7 +96,7 @@ fn arrival_of(visitor: &Visitor, arrival: &ArrivalView) -> Markup {
 }
 
 fn value(value: &Json) -> String {
-    kit::shown(&backroom::core::bounds::clip(value.as_str(), VALUE_BYTES_MAX)).into_owned()
+    kit::shown(&clip(&sealed::shown(value.as_str()), VALUE_BYTES_MAX)).into_owned()
 }
 
 /// The form that sends a signal. `id` names the signal, so that a form that is sent twice sends one.

@@ -16,10 +16,12 @@ use crate::{
 /// The header in which the proxy proves itself.
 static SECRET_HEADER: HeaderName = HeaderName::from_static("x-backroom-proxy-secret");
 
-/// The visitor that the proxy names, with the key of their forms. None for a request that did not come through the proxy.
+/// The visitor that the proxy names, with the key of their forms. None for a request that did not come through the proxy. Secure queues are
+/// for the tokens that the settings name, so no visitor sees one.
 pub(super) fn user(
     headers: &HeaderMap,
     settings: &ProxySettings,
+    secure_queues: impl FnOnce() -> Vec<String>,
 ) -> Result<Option<(Caller, String)>, Trouble> {
     let (Some(header), Some(secret)) = (&settings.user_header, &settings.secret) else { return Ok(None) };
     let Some(shown) = headers.get(&SECRET_HEADER) else { return Ok(None) };
@@ -45,6 +47,7 @@ pub(super) fn user(
         name: name.to_owned(),
         scopes: scopes.to_vec(),
         queues: Vec::new(),
+        barred_from: secure_queues(),
         created_at: Timestamp::UNIX_EPOCH,
         expires_at: None,
         revoked_at: None,

@@ -83,7 +83,7 @@ async fn seen(
         let page = state.backroom.schedules().list(after.as_deref(), LIMIT).await?;
         read += page.len();
         let is_last = page.len() < LIMIT;
-        for view in page.into_iter().map(ScheduleView::new) {
+        for view in page.into_iter().map(|summary| ScheduleView::of(&state.backroom, summary).0) {
             after = Some(view.name.clone());
             if sees(&visitor.caller, &view) {
                 found.push(view);

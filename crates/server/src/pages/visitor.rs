@@ -94,7 +94,9 @@ impl FromRequestParts<AppState> for Visitor {
         let by_tls = arrived.is_some_and(|arrived| arrived.by_tls);
         let now = state.backroom.clock().now();
         let visitor = |caller, key| Self { caller, key, from, now, is_live: false };
-        if let Some((user, key)) = proxied::user(&parts.headers, &state.settings.now().proxy)? {
+        if let Some((user, key)) =
+            proxied::user(&parts.headers, &state.settings.now().proxy, || state.access.secure_queues())?
+        {
             return Ok(visitor(user, key));
         }
         if let Some(secret) = cookie(&parts.headers, by_tls) {

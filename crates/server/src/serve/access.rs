@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use backroom::{Backroom, Error, Token};
+use backroom::{Backroom, Error, Token, TokenId};
 use sha2::{Digest as _, Sha256};
 
 /// How long a token that was found is accepted without asking the store again. A token that is revoked is accepted for so long.
@@ -37,6 +37,8 @@ pub(crate) struct Access {
     backroom: Backroom,
     /// Whether only programs of this machine reach the server. Others always need a token.
     is_local: bool,
+    /// Queues for some tokens only.
+    secure: HashMap<String, Vec<TokenId>>,
     known: Mutex<Known>,
 }
 
@@ -57,13 +59,24 @@ struct Found {
 
 impl Access {
     /// `is_local`: whether the server listens on addresses of this machine only.
-    pub(super) fn new(backroom: Backroom, is_local: bool) -> Self {
-        Self { backroom, is_local, known: Mutex::default() }
+    pub(super) fn new(backroom: Backroom, is_local: bool, secure: HashMap<String, Vec<TokenId>>) -> Self {
+        Self { backroom, is_local, secure, known: Mutex::default() }
+    }
+
+    /// Whether a queue is for some tokens only.
+    pub(crate) fn is_secure(&self, queue: &str) -> bool {
+        self.secure.contains_key(queue)
+    }
+
+    /// The queues that are for some tokens only.
+    pub(crate) fn secure_queues(&self) -> Vec<String> {
+        self.secure.keys().cloned().collect()
     }
 
     /// Whether requests without a token are answered.
     pub(crate) async fn is_open(&self) -> Result<bool, Refusal> {
-        if !self.is_local {
+        // A caller without a token has no credential for a secure queue, and could do everything else.
+        if !self.is_local || !self.secure.is_empty() {
             return Ok(false);
         }
         let now = self.backroom.clock().monotonic();
@@ -117,7 +130,12 @@ impl Access {
             Some(found) => found,
             None => {
                 let found = self.backroom.tokens().find(secret).await.map_err(Refusal::Store)?;
-                let token = Arc::new(found.ok_or(Refusal::UnknownToken)?);
+                let mut token = found.ok_or(Refusal::UnknownToken)?;
+                // A session is for what its token is for.
+                let id = token.parent.unwrap_or(token.id);
+                let others = self.secure.iter().filter(|(_, tokens)| !tokens.contains(&id));
+                token.barred_from = others.map(|(queue, _)| queue.clone()).collect();
+                let token = Arc::new(token);
                 (Arc::clone(&token), self.remember(hash, token, now))
             }
         };

@@ -149,6 +149,7 @@ async fn open(
         Some(traces) => options.trace_context(traces),
         None => options,
     };
+    let options = config::sensitive::with_keys(options, server).await?;
     Ok(options.open(&server.store).await?)
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{access::Access, lease_tokens::LeaseTokens, live::Live};
 use crate::{
-    config::{Loaded, ServerSettings},
+    config::{self, Loaded, ServerSettings},
     metrics::Metrics,
 };
 
@@ -65,7 +65,11 @@ impl AppState {
         // Requests of every user come from the proxy, which may run on this machine.
         let is_local = is_local && loaded.settings.proxy.user_header.is_none();
         Self {
-            access: Arc::new(Access::new(backroom.clone(), is_local)),
+            access: Arc::new(Access::new(
+                backroom.clone(),
+                is_local,
+                config::sensitive::secure_queues(&loaded.settings),
+            )),
             backroom,
             settings: Live::new(Arc::new(loaded.settings.clone())),
             loaded: Live::new(Arc::new(loaded)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backroom::{Backroom, Cursor, ErrorKind, Follow, JobId, clock::Clock as _};
+use backroom::{Backroom, Cursor, ErrorKind, Follow, JobId, Redacted, clock::Clock as _};
 use futures_util::StreamExt as _;
 use hyper::StatusCode;
 use serde::de::DeserializeOwned;
@@ -36,7 +36,7 @@ const PAUSES: [Duration; 12] = {
 /// The events of one job.
 #[expect(clippy::large_enum_variant, reason = "a command has one of them")]
 pub(crate) enum Following<'a> {
-    Store { backroom: &'a Backroom, job: JobId, follow: Follow },
+    Store { backroom: &'a Backroom, job: JobId, redacted: Option<Redacted>, follow: Follow },
     Server { remote: &'a Remote, job: JobId, last: Option<String>, events: Option<Events<'a>>, is_over: bool },
 }
 
@@ -44,7 +44,9 @@ impl Target {
     /// The events of one job, after those up to `after`.
     pub(crate) fn follow(&self, job: JobId, after: Option<Cursor>) -> Following<'_> {
         match self {
-            Self::Store(backroom) => Following::Store { backroom, job, follow: backroom.follow(job, after) },
+            Self::Store(backroom) => {
+                Following::Store { backroom, job, redacted: None, follow: backroom.follow(job, after) }
+            }
             Self::Server(remote) => {
                 let last = after.map(|cursor| cursor.to_string());
                 Following::Server { remote, job, last, events: None, is_over: false }
@@ -57,12 +59,18 @@ impl Following<'_> {
     /// The next event; none after the end of the job. `Ok(None)` also if the job is gone and `may_be_gone`.
     pub(crate) async fn next(&mut self, may_be_gone: bool) -> Result<Option<EventView>, Problem> {
         match self {
-            Self::Store { backroom, job, follow } => loop {
+            Self::Store { backroom, job, redacted, follow } => loop {
                 match follow.next().await {
                     None => return Ok(None),
                     Some(Ok(event)) => {
                         // The library may learn of further events; this program then has no words for them.
-                        if let Some(view) = EventView::new(*job, event, backroom.clock().now()) {
+                        if redacted.is_none() {
+                            let row = backroom.store().job(*job).await?;
+                            *redacted = row.map(|row| backroom.redacted(row).1);
+                        }
+                        let nothing = Redacted::default();
+                        let hidden = redacted.as_ref().unwrap_or(&nothing);
+                        if let Some(view) = EventView::of(backroom, hidden, *job, event) {
                             return Ok(Some(view));
                         }
                     }

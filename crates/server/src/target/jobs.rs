@@ -36,7 +36,7 @@ impl Target {
         match self {
             Self::Store(backroom) => {
                 let page = backroom.list(selection.filter.clone(), before, limit).await?;
-                Ok(JobPage::new(page, self.now()))
+                Ok(JobPage::of(backroom, page))
             }
             Self::Server(remote) => {
                 remote.get(&format!("/v1/jobs?{}", selection.asked.query(limit, before))).await
@@ -83,14 +83,19 @@ impl Target {
             Self::Store(backroom) => {
                 let explained = backroom.explain(id).await?;
                 let (tree, member_of) = self.around(&explained.job).await?;
+                let (job, redacted) = backroom.redacted(explained.job);
+                let log = backroom.log(id, 0).await?.into_iter().map(|line| redacted.line(line)).collect();
                 Ok(WholeJob {
                     tree,
                     member_of,
-                    job: view(backroom, explained.job),
-                    reasons: Reasons::new(&explained.reasons),
-                    attempts: Attempts { attempts: backroom.attempts(id).await? },
-                    log: backroom.log(id, 0).await?,
-                    journal: backroom.journal(id).await?.map(JournalView::new),
+                    job: JobView::whole(job, self.now()),
+                    reasons: Reasons::of(&explained.reasons, &redacted),
+                    attempts: Attempts::of(backroom.attempts(id).await?, &redacted),
+                    log,
+                    journal: backroom
+                        .journal(id)
+                        .await?
+                        .map(|journal| JournalView::new(redacted.journal(journal))),
                 })
             }
             Self::Server(remote) => {
@@ -233,5 +238,5 @@ impl Target {
 }
 
 fn view(backroom: &Backroom, job: JobRow) -> JobView {
-    JobView::new(job, backroom.clock().now())
+    JobView::of(backroom, job)
 }

@@ -1,6 +1,8 @@
 //! Batches, graphs and trees.
 
-use backroom::{Acted, Action, BatchId, GraphEdge, GraphNode, JobId, Json, core::dependency::graph::Graph};
+use backroom::{
+    Acted, Action, BatchId, GraphEdge, GraphNode, JobId, Json, Timestamp, core::dependency::graph::Graph,
+};
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
@@ -172,7 +174,7 @@ impl Target {
         match self {
             Self::Store(backroom) => {
                 let graph = Graph::parse(text).map_err(|error| Problem::new("read the graph", &error))?;
-                let nodes = nodes(&graph)?;
+                let nodes = nodes(&graph, self.now())?;
                 Ok(backroom.enqueue_graph_in(nodes, batch).await?.into())
             }
             Self::Server(remote) => {
@@ -186,14 +188,14 @@ impl Target {
 }
 
 /// The jobs of a graph, in the form in which the API takes them.
-fn nodes(graph: &Graph) -> Result<Vec<GraphNode>, Problem> {
+fn nodes(graph: &Graph, now: Timestamp) -> Result<Vec<GraphNode>, Problem> {
     use backroom::core::dependency::graph::{GraphError, Predecessor};
     let mut nodes = Vec::with_capacity(graph.nodes.len());
     for (place, node) in graph.nodes.iter().enumerate() {
         let of_job = |why: String| Problem::new("read the graph", &GraphError::of_job(place, "", why));
         let new: NewJob =
             serde_json::from_str(node.job.as_str()).map_err(|error| of_job(error.to_string()))?;
-        let draft = new.alone(None).map_err(|invalid| of_job(invalid.to_string()))?;
+        let draft = new.alone(None, now).map_err(|invalid| of_job(invalid.to_string()))?;
         let after = node.after.iter().map(|edge| match edge.predecessor {
             Predecessor::Node(at) => GraphEdge::Node(graph.nodes[at].name.clone(), edge.on_failure),
             Predecessor::Stored(job) => GraphEdge::Stored(job, edge.on_failure),

@@ -7,6 +7,7 @@ mod access;
 mod endpoints;
 mod enqueue;
 mod follow;
+mod forget;
 mod jobs;
 mod links;
 mod queues;

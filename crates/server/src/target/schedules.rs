@@ -12,7 +12,7 @@ use crate::{
     schedules::own,
     terminal::Problem,
     views::schedule::{
-        BackfillView, EntryPage, EntryView, PutView, SchedulePage, ScheduleView, TriggeredView, WholeSchedule,
+        BackfillView, EntryPage, PutView, SchedulePage, ScheduleView, TriggeredView, WholeSchedule,
     },
 };
 
@@ -23,7 +23,7 @@ fn path(name: &str, what: &str) -> String {
 /// A schedule that there is.
 async fn known(backroom: &Backroom, name: &str) -> Result<WholeSchedule, Problem> {
     let info = backroom.schedules().get(name).await?;
-    info.map(WholeSchedule::new).ok_or_else(|| unknown(name))
+    info.map(|info| WholeSchedule::of(backroom, info)).ok_or_else(|| unknown(name))
 }
 
 fn unknown(name: &str) -> Problem {
@@ -53,7 +53,8 @@ impl Target {
                 let found = backroom.schedules().list(after, limit).await?;
                 let next =
                     if found.len() == limit { found.last().map(|last| last.name.clone()) } else { None };
-                Ok(SchedulePage { schedules: found.into_iter().map(ScheduleView::new).collect(), next })
+                let views = found.into_iter().map(|summary| ScheduleView::of(backroom, summary).0);
+                Ok(SchedulePage { schedules: views.collect(), next })
             }
             Self::Server(remote) => {
                 let after = after.map(|after| format!("&after={}", escaped(after))).unwrap_or_default();
@@ -142,11 +143,7 @@ impl Target {
         limit: usize,
     ) -> Result<EntryPage, Problem> {
         match self {
-            Self::Store(backroom) => {
-                let found = backroom.schedules().history(name, before, limit).await?;
-                let next = if found.len() == limit { found.last().map(|last| last.seq) } else { None };
-                Ok(EntryPage { entries: found.into_iter().map(EntryView::from).collect(), next })
-            }
+            Self::Store(backroom) => Ok(EntryPage::read(backroom, name, before, limit).await?),
             Self::Server(remote) => {
                 let before = before.map(|before| format!("&before={before}")).unwrap_or_default();
                 remote.get(&path(name, &format!("/history?limit={limit}{before}"))).await

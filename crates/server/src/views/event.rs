@@ -1,6 +1,6 @@
 //! What happens to jobs that are followed.
 
-use backroom::{Attempt, Cursor, JobEvent, JobId, LogLine, News, Progress, Timestamp};
+use backroom::{Attempt, Backroom, Cursor, JobEvent, JobId, LogLine, News, Progress, Redacted};
 use serde::Serialize;
 
 use super::JobView;
@@ -18,8 +18,8 @@ pub(crate) struct EventView {
 
 impl EventView {
     /// None for an event that only a newer library knows.
-    pub(crate) fn new(job: JobId, event: JobEvent, now: Timestamp) -> Option<Self> {
-        Some(Self { job, cursor: event.cursor, news: NewsView::new(event.news, now)? })
+    pub(crate) fn of(backroom: &Backroom, redacted: &Redacted, job: JobId, event: JobEvent) -> Option<Self> {
+        Some(Self { job, cursor: event.cursor, news: NewsView::of(backroom, redacted, event.news)? })
     }
 }
 
@@ -42,13 +42,15 @@ pub(crate) enum NewsView {
 }
 
 impl NewsView {
-    /// None for news that only a newer library knows.
-    pub(crate) fn new(news: News, now: Timestamp) -> Option<Self> {
+    /// As readers see it; `redacted` is of the job. None for news that only a newer library knows.
+    pub(crate) fn of(backroom: &Backroom, redacted: &Redacted, news: News) -> Option<Self> {
         match news {
-            News::State(job) => Some(Self::State(Box::new(JobView::new(*job, now)))),
-            News::Progress(progress) => Some(Self::Progress(progress)),
-            News::Line(line) => Some(Self::Line(line)),
-            News::Attempt(attempt) => Some(Self::Attempt(attempt)),
+            News::State(job) => Some(Self::State(Box::new(JobView::of(backroom, *job)))),
+            News::Progress(Progress { percent, message }) => {
+                Some(Self::Progress(Progress { percent, message: redacted.text(&message) }))
+            }
+            News::Line(line) => Some(Self::Line(redacted.line(line))),
+            News::Attempt(attempt) => Some(Self::Attempt(redacted.attempt(attempt))),
             _ => None,
         }
     }

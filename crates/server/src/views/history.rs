@@ -1,6 +1,6 @@
 //! What happened to one job.
 
-use backroom::{Attempt, LogLine};
+use backroom::{Attempt, LogLine, Redacted};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +12,13 @@ pub(crate) struct Attempts {
     /// Those that did not succeed, the oldest first.
     #[schema(value_type = Vec<AttemptSchema>)]
     pub(crate) attempts: Vec<Attempt>,
+}
+
+impl Attempts {
+    /// As readers see them.
+    pub(crate) fn of(attempts: Vec<Attempt>, redacted: &Redacted) -> Self {
+        Self { attempts: attempts.into_iter().map(|attempt| redacted.attempt(attempt)).collect() }
+    }
 }
 
 /// A page of the log of a job.

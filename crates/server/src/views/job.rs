@@ -1,6 +1,6 @@
 //! Jobs.
 
-use backroom::{DisplayState, JobId, JobRow, LogLine, Page, Timestamp};
+use backroom::{Backroom, DisplayState, JobId, JobRow, LogLine, Page, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -16,8 +16,13 @@ pub(crate) struct JobView {
 }
 
 impl JobView {
-    /// As it is shown at `now`.
-    pub(crate) fn new(job: JobRow, now: Timestamp) -> Self {
+    /// As readers see it now: what is hidden of its kind is hidden.
+    pub(crate) fn of(backroom: &Backroom, job: JobRow) -> Self {
+        Self::whole(backroom.redacted(job).0, backroom.clock().now())
+    }
+
+    /// With nothing hidden, as it is shown at `now`: for callers that may see it.
+    pub(crate) fn whole(job: JobRow, now: Timestamp) -> Self {
         let shown = job.shown(now);
         Self { job, shown }
     }
@@ -49,9 +54,9 @@ pub(crate) struct JobPage {
 }
 
 impl JobPage {
-    /// As the jobs are shown at `now`.
-    pub(crate) fn new(page: Page, now: Timestamp) -> Self {
-        let jobs = page.jobs.into_iter().map(|job| JobView::new(job, now)).collect();
+    /// As readers see the jobs now.
+    pub(crate) fn of(backroom: &Backroom, page: Page) -> Self {
+        let jobs = page.jobs.into_iter().map(|job| JobView::of(backroom, job)).collect();
         Self { jobs, next: page.next }
     }
 }

@@ -11,6 +11,7 @@ mod config;
 mod endpoint;
 mod enqueued;
 mod event;
+mod forgotten;
 mod history;
 mod job;
 pub(crate) mod journal;
@@ -35,6 +36,7 @@ pub(crate) use self::{
     endpoint::EndpointPage,
     enqueued::{Enqueued, EnqueuedBatch, Outcome},
     event::{EventView, NewsView},
+    forgotten::ForgottenView,
     history::{Attempts, Logs},
     job::{JobPage, JobView, WholeJob},
     journal::{EntryView, JobJournal, JournalView, SignalSent},

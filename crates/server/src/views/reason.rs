@@ -1,6 +1,6 @@
 //! Why a job is where it is.
 
-use backroom::Reason;
+use backroom::{Reason, Redacted};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -16,8 +16,15 @@ pub(crate) struct Reasons {
 }
 
 impl Reasons {
-    pub(crate) fn new(reasons: &[Reason]) -> Self {
-        Self { reasons: reasons.iter().map(ReasonView::new).collect() }
+    /// As readers see them.
+    pub(crate) fn of(reasons: &[Reason], redacted: &Redacted) -> Self {
+        let shown = |reason: &Reason| match reason {
+            Reason::Finished { state, at, why: Some(why) } => {
+                Reason::Finished { state: *state, at: *at, why: Some(redacted.text(why)) }
+            }
+            other => other.clone(),
+        };
+        Self { reasons: reasons.iter().map(|reason| ReasonView::new(&shown(reason))).collect() }
     }
 }
 

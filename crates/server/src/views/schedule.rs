@@ -1,7 +1,7 @@
 //! A schedule and its history as they are answered, by the API and by `--json`.
 
 use backroom::{
-    JobId, ScheduleInfo, ScheduleSummary, Timestamp,
+    Backroom, JobId, Redacted, ScheduleInfo, ScheduleSummary, Timestamp,
     schedule::{
         EndOfRun, Entry, Origin, Schedule, What,
         state::{Backfill, Counters, Failing, Pause, Success},
@@ -92,6 +92,9 @@ pub(crate) struct ScheduleView {
     /// The definition, as `PUT` takes it; null if it is unreadable.
     #[schema(value_type = Option<DefinitionSchema>)]
     pub(crate) definition: Option<Schedule>,
+    /// The version of the whole definition, where fields of this one are hidden.
+    #[serde(skip)]
+    version: Option<String>,
 }
 
 /// A schedule with its runs.
@@ -157,6 +160,23 @@ pub(crate) struct EntryPage {
     pub(crate) next: Option<u64>,
 }
 
+impl EntryPage {
+    /// A page of the history of a schedule, as readers see it.
+    pub(crate) async fn read(
+        backroom: &Backroom,
+        name: &str,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Self, backroom::Error> {
+        let found = backroom.schedules().history(name, before, limit).await?;
+        let next = if found.len() == limit { found.last().map(|last| last.seq) } else { None };
+        let info = backroom.schedules().get(name).await?;
+        let redacted = info.map(|info| backroom.redacted_schedule(info.summary).1).unwrap_or_default();
+        let entries = found.into_iter().map(|entry| redacted.entry(entry).into());
+        Ok(Self { entries: entries.collect(), next })
+    }
+}
+
 impl From<Entry> for EntryView {
     fn from(entry: Entry) -> Self {
         let Entry { seq, what, first, last, count, at, job, key, end, .. } = entry;
@@ -165,7 +185,14 @@ impl From<Entry> for EntryView {
 }
 
 impl ScheduleView {
-    /// A schedule as the library shows it.
+    /// A schedule as readers see it, without hidden fields; and what hides them in its history.
+    pub(crate) fn of(backroom: &Backroom, summary: ScheduleSummary) -> (Self, Redacted) {
+        let version = version(summary.origin, summary.definition.as_ref());
+        let (summary, redacted) = backroom.redacted_schedule(summary);
+        (Self { version: Some(version), ..Self::new(summary) }, redacted)
+    }
+
+    /// A schedule with all its fields, to compare it.
     pub(crate) fn new(summary: ScheduleSummary) -> Self {
         let ScheduleSummary {
             name, origin, created_at, changed_at, definition, state, next, failing, ..
@@ -198,6 +225,7 @@ impl ScheduleView {
             created_at,
             changed_at,
             definition,
+            version: None,
         }
     }
 
@@ -215,25 +243,31 @@ impl ScheduleView {
 
     /// The version of the definition, for `ETag`.
     pub(crate) fn etag(&self) -> String {
-        let text =
-            serde_json::to_vec(&(self.origin, &self.definition)).expect("invariant: a definition is JSON");
-        let hash = Sha256::digest(text);
-        let short = hash.iter().take(8).fold(0u64, |short, byte| short << 8 | u64::from(*byte));
-        format!("\"{short:016x}\"")
+        self.version.clone().unwrap_or_else(|| version(self.origin, self.definition.as_ref()))
     }
 }
 
+fn version(origin: Origin, definition: Option<&Schedule>) -> String {
+    let text = serde_json::to_vec(&(origin, definition)).expect("invariant: a definition is JSON");
+    let hash = Sha256::digest(text);
+    let short = hash.iter().take(8).fold(0u64, |short, byte| short << 8 | u64::from(*byte));
+    format!("\"{short:016x}\"")
+}
+
 impl WholeSchedule {
-    /// A schedule with its runs, as the library shows it.
-    pub(crate) fn new(info: ScheduleInfo) -> Self {
+    /// A schedule with its runs, as readers see it.
+    pub(crate) fn of(backroom: &Backroom, info: ScheduleInfo) -> Self {
         let ScheduleInfo { summary, going, last, upcoming, .. } = info;
         let timetable = summary.definition.as_ref().and_then(|definition| definition.timetable().ok());
         let mut before = None;
         let next = timetable.map_or_else(Vec::new, |timetable| {
             upcoming.into_iter().map(|at| occurrence(&timetable, at, before.replace(at))).collect()
         });
-        let entries = |entries: Vec<Entry>| entries.into_iter().map(EntryView::from).collect();
-        Self { schedule: ScheduleView::new(summary), going: entries(going), last: entries(last), next }
+        let (schedule, redacted) = ScheduleView::of(backroom, summary);
+        let entries = |entries: Vec<Entry>| {
+            entries.into_iter().map(|entry| EntryView::from(redacted.entry(entry))).collect()
+        };
+        Self { schedule, going: entries(going), last: entries(last), next }
     }
 }
 

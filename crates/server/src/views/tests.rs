@@ -73,7 +73,7 @@ fn the_schema_of_a_job_has_the_fields_of_a_job() {
         occurrence: Some(row(json!({"schedule": "s", "nominal": AT}))),
         ..Extras::default()
     };
-    let written = same::<JobSchema>(&JobView::new(job, at()));
+    let written = same::<JobSchema>(&JobView::whole(job, at()));
     same::<LinksSchema>(&written["links"]);
     same::<ProgressSchema>(&written["progress"]);
     same::<SuspicionSchema>(&written["suspicion"]);
@@ -88,7 +88,7 @@ fn a_job_is_read_back_as_it_was_written() {
     let id: JobId = ID.parse().expect("an id");
     let args = Json::parse("{ \"a\":  1.50 }").expect("JSON");
     let job = Draft::new("k", args).check(id, at(), usize::MAX).expect("a draft").job;
-    let view = JobView::new(job, at());
+    let view = JobView::whole(job, at());
     let read: JobView = serde_json::from_slice(&serde_json::to_vec(&view).expect("JSON")).expect("a job");
     assert_eq!((read.job, read.shown), (view.job, DisplayState::Available));
 }

@@ -104,6 +104,7 @@ impl RemoteStore {
             instance: random,
             host: String::new(),
             kinds: settings.kinds.keys().cloned().collect(),
+            keys: Vec::new(),
             queues: settings.worker.queues.iter().map(queue).collect(),
             lease_ms: 1000,
             stopping: true,
@@ -190,6 +191,7 @@ impl RemoteStore {
             claim: claim.lease,
             repeated: call == Call::Repeated,
             queues,
+            kinds: claim.kinds.names(),
             limit: claim.limit.clamp(1, 1000),
             bytes_max: claim.bytes_max.clamp(1, CLAIM_BYTES_MAX),
             wait_ms: 0,
@@ -224,13 +226,14 @@ impl RemoteStore {
     }
 
     /// Waits until a job seems due.
-    async fn next_due(&self, queues: &[String]) -> Result<Option<Timestamp>, Error> {
+    async fn next_due(&self, queues: &[String], kinds: &[String]) -> Result<Option<Timestamp>, Error> {
         let worker = self.worker()?;
         let body = ClaimBody {
             worker: &worker,
             claim: LeaseId(uuid::Uuid::nil()),
             repeated: false,
             queues: queues.iter().map(String::as_str).collect(),
+            kinds,
             limit: 0,
             bytes_max: 1,
             wait_ms: u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX),
@@ -433,7 +436,9 @@ impl Layer for RemoteStore {
             Request::Commit { changes } => answered(self.commit(&changes).await?),
             Request::LeaseStatus { leases } => answered(self.lease_status(&leases).await?),
             Request::Note { notes, now: _ } => answered(self.note(&notes).await?),
-            Request::NextDue { queues, kinds: _, now: _ } => answered(self.next_due(&queues).await?),
+            Request::NextDue { queues, kinds, now: _ } => {
+                answered(self.next_due(&queues, kinds.names()).await?)
+            }
             Request::Heartbeat { worker } => answered(self.heartbeat(&worker).await?),
             Request::Deregister { .. } => answered(self.leave().await?),
             Request::Job { id } => {

@@ -233,6 +233,7 @@ const ROUTES: &[Route] = &[
     signed("post", "/v1/hooks/{name}"),
     signed("options", "/v1/hooks/{name}"),
     about_all("get", "/v1/tokens", "", ADMIN),
+    about_all("post", "/v1/forget", r#"{"tag":"t"}"#, ADMIN),
     about_all("post", "/v1/tokens", r#"{"name":"t","scopes":["read"]}"#, ADMIN),
     about_all("delete", "/v1/tokens/{id}", "", ADMIN),
     about_all("get", "/v1/audit", "", ADMIN),

@@ -6,11 +6,16 @@
 mod cli_support;
 mod commands;
 mod endpoints;
+mod keys;
 mod killed;
 mod misbehaving;
 mod page;
+#[path = "../postgres_place/mod.rs"]
+mod postgres_place;
 mod protocol;
 mod rates;
+mod scanned;
+mod sensitive;
 #[path = "../serve_support/mod.rs"]
 mod serve_support;
 mod support;

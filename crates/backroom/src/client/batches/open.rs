@@ -123,6 +123,17 @@ impl<'a> OpenBatch<'a> {
             on_finish: self.on_finish.transpose()?,
             ..Batch::open(id, parent.as_ref(), self.stripes, now)?
         };
+        for draft in [&batch.on_success, &batch.on_finish].into_iter().flatten() {
+            engine.check_queue(&draft.kind, &draft.queue)?;
+            if let Some(key) = engine.seal_of(&draft.kind, draft.seal.as_deref()) {
+                // Its id is known at the end only, and args are sealed for one id.
+                let why = format!(
+                    "open batch {id}: kind {:?} is sealed with the key {key:?}, and an end job cannot be; end with a kind whose handler enqueues it",
+                    draft.kind
+                );
+                return Err(Error::new(ErrorKind::Invalid, why));
+            }
+        }
         batch.check(engine.json_bytes_max)?;
         let open = store::OpenBatch { batch, by: self.by };
         let row = engine.store.open_batch(Arc::new(open), now).await?;

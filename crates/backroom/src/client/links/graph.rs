@@ -104,6 +104,7 @@ impl Backroom {
         let graph = checked(&nodes).map_err(|error| wrong(&error))?;
         let engine = self.engine();
         let sending = Sending::begin(engine, None);
+        let of_job = |place, why| wrong(&GraphError::of_job(place, "", why));
         let mut bytes = 0;
         let mut linked: Vec<Option<NewLinked>> = Vec::with_capacity(nodes.len());
         let mut names = Vec::with_capacity(nodes.len());
@@ -111,9 +112,14 @@ impl Backroom {
             let id = Graph::id(first, place);
             let mut draft = node.draft;
             sending.stamp(&mut draft);
-            let mut new = draft
-                .check(id, at, engine.json_bytes_max)
-                .map_err(|invalid| wrong(&GraphError::of_job(place, "", invalid.to_string())))?;
+            if draft.id.is_some_and(|other| other != id) {
+                let why = "has an id of its own; the ids of a graph follow from its first, so leave it out";
+                return Err(of_job(place, why.to_owned()));
+            }
+            draft.id = Some(id);
+            let mut new = engine
+                .check(draft, at, None)
+                .map_err(|error| of_job(place, error.to_string()).caused_by(error))?;
             bytes += new.job.bytes();
             if bytes > BYTES_IN_HAND_MAX {
                 let why = format!("enqueue a graph: its jobs are more than {BYTES_IN_HAND_MAX} bytes");

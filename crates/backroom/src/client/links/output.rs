@@ -3,6 +3,7 @@
 use backroom_core::{
     JobId, JobRow, State,
     batch::{BatchId, EndsBatch},
+    sealed,
 };
 
 use super::EDGES_AT_ONCE;
@@ -41,7 +42,7 @@ impl Context {
         for id in self.predecessors_of::<A>().await? {
             let job = self.resources().engine.store.job(id).await?;
             if let Some(job) = job.filter(|job| job.state == State::Completed) {
-                outputs.push(decode::<A>(&job)?);
+                outputs.push(self.decode::<A>(&job)?);
             }
         }
         Ok(outputs)
@@ -51,7 +52,7 @@ impl Context {
     pub async fn output_of_job<A: Job>(&self, id: JobId) -> Result<A::Output, Error> {
         let job = self.resources().engine.store.job(id).await?.ok_or_else(|| Error::not_found(id))?;
         match job.state {
-            State::Completed => decode::<A>(&job),
+            State::Completed => self.decode::<A>(&job),
             state => {
                 let why = format!("read the output of job {id}: it is {state}");
                 Err(Error::new(ErrorKind::Unsuccessful, why))
@@ -76,6 +77,25 @@ impl Context {
         }
     }
 
+    /// The output of a completed job, opened if it is sealed.
+    fn decode<A: Job>(&self, job: &JobRow) -> Result<A::Output, Error> {
+        let output = job.output.clone().ok_or_else(|| {
+            Error::new(ErrorKind::Internal, format!("read the output of job {}: it has none", job.id))
+        })?;
+        #[cfg(feature = "sealed")]
+        let output = self.resources().engine.seals.output(job, output, A::SEALED)?;
+        output.decode().map_err(|invalid| match sealed::key_id(output.as_str()) {
+            Some(key) => {
+                let why = format!(
+                    "read the output of job {}: it is sealed with the key {key}, and this program has no keys",
+                    job.id
+                );
+                Error::new(ErrorKind::Refused, why)
+            }
+            None => Error::new(ErrorKind::Invalid, format!("read the output of job {}: {invalid}", job.id)),
+        })
+    }
+
     /// The batch that this job is a member of.
     pub fn batch(&self) -> Option<BatchId> {
         self.job().batch()
@@ -85,13 +105,4 @@ impl Context {
     pub fn ended_batch(&self) -> Option<EndsBatch> {
         self.job().links.as_ref()?.ends
     }
-}
-
-fn decode<A: Job>(job: &JobRow) -> Result<A::Output, Error> {
-    let output = job.output.as_ref().ok_or_else(|| {
-        Error::new(ErrorKind::Internal, format!("read the output of job {}: it has none", job.id))
-    })?;
-    output.decode().map_err(|invalid| {
-        Error::new(ErrorKind::Invalid, format!("read the output of job {}: {invalid}", job.id))
-    })
 }

@@ -176,6 +176,14 @@ impl Schedule {
     }
 
     fn set_job(&mut self, draft: backroom_core::Draft) {
+        if let Some(key) = &draft.seal {
+            // Its args would stand in the schedule as they are.
+            let why = format!(
+                "{:?} is sealed with the key {key:?}, and a schedule cannot be; schedule a kind whose handler enqueues it",
+                draft.kind
+            );
+            self.wrong.get_or_insert(Invalid::new("kind", why));
+        }
         let job = &mut self.definition.job;
         (job.kind, job.args, job.queue) = (draft.kind, draft.args, draft.queue);
         (job.priority, job.max_attempts) = (draft.priority, draft.max_attempts);

@@ -8,7 +8,7 @@ mod read;
 use std::sync::Arc;
 
 use backroom_core::{
-    JobId, Json, Timestamp,
+    Invalid, JobId, Json, Timestamp,
     bounds::check_name,
     schedule::{
         self as core, Entry, HISTORY_MAX, KEY_RETAINED, Occurrence, Origin, Preview, ScheduleRow, State,
@@ -27,6 +27,7 @@ pub use self::{
 use super::Backroom;
 use crate::{
     Error, ErrorKind,
+    engine::Engine,
     store::{Moved, ScheduleMove},
 };
 
@@ -93,6 +94,16 @@ impl Schedules {
         self.put_from(Origin::Program, schedule.into().definition()?).await
     }
 
+    /// Whether a definition can be put, whatever is there: fails as [`put_from`](Self::put_from) does. An act that is refused is then recorded
+    /// nowhere, with args that must be stored nowhere.
+    pub fn check(&self, definition: &core::Schedule) -> Result<(), Error> {
+        let engine = self.backroom.engine();
+        definition.check(engine.clock.now(), engine.json_bytes_max)?;
+        check_open(engine, definition)?;
+        engine.check_queue(&definition.job.kind, &definition.job.queue)?;
+        Ok(self.backroom.check_shown(definition)?)
+    }
+
     /// The same for a definition that comes from elsewhere. The last one that puts a schedule is its origin.
     pub async fn put_from(&self, origin: Origin, definition: core::Schedule) -> Result<Put, Error> {
         self.put_if(origin, definition, |_| Ok(())).await
@@ -107,7 +118,7 @@ impl Schedules {
         guard: impl Fn(Option<&ScheduleSummary>) -> Result<(), Error> + Send + Sync,
     ) -> Result<Put, Error> {
         let engine = self.backroom.engine();
-        definition.check(engine.clock.now(), engine.json_bytes_max)?;
+        self.check(&definition)?;
         let stored = definition.stored()?;
         let (definition, stored, guard) = (&definition, &stored, &guard);
         self.repeated(&definition.name, move |now| {
@@ -188,6 +199,8 @@ impl Schedules {
                 }
                 let row = self.row(name).await?;
                 let (mut schedule, mut state) = (row.schedule()?, row.state()?);
+                // It may have been put before its kind was sealed.
+                check_open(engine, &schedule)?;
                 if let Some(args) = &options.args {
                     schedule.job.args = args.clone();
                 }
@@ -290,4 +303,18 @@ pub(crate) fn forget(moving: &mut ScheduleMove, state: &State, now: Timestamp) {
 
 fn not_found(name: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("find schedule {name:?}: there is none of this name"))
+}
+
+/// A schedule has its args in the clear, so the jobs of a sealed kind cannot come from one.
+pub(crate) fn check_open(engine: &Engine, schedule: &core::Schedule) -> Result<(), Invalid> {
+    match engine.seal_of(&schedule.job.kind, None) {
+        None => Ok(()),
+        Some(key) => {
+            let why = format!(
+                "{:?} of schedule {:?} is sealed with the key {key:?}, and a schedule cannot be; schedule a kind whose handler enqueues it",
+                schedule.job.kind, schedule.name
+            );
+            Err(Invalid::new("kind", why))
+        }
+    }
 }

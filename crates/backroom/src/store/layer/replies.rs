@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backroom_core::{LeaseId, Message, MessageId, Timestamp};
+use backroom_core::{JobId, LeaseId, Message, MessageId, Timestamp};
 use futures_util::FutureExt as _;
 
 use super::{Layer, Request, forward};
@@ -35,6 +35,10 @@ impl<L: Layer> ReplyVerbs for L {
     async fn release_messages(&self, lease: LeaseId, ids: Arc<Vec<MessageId>>) -> Result<(), Error> {
         forward!(self, Call::First, ReleaseMessages { lease, ids }, |store, _call| store
             .release_messages(lease, ids))
+    }
+
+    async fn forget_messages(&self, jobs: Arc<Vec<JobId>>) -> Result<u64, Error> {
+        forward!(self, Call::First, ForgetMessages { jobs }, |store, _call| store.forget_messages(jobs))
     }
 
     async fn messages(

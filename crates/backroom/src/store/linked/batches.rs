@@ -75,7 +75,7 @@ pub(crate) fn open_batch<R: LinkRows>(
     if let Some(parent) = open.batch.parent {
         let Some(found) = rows.batch(parent)? else { return Ok(Err(unknown_batch(parent))) };
         let adder = adder(rows, open.by, parent)?;
-        let gate = rows.stripes(parent)?.first().map_or(Gate::Cancelled, |stripe| stripe.gate);
+        let gate = gate_of(&rows.stripes(parent)?);
         if let Err(invalid) = may_add(parent, gate, adder) {
             return Ok(Err(invalid.into()));
         }
@@ -88,7 +88,7 @@ pub(crate) fn open_batch<R: LinkRows>(
     Ok(Ok(BatchRow { batch, stripes: vec![Stripe::OPENED] }))
 }
 
-/// Closes, cancels or reopens a batch.
+/// Closes, cancels, reopens or forgets a batch.
 pub(crate) fn turn_batch<R: LinkRows>(
     rows: &mut R,
     id: BatchId,
@@ -121,7 +121,14 @@ pub(crate) fn decide(
         BatchTurn::Close => batch.close(stripes, now)?.map(|closed| (closed, Gate::Closed)),
         BatchTurn::Cancel => batch.cancel(stripes, now)?.map(|closed| (closed, Gate::Cancelled)),
         BatchTurn::Reopen => batch.reopen().map(|closed| (closed, Gate::Open)),
+        // Who may add stays as it is.
+        BatchTurn::Forget => batch.forget().map(|closed| (closed, gate_of(stripes))),
     })
+}
+
+/// The gate of a batch. One without stripes takes no members.
+fn gate_of(stripes: &[Stripe]) -> Gate {
+    stripes.first().map_or(Gate::Cancelled, |stripe| stripe.gate)
 }
 
 /// One batch with its counts.

@@ -286,6 +286,10 @@ impl ReplyVerbs for MemoryStore {
         self.write(|rows| rows.release_messages(lease, &ids))
     }
 
+    async fn forget_messages(&self, jobs: Arc<Vec<JobId>>) -> Result<u64, Error> {
+        self.write(|rows| rows.forget_messages(&jobs))
+    }
+
     async fn messages(
         &self,
         reply_to: Option<&str>,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use backroom_core::{LeaseId, Message, MessageId, Timestamp, bounds::earlier};
+use backroom_core::{JobId, LeaseId, Message, MessageId, Timestamp, bounds::earlier};
 
 use super::rows::{Ring, Rows};
 use crate::store::{
@@ -126,6 +126,20 @@ impl Rows {
             queues.insert(row.message.reply_to.clone());
         }
         queues.into_iter().for_each(|queue| self.ring(Ring::Replies(queue)));
+    }
+
+    pub(super) fn forget_messages(&mut self, jobs: &[JobId]) -> u64 {
+        let before = self.replies.messages.len();
+        let mut queues = BTreeSet::new();
+        self.replies.messages.retain(|_, row| {
+            let stays = !jobs.contains(&row.message.body.job_id);
+            if !stays {
+                queues.insert(row.message.reply_to.clone());
+            }
+            stays
+        });
+        queues.into_iter().for_each(|queue| self.ring(Ring::Replies(queue)));
+        (before - self.replies.messages.len()) as u64
     }
 
     pub(super) fn messages(&self, reply_to: Option<&str>, after: u64, limit: usize) -> Vec<MessageRow> {

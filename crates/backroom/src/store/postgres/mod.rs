@@ -26,11 +26,13 @@ mod columns;
 mod schema;
 mod seam;
 mod seam_links;
+mod secure;
 mod tray;
 mod verbs;
 mod visit;
 mod wire;
 
+pub use self::secure::secure_queue_sql;
 pub use self::visit::Visit;
 pub use self::wire::options::{PostgresOptions, SCHEMA_BYTES_MAX, SCHEMA_DEFAULT};
 
@@ -165,6 +167,13 @@ impl PostgresStore {
             .map_err(|fault| fault.into_error("create or migrate the tables"))?;
         core.database_time.measure(&core.claims).await?;
         Ok(Self::start(core))
+    }
+
+    /// Names kinds whose args are sealed, and queues that some callers only may serve. From then on `enqueue` of SQL, which knows no settings,
+    /// refuses jobs of them. [`Options::open`](crate::Options::open) calls it with what its options say. Names stay until their rows are deleted
+    /// from the table `guarded`.
+    pub async fn guard(&self, kinds: &[&str], queues: &[&str]) -> Result<(), Error> {
+        secure::guard(&self.core, kinds, queues).await.map_err(failing("name what SQL must refuse"))
     }
 
     fn start(core: Arc<Core>) -> Self {

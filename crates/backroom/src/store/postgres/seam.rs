@@ -213,6 +213,10 @@ impl ReplyVerbs for PostgresStore {
         replies::release(&self.core, lease, &ids).await.map_err(failing("give messages back"))
     }
 
+    async fn forget_messages(&self, jobs: Arc<Vec<JobId>>) -> Result<u64, Error> {
+        replies::forget(&self.core, &jobs).await.map_err(failing("forget messages"))
+    }
+
     async fn messages(
         &self,
         reply_to: Option<&str>,

@@ -1,7 +1,10 @@
 //! Messages in reply queues.
 
+use std::collections::HashSet;
+
 use backroom_core::{
-    JobRow, LeaseId, Message, MessageBody, MessageId, MessageLease, Timestamp, bounds::earlier, message,
+    JobId, JobRow, LeaseId, Message, MessageBody, MessageId, MessageLease, Timestamp, bounds::earlier,
+    message,
 };
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use uuid::Uuid;
@@ -165,6 +168,26 @@ pub(super) fn acknowledge(
         answers.push(if is_done { Acknowledged::Done } else { Acknowledged::Lost });
     }
     Ok(answers)
+}
+
+/// Deletes all messages about these jobs. There is no index by job, because only this reads them so.
+pub(super) fn forget(connection: &Connection, jobs: &[JobId], hints: &mut Hints) -> Result<u64, Fault> {
+    let mut find = connection.prepare_cached("SELECT seq, job_id, reply_to FROM backroom_messages")?;
+    let mut delete = connection.prepare_cached("DELETE FROM backroom_messages WHERE seq = ?1")?;
+    let wanted: HashSet<[u8; 16]> = jobs.iter().map(|job| job.0.into_bytes()).collect();
+    let mut found: Vec<(i64, String)> = Vec::new();
+    let mut rows = find.query([])?;
+    while let Some(row) = rows.next()? {
+        if wanted.contains(&row.get::<_, [u8; 16]>(1)?) {
+            found.push((row.get(0)?, row.get(2)?));
+        }
+    }
+    for (seq, queue) in &found {
+        delete.execute([seq])?;
+        // The next one with the same key may be free now.
+        hints.replies(queue);
+    }
+    Ok(found.len() as u64)
 }
 
 /// Ends this lease of messages.

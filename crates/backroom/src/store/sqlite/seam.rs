@@ -255,6 +255,11 @@ impl ReplyVerbs for SqliteStore {
         self.write(weight, move |tx, hints| replies::release(tx, lease, &ids, hints)).await
     }
 
+    async fn forget_messages(&self, jobs: Arc<Vec<JobId>>) -> Result<u64, Error> {
+        let weight = Weight::durable(jobs.len());
+        self.write(weight, move |tx, hints| replies::forget(tx, &jobs, hints)).await
+    }
+
     async fn messages(
         &self,
         reply_to: Option<&str>,

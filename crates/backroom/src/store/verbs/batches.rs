@@ -18,7 +18,7 @@ pub trait BatchVerbs: Send + Sync {
     /// stays as it is. Fails as [`Invalid`](crate::ErrorKind::Invalid) for a parent that is unknown or takes no members.
     async fn open_batch(&self, open: Arc<OpenBatch>, now: Timestamp) -> Result<BatchRow, Error>;
 
-    /// Closes, cancels or opens a batch again, and answers with it as it is then; none if there is no such batch. If it ends with
+    /// Closes, cancels, opens again or forgets a batch, and answers with it as it is then; none if there is no such batch. If it ends with
     /// that, its end jobs are enqueued in the same transaction.
     async fn turn_batch(
         &self,
@@ -64,6 +64,8 @@ pub enum BatchTurn {
     Cancel,
     /// It is open again.
     Reopen,
+    /// Its description and its end jobs are deleted. It stays, with its members and their counts.
+    Forget,
 }
 
 /// A batch with its counts.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backroom_core::{LeaseId, Message, MessageBody, MessageId, MessageLease, Timestamp};
+use backroom_core::{JobId, LeaseId, Message, MessageBody, MessageId, MessageLease, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Call;
@@ -33,6 +33,10 @@ pub trait ReplyVerbs: Send + Sync {
 
     /// Ends this lease of messages, so that they are taken again at once. Messages under another lease stay as they are.
     async fn release_messages(&self, lease: LeaseId, ids: Arc<Vec<MessageId>>) -> Result<(), Error>;
+
+    /// Deletes all messages about these jobs, durably, whether a taker holds them or not. Answers how many; a call that is repeated because
+    /// its answer was lost does not count those of the first one.
+    async fn forget_messages(&self, jobs: Arc<Vec<JobId>>) -> Result<u64, Error>;
 
     /// Messages in the order in which they were written, of one reply queue if it is named, after the position `after`, at most
     /// `limit`. A store with a bound in bytes may answer with fewer: only an empty answer is the last. Takes none of them.

@@ -132,6 +132,9 @@ pub struct WorkerDetails {
     /// The kinds that it does not claim for a while, because their endpoints failed again and again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub breakers: Vec<OpenBreaker>,
+    /// The ids of the keys with which it opens sealed values. They are no secrets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
 }
 
 /// A kind whose circuit breaker is open at one worker.

@@ -24,6 +24,7 @@ fn token(env: &Env, name: &str, expires_at: Option<Timestamp>) -> Token {
         revoked_at: None,
         last_used_at: None,
         parent: None,
+        barred_from: Vec::new(),
     }
 }
 

@@ -74,7 +74,8 @@ fn counted(live: u64, completed: u64, cancelled: u64, discarded: u64) -> Counts 
 async fn ends(env: &Env, batch: BatchId) -> Vec<EndJob> {
     let filter = Filter { queue: Some("ends".into()), ..Filter::default() };
     let jobs = env.store.list(Arc::new(filter), None, 100).await.expect("list");
-    let of = |job: &JobRow| job.links.as_ref().and_then(|links| links.ends).filter(|ends| ends.batch == batch);
+    let of =
+        |job: &JobRow| job.links.as_ref().and_then(|links| links.ends).filter(|ends| ends.batch == batch);
     let mut ends: Vec<_> = jobs.iter().filter_map(of).map(|ends| ends.which).collect();
     ends.sort_by_key(|which| *which == EndJob::Success);
     ends
@@ -163,7 +164,9 @@ pub(super) async fn the_gate_decides_who_adds(env: Env) {
     let refused = add_by(&env, id, 1, member).await.expect_err("cancelled");
     assert!(refused.to_string().contains("was cancelled"), "{refused}");
     let unknown = BatchId(env.ids.job(env.now).0);
-    assert!(add_by(&env, unknown, 1, None).await.expect_err("unknown").to_string().contains("does not exist"));
+    assert!(
+        add_by(&env, unknown, 1, None).await.expect_err("unknown").to_string().contains("does not exist")
+    );
     assert_eq!(counts(&env, id).await, counted(3, 0, 0, 0), "what was refused is not stored");
 }
 
@@ -302,4 +305,31 @@ pub(super) async fn a_batch_that_ended_long_ago_goes_once_it_has_no_members(env:
     env.store.prune_batches(env.at(100), 10).await.expect("prune");
     assert_eq!(env.store.batch(id).await.expect("read"), None);
     assert!(env.store.batch(lives).await.expect("read").is_some());
+}
+
+pub(super) async fn a_forgotten_batch_counts_on_and_enqueues_nothing_at_its_end(env: Env) {
+    let parent = open(&env, new_batch(&env, None)).await.batch;
+    let described = Batch { description: Some("invoices of Ada".into()), ..new_batch(&env, Some(&parent)) };
+    let id = open(&env, described).await.batch.id;
+    add(&env, id, 2).await;
+    turn(&env, parent.id, BatchTurn::Close).await;
+    for _ in 0..2 {
+        let row = turn(&env, id, BatchTurn::Forget).await;
+        assert_eq!(row.batch.description, None);
+        assert_eq!((&row.batch.on_success, &row.batch.on_finish), (&None, &None));
+        assert_eq!(read(&env, id).await, row);
+    }
+    // It is as open as it was.
+    add(&env, id, 1).await;
+    turn(&env, id, BatchTurn::Close).await;
+    turn(&env, id, BatchTurn::Forget).await;
+    for job in claim_all(&env, 3).await {
+        env.drive(&job, succeed(&job), env.now).await;
+    }
+    assert_eq!(counts(&env, id).await, counted(0, 3, 0, 0));
+    assert!(read(&env, id).await.batch.succeeded_at.is_some());
+    assert_eq!(ends(&env, id).await, []);
+    // The batch that it is in has its own end jobs.
+    assert_eq!(counts(&env, parent.id).await, counted(0, 1, 0, 0));
+    assert_eq!(ends(&env, parent.id).await, [EndJob::Finish, EndJob::Success]);
 }

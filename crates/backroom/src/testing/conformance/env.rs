@@ -220,6 +220,7 @@ pub(super) fn every_extra() -> Extras {
         }),
         // Set by schedules alone: see the family of schedules.
         occurrence: None,
+        hidden: vec!["/a/b".into(), "/\"*".into()],
     }
 }
 

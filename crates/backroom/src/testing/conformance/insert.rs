@@ -19,7 +19,9 @@ pub(super) async fn every_optional_field_unset_comes_back_as_it_was(env: Env) {
 pub(super) async fn every_field_set_comes_back_as_it_was(env: Env) {
     let full = Draft {
         kind: "make_thumbnail".into(),
-        args: json(r#"{ "photo" : "a.jpg", "width":320, "big":12345678901234567890, "deep":[[{"a":null}]] }"#),
+        args: json(
+            r#"{ "photo" : "a.jpg", "width":320, "big":12345678901234567890, "deep":[[{"a":null}]] }"#,
+        ),
         queue: "images".into(),
         lane: Some("tenant-42".into()),
         priority: 0,
@@ -28,6 +30,8 @@ pub(super) async fn every_field_set_comes_back_as_it_was(env: Env) {
         max_attempts: Some(7),
         unique: Some(UniqueRule::by_fields(["photo"]).within(Duration::from_secs(60))),
         tags: vec!["zebra".into(), "apple".into()],
+        seal: None,
+        id: None,
         extras: every_extra(),
     };
     let policies = [

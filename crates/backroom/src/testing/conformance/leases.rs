@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::env::{Env, KIND, QUEUE, draft};
 use crate::{
-    ClaimOrder, Commit, LeaseHeld, Leases, Options, QueueOrder, RemoteWorker, Report, RunKey, RunOutcome, Settled,
+    ClaimOrder, Commit, LeaseHeld, Leases, Options, QueueOrder, RemoteWorker, Report, RunKey, RunOutcome,
+    Settled,
 };
 
 const OWNER: &str = "token";
@@ -25,6 +26,8 @@ fn worker(name: &str) -> RemoteWorker {
         host: "far".into(),
         queues: vec![(QUEUE.into(), 10)],
         kinds: vec![KIND.into()].into(),
+        claims: None,
+        keys: Vec::new(),
         slots: 10,
         lease: Duration::from_secs(30),
         stopping: false,
@@ -121,7 +124,8 @@ pub(super) async fn what_runs_under_the_name_of_a_worker_is_found_by_every_serve
     claimed(&first, &other, order(&env, 1)).await;
     let second = leases(&env);
     let found = second.runs_of(&by.name, 10).await.expect("runs");
-    let mut keys: Vec<_> = found.iter().filter_map(|job| Some(RunKey { job: job.id, lease: job.lease_id? })).collect();
+    let mut keys: Vec<_> =
+        found.iter().filter_map(|job| Some(RunKey { job: job.id, lease: job.lease_id? })).collect();
     keys.sort_unstable();
     assert_eq!(keys, runs);
     assert_eq!(second.runs_of(&by.name, 1).await.expect("runs").len(), 1);
@@ -154,7 +158,10 @@ pub(super) async fn a_lease_gets_one_outcome(env: Env) {
     let runs = claimed(&leases_here, &by, order(&env, 2)).await;
     let both = vec![done(runs[0]), failed(runs[0]), failed(runs[1])];
     let answers = commit(&leases_here, &by, both).await;
-    assert_eq!(answers, [Settled::Recorded(State::Completed), Settled::Lost, Settled::Recorded(State::Queued)]);
+    assert_eq!(
+        answers,
+        [Settled::Recorded(State::Completed), Settled::Lost, Settled::Recorded(State::Queued)]
+    );
     for (run, other) in [(runs[0], failed(runs[0])), (runs[1], done(runs[1]))] {
         let before = env.read(run.job).await;
         assert_eq!(commit(&leases(&env), &by, vec![other]).await, [Settled::Lost]);
@@ -196,7 +203,8 @@ pub(super) async fn a_run_that_its_worker_does_not_name_twice_is_given_back(env:
     let claims = [open.id];
     claimed(&leases, &by, open).await;
     let lost = claimed(&leases, &by, order(&env, 1)).await[0];
-    let extend = async |runs: &[RunKey], claims: &[LeaseId]| leases.extend(&by, runs, claims).await.expect("extend");
+    let extend =
+        async |runs: &[RunKey], claims: &[LeaseId]| leases.extend(&by, runs, claims).await.expect("extend");
     assert_eq!(extend(&[known], &claims).await.given_back, 0, "it may be under way");
     assert_eq!(state(&env, lost.job).await, State::Running);
     let extended = extend(&[known, lost], &claims).await;
@@ -239,7 +247,11 @@ pub(super) async fn reports_are_written_once(env: Env) {
     let (leases_here, by) = (leases(&env), worker("far-1"));
     let run = claimed(&leases_here, &by, order(&env, 1)).await[0];
     let caller = Some(("far-1", OWNER));
-    let report = Report { progress: Some((140, "most".into())), lines: vec!["a".into(), "b\n".into()], first_line: Some(0) };
+    let report = Report {
+        progress: Some((140, "most".into())),
+        lines: vec!["a".into(), "b\n".into()],
+        first_line: Some(0),
+    };
     for leases in [&leases_here, &leases(&env)] {
         let held = leases.report(caller, vec![(run, report.clone())]).await.expect("report");
         assert_eq!(held, [LeaseHeld::Held]);

@@ -100,6 +100,7 @@ behaviours! {
     }
     replies {
         every_change_writes_what_the_state_machine_says_and_in_that_order
+        messages_of_forgotten_jobs_are_deleted_whoever_holds_them
         a_claim_of_many_writes_for_those_that_ask_for_it
         a_repeated_claim_writes_its_message_once
         a_cancel_an_expiry_a_rescue_and_the_end_by_hand_write_theirs
@@ -442,6 +443,7 @@ behaviours! {
         members_that_end_at_the_same_time_end_the_batch_once
         a_batch_is_imported_with_its_counts_and_a_newer_copy_replaces_an_older
         a_batch_that_ended_long_ago_goes_once_it_has_no_members
+        a_forgotten_batch_counts_on_and_enqueues_nothing_at_its_end
     }
     import {
         records_in_every_state_come_back_as_they_were

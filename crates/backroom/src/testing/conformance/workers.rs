@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::env::{Env, WORKER, draft, lease, succeed};
 use crate::{
     Process,
-    store::{Beaten, Blocked, Claim, LeaseStatus, Holder, WorkerDetails, WorkerRow},
+    store::{Beaten, Blocked, Claim, Holder, LeaseStatus, WorkerDetails, WorkerRow},
 };
 
 fn worker(env: &Env, name: &str, secs: i64) -> WorkerRow {
@@ -44,7 +44,21 @@ fn worker(env: &Env, name: &str, secs: i64) -> WorkerRow {
             passed: vec![JobId(Uuid::from_u128(9))],
         },
         trouble: Some("cannot claim".into()),
-        details: WorkerDetails { process, clock_ahead_ms: Some(-12), blocked: Some(blocked), owner: Some("token".into()), any_kind: true, breakers: vec![crate::OpenBreaker { kind: "call".into(), since: env.now, failures: 10, why: "no".into() }], threads: Threads { count: Some(2), kinds: vec!["images".into()] } },
+        details: WorkerDetails {
+            process,
+            clock_ahead_ms: Some(-12),
+            blocked: Some(blocked),
+            owner: Some("token".into()),
+            any_kind: true,
+            breakers: vec![crate::OpenBreaker {
+                kind: "call".into(),
+                since: env.now,
+                failures: 10,
+                why: "no".into(),
+            }],
+            keys: vec!["payroll.1".into()],
+            threads: Threads { count: Some(2), kinds: vec!["images".into()] },
+        },
     }
 }
 
@@ -125,12 +139,8 @@ pub(super) async fn holders_are_workers_and_names_under_which_jobs_run(env: Env)
     }
     let [a, b, c] = rows.map(Some);
     let holder = |name: &str, row, holds| Holder { name: name.into(), row, holds };
-    let expected = [
-        holder("a", a, false),
-        holder("b", b, true),
-        holder("c", c, false),
-        holder("d", None, true),
-    ];
+    let expected =
+        [holder("a", a, false), holder("b", b, true), holder("c", c, false), holder("d", None, true)];
     assert_eq!(holders(&env).await, expected);
 }
 

@@ -23,7 +23,7 @@ use crate::{
 
 async fn changed(state: &AppState, id: backroom::JobId) -> Result<Response, Problem> {
     let job = state.backroom.job(id).await?;
-    let view = JobView::new(job, state.backroom.clock().now());
+    let view = JobView::of(&state.backroom, job);
     Ok(answer::job(&view, StatusCode::OK, &HeaderMap::new()))
 }
 

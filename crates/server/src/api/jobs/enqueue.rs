@@ -74,9 +74,17 @@ pub(super) async fn one(
     caller.require(Scope::Enqueue)?;
     let wait = Wait::asked(query.wait.as_deref(), &headers)?;
     let new: NewJob = body.read()?;
-    check_queue(&caller, new.queue())?;
-    // The id follows from the request's key, which is read below.
-    let new = new.chosen(JobId(uuid::Uuid::nil()), traceparent(&state, &headers))?;
+    check_new(&state, &caller, &new)?;
+    if wait.is_some() && !caller.sees(new.queue()) {
+        let why = format!(
+            "queue {:?} is for some tokens only, and the end of a job shows its output; leave `wait` out",
+            new.queue()
+        );
+        return Err(Problem::new(Code::Forbidden, why));
+    }
+    // Without one of its own, the id follows from the request's key, which is read below.
+    let now = state.backroom.clock().now();
+    let new = new.chosen(JobId(uuid::Uuid::nil()), traceparent(&state, &headers), now)?;
     let pass = match once::begin(&state, &caller, &headers, "POST /v1/jobs", &body.0).await? {
         Once::Go(pass) => pass,
         Once::Replay(response) => return Ok(response),
@@ -98,8 +106,9 @@ pub(super) async fn one(
     // Nothing of the request is held while it waits.
     drop((headers, body));
     let job = wait.wait(&state, &deadline, stored.id, |job| job.state.is_finished()).await?;
-    let mut response = if job.state.is_finished() {
-        let view = JobView::new(job, state.backroom.clock().now());
+    // The job that holds a unique key may be in a queue that the caller does not see.
+    let mut response = if job.state.is_finished() && caller.sees(&job.queue) {
+        let view = JobView::of(&state.backroom, job);
         answer::job(&view, StatusCode::OK, &HeaderMap::new())
     } else {
         stored.into_response()
@@ -144,9 +153,11 @@ async fn end(pass: &Pass, stored: &Result<Stored, Problem>) {
 }
 
 async fn store_one(state: &AppState, pass: &Pass, new: ChosenJob) -> Result<Stored, Problem> {
-    let id = pass.id(0);
+    // An id that a caller chose may be stored already.
+    let is_repeated = pass.is_repeated || new.draft.id.is_some();
+    let id = new.draft.id.unwrap_or_else(|| pass.id(0));
     let chosen = vec![ChosenJob { id, ..new }];
-    let inserted = state.backroom.enqueue_chosen_linked(chosen, pass.at, pass.is_repeated).await?;
+    let inserted = state.backroom.enqueue_chosen_linked(chosen, pass.at, is_repeated).await?;
     let inserted = inserted.first().copied().unwrap_or(Inserted::Created);
     if let Inserted::KeyHeld(holder) = inserted {
         let why = format!("job {holder} holds the unique key");
@@ -198,10 +209,10 @@ pub(super) async fn batch(
         let why = format!("the array has {} jobs; at most {most} are allowed", new.len());
         return Err(Problem::new(Code::BodyTooLarge, why));
     }
-    new.iter().try_for_each(|new| check_queue(&caller, new.queue()))?;
-    let traceparent = traceparent(&state, &headers);
+    new.iter().try_for_each(|new| check_new(&state, &caller, new))?;
+    let (traceparent, now) = (traceparent(&state, &headers), state.backroom.clock().now());
     let drafts = new.into_iter().enumerate().map(|(number, new)| {
-        new.chosen(JobId(uuid::Uuid::nil()), traceparent)
+        new.chosen(JobId(uuid::Uuid::nil()), traceparent, now)
             .map_err(|invalid| Problem::new(Code::Invalid, format!("job {number}: {invalid}")))
     });
     let drafts: Vec<_> = drafts.collect::<Result<_, _>>()?;
@@ -220,10 +231,15 @@ pub(super) async fn batch(
 }
 
 async fn store_many(state: &AppState, pass: &Pass, drafts: Vec<ChosenJob>) -> Result<Stored, Problem> {
-    let with_id = |(number, new): (usize, ChosenJob)| ChosenJob { id: pass.id(number), ..new };
+    // An id that a caller chose may be stored already.
+    let is_repeated = pass.is_repeated || drafts.iter().any(|new| new.draft.id.is_some());
+    let with_id = |(number, new): (usize, ChosenJob)| {
+        let id = new.draft.id.unwrap_or_else(|| pass.id(number));
+        ChosenJob { id, ..new }
+    };
     let chosen: Vec<_> = drafts.into_iter().enumerate().map(with_id).collect();
     let ids: Vec<JobId> = chosen.iter().map(|chosen| chosen.id).collect();
-    let inserted = state.backroom.enqueue_chosen_linked(chosen, pass.at, pass.is_repeated).await?;
+    let inserted = state.backroom.enqueue_chosen_linked(chosen, pass.at, is_repeated).await?;
     let jobs = ids.into_iter().zip(inserted).map(|(id, inserted)| Enqueued::new(id, inserted)).collect();
     Ok(Stored::new(pass.id(0), None, &EnqueuedBatch { jobs }))
 }
@@ -236,6 +252,25 @@ pub(crate) fn check_queue(caller: &Caller, queue: &str) -> Result<(), Problem> {
             "queue {queue:?} belongs to Backroom itself; choose a name that does not begin with backroom."
         );
         return Err(Problem::new(Code::Invalid, why));
+    }
+    Ok(())
+}
+
+/// Whether the caller may enqueue a job: into its queue, and with the messages that it asks for.
+pub(in crate::api) fn check_new(state: &AppState, caller: &Caller, new: &NewJob) -> Result<(), Problem> {
+    let queue = new.queue();
+    check_queue(caller, queue)?;
+    if state.access.is_secure(queue) && new.informs(|reply_to| !state.access.is_secure(reply_to)) {
+        // Its output would reach the program that takes the message.
+        let why = format!(
+            "queue {queue:?} is for some tokens only, and a message about the job would carry its output elsewhere; leave `callback` out, and \
+             reply to a queue that is for these tokens, too"
+        );
+        return Err(Problem::new(Code::Forbidden, why));
+    }
+    if new.replaces() && caller.is_barred() {
+        let why = "some queues are for other tokens only, and the job that holds the unique key may be in one of them; leave `replace` out";
+        return Err(Problem::new(Code::Forbidden, why));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::enqueue::{check_queue, traceparent};
+use super::enqueue::{check_new, traceparent};
 use tracing::Instrument as _;
 
 use crate::{
@@ -152,12 +152,11 @@ impl Storing {
 
     fn read(&self, line: &[u8]) -> Result<ChosenJob, Problem> {
         let new: NewJob = body::read(line)?;
-        check_queue(&self.caller, new.queue())?;
+        check_new(&self.state, &self.caller, &new)?;
         let now = self.state.backroom.clock().now();
-        let id = self.state.ids.job(now);
-        let new = new.chosen(id, traceparent(&self.state, &self.headers))?;
+        let new = new.chosen(self.state.ids.job(now), traceparent(&self.state, &self.headers), now)?;
         // Checked alone, so that a bad line does not refuse the others of its batch.
-        new.draft.clone().check(id, now, backroom::core::bounds::JSON_BYTES_MAX)?;
+        new.draft.clone().check(new.id, now, backroom::core::bounds::JSON_BYTES_MAX)?;
         Ok(new)
     }
 
@@ -169,7 +168,10 @@ impl Storing {
         let batch = std::mem::take(batch);
         let good: Vec<_> = batch.iter().filter_map(|line| line.job.as_ref().ok().cloned()).collect();
         let at = whole_micros(self.state.backroom.clock().now());
-        let mut answers = match self.state.backroom.enqueue_chosen_linked(good.clone(), at, false).await {
+        // An id that a caller chose may be stored already.
+        let is_repeated = good.iter().any(|new| new.draft.id.is_some());
+        let inserted = self.state.backroom.enqueue_chosen_linked(good.clone(), at, is_repeated).await;
+        let mut answers = match inserted {
             Ok(inserted) => {
                 let enqueued =
                     good.iter().zip(inserted).map(|(new, inserted)| Enqueued::new(new.id, inserted));
@@ -209,8 +211,8 @@ impl Storing {
         let mut answers = Vec::with_capacity(good.len());
         for new in good {
             let at = whole_micros(self.state.backroom.clock().now());
-            let id = new.id;
-            let inserted = self.state.backroom.enqueue_chosen_linked(vec![new], at, false).await;
+            let (id, is_repeated) = (new.id, new.draft.id.is_some());
+            let inserted = self.state.backroom.enqueue_chosen_linked(vec![new], at, is_repeated).await;
             answers.push(match inserted {
                 Ok(inserted) => {
                     Ok(Enqueued::new(id, inserted.first().copied().unwrap_or(backroom::Inserted::Created)))

@@ -7,6 +7,7 @@ mod enqueue;
 pub(crate) mod filter;
 mod lines;
 mod read;
+mod reveal;
 mod stream;
 mod wait;
 mod workflow;
@@ -16,7 +17,7 @@ pub(crate) use self::enqueue::check_queue;
 use backroom::{JobId, JobRow};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) use self::enqueue::traceparent;
+pub(super) use self::enqueue::{check_new, traceparent};
 
 use super::{
     caller::{Caller, Scope},

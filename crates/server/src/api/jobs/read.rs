@@ -10,7 +10,11 @@ use backroom::JobId;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{answer, filter, find, require, wait::Wait};
+use super::{
+    answer, filter, find, require,
+    reveal::{Reveal, RevealQuery},
+    wait::Wait,
+};
 use crate::{
     api::{
         around::Deadline,
@@ -21,7 +25,7 @@ use crate::{
     },
     bodies::Select,
     serve::AppState,
-    views::{Attempts, JobPage, JobSchema, JobView, Logs, Reasons},
+    views::{Attempts, JobPage, JobSchema, Logs, Reasons},
 };
 
 /// Jobs on a page that names no limit.
@@ -110,7 +114,7 @@ pub(super) async fn list(
         let pairs: Vec<String> = others.map(str::to_owned).chain([format!("before={next}")]).collect();
         format!("{}?{}", uri.path(), pairs.join("&"))
     });
-    Ok(answer::page(JobPage::new(page, state.backroom.clock().now()), next_uri))
+    Ok(answer::page(JobPage::of(&state.backroom, page), next_uri))
 }
 
 /// How long to wait.
@@ -120,6 +124,9 @@ pub(super) async fn list(
 pub(super) struct WaitQuery {
     /// Wait up to this long, like `30s`: with `If-None-Match` until the job has changed, else until it has ended.
     wait: Option<String>,
+    /// Show fields that are hidden from readers. It takes the scope `admin`, and is written into the audit log. Default false.
+    #[serde(default)]
+    reveal: bool,
 }
 
 /// Read a job
@@ -155,20 +162,20 @@ pub(super) async fn one(
     let versions = answer::versions(&headers);
     drop(headers);
     let found = find(&state, &caller, Scope::Read, &id).await?;
+    let reveal = Reveal::asked(&state, &caller, query.reveal, &found).await?;
     let job = if let Some(wait) = wait {
         let id = found.id;
         // It is read again, and not held while the answer waits.
         drop(found);
-        let clock = state.backroom.clock();
         let waits_for_change = versions.contains_key(header::IF_NONE_MATCH);
         let is_news =
-            |job: &backroom::JobRow| answer::is_news(&JobView::new(job.clone(), clock.now()), &versions);
+            |job: &backroom::JobRow| answer::is_news(&reveal.view(&state.backroom, job.clone()), &versions);
         let done = |job: &backroom::JobRow| job.state.is_finished() || (waits_for_change && is_news(job));
         wait.wait(&state, &deadline, id, done).await?
     } else {
         found
     };
-    let view = JobView::new(job, state.backroom.clock().now());
+    let view = reveal.view(&state.backroom, job);
     let mut response = answer::job(&view, StatusCode::OK, &versions);
     if let Some(applied) = wait.and_then(Wait::applied) {
         response.headers_mut().insert("preference-applied", applied);
@@ -184,15 +191,18 @@ pub(super) async fn one(
     path = "/v1/jobs/{id}/output",
     operation_id = "output_job",
     tag = "jobs",
-    params(("id" = String, Path, description = "The job.", format = "uuid")),
+    params(("id" = String, Path, description = "The job.", format = "uuid"), RevealQuery),
     responses((status = 200, description = "The output.", body = serde_json::Value), Problems)
 )]
 pub(super) async fn output(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(query): Query<RevealQuery>,
 ) -> Result<Response, Problem> {
     let job = find(&state, &caller, Scope::Read, &id).await?;
+    let reveal = Reveal::asked(&state, &caller, query.reveal, &job).await?;
+    let job = reveal.redacted(&state.backroom, job).0;
     match job.output {
         Some(output) => {
             Ok(([(header::CONTENT_TYPE, "application/json")], output.as_str().to_owned()).into_response())
@@ -211,16 +221,19 @@ pub(super) async fn output(
     path = "/v1/jobs/{id}/attempts",
     operation_id = "attempts_job",
     tag = "jobs",
-    params(("id" = String, Path, description = "The job.", format = "uuid")),
+    params(("id" = String, Path, description = "The job.", format = "uuid"), RevealQuery),
     responses((status = 200, description = "The attempts.", body = Attempts), Problems)
 )]
 pub(super) async fn attempts(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(query): Query<RevealQuery>,
 ) -> Result<Json<Attempts>, Problem> {
     let job = find(&state, &caller, Scope::Read, &id).await?;
-    Ok(Json(Attempts { attempts: state.backroom.attempts(job.id).await? }))
+    let reveal = Reveal::asked(&state, &caller, query.reveal, &job).await?;
+    let (job, redacted) = reveal.redacted(&state.backroom, job);
+    Ok(Json(Attempts::of(state.backroom.attempts(job.id).await?, &redacted)))
 }
 
 /// From where.
@@ -232,6 +245,9 @@ pub(super) struct LogQuery {
     #[param(minimum = 0, maximum = 10000)]
     #[serde(default)]
     skip: u32,
+    /// Show fields that are hidden from readers. It takes the scope `admin`, and is written into the audit log. Default false.
+    #[serde(default)]
+    reveal: bool,
 }
 
 /// Read what the handler of a job logged
@@ -251,7 +267,10 @@ pub(super) async fn logs(
 ) -> Result<Json<Logs>, Problem> {
     let job = find(&state, &caller, Scope::Read, &id).await?;
     let skip = query.skip as usize;
+    let reveal = Reveal::asked(&state, &caller, query.reveal, &job).await?;
+    let (job, redacted) = reveal.redacted(&state.backroom, job);
     let log = state.backroom.log(job.id, skip).await?;
+    let log: Vec<_> = log.into_iter().map(|line| redacted.line(line)).collect();
     let next = (!log.is_empty()).then_some(skip + log.len());
     Ok(Json(Logs { log, next }))
 }
@@ -271,5 +290,7 @@ pub(super) async fn explain(
     Path(id): Path<String>,
 ) -> Result<Json<Reasons>, Problem> {
     let job = find(&state, &caller, Scope::Read, &id).await?;
-    Ok(Json(Reasons::new(&state.backroom.explain(job.id).await?.reasons)))
+    let explained = state.backroom.explain(job.id).await?;
+    let redacted = state.backroom.redacted(explained.job).1;
+    Ok(Json(Reasons::of(&explained.reasons, &redacted)))
 }

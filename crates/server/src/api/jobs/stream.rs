@@ -10,7 +10,7 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use backroom::{Cursor, JobEvent};
+use backroom::{Cursor, JobEvent, Redacted};
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -73,12 +73,16 @@ pub(super) async fn events(
     let (stopping, instance) = (state.stopping.clone(), format!("/v1/jobs/{}/events", job.id));
     let (clock, most) = (Arc::clone(state.backroom.clock()), state.settings.now().limits.stream_time);
     let follow = state.backroom.follow(job.id, after);
-    let events = stream::unfold(Some((follow, state)), move |following| {
+    let redacted = state.backroom.redacted(job).1;
+    let events = stream::unfold(Some((follow, state, redacted)), move |following| {
         let instance = instance.clone();
         async move {
-            let (mut follow, state) = following?;
+            let (mut follow, state, redacted) = following?;
             match follow.next().await? {
-                Ok(event) => Some((Ok::<_, Infallible>(written(event, &state)), Some((follow, state)))),
+                Ok(event) => {
+                    let written = written(event, &state, &redacted);
+                    Some((Ok::<_, Infallible>(written), Some((follow, state, redacted))))
+                }
                 Err(error) => {
                     let document = Problem::from(error).document(&instance);
                     let event = Event::default().event("problem").data(one_line(&document));
@@ -99,8 +103,8 @@ pub(super) async fn events(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response())
 }
 
-fn written(event: JobEvent, state: &AppState) -> Event {
-    let view = NewsView::new(event.news, state.backroom.clock().now());
+fn written(event: JobEvent, state: &AppState, redacted: &Redacted) -> Event {
+    let view = NewsView::of(&state.backroom, redacted, event.news);
     // The library may learn of further events; this server then needs a name for them.
     let (name, data) = view.as_ref().map_or(("other", Ok(b"null".to_vec())), NewsView::event);
     let data = one_line(&data.expect("invariant: rows are JSON"));

@@ -34,7 +34,9 @@ pub(super) async fn journal(
     Path(id): Path<String>,
 ) -> Result<Json<JobJournal>, Problem> {
     let job = find(&state, &caller, Scope::Read, &id).await?;
-    let journal = state.backroom.journal(job.id).await?.map(JournalView::new);
+    let (job, redacted) = state.backroom.redacted(job);
+    let journal = state.backroom.journal(job.id).await?;
+    let journal = journal.map(|journal| JournalView::new(redacted.journal(journal)));
     Ok(Json(JobJournal { journal }))
 }
 

@@ -37,6 +37,8 @@ struct ClaimBody {
     repeated: bool,
     /// The queues of this claim, in the order in which they are served. Default: all queues of the worker.
     queues: Option<Vec<String>>,
+    /// Of the worker's kinds those of this claim: a worker leaves kinds out that it cannot do now. Default: all of them.
+    kinds: Option<Vec<String>>,
     /// Most jobs, up to 1000. Default 1. With 0 nothing is taken: the answer comes when a job is due, and says so in `due`.
     #[schema(minimum = 0, maximum = 1000)]
     limit: Option<usize>,
@@ -120,8 +122,8 @@ pub(super) async fn claim(
     body: JsonBytes,
 ) -> Result<Json<Claimed>, Problem> {
     caller.require(Scope::Work)?;
-    let ClaimBody { worker, claim, repeated, queues, limit, bytes_max, wait_ms } = body.read()?;
-    let worker = worker.of(&caller)?;
+    let ClaimBody { worker, claim, repeated, queues, kinds, limit, bytes_max, wait_ms } = body.read()?;
+    let worker = backroom::RemoteWorker { claims: kinds, ..worker.of(&caller)? };
     for queue in queues.iter().flatten() {
         caller.require_in(Scope::Work, queue)?;
     }

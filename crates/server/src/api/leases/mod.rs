@@ -57,6 +57,9 @@ struct WorkerBody {
     host: String,
     /// The kinds that it handles.
     kinds: Vec<String>,
+    /// The ids of the keys with which it opens sealed values; they are no secrets. Default none.
+    #[serde(default)]
+    keys: Vec<String>,
     /// The queues that it serves, each with the slots for it.
     queues: Vec<QueueBody>,
     /// For how many milliseconds it may make no calls before its jobs run elsewhere. Default 30000.
@@ -143,6 +146,8 @@ impl WorkerBody {
             owner,
             host: self.host,
             kinds: self.kinds.into(),
+            claims: None,
+            keys: self.keys,
             stopping: self.stopping,
             running: self.running,
         })

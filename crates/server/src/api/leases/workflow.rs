@@ -17,7 +17,7 @@ use crate::{
         body::JsonBytes,
         caller::{Caller, Scope},
         codes::Code,
-        jobs::check_queue,
+        jobs::check_new,
         problem::{Problem, Problems},
     },
     bodies::NewJob,
@@ -366,7 +366,7 @@ impl From<WorkflowAnswer> for WorkflowSays {
 }
 
 impl AskBody {
-    fn read(self, caller: &Caller) -> Result<RemoteAsk, Problem> {
+    fn read(self, state: &AppState, caller: &Caller) -> Result<RemoteAsk, Problem> {
         let key = self.key;
         let missing = |field: &str| {
             Problem::new(Code::Invalid, format!("the ask {key:?} has no `{field}`, which its kind needs"))
@@ -391,8 +391,8 @@ impl AskBody {
             }
             AskKind::Child => {
                 let job = self.job.ok_or_else(|| missing("job"))?;
-                check_queue(caller, job.queue())?;
-                let draft = job.alone(None)?;
+                check_new(state, caller, &job)?;
+                let draft = job.alone(None, state.backroom.clock().now())?;
                 if draft.unique.is_some() {
                     let why = format!(
                         "the child {key:?} has a unique key; a child has none, because its workflow names it"
@@ -459,7 +459,8 @@ pub(super) async fn workflow(
         let attempted = error.map_or_else(|| Attempted::Value(backroom::Json::null()), Attempted::Failed);
         (key, r#try, attempted)
     });
-    let asks = body.asks.into_iter().map(|ask| ask.read(&caller)).collect::<Result<Vec<_>, Problem>>()?;
+    let asks =
+        body.asks.into_iter().map(|ask| ask.read(&state, &caller)).collect::<Result<Vec<_>, Problem>>()?;
     let call = WorkflowCall { begins: body.begin, asks, undone, publish: body.publish, then };
     let answer = state.leases.workflow(Some((&body.worker, &caller.id())), run, call).await?;
     Ok(Json(answer.into()))

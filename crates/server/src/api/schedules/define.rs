@@ -64,8 +64,9 @@ pub(super) async fn put(
         find(&state, &caller, &name).await?;
     }
     // What is refused anyway is no act.
-    schedule.check(state.backroom.clock().now(), backroom::core::bounds::JSON_BYTES_MAX)?;
-    record(&state, &caller, "schedule.put", &name, Some(&schedule)).await?;
+    schedules.check(&schedule)?;
+    let recorded = state.backroom.redacted_definition(schedule.clone()).0;
+    record(&state, &caller, "schedule.put", &name, Some(&recorded)).await?;
     let put = own::put(&schedules, Origin::Api, &schedule, |before| conditions.check(before)).await;
     let outcome: PutOutcome = put.map_err(Conditions::problem)?.into();
     let schedule = find(&state, &caller, &name).await?.schedule;

@@ -43,7 +43,8 @@ pub(crate) fn sees(caller: &Caller, schedule: &ScheduleView) -> bool {
 
 /// A schedule that there is, as the caller sees it.
 async fn find(state: &AppState, caller: &Caller, name: &str) -> Result<WholeSchedule, Problem> {
-    let found = state.backroom.schedules().get(name).await?.map(WholeSchedule::new);
+    let found =
+        state.backroom.schedules().get(name).await?.map(|info| WholeSchedule::of(&state.backroom, info));
     found.filter(|found| sees(caller, &found.schedule)).ok_or_else(|| {
         Problem::new(Code::NotFound, format!("there is no schedule {name:?} that this token reaches"))
     })

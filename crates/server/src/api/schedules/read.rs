@@ -18,7 +18,7 @@ use crate::{
         problem::{Problem, Problems},
     },
     serve::AppState,
-    views::schedule::{EntryPage, EntryView, SchedulePage, ScheduleView, WholeSchedule},
+    views::schedule::{EntryPage, SchedulePage, ScheduleView, WholeSchedule},
 };
 
 /// Rows on a page that names no limit.
@@ -72,9 +72,8 @@ pub(super) async fn list(
         let page = schedules.list(after.as_deref(), limit).await?;
         let (is_last, last) = (page.len() < limit, page.last().map(|last| last.name.clone()));
         read += page.len();
-        for view in page.into_iter().map(ScheduleView::new).filter(|view| sees(&caller, view)) {
-            seen.push(view);
-        }
+        let views = page.into_iter().map(|summary| ScheduleView::of(&state.backroom, summary).0);
+        seen.extend(views.filter(|view| sees(&caller, view)));
         if seen.len() >= limit || is_last || read >= READ_MAX {
             let is_cut = seen.len() > limit;
             seen.truncate(limit);
@@ -158,7 +157,5 @@ pub(super) async fn history(
     caller.require(Scope::Read)?;
     let limit = limit(query.limit)?;
     find(&state, &caller, &name).await?;
-    let found = state.backroom.schedules().history(&name, query.before, limit).await?;
-    let next = if found.len() == limit { found.last().map(|last| last.seq) } else { None };
-    Ok(Json(EntryPage { entries: found.into_iter().map(EntryView::from).collect(), next }))
+    Ok(Json(EntryPage::read(&state.backroom, &name, query.before, limit).await?))
 }

@@ -6,9 +6,13 @@ mod served;
 mod source;
 mod wait;
 
+use std::path::PathBuf;
+
 use backroom::{
     BatchId, Draft, JobRow, OnFailure, Timestamp,
     core::{dependency::Edge, draft::When},
+    ids::Ids,
+    sealed::{KeyFile, Keys},
 };
 use clap::Args;
 use serde::Serialize;
@@ -38,6 +42,7 @@ Examples:
   backroom enqueue report --wait | jq .total
   backroom enqueue pack --after ID                      runs once that job has completed
   backroom enqueue thumbnail --lines --batch ID < photos.ndjson
+  backroom enqueue pay @pay.json --seal payroll --keys keys.json
 
 With --json: {\"id\", \"outcome\", \"scheduled_at\", \"expires_at\"} where outcome is created, deduplicated or replaced; with --lines the four
 counts
@@ -63,6 +68,14 @@ pub(crate) struct EnqueueArgs {
     /// Ctrl-C ends the wait, and the job goes on
     #[arg(long, conflicts_with = "lines")]
     wait: bool,
+
+    /// Seal the args with the key of this name, before anything leaves this process
+    #[arg(long, value_name = "NAME", requires = "keys", conflicts_with = "lines", help_heading = "Secrets")]
+    seal: Option<String>,
+
+    /// The file with the keys for --seal
+    #[arg(long, value_name = "FILE", requires = "seal", help_heading = "Secrets")]
+    keys: Option<PathBuf>,
 
     #[command(flatten)]
     options: JobOptions,
@@ -113,8 +126,15 @@ pub(crate) async fn run(args: EnqueueArgs, settings: &Settings) -> Result<(), Pr
     unless_interrupted(settings.with_target(Need::Create, async |target| {
         // The store's clock decides when the job is due, which may be another than this machine's.
         let options = args.options.draft(&args.kind, target.now())?;
-        enqueue(target, Draft { args: draft.args, ..options }, &args.ties.clone().into(), args.wait, settings)
-            .await
+        let draft = Draft { args: draft.args, ..options };
+        let draft = match (args.seal, args.keys) {
+            (Some(name), Some(file)) => {
+                let keys = Keys::load(KeyFile(file)).await?;
+                keys.seal_draft(draft, &name, &Ids::from_entropy(), target.now())?
+            }
+            (None, _) | (_, None) => draft,
+        };
+        enqueue(target, draft, &args.ties.clone().into(), args.wait, settings).await
     }))
     .await
 }

@@ -127,6 +127,10 @@ pub(super) struct JobOptions {
     )]
     meta: Vec<(String, String)>,
 
+    /// Hide a field of args and output from readers, by a JSON pointer such as /card/number; may be given several times
+    #[arg(long = "hide", value_name = "POINTER", help_heading = "Secrets")]
+    hidden: Vec<String>,
+
     /// Messages about the job go to this reply queue; `backroom replies` takes them
     #[arg(long, value_name = "QUEUE", help_heading = "Messages about it")]
     reply_to: Option<String>,
@@ -218,6 +222,7 @@ impl JobOptions {
                 }),
                 callback: self.callback.map(|url| Callback { url, on: kinds(self.callback_on) }),
                 occurrence: None,
+                hidden: self.hidden,
             },
             queue: self.queue,
             lane: self.lane,
@@ -355,6 +360,8 @@ mod tests {
             "https://example.org/done",
             "--callback-on",
             "discarded",
+            "--hide",
+            "/card/number",
         ]);
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         assert_eq!(draft.queue, "mail");
@@ -380,6 +387,7 @@ mod tests {
                 on: [MessageKind::Discarded].into_iter().collect(),
             }),
             occurrence: None,
+            hidden: vec!["/card/number".into()],
         };
         assert_eq!(draft.extras, extras);
     }

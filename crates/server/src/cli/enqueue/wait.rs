@@ -33,9 +33,10 @@ pub(super) async fn run(target: &Target, id: JobId, settings: &Settings) -> Resu
 /// Shows what happens to a job until its end, and answers it as it is then.
 async fn followed(backroom: &Backroom, id: JobId) -> Result<Option<JobRow>, Problem> {
     let mut events = backroom.follow(id, None);
+    let redacted = backroom.redacted(backroom.job(id).await?).1;
     while let Some(event) = events.next().await {
         let now = backroom.clock().now();
-        match NewsView::new(event?.news, now) {
+        match NewsView::of(backroom, &redacted, event?.news) {
             Some(NewsView::State(view)) if view.job.state.is_finished() => return Ok(Some(view.job)),
             Some(news) => tail::said(&news, now).lines().for_each(out::note),
             None => {}

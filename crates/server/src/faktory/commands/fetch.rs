@@ -32,6 +32,9 @@ pub(in super::super) async fn fetch(
 ) -> Result<Reply, Refusal> {
     let queues = each_once(queues)?;
     let faktory = Arc::clone(&session.faktory);
+    if let Some(queue) = queues.iter().find(|queue| faktory.is_secure(queue)) {
+        return Err(for_tokens(queue));
+    }
     let wid = session.wid_to_fetch();
     let running = faktory.runs().count_of(&wid);
     if !faktory.runs().has_place(&wid) {
@@ -84,6 +87,11 @@ pub(in super::super) async fn fetch(
         Vec::new()
     };
     Ok(Reply::Bulk(delivered::json(&job, &attempts, faktory.state.backroom.clock().now())))
+}
+
+/// Why nothing but a push reaches a secure queue.
+pub(super) fn for_tokens(queue: &str) -> Refusal {
+    Refusal::new(format!("queue {queue:?} is for some tokens only, and a Faktory client has none"))
 }
 
 /// The queues, each where it is named first.

@@ -100,7 +100,7 @@ async fn find(session: &Session, jid: &str) -> Result<Option<Run>, Refusal> {
         Some(job) => Some(job),
         None => of_all(session, jid).await?,
     };
-    let Some(job) = found else { return Ok(None) };
+    let Some(job) = found.filter(|job| !faktory.is_secure(&job.queue)) else { return Ok(None) };
     let Some(lease) = job.lease_id else { return Ok(None) };
     let wid: Arc<str> = wid.unwrap_or_default().into();
     faktory.remember(&wid, &job, lease);

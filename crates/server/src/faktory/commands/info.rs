@@ -23,7 +23,8 @@ pub(in super::super) async fn info(faktory: &Faktory) -> Result<Reply, Refusal> 
         names.into_iter().filter(|name| !removed.contains(name)).map(|name| (name, 0)).collect()
     };
     let mut sets = [0_u64; 4];
-    for count in counts.iter().filter(|count| !count.queue.starts_with(SYSTEM_PREFIX)) {
+    let is_shown = |queue: &str| !queue.starts_with(SYSTEM_PREFIX) && !faktory.is_secure(queue);
+    for count in counts.iter().filter(|count| is_shown(&count.queue)) {
         let set = match count.state {
             DisplayState::Available => {
                 queues.insert(count.queue.clone(), count.jobs);

@@ -39,7 +39,7 @@ pub(in super::super) async fn mutate(faktory: &Faktory, mutation: &Mutation) -> 
         let page = backroom.list(wanted.clone(), before, PAGE).await?;
         let mut jobs = Vec::new();
         for job in page.jobs {
-            if fits(faktory, &job, filter).await? {
+            if !faktory.is_secure(&job.queue) && fits(faktory, &job, filter).await? {
                 jobs.push(job);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use backroom::{BatchId, ChosenJob, Error, ErrorKind, Inserted, Timestamp};
+use backroom::{BatchId, ChosenJob, Draft, ErrorKind, Inserted, Timestamp};
 
 use super::super::{
     Faktory,
@@ -83,8 +83,7 @@ pub(in super::super) async fn many(faktory: &Faktory, pushed: Vec<Pushed>) -> Re
 fn check(faktory: &Faktory, pushed: Pushed, now: Timestamp) -> Result<Option<ChosenJob>, Refusal> {
     let Taken::Job(draft, batch) = pushed.draft(now)? else { return Ok(None) };
     let id = faktory.state.ids.job(now);
-    let checked = draft.clone().check(id, now, faktory.state.backroom.json_bytes_max());
-    checked.map_err(|invalid| Refusal::from(Error::from(invalid)))?;
+    faktory.state.backroom.check_draft(id, Draft::clone(&draft), now)?;
     Ok(Some(ChosenJob { id, draft: *draft, after: Vec::new(), batch }))
 }
 

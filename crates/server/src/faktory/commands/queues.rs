@@ -52,6 +52,9 @@ pub(in super::super) async fn latency(faktory: &Faktory, named: &[String]) -> Re
     if named.iter().any(|queue| queue == ALL) {
         return Err(Refusal::new("QUEUE LATENCY does not support wildcards"));
     }
+    if let Some(queue) = named.iter().find(|queue| faktory.is_secure(queue)) {
+        return Err(super::fetch::for_tokens(queue));
+    }
     let now = faktory.state.backroom.clock().now();
     let mut latencies = BTreeMap::new();
     for queue in named {
@@ -62,10 +65,14 @@ pub(in super::super) async fn latency(faktory: &Faktory, named: &[String]) -> Re
     Ok(Reply::Bulk(serde_json::to_string(&latencies).expect("invariant: numbers are JSON")))
 }
 
-/// The queues that exist, but those of Backroom itself.
+/// The queues that exist, but those of Backroom itself and those for some tokens only.
 pub(in super::super) async fn all(faktory: &Faktory) -> Result<Vec<String>, Refusal> {
     let queues = faktory.state.backroom.queues().await?;
-    Ok(queues.into_iter().map(|queue| queue.name).filter(|name| !name.starts_with(SYSTEM_PREFIX)).collect())
+    Ok(queues
+        .into_iter()
+        .map(|queue| queue.name)
+        .filter(|name| !name.starts_with(SYSTEM_PREFIX) && !faktory.is_secure(name))
+        .collect())
 }
 
 /// Those of the named ones that exist.

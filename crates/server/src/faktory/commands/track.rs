@@ -33,7 +33,7 @@ pub(in super::super) async fn get(faktory: &Faktory, jid: &str) -> Result<Reply,
     answer.insert("jid".into(), jid.into());
     answer.insert("state".into(), state.into());
     answer.insert("updated_at".into(), updated_at.to_string().into());
-    if let Some(progress) = job.progress {
+    if let Some(progress) = faktory.state.backroom.redacted(job).0.progress {
         answer.insert("percent".into(), progress.percent.into());
         answer.insert("desc".into(), progress.message.into());
     }
@@ -67,8 +67,13 @@ pub(in super::super) async fn set(faktory: &Faktory, progress: Progress) -> Resu
     Ok(Reply::Ok)
 }
 
-/// The newest job of a jid: one that was fetched here, one that is tracked, or one that the jid names by itself.
+/// The newest job of a jid: one that was fetched here, one that is tracked, or one that the jid names by itself. Not one of a queue for
+/// some tokens only.
 async fn find(faktory: &Faktory, jid: &str) -> Result<Option<JobRow>, Refusal> {
+    Ok(newest(faktory, jid).await?.filter(|job| !faktory.is_secure(&job.queue)))
+}
+
+async fn newest(faktory: &Faktory, jid: &str) -> Result<Option<JobRow>, Refusal> {
     let backroom = &faktory.state.backroom;
     let fetched = faktory.runs().get(jid).map(|run| run.key.job);
     if let Some(id) = fetched.or_else(|| jid::job_id(jid)) {

@@ -148,3 +148,41 @@ async fn a_flush_deletes_every_job_where_that_is_allowed() {
     assert_eq!(info(&mut client).await["faktory"]["queues"], json!({}));
     assert_eq!(client.says(r#"ACK {"jid":"runs-0001"}"#).await, "+OK");
 }
+
+#[tokio::test]
+async fn a_client_pushes_into_a_queue_for_tokens_and_reaches_nothing_else_of_it() {
+    let place = Place::with(|settings| {
+        settings.faktory.password = Some(config::Secret("foobar".into()));
+        settings.secure_queues.insert("payroll".into(), config::SecureQueue::default());
+    })
+    .await;
+    let mut client = place.connect().await;
+    let hash = client.hashed("foobar");
+    assert_eq!(client.says(&format!(r#"HELLO {{"v":2,"wid":"w-1","pwdhash":"{hash}"}}"#)).await, "+OK");
+    assert_eq!(client.push("12345678", r#","queue":"payroll","custom":{"track":1}"#).await, "+OK");
+    let at = place.now() + jiff::SignedDuration::from_secs(60);
+    assert_eq!(client.push("12345679", &format!(r#","queue":"payroll","at":"{at}""#)).await, "+OK");
+    for line in ["FETCH payroll", "FETCH default payroll", "QUEUE LATENCY payroll"] {
+        let said = client.says(line).await;
+        assert!(said.starts_with("-ERR queue \"payroll\" is for some tokens only"), "{line}: {said}");
+    }
+    for line in [
+        "QUEUE REMOVE payroll",
+        "QUEUE REMOVE *",
+        "QUEUE PAUSE *",
+        r#"MUTATE {"cmd":"clear","target":"scheduled"}"#,
+        r#"ACK {"jid":"12345678"}"#,
+    ] {
+        client.says(line).await;
+    }
+    assert_eq!(client.json("TRACK GET 12345678").await["state"], "unknown");
+    let info = client.json("INFO").await;
+    assert_eq!(
+        (&info["faktory"]["queues"]["payroll"], &info["faktory"]["total_enqueued"]),
+        (&Value::Null, &0.into())
+    );
+    let states: Vec<_> = place.jobs().await.into_iter().map(|job| job.state).collect();
+    assert_eq!(states, [backroom::State::Queued; 2], "nothing was fetched, ended or deleted");
+    let queues = place.state.backroom.queues().await.unwrap();
+    assert!(queues.iter().any(|queue| queue.name == "payroll" && queue.paused_at.is_none()), "{queues:?}");
+}

@@ -116,6 +116,19 @@ struct Client {
 }
 
 impl Client {
+    /// The hash of a password, with what the greeting says.
+    fn hashed(&self, password: &str) -> String {
+        use sha2::{Digest as _, Sha256};
+        let hi: Value = serde_json::from_str(self.greeting.strip_prefix("+HI ").unwrap()).unwrap();
+        let (rounds, salt) = (hi["i"].as_u64().unwrap(), hi["s"].as_str().unwrap());
+        assert!((4000..=8095).contains(&rounds));
+        let mut hash = Sha256::digest(format!("{password}{salt}"));
+        for _ in 1..rounds {
+            hash = Sha256::digest(hash);
+        }
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     async fn send(&mut self, line: &str) {
         // The server may have closed.
         let _ = self.write.write_all(format!("{line}\r\n").as_bytes()).await;

@@ -14,7 +14,13 @@ const OPEN_LINES_MAX: usize = 20;
 /// A value. `download` is where its text is.
 pub(crate) fn json(name: &str, value: &Json, download: &str) -> Markup {
     let bytes = value.as_str().len();
-    let text = if bytes <= SHOWN_BYTES_MAX { pretty(value) } else { cut(value.as_str()).to_owned() };
+    let text = if let Some(key) = backroom::core::sealed::key_id(value.as_str()) {
+        format!("(sealed with key {key})")
+    } else if bytes <= SHOWN_BYTES_MAX {
+        pretty(value)
+    } else {
+        cut(value.as_str()).to_owned()
+    };
     let is_open = bytes <= SHOWN_BYTES_MAX && text.lines().count() <= OPEN_LINES_MAX;
     html! {
         details.json open[is_open] {

@@ -10,9 +10,12 @@ use crate::{
     terminal::{visible, words},
 };
 
-/// Text from elsewhere. What would turn its direction round, or would not be seen, is spelt out; the markup is escaped by the template.
+/// Text from elsewhere. What would turn its direction round, or would not be seen, is spelt out, and a sealed text is named as such; the markup is escaped by the template.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
-    visible::text(text)
+    match backroom::core::sealed::shown(text) {
+        Cow::Borrowed(text) => visible::text(text),
+        Cow::Owned(sealed) => visible::text(&sealed).into_owned().into(),
+    }
 }
 
 /// A moment, with how far it is.

@@ -94,6 +94,8 @@ pub(crate) struct JobSchema {
     callback: Option<CallbackSchema>,
     /// Of which occurrence it is the run, if a schedule made it.
     occurrence: Option<OccurrenceSchema>,
+    /// Fields of args and output that are hidden from readers, as JSON pointers.
+    hidden: Vec<String>,
     /// +1 at every change of state or mark.
     revision: u64,
     /// The evidence of its crashes; set exactly if there are any.

@@ -70,3 +70,11 @@ CREATE TABLE {schema}.dead_letters (
 
 -- To list those of a trigger, and to drop the oldest without reading the bodies.
 CREATE INDEX dead_letters_trigger ON {schema}.dead_letters (trigger, id) INCLUDE (bytes);
+
+-- Kinds whose args are sealed, and queues that some callers only may serve. Programs write here what their settings say, because `enqueue`
+-- knows no settings and refuses both.
+CREATE TABLE {schema}.guarded (
+    what text NOT NULL CHECK (what IN ('kind', 'queue')),
+    name text COLLATE "C" NOT NULL CHECK (name <> ''),
+    PRIMARY KEY (what, name)
+);

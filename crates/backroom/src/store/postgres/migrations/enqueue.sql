@@ -227,12 +227,24 @@ DECLARE
     waiting     bigint;
     answer      uuid;
     is_stored   boolean := false;
+    guarded_as  text;
 BEGIN
     IF enqueue.kind IS NULL THEN
         PERFORM {schema}.refuse('kind', 'is NULL; name the handler');
     END IF;
     PERFORM {schema}.check_own_name('kind', enqueue.kind);
     PERFORM {schema}.check_own_name('queue', the_queue);
+    -- SQL has no key to seal args with. It runs with the rights of its owner, so a unique key would show whether a secure queue has a job.
+    SELECT guarded.what INTO guarded_as FROM {schema}.guarded
+        WHERE (guarded.what = 'kind' AND guarded.name = enqueue.kind) OR (guarded.what = 'queue' AND guarded.name = the_queue)
+        ORDER BY guarded.what LIMIT 1;
+    IF guarded_as = 'kind' THEN
+        PERFORM {schema}.refuse('kind', format('%s is sealed, and SQL cannot seal args; enqueue it with the library, the command line '
+            'or a client', to_json(enqueue.kind)));
+    ELSIF guarded_as = 'queue' THEN
+        PERFORM {schema}.refuse('queue', format('%s is secure, and SQL shows no credential; enqueue into it with the library or the API',
+            to_json(the_queue)));
+    END IF;
     IF enqueue.lane IS NOT NULL THEN
         PERFORM {schema}.check_name('lane', enqueue.lane);
     END IF;
@@ -334,7 +346,7 @@ BEGIN
             is_stored := true;
             EXIT;
         END IF;
-        SELECT jobs.id, jobs.state, jobs.unique_until, jobs.revision INTO holder
+        SELECT jobs.id, jobs.state, jobs.unique_until, jobs.revision, jobs.queue INTO holder
             FROM {schema}.jobs WHERE jobs.unique_held AND jobs.unique_key = key;
         CONTINUE WHEN NOT FOUND;
         IF holder.unique_until <= now_at THEN
@@ -346,6 +358,9 @@ BEGIN
             RAISE EXCEPTION 'job % holds the unique key', holder.id USING ERRCODE = 'unique_violation';
         END IF;
         IF enqueue.on_conflict = 'replace' THEN
+            IF EXISTS (SELECT FROM {schema}.guarded WHERE guarded.what = 'queue' AND guarded.name = holder.queue) THEN
+                PERFORM {schema}.refuse('on_conflict', format('cannot be ''replace'': job %s in a secure queue holds the unique key', holder.id));
+            END IF;
             UPDATE {schema}.jobs SET lane = enqueue.lane, priority = enqueue.priority, args = the_args,
                 max_attempts = greatest(attempts, jobs.attempt + 1), scheduled_at = due_at, expires_at = end_at, tags = the_tags,
                 extras = the_extras, revision = jobs.revision + 1

@@ -97,6 +97,12 @@ static ACKNOWLEDGE: Sql = Sql {
     types: &[Type::UUID, Type::UUID_ARRAY],
 };
 
+/// Deletes all messages about jobs. Answers with their reply queues. Parameter: ids of jobs.
+static FORGET: Sql = Sql {
+    text: "DELETE FROM {schema}.messages WHERE job_id = ANY($1::uuid[]) RETURNING reply_to",
+    types: &[Type::UUID_ARRAY],
+};
+
 /// Which of these ids are stored. Parameter: ids.
 static STORED: Sql =
     Sql { text: "SELECT id FROM {schema}.messages WHERE id = ANY($1::uuid[])", types: &[Type::UUID_ARRAY] };
@@ -228,6 +234,14 @@ pub(crate) async fn acknowledge(
     }
     let answer = |id| if lost.contains(id) { Acknowledged::Lost } else { Acknowledged::Done };
     Ok(ids.iter().map(answer).collect())
+}
+
+pub(crate) async fn forget(core: &Core, jobs: &[JobId]) -> Result<u64, Fault> {
+    let jobs: Vec<Uuid> = jobs.iter().map(|job| job.0).collect();
+    let deleted = core.writer.query(&FORGET, &[&jobs]).await?;
+    let queues: HashSet<&str> = deleted.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    queues.into_iter().for_each(|queue| core.hints.wakes.notify_replies(queue));
+    Ok(deleted.len() as u64)
 }
 
 pub(crate) async fn release(core: &Core, lease: LeaseId, ids: &[MessageId]) -> Result<(), Fault> {

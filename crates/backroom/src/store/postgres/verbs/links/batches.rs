@@ -377,7 +377,7 @@ pub(crate) async fn open_batch(core: &Core, open: &OpenBatch, now: Timestamp) ->
     found.ok_or_else(|| unknown_batch(batch.id).into())
 }
 
-/// Closes, cancels or reopens a batch.
+/// Closes, cancels, reopens or forgets a batch.
 pub(crate) async fn turn_batch(
     core: &Core,
     id: BatchId,
