@@ -98,6 +98,11 @@ impl Caller {
         self.names_all() && !self.is_barred()
     }
 
+    /// Whether the token names the queues that it is valid for.
+    pub(crate) fn is_limited(&self) -> bool {
+        !self.names_all()
+    }
+
     /// Whether a queue is for other tokens only.
     pub(crate) fn is_barred(&self) -> bool {
         matches!(self, Self::Token(token) | Self::User(token) if !token.barred_from.is_empty())

@@ -21,7 +21,7 @@ use super::{
     caller::{Caller, Scope},
     codes::Code,
     extract::{Path, Query},
-    jobs::{check_new, traceparent},
+    jobs::{check_batch, check_new, check_predecessor, traceparent},
     once::{self, Once, Pass},
     problem::{Problem, Problems},
 };
@@ -116,6 +116,9 @@ async fn enqueue(
     body: JsonBytes,
 ) -> Result<Response, Problem> {
     caller.require(Scope::Enqueue)?;
+    if query.batch.is_some() {
+        check_batch(&caller)?;
+    }
     let text =
         std::str::from_utf8(&body.0).map_err(|_| Problem::new(Code::Malformed, "the body is not UTF-8"))?;
     let graph = Graph::parse(text).map_err(|error| wrong(&error))?;
@@ -132,6 +135,11 @@ async fn enqueue(
             Predecessor::Node(at) => GraphEdge::Node(graph.nodes[at].name.clone(), edge.on_failure),
             Predecessor::Stored(job) => GraphEdge::Stored(job, edge.on_failure),
         };
+        for edge in &node.after {
+            if let Predecessor::Stored(job) = edge.predecessor {
+                check_predecessor(&state, &caller, job).await?;
+            }
+        }
         nodes.push(GraphNode {
             name: node.name.clone(),
             draft,

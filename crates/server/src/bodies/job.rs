@@ -191,6 +191,16 @@ impl NewJob {
         self.callback.is_some() || self.reply.as_ref().is_some_and(|reply| is_elsewhere(&reply.to))
     }
 
+    /// The reply queue that messages about it go to.
+    pub(crate) fn reply_to(&self) -> Option<&str> {
+        self.reply.as_ref().map(|reply| reply.to.as_str())
+    }
+
+    /// The batch that it is to be a member of.
+    pub(crate) fn batch(&self) -> Option<BatchId> {
+        self.batch
+    }
+
     /// Whether it takes the place of a job that holds its unique key, in whichever queue that is.
     pub(crate) fn replaces(&self) -> bool {
         self.unique.as_ref().is_some_and(|rule| rule.on_conflict == OnConflict::Replace)
@@ -270,10 +280,15 @@ fn check_id(id: JobId, args: &Json, now: Timestamp) -> Result<(), Invalid> {
     if backroom::core::sealed::key_id(args.as_str()).is_none() {
         return refuse("is for jobs whose args are sealed; leave it out");
     }
+    check_id_is_new(id, now, ID_SPAN)
+}
+
+/// An id that a caller chose was made within this span of now: jobs are listed in the order of their ids.
+pub(crate) fn check_id_is_new(id: JobId, now: Timestamp, span: Duration) -> Result<(), Invalid> {
     let millis = i64::try_from(id.0.as_u128() >> 80).unwrap_or(i64::MAX);
     let far = now.as_millisecond().abs_diff(millis);
-    if id.0.get_version_num() != 7 || u128::from(far) > ID_SPAN.as_millis() {
-        return refuse("is no UUIDv7 of about now");
+    if id.0.get_version_num() != 7 || u128::from(far) > span.as_millis() {
+        return Err(Invalid::new("id", format!("{id} is no UUIDv7 of about now")));
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub(crate) use self::trigger::{SampleSchema, TriggerPause};
 pub(crate) use self::{
     act::{Amendment, Bulk, Cancel},
     endpoint::EndpointUrl,
-    job::{NewJob, when},
+    job::{NewJob, check_id_is_new, when},
     queue::QueueSettings,
     reply::{MessageTake, TakenIds},
     select::Select,

@@ -1,5 +1,7 @@
 //! `/enqueue`: a job by form, also once more with other args.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     extract::{OriginalUri, State},
@@ -13,7 +15,10 @@ use backroom::{
 use maud::{Markup, html};
 
 use super::{Answer, Fields, Page, Posted, Section, Trouble, Visitor, bulk, frame, job, kit, selection};
-use crate::{api::jobs::check_queue, serve::AppState};
+use crate::{api::jobs::check_queue, bodies::check_id_is_new, serve::AppState};
+
+/// How long a form may lie open: its id is that of the job.
+const FORM_SPAN: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn routes() -> Router<AppState> {
     Router::new().route("/enqueue", get(form).post(enqueue))
@@ -68,6 +73,7 @@ async fn enqueue(State(state): State<AppState>, posted: Posted) -> Answer {
     let queue = fields.get("queue").unwrap_or(backroom::core::draft::QUEUE_DEFAULT);
     check_queue(&visitor.caller, queue)?;
     let id: JobId = fields.get("id").unwrap_or_default().parse()?;
+    check_id_is_new(id, visitor.now, FORM_SPAN)?;
     let draft = draft(&visitor, &fields, queue)?;
     visitor.record(&state, "job.enqueue", &id.to_string(), Some(&(&draft.kind, queue))).await?;
     let inserted = state.backroom.enqueue_chosen(vec![(id, draft)], visitor.now, true).await?;

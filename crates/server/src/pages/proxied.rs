@@ -96,15 +96,18 @@ mod tests {
 
     #[test]
     fn the_header_counts_only_with_the_secret() {
-        let of = |pairs: &[(&'static str, &'static str)]| user(&headers(pairs), &settings());
+        let of = |pairs: &[(&'static str, &'static str)]| {
+            user(&headers(pairs), &settings(), || vec!["secret".into()])
+        };
         let (caller, key) = of(&[RIGHT, ("x-user", "ann")]).unwrap().unwrap();
         assert_eq!((caller.said().as_str(), key.len()), ("user ann of the proxy", 32));
+        assert!(caller.sees("mail") && !caller.sees("secret"), "a secure queue is for tokens that are named");
         assert!(of(&[("x-user", "ann")]).unwrap().is_none(), "then it is an ordinary visitor");
         assert!(of(&[("x-backroom-proxy-secret", "0123456789abcdeg"), ("x-user", "ann")]).is_err());
         assert!(of(&[RIGHT]).is_err() && of(&[RIGHT, ("x-user", "")]).is_err());
         assert!(of(&[RIGHT, ("x-user", "bob")]).is_err(), "no role");
         assert!(of(&[RIGHT, ("x-user", "ann"), ("x-user", "bob")]).is_err());
         let off = ProxySettings { user_header: None, secret: None, users: Vec::new() };
-        assert!(user(&headers(&[RIGHT, ("x-user", "ann")]), &off).unwrap().is_none());
+        assert!(user(&headers(&[RIGHT, ("x-user", "ann")]), &off, Vec::new).unwrap().is_none());
     }
 }

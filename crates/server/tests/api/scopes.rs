@@ -429,6 +429,50 @@ fn a_token_for_other_queues_reaches_nothing_of_this_one() {
     assert_eq!((&answers[0]["code"], &answers[1]["outcome"]), (&json!("forbidden"), &json!("created")));
 }
 
+/// A body may name more than its queue, and none of it may lie beyond the token's reach.
+#[test]
+fn what_a_new_job_names_must_be_within_reach_of_the_token() {
+    let guarded = Guarded::new("scopes_named");
+    let limited = guarded.side.token(&["--scope", "enqueue", "--queue", REACHES, "limited"]);
+    let put = |job: &Value, secret: &str| guarded.call("post", "/v1/jobs", &job.to_string(), Some(secret));
+    let made = |job: &Value, secret: &str| put(job, secret).json()["id"].as_str().unwrap().to_owned();
+    let far = made(
+        &json!({"kind": "pay", "queue": "pay", "delay_ms": 3_600_000, "unique": {"by": {"key": "u"}}}),
+        &guarded.root,
+    );
+    let near = made(&json!({"kind": "mail", "queue": QUEUE, "delay_ms": 3_600_000}), &limited);
+    let batch = guarded.call("post", "/v1/batches", "{}", Some(&guarded.root)).json();
+    let job = |more: Value| {
+        let mut job = json!({"kind": "mail", "queue": QUEUE});
+        job.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        job
+    };
+    let replace = json!({"by": {"key": "u"}, "on_conflict": "replace"});
+    for (named, status, code) in [
+        (job(json!({"reply": {"to": "pay-replies"}})), 403, "forbidden"),
+        (job(json!({"reply": {"to": "broker:shop/orders"}})), 403, "forbidden"),
+        (job(json!({"batch": batch["id"]})), 403, "forbidden"),
+        (job(json!({"kind": "pay", "unique": replace})), 403, "forbidden"),
+        (job(json!({"after": [far]})), 404, "not-found"),
+    ] {
+        put(&named, &limited).is_problem(status, code);
+        let graph = json!({"jobs": {"only": named}}).to_string();
+        let answer = guarded.call("post", "/v1/graphs", &graph, Some(&limited));
+        assert!((400..500).contains(&answer.status), "{}", answer.text());
+        let headers =
+            [("authorization", format!("Bearer {limited}")), ("content-type", "application/x-ndjson".into())];
+        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let line = format!("{named}\n");
+        let answer = guarded.side.server.call("POST", "/v1/jobs/batch", &headers, line.as_bytes()).json();
+        assert_eq!(answer["code"], code, "{answer}");
+    }
+    assert_eq!(guarded.job(&far)["revision"], 0, "nothing has changed it");
+    for named in [job(json!({"reply": {"to": "mail-replies"}})), job(json!({"after": [near]}))] {
+        assert_eq!(put(&named, &limited).status, 202);
+        assert_eq!(put(&named, &guarded.root).status, 202);
+    }
+}
+
 #[test]
 fn a_token_that_is_missing_unknown_or_expired_is_refused_by_every_route_that_needs_one() {
     let guarded = Guarded::new("scopes_none");

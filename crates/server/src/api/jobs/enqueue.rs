@@ -11,7 +11,11 @@ use serde::{Deserialize, Serialize};
 use tracing::Instrument as _;
 use utoipa::IntoParams;
 
-use super::{answer, lines, wait::Wait};
+use super::{
+    answer, lines,
+    reach::{check_named, check_predecessors},
+    wait::Wait,
+};
 use crate::{
     api::{
         around::Deadline,
@@ -85,6 +89,7 @@ pub(super) async fn one(
     // Without one of its own, the id follows from the request's key, which is read below.
     let now = state.backroom.clock().now();
     let new = new.chosen(JobId(uuid::Uuid::nil()), traceparent(&state, &headers), now)?;
+    check_predecessors(&state, &caller, &new.after).await?;
     let pass = match once::begin(&state, &caller, &headers, "POST /v1/jobs", &body.0).await? {
         Once::Go(pass) => pass,
         Once::Replay(response) => return Ok(response),
@@ -216,6 +221,9 @@ pub(super) async fn batch(
             .map_err(|invalid| Problem::new(Code::Invalid, format!("job {number}: {invalid}")))
     });
     let drafts: Vec<_> = drafts.collect::<Result<_, _>>()?;
+    for new in &drafts {
+        check_predecessors(&state, &caller, &new.after).await?;
+    }
     let pass = match once::begin(&state, &caller, &headers, "POST /v1/jobs/batch", &body.0).await? {
         Once::Go(pass) => pass,
         Once::Replay(response) => return Ok(response),
@@ -268,11 +276,7 @@ pub(in crate::api) fn check_new(state: &AppState, caller: &Caller, new: &NewJob)
         );
         return Err(Problem::new(Code::Forbidden, why));
     }
-    if new.replaces() && caller.is_barred() {
-        let why = "some queues are for other tokens only, and the job that holds the unique key may be in one of them; leave `replace` out";
-        return Err(Problem::new(Code::Forbidden, why));
-    }
-    Ok(())
+    check_named(caller, new)
 }
 
 /// The span that the request names, for its jobs to continue, if that is possible. Where spans are exported, jobs continue the span

@@ -17,7 +17,10 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::enqueue::{check_new, traceparent};
+use super::{
+    enqueue::{check_new, traceparent},
+    reach::check_predecessors,
+};
 use tracing::Instrument as _;
 
 use crate::{
@@ -165,7 +168,14 @@ impl Storing {
         if batch.is_empty() {
             return !self.send.is_closed();
         }
-        let batch = std::mem::take(batch);
+        let mut batch = std::mem::take(batch);
+        for line in &mut batch {
+            if let Ok(new) = &line.job
+                && let Err(problem) = check_predecessors(&self.state, &self.caller, &new.after).await
+            {
+                line.job = Err(problem);
+            }
+        }
         let good: Vec<_> = batch.iter().filter_map(|line| line.job.as_ref().ok().cloned()).collect();
         let at = whole_micros(self.state.backroom.clock().now());
         // An id that a caller chose may be stored already.

@@ -6,6 +6,7 @@ mod bulk;
 mod enqueue;
 pub(crate) mod filter;
 mod lines;
+mod reach;
 mod read;
 mod reveal;
 mod stream;
@@ -17,7 +18,10 @@ pub(crate) use self::enqueue::check_queue;
 use backroom::{JobId, JobRow};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(super) use self::enqueue::{check_new, traceparent};
+pub(super) use self::{
+    enqueue::{check_new, traceparent},
+    reach::{check_batch, check_predecessor},
+};
 
 use super::{
     caller::{Caller, Scope},

@@ -171,7 +171,15 @@ pub(super) async fn one(
         let is_news =
             |job: &backroom::JobRow| answer::is_news(&reveal.view(&state.backroom, job.clone()), &versions);
         let done = |job: &backroom::JobRow| job.state.is_finished() || (waits_for_change && is_news(job));
-        wait.wait(&state, &deadline, id, done).await?
+        let job = wait.wait(&state, &deadline, id, done).await?;
+        // It may have been moved meanwhile.
+        if !caller.sees(&job.queue) {
+            return Err(Problem::new(
+                Code::NotFound,
+                format!("there is no job {id} that this token reaches"),
+            ));
+        }
+        job
     } else {
         found
     };

@@ -10,7 +10,7 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use backroom::{Cursor, JobEvent, Redacted};
+use backroom::{Cursor, JobEvent, News, Redacted};
 use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -75,10 +75,16 @@ pub(super) async fn events(
     let follow = state.backroom.follow(job.id, after);
     let redacted = state.backroom.redacted(job).1;
     let events = stream::unfold(Some((follow, state, redacted)), move |following| {
-        let instance = instance.clone();
+        let (instance, caller) = (instance.clone(), caller.clone());
         async move {
             let (mut follow, state, redacted) = following?;
             match follow.next().await? {
+                // It was moved out of the queues that the reader may see.
+                Ok(JobEvent { news: News::State(job), .. }) if !caller.sees(&job.queue) => {
+                    let why = format!("there is no job {} any more that this token reaches", job.id);
+                    let document = Problem::new(Code::NotFound, why).document(&instance);
+                    Some((Ok(Event::default().event("problem").data(one_line(&document))), None))
+                }
                 Ok(event) => {
                     let written = written(event, &state, &redacted);
                     Some((Ok::<_, Infallible>(written), Some((follow, state, redacted))))
