@@ -26,7 +26,8 @@ async fn page(State(state): State<AppState>, visitor: Visitor, OriginalUri(uri):
     let query = Fields::parse(uri.query().unwrap_or_default());
     let endpoints = state.backroom.ended_endpoints(query.get("after").map(str::to_owned)).await?;
     let filter = Filter { queue: Some(QUEUE.into()), ..Filter::default() };
-    let sent = state.backroom.list(filter, None, SHOWN_MAX).await?;
+    // They may be few among very many other jobs.
+    let sent = state.backroom.search(filter, None, SHOWN_MAX, jobs::PATIENCE).await?;
     let rows = html! {
         @for endpoint in endpoints.iter().take(100) {
             tr {
@@ -53,7 +54,9 @@ async fn page(State(state): State<AppState>, visitor: Visitor, OriginalUri(uri):
         h2 { "Callbacks" }
         p { "A callback is a job: its page shows each try. " a href=(format!("/jobs?queue={QUEUE}")) { "All callbacks" } " · "
             a href=(format!("/jobs?queue={QUEUE}&state=discarded")) { "given up" } }
-        @if sent.jobs.is_empty() { p { "There is none." } } @else { (jobs::table(&visitor, &sent.jobs)) }
+        @if !sent.jobs.is_empty() { (jobs::table(&visitor, &sent.jobs)) }
+        @else if sent.looked_to.is_none() { p { "There is none." } }
+        @if let Some(to) = sent.looked_to { p { "Only those enqueued since " (kit::moment(to, &visitor)) " were looked for." } }
     };
     Ok(Page::new("Callbacks", Section::Callbacks, &visitor, body).said(&query).into_response())
 }

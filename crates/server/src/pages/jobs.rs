@@ -17,7 +17,7 @@ use crate::serve::AppState;
 /// Jobs on one page.
 const LIMIT: usize = 50;
 /// How long jobs are searched that no index finds.
-const PATIENCE: Duration = Duration::from_millis(12);
+pub(super) const PATIENCE: Duration = Duration::from_millis(12);
 /// So many jobs, in all or of a state, are looked at without a search.
 const LOOKED_AT_MAX: u64 = 20_000;
 /// So much of an error or of a progress stands in a row.
