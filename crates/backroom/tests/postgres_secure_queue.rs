@@ -1,7 +1,6 @@
 //! A queue that one role of the database may read: row-level security keeps every other role out, whatever program it uses.
 
 #![cfg(feature = "postgres")]
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 mod common;
 mod postgres_support;

@@ -4,6 +4,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     reason = "a measurement stops at what it did not expect, goes by real time, and is printed"
 )]
 

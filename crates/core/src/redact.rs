@@ -132,10 +132,8 @@ impl Redaction {
                 *text = shown;
                 is_changed
             }
-            Value::Array(items) => items.iter_mut().fold(false, |changed, item| self.blot(item) || changed),
-            Value::Object(fields) => {
-                fields.values_mut().fold(false, |changed, field| self.blot(field) || changed)
-            }
+            Value::Array(items) => changes(items.iter_mut().map(|item| self.blot(item))),
+            Value::Object(fields) => changes(fields.values_mut().map(|field| self.blot(field))),
         }
     }
 
@@ -151,6 +149,11 @@ impl Redaction {
     }
 }
 
+/// Makes all of these changes, and says whether there was one.
+fn changes(each: impl Iterator<Item = bool>) -> bool {
+    each.fold(false, std::ops::BitOr::bitor)
+}
+
 /// Hides what the parts lead to. Whether there was something.
 fn hide(value: &mut Value, parts: &[String], texts: &mut Vec<String>) -> bool {
     let Some((part, rest)) = parts.split_first() else {
@@ -163,11 +166,9 @@ fn hide(value: &mut Value, parts: &[String], texts: &mut Vec<String>) -> bool {
     };
     match value {
         Value::Object(fields) if part == "*" => {
-            fields.values_mut().fold(false, |changed, field| hide(field, rest, texts) || changed)
+            changes(fields.values_mut().map(|field| hide(field, rest, texts)))
         }
-        Value::Array(items) if part == "*" => {
-            items.iter_mut().fold(false, |changed, item| hide(item, rest, texts) || changed)
-        }
+        Value::Array(items) if part == "*" => changes(items.iter_mut().map(|item| hide(item, rest, texts))),
         Value::Object(fields) => fields.get_mut(part).is_some_and(|field| hide(field, rest, texts)),
         Value::Array(items) => {
             let place = part.parse::<usize>().ok();

@@ -38,9 +38,17 @@ pub(super) fn open(codec: Option<&Codec>, mut page: JournalPage) -> Result<Journ
 pub(super) fn open_entry(codec: &Codec, entry: &mut Entry) -> Result<(), OpenError> {
     let key = entry.key.clone();
     let field = Field::Step(&key);
-    each(entry, &mut |value| Ok(*value = codec.open_json(field, value)?), &mut |text| {
-        Ok(*text = codec.open_text(field, text)?)
-    })
+    each(
+        entry,
+        &mut |value| {
+            *value = codec.open_json(field, value)?;
+            Ok(())
+        },
+        &mut |text| {
+            *text = codec.open_text(field, text)?;
+            Ok(())
+        },
+    )
 }
 
 /// Seals all that a write holds.
@@ -49,10 +57,17 @@ pub(super) fn seal(codec: Option<&Codec>, ids: &Ids, write: &mut JournalWrite) {
     for entry in &mut write.entries {
         let key = entry.key.clone();
         let field = Field::Step(&key);
-        let sealed: Result<(), std::convert::Infallible> =
-            each(entry, &mut |value| Ok(*value = codec.seal_json(field, value, ids)), &mut |text| {
-                Ok(*text = codec.seal(field, text, ids))
-            });
+        let sealed: Result<(), std::convert::Infallible> = each(
+            entry,
+            &mut |value| {
+                *value = codec.seal_json(field, value, ids);
+                Ok(())
+            },
+            &mut |text| {
+                *text = codec.seal(field, text, ids);
+                Ok(())
+            },
+        );
         let Ok(()) = sealed;
     }
     seal_header(codec, ids, &mut write.header);

@@ -222,7 +222,7 @@ fn list(set: &KeySet, settings: &Settings) -> Result<(), Problem> {
             (false, true) => "opens what was sealed before",
             (false, false) => "replaced",
         };
-        rows.add_row(vec![cell(key.id().to_owned()), cell(algorithm), cell(used)]);
+        rows.add_row(vec![cell(key.id()), cell(algorithm), cell(used)]);
     }
     table::show(&rows)
 }

@@ -34,7 +34,6 @@ const PAUSES: [Duration; 12] = {
 };
 
 /// The events of one job.
-#[expect(clippy::large_enum_variant, reason = "a command has one of them")]
 pub(crate) enum Following<'a> {
     Store { backroom: &'a Backroom, job: JobId, redacted: Option<Redacted>, follow: Follow },
     Server { remote: &'a Remote, job: JobId, last: Option<String>, events: Option<Events<'a>>, is_over: bool },
