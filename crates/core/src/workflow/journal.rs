@@ -23,7 +23,7 @@ pub struct Header {
     pub began_at: Timestamp,
     /// Whether it goes on or undoes what it has done.
     pub phase: Phase,
-    /// Answers recorded so far, over all generations. It only grows: see [`progress`](super::progress).
+    /// Answers recorded so far, over all generations. It only grows, and what is charged to the job is forgiven when it does.
     pub progress: u64,
     /// What the workflow last published, which answers queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
