@@ -4,7 +4,7 @@
 //! log lines and errors of its jobs are sealed before they reach a store, with a key that has a name. Stores, servers, backups and pages
 //! have the ciphertext. `docs/sealed.md` describes it.
 //!
-//! Start reading at [`Seals::check`] for enqueues and at [`Codec`] for runs. `jwe` seals and opens one value, `jwk` reads sets of keys,
+//! Start reading at `Seals::check` for enqueues and at `Codec` for runs. `jwe` seals and opens one value, `jwk` reads sets of keys,
 //! `keys` gets them, `place` binds a value to its job and field.
 
 mod codec;
