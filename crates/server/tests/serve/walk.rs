@@ -21,8 +21,10 @@ enum Does {
     NeedStore(&'static [&'static str]),
     /// It acts on no store at all.
     Local(&'static [&'static str]),
+    /// It acts on no store, but on the file of the last argument, which is not there.
+    LocalInVain(&'static [&'static str]),
 }
-use Does::{Ask, AskInVain, Local, NeedSettings, NeedStore};
+use Does::{Ask, AskInVain, Local, LocalInVain, NeedSettings, NeedStore};
 
 /// Every command and each of its subcommands.
 const COMMANDS: &[(&str, Does)] = &[
@@ -91,8 +93,16 @@ const COMMANDS: &[(&str, Does)] = &[
     ("batch close", AskInVain(&["01890a5d-ac96-774b-bcce-b302099a8057"])),
     ("batch reopen", AskInVain(&["01890a5d-ac96-774b-bcce-b302099a8057"])),
     ("batch cancel", AskInVain(&["01890a5d-ac96-774b-bcce-b302099a8057"])),
-    ("batch retry", Ask(&["01890a5d-ac96-774b-bcce-b302099a8057"])),
+    ("batch retry", AskInVain(&["01890a5d-ac96-774b-bcce-b302099a8057"])),
     ("tree", Ask(&["ID"])),
+    ("forget", Ask(&["--yes", "customer-7"])),
+    ("keys", Local(&["--help"])),
+    ("keys make", Local(&["payroll"])),
+    ("keys list", LocalInVain(&["--file", "none.json"])),
+    ("keys rotate", LocalInVain(&["payroll", "--file", "none.json"])),
+    ("keys remove", LocalInVain(&["payroll.1", "--file", "none.json"])),
+    ("keys public", LocalInVain(&["--out", "public.json", "--file", "none.json"])),
+    ("keys needed", Ask(&[])),
     // The file is read first.
     ("graph", AskInVain(&["none.json"])),
 ];
@@ -162,7 +172,7 @@ fn every_command_asks_the_server_or_says_that_it_needs_the_store() {
             crate::cli_support::said(command.output().unwrap())
         };
         let args: &[&str] = match does {
-            Ask(args) | AskInVain(args) | NeedStore(args) | Local(args) => args,
+            Ask(args) | AskInVain(args) | NeedStore(args) | Local(args) | LocalInVain(args) => args,
             NeedSettings(_) => &[],
         };
         let args: Vec<String> = args.iter().map(|arg| filled(arg, name, &through)).collect();
@@ -170,7 +180,7 @@ fn every_command_asks_the_server_or_says_that_it_needs_the_store() {
         let said = through(&all);
         match does {
             Ask(_) | Local(_) => assert_eq!(said.code, 0, "{name}: {said:?}"),
-            AskInVain(_) => {
+            AskInVain(_) | LocalInVain(_) => {
                 assert!(said.code == 1 && !said.err.contains("the store itself"), "{name}: {said:?}");
                 said.failed_naming(all[all.len() - 1]);
             }
