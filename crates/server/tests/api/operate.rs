@@ -90,7 +90,7 @@ fn workers_and_stats_are_read() {
     let _worker = side.work();
     // A worker that has run a job has registered itself.
     assert_eq!(side.post("/v1/jobs?wait=60s", doubling(1)).status, 200);
-    assert_eq!(with_slots()[0]["kinds"], json!(["double"]));
+    assert_eq!(with_slots()[0]["kinds"], json!(["decide", "double"]));
     assert_eq!(side.get("/v1/stats?span=5m").status, 200);
     side.get("/v1/stats?span=2h").is_problem(422, "invalid");
     side.get("/v1/stats?span=soon").is_problem(422, "invalid");
