@@ -126,7 +126,7 @@ fn python(name: &str) -> (PathBuf, PathBuf) {
     );
     // What seals, and another library that must open it.
     run(
-        command(&python, &[&pip[..], &["install", "cryptography==48.0.0", "jwcrypto==1.6.1"]].concat(), &dir),
+        command(&python, &[&pip[..], &["install", "cryptography==50.0.2", "jwcrypto==1.6.1"]].concat(), &dir),
         INSTALL_MAX,
     );
     // The wheel is tested, and not the sources beside it.
