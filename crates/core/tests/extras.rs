@@ -105,7 +105,7 @@ fn a_job_shows_every_field_in_json_set_or_not() {
     assert_eq!(keys(&Extras::default()), keys(&full()));
     assert_eq!(
         keys(&full()),
-        ["callback", "meta", "occurrence", "reply", "retry", "timeout_ms", "traceparent"]
+        ["callback", "hidden", "meta", "occurrence", "reply", "retry", "timeout_ms", "traceparent"]
     );
 }
 

@@ -28,7 +28,9 @@ pub(crate) async fn converse(faktory: &Arc<Faktory>, bytes: &[u8]) {
         let shown = String::from_utf8_lossy(line).into_owned();
         let (reply, is_json) = match Command::read(line) {
             Ok(command) => {
-                let is_json = !matches!(command, Command::End);
+                // The answer to these is the id of the batch, as it is.
+                let is_id = matches!(command, Command::BatchNew(_) | Command::BatchOpen(_));
+                let is_json = !is_id && !matches!(command, Command::End);
                 // Nothing is to wait.
                 match session.answer(command, std::future::ready(())).await {
                     Answered::Reply(reply) => (reply, is_json),
