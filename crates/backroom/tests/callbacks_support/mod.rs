@@ -155,8 +155,9 @@ async fn failures_are_tried_again_with_the_same_id(backroom: &Backroom, receiver
         (Reply::with(404, "", ""), "the receiver answered 404 Not Found"),
     ] {
         receiver.answers(reply);
-        backroom.retry(waiting.id).await.unwrap();
+        // Before the retry: the next attempt may have ended once it answers.
         let attempts = backroom.attempts(waiting.id).await.unwrap().len();
+        backroom.retry(waiting.id).await.unwrap();
         let tried = |job: &JobRow| job.state == State::Queued && job.attempt as usize > attempts;
         callback(backroom, "the next attempt has failed", tried).await;
         let error = backroom.attempts(waiting.id).await.unwrap().pop().unwrap().error;
