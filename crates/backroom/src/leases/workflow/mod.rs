@@ -2,7 +2,9 @@
 //!
 //! The code asks by key, as often as it likes: what is recorded is answered from the journal, and what is not recorded begins. Each
 //! call reads the journal, lets core decide as for every run, and writes what follows under the lease. Nothing is remembered between
-//! two calls, so any server answers the next one.
+//! two calls, so any server answers the next one. `call.rs` has what is asked and answered.
+
+mod call;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,6 +22,9 @@ use backroom_core::{
     },
 };
 
+pub use self::call::{
+    AskAnswer, RemoteAsk, UndoDue, WorkflowAnswer, WorkflowCall, WorkflowStatus, WorkflowThen,
+};
 use super::{Commit, Leases, RunKey, RunOutcome, Settled};
 use crate::{
     Error, ErrorKind,
@@ -32,127 +37,6 @@ use crate::{
 const ASKS_MAX: usize = 1000;
 /// How often a call begins again because another call of the same run has written meanwhile.
 const TURNS_MAX: u32 = 10;
-
-/// What the code of a workflow asks and says in one call. Safe to repeat.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct WorkflowCall {
-    /// The code begins: the answer holds what is recorded so far.
-    pub begins: bool,
-    /// What it asks for, each under a key of its own; at most 1,000.
-    pub asks: Vec<RemoteAsk>,
-    /// A compensation that has run: the key of its step, which try it was, and how it ended.
-    pub undone: Option<(String, u32, Attempted)>,
-    /// What queries are answered with from now on.
-    pub publish: Option<Json>,
-    /// What the code does next.
-    pub then: WorkflowThen,
-}
-
-/// Something that the code asks for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RemoteAsk {
-    /// Its scopes and its name: `order/charge#2`.
-    pub key: String,
-    /// What.
-    pub ask: Ask,
-    /// The job of a child.
-    pub child: Option<Draft>,
-    /// Which try of a step has ended, and how.
-    pub tried: Option<(u32, Attempted)>,
-}
-
-/// What the code does next.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub enum WorkflowThen {
-    /// It goes on.
-    #[default]
-    GoOn,
-    /// It has nothing to do until one of its asks is answered: the workflow is parked, unless one of them is answered now.
-    Park,
-    /// It has returned this.
-    Complete(Json),
-    /// It has failed: what it has done is undone.
-    Fail(String),
-    /// It has stopped because a client has cancelled the job, and its steps are over: what it has done is undone.
-    Stop,
-    /// It begins again with these args and an empty journal.
-    ContinueAsNew(Json),
-    /// The journal does not fit it, for this reason: the workflow is parked as blocked, and tried again later.
-    Block(String),
-}
-
-/// What the code learns.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WorkflowAnswer {
-    /// Whether the run goes on.
-    pub status: WorkflowStatus,
-    /// How often the workflow began again with an empty journal.
-    pub generation: u32,
-    /// One answer for each ask, in order.
-    pub asks: Vec<AskAnswer>,
-    /// With [`Undoing`](WorkflowStatus::Undoing): the compensation that is to run; none if the next one is not due.
-    pub undo: Option<UndoDue>,
-    /// What is recorded, if the code begins: entries with answers in the order of their answers.
-    pub recorded: Vec<Entry>,
-}
-
-/// Whether a run goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WorkflowStatus {
-    /// It does.
-    Running,
-    /// The workflow has failed or was cancelled. The code stops, and the worker runs the compensations that the answers name.
-    Undoing,
-    /// It is parked: this run is over.
-    Parked,
-    /// The journal does not fit the code, for this reason. The workflow is parked: this run is over.
-    Blocked(String),
-    /// The job is in this state: this run is over.
-    Ended(State),
-    /// The lease is lost: this run is over.
-    Lost,
-    /// Another worker has the lease: this run is over.
-    NotYours,
-    /// Another transaction has locked the row: the caller repeats the call.
-    Later,
-}
-
-/// The answer to one ask.
-#[derive(Debug, Clone, PartialEq)]
-pub enum AskAnswer {
-    /// It is recorded.
-    Answer(Answer),
-    /// The code of the step is to run, as this try.
-    Execute {
-        /// From 1.
-        try_number: u32,
-    },
-    /// There is none yet.
-    Waits {
-        /// When there is one at the latest, or when the step is tried again.
-        until: Option<Timestamp>,
-    },
-    /// It cannot be asked for.
-    Refused(String),
-}
-
-/// A compensation that is to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UndoDue {
-    /// The key of the step.
-    pub key: String,
-    /// The value of the step.
-    pub value: Json,
-    /// Which try it is, from 1.
-    pub try_number: u32,
-}
-
-impl WorkflowAnswer {
-    /// Of a run that is over.
-    fn over(status: WorkflowStatus) -> Self {
-        Self { status, generation: 0, asks: Vec::new(), undo: None, recorded: Vec::new() }
-    }
-}
 
 impl Leases {
     /// Answers the code of a workflow that a remote worker runs, and writes to its journal. `caller` is the worker and its owner, as for
