@@ -88,7 +88,7 @@ impl Office {
     }
 
     /// A run of a workflow saw this at this place. Every other run of it must see the same.
-    pub fn told(&self, workflow: (JobId, u32), place: usize, line: String) {
+    pub fn saw(&self, workflow: (JobId, u32), place: usize, line: String) {
         let mut known = self.known();
         let trace = known.traces.entry(workflow).or_default();
         let before = trace.get(place).cloned();

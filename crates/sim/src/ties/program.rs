@@ -92,7 +92,7 @@ impl Telling {
     /// What every run of this workflow must see at this place.
     fn say(&self, line: String) {
         let place = self.next.fetch_add(1, Ordering::SeqCst);
-        self.office.told((self.workflow, self.round), place, line);
+        self.office.saw((self.workflow, self.round), place, line);
     }
 }
 
