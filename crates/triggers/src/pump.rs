@@ -102,6 +102,23 @@ impl<M: Send + 'static> Pump<M> {
         Ok((taken, self.received_at))
     }
 
+    /// The same of a service that hides a message for a while from when it was received. Messages that waited here for nearly so long are passed
+    /// over: they are delivered again. Answers until when the others stay hidden for sure.
+    pub(crate) async fn next_hidden(
+        &mut self,
+        bounds: Bounds,
+        hidden_for: Duration,
+        clock: &dyn Clock,
+    ) -> Result<(Vec<M>, Duration), SourceError> {
+        loop {
+            let (messages, received_at) = self.next(bounds).await?;
+            let hidden_until = received_at + hidden_for * 4 / 5;
+            if clock.monotonic() < hidden_until {
+                return Ok((messages, hidden_until));
+            }
+        }
+    }
+
     /// What was received and not taken.
     pub(crate) fn rest(&mut self) -> Vec<M> {
         let mut rest: Vec<M> = std::mem::take(&mut self.left).into();

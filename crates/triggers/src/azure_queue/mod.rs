@@ -227,23 +227,17 @@ impl Source for AzureQueue {
 
     async fn next(&mut self, bounds: Bounds) -> Result<Vec<Delivery>, SourceError> {
         let open = self.open.as_mut().ok_or_else(closed)?;
-        loop {
-            let (messages, received_at) = open.pump.next(bounds).await?;
-            let hidden_until = received_at + self.hidden_for * 4 / 5;
-            if open.clock.monotonic() >= hidden_until {
-                // They waited for so long that they are delivered again.
-                continue;
-            }
-            open.hidden_until = hidden_until;
-            let deliver = |message: Message| {
-                let receipt = self.next_receipt;
-                self.next_receipt += 1;
-                let delivery = delivery(&message, self.encoding).receipt(receipt);
-                open.in_hand.insert(receipt, message);
-                delivery
-            };
-            return Ok(messages.into_iter().map(deliver).collect());
-        }
+        let hidden = open.pump.next_hidden(bounds, self.hidden_for, open.clock.as_ref()).await?;
+        let (messages, hidden_until) = hidden;
+        open.hidden_until = hidden_until;
+        let deliver = |message: Message| {
+            let receipt = self.next_receipt;
+            self.next_receipt += 1;
+            let delivery = delivery(&message, self.encoding).receipt(receipt);
+            open.in_hand.insert(receipt, message);
+            delivery
+        };
+        Ok(messages.into_iter().map(deliver).collect())
     }
 
     async fn settle(&mut self, settled: Vec<Settled>) -> Result<(), SourceError> {
