@@ -8,7 +8,7 @@ const INTRO: &str = "\
 # Settings of the server
 
 <!-- Printed by the tests of crates/server from crates/server/src/config/keys.rs; do not edit. -->
-<!-- UPDATE_DOCS=1 cargo test --bin backroom docs_settings -->
+<!-- UPDATE_DOCS=1 cargo test -p backroom-server --all-features --lib docs_settings -->
 
 `backroom serve` reads its settings from three places. A later one is stronger:
 
@@ -111,6 +111,6 @@ fn docs_settings_is_what_the_list_prints() {
     let committed = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         committed == printed,
-        "docs/settings.md is not what the list of settings prints; run: UPDATE_DOCS=1 cargo test --bin backroom docs_settings"
+        "docs/settings.md is not what the list of settings prints; run: UPDATE_DOCS=1 cargo test -p backroom-server --all-features --lib docs_settings"
     );
 }

@@ -8,7 +8,7 @@ const INTRO: &str = "\
 # Problems
 
 <!-- Printed by the tests of crates/server from crates/server/src/api/codes.rs; do not edit. -->
-<!-- UPDATE_DOCS=1 cargo test --bin backroom docs_problems -->
+<!-- UPDATE_DOCS=1 cargo test -p backroom-server --all-features --lib docs_problems -->
 
 Every error of the HTTP API is a problem document (RFC 9457) of the media type `application/problem+json`:
 
@@ -55,7 +55,7 @@ fn docs_problems_is_what_the_table_prints() {
     let committed = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         committed == printed,
-        "docs/problems.md is not what the table of codes prints; run: UPDATE_DOCS=1 cargo test --bin backroom docs_problems"
+        "docs/problems.md is not what the table of codes prints; run: UPDATE_DOCS=1 cargo test -p backroom-server --all-features --lib docs_problems"
     );
 }
 
