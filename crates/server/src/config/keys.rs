@@ -399,7 +399,7 @@ settings! {
         sas: Option<Secret> = "", Secret;
 
         /// Types of brokers, and types `azure-queue`, `objects` and `sqs`: a file in PEM with authorities that are trusted besides those that
-        /// this machine trusts.
+        /// this machine trusts; with Redis, in place of them.
         ca_file: Option<PathBuf> = "", Plain;
 
         /// Types `postgres` and `sqlite`: the table whose changes start jobs.
