@@ -75,11 +75,10 @@ async fn a_write_waits_for_another_connection_and_says_so_when_it_takes_too_long
     );
     assert!(refused.is_transient());
 
-    let (waiting, job) = (Arc::clone(&store), place.job());
-    let now = place.now;
-    let insert = tokio::spawn(async move { waiting.insert(Arc::new(vec![job]), now, Call::First).await });
     // Reads go on meanwhile.
     assert_eq!(store.queues().await.unwrap(), []);
+    let (waiting, job, now) = (Arc::clone(&store), place.job(), place.now);
+    let insert = tokio::spawn(async move { waiting.insert(Arc::new(vec![job]), now, Call::First).await });
     other.execute_batch("COMMIT").unwrap();
     assert_eq!(insert.await.unwrap().unwrap(), [Inserted::Created]);
 }

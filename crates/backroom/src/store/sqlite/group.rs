@@ -71,15 +71,27 @@ pub(super) fn refuse(mut group: Vec<Box<dyn Operation>>, error: &Error) {
     answer(group);
 }
 
-/// The same for all operations that wait. Whether the store is to be closed.
-pub(super) fn refuse_waiting(waiting: &Receiver<Message>, error: &Error) -> bool {
+/// The same for the operations of the group and all that wait behind it. Whether the store is to be closed.
+///
+/// All are gathered before the first is answered. So one that its caller repeats on that answer is not among them, and
+/// has a whole wait of its own.
+pub(super) fn refuse_with_waiting(
+    mut group: Vec<Box<dyn Operation>>,
+    waiting: &Receiver<Message>,
+    error: &Error,
+) -> bool {
+    let mut close = false;
     while let Ok(message) = waiting.try_recv() {
         match message {
-            Message::Write(operation) => refuse(vec![operation], error),
-            Message::Close => return true,
+            Message::Write(operation) => group.push(operation),
+            Message::Close => {
+                close = true;
+                break;
+            }
         }
     }
-    false
+    refuse(group, error);
+    close
 }
 
 #[cfg(test)]
@@ -115,6 +127,42 @@ mod tests {
 
     fn write(rows: usize, bytes: usize) -> Message {
         Message::Write(Box::new(Heavy(Weight::durable(rows).bytes(bytes))))
+    }
+
+    /// An operation that its caller repeats when it is answered.
+    struct Repeated(Sender<Message>);
+
+    impl Operation for Repeated {
+        fn weight(&self) -> Weight {
+            Weight::durable(1)
+        }
+
+        fn is_withdrawn(&self) -> bool {
+            false
+        }
+
+        fn run(&mut self, _: &Connection, _: &Path, _: &mut Hints) -> bool {
+            true
+        }
+
+        fn fail(&mut self, _: Error) {}
+
+        fn answer(self: Box<Self>) {
+            let sender = self.0.clone();
+            assert!(sender.send(Message::Write(self)).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_operation_that_is_repeated_when_it_was_refused_has_a_wait_of_its_own() {
+        let (sender, receiver) = channel();
+        let repeated = || Box::new(Repeated(sender.clone()));
+        for _ in 0..2 {
+            assert!(sender.send(Message::Write(repeated())).is_ok());
+        }
+        let error = Error::new(crate::ErrorKind::Unavailable, "the lock is held");
+        assert!(!refuse_with_waiting(vec![repeated()], &receiver, &error));
+        assert_eq!(receiver.try_iter().count(), 3);
     }
 
     /// How many operations each group takes until none waits.

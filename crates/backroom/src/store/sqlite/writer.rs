@@ -23,7 +23,7 @@ use super::{
     checkpoint::Checkpoints,
     connection::open_writer,
     error::{Fault, explain, is_busy, locked},
-    group::{Group, Message, answer, promises, refuse, refuse_waiting},
+    group::{Group, Message, answer, promises, refuse, refuse_with_waiting},
     hints::Hints,
     identity::Identity,
     lock::Holder,
@@ -154,8 +154,8 @@ enum Written {
     Yes,
     /// Nothing is written any more: the files are not those at their paths.
     Lost,
-    /// Another connection's transaction was in the way.
-    Locked(Error),
+    /// Another connection's transaction was in the way of these. They are not answered yet.
+    Locked(Vec<Box<dyn Operation>>, Error),
 }
 
 /// What is undone when an operation of a group fails.
@@ -192,7 +192,7 @@ impl Serving {
                     Written::Yes => self.checkpoints.after_commit(&self.connection),
                     Written::Lost => {}
                     // The operations that came meanwhile have waited for the same lock.
-                    Written::Locked(error) => close |= refuse_waiting(receiver, &error),
+                    Written::Locked(group, error) => close |= refuse_with_waiting(group, receiver, &error),
                 }
             }
             if close {
@@ -220,7 +220,7 @@ impl Serving {
         self.write(group)
     }
 
-    /// Writes a group and answers every caller in it.
+    /// Writes a group and answers every caller in it, unless another transaction holds the lock.
     fn write(&mut self, mut group: Vec<Box<dyn Operation>>) -> Written {
         let mut attempted = self.attempt(&mut group, Undo::All);
         if matches!(attempted, Err(Lost::InOperation)) && group.len() > 1 {
@@ -254,8 +254,7 @@ impl Serving {
             }
             Err(Lost::AtBegin(error)) if is_busy(&error) => {
                 let error = locked(&error, &self.path, &Holder::of(&self.path));
-                refuse(group, &error);
-                Written::Locked(error)
+                Written::Locked(group, error)
             }
             Err(Lost::AtBegin(error) | Lost::AtCommit(error)) => {
                 refuse(group, &explain(&error, &self.path));
@@ -264,11 +263,16 @@ impl Serving {
         }
     }
 
-    /// Writes each operation in a transaction of its own. What became of the last.
+    /// Writes each operation in a transaction of its own, until the lock is held by another.
     fn write_singly(&mut self, group: Vec<Box<dyn Operation>>) -> Written {
         let mut written = Written::Yes;
-        for operation in group {
+        let mut left = group.into_iter();
+        while let Some(operation) = left.next() {
             written = self.write(vec![operation]);
+            if let Written::Locked(group, _) = &mut written {
+                group.extend(left);
+                break;
+            }
         }
         written
     }
