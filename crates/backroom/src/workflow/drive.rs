@@ -26,7 +26,7 @@ use crate::{
     Context, Error, ErrorKind, Failure,
     engine::Engine,
     failure::Outcome,
-    store::{LeaseStatus, Listener, Wrote},
+    store::{Listener, Wrote},
     worker::{StopReason, caught_in},
 };
 
@@ -461,18 +461,6 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         self.pending.drop_unborn();
-        let cancels = std::mem::take(&mut self.pending.cancels);
-        if !cancels.is_empty() {
-            // The cancels come first, so that a crash in between loses none. A run whose lease is lost must make none.
-            self.check_lease().await?;
-        }
-        for (child, reason) in cancels {
-            match self.engine.apply(child, backroom_core::Event::Cancel { reason }).await {
-                // It has ended, or was deleted.
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Refused) => {}
-                cancelled => _ = cancelled?,
-            }
-        }
         let write = {
             let state = self.flow.state();
             let moved_on = state.run.journal().header.progress > self.progress;
@@ -507,15 +495,6 @@ impl<'a> Driver<'a> {
             }
             Some(Wrote::Moved) => Err(Lost::Journal),
             Some(Wrote::Fenced) | None => Err(Lost::Lease),
-        }
-    }
-
-    async fn check_lease(&self) -> Result<(), Lost> {
-        let Some(lease) = self.job().lease_id else { return Err(Lost::Lease) };
-        let asked = Arc::new(vec![(self.job().id, lease)]);
-        match self.engine.store.lease_status(asked).await?.first() {
-            Some(LeaseStatus::Held | LeaseStatus::CancelRequested) => Ok(()),
-            Some(LeaseStatus::Lost) | None => Err(Lost::Lease),
         }
     }
 

@@ -263,6 +263,7 @@ impl Asked {
             taken: Vec::new(),
             at: now,
             children: Vec::new(),
+            cancels: Vec::new(),
             args: None,
             wake_at: place.wake_at,
             forgives: false,

@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use backroom_core::{
     JobId, JobRow, Json, Timestamp,
     draft::NewJob,
+    links::ChildCancel,
     workflow::{Arrival, Entry, EntryKind, Header, Journal, Write},
 };
 
@@ -90,8 +91,7 @@ pub(super) struct Pending {
     pub(super) entries: Vec<Entry>,
     taken: Vec<u64>,
     pub(super) children: Vec<NewJob>,
-    /// Children to cancel before the write.
-    pub(super) cancels: Vec<(JobId, String)>,
+    cancels: Vec<(JobId, String)>,
     publishes: bool,
     /// The header changes, and nothing else may.
     changes_header: bool,
@@ -174,7 +174,7 @@ impl Pending {
         now: Timestamp,
         (forgives, ties): (bool, bool),
     ) -> Option<JournalWrite> {
-        let Self { mut entries, taken, children, publishes, next, .. } = std::mem::take(self);
+        let Self { mut entries, taken, children, cancels, publishes, next, .. } = std::mem::take(self);
         if next.is_some() {
             // The next generation begins without them.
             entries.clear();
@@ -195,6 +195,10 @@ impl Pending {
             taken,
             at: now,
             children,
+            cancels: cancels
+                .into_iter()
+                .map(|(child, reason)| ChildCancel { workflow: job.id, child, reason })
+                .collect(),
             args: next.map(|(args, _)| args),
             wake_at,
             forgives,

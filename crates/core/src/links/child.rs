@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Change, JobId, JobRow, Json, State};
+use crate::{
+    Change, Event, JobId, JobRow, Json, State, Timestamp,
+    transition::{self, Refused},
+};
 
 /// The workflow that started a job, and as what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +45,28 @@ impl ChildPolicy {
             (Self::CancelOnFailure, State::Completed) => false,
             (Self::CancelOnFailure, State::Cancelled | State::Discarded) => true,
         }
+    }
+}
+
+/// A workflow cancels a child that it waits for no longer: its branch has lost a race, or the workflow ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildCancel {
+    /// The workflow's job.
+    pub workflow: JobId,
+    /// The child.
+    pub child: JobId,
+    /// Why.
+    pub reason: String,
+}
+
+impl ChildCancel {
+    /// What it does to the job of this id; none if that has ended, is cancelled already, or is no child of the workflow.
+    pub fn decide(&self, job: &JobRow, now: Timestamp) -> Result<Option<Change>, Refused> {
+        let parent = job.links.as_deref().and_then(|links| links.parent.as_ref());
+        if parent.is_none_or(|parent| parent.workflow != self.workflow) {
+            return Ok(None);
+        }
+        transition::apply(job, Event::Cancel { reason: self.reason.clone() }, now)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     versioned::{read, write},
 };
 
-pub use child::{ChildEnd, ChildEnded, ChildPolicy, Parent};
+pub use child::{ChildCancel, ChildEnd, ChildEnded, ChildPolicy, Parent};
 
 /// What ties a job to others. None of it is chosen by a caller as such: it follows from how the job was enqueued.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -64,6 +64,8 @@ pub enum LinkEffect {
     Member(MemberChange),
     /// A child of a workflow has ended: its end is an entry of the workflow's journal, and wakes it.
     Child(ChildEnded),
+    /// A workflow cancels a child. It follows from a write to the journal, and not from a change of the workflow's job.
+    Cancel(ChildCancel),
 }
 
 impl Links {

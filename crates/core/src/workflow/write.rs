@@ -23,7 +23,7 @@ pub enum Write {
         /// What becomes of it if the workflow ends first.
         policy: ChildPolicy,
     },
-    /// Cancels a child.
+    /// Cancels a child: [`LinkEffect::Cancel`](crate::links::LinkEffect::Cancel).
     CancelChild {
         /// Which.
         job: JobId,

@@ -100,7 +100,7 @@ impl Store {
             match effect {
                 LinkEffect::Edges(edges) => work.push((edges, None)),
                 LinkEffect::Reopen(id) => assert!(self.reopen(id).is_empty(), "a release has no such effect"),
-                LinkEffect::Member(_) | LinkEffect::Child(_) => {}
+                LinkEffect::Member(_) | LinkEffect::Child(_) | LinkEffect::Cancel(_) => {}
             }
         }
         let mut budget = self.page;
@@ -137,7 +137,10 @@ impl Store {
         let effects = settled.change.map_or_else(Vec::new, |change| self.write(&change));
         let edges = effects.into_iter().filter_map(|effect| match effect {
             LinkEffect::Edges(edges) => Some(edges),
-            LinkEffect::Reopen(_) | LinkEffect::Member(_) | LinkEffect::Child(_) => None,
+            LinkEffect::Reopen(_)
+            | LinkEffect::Member(_)
+            | LinkEffect::Child(_)
+            | LinkEffect::Cancel(_) => None,
         });
         edges.collect()
     }

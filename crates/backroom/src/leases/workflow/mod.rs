@@ -12,10 +12,10 @@ use std::{
 };
 
 use backroom_core::{
-    Draft, Event, JobId, JobRow, Json, State, Timestamp,
+    Draft, JobId, JobRow, Json, State, Timestamp,
     bounds::{later, span_until},
     draft::NewJob,
-    links::Parent,
+    links::{ChildCancel, Parent},
     workflow::{
         Answer, Ask, Attempted, BlockedMark, Cause, Entry, EntryState, Header, Journal, Next, Opened,
         Refused, Run, Ticket, Undo, VALUE_BYTES_MAX, Write,
@@ -309,7 +309,7 @@ impl Turn {
         }
         let (mut entries, mut taken, mut children, mut publishes) =
             (Vec::<Entry>::new(), Vec::new(), Vec::new(), false);
-        let mut cancelled = HashSet::new();
+        let mut cancels = Vec::new();
         // Children that this call begins and cancels are not begun.
         let (begun, ended) = self.children();
         let is_unborn = |job: &JobId| begun.contains(job) && ended.contains(job);
@@ -325,10 +325,8 @@ impl Turn {
                     let parent = Parent { workflow: job.id, key: key.clone(), policy: *policy };
                     children.push(self.child(engine, *id, parent)?);
                 }
-                Write::CancelChild { job, reason } => {
-                    if cancelled.insert(*job) {
-                        cancel(engine, *job, reason).await?;
-                    }
+                Write::CancelChild { job: child, reason } => {
+                    cancels.push(ChildCancel { workflow: job.id, child: *child, reason: reason.clone() });
                 }
                 Write::Publish(_) => publishes = true,
                 Write::Phase(_) | Write::NextGeneration => {}
@@ -352,6 +350,7 @@ impl Turn {
             taken,
             at: engine.clock.now(),
             children,
+            cancels,
             args: self.next_args.clone(),
             wake_at: self.wake_at.filter(|_| parks),
             forgives: is_charged && self.header.progress > self.progress_before,
@@ -387,14 +386,6 @@ impl Turn {
         let mut new = engine.check(Draft { id: Some(id), ..draft }, engine.clock.now(), None)?;
         new.job.links.get_or_insert_default().parent = Some(parent);
         Ok(new)
-    }
-}
-
-async fn cancel(engine: &Engine, job: JobId, reason: &str) -> Result<(), Error> {
-    match engine.apply(job, Event::Cancel { reason: reason.to_owned() }).await {
-        // It has ended, or was deleted.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Refused) => Ok(()),
-        cancelled => cancelled.map(drop),
     }
 }
 

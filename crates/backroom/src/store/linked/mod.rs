@@ -153,6 +153,14 @@ impl Work {
                 }
             }
             LinkEffect::Child(ended) => rows.child_ended(&ended, at)?,
+            LinkEffect::Cancel(cancel) => {
+                if let Some(job) = rows.job(cancel.child)?
+                    && let Some(change) = cancel.decide(&job, at).map_err(Error::from)?
+                {
+                    rows.write(&change)?;
+                    self.take_all(rows, link_effects(&change))?;
+                }
+            }
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::{
     Error,
     store::{
         DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite,
-        Signal, Signalled, Wrote,
+        Signal, Signalled, Wrote, linked,
     },
 };
 
@@ -63,13 +63,13 @@ impl Rows {
         page
     }
 
-    fn write_journal(&mut self, write: &JournalWrite) -> Wrote {
+    fn write_journal(&mut self, write: &JournalWrite) -> Result<Wrote, Error> {
         if self.running(write.workflow, write.lease).is_none() {
-            return Wrote::Fenced;
+            return Ok(Wrote::Fenced);
         }
         let revision = self.journals.get(&write.workflow).map_or(0, |stored| stored.revision);
         if revision != write.revision_before {
-            return if self.is_written(write) { Wrote::Done } else { Wrote::Moved };
+            return Ok(if self.is_written(write) { Wrote::Done } else { Wrote::Moved });
         }
         let stored = self.journals.entry(write.workflow).or_default();
         let published = stored.header.as_ref().and_then(|header| header.published.clone());
@@ -109,7 +109,8 @@ impl Rows {
                 job.revision += 1;
             }
         }
-        Wrote::Done
+        linked::carry_out(self, write.effects())?;
+        Ok(Wrote::Done)
     }
 
     /// Whether a write was made before, as the last one.
@@ -224,7 +225,7 @@ impl JournalVerbs for MemoryStore {
     }
 
     async fn write_journals(&self, writes: Arc<Vec<JournalWrite>>) -> Result<Vec<Wrote>, Error> {
-        self.write(|rows| writes.iter().map(|write| rows.write_journal(write)).collect())
+        self.write(|rows| writes.iter().map(|write| rows.write_journal(write)).collect())?
     }
 
     async fn signal(&self, signals: Arc<Vec<Signal>>, now: Timestamp) -> Result<Vec<Signalled>, Error> {

@@ -16,7 +16,7 @@ use super::{
     SqliteStore, commit,
     error::Fault,
     hints::Hints,
-    insert,
+    insert, links,
     operation::Weight,
     row::{self, micros},
 };
@@ -180,6 +180,9 @@ fn write_one(connection: &Connection, write: &JournalWrite, hints: &mut Hints) -
         let mut tie = connection
             .prepare_cached("UPDATE backroom_jobs SET links = ?2, revision = revision + 1 WHERE id = ?1")?;
         tie.execute(params![id, links.stored()?])?;
+    }
+    if !write.cancels.is_empty() {
+        links::carry_out(connection, write.effects(), hints)?;
     }
     Ok(Wrote::Done)
 }

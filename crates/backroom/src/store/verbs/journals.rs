@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use backroom_core::{
     JobId, JobRow, Json, LeaseId, Timestamp,
     draft::NewJob,
+    links::{ChildCancel, LinkEffect},
     workflow::{Arrival, Entry, Header},
 };
 use uuid::Uuid;
@@ -103,6 +104,8 @@ pub struct JournalWrite {
     pub at: Timestamp,
     /// Jobs of children to insert. One that is stored already stays as it is.
     pub children: Vec<NewJob>,
+    /// Children to cancel, with what follows from that for other jobs. One that has ended, or is no child of the workflow, stays as it is.
+    pub cancels: Vec<ChildCancel>,
     /// New args of the workflow's job.
     pub args: Option<Json>,
     /// When the workflow is woken, once it is parked.
@@ -166,15 +169,22 @@ impl JournalWrite {
     pub fn bytes(&self) -> usize {
         let published = self.header.published.as_ref().filter(|_| self.publishes);
         let children = self.children.iter().map(|new| new.job.bytes());
+        let cancels = self.cancels.iter().map(|cancel| cancel.reason.len());
         self.entries.iter().map(Entry::bytes).sum::<usize>()
             + children.sum::<usize>()
+            + cancels.sum::<usize>()
             + published.map_or(0, |value| value.as_str().len())
             + self.args.as_ref().map_or(0, |args| args.as_str().len())
     }
 
     /// Roughly how many rows it writes.
     pub fn rows(&self) -> usize {
-        1 + self.entries.len() + self.taken.len() + self.children.len()
+        1 + self.entries.len() + self.taken.len() + self.children.len() + self.cancels.len()
+    }
+
+    /// What follows for other jobs.
+    pub(crate) fn effects(&self) -> Vec<(Timestamp, LinkEffect)> {
+        self.cancels.iter().map(|cancel| (self.at, LinkEffect::Cancel(cancel.clone()))).collect()
     }
 
     /// The header as it is stored: without what is published, which has a place of its own.

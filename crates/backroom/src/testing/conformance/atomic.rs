@@ -7,7 +7,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use backroom_core::{Attempt, Change, Event, JobRow, LogLine, Queue, draft::NewJob};
+use backroom_core::{
+    Attempt, Change, Event, JobRow, LogLine, Queue,
+    draft::NewJob,
+    links::{ChildCancel, ChildPolicy, Parent},
+    workflow::{Answer, Entry, EntryKind, EntryState, Header},
+};
 use futures_util::future::BoxFuture;
 
 use super::{
@@ -16,7 +21,7 @@ use super::{
 };
 use crate::{
     Error,
-    store::{Call, Claim, Filter, Note, Prune, Record, Store},
+    store::{Call, Claim, Filter, JournalPage, JournalWrite, Note, Prune, Record, Store, Wrote},
     testing::faults::{Fault, Faults},
 };
 
@@ -34,6 +39,7 @@ struct Prepared {
     changes: Arc<Vec<Change>>,
     notes: Arc<Vec<Note>>,
     prune: Arc<Prune>,
+    journals: Arc<Vec<JournalWrite>>,
 }
 
 const WRITES: &[Write] = &[
@@ -62,6 +68,12 @@ const WRITES: &[Write] = &[
         call: |env, p| Box::pin(async { env.store.prune(Arc::clone(&p.prune), env.at(9)).await.map(drop) }),
     },
     Write {
+        name: "write_journals",
+        call: |env, p| {
+            Box::pin(async { env.store.write_journals(Arc::clone(&p.journals)).await.map(drop) })
+        },
+    },
+    Write {
         name: "import",
         call: |env, p| Box::pin(async { env.store.import(Arc::clone(&p.records)).await.map(drop) }),
     },
@@ -80,6 +92,7 @@ async fn prepare(env: &Env) -> Prepared {
     let record =
         |new: NewJob| Record { job: new.job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() };
     let lease = one.lease_id.expect("it runs");
+    let journals = vec![race_is_over(env, &taken[5]).await];
     Prepared {
         new: Arc::new(batch()),
         records: Arc::new(batch().into_iter().map(record).collect()),
@@ -101,6 +114,49 @@ async fn prepare(env: &Env) -> Prepared {
             beyond: Some(0),
             limit: 100,
         }),
+        journals: Arc::new(journals),
+    }
+}
+
+/// A write that records the end of a race, begins a child and cancels another one.
+async fn race_is_over(env: &Env, workflow: &JobRow) -> JournalWrite {
+    let child = |key: &str| {
+        let mut new = env.new_job(draft());
+        let parent = Parent { workflow: workflow.id, key: key.into(), policy: ChildPolicy::Cancel };
+        new.job.links.get_or_insert_default().parent = Some(parent);
+        new
+    };
+    let (loser, next) = (child("loser"), child("next"));
+    let begin = JournalWrite {
+        workflow: workflow.id,
+        lease: workflow.lease_id.expect("it runs"),
+        revision_before: 0,
+        header: Header::begin(None, env.now),
+        publishes: false,
+        clears: false,
+        entries: Vec::new(),
+        taken: Vec::new(),
+        at: env.now,
+        children: vec![loser.clone()],
+        cancels: Vec::new(),
+        args: None,
+        wake_at: None,
+        forgives: false,
+        ties: true,
+    };
+    let wrote = env.store.write_journals(Arc::new(vec![begin.clone()])).await.expect("write a journal");
+    assert_eq!(wrote, [Wrote::Done]);
+    let state = EntryState::Closed { seq: 1, at: env.now, answer: Answer::Won { branch: 0 } };
+    let (key, kind) = ("race".into(), EntryKind::Race);
+    let cancel = ChildCancel { workflow: workflow.id, child: loser.job.id, reason: "it has lost".into() };
+    JournalWrite {
+        revision_before: 1,
+        header: Header { progress: 1, ..Header::begin(None, env.now) },
+        entries: vec![Entry { key, kind, state, undo: None, began_at: None, tries: 0 }],
+        children: vec![next],
+        cancels: vec![cancel],
+        ties: false,
+        ..begin
     }
 }
 
@@ -111,16 +167,18 @@ struct Rows {
     attempts: Vec<Vec<Attempt>>,
     lines: Vec<Vec<LogLine>>,
     queues: Vec<Queue>,
+    journals: Vec<JournalPage>,
 }
 
 async fn rows(store: &Arc<dyn Store>) -> Rows {
     let jobs = store.list(Arc::new(Filter::default()), None, 1000).await.expect("list");
-    let (mut attempts, mut lines) = (Vec::new(), Vec::new());
+    let (mut attempts, mut lines, mut journals) = (Vec::new(), Vec::new(), Vec::new());
     for job in &jobs {
         attempts.push(store.attempts(job.id).await.expect("attempts"));
         lines.push(store.logs(job.id, 0, 1000).await.expect("logs"));
+        journals.push(store.journal(job.id, None, 1000).await.expect("a journal"));
     }
-    Rows { jobs, attempts, lines, queues: store.queues().await.expect("queues") }
+    Rows { jobs, attempts, lines, queues: store.queues().await.expect("queues"), journals }
 }
 
 /// Rows that two reads in succession agree on: an abandoned call may still be under way at the first read.

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use backroom_core::{
     Event, JobId, JobRow, LeaseId, State, Timestamp,
+    dependency::{Edge, OnFailure},
     draft::NewJob,
-    links::{ChildPolicy, Parent},
+    links::{ChildCancel, ChildPolicy, Parent},
     workflow::{Answer, Arrived, Entry, EntryKind, EntryState, Header, Opened, Phase, SIGNALS_MAX},
 };
 use uuid::Uuid;
 
 use super::env::{Env, cancel, decide, died, draft, json, lease, succeed};
 use crate::store::{
-    Committed, JournalAfter, JournalPage, JournalWrite, Signal, Signalled, Wrote,
+    Call, Committed, InsertLinked, NewLinked, JournalAfter, JournalPage, JournalWrite, Signal, Signalled, Wrote,
 };
 
 fn entry(key: &str, seq: u64, at: Timestamp, value: &str) -> Entry {
@@ -45,6 +46,7 @@ fn writing(env: &Env, job: &JobRow, revision_before: u64, entries: Vec<Entry>) -
         taken: Vec::new(),
         at: env.now,
         children: Vec::new(),
+        cancels: Vec::new(),
         args: None,
         wake_at: None,
         forgives: false,
@@ -392,6 +394,86 @@ pub(super) async fn the_end_of_a_child_arrives_once_and_wakes_its_workflow(env: 
     env.drive(&again, cancel(), env.at(3)).await;
     assert_eq!(env.read(workflow.id).await, before);
     assert_eq!(waiting(&journal(&env, workflow.id).await), expected);
+}
+
+/// Begins children of a running workflow under these keys; answers with the journal's revision and the children, queued.
+async fn children(env: &Env, workflow: &JobRow, keys: &[&str]) -> Vec<JobRow> {
+    let children: Vec<NewJob> = keys
+        .iter()
+        .map(|key| {
+            let mut child = env.new_job(draft());
+            let parent = Parent { workflow: workflow.id, key: (*key).into(), policy: ChildPolicy::Cancel };
+            child.job.links.get_or_insert_default().parent = Some(parent);
+            child
+        })
+        .collect();
+    let rows = children.iter().map(|child| child.job.clone()).collect();
+    let begin = JournalWrite { children, ..writing(env, workflow, 0, Vec::new()) };
+    assert_eq!(write(env, begin).await, Wrote::Done);
+    rows
+}
+
+fn cancel_of(workflow: &JobRow, child: JobId) -> ChildCancel {
+    ChildCancel { workflow: workflow.id, child, reason: "its branch has lost a race".into() }
+}
+
+pub(super) async fn children_are_cancelled_with_the_write_or_not_at_all(env: Env) {
+    let workflow = env.running().await;
+    let begun = children(&env, &workflow, &["a", "b", "c"]).await;
+    let taken = env.claim(env.claim_of(2)).await;
+    let [done, running] = [taken[0].clone(), taken[1].clone()];
+    let queued = begun.iter().find(|child| taken.iter().all(|job| job.id != child.id)).expect("a child").clone();
+    env.drive(&done, succeed(&done), env.now).await;
+    let foreign = env.put(draft()).await;
+    let known = env.read(workflow.id).await;
+    let all = [queued.id, running.id, done.id, foreign.id, JobId(Uuid::from_u128(77))];
+    let cancelling = JournalWrite {
+        cancels: all.iter().map(|child| cancel_of(&workflow, *child)).collect(),
+        ..writing(&env, &known, 1, vec![entry("race", 1, env.now, "1")])
+    };
+    // A write that is refused cancels nothing.
+    let before = env.all().await;
+    let moved = JournalWrite { revision_before: 7, ..cancelling.clone() };
+    assert_eq!(write(&env, moved).await, Wrote::Moved);
+    let stale = JournalWrite { lease: LeaseId(Uuid::from_u128(9)), ..cancelling.clone() };
+    assert_eq!(write(&env, stale).await, Wrote::Fenced);
+    assert_eq!(env.all().await, before);
+
+    let done = env.read(done.id).await;
+    for _ in 0..2 {
+        assert_eq!(write(&env, cancelling.clone()).await, Wrote::Done);
+    }
+    let event = || Event::Cancel { reason: "its branch has lost a race".into() };
+    for child in [&queued, &running] {
+        let mut expected = child.clone();
+        decide(child, event(), env.now).write_to(&mut expected);
+        assert_eq!(env.read(child.id).await, expected);
+    }
+    assert_eq!(env.read(done.id).await, done);
+    assert_eq!(env.read(foreign.id).await, foreign, "another workflow's job is left alone");
+    // The child that had not begun has ended, which arrives as every end does. The other one ends with its run.
+    let arrived = |page: &JournalPage| page.arrivals.len();
+    assert_eq!(arrived(&journal(&env, workflow.id).await), 2);
+    let asked = env.read(running.id).await;
+    let stop = Event::Stop { lease: lease(&asked), reason: "asked to".into() };
+    assert_eq!(env.drive(&asked, stop, env.at(1)).await.state, State::Cancelled);
+    assert_eq!(arrived(&journal(&env, workflow.id).await), 3);
+}
+
+pub(super) async fn jobs_after_a_cancelled_child_are_settled_with_the_write(env: Env) {
+    let workflow = env.running().await;
+    let child = children(&env, &workflow, &["a"]).await.remove(0);
+    let waiting = env.new_job(draft());
+    let edge = Edge { predecessor: child.id, on_failure: OnFailure::Cancel };
+    let linked = NewLinked { new: waiting.clone(), edges: vec![edge] };
+    let insert = InsertLinked { jobs: vec![linked], by: None };
+    env.store.insert_linked(Arc::new(insert), env.now, Call::First).await.expect("insert with links");
+    let known = env.read(workflow.id).await;
+    let cancels = vec![cancel_of(&workflow, child.id)];
+    let cancelling = JournalWrite { cancels, ..writing(&env, &known, 1, Vec::new()) };
+    assert_eq!(write(&env, cancelling).await, Wrote::Done);
+    assert_eq!(env.read(child.id).await.state, State::Cancelled);
+    assert_eq!(env.read(waiting.job.id).await.state, State::Cancelled);
 }
 
 pub(super) async fn a_cancel_lets_a_workflow_with_something_to_undo_run_once_more(env: Env) {

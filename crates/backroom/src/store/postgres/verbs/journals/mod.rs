@@ -14,7 +14,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 pub(crate) use self::{
-    signals::{Signals, child_ended, send},
+    signals::{Signals, cancel_child, child_ended, send},
     writes::{write, write_theirs},
 };
 use crate::store::postgres::{

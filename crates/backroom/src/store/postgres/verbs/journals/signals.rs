@@ -7,7 +7,7 @@ use std::{
 
 use backroom_core::{
     Change, Event, JobId, JobRow, State, Timestamp,
-    links::ChildEnded,
+    links::{ChildCancel, ChildEnded},
     transition,
     workflow::{Arrival, Arrived, SIGNALS_MAX},
 };
@@ -22,7 +22,10 @@ use crate::store::postgres::{
         row::{self, Cells as _},
     },
     tray,
-    verbs::{commit::STAY, effects, read},
+    verbs::{
+        commit::{FINISH, STAY, leaves},
+        effects, read,
+    },
     wire::{
         connection::{Bound, Transaction},
         error::Fault,
@@ -64,7 +67,7 @@ static LOCK: Sql = Sql {
 };
 
 /// Locks live jobs. Parameter: ids.
-static LOCK_JOBS: Sql = Sql {
+pub(super) static LOCK_JOBS: Sql = Sql {
     text: concat!(
         "SELECT ",
         columns!(),
@@ -210,9 +213,8 @@ pub(crate) async fn child_ended(
     now: Timestamp,
 ) -> Result<Option<Change>, Fault> {
     let (workflow, id) = (vec![ended.workflow.0], vec![ended.child.0]);
-    let rows = session.query(&LOCK_JOBS, &[&workflow]).await?;
-    let mut jobs = row::jobs(&rows)?;
-    let Some(job) = jobs.pop().filter(|job| !job.state.is_finished()) else { return Ok(None) };
+    let found = lock_job(session, ended.workflow).await?;
+    let Some(job) = found.filter(|job| !job.state.is_finished()) else { return Ok(None) };
     if !session.query(&KNOWN, &[&workflow, &id]).await?.is_empty() {
         return Ok(None);
     }
@@ -226,6 +228,27 @@ pub(crate) async fn child_ended(
         Some(change) => _ = session.query(&STAY, &ChangeColumns::of(&[change])?.params()).await?,
         None if job.state == State::Queued => _ = session.query(&MARK, &[&workflow]).await?,
         None => {}
+    }
+    Ok(change)
+}
+
+/// Locks a job that is live.
+async fn lock_job(session: &mut Session<'_>, id: JobId) -> Result<Option<JobRow>, Fault> {
+    Ok(row::jobs(&session.query(&LOCK_JOBS, &[&vec![id.0]]).await?)?.pop())
+}
+
+/// A workflow cancels a child, in the transaction of the write to its journal. Answers with the change of the child, if there is one. A
+/// child has links, so it lies on no tray.
+pub(crate) async fn cancel_child(
+    session: &mut Session<'_>,
+    cancel: &ChildCancel,
+    now: Timestamp,
+) -> Result<Option<Change>, Fault> {
+    let Some(job) = lock_job(session, cancel.child).await? else { return Ok(None) };
+    let change = cancel.decide(&job, now).map_err(Error::from)?;
+    if let Some(change) = &change {
+        let sql = if leaves(change) { &FINISH } else { &STAY };
+        session.query(sql, &ChangeColumns::of(&[change])?.params()).await?;
     }
     Ok(change)
 }

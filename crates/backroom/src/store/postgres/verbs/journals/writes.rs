@@ -13,7 +13,7 @@ use backroom_core::{Effect, JobId, Json, links::Links};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::number;
+use super::{number, signals::LOCK_JOBS};
 use crate::store::postgres::{
     Core,
     columns::{
@@ -21,9 +21,12 @@ use crate::store::postgres::{
         timestamp::{PgTimestamp, opt},
     },
     tray,
-    verbs::effects::{self, StoredEffects},
+    verbs::{
+        effects,
+        links::{self, FollowUp},
+    },
     wire::{
-        connection::{Bound, Param},
+        connection::{Bound, Param, Transaction},
         error::Fault,
         session::Session,
         settings::Wait,
@@ -165,6 +168,7 @@ fn is_simple(write: &JournalWrite) -> bool {
     !write.publishes
         && !write.clears
         && write.children.is_empty()
+        && write.cancels.is_empty()
         && write.args.is_none()
         && !write.forgives
         && !write.ties
@@ -225,7 +229,16 @@ async fn write_alone(
     columns: &Columns,
 ) -> Result<Vec<(JobId, bool)>, Fault> {
     let (id, lease) = (write.workflow.0, write.lease.0);
-    let (transaction, locked) = core.writer.begin_with(Wait::Usual, &LOCK_RUN, &[&id, &lease]).await?;
+    // The end of a child locks the child and then its workflow, and so does this.
+    let children: Vec<JobId> = write.cancels.iter().map(|cancel| cancel.child).collect();
+    let (transaction, locked) = if children.is_empty() {
+        core.writer.begin_with(Wait::Usual, &LOCK_RUN, &[&id, &lease]).await?
+    } else {
+        let ids: Vec<Uuid> = children.iter().map(|child| child.0).collect();
+        let (transaction, _) = core.writer.begin_with(Wait::Usual, &LOCK_JOBS, &[&ids]).await?;
+        let locked = transaction.query(&LOCK_RUN, &[&id, &lease]).await?;
+        (transaction, locked)
+    };
     let Some(job) = locked.first() else {
         transaction.rollback().await?;
         return Ok(Vec::new());
@@ -240,14 +253,11 @@ async fn write_alone(
     }
     let published = write.header.published.as_ref().map(Json::as_str);
     let args = write.args.as_ref().map(Json::as_str);
-    let children: Vec<Effect> =
-        write.children.iter().map(|child| Effect::Enqueue(Box::new(child.clone()))).collect();
-    let effects = StoredEffects::of(core, children.iter().map(|child| (write.workflow, child)))?;
+    let links = Links { journal: true, ..links }.stored().map_err(Error::from)?;
     let mut statements: Vec<Bound<'_>> = Vec::new();
     if write.publishes {
         statements.push((&PUBLISH, vec![&id, &published]));
     }
-    let links = Links { journal: true, ..links }.stored().map_err(Error::from)?;
     if write.ties {
         statements.push((&TIE, vec![&id, &links]));
     }
@@ -260,12 +270,33 @@ async fn write_alone(
     if write.forgives {
         statements.push((&FORGIVE, vec![&id]));
     }
+    let begun: Vec<Effect> =
+        write.children.iter().map(|child| Effect::Enqueue(Box::new(child.clone()))).collect();
+    let follow_up = match cancel_children(&transaction, write).await {
+        Ok(follow_up) => follow_up,
+        Err(fault) => {
+            // The caller needs the cause. If the rollback fails as well, the connection is dropped.
+            _ = transaction.rollback().await;
+            return Err(fault);
+        }
+    };
+    let effects = follow_up.stored(core, begun.iter().map(|child| (write.workflow, child)))?;
     statements.extend(effects.statements());
     transaction.commit_with(&statements).await?;
     effects.committed(core);
     write.children.iter().for_each(|child| core.hints.queue(&child.job.queue));
-    effects::notify(core, children.iter());
+    effects::notify(core, begun.iter());
+    follow_up.notify(core);
     Ok(found)
+}
+
+/// Cancels children in the transaction of the write, with what follows from that for other jobs.
+async fn cancel_children(transaction: &Transaction, write: &JournalWrite) -> Result<FollowUp, Fault> {
+    if write.cancels.is_empty() {
+        return Ok(FollowUp::default());
+    }
+    // Boxed: it is rare, and its future is large.
+    Box::pin(links::carry_out(&mut Session::Ours(transaction), write.effects())).await
 }
 
 /// Writes one that one statement writes, in a transaction of the caller.

@@ -14,7 +14,7 @@ use crate::store::{
         Core,
         verbs::{
             effects::{self, StoredEffects},
-            journals::child_ended,
+            journals::{cancel_child, child_ended},
         },
         wire::{error::Fault, session::Session},
     },
@@ -103,7 +103,8 @@ impl Work {
         session: &mut Session<'_>,
         effects: Vec<(Timestamp, LinkEffect)>,
     ) -> Result<(), Fault> {
-        for (at, effect) in effects {
+        let mut effects = VecDeque::from(effects);
+        while let Some((at, effect)) = effects.pop_front() {
             match effect {
                 LinkEffect::Edges(edges) => self.edges.push_back((at, Left { edges, after: None })),
                 // A release has no effects for further jobs.
@@ -115,6 +116,11 @@ impl Work {
                         self.done.take(change);
                     } else {
                         self.done.jobs.push(ended.workflow);
+                    }
+                }
+                LinkEffect::Cancel(cancel) => {
+                    if let Some(change) = cancel_child(session, &cancel, at).await? {
+                        effects.extend(self.done.take(change));
                     }
                 }
             }
