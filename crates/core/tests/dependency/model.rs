@@ -137,10 +137,9 @@ impl Store {
         let effects = settled.change.map_or_else(Vec::new, |change| self.write(&change));
         let edges = effects.into_iter().filter_map(|effect| match effect {
             LinkEffect::Edges(edges) => Some(edges),
-            LinkEffect::Reopen(_)
-            | LinkEffect::Member(_)
-            | LinkEffect::Child(_)
-            | LinkEffect::Cancel(_) => None,
+            LinkEffect::Reopen(_) | LinkEffect::Member(_) | LinkEffect::Child(_) | LinkEffect::Cancel(_) => {
+                None
+            }
         });
         edges.collect()
     }

@@ -69,9 +69,7 @@ const WRITES: &[Write] = &[
     },
     Write {
         name: "write_journals",
-        call: |env, p| {
-            Box::pin(async { env.store.write_journals(Arc::clone(&p.journals)).await.map(drop) })
-        },
+        call: |env, p| Box::pin(async { env.store.write_journals(Arc::clone(&p.journals)).await.map(drop) }),
     },
     Write {
         name: "import",
