@@ -122,7 +122,7 @@ pub async fn replay(backroom: &Backroom, id: Uuid) -> Result<Outcome, Error> {
         outcome.ok_or_else(|| Error::new(ErrorKind::Internal, "replay a dead letter: it had no outcome"))?;
     match &outcome {
         // It is stored again under the same id, with the new reason.
-        Outcome::Refused(_) => {}
+        Outcome::Refused { .. } => {}
         Outcome::Enqueued(_) | Outcome::Duplicate(_) | Outcome::LeftOut => {
             backroom.store().delete_dead_letters(Arc::new(vec![id])).await?;
         }

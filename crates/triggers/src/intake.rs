@@ -9,6 +9,7 @@ use backroom::{
     ids::Ids,
     store::{Call, DeadLetter},
 };
+use uuid::Uuid;
 
 use crate::{Delivery, Mapping, MappingRule, Verdict, mapping::Mapped, status::Board};
 
@@ -37,7 +38,12 @@ pub enum Outcome {
     /// The filter left it out.
     LeftOut,
     /// It cannot become a job.
-    Refused(String),
+    Refused {
+        /// Why.
+        reason: String,
+        /// The dead letter that stores it.
+        dead_letter: Uuid,
+    },
 }
 
 impl Outcome {
@@ -45,7 +51,7 @@ impl Outcome {
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Enqueued(_) | Self::Duplicate(_) | Self::LeftOut => Verdict::Accepted,
-            Self::Refused(why) => Verdict::Refused(why.clone()),
+            Self::Refused { reason, .. } => Verdict::Refused(reason.clone()),
         }
     }
 }
@@ -74,7 +80,7 @@ pub(crate) struct Prepared {
 enum Where {
     Job(usize),
     LeftOut,
-    Refused(String),
+    Refused(usize),
 }
 
 impl Intake {
@@ -106,8 +112,8 @@ impl Intake {
     /// Makes jobs of deliveries: once this answers, they are durable, and what cannot become a job is stored as a dead letter. One
     /// outcome per delivery, in order. Fails, with nothing stored, as the store does: [`QueueFull`](ErrorKind::QueueFull) too.
     pub async fn take(&self, deliveries: &[Delivery]) -> Result<Vec<Outcome>, Error> {
-        let prepared = self.prepare(deliveries);
-        self.store_letters(&prepared).await?;
+        let mut prepared = self.prepare(deliveries);
+        self.store_letters(&mut prepared).await?;
         let answers = self.insert(prepared.jobs.clone()).await?;
         Ok(self.outcomes(prepared, &answers))
     }
@@ -129,7 +135,7 @@ impl Intake {
                 Ok(None) => Where::LeftOut,
                 Err(why) => {
                     prepared.letters.push(self.letter(delivery, &why, now));
-                    Where::Refused(why)
+                    Where::Refused(prepared.letters.len() - 1)
                 }
             };
             prepared.places.push(place);
@@ -157,12 +163,15 @@ impl Intake {
         self.backroom.store().insert(Arc::new(jobs), now, Call::First).await
     }
 
-    pub(crate) async fn store_letters(&self, prepared: &Prepared) -> Result<(), Error> {
+    /// Stores the dead letters. One that was stored before has the id that it had then.
+    pub(crate) async fn store_letters(&self, prepared: &mut Prepared) -> Result<(), Error> {
         if prepared.letters.is_empty() {
             return Ok(());
         }
         let letters = Arc::new(prepared.letters.clone());
-        self.backroom.store().put_dead_letters(letters).await
+        let ids = self.backroom.store().put_dead_letters(letters).await?;
+        prepared.letters.iter_mut().zip(ids).for_each(|(letter, id)| letter.id = id);
+        Ok(())
     }
 
     /// Counts, and says what became of each delivery.
@@ -170,7 +179,11 @@ impl Intake {
         let Prepared { jobs, places, letters, received } = prepared;
         let outcome = |place| match place {
             Where::LeftOut => Outcome::LeftOut,
-            Where::Refused(why) => Outcome::Refused(why),
+            Where::Refused(index) => match letters.get(index) {
+                Some(letter) => Outcome::Refused { reason: letter.reason.clone(), dead_letter: letter.id },
+                // Each refused delivery has its letter.
+                None => Outcome::LeftOut,
+            },
             Where::Job(index) => match (answers.get(index), jobs.get(index)) {
                 (Some(Inserted::Created), Some(new)) => Outcome::Enqueued(new.job.id),
                 (Some(Inserted::Duplicate(id) | Inserted::Replaced(id) | Inserted::KeyHeld(id)), _) => {

@@ -149,8 +149,8 @@ impl Runner {
         watched: &mut watch::Receiver<Standing>,
     ) -> Result<Result<Vec<Settled>, Ended>, SourceError> {
         let receipts: Vec<u64> = deliveries.iter().map(|delivery| delivery.receipt).collect();
-        let prepared = self.intake.prepare(deliveries);
-        while let Err(error) = self.intake.store_letters(&prepared).await {
+        let mut prepared = self.intake.prepare(deliveries);
+        while let Err(error) = self.intake.store_letters(&mut prepared).await {
             if let Some(ended) = self.blocked(&error, &receipts, watched).await? {
                 return Ok(Err(ended));
             }

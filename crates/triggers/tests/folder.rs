@@ -320,7 +320,7 @@ async fn a_file_that_cannot_become_a_job_is_a_dead_letter_and_blocks_nothing() {
     assert_eq!(letters.len(), 1);
     assert!(letters[0].reason.contains("\"a\" is not one of the kinds"), "{}", letters[0].reason);
     let again = admin::replay(&backroom, letters[0].id).await.unwrap();
-    assert!(matches!(again, Outcome::Refused(_)));
+    assert!(matches!(again, Outcome::Refused { dead_letter, .. } if dead_letter == letters[0].id));
     triggers.stop().await;
     let mended = mapping().allow_kind("a").allow_kind("b").build().unwrap();
     let triggers = start_with(&backroom, folder(&place), mended).await;

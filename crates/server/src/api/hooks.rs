@@ -87,15 +87,18 @@ async fn receive(
             return Err(refused(refusal));
         }
     };
-    let deliveries = match content {
-        Content::Deliveries(deliveries) => deliveries,
+    let (deliveries, malformed) = match content {
+        Content::Deliveries(deliveries) => (deliveries, None),
+        Content::Malformed(delivery) => {
+            let why = delivery.refused.clone();
+            (vec![delivery], why)
+        }
         Content::Nothing => return Ok(StatusCode::OK.into_response()),
         Content::Handshake { content_type, body } => {
             return Ok(
                 ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], body).into_response()
             );
         }
-        Content::Malformed(why) => return Err(Problem::new(Code::Malformed, why)),
     };
     if let Some(reason) = served.running().paused(&name) {
         let why = format!("the trigger {name:?} is paused: {reason}");
@@ -107,9 +110,13 @@ async fn receive(
     if replayed > 0 {
         tracing::info!(hook = name, replayed, "deliveries came again; each has its job already");
     }
-    if let [Outcome::Refused(why)] = outcomes.as_slice() {
+    if let [Outcome::Refused { reason, dead_letter }] = outcomes.as_slice() {
+        let (code, why) = match &malformed {
+            Some(why) => (Code::Malformed, why),
+            None => (Code::Invalid, reason),
+        };
         // A sender that shows its answers to people shows them the reason.
-        return Err(Problem::new(Code::Invalid, format!("{why}; it is stored as a dead letter")));
+        return Err(Problem::new(code, format!("{why}; it is stored as the dead letter {dead_letter}")));
     }
     let deliveries = outcomes.into_iter().map(OutcomeView::from).collect();
     Ok((StatusCode::ACCEPTED, axum::Json(Received { deliveries })).into_response())

@@ -233,7 +233,7 @@ async fn replay(State(state): State<AppState>, Path(id_text): Path<String>, post
     Ok(match admin::replay(&state.backroom, id(&id_text)?).await? {
         Outcome::Enqueued(job) | Outcome::Duplicate(job) => done(&state, &format!("/jobs/{job}"), "replayed"),
         Outcome::LeftOut => done(&state, "/dead-letters", "replayed"),
-        Outcome::Refused(_) => done(&state, &format!("/dead-letters/{id_text}"), "refused"),
+        Outcome::Refused { .. } => done(&state, &format!("/dead-letters/{id_text}"), "refused"),
     })
 }
 

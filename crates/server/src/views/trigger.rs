@@ -245,16 +245,22 @@ pub(crate) struct OutcomeView {
     /// Why it is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    /// The dead letter that stores it, if it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) dead_letter: Option<Uuid>,
 }
 
 impl From<Outcome> for OutcomeView {
     fn from(outcome: Outcome) -> Self {
-        let (outcome, job, reason) = match outcome {
-            Outcome::Enqueued(id) => ("enqueued", Some(id), None),
-            Outcome::Duplicate(id) => ("duplicate", Some(id), None),
-            Outcome::LeftOut => ("left_out", None, None),
-            Outcome::Refused(why) => ("refused", None, Some(why)),
-        };
-        Self { outcome: outcome.into(), job: job.map(|id| id.to_string()), reason }
+        let of = |outcome: &str| Self { outcome: outcome.into(), job: None, reason: None, dead_letter: None };
+        match outcome {
+            Outcome::Enqueued(id) => Self { job: Some(id.to_string()), ..of("enqueued") },
+            Outcome::Duplicate(id) => Self { job: Some(id.to_string()), ..of("duplicate") },
+            Outcome::LeftOut => of("left_out"),
+            Outcome::Refused { reason, dead_letter } => {
+                Self { reason: Some(reason), dead_letter: Some(dead_letter), ..of("refused") }
+            }
+        }
     }
 }

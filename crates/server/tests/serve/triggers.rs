@@ -198,6 +198,39 @@ fn cloud_events_are_read_in_every_form_and_the_handshake_is_answered() {
 }
 
 #[test]
+fn a_malformed_event_is_the_same_dead_letter_alone_and_in_a_batch() {
+    let place = Place::new();
+    let server = start(&place, SETTINGS);
+    let proof = ("authorization", "Bearer geheim");
+    let events = [r#"{"specversion":"1.0","id":"7"}"#, r#"{"specversion":"1.0","id":"8"}"#];
+    let structured = [proof, ("content-type", "application/cloudevents+json"), ("x-trace", "7")];
+    let alone = hook(&server, "orders", &structured, events[0]);
+    assert_eq!(alone.status, 400, "{alone:?}");
+    let detail = body(&alone)["detail"].as_str().unwrap().to_owned();
+    let id = detail.rsplit(' ').next().unwrap().to_owned();
+    assert!(detail.contains("no `source`"), "{detail}");
+    let batch = [proof, ("content-type", "application/cloudevents-batch+json")];
+    let answer = body(&hook(&server, "orders", &batch, &format!("[{}]", events.join(","))));
+    let letter = |n: usize| answer["deliveries"][n]["dead_letter"].as_str().unwrap().to_owned();
+    assert_eq!(letter(0), id, "it is the same event");
+    assert_ne!(letter(1), id);
+    for (n, text) in events.iter().enumerate() {
+        let stored = body(&server.get(&format!("/v1/dead-letters/{}", letter(n))));
+        assert_eq!(stored["body"], **text, "{stored}");
+        assert_eq!(stored["body_bytes"], text.len());
+        assert!(stored["delivery"]["headers"].to_string().contains("content-type"), "{stored}");
+    }
+    let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+    let counted = "backroom_trigger_deliveries_total{trigger=\"orders\",outcome=\"refused\"} 3";
+    assert!(metrics.contains(counted), "{metrics}");
+    let log = server.stop();
+    let named: Vec<_> = log.lines().filter(|line| line.contains("a delivery became no job")).collect();
+    assert_eq!(named.len(), 3, "{log}");
+    let stored = |line: &&str| line.contains(&letter(0)) || line.contains(&letter(1));
+    assert!(named.iter().all(stored), "the log names dead letters that exist: {named:?}");
+}
+
+#[test]
 fn a_thousand_repeats_at_once_make_one_job() {
     let place = Place::new();
     let server = start(&place, SETTINGS);

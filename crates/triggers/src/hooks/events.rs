@@ -28,8 +28,8 @@ pub enum Content {
     },
     /// Nothing: a message of the sender to test the endpoint.
     Nothing,
-    /// It does not have the form that it claims; why.
-    Malformed(String),
+    /// It does not have the form that it claims: a delivery that is refused, with the whole body.
+    Malformed(Delivery),
 }
 
 /// Reads a request whose sender is known.
@@ -40,7 +40,8 @@ pub(super) fn read(scheme: Scheme, headers: &Headers<'_>, body: &[u8]) -> Conten
         "application/cloudevents+json" => return structured(headers, body),
         "application/cloudevents-batch+json" => return batch(headers, body),
         other if other.starts_with("application/cloudevents") => {
-            return Content::Malformed(format!("the event format {other} is not read; send JSON"));
+            let why = format!("the event format {other} is not read; send JSON");
+            return malformed(headers, body, why);
         }
         _ => {}
     }
@@ -94,7 +95,7 @@ fn binary(headers: &Headers<'_>, body: &[u8]) -> Content {
     });
     match cloud_event::binary(attribute, passed_on.collect(), body.to_vec()) {
         Ok(delivery) => Content::Deliveries(vec![delivery]),
-        Err(why) => Content::Malformed(why),
+        Err(why) => malformed(headers, body, why),
     }
 }
 
@@ -125,31 +126,57 @@ fn structured(headers: &Headers<'_>, body: &[u8]) -> Content {
         .and_then(|text| cloud_event(text, headers))
     {
         Ok(delivery) => Content::Deliveries(vec![delivery]),
-        Err(why) => Content::Malformed(why),
+        Err(why) => malformed(headers, body, why),
     }
 }
 
 fn batch(headers: &Headers<'_>, body: &[u8]) -> Content {
     let events: Vec<&RawValue> = match serde_json::from_slice(body) {
         Ok(events) => events,
-        Err(error) => return Content::Malformed(format!("the batch is no JSON array: {error}")),
+        Err(error) => return malformed(headers, body, format!("the batch is no JSON array: {error}")),
     };
-    several(events.len(), events.into_iter().map(|event| cloud_event(event.get(), headers)))
+    several(headers, body, &events, |event| cloud_event(event, headers))
 }
 
-/// Deliveries of a request with several events. One that is malformed is refused alone.
-fn several(count: usize, events: impl Iterator<Item = Result<Delivery, String>>) -> Content {
+/// Deliveries of a request with several events, which `read` reads from their texts. One that is malformed is refused alone.
+fn several(
+    headers: &Headers<'_>,
+    body: &[u8],
+    events: &[&RawValue],
+    read: impl Fn(&str) -> Result<Delivery, String>,
+) -> Content {
+    let count = events.len();
     if count > EVENTS_MAX {
-        return Content::Malformed(format!("the request has {count} events; at most {EVENTS_MAX} are read"));
+        let why = format!("the request has {count} events; at most {EVENTS_MAX} are read");
+        return malformed(headers, body, why);
     }
-    let deliver = |event: Result<Delivery, String>| {
-        event.unwrap_or_else(|why| Delivery {
-            identity: format!("sha256:{}", hex(&Sha256::digest(&why))),
-            refused: Some(why),
-            ..Delivery::default()
-        })
+    let deliver = |event: &&RawValue| {
+        let text = event.get();
+        read(text).unwrap_or_else(|why| refused(headers, text.as_bytes(), why))
     };
-    Content::Deliveries(events.map(deliver).collect())
+    Content::Deliveries(events.iter().map(deliver).collect())
+}
+
+/// A request that does not have the form that it claims.
+fn malformed(headers: &Headers<'_>, body: &[u8], why: String) -> Content {
+    Content::Malformed(refused(headers, body, why))
+}
+
+/// What cannot become a job, as it came. Its content names it, so that two of them are two dead letters, and one that is sent again
+/// is one.
+fn refused(headers: &Headers<'_>, content: &[u8], why: String) -> Delivery {
+    let passed_on = passed_on(headers);
+    let mut hash = Sha256::new();
+    // In the binary form they are part of the event.
+    for (name, value) in passed_on.iter().filter(|(name, _)| name.starts_with(CE)) {
+        hash.update(name);
+        hash.update([0]);
+        hash.update(value);
+        hash.update([0]);
+    }
+    hash.update(content);
+    let identity = format!("sha256:{}", hex(&hash.finalize()));
+    Delivery { headers: passed_on, refused: Some(why), ..Delivery::new(identity, content) }
 }
 
 fn cloud_event(text: &str, headers: &Headers<'_>) -> Result<Delivery, String> {
@@ -161,7 +188,8 @@ fn event_grid(kind: &str, headers: &Headers<'_>, body: &[u8]) -> Content {
     let events: Vec<&RawValue> = match serde_json::from_slice(body) {
         Ok(events) => events,
         Err(error) => {
-            return Content::Malformed(format!("the request of Event Grid is no JSON array: {error}"));
+            let why = format!("the request of Event Grid is no JSON array: {error}");
+            return malformed(headers, body, why);
         }
     };
     if kind.eq_ignore_ascii_case("SubscriptionValidation") {
@@ -171,15 +199,15 @@ fn event_grid(kind: &str, headers: &Headers<'_>, body: &[u8]) -> Content {
                 content_type: "application/json",
                 body: format!("{{\"validationResponse\":{code}}}"),
             },
-            None => Content::Malformed("the validation of Event Grid has no code".into()),
+            None => malformed(headers, body, "the validation of Event Grid has no code".into()),
         };
     }
     if !kind.eq_ignore_ascii_case("Notification") {
         return Content::Nothing;
     }
     let text = |json: Option<&str>| json.and_then(|json| serde_json::from_str::<String>(json).ok());
-    let event = |event: &RawValue| {
-        let of = |pointer| text(place::at(event.get(), pointer));
+    let read = |event: &str| {
+        let of = |pointer| text(place::at(event, pointer));
         let id = of("/id").ok_or_else(|| "the event of Event Grid has no `id`".to_owned())?;
         let topic = of("/topic").unwrap_or_default();
         let mut headers = passed_on(headers);
@@ -189,11 +217,11 @@ fn event_grid(kind: &str, headers: &Headers<'_>, body: &[u8]) -> Content {
             headers,
             at: of("/eventTime").and_then(|at| at.parse().ok()),
             order_key: of("/subject"),
-            ..Delivery::new(format!("{topic} {id}").trim_start().to_owned(), event.get().as_bytes())
+            ..Delivery::new(format!("{topic} {id}").trim_start().to_owned(), event.as_bytes())
         };
         Ok(delivery)
     };
-    several(events.len(), events.into_iter().map(event))
+    several(headers, body, &events, read)
 }
 
 /// Notifications of S3 and of stores that speak its language: a list of records.
@@ -211,8 +239,8 @@ fn s3(headers: &Headers<'_>, body: &[u8]) -> Option<Content> {
     if records.is_empty() || !records.iter().all(is_s3) {
         return None;
     }
-    let event = |record: &RawValue| {
-        let of = |pointer| own(place::at(record.get(), pointer)).unwrap_or_default();
+    let read = |record: &str| {
+        let of = |pointer| own(place::at(record, pointer)).unwrap_or_default();
         let (bucket, key) = (of("/s3/bucket/name"), of("/s3/object/key"));
         if bucket.is_empty() || key.is_empty() {
             return Err("the record of S3 names no bucket or no key".to_owned());
@@ -227,10 +255,10 @@ fn s3(headers: &Headers<'_>, body: &[u8]) -> Option<Content> {
             headers,
             at: of("/eventTime").parse().ok(),
             order_key: Some(format!("{bucket}/{key}")),
-            ..Delivery::new(format!("{name} {bucket}/{key} {place}"), record.get().as_bytes())
+            ..Delivery::new(format!("{name} {bucket}/{key} {place}"), record.as_bytes())
         })
     };
-    Some(several(records.len(), records.into_iter().map(event)))
+    Some(several(headers, body, &records, read))
 }
 
 /// The challenge with which Slack checks an endpoint.

@@ -54,6 +54,7 @@ fn structured_and_batched_cloud_events_have_their_data_as_body() {
     let found = deliveries(&[("content-type", "application/cloudevents-batch+json")], &batch);
     assert_eq!(found[1].body, [255, 0]);
     assert!(found[2].refused.as_ref().unwrap().contains("no `id`"), "one is refused, the others are not");
+    assert_eq!(found[2].body, br#"{"specversion":"1.0"}"#, "it is there as it came");
     for wrong in ["{", "[]", r#"{"specversion":"2.0","type":"t","source":"/s","id":"1"}"#] {
         let content = receive(&[("content-type", "application/cloudevents+json")], wrong);
         assert!(matches!(content, Content::Malformed(_)), "{wrong}");
@@ -95,6 +96,41 @@ fn each_record_of_s3_is_a_delivery_and_its_test_is_none() {
     assert!(found[2].refused.is_some());
     let test = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"bucketname"}"#;
     assert_eq!(receive(&[], test), Content::Nothing);
+}
+
+#[test]
+fn each_malformed_event_has_its_text_its_headers_and_a_name_of_its_own() {
+    let events = [
+        ("content-type", "application/cloudevents-batch+json", r#"[{"a":1},{"a":2}]"#),
+        ("aeg-event-type", "Notification", r#"[{"a":1},{"a":2}]"#),
+        ("x", "y", r#"{"Records":[{"eventSource":"aws:s3","a":1},{"eventSource":"aws:s3","a":2}]}"#),
+    ];
+    for (name, value, body) in events {
+        let found = deliveries(&[(name, value), ("x-trace", "7")], body);
+        assert_eq!(found.len(), 2, "{body}");
+        for (n, delivery) in found.iter().enumerate() {
+            assert!(delivery.refused.is_some());
+            let text = std::str::from_utf8(&delivery.body).unwrap();
+            assert!(text.contains(&format!("\"a\":{}", n + 1)), "{text}");
+            assert_eq!(delivery.header_value("x-trace"), Some("7"));
+        }
+        assert_ne!(found[0].identity, found[1].identity);
+        assert_eq!(deliveries(&[(name, value)], body)[0].identity, found[0].identity, "it comes again");
+    }
+}
+
+#[test]
+fn a_malformed_request_is_refused_as_it_came() {
+    let named = |id: &str| {
+        let content = receive(&[("ce-specversion", "1.0"), ("ce-id", id), ("x-trace", "7")], "{}");
+        let Content::Malformed(delivery) = content else { panic!("{content:?}") };
+        assert_eq!(delivery.body, b"{}");
+        assert!(delivery.refused.as_ref().unwrap().contains("no `source`"), "{delivery:?}");
+        assert_eq!((delivery.header_value("ce-id"), delivery.header_value("x-trace")), (Some(id), Some("7")));
+        delivery.identity
+    };
+    assert_ne!(named("1"), named("2"), "they are two events");
+    assert_eq!(named("1"), named("1"));
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl<L: Layer> TriggerVerbs for L {
             .trigger_values(&name, keys))
     }
 
-    async fn put_dead_letters(&self, letters: Arc<Vec<DeadLetter>>) -> Result<(), Error> {
+    async fn put_dead_letters(&self, letters: Arc<Vec<DeadLetter>>) -> Result<Vec<Uuid>, Error> {
         forward!(self, Call::First, PutDeadLetters { letters }, |store, _call| store
             .put_dead_letters(letters))
     }

@@ -66,10 +66,11 @@ impl Triggers {
         true
     }
 
-    fn put_letter(&mut self, letter: &DeadLetter) {
+    fn put_letter(&mut self, letter: &DeadLetter) -> Uuid {
         let key = (letter.trigger.clone(), letter.identity.clone());
         let id = *self.letter_ids.entry(key).or_insert(letter.id);
         self.letters.insert(id, DeadLetter { id, ..letter.clone() });
+        id
     }
 
     fn delete_letter(&mut self, id: Uuid) {
@@ -181,11 +182,12 @@ impl TriggerVerbs for MemoryStore {
         })
     }
 
-    async fn put_dead_letters(&self, letters: Arc<Vec<DeadLetter>>) -> Result<(), Error> {
+    async fn put_dead_letters(&self, letters: Arc<Vec<DeadLetter>>) -> Result<Vec<Uuid>, Error> {
         self.write(|rows| {
-            letters.iter().for_each(|letter| rows.triggers.put_letter(letter));
+            let ids = letters.iter().map(|letter| rows.triggers.put_letter(letter)).collect();
             let triggers: BTreeSet<&str> = letters.iter().map(|letter| letter.trigger.as_str()).collect();
             triggers.into_iter().for_each(|trigger| rows.triggers.drop_letters(trigger));
+            ids
         })
     }
 

@@ -177,16 +177,19 @@ fn values(connection: &Connection, name: &str, keys: &[String]) -> Result<Vec<Op
     keys.iter().map(&mut value).collect()
 }
 
-fn put_letters(connection: &Connection, letters: &[DeadLetter]) -> Result<(), Fault> {
+fn put_letters(connection: &Connection, letters: &[DeadLetter]) -> Result<Vec<Uuid>, Fault> {
     let mut upsert = connection.prepare_cached(
         "INSERT INTO backroom_dead_letters (id, trigger, identity, bytes, letter, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
-         ON CONFLICT (trigger, identity) DO UPDATE SET bytes = excluded.bytes, letter = excluded.letter, body = excluded.body",
+         ON CONFLICT (trigger, identity) DO UPDATE SET bytes = excluded.bytes, letter = excluded.letter, body = excluded.body \
+         RETURNING id",
     )?;
+    let mut ids = Vec::with_capacity(letters.len());
     for letter in letters {
         let text = row::encoded(Some(&DeadLetter { body: None, ..letter.clone() }))?;
         let bytes = i64::try_from(letter.bytes()).unwrap_or(i64::MAX);
         let (id, body) = (letter.id.as_bytes(), letter.body.as_deref());
-        upsert.execute(params![id, letter.trigger, letter.identity, bytes, text, body])?;
+        let stored = params![id, letter.trigger, letter.identity, bytes, text, body];
+        ids.push(upsert.query_row(stored, |found| Ok(Uuid::from_bytes(found.get(0)?)))?);
     }
     let mut triggers: Vec<&str> = letters.iter().map(|letter| letter.trigger.as_str()).collect();
     triggers.sort_unstable();
@@ -207,7 +210,7 @@ fn put_letters(connection: &Connection, letters: &[DeadLetter]) -> Result<(), Fa
             count.execute(params![trigger, row::at_most(dropped)])?;
         }
     }
-    Ok(())
+    Ok(ids)
 }
 
 /// A dead letter: `id, letter`. Its id is that of the first one with its identity.
@@ -305,7 +308,7 @@ impl TriggerVerbs for SqliteStore {
         self.readers.run(move |reader| values(reader, &name, &keys)).await
     }
 
-    async fn put_dead_letters(&self, letters: Arc<Vec<DeadLetter>>) -> Result<(), Error> {
+    async fn put_dead_letters(&self, letters: Arc<Vec<DeadLetter>>) -> Result<Vec<Uuid>, Error> {
         let bytes = letters.iter().map(|letter| usize::try_from(letter.bytes()).unwrap_or(usize::MAX)).sum();
         let weight = Weight::durable(letters.len()).bytes(bytes);
         self.write(weight, move |tx, _| put_letters(tx, &letters)).await

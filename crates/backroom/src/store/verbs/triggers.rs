@@ -53,8 +53,9 @@ pub trait TriggerVerbs: Send + Sync {
     async fn trigger_values(&self, name: &str, keys: Arc<Vec<String>>) -> Result<Vec<Option<String>>, Error>;
 
     /// Stores deliveries that became no job. One with the same trigger and identity is replaced, but its id stays. Of more than
-    /// [`DEAD_LETTERS_MAX`] of one trigger, or more than [`DEAD_LETTER_BYTES_MAX`], the oldest are dropped and counted.
-    async fn put_dead_letters(&self, letters: Arc<Vec<DeadLetter>>) -> Result<(), Error>;
+    /// [`DEAD_LETTERS_MAX`] of one trigger, or more than [`DEAD_LETTER_BYTES_MAX`], the oldest are dropped and counted. Answers the
+    /// id under which each is stored, in order.
+    async fn put_dead_letters(&self, letters: Arc<Vec<DeadLetter>>) -> Result<Vec<Uuid>, Error>;
 
     /// Dead letters without their bodies: of one trigger or of all, the newest first, below `before` when given, at most `limit`.
     async fn dead_letters(

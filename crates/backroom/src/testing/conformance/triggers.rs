@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use backroom_core::{Json, LeaseId, bounds::later};
+use uuid::Uuid;
 
 use super::env::Env;
 use crate::store::{
@@ -67,8 +68,8 @@ fn letter(env: &Env, identity: &str, reason: &str) -> DeadLetter {
     }
 }
 
-async fn put(env: &Env, letters: &[DeadLetter]) {
-    env.store.put_dead_letters(Arc::new(letters.to_vec())).await.expect("store dead letters");
+async fn put(env: &Env, letters: &[DeadLetter]) -> Vec<Uuid> {
+    env.store.put_dead_letters(Arc::new(letters.to_vec())).await.expect("store dead letters")
 }
 
 async fn letters(env: &Env, trigger: Option<&str>, limit: usize) -> Vec<DeadLetter> {
@@ -193,11 +194,17 @@ pub(super) async fn a_dead_letter_comes_back_whole_and_lists_leave_out_bodies(en
 pub(super) async fn a_dead_letter_of_the_same_delivery_is_replaced(env: Env) {
     let first = letter(&env, "1", "is no JSON");
     let again = letter(&env, "1", "names no kind");
-    put(&env, std::slice::from_ref(&first)).await;
-    put(&env, std::slice::from_ref(&again)).await;
+    assert_eq!(put(&env, std::slice::from_ref(&first)).await, [first.id]);
+    let other = letter(&env, "2", "names no kind");
+    let ids = put(&env, &[other.clone(), again.clone()]).await;
+    assert_eq!(ids, [other.id, first.id], "the answer has the ids that are stored");
     let stored = env.store.dead_letter(first.id).await.expect("read");
     assert_eq!(stored, Some(DeadLetter { id: first.id, ..again }));
-    assert_eq!(letters(&env, None, 9).await.len(), 1);
+    assert_eq!(letters(&env, None, 9).await.len(), 2);
+    let twice = [letter(&env, "3", "is no JSON"), letter(&env, "3", "names no kind")];
+    let ids = put(&env, &twice).await;
+    assert_eq!(ids[0], ids[1], "one call that has the same delivery twice stores one");
+    assert!(env.store.dead_letter(ids[0]).await.expect("read").is_some());
 }
 
 pub(super) async fn the_oldest_dead_letters_are_dropped_and_counted(env: Env) {

@@ -127,7 +127,8 @@ static VALUES: Sql = Sql {
 static PUT_LETTERS: Sql = Sql {
     text: "INSERT INTO {schema}.dead_letters (id, trigger, identity, bytes, letter, body) \
            SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bytea[]) \
-           ON CONFLICT (trigger, identity) DO UPDATE SET bytes = excluded.bytes, letter = excluded.letter, body = excluded.body",
+           ON CONFLICT (trigger, identity) DO UPDATE SET bytes = excluded.bytes, letter = excluded.letter, body = excluded.body \
+           RETURNING trigger, identity, id",
     types: &[
         Type::UUID_ARRAY,
         Type::TEXT_ARRAY,
@@ -263,10 +264,10 @@ async fn values(core: &Core, name: &str, keys: &[String]) -> Result<Vec<Option<S
     rows.iter().map(|found| Ok(found.try_get(0)?)).collect()
 }
 
-async fn put_letters(core: &Core, letters: &[DeadLetter]) -> Result<(), Fault> {
+async fn put_letters(core: &Core, given: &[DeadLetter]) -> Result<Vec<Uuid>, Fault> {
     // One per identity, in one order, so that two transactions never wait for each other.
     let letters: BTreeMap<(&str, &str), &DeadLetter> =
-        letters.iter().map(|letter| ((letter.trigger.as_str(), letter.identity.as_str()), letter)).collect();
+        given.iter().map(|letter| ((letter.trigger.as_str(), letter.identity.as_str()), letter)).collect();
     let ids: Vec<Uuid> = letters.values().map(|letter| letter.id).collect();
     let triggers: Vec<&str> = letters.keys().map(|(trigger, _)| *trigger).collect();
     let identities: Vec<&str> = letters.keys().map(|(_, identity)| *identity).collect();
@@ -280,13 +281,21 @@ async fn put_letters(core: &Core, letters: &[DeadLetter]) -> Result<(), Fault> {
     let transaction = core.writer.begin().await?;
     let params: [_; 6] =
         [&ids as _, &triggers as _, &identities as _, &bytes as _, &texts as _, &bodies as _];
-    transaction.query(&PUT_LETTERS, &params).await?;
+    let rows = transaction.query(&PUT_LETTERS, &params).await?;
+    let stored = |found: &Row| Ok(((found.try_get(0)?, found.try_get(1)?), found.try_get(2)?));
+    let stored = rows.iter().map(stored).collect::<Result<BTreeMap<(String, String), Uuid>, Fault>>()?;
     let (rows_max, bytes_max) =
         (i64::from(DEAD_LETTERS_MAX), i64::try_from(DEAD_LETTER_BYTES_MAX).unwrap_or(i64::MAX));
     for trigger in triggers.into_iter().collect::<BTreeSet<_>>() {
         transaction.query(&DROP_LETTERS, &[&trigger, &rows_max, &bytes_max]).await?;
     }
-    transaction.commit().await
+    transaction.commit().await?;
+    // The statement answers a row for each.
+    let id = |letter: &DeadLetter| {
+        let key = (letter.trigger.clone(), letter.identity.clone());
+        stored.get(&key).copied().unwrap_or(letter.id)
+    };
+    Ok(given.iter().map(id).collect())
 }
 
 /// A dead letter: `id, letter`. Its id is that of the first one with its identity.
@@ -370,7 +379,7 @@ impl TriggerVerbs for PostgresStore {
         values(&self.core, name, &keys).await.map_err(failing("read the state of a trigger"))
     }
 
-    async fn put_dead_letters(&self, letters: Arc<Vec<DeadLetter>>) -> Result<(), Error> {
+    async fn put_dead_letters(&self, letters: Arc<Vec<DeadLetter>>) -> Result<Vec<Uuid>, Error> {
         put_letters(&self.core, &letters).await.map_err(failing("store dead letters"))
     }
 
