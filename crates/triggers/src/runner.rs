@@ -131,13 +131,14 @@ impl Runner {
             if deliveries.is_empty() {
                 continue;
             }
-            self.recovered();
             self.board().in_flight(deliveries.len(), Some(clock.now()));
             let settled = match self.take(&deliveries, &mut watched).await? {
                 Ok(settled) => settled,
                 Err(ended) => return Ok(ended),
             };
             self.source.settle(settled).await?;
+            // Not before: a source that delivers but cannot be settled would fail again at once, and be reported each time.
+            self.recovered();
             self.board().in_flight(0, None);
         }
     }

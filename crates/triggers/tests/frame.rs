@@ -2,7 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use backroom::{Options, testing::TestClock};
 use backroom_triggers::{
@@ -42,6 +48,42 @@ impl Source for Line {
     }
 }
 
+/// A source that delivers one message at each opening, and again until it can be settled.
+struct Unsettled {
+    opened: UnboundedSender<()>,
+    is_delivered: bool,
+    /// Whether it can be settled.
+    settles: Arc<AtomicBool>,
+}
+
+#[async_trait::async_trait]
+impl Source for Unsettled {
+    fn kind(&self) -> &'static str {
+        "unsettled"
+    }
+
+    fn describe(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    async fn open(&mut self, _: &SourceContext) -> Result<(), SourceError> {
+        self.is_delivered = false;
+        self.opened.send(()).unwrap();
+        Ok(())
+    }
+
+    async fn next(&mut self, _: Bounds) -> Result<Vec<Delivery>, SourceError> {
+        if std::mem::replace(&mut self.is_delivered, true) {
+            return Err(SourceError::new("read the source: it was cut"));
+        }
+        Ok(vec![Delivery::new("1", "{}")])
+    }
+
+    async fn settle(&mut self, _: Vec<Settled>) -> Result<(), SourceError> {
+        if self.settles.load(SeqCst) { Ok(()) } else { Err(SourceError::new("acknowledge: it is forbidden")) }
+    }
+}
+
 /// Lets the tasks of the frame go on until all of them wait.
 async fn settle() {
     for _ in 0..100 {
@@ -56,12 +98,22 @@ async fn wait_after_a_cut(
     cut: &UnboundedSender<()>,
     opened: &mut UnboundedReceiver<()>,
 ) -> Duration {
-    let step = Duration::from_millis(250);
     cut.send(()).unwrap();
+    wait_after_a_failure(clock, triggers, "it was cut", opened).await
+}
+
+/// Answers how long the frame waits after this failure until it opens the source again.
+async fn wait_after_a_failure(
+    clock: &TestClock,
+    triggers: &RunningTriggers,
+    failure: &str,
+    opened: &mut UnboundedReceiver<()>,
+) -> Duration {
+    let step = Duration::from_millis(250);
     settle().await;
     let status = triggers.status("in").unwrap();
     assert_eq!(status.activity, Activity::Failing);
-    assert!(status.error.unwrap().contains("it was cut"));
+    assert!(status.error.unwrap().contains(failure));
     let mut waited = Duration::ZERO;
     while opened.try_recv().is_err() {
         assert!(waited < Duration::from_secs(120), "it is not opened again");
@@ -97,6 +149,31 @@ async fn a_source_that_was_sound_for_long_is_tried_again_at_once_although_nothin
     clock.advance(Duration::from_secs(601));
     settle().await;
     let wait = wait_after_a_cut(&clock, &triggers, &cut, &mut opened).await;
+    assert!(wait <= Duration::from_secs(2), "{wait:?}");
+    triggers.stop().await;
+}
+
+#[tokio::test]
+async fn a_source_that_delivers_but_cannot_be_settled_is_tried_less_and_less_often() {
+    let clock = Arc::new(TestClock::default());
+    let backroom = Options::new().clock(Arc::clone(&clock) as _).open("memory:").await.unwrap();
+    let (sender, mut opened) = unbounded_channel();
+    let settles = Arc::new(AtomicBool::new(false));
+    let source = Unsettled { opened: sender, is_delivered: false, settles: Arc::clone(&settles) };
+    let mapping = Mapping::kind("any").build().unwrap();
+    let triggers = Triggers::new(&backroom).add("in", source, mapping).start().await.unwrap();
+    opened.recv().await.unwrap();
+    let mut waits = Vec::new();
+    for _ in 0..5 {
+        waits.push(wait_after_a_failure(&clock, &triggers, "it is forbidden", &mut opened).await);
+    }
+    assert!(waits[1..].iter().zip(&waits).all(|(next, before)| next > before), "each is longer: {waits:?}");
+    let counters = triggers.status("in").unwrap().counters;
+    assert_eq!((counters.enqueued, counters.duplicates), (1, 5), "it is one job");
+    // The next opening finds that it can be settled; what fails afterwards is a new failure.
+    settles.store(true, SeqCst);
+    wait_after_a_failure(&clock, &triggers, "it is forbidden", &mut opened).await;
+    let wait = wait_after_a_failure(&clock, &triggers, "it was cut", &mut opened).await;
     assert!(wait <= Duration::from_secs(2), "{wait:?}");
     triggers.stop().await;
 }
