@@ -8,8 +8,6 @@ mod amqp;
 #[cfg(feature = "amqp")]
 mod amqp_tls;
 #[cfg(feature = "mqtt")]
-mod ledger;
-#[cfg(feature = "mqtt")]
 mod mqtt;
 #[cfg(feature = "nats")]
 mod nats;

@@ -3,11 +3,18 @@
 //! The broker delivers again, with the mark *duplicate*, what was not acknowledged when the connection ended. MQTT names no message, so
 //! [`Ledger`] does: it is stored before a message becomes a job.
 
+mod backlog;
+mod ledger;
+mod reading;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -15,7 +22,7 @@ use async_trait::async_trait;
 use backroom::{ids::Ids, without_password};
 use futures_util::{FutureExt as _, future::BoxFuture};
 use rumqttc::{
-    AckMode, AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, PersistedAckMode, PersistedSession,
+    AckMode, AsyncClient, ConnectionError, Event, MqttOptions, PersistedAckMode, PersistedSession,
     SessionStore, SessionStoreError, SessionStoreKey,
     mqttbytes::{
         QoS,
@@ -23,12 +30,16 @@ use rumqttc::{
     },
 };
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Message, failed, ledger::Ledger, within};
+use self::{
+    backlog::Backlog,
+    ledger::Ledger,
+    reading::{Intake, Seen, bytes, delivery, hash, listen, locked},
+};
+use super::{failed, within};
 use crate::{Bounds, Delivery, Settled, Source, SourceContext, SourceError, SourceState};
 
 /// So long without traffic until a sign of life is asked for.
@@ -49,13 +60,19 @@ pub struct MqttTopics {
     client_id: Option<String>,
     session_expiry: Duration,
     prefetch: u16,
+    /// Fewer than `prefetch`, once those went beyond the bound.
+    in_flight_max: Option<u16>,
     ca_file: Option<PathBuf>,
+    /// Messages with QoS 0 that were dropped since the process began.
+    dropped: Arc<AtomicU64>,
     open: Option<Open>,
 }
 
 struct Open {
     client: AsyncClient,
+    /// Bounded by the backlog.
     events: mpsc::UnboundedReceiver<Seen>,
+    backlog: Arc<Mutex<Backlog>>,
     ready: VecDeque<Delivery>,
     in_hand: BTreeMap<u64, (Publish, u64)>,
     receipts: u64,
@@ -69,14 +86,6 @@ struct Open {
     _events: AbortOnDropHandle<()>,
 }
 
-/// What came from the broker.
-enum Seen {
-    Message(Publish),
-    /// It has everything that was sent before the oldest question.
-    Confirmed,
-    Failed(SourceError),
-}
-
 impl MqttTopics {
     /// Topics, such as `sensors/+/temperature` at `mqtt://user:password@host:1883`. With `mqtts://` the connection has TLS.
     pub fn new(url: impl Into<String>, topics: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -86,7 +95,9 @@ impl MqttTopics {
             client_id: None,
             session_expiry: Duration::from_secs(7 * 24 * 3600),
             prefetch: 2000,
+            in_flight_max: None,
             ca_file: None,
+            dropped: Arc::default(),
             open: None,
         }
     }
@@ -127,23 +138,23 @@ impl MqttTopics {
         self.open.as_mut().ok_or_else(|| SourceError::new("read the topics: the connection is not open"))
     }
 
-    fn options(&self, trigger: &str) -> Result<MqttOptions, SourceError> {
+    fn options(&self, context: &SourceContext) -> Result<MqttOptions, SourceError> {
         let wrong = |why: &str| SourceError::new(format!("connect to the broker: `url` {why}"));
         let url = url::Url::parse(&self.url).map_err(|error| wrong(&format!("is wrong: {error}")))?;
         let host = url.host_str().ok_or_else(|| wrong("has no host"))?;
         let is_tls = url.scheme() == "mqtts";
         let port = url.port().unwrap_or(if is_tls { 8883 } else { 1883 });
-        let id = self.client_id.clone().unwrap_or_else(|| format!("backroom-{trigger}"));
+        let id = self.client_id.clone().unwrap_or_else(|| format!("backroom-{}", context.trigger()));
         let mut options = MqttOptions::new(id, (host, port));
         options.set_keep_alive(KEEP_ALIVE_SECS);
         options.set_clean_start(false);
         let expiry = u32::try_from(self.session_expiry.as_secs()).unwrap_or(u32::MAX);
         options.set_session_expiry_interval(Some(expiry));
         options.set_session_store(NothingSent { expiry });
-        options.set_receive_maximum(Some(self.prefetch));
+        options.set_receive_maximum(Some(self.in_flight_max.unwrap_or(u16::MAX).min(self.prefetch)));
         options.set_ack_mode(AckMode::Manual);
-        // A broker drops what is larger than its client allows. What is too large for a job becomes a dead letter.
-        options.set_unlimited_incoming_packet_size();
+        // A broker drops what is larger than its client allows.
+        options.set_max_packet_size(Some(u32::try_from(context.bounds().bytes).unwrap_or(u32::MAX)));
         options.set_request_channel_capacity(REQUESTS);
         options.set_max_request_batch(REQUESTS);
         if !url.username().is_empty() {
@@ -244,75 +255,9 @@ impl SessionStore for NothingSent {
     }
 }
 
-/// Passes on what comes from the broker, until it fails or is dropped.
-async fn listen(mut events: EventLoop, seen: mpsc::UnboundedSender<Seen>, address: String) {
-    loop {
-        let event = match events.poll().await {
-            Ok(Event::Incoming(Packet::Publish(message))) => Seen::Message(message),
-            Ok(Event::Incoming(Packet::UnsubAck(_))) => Seen::Confirmed,
-            Ok(_) => continue,
-            Err(error) => Seen::Failed(failed("read MQTT", &address, &error)),
-        };
-        let is_over = matches!(event, Seen::Failed(_));
-        // Fails when the source is closed.
-        if seen.send(event).is_err() || is_over {
-            return;
-        }
-    }
-}
-
-/// What tells two messages with one packet id apart.
-fn hash(message: &Publish) -> u64 {
-    let mut hash = Sha256::new();
-    hash.update(&message.topic);
-    hash.update([0]);
-    for (name, value) in message.properties.iter().flat_map(|properties| &properties.user_properties) {
-        hash.update(name);
-        hash.update([0]);
-        hash.update(value);
-        hash.update([0]);
-    }
-    hash.update(&message.payload);
-    let bytes: [u8; 32] = hash.finalize().into();
-    bytes.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
-}
-
-fn delivery(message: &Publish, identity: String, receipt: u64) -> Delivery {
-    let topic = String::from_utf8_lossy(&message.topic).into_owned();
-    let mut headers =
-        vec![("topic".to_owned(), topic.clone()), ("retained".to_owned(), message.retain.to_string())];
-    let (mut content_type, mut is_event) = (None, false);
-    if let Some(properties) = &message.properties {
-        content_type = properties.content_type.clone();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        headers.extend(
-            properties.response_topic.iter().map(|topic| ("response-topic".to_owned(), topic.clone())),
-        );
-        headers.extend(properties.correlation_data.iter().map(|id| ("correlation-id".to_owned(), text(id))));
-        let user = || {
-            properties.user_properties.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
-        };
-        // In MQTT's binding the attributes have no prefix. So they are attributes only where the version is among them.
-        is_event = user().any(|(name, _)| name == "specversion");
-        headers.extend(
-            user().map(|(name, value)| (if is_event { format!("{}{name}", super::CE) } else { name }, value)),
-        );
-    }
-    let prefixes: &[&str] = if is_event { &[super::CE] } else { &[] };
-    let read = Message {
-        identity,
-        headers,
-        content_type,
-        body: message.payload.to_vec(),
-        at: None,
-        order_key: Some(topic),
-        receipt,
-    };
-    read.delivery(prefixes)
-}
-
 impl Open {
     fn take(&mut self, message: Publish) {
+        locked(&self.backlog).taken(message.pkid != 0, bytes(&message));
         self.receipts += 1;
         let number = self.ledger.number(message.pkid, message.dup, hash(&message));
         self.is_changed |= message.pkid != 0;
@@ -344,6 +289,16 @@ impl Open {
         }
     }
 
+    /// Why the connection ended, if it did so by itself. What waits is left: the broker delivers it again.
+    fn why_ended(&mut self) -> Option<SourceError> {
+        while let Ok(seen) = self.events.try_recv() {
+            if let Seen::Failed(error) = seen {
+                return Some(error);
+            }
+        }
+        self.failed.take()
+    }
+
     async fn store(&mut self) -> Result<(), SourceError> {
         if self.is_changed {
             self.state.write(vec![(LEDGER.into(), Some(self.ledger.stored()))]).await?;
@@ -367,11 +322,26 @@ impl Source for MqttTopics {
         true
     }
 
+    fn details(&self) -> serde_json::Value {
+        json!({ "dropped": self.dropped.load(Relaxed) })
+    }
+
     async fn open(&mut self, context: &SourceContext) -> Result<(), SourceError> {
         let state = context.state();
-        let (client, mut events) =
-            AsyncClient::builder(self.options(context.trigger())?).capacity(REQUESTS).build();
-        let (mut early, mut answers, mut ledger) = (Vec::new(), None, None);
+        let (client, mut events) = AsyncClient::builder(self.options(context)?).capacity(REQUESTS).build();
+        let bytes_max = context.bounds().bytes;
+        let backlog = Arc::new(Mutex::new(Backlog::new(bytes_max)));
+        let mut intake = Intake {
+            trigger: context.trigger().into(),
+            address: self.address(),
+            bytes_max,
+            backlog: Arc::clone(&backlog),
+            dropped: Arc::clone(&self.dropped),
+            clock: Arc::clone(context.backroom().clock()),
+            logged_at: None,
+        };
+        let (seen, receiver) = mpsc::unbounded_channel();
+        let (mut answers, mut ledger) = (None, None);
         // Until the broker has accepted the connection and the topics. The messages of the session may come before.
         while answers != Some(0) {
             match events.poll().await.map_err(|error| self.failing(&error))? {
@@ -387,16 +357,24 @@ impl Source for MqttTopics {
                     answers = answers.map(|left| left.saturating_sub(1));
                 }
                 Event::Incoming(Packet::UnsubAck(_)) => answers = answers.map(|left| left.saturating_sub(1)),
-                Event::Incoming(Packet::Publish(message)) => early.push(message),
+                Event::Incoming(Packet::Publish(message)) => match intake.see(message) {
+                    Some(Seen::Failed(error)) => {
+                        self.in_flight_max = locked(&backlog).in_flight_max().or(self.in_flight_max);
+                        return Err(error);
+                    }
+                    // It is received below.
+                    Some(event) => drop(seen.send(event)),
+                    None => {}
+                },
                 Event::Incoming(_) | Event::Outgoing(_) | Event::Auth(_) => {}
             }
         }
         let ledger = ledger
             .ok_or_else(|| SourceError::new("read the topics: the broker did not accept the connection"))?;
-        let (seen, receiver) = mpsc::unbounded_channel();
-        let mut open = Open {
+        self.open = Some(Open {
             client,
             events: receiver,
+            backlog,
             ready: VecDeque::new(),
             in_hand: BTreeMap::new(),
             receipts: 0,
@@ -405,10 +383,8 @@ impl Source for MqttTopics {
             unconfirmed: VecDeque::new(),
             failed: None,
             state,
-            _events: AbortOnDropHandle::new(tokio::spawn(listen(events, seen, self.address()))),
-        };
-        early.into_iter().for_each(|message| open.take(message));
-        self.open = Some(open);
+            _events: AbortOnDropHandle::new(tokio::spawn(listen(events, seen, intake))),
+        });
         Ok(())
     }
 
@@ -441,12 +417,16 @@ impl Source for MqttTopics {
         for Settled { receipt, .. } in settled {
             let Some((message, number)) = open.in_hand.remove(&receipt) else { continue };
             if message.pkid != 0 {
-                open.client.ack(&message).await.map_err(failing)?;
+                if let Err(error) = open.client.ack(&message).await {
+                    return Err(open.why_ended().unwrap_or_else(|| failing(error)));
+                }
                 acknowledged.push((message.pkid, number));
             }
         }
         if !acknowledged.is_empty() {
-            open.client.unsubscribe(CONFIRMATION).await.map_err(failing)?;
+            if let Err(error) = open.client.unsubscribe(CONFIRMATION).await {
+                return Err(open.why_ended().unwrap_or_else(|| failing(error)));
+            }
             open.unconfirmed.push_back(acknowledged);
         }
         Ok(())
@@ -454,7 +434,9 @@ impl Source for MqttTopics {
 
     async fn close(&mut self) {
         // The broker delivers again what was not acknowledged. The session stays.
-        self.open = None;
+        if let Some(open) = self.open.take() {
+            self.in_flight_max = locked(&open.backlog).in_flight_max().or(self.in_flight_max);
+        }
     }
 }
 

@@ -1,0 +1,115 @@
+//! What has been received by MQTT and waits to become jobs, within a bound of bytes.
+//!
+//! The connection is read at all times, because acknowledgements and signs of life need it. So a broker is not slowed down by a
+//! reader that waits. What would be more than the bound is dropped where the protocol allows that, or ends the connection: the broker
+//! then delivers it again. Pure; the source reads the connection.
+
+/// The bytes that wait.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    bytes_max: usize,
+    /// Of messages that are to be acknowledged.
+    acknowledged: usize,
+    /// Of messages with QoS 0.
+    unacknowledged: usize,
+    is_dropping: bool,
+    /// The largest message that is to be acknowledged.
+    largest: usize,
+    is_over: bool,
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It waits.
+    Taken,
+    /// It has QoS 0, and too many of its sort wait.
+    Dropped,
+    /// It is to be acknowledged, and too many of its sort wait: the connection must end.
+    Over,
+}
+
+impl Backlog {
+    /// Nothing waits. Each of the two sorts may have so many bytes, QoS 0 half of it; a single larger message passes.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        let (acknowledged, unacknowledged, largest) = (0, 0, 0);
+        Self { bytes_max, acknowledged, unacknowledged, is_dropping: false, largest, is_over: false }
+    }
+
+    /// Decides on a message that has arrived.
+    pub(super) fn admit(&mut self, is_acknowledged: bool, bytes: usize) -> Admission {
+        if is_acknowledged {
+            self.largest = self.largest.max(bytes);
+            if self.acknowledged > 0 && self.acknowledged + bytes > self.bytes_max {
+                self.is_over = true;
+                return Admission::Over;
+            }
+            self.acknowledged += bytes;
+            return Admission::Taken;
+        }
+        // Once it drops, it goes on until half of what waits is taken: so that a report of it is worth reading.
+        let most = if self.is_dropping { self.bytes_max / 4 } else { self.bytes_max / 2 };
+        self.is_dropping = self.unacknowledged > 0 && self.unacknowledged + bytes > most;
+        if self.is_dropping {
+            return Admission::Dropped;
+        }
+        self.unacknowledged += bytes;
+        Admission::Taken
+    }
+
+    /// A message that waited is taken.
+    pub(super) fn taken(&mut self, is_acknowledged: bool, bytes: usize) {
+        let waiting = if is_acknowledged { &mut self.acknowledged } else { &mut self.unacknowledged };
+        *waiting = waiting.saturating_sub(bytes);
+    }
+
+    /// How many messages the broker may have in flight so that they stay within the bound, if they have gone beyond it.
+    pub(super) fn in_flight_max(&self) -> Option<u16> {
+        let fitting = u16::try_from(self.bytes_max / self.largest.max(1)).unwrap_or(u16::MAX);
+        self.is_over.then_some(fitting.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Admission::*, *};
+
+    #[test]
+    fn messages_with_qos_0_are_dropped_beyond_half_of_the_bound_until_half_of_them_are_taken() {
+        let mut backlog = Backlog::new(100);
+        assert_eq!(backlog.admit(false, 30), Taken);
+        assert_eq!(backlog.admit(false, 20), Taken);
+        assert_eq!(backlog.admit(false, 1), Dropped);
+        backlog.taken(false, 20);
+        assert_eq!(backlog.admit(false, 1), Dropped, "30 wait");
+        assert_eq!(backlog.admit(true, 90), Taken, "the other sort is not concerned");
+        backlog.taken(false, 30);
+        assert_eq!(backlog.admit(false, 30), Taken);
+        assert_eq!(backlog.admit(false, 20), Taken);
+        assert_eq!(backlog.in_flight_max(), None);
+    }
+
+    #[test]
+    fn messages_that_are_acknowledged_end_the_connection_beyond_the_bound_and_fewer_are_in_flight_then() {
+        let mut backlog = Backlog::new(100);
+        assert_eq!(backlog.admit(true, 30), Taken);
+        assert_eq!(backlog.admit(true, 30), Taken);
+        assert_eq!(backlog.admit(true, 41), Over);
+        assert_eq!(backlog.in_flight_max(), Some(2), "of the size of the largest");
+    }
+
+    #[test]
+    fn a_single_message_passes_whatever_its_size() {
+        for is_acknowledged in [true, false] {
+            let mut backlog = Backlog::new(100);
+            assert_eq!(backlog.admit(is_acknowledged, 1000), Taken);
+            assert_ne!(backlog.admit(is_acknowledged, 1), Taken);
+            backlog.taken(is_acknowledged, 1000);
+            assert_eq!(backlog.admit(is_acknowledged, 1), Taken);
+        }
+        let mut backlog = Backlog::new(100);
+        backlog.admit(true, 1);
+        assert_eq!(backlog.admit(true, 1000), Over);
+        assert_eq!(backlog.in_flight_max(), Some(1));
+    }
+}
