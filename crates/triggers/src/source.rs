@@ -16,8 +16,8 @@ pub trait Source: Send + 'static {
     /// Its kind, as the settings have it: `folder`, `amqp`.
     fn kind(&self) -> &'static str;
 
-    /// What it reads, for people and without secrets.
-    fn describe(&self) -> serde_json::Value;
+    /// What it reads for a trigger of this name, for people and without secrets.
+    fn describe(&self, trigger: &str) -> serde_json::Value;
 
     /// Whether only one process may read it at a time. Others wait until that one stops, or dies and its lease ends.
     fn is_exclusive(&self) -> bool {

@@ -59,12 +59,13 @@ impl Triggers {
 
     /// The same for a source whose type is not known.
     pub fn add_boxed(mut self, name: impl Into<String>, source: Box<dyn Source>, mapping: Mapping) -> Self {
+        let name = name.into();
         let definition = Definition {
             kind: source.kind().into(),
-            source: source.describe(),
+            source: source.describe(&name),
             mapping: mapping.rule().clone(),
         };
-        self.added.push(Added { name: name.into(), definition, mapping, source: Some(source) });
+        self.added.push(Added { name, definition, mapping, source: Some(source) });
         self
     }
 

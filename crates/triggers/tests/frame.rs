@@ -29,7 +29,7 @@ impl Source for Line {
         "line"
     }
 
-    fn describe(&self) -> serde_json::Value {
+    fn describe(&self, _: &str) -> serde_json::Value {
         serde_json::Value::Null
     }
 
@@ -62,7 +62,7 @@ impl Source for Unsettled {
         "unsettled"
     }
 
-    fn describe(&self) -> serde_json::Value {
+    fn describe(&self, _: &str) -> serde_json::Value {
         serde_json::Value::Null
     }
 

@@ -12,7 +12,7 @@ use backroom::{
     tokio_postgres::{self, Client, NoTls},
 };
 use backroom_testbed::{Login, Place as Folder, Proxy, Server};
-use backroom_triggers::{Activity, Mapping, PostgresTable, RunningTriggers, Triggers};
+use backroom_triggers::{Activity, Mapping, PostgresTable, RowEvent, RunningTriggers, Triggers};
 use serde_json::{Value, json};
 use support::{Place, jobs, until, until_status};
 
@@ -124,7 +124,7 @@ async fn a_change_that_is_rolled_back_is_none_and_nothing_is_left_after_the_remo
     let place = Place::new();
     let (backroom, mut shop) = (place.open().await, shop(name).await);
     let left = "SELECT (SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'backroom_trigger_shop_removed') \
-                + (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'backroom_shop_removed%')";
+                + (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'backroom%shop_removed%')";
     let triggers = start(&backroom, name).await;
     let rolled_back = shop.transaction().await.unwrap();
     rolled_back.execute(&format!("INSERT INTO {name}.orders VALUES (1, 1)"), &[]).await.unwrap();
@@ -144,6 +144,108 @@ async fn a_change_that_is_rolled_back_is_none_and_nothing_is_left_after_the_remo
     let left: i64 = shop.query_one(left, &[]).await.unwrap().try_get::<_, i64>(0).unwrap();
     assert_eq!(left, 0);
     shop.batch_execute(&format!("INSERT INTO {name}.orders VALUES (3, 1)")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_long_names_have_a_schema_each() {
+    let name = "shop_long";
+    let place = Place::new();
+    let (backroom, shop) = (place.open().await, shop(name).await);
+    let long = |end: &str| format!("{name}{}{end}", "x".repeat(100));
+    let mut running = Vec::new();
+    for end in ["a", "b"] {
+        source(name).uninstall(&long(end)).await.unwrap();
+        let mapping = Mapping::kind(end).build().unwrap();
+        let triggers = Triggers::new(&backroom).add(long(end), source(name), mapping).start().await.unwrap();
+        until(&backroom, "it reads", async || {
+            triggers.status(&long(end)).is_some_and(|status| status.activity == Activity::Running)
+        })
+        .await;
+        running.push(triggers);
+    }
+    shop.batch_execute(&format!("INSERT INTO {name}.orders VALUES (1, 1)")).await.unwrap();
+    until(&backroom, "each has a job", async || jobs(&backroom).await.len() == 2).await;
+    let mut kinds: Vec<_> = jobs(&backroom).await.iter().map(|job| job.kind.to_string()).collect();
+    kinds.sort();
+    assert_eq!(kinds, ["a", "b"]);
+    for (triggers, end) in running.iter().zip(["a", "b"]) {
+        triggers.stop().await;
+        source(name).uninstall(&long(end)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_of_another_store_is_refused_with_the_remedy() {
+    let name = "shop_owned";
+    let (place, other) = (Place::new(), Place::new());
+    let (backroom, shop) = (place.open().await, shop(name).await);
+    let triggers = start(&backroom, name).await;
+    let second = other.open().await;
+    let mapping = Mapping::kind("change").build().unwrap();
+    let refused = Triggers::new(&second).add(name, source(name), mapping).start().await.unwrap();
+    until(&second, "it is refused", async || {
+        refused.status(name).is_some_and(|status| status.activity == Activity::Failing)
+    })
+    .await;
+    let error = refused.status(name).unwrap().error.unwrap();
+    assert!(error.contains("backroom_trigger_shop_owned") && error.contains("another store"), "{error}");
+    let remedy = "remove what it left: ";
+    let sql = error.split_once(remedy).unwrap_or_else(|| panic!("{error}")).1.to_owned();
+    shop.batch_execute(&format!("INSERT INTO {name}.orders VALUES (1, 1)")).await.unwrap();
+    until(&backroom, "the first store has the job", async || jobs(&backroom).await.len() == 1).await;
+    assert_eq!(jobs(&second).await.len(), 0);
+    triggers.stop().await;
+    // It is the same store after a restart. Once what it left is removed, the other one begins.
+    start(&backroom, name).await.stop().await;
+    shop.batch_execute(&sql).await.unwrap();
+    until(&second, "the second store reads", async || {
+        refused.status(name).is_some_and(|status| status.activity == Activity::Running)
+    })
+    .await;
+    refused.stop().await;
+    source(name).uninstall(name).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncation_is_one_change_in_its_place() {
+    let name = "shop_truncated";
+    let place = Place::new();
+    let (backroom, mut shop) = (place.open().await, shop(name).await);
+    let triggers = start(&backroom, name).await;
+    shop.batch_execute(&format!("INSERT INTO {name}.orders VALUES (1, 1), (2, 1)")).await.unwrap();
+    shop.batch_execute(&format!(
+        "BEGIN; TRUNCATE {name}.orders; INSERT INTO {name}.orders VALUES (3, 1); COMMIT; \
+         BEGIN; TRUNCATE {name}.orders; ROLLBACK;"
+    ))
+    .await
+    .unwrap();
+    until(&backroom, "four changes", async || jobs(&backroom).await.len() == 4).await;
+    let found: Vec<Value> = jobs(&backroom).await.iter().map(|job| job.args.decode().unwrap()).collect();
+    let events: Vec<_> = found.iter().map(|args| args["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["insert", "insert", "truncate", "insert"]);
+    assert_eq!((&found[2]["row"], &found[2]["old"]), (&Value::Null, &Value::Null));
+    // PostgreSQL itself refuses this where a table has a deferred trigger.
+    let both = shop.transaction().await.unwrap();
+    both.execute(&format!("INSERT INTO {name}.orders VALUES (4, 1)"), &[]).await.unwrap();
+    let refused = both.execute(&format!("TRUNCATE {name}.orders"), &[]).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("pending trigger events"), "{refused:?}");
+    both.rollback().await.unwrap();
+    triggers.stop().await;
+    // Without deletions, a truncation is none.
+    let inserts = || source(name).events(&[RowEvent::Insert]);
+    let mapping = Mapping::kind("change").build().unwrap();
+    let triggers = Triggers::new(&backroom).add(name, inserts(), mapping).start().await.unwrap();
+    until(&backroom, "it reads", async || {
+        triggers.status(name).is_some_and(|status| status.activity == Activity::Running)
+    })
+    .await;
+    shop.batch_execute(&format!("TRUNCATE {name}.orders; INSERT INTO {name}.orders VALUES (5, 1)"))
+        .await
+        .unwrap();
+    until(&backroom, "a fifth change", async || jobs(&backroom).await.len() >= 5).await;
+    assert_eq!(jobs(&backroom).await[4].args.decode::<Value>().unwrap()["row"]["id"], 5);
+    triggers.stop().await;
+    source(name).uninstall(name).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -100,6 +100,45 @@ async fn it_is_removed_without_trace_and_begins_again_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_another_store_reads_under_this_name_is_refused_with_the_remedy() {
+    let (place, other) = (Place::new(), Place::new());
+    let (backroom, shop) = (place.open().await, shop(&place));
+    let triggers = start(&backroom, source(&place)).await;
+    let second = other.open().await;
+    let mapping = Mapping::kind("change").build().unwrap();
+    let refused = Triggers::new(&second).add("in", source(&place), mapping).start().await.unwrap();
+    until_status(&second, &refused, "it is refused", |status| status.activity == Activity::Failing).await;
+    let error = refused.status("in").unwrap().error.unwrap();
+    assert!(error.contains("backroom_changes_in") && error.contains("another store"), "{error}");
+    shop.execute("INSERT INTO orders (price) VALUES (1)", []).unwrap();
+    until(&backroom, "the first store has the job", async || jobs(&backroom).await.len() == 1).await;
+    assert_eq!(jobs(&second).await.len(), 0);
+    triggers.stop().await;
+    let sql = error.split_once("remove what it left: ").unwrap_or_else(|| panic!("{error}")).1;
+    shop.execute_batch(sql).unwrap();
+    until_status(&second, &refused, "it reads", |status| status.activity == Activity::Running).await;
+    refused.stop().await;
+}
+
+/// As the page says: SQLite runs no trigger of deletions for the row that is replaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_row_is_an_insert_unless_the_writer_has_recursive_triggers() {
+    let place = Place::new();
+    let (backroom, shop) = (place.open().await, shop(&place));
+    let triggers = start(&backroom, source(&place)).await;
+    shop.execute_batch(
+        "INSERT INTO orders (id) VALUES (1); REPLACE INTO orders (id) VALUES (1); \
+         PRAGMA recursive_triggers = on; REPLACE INTO orders (id) VALUES (1);",
+    )
+    .unwrap();
+    until(&backroom, "four jobs", async || jobs(&backroom).await.len() == 4).await;
+    let found = args(&backroom).await;
+    let events: Vec<_> = found.iter().map(|args| args["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["insert", "insert", "delete", "insert"]);
+    triggers.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_missing_is_an_error_with_its_remedy() {
     let place = Place::new();
     let backroom = place.open().await;

@@ -197,7 +197,7 @@ impl Source for AzureQueue {
         "azure-queue"
     }
 
-    fn describe(&self) -> serde_json::Value {
+    fn describe(&self, _: &str) -> serde_json::Value {
         json!({
             "url": self.url.as_str(),
             "encoding": self.encoding.as_str(),

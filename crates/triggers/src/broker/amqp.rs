@@ -270,7 +270,7 @@ impl Source for AmqpQueue {
         "amqp"
     }
 
-    fn describe(&self) -> Value {
+    fn describe(&self, _: &str) -> Value {
         json!({
             "url": self.address(), "queue": self.queue, "readers": self.readers.as_str(), "prefetch": self.prefetch,
         })

@@ -306,7 +306,7 @@ impl Source for JetStream {
         "nats"
     }
 
-    fn describe(&self) -> serde_json::Value {
+    fn describe(&self, _: &str) -> serde_json::Value {
         json!({
             "url": self.address(), "stream": self.stream, "subject": self.subject, "consumer": self.consumer,
             "readers": self.readers.as_str(),

@@ -229,7 +229,7 @@ impl Source for Folder {
         "folder"
     }
 
-    fn describe(&self) -> serde_json::Value {
+    fn describe(&self, _: &str) -> serde_json::Value {
         let rules = &self.rules;
         let events = [
             (FolderEvent::Created, rules.created),

@@ -241,7 +241,7 @@ impl Source for Objects {
         "objects"
     }
 
-    fn describe(&self) -> serde_json::Value {
+    fn describe(&self, _: &str) -> serde_json::Value {
         let rules = &self.rules;
         let events = [
             (ObjectEvent::Created, rules.created),

@@ -111,7 +111,7 @@ impl Source for SqsQueue {
         "sqs"
     }
 
-    fn describe(&self) -> serde_json::Value {
+    fn describe(&self, _: &str) -> serde_json::Value {
         let redeliver_after_ms = u64::try_from(self.hidden_for.as_millis()).unwrap_or(u64::MAX);
         json!({
             "url": backroom::without_password(&self.url),

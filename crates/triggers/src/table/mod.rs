@@ -6,13 +6,17 @@ mod postgres;
 #[cfg(feature = "sqlite-table")]
 mod sqlite;
 
+use backroom::ids::Ids;
 use serde_json::{Value, json};
 
 #[cfg(feature = "postgres-table")]
 pub use self::postgres::PostgresTable;
 #[cfg(feature = "sqlite-table")]
 pub use self::sqlite::SqliteTable;
-use crate::{Bounds, Delivery};
+use crate::{Bounds, Delivery, SourceContext, SourceError};
+
+/// The state that names this store to the database of the table.
+const OWNER: &str = "owner";
 
 /// What happens to a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +98,25 @@ fn quoted(name: &str) -> String {
 /// A text within SQL, quoted.
 fn text(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+/// What tells the triggers of this store from those of another one that have the same name. Drawn at the first start.
+async fn owner(context: &SourceContext) -> Result<String, SourceError> {
+    let state = context.state();
+    if let Some(known) = state.value(OWNER).await? {
+        return Ok(known);
+    }
+    let drawn = Ids::from_entropy().job(context.backroom().clock().now()).to_string();
+    state.write(vec![(OWNER.into(), Some(drawn.clone()))]).await?;
+    Ok(drawn)
+}
+
+/// What the trigger would install is there, and belongs to another store.
+fn others(what: &str, remove: &str) -> SourceError {
+    let why = format!("install the trigger of the table: {what} belongs to a trigger of another store");
+    SourceError::new(why).remedy(format!(
+        "give this trigger another name; or, if that store has no such trigger any more, remove what it left: {remove}"
+    ))
 }
 
 fn described(table: &str, events: &[RowEvent], remove: &str) -> Value {

@@ -8,14 +8,21 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use backroom::{clock::Clock, store::postgres::Visit, tokio_postgres, without_password};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
-use super::{Change, RowEvent, described, quoted};
-use crate::{Bounds, Delivery, Settled, Source, SourceContext, SourceError};
+use super::{Change, RowEvent, described, others, owner, quoted, text};
+use crate::{Bounds, Delivery, Settled, Source, SourceContext, SourceError, delivery::hex};
+
+/// Longest name in PostgreSQL, in bytes. It cuts a longer one without an error.
+const NAME_BYTES_MAX: usize = 63;
+/// So many digits of a hash stand in place of what a name is too long for.
+const HASH_DIGITS: usize = 16;
 
 /// A table in a PostgreSQL database. The args of a job are `{"event", "table", "at", "row", "old"}`.
 ///
-/// It installs a schema `backroom_trigger_NAME` and one trigger of the table, which writes a row for each change at the commit of
-/// the writer. [`uninstall`](Self::uninstall) removes them without trace. Transactions that change the table commit one after the other.
+/// It installs a schema `backroom_trigger_NAME` and triggers of the table, which write a row for each change at the commit of the
+/// writer. A `TRUNCATE` is one change, `truncate`, if deletions are read. [`uninstall`](Self::uninstall) removes everything without trace.
+/// Transactions that change the table commit one after the other.
 #[derive(Debug)]
 pub struct PostgresTable {
     url: String,
@@ -82,7 +89,22 @@ fn failed(what: &str, error: &tokio_postgres::Error) -> SourceError {
 }
 
 fn schema(trigger: &str) -> String {
-    quoted(&format!("backroom_trigger_{trigger}"))
+    named("backroom_trigger_", trigger)
+}
+
+/// The name of what a trigger installs, quoted. Where it would be cut, it ends with a hash, so that two triggers never share it.
+fn named(prefix: &str, trigger: &str) -> String {
+    let mut name = format!("{prefix}{trigger}");
+    if name.len() > NAME_BYTES_MAX {
+        let mut end = NAME_BYTES_MAX - HASH_DIGITS - 1;
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        name.truncate(end);
+        let hash = hex(&Sha256::digest(trigger));
+        name = format!("{name}_{}", hash.get(..HASH_DIGITS).unwrap_or_default());
+    }
+    quoted(&name)
 }
 
 /// The table's name, each part quoted.
@@ -92,21 +114,33 @@ fn table(name: &str) -> String {
 
 /// The SQL that removes what a trigger installed.
 fn remove(trigger: &str, name: &str) -> String {
-    let row_trigger = quoted(&format!("backroom_{trigger}"));
+    let (row, truncate) = (named("backroom_", trigger), named("backroom_truncate_", trigger));
+    let (table, schema) = (table(name), schema(trigger));
     format!(
-        "DROP TRIGGER IF EXISTS {row_trigger} ON {}; DROP SCHEMA IF EXISTS {} CASCADE;",
-        table(name),
-        schema(trigger)
+        "DROP TRIGGER IF EXISTS {row} ON {table}; DROP TRIGGER IF EXISTS {truncate} ON {table}; DROP SCHEMA IF EXISTS {schema} CASCADE;"
+    )
+}
+
+/// The SQL that makes the schema, and says whose it is if it is nobody's yet.
+fn claim(trigger: &str, owner: &str) -> String {
+    format!(
+        "BEGIN; \
+         CREATE SCHEMA IF NOT EXISTS {schema}; \
+         CREATE TABLE IF NOT EXISTS {schema}.owner (only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one), id text NOT NULL); \
+         INSERT INTO {schema}.owner (id) VALUES ({owner}) ON CONFLICT DO NOTHING; \
+         COMMIT;",
+        schema = schema(trigger),
+        owner = text(owner),
     )
 }
 
 /// The SQL that installs what writes the changes. Everything is made again but the changes.
 fn install(trigger: &str, name: &str, events: &[RowEvent]) -> String {
-    let (schema, row_trigger) = (schema(trigger), quoted(&format!("backroom_{trigger}")));
+    let (schema, row_trigger) = (schema(trigger), named("backroom_", trigger));
+    let truncation = install_truncation(trigger, name, events.contains(&RowEvent::Delete));
     let events: Vec<_> = events.iter().map(|event| event.sql()).collect();
     format!(
         "BEGIN; \
-         CREATE SCHEMA IF NOT EXISTS {schema}; \
          CREATE TABLE IF NOT EXISTS {schema}.changes (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
            transaction text NOT NULL DEFAULT pg_current_xact_id()::text, event text NOT NULL, \
            at timestamptz NOT NULL DEFAULT clock_timestamp(), row jsonb, old jsonb); \
@@ -120,9 +154,39 @@ fn install(trigger: &str, name: &str, events: &[RowEvent]) -> String {
          DROP TRIGGER IF EXISTS {row_trigger} ON {table}; \
          CREATE CONSTRAINT TRIGGER {row_trigger} AFTER {events} ON {table} \
            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.record(); \
+         {truncation} \
          COMMIT;",
         table = table(name),
         events = events.join(" OR "),
+    )
+}
+
+/// The SQL that installs what writes a change for a TRUNCATE, for which no trigger of rows runs. A trigger of statements cannot be
+/// deferred, so it inserts a row into a table that has a deferred trigger: the change is written at the commit, in its place among the
+/// changes of the transaction, and the lock is taken no earlier.
+fn install_truncation(trigger: &str, name: &str, is_wanted: bool) -> String {
+    let (schema, table) = (schema(trigger), table(name));
+    let truncate = named("backroom_truncate_", trigger);
+    let dropped = format!("DROP TRIGGER IF EXISTS {truncate} ON {table};");
+    if !is_wanted {
+        return dropped;
+    }
+    format!(
+        "CREATE TABLE IF NOT EXISTS {schema}.truncations (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY); \
+         CREATE OR REPLACE FUNCTION {schema}.truncated() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
+           SET search_path = pg_catalog, pg_temp AS $backroom$ BEGIN \
+             INSERT INTO {schema}.truncations DEFAULT VALUES; RETURN NULL; END $backroom$; \
+         CREATE OR REPLACE FUNCTION {schema}.record_truncation() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
+           SET search_path = pg_catalog, pg_temp AS $backroom$ BEGIN \
+             PERFORM pg_advisory_xact_lock(hashtextextended('backroom triggers', 0)); \
+             DELETE FROM {schema}.truncations WHERE id = NEW.id; \
+             INSERT INTO {schema}.changes (event) VALUES ('truncate'); \
+             RETURN NULL; END $backroom$; \
+         DROP TRIGGER IF EXISTS record ON {schema}.truncations; \
+         CREATE CONSTRAINT TRIGGER record AFTER INSERT ON {schema}.truncations \
+           DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.record_truncation(); \
+         {dropped} \
+         CREATE TRIGGER {truncate} AFTER TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {schema}.truncated();"
     )
 }
 
@@ -132,8 +196,8 @@ impl Source for PostgresTable {
         "postgres"
     }
 
-    fn describe(&self) -> Value {
-        let mut value = described(&self.table, &self.events, &remove("NAME", &self.table));
+    fn describe(&self, trigger: &str) -> Value {
+        let mut value = described(&self.table, &self.events, &remove(trigger, &self.table));
         value["url"] = without_password(&self.url).into();
         value
     }
@@ -145,11 +209,19 @@ impl Source for PostgresTable {
     async fn open(&mut self, context: &SourceContext) -> Result<(), SourceError> {
         let visit = self.connect().await?;
         let trigger = context.trigger();
-        let installed = visit.client().batch_execute(&install(trigger, &self.table, &self.events)).await;
-        installed.map_err(|error| {
+        let failing = |error: tokio_postgres::Error| {
             failed("install the trigger of the table", &error)
                 .remedy("the user needs to own the table and to be allowed to make a schema")
-        })?;
+        };
+        let owner = owner(context).await?;
+        visit.client().batch_execute(&claim(trigger, &owner)).await.map_err(failing)?;
+        let known = format!("SELECT id FROM {}.owner", schema(trigger));
+        let known = visit.client().query_one(&known, &[]).await.and_then(|row| row.try_get::<_, String>(0));
+        if known.map_err(failing)? != owner {
+            return Err(others(&format!("the schema {}", schema(trigger)), &remove(trigger, &self.table)));
+        }
+        let installed = visit.client().batch_execute(&install(trigger, &self.table, &self.events)).await;
+        installed.map_err(failing)?;
         let clock = Arc::clone(context.backroom().clock());
         self.open = Some(Open { visit, schema: schema(trigger), clock });
         Ok(())
@@ -214,5 +286,29 @@ impl Source for PostgresTable {
 
     async fn close(&mut self) {
         self.open = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_triggers_never_share_a_name_and_none_is_cut() {
+        let long = |end: &str| format!("{}{end}", "n".repeat(120));
+        assert_eq!(schema("orders"), "\"backroom_trigger_orders\"");
+        let longest = "n".repeat(46);
+        assert_eq!(schema(&longest), format!("\"backroom_trigger_{longest}\""));
+        for (one, other) in [
+            (long("a"), long("b")),
+            (longest.clone() + "a", longest.clone() + "b"),
+            (longest, "n".repeat(47)),
+        ] {
+            let (one, other) = (schema(&one), schema(&other));
+            assert_ne!(one, other);
+            assert!(one.len() <= NAME_BYTES_MAX + 2 && other.len() <= NAME_BYTES_MAX + 2, "{one} {other}");
+        }
+        let two_bytes = schema(&"ä".repeat(64));
+        assert!(two_bytes.len() <= NAME_BYTES_MAX + 2 && two_bytes.contains("ää_"), "{two_bytes}");
     }
 }

@@ -13,7 +13,7 @@ use backroom::{
 };
 use serde_json::Value;
 
-use super::{Change, RowEvent, described, quoted, text};
+use super::{Change, RowEvent, described, others, owner, quoted, text};
 use crate::{Bounds, Delivery, Settled, Source, SourceContext, SourceError};
 
 /// How long the reader waits for a writer.
@@ -21,8 +21,8 @@ const BUSY: Duration = Duration::from_secs(10);
 
 /// A table in a SQLite file, which need not be that of Backroom. The args of a job are `{"event", "table", "at", "row", "old"}`.
 ///
-/// It installs a table `backroom_changes_NAME` and three triggers in the file, which write a row for each change in the transaction
-/// of the writer. [`uninstall`](Self::uninstall) removes them without trace.
+/// It installs the tables `backroom_changes_NAME` and `backroom_owner_NAME` and three triggers in the file, which write a row for each
+/// change in the transaction of the writer. [`uninstall`](Self::uninstall) removes them without trace.
 #[derive(Debug)]
 pub struct SqliteTable {
     path: PathBuf,
@@ -79,7 +79,19 @@ fn remove(trigger: &str) -> String {
             format!("DROP TRIGGER IF EXISTS {};", quoted(&format!("backroom_{}_{trigger}", event.as_str())))
         })
         .collect();
-    format!("{} DROP TABLE IF EXISTS {};", triggers.join(" "), quoted(&format!("backroom_changes_{trigger}")))
+    let tables =
+        [changes_of(trigger), owner_of(trigger)].map(|table| format!("DROP TABLE IF EXISTS {table};"));
+    format!("{} {}", triggers.join(" "), tables.join(" "))
+}
+
+/// The table of the changes, quoted.
+fn changes_of(trigger: &str) -> String {
+    quoted(&format!("backroom_changes_{trigger}"))
+}
+
+/// The table that says whose trigger it is, quoted.
+fn owner_of(trigger: &str) -> String {
+    quoted(&format!("backroom_owner_{trigger}"))
 }
 
 fn connect(path: &std::path::Path) -> Result<Connection, SourceError> {
@@ -109,6 +121,7 @@ fn install(
     trigger: &str,
     table: &str,
     events: &[RowEvent],
+    owner: &str,
 ) -> Result<(), SourceError> {
     let mut select =
         connection.prepare("SELECT name FROM pragma_table_info(?1)").map_err(failing("read the columns"))?;
@@ -127,10 +140,10 @@ fn install(
         };
         format!("json_object({})", columns.iter().map(part).collect::<Vec<_>>().join(", "))
     };
-    let changes = quoted(&format!("backroom_changes_{trigger}"));
+    let changes = changes_of(trigger);
     // Numbers begin again when no change waits. What is drawn for each row keeps identities apart.
     let mut sql = format!(
-        "BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS {changes} (seq INTEGER PRIMARY KEY, event TEXT NOT NULL, \
+        "CREATE TABLE IF NOT EXISTS {changes} (seq INTEGER PRIMARY KEY, event TEXT NOT NULL, \
          at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')), row TEXT, old TEXT, \
          drawn TEXT NOT NULL DEFAULT (lower(hex(randomblob(16)))));"
     );
@@ -153,12 +166,30 @@ fn install(
         ));
     }
     sql.push_str("COMMIT;");
-    let installed = connection.execute_batch(&sql).map_err(failing("install the triggers"));
+    let installed = claim(connection, trigger, owner)
+        .and_then(|()| connection.execute_batch(&sql).map_err(failing("install the triggers")));
     if installed.is_err() && !connection.is_autocommit() {
         // The error above is what counts.
         let _ = connection.execute_batch("ROLLBACK");
     }
     installed
+}
+
+/// Begins a transaction, and says whose trigger it is if it is new. Fails if it belongs to another store.
+fn claim(connection: &Connection, trigger: &str, owner: &str) -> Result<(), SourceError> {
+    let (table, id) = (owner_of(trigger), text(owner));
+    let sql = format!(
+        "BEGIN IMMEDIATE; CREATE TABLE IF NOT EXISTS {table} (id TEXT NOT NULL); \
+         INSERT INTO {table} SELECT {id} WHERE NOT EXISTS (SELECT 1 FROM {table});"
+    );
+    connection.execute_batch(&sql).map_err(failing("install the triggers"))?;
+    let known =
+        connection.query_row(&format!("SELECT id FROM {table}"), [], |found| found.get::<_, String>(0));
+    if known.map_err(failing("install the triggers"))? == owner {
+        Ok(())
+    } else {
+        Err(others(&format!("the table {}", changes_of(trigger)), &remove(trigger)))
+    }
 }
 
 fn read(connection: &Connection, changes: &str, limit: usize) -> Result<Vec<Change>, SourceError> {
@@ -195,8 +226,8 @@ impl Source for SqliteTable {
         "sqlite"
     }
 
-    fn describe(&self) -> Value {
-        let mut value = described(&self.table, &self.events, &remove("NAME"));
+    fn describe(&self, trigger: &str) -> Value {
+        let mut value = described(&self.table, &self.events, &remove(trigger));
         value["path"] = self.path.to_string_lossy().into();
         value
     }
@@ -208,10 +239,11 @@ impl Source for SqliteTable {
     async fn open(&mut self, context: &SourceContext) -> Result<(), SourceError> {
         let (path, table, events) = (self.path.clone(), self.table.clone(), self.events.clone());
         let trigger = context.trigger().to_owned();
-        let changes = quoted(&format!("backroom_changes_{trigger}"));
+        let changes = changes_of(&trigger);
+        let owner = owner(context).await?;
         let connection = blocking(move || {
             let connection = connect(&path)?;
-            install(&connection, &trigger, &table, &events)?;
+            install(&connection, &trigger, &table, &events, &owner)?;
             Ok(connection)
         })
         .await?;

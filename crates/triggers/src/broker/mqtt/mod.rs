@@ -314,7 +314,7 @@ impl Source for MqttTopics {
         "mqtt"
     }
 
-    fn describe(&self) -> serde_json::Value {
+    fn describe(&self, _: &str) -> serde_json::Value {
         json!({ "url": self.address(), "topics": self.topics, "client_id": self.client_id })
     }
 

@@ -265,7 +265,7 @@ impl Source for RedisStream {
         "redis"
     }
 
-    fn describe(&self) -> serde_json::Value {
+    fn describe(&self, _: &str) -> serde_json::Value {
         json!({
             "url": self.address(), "stream": self.stream, "group": self.group, "readers": self.readers.as_str(),
             "dead_letter_stream": self.dead_letters,
