@@ -12,10 +12,14 @@ use serde_json::Value;
 
 use crate::{
     cli_support::Place,
-    serve_support::{Answer, PATIENCE, Server},
+    serve_support::{Answer, PATIENCE, Server, eventually},
 };
 
 const KILLS: usize = 20;
+/// The lease of a reader.
+const LEASE: Duration = Duration::from_secs(15);
+/// What a busy machine may take besides: to see that the lease is over, and to make the job.
+const MARGIN: Duration = Duration::from_secs(30);
 
 const SETTINGS: &str = r#"
 [triggers.in]
@@ -148,4 +152,50 @@ fn twenty_kills_lose_no_request_that_its_sender_repeats_and_make_none_twice() {
     each_once(&names, (0..sent).map(|n: usize| n.to_string()));
     // The last request may be a job without an answer.
     assert!(names.len() <= sent + 1, "{} jobs of {sent} requests", names.len());
+}
+
+/// A process that is stopped is not dead, so that only its silence shows that it does not read.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "leases of other processes go by real time")]
+fn a_second_server_takes_over_from_one_that_hangs_within_a_lease() {
+    let place = place();
+    let first = Server::start(&place, &[]);
+    let file = |name: &str| fs::write(place.path(&format!("in/{name}")), name).unwrap();
+    let is_job = |name: &str| named(&place, "file", "name").iter().any(|known| known == name);
+    file("before");
+    eventually("the first server reads", || is_job("before"));
+    let second = Server::start(&place, &[]);
+    eventually("the second server waits", || {
+        second.get("/v1/triggers/in").json()["activity"] == "running"
+            && second.get("/metrics").text().contains("trigger=\"in\",activity=\"standby\"} 1")
+    });
+    let stopped_at = loop {
+        first.signal("STOP");
+        let stopped_at = Instant::now();
+        // Had it been stopped within a transaction, no other process could write.
+        let answer = second.call("POST", "/v1/hooks/open", &[], b"{}");
+        if answer.status == 202 {
+            break stopped_at;
+        }
+        first.signal("CONT");
+    };
+    file("after");
+    while !is_job("after") {
+        let took = stopped_at.elapsed();
+        assert!(
+            took < LEASE + MARGIN,
+            "the second server has not taken over after {took:?}: {}",
+            second.log()
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    first.signal("CONT");
+    eventually("the first server waits", || {
+        first.get("/metrics").text().contains("trigger=\"in\",activity=\"standby\"} 1")
+    });
+    file("last");
+    eventually("the second server still reads", || is_job("last"));
+    first.stop();
+    second.stop();
+    each_once(&named(&place, "file", "name"), ["before", "after", "last"].map(str::to_owned).into_iter());
 }
