@@ -12,6 +12,8 @@ mod serve_support;
 
 #[path = "dashboard/attacks.rs"]
 mod attacks;
+#[path = "dashboard/hidden.rs"]
+mod hidden;
 #[path = "dashboard/load.rs"]
 mod load;
 #[path = "dashboard/roles.rs"]

@@ -124,7 +124,9 @@ impl Backroom {
             jobs = Vec::new();
             for id in moved {
                 match self.engine().store.job(id).await? {
-                    Some(job) if filter.matches(&job) => jobs.push(job),
+                    Some(job) if filter.matches(&job) && self.error_is_shown(filter, &job).await? => {
+                        jobs.push(job);
+                    }
                     Some(_) | None => acted.moved += 1,
                 }
             }

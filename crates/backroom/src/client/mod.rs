@@ -19,6 +19,7 @@ mod redacted;
 mod replies;
 mod schedules;
 mod search;
+mod shown_errors;
 mod stats;
 mod tokens;
 mod watch;

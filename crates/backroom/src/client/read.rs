@@ -64,6 +64,19 @@ impl Backroom {
             let message = format!("list jobs: a page of {limit} is out of range; use 1 to {PAGE_JOBS_MAX}");
             return Err(Error::new(ErrorKind::Invalid, message));
         }
+        if filter.error_as_shown && filter.error.is_some() {
+            return self.list_as_shown(filter, before, limit).await;
+        }
+        self.list_stored(filter, before, limit).await
+    }
+
+    /// A page of what the store finds.
+    pub(super) async fn list_stored(
+        &self,
+        filter: Filter,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Page, Error> {
         let jobs = self.engine().store.list(Arc::new(filter), before, limit).await?;
         let is_full =
             jobs.len() >= limit || jobs.iter().map(JobRow::bytes).sum::<usize>() >= self.engine().bytes_max;

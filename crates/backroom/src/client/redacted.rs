@@ -4,7 +4,7 @@ use backroom_core::{
     Attempt, Invalid, JobRow, LogLine,
     links::ChildEnd,
     message,
-    redact::{HIDDEN, Redaction},
+    redact::{HIDDEN, Pointer, Redaction},
     schedule,
     workflow::{Answer, Arrived, Cause, EntryState, Opened, Phase, Undo},
 };
@@ -66,6 +66,21 @@ impl Backroom {
             definition.name, HIDDEN
         );
         Err(Invalid::new("args", why))
+    }
+
+    /// The fields that [`Options::hide`](crate::Options::hide) and the declared kinds hide of jobs of a kind.
+    pub fn hidden_fields(&self, kind: &str) -> &[Pointer] {
+        self.engine().hidden.get(kind).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the args of jobs of a kind are sealed.
+    pub fn is_sealed_kind(&self, kind: &str) -> bool {
+        self.engine().seal_of(kind, None).is_some()
+    }
+
+    /// Whether something of a job may be hidden.
+    pub(super) fn hides_fields(&self, job: &JobRow) -> bool {
+        !self.redaction_of(job).is_empty()
     }
 
     /// What is hidden of a job. One that sends a message hides what the job hides that the message is about.
@@ -148,6 +163,11 @@ impl Redacted {
             ChildEnd::Completed { output } => *output = self.0.within(output),
             ChildEnd::Cancelled { reason } | ChildEnd::Discarded { reason } => *reason = self.0.text(reason),
         }
+    }
+
+    /// Whether nothing is hidden.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Another text about it.

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{caller::Caller, problem::Problem};
 use crate::serve::AppState;
 
-/// Writes what the caller is about to do. It is written first: no act goes unrecorded because the server died after it.
+/// Writes what the caller is about to do, and the address that it calls from. It is written first: no act goes unrecorded because the server died after it.
 pub(crate) async fn record(
     state: &AppState,
     caller: &Caller,
@@ -14,7 +14,7 @@ pub(crate) async fn record(
     target: &str,
     detail: Option<&(impl Serialize + Sync)>,
 ) -> Result<(), Problem> {
-    record_as(state, caller.said(), act, target, detail).await
+    record_as(state, format!("{}{}", caller.said(), caller.said_from()), act, target, detail).await
 }
 
 /// The same of a caller that is described already.

@@ -2,7 +2,7 @@
 //!
 //! A route takes a [`Caller`] and states what it needs before it does anything.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::FromRequestParts,
@@ -12,14 +12,23 @@ pub(crate) use backroom::Scope;
 use backroom::Token;
 
 use super::{codes::Code, problem::Problem};
-use crate::serve::{AppState, Refusal};
+use crate::serve::{AppState, Arrived, Refusal};
 
 /// How tokens are sent (RFC 6750).
 const SCHEME: &str = "Bearer";
 
 /// The caller of a request.
 #[derive(Debug, Clone)]
-pub(crate) enum Caller {
+pub(crate) struct Caller {
+    /// Who it is.
+    pub(crate) identity: Identity,
+    /// The address that the request came from.
+    pub(crate) from: Option<IpAddr>,
+}
+
+/// Who a caller is.
+#[derive(Debug, Clone)]
+pub(crate) enum Identity {
     /// Anyone on the machine of a server that has no tokens: everything is permitted.
     Local,
     /// The holder of a token.
@@ -31,40 +40,57 @@ pub(crate) enum Caller {
 impl Caller {
     /// Its identity: two tokens of one name are two callers.
     pub(crate) fn id(&self) -> String {
-        match self {
-            Self::Local => "local".into(),
-            Self::Token(token) | Self::User(token) => token.id.to_string(),
+        match &self.identity {
+            Identity::Local => "local".into(),
+            Identity::Token(token) | Identity::User(token) => token.id.to_string(),
         }
     }
 
     /// Its name, for the audit log.
     pub(crate) fn said(&self) -> String {
-        match self {
-            Self::Local => "local".to_owned(),
-            Self::Token(token) => format!("token {} ({})", token.name, token.parent.unwrap_or(token.id)),
-            Self::User(user) => format!("user {} of the proxy", user.name),
+        match &self.identity {
+            Identity::Local => "local".to_owned(),
+            Identity::Token(token) => format!("token {} ({})", token.name, token.parent.unwrap_or(token.id)),
+            Identity::User(user) => format!("user {} of the proxy", user.name),
+        }
+    }
+
+    /// The address that it called from, for the audit log: empty, or a few words to put after others.
+    pub(crate) fn said_from(&self) -> String {
+        self.from.map(|from| format!(" from {from}")).unwrap_or_default()
+    }
+
+    /// The whole of what it may do. Callers with the same text see the same.
+    pub(crate) fn permissions(&self) -> String {
+        match &self.identity {
+            Identity::Local => "local".to_owned(),
+            Identity::Token(token) | Identity::User(token) => {
+                let mut barred_from = token.barred_from.clone();
+                barred_from.sort_unstable();
+                format!("{:?} {:?} not {barred_from:?}", token.scopes, token.queues)
+            }
         }
     }
 
     /// Whether the caller may do this in any queue at all.
     pub(crate) fn require(&self, wanted: Scope) -> Result<(), Problem> {
-        match self {
-            Self::Token(token) if !token.allows(wanted) => {
+        match &self.identity {
+            Identity::Token(token) if !token.allows(wanted) => {
                 Err(forbidden(format!("the token lacks the scope {wanted}"), wanted))
             }
-            Self::User(user) if !user.allows(wanted) => {
+            Identity::User(user) if !user.allows(wanted) => {
                 Err(forbidden(format!("the role of the user lacks the scope {wanted}"), wanted))
             }
-            Self::Token(_) | Self::User(_) | Self::Local => Ok(()),
+            Identity::Token(_) | Identity::User(_) | Identity::Local => Ok(()),
         }
     }
 
     /// Whether the caller may do this in one queue.
     pub(crate) fn require_in(&self, wanted: Scope, queue: &str) -> Result<(), Problem> {
         self.require(wanted)?;
-        let may = match (wanted, self) {
+        let may = match (wanted, &self.identity) {
             // A queue that is for other tokens takes jobs all the same.
-            (Scope::Enqueue, Self::Token(token)) => token.names(queue),
+            (Scope::Enqueue, Identity::Token(token)) => token.names(queue),
             _ => self.sees(queue),
         };
         if may {
@@ -105,14 +131,14 @@ impl Caller {
 
     /// Whether a queue is for other tokens only.
     pub(crate) fn is_barred(&self) -> bool {
-        matches!(self, Self::Token(token) | Self::User(token) if !token.barred_from.is_empty())
+        matches!(&self.identity, Identity::Token(token) | Identity::User(token) if !token.barred_from.is_empty())
     }
 
     /// Whether the token is valid for every queue, as far as it says.
     fn names_all(&self) -> bool {
-        match self {
-            Self::Local => true,
-            Self::Token(token) | Self::User(token) => {
+        match &self.identity {
+            Identity::Local => true,
+            Identity::Token(token) | Identity::User(token) => {
                 token.queues.is_empty() || token.queues.iter().any(|pattern| pattern.as_str() == "*")
             }
         }
@@ -120,9 +146,9 @@ impl Caller {
 
     /// Whether the token is valid for a queue: for lists, which leave out the others.
     pub(crate) fn sees(&self, queue: &str) -> bool {
-        match self {
-            Self::Local => true,
-            Self::Token(token) | Self::User(token) => token.reaches(queue),
+        match &self.identity {
+            Identity::Local => true,
+            Identity::Token(token) | Identity::User(token) => token.reaches(queue),
         }
     }
 }
@@ -155,13 +181,15 @@ impl FromRequestParts<AppState> for Caller {
         if let Some(caller) = parts.extensions.get::<Self>() {
             return Ok(caller.clone());
         }
-        let caller = match secret(&parts.headers)? {
-            Some(secret) => Self::Token(state.access.token(secret).await?),
+        let identity = match secret(&parts.headers)? {
+            Some(secret) => Identity::Token(state.access.token(secret).await?),
             None => {
                 state.access.anonymous().await?;
-                Self::Local
+                Identity::Local
             }
         };
+        let from = parts.extensions.get::<Arrived>().and_then(|arrived| arrived.from);
+        let caller = Self { identity, from };
         parts.extensions.insert(caller.clone());
         Ok(caller)
     }

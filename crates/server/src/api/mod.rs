@@ -19,6 +19,8 @@ mod health;
 mod hooks;
 pub(crate) mod jobs;
 mod leases;
+#[cfg(feature = "triggers")]
+pub(crate) mod letters;
 mod once;
 pub(crate) mod problem;
 mod queues;

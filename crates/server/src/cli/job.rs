@@ -27,6 +27,7 @@ Examples:
   backroom job 01890a5d-ac96-774b-bcce-b302099a8057
   backroom job ID --output | jq .
   backroom job ID --keys keys.json
+  backroom job ID --reveal
   backroom job ID --json | jq -r '.reasons[].words'
 
 With --json: the job's fields, then shown, reasons, attempts, log, and of a workflow journal.")]
@@ -37,6 +38,10 @@ pub(crate) struct JobArgs {
     /// Open what is sealed, with the keys of this file
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
+
+    /// Show fields that are hidden from readers. The audit log says so; a server asks for the scope `admin`
+    #[arg(long)]
+    reveal: bool,
 
     /// Write the output only, as JSON
     #[arg(long, conflicts_with = "log")]
@@ -54,8 +59,10 @@ macro_rules! put {
 
 pub(crate) async fn run(args: JobArgs, settings: &Settings) -> Result<(), Problem> {
     // Jobs bear the moments of the store's clock.
-    let read = async |target: &Target| Ok((target.whole(args.id).await?, target.now()));
-    let (mut whole, now) = settings.with_target(Need::Read, read).await?;
+    let read = async |target: &Target| Ok((target.whole(args.id, args.reveal).await?, target.now()));
+    // What is revealed is recorded.
+    let need = if args.reveal { Need::Change } else { Need::Read };
+    let (mut whole, now) = settings.with_target(need, read).await?;
     if let Some(file) = args.keys {
         open(&mut whole, &Keys::load(KeyFile(file)).await?)?;
     }

@@ -97,6 +97,7 @@ impl Select {
             worker: worker.clone(),
             priority,
             error: error.clone(),
+            error_as_shown: error.is_some(),
             created_from: since,
             created_before: until,
             finished_from: ended,

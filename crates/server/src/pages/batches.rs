@@ -138,6 +138,8 @@ pub(super) async fn parts(
     filter.batch = Some(status.id);
     let before: Option<JobId> = query.get("before").map(str::parse).transpose()?;
     let members = state.backroom.list(filter, before, MEMBERS).await?;
+    let is_empty = members.jobs.is_empty();
+    let shown = jobs::table(state, visitor, members.jobs);
     let nested = state.backroom.batches(Some(status.id), None, NESTED_MAX).await?;
     let path = format!("/batches/{}", status.id);
     let next = members.next.map(|next| query.only(&["state"]).with("before", &next.to_string()).link(&path));
@@ -153,7 +155,7 @@ pub(super) async fn parts(
         }
         (kit::live("members", html! {
             h2 { "Members" }
-            @if members.jobs.is_empty() { p { "No job of the batch matches." } } @else { (jobs::table(visitor, &members.jobs)) }
+            @if is_empty { p { "No job of the batch matches." } } @else { (shown) }
             (kit::next(next.as_deref()))
         }))
     })

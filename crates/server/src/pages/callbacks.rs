@@ -28,6 +28,8 @@ async fn page(State(state): State<AppState>, visitor: Visitor, OriginalUri(uri):
     let filter = Filter { queue: Some(QUEUE.into()), ..Filter::default() };
     // They may be few among very many other jobs.
     let sent = state.backroom.search(filter, None, SHOWN_MAX, jobs::PATIENCE).await?;
+    let is_empty = sent.jobs.is_empty();
+    let shown = jobs::table(&state, &visitor, sent.jobs);
     let rows = html! {
         @for endpoint in endpoints.iter().take(100) {
             tr {
@@ -54,7 +56,7 @@ async fn page(State(state): State<AppState>, visitor: Visitor, OriginalUri(uri):
         h2 { "Callbacks" }
         p { "A callback is a job: its page shows each try. " a href=(format!("/jobs?queue={QUEUE}")) { "All callbacks" } " · "
             a href=(format!("/jobs?queue={QUEUE}&state=discarded")) { "given up" } }
-        @if !sent.jobs.is_empty() { (jobs::table(&visitor, &sent.jobs)) }
+        @if !is_empty { (shown) }
         @else if sent.looked_to.is_none() { p { "There is none." } }
         @if let Some(to) = sent.looked_to { p { "Only those enqueued since " (kit::moment(to, &visitor)) " were looked for." } }
     };

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use backroom::{Attempt, BatchStatus, JobRow, LogLine, Redacted, Scope, State as Stored, Tree};
+use backroom::{Attempt, BatchStatus, JobId, JobRow, LogLine, Redacted, Scope, State as Stored, Tree};
 use maud::{Markup, html};
 
 use super::{Answer, Fields, Page, Section, Trouble, Visitor, fields::escaped, kit};
@@ -21,6 +21,8 @@ use crate::{
 const ATTEMPTS_MAX: usize = 20;
 /// Lines of the log that stand on the page.
 const LINES_MAX: usize = 100;
+/// Lines that are read at once. Nearly every log is shorter.
+const LINES_READ: usize = 1000;
 /// Bytes of an error that stand there without opening it.
 const ERROR_BYTES_MAX: usize = 400;
 /// Bytes of the log that stand on the page.
@@ -45,16 +47,16 @@ async fn page(
     let (job, redacted) = read_with(&state, &visitor, &id).await?;
     let is_workflow =
         super::journal::read(&state, &job, &redacted).await?.is_some() && !job.state.is_finished();
-    let signal = is_workflow.then(|| state.ids.job(visitor.now).0);
     let body = html! {
-        (parts(&state, &visitor, &id, &query).await?)
-        (carried(&job))
-        (acts(&visitor, &job, signal))
+        (parts(&state, &visitor, &id).await?)
+        // Its id names the signal, so that a form that is sent twice sends one. Live parts are the same for several visitors.
+        @if is_workflow && visitor.may_in(Scope::Enqueue, &job.queue) {
+            div.acts { (super::journal::form(&visitor, &job, state.ids.job(visitor.now).0)) }
+        }
     };
     let title = format!("Job {}", kit::shown(&job.kind));
     let page = Page::new(title, Section::Jobs, &visitor, body).said(&query);
-    let path = query.only(&["skip"]).link(&format!("/jobs/{}", job.id));
-    Ok(page.live(path).into_response())
+    Ok(page.live(format!("/jobs/{}", job.id)).into_response())
 }
 
 /// A job that the visitor may read, without what is hidden from readers.
@@ -71,7 +73,6 @@ pub(super) async fn parts(
     state: &AppState,
     visitor: &Visitor,
     id: &str,
-    query: &Fields,
 ) -> Result<Markup, Trouble> {
     let id = read(state, visitor, id).await?.id;
     let mut explained = state.backroom.explain(id).await?;
@@ -82,9 +83,7 @@ pub(super) async fn parts(
     let journal = super::journal::read(state, job, &redacted).await?;
     let attempts: Vec<_> = attempts.into_iter().map(|attempt| redacted.attempt(attempt)).collect();
     let around = Around::read(state, visitor, job).await?;
-    let skip: usize = query.get("skip").and_then(|skip| skip.parse().ok()).unwrap_or_default();
-    let lines = state.backroom.log(id, skip.min(backroom::core::bounds::JOB_LOG_LINES_MAX as usize)).await?;
-    let lines: Vec<_> = lines.into_iter().map(|line| redacted.line(line)).collect();
+    let log = newest_lines(state, id, &redacted).await?;
     Ok(html! {
         (kit::live("why", html! {
             p { (kit::state(job.shown(visitor.now))) " " code { (job.id) } }
@@ -98,8 +97,35 @@ pub(super) async fn parts(
         @if let Some(tree) = &around.tree { (kit::live("tree", super::picture::picture(tree))) }
         @if let Some(journal) = &journal { (kit::live("journal", super::journal::timeline(visitor, journal))) }
         (kit::live("attempts", timeline(visitor, job, &attempts)))
-        (kit::live("log", lines_of(job, &lines, skip)))
+        (kit::live("log", lines_of(job, &log)))
+        (kit::live("carried", html! { (carried(job)) (super::reveal::button(visitor, job, &redacted)) }))
+        (kit::live("acts", acts(visitor, job)))
     })
+}
+
+/// The end of a log.
+pub(super) struct Log {
+    lines: Vec<LogLine>,
+    /// How many lines there are.
+    count: usize,
+}
+
+/// The newest lines of a log, of however many.
+pub(super) async fn newest_lines(state: &AppState, id: JobId, redacted: &Redacted) -> Result<Log, Trouble> {
+    let store = state.backroom.store();
+    let mut lines = store.logs(id, 0, LINES_READ).await?;
+    let mut count = lines.len();
+    // An answer may have fewer lines than there are, so only an empty one is the end.
+    if count > 0 && !store.logs(id, count, 1).await?.is_empty() {
+        let mut most = backroom::core::bounds::JOB_LOG_LINES_MAX as usize;
+        while count < most {
+            let half = count + (most - count) / 2;
+            if store.logs(id, half, 1).await?.is_empty() { most = half } else { count = half + 1 }
+        }
+        lines = store.logs(id, count.saturating_sub(LINES_MAX), LINES_MAX).await?;
+    }
+    let lines = lines.split_off(lines.len().saturating_sub(LINES_MAX));
+    Ok(Log { lines: lines.into_iter().map(|line| redacted.line(line)).collect(), count })
 }
 
 /// What a job is tied to. A visitor who does not reach all queues sees neither.
@@ -171,7 +197,7 @@ fn facts(visitor: &Visitor, job: &JobRow, batch: Option<&BatchStatus>) -> Markup
     }
 }
 
-fn timeline(visitor: &Visitor, job: &JobRow, attempts: &[Attempt]) -> Markup {
+pub(super) fn timeline(visitor: &Visitor, job: &JobRow, attempts: &[Attempt]) -> Markup {
     let newest = attempts.iter().rev().take(ATTEMPTS_MAX);
     html! {
         h2 { "Attempts" }
@@ -206,9 +232,9 @@ fn clipped(text: &str) -> String {
     backroom::core::bounds::clip(text, 1024)
 }
 
-fn lines_of(job: &JobRow, lines: &[LogLine], skip: usize) -> Markup {
+pub(super) fn lines_of(job: &JobRow, log: &Log) -> Markup {
     let (mut shown, mut bytes) = (Vec::new(), 0);
-    for line in lines.iter().rev().take(LINES_MAX) {
+    for line in log.lines.iter().rev() {
         bytes += line.line.len() + 10;
         if bytes > LOG_BYTES_MAX && !shown.is_empty() {
             break;
@@ -218,38 +244,34 @@ fn lines_of(job: &JobRow, lines: &[LogLine], skip: usize) -> Markup {
     shown.reverse();
     html! {
         h2 { "Log" }
-        @if lines.is_empty() { p { "It has logged nothing" @if skip > 0 { " further" } "." } }
+        @if shown.is_empty() { p { "It has logged nothing." } }
         @else {
             div.scroll.log role="region" aria-label="Log" tabindex="0" {
                 pre { @for line in &shown { (line.at.strftime("%H:%M:%S")) " " (kit::shown(&line.line)) "\n" } }
             }
             p {
-                @if shown.len() < lines.len() { "The last " (shown.len()) " of " (lines.len()) " lines that were read. " }
+                @if shown.len() < log.count { "The last " (shown.len()) " of " (kit::number(log.count as u64)) " lines. " }
                 a href=(format!("/jobs/{}/log.txt", job.id)) download { "Download" }
-                @if lines.len() >= 1000 { " " a href=(format!("/jobs/{}?skip={}#log", job.id, skip + lines.len())) { "Later lines" } }
             }
         }
     }
 }
 
-/// Args and output, which a live page does not send again and again.
-fn carried(job: &JobRow) -> Markup {
+/// Args and output.
+pub(super) fn carried(job: &JobRow) -> Markup {
     html! {
-        section aria-label="Args and output" {
-            h2 { "Args and output" }
-            (kit::json("Args", &job.args, &format!("/jobs/{}/args.json", job.id)))
-            @if let Some(output) = &job.output { (kit::json("Output", output, &format!("/jobs/{}/output.json", job.id))) }
-        }
+        h2 { "Args and output" }
+        (kit::json("Args", &job.args, &format!("/jobs/{}/args.json", job.id)))
+        @if let Some(output) = &job.output { (kit::json("Output", output, &format!("/jobs/{}/output.json", job.id))) }
     }
 }
 
-fn acts(visitor: &Visitor, job: &JobRow, signal: Option<uuid::Uuid>) -> Markup {
+fn acts(visitor: &Visitor, job: &JobRow) -> Markup {
     let (id, path) = (job.id, |act: &str| format!("/jobs/{}/{act}", job.id));
     let may_operate = visitor.may_in(Scope::Operate, &job.queue);
     let is_queued = job.state == Stored::Queued;
     let is_live = !job.state.is_finished();
     html! {
-        section aria-label="What can be done" {
             h2 { "What can be done" }
             div.acts {
                 @if visitor.may_in(Scope::Enqueue, &job.queue) {
@@ -258,7 +280,6 @@ fn acts(visitor: &Visitor, job: &JobRow, signal: Option<uuid::Uuid>) -> Markup {
                         (kit::cli(&format!("backroom enqueue {} '…' --queue {}", kit::quoted(&job.kind), kit::quoted(&job.queue))))
                     }
                 }
-                @if let Some(id) = signal.filter(|_| visitor.may_in(Scope::Enqueue, &job.queue)) { (super::journal::form(visitor, job, id)) }
                 @if may_operate {
                     @if is_queued && job.scheduled_at > visitor.now {
                         (kit::button(visitor, &path("retry"), "Run now", Some(&format!("backroom retry {id}"))))
@@ -315,7 +336,6 @@ fn acts(visitor: &Visitor, job: &JobRow, signal: Option<uuid::Uuid>) -> Markup {
                     }
                 }
             }
-        }
     }
 }
 

@@ -65,17 +65,18 @@ pub(super) async fn parts(state: &AppState, visitor: &Visitor, query: &Fields) -
         let found = state.backroom.search(filter, before, LIMIT, PATIENCE).await?;
         (found.jobs, found.next, found.looked_to)
     };
-    let jobs: Vec<_> = jobs.into_iter().map(|job| state.backroom.redacted(job).0).collect();
     let next = next.map(|next| query.only(&selection::NAMES).with("before", &next.to_string()).link("/jobs"));
+    let is_empty = jobs.is_empty();
+    let shown = table(state, visitor, jobs);
     Ok(kit::live(
         "list",
         html! {
-            @if !jobs.is_empty() { (table(visitor, &jobs)) }
+            @if !is_empty { (shown) }
             @if let (Some(to), Some(next)) = (looked_to, &next) {
                 p.notice { "Jobs that were enqueued before " (kit::moment(to, visitor)) " have not been searched yet. "
                     a.button rel="next" href=(next) { "Search further back" } }
             } @else {
-                @if jobs.is_empty() { p { "No job matches." } }
+                @if is_empty { p { "No job matches." } }
                 (kit::next(next.as_deref()))
             }
         },
@@ -107,18 +108,18 @@ fn is_indexed(filter: &Filter, seen: Option<&Snapshot>) -> bool {
     }
 }
 
-/// Jobs as a table.
-pub(super) fn table(visitor: &Visitor, jobs: &[JobRow]) -> Markup {
+/// Jobs as a table, without what is hidden of them.
+pub(super) fn table(state: &AppState, visitor: &Visitor, jobs: Vec<JobRow>) -> Markup {
     let rows = html! {
-        @for job in jobs {
+        @for job in jobs.into_iter().map(|job| state.backroom.redacted(job).0) {
             tr {
                 td { (kit::job_link(job.id)) }
                 td { (kit::state(job.shown(visitor.now))) }
                 td { (kit::shown(&job.kind)) }
                 td { (kit::shown(&job.queue)) }
                 td.num { (job.attempt) "/" (job.max_attempts) }
-                td { (when(visitor, job)) }
-                td { (words(job)) }
+                td { (when(visitor, &job)) }
+                td { (words(&job)) }
             }
         }
     };

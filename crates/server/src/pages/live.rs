@@ -26,11 +26,11 @@ use maud::Markup;
 use tokio::sync::watch;
 
 use super::{
-    Answer, Fields, Trouble, Visitor, batches, job, jobs, overview, queues, schedules, shared, visitor,
-    workers,
+    Answer, Fields, Trouble, Visitor, batches, job, jobs, overview, proxied, queues, schedules, shared,
+    visitor, workers,
 };
 use crate::{
-    api::{caller::Caller, codes::Code, problem::Problem},
+    api::{caller::Identity, codes::Code, problem::Problem},
     serve::{AppState, Arrived},
 };
 
@@ -72,7 +72,7 @@ impl Hub {
 enum Watched {
     Overview(Fields),
     Jobs(Fields),
-    Job(String, Fields),
+    Job(String),
     Batches(Fields),
     Batch(String, Fields),
     Queues,
@@ -93,7 +93,7 @@ impl Watched {
             "/schedules" => Self::Schedules(fields),
             path => match path.strip_prefix("/batches/") {
                 Some(id) => Self::Batch(id.to_owned(), fields),
-                None => Self::Job(path.strip_prefix("/jobs/")?.to_owned(), fields),
+                None => Self::Job(path.strip_prefix("/jobs/")?.to_owned()),
             },
         })
     }
@@ -102,7 +102,7 @@ impl Watched {
         match self {
             Self::Overview(fields) => overview::parts(state, visitor, fields).await,
             Self::Jobs(fields) => jobs::parts(state, visitor, fields).await,
-            Self::Job(id, fields) => job::parts(state, visitor, id, fields).await,
+            Self::Job(id) => job::parts(state, visitor, id).await,
             Self::Batches(fields) => batches::list_parts(state, visitor, fields).await,
             Self::Batch(id, fields) => batches::parts(state, visitor, id, fields).await,
             Self::Queues => queues::parts(state, visitor).await,
@@ -127,7 +127,7 @@ async fn live(
     watched.parts(&state, &visitor).await?;
     let by_tls = arrived.is_some_and(|arrived| arrived.by_tls);
     let secret = visitor::cookie(&headers, by_tls).map(str::to_owned);
-    let is_of_proxy = matches!(visitor.caller, Caller::User(_));
+    let came = visitor.clone();
     // When the visitor's page was made.
     let made_at = query.get("at").and_then(|at| at.parse().ok()).unwrap_or(Timestamp::UNIX_EPOCH);
     let parts = subscribe(&state, &visitor, watched, path)?;
@@ -137,13 +137,12 @@ async fn live(
     let (stopping, clock) = (state.stopping.clone(), Arc::clone(state.backroom.clock()));
     let most = state.settings.now().limits.stream_time;
     let events = stream::unfold(Some(parts), move |parts| {
-        let (key, hole, secret, state) = (key.clone(), hole.clone(), secret.clone(), state.clone());
+        let (key, hole, state) = (key.clone(), hole.clone(), state.clone());
+        let (came, secret) = (came.clone(), secret.clone());
         async move {
             let mut parts = parts?;
             loop {
-                if parts.changed().await.is_err()
-                    || !(is_of_proxy || is_still_signed_in(&state, secret.as_deref()).await)
-                {
+                if parts.changed().await.is_err() || !may_still(&state, &came, secret.as_deref()).await {
                     return Some((Event::default().event("end").data("end"), None));
                 }
                 let made = parts.borrow_and_update().clone();
@@ -165,11 +164,16 @@ async fn live(
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)).into_response())
 }
 
-/// A session may end while its page is open. A user of a proxy shows that they are signed in when the stream has ended and begins again.
-async fn is_still_signed_in(state: &AppState, secret: Option<&str>) -> bool {
-    match secret {
-        Some(secret) => state.access.session(secret).await.is_ok(),
-        None => state.access.anonymous().await.is_ok(),
+/// A session may end while its page is open, and the settings may give a user of a proxy another role. Then the stream ends, and the script
+/// asks again with what the visitor may do now.
+async fn may_still(state: &AppState, came: &Visitor, secret: Option<&str>) -> bool {
+    match &came.caller.identity {
+        Identity::User(user) => proxied::is_still(&state.settings.now().proxy, user, &came.key),
+        Identity::Token(_) => match secret {
+            Some(secret) => state.access.session(secret).await.is_ok(),
+            None => false,
+        },
+        Identity::Local => state.access.anonymous().await.is_ok(),
     }
 }
 
@@ -180,11 +184,7 @@ fn subscribe(
     watched: Watched,
     path: &str,
 ) -> Result<watch::Receiver<Made>, Trouble> {
-    let permissions = match &visitor.caller {
-        Caller::Local => "local".to_owned(),
-        Caller::Token(token) | Caller::User(token) => format!("{:?} {:?}", token.scopes, token.queues),
-    };
-    let id = format!("{permissions}\n{path}");
+    let id = format!("{}\n{path}", visitor.caller.permissions());
     let mut pages = state.pages.hub.watched();
     if let Some(page) = pages.get(&id) {
         page.send_if_modified(|made| {

@@ -15,7 +15,7 @@ use super::{
     visitor::{cookie, set_cookie},
 };
 use crate::{
-    api::{act, caller::Caller},
+    api::{act, caller::{Caller, Identity}},
     serve::{AppState, Refusal},
 };
 
@@ -77,8 +77,8 @@ async fn login(State(state): State<AppState>, posted: PostedUnknown) -> Answer {
     if let Some(before) = cookie(&headers, by_tls) {
         end(&state, before).await?;
     }
-    let from = from.map(|from| format!(" from {from}")).unwrap_or_default();
-    let who = format!("{}, on the pages{from}", Caller::Token(token).said());
+    let caller = Caller { identity: Identity::Token(token), from };
+    let who = format!("{}, on the pages{}", caller.said(), caller.said_from());
     act::record_as(&state, who, "session.open", &session.id.to_string(), None::<&()>).await?;
     Ok(with_cookie(frame::redirect(&to), &set_cookie(by_tls, Some(secret.expose()))))
 }

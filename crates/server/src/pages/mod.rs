@@ -27,6 +27,7 @@ mod posted;
 mod proxied;
 mod queues;
 mod replies;
+mod reveal;
 mod schedule;
 mod schedules;
 mod selection;
@@ -64,6 +65,7 @@ pub(crate) fn routes() -> Router<AppState> {
         .merge(job::routes())
         .merge(acts::routes())
         .merge(journal::routes())
+        .merge(reveal::routes())
         .merge(batches::routes())
         .merge(queues::routes())
         .merge(workers::routes())

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{Trouble, shared::form_key};
 use crate::{
-    api::{caller::Caller, codes::Code, problem::Problem},
+    api::{caller::Identity, codes::Code, problem::Problem},
     config::{ProxySettings, proxy::scopes_of},
 };
 
@@ -22,7 +22,7 @@ pub(super) fn user(
     headers: &HeaderMap,
     settings: &ProxySettings,
     secure_queues: impl FnOnce() -> Vec<String>,
-) -> Result<Option<(Caller, String)>, Trouble> {
+) -> Result<Option<(Identity, String)>, Trouble> {
     let (Some(header), Some(secret)) = (&settings.user_header, &settings.secret) else { return Ok(None) };
     let Some(shown) = headers.get(&SECRET_HEADER) else { return Ok(None) };
     // Equal lengths are compared in constant time; the length of a secret is no secret.
@@ -41,7 +41,7 @@ pub(super) fn user(
     let Some(scopes) = scopes_of(settings, name) else {
         return Err(refused("this user has no role here: an operator adds one to the setting proxy.users"));
     };
-    let key = form_key(format!("{}\n{name}", secret.0).as_bytes());
+    let key = key_of(&secret.0, name);
     let token = Token {
         id: id_of(name),
         name: name.to_owned(),
@@ -54,11 +54,24 @@ pub(super) fn user(
         last_used_at: None,
         parent: None,
     };
-    Ok(Some((Caller::User(Arc::new(token)), key)))
+    Ok(Some((Identity::User(Arc::new(token)), key)))
 }
 
 fn refused(why: &str) -> Trouble {
     Problem::new(Code::Forbidden, why).into()
+}
+
+/// Whether a user still has the role that they came with, and the proxy still proves itself with the same secret: both can change while a
+/// page is open.
+pub(super) fn is_still(settings: &ProxySettings, user: &Token, key: &str) -> bool {
+    let (Some(_), Some(secret)) = (&settings.user_header, &settings.secret) else { return false };
+    scopes_of(settings, &user.name).is_some_and(|scopes| scopes == user.scopes)
+        && key_of(&secret.0, &user.name) == key
+}
+
+/// The key of the forms of a user.
+fn key_of(secret: &str, name: &str) -> String {
+    form_key(format!("{secret}\n{name}").as_bytes())
 }
 
 /// The same for each request of a user.
@@ -74,7 +87,7 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
-    use crate::config::Secret;
+    use crate::{api::caller::Caller, config::Secret};
 
     fn settings() -> ProxySettings {
         ProxySettings {
@@ -99,7 +112,8 @@ mod tests {
         let of = |pairs: &[(&'static str, &'static str)]| {
             user(&headers(pairs), &settings(), || vec!["secret".into()])
         };
-        let (caller, key) = of(&[RIGHT, ("x-user", "ann")]).unwrap().unwrap();
+        let (identity, key) = of(&[RIGHT, ("x-user", "ann")]).unwrap().unwrap();
+        let caller = Caller { identity, from: None };
         assert_eq!((caller.said().as_str(), key.len()), ("user ann of the proxy", 32));
         assert!(caller.sees("mail") && !caller.sees("secret"), "a secure queue is for tokens that are named");
         assert!(of(&[("x-user", "ann")]).unwrap().is_none(), "then it is an ordinary visitor");
@@ -109,5 +123,20 @@ mod tests {
         assert!(of(&[RIGHT, ("x-user", "ann"), ("x-user", "bob")]).is_err());
         let off = ProxySettings { user_header: None, secret: None, users: Vec::new() };
         assert!(user(&headers(&[RIGHT, ("x-user", "ann")]), &off, Vec::new).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_page_that_is_open_ends_when_the_role_or_the_secret_changes() {
+        let came = user(&headers(&[RIGHT, ("x-user", "ann")]), &settings(), Vec::new).unwrap().unwrap();
+        let (Identity::User(ann), key) = came else { panic!("the proxy names users") };
+        assert!(is_still(&settings(), &ann, &key));
+        let users = |users: &[&str]| users.iter().map(|&user| user.to_owned()).collect::<Vec<_>>();
+        let reader = ProxySettings { users: users(&["ann=read"]), ..settings() };
+        let gone = ProxySettings { users: users(&["bob=admin"]), ..settings() };
+        let renewed = ProxySettings { secret: Some(Secret("fedcba9876543210".into())), ..settings() };
+        let off = ProxySettings { user_header: None, ..settings() };
+        for changed in [reader, gone, renewed, off] {
+            assert!(!is_still(&changed, &ann, &key), "{changed:?}");
+        }
     }
 }

@@ -12,10 +12,7 @@ use maud::{Markup, html};
 use uuid::Uuid;
 
 use super::{Answer, Fields, Page, Posted, Section, Trouble, Visitor, fields::escaped, frame, kit};
-use crate::{
-    serve::AppState,
-    views::trigger::{DeadLetterView, TriggerView},
-};
+use crate::{api::letters, serve::AppState, views::trigger::TriggerView};
 
 /// Dead letters on one page.
 const LIMIT: usize = 50;
@@ -152,12 +149,11 @@ async fn letters(State(state): State<AppState>, visitor: Visitor, OriginalUri(ur
     visitor.caller.require_everywhere(Scope::Read)?;
     let query = Fields::parse(uri.query().unwrap_or_default());
     let before = query.get("before").map(id).transpose()?;
-    let letters = admin::dead_letters(&state.backroom, query.get("trigger"), before, LIMIT).await?;
+    let letters = letters::many(&state, &visitor.caller, query.get("trigger"), before, LIMIT).await?;
     let next = (letters.len() == LIMIT)
         .then(|| letters.last())
         .flatten()
         .map(|last| query.only(&["trigger"]).with("before", &last.id.to_string()).link("/dead-letters"));
-    let letters: Vec<_> = letters.into_iter().map(DeadLetterView::from).collect();
     let rows = html! {
         @for letter in &letters {
             tr {
@@ -198,9 +194,9 @@ async fn letter(
 ) -> Answer {
     visitor.caller.require_everywhere(Scope::Read)?;
     let query = Fields::parse(uri.query().unwrap_or_default());
-    let letter = DeadLetterView::from(admin::dead_letter(&state.backroom, id(&id_text)?).await?);
+    let letter = letters::one(&state, &visitor.caller, id(&id_text)?).await?;
     let said = Json::encode(&letter.delivery).ok();
-    let body_text = letter.body.as_deref().or(letter.body_base64.as_deref()).unwrap_or_default();
+    let body_text = letter.body.as_deref().or(letter.body_base64.as_deref());
     let body = html! {
         p.notice.bad { (kit::shown(&letter.reason)) }
         dl.facts {
@@ -210,9 +206,11 @@ async fn letter(
         }
         @if let Some(said) = said { (kit::json("What its source said", &said, &format!("/v1/dead-letters/{}", letter.id))) }
         h2 { "Body" @if letter.body_base64.is_some() { " in base64" } }
-        div.scroll role="region" aria-label="Body" tabindex="0" {
-            pre data-copy { (kit::shown(&backroom::core::bounds::clip(body_text, BODY_BYTES_MAX))) }
-        }
+        @if let Some(text) = body_text {
+            div.scroll role="region" aria-label="Body" tabindex="0" {
+                pre data-copy { (kit::shown(&backroom::core::bounds::clip(text, BODY_BYTES_MAX))) }
+            }
+        } @else { p { "It is hidden, or was too large to be stored: " (kit::number(letter.body_bytes)) " bytes." } }
         div.acts {
             (replay_button(&visitor, letter.id))
             @if visitor.may_everywhere(Scope::Operate) {

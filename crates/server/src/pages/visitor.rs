@@ -1,7 +1,5 @@
 //! Who looks at a page: the holder of a session, or anyone on the machine of a server without tokens.
 
-use std::net::IpAddr;
-
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, header, request::Parts},
@@ -10,7 +8,7 @@ use backroom::{Scope, Timestamp};
 
 use super::{Trouble, proxied, shared::form_key};
 use crate::{
-    api::{act, caller::Caller},
+    api::{act, caller::{Caller, Identity}},
     serve::{AppState, Arrived, Refusal},
 };
 
@@ -26,8 +24,6 @@ pub(crate) struct Visitor {
     pub(super) caller: Caller,
     /// Stands in each of their forms.
     pub(super) key: String,
-    /// Where they are.
-    pub(super) from: Option<IpAddr>,
     /// The time of the store.
     pub(super) now: Timestamp,
     /// Whether moments are written as they are, because the script says how far they are.
@@ -60,14 +56,14 @@ impl Visitor {
 
     /// Whether they hold a session, and can end it.
     pub(super) fn is_signed_in(&self) -> bool {
-        matches!(self.caller, Caller::Token(_))
+        matches!(self.caller.identity, Identity::Token(_))
     }
 
     /// Who they are, in a few words.
     pub(super) fn name(&self) -> &str {
-        match &self.caller {
-            Caller::Local => "this machine",
-            Caller::Token(token) | Caller::User(token) => &token.name,
+        match &self.caller.identity {
+            Identity::Local => "this machine",
+            Identity::Token(token) | Identity::User(token) => &token.name,
         }
     }
 
@@ -79,8 +75,7 @@ impl Visitor {
         target: &str,
         detail: Option<&(impl serde::Serialize + Sync)>,
     ) -> Result<(), Trouble> {
-        let from = self.from.map(|from| format!(" from {from}")).unwrap_or_default();
-        let who = format!("{}, on the pages{from}", self.caller.said());
+        let who = format!("{}, on the pages{}", self.caller.said(), self.caller.said_from());
         Ok(act::record_as(state, who, act, target, detail).await?)
     }
 }
@@ -93,7 +88,8 @@ impl FromRequestParts<AppState> for Visitor {
         let from = arrived.and_then(|arrived| arrived.from);
         let by_tls = arrived.is_some_and(|arrived| arrived.by_tls);
         let now = state.backroom.clock().now();
-        let visitor = |caller, key| Self { caller, key, from, now, is_live: false };
+        let visitor =
+            |identity, key| Self { caller: Caller { identity, from }, key, now, is_live: false };
         if let Some((user, key)) =
             proxied::user(&parts.headers, &state.settings.now().proxy, || state.access.secure_queues())?
         {
@@ -101,13 +97,13 @@ impl FromRequestParts<AppState> for Visitor {
         }
         if let Some(secret) = cookie(&parts.headers, by_tls) {
             match state.access.session(secret).await {
-                Ok(session) => return Ok(visitor(Caller::Token(session), form_key(secret.as_bytes()))),
+                Ok(session) => return Ok(visitor(Identity::Token(session), form_key(secret.as_bytes()))),
                 Err(Refusal::UnknownToken | Refusal::NoToken) => {}
                 Err(refusal @ Refusal::Store(_)) => return Err(Trouble::Problem(refusal.into())),
             }
         }
         match state.access.anonymous().await {
-            Ok(()) => Ok(visitor(Caller::Local, state.pages.local_key())),
+            Ok(()) => Ok(visitor(Identity::Local, state.pages.local_key())),
             Err(refusal @ Refusal::Store(_)) => Err(Trouble::Problem(refusal.into())),
             Err(Refusal::NoToken | Refusal::UnknownToken) => {
                 let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());

@@ -64,7 +64,7 @@ impl Target {
 }
 
 /// Writes that the user of this machine did something.
-async fn append(backroom: &Backroom, act: &str, target: &str) -> Result<(), Problem> {
+pub(super) async fn append(backroom: &Backroom, act: &str, target: &str) -> Result<(), Problem> {
     let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
     let user = user.filter(|user| !user.is_empty() && user.len() <= 100 && !user.contains(char::is_control));
     let who = format!("command line, user {}", user.as_deref().unwrap_or("unknown"));

@@ -1,9 +1,9 @@
 //! Jobs: to list, to read whole, to change one by one or all that match.
 
-use backroom::{Acted, Action, Backroom, Filter, JobId, JobRow, Json};
+use backroom::{Acted, Action, Backroom, Filter, JobId, JobRow, Json, Redacted};
 use hyper::Method;
 
-use super::Target;
+use super::{Target, access::append};
 use crate::{
     bodies::{Amendment, Bulk, Cancel, Select, Signal},
     terminal::Problem,
@@ -77,13 +77,18 @@ impl Target {
         }
     }
 
-    /// One job with all that belongs to it.
-    pub(crate) async fn whole(&self, id: JobId) -> Result<WholeJob, Problem> {
+    /// One job with all that belongs to it; also with what is hidden from readers, if that is asked for.
+    pub(crate) async fn whole(&self, id: JobId, reveal: bool) -> Result<WholeJob, Problem> {
         match self {
             Self::Store(backroom) => {
                 let explained = backroom.explain(id).await?;
                 let (tree, member_of) = self.around(&explained.job).await?;
-                let (job, redacted) = backroom.redacted(explained.job);
+                let (job, redacted) = if reveal {
+                    append(backroom, "job.reveal", &id.to_string()).await?;
+                    (explained.job, Redacted::default())
+                } else {
+                    backroom.redacted(explained.job)
+                };
                 let log = backroom.log(id, 0).await?.into_iter().map(|line| redacted.line(line)).collect();
                 Ok(WholeJob {
                     tree,
@@ -99,19 +104,20 @@ impl Target {
                 })
             }
             Self::Server(remote) => {
-                let job = self.job(id).await?;
-                let reasons: Reasons = remote.get(&format!("/v1/jobs/{id}/explain")).await?;
-                let attempts: Attempts = remote.get(&format!("/v1/jobs/{id}/attempts")).await?;
+                let (asked, also) = if reveal { ("?reveal=true", "&reveal=true") } else { ("", "") };
+                let job: JobView = remote.get(&format!("/v1/jobs/{id}{asked}")).await?;
+                let reasons: Reasons = remote.get(&format!("/v1/jobs/{id}/explain{asked}")).await?;
+                let attempts: Attempts = remote.get(&format!("/v1/jobs/{id}/attempts{asked}")).await?;
                 let mut log = Vec::new();
                 while log.len() < LOG_LINES_MAX {
-                    let path = format!("/v1/jobs/{id}/logs?skip={}", log.len());
+                    let path = format!("/v1/jobs/{id}/logs?skip={}{also}", log.len());
                     let page: Logs = remote.get(&path).await?;
                     log.extend(page.log);
                     if page.next.is_none() {
                         break;
                     }
                 }
-                let journal: JobJournal = remote.get(&format!("/v1/jobs/{id}/journal")).await?;
+                let journal: JobJournal = remote.get(&format!("/v1/jobs/{id}/journal{asked}")).await?;
                 let (tree, member_of) = self.around(&job.job).await?;
                 Ok(WholeJob { job, reasons, attempts, log, journal: journal.journal, tree, member_of })
             }

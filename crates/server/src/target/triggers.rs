@@ -1,6 +1,10 @@
 //! Triggers and dead letters.
 
-use backroom_triggers::admin::{self, Sample};
+use backroom::{Backroom, store::DeadLetter};
+use backroom_triggers::{
+    Definition,
+    admin::{self, Sample},
+};
 use hyper::Method;
 use uuid::Uuid;
 
@@ -8,7 +12,10 @@ use super::{Target, escaped};
 use crate::{
     bodies::TriggerPause,
     terminal::Problem,
-    views::trigger::{DeadLetterPage, DeadLetterView, OutcomeView, PreviewView, TriggerList, TriggerView},
+    views::{
+        letter::{Reader, shown},
+        trigger::{DeadLetterPage, DeadLetterView, OutcomeView, PreviewView, TriggerList, TriggerView},
+    },
 };
 
 impl Target {
@@ -81,7 +88,15 @@ impl Target {
         match self {
             Self::Store(backroom) => {
                 let letters = admin::dead_letters(backroom, trigger, before, limit).await?;
-                Ok(letters.into_iter().map(DeadLetterView::from).collect())
+                let mut views = Vec::with_capacity(letters.len());
+                for letter in letters {
+                    // What is hidden stands in the body, and perhaps in the reason, too. It may have been deleted meanwhile.
+                    let Some(letter) = backroom.store().dead_letter(letter.id).await? else { continue };
+                    let mut view = letter_of_store(backroom, letter).await;
+                    (view.body, view.body_base64) = (None, None);
+                    views.push(view);
+                }
+                Ok(views)
             }
             Self::Server(remote) => {
                 let trigger = trigger.map(|name| format!("&trigger={}", escaped(name))).unwrap_or_default();
@@ -95,7 +110,9 @@ impl Target {
     /// One dead letter with its body.
     pub(crate) async fn dead_letter(&self, id: Uuid) -> Result<DeadLetterView, Problem> {
         match self {
-            Self::Store(backroom) => Ok(admin::dead_letter(backroom, id).await?.into()),
+            Self::Store(backroom) => {
+                Ok(letter_of_store(backroom, admin::dead_letter(backroom, id).await?).await)
+            }
             Self::Server(remote) => remote.get(&format!("/v1/dead-letters/{id}")).await,
         }
     }
@@ -109,4 +126,12 @@ impl Target {
             }
         }
     }
+}
+
+/// A dead letter as the holder of the store sees it: hidden fields are hidden where they can be found.
+async fn letter_of_store(backroom: &Backroom, letter: DeadLetter) -> DeadLetterView {
+    let row = admin::get(backroom, &letter.trigger).await.ok();
+    let definition = row.and_then(|row| Definition::stored(&row.definition).ok());
+    let mapping = definition.map(|definition| definition.mapping);
+    shown(backroom, mapping.as_ref(), letter, Reader::OF_STORE).0
 }

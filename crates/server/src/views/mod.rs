@@ -15,6 +15,8 @@ mod forgotten;
 mod history;
 mod job;
 pub(crate) mod journal;
+#[cfg(feature = "triggers")]
+pub(crate) mod letter;
 mod link;
 mod matched;
 pub(crate) mod preview;

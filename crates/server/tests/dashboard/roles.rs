@@ -45,6 +45,7 @@ const ROUTES: &[Route] = &[
     ("POST", "/jobs/{id}/{act}", "/jobs/JOB/retry", &[], OPERATE, Refused),
     ("POST", "/jobs/{id}/{act}", "/jobs/JOB/time", &[("at", "in 1h")], OPERATE, Refused),
     ("POST", "/jobs/{id}/{act}", "/jobs/JOB/move", &[("to", "browser")], OPERATE, Refused),
+    ("POST", "/jobs/{id}/reveal", "/jobs/JOB/reveal", &[], ADMIN, Refused),
     ("POST", "/jobs/{id}/signal", "/jobs/JOB/signal", &[("name", "n"), ("id", "NEW")], ENQUEUE, Refused),
     ("GET", "/bulk", "/bulk?action=retry&kind=none", &[], OPERATE, LeftOut),
     ("POST", "/bulk", "/bulk", &[("action", "retry"), ("kind", "none")], OPERATE, LeftOut),
@@ -121,6 +122,11 @@ const ROUTES: &[Route] = &[
 
 /// Routes for every visitor, signed in or not.
 const OPEN: &[&str] = &["/login", "/logout", "/assets/{file}"];
+
+/// Every page, with `JOB`, `DONE`, `BATCH` and `LETTER` in place of ids.
+pub(crate) fn pages() -> impl Iterator<Item = &'static str> {
+    ROUTES.iter().filter(|route| route.0 == "GET").map(|route| route.2)
+}
 
 /// The paths that the sources of the pages route.
 fn routed() -> BTreeSet<String> {

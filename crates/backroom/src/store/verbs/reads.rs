@@ -105,6 +105,9 @@ pub struct Filter {
     pub priority: Option<u8>,
     /// Whose reason has this text, or the error of one of whose unsuccessful attempts has it; upper and lower case differ.
     pub error: Option<String>,
+    /// Whether `error` must stand in what readers see, and not only in what is hidden from them. The stores do not know what is hidden:
+    /// [`Backroom::list`](crate::Backroom::list) leaves out the other jobs.
+    pub error_as_shown: bool,
     /// Of this batch.
     pub batch: Option<BatchId>,
     /// Created at or after.

@@ -115,6 +115,7 @@ pub(super) async fn filters_hold_together(env: Env) {
         worker: None,
         priority: Some(5),
         error: None,
+        error_as_shown: false,
         from_id: Some(jobs[0].id),
         finished_from: None,
     };

@@ -6,6 +6,7 @@ use axum::{
     response::Response,
 };
 use backroom::core::draft::When;
+use serde::Serialize;
 
 use super::{answer, find};
 use crate::{
@@ -51,6 +52,7 @@ pub(super) async fn cancel(
     let reason = asked.flatten().and_then(|asked| asked.reason);
     let reason = reason.as_deref().unwrap_or("cancelled by a call of the API");
     backroom::core::bounds::check_text("reason", reason, backroom::core::bounds::MESSAGE_BYTES_MAX)?;
+    record(&state, &caller, "job.cancel", &job.id.to_string(), Some(&Cancel { reason: Some(reason.to_owned()) })).await?;
     state.backroom.cancel_because(job.id, reason).await?;
     changed(&state, job.id).await
 }
@@ -72,6 +74,7 @@ pub(super) async fn retry(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let job = find(&state, &caller, Scope::Operate, &id).await?;
+    record(&state, &caller, "job.retry", &job.id.to_string(), None::<&()>).await?;
     state.backroom.retry(job.id).await?;
     changed(&state, job.id).await
 }
@@ -117,7 +120,9 @@ pub(super) async fn amend(
     body: JsonBytes,
 ) -> Result<Response, Problem> {
     let job = find(&state, &caller, Scope::Operate, &id).await?;
-    let Amendment { scheduled_at, delay_ms, priority, args, queue } = body.read()?;
+    let asked: Amendment = body.read()?;
+    let recorded = Amended::of(&asked);
+    let Amendment { scheduled_at, delay_ms, priority, args, queue } = asked;
     let mut amend = state.backroom.amend(job.id);
     amend = match when("scheduled_at", scheduled_at, "delay_ms", delay_ms)? {
         Some(When::At(at)) => amend.at(at),
@@ -134,6 +139,36 @@ pub(super) async fn amend(
         caller.require_in(Scope::Operate, &queue)?;
         amend = amend.queue(queue);
     }
+    record(&state, &caller, "job.amend", &job.id.to_string(), Some(&recorded)).await?;
     amend.await?;
     changed(&state, job.id).await
+}
+
+/// What the audit log says of a change. Args may have fields that are hidden from its readers, so only that they changed stands there.
+#[derive(Debug, Serialize)]
+struct Amended {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheduled_at: Option<backroom::Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delay_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<String>,
+    /// Whether the args changed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    args: bool,
+}
+
+impl Amended {
+    fn of(asked: &Amendment) -> Self {
+        let Amendment { scheduled_at, delay_ms, priority, args, queue } = asked;
+        Self {
+            scheduled_at: *scheduled_at,
+            delay_ms: *delay_ms,
+            priority: *priority,
+            queue: queue.clone(),
+            args: args.is_some(),
+        }
+    }
 }

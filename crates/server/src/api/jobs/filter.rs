@@ -52,6 +52,7 @@ pub(crate) async fn of(select: &Select, state: &AppState, caller: &Caller) -> Re
         worker: select.worker.clone(),
         priority: select.priority,
         error: select.error.clone(),
+        error_as_shown: select.error.is_some(),
         created_from: select.since,
         created_before: select.until,
         finished_from: select.ended,

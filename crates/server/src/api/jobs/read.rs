@@ -289,16 +289,18 @@ pub(super) async fn logs(
     path = "/v1/jobs/{id}/explain",
     operation_id = "explain_job",
     tag = "jobs",
-    params(("id" = String, Path, description = "The job.", format = "uuid")),
+    params(("id" = String, Path, description = "The job.", format = "uuid"), RevealQuery),
     responses((status = 200, description = "The reasons.", body = Reasons), Problems)
 )]
 pub(super) async fn explain(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(query): Query<RevealQuery>,
 ) -> Result<Json<Reasons>, Problem> {
     let job = find(&state, &caller, Scope::Read, &id).await?;
+    let reveal = Reveal::asked(&state, &caller, query.reveal, &job).await?;
     let explained = state.backroom.explain(job.id).await?;
-    let redacted = state.backroom.redacted(explained.job).1;
+    let redacted = reveal.redacted(&state.backroom, explained.job).1;
     Ok(Json(Reasons::of(&explained.reasons, &redacted)))
 }

@@ -3,12 +3,15 @@
 use axum::{Json, extract::State, http::StatusCode};
 use backroom::Json as Text;
 
-use super::find;
+use super::{
+    find,
+    reveal::{Reveal, RevealQuery},
+};
 use crate::{
     api::{
         body::JsonBytes,
         caller::{Caller, Scope},
-        extract::Path,
+        extract::{Path, Query},
         problem::{Problem, Problems},
     },
     bodies::Signal,
@@ -25,16 +28,18 @@ use crate::{
     path = "/v1/jobs/{id}/journal",
     operation_id = "journal_job",
     tag = "jobs",
-    params(("id" = String, Path, description = "The job.", format = "uuid")),
+    params(("id" = String, Path, description = "The job.", format = "uuid"), RevealQuery),
     responses((status = 200, description = "The journal.", body = JobJournal), Problems)
 )]
 pub(super) async fn journal(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
+    Query(query): Query<RevealQuery>,
 ) -> Result<Json<JobJournal>, Problem> {
     let job = find(&state, &caller, Scope::Read, &id).await?;
-    let (job, redacted) = state.backroom.redacted(job);
+    let reveal = Reveal::asked(&state, &caller, query.reveal, &job).await?;
+    let (job, redacted) = reveal.redacted(&state.backroom, job);
     let journal = state.backroom.journal(job.id).await?;
     let journal = journal.map(|journal| JournalView::new(redacted.journal(journal)));
     Ok(Json(JobJournal { journal }))
