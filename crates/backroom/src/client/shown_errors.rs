@@ -5,10 +5,7 @@
 
 use backroom_core::{JobId, JobRow};
 
-use super::{
-    Backroom,
-    read::Page,
-};
+use super::{Backroom, read::Page};
 use crate::{Error, ErrorKind, Filter};
 
 /// Jobs that are read for one page. More that match only by what is hidden of them end with an error.

@@ -51,7 +51,9 @@ pub(crate) async fn many(
         };
         if may_hide(&state.backroom, mapping.as_ref()) {
             // What is hidden stands in the body, and perhaps in the reason, too.
-            let Some(DeadLetter { body, .. }) = state.backroom.store().dead_letter(letter.id).await? else { continue };
+            let Some(DeadLetter { body, .. }) = state.backroom.store().dead_letter(letter.id).await? else {
+                continue;
+            };
             letter.body = body;
         }
         let mut view = shown(&state.backroom, mapping.as_ref(), letter, reader).0;

@@ -69,11 +69,7 @@ async fn read_with(state: &AppState, visitor: &Visitor, id: &str) -> Result<(Job
     Ok(state.backroom.redacted(find(state, &visitor.caller, Scope::Read, id).await?))
 }
 
-pub(super) async fn parts(
-    state: &AppState,
-    visitor: &Visitor,
-    id: &str,
-) -> Result<Markup, Trouble> {
+pub(super) async fn parts(state: &AppState, visitor: &Visitor, id: &str) -> Result<Markup, Trouble> {
     let id = read(state, visitor, id).await?.id;
     let mut explained = state.backroom.explain(id).await?;
     let (job, redacted) = state.backroom.redacted(explained.job);

@@ -15,7 +15,10 @@ use super::{
     visitor::{cookie, set_cookie},
 };
 use crate::{
-    api::{act, caller::{Caller, Identity}},
+    api::{
+        act,
+        caller::{Caller, Identity},
+    },
     serve::{AppState, Refusal},
 };
 

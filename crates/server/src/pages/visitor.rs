@@ -8,7 +8,10 @@ use backroom::{Scope, Timestamp};
 
 use super::{Trouble, proxied, shared::form_key};
 use crate::{
-    api::{act, caller::{Caller, Identity}},
+    api::{
+        act,
+        caller::{Caller, Identity},
+    },
     serve::{AppState, Arrived, Refusal},
 };
 
@@ -88,8 +91,7 @@ impl FromRequestParts<AppState> for Visitor {
         let from = arrived.and_then(|arrived| arrived.from);
         let by_tls = arrived.is_some_and(|arrived| arrived.by_tls);
         let now = state.backroom.clock().now();
-        let visitor =
-            |identity, key| Self { caller: Caller { identity, from }, key, now, is_live: false };
+        let visitor = |identity, key| Self { caller: Caller { identity, from }, key, now, is_live: false };
         if let Some((user, key)) =
             proxied::user(&parts.headers, &state.settings.now().proxy, || state.access.secure_queues())?
         {

@@ -100,7 +100,8 @@ fn redacted(mut letter: DeadLetter, fields: Vec<Pointer>, body: &Json) -> DeadLe
 /// That it is there, and nothing of what it carries.
 fn withheld(mut letter: DeadLetter) -> DeadLetterView {
     letter.body = None;
-    letter.reason = format!("{HIDDEN}: its fields cannot be hidden one by one, so a reader needs the scope admin");
+    letter.reason =
+        format!("{HIDDEN}: its fields cannot be hidden one by one, so a reader needs the scope admin");
     let mut view = DeadLetterView::from(letter);
     view.delivery = Value::Null;
     view
@@ -141,13 +142,21 @@ mod tests {
     async fn a_dead_letter_hides_what_the_jobs_of_its_trigger_hide() {
         let (store, body) = (store().await, r#"{"card":"4111","order":{"card":"4111","n":1}}"#);
         let see = |rule: Value, body: &str, reader| shown(&store, Some(&mapping(rule)), letter(body), reader);
-        for rule in [json!({"kind": "charge"}), json!({"kind": "{{header.kind}}", "kinds": ["other", "charge"]})] {
+        for rule in
+            [json!({"kind": "charge"}), json!({"kind": "{{header.kind}}", "kinds": ["other", "charge"]})]
+        {
             let (view, is_whole) = see(rule, body, READER);
             let text = serde_json::to_string(&view).unwrap();
-            assert!(text.contains("(hidden)") && !view.body.unwrap().starts_with(r#"{"card":"4111""#), "{text}");
-            assert!(!view.reason.contains("4111") && !is_whole && !view.delivery.to_string().contains("4111"));
+            assert!(
+                text.contains("(hidden)") && !view.body.unwrap().starts_with(r#"{"card":"4111""#),
+                "{text}"
+            );
+            assert!(
+                !view.reason.contains("4111") && !is_whole && !view.delivery.to_string().contains("4111")
+            );
         }
-        let (view, _) = see(json!({"kind": "charge", "pointer": "/order"}), r#"{"order":{"card":"4111","n":1}}"#, READER);
+        let (view, _) =
+            see(json!({"kind": "charge", "pointer": "/order"}), r#"{"order":{"card":"4111","n":1}}"#, READER);
         assert!(!serde_json::to_string(&view).unwrap().contains("4111"), "{view:?}");
         // It cannot be found in these.
         for rule in [
@@ -164,8 +173,11 @@ mod tests {
         assert!(!serde_json::to_string(&view).unwrap().contains("4111"), "{view:?}");
         let (view, is_whole) = see(json!({"kind": "other"}), body, READER);
         assert!(view.body.unwrap().contains("4111") && !is_whole, "nothing of it is hidden");
-        let others = Reader { sees_whole: true, sees: &|queue| queue.is_some_and(|queue| queue != "payroll") };
-        for rule in [json!({"kind": "other", "queue": "payroll"}), json!({"kind": "other", "queue": "{{header.q}}"})] {
+        let others =
+            Reader { sees_whole: true, sees: &|queue| queue.is_some_and(|queue| queue != "payroll") };
+        for rule in
+            [json!({"kind": "other", "queue": "payroll"}), json!({"kind": "other", "queue": "{{header.q}}"})]
+        {
             let (view, _) = see(rule, body, others);
             assert!(view.body.is_none() && !view.reason.contains("4111"), "the queue is for other tokens");
         }

@@ -139,7 +139,10 @@ fn no_page_shows_a_hidden_field_and_no_filter_finds_it() {
     let reader = Visitor::new(&server, &reader_secret);
     let admin = Visitor::new(&server, &admin_secret);
     let pages = roles::pages().map(|path| {
-        path.replace("JOB", &id).replace("DONE", &id).replace("BATCH", &batch).replace("LETTER", &letter("inbox"))
+        path.replace("JOB", &id)
+            .replace("DONE", &id)
+            .replace("BATCH", &batch)
+            .replace("LETTER", &letter("inbox"))
     });
     let further = [
         "/jobs?queue=browser".to_owned(),
@@ -157,7 +160,13 @@ fn no_page_shows_a_hidden_field_and_no_filter_finds_it() {
         }
     }
     assert!(seen > 40, "only {seen} pages were there");
-    for path in ["/".to_owned(), "/jobs".into(), format!("/jobs/{id}"), format!("/batches/{batch}"), "/schedules".into()] {
+    for path in [
+        "/".to_owned(),
+        "/jobs".into(),
+        format!("/jobs/{id}"),
+        format!("/batches/{batch}"),
+        "/schedules".into(),
+    ] {
         let part = Watched::of(&reader, &path).part();
         assert!(!part.contains(CARD), "{path}: {part}");
     }
@@ -194,7 +203,10 @@ fn no_page_shows_a_hidden_field_and_no_filter_finds_it() {
         entries.map(|entry| entry["who"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let reveals = who("job.reveal");
-    assert!(reveals[0].contains("command line") && reveals[1].ends_with("on the pages from 127.0.0.1"), "{audit}");
+    assert!(
+        reveals[0].contains("command line") && reveals[1].ends_with("on the pages from 127.0.0.1"),
+        "{audit}"
+    );
     assert_eq!(who("dead_letter.reveal").len(), 1, "{audit}");
     server.stop();
 }
@@ -203,7 +215,8 @@ fn no_page_shows_a_hidden_field_and_no_filter_finds_it() {
 fn the_audit_log_has_every_change_to_one_job_and_where_it_came_from() {
     let place = Place::new();
     let server = Server::start(&place, &[]);
-    let enqueue = || server.post("/v1/jobs", &json!({"kind": "k", "args": {"secret": CARD}})).json()["id"].clone();
+    let enqueue =
+        || server.post("/v1/jobs", &json!({"kind": "k", "args": {"secret": CARD}})).json()["id"].clone();
     let id = enqueue();
     let path = format!("/v1/jobs/{}", id.as_str().unwrap());
     let json_header = [("content-type", "application/json")];
@@ -216,7 +229,10 @@ fn the_audit_log_has_every_change_to_one_job_and_where_it_came_from() {
     let entries = audit["entries"].as_array().unwrap();
     let acts: Vec<_> = entries.iter().map(|entry| entry["act"].as_str().unwrap()).collect();
     assert_eq!(acts, ["job.delete", "job.cancel", "job.retry", "job.amend"], "{audit}");
-    assert!(entries.iter().all(|entry| entry["who"] == "local from 127.0.0.1" && entry["target"] == id), "{audit}");
+    assert!(
+        entries.iter().all(|entry| entry["who"] == "local from 127.0.0.1" && entry["target"] == id),
+        "{audit}"
+    );
     assert_eq!(entries[3]["detail"], json!({"priority": 3, "args": true}));
     assert_eq!(entries[1]["detail"]["reason"], "not needed", "{audit}");
     server.stop();

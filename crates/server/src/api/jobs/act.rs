@@ -52,7 +52,14 @@ pub(super) async fn cancel(
     let reason = asked.flatten().and_then(|asked| asked.reason);
     let reason = reason.as_deref().unwrap_or("cancelled by a call of the API");
     backroom::core::bounds::check_text("reason", reason, backroom::core::bounds::MESSAGE_BYTES_MAX)?;
-    record(&state, &caller, "job.cancel", &job.id.to_string(), Some(&Cancel { reason: Some(reason.to_owned()) })).await?;
+    record(
+        &state,
+        &caller,
+        "job.cancel",
+        &job.id.to_string(),
+        Some(&Cancel { reason: Some(reason.to_owned()) }),
+    )
+    .await?;
     state.backroom.cancel_because(job.id, reason).await?;
     changed(&state, job.id).await
 }
