@@ -3,25 +3,26 @@
 
 mod demo_common;
 
-use std::fs;
+use std::{fs, process::Command};
 
 use demo_common::{Place, assert_each_finished_once};
 
 #[test]
-fn a_file_added_while_it_watches_is_picked_up_and_ctrl_c_stops_it() {
+fn the_command_that_it_says_makes_jobs_of_one_more_picture_and_ctrl_c_stops_it() {
     let place = Place::new();
-    place.picture("a.png", 200, 20);
-    let mut demo = place.start(&["--photos", "photos", "--out", "out"]);
-    assert!(demo.read_until("3 thumbnails are in out. Watching photos"));
-    place.picture("later/b.png", 200, 20);
-    place.file("notes.txt", b"not a picture at all");
-    assert!(demo.read_until("discarded notes.txt: "));
-    assert!(demo.read_until("6 thumbnails are in out. Watching photos"));
-    assert_eq!(place.thumbnails("out").len(), 6);
+    let mut demo = place.start(&["--pictures", "1"]);
+    assert!(demo.read_until("3 thumbnails are in backroom-demo/thumbnails. Watching backroom-demo/photos"));
+    let line = demo.line_with("Try, in another terminal: ").unwrap();
+    let command = line.split_once(": ").unwrap().1;
+    let done = Command::new("sh").args(["-c", command]).current_dir(place.path("")).status().unwrap();
+    assert!(done.success(), "{command}");
+    assert!(demo.read_until("6 thumbnails are in backroom-demo/thumbnails."));
+    assert_eq!(place.thumbnails("backroom-demo/thumbnails").len(), 6);
 
     let (code, said) = demo.interrupt();
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("Stopped after") && said.contains("2 with thumbnails, 1 discarded"), "{said}");
+    assert!(said.contains("backroom demo --refuse"), "{said}");
     assert_each_finished_once(&place.jobs());
 }
 

@@ -1,11 +1,6 @@
 //! What is in the watched folder, and which of it has settled.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, io, time::Duration};
 
 use backroom::{Timestamp, core::bounds::span_until};
 use serde::{Deserialize, Serialize};
@@ -13,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::places::Places;
 use crate::terminal::Problem;
 
-/// Most files that are watched: a bound on memory.
-const FILES_MAX: usize = 100_000;
-
+/// Most pictures that are watched: a bound on memory.
+const PICTURES_MAX: usize = 100_000;
 /// A file that was written within so long may still be copied, and would look broken.
 const SETTLES_AFTER: Duration = Duration::from_secs(1);
+/// What the names of pictures end in. What is in them is for the job to judge.
+const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "gif"];
 
 /// Distinguishes one content of a file from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,7 +21,7 @@ pub(crate) struct Stamp {
     /// Size of the file.
     pub(crate) bytes: u64,
     /// When it was last written.
-    pub(crate) modified_at: Timestamp,
+    modified_at: Timestamp,
 }
 
 impl Stamp {
@@ -36,100 +32,51 @@ impl Stamp {
     }
 
     /// Whether the file has not been written for a while. A time of change in the future is of another clock, and no sign of a copy.
-    pub(crate) fn is_settled(&self, now: Timestamp) -> bool {
+    fn is_settled(&self, now: Timestamp) -> bool {
         span_until(self.modified_at, now) >= SETTLES_AFTER || self.modified_at > now
     }
 }
 
-/// One file of the folder.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Found {
-    /// Its path below the folder.
-    pub(crate) photo: PathBuf,
-    /// As it was.
-    pub(crate) stamp: Stamp,
+/// The folder at one moment. Files are named without the folder.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// Pictures that are complete.
+    pub(crate) settled: BTreeMap<String, Stamp>,
+    /// How many may still be copied.
+    pub(crate) unsettled: usize,
+    /// Pictures that cannot be read, each with the reason.
+    pub(crate) skipped: BTreeMap<String, String>,
 }
 
-/// The files in the order of their paths, and what was skipped, each with the reason. Paths are below the folder.
-pub(crate) type Scan = (Vec<Found>, BTreeMap<PathBuf, String>);
-
-/// Every file in the watched folder and in the folders inside it, whatever its name: a handler discards what is no picture, with
-/// the reason. Left out are hidden files and folders, the thumbnails, the files of the store, and folders that only a link leads
-/// to, which may lead in a circle. What cannot be read is skipped.
-pub(crate) fn scan(places: &Places) -> Result<Scan, Problem> {
-    let root = &places.photos;
-    let (mut found, mut skipped) = (Vec::new(), BTreeMap::new());
-    let below = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_path_buf();
-    let mut folders = vec![root.clone()];
-    while let Some(folder) = folders.pop() {
-        let mut visit = |entry: io::Result<fs::DirEntry>| {
-            let entry = entry?;
-            let path = entry.path();
-            let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            if is_hidden
-                || path == places.out
-                || places.store.as_deref().is_some_and(|s| is_of_store(&path, s))
-            {
-                return Ok(());
+/// The pictures in the folder; hidden files, and what lies in folders below it, are left out.
+pub(crate) fn scan(places: &Places, now: Timestamp) -> Result<Scan, Problem> {
+    let watch =
+        |why: &dyn std::fmt::Display| Problem::new(format_args!("watch {}", places.photos_shown), why);
+    let mut scan = Scan::default();
+    for entry in fs::read_dir(&places.photos).map_err(|error| watch(&error))? {
+        let path = entry.map_err(|error| watch(&error))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        if name.starts_with('.') || !EXTENSIONS.contains(&extension.to_lowercase().as_str()) {
+            continue;
+        }
+        match fs::metadata(&path).and_then(|file| Ok((file.is_file(), Stamp::of(&file)?))) {
+            // The args of a job are JSON, which holds text only.
+            Ok((true, _)) if path.to_str().is_none() => {
+                _ = scan.skipped.insert(name, "its name is not UTF-8".into());
             }
-            if entry.file_type()?.is_dir() {
-                folders.push(path);
-                return Ok(());
-            }
-            let stamp = fs::metadata(&path).and_then(|file| Ok((file.is_file(), Stamp::of(&file)?)));
-            match stamp {
-                Ok((true, stamp)) if path.to_str().is_some() => {
-                    found.push(Found { photo: below(&path), stamp })
-                }
-                Ok((true, _)) => _ = skipped.insert(below(&path), "its name is not UTF-8".into()),
-                Ok((false, _)) => {}
-                // It was removed meanwhile, or is a link that leads nowhere.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => _ = skipped.insert(below(&path), error.to_string()),
-            }
-            Ok::<_, io::Error>(())
-        };
-        let entries = fs::read_dir(&folder);
-        match entries.and_then(|entries| entries.into_iter().try_for_each(&mut visit)) {
-            Ok(()) => {}
-            Err(error) if folder == *root => {
-                return Err(Problem::new(format_args!("watch {}", root.display()), &error));
-            }
+            Ok((true, stamp)) if stamp.is_settled(now) => _ = scan.settled.insert(name, stamp),
+            Ok((true, _)) => scan.unsettled += 1,
+            Ok((false, _)) => {}
+            // It was removed meanwhile, or is a link that leads nowhere.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => _ = skipped.insert(below(&folder), error.to_string()),
+            Err(error) => _ = scan.skipped.insert(name, error.to_string()),
+        }
+        if scan.settled.len() + scan.unsettled + scan.skipped.len() > PICTURES_MAX {
+            return Err(watch(&format_args!(
+                "it holds more than the {PICTURES_MAX} pictures that the demo takes on"
+            )));
         }
     }
-    if found.len() > FILES_MAX {
-        let why = format!("{} files are more than the {FILES_MAX} that the demo takes on", found.len());
-        return Err(Problem::new(format_args!("watch {}", root.display()), &why));
-    }
-    found.sort_by(|a, b| a.photo.cmp(&b.photo));
-    Ok((found, skipped))
-}
-
-/// The store's file and those that SQLite writes beside it (`backroom.db-wal`) change all the time.
-fn is_of_store(path: &Path, store: &Path) -> bool {
-    let rest = path.as_os_str().as_encoded_bytes().strip_prefix(store.as_os_str().as_encoded_bytes());
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"-"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_settles_a_second_after_it_was_written() {
-        let stamp = Stamp { bytes: 1, modified_at: Timestamp::from_second(100).unwrap() };
-        let settled_at = |secs| stamp.is_settled(Timestamp::from_second(secs).unwrap());
-        assert_eq!([100, 101, 50].map(settled_at), [false, true, true]);
-    }
-
-    #[test]
-    fn the_files_of_the_store_are_no_pictures() {
-        let store = Path::new("/photos/backroom.db");
-        assert!(is_of_store(Path::new("/photos/backroom.db"), store));
-        assert!(is_of_store(Path::new("/photos/backroom.db-wal"), store));
-        assert!(!is_of_store(Path::new("/photos/backroom.dbx.jpg"), store));
-        assert!(!is_of_store(Path::new("/photos/more/backroom.db"), store));
-    }
+    Ok(scan)
 }

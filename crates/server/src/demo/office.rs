@@ -1,177 +1,115 @@
-//! The order and the report of a run. Both have the run's number, which the store counts.
+//! Which order a run has, and how it stands.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use backroom::{Backroom, Error, Filter, Job as _, JobRow, State, Timestamp, core::bounds::span_until};
-use serde::Deserialize;
-
-use super::{
-    jobs::{MailReceipt, NightlyReport, OFFICE, PackOrder, PayOrder},
-    places::Places,
-    thumbnails::retry,
+use backroom::{
+    Backroom, Error, ErrorKind, Filter, Job as _, JobId, JobRow, State, Timestamp,
+    core::bounds::span_until,
+    workflow::{Answer, Entry, EntryState, Opened, Undo},
 };
 
-/// How far ahead the report is scheduled.
-const REPORT_IN: Duration = Duration::from_secs(5);
-/// The newest jobs of the office that are read: far more than the four of one run.
-const JOBS_MAX: usize = 200;
-/// The kinds of a run's jobs, in order: three steps of the order, and the report.
-const KINDS: [&str; 4] = [PayOrder::KIND, PackOrder::KIND, MailReceipt::KIND, NightlyReport::KIND];
+use super::{
+    order::{OFFICE, Order},
+    places::Places,
+    thumbnails::{is_used_up, retry},
+};
 
-/// The four jobs of one run; those not enqueued yet are missing.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Run {
-    jobs: [Option<JobRow>; 4],
-    /// Why the one of them that waits for its next attempt failed.
-    trouble: String,
+/// What has happened once an entry of the order's journal has its answer, by the key of the entry.
+const DONE: [(&str, &str); 4] =
+    [("pay", "paid"), ("pack", "packed"), ("shipped", "shipped"), ("mail", "mailed")];
+
+/// The order of a run.
+#[derive(Debug)]
+pub(crate) struct Office {
+    pub(crate) number: u32,
+    pub(crate) order: JobId,
+    /// How far it came, in words.
+    pub(crate) steps: String,
+    /// Whether it ended as it should.
+    pub(crate) is_done: bool,
 }
 
-impl Run {
-    pub(crate) fn report(&self) -> Option<&JobRow> {
-        self.jobs[3].as_ref()
-    }
-
-    /// Whether all is done, or nothing more will be: a step that was cancelled or given up leads to no next one.
-    pub(crate) fn is_over(&self) -> bool {
-        let is_finished = |row: &Option<JobRow>| row.as_ref().is_some_and(|row| row.state.is_finished());
-        let failed = |row: &JobRow| row.state.is_finished() && row.state != State::Completed;
-        let order_is_over = is_finished(&self.jobs[2]) || self.jobs[..3].iter().flatten().any(failed);
-        order_is_over && is_finished(&self.jobs[3])
-    }
-
-    /// Whether all of it succeeded.
-    pub(crate) fn is_done(&self) -> bool {
-        self.jobs.iter().all(|row| row.as_ref().is_some_and(|row| row.state == State::Completed))
-    }
-
-    fn given_up(&self) -> impl Iterator<Item = &JobRow> {
-        self.jobs.iter().flatten().filter(|row| row.state == State::Discarded)
-    }
-
-    /// The order in one line: `paid, packed, calling the mail server`.
-    pub(crate) fn order_line(&self, now: Timestamp) -> String {
-        let steps = self.jobs.iter().zip(["paid", "packed", "mailed"]);
-        let said = steps.filter_map(|(row, done)| Some(self.line(row.as_ref()?, done, now)));
-        said.collect::<Vec<_>>().join(", ")
-    }
-
-    /// The report in one line.
-    pub(crate) fn report_line(&self, now: Timestamp) -> String {
-        self.report().map(|row| self.line(row, "written", now)).unwrap_or_default()
-    }
-
-    /// One job in words; `done` is what has happened once it is completed.
-    fn line(&self, row: &JobRow, done: &str, now: Timestamp) -> String {
-        let wait = span_until(now, row.scheduled_at);
-        let seconds = format!("{:.1} s", wait.as_secs_f64());
-        match row.state {
-            State::Completed if row.attempt > 1 => format!("{done} at attempt {}", row.attempt),
-            State::Completed => done.to_owned(),
-            State::Cancelled | State::Discarded => {
-                format!("not {done}: {}", row.reason.as_deref().unwrap_or("no reason was given"))
-            }
-            State::Running => doing(row).unwrap_or_else(|| format!("being {done}")),
-            State::Queued if is_retrying(row) => {
-                format!("not {done} yet ({}, tried again in {seconds})", self.trouble)
-            }
-            // A report that is due snoozes until all else is done, half a second each time.
-            State::Queued if wait > Duration::from_millis(500) => format!("due in {seconds}"),
-            State::Queued | State::Waiting => format!("to be {done} next"),
+impl Office {
+    /// Goes on with the last order if that has not ended, else begins the next one. What is enqueued already is found by its unique
+    /// key, and what crashes used up runs again.
+    pub(crate) async fn begin(backroom: &Backroom, places: &Places, refuse: bool) -> Result<Self, Error> {
+        let (queue, kind) = (Some(OFFICE.into()), Some(Order::KIND.into()));
+        let last = backroom.list(Filter { queue, kind, ..Filter::default() }, None, 1).await?.jobs.pop();
+        let number = match last.and_then(|row| Some((row.args.decode::<Order>().ok()?.number, row))) {
+            Some((number, row)) if !row.state.is_finished() || is_used_up(backroom, &row).await? => number,
+            Some((number, _)) => number + 1,
+            None => 1,
+        };
+        let order = Order { number, is_refused: refuse, out: places.out.clone() };
+        let order = backroom.enqueue(order).await?;
+        if is_used_up(backroom, &order.status().await?).await? {
+            retry(backroom, order.id()).await?;
         }
+        Ok(Self { number, order: order.id(), steps: String::new(), is_done: false })
+    }
+
+    /// Reads how it stands.
+    pub(crate) async fn read(&mut self, backroom: &Backroom, now: Timestamp) -> Result<(), Error> {
+        let row = match backroom.job(self.order).await {
+            // A user has deleted it: what was read last stays.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            row => row?,
+        };
+        let entries = backroom.journal(row.id).await?.map(|journal| journal.entries).unwrap_or_default();
+        let is_refused = row.args.decode::<Order>().is_ok_and(|order| order.is_refused);
+        let is_paid_back = entries.iter().any(|entry| matches!(entry.undo, Some(Undo::Done { .. })));
+        self.is_done = row.state == State::Completed || (is_refused && is_paid_back);
+        self.steps = order_line(&row, &entries, now);
+        Ok(())
     }
 }
 
-fn is_retrying(row: &JobRow) -> bool {
-    row.state == State::Queued && row.attempt > 0
+/// The order in one line: `paid at try 2, packed, waits for the signal of the carrier`.
+fn order_line(row: &JobRow, entries: &[Entry], now: Timestamp) -> String {
+    let mut said: Vec<_> = entries.iter().filter_map(|entry| entry_said(entry, now)).collect();
+    said.extend(entries.iter().filter_map(|entry| match &entry.undo {
+        Some(Undo::Done { .. }) => Some("paid back".to_owned()),
+        Some(Undo::Trying { error, .. }) => Some(format!("not paid back yet ({error})")),
+        Some(Undo::Due) | None => None,
+    }));
+    match row.state {
+        // Between two tries it does nothing, and its entry says so.
+        State::Running if !entries.iter().any(|entry| retried_in(entry, now).is_some()) => {
+            said.extend(doing(row))
+        }
+        State::Cancelled | State::Discarded => {
+            said.push(format!("{}: {}", row.state, row.reason.as_deref().unwrap_or("no reason was given")));
+        }
+        State::Queued if said.is_empty() => said.push("begins".into()),
+        State::Running | State::Queued | State::Waiting | State::Completed => {}
+    }
+    said.join(", ")
+}
+
+/// How long a step that failed waits for its next try.
+fn retried_in(entry: &Entry, now: Timestamp) -> Option<Duration> {
+    let EntryState::Open(Opened::Trying { due_at, .. }) = entry.state else { return None };
+    Some(span_until(now, due_at)).filter(|wait| !wait.is_zero())
+}
+
+fn entry_said(entry: &Entry, now: Timestamp) -> Option<String> {
+    let done = DONE.iter().find(|(key, _)| *key == entry.key)?.1;
+    match &entry.state {
+        EntryState::Open(Opened::Trying { error, .. }) => {
+            let wait = retried_in(entry, now)?.as_secs_f64();
+            Some(format!("not {done} yet ({error}, tried again in {wait:.1} s)"))
+        }
+        EntryState::Open(Opened::Signal { .. }) => Some("waits for the signal of the carrier".into()),
+        // The reason of the job says it.
+        EntryState::Closed { answer: Answer::Failed { .. }, .. } => None,
+        EntryState::Closed { .. } if entry.tries > 1 => Some(format!("{done} at try {}", entry.tries)),
+        EntryState::Closed { .. } => Some(done.into()),
+        // The order has neither timers nor children nor races.
+        EntryState::Open(Opened::Timer { .. } | Opened::Child { .. }) | EntryState::Lost => None,
+    }
 }
 
 /// What the handler of a running job reported last.
 pub(crate) fn doing(row: &JobRow) -> Option<String> {
     row.progress.as_ref().map(|progress| progress.message.clone()).filter(|message| !message.is_empty())
-}
-
-/// The number of the run that belongs to this demo. One order belongs to each lot of new pictures: after a run that is over, a
-/// demo that finds nothing new begins no other.
-pub(crate) fn number(runs: &BTreeMap<u32, Run>, has_new_pictures: bool) -> u32 {
-    match runs.last_key_value() {
-        None => 1,
-        Some((last, run)) if !run.is_over() || run.given_up().next().is_some() || !has_new_pictures => *last,
-        Some((last, _)) => last + 1,
-    }
-}
-
-/// Begins a run or goes on with it: enqueues what is missing, and retries what was given up.
-pub(crate) async fn begin(backroom: &Backroom, run: &Run, order: u32, places: &Places) -> Result<(), Error> {
-    if run.jobs[0].is_none() {
-        backroom.enqueue(PayOrder { order }).await?;
-    }
-    if run.report().is_none() {
-        let (folder, out) = (places.photos.clone(), places.out.clone());
-        backroom.enqueue(NightlyReport { order, folder, out }).delay(REPORT_IN).await?;
-    }
-    for row in run.given_up() {
-        retry(backroom, row.id).await?;
-    }
-    Ok(())
-}
-
-/// The newest runs, by number.
-pub(crate) async fn read(backroom: &Backroom) -> Result<BTreeMap<u32, Run>, Error> {
-    #[derive(Deserialize)]
-    struct Numbered {
-        order: u32,
-    }
-    let filter = Filter { queue: Some(OFFICE.into()), ..Filter::default() };
-    let mut runs = BTreeMap::<u32, Run>::new();
-    // The newest come first, and of two jobs for one thing the newer one counts.
-    for row in backroom.list(filter, None, JOBS_MAX).await?.jobs {
-        let Ok(Numbered { order }) = row.args.decode() else { continue };
-        if let Some(index) = KINDS.iter().position(|kind| *kind == row.kind) {
-            runs.entry(order).or_default().jobs[index].get_or_insert(row);
-        }
-    }
-    if let Some(mut last) = runs.last_entry() {
-        let run = last.get_mut();
-        if let Some(row) = run.jobs.iter().flatten().find(|row| is_retrying(row)) {
-            let failed = backroom.attempts(row.id).await?.pop();
-            run.trouble = failed.map(|attempt| attempt.error).unwrap_or_default();
-        }
-    }
-    Ok(runs)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(state: State) -> Option<JobRow> {
-        let now = Timestamp::UNIX_EPOCH;
-        let draft = backroom::Draft::new("any", backroom::Json::null());
-        let id = backroom::ids::Ids::seeded(1).job(now);
-        let mut job = draft.check(id, now, 100).unwrap().job;
-        job.state = state;
-        Some(job)
-    }
-
-    fn run(mail: Option<JobRow>, report: State) -> BTreeMap<u32, Run> {
-        let done = row(State::Completed);
-        let run = Run { jobs: [done.clone(), done, mail, row(report)], ..Run::default() };
-        BTreeMap::from([(3, run)])
-    }
-
-    #[test]
-    fn a_run_goes_on_until_its_receipt_is_mailed_and_its_report_written() {
-        assert_eq!(number(&BTreeMap::new(), false), 1);
-        assert_eq!(number(&run(None, State::Completed), true), 3);
-        assert_eq!(number(&run(row(State::Running), State::Completed), true), 3);
-        assert_eq!(number(&run(row(State::Completed), State::Queued), true), 3);
-        assert_eq!(number(&run(row(State::Completed), State::Completed), true), 4);
-        assert_eq!(number(&run(row(State::Completed), State::Completed), false), 3);
-    }
-
-    #[test]
-    fn what_was_given_up_runs_again_and_what_was_cancelled_by_hand_is_left() {
-        assert_eq!(number(&run(row(State::Discarded), State::Completed), true), 3);
-        assert_eq!(number(&run(row(State::Cancelled), State::Completed), true), 4);
-    }
 }

@@ -3,10 +3,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use backroom::Timestamp;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{office::Run, watch::Tally};
+use super::{office::Office, summary::Tally};
 use crate::{
     settings::Settings,
     terminal::{Problem, out, stderr, visible},
@@ -19,8 +18,8 @@ const LINES_MAX: usize = 100;
 
 /// Where the demo is shown.
 pub(crate) struct Screen {
-    /// Standard output is a terminal: the thumbnails, the order and the report, one bar each.
-    bars: Option<(MultiProgress, [ProgressBar; 3])>,
+    /// Standard output is a terminal: the thumbnails and the order, one bar each.
+    bars: Option<(MultiProgress, [ProgressBar; 2])>,
     /// Whether lines go to stderr, because stdout is for the answer.
     is_aside: bool,
     /// Lines that were written and are not written again.
@@ -47,47 +46,40 @@ impl Screen {
         }
     }
 
-    /// Writes a line unless it was written before, which `key` decides.
-    pub(crate) fn say_once(&mut self, key: String, line: &str) -> Result<(), Problem> {
+    /// Writes a line unless it was written before.
+    pub(crate) fn say_once(&mut self, line: &str) -> Result<(), Problem> {
         // A bound on memory: each file could have a reason of its own.
-        if self.said.len() < LINES_MAX && self.said.insert(key) { self.say(line) } else { Ok(()) }
+        if self.said.len() < LINES_MAX && self.said.insert(line.to_owned()) { self.say(line) } else { Ok(()) }
+    }
+
+    /// The same for a line in which numbers change as time passes.
+    fn say_news(&mut self, line: &str) -> Result<(), Problem> {
+        let without_numbers = line.replace(|letter: char| letter.is_ascii_digit(), "");
+        if self.said.insert(without_numbers) { self.say(line) } else { Ok(()) }
     }
 
     /// Shows this moment; `running` describes a thumbnail that is being made.
-    pub(crate) fn show(
-        &mut self,
-        tally: Tally,
-        running: &str,
-        (number, run): (u32, &Run),
-        now: Timestamp,
-    ) -> Result<(), Problem> {
-        let (order, report) = (run.order_line(now), run.report_line(now));
+    pub(crate) fn show(&mut self, tally: Tally, running: &str, office: &Office) -> Result<(), Problem> {
+        let order = format!("order {}", office.number);
+        let Tally { thumbnails, finished, .. } = tally;
         let Some((all, bars)) = &self.bars else {
-            let fifth = (tally.finished * 5).checked_div(tally.jobs).unwrap_or_default();
-            let thumbnails = format!("thumbnails: {} of {} jobs done", tally.finished, tally.jobs);
-            self.say_once(format!("{fifth} of {}", tally.jobs), &thumbnails)?;
-            // A line when something happened, none because time passed.
-            let without_numbers = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "");
-            self.say_once(without_numbers(&order), &format!("order {number}: {order}"))?;
-            return self.say_once(without_numbers(&report), &format!("report {number}: {report}"));
+            let quarters = (finished * 4).checked_div(thumbnails).unwrap_or_default() as usize;
+            let part = ["", "a quarter", "half", "three quarters", "all"][quarters];
+            if quarters > 0 {
+                self.say_news(&format!("thumbnails: {part} of {thumbnails} jobs finished"))?;
+            }
+            return self.say_news(&format!("{order}: {}", office.steps));
         };
         if bars[0].is_hidden() {
             bars.iter().for_each(|bar| drop(all.add(bar.clone())));
             bars[0].enable_steady_tick(TURN);
             stderr::bars_are(Some(all.clone()));
         }
-        bars[0].set_length(tally.jobs);
-        bars[0].set_position(tally.finished);
-        let discarded =
-            if tally.discarded > 0 { format!("{} discarded  ", tally.discarded) } else { String::new() };
-        let rows = [
-            ("thumbnails".into(), discarded + running),
-            (format!("order {number}"), order),
-            ("report".into(), report),
-        ];
-        for (bar, (name, text)) in bars.iter().zip(rows) {
-            bar.set_prefix(name);
-            bar.set_message(visible::line(&text).into_owned());
+        bars[0].set_length(thumbnails);
+        bars[0].set_position(finished);
+        for (bar, (name, text)) in bars.iter().zip([("thumbnails", running), (&order, &office.steps)]) {
+            bar.set_prefix(name.to_owned());
+            bar.set_message(visible::line(text).into_owned());
         }
         Ok(())
     }
@@ -102,9 +94,10 @@ impl Screen {
 }
 
 /// Hidden until there is something to show, so that the first line is not an empty bar.
-fn bars() -> (MultiProgress, [ProgressBar; 3]) {
-    let line = "  {prefix:<11} {wide_msg}";
-    let bars = ["  {prefix:<11} {spinner} {bar:30} {pos} of {len}  {wide_msg}", line, line].map(|template| {
+fn bars() -> (MultiProgress, [ProgressBar; 2]) {
+    let templates =
+        ["  {prefix:<11} {spinner} {bar:30} {pos} of {len}  {wide_msg}", "  {prefix:<11} {wide_msg}"];
+    let bars = templates.map(|template| {
         let style =
             ProgressStyle::with_template(template).expect("invariant: the templates are ours and parse");
         ProgressBar::hidden().with_style(style.progress_chars("━━╌"))

@@ -1,130 +1,114 @@
-//! What the demo says at its end.
+//! How far the demo is, in numbers, and what it says at its end.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use backroom::{Backroom, Error, State, Timestamp, core::bounds::span_until};
+use backroom::{Backroom, DisplayState, Error, State};
 use serde::Serialize;
 
-use super::{places::Places, thumbnails, watch::Watch};
+use super::{
+    order::OFFICE,
+    places::Places,
+    thumbnails::{self, PICTURES},
+};
 
 /// Most pictures that are named with their reason, of each sort.
 const NAMED_MAX: usize = 6;
 
-/// What a run did, as `--json` prints it.
+/// How many jobs of the demo are in which state. By counts: reading every job would cost more than making them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
+    pub(crate) thumbnails: u64,
+    pub(crate) finished: u64,
+    pub(crate) completed: u64,
+    /// Jobs of either queue that are not finished.
+    pub(crate) left: u64,
+}
+
+impl Tally {
+    pub(crate) async fn read(backroom: &Backroom) -> Result<Self, Error> {
+        let mut tally = Self::default();
+        for count in backroom.counts().await? {
+            let of = |is: bool| if is { count.jobs } else { 0 };
+            let is_picture = count.queue == PICTURES;
+            let is_finished = count.state.stored().is_finished();
+            tally.left += of((is_picture || count.queue == OFFICE) && !is_finished);
+            tally.thumbnails += of(is_picture);
+            tally.finished += of(is_picture && is_finished);
+            tally.completed += of(is_picture && count.state == DisplayState::Completed);
+        }
+        Ok(tally)
+    }
+}
+
+/// What has become of all, as `--json` prints it.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Summary {
     /// Whether all was done.
     pub(crate) done: bool,
-    /// Whether it was stopped before.
-    stopped: bool,
-    took_secs: f64,
+    pub(crate) took_secs: f64,
     /// Pictures that have their thumbnails.
     pictures: usize,
-    thumbnails_made: usize,
-    /// Thumbnails that an earlier run made.
-    thumbnails_made_before: usize,
+    thumbnails: u64,
     /// Jobs that are not finished.
-    jobs_left: usize,
+    jobs_left: u64,
     /// Files that are no pictures, each with the reason.
     discarded: BTreeMap<String, String>,
-    /// Pictures whose jobs were cancelled, or used up their attempts.
-    not_made: BTreeMap<String, String>,
-    /// Files and folders that could not be read.
-    skipped: BTreeMap<String, String>,
+    /// Pictures that cannot be read, or whose jobs were cancelled or used up their attempts.
+    pub(crate) not_made: BTreeMap<String, String>,
     /// The order's number; none if it did not begin.
-    order: Option<u32>,
+    pub(crate) order: Option<u32>,
     /// How far it came.
-    order_steps: Option<String>,
-    /// The report's file, or how far it came.
-    report: Option<String>,
+    pub(crate) order_steps: String,
     /// The thumbnails' folder.
     out: String,
 }
 
 impl Summary {
-    /// The summary of a run that has ended.
-    pub(crate) async fn of(
-        backroom: &Backroom,
-        watch: &Watch<'_>,
-        places: &Places,
-        done: bool,
-        now: Timestamp,
-    ) -> Result<Self, Error> {
-        let mut summary = Self { done, stopped: !done, out: places.out_shown.clone(), ..Self::default() };
-        summary.took_secs = span_until(watch.begun_at, now).as_secs_f64();
+    /// What has become of the pictures.
+    pub(crate) async fn of(backroom: &Backroom, places: &Places) -> Result<Self, Error> {
+        let tally = Tally::read(backroom).await?;
+        let (thumbnails, jobs_left) = (tally.completed, tally.left);
+        let out = places.out_shown.clone();
+        let mut summary = Self { done: true, thumbnails, jobs_left, out, ..Self::default() };
         let mut pictures = BTreeSet::new();
-        for (job, row) in thumbnails::all(backroom).await? {
+        for (job, row) in thumbnails::newest(backroom, &[], usize::MAX).await? {
             // Of another folder, left by an earlier run: there the bare name would mislead.
-            let folder = if job.folder == places.photos { PathBuf::new() } else { job.folder };
-            let (photo, reason) =
-                (folder.join(job.photo).display().to_string(), row.reason.unwrap_or_default());
+            let is_here = job.folder == places.photos;
+            let photo = if is_here { job.photo } else { format!("{}/{}", job.folder, job.photo) };
+            let is_used_up = thumbnails::is_used_up(backroom, &row).await?;
+            let reason = row.reason.unwrap_or_default();
             match row.state {
-                State::Queued | State::Running | State::Waiting => summary.jobs_left += 1,
-                State::Completed => {
-                    pictures.insert(photo);
-                    let is_new = row.finished_at.is_some_and(|at| at >= watch.begun_at);
-                    summary.thumbnails_made += usize::from(is_new);
-                    summary.thumbnails_made_before += usize::from(!is_new);
-                }
-                State::Discarded if thumbnails::is_refused(backroom, row.id).await? => {
-                    _ = summary.discarded.insert(photo, reason);
-                }
-                State::Discarded => {
-                    summary.done = false;
-                    summary.not_made.insert(photo, reason);
-                }
-                State::Cancelled => _ = summary.not_made.insert(photo, reason),
+                State::Queued | State::Running | State::Waiting => {}
+                State::Completed => _ = pictures.insert(photo),
+                State::Discarded if !is_used_up => _ = summary.discarded.insert(photo, reason),
+                State::Discarded | State::Cancelled => _ = summary.not_made.insert(photo, reason),
             }
+            summary.done &= !is_used_up;
         }
         summary.pictures = pictures.len();
-        let skipped = watch.skipped.iter().map(|(path, why)| (path.display().to_string(), why.clone()));
-        summary.skipped = skipped.collect();
-        if let Some((number, run)) = watch.office() {
-            summary.done &= run.is_done();
-            summary.order = Some(number);
-            summary.order_steps = Some(run.order_line(now));
-            let written = run.report().and_then(|row| row.output.as_ref()?.decode::<PathBuf>().ok());
-            summary.report = Some(written.map_or_else(|| run.report_line(now), |path| places.show(&path)));
-        }
         Ok(summary)
     }
 
     /// The same for people.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let took = format!("{:.1} s", self.took_secs);
-        let mut lines = vec![match (self.stopped, self.done) {
-            (true, _) => format!("Stopped after {took}."),
-            (false, true) => format!("Done in {took}."),
-            (false, false) => format!("Not all was done in {took}:"),
-        }];
+        let mut lines = Vec::new();
         let mut line = |name: &str, what: String| lines.push(format!("  {name:<11} {what}"));
         line("pictures", format!("{} with thumbnails, {} discarded", self.pictures, self.discarded.len()));
-        let before = match self.thumbnails_made_before {
-            0 => String::new(),
-            before => format!(" ({before} made before)"),
-        };
-        line("thumbnails", format!("{} made{before}, in {}", self.thumbnails_made, self.out));
-        let sorts =
-            [("discarded", &self.discarded), ("not made", &self.not_made), ("skipped", &self.skipped)];
-        for (name, pictures) in sorts {
+        line("thumbnails", format!("{} in {}", self.thumbnails, self.out));
+        for (sort, pictures) in [("discarded", &self.discarded), ("not made", &self.not_made)] {
             let named = pictures.iter().take(NAMED_MAX);
-            named.for_each(|(picture, reason)| line(name, format!("{picture}: {reason}")));
+            named.for_each(|(picture, reason)| line(sort, format!("{picture}: {reason}")));
             if pictures.len() > NAMED_MAX {
                 line("", format!("and {} more", pictures.len() - NAMED_MAX));
             }
+        }
+        if let Some(order) = self.order {
+            line(&format!("order {order}"), self.order_steps.clone());
         }
         if self.jobs_left > 0 {
             let left = self.jobs_left;
             line("left", format!("{left} jobs; they wait in the store, start the demo again to go on"));
         }
-        if let (Some(number), Some(steps), Some(report)) = (self.order, &self.order_steps, &self.report) {
-            line(&format!("order {number}"), steps.clone());
-            line("report", report.clone());
-        }
-        lines.push("Look inside with `backroom jobs`, `backroom job ID` and `backroom queues`.".into());
         lines
     }
 }

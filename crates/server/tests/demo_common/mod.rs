@@ -11,6 +11,8 @@ use std::{
     io::{BufRead, BufReader, Lines},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
+    thread,
+    time::Duration,
 };
 
 use backroom::{Backroom, Filter, JobRow, State};
@@ -76,15 +78,21 @@ impl Place {
         fs::write(self.path("photos").join(name), content).unwrap();
     }
 
-    /// The width of each file in a folder of thumbnails, by name; each must decode. The report is left out, and so
-    /// are hidden files: a writer that was killed leaves one.
+    /// The width of each thumbnail in a folder, by name; each must decode.
     pub(crate) fn thumbnails(&self, folder: &str) -> BTreeMap<String, u32> {
         let files = fs::read_dir(self.path(folder)).unwrap().map(|file| file.unwrap().path());
-        let pictures =
-            files.filter(|path| path.extension().unwrap() != "txt" && !name(path).starts_with('.'));
+        let pictures = files.filter(|path| path.extension().is_some_and(|extension| extension == "jpg"));
         pictures
             .map(|path| (name(&path), image::open(&path).unwrap_or_else(|e| panic!("{path:?}: {e}")).width()))
             .collect()
+    }
+
+    /// What the bank of the demo has written down: one text for each account. Hidden files are left out: a writer that was killed
+    /// leaves one.
+    pub(crate) fn accounts(&self, folder: &str) -> Vec<String> {
+        let Ok(files) = fs::read_dir(self.path(folder).join("bank")) else { return Vec::new() };
+        let paths = files.map(|file| file.unwrap().path()).filter(|path| !name(path).starts_with('.'));
+        paths.map(|path| fs::read_to_string(path).unwrap()).collect()
     }
 
     /// Every job of the store that the demo makes when none is named.
@@ -113,6 +121,21 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
+/// Every order was fulfilled: paid from one account, packed once, shipped once, and mailed. Answers how many there are.
+#[track_caller]
+pub(crate) fn assert_orders_are_fulfilled(place: &Place, folder: &str, jobs: &[JobRow]) -> usize {
+    let orders = count(jobs, "order", State::Completed);
+    assert!(orders > 0, "there is no order");
+    assert_eq!(jobs.iter().filter(|job| job.kind == "order").count(), orders, "{jobs:?}");
+    assert_eq!(place.accounts(folder), vec!["990 cents charged\n"; orders]);
+    assert_eq!(count(jobs, "ship_parcel", State::Completed), orders);
+    for order in 1..=orders {
+        let mail = fs::read_to_string(place.path(folder).join(format!("mail-{order}.txt"))).unwrap();
+        assert_eq!(mail, format!("Order {order} is paid. It comes by bicycle.\n"));
+    }
+    orders
+}
+
 /// How many jobs of a kind are in a state.
 pub(crate) fn count(jobs: &[JobRow], kind: &str, state: State) -> usize {
     jobs.iter().filter(|job| job.kind == kind && job.state == state).count()
@@ -134,9 +157,29 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Reads until a line that contains `words`; false if the process ended before.
+    /// Reads until a line that contains `words`; none if the process ended before.
+    pub(crate) fn line_with(&mut self, words: &str) -> Option<String> {
+        self.lines.by_ref().map(Result::unwrap).find(|line| line.contains(words))
+    }
+
+    /// Whether there is such a line.
     pub(crate) fn read_until(&mut self, words: &str) -> bool {
-        self.lines.by_ref().any(|line| line.unwrap().contains(words))
+        self.line_with(words).is_some()
+    }
+
+    /// Runs until a line with `words` is said, then `kill -9`.
+    pub(crate) fn kill_at(mut self, words: &str) {
+        assert!(self.read_until(words), "it ended before it said {words:?}");
+        self.kill();
+    }
+
+    /// Runs until something has happened, then `kill -9`.
+    pub(crate) fn kill_when(self, has_happened: impl Fn() -> bool) {
+        while !has_happened() {
+            // Nothing tells when another process has written a file, so it is looked for.
+            thread::park_timeout(Duration::from_millis(2));
+        }
+        self.kill();
     }
 
     /// `kill -9`.

@@ -5,14 +5,11 @@
 mod thumbnail;
 mod write;
 
-#[cfg(test)]
-mod tests;
-
 use std::{io, path::Path};
 
 pub(crate) use self::{
     thumbnail::{Made, make},
-    write::write_whole,
+    write::{write_apart, write_whole},
 };
 
 /// Name and content, in four formats; one was taken with the camera held sideways. The stranger ones come early, so that even a
@@ -32,17 +29,14 @@ const PICTURES: [(&str, &[u8]); 12] = [
     ("tiles.png", include_bytes!("brought/tiles.png")),
 ];
 
-/// Half of a JPEG, so that the demo shows a discarded job.
-const BROKEN_NAME: &str = "cut-short.jpg";
-
-/// Writes `count` pictures and the broken one into `folder`, and answers how many of these files were missing. Beyond twelve the
+/// Writes `count` pictures, and half of one so that a job is discarded, into `folder`, and answers how many of these files were missing. Beyond twelve the
 /// pictures repeat under further names. A file that is there stays, whatever its content.
 pub(crate) fn bring(folder: &Path, count: u16) -> io::Result<usize> {
     let numbered = (1..=count).zip(PICTURES.iter().cycle());
     let whole = numbered.map(|(number, (name, content))| (format!("{number:02}-{name}"), *content));
     let hills = PICTURES[0].1;
     let mut written = 0;
-    for (name, content) in whole.chain([(BROKEN_NAME.to_owned(), &hills[..hills.len() / 2])]) {
+    for (name, content) in whole.chain([("cut-short.jpg".to_owned(), &hills[..hills.len() / 2])]) {
         let path = folder.join(name);
         if !path.try_exists()? {
             write_whole(&path, content)?;

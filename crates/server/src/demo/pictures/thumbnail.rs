@@ -49,7 +49,7 @@ pub(crate) fn make(source: &Path, target: &Path, width: u32) -> Result<Made, Fai
     let file = File::open(source).map_err(reading)?;
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(reading)?;
     let picture = decode(&content).map_err(Failure::discard)?;
-    let small = on_white(shrink(picture, width.max(1)));
+    let small = shrink(picture, width.max(1));
     let mut bytes = Vec::new();
     small
         .write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY))
@@ -76,23 +76,14 @@ fn decode(content: &[u8]) -> Result<DynamicImage, String> {
     if format == ImageFormat::Jpeg && !is_whole(content) {
         return Err(CUT_SHORT.into());
     }
-    if format == ImageFormat::Jpeg && is_not_interleaved(content) {
-        return Err(
-            "its components are stored one after the other (not interleaved); save it as a usual JPEG".into(),
-        );
-    }
-    decode_as(format, content).map_err(|error| match &error {
+    decode_as(format, content).map_err(|error| match error {
         ImageError::Limits(_) => format!(
             "a side is longer than {SIDE_MAX} pixels, or it takes more than {} MiB to decode; save it smaller",
             DECODED_BYTES_MAX >> 20
         ),
         ImageError::IoError(io) if io.kind() == io::ErrorKind::UnexpectedEof => CUT_SHORT.into(),
-        ImageError::Unsupported(unsupported) => format!("it cannot be decoded: {unsupported}"),
         // An input error too: what is decoded is in memory, so the disk has no part in it.
-        ImageError::Decoding(_)
-        | ImageError::Encoding(_)
-        | ImageError::Parameter(_)
-        | ImageError::IoError(_) => format!("it is broken: {error}"),
+        error => format!("it cannot be decoded: {error}"),
     })
 }
 
@@ -103,31 +94,6 @@ const CUT_SHORT: &str = "it is cut short: the end of the picture is missing; cop
 fn is_whole(jpeg: &[u8]) -> bool {
     let last = jpeg.windows(2).rposition(|pair| pair == [0xff, 0xda]);
     last.is_some_and(|at| jpeg[at..].windows(2).any(|pair| pair == [0xff, 0xd9]))
-}
-
-/// Whether the components (brightness and two colours) of a sequential JPEG are stored one after the other, each in a scan
-/// of its own: the decoder makes those green. In a progressive JPEG many scans are usual. The walk goes from segment to segment
-/// (ITU T.81, B.1).
-fn is_not_interleaved(jpeg: &[u8]) -> bool {
-    // The first two bytes are the start of the image, which has no segment.
-    let (mut rest, mut of_frame) = (jpeg.get(2..).unwrap_or_default(), None);
-    while let [_, marker, length_high, length_low, ..] = *rest {
-        match marker {
-            // Fill byte.
-            0xff => rest = &rest[1..],
-            _ => {
-                if matches!(marker, 0xc0 | 0xc1) {
-                    of_frame = rest.get(9);
-                }
-                if marker == 0xda {
-                    return of_frame.zip(rest.get(4)).is_some_and(|(frame, scan)| scan < frame);
-                }
-                let length = usize::from(u16::from_be_bytes([length_high, length_low]));
-                rest = rest.get(2 + length..).unwrap_or_default();
-            }
-        }
-    }
-    false
 }
 
 fn decode_as(format: ImageFormat, content: &[u8]) -> Result<DynamicImage, ImageError> {
@@ -147,20 +113,13 @@ fn decode_as(format: ImageFormat, content: &[u8]) -> Result<DynamicImage, ImageE
     Ok(picture)
 }
 
-/// At most `width` pixels wide and at least one high.
-fn shrink(picture: DynamicImage, width: u32) -> DynamicImage {
-    if picture.width() <= width {
-        return picture;
-    }
-    let height = f64::from(picture.height()) * f64::from(width) / f64::from(picture.width());
-    // Through `DynamicImage`: the generic functions would be compiled into this crate, and crawl in an unoptimised build.
-    picture.thumbnail_exact(width, (height.round() as u32).max(1))
-}
-
-/// In 8 bits a channel. JPEG knows no transparency: what shows through becomes white.
-fn on_white(picture: DynamicImage) -> DynamicImage {
-    if !picture.color().has_alpha() {
-        return picture.into_rgb8().into();
+/// At most `width` pixels wide and at least one high; in 8 bits a channel. JPEG knows no transparency: what shows through becomes
+/// white.
+fn shrink(mut picture: DynamicImage, width: u32) -> DynamicImage {
+    if picture.width() > width {
+        let height = f64::from(picture.height()) * f64::from(width) / f64::from(picture.width());
+        // Through `DynamicImage`: the generic functions would be compiled into this crate, and crawl in an unoptimised build.
+        picture = picture.thumbnail_exact(width, (height.round() as u32).max(1));
     }
     let mut page = RgbaImage::from_pixel(picture.width(), picture.height(), Rgba([255; 4]));
     imageops::overlay(&mut page, &picture.into_rgba8(), 0, 0);

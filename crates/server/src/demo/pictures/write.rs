@@ -3,9 +3,17 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
+
+use backroom::Failure;
+
+/// Writes a text for a handler that is async, on a thread for blocking work.
+pub(crate) async fn write_apart(target: PathBuf, text: String) -> Result<(), Failure> {
+    tokio::task::spawn_blocking(move || write_whole(&target, text.as_bytes())).await??;
+    Ok(())
+}
 
 /// Writes `bytes` to `target`, replacing what is there: a hidden file beside it, fsync, rename, fsync of the folder. Missing
 /// folders are created. Two writers of one target do not disturb each other: the last rename wins.
