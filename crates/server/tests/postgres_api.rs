@@ -32,3 +32,5 @@ mod stream;
 mod support;
 #[path = "api/workflows.rs"]
 mod workflows;
+#[path = "api/workflows_repeated.rs"]
+mod workflows_repeated;

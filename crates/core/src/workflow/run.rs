@@ -123,6 +123,17 @@ impl Run {
         }
     }
 
+    /// Begins a run whose code takes recorded answers by their keys: all of them count as handed out.
+    pub fn begin_by_key(workflow: JobId, journal: Journal, arrivals: Vec<Arrival>) -> Self {
+        let mut run = Self::begin(workflow, journal, arrivals);
+        for entry in run.journal.answered() {
+            if let EntryState::Closed { seq, at, .. } = &entry.state {
+                (run.delivered, run.now) = (*seq, run.now.max(*at));
+            }
+        }
+        run
+    }
+
     /// The time of the run: that of the last answer.
     pub const fn now(&self) -> Timestamp {
         self.now
@@ -175,8 +186,8 @@ impl Run {
         self.ask_as(named, ask)
     }
 
-    /// Asks under a whole key, which the code has made by itself because it runs in another process. Such code takes recorded answers by
-    /// their keys, so it asks for no [patch](Ask::Patch) and for no [race](Ask::Race).
+    /// Asks under a whole key, which the code has made by itself because it runs in another process: see
+    /// [`begin_by_key`](Self::begin_by_key). Such code asks for a [patch](Ask::Patch) only where it takes the new path.
     pub fn ask_under(&mut self, key: &str, ask: Ask) -> Result<Ticket, Refused> {
         if self.by_key.contains_key(key) {
             return Err(NameError::TwoLive { key: key.to_owned() }.into());

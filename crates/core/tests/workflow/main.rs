@@ -30,6 +30,12 @@ fn run_over(entries: Vec<Entry>, arrivals: Vec<Arrival>) -> Run {
     Run::begin(WORKFLOW, Journal::load(Header::begin(None, common::now()), entries).unwrap(), arrivals)
 }
 
+/// A run of code elsewhere.
+fn run_by_key(entries: Vec<Entry>) -> Run {
+    let journal = Journal::load(Header::begin(None, common::now()), entries).unwrap();
+    Run::begin_by_key(WORKFLOW, journal, Vec::new())
+}
+
 fn step() -> Ask {
     Ask::Step { retry: RetryPolicy::constant(common::secs(7)).jitter(0), max_tries: 3, is_compensated: false }
 }

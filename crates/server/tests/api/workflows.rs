@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{serve_support::eventually, support::Side};
 
-fn entry<'a>(journal: &'a Value, key: &str) -> &'a Value {
+pub(crate) fn entry<'a>(journal: &'a Value, key: &str) -> &'a Value {
     let entries = journal["entries"].as_array().unwrap();
     entries.iter().find(|entry| entry["key"] == key).unwrap_or(&Value::Null)
 }
@@ -70,16 +70,16 @@ fn signals_that_cannot_be_taken_are_refused() {
 }
 
 /// A run of a workflow whose code is the test.
-struct Remote<'a> {
+pub(crate) struct Remote<'a> {
     side: &'a Side,
-    job: String,
+    pub(crate) job: String,
     lease: String,
 }
 
 impl<'a> Remote<'a> {
     /// Claims the job of this kind.
     #[track_caller]
-    fn claim(side: &'a Side, kind: &str) -> Self {
+    pub(crate) fn claim(side: &'a Side, kind: &str) -> Self {
         let worker = json!({"name": "remote", "kinds": [kind], "queues": [{"name": "default"}]});
         let answer = side.post("/v1/claim", json!({"worker": worker, "limit": 1, "wait_ms": 20_000})).json();
         let job = &answer["jobs"][0];
@@ -87,8 +87,12 @@ impl<'a> Remote<'a> {
         Self { side, job: text("id"), lease: text("lease") }
     }
 
+    pub(crate) fn lease(&self) -> &str {
+        &self.lease
+    }
+
     #[track_caller]
-    fn call(&self, more: Value) -> Value {
+    pub(crate) fn call(&self, more: Value) -> Value {
         let mut body = json!({"worker": "remote", "job": self.job, "lease": self.lease});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let answer = self.side.post("/v1/leases/workflow", body);
@@ -98,7 +102,7 @@ impl<'a> Remote<'a> {
 
     /// The answer to one ask.
     #[track_caller]
-    fn ask(&self, ask: Value) -> Value {
+    pub(crate) fn ask(&self, ask: Value) -> Value {
         let says = self.call(json!({"asks": [ask]}));
         assert_eq!(says["status"], "running", "{says}");
         says["asks"][0].clone()
@@ -126,7 +130,7 @@ fn a_remote_worker_runs_a_workflow_by_its_keys() {
     for value in [990, 1] {
         // The second report is a repeat whose answer was lost: what is recorded stays.
         let done = first.ask(tried(2, json!({"value": value})));
-        assert_eq!(done, json!({"state": "done", "value": 990}));
+        assert_eq!(done, json!({"state": "done", "value": 990, "seq": 1}));
     }
     let child = json!({"key": "twice", "kind": "child", "job": {"kind": "double", "args": 4}});
     let asks = json!([child, {"key": "go", "kind": "signal", "signal": "go"}]);
@@ -138,7 +142,10 @@ fn a_remote_worker_runs_a_workflow_by_its_keys() {
     let second = Remote::claim(&side, "order");
     assert_eq!(first.call(json!({"then": "complete"}))["status"], "lost", "the first lease is over");
     let begun = second.call(json!({"begin": true}));
-    assert_eq!(begun["recorded"], json!([{"key": "charge", "kind": "step", "state": "done", "value": 990}]));
+    assert_eq!(
+        begun["recorded"],
+        json!([{"key": "charge", "kind": "step", "state": "done", "value": 990, "seq": 1}])
+    );
     let says = second.call(json!({"asks": asks, "then": "park"}));
     assert_eq!((&says["status"], &says["asks"][1]["value"]), (&json!("running"), &json!([1])), "{says}");
     assert_eq!(says["asks"][0]["state"], "waiting");

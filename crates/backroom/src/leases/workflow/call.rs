@@ -10,6 +10,11 @@ use backroom_core::{
 pub struct WorkflowCall {
     /// The code begins: the answer holds what is recorded so far.
     pub begins: bool,
+    /// Versions of the code that the worker has, the newest first; none if the kind has no versions. For a code that begins, and for one
+    /// that continues as new.
+    pub versions: Vec<String>,
+    /// Which generation the code belongs to, as the answer to its begin said. A call of an earlier one comes too late. None: not checked.
+    pub generation: Option<u32>,
     /// What it asks for, each under a key of its own; at most 1,000.
     pub asks: Vec<RemoteAsk>,
     /// A compensation that has run: the key of its step, which try it was, and how it ended.
@@ -31,6 +36,8 @@ pub struct RemoteAsk {
     pub child: Option<Draft>,
     /// Which try of a step has ended, and how.
     pub tried: Option<(u32, Attempted)>,
+    /// Which branch of a race has ended first. Where the journal has a winner, that counts.
+    pub won: Option<u32>,
 }
 
 /// What the code does next.
@@ -60,6 +67,8 @@ pub struct WorkflowAnswer {
     pub status: WorkflowStatus,
     /// How often the workflow began again with an empty journal.
     pub generation: u32,
+    /// The version of the code that the run began with; none if the kind had no versions.
+    pub version: Option<String>,
     /// One answer for each ask, in order.
     pub asks: Vec<AskAnswer>,
     /// With [`Undoing`](WorkflowStatus::Undoing): the compensation that is to run; none if the next one is not due.
@@ -93,7 +102,12 @@ pub enum WorkflowStatus {
 #[derive(Debug, Clone, PartialEq)]
 pub enum AskAnswer {
     /// It is recorded.
-    Answer(Answer),
+    Answer {
+        /// What.
+        answer: Answer,
+        /// Its place among all answers of the journal.
+        seq: Option<u64>,
+    },
     /// The code of the step is to run, as this try.
     Execute {
         /// From 1.
@@ -122,6 +136,6 @@ pub struct UndoDue {
 impl WorkflowAnswer {
     /// Of a run that is over.
     pub(super) fn over(status: WorkflowStatus) -> Self {
-        Self { status, generation: 0, asks: Vec::new(), undo: None, recorded: Vec::new() }
+        Self { status, generation: 0, version: None, asks: Vec::new(), undo: None, recorded: Vec::new() }
     }
 }

@@ -121,6 +121,8 @@ impl Rows {
             == Header { published: None, ..write.header.clone() };
         stored.revision == write.revision_before + 1
             && is_same
+            && stored.wake_at == write.wake_at
+            && (!write.publishes || header.published == write.header.published)
             && write.entries.iter().all(|entry| stored.entries.get(&entry.key) == Some(entry))
     }
 

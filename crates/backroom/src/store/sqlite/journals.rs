@@ -229,13 +229,19 @@ impl SqliteStore {
 
 /// The guard of the revision matched no row: the write was made before, and its answer was lost; or the journal has moved on.
 fn unwritten(connection: &Connection, write: &JournalWrite, header: &str) -> Result<Wrote, Fault> {
-    let mut select =
-        connection.prepare_cached("SELECT revision, header FROM backroom_journals WHERE workflow = ?1")?;
+    let mut select = connection.prepare_cached(
+        "SELECT revision, header, wake_at, published FROM backroom_journals WHERE workflow = ?1",
+    )?;
     let found = select.query_row([write.workflow.0.as_bytes()], |found| {
-        Ok((found.get::<_, i64>(0)?, found.get::<_, Option<String>>(1)?))
+        let (revision, header) = (found.get::<_, i64>(0)?, found.get::<_, Option<String>>(1)?);
+        Ok((revision, header, found.get::<_, Option<i64>>(2)?, found.get::<_, Option<String>>(3)?))
     });
-    let Some((revision, stored)) = found.optional()? else { return Ok(Wrote::Moved) };
-    let is_next = revision == number(write.revision_before) + 1 && stored.as_deref() == Some(header);
+    let Some((revision, stored, wake_at, published)) = found.optional()? else { return Ok(Wrote::Moved) };
+    // Two calls of a remote worker may write at once, under one lease: another write is no repeat of this one.
+    let is_same = stored.as_deref() == Some(header)
+        && wake_at == write.wake_at.map(micros)
+        && (!write.publishes || published.as_deref() == write.header.published.as_ref().map(Json::as_str));
+    let is_next = revision == number(write.revision_before) + 1 && is_same;
     if !is_next {
         return Ok(Wrote::Moved);
     }

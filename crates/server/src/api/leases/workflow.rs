@@ -6,7 +6,7 @@ use axum::{Json, extract::State};
 use backroom::{
     AskAnswer, JobId, LeaseId, RemoteAsk, RetryPolicy, RunKey, State as JobState, Timestamp, UndoDue,
     WorkflowAnswer, WorkflowCall, WorkflowStatus, WorkflowThen,
-    workflow::{Answer, Ask, Attempted, ChildEnd, ChildPolicy, Entry, EntryKind, EntryState},
+    workflow::{Answer, Ask, Attempted, ChildEnd, ChildPolicy, Entry, EntryState},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -27,6 +27,8 @@ use crate::{
 
 /// Most asks of one request.
 const ASKS_MAX: usize = 1000;
+/// Most versions of the code of one kind.
+const VERSIONS_MAX: usize = 100;
 
 /// What the code of a workflow asks and says.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -43,6 +45,14 @@ struct WorkflowBody {
     /// The code begins: the answer holds what is recorded so far.
     #[serde(default)]
     begin: bool,
+    /// With `begin` and with `continue`: versions of the code that the worker has, the newest first. A run stays on the version that it
+    /// began with. Left out if the kind has no versions.
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    versions: Vec<String>,
+    /// Which generation the code belongs to, as the answer to `begin` said. A request of an earlier one is answered `lost`. Left out, it
+    /// is not checked.
+    generation: Option<u32>,
     /// What the code asks for; at most 1000.
     #[serde(default)]
     asks: Vec<AskBody>,
@@ -118,6 +128,10 @@ struct AskBody {
     /// Of a child: what becomes of it if the workflow ends first. Default `cancel`.
     #[schema(value_type = Option<ChildPolicyName>)]
     policy: Option<ChildPolicy>,
+    /// Of a race: the scope of each branch, as `quote/bank/`. What has begun below it and is open ends when another branch wins.
+    branches: Option<Vec<String>>,
+    /// Of a race: which branch has ended first, from 0.
+    won: Option<u32>,
 }
 
 /// What the code asks for.
@@ -134,6 +148,11 @@ enum AskKind {
     Child,
     /// The time.
     Now,
+    /// Branches of which the first one counts.
+    Race,
+    /// A change of the code: the run takes its new path from now on. Code that repeats what was recorded behind the change takes the
+    /// old path, and does not ask.
+    Patch,
 }
 
 /// What becomes of a child whose workflow ends before it.
@@ -191,6 +210,9 @@ pub(super) struct WorkflowSays {
     why: Option<String>,
     /// How often the workflow began again with an empty journal.
     generation: u32,
+    /// The version of the code that the run began with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
     /// One answer for each ask, in order.
     asks: Vec<AskView>,
     /// With `undoing`: the compensation that is to run. Without it, the next one is not due yet, so the worker parks the workflow.
@@ -228,7 +250,8 @@ enum StatusName {
 struct AskView {
     /// Where it stands.
     state: AskState,
-    /// With `done`: the value of a step, what a signal carries, the output of a child, or the time.
+    /// With `done`: the value of a step, what a signal carries, the output of a child, the time, the branch that won, or whether the new
+    /// path is taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     value: Option<backroom::Json>,
@@ -238,6 +261,9 @@ struct AskView {
     /// With `execute`: which try, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     r#try: Option<u32>,
+    /// Of an answer that is recorded: its place among all answers. What has a smaller one was answered before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
     /// With `waiting`: when there is an answer at the latest, or when the step is tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -280,7 +306,7 @@ struct UndoDueView {
 struct RecordedView {
     /// Its scopes and its name.
     key: String,
-    /// `step`, `timer`, `signal`, `child` or `now`.
+    /// `step`, `timer`, `signal`, `child`, `now`, `race` or `patch`.
     kind: String,
     /// Its answer.
     #[serde(flatten)]
@@ -289,12 +315,12 @@ struct RecordedView {
 
 impl AskView {
     const fn of(state: AskState) -> Self {
-        Self { state, value: None, error: None, r#try: None, until: None }
+        Self { state, value: None, error: None, r#try: None, seq: None, until: None }
     }
 
     fn new(answer: AskAnswer) -> Self {
         match answer {
-            AskAnswer::Answer(answer) => Self::answered(answer),
+            AskAnswer::Answer { answer, seq } => Self { seq, ..Self::answered(answer) },
             AskAnswer::Execute { try_number } => {
                 Self { r#try: Some(try_number), ..Self::of(AskState::Execute) }
             }
@@ -324,15 +350,10 @@ impl AskView {
 
 impl RecordedView {
     fn new(entry: Entry) -> Option<Self> {
-        let is_asked = match entry.kind {
-            EntryKind::Step | EntryKind::Timer | EntryKind::Signal | EntryKind::Child | EntryKind::Now => {
-                true
-            }
-            EntryKind::Race | EntryKind::Patch => false,
-        };
-        let EntryState::Closed { answer, .. } = entry.state else { return None };
+        let EntryState::Closed { seq, answer, .. } = entry.state else { return None };
         let kind = entry.kind.as_str().to_owned();
-        is_asked.then(|| Self { key: entry.key, kind, answer: AskView::answered(answer) })
+        let answer = AskView { seq: Some(seq), ..AskView::answered(answer) };
+        Some(Self { key: entry.key, kind, answer })
     }
 }
 
@@ -358,6 +379,7 @@ impl From<WorkflowAnswer> for WorkflowSays {
             state,
             why,
             generation: answer.generation,
+            version: answer.version,
             asks: answer.asks.into_iter().map(AskView::new).collect(),
             undo,
             recorded: answer.recorded.into_iter().filter_map(RecordedView::new).collect(),
@@ -403,8 +425,10 @@ impl AskBody {
                 Ask::Child { policy: self.policy.unwrap_or_default() }
             }
             AskKind::Now => Ask::Now,
+            AskKind::Race => Ask::Race { branches: self.branches.ok_or_else(|| missing("branches"))? },
+            AskKind::Patch => Ask::Patch,
         };
-        Ok(RemoteAsk { key, ask, child, tried })
+        Ok(RemoteAsk { key, ask, child, tried, won: self.won })
     }
 }
 
@@ -443,6 +467,7 @@ pub(super) async fn workflow(
     caller.require(Scope::Work)?;
     let body: WorkflowBody = body.read()?;
     too_many("asks", body.asks.len(), ASKS_MAX)?;
+    too_many("versions", body.versions.len(), VERSIONS_MAX)?;
     let run = RunKey { job: body.job, lease: body.lease };
     check_queues(&state.leases, &caller, &[run]).await?;
     let why = body.error.unwrap_or_else(|| "the code gave no reason".into());
@@ -461,7 +486,15 @@ pub(super) async fn workflow(
     });
     let asks =
         body.asks.into_iter().map(|ask| ask.read(&state, &caller)).collect::<Result<Vec<_>, Problem>>()?;
-    let call = WorkflowCall { begins: body.begin, asks, undone, publish: body.publish, then };
+    let call = WorkflowCall {
+        begins: body.begin,
+        versions: body.versions,
+        generation: body.generation,
+        asks,
+        undone,
+        publish: body.publish,
+        then,
+    };
     let answer = state.leases.workflow(Some((&body.worker, &caller.id())), run, call).await?;
     Ok(Json(answer.into()))
 }

@@ -122,7 +122,7 @@ static TIE: Sql = Sql {
 
 /// Revision and header of a journal. Parameter: the workflow.
 static HEAD: Sql = Sql {
-    text: "SELECT revision::bigint, header FROM {schema}.journals WHERE workflow = $1",
+    text: "SELECT revision::bigint, header, wake_at, published FROM {schema}.journals WHERE workflow = $1",
     types: &[Type::UUID],
 };
 
@@ -315,7 +315,11 @@ async fn is_written(core: &Core, write: &JournalWrite) -> Result<bool, Fault> {
     let rows = core.writer.query(&HEAD, &[&write.workflow.0]).await?;
     let Some(found) = rows.first() else { return Ok(false) };
     let is_next = found.try_get::<_, i64>(0)? == number(write.revision_before) + 1
-        && found.try_get::<_, Option<&str>>(1)? == Some(write.stored_header()?.as_str());
+        && found.try_get::<_, Option<&str>>(1)? == Some(write.stored_header()?.as_str())
+        // Two calls of a remote worker may write at once, under one lease: another write is no repeat of this one.
+        && found.try_get::<_, Option<PgTimestamp>>(2)?.map(|at| at.0.as_microsecond())
+            == write.wake_at.map(|at| at.as_microsecond())
+        && (!write.publishes || found.try_get::<_, Option<&str>>(3)? == write.header.published.as_ref().map(Json::as_str));
     if !is_next {
         return Ok(false);
     }
