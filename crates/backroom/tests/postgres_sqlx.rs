@@ -346,3 +346,15 @@ async fn a_store_that_is_no_postgresql_refuses_in_the_same_words_as_for_the_othe
         assert_eq!((refused.kind(), text_of(&refused)), (other.kind(), text_of(&other)));
     }
 }
+
+#[tokio::test]
+async fn jobs_of_a_transaction_run_after_others_and_are_members_of_batches() {
+    let place = Place::new();
+    let backroom = open(&place).await;
+    let shop = shop(&place).await;
+    common::linked_within!(
+        backroom,
+        begin shop.begin().await.unwrap(),
+        within_sqlx(|transaction| &mut transaction)
+    );
+}

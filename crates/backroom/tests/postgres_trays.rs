@@ -10,7 +10,7 @@ use backroom::store::{Call, JobVerbs as _, ReadVerbs as _, WorkerVerbs as _};
 use std::{sync::Arc, time::Duration};
 
 use backroom::{
-    Json, UniqueRule,
+    Backroom, Json, UniqueRule,
     core::{
         Change, DisplayState, Draft, Event, Extras, JobRow, State, bounds::later, draft::When,
         transition::apply,
@@ -435,4 +435,20 @@ async fn trays_are_taken_while_there_is_a_backlog_whose_jobs_succeed_many_at_a_t
     insert(20).await;
     assert_eq!((place.claim(&store, 8).await.len(), trays().await), (8, 0), "the one before got few");
     assert_eq!((place.claim(&store, 7).await.len(), trays().await), (7, 1), "all is well again");
+}
+
+#[tokio::test]
+async fn a_job_in_a_callers_transaction_runs_after_one_on_a_tray() {
+    let (office, jobs) = Office::with_a_tray_of(3).await;
+    let backroom = Backroom::open(&office.place.url()).await.unwrap();
+    let mut client = office.place.client().await;
+    let transaction = client.transaction().await.unwrap();
+    let after = backroom.enqueue_untyped("work", Json::null()).after(jobs[0].id);
+    let after = after.within_postgres(&transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(after.status().await.unwrap().state, State::Waiting);
+    assert_eq!(office.rows().await, Rows { jobs: 4, trays: 0, finished: 0 });
+    office.succeed(&jobs[1..]).await;
+    assert_eq!(after.status().await.unwrap().state, State::Waiting);
+    backroom.close().await.unwrap();
 }

@@ -288,3 +288,32 @@ async fn a_full_queue_refuses_a_job_in_a_callers_transaction() {
     transaction.rollback().await.unwrap();
     assert_eq!(jobs(&backroom).await, 1);
 }
+
+#[tokio::test]
+async fn jobs_of_a_transaction_run_after_others_and_are_members_of_batches() {
+    let place = Place::new();
+    let backroom = open(&place).await;
+    let mut client = client(&place.server).await;
+    common::linked_within!(
+        backroom,
+        begin client.transaction().await.unwrap(),
+        within_postgres(|transaction| &transaction)
+    );
+}
+
+#[tokio::test]
+async fn links_in_a_transaction_need_the_tables_of_this_program() {
+    let place = Place::new();
+    let backroom = open(&place).await;
+    let live = backroom.enqueue(Double(1)).await.unwrap();
+    let mut client = place.client().await;
+    client
+        .batch_execute(&format!("ALTER TABLE {}.edges RENAME TO edges_of_old", place.schema))
+        .await
+        .unwrap();
+    let transaction = client.transaction().await.unwrap();
+    let refused = backroom.enqueue(Double(2)).after(&live).within_postgres(&transaction).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unusable, "{refused}");
+    assert!(refused.to_string().contains("backroom migrate"), "{refused}");
+    transaction.rollback().await.unwrap();
+}

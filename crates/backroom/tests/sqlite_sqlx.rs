@@ -205,3 +205,21 @@ async fn a_unique_key_held_by_a_job_of_a_newer_program_is_held() {
         .await;
     assert_eq!(again.unwrap().id(), holder.id());
 }
+
+#[tokio::test]
+async fn jobs_of_a_transaction_run_after_others_and_are_members_of_batches() {
+    let (backroom, folder) = sqlite().await;
+    let shop = shop(&folder.path().join("backroom.db")).await;
+    common::linked_within!(
+        backroom,
+        begin shop.begin_with("BEGIN IMMEDIATE").await.unwrap(),
+        within_sqlx_sqlite(|transaction| &mut transaction)
+    );
+    let url = format!("sqlite:{}?mode=rwc", folder.path().join("other.db").display());
+    let other = SqlitePool::connect(&url).await.unwrap();
+    let mut transaction = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let unknown = backroom::JobId(uuid::Uuid::from_u128(7));
+    let linked = backroom.enqueue(Double(1)).after(unknown).within_sqlx_sqlite(&mut transaction);
+    let refused = linked.await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unusable, "{refused}");
+}

@@ -147,3 +147,70 @@ pub(crate) async fn act(job: Act, ctx: Context) -> Result<String, Failure> {
         }
     }
 }
+
+/// Jobs with edges and batches in a transaction of the caller, the same for every driver. Needs the client, how a transaction begins, the
+/// method that enqueues in it, and how the transaction is handed over.
+#[allow(unused_macros, reason = "every test file uses its own part")]
+macro_rules! linked_within {
+    ($backroom:expr, begin $begin:expr, $within:ident(|$transaction:ident| $handed:expr)) => {{
+        use backroom::{ErrorKind, OnFailure, State, Worker};
+        use common::{Double, double, soon};
+        let backroom = &$backroom;
+        let ended = backroom.enqueue(Double(1)).await.unwrap();
+        let worker = Worker::new(backroom).handle(double).start().await.unwrap();
+        soon("the first job", ended.wait()).await.unwrap();
+        soon("stop", worker.stop()).await.unwrap();
+        let cancelled = backroom.enqueue(Double(2)).await.unwrap();
+        cancelled.cancel().await.unwrap();
+        let live = backroom.enqueue(Double(3)).await.unwrap();
+        let (batch, closed) = (backroom.open_batch().await.unwrap(), backroom.open_batch().await.unwrap());
+        closed.close().await.unwrap();
+
+        #[allow(unused_mut, reason = "not every driver needs it")]
+        let mut $transaction = $begin;
+        let gone = backroom.enqueue(Double(4)).after(&live).batch(&batch).$within($handed).await.unwrap();
+        $transaction.rollback().await.unwrap();
+        assert_eq!(gone.status().await.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(batch.status().await.unwrap().counts.live, 0);
+
+        #[allow(unused_mut, reason = "not every driver needs it")]
+        let mut $transaction = $begin;
+        let first = backroom.enqueue(Double(5)).batch(&batch).$within($handed).await.unwrap();
+        let second = backroom.enqueue(Double(6)).after(&live).after(&first).batch(&batch);
+        let second = second.$within($handed).await.unwrap();
+        let at_once = backroom.enqueue(Double(7)).after(&ended).$within($handed).await.unwrap();
+        let never =
+            backroom.enqueue(Double(8)).after(&cancelled).batch(&batch).$within($handed).await.unwrap();
+        let anyway = backroom.enqueue(Double(9)).after_with(&cancelled, OnFailure::Run);
+        let anyway = anyway.$within($handed).await.unwrap();
+        let many = backroom.enqueue_many((10..13).map(Double)).after(&live).batch(&batch);
+        assert_eq!(many.$within($handed).await.unwrap().created, 3);
+        // Refusals leave the transaction as it was.
+        let unknown = backroom::JobId(uuid::Uuid::from_u128(7));
+        let refused = backroom.enqueue(Double(0)).after(unknown).$within($handed).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+        let refused = backroom.enqueue(Double(0)).batch(&closed).$within($handed).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+        $transaction.commit().await.unwrap();
+
+        for (job, state) in [
+            (&first, State::Queued),
+            (&second, State::Waiting),
+            (&at_once, State::Queued),
+            (&never, State::Cancelled),
+            (&anyway, State::Queued),
+        ] {
+            assert_eq!(job.status().await.unwrap().state, state, "{}", job.id());
+        }
+        let counts = batch.status().await.unwrap().counts;
+        assert_eq!((counts.live, counts.cancelled), (5, 1));
+        batch.close().await.unwrap();
+        let worker = Worker::new(backroom).handle(double).start().await.unwrap();
+        assert_eq!(soon("the dependant", second.wait()).await.unwrap(), 12);
+        let counts = soon("the batch ends", batch.finished()).await.unwrap().counts;
+        assert_eq!((counts.completed, counts.cancelled, counts.live), (5, 1, 0));
+        soon("stop", worker.stop()).await.unwrap();
+    }};
+}
+#[allow(unused_imports, reason = "every test file uses its own part")]
+pub(crate) use linked_within;

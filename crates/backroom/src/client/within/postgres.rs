@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use backroom_core::{Timestamp, draft::NewJob};
 
-use super::{CallersTransaction, enqueue, enqueue_many};
+use super::{CallersTransaction, enqueue, enqueue_many, mark_followed};
 use crate::{
     Error, ErrorKind,
     client::{Backroom, Enqueue, EnqueueMany, EnqueuedMany, JobHandle},
+    engine::Engine,
     store::{
-        Inserted,
+        InsertLinked, Inserted,
         postgres::{PostgresStore, Within},
     },
 };
@@ -19,6 +20,17 @@ struct Callers<'a, 't>(&'a tokio_postgres::Transaction<'t>, Arc<Within>);
 impl CallersTransaction for Callers<'_, '_> {
     async fn insert(&mut self, jobs: &[NewJob], now: Timestamp) -> Result<Vec<Inserted>, Error> {
         PostgresStore::insert_in(self.0, &*self.1, jobs, now).await
+    }
+
+    async fn insert_linked(
+        &mut self,
+        engine: &Engine,
+        jobs: &InsertLinked,
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, Error> {
+        let unmarked = PostgresStore::unmarked_in(self.0, &self.1, jobs).await?;
+        mark_followed(engine, unmarked).await?;
+        PostgresStore::insert_linked_in(self.0, &*self.1, jobs, now).await
     }
 }
 
@@ -33,6 +45,9 @@ impl<'a, J: 'a> Enqueue<'a, J> {
     /// If another transaction has inserted a job with the same unique key, this call waits until that transaction ends. So
     /// enqueue late and commit soon. If a job holds the key already, it cannot begin or end before the commit; if it runs, it goes on
     /// and its lease is renewed. No other job waits. A call with unique keys is a savepoint of the transaction.
+    ///
+    /// The job may run after others and be a member of a batch. The predecessors may be jobs of the same transaction. A predecessor
+    /// that lives cannot begin or end before the commit, and neither does its batch close: so commit soon.
     ///
     /// Fails as [`Invalid`](ErrorKind::Invalid) on a client that was not opened with a `postgres://` URL, and otherwise
     /// as an enqueue does. After an error from the server, or when the future was dropped before it answered, roll the

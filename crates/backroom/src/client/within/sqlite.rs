@@ -1,10 +1,12 @@
 //! Inside a `rusqlite` transaction.
 
+use backroom_core::{Timestamp, draft::NewJob};
+
 use super::handle;
 use crate::{
     Error, ErrorKind,
-    client::{Enqueue, EnqueueMany, EnqueuedMany, JobHandle, many::after},
-    store::sqlite::SqliteStore,
+    client::{Enqueue, EnqueueMany, EnqueuedMany, JobHandle, links::Linked, many::after},
+    store::{Inserted, sqlite::SqliteStore},
 };
 
 impl<'a, J: 'a> Enqueue<'a, J> {
@@ -44,11 +46,7 @@ impl<'a, J: 'a> Enqueue<'a, J> {
         let linked = std::mem::take(&mut self.linked);
         let (new, sending) = self.check()?;
         let (id, now) = (new.job.id, new.job.created_at);
-        let answers = if linked.is_empty() {
-            SqliteStore::insert_in(transaction, &[new], now)
-        } else {
-            SqliteStore::insert_linked_in(transaction, &linked.of(vec![new]), now)
-        };
+        let answers = insert(transaction, &linked, vec![new], now);
         sending.ended(&answers);
         let answers = answers?;
         handle(backroom, id, &answers)
@@ -62,7 +60,6 @@ impl EnqueueMany<'_> {
     ///
     /// The write lock is held until the caller commits: other writes to the file wait that long.
     pub fn within(mut self, transaction: &rusqlite::Transaction<'_>) -> Result<EnqueuedMany, Error> {
-        self.linked.refuse("in a transaction of the caller")?;
         let engine = self.backroom.engine().clone();
         run(transaction, "SAVEPOINT backroom_many")?;
         let sending = self.begin(&engine);
@@ -70,7 +67,7 @@ impl EnqueueMany<'_> {
         let failed = loop {
             match self.chunk(&engine, &sending) {
                 Ok(chunk) if chunk.is_empty() => break None,
-                Ok(chunk) => match SqliteStore::insert_in(transaction, &chunk, engine.clock.now()) {
+                Ok(chunk) => match insert(transaction, &self.linked, chunk, engine.clock.now()) {
                     Ok(answers) => sum.count(&answers),
                     Err(error) => break Some(error),
                 },
@@ -88,6 +85,19 @@ impl EnqueueMany<'_> {
         }
         Err(after(&EnqueuedMany::default(), error))
     }
+}
+
+/// Stores jobs, with links if there are any.
+fn insert(
+    transaction: &rusqlite::Transaction<'_>,
+    linked: &Linked,
+    jobs: Vec<NewJob>,
+    now: Timestamp,
+) -> Result<Vec<Inserted>, Error> {
+    if linked.is_empty() {
+        return SqliteStore::insert_in(transaction, &jobs, now);
+    }
+    SqliteStore::insert_linked_in(transaction, &linked.clone().of(jobs), now)
 }
 
 fn run(transaction: &rusqlite::Transaction<'_>, sql: &str) -> Result<(), Error> {

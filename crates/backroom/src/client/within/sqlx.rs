@@ -5,12 +5,13 @@ use std::sync::Arc;
 use backroom_core::{Timestamp, draft::NewJob};
 use sqlx::{Postgres, Transaction};
 
-use super::{CallersTransaction, enqueue, enqueue_many, postgres::within_of};
+use super::{CallersTransaction, enqueue, enqueue_many, mark_followed, postgres::within_of};
 use crate::{
     Error,
     client::{Enqueue, EnqueueMany, EnqueuedMany, JobHandle},
+    engine::Engine,
     store::{
-        Inserted,
+        InsertLinked, Inserted,
         postgres::{PostgresStore, Within},
     },
 };
@@ -20,6 +21,17 @@ struct Callers<'a, 't>(&'a mut Transaction<'t, Postgres>, Arc<Within>);
 impl CallersTransaction for Callers<'_, '_> {
     async fn insert(&mut self, jobs: &[NewJob], now: Timestamp) -> Result<Vec<Inserted>, Error> {
         PostgresStore::insert_in_sqlx(self.0, &*self.1, jobs, now).await
+    }
+
+    async fn insert_linked(
+        &mut self,
+        engine: &Engine,
+        jobs: &InsertLinked,
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, Error> {
+        let unmarked = PostgresStore::unmarked_in_sqlx(self.0, &self.1, jobs).await?;
+        mark_followed(engine, unmarked).await?;
+        PostgresStore::insert_linked_in_sqlx(self.0, &*self.1, jobs, now).await
     }
 }
 

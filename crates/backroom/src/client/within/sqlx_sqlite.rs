@@ -7,7 +7,8 @@ use super::{CallersTransaction, enqueue, enqueue_many};
 use crate::{
     Error,
     client::{Enqueue, EnqueueMany, EnqueuedMany, JobHandle},
-    store::{Inserted, sqlite::SqliteStore},
+    engine::Engine,
+    store::{InsertLinked, Inserted, sqlite::SqliteStore},
 };
 
 struct Callers<'a, 't>(&'a mut Transaction<'t, Sqlite>);
@@ -15,6 +16,15 @@ struct Callers<'a, 't>(&'a mut Transaction<'t, Sqlite>);
 impl CallersTransaction for Callers<'_, '_> {
     async fn insert(&mut self, jobs: &[NewJob], now: Timestamp) -> Result<Vec<Inserted>, Error> {
         SqliteStore::insert_in_sqlx(self.0, jobs, now).await
+    }
+
+    async fn insert_linked(
+        &mut self,
+        _: &Engine,
+        jobs: &InsertLinked,
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, Error> {
+        SqliteStore::insert_linked_in_sqlx(self.0, jobs, now).await
     }
 }
 
@@ -29,6 +39,8 @@ impl<'a, J: 'a> Enqueue<'a, J> {
     /// Begin the transaction with `begin_with("BEGIN IMMEDIATE")`. `begin()` begins it as DEFERRED, which takes the write lock
     /// only at the first write. If the transaction has read before, and another connection committed in between, the
     /// enqueue fails as [`Unavailable`](crate::ErrorKind::Unavailable) at once, whatever the busy timeout.
+    ///
+    /// The job may run after others and be a member of a batch. The predecessors may be jobs of the same transaction.
     ///
     /// ```
     /// # use backroom::{Backroom, Job};

@@ -7,14 +7,14 @@ use backroom_core::{
     batch::{Adder, Batch, BatchId, Closed, Counts, Crossed, Gate, MemberState, Stripe, Tally, may_add},
 };
 
-use super::{LinkRows, damaged_stripe, is_member, of_one_writer};
+use super::{NewRows, damaged_stripe, of_one_writer};
 use crate::{
     Error, ErrorKind,
     store::{BatchRow, BatchTurn, OpenBatch},
 };
 
 /// Writes what a transaction does to the members of batches, and what follows from it: the deepest batches first.
-pub(super) fn write_tally<R: LinkRows>(
+pub(super) fn write_tally<R: NewRows>(
     rows: &mut R,
     mut tally: Tally,
     now: Timestamp,
@@ -43,7 +43,7 @@ pub(super) fn write_tally<R: LinkRows>(
 }
 
 /// Writes the row of a batch and what follows from what its stripes count.
-fn write_crossed<R: LinkRows>(
+fn write_crossed<R: NewRows>(
     rows: &mut R,
     batch: &Batch,
     crossed: &Crossed,
@@ -62,7 +62,7 @@ fn write_crossed<R: LinkRows>(
 }
 
 /// Opens a batch, unless it is stored.
-pub(crate) fn open_batch<R: LinkRows>(
+pub(crate) fn open_batch<R: NewRows>(
     rows: &mut R,
     open: &OpenBatch,
     now: Timestamp,
@@ -89,7 +89,7 @@ pub(crate) fn open_batch<R: LinkRows>(
 }
 
 /// Closes, cancels, reopens or forgets a batch.
-pub(crate) fn turn_batch<R: LinkRows>(
+pub(crate) fn turn_batch<R: NewRows>(
     rows: &mut R,
     id: BatchId,
     turn: BatchTurn,
@@ -132,21 +132,19 @@ fn gate_of(stripes: &[Stripe]) -> Gate {
 }
 
 /// One batch with its counts.
-fn row<R: LinkRows>(rows: &mut R, id: BatchId) -> Result<Option<BatchRow>, R::Fault> {
+fn row<R: NewRows>(rows: &mut R, id: BatchId) -> Result<Option<BatchRow>, R::Fault> {
     let Some(batch) = rows.batch(id)? else { return Ok(None) };
     Ok(Some(BatchRow { batch, stripes: rows.stripes(id)? }))
 }
 
 /// As what the job adds to the batch.
-pub(super) fn adder<R: LinkRows>(
+pub(super) fn adder<R: NewRows>(
     rows: &mut R,
     by: Option<(backroom_core::JobId, backroom_core::LeaseId)>,
     batch: BatchId,
 ) -> Result<Adder, R::Fault> {
     let Some((id, lease)) = by else { return Ok(Adder::Outside) };
-    let runs = rows.job(id)?.is_some_and(|job| {
-        job.state == backroom_core::State::Running && job.lease_id == Some(lease) && is_member(&job, batch)
-    });
+    let runs = rows.is_running_member(id, lease, batch)?;
     Ok(if runs { Adder::Member } else { Adder::Outside })
 }
 

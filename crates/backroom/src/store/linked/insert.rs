@@ -7,12 +7,12 @@ use backroom_core::{
     batch::{Batch, BatchId, Gate, Tally, may_add},
     dependency::{Arrival, Edge, PredecessorFacts, arrive},
     draft::NewJob,
-    links::{LinkEffect, follow},
+    links::LinkEffect,
     unique::OnConflict,
 };
 
 use super::{
-    EdgeRow, Facts, LinkRows,
+    EdgeRow, Facts, NewRows,
     batches::{adder, unknown_batch, write_tally},
     counted_as,
 };
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Stores the jobs of one call, all or none. A refusal is an answer, and nothing is written then.
-pub(crate) fn insert_linked<R: LinkRows>(
+pub(crate) fn insert_linked<R: NewRows>(
     rows: &mut R,
     insert: &InsertLinked,
     now: Timestamp,
@@ -72,16 +72,14 @@ pub(crate) fn insert_linked<R: LinkRows>(
         }
     }
     for id in known.unmarked() {
-        if let Some(change) = rows.job(id)?.as_ref().and_then(follow) {
-            rows.write(&change)?;
-        }
+        rows.mark_followed(id)?;
     }
     write_tally(rows, tally, now)?;
     Ok(Ok(answers))
 }
 
 /// Edges, and what follows from a cancel at once.
-fn write_one<R: LinkRows>(rows: &mut R, arrival: &Arrival) -> Result<(), R::Fault> {
+fn write_one<R: NewRows>(rows: &mut R, arrival: &Arrival) -> Result<(), R::Fault> {
     let id = arrival.job.id;
     for (edge, state) in &arrival.edges {
         let (predecessor, on_failure) = (edge.predecessor, edge.on_failure);
@@ -100,7 +98,7 @@ fn write_one<R: LinkRows>(rows: &mut R, arrival: &Arrival) -> Result<(), R::Faul
 }
 
 /// The batches of the new jobs, each of which takes them.
-fn batches<R: LinkRows>(
+fn batches<R: NewRows>(
     rows: &mut R,
     insert: &InsertLinked,
     new: &[(usize, Arrival)],
@@ -162,7 +160,7 @@ impl Known {
         Self { facts: HashMap::new(), predecessors: predecessors.collect() }
     }
 
-    fn read<R: LinkRows>(&mut self, rows: &mut R, linked: &NewLinked) -> Result<(), R::Fault> {
+    fn read<R: NewRows>(&mut self, rows: &mut R, linked: &NewLinked) -> Result<(), R::Fault> {
         for edge in &linked.edges {
             if !self.facts.contains_key(&edge.predecessor)
                 && let Some(facts) = rows.facts(edge.predecessor)?

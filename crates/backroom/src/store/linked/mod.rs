@@ -10,7 +10,7 @@ mod insert;
 use std::collections::VecDeque;
 
 use backroom_core::{
-    Change, Invalid, JobId, JobRow, State, Timestamp,
+    Change, Invalid, JobId, JobRow, LeaseId, State, Timestamp,
     batch::{Batch, BatchId, Gate, MemberState, STRIPES_OF_ONE_WRITER, Stripe, Tally},
     dependency::{EdgeState, EdgesOf, Happening, OnFailure, SETTLED_MAX},
     draft::NewJob,
@@ -58,14 +58,15 @@ pub(crate) struct Left {
     pub(crate) after: Option<JobId>,
 }
 
-/// The rows of a store with one writer, within a transaction.
-pub(crate) trait LinkRows {
+/// The rows of a store with one writer, within a transaction: what new jobs with edges and batches need.
+pub(crate) trait NewRows {
     type Fault: From<Error> + From<Invalid>;
 
-    fn job(&mut self, id: JobId) -> Result<Option<JobRow>, Self::Fault>;
     fn facts(&mut self, id: JobId) -> Result<Option<Facts>, Self::Fault>;
-    /// Writes a change that was decided on the row as it is, and its effects except for those for other jobs.
-    fn write(&mut self, change: &Change) -> Result<(), Self::Fault>;
+    /// Marks a job as followed: others run after it.
+    fn mark_followed(&mut self, id: JobId) -> Result<(), Self::Fault>;
+    /// Whether this job runs under this lease and is a member of this batch.
+    fn is_running_member(&mut self, id: JobId, lease: LeaseId, batch: BatchId) -> Result<bool, Self::Fault>;
     /// Stores new jobs, all or none; a refusal is an answer.
     fn insert(
         &mut self,
@@ -76,6 +77,21 @@ pub(crate) trait LinkRows {
     fn insert_end_job(&mut self, new: &NewJob) -> Result<(), Self::Fault>;
     /// Carries out what follows from a job that was cancelled as it was stored, except for what follows for jobs that run after it.
     fn carry_out_of_new(&mut self, id: JobId, effects: &[backroom_core::Effect]) -> Result<(), Self::Fault>;
+    /// Stores an edge; one that is stored already takes this state.
+    fn put_edge(&mut self, edge: &EdgeRow) -> Result<(), Self::Fault>;
+
+    fn batch(&mut self, id: BatchId) -> Result<Option<Batch>, Self::Fault>;
+    fn put_batch(&mut self, batch: &Batch) -> Result<(), Self::Fault>;
+    /// All stripes of a batch, in their order.
+    fn stripes(&mut self, id: BatchId) -> Result<Vec<Stripe>, Self::Fault>;
+    fn put_stripe(&mut self, id: BatchId, number: u16, stripe: &Stripe) -> Result<(), Self::Fault>;
+}
+
+/// The rows of a store with one writer, within a transaction.
+pub(crate) trait LinkRows: NewRows {
+    fn job(&mut self, id: JobId) -> Result<Option<JobRow>, Self::Fault>;
+    /// Writes a change that was decided on the row as it is, and its effects except for those for other jobs.
+    fn write(&mut self, change: &Change) -> Result<(), Self::Fault>;
 
     /// The end of a child arrives at its workflow, and wakes it.
     fn child_ended(&mut self, ended: &ChildEnded, at: Timestamp) -> Result<(), Self::Fault>;
@@ -90,18 +106,10 @@ pub(crate) trait LinkRows {
     /// All edges to a dependant.
     fn edges_to(&mut self, dependant: JobId) -> Result<Vec<EdgeRow>, Self::Fault>;
     fn has_other_open_edge(&mut self, dependant: JobId, predecessor: JobId) -> Result<bool, Self::Fault>;
-    /// Stores an edge; one that is stored already takes this state.
-    fn put_edge(&mut self, edge: &EdgeRow) -> Result<(), Self::Fault>;
     fn leave(&mut self, left: &Left) -> Result<(), Self::Fault>;
     /// Takes out the oldest edges that are left.
     fn take_left(&mut self) -> Result<Option<Left>, Self::Fault>;
     fn has_left(&mut self) -> Result<bool, Self::Fault>;
-
-    fn batch(&mut self, id: BatchId) -> Result<Option<Batch>, Self::Fault>;
-    fn put_batch(&mut self, batch: &Batch) -> Result<(), Self::Fault>;
-    /// All stripes of a batch, in their order.
-    fn stripes(&mut self, id: BatchId) -> Result<Vec<Stripe>, Self::Fault>;
-    fn put_stripe(&mut self, id: BatchId, number: u16, stripe: &Stripe) -> Result<(), Self::Fault>;
 }
 
 /// Carries out what follows for other jobs from changes that are written in this transaction.
@@ -261,9 +269,10 @@ pub(crate) fn damaged_stripe(id: BatchId) -> Error {
     Error::new(ErrorKind::Unusable, why)
 }
 
-/// Whether the job is a member of this batch.
-fn is_member(job: &JobRow, batch: BatchId) -> bool {
-    job.links.as_deref().and_then(|links: &Links| links.batch) == Some(batch)
+/// Whether the job runs under this lease and is a member of this batch.
+pub(crate) fn is_running_member(job: &JobRow, lease: LeaseId, batch: BatchId) -> bool {
+    let of = job.links.as_deref().and_then(|links: &Links| links.batch);
+    job.state == State::Running && job.lease_id == Some(lease) && of == Some(batch)
 }
 
 /// What a job that was stored counts as.

@@ -7,11 +7,11 @@ use std::{
 
 use async_trait::async_trait;
 use backroom_core::{
-    Change, Effect, JobId, JobRow, Timestamp,
+    Change, Effect, JobId, JobRow, LeaseId, Timestamp,
     batch::{Batch, BatchId, Stripe},
     dependency::{EdgeState, OnFailure},
     draft::NewJob,
-    links::{ChildEnded, effects_of_deletion},
+    links::{ChildEnded, effects_of_deletion, follow},
 };
 
 use super::{
@@ -23,7 +23,7 @@ use crate::{
     store::{
         BatchRow, BatchTurn, BatchVerbs, Call, Committed, EdgesOfJob, InsertLinked, Inserted, LinkVerbs,
         Neighbour, NeighbourState, OpenBatch, Record, Side,
-        linked::{self, EdgeRow, Facts, Left, LinkRows},
+        linked::{self, EdgeRow, Facts, Left, LinkRows, NewRows},
     },
 };
 
@@ -142,12 +142,8 @@ impl Rows {
     }
 }
 
-impl LinkRows for Rows {
+impl NewRows for Rows {
     type Fault = Error;
-
-    fn job(&mut self, id: JobId) -> Result<Option<JobRow>, Error> {
-        Ok(self.jobs.get(&id).cloned())
-    }
 
     fn facts(&mut self, id: JobId) -> Result<Option<Facts>, Error> {
         Ok(self.jobs.get(&id).map(|job| Facts {
@@ -156,6 +152,66 @@ impl LinkRows for Rows {
             reason: job.reason.clone(),
             is_followed: job.links.as_ref().is_some_and(|links| links.followed),
         }))
+    }
+
+    fn mark_followed(&mut self, id: JobId) -> Result<(), Self::Fault> {
+        match self.job(id)?.as_ref().and_then(follow) {
+            Some(change) => self.write(&change),
+            None => Ok(()),
+        }
+    }
+
+    fn is_running_member(&mut self, id: JobId, lease: LeaseId, batch: BatchId) -> Result<bool, Self::Fault> {
+        Ok(self.job(id)?.is_some_and(|job| linked::is_running_member(&job, lease, batch)))
+    }
+
+    fn insert(&mut self, jobs: &[NewJob], now: Timestamp) -> Result<Result<Vec<Inserted>, Error>, Error> {
+        Ok(self.insert_all(jobs, now))
+    }
+
+    fn insert_end_job(&mut self, new: &NewJob) -> Result<(), Error> {
+        if !self.jobs.contains_key(&new.job.id) {
+            self.add(new.job.clone());
+        }
+        Ok(())
+    }
+
+    fn carry_out_of_new(&mut self, id: JobId, effects: &[Effect]) -> Result<(), Error> {
+        effects.iter().for_each(|effect| self.carry_out(id, effect));
+        Ok(())
+    }
+
+    fn put_edge(&mut self, edge: &EdgeRow) -> Result<(), Error> {
+        self.linked.edges.insert((edge.dependant, edge.predecessor), (edge.on_failure, edge.state));
+        Ok(())
+    }
+
+    fn batch(&mut self, id: BatchId) -> Result<Option<Batch>, Error> {
+        Ok(self.linked.batches.get(&id).cloned())
+    }
+
+    fn put_batch(&mut self, batch: &Batch) -> Result<(), Error> {
+        self.linked.batches.insert(batch.id, batch.clone());
+        Ok(())
+    }
+
+    fn stripes(&mut self, id: BatchId) -> Result<Vec<Stripe>, Error> {
+        Ok(self.linked.stripes.get(&id).cloned().unwrap_or_default())
+    }
+
+    fn put_stripe(&mut self, id: BatchId, number: u16, stripe: &Stripe) -> Result<(), Error> {
+        let stripes = self.linked.stripes.entry(id).or_default();
+        match stripes.get_mut(usize::from(number)) {
+            Some(stored) => *stored = *stripe,
+            None => stripes.push(*stripe),
+        }
+        Ok(())
+    }
+}
+
+impl LinkRows for Rows {
+    fn job(&mut self, id: JobId) -> Result<Option<JobRow>, Error> {
+        Ok(self.jobs.get(&id).cloned())
     }
 
     fn write(&mut self, change: &Change) -> Result<(), Error> {
@@ -168,24 +224,8 @@ impl LinkRows for Rows {
         }
     }
 
-    fn insert(&mut self, jobs: &[NewJob], now: Timestamp) -> Result<Result<Vec<Inserted>, Error>, Error> {
-        Ok(self.insert_all(jobs, now))
-    }
-
     fn child_ended(&mut self, ended: &ChildEnded, at: Timestamp) -> Result<(), Error> {
         Self::child_ended(self, ended, at);
-        Ok(())
-    }
-
-    fn insert_end_job(&mut self, new: &NewJob) -> Result<(), Error> {
-        if !self.jobs.contains_key(&new.job.id) {
-            self.add(new.job.clone());
-        }
-        Ok(())
-    }
-
-    fn carry_out_of_new(&mut self, id: JobId, effects: &[Effect]) -> Result<(), Error> {
-        effects.iter().for_each(|effect| self.carry_out(id, effect));
         Ok(())
     }
 
@@ -212,11 +252,6 @@ impl LinkRows for Rows {
         Ok(self.linked.rows().any(is_open))
     }
 
-    fn put_edge(&mut self, edge: &EdgeRow) -> Result<(), Error> {
-        self.linked.edges.insert((edge.dependant, edge.predecessor), (edge.on_failure, edge.state));
-        Ok(())
-    }
-
     fn leave(&mut self, left: &Left) -> Result<(), Error> {
         self.linked.left.push_back(left.clone());
         self.ring(Ring::Edges);
@@ -229,28 +264,6 @@ impl LinkRows for Rows {
 
     fn has_left(&mut self) -> Result<bool, Error> {
         Ok(!self.linked.left.is_empty())
-    }
-
-    fn batch(&mut self, id: BatchId) -> Result<Option<Batch>, Error> {
-        Ok(self.linked.batches.get(&id).cloned())
-    }
-
-    fn put_batch(&mut self, batch: &Batch) -> Result<(), Error> {
-        self.linked.batches.insert(batch.id, batch.clone());
-        Ok(())
-    }
-
-    fn stripes(&mut self, id: BatchId) -> Result<Vec<Stripe>, Error> {
-        Ok(self.linked.stripes.get(&id).cloned().unwrap_or_default())
-    }
-
-    fn put_stripe(&mut self, id: BatchId, number: u16, stripe: &Stripe) -> Result<(), Error> {
-        let stripes = self.linked.stripes.entry(id).or_default();
-        match stripes.get_mut(usize::from(number)) {
-            Some(stored) => *stored = *stripe,
-            None => stripes.push(*stripe),
-        }
-        Ok(())
     }
 }
 

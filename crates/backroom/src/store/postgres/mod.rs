@@ -19,7 +19,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use backroom_core::{Change, Timestamp, draft::NewJob};
+use backroom_core::{Change, JobId, State, Timestamp, draft::NewJob};
 
 mod background;
 mod columns;
@@ -49,7 +49,7 @@ use self::{
         commit::{self, LockedRows},
         frontier::Frontiers,
         insert::{self, Insert},
-        journals,
+        journals, links,
     },
     wire::{
         connection::{Link, OnNotification},
@@ -61,7 +61,7 @@ use self::{
         tls,
     },
 };
-use super::{Committed, Inserted, JournalWrite, Signalled, Wrote};
+use super::{Committed, InsertLinked, Inserted, JournalWrite, Signalled, Wrote};
 use crate::{Error, clock::Clock};
 
 /// Most queue names that this process remembers to have stored. Names beyond that are stored again, which only costs
@@ -293,6 +293,70 @@ impl PostgresStore {
             insert::notify_within(&mut session, &within.schema, &jobs, &answers).await.map_err(&failed)?;
         }
         Ok(answers)
+    }
+
+    /// Stores jobs that run after others or are members of batches in a transaction of the caller. Predecessors that live are locked
+    /// until it ends.
+    pub async fn insert_linked_in(
+        transaction: &tokio_postgres::Transaction<'_>,
+        within: impl Into<Within>,
+        jobs: &InsertLinked,
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, Error> {
+        let within = within.into();
+        Self::insert_linked_through(Session::Theirs(transaction, &within.schema), &within, jobs, now).await
+    }
+
+    /// The same in a transaction of sqlx. Feature `sqlx`.
+    #[cfg(feature = "sqlx")]
+    pub async fn insert_linked_in_sqlx(
+        transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
+        within: impl Into<Within>,
+        jobs: &InsertLinked,
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, Error> {
+        let within = within.into();
+        Self::insert_linked_through(Session::Sqlx(transaction, &within.schema), &within, jobs, now).await
+    }
+
+    async fn insert_linked_through(
+        mut session: Session<'_>,
+        within: &Within,
+        jobs: &InsertLinked,
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, Error> {
+        options::check_schema(&within.schema)?;
+        let failed = failing("insert jobs");
+        let inserted = Box::pin(links::insert_theirs_linked(&mut session, jobs, now)).await;
+        let (answers, created) = inserted.map_err(&failed)?;
+        if within.notify {
+            let due: Vec<(&NewJob, Timestamp)> =
+                created.iter().filter(|new| new.job.state == State::Queued).map(|new| (new, now)).collect();
+            let answers = vec![Inserted::Created; due.len()];
+            insert::notify_within(&mut session, &within.schema, &due, &answers).await.map_err(&failed)?;
+        }
+        Ok(answers)
+    }
+
+    /// The predecessors of these jobs that need the mark of one that is followed, as a transaction of the caller sees them.
+    pub(crate) async fn unmarked_in(
+        transaction: &tokio_postgres::Transaction<'_>,
+        within: &Within,
+        jobs: &InsertLinked,
+    ) -> Result<Vec<JobId>, Error> {
+        let mut session = Session::Theirs(transaction, &within.schema);
+        Box::pin(links::unmarked_theirs(&mut session, jobs)).await.map_err(failing("insert jobs"))
+    }
+
+    /// The same in a transaction of sqlx.
+    #[cfg(feature = "sqlx")]
+    pub(crate) async fn unmarked_in_sqlx(
+        transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
+        within: &Within,
+        jobs: &InsertLinked,
+    ) -> Result<Vec<JobId>, Error> {
+        let mut session = Session::Sqlx(transaction, &within.schema);
+        Box::pin(links::unmarked_theirs(&mut session, jobs)).await.map_err(failing("insert jobs"))
     }
 
     /// Writes to a journal in a transaction of the caller. After an answer other than done the transaction is to be rolled back.

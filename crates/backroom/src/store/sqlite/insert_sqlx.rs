@@ -18,10 +18,14 @@ use super::{
     columns::{Cell, INSERT, cells},
     error::{Fault, is_unique_violation},
     insert::{DEPTH, DEPTH_MAX, HOLDER, IS_STORED, NAME_QUEUE, RELEASE, REPLACE, replacing},
+    insert_sqlx_linked::insert_linked,
     row::INSERT_TAG,
     schema,
 };
-use crate::{Error, ErrorKind, store::Inserted};
+use crate::{
+    Error, ErrorKind,
+    store::{InsertLinked, Inserted},
+};
 
 /// Stores the jobs, all of them or none; one answer per job, in order.
 pub(super) async fn insert_in(
@@ -29,9 +33,35 @@ pub(super) async fn insert_in(
     jobs: &[NewJob],
     now: Timestamp,
 ) -> Result<Vec<Inserted>, Fault> {
-    schema::check_newest_is(version(tx).await?)?;
-    run(tx, "SAVEPOINT backroom_insert", &[]).await?;
+    begin(tx).await?;
     let inserted = insert(tx, jobs, now).await;
+    end(tx, inserted).await
+}
+
+/// The same for jobs that run after others or are members of batches.
+pub(super) async fn insert_linked_in(
+    tx: &mut SqliteConnection,
+    jobs: &InsertLinked,
+    now: Timestamp,
+) -> Result<Vec<Inserted>, Fault> {
+    begin(tx).await?;
+    // Takes the write lock, for which this waits as the connection says. From here on nothing waits.
+    for linked in &jobs.jobs {
+        run(tx, NAME_QUEUE, &[Cell::text(&linked.new.job.queue)]).await?;
+    }
+    let inserted = insert_linked(tx, jobs, now);
+    end(tx, inserted).await
+}
+
+async fn begin(tx: &mut SqliteConnection) -> Result<(), Fault> {
+    schema::check_newest_is(version(tx).await?)?;
+    run(tx, "SAVEPOINT backroom_insert", &[]).await
+}
+
+async fn end(
+    tx: &mut SqliteConnection,
+    inserted: Result<Vec<Inserted>, Fault>,
+) -> Result<Vec<Inserted>, Fault> {
     if inserted.is_err() {
         // Fails where the error ended the transaction as a whole; the first error is the one to report.
         if let Err(error) = run(tx, "ROLLBACK TO backroom_insert", &[]).await {
@@ -43,7 +73,11 @@ pub(super) async fn insert_in(
     inserted
 }
 
-async fn insert(tx: &mut SqliteConnection, jobs: &[NewJob], now: Timestamp) -> Result<Vec<Inserted>, Fault> {
+pub(super) async fn insert(
+    tx: &mut SqliteConnection,
+    jobs: &[NewJob],
+    now: Timestamp,
+) -> Result<Vec<Inserted>, Fault> {
     let mut limited = Vec::new();
     for queue in jobs.iter().map(|new| new.job.queue.as_str()).collect::<HashSet<_>>() {
         let found = bound(DEPTH_MAX, &[Cell::text(queue)]).fetch_optional(&mut *tx).await?;
@@ -72,7 +106,11 @@ async fn depth(tx: &mut SqliteConnection, queue: &str) -> Result<u64, Fault> {
     Ok(found.try_get::<i64, _>(0)?.unsigned_abs())
 }
 
-async fn insert_one(tx: &mut SqliteConnection, new: &NewJob, now: Timestamp) -> Result<Inserted, Fault> {
+pub(super) async fn insert_one(
+    tx: &mut SqliteConnection,
+    new: &NewJob,
+    now: Timestamp,
+) -> Result<Inserted, Fault> {
     // Twice is enough: the first try may meet a hold that has run out, and takes the key from that job.
     for _ in 0..2 {
         let violation = match create(tx, &new.job).await {
@@ -150,13 +188,17 @@ async fn version(tx: &mut SqliteConnection) -> Result<u32, Fault> {
     Ok(found.try_get::<Option<u32>, _>(0)?.unwrap_or(0))
 }
 
-async fn run(tx: &mut SqliteConnection, sql: &'static str, cells: &[Cell<'_>]) -> Result<(), Fault> {
+pub(super) async fn run(
+    tx: &mut SqliteConnection,
+    sql: &'static str,
+    cells: &[Cell<'_>],
+) -> Result<(), Fault> {
     bound(sql, cells).execute(tx).await?;
     Ok(())
 }
 
 /// The statement with its parameters. As with every statement, sqlx caches its plan on the caller's connection.
-fn bound(sql: &'static str, cells: &[Cell<'_>]) -> Query<'static, Sqlite, SqliteArguments> {
+pub(super) fn bound(sql: &'static str, cells: &[Cell<'_>]) -> Query<'static, Sqlite, SqliteArguments> {
     cells.iter().fold(sqlx::query(sql), |query, cell| match cell {
         Cell::Null => query.bind(None::<i64>),
         Cell::Integer(number) => query.bind(*number),

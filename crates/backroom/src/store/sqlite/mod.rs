@@ -24,6 +24,8 @@ mod import;
 mod insert;
 #[cfg(feature = "sqlx-sqlite")]
 mod insert_sqlx;
+#[cfg(feature = "sqlx-sqlite")]
+mod insert_sqlx_linked;
 mod journals;
 mod links;
 mod lock;
@@ -290,6 +292,17 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<Vec<Inserted>, Error> {
         let inserted = insert_sqlx::insert_in(tx, jobs, now).await;
+        inserted.map_err(|fault| error::in_callers(fault, Path::new("of the transaction")))
+    }
+
+    /// Stores jobs that run after others or are members of batches inside a transaction of sqlx. Feature `sqlx-sqlite`.
+    #[cfg(feature = "sqlx-sqlite")]
+    pub async fn insert_linked_in_sqlx(
+        tx: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
+        jobs: &InsertLinked,
+        now: Timestamp,
+    ) -> Result<Vec<Inserted>, Error> {
+        let inserted = insert_sqlx::insert_linked_in(tx, jobs, now).await;
         inserted.map_err(|fault| error::in_callers(fault, Path::new("of the transaction")))
     }
 

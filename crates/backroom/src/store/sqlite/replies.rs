@@ -38,13 +38,14 @@ macro_rules! taken {
     };
 }
 
+/// Appends a message, unless it is stored already. Parameters: its id, reply queue, order key, job, moment, bytes, text.
+pub(super) const ADD_MESSAGE: &str = "INSERT OR IGNORE INTO backroom_messages \
+     (id, reply_to, order_key, job_id, at, bytes, body, deliveries) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)";
+
 /// Appends a message to its reply queue, unless it is stored already. Whether it was new.
 pub(super) fn insert(connection: &Connection, message: &Message, hints: &mut Hints) -> Result<bool, Fault> {
     let body = message.body.stored().map_err(Error::from)?;
-    let mut insert = connection.prepare_cached(
-        "INSERT OR IGNORE INTO backroom_messages (id, reply_to, order_key, job_id, at, bytes, body, deliveries) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)",
-    )?;
+    let mut insert = connection.prepare_cached(ADD_MESSAGE)?;
     let written = insert.execute(params![
         message.id.0.as_bytes(),
         message.reply_to,

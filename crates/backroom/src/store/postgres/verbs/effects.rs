@@ -55,6 +55,13 @@ pub(crate) struct StoredEffects<'a> {
 impl<'a> StoredEffects<'a> {
     /// The effects of changes that are written in the current transaction, each with its job.
     pub(crate) fn of(core: &Core, effects: impl Iterator<Item = (JobId, &'a Effect)>) -> Result<Self, Fault> {
+        let mut stored = Self::theirs(effects)?;
+        stored.unnamed_queues = core.unnamed_queues(stored.jobs.iter().map(|job| job.queue.as_str()));
+        Ok(stored)
+    }
+
+    /// The same in a transaction of the caller, who has named the queues.
+    pub(crate) fn theirs(effects: impl Iterator<Item = (JobId, &'a Effect)>) -> Result<Self, Fault> {
         let mut stored = Self::default();
         for (id, effect) in effects {
             match effect {
@@ -67,7 +74,6 @@ impl<'a> StoredEffects<'a> {
             }
         }
         if !stored.jobs.is_empty() {
-            stored.unnamed_queues = core.unnamed_queues(stored.jobs.iter().map(|job| job.queue.as_str()));
             stored.job_columns = Columns::of(stored.jobs.iter().copied())?;
         }
         Ok(stored)

@@ -1,6 +1,6 @@
 //! Jobs that are tied to others, and batches.
 
-mod rows;
+pub(super) mod rows;
 mod verbs;
 
 use backroom_core::{JobId, Timestamp, links::LinkEffect};

@@ -24,7 +24,7 @@ use crate::{
     store::{
         BatchRow, BatchTurn, BatchVerbs, Call, EdgesOfJob, InsertLinked, Inserted, LinkVerbs, Neighbour,
         NeighbourState, OpenBatch, Side,
-        linked::{self, LinkRows as _},
+        linked::{self, NewRows as _},
     },
 };
 

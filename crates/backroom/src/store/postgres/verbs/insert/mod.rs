@@ -10,7 +10,10 @@ use std::{collections::HashSet, sync::Arc};
 use backroom_core::{JobRow, Timestamp, bounds::later, draft::NewJob};
 use tokio_postgres::types::Type;
 
-pub(crate) use self::{depth::Limits, theirs::insert as insert_theirs};
+pub(crate) use self::{
+    depth::Limits,
+    theirs::{insert as insert_theirs, name_queues},
+};
 
 use crate::store::postgres::{
     Core,
@@ -322,7 +325,7 @@ impl New<'_> {
 }
 
 /// The statements before those for the jobs. They wait only briefly for a transaction that names the same queue.
-fn name_queues<'a>(unnamed: &'a Vec<String>) -> Vec<(&'static Sql, Vec<Param<'a>>)> {
+fn naming_queues<'a>(unnamed: &'a Vec<String>) -> Vec<(&'static Sql, Vec<Param<'a>>)> {
     if unnamed.is_empty() {
         return Vec::new();
     }
@@ -357,7 +360,7 @@ async fn insert_new(link: &Link, jobs: &[(&NewJob, Timestamp)], unnamed: &Vec<St
     for chunk in others.chunks(ROWS_MAX) {
         chunks.push(New::Any(Box::new(Columns::of(chunk.iter().copied())?)));
     }
-    let mut statements = name_queues(unnamed);
+    let mut statements = naming_queues(unnamed);
     statements.extend(chunks.iter().map(New::statement));
     match statements.as_slice() {
         // A transaction by itself.
@@ -382,7 +385,7 @@ async fn insert_again(
 ) -> Result<(), Fault> {
     let chunks = jobs.chunks(ROWS_MAX).map(|chunk| Columns::of(chunk.iter().map(|(new, _)| &new.job)));
     let chunks: Vec<Columns<'_>> = chunks.collect::<Result<_, _>>()?;
-    let mut statements = name_queues(unnamed);
+    let mut statements = naming_queues(unnamed);
     for columns in &chunks {
         statements.push((&INSERT, columns.params()));
         statements.push((&TAKE_BACK, vec![columns.ids()]));

@@ -131,7 +131,10 @@ fn changed_hands() -> Fault {
 /// Names queues that are new. If another transaction is about to name one, this one leaves it to the next enqueue. Two
 /// callers who name queues in different orders must not wait for each other. Answers with the queues that have a depth
 /// limit.
-async fn name_queues(session: &mut Session<'_>, queues: &[String]) -> Result<Vec<(String, u64)>, Fault> {
+pub(crate) async fn name_queues(
+    session: &mut Session<'_>,
+    queues: &[String],
+) -> Result<Vec<(String, u64)>, Fault> {
     let (mut unnamed, mut limited) = (Vec::new(), Vec::new());
     for row in session.query(&UNNAMED_OR_LIMITED, &[&queues]).await? {
         match row.cell::<Option<i64>>(1)? {

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use backroom_core::{Change, Effect, JobId, Timestamp, dependency::SETTLED_MAX, links::LinkEffect};
+use backroom_core::{
+    Change, Effect, JobId, Timestamp, dependency::SETTLED_MAX, draft::NewJob, links::LinkEffect,
+};
 
 use super::{
     batches::{Members, write_members},
@@ -14,6 +16,7 @@ use crate::store::{
         Core,
         verbs::{
             effects::{self, StoredEffects},
+            insert::name_queues,
             journals::{cancel_child, child_ended},
         },
         wire::{error::Fault, session::Session},
@@ -39,6 +42,32 @@ impl FollowUp {
         others: impl Iterator<Item = (JobId, &'a Effect)>,
     ) -> Result<StoredEffects<'a>, Fault> {
         StoredEffects::of(core, others.chain(self.effects.iter().map(|(id, effect)| (*id, effect))))
+    }
+
+    /// Writes the effects in a transaction of the caller, and answers with the jobs among them.
+    pub(super) async fn write_theirs(self, session: &mut Session<'_>) -> Result<Vec<NewJob>, Fault> {
+        let jobs = self.effects.iter().filter_map(|(_, effect)| match effect {
+            Effect::Enqueue(new) => Some((**new).clone()),
+            Effect::RecordAttempt(_)
+            | Effect::Message(_)
+            | Effect::ReportRun(_)
+            | Effect::Link { .. }
+            | Effect::NotifyQueue { .. }
+            | Effect::NotifyCancel => None,
+        });
+        let jobs: Vec<NewJob> = jobs.collect();
+        let mut queues: Vec<String> = jobs.iter().map(|new| new.job.queue.clone()).collect();
+        queues.sort_unstable();
+        queues.dedup();
+        if !queues.is_empty() {
+            name_queues(session, &queues).await?;
+        }
+        let effects = StoredEffects::theirs(self.effects.iter().map(|(id, effect)| (*id, effect)))?;
+        for (sql, params) in effects.statements() {
+            session.query(sql, &params).await?;
+        }
+        drop(effects);
+        Ok(jobs)
     }
 
     /// Notifies those who wait. The transaction is committed.

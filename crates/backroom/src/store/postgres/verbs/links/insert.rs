@@ -1,4 +1,4 @@
-//! New jobs with their edges, and as members of batches, in one transaction.
+//! New jobs with their edges, and as members of batches, in one transaction of ours, or of the caller.
 //!
 //! A predecessor that lives must have the mark of one that is followed, or its end would not settle the new edge. Its worker writes
 //! that end under the revision, so the mark is written as every change is. The jobs are inserted after that, while the rows of
@@ -75,6 +75,29 @@ static MARK_FINISHED: Sql = Sql {
     types: &[Type::UUID, Type::TEXT],
 };
 
+/// The links of jobs that live, as they are at this moment. Parameter: ids.
+static LINKS: Sql = Sql {
+    text: "SELECT id, links FROM {schema}.jobs WHERE id = ANY($1::uuid[])",
+    types: &[Type::UUID_ARRAY],
+};
+
+/// The same, locked. Parameter: ids.
+static LOCK_LINKS: Sql = Sql {
+    text: "SELECT id, links FROM {schema}.jobs WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE",
+    types: &[Type::UUID_ARRAY],
+};
+
+/// Marks a live predecessor as followed. Parameters: the id, its links.
+static MARK_LIVE: Sql = Sql {
+    text: "UPDATE {schema}.jobs SET links = $2, revision = revision + 1 WHERE id = $1",
+    types: &[Type::UUID, Type::TEXT],
+};
+
+/// A call in a transaction of the caller. What a refusal has found after the first write is taken back.
+const BEGIN: &str = "SAVEPOINT backroom_linked";
+const END: &str = "RELEASE SAVEPOINT backroom_linked";
+const UNDO: &str = "ROLLBACK TO SAVEPOINT backroom_linked; RELEASE SAVEPOINT backroom_linked";
+
 /// What a try came to.
 enum Tried {
     Done(Vec<Inserted>, FollowUp, Vec<NewJob>),
@@ -147,6 +170,97 @@ async fn try_insert(core: &Core, insert: &InsertLinked, now: Timestamp) -> Resul
             Err(fault)
         }
     }
+}
+
+/// The predecessors that need a mark, so far as this transaction sees: those that live and have none, and those that are on trays.
+pub(crate) async fn unmarked_theirs(
+    session: &mut Session<'_>,
+    insert: &InsertLinked,
+) -> Result<Vec<JobId>, Fault> {
+    let edges = insert.jobs.iter().flat_map(|linked| &linked.edges);
+    let mut wanted: BTreeSet<Uuid> = edges.map(|edge| edge.predecessor.0).collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let asked: Vec<Uuid> = wanted.iter().copied().collect();
+    for row in session.query(&LINKS, &[&asked]).await? {
+        if Links::from_stored(row.cell(1)?).map_err(Error::from)?.followed {
+            wanted.remove(&row.cell(0)?);
+        }
+    }
+    // Finished ones are marked by the insert.
+    Ok(wanted.into_iter().map(JobId).collect())
+}
+
+/// Stores the jobs of one call in a transaction of the caller, all or none. Answers with those that were created, too. After an error
+/// the caller rolls the transaction back.
+pub(crate) async fn insert_theirs_linked(
+    session: &mut Session<'_>,
+    insert: &InsertLinked,
+    now: Timestamp,
+) -> Result<(Vec<Inserted>, Vec<NewJob>), Fault> {
+    check(&insert.jobs).map_err(Error::from)?;
+    if insert.jobs.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let mut left = Vec::new();
+    for _ in 0..2 {
+        session.run(BEGIN).await?;
+        match write_theirs(session, insert, now).await {
+            Ok(Ok(done)) => {
+                session.run(END).await?;
+                return Ok(done);
+            }
+            Ok(Err(ids)) => {
+                session.run(END).await?;
+                mark_theirs(session, &ids).await?;
+                left = ids;
+            }
+            Err(fault) => {
+                if let Err(error) = session.run(UNDO).await {
+                    // The connection is lost. The first fault is the one to report.
+                    let error = error.into_error("undo a part of the caller's transaction");
+                    tracing::debug!(%error, "a part of the caller's transaction was not undone");
+                }
+                return Err(fault);
+            }
+        }
+    }
+    let which = left.first().map(ToString::to_string).unwrap_or_default();
+    let why = format!(
+        "insert jobs after job {which}: it has just been claimed with others; roll back and try again"
+    );
+    Err(Error::new(ErrorKind::Unavailable, why).into())
+}
+
+/// What was answered and created, or the predecessors that need a mark first.
+type Written = Result<(Vec<Inserted>, Vec<NewJob>), Vec<JobId>>;
+
+async fn write_theirs(
+    session: &mut Session<'_>,
+    insert: &InsertLinked,
+    now: Timestamp,
+) -> Result<Written, Fault> {
+    match insert_within(session, insert, now).await? {
+        Tried::Done(answers, done, mut jobs) => {
+            jobs.extend(done.write_theirs(session).await?);
+            Ok(Ok((answers, jobs)))
+        }
+        Tried::Unmarked(ids) => Ok(Err(ids)),
+    }
+}
+
+/// Marks predecessors in the transaction of the caller, which locks them until it ends.
+async fn mark_theirs(session: &mut Session<'_>, ids: &[JobId]) -> Result<(), Fault> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    for row in session.query(&LOCK_LINKS, &[&ids]).await? {
+        let links = Links::from_stored(row.cell(1)?).map_err(Error::from)?;
+        if !links.followed {
+            let marked = Links { followed: true, ..links }.stored().map_err(Error::from)?;
+            session.query(&MARK_LIVE, &[&row.cell::<Uuid>(0)?, &marked]).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn insert_within(

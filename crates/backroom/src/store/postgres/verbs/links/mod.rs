@@ -14,6 +14,6 @@ pub(crate) use self::{
     batches::{import_batches, open_batch, prune_batches, turn_batch},
     edges::{import_edges, leave, settle_left},
     follow_up::{FollowUp, carry_out, effects_of},
-    insert::insert,
+    insert::{insert, insert_theirs_linked, unmarked_theirs},
     read::{batch, batches, neighbours},
 };
