@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
 from pathlib import Path
-from typing import Any, Dict, List
+from types import SimpleNamespace
+from typing import Any, Awaitable, Callable, Dict, List, Sequence
 
 from backroom import Client, Run, StepFailed, TimedOut, Worker, Workflow
+from backroom.workflow import Driver
 
 from .support import HERE, PATIENCE, Forgetful, Server, environment, eventually, sometimes
 from .test_client import Working
@@ -77,7 +80,7 @@ class Workflows(unittest.TestCase):
         return working
 
     def journal(self, job: str) -> Dict[str, Any]:
-        journal: Dict[str, Any] = read(self.server, f"/v1/jobs/{job}/journal")["journal"]
+        journal: Dict[str, Any] = self.client.journal(job) or {}
         return journal
 
     def parked(self, job: str) -> None:
@@ -164,6 +167,92 @@ class Workflows(unittest.TestCase):
         self.assertEqual(self.client.result(job, PATIENCE), 3)
         journal = self.journal(job)
         self.assertEqual((journal["generation"], len(journal["entries"])), (2, 1))
+
+    def test_a_race_has_the_same_winner_in_every_run_and_what_has_lost_is_undone_too(self) -> None:
+        worker = Worker(self.server.url)
+        undone: List[str] = []
+        seen: List[Any] = []
+
+        @worker.workflow("quote")
+        async def quote(ctx: Workflow) -> List[Any]:
+            async def bank(ctx: Workflow) -> Any:
+                await ctx.step("ask", lambda: "asked", compensate=undone.append)
+                return await ctx.wait_signal("bank")
+
+            async def rest(ctx: Workflow) -> str:
+                await ctx.sleep("rest", 0.05)
+                return "too late"
+
+            won = await ctx.race("quote", {"bank": bank, "rest": rest})
+            seen.append((won, ctx.random("number"), ctx.uuid("key"), ctx.uuid("key")))
+            await ctx.wait_signal("go")
+            if ctx.args == "fails":
+                raise RuntimeError("no")
+            return [won.branch, won.output]
+
+        self.work(worker)
+        jobs = [self.client.enqueue("quote", args) for args in (None, "fails")]
+        for job in jobs:
+            eventually("the race is over", lambda: any(e["key"] == "go" for e in self.journal(job).get("entries", [])))
+            self.parked(job)
+            self.client.signal(job, "bank", "cheap")
+            self.client.signal(job, "go")
+        self.assertEqual(self.client.result(jobs[0], PATIENCE), ["rest", "too late"])
+        self.assertEqual(self.client.wait(jobs[1], PATIENCE)["state"], "discarded")
+        self.assertEqual(undone, ["asked"], "the code of a branch that lost tells how its steps are undone")
+        states = {entry["key"]: entry["state"] for entry in self.journal(jobs[0])["entries"]}
+        self.assertEqual((states["quote/bank/ask"], states["quote/bank/bank"], states["quote"]), ("done", "lost", "done"))
+        self.assertGreaterEqual(len(seen), 4, "each was parked")
+        self.assertEqual(len(set(seen)), 2, "the same in every run, and another in each workflow")
+        self.assertEqual(len({key for _, _, *keys in seen for key in keys}), 4)
+
+    def test_runs_stay_on_the_path_and_on_the_version_that_they_began_with(self) -> None:
+        def worker_of(name: str, is_patched: bool, earlier: Sequence[str] = ()) -> Worker:
+            worker = Worker(self.server.url)
+
+            @worker.workflow("patched")
+            async def patched(ctx: Workflow) -> str:
+                await ctx.step("first", lambda: 1)
+                faster = is_patched and await ctx.patched("faster")
+                await ctx.step("fast" if faster else "slow", lambda: 2)
+                await ctx.wait_signal("go")
+                return "new" if faster else "old"
+
+            def named(version: str) -> Callable[[Workflow], Awaitable[str]]:
+                async def code(ctx: Workflow) -> str:
+                    await ctx.wait_signal("go")
+                    return version
+
+                return code
+
+            worker.workflow_versions("versioned", [(version, named(version)) for version in (name, *earlier)])
+            return worker
+
+        working = self.work(worker_of("2025", False))
+        old = [self.client.enqueue(kind) for kind in ("patched", "versioned")]
+        for job in old:
+            self.parked(job)
+        working.stop()
+        self.work(worker_of("2026", True, ["2025"]))
+        new = [self.client.enqueue(kind) for kind in ("patched", "versioned")]
+        for job in new:
+            self.parked(job)
+        for job in old + new:
+            self.client.signal(job, "go")
+        self.assertEqual([self.client.result(job, PATIENCE) for job in old + new], ["old", "2025", "new", "2026"])
+
+    def test_random_numbers_and_ids_are_the_same_in_every_language(self) -> None:
+        vectors = json.loads((HERE.parent / "vectors" / "derived.json").read_text())
+        self.assertTrue(vectors)
+        for vector in vectors:
+            scope, _, name = vector["key"].rpartition("/")
+            name, _, use = name.partition("#")
+            driver = Driver(SimpleNamespace(id=vector["workflow"]), None, None)  # type: ignore[arg-type]
+            driver._generation = vector["generation"]
+            ctx = Workflow(driver, f"{scope}/" if scope else "")
+            for _ in range(int(use or 1)):
+                number, key = ctx.random(name), ctx.uuid(name)
+            self.assertEqual((str(number), str(key)), (vector["random"], vector["uuid"]))
 
     def test_workflows_survive_workers_that_are_killed(self) -> None:
         folder = tempfile.TemporaryDirectory()

@@ -99,6 +99,12 @@ export class Client {
     await this.#http.repeated({ method: "POST", path: `${path(job)}/signals`, body }, this.#patienceMs);
   }
 
+  /** The journal of a workflow, with what it last `published`; null before it begins. No worker is asked. */
+  async journal(job: string): Promise<any> {
+    const answer = await this.#http.repeated({ method: "GET", path: `${path(job)}/journal` }, this.#patienceMs);
+    return JSON.parse(answer.text).journal;
+  }
+
   /**
    * What happens to a job, until it has ended. A connection that breaks is opened again; each line and each attempt comes once.
    */

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Problem, type StopReason } from "./errors.js";
 import { ANSWER_MS, Http, Lost, WAIT_MS, isTemporary, pauseMs, problemOf, type Answer } from "./http.js";
 import { KeyMissing, OpenError, type Sealing } from "./sealed.js";
-import { Driver, type WorkflowCode } from "./workflow.js";
+import { Driver, type Codes, type WorkflowCode } from "./workflow.js";
 import { Run, clip, commitOf, ofError, ofStop, ERROR_BYTES_MAX, type ClaimedJob, type Outcome } from "./run.js";
 
 /** Most ends that wait for their commit. Then no job is claimed. */
@@ -92,8 +92,8 @@ export class Worker {
   readonly #sealing: Sealing | undefined;
   readonly #onLog: (line: string) => void;
   readonly #handlers = new Map<string, Handler>();
-  /** Kinds of which the handler is the code of a workflow. */
-  readonly #workflows = new Set<string>();
+  /** The code of workflows by their kinds. */
+  readonly #workflows = new Map<string, Codes>();
   readonly #runs = new Map<string, Active>();
   readonly #occupied = new Map<string, number>();
   readonly #claims = new Set<string>();
@@ -134,8 +134,25 @@ export class Worker {
 
   /** Names the code of a workflow. What it returns, or resolves to, is the output of the job. */
   workflow(kind: string, code: WorkflowCode): this {
-    this.handles(kind, code as unknown as Handler);
-    this.#workflows.add(kind);
+    return this.#register(kind, [[undefined, code]]);
+  }
+
+  /**
+   * Names the code of a workflow by its versions, the newest first: `[["2026", order], ["2025", orderOf2025]]`. A run stays on the version
+   * that it began with.
+   */
+  workflowVersions(kind: string, versions: readonly (readonly [version: string, code: WorkflowCode])[]): this {
+    if (versions.length === 0 || new Set(versions.map(([version]) => version)).size < versions.length) {
+      throw new TypeError("a workflow needs versions, each with a name of its own");
+    }
+    return this.#register(kind, versions);
+  }
+
+  #register(kind: string, codes: Codes): this {
+    this.handles(kind, () => {
+      throw new TypeError("a workflow runs by its journal");
+    });
+    this.#workflows.set(kind, codes);
     return this;
   }
 
@@ -378,10 +395,11 @@ export class Worker {
   async #do(active: Active, handler: Handler): Promise<void> {
     let outcome: Outcome | undefined;
     try {
-      if (this.#workflows.has(active.run.kind)) {
+      const codes = this.#workflows.get(active.run.kind);
+      if (codes !== undefined) {
         const identity = this.#identity;
         const call = (body: object) => this.#asked({ worker: identity.name, ...body }, identity);
-        await new Driver(active.run, call).drive(handler as unknown as WorkflowCode);
+        await new Driver(active.run, call).drive(codes);
         // All of it is recorded.
         this.#end(active, undefined);
         return;

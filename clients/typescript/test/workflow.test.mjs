@@ -1,10 +1,12 @@
 // Workflows against a real server, over real sockets.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Client, ContinueAsNew, StepFailed, TimedOut, Worker } from "../dist/index.js";
+import { Driver } from "../dist/workflow.js";
 import { PATIENCE, Server, eventually, folder, forgetful, program, sometimes, working } from "./support.mjs";
 
 const JOBS = fileURLToPath(new URL("jobs.mjs", import.meta.url));
@@ -47,7 +49,7 @@ function orderOf(server, notes) {
   return worker;
 }
 
-const journal = async (server, job) => (await server.read(`/v1/jobs/${job}/journal`)).journal;
+const journal = (server, job) => new Client(server.url).journal(job);
 
 const parked = (server, job) =>
   eventually("it parks", async () => (await server.read(`/v1/jobs/${job}`)).state === "waiting");
@@ -130,6 +132,99 @@ test("a workflow that goes on for ever begins an empty journal", async (t) => {
   assert.equal(await client.result(job, PATIENCE), 3);
   const { generation, entries } = await journal(server, job);
   assert.deepEqual([generation, entries.length], [2, 1]);
+});
+
+test("a race has the same winner in every run, and what has lost is undone, too", async (t) => {
+  const server = await Server.start(t);
+  const client = new Client(server.url);
+  const worker = new Worker({ server: server.url, onLog: quiet });
+  const undone = [];
+  const seen = [];
+  worker.workflow("quote", async (ctx) => {
+    const won = await ctx.race("quote", {
+      bank: async (ctx) => {
+        await ctx.step("ask", () => "asked", { compensate: (value) => void undone.push(value) });
+        return ctx.waitSignal("bank");
+      },
+      rest: async (ctx) => {
+        await ctx.sleep("rest", 50);
+        return "too late";
+      },
+    });
+    seen.push([won.branch, won.output, ctx.random("number"), ctx.uuid("key"), ctx.uuid("key")].join());
+    await ctx.waitSignal("go");
+    if (ctx.args === "fails") throw new Error("no");
+    return [won.branch, won.output];
+  });
+  working(t, worker);
+  const jobs = [await client.enqueue("quote"), await client.enqueue("quote", "fails")];
+  for (const job of jobs) {
+    await eventually("the race is over", async () => {
+      return ((await journal(server, job))?.entries ?? []).some((entry) => entry.key === "go");
+    });
+    await parked(server, job);
+    await client.signal(job, "bank", "cheap");
+    await client.signal(job, "go");
+  }
+  assert.deepEqual(await client.result(jobs[0], PATIENCE), ["rest", "too late"]);
+  assert.equal((await client.wait(jobs[1], PATIENCE)).state, "discarded");
+  assert.deepEqual(undone, ["asked"], "the code of a branch that lost tells how its steps are undone");
+  const { entries } = await journal(server, jobs[0]);
+  const states = Object.fromEntries(entries.map((entry) => [entry.key, entry.state]));
+  assert.deepEqual([states["quote/bank/ask"], states["quote/bank/bank"], states["quote"]], ["done", "lost", "done"]);
+  assert.ok(seen.length >= 4, "each was parked");
+  assert.equal(new Set(seen).size, 2, "the same in every run, and another in each workflow");
+});
+
+test("runs stay on the path and on the version that they began with", async (t) => {
+  const server = await Server.start(t);
+  const client = new Client(server.url);
+  const workerOf = (name, isPatched, earlier = []) => {
+    const worker = new Worker({ server: server.url, onLog: quiet });
+    worker.workflow("patched", async (ctx) => {
+      await ctx.step("first", () => 1);
+      const faster = isPatched && (await ctx.patched("faster"));
+      await ctx.step(faster ? "fast" : "slow", () => 2);
+      await ctx.waitSignal("go");
+      return faster ? "new" : "old";
+    });
+    const code = (version) => async (ctx) => {
+      await ctx.waitSignal("go");
+      return version;
+    };
+    return worker.workflowVersions("versioned", [name, ...earlier].map((version) => [version, code(version)]));
+  };
+  const both = async () => {
+    const jobs = [await client.enqueue("patched"), await client.enqueue("versioned")];
+    for (const job of jobs) await parked(server, job);
+    return jobs;
+  };
+  const stop = working(t, workerOf("2025", false));
+  const old = await both();
+  await stop();
+  working(t, workerOf("2026", true, ["2025"]));
+  const jobs = [...old, ...(await both())];
+  for (const job of jobs) await client.signal(job, "go");
+  const results = [];
+  for (const job of jobs) results.push(await client.result(job, PATIENCE));
+  assert.deepEqual(results, ["old", "2025", "new", "2026"]);
+});
+
+test("random numbers and ids are the same in every language", async () => {
+  const vectors = JSON.parse(readFileSync(new URL("../vectors/derived.json", import.meta.url), "utf8"));
+  assert.ok(vectors.length > 0);
+  for (const { workflow, generation, key, random, uuid } of vectors) {
+    const [, scope, name, use] = /^(.*\/)?([^#]*)#?(\d*)$/.exec(key);
+    const begun = { status: "running", generation, asks: [] };
+    const run = { id: workflow, lease: "", signal: new AbortController().signal };
+    let found;
+    const code = (ctx) => {
+      const scoped = scope === undefined ? ctx : ctx.scope(scope.slice(0, -1));
+      for (let n = 0; n < Number(use || 1); n += 1) found = [String(scoped.random(name)), scoped.uuid(name)];
+    };
+    await new Driver(run, async (body) => (body.begin ? begun : { status: "ended", asks: [] })).drive([[undefined, code]]);
+    assert.deepEqual(found, [random, uuid]);
+  }
 });
 
 test("workflows survive workers that are killed", async (t) => {

@@ -171,6 +171,11 @@ def get(job: str, patience: float) -> Call:
     return answer.json()
 
 
+def journal(job: str, patience: float) -> Call:
+    answer = yield from repeated(Request("GET", f"/v1/jobs/{job}/journal"), patience)
+    return answer.json()["journal"]
+
+
 def wait(job: str, timeout: Optional[float], patience: float, now: Callable[[], float] = time.monotonic) -> Call:
     until = None if timeout is None else now() + timeout
     while True:

@@ -19,7 +19,7 @@ from ._stream import Http
 from ._threads import Threads
 from .errors import Problem
 from .run import Run, clip
-from .workflow import Driver, Workflow
+from .workflow import Codes, Driver
 
 if TYPE_CHECKING:
     from .sealed import Sealing
@@ -56,8 +56,8 @@ class Options:
 class WorkflowCode:
     """The code of a workflow, in the place of a handler."""
 
-    def __init__(self, code: Callable[[Workflow], Awaitable[Any]]) -> None:
-        self.code = code
+    def __init__(self, codes: Codes) -> None:
+        self.codes = codes
 
     def __call__(self, run: Run) -> Any:
         raise TypeError("a workflow runs by its journal")
@@ -381,7 +381,7 @@ class Engine:
 
         outcome: Optional[Dict[str, Any]] = None
         try:
-            await Driver(active.run, call, self._threads.start).drive(function.code)
+            await Driver(active.run, call, self._threads.start).drive(function.codes)
         except BaseException as error:
             outcome = _outcome.of_error(error, active.run.stop_reason)
             if isinstance(error, (KeyboardInterrupt, SystemExit)):

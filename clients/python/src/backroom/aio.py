@@ -53,6 +53,10 @@ class AsyncClient:
     async def signal(self, job: str, name: str, value: Any = None) -> None:
         await drive(self._http, calls.signal(job, name, value, self._patience))
 
+    async def journal(self, job: str) -> Optional[JsonObject]:
+        found: Optional[JsonObject] = await drive(self._http, calls.journal(job, self._patience))
+        return found
+
     async def follow(self, job: str) -> AsyncIterator[JsonObject]:
         events = calls.Events()
         lost_at: Optional[float] = None

@@ -72,6 +72,11 @@ class Client:
         """Sends a signal to a workflow. It may come before the workflow waits for it."""
         self._drive(calls.signal(job, name, value, self._patience))
 
+    def journal(self, job: str) -> Optional[JsonObject]:
+        """The journal of a workflow, with what it last `published`; none before it begins. No worker is asked."""
+        found: Optional[JsonObject] = self._drive(calls.journal(job, self._patience))
+        return found
+
     def follow(self, job: str) -> Iterator[JsonObject]:
         """What happens to a job, as `{"event": "state" | "progress" | "line" | "attempt", "data": …}`, until it has ended.
 

@@ -11,11 +11,11 @@ import inspect
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Mapping, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Mapping, Optional, Sequence, Tuple, TypeVar
 
 from ._engine import Engine, Options, WorkflowCode as _Flow
 from .run import Run
-from .workflow import Workflow
+from .workflow import Codes, Workflow
 
 if TYPE_CHECKING:
     from .sealed import Sealing
@@ -71,12 +71,21 @@ class Worker:
         """Names the code of a workflow: a coroutine function of a `Workflow` whose result is the output of the job."""
 
         def register(code: Flow) -> Flow:
-            if not inspect.iscoroutinefunction(code):
-                raise TypeError("the code of a workflow is a coroutine function")
-            self.handles(kind)(_Flow(code))
+            self._register(kind, [(None, code)])
             return code
 
         return register
+
+    def workflow_versions(self, kind: str, versions: Sequence[Tuple[str, Callable[[Workflow], Awaitable[Any]]]]) -> None:
+        """Names the code of a workflow by its versions, the newest first. A run stays on the version that it began with."""
+        if not versions or len({version for version, _ in versions}) < len(versions):
+            raise ValueError("a workflow needs versions, each with a name of its own")
+        self._register(kind, list(versions))
+
+    def _register(self, kind: str, codes: Codes) -> None:
+        if not all(inspect.iscoroutinefunction(code) for _, code in codes):
+            raise TypeError("the code of a workflow is a coroutine function")
+        self.handles(kind)(_Flow(codes))
 
     def run(self) -> None:
         """Works until SIGTERM, SIGINT or `stop`, then stops in order. A second signal ends the process at once."""

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Awaitable, Callable, Dict, List, Mapping, NoReturn, Optional, Set, Tuple
+from typing import Any, Awaitable, Callable, Dict, Iterator, List, Mapping, NoReturn, Optional, Sequence, Set, Tuple
 
 from ._outcome import ERROR_BYTES_MAX, described, milliseconds
 from .errors import BackroomError, Cancel, Discard, Retry, Snooze, Stopped
@@ -18,7 +21,12 @@ from .run import Run, clip
 #: The code is parked once all of it has waited for so many seconds.
 QUIET_SECS = 0.02
 
+#: Of all that is derived from a workflow and a key, the same in every language.
+_NAMESPACE = uuid.UUID("3d1f0c6a-77b9-4f02-8e4d-5c1b90aa62f3")
+
 Call = Callable[[Dict[str, Any]], Awaitable[Dict[str, Any]]]
+#: The code of a workflow by its versions, the newest first; one without a name if the kind has no versions.
+Codes = Sequence[Tuple[Optional[str], Callable[["Workflow"], Awaitable[Any]]]]
 
 
 class StepFailed(BackroomError):
@@ -45,6 +53,14 @@ class ContinueAsNew(Exception):
         self.new_args = args
 
 
+@dataclass(frozen=True)
+class Won:
+    """The branch that came first in a race, and what it returned."""
+
+    branch: str
+    output: Any
+
+
 class Workflow:
     """What the code of a workflow gets. All that has an effect, takes time or differs from run to run goes through it."""
 
@@ -63,7 +79,7 @@ class Workflow:
 
     def scope(self, name: str) -> "Workflow":
         """Names of its own for a part of the code: `ctx.scope("refund").step("charge", …)` has the key `refund/charge`."""
-        return Workflow(self._driver, self._driver.key(self._path, name) + "/")
+        return Workflow(self._driver, self._driver.scope(self._path, name))
 
     async def step(
         self,
@@ -117,6 +133,33 @@ class Workflow:
             raise ChildFailed(f"child {key!r} ended without an output: {answer.get('error')}")
         return answer.get("value")
 
+    async def race(self, name: str, branches: Mapping[str, Callable[["Workflow"], Awaitable[Any]]]) -> Won:
+        """Runs coroutine functions beside each other until one has ended. Each gets a `Workflow` with names of its own.
+
+        Who won is recorded. The others are cancelled: what they wait for has ended, and so have children that they began, as their
+        policies say. If the winner raises, so does the race.
+        """
+        if not branches:
+            raise ValueError(f"race {name!r} has no branch")
+        return await self._driver.race(self._path, name, branches)
+
+    async def patched(self, name: str) -> bool:
+        """Whether to take the new path of a change: `False` for runs that had passed this place before the change was deployed.
+
+        A run has passed it if answers are recorded in this scope that the code has not asked for. Remove it once no run is left from
+        before.
+        """
+        return await self._driver.patched(self._path, name)
+
+    def random(self, name: str) -> int:
+        """A random number of 64 bits, the same in every run. It is no secret."""
+        high, low = divmod(self._driver.derived(self._path, "random", name).int, 1 << 64)
+        return high ^ ((low << 32 | low >> 32) & ((1 << 64) - 1))
+
+    def uuid(self, name: str) -> uuid.UUID:
+        """A UUID, the same in every run: an idempotency key for what a step calls."""
+        return uuid.UUID(bytes=self._driver.derived(self._path, "uuid", name).bytes, version=4)
+
     async def now(self) -> datetime:
         """The time, the same in every run."""
         _, answer = await self._ask("now", {"kind": "now"})
@@ -151,19 +194,32 @@ class Driver:
         #: Recorded answers that the code has not taken, and whether it takes such answers still.
         self._unread: Set[str] = set()
         self._is_replaying = False
+        self._generation: Optional[int] = None
+        self._versions: List[str] = []
         self._uses: Dict[str, int] = {}
+        self._derived: Dict[Tuple[str, str], int] = {}
+        #: Scopes of branches that have lost their race.
+        self._lost: Set[str] = set()
+        #: Keys of requests under way.
+        self._asked: List[Sequence[str]] = []
         self._live: Set[str] = set()
         self._waiting: Dict[str, Tuple[Dict[str, Any], "asyncio.Future[Dict[str, Any]]"]] = {}
         #: Requests under way, and steps that run.
         self._busy = 0
         self._changed = asyncio.Event()
-        self._over: "asyncio.Future[Dict[str, Any]]" = asyncio.get_running_loop().create_future()
+        #: Made when it begins.
+        self._over: "asyncio.Future[Dict[str, Any]]"
 
-    async def drive(self, handler: Callable[[Workflow], Awaitable[Any]]) -> None:
+    async def drive(self, codes: Codes) -> None:
         """Runs the code until it ends, is parked or must stop. Raises what the attempt fails with; otherwise all is recorded."""
-        begun = await self._send({"begin": True})
+        self._over = asyncio.get_running_loop().create_future()
+        self._versions = [version for version, _ in codes if version is not None]
+        begun = await self._send({"begin": True, "versions": self._versions})
         if begun["status"] not in ("running", "undoing"):
             return
+        self._generation = begun["generation"]
+        # The oldest code is for runs that began before the kind had versions.
+        handler = dict(codes).get(begun.get("version"), codes[-1][1])
         self._recorded = {entry["key"]: entry for entry in begun.get("recorded", [])}
         self._unread = set(self._recorded)
         self._is_replaying = bool(self._unread)
@@ -201,7 +257,7 @@ class Driver:
         try:
             return await self._send({"then": "complete", "output": code.result()})
         except ContinueAsNew as new:
-            return await self._send({"then": "continue", "args": new.new_args})
+            return await self._send({"then": "continue", "args": new.new_args, "versions": self._versions})
         except NameInUse as error:
             # A deploy mends it, so nothing is undone.
             raise Retry(str(error)) from error
@@ -233,26 +289,123 @@ class Driver:
         count = self._uses[plain] = self._uses.get(plain, 0) + 1
         return plain if count == 1 else f"{plain}#{count}"
 
-    async def named(
-        self, path: str, name: str, ask: Dict[str, Any], code: Optional[Callable[[], Any]]
-    ) -> Tuple[str, Dict[str, Any]]:
+    def scope(self, path: str, name: str) -> str:
+        """Scopes and entries are counted each by themselves."""
+        plain = path + name + "/"
+        count = self._uses[plain] = self._uses.get(plain, 0) + 1
+        return plain if count == 1 else f"{path}{name}#{count}/"
+
+    def derived(self, path: str, what: str, name: str) -> uuid.UUID:
+        plain = path + name
+        count = self._derived[what, plain] = self._derived.get((what, plain), 0) + 1
+        key = plain if count == 1 else f"{plain}#{count}"
+        return uuid.uuid5(_NAMESPACE, f"{self.run.id} {self._generation} {what} {key}")
+
+    @contextmanager
+    def _using(self, path: str, name: str) -> Iterator[str]:
         plain = path + name
         if plain in self._live:
             raise NameInUse(f"{plain!r} is in use by another part of the workflow; give each part a scope, or another name")
         self._live.add(plain)
         try:
-            key = self.key(path, name)
-            return key, await self._ask({"key": key, **ask}, code)
+            yield self.key(path, name)
         finally:
             self._live.discard(plain)
 
+    async def named(
+        self, path: str, name: str, ask: Dict[str, Any], code: Optional[Callable[[], Any]]
+    ) -> Tuple[str, Dict[str, Any]]:
+        with self._using(path, name) as key:
+            return key, await self._ask({"key": key, **ask}, code)
+
+    # Races and changes.
+
+    async def race(
+        self, path: str, name: str, branches: Mapping[str, Callable[[Workflow], Awaitable[Any]]]
+    ) -> Won:
+        scope = self.scope(path, name)
+        names = list(branches)
+        paths = [self.scope(scope, branch) for branch in names]
+        with self._using(path, name) as key:
+            known = self._known(key, "race")
+            if known is not None:
+                # The others repeat what is recorded, so that their compensations are known, and go no further.
+                self._lost.update(one for place, one in enumerate(paths) if place != known["value"])
+            loop = asyncio.get_running_loop()
+            ended: List[int] = []
+            tasks = []
+            for place, branch in enumerate(names):
+                task = loop.create_task(_awaited(branches[branch](Workflow(self, paths[place]))))
+                task.add_done_callback(lambda _, place=place: ended.append(place))  # type: ignore[misc]
+                tasks.append(task)
+            try:
+                winner = await self._winner(key, paths, tasks, ended, known)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            return Won(names[winner], tasks[winner].result())
+
+    async def _winner(
+        self,
+        key: str,
+        paths: List[str],
+        tasks: "List[asyncio.Task[Any]]",
+        ended: List[int],
+        known: Optional[Dict[str, Any]],
+    ) -> int:
+        if known is not None:
+            winner = int(known["value"])
+            if winner >= len(tasks):
+                raise BackroomError(f"branch {winner} of race {key!r} won in an earlier run, and the code has no such branch")
+            await asyncio.wait([tasks[winner]])
+            while any(key.startswith(lost) for key in self._unread for lost in self._lost):
+                unread = len(self._unread)
+                await asyncio.sleep(QUIET_SECS)
+                if unread == len(self._unread):
+                    break
+            return winner
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        winner = ended[0]
+        self._lost.update(one for place, one in enumerate(paths) if place != winner)
+        # Else such a request would begin what no part of the code waits for.
+        while any(self._has_lost(key) for keys in self._asked for key in keys):
+            self._changed.clear()
+            await self._changed.wait()
+        answer = await self._one({"key": key, "kind": "race", "branches": paths, "won": winner})
+        if answer.get("value") != winner:
+            raise Retry(f"another branch of race {key!r} is recorded as its winner")
+        return winner
+
+    def _has_lost(self, key: str) -> bool:
+        return any(key.startswith(lost) for lost in self._lost)
+
+    async def patched(self, path: str, name: str) -> bool:
+        with self._using(path, name) as key:
+            if self._known(key, "patch") is not None:
+                return True
+            while any(one.startswith(path) for one in self._unread):
+                unread = len(self._unread)
+                await asyncio.sleep(QUIET_SECS)
+                if unread == len(self._unread):
+                    # No part of the code asks for what is recorded: it was recorded behind this place.
+                    return False
+            answer = await self._one({"key": key, "kind": "patch"})
+            return bool(answer["value"])
+
     # Asks.
 
+    def _known(self, key: str, kind: str) -> Optional[Dict[str, Any]]:
+        known = self._recorded.get(key)
+        if known is None or known["kind"] != kind:
+            return None
+        self._unread.discard(key)
+        self._is_replaying = bool(self._unread)
+        return known
+
     async def _ask(self, ask: Dict[str, Any], code: Optional[Callable[[], Any]]) -> Dict[str, Any]:
-        known = self._recorded.get(ask["key"])
-        if known is not None and known["kind"] == ask["kind"]:
-            self._unread.discard(ask["key"])
-            self._is_replaying = bool(self._unread)
+        known = self._known(ask["key"], ask["kind"])
+        if known is not None:
             return known
         self._is_replaying = False
         answer = await self._one(ask)
@@ -267,7 +420,8 @@ class Driver:
                 return answer
 
     async def _one(self, ask: Dict[str, Any]) -> Dict[str, Any]:
-        if self.run.stop_reason == "cancelled" and "tried" not in ask:
+        is_to_stop = self.run.stop_reason == "cancelled" and "tried" not in ask
+        if is_to_stop or self._has_lost(ask["key"]):
             # The code goes no further.
             await _forever()
         answer = await self._busily({"asks": [ask]})
@@ -280,11 +434,14 @@ class Driver:
             await self._busily({"publish": value})
 
     async def _busily(self, body: Dict[str, Any]) -> Dict[str, Any]:
+        keys = [ask["key"] for ask in body.get("asks", [])]
         self._busy += 1
+        self._asked.append(keys)
         try:
             answer = await self._send(body)
         finally:
             self._busy -= 1
+            self._asked.remove(keys)
             self._changed.set()
         if answer["status"] != "running":
             await self._end(answer)
@@ -351,9 +508,12 @@ class Driver:
             await self._quiet()
             waiting = list(self._waiting.values())
             answer = await self._busily({"asks": [ask for ask, _ in waiting], "then": "park"})
-            for (_, answered), one in zip(waiting, answer["asks"]):
-                if one["state"] != "waiting" and not answered.done():
-                    answered.set_result(one)
+            # In the order in which they were answered, so that the first one wins a race.
+            ready = [(one.get("seq", 0), place) for place, one in enumerate(answer["asks"]) if one["state"] != "waiting"]
+            for _, place in sorted(ready):
+                answered = waiting[place][1]
+                if not answered.done():
+                    answered.set_result(answer["asks"][place])
 
     async def _quiet(self) -> None:
         while True:
@@ -373,7 +533,8 @@ class Driver:
 
     async def _send(self, body: Dict[str, Any]) -> Dict[str, Any]:
         while True:
-            answer = await self._call({"job": self.run.id, "lease": self.run.lease, **body})
+            named = {"job": self.run.id, "lease": self.run.lease, "generation": self._generation}
+            answer = await self._call({**named, **body})
             if not answer:
                 return {"status": "lost", "asks": []}
             if answer["status"] != "later":

@@ -5,7 +5,7 @@ use backroom_core::{
     links::ChildPolicy,
     workflow::{
         Answer, Ask, Attempted, Blocked, Entry, EntryKind, EntryState, Header, Next, Opened, Refused, Ticket,
-        Write,
+        Write, chance,
     },
 };
 
@@ -289,4 +289,19 @@ fn the_end_of_an_older_child_of_the_same_key_answers_no_child_of_a_later_generat
     assert_eq!(run.next(at(9)), Next::Poll);
     let end = ChildEnd::Completed { output: json("2") };
     assert_eq!(run.answer(ticket), Some(Answer::Child { end }));
+}
+
+#[test]
+fn random_numbers_and_ids_are_the_same_in_every_language() {
+    let text = include_str!("../../../../clients/vectors/derived.json");
+    let vectors: Vec<serde_json::Value> = serde_json::from_str(text).unwrap();
+    assert!(!vectors.is_empty());
+    for vector in vectors {
+        let of = |field: &str| vector[field].as_str().unwrap_or_default();
+        let generation = u32::try_from(vector["generation"].as_u64().unwrap()).unwrap();
+        let header = Header { generation, ..Header::begin(None, at(0)) };
+        let (workflow, key) = (of("workflow").parse().unwrap(), of("key"));
+        assert_eq!(chance::random(workflow, &header, key).to_string(), of("random"), "{vector}");
+        assert_eq!(chance::uuid(workflow, &header, key).to_string(), of("uuid"), "{vector}");
+    }
 }
