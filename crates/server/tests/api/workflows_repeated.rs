@@ -110,7 +110,7 @@ fn order(side: &Side, mishap: Mishap, place: usize) -> usize {
 
 fn finish(sender: &Sender, run: &Remote<'_>, id: &str, side: &Side) -> usize {
     sender.step(run, "ship", 7);
-    if sender.place % 2 == 0 {
+    if sender.place.is_multiple_of(2) {
         sender.send(run, &json!({"generation": 0, "then": "complete", "output": "mailed"}));
         assert_eq!(side.job(id)["output"], "mailed");
     } else {
@@ -125,7 +125,7 @@ fn finish(sender: &Sender, run: &Remote<'_>, id: &str, side: &Side) -> usize {
     assert_eq!(journal["published"], "asked");
     for key in ["charge", "ship"] {
         let entry = entry(&journal, key);
-        let undo = if sender.place % 2 == 0 { "due" } else { "done" };
+        let undo = if sender.place.is_multiple_of(2) { "due" } else { "done" };
         assert_eq!((&entry["tries"], &entry["undo"]["state"]), (&json!(1), &json!(undo)), "{journal}");
     }
     assert_eq!(journal["entries"].as_array().unwrap().len(), 6, "{journal}");
