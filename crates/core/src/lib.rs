@@ -67,7 +67,7 @@ pub use message::{
 pub use queue::{PausedBy, Queue};
 pub use retry::RetryPolicy;
 pub use state::{DisplayState, State};
-pub use suspicion::{Standing, Suspicion};
+pub use suspicion::{POISON, Standing, Suspicion};
 pub use token::{QueuePattern, Scope, SecretHash, Token, TokenId};
 pub use transition::Refused;
 

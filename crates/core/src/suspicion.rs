@@ -16,6 +16,9 @@ use crate::{
     bounds::{ALONE_MIN, CRASHES_MAX, CRASHES_UNCLEAR_MAX, later},
 };
 
+/// How the reason of a job begins that was discarded because it took worker processes down with it.
+pub const POISON: &str = "poison:";
+
 /// The evidence of the crashes that [`JobRow::crashes`] counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

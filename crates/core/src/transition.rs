@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use crate::{
-    Attempt, AttemptEnd, Change, Effect, Event, JobRow, LeaseId, Loss, Part, State, Suspicion, Timestamp,
+    Attempt, AttemptEnd, Change, Effect, Event, JobRow, LeaseId, Loss, POISON, Part, State, Suspicion,
+    Timestamp,
     amend::amend,
     bounds::{ERROR_BYTES_MAX, MESSAGE_BYTES_MAX, SPAN_MAX, later, span_until},
     links::{self, After},
@@ -293,7 +294,7 @@ fn died(job: &JobRow, part: Part, span: Duration, now: Timestamp) -> Change {
     if suspicion.is_poison(crashes) {
         let alone = suspicion.alone;
         let reason = format!(
-            "poison: {crashes} worker processes died while they ran it, {alone} of them ran nothing else"
+            "{POISON} {crashes} worker processes died while they ran it, {alone} of them ran nothing else"
         );
         after = finish(job, State::Discarded, Some(reason), now);
     } else if !suspicion.back_off(crashes).is_zero() {

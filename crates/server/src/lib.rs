@@ -75,6 +75,7 @@ async fn run(command: Command, settings: &Settings) -> Result<(), Problem> {
         Command::Batch(args) => unless_interrupted(cli::batch::run(args, settings)).await,
         Command::Tail(args) => unless_interrupted(cli::tail::run(args, settings)).await,
         Command::Amend(args) => unless_interrupted(cli::amend::run(args, settings)).await,
+        Command::Reassign(args) => cli::reassign::run(args, settings).await,
         Command::Cancel(args) => cli::cancel::run(args, settings).await,
         Command::Retry(args) => cli::retry::run(args, settings).await,
         Command::Signal(args) => cli::signal::run(args, settings).await,

@@ -20,3 +20,5 @@ mod load;
 mod roles;
 #[path = "dashboard/sessions.rs"]
 mod sessions;
+#[path = "dashboard/size.rs"]
+mod size;

@@ -1,4 +1,4 @@
-//! The dashboard in a browser, over a PostgreSQL store: every page and every action, with scripts. `browser.rs` does all of it on SQLite.
+//! The dashboard in a browser, over a PostgreSQL store: every page and every action, with and without scripts. `browser.rs` takes the pictures, too.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 

@@ -1,6 +1,6 @@
 //! Which jobs a request is about: the filters that the command line has.
 
-use backroom::{JobId, Timestamp};
+use backroom::{BatchId, JobId, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -36,6 +36,14 @@ pub(crate) struct Select {
     /// With this text in the reason or in the error of an attempt; upper and lower case differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
+    /// Of this batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>, format = "uuid")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) batch: Option<BatchId>,
+    /// Not those that were discarded because they took worker processes down with them. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) not_poison: bool,
     /// Enqueued at or after this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>, format = DateTime)]
@@ -61,7 +69,21 @@ impl Select {
 
     /// The query of a page of these jobs.
     pub(crate) fn query(&self, limit: usize, before: Option<JobId>) -> String {
-        let Self { state, queue, kind, tag, lane, worker, priority, error, since, until, ended } = self;
+        let Self {
+            state,
+            queue,
+            kind,
+            tag,
+            lane,
+            worker,
+            priority,
+            error,
+            batch,
+            not_poison,
+            since,
+            until,
+            ended,
+        } = self;
         let text = |name: &str, value: &Option<String>| {
             value.as_ref().map(|value| format!("{name}={}", super::escaped(value)))
         };
@@ -77,6 +99,8 @@ impl Select {
             text("worker", worker),
             priority.map(|priority| format!("priority={priority}")),
             text("error", error),
+            batch.map(|batch| format!("batch={batch}")),
+            not_poison.then(|| "not_poison=true".to_owned()),
             moment("since", since),
             moment("until", until),
             moment("ended", ended),

@@ -23,6 +23,7 @@ mod matching;
 pub(crate) mod migrate;
 pub(crate) mod move_store;
 pub(crate) mod queues;
+pub(crate) mod reassign;
 pub(crate) mod replies;
 pub(crate) mod retry;
 pub(crate) mod schedules;
@@ -33,6 +34,7 @@ pub(crate) mod stats;
 pub(crate) mod tail;
 pub(crate) mod tokens;
 pub(crate) mod top;
+mod top_attention;
 pub(crate) mod tree;
 #[cfg(feature = "triggers")]
 pub(crate) mod triggers;
@@ -87,6 +89,7 @@ pub(crate) enum Command {
     Batch(batch::BatchArgs),
     Tail(tail::TailArgs),
     Amend(amend::AmendArgs),
+    Reassign(reassign::ReassignArgs),
     Cancel(cancel::CancelArgs),
     Retry(retry::RetryArgs),
     Signal(signal::SignalArgs),

@@ -1,6 +1,6 @@
 //! Which jobs a command is about: the filters that `jobs`, `retry`, `cancel` and `delete` share.
 
-use backroom::{DisplayState, Filter, Timestamp, core::bounds::check_name};
+use backroom::{BatchId, DisplayState, Filter, Timestamp, core::bounds::check_name};
 use clap::Args;
 
 use crate::terminal::{
@@ -44,6 +44,14 @@ pub(crate) struct Select {
     #[arg(long, value_name = "TEXT", help_heading = "Which jobs")]
     error: Option<String>,
 
+    /// Of this batch
+    #[arg(long, value_name = "ID", help_heading = "Which jobs")]
+    batch: Option<BatchId>,
+
+    /// Not those that were discarded because they took worker processes down with them
+    #[arg(long, help_heading = "Which jobs")]
+    not_poison: bool,
+
     /// Enqueued at or after this moment: 2h (ago), 2026-01-31, 2026-01-31T09:00:00Z
     #[arg(long, value_name = "TIME", value_parser = moment, help_heading = "Which jobs")]
     since: Option<MomentText>,
@@ -86,7 +94,7 @@ impl Select {
         let (since, until, ended) = (past(self.since)?, past(self.until)?, past(self.ended)?);
         let (queue, kind, tag) = (self.queue.clone(), self.kind.clone(), self.tag.clone());
         let (lane, worker, priority) = (self.lane.clone(), self.worker.clone(), self.priority);
-        let error = self.error.clone();
+        let (error, batch, not_poison) = (self.error.clone(), self.batch, self.not_poison);
         let words: Vec<_> = shown.iter().map(|shown| shown.as_str()).collect();
         let state = (!words.is_empty()).then(|| words.join(","));
         let filter = Filter {
@@ -98,6 +106,8 @@ impl Select {
             priority,
             error: error.clone(),
             error_as_shown: error.is_some(),
+            batch,
+            not_poison,
             created_from: since,
             created_before: until,
             finished_from: ended,
@@ -105,7 +115,21 @@ impl Select {
         };
         Ok(Selection {
             filter,
-            asked: Asked { state, queue, kind, tag, lane, worker, priority, error, since, until, ended },
+            asked: Asked {
+                state,
+                queue,
+                kind,
+                tag,
+                lane,
+                worker,
+                priority,
+                error,
+                batch,
+                not_poison,
+                since,
+                until,
+                ended,
+            },
         })
     }
 }

@@ -5,6 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use backroom::{DisplayState, Timestamp};
 use clap::Args;
 
+use super::top_attention;
 use crate::{
     settings::{Need, Settings},
     target::Target,
@@ -14,19 +15,23 @@ use crate::{
         table::{self, Column, cell},
         visible, words,
     },
-    views::{QueueList, StatsView, WorkerList},
+    views::{QueueList, StatsView, WorkerList, schedule::SchedulePage},
 };
 
 /// How far back attempts are counted.
 const LAST: Duration = Duration::from_secs(600);
 /// Rows of each table; what is beyond is counted.
 const ROWS_MAX: usize = 15;
+/// Lines of what needs attention.
+const ATTENTION_MAX: usize = 10;
+/// Schedules that are looked through for those that fail.
+const SCHEDULES_MAX: usize = 1000;
 /// Back to the first place of the screen, and everything behind it away.
 const CLEAR: &str = "\u{1b}[H\u{1b}[J";
 
 /// Watch queues, workers and what was done, refreshed until Ctrl-C
 ///
-/// Queues with what waits and runs, the kinds of the last ten minutes, and the workers. Where stdout is no terminal, it is shown once.
+/// What needs attention, queues with what waits and runs, the kinds of the last ten minutes, and the workers. Where stdout is no terminal, it is shown once.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -35,7 +40,7 @@ Examples:
   backroom top --once
   backroom --server https://jobs.example.com top
 
-With --json: {\"queues\", \"kinds\", \"workers\"}, once.")]
+With --json: {\"attention\", \"queues\", \"kinds\", \"workers\"}, once.")]
 pub(crate) struct TopArgs {
     /// How often it is refreshed
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = span)]
@@ -67,10 +72,13 @@ async fn watch(target: &Target, args: &TopArgs, settings: &Settings) -> Result<(
 }
 
 /// What is shown at one moment.
-struct Seen {
-    queues: QueueList,
-    stats: StatsView,
-    workers: WorkerList,
+pub(super) struct Seen {
+    pub(super) queues: QueueList,
+    pub(super) stats: StatsView,
+    pub(super) workers: WorkerList,
+    pub(super) schedules: SchedulePage,
+    #[cfg(feature = "triggers")]
+    pub(super) triggers: Vec<crate::views::trigger::TriggerView>,
 }
 
 impl Seen {
@@ -79,18 +87,21 @@ impl Seen {
             queues: target.queues().await?,
             stats: target.stats(LAST).await?,
             workers: target.workers().await?,
+            schedules: target.schedules(None, SCHEDULES_MAX).await?,
+            #[cfg(feature = "triggers")]
+            triggers: target.triggers().await?,
         })
     }
 
     fn json(&self) -> serde_json::Value {
         serde_json::json!({
-            "queues": self.queues.queues, "kinds": self.stats.kinds, "workers": self.workers.workers,
+            "attention": top_attention::lines(self), "queues": self.queues.queues, "kinds": self.stats.kinds, "workers": self.workers.workers,
         })
     }
 
     /// Made of tables, whose cells hold nothing that a terminal obeys.
     fn text(&self, settings: &Settings, now: Timestamp) -> String {
-        let Self { queues, stats, workers } = self;
+        let Self { queues, stats, workers, .. } = self;
         let all = |state| queues.queues.iter().map(|queue| queue.counts.get(state)).sum::<u64>();
         let (busy, slots) = workers
             .workers
@@ -105,6 +116,17 @@ impl Seen {
             words::thousands(all(DisplayState::Discarded)),
             words::count(workers.workers.len() as u64, "worker"),
         );
+        let attention = top_attention::lines(self);
+        if !attention.is_empty() {
+            text.push_str("needs attention\n");
+            for line in attention.iter().take(ATTENTION_MAX) {
+                let _ = writeln!(text, "  {}", visible::line(line));
+            }
+            if attention.len() > ATTENTION_MAX {
+                let _ = writeln!(text, "  and {} more", attention.len() - ATTENTION_MAX);
+            }
+            text.push('\n');
+        }
         let tables = [
             (self.queue_rows(settings), queues.queues.len()),
             (self.kind_rows(settings), stats.kinds.len()),

@@ -34,6 +34,7 @@ Examples:
   backroom triggers test orders --body '{\"id\": 7}' --header x-event=created
   backroom triggers dead-letters orders
   backroom triggers replay 0197c4e2-…
+  backroom triggers forget uploads
 
 With --json: {\"triggers\": [{\"name\", \"type\", \"activity\", \"source\", \"mapping\", \"dead_letters\", \"readers\", …}]}; show, pause
 and resume answer with the one trigger; test with {\"outcome\", \"reason\", \"job\"}; dead-letters with {\"dead_letters\", \"next\"}."
@@ -73,6 +74,19 @@ enum TriggersCommand {
         /// Their ids
         #[arg(value_name = "ID", required = true)]
         ids: Vec<Uuid>,
+    },
+    /// Delete dead letters
+    DeleteDeadLetters {
+        /// Their ids
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<Uuid>,
+    },
+    /// Delete a trigger with its state and its dead letters; its jobs stay
+    ///
+    /// If the settings still name it, its source is read from the beginning at the next start.
+    Forget {
+        /// The trigger
+        name: String,
     },
 }
 
@@ -118,9 +132,11 @@ fn header(text: &str) -> Result<(String, String), String> {
 pub(crate) async fn run(args: TriggersArgs, settings: &Settings) -> Result<(), Problem> {
     let command = args.command.unwrap_or(TriggersCommand::List);
     let need = match &command {
-        TriggersCommand::Pause { .. } | TriggersCommand::Resume { .. } | TriggersCommand::Replay { .. } => {
-            Need::Change
-        }
+        TriggersCommand::Pause { .. }
+        | TriggersCommand::Resume { .. }
+        | TriggersCommand::Replay { .. }
+        | TriggersCommand::DeleteDeadLetters { .. }
+        | TriggersCommand::Forget { .. } => Need::Change,
         TriggersCommand::List
         | TriggersCommand::Show { .. }
         | TriggersCommand::Test(_)
@@ -141,6 +157,16 @@ pub(crate) async fn run(args: TriggersArgs, settings: &Settings) -> Result<(), P
             TriggersCommand::Test(args) => test(target, args, settings).await,
             TriggersCommand::DeadLetters(args) => dead_letters(target, args, settings).await,
             TriggersCommand::Replay { ids } => replay(target, ids, settings).await,
+            TriggersCommand::DeleteDeadLetters { ids } => {
+                for id in ids {
+                    target.delete_dead_letter(*id).await?;
+                }
+                deleted(&ids, &format!("deleted {}", words::count(ids.len() as u64, "dead letter")), settings)
+            }
+            TriggersCommand::Forget { name } => {
+                target.forget_trigger(name).await?;
+                deleted(name, &format!("forgot {name}; its jobs stay"), settings)
+            }
         })
         .await
 }
@@ -229,6 +255,13 @@ fn acted(trigger: &TriggerView, what: &str, settings: &Settings) -> Result<(), P
         return out::json(trigger, settings.terminal);
     }
     out::line(format_args!("{what} {}", trigger.name))
+}
+
+fn deleted(what: &impl Serialize, words: &str, settings: &Settings) -> Result<(), Problem> {
+    if settings.json {
+        return out::json(&serde_json::json!({ "deleted": what }), settings.terminal);
+    }
+    out::line(words)
 }
 
 async fn test(target: &Target, args: &TestArgs, settings: &Settings) -> Result<(), Problem> {

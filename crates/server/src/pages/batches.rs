@@ -155,6 +155,7 @@ pub(super) async fn parts(
         }
         (kit::live("members", html! {
             h2 { "Members" }
+            p { a href=(format!("/jobs?batch={}", status.id)) { "Filter them" } }
             @if is_empty { p { "No job of the batch matches." } } @else { (shown) }
             (kit::next(next.as_deref()))
         }))

@@ -78,7 +78,7 @@ async fn confirm(State(state): State<AppState>, visitor: Visitor, OriginalUri(ur
             }
         }
         p { a href=(asked.link("/jobs")) { "Back to the jobs" } }
-        @if matches!(action, "retry" | "cancel" | "delete") { p { (kit::cli(&command(action, &asked))) } }
+        p { (kit::cli(&command(action, &asked))) }
     };
     Ok(Page::new(format!("{name}: jobs that match"), Section::Jobs, &visitor, body).into_response())
 }
@@ -119,10 +119,25 @@ fn conditions(asked: &Fields) -> Markup {
     }
 }
 
+/// The command that does the same. It asks for the states, so that no filter is forgotten by mistake; and it reads moments without a zone
+/// as local time, so they are written with one.
 fn command(action: &str, asked: &Fields) -> String {
-    let flags = asked.pairs().iter().map(|(name, value)| format!(" --{name} {}", kit::quoted(value)));
-    format!("backroom {action}{}", flags.collect::<String>())
+    let verb = match action {
+        "move" => "reassign --to-queue NAME",
+        "priority" => "reassign --to-priority N",
+        verb => verb,
+    };
+    let flags = asked.pairs().iter().map(|(name, value)| match name.as_str() {
+        selection::NOT_POISON => " --not-poison".to_owned(),
+        "since" | "until" | "ended" => format!(" --{name} {}", kit::quoted(&selection::in_utc(value))),
+        name => format!(" --{name} {}", kit::quoted(value)),
+    });
+    let states = if asked.get("state").is_none() { ALL_STATES } else { "" };
+    format!("backroom {verb}{states}{}", flags.collect::<String>())
 }
+
+/// Every state, as the command line takes them.
+const ALL_STATES: &str = " --state queued,running,waiting,completed,cancelled,discarded";
 
 /// What to do, as the library takes it.
 pub(super) fn action(fields: &Fields) -> Result<Action, Trouble> {
@@ -196,4 +211,26 @@ async fn act(State(state): State<AppState>, posted: Posted) -> Answer {
         p { a href=(fields.only(&selection::NAMES).link("/jobs")) { "Back to the jobs" } }
     };
     Ok(Page::new(name_of(word)?, Section::Jobs, &visitor, body).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_does_what_the_page_does() {
+        let of = |action: &str, query: &str| command(action, &Fields::parse(query));
+        assert_eq!(
+            of("delete", ""),
+            "backroom delete --state queued,running,waiting,completed,cancelled,discarded"
+        );
+        assert_eq!(
+            of("retry", "state=discarded&not_poison=true&since=2026-01-31+09:00&ended=1d"),
+            "backroom retry --state discarded --not-poison --since 2026-01-31T09:00:00Z --ended 1d"
+        );
+        assert_eq!(
+            of("move", "state=queued&kind=a+b"),
+            "backroom reassign --to-queue NAME --state queued --kind 'a b'"
+        );
+    }
 }

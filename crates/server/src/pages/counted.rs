@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use backroom::{Backroom, Count, DisplayState, EndedEndpoint, Error, Filter, State};
+use backroom::{
+    Backroom, Count, DisplayState, EndedEndpoint, Error, Filter, State,
+    core::schedule::{Entry, What},
+};
 
 use crate::views::schedule::ScheduleView;
 
@@ -29,10 +32,12 @@ pub(super) const LATELY: Duration = Duration::from_secs(24 * 3600);
 /// Most discarded jobs that are counted, of one queue and of all.
 const DISCARDED_MAX: u64 = 1000;
 const ALL_DISCARDED_MAX: u64 = 5000;
-/// How the reason of a job begins that took workers down with it.
-pub(super) const POISON: &str = "poison:";
 /// Of what needs attention, so many of each sort are shown.
-const SHOWN_MAX: usize = 20;
+const SHOWN_MAX: usize = 50;
+/// Schedules that have ever missed a run, of which so many are asked for what they missed lately.
+const MISSED_ASKED_MAX: usize = 100;
+/// Entries of a history that are read for that.
+const ENTRIES_MAX: usize = 50;
 
 /// What was read.
 #[derive(Debug, Default)]
@@ -43,6 +48,8 @@ pub(super) struct Snapshot {
     pub(super) discarded: BTreeMap<String, Discarded>,
     /// Schedules that fail, or whose success is overdue.
     pub(super) schedules: Vec<ScheduleView>,
+    /// Schedules that missed runs lately.
+    pub(super) missed: Vec<Missed>,
     /// Endpoints of callbacks that have ended.
     pub(super) endpoints: Vec<EndedEndpoint>,
     /// Triggers that do not run as they should.
@@ -61,6 +68,13 @@ pub(super) struct Discarded {
     pub(super) poison: u64,
     /// There are more than were counted.
     pub(super) is_more: bool,
+}
+
+/// A schedule that missed runs lately, and did not catch up.
+#[derive(Debug)]
+pub(super) struct Missed {
+    pub(super) schedule: String,
+    pub(super) runs: u64,
 }
 
 /// Reads it, for all pages together.
@@ -130,10 +144,12 @@ async fn read(backroom: &Backroom) -> Result<Snapshot, Error> {
     let mut endpoints = backroom.ended_endpoints(None).await?;
     endpoints.truncate(SHOWN_MAX);
     let counts = backroom.counts().await?;
+    let (schedules, missed) = schedules(backroom).await?;
     Ok(Snapshot {
         discarded: discarded(backroom, &counts).await?,
         counts,
-        schedules: schedules(backroom).await?,
+        schedules,
+        missed,
         endpoints,
         #[cfg(feature = "triggers")]
         triggers: triggers(backroom).await?,
@@ -156,7 +172,7 @@ async fn discarded(backroom: &Backroom, counts: &[Count]) -> Result<BTreeMap<Str
         loop {
             let page = backroom.list(filter.clone(), before, 200).await?;
             discarded.jobs += page.jobs.len() as u64;
-            let is_poison = |reason: &String| reason.starts_with(POISON);
+            let is_poison = |reason: &String| reason.starts_with(backroom::core::POISON);
             discarded.poison +=
                 page.jobs.iter().filter(|job| job.reason.as_ref().is_some_and(is_poison)).count() as u64;
             before = page.next;
@@ -179,21 +195,43 @@ async fn discarded(backroom: &Backroom, counts: &[Count]) -> Result<BTreeMap<Str
     Ok(found)
 }
 
-async fn schedules(backroom: &Backroom) -> Result<Vec<ScheduleView>, Error> {
+/// Schedules that fail, and those that missed runs lately.
+async fn schedules(backroom: &Backroom) -> Result<(Vec<ScheduleView>, Vec<Missed>), Error> {
     let (mut found, mut after, mut read) = (Vec::new(), None::<String>, 0);
-    while read < SCHEDULES_MAX && found.len() < SHOWN_MAX {
+    let mut have_missed = Vec::new();
+    while read < SCHEDULES_MAX {
         let page = backroom.schedules().list(after.as_deref(), 1000).await?;
         read += page.len();
         let is_last = page.len() < 1000;
         after = page.last().map(|last| last.name.clone());
-        let views = page.into_iter().map(|summary| ScheduleView::of(backroom, summary).0);
-        found.extend(views.filter(|view| view.failing.is_some() || view.overdue_since.is_some()));
+        for view in page.into_iter().map(|summary| ScheduleView::of(backroom, summary).0) {
+            if view.counters.missed > 0 && have_missed.len() < MISSED_ASKED_MAX {
+                have_missed.push(view.name.clone());
+            }
+            if (view.failing.is_some() || view.overdue_since.is_some()) && found.len() < SHOWN_MAX {
+                found.push(view);
+            }
+        }
         if is_last {
             break;
         }
     }
-    found.truncate(SHOWN_MAX);
-    Ok(found)
+    let mut missed = Vec::new();
+    for schedule in have_missed {
+        let runs = missed_lately(backroom, &schedule).await?;
+        if runs > 0 && missed.len() < SHOWN_MAX {
+            missed.push(Missed { schedule, runs });
+        }
+    }
+    Ok((found, missed))
+}
+
+/// Runs that a schedule missed since yesterday. It may have been deleted meanwhile.
+async fn missed_lately(backroom: &Backroom, schedule: &str) -> Result<u64, Error> {
+    let from = backroom::core::bounds::earlier(backroom.clock().now(), LATELY);
+    let entries = backroom.store().entries(schedule, None, ENTRIES_MAX).await?;
+    let is_missed = |entry: &&Entry| matches!(entry.what, What::Passed(why) if why.is_missed());
+    Ok(entries.iter().filter(|entry| entry.at >= from).filter(is_missed).map(|entry| entry.count).sum())
 }
 
 #[cfg(feature = "triggers")]

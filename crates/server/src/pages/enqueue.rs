@@ -10,7 +10,7 @@ use axum::{
 };
 use backroom::{
     Draft, Inserted, JobId, JobRow, Json, Scope,
-    core::{draft::When, redact::HIDDEN, sealed::Sealed},
+    core::{Extras, draft::When, redact::HIDDEN, sealed::Sealed},
 };
 use maud::{Markup, html};
 
@@ -62,6 +62,12 @@ fn fields(visitor: &Visitor, id: JobId, from: Option<&JobRow>) -> Markup {
             input #attempts name="attempts" type="number" min="1" max="10000" value=[from.map(|job| job.max_attempts)];
             label for="tags" { "Tags, with spaces between them" }
             input #tags name="tags" value=(tags);
+            label for="lane" { "Lane, empty for none" }
+            input #lane name="lane" maxlength="128" value=[from.and_then(|job| job.lane.as_deref())];
+            @if let Some(job) = from {
+                input type="hidden" name="from" value=(job.id);
+                p { "The new job gets the timeout, the retries and the meta of the earlier one, too. It gets no unique key, no reply, no callback and no batch, and runs after no other job." }
+            }
             button.primary type="submit" { "Enqueue" }
             (kit::cli("backroom enqueue KIND ARGS --queue QUEUE"))
         }
@@ -74,7 +80,12 @@ async fn enqueue(State(state): State<AppState>, posted: Posted) -> Answer {
     check_queue(&visitor.caller, queue)?;
     let id: JobId = fields.get("id").unwrap_or_default().parse()?;
     check_id_is_new(id, visitor.now, FORM_SPAN)?;
-    let draft = draft(&visitor, &fields, queue)?;
+    let from = match fields.get("from") {
+        // It may have been deleted since the form was made; then the new job would silently miss what is carried over.
+        Some(id) => Some(job::read(&state, &visitor, id).await?),
+        None => None,
+    };
+    let draft = draft(&visitor, &fields, queue, from)?;
     visitor.record(&state, "job.enqueue", &id.to_string(), Some(&(&draft.kind, queue))).await?;
     let inserted = state.backroom.enqueue_chosen(vec![(id, draft)], visitor.now, true).await?;
     state.pages.counted.changed();
@@ -86,7 +97,7 @@ async fn enqueue(State(state): State<AppState>, posted: Posted) -> Answer {
     Ok(frame::done(&format!("/jobs/{id}"), said))
 }
 
-fn draft(visitor: &Visitor, fields: &Fields, queue: &str) -> Result<Draft, Trouble> {
+fn draft(visitor: &Visitor, fields: &Fields, queue: &str, from: Option<JobRow>) -> Result<Draft, Trouble> {
     let args = Json::parse(fields.get("args").unwrap_or("null"))?;
     let defaults = Draft::new(fields.get("kind").unwrap_or_default(), args);
     let start = match fields.get("at") {
@@ -98,7 +109,16 @@ fn draft(visitor: &Visitor, fields: &Fields, queue: &str) -> Result<Draft, Troub
             .map_err(|_| Trouble::invalid(format!("the number of attempts is {text:?}; use 1 to 10000")))
     });
     let words = fields.get("tags").unwrap_or_default().split_whitespace();
+    let carried = from.map(|job| job.extras);
+    let extras = carried.map(|extras| Extras {
+        timeout: extras.timeout,
+        retry: extras.retry.clone(),
+        meta: extras.meta.clone(),
+        ..Extras::default()
+    });
     Ok(Draft {
+        lane: fields.get("lane").map(str::to_owned),
+        extras: extras.unwrap_or_default(),
         queue: queue.to_owned(),
         priority: bulk::priority(fields, "priority")?,
         start,

@@ -58,18 +58,35 @@ pub(super) struct Page {
     visitor: Option<Visitor>,
     said: Option<&'static str>,
     live: Option<String>,
+    /// Whether a page without a visitor leads to the others.
+    has_links: bool,
     body: Markup,
 }
 
 impl Page {
     pub(super) fn new(title: impl Into<String>, section: Section, visitor: &Visitor, body: Markup) -> Self {
         let visitor = Some(visitor.clone());
-        Self { title: title.into(), section, visitor, said: None, live: None, body }
+        Self { title: title.into(), section, visitor, said: None, live: None, has_links: false, body }
     }
 
     /// A page for any visitor, without navigation.
     pub(super) fn bare(title: impl Into<String>, body: Markup) -> Self {
-        Self { title: title.into(), section: Section::None, visitor: None, said: None, live: None, body }
+        Self {
+            title: title.into(),
+            section: Section::None,
+            visitor: None,
+            said: None,
+            live: None,
+            has_links: false,
+            body,
+        }
+    }
+
+    /// The same with links to the pages that most visitors may see. Each says itself who may see it.
+    #[must_use]
+    pub(super) fn with_links(mut self) -> Self {
+        self.has_links = true;
+        self
     }
 
     /// The same with the notice of what was done before it.
@@ -104,6 +121,7 @@ impl Page {
                     header.top {
                         a.brand href="/" { "Backroom" }
                         @if let Some(visitor) = &self.visitor { (self.navigation(visitor)) }
+                        @else if self.has_links { (links()) }
                     }
                     main #main tabindex="-1" {
                         h1 { (self.title) }
@@ -139,6 +157,19 @@ impl Page {
                             li { a href=(path) aria-current=[(*section == self.section).then_some("page")] { (name) } }
                         }
                     }
+                }
+            }
+        }
+    }
+}
+
+/// The navigation where the visitor is not known.
+fn links() -> Markup {
+    html! {
+        nav aria-label="Pages" {
+            ul {
+                @for (_, path, name, scope, _) in SECTIONS {
+                    @if *scope == Scope::Read { li { a href=(path) { (name) } } }
                 }
             }
         }

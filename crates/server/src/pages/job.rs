@@ -94,7 +94,7 @@ pub(super) async fn parts(state: &AppState, visitor: &Visitor, id: &str) -> Resu
         @if let Some(journal) = &journal { (kit::live("journal", super::journal::timeline(visitor, journal))) }
         (kit::live("attempts", timeline(visitor, job, &attempts)))
         (kit::live("log", lines_of(job, &log)))
-        (kit::live("carried", html! { (carried(job)) (super::reveal::button(visitor, job, &redacted)) }))
+        (kit::live("args", html! { (carried(job)) (super::reveal::button(visitor, job, &redacted)) }))
         (kit::live("acts", acts(visitor, job)))
     })
 }

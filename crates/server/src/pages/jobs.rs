@@ -34,6 +34,11 @@ async fn page(Of(state): Of<AppState>, visitor: Visitor, OriginalUri(uri): Origi
     let body = html! {
         @if visitor.may(Scope::Enqueue) { p { a.button href="/enqueue" { "Enqueue a job" } } }
         (selection::form(&query))
+        p {
+            "Often wanted: " a href="/jobs?state=running" { "what runs" } " · "
+            a href="/jobs?state=discarded&ended=1d" { "given up since yesterday" } " · "
+            a href="/jobs?state=waiting" { "parked workflows, and jobs that run after others" }
+        }
         (parts)
         @if visitor.may(Scope::Operate) {
             section aria-label="All jobs that match" {

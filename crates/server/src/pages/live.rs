@@ -23,11 +23,14 @@ use axum::{
 use backroom::Timestamp;
 use futures_util::{StreamExt as _, stream};
 use maud::Markup;
+use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 
+#[cfg(feature = "triggers")]
+use super::triggers;
 use super::{
-    Answer, Fields, Trouble, Visitor, batches, job, jobs, overview, proxied, queues, schedules, shared,
-    visitor, workers,
+    Answer, Fields, Trouble, Visitor, batches, callbacks, job, jobs, overview, proxied, queues, schedule,
+    schedules, shared, visitor, workers,
 };
 use crate::{
     api::{caller::Identity, codes::Code, problem::Problem},
@@ -75,9 +78,16 @@ enum Watched {
     Job(String),
     Batches(Fields),
     Batch(String, Fields),
-    Queues,
+    Queues(Fields),
+    Queue(String),
     Workers,
     Schedules(Fields),
+    Schedule(String),
+    Callbacks(Fields),
+    #[cfg(feature = "triggers")]
+    Triggers(Fields),
+    #[cfg(feature = "triggers")]
+    Trigger(String),
 }
 
 impl Watched {
@@ -88,13 +98,25 @@ impl Watched {
             "/" => Self::Overview(fields),
             "/jobs" => Self::Jobs(fields),
             "/batches" => Self::Batches(fields),
-            "/queues" => Self::Queues,
+            "/queues" => Self::Queues(fields),
             "/workers" => Self::Workers,
             "/schedules" => Self::Schedules(fields),
-            path => match path.strip_prefix("/batches/") {
-                Some(id) => Self::Batch(id.to_owned(), fields),
-                None => Self::Job(path.strip_prefix("/jobs/")?.to_owned()),
-            },
+            "/callbacks" => Self::Callbacks(fields),
+            #[cfg(feature = "triggers")]
+            "/triggers" => Self::Triggers(fields),
+            path => {
+                let (section, name) = path.strip_prefix('/')?.split_once('/')?;
+                let name = percent_decode_str(name).decode_utf8().ok()?.into_owned();
+                match section {
+                    "batches" => Self::Batch(name, fields),
+                    "jobs" => Self::Job(name),
+                    "queues" => Self::Queue(name),
+                    "schedules" => Self::Schedule(name),
+                    #[cfg(feature = "triggers")]
+                    "triggers" => Self::Trigger(name),
+                    _ => return None,
+                }
+            }
         })
     }
 
@@ -105,7 +127,14 @@ impl Watched {
             Self::Job(id) => job::parts(state, visitor, id).await,
             Self::Batches(fields) => batches::list_parts(state, visitor, fields).await,
             Self::Batch(id, fields) => batches::parts(state, visitor, id, fields).await,
-            Self::Queues => queues::parts(state, visitor).await,
+            Self::Queues(fields) => queues::parts(state, visitor, fields).await,
+            Self::Queue(name) => queues::one_parts(state, visitor, name).await,
+            Self::Schedule(name) => schedule::parts(state, visitor, name).await,
+            Self::Callbacks(fields) => callbacks::parts(state, visitor, fields).await,
+            #[cfg(feature = "triggers")]
+            Self::Triggers(fields) => triggers::parts(state, visitor, fields).await,
+            #[cfg(feature = "triggers")]
+            Self::Trigger(name) => triggers::one_parts(state, visitor, name).await,
             Self::Workers => workers::parts(state, visitor).await,
             Self::Schedules(fields) => schedules::parts(state, visitor, fields).await,
         }

@@ -6,6 +6,7 @@
 
 mod acts;
 mod assets;
+mod attention;
 mod audit;
 mod batches;
 mod bulk;
@@ -49,7 +50,10 @@ use self::{
     trouble::Trouble,
     visitor::Visitor,
 };
-pub(crate) use self::{shared::Shared, trouble::is_page};
+pub(crate) use self::{
+    shared::Shared,
+    trouble::{is_page, no_such_path},
+};
 use crate::serve::AppState;
 
 /// Every page, and what they load.

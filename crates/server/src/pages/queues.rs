@@ -25,8 +25,10 @@ use crate::{
     views::StateCounts,
 };
 
+/// Queues on one page.
+const LIMIT: usize = 40;
 /// Queues whose oldest job is looked for, on one page.
-const LOADS_MAX: usize = 50;
+const LOADS_MAX: usize = 40;
 
 pub(super) fn routes() -> Router<AppState> {
     Router::new()
@@ -40,16 +42,27 @@ pub(super) fn routes() -> Router<AppState> {
 
 async fn page(State(state): State<AppState>, visitor: Visitor, OriginalUri(uri): OriginalUri) -> Answer {
     let query = Fields::parse(uri.query().unwrap_or_default());
-    let parts = parts(&state, &visitor).await?;
-    Ok(Page::new("Queues", Section::Queues, &visitor, parts).said(&query).live("/queues").into_response())
+    let parts = parts(&state, &visitor, &query).await?;
+    let path = query.only(&["after"]).link("/queues");
+    Ok(Page::new("Queues", Section::Queues, &visitor, parts).said(&query).live(path).into_response())
 }
 
-pub(super) async fn parts(state: &AppState, visitor: &Visitor) -> Result<Markup, Trouble> {
+pub(super) async fn parts(state: &AppState, visitor: &Visitor, query: &Fields) -> Result<Markup, Trouble> {
     visitor.require_read()?;
     let seen = state.pages.counted.get(&state.backroom).await;
+    let after = query.get("after").unwrap_or_default();
+    // By name.
     let mut queues = state.backroom.queues().await?;
-    queues.retain(|queue| visitor.caller.sees(&queue.name));
-    Ok(kit::live("list", table(state, visitor, queues.iter(), seen.as_deref(), true).await?))
+    queues.retain(|queue| queue.name.as_str() > after && visitor.caller.sees(&queue.name));
+    let next = (queues.len() > LIMIT)
+        .then(|| Fields::default().with("after", &queues[LIMIT - 1].name).link("/queues"));
+    Ok(kit::live(
+        "list",
+        html! {
+            (table(state, visitor, queues.iter().take(LIMIT), seen.as_deref(), true).await?)
+            (kit::next(next.as_deref()))
+        },
+    ))
 }
 
 /// Queues as a table.
@@ -149,60 +162,68 @@ async fn one(
     Path(name): Path<String>,
     OriginalUri(uri): OriginalUri,
 ) -> Answer {
-    visitor.require_read()?;
     let query = Fields::parse(uri.query().unwrap_or_default());
-    let queue = find(&state, &visitor, &name).await?;
+    let parts = one_parts(&state, &visitor, &name).await?;
+    let title = format!("Queue {}", kit::shown(&name));
+    let path = format!("/queues/{}", escaped(&name));
+    Ok(Page::new(title, Section::Queues, &visitor, parts).said(&query).live(path).into_response())
+}
+
+pub(super) async fn one_parts(state: &AppState, visitor: &Visitor, name: &str) -> Result<Markup, Trouble> {
+    visitor.require_read()?;
+    let queue = find(state, visitor, name).await?;
     let seen: Option<Arc<Snapshot>> = state.pages.counted.get(&state.backroom).await;
     let counts: Option<StateCounts> =
         seen.map(|seen| seen.counts.iter().filter(|count| count.queue == name).collect());
-    let (path, of_queue) = (format!("/queues/{}", escaped(&name)), escaped(&name).to_string());
-    let oldest = oldest(&state, &name).await?;
-    let body = html! {
-        ul.cards {
-            @for shown in DisplayState::ALL {
-                li { a href=(format!("/jobs?queue={of_queue}&state={}", shown.as_str())) {
-                    span.value { @match &counts { Some(counts) => (kit::number(counts.get(shown))), None => "…" } }
-                    span.name { (kit::state(shown)) }
-                } }
+    let (path, of_queue) = (format!("/queues/{}", escaped(name)), escaped(name).to_string());
+    let oldest = oldest(state, name).await?;
+    Ok(kit::live(
+        "queue",
+        html! {
+            ul.cards {
+                @for shown in DisplayState::ALL {
+                    li { a href=(format!("/jobs?queue={of_queue}&state={}", shown.as_str())) {
+                        span.value { @match &counts { Some(counts) => (kit::number(counts.get(shown))), None => "…" } }
+                        span.name { (kit::state(shown)) }
+                    } }
+                }
             }
-        }
-        dl.facts {
-            dt { "State" } dd { @match queue.paused_at { Some(at) => { "paused " (kit::moment(at, &visitor)) } None => "open" } }
-            dt { "Oldest due job" } dd { @match oldest { Some(age) => { "due for " (kit::span(age)) } None => "none" } }
-            dt { "Most jobs that may wait" } dd { @match queue.depth_max { Some(most) => (kit::number(most)), None => "any number" } }
-            dt { "Retention of completed jobs" } dd { (retained(queue.retention.completed)) }
-            dt { "Retention of cancelled jobs" } dd { (retained(queue.retention.cancelled)) }
-            dt { "Retention of discarded jobs" } dd { (retained(queue.retention.discarded)) }
-        }
-        @if visitor.may_in(Scope::Operate, &name) {
-            h2 { "What can be done" }
-            div.acts {
-                (toggle(&visitor, &queue))
-                (kit::opened("Limit the depth", html! {
-                    form method="post" action=(format!("{path}/depth")) {
-                        (kit::key(&visitor))
-                        label for="most" { "Most jobs that may wait; empty for any number" }
-                        input #most name="most" type="number" min="0" value=[queue.depth_max];
-                        button type="submit" { "Set the limit" }
-                        (kit::cli(&format!("backroom queues limit {} 10000", kit::quoted(&name))))
-                    }
-                }))
-                (kit::opened("Change the retention", html! {
-                    form method="post" action=(format!("{path}/retention")) {
-                        (kit::key(&visitor))
-                        @for (field, words) in [("completed", "Completed jobs"), ("cancelled", "Cancelled jobs"), ("discarded", "Discarded jobs")] {
-                            label for={ "r-" (field) } { (words) ": a span such as 7d; empty leaves it" }
-                            input id={ "r-" (field) } name=(field);
+            dl.facts {
+                dt { "State" } dd { @match queue.paused_at { Some(at) => { "paused " (kit::moment(at, visitor)) } None => "open" } }
+                dt { "Oldest due job" } dd { @match oldest { Some(age) => { "due for " (kit::span(age)) } None => "none" } }
+                dt { "Most jobs that may wait" } dd { @match queue.depth_max { Some(most) => (kit::number(most)), None => "any number" } }
+                dt { "Retention of completed jobs" } dd { (retained(queue.retention.completed)) }
+                dt { "Retention of cancelled jobs" } dd { (retained(queue.retention.cancelled)) }
+                dt { "Retention of discarded jobs" } dd { (retained(queue.retention.discarded)) }
+            }
+            @if visitor.may_in(Scope::Operate, name) {
+                h2 { "What can be done" }
+                div.acts {
+                    (toggle(visitor, &queue))
+                    (kit::opened("Limit the depth", html! {
+                        form method="post" action=(format!("{path}/depth")) {
+                            (kit::key(visitor))
+                            label for="most" { "Most jobs that may wait; empty for any number" }
+                            input #most name="most" type="number" min="0" value=[queue.depth_max];
+                            button type="submit" { "Set the limit" }
+                            (kit::cli(&format!("backroom queues limit {} 10000", kit::quoted(name))))
                         }
-                        button type="submit" { "Set the retention" }
-                        (kit::cli(&format!("backroom queues retain {} --completed 7d", kit::quoted(&name))))
-                    }
-                }))
+                    }))
+                    (kit::opened("Change the retention", html! {
+                        form method="post" action=(format!("{path}/retention")) {
+                            (kit::key(visitor))
+                            @for (field, words) in [("completed", "Completed jobs"), ("cancelled", "Cancelled jobs"), ("discarded", "Discarded jobs")] {
+                                label for={ "r-" (field) } { (words) ": a span such as 7d; empty leaves it" }
+                                input id={ "r-" (field) } name=(field);
+                            }
+                            button type="submit" { "Set the retention" }
+                            (kit::cli(&format!("backroom queues retain {} --completed 7d", kit::quoted(name))))
+                        }
+                    }))
+                }
             }
-        }
-    };
-    let title = format!("Queue {}", kit::shown(&name));
-    Ok(Page::new(title, Section::Queues, &visitor, body).said(&query).into_response())
+        },
+    ))
 }
 
 fn retained(limit: backroom::RetentionLimit) -> String {

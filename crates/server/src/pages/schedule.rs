@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::schedules::find_to,
-    bodies::schedule::BackfillBody,
+    bodies::schedule::{BACKFILL_MAX, BackfillBody},
     schedules::own,
     serve::AppState,
     views::schedule::{EntryView, WholeSchedule},
@@ -38,33 +38,54 @@ async fn page(
     OriginalUri(uri): OriginalUri,
 ) -> Answer {
     let query = Fields::parse(uri.query().unwrap_or_default());
-    let whole = find_to(&state, &visitor.caller, Scope::Read, &name).await?;
-    let schedule = &whole.schedule;
     let body = html! {
-        p { (condition(schedule)) ": " (kit::shown(schedule.description.as_deref().unwrap_or("it cannot be read"))) }
-        @if let Some(failing) = &schedule.failing { p.notice.bad { "It fails since " (kit::moment(failing.since, &visitor)) ": " (kit::shown(&failing.why)) } }
-        @if let Some(since) = schedule.overdue_since { p.notice.bad { "A success is overdue since " (kit::moment(since, &visitor)) } }
-        dl.facts {
-            dt { "From" } dd { (schedule.origin.as_str()) }
-            dt { "Last run by the clock" } dd { (kit::ago(schedule.last_fired, &visitor)) }
-            dt { "Last success" } dd { (kit::ago(schedule.last_success.as_ref().map(|success| success.at), &visitor)) }
-            dt { "Fired / skipped / missed" } dd {
-                (kit::number(schedule.counters.fired)) " / " (kit::number(schedule.counters.skipped)) " / " (kit::number(schedule.counters.missed))
+        (parts(&state, &visitor, &name).await?)
+        // A form that is sent twice starts one run. Live parts are the same for several visitors.
+        @if visitor.may(Scope::Enqueue) {
+            div.acts {
+                form.act method="post" action=(format!("/schedules/{}/trigger", escaped(&name))) {
+                    (kit::key(&visitor))
+                    input type="hidden" name="once" value=(visitor.now.as_nanosecond());
+                    button type="submit" { "Run now" }
+                    (kit::cli(&format!("backroom trigger {}", kit::quoted(&name))))
+                }
             }
-            @if let Some(backfill) = &schedule.backfill {
-                dt { "Backfill" } dd { (backfill.done) " of " (backfill.total) @if backfill.ended_at.is_some() { ", ended" } }
-            }
-        }
-        (next_runs(&whole))
-        (runs("Runs that are going", &visitor, &whole.going))
-        (runs("Last runs", &visitor, &whole.last))
-        (acts(&visitor, &whole))
-        @if let Some(definition) = schedule.definition.as_ref().and_then(|definition| Json::encode(definition).ok()) {
-            section aria-label="Definition" { (kit::json("Definition", &definition, &format!("/v1/schedules/{}", escaped(&name)))) }
         }
     };
     let title = format!("Schedule {}", kit::shown(&name));
-    Ok(Page::new(title, Section::Schedules, &visitor, body).said(&query).into_response())
+    let path = format!("/schedules/{}", escaped(&name));
+    Ok(Page::new(title, Section::Schedules, &visitor, body).said(&query).live(path).into_response())
+}
+
+pub(super) async fn parts(state: &AppState, visitor: &Visitor, name: &str) -> Result<Markup, Trouble> {
+    let whole = find_to(state, &visitor.caller, Scope::Read, name).await?;
+    let schedule = &whole.schedule;
+    Ok(kit::live(
+        "schedule",
+        html! {
+            p { (condition(schedule)) ": " (kit::shown(schedule.description.as_deref().unwrap_or("it cannot be read"))) }
+            @if let Some(failing) = &schedule.failing { p.notice.bad { "It fails since " (kit::moment(failing.since, visitor)) ": " (kit::shown(&failing.why)) } }
+            @if let Some(since) = schedule.overdue_since { p.notice.bad { "A success is overdue since " (kit::moment(since, visitor)) } }
+            dl.facts {
+                dt { "From" } dd { (schedule.origin.as_str()) }
+                dt { "Last run by the clock" } dd { (kit::ago(schedule.last_fired, visitor)) }
+                dt { "Last success" } dd { (kit::ago(schedule.last_success.as_ref().map(|success| success.at), visitor)) }
+                dt { "Fired / skipped / missed" } dd {
+                    (kit::number(schedule.counters.fired)) " / " (kit::number(schedule.counters.skipped)) " / " (kit::number(schedule.counters.missed))
+                }
+                @if let Some(backfill) = &schedule.backfill {
+                    dt { "Backfill" } dd { (backfill.done) " of " (backfill.total) @if backfill.ended_at.is_some() { ", ended" } }
+                }
+            }
+            (next_runs(&whole))
+            (runs("Runs that are going", visitor, &whole.going))
+            (runs("Last runs", visitor, &whole.last))
+            @if let Some(definition) = schedule.definition.as_ref().and_then(|definition| Json::encode(definition).ok()) {
+                (kit::json("Definition", &definition, &format!("/v1/schedules/{}", escaped(name))))
+            }
+            (acts(visitor, &whole))
+        },
+    ))
 }
 
 fn next_runs(whole: &WholeSchedule) -> Markup {
@@ -103,18 +124,8 @@ fn acts(visitor: &Visitor, whole: &WholeSchedule) -> Markup {
     let (path, name) = (format!("/schedules/{}", escaped(&schedule.name)), kit::quoted(&schedule.name));
     let backfills = schedule.backfill.as_ref().is_some_and(|backfill| backfill.ended_at.is_none());
     html! {
-        section aria-label="What can be done" {
             h2 { "What can be done" }
             div.acts {
-                @if visitor.may(Scope::Enqueue) {
-                    form.act method="post" action=(format!("{path}/trigger")) {
-                        (kit::key(visitor))
-                        // A form that is sent twice starts one run.
-                        input type="hidden" name="once" value=(visitor.now.as_nanosecond());
-                        button type="submit" { "Run now" }
-                        (kit::cli(&format!("backroom trigger {name}")))
-                    }
-                }
                 @if visitor.may(Scope::Operate) {
                     @if schedule.paused.is_some() {
                         (kit::button(visitor, &format!("{path}/resume"), "Resume", Some(&format!("backroom schedules resume {name}"))))
@@ -134,11 +145,10 @@ fn acts(visitor: &Visitor, whole: &WholeSchedule) -> Markup {
                         }
                     }))
                     @if backfills {
-                        (kit::button(visitor, &format!("{path}/stop-backfill"), "Stop the backfill", None))
+                        (kit::button(visitor, &format!("{path}/stop-backfill"), "Stop the backfill", Some(&format!("backroom schedules backfill {name} --stop"))))
                     }
                 }
             }
-        }
     }
 }
 
@@ -182,7 +192,8 @@ async fn backfill(State(state): State<AppState>, Path(name): Path<String>, poste
         from: moment("from")?,
         until: moment("until")?,
         dry_run: fields.get("count").is_some(),
-        allow: None,
+        // The number that the page has counted and the visitor has confirmed.
+        allow: fields.get("allow").map(count).transpose()?,
         at_once: None,
     };
     if !body.dry_run {
@@ -194,18 +205,27 @@ async fn backfill(State(state): State<AppState>, Path(name): Path<String>, poste
     let path = format!("/schedules/{}", escaped(&name));
     let page = html! {
         p.notice.warn { "The range has " strong { (kit::number(total)) " occurrences" } "." }
-        @if total > 0 {
+        @if total > BACKFILL_MAX {
+            p { "One backfill has at most " (kit::number(BACKFILL_MAX)) ": choose a shorter range, and then the next one." }
+        } @else if total > 0 {
             form method="post" action=(format!("{path}/backfill")) {
                 (kit::key(visitor))
                 input type="hidden" name="from" value=(body.from);
                 input type="hidden" name="until" value=(body.until);
+                input type="hidden" name="allow" value=(total);
                 button.primary type="submit" { "Run all of them" }
+                (kit::cli(&format!("backroom schedules backfill {} --from {} --until {} --confirm {total}", kit::quoted(&name), body.from, body.until)))
             }
         }
         p { a href=(path) { "Back to the schedule" } }
     };
     let title = format!("Backfill {}", kit::shown(&name));
     Ok(Page::new(title, Section::Schedules, visitor, page).into_response())
+}
+
+fn count(text: &str) -> Result<u64, Trouble> {
+    text.parse()
+        .map_err(|_| Trouble::invalid(format!("the number of occurrences is {text:?}; use a whole number")))
 }
 
 async fn begin(state: &AppState, posted: &Posted, name: &str, act: &str) -> Result<(), Trouble> {

@@ -21,9 +21,10 @@ const LIMIT: usize = 50;
 const READ_MAX: usize = 5000;
 /// Days of the calendar.
 const DAYS: i64 = 14;
-/// Runs of one schedule that are looked for in the calendar, and runs that one day shows.
-const RUNS_MAX: usize = 50;
-const DAY_RUNS_MAX: usize = 8;
+/// Runs of one schedule that stand in the calendar; one that runs more often stands above it.
+const RUNS_MAX: usize = 14 * 24;
+/// Schedules that one day shows.
+const DAY_LINES_MAX: usize = 12;
 
 pub(super) fn routes() -> Router<AppState> {
     Router::new().route("/schedules", get(page)).route("/calendar", get(calendar))
@@ -98,33 +99,50 @@ async fn seen(
     }
 }
 
-/// The next runs by day, in UTC.
+/// The runs of one schedule on one day.
+struct DayOf<'a> {
+    schedule: &'a str,
+    runs: Vec<Timestamp>,
+}
+
+/// The next runs by day, in UTC. No run is left out without a word: a schedule that runs too often for a calendar is named above it.
 async fn calendar(State(state): State<AppState>, visitor: Visitor, OriginalUri(uri): OriginalUri) -> Answer {
     visitor.caller.require(Scope::Read)?;
     let query = Fields::parse(uri.query().unwrap_or_default());
     let (schedules, next) = seen(&state, &visitor, query.get("after")).await?;
     let until = later(visitor.now, Duration::from_secs(DAYS.unsigned_abs() * 86_400));
-    let mut days: BTreeMap<Date, Vec<(Timestamp, String)>> = BTreeMap::new();
+    let (mut days, mut often): (BTreeMap<Date, Vec<DayOf<'_>>>, Vec<&ScheduleView>) = Default::default();
     for schedule in &schedules {
         let timetable = schedule.definition.as_ref().and_then(|definition| definition.timetable().ok());
         let Some(timetable) = timetable.filter(|_| schedule.next.is_some()) else { continue };
-        for at in timetable.next_few(visitor.now, RUNS_MAX).into_iter().filter(|at| *at <= until) {
-            days.entry(day(at)).or_default().push((at, schedule.name.clone()));
+        let mut runs = timetable.next_few(visitor.now, RUNS_MAX + 1);
+        runs.retain(|at| *at <= until);
+        if runs.len() > RUNS_MAX {
+            often.push(schedule);
+            continue;
+        }
+        for runs in runs.chunk_by(|one, next| day(*one) == day(*next)) {
+            let of_day = DayOf { schedule: &schedule.name, runs: runs.to_vec() };
+            days.entry(day(runs[0])).or_default().push(of_day);
         }
     }
-    let today = day(visitor.now);
+    days.values_mut().for_each(|day| day.sort_by_key(|of_day| of_day.runs[0]));
     let body = html! {
         p { "The next " (DAYS) " days, in UTC. " a href="/schedules" { "List of the schedules" } }
+        @if !often.is_empty() {
+            h2 { "Too often for a calendar" }
+            ul { @for schedule in &often {
+                li { (schedule_link(&schedule.name)) ": " (kit::shown(schedule.description.as_deref().unwrap_or_default())) }
+            } }
+        }
         ol.days {
-            @for date in today.series(jiff::Span::new().days(1)).take(usize::try_from(DAYS).unwrap_or(14)) {
-                @let runs = days.get(&date).map(Vec::as_slice).unwrap_or_default();
+            @for date in day(visitor.now).series(jiff::Span::new().days(1)).take(usize::try_from(DAYS).unwrap_or(14)) {
+                @let lines = days.get(&date).map(Vec::as_slice).unwrap_or_default();
                 li {
                     h2 { (date.strftime("%a %d %b")) }
-                    @if runs.is_empty() { p.muted { "no run" } }
-                    ul { @for (at, name) in first(runs) {
-                        li { time datetime=(at) data-fixed { (at.strftime("%H:%M")) } " " a href=(format!("/schedules/{}", escaped(name))) { (kit::shown(name)) } }
-                    } }
-                    @if runs.len() > DAY_RUNS_MAX { p.muted { "and " (runs.len() - DAY_RUNS_MAX) " more" } }
+                    @if lines.is_empty() { p.muted { "no run" @if !often.is_empty() { " of the others" } } }
+                    ul { @for of_day in lines.iter().take(DAY_LINES_MAX) { li { (line(of_day)) } } }
+                    @if lines.len() > DAY_LINES_MAX { p.muted { "and " (lines.len() - DAY_LINES_MAX) " more schedules" } }
                 }
             }
         }
@@ -133,14 +151,19 @@ async fn calendar(State(state): State<AppState>, visitor: Visitor, OriginalUri(u
     Ok(Page::new("Calendar", Section::Schedules, &visitor, body).into_response())
 }
 
-fn day(at: Timestamp) -> Date {
-    Offset::UTC.to_datetime(at).date()
+/// The first run of a day, and how many follow.
+fn line(of_day: &DayOf<'_>) -> Markup {
+    let (first, last) = (of_day.runs[0], of_day.runs[of_day.runs.len() - 1]);
+    html! {
+        time datetime=(first) data-fixed { (first.strftime("%H:%M")) } " " (schedule_link(of_day.schedule))
+        @if of_day.runs.len() > 1 { span.muted { " and " (of_day.runs.len() - 1) " more until " (last.strftime("%H:%M")) } }
+    }
 }
 
-/// The first runs of a day in their order.
-fn first(runs: &[(Timestamp, String)]) -> Vec<&(Timestamp, String)> {
-    let mut runs: Vec<_> = runs.iter().collect();
-    runs.sort();
-    runs.truncate(DAY_RUNS_MAX);
-    runs
+fn schedule_link(name: &str) -> Markup {
+    html! { a href=(format!("/schedules/{}", escaped(name))) { (kit::shown(name)) } }
+}
+
+fn day(at: Timestamp) -> Date {
+    Offset::UTC.to_datetime(at).date()
 }

@@ -7,8 +7,12 @@ use super::{Fields, Trouble, Visitor, kit};
 use crate::{api::jobs::filter, bodies::Select, serve::AppState, terminal::parse};
 
 /// The names of the fields.
-pub(super) const NAMES: [&str; 11] =
-    ["state", "queue", "kind", "tag", "lane", "worker", "priority", "error", "since", "until", "ended"];
+pub(super) const NAMES: [&str; 13] = [
+    "state", "queue", "kind", "tag", "lane", "worker", "priority", "error", "batch", NOT_POISON, "since",
+    "until", "ended",
+];
+/// The field that leaves out jobs that took workers down with them.
+pub(super) const NOT_POISON: &str = "not_poison";
 
 /// The filter that the fields ask for, among the queues that the visitor sees.
 pub(super) async fn filter(state: &AppState, visitor: &Visitor, fields: &Fields) -> Result<Filter, Trouble> {
@@ -28,6 +32,8 @@ pub(super) fn select(fields: &Fields, now: Timestamp) -> Result<Select, Trouble>
         worker: text("worker"),
         priority: fields.get("priority").map(|_| super::bulk::priority(fields, "priority")).transpose()?,
         error: text("error"),
+        batch: fields.get("batch").map(str::parse).transpose()?,
+        not_poison: fields.get(NOT_POISON).is_some_and(|value| value == "true"),
         since: moment("since")?,
         until: moment("until")?,
         ended: moment("ended")?,
@@ -44,13 +50,23 @@ pub(super) fn moment_ahead(name: &str, text: &str, now: Timestamp) -> Result<Tim
     read(name, text, |moment| moment.ahead(now))
 }
 
+/// A moment as the command line reads it: one without a zone gets that of the pages.
+pub(super) fn in_utc(text: &str) -> String {
+    match parse::moment(text) {
+        Ok(parse::MomentText::Local(local)) => {
+            jiff::tz::Offset::UTC.to_timestamp(local).map_or_else(|_| text.to_owned(), |at| at.to_string())
+        }
+        Ok(_) | Err(_) => text.to_owned(),
+    }
+}
+
 fn read(
     name: &str,
     text: &str,
     of: impl FnOnce(parse::MomentText) -> Result<Timestamp, String>,
 ) -> Result<Timestamp, Trouble> {
     let said = |why: String| Trouble::invalid(format!("{name} {why}"));
-    match parse::moment(text).map_err(said)? {
+    match parse::moment(text).map_err(|why| said(why.replace("(local time)", "(UTC)")))? {
         parse::MomentText::Local(local) => {
             jiff::tz::Offset::UTC.to_timestamp(local).map_err(|error| said(error.to_string()))
         }
@@ -85,7 +101,7 @@ pub(super) fn form(fields: &Fields) -> Markup {
             @for (name, words, example) in [
                 ("queue", "Queue", ""), ("kind", "Kind", ""), ("tag", "Tag", ""),
                 ("lane", "Lane", ""), ("worker", "Worker", ""), ("priority", "Priority", "0 to 9"),
-                ("error", "Text of the error", ""),
+                ("error", "Text of the error", ""), ("batch", "Batch", ""),
                 ("since", "Enqueued since", "2h or 2026-01-31 09:00"), ("until", "Enqueued before", "30m"),
                 ("ended", "Ended since", "1d"),
             ] {
@@ -94,6 +110,7 @@ pub(super) fn form(fields: &Fields) -> Markup {
                     input id={ "f-" (name) } name=(name) value=[fields.get(name)] placeholder=(example);
                 }
             }
+            label { input type="checkbox" name=(NOT_POISON) value="true" checked[fields.get(NOT_POISON).is_some()]; " Not those that took workers down" }
             button.primary type="submit" { "Filter" }
             a href="/jobs" { "All jobs" }
         }

@@ -70,6 +70,7 @@ fn table(visitor: &Visitor, tokens: &[Token]) -> Markup {
                         form method="post" action=(format!("/tokens/{}/revoke", token.id)) {
                             (kit::key(visitor))
                             button.danger type="submit" { "Revoke " (kit::shown(&token.name)) }
+                            (kit::cli(&format!("backroom tokens revoke {}", token.id)))
                         }
                     }))
                 } }

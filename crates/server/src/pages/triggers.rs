@@ -33,8 +33,14 @@ pub(super) fn routes() -> Router<AppState> {
 }
 
 async fn page(State(state): State<AppState>, visitor: Visitor, OriginalUri(uri): OriginalUri) -> Answer {
-    visitor.caller.require_everywhere(Scope::Read)?;
     let query = Fields::parse(uri.query().unwrap_or_default());
+    let parts = parts(&state, &visitor, &query).await?;
+    let path = query.only(&["after"]).link("/triggers");
+    Ok(Page::new("Triggers", Section::Triggers, &visitor, parts).said(&query).live(path).into_response())
+}
+
+pub(super) async fn parts(state: &AppState, visitor: &Visitor, query: &Fields) -> Result<Markup, Trouble> {
+    visitor.caller.require_everywhere(Scope::Read)?;
     let triggers = admin::list(&state.backroom, query.get("after")).await?;
     let triggers: Vec<_> = triggers.into_iter().map(|row| TriggerView::new(row, visitor.now)).collect();
     let rows = html! {
@@ -44,16 +50,18 @@ async fn page(State(state): State<AppState>, visitor: Visitor, OriginalUri(uri):
                 td { (kit::shown(&trigger.kind)) }
                 td { (kit::shown(&trigger.activity)) @if let Some(error) = trigger.error() { ": " span.discarded { (kit::shown(error)) } } }
                 td.num { (lag(trigger)) }
-                td { (kit::ago(last(trigger), &visitor)) }
+                td { (kit::ago(last(trigger), visitor)) }
                 td.num { a href=(format!("/dead-letters?trigger={}", escaped(&trigger.name))) { (kit::number(trigger.dead_letters)) } }
             }
         }
     };
-    let body = html! {
-        @if triggers.is_empty() { p { "There is no trigger. The section " code { "[triggers.NAME]" } " of the settings makes one." } }
-        @else { (kit::table("Triggers", &["Trigger", "Source", "What it does", "Lag", "Last delivery", "Dead letters"], rows)) }
-    };
-    Ok(Page::new("Triggers", Section::Triggers, &visitor, body).said(&query).into_response())
+    Ok(kit::live(
+        "list",
+        html! {
+            @if triggers.is_empty() { p { "There is no trigger. The section " code { "[triggers.NAME]" } " of the settings makes one." } }
+            @else { (kit::table("Triggers", &["Trigger", "Source", "What it does", "Lag", "Last delivery", "Dead letters"], rows)) }
+        },
+    ))
 }
 
 fn lag(trigger: &TriggerView) -> String {
@@ -71,16 +79,23 @@ async fn one(
     Path(name): Path<String>,
     OriginalUri(uri): OriginalUri,
 ) -> Answer {
-    visitor.caller.require_everywhere(Scope::Read)?;
     let query = Fields::parse(uri.query().unwrap_or_default());
-    let trigger = TriggerView::new(admin::get(&state.backroom, &name).await?, visitor.now);
+    let parts = one_parts(&state, &visitor, &name).await?;
+    let title = format!("Trigger {}", kit::shown(&name));
     let path = format!("/triggers/{}", escaped(&name));
+    Ok(Page::new(title, Section::Triggers, &visitor, parts).said(&query).live(path).into_response())
+}
+
+pub(super) async fn one_parts(state: &AppState, visitor: &Visitor, name: &str) -> Result<Markup, Trouble> {
+    visitor.caller.require_everywhere(Scope::Read)?;
+    let trigger = TriggerView::new(admin::get(&state.backroom, name).await?, visitor.now);
+    let path = format!("/triggers/{}", escaped(name));
     let readers = html! {
         @for reader in &trigger.readers {
             tr {
                 th scope="row" { (kit::shown(&reader.holder)) }
                 td { @if reader.alive { (reader.status.activity.as_str()) } @else { "silent" } }
-                td { (kit::moment(reader.beat_at, &visitor)) }
+                td { (kit::moment(reader.beat_at, visitor)) }
                 td.num { @match reader.status.lag { Some(lag) => (kit::number(lag)), None => "–" } }
                 td.num { (kit::number(reader.status.in_flight)) }
                 td { @if let Some(error) = &reader.status.error { (kit::shown(error)) } }
@@ -88,43 +103,45 @@ async fn one(
         }
     };
     let value = |value: &serde_json::Value| Json::encode(value).ok();
-    let body = html! {
-        p { (kit::shown(&trigger.kind)) ", " (kit::shown(&trigger.activity)) }
-        @if let Some(error) = trigger.error() { p.notice.bad { (kit::shown(error)) } }
-        dl.facts {
-            dt { "Dead letters" }
-            dd {
-                a href=(format!("/dead-letters?trigger={}", escaped(&name))) { (kit::number(trigger.dead_letters)) }
-                @if trigger.dropped > 0 { ", and " (kit::number(trigger.dropped)) " were dropped because there were too many" }
-            }
-            dt { "Defined" } dd { (kit::moment(trigger.defined_at, &visitor)) }
-        }
-        h2 { "Processes that read its source" }
-        @if trigger.readers.is_empty() { p { "None." } }
-        @else { (kit::table("Readers", &["Process", "What it does", "Heartbeat", "Lag", "In hand", "Error"], readers)) }
-        @for (name, part) in [("Source", &trigger.source), ("Which jobs deliveries become", &trigger.mapping)] {
-            @if let Some(part) = value(part) { (kit::json(name, &part, &format!("/v1{path}"))) }
-        }
-        @if visitor.may_everywhere(Scope::Operate) {
-            h2 { "What can be done" }
-            div.acts {
-                @if trigger.paused_at.is_some() {
-                    (kit::button(&visitor, &format!("{path}/resume"), "Resume", Some(&format!("backroom triggers resume {}", kit::quoted(&name)))))
-                } @else {
-                    (kit::button(&visitor, &format!("{path}/pause"), "Pause", Some(&format!("backroom triggers pause {}", kit::quoted(&name)))))
+    Ok(kit::live(
+        "trigger",
+        html! {
+            p { (kit::shown(&trigger.kind)) ", " (kit::shown(&trigger.activity)) }
+            @if let Some(error) = trigger.error() { p.notice.bad { (kit::shown(error)) } }
+            dl.facts {
+                dt { "Dead letters" }
+                dd {
+                    a href=(format!("/dead-letters?trigger={}", escaped(name))) { (kit::number(trigger.dead_letters)) }
+                    @if trigger.dropped > 0 { ", and " (kit::number(trigger.dropped)) " were dropped because there were too many" }
                 }
-                (kit::opened("Forget", html! {
-                    form method="post" action=(format!("{path}/delete")) {
-                        (kit::key(&visitor))
-                        p { "With its state and its dead letters. Its jobs stay. If the settings still name it, its source is read from the beginning at the next start." }
-                        button.danger type="submit" { "Forget the trigger" }
-                    }
-                }))
+                dt { "Defined" } dd { (kit::moment(trigger.defined_at, visitor)) }
             }
-        }
-    };
-    let title = format!("Trigger {}", kit::shown(&name));
-    Ok(Page::new(title, Section::Triggers, &visitor, body).said(&query).into_response())
+            h2 { "Processes that read its source" }
+            @if trigger.readers.is_empty() { p { "None." } }
+            @else { (kit::table("Readers", &["Process", "What it does", "Heartbeat", "Lag", "In hand", "Error"], readers)) }
+            @for (name, part) in [("Source", &trigger.source), ("Which jobs deliveries become", &trigger.mapping)] {
+                @if let Some(part) = value(part) { (kit::json(name, &part, &format!("/v1{path}"))) }
+            }
+            @if visitor.may_everywhere(Scope::Operate) {
+                h2 { "What can be done" }
+                div.acts {
+                    @if trigger.paused_at.is_some() {
+                        (kit::button(visitor, &format!("{path}/resume"), "Resume", Some(&format!("backroom triggers resume {}", kit::quoted(name)))))
+                    } @else {
+                        (kit::button(visitor, &format!("{path}/pause"), "Pause", Some(&format!("backroom triggers pause {}", kit::quoted(name)))))
+                    }
+                    (kit::opened("Forget", html! {
+                        form method="post" action=(format!("{path}/delete")) {
+                            (kit::key(visitor))
+                            p { "With its state and its dead letters. Its jobs stay. If the settings still name it, its source is read from the beginning at the next start." }
+                            button.danger type="submit" { "Forget the trigger" }
+                            (kit::cli(&format!("backroom triggers forget {}", kit::quoted(name))))
+                        }
+                    }))
+                }
+            }
+        },
+    ))
 }
 
 async fn pause(State(state): State<AppState>, Path(name): Path<String>, posted: Posted) -> Answer {
@@ -218,6 +235,7 @@ async fn letter(
                     form method="post" action=(format!("/dead-letters/{}/delete", letter.id)) {
                         (kit::key(&visitor))
                         button.danger type="submit" { "Delete the dead letter" }
+                        (kit::cli(&format!("backroom triggers delete-dead-letters {}", letter.id)))
                     }
                 }))
             }

@@ -1,7 +1,8 @@
 //! What a visitor sees in place of a page: the problem in words, or the way to the login.
 
 use axum::{
-    http::StatusCode,
+    extract::Request,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use maud::html;
@@ -55,15 +56,24 @@ impl IntoResponse for Trouble {
                 let body = html! {
                     p { (problem.detail()) }
                     p { "What to do: " (code.remedy()) }
-                    p { a href="/" { "Overview" } }
                 };
-                let mut response = Page::bare(code.title(), body).into_response();
+                let mut response = Page::bare(code.title(), body).with_links().into_response();
                 *response.status_mut() =
                     StatusCode::from_u16(code.status().as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 response
             }
         }
     }
+}
+
+/// What a request for a path that does not exist gets: a page, if a browser asks, and a problem document otherwise.
+pub(crate) async fn no_such_path(request: Request) -> Response {
+    let accepts = request.headers().get_all(header::ACCEPT).into_iter();
+    let is_browser = accepts.filter_map(|value| value.to_str().ok()).any(|value| value.contains("text/html"));
+    if is_browser && !request.uri().path().starts_with("/v1/") {
+        return Trouble::Problem(Problem::new(Code::NotFound, "there is no such page")).into_response();
+    }
+    Problem::new(Code::NoSuchRoute, "the API has no such path").into_response()
 }
 
 /// Marks an answer that is a page, so that an error stays one and does not become a problem document.

@@ -8,7 +8,7 @@ use backroom_triggers::{
 use hyper::Method;
 use uuid::Uuid;
 
-use super::{Target, escaped};
+use super::{Target, access::append, escaped};
 use crate::{
     bodies::TriggerPause,
     terminal::Problem,
@@ -114,6 +114,30 @@ impl Target {
                 Ok(letter_of_store(backroom, admin::dead_letter(backroom, id).await?).await)
             }
             Self::Server(remote) => remote.get(&format!("/v1/dead-letters/{id}")).await,
+        }
+    }
+
+    /// Deletes a dead letter.
+    pub(crate) async fn delete_dead_letter(&self, id: Uuid) -> Result<(), Problem> {
+        match self {
+            Self::Store(backroom) => {
+                append(backroom, "dead_letter.delete", &id.to_string()).await?;
+                Ok(admin::delete_dead_letter(backroom, id).await?)
+            }
+            Self::Server(remote) => remote.send(Method::DELETE, &format!("/v1/dead-letters/{id}"), &()).await,
+        }
+    }
+
+    /// Deletes a trigger with its state and its dead letters.
+    pub(crate) async fn forget_trigger(&self, name: &str) -> Result<(), Problem> {
+        match self {
+            Self::Store(backroom) => {
+                append(backroom, "trigger.delete", name).await?;
+                Ok(admin::delete(backroom, name).await?)
+            }
+            Self::Server(remote) => {
+                remote.send(Method::DELETE, &format!("/v1/triggers/{}", escaped(name)), &()).await
+            }
         }
     }
 

@@ -1,6 +1,10 @@
 //! Event streams and replies.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::{
+    collections::BTreeSet,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -41,6 +45,73 @@ fn a_stream_that_continues_from_any_event_has_the_rest_once() {
         assert_eq!(events(&rest.text()), all[place + 1..], "after {id}");
     }
     side.server.call("GET", &path, &[("last-event-id", "nonsense")], b"").is_problem(400, "malformed");
+}
+
+/// Connections that are cut while the job runs.
+const CUTS: u64 = 300;
+/// A connection that has nothing to read for so long is cut, too.
+const SILENCE: Duration = Duration::from_millis(30);
+
+/// Follows a job after an event, and cuts the connection after about so many bytes of events; what came until then. None goes to the end.
+fn followed(side: &Side, path: &str, after: Option<&str>, bytes: Option<usize>) -> String {
+    let mut stream = side.server.connect();
+    // HTTP/1.0 has no chunks: what is read is what was sent.
+    let after = after.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
+    stream
+        .write_all(format!("GET {path} HTTP/1.0\r\nhost: {}\r\n{after}\r\n", side.server.address).as_bytes())
+        .unwrap();
+    let mut reader = BufReader::with_capacity(1, stream);
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        assert!(reader.read_line(&mut line).unwrap() > 0, "no answer");
+    }
+    let mut read = Vec::new();
+    match bytes {
+        None => drop(reader.read_to_end(&mut read).unwrap()),
+        Some(bytes) => {
+            reader.get_ref().set_read_timeout(Some(SILENCE)).unwrap();
+            let mut byte = [0];
+            while read.len() < bytes && matches!(reader.read(&mut byte), Ok(1)) {
+                read.push(byte[0]);
+            }
+        }
+    }
+    String::from_utf8_lossy(&read).into_owned()
+}
+
+#[test]
+fn a_stream_that_is_cut_at_random_while_the_job_runs_shows_each_line_once_and_in_order() {
+    let side = Side::new("cut");
+    let (_worker, say) = side.work_talking();
+    let id = side.enqueue(json!({"kind": "talk", "args": null}));
+    let path = format!("/v1/jobs/{id}/events");
+    let (mut last, mut lines, mut seen, mut inside) = (None::<String>, Vec::new(), BTreeSet::new(), 0);
+    let mut random = 1_u64;
+    for cut in 0..=CUTS {
+        say.send(format!("line {cut}")).unwrap();
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let bytes = usize::try_from(random >> 33).unwrap() % 900;
+        let is_last = cut == CUTS;
+        if is_last {
+            // The job ends when no line can come any more.
+            say.send("the end".into()).unwrap();
+        }
+        let read = followed(&side, &path, last.as_deref(), (!is_last).then_some(bytes));
+        // What came of an event that was cut off does not count.
+        let whole = read.rfind("\n\n").map_or(0, |end| end + 2);
+        inside += usize::from(whole < read.len());
+        for (id, name, data) in events(&read[..whole]) {
+            assert!(id.is_empty() || seen.insert(id.clone()) || name == "state", "event {id} came twice");
+            if name == "line" {
+                lines.push(data["line"].as_str().unwrap().to_owned());
+            }
+            last = Some(id).filter(|id| !id.is_empty()).or(last);
+        }
+    }
+    let expected: Vec<_> = (0..=CUTS).map(|cut| format!("line {cut}")).chain(["the end".into()]).collect();
+    assert_eq!(lines, expected);
+    assert!(inside > 30, "only {inside} of {CUTS} were cut inside an event");
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! A store, servers over it, and a worker that runs its jobs.
 
-use std::{sync::mpsc, thread::JoinHandle, time::Duration};
+use std::{
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use backroom::{Backroom, Context, Failure, Job, Worker, WorkflowContext};
 use serde::{Deserialize, Serialize};
@@ -83,15 +87,35 @@ impl Side {
 
     /// Starts a worker in this process. It stops when the answer is dropped.
     pub(crate) fn work(&self) -> Working {
-        self.working(false)
+        self.working(|worker| worker.handle(double).workflow(decide).poll(Duration::from_millis(50)))
     }
 
     /// The same for jobs that write a long log.
     pub(crate) fn work_wordily(&self) -> Working {
-        self.working(true)
+        self.working(|worker| worker.handle(wordy))
     }
 
-    fn working(&self, is_wordy: bool) -> Working {
+    /// The same for a job that logs each line that is sent, until the sender says `the end`.
+    pub(crate) fn work_talking(&self) -> (Working, tokio::sync::mpsc::UnboundedSender<String>) {
+        let (say, said) = tokio::sync::mpsc::unbounded_channel::<String>();
+        let said = Arc::new(tokio::sync::Mutex::new(said));
+        let talk = move |_: Talk, ctx: Context| {
+            let said = Arc::clone(&said);
+            async move {
+                let mut said = said.lock().await;
+                while let Some(line) = said.recv().await {
+                    ctx.log(&line);
+                    if line == "the end" {
+                        break;
+                    }
+                }
+                Ok::<_, Failure>(())
+            }
+        };
+        (self.working(move |worker| worker.handle(talk)), say)
+    }
+
+    fn working(&self, handlers: impl FnOnce(Worker) -> Worker + Send + 'static) -> Working {
         let (stop, stopped) = mpsc::channel::<()>();
         let (started, starts) = mpsc::channel();
         let store = self.store.clone();
@@ -100,12 +124,7 @@ impl Side {
             runtime.unwrap().block_on(async {
                 let backroom = Backroom::open(&store).await.unwrap();
                 let worker = Worker::new(&backroom).queue("default", 2);
-                let worker = if is_wordy {
-                    worker.handle(wordy)
-                } else {
-                    worker.handle(double).workflow(decide).poll(Duration::from_millis(50))
-                };
-                let worker = worker.start().await.unwrap();
+                let worker = handlers(worker).start().await.unwrap();
                 started.send(()).unwrap();
                 // The sender is dropped at the end of the test.
                 _ = tokio::task::spawn_blocking(move || stopped.recv()).await;
@@ -169,6 +188,15 @@ async fn decide(args: Decide, ctx: WorkflowContext) -> Result<String, Failure> {
     let twice = ctx.child("twice", &Double(amount)).await?;
     ctx.publish(&"decided")?;
     Ok(format!("{decision:?} {twice}"))
+}
+
+/// Logs what it is sent.
+#[derive(Serialize, Deserialize)]
+struct Talk;
+
+impl Job for Talk {
+    const KIND: &'static str = "talk";
+    type Output = ();
 }
 
 /// Writes a long log.

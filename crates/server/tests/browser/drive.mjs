@@ -1,6 +1,6 @@
 // Drives the dashboard of a running server in headless Chromium: every page and every action, with and without JavaScript.
 // What it needs is in the environment: BACKROOM_URL, BACKROOM_TOKEN, CHROMIUM, SHOTS (a folder), DATA (JSON: what was stored before), and
-// BRIEF, not empty for a run with scripts only and without pictures.
+// BRIEF, not empty for a run without pictures.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -126,7 +126,7 @@ const PAGES = [
   '/schedules/nightly', '/triggers', '/triggers/inbox', '/dead-letters', `/dead-letters/${data.letters[0]}`, '/callbacks', '/replies',
   '/replies/answers', '/tokens', '/audit', '/settings', '/enqueue', `/enqueue?from=${data.done}`, `/jobs/${data.done}`, `/jobs/${data.failed}`,
   `/jobs/${data.evil}`, '/bulk?action=retry&state=discarded', '/batches', `/batches/${data.batch}`, `/batches/${data.batch}?state=discarded`,
-  `/jobs/${data.after}`, '/jobs?lane=tenant-1&priority=5', '/jobs?error=it+broke&ended=1d', '/jobs?worker=none',
+  `/jobs/${data.after}`, `/jobs/${data.workflow}`, `/jobs?batch=${data.batch}`, '/triggers/spare-plain', '/?attention=all', '/jobs?lane=tenant-1&priority=5', '/jobs?error=it+broke&ended=1d', '/jobs?worker=none',
 ];
 
 /** Every action, as an operator does it. */
@@ -233,6 +233,12 @@ async function act(visit, mark) {
   assert.equal(await page.locator('svg.tree a').count(), 2);
   await page.getByText('The same as a list').click();
   await page.locator('#tree li', { hasText: 'runs after' }).first().waitFor();
+  // A workflow that is parked, and a signal for it.
+  await visit.go(`/jobs/${data.workflow}`);
+  assert.match(await page.locator('#journal').innerText(), /order 21 costs 42[^]*waits for the signal approved/);
+  await visit.open('Send a signal', { 'Name of the signal': `approved-${mark}`, 'What it carries': '"by the browser"' }, 'Send the signal');
+  await visit.said('The signal is stored');
+  await page.locator('#journal li', { hasText: `approved-${mark}` }).first().waitFor();
   // Queues.
   await visit.go('/queues/browser');
   await visit.press('Pause');
@@ -253,11 +259,13 @@ async function act(visit, mark) {
   await visit.press('Run now');
   await visit.said('A run has begun');
   await visit.go('/schedules/nightly');
-  await visit.open('Backfill', { From: '3d ago' }, 'Backfill');
+  await visit.open('Backfill', { From: '60d ago' }, 'Backfill');
   await page.getByText('occurrences').first().waitFor();
   await visit.check('the count of a backfill');
   await visit.press('Run all of them');
   await visit.said('The backfill has begun');
+  await visit.press('Stop the backfill');
+  await visit.said('The backfill is stopped');
   // Triggers.
   await visit.go('/triggers/inbox');
   await visit.press('Pause');
@@ -270,6 +278,15 @@ async function act(visit, mark) {
   await visit.said('still refused');
   await visit.open('Delete', {}, 'Delete the dead letter');
   await visit.said('It is deleted');
+  await visit.go(`/triggers/spare-${mark}`);
+  await visit.open('Forget', {}, 'Forget the trigger');
+  await visit.said('It is deleted');
+  await page.goto(`/triggers/spare-${mark}`);
+  await page.getByRole('link', { name: 'Overview' }).first().waitFor();
+  // A path that does not exist leads back.
+  assert.equal((await page.goto('/no-such-page')).status(), 404);
+  await page.getByRole('link', { name: 'Jobs', exact: true }).first().waitFor();
+  await visit.check('no such page');
   // Callbacks.
   await visit.go('/callbacks');
   await visit.press('Send again');
@@ -289,7 +306,7 @@ async function act(visit, mark) {
   // What was done stands in the audit log, with who and from where.
   await visit.go('/audit');
   const log = await page.locator('main').innerText();
-  for (const done of ['job.cancel', 'job.move', 'jobs.delete', 'queue.pause', 'schedule.backfill', 'trigger.pause', 'token.revoke', 'batch.cancel']) {
+  for (const done of ['job.cancel', 'job.move', 'jobs.delete', 'queue.pause', 'schedule.backfill', 'trigger.pause', 'trigger.delete', 'job.signal', 'schedule.stop_backfill', 'token.revoke', 'batch.cancel']) {
     assert.ok(log.includes(done), `${done} is not in the audit log`);
   }
   assert.match(log, /on the pages from 127\.0\.0\.1/);
@@ -333,7 +350,7 @@ async function refreshes() {
 const began = Date.now();
 const say = (text) => console.log(`${((Date.now() - began) / 1000).toFixed(1)} s: ${text}`);
 
-for (const scripts of BRIEF ? [true] : [true, false]) {
+for (const scripts of [true, false]) {
   const mark = scripts ? 'script' : 'plain';
   const visit = await Visit.begin(mark, { javaScriptEnabled: scripts });
   await visit.login();

@@ -39,7 +39,7 @@ fn installed(name: &str) -> PathBuf {
     to
 }
 
-/// Drives all pages of the server. `is_brief`: with scripts only, and without pictures.
+/// Drives all pages of the server. `is_brief`: without pictures.
 pub(crate) fn drive(filled: &Filled, name: &str, is_brief: bool) {
     let dir = installed(name);
     let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../screenshots").join(name);

@@ -42,7 +42,34 @@ secrets = ["the-secret-of-the-hook"]
 kind = "{{header.x-kind}}"
 kinds = ["order"]
 queue = "browser"
+
+[triggers.spare-script]
+type = "hook"
+scheme = "none"
+kind = "order"
+
+[triggers.spare-plain]
+type = "hook"
+scheme = "none"
+kind = "order"
 "#;
+
+/// A workflow that waits for a signal.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Approve {
+    order: u64,
+}
+
+impl backroom::Job for Approve {
+    const KIND: &'static str = "approve";
+    type Output = String;
+}
+
+async fn approve(args: Approve, ctx: backroom::WorkflowContext) -> Result<String, backroom::Failure> {
+    let price: u64 = ctx.step("price").run(|| async { Ok(args.order * 2) }).await?;
+    ctx.publish(&format!("order {} costs {price}", args.order))?;
+    Ok(ctx.wait_signal("approved").await?)
+}
 
 /// A server and what its store has.
 pub(crate) struct Filled {
@@ -144,13 +171,13 @@ impl Filled {
         let letters: Vec<_> =
             letters["dead_letters"].as_array().unwrap().iter().map(|letter| letter["id"].clone()).collect();
         assert_eq!(letters.len(), 3, "{letters:?}");
-        self.end_endpoints();
+        let workflow = self.in_the_store();
         self.data = json!({ "done": done, "failed": failed, "waiting": waiting, "evil": evil, "letters": letters,
-                "batch": batch, "after": after });
+                "batch": batch, "after": after, "workflow": workflow });
     }
 
-    /// Two receivers want no more callbacks.
-    fn end_endpoints(&self) {
+    /// What no call of the API does: two receivers want no more callbacks, and a workflow is parked, whose id is the answer.
+    fn in_the_store(&self) -> String {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let backroom = backroom::Backroom::open(&self.place.store()).await.unwrap();
@@ -160,7 +187,15 @@ impl Filled {
                     backroom::EndedEndpoint { url: url.into(), reason: format!("410: {SCRIPT}"), ended_at };
                 backroom.store().end_endpoint(std::sync::Arc::new(endpoint)).await.unwrap();
             }
+            let workflow = backroom.enqueue(Approve { order: 21 }).queue("flows").await.unwrap().id();
+            let worker = backroom::Worker::new(&backroom).queue("flows", 1).workflow(approve);
+            let worker = worker.start().await.unwrap();
+            while backroom.job(workflow).await.unwrap().state != backroom::State::Waiting {
+                tokio::task::yield_now().await;
+            }
+            worker.stop().await.unwrap();
             backroom.close().await.unwrap();
-        });
+            workflow.to_string()
+        })
     }
 }

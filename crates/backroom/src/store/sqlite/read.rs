@@ -14,7 +14,7 @@ use super::{
 };
 use crate::store::{
     Count, Filter, Load, Recorded, Seen,
-    verbs::{PlacedAttempt, in_order},
+    verbs::{PlacedAttempt, in_order, not_poison_sql},
 };
 
 /// The unsuccessful attempts of a job, the oldest first; if they are too many bytes, the newest of them.
@@ -228,6 +228,9 @@ fn ids(filter: &Filter, way: Way, before: Option<JobId>, limit: usize) -> (Strin
     }
     if let Some(wanted) = &filter.queued_as {
         and(&wanted.sql(&filter.states, "?"), Value::Integer(micros(wanted.now)));
+    }
+    if filter.not_poison {
+        sql.push_str(&not_poison_sql());
     }
     // States are written into the statement, a single one with `=`. Only then can the planner prove that a partial index holds
     // every row that is asked for.

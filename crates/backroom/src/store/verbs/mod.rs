@@ -38,6 +38,8 @@ pub use journals::{
 pub use links::{EdgesOfJob, InsertLinked, LinkVerbs, Neighbour, NeighbourState, NewLinked, Side};
 pub(crate) use queues::apply_setting;
 pub use queues::{QueueSetting, QueueVerbs};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) use reads::not_poison_sql;
 pub use reads::{Count, Filter, Load, QueuedAs, ReadVerbs, RunningJob};
 pub(crate) use replies::DROPPED_REMEMBERED;
 pub use replies::{Acknowledged, DropMessages, MessageRow, ReplyQueue, ReplyVerbs, TakeMessages};

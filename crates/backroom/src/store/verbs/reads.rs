@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use backroom_core::{Attempt, DisplayState, JobId, JobRow, Kinds, LogLine, State, Timestamp, batch::BatchId};
+use backroom_core::{
+    Attempt, DisplayState, JobId, JobRow, Kinds, LogLine, POISON, State, Timestamp, batch::BatchId,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Recorded, Seen};
@@ -108,6 +110,9 @@ pub struct Filter {
     /// Whether `error` must stand in what readers see, and not only in what is hidden from them. The stores do not know what is hidden:
     /// [`Backroom::list`](crate::Backroom::list) leaves out the other jobs.
     pub error_as_shown: bool,
+    /// Not those that were discarded because they took worker processes down with them: whose reason begins with
+    /// [`POISON`](crate::core::POISON).
+    pub not_poison: bool,
     /// Of this batch.
     pub batch: Option<BatchId>,
     /// Created at or after.
@@ -129,6 +134,12 @@ pub struct QueuedAs {
     pub shown: Vec<DisplayState>,
     /// The moment.
     pub now: Timestamp,
+}
+
+/// [`Filter::not_poison`] in SQL, over the columns of a job.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn not_poison_sql() -> String {
+    format!(" AND (reason IS NULL OR substr(reason, 1, {}) <> '{POISON}')", POISON.len())
 }
 
 impl Filter {
@@ -163,6 +174,7 @@ impl Filter {
             && (self.lane.is_none() || self.lane == job.lane)
             && (self.worker.is_none() || self.worker == job.worker)
             && self.priority.is_none_or(|priority| job.priority == priority)
+            && !(self.not_poison && job.reason.as_ref().is_some_and(|reason| reason.starts_with(POISON)))
             && (self.batch.is_none() || self.batch == job.batch())
             && self.created_from.is_none_or(|from| job.created_at >= from)
             && self.created_before.is_none_or(|before| job.created_at < before)

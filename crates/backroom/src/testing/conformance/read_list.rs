@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backroom_core::{DisplayState, Draft, JobId, JobRow, State, unique::UniqueRule};
+use backroom_core::{DisplayState, Draft, Event, JobId, POISON, JobRow, State, unique::UniqueRule};
 
 use super::env::{Env, cancel, draft, draft_in, draft_later, fail, ids, succeed};
 use crate::store::{Filter, Inserted};
@@ -97,6 +97,12 @@ pub(super) async fn each_filter_narrows(env: Env) {
     assert_eq!(matching(&env, states(&[State::Running, State::Cancelled])).await, of(&[2, 0]));
     env.drive(&running, succeed(&running), env.now).await;
     assert_eq!(matching(&env, states(&[State::Queued, State::Completed])).await, of(&[5, 4, 3, 1, 0]));
+    let reason = format!("{POISON} 3 worker processes died");
+    env.drive(&jobs[3], Event::Cancel { reason }, env.now).await;
+    let not_poison = |states: &[State]| Filter { not_poison: true, states: states.to_vec(), ..all() };
+    assert_eq!(matching(&env, states(&[State::Cancelled])).await, of(&[3, 2]));
+    assert_eq!(matching(&env, not_poison(&[State::Cancelled])).await, of(&[2]));
+    assert_eq!(matching(&env, not_poison(&[])).await, of(&[5, 4, 2, 1, 0]));
 }
 
 pub(super) async fn filters_hold_together(env: Env) {
@@ -116,6 +122,7 @@ pub(super) async fn filters_hold_together(env: Env) {
         priority: Some(5),
         error: None,
         error_as_shown: false,
+        not_poison: true,
         from_id: Some(jobs[0].id),
         finished_from: None,
     };

@@ -46,7 +46,7 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Puts everything around the routes.
 pub(super) fn layers(router: Router<AppState>, state: AppState) -> Router<AppState> {
     router
-        .fallback(|| async { Problem::new(Code::NoSuchRoute, "the API has no such path") })
+        .fallback(crate::pages::no_such_path)
         // The body has a limit already, and one in time, too.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(state, answer))

@@ -53,6 +53,8 @@ pub(crate) async fn of(select: &Select, state: &AppState, caller: &Caller) -> Re
         priority: select.priority,
         error: select.error.clone(),
         error_as_shown: select.error.is_some(),
+        batch: select.batch,
+        not_poison: select.not_poison,
         created_from: select.since,
         created_before: select.until,
         finished_from: select.ended,

@@ -54,6 +54,12 @@ pub(super) struct PageQuery {
     priority: Option<u8>,
     /// With this text in the reason or in the error of an attempt; upper and lower case differ.
     error: Option<String>,
+    /// Of this batch.
+    #[param(value_type = Option<String>, format = "uuid")]
+    batch: Option<backroom::BatchId>,
+    /// Not those that were discarded because they took worker processes down with them. Default false.
+    #[serde(default)]
+    not_poison: bool,
     /// Enqueued at or after this moment.
     #[param(value_type = Option<String>, format = DateTime)]
     since: Option<backroom::Timestamp>,
@@ -99,13 +105,29 @@ pub(super) async fn list(
         worker,
         priority,
         error,
+        batch,
+        not_poison,
         since,
         until,
         ended,
         limit,
         before,
     } = query;
-    let select = Select { state: word, queue, kind, tag, lane, worker, priority, error, since, until, ended };
+    let select = Select {
+        state: word,
+        queue,
+        kind,
+        tag,
+        lane,
+        worker,
+        priority,
+        error,
+        batch,
+        not_poison,
+        since,
+        until,
+        ended,
+    };
     let filter = filter::of(&select, &state, &caller).await?;
     let page = state.backroom.list(filter, before, limit.unwrap_or(LIMIT_DEFAULT)).await?;
     let next_uri = page.next.map(|next| {

@@ -23,7 +23,7 @@ use crate::{
     clock::Clock as _,
     store::{
         Count, Filter, Load, Recorded, Seen,
-        verbs::{PlacedAttempt, in_order},
+        verbs::{PlacedAttempt, in_order, not_poison_sql},
     },
 };
 
@@ -255,6 +255,9 @@ pub(crate) async fn list(
     }
     if let Some(from) = &finished_from {
         query.and("finished_at >= ?", from, Type::TIMESTAMPTZ);
+    }
+    if filter.not_poison {
+        query.text.push_str(&not_poison_sql());
     }
     // Constants of this program, written out: so the planner can prove that a partial index has all rows that match,
     // and that the history has none.
