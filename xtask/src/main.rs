@@ -43,6 +43,8 @@ cargo xtask <task>
   postgres-versions
                  of the tests only those on the oldest and the newest PostgreSQL
   api            of the test only what holds the server against the document of its API
+  kills          of the tests those that kill brokers' readers, clients and workflows twenty or thirty times; the test
+                 itself kills them a few times
   faktory        run the tests of crates.io faktory, unmodified, against `backroom serve --faktory`
   words          find words in comments, messages and pages that are not plain English
   oracles        install what the tests of schedules are compared with (cronsim and dateutil, from PyPI)
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(test::Extent::Full),
         ["test", "--quick"] => test::run(test::Extent::Quick),
         ["postgres-versions"] => test::run_versions(),
+        ["kills"] => test::run_kills(),
         ["faktory"] => faktory::run(),
         ["words"] => test::run_words(),
         ["oracles"] => oracles::install(),

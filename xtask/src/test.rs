@@ -57,6 +57,13 @@ pub(crate) fn run_api() -> Result<(), Failure> {
     step::run_all("api", &[API], &repository)
 }
 
+/// `cargo xtask kills`: the tests that kill processes many times, which the test itself does a few times only.
+pub(crate) fn run_kills() -> Result<(), Failure> {
+    let repository = Repository::find()?;
+    let steps = [OUTSIDE_CLIENTS, CLIENT_LANGUAGES, BROKERS, POSTGRES, KILLS];
+    step::run_all("kills", &steps, &repository)
+}
+
 fn steps(extent: Extent, postgres_store_exists: bool) -> Vec<Step> {
     let mut steps = vec![
         DISK_SPACE,
@@ -239,6 +246,12 @@ const API: Step = Step {
     name: "api",
     what: "two validators accept the document of the API, and a tester finds no answer that it does not document",
     run: |repository, _| api::check(repository).map(passed),
+};
+
+const KILLS: Step = Step {
+    name: "kills",
+    what: "what brokers, clients in other languages and workflows hold loses nothing in twenty or thirty kills",
+    run: |repository, servers| tools::kills(repository, &servers.variables()).map(passed),
 };
 
 const TESTS: Step = Step {

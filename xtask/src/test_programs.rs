@@ -88,6 +88,11 @@ pub(crate) fn run(
         ran.iter().filter(|ran| ran.failed.is_some()).map(|ran| &*ran.program.name).collect();
     let tally = Tally::of(ran.iter().map(|ran| &*ran.output));
     say::line(&format!("{count} test programs: {tally}"));
+    for ran in &ran {
+        for what in not_run(&ran.output) {
+            say::line(&format!("  not run on this machine ({}): {what}", ran.program.name));
+        }
+    }
     if failed.is_empty() {
         return Ok(());
     }
@@ -216,6 +221,12 @@ fn why_failed(ended: Option<ExitStatus>) -> Option<String> {
     }
 }
 
+/// What tests say that they cannot show on this machine.
+fn not_run(output: &[u8]) -> Vec<String> {
+    let output = String::from_utf8_lossy(output);
+    output.lines().filter_map(|line| line.split_once("not run: ")).map(|(_, what)| what.to_owned()).collect()
+}
+
 /// The sum of the closing lines of all programs.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
@@ -284,6 +295,12 @@ mod tests {
             b"test result: FAILED. 1 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.00s",
         ];
         assert_eq!(Tally::of(outputs.into_iter()), Tally { passed: 55, failed: 3, ignored: 2 });
+    }
+
+    #[test]
+    fn what_cannot_run_here_is_found_even_behind_the_name_of_a_test() {
+        let output = b"test a ... not run: memory limits: no controller\nok\nnot run: users: not root\ntest b ... ok\n";
+        assert_eq!(not_run(output), ["memory limits: no controller", "users: not root"]);
     }
 
     #[test]

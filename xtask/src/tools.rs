@@ -335,6 +335,12 @@ pub(crate) fn tests_in(
     run_tests(repository, &chosen, &skipped, variables)
 }
 
+/// The ignored tests of these files that kill processes many times.
+pub(crate) fn kills(repository: &Repository, variables: &Variables) -> Result<(), Failure> {
+    let chosen = ["--test", "brokers", "--test", "clients", "--test", "workflow_kills"];
+    run_tests(repository, &chosen, &["--ignored", "twenty_times", "thirty_kills"], variables)
+}
+
 fn run_tests(
     repository: &Repository,
     chosen: &[&str],

@@ -1,7 +1,6 @@
 //! What commands may use, and as which user they run.
 
 #![cfg(all(feature = "exec", target_os = "linux"))]
-#![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 
 mod exec_support;
 
@@ -75,7 +74,7 @@ async fn processes_beyond_the_limit_are_refused_to_the_command() {
 #[tokio::test]
 async fn a_control_group_holds_all_processes_of_a_command_and_is_removed_with_them() {
     let Some(parent) = cgroup_parent() else {
-        eprintln!("skipped: this machine lets no test make control groups");
+        exec_support::not_run("control groups of commands: this machine lets no test make one");
         return;
     };
     let mark = exec_support::mark();
@@ -92,7 +91,9 @@ async fn a_control_group_holds_all_processes_of_a_command_and_is_removed_with_th
         let run = exec_support::run(sh(hungry).cgroup(&parent).memory_max(100_000_000), "null").await;
         assert!(run.error().starts_with("the command used more memory than its limit"), "{}", run.error());
     } else {
-        eprintln!("skipped in part: this machine has no memory controller in cgroup v2");
+        exec_support::not_run(
+            "the memory limit of a control group: this machine has no memory controller in cgroup v2",
+        );
     }
     let left: Vec<_> =
         std::fs::read_dir(&parent).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).collect();
@@ -123,7 +124,7 @@ async fn a_folder_that_is_no_control_group_is_refused() {
 fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        eprintln!("skipped: only root can run commands as another user");
+        exec_support::not_run("commands as another user: only root can start them");
     }
     is_root
 }

@@ -41,8 +41,8 @@ impl Worker {
     pub fn callbacks(self, options: CallbackOptions) -> Result<Self, Error> {
         options.check()?;
         let (slots, tls) = (options.slots, http_out::tls(&options.roots)?);
-        let (way, turns) = (options.way(), Turns::new(options.connections_per_host));
-        let sender = Arc::new(Sender { options, way, tls, turns });
+        let way = options.way();
+        let sender = Arc::new(Sender { options, way, tls, turns: Turns::default() });
         Ok(self.queue(QUEUE, slots).handle_untyped(KIND, move |args, context| {
             let sender = Arc::clone(&sender);
             async move { sender.deliver(args, context).await }
@@ -72,7 +72,7 @@ impl Sender {
         if secrets.is_empty() && !self.options.allows_unsigned {
             return Err(Failure::discard(format!("there is no secret for {}", url.origin())));
         }
-        let Some(_turn) = self.turns.take(&url.host.to_string()) else {
+        let Some(_turn) = self.turns.take(&url.host.to_string(), self.options.connections_per_host) else {
             return Err(Failure::snooze(CROWDED));
         };
         let id = context.id();

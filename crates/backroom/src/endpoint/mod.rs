@@ -49,7 +49,7 @@ impl Worker {
         let breaker = Arc::new(KindBreaker::new(&kind, spec.breaker));
         self.add_breaker(Arc::clone(&breaker));
         let retry = spec.retry.clone();
-        let turns = Turns::new(spec.connections);
+        let turns = self.host_turns();
         let endpoint = Arc::new(Endpoint { way: spec.way(&url), spec, url, tls, breaker, turns });
         let run = move |context: Context| {
             let endpoint = Arc::clone(&endpoint);
@@ -76,6 +76,7 @@ struct Endpoint {
     way: Way,
     tls: Arc<ClientConfig>,
     breaker: Arc<KindBreaker>,
+    /// Those of all endpoints of the worker.
     turns: Turns,
 }
 
@@ -86,7 +87,7 @@ impl Endpoint {
         if let Err(wait) = self.breaker.admit(clock.monotonic()) {
             return Err(Failure::not_begun(wait));
         }
-        let Some(turn) = self.turns.take(&self.url.host.to_string()) else {
+        let Some(turn) = self.turns.take(&self.url.host.to_string(), self.spec.connections) else {
             return Err(Failure::not_begun(CROWDED));
         };
         let body = event::body(&self.spec.source, context.job(), clock.now()).map_err(Failure::discard)?;

@@ -108,7 +108,8 @@ impl EndpointSpec {
         self
     }
 
-    /// How many requests of this kind at once to its host; default 16. The slots of the queue are the other limit.
+    /// No request of this kind begins while the worker has so many to its host; default 16. Those of its other endpoints count, too. The
+    /// slots of the queue are the other limit.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
         self

@@ -10,11 +10,10 @@ pub(crate) mod signature;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
 
 use self::address::Allowed;
@@ -35,28 +34,41 @@ pub(crate) struct Way {
     pub(crate) success_bytes_max: Option<usize>,
 }
 
-/// How many requests to one host there are at once.
-pub(crate) struct Turns {
-    of_host: usize,
-    /// The hosts with connections.
-    hosts: Mutex<HashMap<String, Weak<Semaphore>>>,
+/// How many requests to each host there are at once. Clones share the counts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Turns(Arc<Mutex<HashMap<String, usize>>>);
+
+/// One request to a host, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    turns: Turns,
+    host: String,
 }
 
 impl Turns {
-    pub(crate) fn new(of_host: usize) -> Self {
-        Self { of_host, hosts: Mutex::default() }
+    /// A connection to the host; none if there are so many already.
+    pub(crate) fn take(&self, host: &str, at_most: usize) -> Option<Turn> {
+        let mut hosts = self.hosts();
+        let count = hosts.get(host).copied().unwrap_or_default();
+        if count >= at_most {
+            return None;
+        }
+        hosts.insert(host.to_owned(), count + 1);
+        Some(Turn { turns: self.clone(), host: host.to_owned() })
     }
 
-    /// A connection to the host; none if it has as many as it may have.
-    pub(crate) fn take(&self, host: &str) -> Option<OwnedSemaphorePermit> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let turns = hosts.get(host).and_then(Weak::upgrade).unwrap_or_else(|| {
-            hosts.retain(|_, turns| turns.strong_count() > 0);
-            let turns = Arc::new(Semaphore::new(self.of_host));
-            hosts.insert(host.to_owned(), Arc::downgrade(&turns));
-            turns
-        });
-        turns.try_acquire_owned().ok()
+    fn hosts(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut hosts = self.turns.hosts();
+        match hosts.get_mut(&self.host) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(hosts.remove(&self.host)),
+        }
     }
 }
 
@@ -75,4 +87,24 @@ pub(crate) fn tls(more: &[CertificateDer<'static>]) -> Result<Arc<ClientConfig>,
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_to_a_host_are_bounded_together_and_those_to_another_host_apart() {
+        let (turns, of_another_kind) = (Turns::default(), Turns::default());
+        let shared = turns.clone();
+        let first = turns.take("shop", 2).unwrap();
+        let second = shared.take("shop", 2).unwrap();
+        assert!(turns.take("shop", 2).is_none());
+        assert!(turns.take("shop", 3).is_some() && turns.take("mail", 2).is_some());
+        assert!(of_another_kind.take("shop", 2).is_some());
+        drop(first);
+        assert!(shared.take("shop", 2).is_some());
+        drop(second);
+        assert!(turns.hosts().is_empty());
+    }
 }

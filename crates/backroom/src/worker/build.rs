@@ -267,6 +267,12 @@ impl Worker {
         Ok(())
     }
 
+    /// The requests of its endpoints to each host.
+    #[cfg(feature = "callbacks")]
+    pub(crate) fn host_turns(&self) -> crate::http_out::Turns {
+        self.plan.host_turns.clone()
+    }
+
     /// Its kind is not claimed while the breaker is open.
     #[cfg(feature = "callbacks")]
     pub(crate) fn add_breaker(&mut self, breaker: Arc<super::KindBreaker>) {

@@ -20,6 +20,9 @@ pub(super) struct Plan {
     pub(super) schedule_hooks: Vec<ScheduleHook>,
     pub(super) state: States,
     pub(super) breakers: KindBreakers,
+    /// The requests of its endpoints.
+    #[cfg(feature = "callbacks")]
+    pub(super) host_turns: crate::http_out::Turns,
     pub(super) settings: Settings,
     pub(super) neighbours: Arc<Neighbours>,
     /// It serves no queue.
@@ -38,6 +41,8 @@ impl Plan {
             schedule_hooks: Vec::new(),
             state: States::default(),
             breakers: KindBreakers::default(),
+            #[cfg(feature = "callbacks")]
+            host_turns: Default::default(),
             settings: Settings::default(),
             neighbours: Neighbours::here(),
             only_upkeep: false,

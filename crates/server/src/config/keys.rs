@@ -209,7 +209,7 @@ settings! {
         /// Endpoint: how long it has to report after an answer of 202. The job keeps its slot for so long.
         report_within: Duration = "1h", Plain;
 
-        /// Endpoint: most requests of this kind to it at once.
+        /// Endpoint: no request of this kind begins while the worker has so many to its host, those of its other endpoint kinds included.
         connections: u64 = "16", Plain;
 
         /// Endpoint: after so many failures in a row no job of the kind is claimed for `breaker_pause`.

@@ -27,6 +27,7 @@ mod runs;
 mod session;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 mod watch;
 mod workers;
 
@@ -49,6 +50,7 @@ use self::{
     line::Budget,
     reply::Refusal,
     runs::{OF_WORKER_MAX, Run, Runs},
+    unanswered::UnansweredCalls,
     workers::{Joined, Workers},
 };
 use crate::serve::AppState;
@@ -64,6 +66,7 @@ pub(crate) struct Faktory {
     /// The kinds that these workers take: all but those that the settings define.
     kinds: Kinds,
     runs: Mutex<Runs>,
+    unanswered: Mutex<UnansweredCalls>,
     workers: Mutex<Workers>,
     /// Queues that a client removed and that no job was pushed to since.
     removed: Mutex<HashSet<String>>,
@@ -88,6 +91,7 @@ impl Faktory {
             kinds: Kinds::AnyBut(kinds),
             state,
             runs: Mutex::default(),
+            unanswered: Mutex::default(),
             workers: Mutex::default(),
             removed: Mutex::default(),
             budget: Budget::new(),
@@ -109,6 +113,10 @@ impl Faktory {
 
     fn runs(&self) -> MutexGuard<'_, Runs> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unanswered(&self) -> MutexGuard<'_, UnansweredCalls> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn workers(&self) -> MutexGuard<'_, Workers> {

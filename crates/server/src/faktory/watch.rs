@@ -26,6 +26,8 @@ impl Faktory {
 
     pub(super) async fn tick(&self) {
         self.end_reservations().await;
+        // The store's decorator reports outages; the next turn comes in time.
+        let _ = self.repeat_unanswered(None).await;
         let (now, lease) = (self.now(), self.lease());
         let members = self.workers().all();
         for member in members {

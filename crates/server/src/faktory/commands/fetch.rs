@@ -56,6 +56,9 @@ pub(in super::super) async fn fetch(
         }
         return Ok(Reply::Nil);
     }
+    // What an earlier claim of this worker took goes back first.
+    faktory.repeat_unanswered(Some(&wid)).await?;
+    faktory.may_claim()?;
     let order = ClaimOrder {
         id: faktory.state.ids.lease(),
         is_repeated: false,
@@ -82,7 +85,14 @@ pub(in super::super) async fn fetch(
     }
     session.in_delivery = Some((jid, lease));
     let attempts = if delivered::failures_of(&job) > 0 {
-        faktory.state.backroom.attempts(job.id).await?
+        match faktory.state.backroom.attempts(job.id).await {
+            Ok(attempts) => attempts,
+            Err(error) => {
+                // The client gets an error instead of the job.
+                session.undelivered().await;
+                return Err(error.into());
+            }
+        }
     } else {
         Vec::new()
     };
@@ -123,7 +133,12 @@ async fn claim(faktory: &Faktory, wid: &str, order: ClaimOrder) -> Result<Vec<Ar
         match faktory.state.leases.claim(&worker, order.clone()).await {
             Ok(jobs) => return Ok(jobs),
             Err(error) if error.kind() == ErrorKind::Refused => renamed(faktory, wid, &worker),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                if error.is_transient() {
+                    faktory.claim_unanswered(wid, &order);
+                }
+                return Err(error.into());
+            }
         }
     }
     // It was silent, and is forgotten. Its connections are being closed.
@@ -139,7 +154,7 @@ pub(in super::super) async fn give_back(faktory: &Faktory, jid: &str, lease: Lea
     let taken = faktory.runs().drain_one(jid, lease);
     let Some(run) = taken else { return };
     if let Err(error) = faktory.state.leases.commit(None, vec![commit(&run, RunOutcome::Release)]).await {
-        tracing::warn!(%error, jid, "a job that was not delivered was not given back; it runs when its reservation is over");
-        faktory.runs().add(jid.to_owned(), run);
+        tracing::warn!(%error, jid, "a job that was not delivered was not given back; this is tried again");
+        faktory.give_back_unanswered(run.wid, run.key);
     }
 }

@@ -1,6 +1,10 @@
 //! Jobs that fail, and reservations that end.
 
-use backroom::State;
+use backroom::{
+    ErrorKind, State,
+    store::{MemoryStore, layer::Verb},
+    testing::faults::{Fault, Faults},
+};
 use serde_json::json;
 
 use super::*;
@@ -83,4 +87,58 @@ async fn a_worker_can_ask_for_more_time() {
     assert_eq!(place.job().await.state, State::Running);
     place.pass(20).await;
     assert_eq!(place.job().await.state, State::Queued);
+}
+
+/// A server over a store whose calls can fail.
+fn failing_place() -> (Place, Arc<Faults>) {
+    let clock = Arc::new(TestClock::default());
+    let faults = Arc::new(Faults::new(Arc::new(MemoryStore::new())));
+    let backroom = Options::new().clock(Arc::clone(&clock) as _).over(Arc::clone(&faults) as _);
+    (Place::over(backroom, clock, |_| {}), faults)
+}
+
+/// Fetches while the store is away, and again when it answers.
+async fn fetch_through_an_outage(place: &Place, faults: &Faults, client: &mut Client) {
+    let refused = client.says("FETCH default").await;
+    assert!(refused.starts_with("-ERR "), "{refused}");
+    let running = |jobs: Vec<JobRow>| jobs.iter().filter(|job| job.state == State::Running).count();
+    faults.heal();
+    let before = running(place.jobs().await);
+    assert_eq!(client.fetch(place).await["jid"], "12345678");
+    assert_eq!((before, running(place.jobs().await)), (1, 1));
+    assert_eq!(client.says(r#"ACK {"jid":"12345678"}"#).await, "+OK");
+}
+
+#[tokio::test]
+async fn a_job_whose_claim_and_its_repeat_were_not_answered_is_fetched_when_the_store_answers_again() {
+    let (place, faults) = failing_place();
+    let mut client = place.consumer("w-1").await;
+    client.push("12345678", "").await;
+    faults.cut(Fault::After);
+    fetch_through_an_outage(&place, &faults, &mut client).await;
+
+    // The same for a client that asks no more, while its worker lives.
+    client.push("12345678", "").await;
+    faults.cut(Fault::After);
+    assert!(client.says("FETCH default").await.starts_with("-ERR "));
+    place.pass(5).await;
+    faults.heal();
+    assert_eq!(place.job().await.state, State::Running);
+    place.pass(5).await;
+    assert_eq!((place.job().await.state, place.job().await.attempt), (State::Queued, 0));
+}
+
+#[tokio::test]
+async fn a_job_whose_earlier_failure_cannot_be_read_goes_back_although_that_is_not_answered_at_first() {
+    let (place, faults) = failing_place();
+    let mut client = place.consumer("w-1").await;
+    client.push("12345678", "").await;
+    client.fetch(&place).await;
+    assert_eq!(client.says(FAIL).await, "+OK");
+    place.clock.advance(Duration::from_secs(3600));
+    faults.refuse(Verb::Attempts, ErrorKind::Unavailable);
+    assert!(client.says("FETCH default").await.starts_with("-ERR "));
+    assert_eq!(place.job().await.state, State::Queued, "given back at once");
+    faults.heal();
+    assert_eq!(client.fetch(&place).await["jid"], "12345678");
 }
