@@ -87,7 +87,7 @@ pub use mapping::{BodyFormat, Mapping, MappingBuilder, MappingRule};
 #[cfg(feature = "objects")]
 pub use objects::{ObjectEvent, Objects};
 #[cfg(any(feature = "amqp", feature = "nats", feature = "redis"))]
-pub use replies::ReplyBrokers;
+pub use replies::{ReplyBrokers, permits_reply};
 pub use source::{Bounds, Settled, Source, SourceContext, SourceError, SourceState, Verdict};
 #[cfg(feature = "sqs")]
 pub use sqs::SqsQueue;

@@ -1,5 +1,7 @@
 //! The brokers of the settings, as the library of triggers takes them.
 
+use backroom::core::message::forward::BrokerAddress;
+
 use super::{Loaded, ServerSettings, Wrong};
 
 /// The sort of tables.
@@ -26,6 +28,28 @@ pub(crate) fn replies(
             .map_err(|invalid| wrong(invalid.why))?;
     }
     Ok(brokers)
+}
+
+/// Why these settings have no use for replies to `reply_to`; none for a reply queue, and for an address at a broker that may get replies.
+pub(crate) fn refuses(settings: &ServerSettings, reply_to: &str) -> Result<(), String> {
+    let Some(to) = BrokerAddress::read(reply_to).map_err(|invalid| invalid.to_string())? else {
+        return Ok(());
+    };
+    let Some(broker) = settings.brokers.get(to.broker) else {
+        return Err(format!(
+            "the settings of this server have no broker {:?}, so the reply would not be sent; add [brokers.{}] to them, or name another broker",
+            to.broker, to.broker
+        ));
+    };
+    #[cfg(any(feature = "amqp", feature = "nats", feature = "redis"))]
+    if backroom_triggers::permits_reply(&broker.addresses, to.address) {
+        return Ok(());
+    }
+    _ = broker;
+    Err(format!(
+        "brokers.{}.addresses in the settings of this server does not permit replies to {:?}",
+        to.broker, to.address
+    ))
 }
 
 /// What must hold for the brokers.

@@ -169,3 +169,32 @@ fn jobs_of_the_system_are_not_enqueued_by_callers() {
     let problem = side.post("/v1/jobs", reply).is_problem(422, "invalid");
     assert!(problem["detail"].as_str().unwrap().contains("reply_to \"backroom.replies\""), "{problem}");
 }
+
+#[test]
+fn a_reply_that_the_settings_of_the_server_would_not_send_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("backroom.toml");
+    let broker = "[brokers.shop]\nurl = \"nats://127.0.0.1:9\"\naddresses = [\"answers.*\"]\n";
+    std::fs::write(&file, broker).unwrap();
+    let side = Side::with("reply_brokers", &["--config", file.to_str().unwrap()]);
+    let reply = |to: &str| json!({"kind": "mail", "reply": {"to": to}});
+    let place = crate::cli_support::Place::new();
+    for (to, why) in [
+        ("broker:shop/other", "brokers.shop.addresses"),
+        ("broker:shoe/answers.a", "[brokers.shoe]"),
+        ("broker:shop", "broker:NAME/ADDRESS"),
+    ] {
+        let alone = side.post("/v1/jobs", reply(to)).is_problem(422, "invalid");
+        assert!(alone["detail"].as_str().unwrap().contains(why), "{alone}");
+        side.post("/v1/batches", json!({"on_finish": reply(to)})).is_problem(422, "invalid");
+        side.post("/v1/jobs/batch", json!([reply(to)])).is_problem(422, "invalid");
+        let url = format!("http://{}", side.server.address);
+        let mut command = place.command();
+        let said = command.args(["enqueue", "mail", "--server", &url, "--reply-to", to]).output().unwrap();
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.contains(why), "{said}");
+    }
+    for to in ["broker:shop/answers.a", "answers"] {
+        assert_eq!(side.post("/v1/jobs", reply(to)).status, 202);
+    }
+}

@@ -189,6 +189,11 @@ impl ReplyBrokers {
     }
 }
 
+/// Whether replies may go to this address of a broker with these patterns: see [`ReplyBrokers::add`].
+pub fn permits_reply(patterns: &[String], address: &str) -> bool {
+    Addresses::new(patterns.to_vec()).permit(address)
+}
+
 /// What a job is to send, and where.
 #[derive(Debug, Deserialize)]
 struct Args {

@@ -27,6 +27,7 @@ use crate::{
         problem::{Problem, Problems},
     },
     bodies::NewJob,
+    config,
     serve::AppState,
     views::{Enqueued, EnqueuedBatch, JobSchema, JobView},
 };
@@ -276,7 +277,11 @@ pub(in crate::api) fn check_new(state: &AppState, caller: &Caller, new: &NewJob)
         );
         return Err(Problem::new(Code::Forbidden, why));
     }
-    check_named(caller, new)
+    check_named(caller, new)?;
+    match new.reply_to().map(|reply_to| config::brokers::refuses(&state.settings.now(), reply_to)) {
+        Some(Err(why)) => Err(Problem::new(Code::Invalid, format!("reply_to: {why}"))),
+        Some(Ok(())) | None => Ok(()),
+    }
 }
 
 /// The span that the request names, for its jobs to continue, if that is possible. Where spans are exported, jobs continue the span
