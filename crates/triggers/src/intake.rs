@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use crate::{Delivery, Mapping, MappingRule, Verdict, mapping::Mapped, status::Board};
 
-/// Longest body that a dead letter stores; of a longer one, only the size.
-const LETTER_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Longest body that a dead letter stores; of a longer one, only the size. As large as the largest request to a hook by default.
+const LETTER_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longest reason that a dead letter stores, in bytes.
 const REASON_BYTES_MAX: usize = 2048;
 
@@ -43,6 +43,8 @@ pub enum Outcome {
         reason: String,
         /// The dead letter that stores it.
         dead_letter: Uuid,
+        /// Whether the dead letter has its body: not if it is too large.
+        has_body: bool,
     },
 }
 
@@ -51,7 +53,9 @@ impl Outcome {
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::Enqueued(_) | Self::Duplicate(_) | Self::LeftOut => Verdict::Accepted,
-            Self::Refused { reason, .. } => Verdict::Refused(reason.clone()),
+            Self::Refused { reason, has_body, .. } => {
+                Verdict::Refused { reason: reason.clone(), has_body: *has_body }
+            }
         }
     }
 }
@@ -180,7 +184,11 @@ impl Intake {
         let outcome = |place| match place {
             Where::LeftOut => Outcome::LeftOut,
             Where::Refused(index) => match letters.get(index) {
-                Some(letter) => Outcome::Refused { reason: letter.reason.clone(), dead_letter: letter.id },
+                Some(letter) => Outcome::Refused {
+                    reason: letter.reason.clone(),
+                    dead_letter: letter.id,
+                    has_body: letter.body.is_some(),
+                },
                 // Each refused delivery has its letter.
                 None => Outcome::LeftOut,
             },
@@ -203,8 +211,16 @@ impl Intake {
         Board::count(&board.left_out, count(|outcome| matches!(outcome, Outcome::LeftOut)));
         Board::count(&board.refused, letters.len());
         for letter in &letters {
-            let DeadLetter { trigger, identity, reason, id, .. } = letter;
+            let DeadLetter { trigger, identity, reason, id, body, body_bytes, .. } = letter;
             tracing::warn!(%trigger, %identity, dead_letter = %id, "a delivery became no job: {reason}");
+            if body.is_none() {
+                tracing::warn!(
+                    %trigger,
+                    %identity,
+                    dead_letter = %id,
+                    "its body of {body_bytes} bytes is too large for a dead letter and is not stored; only the source may still have it"
+                );
+            }
         }
         outcomes
     }

@@ -78,9 +78,13 @@ pub struct Settled {
 pub enum Verdict {
     /// A durable job stands for it, or the mapping's filter left it out.
     Accepted,
-    /// It cannot become a job, for this reason. It is stored as a dead letter; a source with a dead-letter place of its own may send it
-    /// there, too.
-    Refused(String),
+    /// It cannot become a job. It is stored as a dead letter; a source with a dead-letter place of its own may send it there, too.
+    Refused {
+        /// Why.
+        reason: String,
+        /// Whether the dead letter has its body. If not, it was too large, and the source should retain the message if it can.
+        has_body: bool,
+    },
 }
 
 /// What a source works with.

@@ -12,8 +12,8 @@ use std::{
 
 use backroom::{Options, testing::TestClock};
 use backroom_triggers::{
-    Activity, Bounds, Delivery, Mapping, RunningTriggers, Settled, Source, SourceContext, SourceError,
-    Triggers,
+    Activity, Bounds, Delivery, Mapping, Outcome, RunningTriggers, Settled, Source, SourceContext,
+    SourceError, Triggers, admin,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -176,4 +176,37 @@ async fn a_source_that_delivers_but_cannot_be_settled_is_tried_less_and_less_oft
     let wait = wait_after_a_failure(&clock, &triggers, "it was cut", &mut opened).await;
     assert!(wait <= Duration::from_secs(2), "{wait:?}");
     triggers.stop().await;
+}
+
+#[tokio::test]
+async fn a_large_body_is_in_its_dead_letter_and_can_be_replayed_but_not_one_without_measure() {
+    const MIB: usize = 1024 * 1024;
+    let backroom = Options::new().open("memory:").await.unwrap();
+    let text = |bytes: usize| format!(r#"{{"n":7,"x":"{}"}}"#, "x".repeat(bytes));
+    let take = async |mapping: Mapping, id: &str, bytes: usize| {
+        let triggers = Triggers::new(&backroom).add_pushed("in", "hook", serde_json::Value::Null, mapping);
+        let triggers = triggers.start().await.unwrap();
+        let taken = triggers.intake("in").unwrap().take(&[Delivery::new(id, text(bytes))]).await.unwrap();
+        triggers.stop().await;
+        taken.into_iter().next().unwrap()
+    };
+    let whole = || Mapping::kind("any").build().unwrap();
+    let Outcome::Refused { dead_letter, has_body: true, .. } = take(whole(), "1", 15 * MIB).await else {
+        panic!("args may have 1 MiB")
+    };
+    let letter = admin::dead_letter(&backroom, dead_letter).await.unwrap();
+    assert_eq!(letter.body, Some(text(15 * MIB).into_bytes()));
+    let Outcome::Refused { dead_letter: larger, has_body: false, .. } = take(whole(), "2", 17 * MIB).await
+    else {
+        panic!("it is larger than a dead letter stores")
+    };
+    let letter = admin::dead_letter(&backroom, larger).await.unwrap();
+    assert_eq!((letter.body, letter.body_bytes as usize), (None, text(17 * MIB).len()));
+    // The mapping is mended: it takes a part of the body.
+    take(Mapping::kind("any").pointer("/n").build().unwrap(), "3", 1).await;
+    let replayed = admin::replay(&backroom, dead_letter).await.unwrap();
+    assert!(matches!(replayed, Outcome::Enqueued(_)), "{replayed:?}");
+    assert!(
+        admin::replay(&backroom, larger).await.unwrap_err().to_string().contains("too large to be stored")
+    );
 }

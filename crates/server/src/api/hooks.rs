@@ -110,7 +110,7 @@ async fn receive(
     if replayed > 0 {
         tracing::info!(hook = name, replayed, "deliveries came again; each has its job already");
     }
-    if let [Outcome::Refused { reason, dead_letter }] = outcomes.as_slice() {
+    if let [Outcome::Refused { reason, dead_letter, .. }] = outcomes.as_slice() {
         let (code, why) = match &malformed {
             Some(why) => (Code::Malformed, why),
             None => (Code::Invalid, reason),

@@ -258,7 +258,7 @@ impl From<Outcome> for OutcomeView {
             Outcome::Enqueued(id) => Self { job: Some(id.to_string()), ..of("enqueued") },
             Outcome::Duplicate(id) => Self { job: Some(id.to_string()), ..of("duplicate") },
             Outcome::LeftOut => of("left_out"),
-            Outcome::Refused { reason, dead_letter } => {
+            Outcome::Refused { reason, dead_letter, has_body: _ } => {
                 Self { reason: Some(reason), dead_letter: Some(dead_letter), ..of("refused") }
             }
         }

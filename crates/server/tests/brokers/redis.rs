@@ -4,8 +4,9 @@ use ::redis::{AsyncCommands as _, Client, pipe};
 use backroom_testbed::BrokerKind;
 
 use crate::{
-    bench::{Bench, Sent},
+    bench::{Bench, Sent, World, counted, until, until_newest},
     scenarios,
+    serve_support::Server,
 };
 
 pub(crate) struct Redis;
@@ -82,6 +83,31 @@ fn each_message_is_one_job_while_backroom_is_killed_twenty_times() {
 #[test]
 fn each_message_is_one_job_while_the_connection_is_cut_before_the_acknowledgement() {
     scenarios::the_connection_is_cut::<Redis>();
+}
+
+/// Deleted, it would be gone everywhere.
+#[test]
+fn an_entry_that_is_too_large_for_a_dead_letter_is_not_deleted() {
+    let world = World::<Redis>::start();
+    let source =
+        format!("type = \"redis\"\nurl = \"{}\"\nstream = \"large\"\ndelete = true", world.broker.url());
+    world.write_settings(&format!("[triggers.in]\n{source}\nkind = \"number\"\n"));
+    let large = |id: &str, bytes: usize| Sent::new(id, format!("\"{}\"", "x".repeat(bytes)));
+    let messages =
+        vec![Sent::number(0), large("stored", 2_000_000), large("larger", 17_000_000), Sent::number(1)];
+    world.run(Redis::publish(&world.broker.url(), "large", messages));
+    let server = Server::start(&world.place, &[]);
+    until_newest(&server, 1);
+    until(&server, "the others are deleted", || {
+        let left: usize =
+            world.run(async { connect(&world.broker.url()).await.xlen("large").await.unwrap() });
+        left == 1
+    });
+    until(&server, "none is pending", || counted(&server, "trigger_lag", "in", "") == Some(0));
+    let letters = server.get("/v1/dead-letters?limit=10").json();
+    assert_eq!(letters["dead_letters"].as_array().unwrap().len(), 2, "{letters}");
+    let log = server.stop();
+    assert_eq!(log.matches("is too large for a dead letter").count(), 1, "{log}");
 }
 
 #[test]

@@ -245,7 +245,7 @@ impl Source for AzureQueue {
         let mut done = Vec::with_capacity(settled.len());
         for Settled { receipt, verdict } in settled {
             let Some(message) = open.in_hand.remove(&receipt) else { continue };
-            if matches!(verdict, Verdict::Refused(_))
+            if matches!(verdict, Verdict::Refused { .. })
                 && let Err(error) = open.queue.poison().put(&message.message_text).await
             {
                 // Backroom's own dead letter has it and the reason, so nothing is lost by going on.

@@ -254,7 +254,7 @@ impl Open {
             let Some(tag) = self.in_hand.remove(&receipt) else { continue };
             match verdict {
                 Verdict::Accepted => accepted = Some(tag),
-                Verdict::Refused(_) => {
+                Verdict::Refused { .. } => {
                     self.acknowledge(accepted.take()).await?;
                     self.channel.basic_reject(tag, BasicRejectOptions { requeue: false }).await?;
                 }

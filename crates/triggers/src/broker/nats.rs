@@ -405,7 +405,7 @@ impl Source for JetStream {
             let kind = match verdict {
                 Verdict::Accepted => AckKind::Ack,
                 // The server reports it to those who watch for terminated messages, and does not deliver it again.
-                Verdict::Refused(_) => AckKind::Term,
+                Verdict::Refused { .. } => AckKind::Term,
             };
             let done = message.ack_with(kind).await;
             done.map_err(|error| failed("acknowledge a message", &address, &*error))?;

@@ -165,9 +165,9 @@ impl Source for SqsQueue {
         let mut done = Vec::with_capacity(settled.len());
         for Settled { receipt, verdict } in settled {
             let Some(message) = open.in_hand.remove(&receipt) else { continue };
-            if let Verdict::Refused(why) = verdict
+            if let Verdict::Refused { reason, .. } = verdict
                 && let Some(letters) = &open.dead_letters
-                && let Err(error) = letters.send_copy(&message, &why).await
+                && let Err(error) = letters.send_copy(&message, &reason).await
             {
                 // It is received again until the redrive policy moves it, and blocks nothing.
                 tracing::warn!(

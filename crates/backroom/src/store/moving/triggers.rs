@@ -58,7 +58,7 @@ async fn copy(from: &dyn Store, to: &dyn Store, row: TriggerRow) -> Result<bool,
         let Some(last) = page.last() else { return Ok(true) };
         before = Some(last.id);
         for letter in page {
-            // One at a time: a body may have a megabyte. One that was deleted meanwhile is gone.
+            // One at a time: a body may have many megabytes. One that was deleted meanwhile is gone.
             if let Some(whole) = from.dead_letter(letter.id).await? {
                 to.put_dead_letters(Arc::new(vec![whole])).await?;
             }

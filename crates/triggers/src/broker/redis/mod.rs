@@ -336,9 +336,9 @@ impl Source for RedisStream {
                 .filter_map(|settled| Some((&settled.verdict, open.in_hand.remove(&settled.receipt)?)))
                 .collect();
             for (verdict, entry) in &entries {
-                if let (Verdict::Refused(why), Some(letters)) = (verdict, &dead_letters) {
+                if let (Verdict::Refused { reason, .. }, Some(letters)) = (verdict, &dead_letters) {
                     let add = commands.cmd("XADD").arg(letters).arg("*");
-                    add.arg("reason").arg(why).arg("stream").arg(&stream).arg("entry").arg(&entry.id);
+                    add.arg("reason").arg(reason).arg("stream").arg(&stream).arg("entry").arg(&entry.id);
                     for (name, value) in &entry.map {
                         add.arg(name).arg(bytes(value));
                     }
@@ -347,8 +347,14 @@ impl Source for RedisStream {
             }
             let ids: Vec<_> = entries.iter().map(|(_, entry)| entry.id.as_str()).collect();
             commands.cmd("XACK").arg(&stream).arg(&group).arg(&ids).ignore();
-            if delete {
-                commands.cmd("XDEL").arg(&stream).arg(&ids).ignore();
+            // What is stored nowhere else stays in the stream.
+            let is_only_here = |verdict: &Verdict| {
+                dead_letters.is_none() && matches!(verdict, Verdict::Refused { has_body: false, .. })
+            };
+            let deleted = entries.iter().filter(|(verdict, _)| delete && !is_only_here(verdict));
+            let deleted: Vec<_> = deleted.map(|(_, entry)| entry.id.as_str()).collect();
+            if !deleted.is_empty() {
+                commands.cmd("XDEL").arg(&stream).arg(&deleted).ignore();
             }
             let done: RedisResult<()> = commands.query_async(&mut open.connection).await;
             if let Err(error) = done {
