@@ -50,7 +50,9 @@ pub(crate) fn structured(text: &str, others: Vec<(String, String)>) -> Result<De
         (Some(_), Some(_)) => return Err("the CloudEvent has both `data` and `data_base64`".into()),
     };
     let event = CloudEvent::read(|name| members.get(name).map(|json| plain(json)));
-    let mut headers: Vec<_> = others.into_iter().filter(|(name, _)| name != "content-type").collect();
+    // Attributes are those of the event, whatever the headers of the message say.
+    let is_other = |(name, _): &(String, String)| name != "content-type" && !name.starts_with(CE);
+    let mut headers: Vec<_> = others.into_iter().filter(is_other).collect();
     let attributes = members.iter().filter(|(name, _)| !DATA.contains(&name.as_str()));
     headers
         .extend(attributes.map(|(name, json)| (format!("{CE}{}", name.to_ascii_lowercase()), plain(json))));

@@ -1,6 +1,6 @@
 //! Which job a delivery becomes. Pure: a delivery goes in, a draft or a reason comes out.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 use backroom::{
     Draft, Invalid, Json,
@@ -204,6 +204,21 @@ impl Mapping {
             self.reply_to.as_ref().map(|to| Reply { to: name(to, "reply"), ..Reply::default() });
         self.set_rest(&mut draft);
         draft.check(backroom::JobId(Default::default()), backroom::Timestamp::UNIX_EPOCH, 1024).map(drop)
+    }
+
+    /// The names of the headers that the kind depends on.
+    pub(crate) fn kind_headers(&self) -> Vec<String> {
+        let names = RefCell::new(Vec::new());
+        let read = |text: &str| {
+            let place = Place::read(text)?;
+            if let Place::Header(name) = &place {
+                names.borrow_mut().push(name.clone());
+            }
+            Ok(place)
+        };
+        // It was read before, without a mistake.
+        let _ = TextTemplate::parse(self.kind.source(), &read);
+        names.into_inner()
     }
 
     /// The rule that it was made of.

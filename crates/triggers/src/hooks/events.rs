@@ -36,7 +36,35 @@ pub enum Content {
 pub(super) fn read(scheme: Scheme, headers: &Headers<'_>, body: &[u8]) -> Content {
     let media_type = headers.get("content-type").unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match media_type.as_str() {
+    let is_body_only = scheme.signs_body_only();
+    if is_body_only {
+        // Other headers may be another's: the body alone says what it is.
+        if headers.get("ce-specversion").is_some() {
+            let why = format!(
+                "the scheme `{}` does not sign the attributes of a CloudEvent in headers; send it in the structured form",
+                scheme.name()
+            );
+            return malformed(headers, body, why);
+        }
+        // Without them, attributes in headers can only come from the body.
+        let signed = headers.0.iter().filter(|(name, _)| !name.to_ascii_lowercase().starts_with(CE));
+        let signed: Vec<_> = signed.cloned().collect();
+        return by_media_type(scheme, &media_type, &Headers(&signed), body);
+    }
+    by_media_type(scheme, &media_type, headers, body)
+}
+
+/// The same, once it is clear which headers count.
+fn by_media_type(scheme: Scheme, media_type: &str, headers: &Headers<'_>, body: &[u8]) -> Content {
+    let is_body_only = scheme.signs_body_only();
+    if is_body_only {
+        match form(body) {
+            Some(Form::Event) => return structured(headers, body),
+            Some(Form::Batch) => return batch(headers, body),
+            None => {}
+        }
+    }
+    match media_type {
         "application/cloudevents+json" => return structured(headers, body),
         "application/cloudevents-batch+json" => return batch(headers, body),
         other if other.starts_with("application/cloudevents") => {
@@ -48,7 +76,7 @@ pub(super) fn read(scheme: Scheme, headers: &Headers<'_>, body: &[u8]) -> Conten
     if headers.get("ce-specversion").is_some() {
         return binary(headers, body);
     }
-    if let Some(kind) = headers.get("aeg-event-type") {
+    if let Some(kind) = headers.get("aeg-event-type").filter(|_| !is_body_only) {
         return event_grid(kind, headers, body);
     }
     if scheme == Scheme::Slack
@@ -62,6 +90,26 @@ pub(super) fn read(scheme: Scheme, headers: &Headers<'_>, body: &[u8]) -> Conten
     let delivery =
         Delivery { headers: passed_on(headers), ..Delivery::new(identity(scheme, headers, body), body) };
     Content::Deliveries(vec![delivery])
+}
+
+/// A form of CloudEvents that a body shows by itself.
+enum Form {
+    Event,
+    Batch,
+}
+
+fn form(body: &[u8]) -> Option<Form> {
+    let text = std::str::from_utf8(body).ok()?;
+    let is_event = |text: &str| {
+        let version = place::at(text, "/specversion")?;
+        serde_json::from_str::<String>(version).ok()
+    };
+    if is_event(text).is_some() {
+        return Some(Form::Event);
+    }
+    let events: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    // Each that is none is refused alone.
+    events.iter().any(|event| is_event(event.get()).is_some()).then_some(Form::Batch)
 }
 
 /// What names a plain delivery: a header of the scheme, a member of the body, or else a hash of the body.

@@ -12,6 +12,8 @@ use std::time::Duration;
 use backroom::{Invalid, Timestamp};
 use serde_json::json;
 
+use crate::{Mapping, cloud_event::CE};
+
 pub use self::{
     events::{Content, EVENTS_MAX},
     schemes::{HookSecret, Refusal, Scheme, TOLERANCE_DEFAULT},
@@ -53,6 +55,26 @@ impl Hook {
         json!({ "scheme": self.scheme.name(), "tolerance_ms": u64::try_from(self.tolerance.as_millis()).unwrap_or(u64::MAX) })
     }
 
+    /// Checks that a mapping does not let anyone choose the kind who could not sign: a header may name it only where the scheme proves the
+    /// headers, or where the sender names the event nowhere else.
+    pub fn check_mapping(&self, mapping: &Mapping) -> Result<(), Invalid> {
+        if !self.scheme.signs_body_only() {
+            return Ok(());
+        }
+        let is_signed =
+            |name: &String| name.starts_with(CE) || self.scheme.event_headers().contains(&name.as_str());
+        match mapping.kind_headers().iter().find(|name| !is_signed(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let why = format!(
+                    "comes from the header {name:?}, which the scheme `{}` does not sign; take it from the body",
+                    self.scheme.name()
+                );
+                Err(Invalid::new("kind", why))
+            }
+        }
+    }
+
     /// Its scheme.
     pub fn scheme(&self) -> Scheme {
         self.scheme
@@ -65,9 +87,14 @@ impl Hook {
         body: &[u8],
         now: Timestamp,
     ) -> Result<Content, Refusal> {
-        let headers = Headers(headers);
-        schemes::check(self.scheme, &self.secrets, self.tolerance, &headers, body, now)?;
-        Ok(events::read(self.scheme, &headers, body))
+        schemes::check(self.scheme, &self.secrets, self.tolerance, &Headers(headers), body, now)?;
+        Ok(self.read(headers, body))
+    }
+
+    /// What a request asks for, whoever sent it. For tests.
+    #[doc(hidden)]
+    pub fn read(&self, headers: &[(String, String)], body: &[u8]) -> Content {
+        events::read(self.scheme, &Headers(headers), body)
     }
 }
 

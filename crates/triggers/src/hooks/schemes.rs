@@ -47,6 +47,8 @@ struct Row {
     identities: &'static [&'static str],
     /// Where the body names it, where no header does.
     identity_pointers: &'static [&'static str],
+    /// Headers that say what a delivery is, where the sender says it nowhere else, although it does not sign them.
+    event_headers: &'static [&'static str],
 }
 
 /// What a request must show.
@@ -91,6 +93,7 @@ static TABLE: &[Row] = &[
         },
         identities: &["webhook-id"],
         identity_pointers: &[],
+        event_headers: &[],
     },
     Row {
         scheme: Scheme::GitHub,
@@ -108,6 +111,7 @@ static TABLE: &[Row] = &[
         },
         identities: &["x-github-delivery", "x-gitea-delivery"],
         identity_pointers: &[],
+        event_headers: &["x-github-event", "x-gitea-event", "x-forgejo-event", "x-gogs-event"],
     },
     Row {
         scheme: Scheme::Stripe,
@@ -127,6 +131,7 @@ static TABLE: &[Row] = &[
         },
         identities: &[],
         identity_pointers: &["/id"],
+        event_headers: &[],
     },
     Row {
         scheme: Scheme::Slack,
@@ -144,6 +149,7 @@ static TABLE: &[Row] = &[
         },
         identities: &[],
         identity_pointers: &["/event_id", "/trigger_id"],
+        event_headers: &[],
     },
     Row {
         scheme: Scheme::Shopify,
@@ -158,6 +164,7 @@ static TABLE: &[Row] = &[
         },
         identities: &["x-shopify-webhook-id", "x-shopify-event-id"],
         identity_pointers: &[],
+        event_headers: &["x-shopify-topic"],
     },
     Row {
         scheme: Scheme::Secret,
@@ -166,6 +173,7 @@ static TABLE: &[Row] = &[
         proof: Proof::Bearer,
         identities: &["webhook-id", "idempotency-key", "x-request-id"],
         identity_pointers: &[],
+        event_headers: &[],
     },
     Row {
         scheme: Scheme::Basic,
@@ -174,6 +182,7 @@ static TABLE: &[Row] = &[
         proof: Proof::Basic,
         identities: &["webhook-id", "idempotency-key", "x-request-id"],
         identity_pointers: &[],
+        event_headers: &[],
     },
     Row {
         scheme: Scheme::None,
@@ -182,6 +191,7 @@ static TABLE: &[Row] = &[
         proof: Proof::Nothing,
         identities: &["webhook-id", "idempotency-key", "x-request-id"],
         identity_pointers: &[],
+        event_headers: &[],
     },
 ];
 
@@ -209,6 +219,16 @@ impl Scheme {
 
     fn row(self) -> &'static Row {
         TABLE.iter().find(|row| row.scheme == self).unwrap_or(&TABLE[0])
+    }
+
+    /// Whether it signs the body, and of the headers at most an id and a time. So other headers may be another's.
+    pub(super) fn signs_body_only(self) -> bool {
+        matches!(self.row().proof, Proof::Code { .. })
+    }
+
+    /// Headers that say what a delivery is, although they are not signed.
+    pub(super) fn event_headers(self) -> &'static [&'static str] {
+        self.row().event_headers
     }
 
     /// Headers that name the delivery, the best first.

@@ -134,6 +134,66 @@ fn a_malformed_request_is_refused_as_it_came() {
 }
 
 #[test]
+fn what_is_not_signed_neither_names_a_delivery_nor_says_what_it_is() {
+    let read = |headers: &[(&str, &str)], body: &str| {
+        let id = ("webhook-id".to_owned(), "msg_1".to_owned());
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let headers: Vec<_> = headers.iter().map(own).chain([id]).collect();
+        events::read(Scheme::StandardWebhooks, &Headers(&headers), body.as_bytes())
+    };
+    let accepted = |content: Content| match content {
+        Content::Deliveries(deliveries) => deliveries,
+        other => panic!("{other:?}"),
+    };
+    let event = r#"{"specversion":"1.0","type":"t","source":"/s","id":"A1","data":{}}"#;
+    let batch = format!("[{event},{{}}]");
+    for (body, identity, kind) in
+        [("{}", "msg_1", None), (event, "/s A1", Some("t")), (&batch, "/s A1", Some("t"))]
+    {
+        for forged in [
+            ("ce-id", "2"),
+            ("ce-type", "other"),
+            ("aeg-event-type", "Notification"),
+            ("content-type", "application/json"),
+            ("content-type", "text/plain"),
+        ] {
+            let found = accepted(read(&[forged], body)).remove(0);
+            assert_eq!(found.identity, identity, "{forged:?}");
+            assert_eq!(found.header_value("ce-type"), kind, "{forged:?}");
+        }
+    }
+    let all = [("ce-specversion", "1.0"), ("ce-id", "2"), ("ce-source", "/s"), ("ce-type", "t")];
+    let Content::Malformed(refused) = read(&all, "{}") else { panic!("nothing signs its attributes") };
+    assert!(refused.refused.unwrap().contains("structured form"));
+    // Whoever has the secret of these may say everything.
+    let content =
+        events::read(Scheme::Secret, &Headers(&all.map(|(name, value)| (name.into(), value.into()))), b"{}");
+    assert_eq!(accepted(content)[0].identity, "/s 2");
+}
+
+#[test]
+fn a_header_names_the_kind_only_where_it_is_proved_or_the_sender_has_no_other_place() {
+    let check = |scheme: Scheme, kind: &str| {
+        let hook = Hook::new(
+            scheme,
+            vec![HookSecret::new(scheme, "QUJD:").or(HookSecret::new(scheme, "QUJD")).unwrap()],
+        );
+        let mapping = crate::Mapping::kind(kind).allow_kind("a").build().unwrap();
+        hook.unwrap().check_mapping(&mapping).map_err(|invalid| invalid.to_string())
+    };
+    for kind in ["plain", "{{body/type}}", "{{header.ce-type}}"] {
+        assert_eq!(check(Scheme::StandardWebhooks, kind), Ok(()));
+    }
+    let refused = check(Scheme::StandardWebhooks, "{{header.x-event}}").unwrap_err();
+    assert!(refused.contains("x-event") && refused.contains("take it from the body"), "{refused}");
+    assert!(check(Scheme::Stripe, "a{{body/x}}{{header.x-event}}").is_err());
+    assert!(check(Scheme::GitHub, "{{header.x-event}}").is_err());
+    assert_eq!(check(Scheme::GitHub, "{{header.x-github-event}}"), Ok(()));
+    assert_eq!(check(Scheme::Shopify, "{{header.x-shopify-topic}}"), Ok(()));
+    assert_eq!(check(Scheme::Basic, "{{header.x-event}}"), Ok(()));
+}
+
+#[test]
 fn a_plain_request_is_named_by_a_header_a_member_or_its_content() {
     assert_eq!(deliveries(&[("idempotency-key", "k1")], "{}")[0].identity, "k1");
     let of_content = deliveries(&[], "{}").remove(0).identity;
