@@ -2,6 +2,8 @@
 //!
 //! Each target takes bytes, and panics if a rule is broken. `tests/fuzz_corpus.rs` runs all of them over the seed corpora in `fuzz/corpus`.
 
+mod hook;
+
 use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use axum::{
@@ -22,7 +24,8 @@ use crate::{
 };
 
 /// Every target of this crate.
-pub const TARGETS: &[Target] = &[("faktory", faktory), ("request", request), ("settings", settings)];
+pub const TARGETS: &[Target] =
+    &[("faktory", faktory), ("hook", hook), ("request", request), ("settings", settings)];
 
 /// Requests that one store gets before the next is made, so that its jobs stay few.
 const REQUESTS_MAX: u32 = 200;
@@ -84,6 +87,11 @@ pub fn faktory(bytes: &[u8]) {
         serving.requests += 1;
         serving.runtime.block_on(crate::faktory::fuzz::converse(&serving.faktory, bytes));
     });
+}
+
+/// A request to a hook, with its scheme, its secret and its mapping.
+pub fn hook(bytes: &[u8]) {
+    hook::hook(bytes);
 }
 
 /// A request: its first line is method and target, headers follow, and after an empty line the body. Every answer is one that the
