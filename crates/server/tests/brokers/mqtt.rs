@@ -12,8 +12,9 @@ use rumqttc::{
 };
 
 use crate::{
-    bench::{Bench, Sent},
+    bench::{Bench, Sent, World, each_once_in_order, until, until_newest},
     scenarios,
+    serve_support::Server,
 };
 
 pub(crate) struct Mqtt;
@@ -71,6 +72,80 @@ impl Bench for Mqtt {
     async fn dead_letters(_: &str, _: &str) -> Option<usize> {
         None
     }
+}
+
+/// Publishes so many messages with QoS 0, then one with QoS 1.
+async fn flood(url: &str, name: &str, count: usize, body: &str) {
+    let (client, mut events) = AsyncClient::builder(options(url)).capacity(count + 10).build();
+    for _ in 0..count {
+        let how = PublishOptions::new(QoS::AtMostOnce);
+        client.publish(format!("{name}/a"), body.to_owned(), how).await.unwrap();
+    }
+    let how = PublishOptions::new(QoS::AtLeastOnce);
+    client.publish(format!("{name}/a"), r#"{"n":"last"}"#, how).await.unwrap();
+    loop {
+        let event = tokio::time::timeout(Duration::from_secs(60), events.poll()).await.unwrap().unwrap();
+        if matches!(event, Event::Incoming(Packet::PubAck(_))) {
+            return;
+        }
+    }
+}
+
+/// A world whose trigger waits, because its queue is full.
+fn waiting() -> (World<Mqtt>, Server) {
+    let world = World::<Mqtt>::start();
+    world.settings(
+        &world.broker.url(),
+        "kind = \"number\"\nqueue = \"narrow\"\nargs = { n = \"{{body/n}}\" }\n",
+    );
+    let server = Server::start(&world.place, &[]);
+    world.place.json(["queues", "limit", "narrow", "1"]);
+    world.publish(Sent::numbers(0..2));
+    until(&server, "it waits", || server.get("/metrics").text().contains("activity=\"blocked\"} 1"));
+    (world, server)
+}
+
+#[test]
+fn a_flood_of_messages_with_qos_0_takes_a_bound_of_memory_and_is_counted() {
+    const MIB: usize = 1024 * 1024;
+    let (world, server) = waiting();
+    let before = resident(&server);
+    let body = format!("{{\"n\":\"{}\"}}", "x".repeat(100 * 1024));
+    world.run(flood(&world.broker.url(), &world.name, 3000, &body));
+    until(&server, "messages are dropped", || server.log().contains("messages with QoS 0 are dropped"));
+    let grown = resident(&server).saturating_sub(before);
+    assert!(grown < 100 * MIB, "300 MB were published, and the server has {} MB more", grown / MIB);
+    world.place.json(["queues", "limit", "narrow", "none"]);
+    until(&server, "the message with QoS 1 is a job", || {
+        server.get("/v1/jobs?limit=1").json()["jobs"][0]["args"]["n"] == "last"
+    });
+    until(&server, "what was dropped is shown", || {
+        let shown = server.get("/v1/triggers/in").json();
+        shown["readers"][0]["status"]["details"]["dropped"].as_u64().is_some_and(|dropped| dropped > 1000)
+    });
+    let log = server.stop();
+    assert_eq!(log.matches("messages with QoS 0 are dropped").count(), 1, "{log}");
+}
+
+#[test]
+fn large_messages_with_qos_1_go_beyond_the_bound_and_are_one_job_each() {
+    let (world, server) = waiting();
+    let large =
+        |n: usize| Sent::new(&format!("m{n}"), format!("{{\"n\":{n},\"x\":\"{}\"}}", "x".repeat(900_000)));
+    world.publish((2..50).map(large).collect());
+    world.place.json(["queues", "limit", "narrow", "none"]);
+    until_newest(&server, 49);
+    let log = server.stop();
+    // A broker may send once more what was in flight already.
+    assert!((1..4).contains(&log.matches("begins again with fewer").count()), "{log}");
+    each_once_in_order(&world.place, 50);
+}
+
+/// Bytes of memory that a server has.
+fn resident(server: &Server) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
 #[test]

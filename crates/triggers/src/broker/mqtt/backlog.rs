@@ -1,8 +1,8 @@
 //! What has been received by MQTT and waits to become jobs, within a bound of bytes.
 //!
 //! The connection is read at all times, because acknowledgements and signs of life need it. So a broker is not slowed down by a
-//! reader that waits. What would be more than the bound is dropped where the protocol allows that, or ends the connection: the broker
-//! then delivers it again. Pure; the source reads the connection.
+//! reader that waits. What would be more than the bound is dropped where the protocol allows that. Else it is not acknowledged, and
+//! the connection ends once everything before it is: the broker then delivers it again. Pure; the source reads the connection.
 
 /// The bytes that wait.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(super) enum Admission {
     Taken,
     /// It has QoS 0, and too many of its sort wait.
     Dropped,
-    /// It is to be acknowledged, and too many of its sort wait: the connection must end.
+    /// It is to be acknowledged, and too many of its sort wait. It is left to the broker, which delivers it again in the next connection.
     Over,
 }
 
@@ -40,7 +40,8 @@ impl Backlog {
     pub(super) fn admit(&mut self, is_acknowledged: bool, bytes: usize) -> Admission {
         if is_acknowledged {
             self.largest = self.largest.max(bytes);
-            if self.acknowledged > 0 && self.acknowledged + bytes > self.bytes_max {
+            // None after the first one that is too much: they would come before it.
+            if self.is_over || self.acknowledged > 0 && self.acknowledged + bytes > self.bytes_max {
                 self.is_over = true;
                 return Admission::Over;
             }
@@ -95,6 +96,8 @@ mod tests {
         assert_eq!(backlog.admit(true, 30), Taken);
         assert_eq!(backlog.admit(true, 30), Taken);
         assert_eq!(backlog.admit(true, 41), Over);
+        backlog.taken(true, 30);
+        assert_eq!(backlog.admit(true, 1), Over, "the order of the broker stays");
         assert_eq!(backlog.in_flight_max(), Some(2), "of the size of the largest");
     }
 

@@ -82,6 +82,8 @@ struct Open {
     /// Packet ids and numbers whose acknowledgements the broker has once it has answered so many questions.
     unconfirmed: VecDeque<Vec<(u16, u64)>>,
     failed: Option<SourceError>,
+    /// Whether the connection still works, and is to end because too much has come.
+    is_over: bool,
     state: SourceState,
     _events: AbortOnDropHandle<()>,
 }
@@ -274,6 +276,7 @@ impl Open {
                     self.is_changed = true;
                 }
             }
+            Seen::Over(error) => (self.failed, self.is_over) = (Some(error), true),
             Seen::Failed(error) => self.failed = Some(error),
         }
     }
@@ -289,10 +292,23 @@ impl Open {
         }
     }
 
+    /// Waits until the broker has every acknowledgement, if the connection is to end because too much has come. So each connection
+    /// brings some messages further.
+    async fn acknowledge_all(&mut self) {
+        while self.is_over && !self.unconfirmed.is_empty() {
+            match self.events.recv().await {
+                Some(seen @ Seen::Confirmed) => self.see(seen),
+                // It has QoS 0: those that come while a connection ends are lost.
+                Some(Seen::Message(_) | Seen::Over(_)) => {}
+                Some(Seen::Failed(_)) | None => return,
+            }
+        }
+    }
+
     /// Why the connection ended, if it did so by itself. What waits is left: the broker delivers it again.
     fn why_ended(&mut self) -> Option<SourceError> {
         while let Ok(seen) = self.events.try_recv() {
-            if let Seen::Failed(error) = seen {
+            if let Seen::Failed(error) | Seen::Over(error) = seen {
                 return Some(error);
             }
         }
@@ -339,6 +355,7 @@ impl Source for MqttTopics {
             dropped: Arc::clone(&self.dropped),
             clock: Arc::clone(context.backroom().clock()),
             logged_at: None,
+            is_over: false,
         };
         let (seen, receiver) = mpsc::unbounded_channel();
         let (mut answers, mut ledger) = (None, None);
@@ -357,15 +374,10 @@ impl Source for MqttTopics {
                     answers = answers.map(|left| left.saturating_sub(1));
                 }
                 Event::Incoming(Packet::UnsubAck(_)) => answers = answers.map(|left| left.saturating_sub(1)),
-                Event::Incoming(Packet::Publish(message)) => match intake.see(message) {
-                    Some(Seen::Failed(error)) => {
-                        self.in_flight_max = locked(&backlog).in_flight_max().or(self.in_flight_max);
-                        return Err(error);
-                    }
-                    // It is received below.
-                    Some(event) => drop(seen.send(event)),
-                    None => {}
-                },
+                Event::Incoming(Packet::Publish(message)) => {
+                    // The receiver is here.
+                    let _ = intake.see(message).map(|event| seen.send(event));
+                }
                 Event::Incoming(_) | Event::Outgoing(_) | Event::Auth(_) => {}
             }
         }
@@ -382,6 +394,7 @@ impl Source for MqttTopics {
             is_changed: true,
             unconfirmed: VecDeque::new(),
             failed: None,
+            is_over: false,
             state,
             _events: AbortOnDropHandle::new(tokio::spawn(listen(events, seen, intake))),
         });
@@ -392,6 +405,10 @@ impl Source for MqttTopics {
         let open = self.opened()?;
         loop {
             open.see_all(bounds);
+            if open.ready.is_empty() && open.failed.is_some() {
+                open.acknowledge_all().await;
+                open.store().await?;
+            }
             if open.ready.is_empty()
                 && let Some(error) = open.failed.take()
             {

@@ -30,6 +30,8 @@ pub(super) enum Seen {
     Message(Publish),
     /// It has everything that was sent before the oldest question.
     Confirmed,
+    /// What comes from now on is left to the broker: the connection is to end once everything before is acknowledged.
+    Over(SourceError),
     Failed(SourceError),
 }
 
@@ -42,6 +44,7 @@ pub(super) struct Intake {
     pub(super) dropped: Arc<AtomicU64>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) logged_at: Option<Duration>,
+    pub(super) is_over: bool,
 }
 
 impl Intake {
@@ -62,12 +65,13 @@ impl Intake {
                 }
                 None
             }
+            Admission::Over if std::mem::replace(&mut self.is_over, true) => None,
             Admission::Over => {
                 let Self { address, bytes_max, .. } = self;
                 let why = format!(
                     "read MQTT at {address}: the messages in flight have more than {bytes_max} bytes; the connection begins again with fewer"
                 );
-                Some(Seen::Failed(SourceError::new(why)))
+                Some(Seen::Over(SourceError::new(why)))
             }
         }
     }
