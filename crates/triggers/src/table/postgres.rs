@@ -121,7 +121,7 @@ fn remove(trigger: &str, name: &str) -> String {
     )
 }
 
-/// The SQL that makes the schema, and says whose it is if it is nobody's yet.
+/// The SQL that makes the schema, and names its owner if it has none yet.
 fn claim(trigger: &str, owner: &str) -> String {
     format!(
         "BEGIN; \
