@@ -136,8 +136,7 @@ fn large_messages_with_qos_1_go_beyond_the_bound_and_are_one_job_each() {
     world.place.json(["queues", "limit", "narrow", "none"]);
     until_newest(&server, 49);
     let log = server.stop();
-    // A broker may send once more what was in flight already.
-    assert!((1..4).contains(&log.matches("begins again with fewer").count()), "{log}");
+    assert!(log.contains("begins again with fewer"), "{log}");
     each_once_in_order(&world.place, 50);
 }
 
