@@ -83,11 +83,9 @@ async fn run_on(
             ))?;
         }
     }
-    screen.say(format!(
-        "Making thumbnails of {photos_shown} in {out_shown}, and fulfilling an order. Kill it whenever you like \
-         (kill -9 {}): started again, it goes on.",
-        std::process::id()
-    ))?;
+    screen.say(format!("Making thumbnails of {photos_shown} in {out_shown}, and fulfilling an order."))?;
+    let id = std::process::id();
+    screen.say(format!("Kill it whenever you like: kill -9 {id}. Started again, it goes on."))?;
 
     let mut watch = Watch::new(backroom, places, args, screen).await?;
     let mut signals = Signals::new()?;

@@ -80,10 +80,9 @@ fn order_line(row: &JobRow, entries: &[Entry], now: Timestamp) -> String {
         State::Cancelled | State::Discarded => {
             said.push(format!("{}: {}", row.state, row.reason.as_deref().unwrap_or("no reason was given")));
         }
-        State::Queued if said.is_empty() => said.push("begins".into()),
         State::Running | State::Queued | State::Waiting | State::Completed => {}
     }
-    said.join(", ")
+    if said.is_empty() { "begins".into() } else { said.join(", ") }
 }
 
 /// How long a step that failed waits for its next try.

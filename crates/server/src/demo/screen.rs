@@ -75,9 +75,11 @@ impl Screen {
             bars[0].enable_steady_tick(TURN);
             stderr::bars_are(Some(all.clone()));
         }
-        bars[0].set_length(thumbnails);
+        // A bar of nothing would be full.
+        bars[0].set_length(thumbnails.max(1));
         bars[0].set_position(finished);
-        for (bar, (name, text)) in bars.iter().zip([("thumbnails", running), (&order, &office.steps)]) {
+        let made = format!("{finished} of {thumbnails}  {running}");
+        for (bar, (name, text)) in bars.iter().zip([("thumbnails", &made), (&order, &office.steps)]) {
             bar.set_prefix(name.to_owned());
             bar.set_message(visible::line(text).into_owned());
         }
@@ -95,8 +97,7 @@ impl Screen {
 
 /// Hidden until there is something to show, so that the first line is not an empty bar.
 fn bars() -> (MultiProgress, [ProgressBar; 2]) {
-    let templates =
-        ["  {prefix:<11} {spinner} {bar:30} {pos} of {len}  {wide_msg}", "  {prefix:<11} {wide_msg}"];
+    let templates = ["  {prefix:<11} {spinner} {bar:24} {wide_msg}", "  {prefix:<11} {wide_msg}"];
     let bars = templates.map(|template| {
         let style =
             ProgressStyle::with_template(template).expect("invariant: the templates are ours and parse");
