@@ -6,9 +6,10 @@ use toml_span::{Span, value::ValueInner};
 
 use super::{
     Origin, Wrong,
-    keys::{KEYS, TABLES},
+    keys::KEYS,
     nearest::nearest,
     table::{Key, Shown, Table, TableKey},
+    tables::TABLES,
     value::Raw,
 };
 

@@ -11,7 +11,7 @@ use backroom::{
 
 use super::{
     Loaded, Wrong,
-    keys::Kind,
+    tables::Kind,
     value::{Raw, Value},
 };
 use crate::terminal::Problem;

@@ -17,6 +17,7 @@ pub(crate) mod proxy;
 pub(crate) mod schedules;
 pub(crate) mod sensitive;
 mod table;
+mod tables;
 #[cfg(feature = "triggers")]
 pub(crate) mod triggers;
 mod value;
@@ -28,13 +29,14 @@ use self::file::FileTable;
 pub(crate) use self::value::Bytes;
 pub(crate) use self::{
     flags::SettingFlags,
-    keys::{Callbacks, KEYS, Kind, Limits, Otel, ProxySettings, ServerSettings, TABLES, Tls},
+    keys::{Callbacks, KEYS, Limits, Otel, ProxySettings, ServerSettings, Tls},
     kinds::QueueSlots,
     table::{Key, Table, TableKey, Takes},
+    tables::{Kind, TABLES},
     value::Raw,
 };
 #[cfg(test)]
-pub(crate) use self::{keys::SecureQueue, value::Secret};
+pub(crate) use self::{tables::SecureQueue, value::Secret};
 use crate::terminal::Problem;
 
 /// Where the value of a setting came from.

@@ -16,7 +16,7 @@ use backroom::{
 
 use super::{
     Loaded, Wrong,
-    keys::ScheduleTable,
+    tables::ScheduleTable,
     value::{Raw, Value},
 };
 use crate::{

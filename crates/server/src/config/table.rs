@@ -139,14 +139,13 @@ pub(super) const fn plain(name: &'static str) -> &'static str {
     }
 }
 
-/// Declares settings: first those without a section, then each section, then the tables by name.
+/// Declares settings: first those without a section, then each section, then which tables by name there are.
 /// `/// what it is for` `name: Type = "default", Reload or Restart, Plain or Url or Hidden or Secret;`
-/// In a table by name a key has no `Reload or Restart`: that is said for the whole table, because a table can come and go.
 macro_rules! settings {
     (
         $( $(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:literal, $takes:ident, $shown:ident; )*
         $( [$section:ident: $Section:ident] $( $(#[doc = $sdoc:literal])+ $sfield:ident: $stype:ty = $sdefault:literal, $stakes:ident, $sshown:ident; )* )*
-        $( table $table:ident: $Table:ident, $ttakes:ident, [$($tdoc:literal),+] { $( $(#[doc = $kdoc:literal])+ $kfield:ident: $ktype:ty = $kdefault:literal, $kshown:ident; )* } )*
+        $( table $table:ident: $Table:ident; )*
     ) => {
         /// Every setting of the server, with its value.
         #[derive(Debug, Clone, Default)]
@@ -158,7 +157,7 @@ macro_rules! settings {
             )*
             $(
                 #[doc = concat!("The tables `[", stringify!($table), ".NAME]`, by name.")]
-                pub(crate) $table: std::collections::BTreeMap<String, $Table>,
+                pub(crate) $table: std::collections::BTreeMap<String, super::tables::$Table>,
             )*
         }
 
@@ -170,6 +169,39 @@ macro_rules! settings {
             }
         )*
 
+        /// Every setting there is but those of tables by name, in the order of the documentation.
+        pub(crate) static KEYS: &[Key] = &[
+            $( Key {
+                path: stringify!($field),
+                doc: &[$($doc),+],
+                expected: <$type as Value>::expected,
+                default: $default,
+                takes: Takes::$takes,
+                shown: Shown::$shown,
+                is_list: <$type as Value>::is_list,
+                set: |settings, raw| { settings.$field = Value::read(raw)?; Ok(()) },
+                text: |settings| settings.$field.text(),
+            }, )*
+            $( $( Key {
+                path: concat!(stringify!($section), ".", stringify!($sfield)),
+                doc: &[$($sdoc),+],
+                expected: <$stype as Value>::expected,
+                default: $sdefault,
+                takes: Takes::$stakes,
+                shown: Shown::$sshown,
+                is_list: <$stype as Value>::is_list,
+                set: |settings, raw| { settings.$section.$sfield = Value::read(raw)?; Ok(()) },
+                text: |settings| settings.$section.$sfield.text(),
+            }, )* )*
+        ];
+    };
+}
+
+/// Declares the tables by name. A key has no `Reload or Restart`: that is said for the whole table, because a table can come and go.
+macro_rules! tables {
+    (
+        $( table $table:ident: $Table:ident, $ttakes:ident, [$($tdoc:literal),+] { $( $(#[doc = $kdoc:literal])+ $kfield:ident: $ktype:ty = $kdefault:literal, $kshown:ident; )* } )*
+    ) => {
         $(
             #[doc = concat!("One table `[", stringify!($table), ".NAME]`.")]
             #[derive(Debug, Clone, Default, PartialEq)]
@@ -209,33 +241,7 @@ macro_rules! settings {
                 copy: |settings, from| settings.$table.clone_from(&from.$table),
             }, )*
         ];
-
-        /// Every setting there is but those of tables by name, in the order of the documentation.
-        pub(crate) static KEYS: &[Key] = &[
-            $( Key {
-                path: stringify!($field),
-                doc: &[$($doc),+],
-                expected: <$type as Value>::expected,
-                default: $default,
-                takes: Takes::$takes,
-                shown: Shown::$shown,
-                is_list: <$type as Value>::is_list,
-                set: |settings, raw| { settings.$field = Value::read(raw)?; Ok(()) },
-                text: |settings| settings.$field.text(),
-            }, )*
-            $( $( Key {
-                path: concat!(stringify!($section), ".", stringify!($sfield)),
-                doc: &[$($sdoc),+],
-                expected: <$stype as Value>::expected,
-                default: $sdefault,
-                takes: Takes::$stakes,
-                shown: Shown::$sshown,
-                is_list: <$stype as Value>::is_list,
-                set: |settings, raw| { settings.$section.$sfield = Value::read(raw)?; Ok(()) },
-                text: |settings| settings.$section.$sfield.text(),
-            }, )* )*
-        ];
     };
 }
 
-pub(super) use settings;
+pub(super) use {settings, tables};

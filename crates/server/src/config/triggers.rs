@@ -6,7 +6,7 @@ use backroom_triggers::{
     hooks::{Hook, HookSecret, Scheme},
 };
 
-use super::{Loaded, Wrong, keys::Trigger, value::Wait};
+use super::{Loaded, Wrong, tables::Trigger, value::Wait};
 
 #[cfg(any(feature = "azure-queue", feature = "objects", feature = "sqs"))]
 mod cloud;

@@ -1,7 +1,7 @@
 //! Sources at the providers of clouds.
 
 use super::Made;
-use crate::config::{keys::Trigger, value::Secret};
+use crate::config::{tables::Trigger, value::Secret};
 
 /// What a key is wrong with, and why.
 type Mistake = (&'static str, String);
