@@ -131,13 +131,13 @@ fn a_flood_of_messages_with_qos_0_takes_a_bound_of_memory_and_is_counted() {
 fn large_messages_with_qos_1_go_beyond_the_bound_and_are_one_job_each() {
     let (world, server) = waiting();
     let large =
-        |n: usize| Sent::new(&format!("m{n}"), format!("{{\"n\":{n},\"x\":\"{}\"}}", "x".repeat(900_000)));
-    world.publish((2..50).map(large).collect());
+        |n: usize| Sent::new(&format!("m{n}"), format!("{{\"n\":{n},\"x\":\"{}\"}}", "x".repeat(3_000_000)));
+    world.publish((2..26).map(large).collect());
     world.place.json(["queues", "limit", "narrow", "none"]);
-    until_newest(&server, 49);
+    until_newest(&server, 25);
     let log = server.stop();
     assert!(log.contains("begins again with fewer"), "{log}");
-    each_once_in_order(&world.place, 50);
+    each_once_in_order(&world.place, 26);
 }
 
 /// Bytes of memory that a server has.

@@ -345,12 +345,10 @@ impl Source for MqttTopics {
     async fn open(&mut self, context: &SourceContext) -> Result<(), SourceError> {
         let state = context.state();
         let (client, mut events) = AsyncClient::builder(self.options(context)?).capacity(REQUESTS).build();
-        let bytes_max = context.bounds().bytes;
-        let backlog = Arc::new(Mutex::new(Backlog::new(bytes_max)));
+        let backlog = Arc::new(Mutex::new(Backlog::new(context.bounds().bytes)));
         let mut intake = Intake {
             trigger: context.trigger().into(),
             address: self.address(),
-            bytes_max,
             backlog: Arc::clone(&backlog),
             dropped: Arc::clone(&self.dropped),
             clock: Arc::clone(context.backroom().clock()),

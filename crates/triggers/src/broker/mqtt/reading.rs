@@ -39,7 +39,6 @@ pub(super) enum Seen {
 pub(super) struct Intake {
     pub(super) trigger: Arc<str>,
     pub(super) address: String,
-    pub(super) bytes_max: usize,
     pub(super) backlog: Arc<Mutex<Backlog>>,
     pub(super) dropped: Arc<AtomicU64>,
     pub(super) clock: Arc<dyn Clock>,
@@ -50,7 +49,8 @@ pub(super) struct Intake {
 impl Intake {
     /// What to pass on of a message; nothing of one that is dropped.
     pub(super) fn see(&mut self, message: Publish) -> Option<Seen> {
-        match locked(&self.backlog).admit(message.pkid != 0, bytes(&message)) {
+        let admission = locked(&self.backlog).admit(message.pkid != 0, bytes(&message));
+        match admission {
             Admission::Taken => Some(Seen::Message(message)),
             Admission::Dropped => {
                 let dropped = self.dropped.fetch_add(1, Relaxed) + 1;
@@ -67,9 +67,9 @@ impl Intake {
             }
             Admission::Over if std::mem::replace(&mut self.is_over, true) => None,
             Admission::Over => {
-                let Self { address, bytes_max, .. } = self;
+                let (address, most) = (&self.address, locked(&self.backlog).acknowledged_max());
                 let why = format!(
-                    "read MQTT at {address}: the messages in flight have more than {bytes_max} bytes; the connection begins again with fewer"
+                    "read MQTT at {address}: the messages in flight have more than {most} bytes; the connection begins again with fewer"
                 );
                 Some(Seen::Over(SourceError::new(why)))
             }
