@@ -196,7 +196,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} jobs stored, {} claims, {} completed, {} unsuccessful runs, {} rescued, \
-             {} gone, {} stale reports, {} duplicates, {} workflows, {} steps undone, {} batches",
+             {} gone, {} stale reports, {} duplicates, {} workflows, {} steps undone, {} children, {} batches",
             self.stored,
             self.claimed,
             self.completed,
@@ -207,6 +207,7 @@ impl fmt::Display for Tally {
             self.duplicates,
             self.flows,
             self.undone,
+            self.children,
             self.batches
         )
     }

@@ -104,6 +104,14 @@ pub enum ChildEnd {
     },
 }
 
+impl ChildEnded {
+    /// Whether the end is stored for a workflow in this state. One that was cancelled or given up may be retried, and then waits for it.
+    /// One that has completed waits for nothing.
+    pub fn arrives_at(workflow: State) -> bool {
+        workflow != State::Completed
+    }
+}
+
 impl Parent {
     pub(super) fn ended(&self, child: JobId, end: ChildEnd) -> ChildEnded {
         ChildEnded { workflow: self.workflow, key: self.key.clone(), child, end }

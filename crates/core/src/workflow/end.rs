@@ -1,7 +1,7 @@
 //! The end of a workflow, and of a branch of it: what becomes of what it has begun.
 
 use super::{Cause, Entry, EntryState, Opened, Phase, Run, Write};
-use crate::State;
+use crate::{JobRow, State};
 
 impl Run {
     /// Whether it undoes what it has done. From then on the code only runs for its compensations to be known again: whatever it returns
@@ -65,4 +65,11 @@ impl Run {
         jobs.sort();
         jobs.into_iter().map(|job| Write::CancelChild { job, reason: reason.into() }).collect()
     }
+}
+
+/// The workflow has moved on since its job was charged: the running attempt counts as its first, and no crash counts. A store writes this
+/// with the write to the journal.
+pub fn moved_on(job: &mut JobRow) {
+    (job.attempt, job.crashes, job.suspicion) = (1, 0, None);
+    job.revision += 1;
 }

@@ -20,6 +20,7 @@ mod undo;
 mod write;
 
 pub use ask::{Answered, Ask, Attempted, Blocked, Refused, Ticket};
+pub use end::moved_on;
 pub use entry::{Answer, Entry, EntryKind, EntryState, Opened, Undo};
 pub use inbox::{Arrival, Arrived, Inbox, check_signal};
 pub use journal::{BlockedMark, Cause, Header, Journal, Phase};

@@ -12,7 +12,9 @@ use backroom_core::{
     Suspicion, Timestamp,
     bounds::{self, CRASH_SPAN, MESSAGE_BYTES_MAX, NAME_BYTES_MAX},
     draft::{Draft, When},
+    links::Links,
     unique::UniqueWhile,
+    workflow,
 };
 use uuid::Uuid;
 
@@ -119,8 +121,46 @@ pub(crate) fn suspicion(on_trial: u32, alone: u32, secs: i64) -> Suspicion {
     Suspicion { on_trial, alone, at: at(secs), ran_ms: 3000 }
 }
 
+/// The same job, of a workflow that has children, or steps that can be undone.
+pub(crate) fn tied(job: JobRow) -> JobRow {
+    JobRow { links: Some(Box::new(Links { journal: true, ..Links::default() })), ..job }
+}
+
 /// Every situation of a job that makes a difference to what an event does.
 pub(crate) fn starts() -> Vec<(&'static str, JobRow)> {
+    let mut starts = plain_starts();
+    starts.extend(tied_starts());
+    starts
+}
+
+fn tied_starts() -> Vec<(&'static str, JobRow)> {
+    let last = || JobRow { attempt: 5, ..running() };
+    let prime = || JobRow { crashes: 3, suspicion: Some(suspicion(1, 1, -100)), ..running() };
+    let waiting = || JobRow { state: State::Waiting, lease_until: None, attempt: 1, ..running() };
+    let mut moved_on = tied(prime());
+    workflow::moved_on(&mut moved_on);
+    vec![
+        ("queued, tied to a journal", tied(queued())),
+        ("queued, not due, tied to a journal", tied(JobRow { scheduled_at: at(60), ..queued() })),
+        ("queued, tied to a journal, cancel pending", tied(cancelling(queued()))),
+        ("running, tied to a journal, expires later", tied(JobRow { expires_at: Some(at(600)), ..running() })),
+        ("running, tied to a journal, cancel pending", tied(cancelling(running()))),
+        (
+            "running, tied to a journal, woken, cancel pending",
+            tied(cancelling(JobRow { woken: true, ..running() })),
+        ),
+        ("running, last attempt, tied to a journal", tied(last())),
+        ("running, last attempt, tied to a journal, cancel pending", tied(cancelling(last()))),
+        ("running, tied to a journal, crashed on trial and alone", tied(prime())),
+        ("running, tied to a journal, crashed, moved on since", JobRow { revision: 7, ..moved_on }),
+        ("waiting, tied to a journal", tied(waiting())),
+        ("waiting, tied to a journal, cancel pending", tied(cancelling(waiting()))),
+        ("cancelled, tied to a journal", tied(cancelling(finished(State::Cancelled)))),
+        ("discarded, tied to a journal", tied(finished(State::Discarded))),
+    ]
+}
+
+fn plain_starts() -> Vec<(&'static str, JobRow)> {
     let woken = || JobRow { woken: true, ..running() };
     let last = || JobRow { attempt: 5, ..running() };
     let suspect = || JobRow { crashes: 1, suspicion: Some(suspicion(0, 0, -100)), ..running() };
@@ -208,7 +248,7 @@ pub(crate) fn invariants(job: &JobRow) -> Result<(), String> {
     let running = job.state == State::Running;
     let finished = job.state.is_finished();
     let given_up = matches!(job.state, State::Cancelled | State::Discarded);
-    let pending = running && job.cancel_requested_at.is_some();
+    let pending = !finished && job.cancel_requested_at.is_some();
     let moments = [
         Some(job.scheduled_at),
         Some(job.created_at),
@@ -249,8 +289,8 @@ pub(crate) fn invariants(job: &JobRow) -> Result<(), String> {
             job.reason.is_some() == (given_up || pending)
         }),
         ("a reason fits its line", job.reason.as_ref().is_none_or(|r| r.len() <= MESSAGE_BYTES_MAX)),
-        ("a live job with a pending cancel runs", {
-            job.cancel_requested_at.is_none() || running || finished
+        ("a live job with a pending cancel runs, or has something to undo", {
+            job.cancel_requested_at.is_none() || running || finished || job.undoes()
         }),
         ("a wake is remembered only while running", !job.woken || running),
         ("key and hold come together", job.unique_key.is_some() == job.unique_while.is_some()),

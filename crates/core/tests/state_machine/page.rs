@@ -49,6 +49,8 @@ in one of six states: `queued`, `running` and `waiting` are *live*; `completed`,
 | key freed, taken | the unique key, here of a job that holds it while it is live |
 | cancel pending | the worker asks the handler to stop; how its run ends decides how the job ends |
 | wake remembered, cleared | a wake while the job runs makes its next suspend return at once |
+| tied to a journal | the job of a workflow that has children, or steps that can be undone |
+| moved on since | the workflow has recorded an answer after it was charged, and the write of that answer forgave it |
 | recorded as … | stored effect: a row in `attempts`, written in the same transaction, says how the run ended |
 
 What holds for every change, and is left out below: `lease_until` is set exactly while running. The end
@@ -70,6 +72,9 @@ const NOTES: &str = "
   other loss leave it as it is, so the job does not lose its place in line.
 - **Cancel** of a running job only asks. Success still wins, and so does the handler's own discard or stop. Every
   other end of the run ends the job as cancelled, with the reason of the first caller that asked.
+- **A workflow** that has children, or steps that can be undone, deals with them before it ends. So a cancel asks it as it asks a running
+  job, wherever it is, and no end of a run but its own, its last attempt or poison ends it. It does not expire. What is charged to
+  it counts from its last recorded answer on.
 - **Give up** by hand ends a job that does not run as discarded, as after its last attempt. A retry by hand revives it.
 - **Amend** changes time, priority and args of a job that waits for its turn. It is refused if the job would expire before its new time,
   and if its unique key was made from the args that would change. Kind and queue never change.

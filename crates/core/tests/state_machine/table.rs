@@ -4,6 +4,7 @@
 mod finished;
 mod queued;
 mod running;
+mod tied;
 mod waiting;
 
 /// A situation, and for every event what follows: the new state and every effect, as the page's legend names them.
@@ -11,5 +12,5 @@ pub(crate) type Row = (&'static str, &'static [(&'static str, &'static str)]);
 
 /// The whole table, in the order of `common::starts`.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Row> {
-    [queued::QUEUED, running::RUNNING, waiting::WAITING, finished::FINISHED].into_iter().flatten()
+    [queued::QUEUED, running::RUNNING, waiting::WAITING, finished::FINISHED, tied::TIED].into_iter().flatten()
 }

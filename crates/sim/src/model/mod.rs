@@ -60,6 +60,8 @@ pub struct Tally {
     pub flows: u64,
     /// Steps of them that were undone.
     pub undone: u64,
+    /// Children that they started.
+    pub children: u64,
     /// Batches that ended.
     pub batches: u64,
 }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
-    judge,
+    children, judge,
     office::{self, END, Office},
     program::{Flow, SIGNALS},
 };
@@ -241,6 +241,7 @@ impl Ties {
                 }
                 break rows;
             }
+            children::parked(&self.office, &client, &live).await?;
             for row in live.iter().filter(|row| row.kind == Flow::KIND && row.state == State::Waiting) {
                 for name in SIGNALS {
                     self.send(row.id, name);

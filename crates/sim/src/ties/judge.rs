@@ -21,6 +21,7 @@ use backroom::{
 };
 
 use super::{
+    children,
     office::{Known, Office},
     program::Flow,
 };
@@ -42,6 +43,7 @@ impl Office {
             Request::WriteJournals { writes } => {
                 let answers: &Vec<Wrote> = answer.downcast_ref().expect("one answer per write");
                 for (write, _) in writes.iter().zip(answers).filter(|(_, answer)| **answer == Wrote::Done) {
+                    self.started(write);
                     if self.wrote(write) {
                         doubts.push(Doubt::Writer(write.workflow, write.lease));
                     }
@@ -169,6 +171,7 @@ pub async fn account(office: &Office, client: &Backroom, rows: &[JobRow]) -> Res
         }
         edges(office, client, row).await?;
     }
+    children::account(office, client, rows).await?;
     batches(office, client, rows).await
 }
 

@@ -4,6 +4,7 @@
 //! journal, each signal and each compensation counts once; and at the end every job has finished as its edges, its batch and
 //! its journal say. Start reading at [`driver`]; [`judge`] says what is wrong.
 
+pub mod children;
 pub mod driver;
 pub mod judge;
 pub mod office;

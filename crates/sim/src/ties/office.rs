@@ -45,6 +45,8 @@ pub struct Known {
     pub taken: BTreeSet<(JobId, u64)>,
     /// The first answer of each entry, by workflow, generation and key.
     pub answers: HashMap<(JobId, u32, String), Answer>,
+    /// Children that were started, by workflow, generation and key.
+    pub children: BTreeMap<(JobId, u32, String), JobId>,
     /// Keys of entries whose compensations have succeeded, in that order.
     pub undone: BTreeMap<JobId, Vec<String>>,
     /// Values for which compensations have run.

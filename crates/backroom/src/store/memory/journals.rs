@@ -7,7 +7,7 @@ use backroom_core::{
     Event, JobId, JobRow, State, Timestamp,
     links::ChildEnded,
     transition,
-    workflow::{Arrival, Arrived, Entry, Header, SIGNALS_MAX},
+    workflow::{Arrival, Arrived, Entry, Header, SIGNALS_MAX, moved_on},
 };
 use uuid::Uuid;
 
@@ -101,8 +101,7 @@ impl Rows {
                 job.revision += 1;
             }
             if write.forgives {
-                (job.attempt, job.crashes, job.suspicion) = (1, 0, None);
-                job.revision += 1;
+                moved_on(job);
             }
             if write.ties {
                 job.links.get_or_insert_default().journal = true;
@@ -146,12 +145,12 @@ impl Rows {
 
     /// A child has ended: its end waits in the journal of its workflow, and wakes it.
     pub(super) fn child_ended(&mut self, ended: &ChildEnded, now: Timestamp) {
-        let Some(job) = self.job(ended.workflow).filter(|job| !job.state.is_finished()).cloned() else {
+        let Some(job) = self.job(ended.workflow).filter(|job| ChildEnded::arrives_at(job.state)).cloned() else {
             return;
         };
         let what = Arrived::Child { key: ended.key.clone(), job: ended.child, end: ended.end.clone() };
         // A child that was retried ends a second time, which is no news.
-        if self.arrive(ended.workflow, ended.child.0, what, now) {
+        if self.arrive(ended.workflow, ended.child.0, what, now) && !job.state.is_finished() {
             self.wake(&job, now);
         }
     }

@@ -309,13 +309,12 @@ pub(super) fn child_ended(
     now: Timestamp,
     hints: &mut Hints,
 ) -> Result<(), Fault> {
-    let Some(job) = row::find(connection, ended.workflow)? else { return Ok(()) };
-    if job.state.is_finished() {
+    let Some(job) = row::find(connection, ended.workflow)?.filter(|job| ChildEnded::arrives_at(job.state)) else {
         return Ok(());
-    }
+    };
     let what = Arrived::Child { key: ended.key.clone(), job: ended.child, end: ended.end.clone() };
     // A child that was retried ends a second time, which is no news.
-    if !arrive(connection, ended.workflow, ended.child.0, what, now)? {
+    if !arrive(connection, ended.workflow, ended.child.0, what, now)? || job.state.is_finished() {
         return Ok(());
     }
     wake(connection, &job, now, hints)

@@ -76,6 +76,12 @@ pub(super) static LOCK_JOBS: Sql = Sql {
     types: &[Type::UUID_ARRAY],
 };
 
+/// The state of a finished job, locked against a retry. Parameter: its id.
+static LOCK_FINISHED: Sql = Sql {
+    text: "SELECT state FROM {schema}.finished WHERE id = $1 FOR SHARE",
+    types: &[Type::UUID],
+};
+
 /// Which of these ids have arrived. Parameters: workflows, ids.
 static KNOWN: Sql = Sql {
     text: "SELECT arrivals.workflow, arrivals.id FROM unnest($1::uuid[], $2::uuid[]) AS new (workflow, id), {schema}.arrivals \
@@ -213,8 +219,7 @@ pub(crate) async fn child_ended(
     now: Timestamp,
 ) -> Result<Option<Change>, Fault> {
     let (workflow, id) = (vec![ended.workflow.0], vec![ended.child.0]);
-    let found = lock_job(session, ended.workflow).await?;
-    let Some(job) = found.filter(|job| !job.state.is_finished()) else { return Ok(None) };
+    let Some(found) = parent(session, ended.workflow).await? else { return Ok(None) };
     if !session.query(&KNOWN, &[&workflow, &id]).await?.is_empty() {
         return Ok(None);
     }
@@ -223,6 +228,7 @@ pub(crate) async fn child_ended(
     let what = Arrived::Child { key: ended.key.clone(), job: ended.child, end: ended.end.clone() };
     let text = Arrival { n: n.unsigned_abs(), at: now, what }.stored().map_err(Error::from)?;
     session.query(&ARRIVE, &[&workflow, &vec![n], &id, &vec![text]]).await?;
+    let Parent::Live(job) = found else { return Ok(None) };
     let change = transition::apply(&job, Event::Wake, now).map_err(Error::from)?;
     match &change {
         Some(change) => _ = session.query(&STAY, &ChangeColumns::of(&[change])?.params()).await?,
@@ -230,6 +236,30 @@ pub(crate) async fn child_ended(
         None => {}
     }
     Ok(change)
+}
+
+/// The workflow of a child that has ended.
+enum Parent {
+    Live(Box<JobRow>),
+    Finished,
+}
+
+/// Finds and locks the workflow to which the end of a child is reported. A retry may move it between tables meanwhile.
+async fn parent(session: &mut Session<'_>, id: JobId) -> Result<Option<Parent>, Fault> {
+    for _ in 0..TRIES_MAX {
+        if let Some(job) = lock_job(session, id).await? {
+            let arrives = ChildEnded::arrives_at(job.state);
+            return Ok(match job.state.is_finished() {
+                false => Some(Parent::Live(Box::new(job))),
+                true => arrives.then_some(Parent::Finished),
+            });
+        }
+        if let Some(found) = session.query(&LOCK_FINISHED, &[&id.0]).await?.first() {
+            let state = row::word(found, 0)?;
+            return Ok(ChildEnded::arrives_at(state).then_some(Parent::Finished));
+        }
+    }
+    Ok(None)
 }
 
 /// Locks a job that is live.
