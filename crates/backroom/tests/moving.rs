@@ -6,7 +6,8 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use backroom::{
-    Backroom, JobId, Json, Retention, RetentionLimit, Schedule, State, TriggerOptions, UniqueRule, Worker,
+    Backroom, Job, JobId, Json, Retention, RetentionLimit, RunningWorker, Schedule, State, TriggerOptions,
+    UniqueRule, Worker, WorkflowContext,
     store::{
         Compared, Copied, DeadLetter, Prune, Store, TriggerHold, TriggerPause, TriggerReader, WriteState,
         copy_jobs, copy_queues, copy_schedules, copy_triggers,
@@ -203,21 +204,75 @@ async fn a_queue_that_the_target_knows_keeps_its_settings() {
     assert_eq!(paused, [false, true]);
 }
 
-/// At the target it would do its first steps again.
+/// A workflow with two steps and a signal between them.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Trip;
+
+impl Job for Trip {
+    const KIND: &'static str = "trip";
+    type Output = String;
+}
+
+async fn guide(backroom: &Backroom, steps: Arc<Mutex<Vec<&'static str>>>) -> RunningWorker {
+    let trip = move |_: Trip, ctx: WorkflowContext| {
+        let steps = Arc::clone(&steps);
+        async move {
+            let note = |step: &'static str| {
+                steps.lock().unwrap().push(step);
+                std::future::ready(Ok(()))
+            };
+            ctx.step("pack").run(|| note("pack")).await?;
+            ctx.publish(&"packed")?;
+            let gate: u32 = ctx.wait_signal("gate").await?;
+            ctx.step("fly").run(|| note("fly")).await?;
+            let again = ctx.wait_signal_within::<u32>("gate", std::time::Duration::from_millis(5)).await?;
+            Ok(format!("from gate {gate}, and {again:?}"))
+        }
+    };
+    Worker::new(backroom).workflow(trip).start().await.unwrap()
+}
+
 #[tokio::test]
-async fn a_workflow_that_has_begun_is_refused_by_name_until_it_has_ended() {
-    let stores = fresh_stores().await;
-    let (from, to) = (&stores[0].backroom, &stores[1].backroom);
-    let copy = async || copy_jobs(from.store().as_ref(), to.store().as_ref(), &|_| {}).await.unwrap();
-    let order = from.enqueue_untyped("order", Json::null()).await.unwrap().id();
-    let other = from.enqueue_untyped("other", Json::null()).await.unwrap().id();
-    from.signal(order, "paid", &1).await.unwrap();
-    let first = copy().await;
-    assert_eq!((first.written, first.refused, is_whole(&first)), (1, 1, false), "{first:?}");
-    let refusal = first.refusal.unwrap();
-    assert!(refusal.contains(&order.to_string()) && refusal.contains("workflow has begun"), "{refusal}");
-    assert_eq!(to.job(other).await.unwrap().id, other);
-    from.cancel(order).await.unwrap();
-    let second = copy().await;
-    assert_eq!((second.written, second.refused, is_whole(&second)), (1, 0, true), "{second:?}");
+async fn a_workflow_goes_on_at_the_target_where_it_stood() {
+    for (from, to) in fresh_stores().await.into_iter().zip(fresh_stores().await.into_iter().rev()) {
+        let (from, to, clock) = (&from.backroom, &to.backroom, &to.clock);
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let worker = guide(from, Arc::clone(&steps)).await;
+        let job = from.enqueue(Trip).await.unwrap();
+        soon("it waits at the gate", async {
+            while from.job(job.id()).await.unwrap().state != State::Waiting {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        worker.stop().await.unwrap();
+        let signal = uuid::Uuid::from_u128(7);
+        from.signal_as(job.id(), "gate", Json::encode(&12).unwrap(), signal).await.unwrap();
+        for _ in 0..2 {
+            let copied = copy_jobs(from.store().as_ref(), to.store().as_ref(), &|_| {}).await.unwrap();
+            assert_eq!(
+                (copied.refused, copied.compared.iter().all(Compared::is_whole)),
+                (0, true),
+                "{copied:?}"
+            );
+        }
+        let journal = async |backroom: &Backroom| {
+            let journal = backroom.journal(job.id()).await.unwrap().unwrap();
+            (journal.header, journal.entries, journal.arrivals, journal.wake_at)
+        };
+        assert_eq!(journal(to).await, journal(from).await);
+        // The caller of the signal lost its answer, and sends it once more.
+        to.signal_as(job.id(), "gate", Json::encode(&12).unwrap(), signal).await.unwrap();
+        let worker = guide(to, Arc::clone(&steps)).await;
+        let moved = to.handle::<Trip>(job.id()).await.unwrap();
+        common::until("it ends", async || {
+            clock.advance(std::time::Duration::from_millis(10));
+            common::is_finished(&moved).await
+        })
+        .await;
+        let output = moved.wait().await.unwrap();
+        assert_eq!(output, "from gate 12, and None");
+        assert_eq!(*steps.lock().unwrap(), ["pack", "fly"]);
+        worker.stop().await.unwrap();
+    }
 }

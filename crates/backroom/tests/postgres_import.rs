@@ -21,8 +21,13 @@ async fn a_job_that_came_over_live_leaves_about_a_hundred_bytes_and_others_nothi
     let place = Place::new();
     let store = place.open().await;
     let client = place.client().await;
-    let record =
-        || Record { job: place.new_job().job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() };
+    let record = || Record {
+        job: place.new_job().job,
+        attempts: Vec::new(),
+        lines: Vec::new(),
+        edges: Vec::new(),
+        journal: None,
+    };
     // One that has run here, and one that came over when it had run.
     place.insert(&store, place.new_job()).await;
     let job = place.claim(&store, 1).await.remove(0);

@@ -399,7 +399,8 @@ async fn a_job_on_a_tray_is_neither_imported_nor_inserted_beside_a_key_once_more
     let new = office.place.new_job();
     office.store.insert(Arc::new(vec![new.clone()]), office.place.now, Call::First).await.unwrap();
     let taken = office.place.claim(&*office.store, 1).await;
-    let record = Record { job: taken[0].clone(), attempts: vec![], lines: vec![], edges: Vec::new() };
+    let record =
+        Record { job: taken[0].clone(), attempts: vec![], lines: vec![], edges: Vec::new(), journal: None };
     assert_eq!(office.other.import(Arc::new(vec![record])).await.unwrap(), 0);
     let keyed = Draft { unique: Some(UniqueRule::by_key("k")), ..Draft::new("work", Json::null()) };
     let both = vec![new, office.place.checked(keyed)];

@@ -249,8 +249,13 @@ async fn records_move_whole_from_one_file_to_another() {
     let give_up = Event::Discard { lease: lease(&job), reason: "no".into() };
     commit(&store, apply(&job, give_up, place.now).unwrap().unwrap()).await;
     let job = store.job(id).await.unwrap().unwrap();
-    let record =
-        Record { job, attempts: store.attempts(id).await.unwrap(), lines: Vec::new(), edges: Vec::new() };
+    let record = Record {
+        job,
+        attempts: store.attempts(id).await.unwrap(),
+        lines: Vec::new(),
+        edges: Vec::new(),
+        journal: None,
+    };
     let other = place.folder().join("other.db");
     let other = SqliteStore::open(other, SqliteOptions::default()).await.unwrap();
     assert_eq!(other.import(Arc::new(vec![record.clone()])).await.unwrap(), 1);

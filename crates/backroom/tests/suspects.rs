@@ -34,7 +34,13 @@ async fn suspect<J: Job>(backroom: &Backroom, ids: &Ids, job: &J, crashes: u32) 
         Draft::new(J::KIND, Json::encode(job).unwrap()).check(ids.job(now), now, 1 << 20).unwrap().job;
     row.crashes = crashes;
     row.suspicion = Some(Suspicion { on_trial: crashes - 1, alone: 0, at: now, ran_ms: 0 });
-    let record = Record { job: row.clone(), attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() };
+    let record = Record {
+        job: row.clone(),
+        attempts: Vec::new(),
+        lines: Vec::new(),
+        edges: Vec::new(),
+        journal: None,
+    };
     backroom.store().import(Arc::new(vec![record])).await.unwrap();
     row.id
 }

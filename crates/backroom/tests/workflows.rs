@@ -595,3 +595,77 @@ async fn a_run_stays_on_the_version_of_the_code_that_it_began_with() {
     assert_eq!(output(&job).await.unwrap(), "old on");
     both.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_retry_of_a_failed_workflow_runs_the_failed_step_again_and_no_other() {
+    let ((_folder, backroom), diary) = (store().await, Diary::default());
+    let (is_mended, noted) = (Arc::new(AtomicU32::new(0)), diary.clone());
+    let mended = Arc::clone(&is_mended);
+    let worker = start(&backroom, move |_: Order, ctx| {
+        let (diary, mended) = (noted.clone(), Arc::clone(&mended));
+        async move {
+            let number: u32 = ctx
+                .step("number")
+                .run(|| {
+                    diary.note("number");
+                    std::future::ready(Ok(4))
+                })
+                .await?;
+            let print = ctx.step("print").run(|| {
+                diary.note("print");
+                let is_mended = mended.load(Ordering::SeqCst) > 0;
+                std::future::ready(if is_mended { Ok(()) } else { Err(Failure::discard("no paper")) })
+            });
+            print.await?;
+            Ok(format!("printed {number}"))
+        }
+    })
+    .await;
+    let job = enqueue(&backroom).await;
+    output(&job).await.unwrap_err();
+    assert_eq!(diary.lines(), ["number", "print"]);
+    // It fails once more, and is retried once more.
+    backroom.retry(job.id()).await.unwrap();
+    output(&job).await.unwrap_err();
+    is_mended.store(1, Ordering::SeqCst);
+    backroom.retry(job.id()).await.unwrap();
+    assert_eq!(output(&job).await.unwrap(), "printed 4");
+    assert_eq!(diary.lines(), ["number", "print", "print", "print"]);
+    let journal = job.journal().await.unwrap().unwrap();
+    assert_eq!((journal.header.resumes, journal.entries.len()), (2, 2));
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_retry_of_a_workflow_that_was_undone_is_refused() {
+    let ((_folder, backroom), diary) = (store().await, Diary::default());
+    let noted = diary.clone();
+    let worker = start(&backroom, move |_: Order, ctx| {
+        let (diary, undone) = (noted.clone(), noted.clone());
+        async move {
+            let reserve = ctx.step::<u32>("reserve").compensate(move |_| {
+                undone.note("free");
+                std::future::ready(Ok(()))
+            });
+            reserve
+                .run(|| {
+                    diary.note("reserve");
+                    std::future::ready(Ok(1))
+                })
+                .await?;
+            Err(Failure::discard("sold out"))
+        }
+    })
+    .await;
+    let job = enqueue(&backroom).await;
+    output(&job).await.unwrap_err();
+    let refused = backroom.retry(job.id()).await.unwrap_err();
+    assert_eq!(refused.kind(), backroom::ErrorKind::Refused);
+    assert!(refused.to_string().contains("has undone what it had done (step \"reserve\")"), "{refused}");
+    let filter = backroom::Filter::default();
+    let acted = backroom.act_on_matching(&filter, &backroom::Action::Retry, None).await.unwrap();
+    assert_eq!((acted.done, acted.refused), (0, 1), "{acted:?}");
+    assert_eq!(backroom.job(job.id()).await.unwrap().state, State::Discarded);
+    assert_eq!(diary.lines(), ["reserve", "free"]);
+    worker.stop().await.unwrap();
+}

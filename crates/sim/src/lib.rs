@@ -196,7 +196,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} jobs stored, {} claims, {} completed, {} unsuccessful runs, {} rescued, \
-             {} gone, {} stale reports, {} duplicates, {} workflows, {} steps undone, {} children, {} batches",
+             {} gone, {} stale reports, {} duplicates, {} workflows, {} went on after a retry, {} steps undone, {} children, {} batches",
             self.stored,
             self.claimed,
             self.completed,
@@ -206,6 +206,7 @@ impl fmt::Display for Tally {
             self.stale,
             self.duplicates,
             self.flows,
+            self.resumed,
             self.undone,
             self.children,
             self.batches

@@ -6,6 +6,7 @@ use super::Backroom;
 use crate::{
     Error, ErrorKind,
     store::{Deleted, QueueSetting},
+    workflow::refuses_retry,
 };
 
 impl Backroom {
@@ -23,7 +24,15 @@ impl Backroom {
     /// Makes a queued job due now, or gives a finished one another attempt.
     /// [`Refused`](ErrorKind::Refused) while it runs or waits;
     /// [`KeyHeld`](ErrorKind::KeyHeld) when another live job holds its unique key.
+    ///
+    /// A workflow that has failed goes on where it stood, and what failed last runs again. [`Refused`](ErrorKind::Refused) if it has
+    /// undone what it had done.
     pub async fn retry(&self, id: JobId) -> Result<(), Error> {
+        if let Some(job) = self.engine().store.job(id).await?
+            && let Some(why) = refuses_retry(self.engine(), &job).await?
+        {
+            return Err(Error::new(ErrorKind::Refused, format!("retry job {id}: {why}")));
+        }
         self.engine().apply(id, Event::Retry).await.map(drop)
     }
 

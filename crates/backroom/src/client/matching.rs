@@ -11,6 +11,7 @@ use super::{Backroom, read::PAGE_JOBS_MAX};
 use crate::{
     Error, Filter,
     store::{Committed, Deleted},
+    workflow::refuses_retry,
 };
 
 /// What to do to a job.
@@ -115,6 +116,16 @@ impl Backroom {
                 let may = self.engine().check_queue(&job.kind, queue);
                 may.map_err(|invalid| acted.refuse(|| format!("job {}: {invalid}", job.id))).is_ok()
             });
+        }
+        if matches!(action, Action::Retry) {
+            let mut may = Vec::with_capacity(jobs.len());
+            for job in jobs {
+                match refuses_retry(self.engine(), &job).await? {
+                    Some(why) => acted.refuse(|| format!("job {}: {why}", job.id)),
+                    None => may.push(job),
+                }
+            }
+            jobs = may;
         }
         for _ in 0..DECISIONS_MAX {
             let moved = match &event {

@@ -138,6 +138,7 @@ impl Redacted {
         for entry in &mut journal.entries {
             match &mut entry.state {
                 EntryState::Open(Opened::Trying { error, .. })
+                | EntryState::Superseded { error }
                 | EntryState::Closed { answer: Answer::Failed { error }, .. } => *error = self.0.text(error),
                 EntryState::Closed { answer: Answer::Value { value } | Answer::Signal { value }, .. } => {
                     *value = self.0.within(value);

@@ -42,21 +42,21 @@ pub(crate) use outage::is_outage;
 pub(crate) use url::StoreUrl;
 #[cfg(feature = "sqlite")]
 pub use url::sqlite_file;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-pub(crate) use verbs::header_of;
 pub use verbs::{
     Acknowledged, AuditVerbs, BatchRow, BatchTurn, BatchVerbs, Beaten, Blocked, Call, Claim, Committed,
     Count, DEAD_LETTER_BYTES_MAX, DEAD_LETTERS_MAX, DeadLetter, Deleted, DropMessages, DueAfter, DueSchedule,
     DueSchedules, DueWakes, Durability, ENDED_ENDPOINTS_MAX, EdgesOfJob, EndedEndpoint, EndpointVerbs,
     Filter, Health, HealthCheck, Holder, IdempotencyVerbs, InsertLinked, Inserted, JOURNAL_PAGE_BYTES,
-    JobVerbs, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite, LeaseStatus, LinkVerbs,
-    Load, MessageRow, Moved, Neighbour, NeighbourState, NewLinked, Note, OPEN_MAX, OpenBatch, OpenBreaker,
-    Prune, QueueSetting, QueueVerbs, QueuedAs, READERS_FORGOTTEN_AFTER, REPORTS_MAX, ReadVerbs, Record,
-    Recorded, ReplyQueue, ReplyVerbs, RunningJob, SampleVerbs, ScheduleMove, ScheduleVerbs, Seen, Share,
-    Side, Signal, Signalled, TakeMessages, TokenVerbs, TriggerHold, TriggerPause, TriggerReader, TriggerRow,
-    TriggerVerbs, WorkerDetails, WorkerRow, WorkerVerbs, WriteState, Wrote,
+    JobVerbs, JournalAfter, JournalHead, JournalPage, JournalRecord, JournalVerbs, JournalWrite, LeaseStatus,
+    LinkVerbs, Load, MessageRow, Moved, Neighbour, NeighbourState, NewLinked, Note, OPEN_MAX, OpenBatch,
+    OpenBreaker, Prune, QueueSetting, QueueVerbs, QueuedAs, READERS_FORGOTTEN_AFTER, REPORTS_MAX, ReadVerbs,
+    Record, Recorded, ReplyQueue, ReplyVerbs, RunningJob, SampleVerbs, ScheduleMove, ScheduleVerbs, Seen,
+    Share, Side, Signal, Signalled, TakeMessages, TokenVerbs, TriggerHold, TriggerPause, TriggerReader,
+    TriggerRow, TriggerVerbs, WorkerDetails, WorkerRow, WorkerVerbs, WriteState, Wrote,
 };
 pub(crate) use verbs::{DEAD_REMEMBERED, DROPPED_REMEMBERED, apply_setting, dead_without_a_row};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) use verbs::{header_of, stored_header};
 
 use crate::Error;
 

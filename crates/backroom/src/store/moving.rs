@@ -7,6 +7,7 @@
 //! the caller's to see to.
 
 mod batches;
+mod journals;
 mod schedules;
 mod triggers;
 
@@ -26,6 +27,7 @@ use super::{Deleted, EdgesOfJob, Filter, QueueSetting, Record, Side, Store};
 use crate::{Error, ErrorKind};
 
 pub use batches::copy_batches;
+use journals::{JOURNAL_BYTES_MAX, is_older};
 pub use schedules::copy_schedules;
 pub use triggers::copy_triggers;
 
@@ -125,7 +127,7 @@ pub async fn copy_jobs(
         let mut wanted = Vec::new();
         for job in page {
             match target.find(job.id).await? {
-                Some(there) if there.revision >= job.revision => sums.of(&job).count(&job, &there),
+                Some(there) if !is_older(from, to, &job, &there).await? => sums.of(&job).count(&job, &there),
                 Some(there) => match to.delete_copy(job.id).await? {
                     Deleted::Yes | Deleted::NotFound => wanted.push(job),
                     Deleted::Moved | Deleted::Running | Deleted::RowLocked => {
@@ -278,16 +280,17 @@ async fn write(
     copied: &mut Copied,
     sums: &mut Sums,
 ) -> Result<(), Error> {
-    let read = async |job: JobRow| {
-        Ok::<_, Error>((has_begun_a_journal(from, &job).await?, record(from, job).await?))
-    };
-    let mut records = stream::iter(jobs.into_iter().map(read)).buffered(READS_AT_ONCE);
+    let mut records = stream::iter(jobs.into_iter().map(|job| record(from, job))).buffered(READS_AT_ONCE);
     let (mut batch, mut bytes) = (Vec::new(), 0);
-    while let Some((has_journal, record)) = records.try_next().await? {
-        if has_journal {
+    while let Some(record) = records.try_next().await? {
+        let of_journal = record.journal.as_ref().map_or(0, |journal| journal.bytes());
+        if of_journal > JOURNAL_BYTES_MAX {
             let id = record.job.id;
             copied.refuse(|| {
-                format!("job {id}: its workflow has begun, and journals are not moved; let it end at the source, or cancel it there")
+                format!(
+                    "job {id}: the journal of its workflow and the signals that wait for it have {of_journal} bytes, and at most \
+                     {JOURNAL_BYTES_MAX} are moved; let it end at the source, or cancel it there"
+                )
             });
             sums.of(&record.job).count_brought(Brought::Refused);
             continue;
@@ -354,21 +357,13 @@ fn is_about_a_record(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::KeyHeld { .. } | ErrorKind::Invalid)
 }
 
-/// Whether a live job is a workflow with recorded answers or signals. At the target it would begin again, and do its steps twice.
-async fn has_begun_a_journal(from: &dyn Store, job: &JobRow) -> Result<bool, Error> {
-    if job.state.is_finished() {
-        return Ok(false);
-    }
-    let page = from.journal(job.id, None, 1).await?;
-    Ok(page.head.is_some() || !page.arrivals.is_empty())
-}
-
 /// A job with all that belongs to it.
 async fn record(from: &dyn Store, job: JobRow) -> Result<Record, Error> {
     let edges = if job.links.is_some() { edges_to(from, job.id).await? } else { Vec::new() };
+    let journal = journals::read(from, &job).await?;
     // Only a run leaves attempts and lines, and it leaves its lease's id; most queued jobs never ran.
     if job.lease_id.is_none() && job.attempt == 0 && job.crashes == 0 {
-        return Ok(Record { job, attempts: Vec::new(), lines: Vec::new(), edges });
+        return Ok(Record { job, attempts: Vec::new(), lines: Vec::new(), edges, journal });
     }
     let attempts = from.attempts(job.id).await?;
     let mut lines = Vec::new();
@@ -376,7 +371,7 @@ async fn record(from: &dyn Store, job: JobRow) -> Result<Record, Error> {
         let more = from.logs(job.id, lines.len(), LINES_AT_ONCE).await?;
         // A page may end at a bound in bytes, so only an empty one is known to be the last.
         if more.is_empty() {
-            return Ok(Record { job, attempts, lines, edges });
+            return Ok(Record { job, attempts, lines, edges, journal });
         }
         lines.extend(more);
     }
@@ -402,7 +397,8 @@ async fn edges_to(from: &dyn Store, job: JobId) -> Result<Vec<(Edge, EdgeState)>
 fn bytes_of(record: &Record) -> usize {
     let attempts: usize = record.attempts.iter().map(|attempt| attempt.error.len() + 100).sum();
     let lines: usize = record.lines.iter().map(|line| line.line.len() + 60).sum();
-    bytes_of_job(&record.job) + attempts + lines
+    let journal = record.journal.as_ref().map_or(0, |journal| journal.bytes());
+    bytes_of_job(&record.job) + attempts + lines + journal
 }
 
 fn bytes_of_job(job: &JobRow) -> usize {

@@ -4,30 +4,32 @@
 //! What the code gets is in the store before: a write is made before its answer is handed out, and before the code of a step begins.
 //! Writes in between are gathered, so timers that begin together and the parking are one write.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+mod undo;
+
+use std::{sync::Arc, time::Duration};
 
 use backroom_core::{
     Draft, JobId, Json, Timestamp,
     bounds::{later, span_until},
     draft::NewJob,
     links::{ChildPolicy, Parent},
-    workflow::{Answer, Blocked, BlockedMark, Cause, EntryState, Next, Run, Ticket, Write},
+    workflow::{Blocked, BlockedMark, Cause, Next, Resumed, Run, Ticket, Write},
 };
-use futures_util::future::{BoxFuture, pending};
+use futures_util::future::pending;
 
 use super::{
     code::Code,
+    codes::{Codes, Start},
     context::WorkflowContext,
     flow::{Flow, Lost, Place, State},
     journal::{self, Loaded, Pending},
-    step::attempted,
 };
 use crate::{
     Context, Error, ErrorKind, Failure,
     engine::Engine,
     failure::Outcome,
     store::{Listener, Wrote},
-    worker::{StopReason, caught_in},
+    worker::StopReason,
 };
 
 /// A wait that is shorter stays in memory: to park and to be claimed again would take about as long.
@@ -40,35 +42,6 @@ pub(crate) const BLOCKED_MAX: Duration = Duration::from_secs(3600);
 /// The wait of a run that could not reach its journal.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Begins the code of a workflow.
-pub(super) type Start = dyn Fn(WorkflowContext) -> BoxFuture<'static, Result<Json, Failure>> + Send + Sync;
-
-/// The code of a workflow by its versions, the newest first; a kind without versions has one code without a name.
-pub(super) struct Codes(pub(super) Vec<(Option<String>, Box<Start>)>);
-
-impl Codes {
-    fn newest(&self) -> Option<String> {
-        self.0.first().and_then(|(version, _)| version.clone())
-    }
-
-    /// The code for a run that began with this version. The oldest code is for runs that began before the kind had versions.
-    fn of(&self, version: Option<&String>) -> Option<&Start> {
-        let found = match version {
-            None => self.0.last(),
-            Some(_) => self.0.iter().find(|(known, _)| known.as_ref() == version),
-        };
-        found.map(|(_, start)| &**start)
-    }
-
-    fn missing(&self, version: &str) -> String {
-        let known: Vec<_> = self.0.iter().filter_map(|(version, _)| version.as_deref()).collect();
-        let known = if known.is_empty() { "none".into() } else { known.join(", ") };
-        format!(
-            "the run began with version {version:?} of its code, and the worker has {known}; deploy a worker that has this version"
-        )
-    }
-}
-
 /// Runs a workflow until it ends, parks or must stop.
 pub(super) async fn drive(context: Context, codes: &Codes) -> Result<Json, Failure> {
     let engine = context.resources().engine.clone();
@@ -78,6 +51,9 @@ pub(super) async fn drive(context: Context, codes: &Codes) -> Result<Json, Failu
             Ok(loaded) => loaded,
             Err(error) => return Err(put_off(&error)),
         };
+        if let Resumed::Undone(cause) = &loaded.resumed {
+            return Err(ended_with(cause.clone()));
+        }
         let version = loaded.journal.header.version.clone();
         let driven = match codes.of(version.as_ref()) {
             Some(start) => Driver::new(&engine, context.clone(), loaded, start, codes.newest()).run().await,
@@ -93,6 +69,14 @@ pub(super) async fn drive(context: Context, codes: &Codes) -> Result<Json, Failu
             Err(Lost::Lease) => return Err(Failure::retry("the lease of the workflow was lost")),
             Err(Lost::Store(error)) => return Err(put_off(&error)),
         }
+    }
+}
+
+/// The end of a workflow that has undone what it had done.
+fn ended_with(cause: Cause) -> Failure {
+    match cause {
+        Cause::Failed { error } => Failure::discard(error),
+        Cause::Cancelled { reason } => Failure::cancel(reason),
     }
 }
 
@@ -142,19 +126,24 @@ impl<'a> Driver<'a> {
         start: &Start,
         newest: Option<String>,
     ) -> Self {
-        let Loaded { revision, mut journal, arrivals, wake_at } = loaded;
+        let Loaded { resumed, revision, mut journal, arrivals, wake_at } = loaded;
         let job = context.job();
         let (is_charged, is_tied) = (job.attempt > 1 || job.crashes > 0, job.undoes());
         let blocked = journal.header.blocked.take();
         let (progress, arrived) = (journal.header.progress, arrivals.last().map_or(0, |arrival| arrival.n));
         let run = Run::begin(job.id, journal, arrivals);
         let flow = Arc::new(Flow::new(context, run, Place { revision, wake_at }));
+        let mut pending = Pending::default();
+        if let Resumed::Forward(writes) = resumed {
+            let mut state = flow.state();
+            writes.into_iter().for_each(|write| pending.add(&mut state, write));
+        }
         let code = Code::new(start(WorkflowContext::root(&flow)));
         Self {
             engine,
             flow,
             code,
-            pending: Pending::default(),
+            pending,
             arrived,
             progress,
             is_forgiven: !is_charged,
@@ -221,10 +210,7 @@ impl<'a> Driver<'a> {
                 }
                 Next::Undone(cause) => {
                     self.flush(None).await?;
-                    return Ok(Err(match cause {
-                        Cause::Failed { error } => Failure::discard(error),
-                        Cause::Cancelled { reason } => Failure::cancel(reason),
-                    }));
+                    return Ok(Err(ended_with(cause)));
                 }
                 Next::Blocked(blocked) => return self.block(&blocked).await,
                 Next::Full(refused) => {
@@ -381,52 +367,6 @@ impl<'a> Driver<'a> {
     fn fail(&mut self, cause: Cause) -> Result<(), Lost> {
         let writes = self.flow.state().run.fail(cause);
         self.add(writes)
-    }
-
-    /// Runs one compensation.
-    async fn undo(&mut self, key: &str) -> Result<Option<Over>, Lost> {
-        let (compensation, value) = {
-            let mut state = self.flow.state();
-            let value = match state.run.journal().entry(key).map(|entry| &entry.state) {
-                Some(EntryState::Closed { answer: Answer::Value { value }, .. }) => value.clone(),
-                Some(EntryState::Closed { .. } | EntryState::Open(_) | EntryState::Lost) | None => {
-                    Json::null()
-                }
-            };
-            (state.compensations.remove(key), value)
-        };
-        let Some(mut compensation) = compensation else {
-            let why = format!(
-                "the workflow must undo step {key:?}, and the code has no compensation for it; deploy code that runs the step with a \
-                 compensation"
-            );
-            return self.block_because(why).await.map(Some);
-        };
-        let (stop, is_pressing) = (self.flow.context.clone(), self.is_pressing());
-        let result = {
-            let undoing = pin!(async { compensation(value).await });
-            tokio::select! {
-                biased;
-                result = caught_in(undoing) => Some(result.unwrap_or_else(|panic| Err(panic.into_failure()))),
-                () = stop.cancelled(), if is_pressing => None,
-            }
-        };
-        // A failed one is tried again, perhaps in this run.
-        let mut state = self.flow.state();
-        state.compensations.insert(key.to_owned(), compensation);
-        // It is undone again elsewhere.
-        let Some(result) = result else { return Ok(None) };
-        let (now, chance) = (self.engine.clock.now(), self.engine.ids.chance());
-        for write in state.run.undone(key, attempted(result), now, chance) {
-            self.pending.add(&mut state, write);
-        }
-        Ok(None)
-    }
-
-    /// Whether a compensation is not waited for.
-    fn is_pressing(&self) -> bool {
-        // A cancel lets compensations run: it is what they are for.
-        !self.is_cancel_known && self.job().cancel_requested_at.is_none()
     }
 
     /// Parks the workflow, because the journal does not fit the code.

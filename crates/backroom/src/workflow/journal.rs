@@ -3,10 +3,10 @@
 use std::{collections::HashSet, sync::Arc};
 
 use backroom_core::{
-    JobId, JobRow, Json, Timestamp,
+    Attempt, AttemptEnd, JobId, JobRow, Json, LeaseId, Timestamp,
     draft::NewJob,
     links::ChildCancel,
-    workflow::{Arrival, Entry, EntryKind, Header, Journal, Write},
+    workflow::{Arrival, Entry, EntryKind, Header, Journal, Phase, Resumed, Write},
 };
 
 use super::flow::State;
@@ -21,6 +21,8 @@ const PAGE: usize = 1000;
 
 /// What a run begins with.
 pub(super) struct Loaded {
+    /// What a retry has made of the journal.
+    pub(super) resumed: Resumed,
     pub(super) revision: u64,
     pub(super) journal: Journal,
     pub(super) arrivals: Vec<Arrival>,
@@ -47,10 +49,41 @@ pub(super) async fn load(
             all = super::sealed::open(context.codec(), all)?;
         }
     }
+    let ended = last_end(engine, job, &all).await?;
     let (revision, header, wake_at) =
         all.head.map_or((0, None, None), |head| (head.revision, head.header, head.wake_at));
     let header = header.unwrap_or_else(|| Header::begin(version, engine.clock.now()));
-    Ok(Loaded { revision, journal: Journal::load(header, all.entries)?, arrivals: all.arrivals, wake_at })
+    let mut journal = Journal::load(header, all.entries)?;
+    let resumed = journal.resume(ended);
+    Ok(Loaded { resumed, revision, journal, arrivals: all.arrivals, wake_at })
+}
+
+/// The run that ended the job last as failed or cancelled, of a workflow that undoes what it has done: a retry since then is
+/// known by it.
+pub(crate) async fn last_end(
+    engine: &Engine,
+    job: &JobRow,
+    page: &JournalPage,
+) -> Result<Option<LeaseId>, Error> {
+    let header = page.head.as_ref().and_then(|head| head.header.as_ref());
+    if !header.is_some_and(|header| matches!(header.phase, Phase::Undoing { .. })) {
+        return Ok(None);
+    }
+    let ends = |attempt: &&Attempt| matches!(attempt.end, AttemptEnd::Discarded | AttemptEnd::Cancelled);
+    let attempts = engine.store.attempts(job.id).await?;
+    Ok(attempts.iter().rev().find(ends).map(|attempt| attempt.lease_id))
+}
+
+/// Why a workflow that has ended cannot go on after a retry; none if it can, or is no workflow.
+pub(crate) async fn refuses_retry(engine: &Engine, job: &JobRow) -> Result<Option<String>, Error> {
+    // A workflow without this mark has nothing that could be undone.
+    if !job.undoes() || !job.state.is_finished() {
+        return Ok(None);
+    }
+    let page = read(engine, job.id).await?;
+    let Some(header) = page.head.and_then(|head| head.header) else { return Ok(None) };
+    let is_undoing = matches!(header.phase, Phase::Undoing { .. });
+    Ok(Journal::load(header, page.entries)?.undone().filter(|_| is_undoing))
 }
 
 /// Reads all of a journal, in pages. A write in between can show in a part of it only; a run finds that at its first write.
@@ -145,7 +178,7 @@ impl Pending {
             Write::Take { n } => self.taken.push(n),
             Write::StartChild { .. } => {}
             Write::CancelChild { job, reason } => self.cancels.push((job, reason)),
-            Write::Phase(_) => self.changes_header = true,
+            Write::Phase(_) | Write::Failed(_) | Write::Resume { .. } => self.changes_header = true,
             Write::Publish(_) => self.publishes = true,
             // Its header is that of the next generation: see `take`.
             Write::NextGeneration => {}

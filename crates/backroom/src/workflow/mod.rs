@@ -5,6 +5,7 @@
 
 mod client;
 mod code;
+mod codes;
 mod context;
 mod drive;
 mod error;
@@ -22,7 +23,7 @@ pub use client::WorkflowJournal;
 pub use context::WorkflowContext;
 pub(crate) use drive::{BLOCKED_MAX, BLOCKED_MIN};
 pub use error::WorkflowError;
-pub(crate) use journal::read as read_journal;
+pub(crate) use journal::{last_end, read as read_journal, refuses_retry};
 pub use race::{Race, Won};
 pub use step::Step;
 pub use transaction::TransactionStep;

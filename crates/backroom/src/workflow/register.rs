@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 
-use super::{
-    context::WorkflowContext,
-    drive::{Codes, drive},
-};
+use super::{codes::Codes, context::WorkflowContext, drive::drive};
 use crate::{
     Context, Failure, FromState, Job, Worker,
     handler::Handler,

@@ -97,7 +97,7 @@ fn each<E>(
     on_text: &mut dyn FnMut(&mut String) -> Result<(), E>,
 ) -> Result<(), E> {
     match &mut entry.state {
-        EntryState::Open(Opened::Trying { error, .. }) => on_text(error)?,
+        EntryState::Open(Opened::Trying { error, .. }) | EntryState::Superseded { error } => on_text(error)?,
         EntryState::Open(Opened::Timer { .. } | Opened::Signal { .. } | Opened::Child { .. })
         | EntryState::Lost => {}
         EntryState::Closed { answer, .. } => match answer {

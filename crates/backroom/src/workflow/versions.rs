@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 
-use super::{context::WorkflowContext, drive::Codes, register::handler_of};
+use super::{codes::Codes, context::WorkflowContext, register::handler_of};
 use crate::{
     Failure, Job, Worker,
     worker::{decode, encode, names_of},

@@ -131,6 +131,8 @@ pub(super) struct Asked {
     pub(super) named: Named,
     pub(super) ask: Ask,
     pub(super) state: AskState,
+    /// The place of the last answer that the code had when it asked.
+    pub(super) after: u64,
 }
 
 /// Where an ask stands in this run.

@@ -30,7 +30,9 @@ pub fn uuid(workflow: JobId, header: &Header, key: &str) -> Uuid {
 
 /// The id of a child, which sorts by the time of its start.
 pub(super) fn child(workflow: JobId, header: &Header, key: &str, at: Timestamp) -> JobId {
-    let hash = hash(workflow, header, "child", key);
+    // One that is begun again after a retry is another job.
+    let again = format!("child {}", header.resumes);
+    let hash = hash(workflow, header, if header.resumes == 0 { "child" } else { &again }, key);
     let mut bits = [0; 10];
     bits[..6].copy_from_slice(&hash.as_bytes()[..6]);
     bits[6..].copy_from_slice(&hash.as_bytes()[12..]);

@@ -33,6 +33,10 @@ impl Run {
                 self.cancelled_children(State::Cancelled, "its workflow was cancelled")
             }
         };
+        let failed = self.final_failures();
+        if !failed.is_empty() {
+            writes.push(Write::Failed(failed));
+        }
         writes.push(Write::Phase(Phase::Undoing { cause }));
         writes
     }
@@ -59,7 +63,10 @@ impl Run {
             .open()
             .filter_map(|entry| match entry.state {
                 EntryState::Open(Opened::Child { job, policy }) if policy.cancels(end) => Some(job),
-                EntryState::Open(_) | EntryState::Closed { .. } | EntryState::Lost => None,
+                EntryState::Open(_)
+                | EntryState::Closed { .. }
+                | EntryState::Lost
+                | EntryState::Superseded { .. } => None,
             })
             .collect();
         jobs.sort();

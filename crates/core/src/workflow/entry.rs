@@ -68,6 +68,11 @@ pub enum EntryState {
     },
     /// It belonged to a branch that lost its race.
     Lost,
+    /// It had failed for good, or its child was cancelled, and then a person retried the workflow. It begins again when the code asks for it.
+    Superseded {
+        /// How it had failed.
+        error: String,
+    },
 }
 
 /// An entry that has begun and has no answer.
@@ -207,7 +212,7 @@ impl Entry {
     pub const fn seq(&self) -> Option<u64> {
         match self.state {
             EntryState::Closed { seq, .. } => Some(seq),
-            EntryState::Open(_) | EntryState::Lost => None,
+            EntryState::Open(_) | EntryState::Lost | EntryState::Superseded { .. } => None,
         }
     }
 
@@ -220,7 +225,10 @@ impl Entry {
             EntryState::Closed { answer: Answer::Child { end: ChildEnd::Completed { output } }, .. } => {
                 output.as_str().len()
             }
-            EntryState::Closed { .. } | EntryState::Open(_) | EntryState::Lost => 0,
+            EntryState::Closed { .. }
+            | EntryState::Open(_)
+            | EntryState::Lost
+            | EntryState::Superseded { .. } => 0,
         };
         self.key.len() + value
     }
@@ -237,6 +245,6 @@ impl Entry {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_zero(number: &u32) -> bool {
+pub(super) const fn is_zero(number: &u32) -> bool {
     *number == 0
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, EntryState, Inbox, Write};
+use super::{Entry, EntryState, Inbox, Write, entry::is_zero};
 use crate::{
-    Invalid, Json, Timestamp,
+    Invalid, Json, LeaseId, Timestamp,
     versioned::{read, write},
 };
 
@@ -28,6 +28,15 @@ pub struct Header {
     /// What the workflow last published, which answers queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub published: Option<Json>,
+    /// Keys of the failures that a retry takes back; none while it goes forward.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
+    /// The run that had ended the workflow when it was last retried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<LeaseId>,
+    /// How often it went on after a retry.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub resumes: u32,
     /// Why the code of this deploy cannot run it; none while it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<BlockedMark>,
@@ -93,6 +102,9 @@ impl Header {
             phase: Phase::Forward,
             progress: 0,
             published: None,
+            failed: Vec::new(),
+            resumed: None,
+            resumes: 0,
             blocked: None,
         }
     }
@@ -164,6 +176,10 @@ impl Journal {
         self.entries.values().filter(|entry| matches!(entry.state, EntryState::Open(_)))
     }
 
+    pub(super) fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
     pub(super) fn answer_after(&self, seq: u64) -> Option<(u64, &str)> {
         self.order.range(seq + 1..).next().map(|(seq, key)| (*seq, key.as_str()))
     }
@@ -182,6 +198,13 @@ impl Journal {
             }
             Write::Take { n } => inbox.take(*n),
             Write::Phase(phase) => self.header.phase = phase.clone(),
+            Write::Failed(keys) => self.header.failed.clone_from(keys),
+            Write::Resume { ended } => {
+                self.header.phase = Phase::Forward;
+                self.header.failed.clear();
+                self.header.resumes += u32::from(self.header.resumed != Some(*ended));
+                self.header.resumed = Some(*ended);
+            }
             Write::Publish(value) => self.header.published = Some(value.clone()),
             Write::StartChild { .. } | Write::CancelChild { .. } => {}
             Write::NextGeneration => {
@@ -197,8 +220,12 @@ impl Journal {
             self.order.insert(seq, entry.key.clone());
         }
         self.bytes += entry.bytes();
+        let seq = entry.seq();
         if let Some(before) = self.entries.insert(entry.key.clone(), entry) {
             self.bytes -= before.bytes();
+            if let Some(place) = before.seq().filter(|_| seq.is_none()) {
+                self.order.remove(&place);
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ mod happening;
 mod inbox;
 mod journal;
 mod name;
+mod resume;
 mod run;
 mod step;
 mod undo;
@@ -25,6 +26,7 @@ pub use entry::{Answer, Entry, EntryKind, EntryState, Opened, Undo};
 pub use inbox::{Arrival, Arrived, Inbox, check_signal};
 pub use journal::{BlockedMark, Cause, Header, Journal, Phase};
 pub use name::{Derived, NameError, Named, Names, ScopeId};
+pub use resume::Resumed;
 pub use run::{Next, Run};
 pub use write::Write;
 

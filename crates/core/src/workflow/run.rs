@@ -99,7 +99,10 @@ impl Run {
             .open()
             .filter_map(|entry| match entry.state {
                 EntryState::Open(Opened::Child { job, .. }) => Some(job),
-                EntryState::Open(_) | EntryState::Closed { .. } | EntryState::Lost => None,
+                EntryState::Open(_)
+                | EntryState::Closed { .. }
+                | EntryState::Lost
+                | EntryState::Superseded { .. } => None,
             })
             .collect();
         let unawaited = inbox.unawaited(|job| awaited.contains(&job));
@@ -196,11 +199,12 @@ impl Run {
     }
 
     fn ask_as(&mut self, named: Named, ask: Ask) -> Result<Ticket, Refused> {
-        let recorded = self.journal.entry(&named.key);
+        let found = self.journal.entry(&named.key);
+        let recorded = found.filter(|entry| !matches!(entry.state, EntryState::Superseded { .. }));
         let mut state = AskState::Pending;
         match recorded {
             None => {
-                self.entries += 1;
+                self.entries += usize::from(found.is_none());
                 if self.entries > STEPS_MAX || self.journal.bytes() > JOURNAL_BYTES_MAX {
                     return Err(self.full());
                 }
@@ -226,7 +230,7 @@ impl Run {
         if recorded.is_none() && ask.kind() != EntryKind::Race {
             self.ready.insert(ticket);
         }
-        self.asks.push(Asked { named, ask, state });
+        self.asks.push(Asked { named, ask, state, after: self.delivered });
         Ok(Ticket(ticket))
     }
 
@@ -362,7 +366,7 @@ impl Run {
     /// The first ask that can begin, or be answered at once.
     fn begin_next(&mut self) -> Option<Next> {
         let ticket = *self.ready.first()?;
-        let Asked { named, ask, state } = &self.asks[ticket];
+        let Asked { named, ask, state, .. } = &self.asks[ticket];
         let key = named.key.clone();
         let open = |opened| Write::Entry(Entry::new(key.clone(), ask.kind(), EntryState::Open(opened)));
         let writes = match ask {

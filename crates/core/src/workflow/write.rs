@@ -1,7 +1,7 @@
 //! What a run writes. A store writes all of one list in one transaction, under the lease of the run.
 
 use super::{Entry, Phase};
-use crate::{JobId, Json, links::ChildPolicy};
+use crate::{JobId, Json, LeaseId, links::ChildPolicy};
 
 /// One part of what a run writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,13 @@ pub enum Write {
     },
     /// Changes the phase in the header.
     Phase(Phase),
+    /// Notes which failures a retry takes back: see [`Journal::resume`](super::Journal::resume).
+    Failed(Vec<String>),
+    /// The workflow was retried after this run had ended it, and goes on forward.
+    Resume {
+        /// The run.
+        ended: LeaseId,
+    },
     /// Changes what queries are answered with.
     Publish(Json),
     /// Deletes all entries: `continue_as_new`. The header is that of the next generation. Arrivals stay.

@@ -143,7 +143,10 @@ fn tied_starts() -> Vec<(&'static str, JobRow)> {
         ("queued, tied to a journal", tied(queued())),
         ("queued, not due, tied to a journal", tied(JobRow { scheduled_at: at(60), ..queued() })),
         ("queued, tied to a journal, cancel pending", tied(cancelling(queued()))),
-        ("running, tied to a journal, expires later", tied(JobRow { expires_at: Some(at(600)), ..running() })),
+        (
+            "running, tied to a journal, expires later",
+            tied(JobRow { expires_at: Some(at(600)), ..running() }),
+        ),
         ("running, tied to a journal, cancel pending", tied(cancelling(running()))),
         (
             "running, tied to a journal, woken, cancel pending",

@@ -100,7 +100,8 @@ impl Disk {
                 Write::Phase(phase) => self.header.phase = phase.clone(),
                 Write::Publish(value) => self.header.published = Some(value.clone()),
                 Write::CancelChild { .. } => {}
-                Write::NextGeneration => panic!("no program asks for it"),
+                Write::Failed(keys) => self.header.failed.clone_from(keys),
+                Write::NextGeneration | Write::Resume { .. } => panic!("no program asks for it"),
             }
         }
     }

@@ -13,6 +13,7 @@ mod names;
 mod program;
 mod reference;
 mod replay;
+mod resume;
 mod signals;
 mod stored;
 mod undo;

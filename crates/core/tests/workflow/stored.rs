@@ -34,7 +34,10 @@ fn every_entry() -> Vec<Entry> {
     let closed = |answer| EntryState::Closed { seq: 3, at: at(2), answer };
     let states = answers.into_iter().map(|(kind, answer)| (kind, closed(answer)));
     let states = states.chain(opened.into_iter().map(|(kind, opened)| (kind, EntryState::Open(opened))));
-    let states = states.chain([(EntryKind::Signal, EntryState::Lost)]);
+    let states = states.chain([
+        (EntryKind::Signal, EntryState::Lost),
+        (EntryKind::Step, EntryState::Superseded { error: "no".into() }),
+    ]);
     let undos = [
         None,
         Some(Undo::Due),

@@ -83,5 +83,5 @@ fn record(
     } else {
         job.scheduled_at = later(now, Duration::from_secs(3600 + u64::from(number - args.deep_finished)));
     }
-    Ok(Record { job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() })
+    Ok(Record { job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new(), journal: None })
 }

@@ -104,7 +104,9 @@ fn entry_said(entry: &Entry, now: Timestamp) -> Option<String> {
         EntryState::Closed { .. } if entry.tries > 1 => Some(format!("{done} at try {}", entry.tries)),
         EntryState::Closed { .. } => Some(done.into()),
         // The order has neither timers nor children nor races.
-        EntryState::Open(Opened::Timer { .. } | Opened::Child { .. }) | EntryState::Lost => None,
+        EntryState::Open(Opened::Timer { .. } | Opened::Child { .. })
+        | EntryState::Lost
+        | EntryState::Superseded { .. } => None,
     }
 }
 

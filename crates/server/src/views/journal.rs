@@ -174,6 +174,9 @@ impl EntryView {
         };
         match state {
             EntryState::Lost => view.state = "lost".into(),
+            EntryState::Superseded { error } => {
+                (view.state, view.error) = ("superseded".into(), Some(error));
+            }
             EntryState::Open(opened) => view.open(opened),
             EntryState::Closed { at, answer, .. } => {
                 view.ended_at = Some(at);

@@ -38,7 +38,7 @@ fn record(ids: &backroom::ids::Ids, number: u32, total: u32, now: backroom::Time
     let mut job = draft.check(ids.job(created), created, usize::MAX).unwrap().job;
     if number.is_multiple_of(10) {
         job.scheduled_at = later(now, Duration::from_secs(3600 + u64::from(number)));
-        return Record { job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() };
+        return Record { job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new(), journal: None };
     }
     (job.attempt, job.revision) = (1, 2);
     (job.started_at, job.finished_at) = (Some(created), Some(created));
@@ -47,7 +47,7 @@ fn record(ids: &backroom::ids::Ids, number: u32, total: u32, now: backroom::Time
     } else {
         (job.state, job.output) = (State::Completed, Some(Json::null()));
     }
-    Record { job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() }
+    Record { job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new(), journal: None }
 }
 
 /// Fills the store. Answers with the id of a job.

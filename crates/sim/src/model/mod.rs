@@ -60,6 +60,8 @@ pub struct Tally {
     pub flows: u64,
     /// Steps of them that were undone.
     pub undone: u64,
+    /// How often one went on after a retry.
+    pub resumed: u64,
     /// Children that they started.
     pub children: u64,
     /// Batches that ended.

@@ -33,12 +33,24 @@ impl Office {
                 self.model().wrong(format!("child {id} does not name its workflow {}", write.workflow));
                 continue;
             };
-            let key = (write.workflow, generation, parent.key);
+            let key = (write.workflow, generation, write.header.resumes, parent.key);
             let before = self.known().children.insert(key.clone(), id).filter(|before| *before != id);
             if let Some(before) = before {
                 self.model().wrong(format!("entry {key:?} started two children: {before} and {id}"));
             }
         }
+    }
+}
+
+impl Office {
+    /// Whether this is the child that the entry of this key stands for in this generation.
+    fn is_last(&self, child: JobId, (workflow, generation): (JobId, u32), key: &str) -> bool {
+        let known = self.known();
+        let of = |resumes| (workflow, generation, resumes, key.to_owned());
+        (0..=known.resumes.get(&workflow).copied().unwrap_or_default())
+            .rev()
+            .find_map(|resumes| known.children.get(&of(resumes)))
+            .is_some_and(|last| *last == child)
     }
 }
 
@@ -57,7 +69,9 @@ pub async fn parked(office: &Office, client: &Backroom, rows: &[JobRow]) -> Resu
         // It may have been woken while this was read.
         let is_still = client.job(row.id).await?.revision == row.revision;
         if !ended.is_empty() && is_still {
-            office.model().wrong(format!("{row:?} is parked, and its children {ended:?} have ended: {journal:?}"));
+            office
+                .model()
+                .wrong(format!("{row:?} is parked, and its children {ended:?} have ended: {journal:?}"));
         }
     }
     Ok(())
@@ -86,7 +100,9 @@ pub async fn account(office: &Office, client: &Backroom, rows: &[JobRow]) -> Res
             continue;
         };
         office.model().tally.children += 1;
-        for wrong in [policy(child, parent.policy, workflow, journal), told(child, workflow, journal)] {
+        let is_last = office.is_last(child.id, (parent.workflow, journal.header.generation), &parent.key);
+        let told = told(child, is_last, workflow, journal);
+        for wrong in [policy(child, parent.policy, workflow, journal), told] {
             if let Some(wrong) = wrong {
                 office.model().wrong(format!("{wrong}: {child:?} of {workflow:?} with {journal:?}"));
             }
@@ -124,20 +140,23 @@ fn policy(
         return None;
     }
     let was_cancelled = child.state == State::Cancelled || child.cancel_requested_at.is_some();
-    let began_after = match (child.started_at, workflow.finished_at) {
-        (Some(began), Some(ended)) => began > ended + SKEW,
-        (None, _) | (_, None) => false,
+    let runs_on = match (child.finished_at, workflow.finished_at) {
+        (Some(child), Some(workflow)) => child > workflow + SKEW,
+        (None, _) | (_, None) => true,
     };
-    let runs_on = !child.state.is_finished() || began_after;
     (runs_on && !was_cancelled).then_some("a workflow has ended and left a child that its policy cancels")
 }
 
 /// What is wrong with the way in which the end of a child was reported.
-fn told(child: &JobRow, workflow: &JobRow, journal: &WorkflowJournal) -> Option<&'static str> {
+fn told(child: &JobRow, is_last: bool, workflow: &JobRow, journal: &WorkflowJournal) -> Option<&'static str> {
     let is_of = |arrived: &Arrived| matches!(arrived, Arrived::Child { job, .. } if *job == child.id);
     let waiting = journal.arrivals.iter().filter(|arrival| is_of(&arrival.what)).count();
     if waiting > 1 {
         return Some("the end of a child waits twice");
+    }
+    // The entry of its key stands for another child: of a later generation, or begun again after a retry.
+    if !is_last {
+        return None;
     }
     let key = child.links.as_ref().and_then(|links| links.parent.as_ref()).map(|parent| parent.key.as_str());
     let entry = journal.entries.iter().find(|entry| Some(entry.key.as_str()) == key)?;
@@ -165,6 +184,7 @@ fn told(child: &JobRow, workflow: &JobRow, journal: &WorkflowJournal) -> Option<
             (!is_its).then_some("the recorded end of a child is not how it ended")
         }
         EntryState::Closed { .. } => Some("the entry of a child has the answer of something else"),
-        EntryState::Lost => None,
+        // The child was cancelled with its workflow, or has failed before a retry: another one takes its place.
+        EntryState::Superseded { .. } | EntryState::Lost => None,
     }
 }

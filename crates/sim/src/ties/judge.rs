@@ -30,6 +30,8 @@ use super::{
 pub enum Doubt {
     /// Whether a run that wrote to a journal has the lease.
     Writer(JobId, LeaseId),
+    /// Whether the cancel of a child was written with the journal of its workflow.
+    Cancelled(JobId),
     /// Whether a job that was claimed had to wait.
     Claimed(JobId),
 }
@@ -44,6 +46,7 @@ impl Office {
                 let answers: &Vec<Wrote> = answer.downcast_ref().expect("one answer per write");
                 for (write, _) in writes.iter().zip(answers).filter(|(_, answer)| **answer == Wrote::Done) {
                     self.started(write);
+                    doubts.extend(write.cancels.iter().map(|cancel| Doubt::Cancelled(cancel.child)));
                     if self.wrote(write) {
                         doubts.push(Doubt::Writer(write.workflow, write.lease));
                     }
@@ -84,6 +87,13 @@ impl Office {
                         self.wrong(format!("a run without the lease {lease} wrote to a journal: {job:?}"));
                     }
                 }
+                Doubt::Cancelled(child) => {
+                    let job = store.job(child).await?;
+                    let was = |job: &JobRow| job.state.is_finished() || job.cancel_requested_at.is_some();
+                    if !job.as_ref().is_some_and(was) {
+                        self.wrong(format!("a journal was written without the cancel of a child: {job:?}"));
+                    }
+                }
                 Doubt::Claimed(job) => {
                     let of = EdgesOfJob { job, side: Side::Predecessors, only_open: true };
                     let open = store.edges(of, None, 10).await?;
@@ -106,6 +116,11 @@ impl Office {
                 let key = (write.workflow, write.header.generation, entry.key.clone());
                 let known = answers.get(&key);
                 match &entry.state {
+                    // A retry takes failures back, and nothing else.
+                    EntryState::Superseded { .. } => match known {
+                        Some(Answer::Failed { .. } | Answer::Child { .. }) | None => _ = answers.remove(&key),
+                        Some(_) => wrong.push(format!("entry {key:?} lost its answer: {known:?}")),
+                    },
                     EntryState::Open(_) | EntryState::Lost => {
                         if known.is_some() {
                             wrong.push(format!("entry {key:?} had an answer and lost it: {entry:?}"));
@@ -134,6 +149,7 @@ impl Office {
             }
         }
         wrong.into_iter().for_each(|what| self.wrong(what));
+        self.resumed(write);
         is_new
     }
 

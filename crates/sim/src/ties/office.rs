@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use backroom::{BatchId, Context, Failure, JobId, Json, RetryPolicy, Worker, workflow::Answer};
+use backroom::{
+    BatchId, Context, Failure, JobId, Json, RetryPolicy, Worker, store::JournalWrite, workflow::Answer,
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
@@ -45,12 +47,14 @@ pub struct Known {
     pub taken: BTreeSet<(JobId, u64)>,
     /// The first answer of each entry, by workflow, generation and key.
     pub answers: HashMap<(JobId, u32, String), Answer>,
-    /// Children that were started, by workflow, generation and key.
-    pub children: BTreeMap<(JobId, u32, String), JobId>,
+    /// Children that were started, by workflow, generation, number of retries, and key.
+    pub children: BTreeMap<(JobId, u32, u32, String), JobId>,
     /// Keys of entries whose compensations have succeeded, in that order.
     pub undone: BTreeMap<JobId, Vec<String>>,
     /// Values for which compensations have run.
     pub undoes: BTreeMap<JobId, Vec<u64>>,
+    /// How often workflows went on after a retry.
+    pub resumes: BTreeMap<JobId, u32>,
     traces: HashMap<(JobId, u32), Vec<String>>,
     undo_tries: HashMap<(JobId, u64), u32>,
 }
@@ -92,6 +96,9 @@ impl Office {
     /// A run of a workflow saw this at this place. Every other run of it must see the same.
     pub fn saw(&self, workflow: (JobId, u32), place: usize, line: String) {
         let mut known = self.known();
+        if known.resumes.contains_key(&workflow.0) {
+            return;
+        }
         let trace = known.traces.entry(workflow).or_default();
         let before = trace.get(place).cloned();
         if before.is_none() {
@@ -108,6 +115,19 @@ impl Office {
                 "workflow {} saw {line:?} at place {place}, and an earlier run saw {before:?}",
                 workflow.0
             ));
+        }
+    }
+
+    /// A workflow goes on after a retry. Its runs see something else from then on, so they are not compared with those before.
+    pub fn resumed(&self, write: &JournalWrite) {
+        let mut known = self.known();
+        let resumes = known.resumes.get(&write.workflow).copied().unwrap_or_default();
+        if write.header.resumes > resumes {
+            known.resumes.insert(write.workflow, write.header.resumes);
+            drop(known);
+            let mut model = self.model();
+            model.tally.resumed += 1;
+            model.tell(format!("             flow   {} goes on", Model::short(write.workflow)));
         }
     }
 

@@ -11,7 +11,6 @@ use super::call::{AskAnswer, RemoteAsk};
 use crate::{Error, ErrorKind};
 
 /// Writes that are decided; the run counts them as made.
-#[derive(Default)]
 pub(super) struct Writes(pub(super) Vec<Write>);
 
 impl Writes {
@@ -134,6 +133,9 @@ fn until(entry: Option<&Entry>) -> Option<Timestamp> {
         EntryState::Open(Opened::Trying { due_at, .. }) => Some(*due_at),
         EntryState::Open(Opened::Timer { until }) => Some(*until),
         EntryState::Open(Opened::Signal { until, .. }) => *until,
-        EntryState::Open(Opened::Child { .. }) | EntryState::Closed { .. } | EntryState::Lost => None,
+        EntryState::Open(Opened::Child { .. })
+        | EntryState::Closed { .. }
+        | EntryState::Lost
+        | EntryState::Superseded { .. } => None,
     }
 }

@@ -17,7 +17,11 @@ pub use self::call::{
 };
 use self::turn::Turn;
 use super::{Commit, Leases, RunKey, Settled};
-use crate::{Error, ErrorKind, store::Wrote, workflow::read_journal};
+use crate::{
+    Error, ErrorKind,
+    store::Wrote,
+    workflow::{last_end, read_journal},
+};
 
 /// Most asks of one call.
 const ASKS_MAX: usize = 1000;
@@ -64,7 +68,8 @@ impl Leases {
                 return Err(Error::new(ErrorKind::Refused, why));
             }
             let page = read_journal(engine, job.id).await?;
-            let Some(turn) = Turn::take(engine, &job, page, &call)? else {
+            let ended = last_end(engine, &job, &page).await?;
+            let Some(turn) = Turn::take(engine, &job, (page, ended), &call)? else {
                 return Ok(WorkflowAnswer::over(WorkflowStatus::Lost));
             };
             match turn.write(engine, &job, run).await? {

@@ -3,11 +3,11 @@
 use std::{collections::HashMap, time::Duration};
 
 use backroom_core::{
-    Draft, JobRow, Json, Timestamp,
+    Draft, JobRow, Json, LeaseId, Timestamp,
     bounds::{later, span_until},
     workflow::{
-        Answer, BlockedMark, Cause, EntryState, Header, Journal, Next, Refused, Run, Undo, VALUE_BYTES_MAX,
-        Write,
+        Answer, BlockedMark, Cause, EntryState, Header, Journal, Next, Refused, Resumed, Run, Undo,
+        VALUE_BYTES_MAX, Write,
     },
 };
 
@@ -42,11 +42,12 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// None for a call that comes too late: its code has begun an empty journal since.
+    /// None for a call that comes too late: its code has begun an empty journal since. `ended` is the run that ended the job last, of a
+    /// workflow that undoes what it has done.
     pub(super) fn take(
         engine: &Engine,
         job: &JobRow,
-        page: JournalPage,
+        (page, ended): (JournalPage, Option<LeaseId>),
         call: &WorkflowCall,
     ) -> Result<Option<Self>, Error> {
         let now = engine.clock.now();
@@ -64,10 +65,15 @@ impl Turn {
         }
         let mark = header.blocked.take();
         let progress_before = header.progress;
-        let journal = Journal::load(header, page.entries)?;
+        let mut journal = Journal::load(header, page.entries)?;
+        let resumed = match journal.resume(ended) {
+            Resumed::Forward(resumed) => resumed,
+            // One that was undone has nothing more to undo, and ends again.
+            Resumed::AsItWas | Resumed::Undone(_) => Vec::new(),
+        };
         let recorded = if call.begins { journal.answered().cloned().collect() } else { Vec::new() };
         let mut run = Run::begin_by_key(job.id, journal, page.arrivals);
-        let mut writes = Writes::default();
+        let mut writes = Writes(resumed);
         if has_continued {
             // The journal is written, and the end of the run is not recorded.
             let mut turn = Self::new(&run, writes, revision, wake_at_before, progress_before);
@@ -179,9 +185,13 @@ impl Turn {
             Next::Undo { key, try_number } => {
                 let value = match run.journal().entry(&key).map(|entry| &entry.state) {
                     Some(EntryState::Closed { answer: Answer::Value { value }, .. }) => value.clone(),
-                    Some(EntryState::Closed { .. } | EntryState::Open(_) | EntryState::Lost) | None => {
-                        Json::null()
-                    }
+                    Some(
+                        EntryState::Closed { .. }
+                        | EntryState::Open(_)
+                        | EntryState::Lost
+                        | EntryState::Superseded { .. },
+                    )
+                    | None => Json::null(),
                 };
                 self.answer.undo = Some(UndoDue { key, value, try_number });
             }

@@ -46,7 +46,7 @@ impl Turn {
                     cancels.push(ChildCancel { workflow: job.id, child: *child, reason: reason.clone() });
                 }
                 Write::Publish(_) => publishes = true,
-                Write::Phase(_) | Write::NextGeneration => {}
+                Write::Phase(_) | Write::Failed(_) | Write::Resume { .. } | Write::NextGeneration => {}
             }
         }
         let clears = self.next_args.is_some();
@@ -89,6 +89,8 @@ impl Turn {
                 | Write::Take { .. }
                 | Write::Publish(_)
                 | Write::Phase(_)
+                | Write::Failed(_)
+                | Write::Resume { .. }
                 | Write::NextGeneration => {}
             }
         }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use backroom_core::{
     Effect, Invalid, JobId, Timestamp,
-    batch::{Batch, BatchId, Gate, Tally, may_add},
-    dependency::{Arrival, Edge, PredecessorFacts, arrive},
+    batch::{Batch, BatchId, Gate, MemberState, Tally, may_add},
+    dependency::{Arrival, Edge, EdgeState, PredecessorFacts, arrive},
     draft::NewJob,
     links::LinkEffect,
     unique::OnConflict,
@@ -48,27 +48,25 @@ pub(crate) fn insert_linked<R: NewRows>(
         Ok(batches) => batches,
         Err(error) => return Ok(Err(error)),
     };
-    let jobs: Vec<NewJob> = new
-        .iter()
-        .map(|(place, arrival)| NewJob {
-            job: arrival.job.clone(),
-            on_conflict: insert.jobs[*place].new.on_conflict,
-        })
-        .collect();
+    let (mut jobs, mut ties) = (Vec::with_capacity(new.len()), Vec::with_capacity(new.len()));
+    for (place, Arrival { job, edges, effects }) in new {
+        ties.push(Tied { place, id: job.id, batch: job.batch(), counted: counted_as(&job), edges, effects });
+        jobs.push(NewJob { job, on_conflict: insert.jobs[place].new.on_conflict });
+    }
     let answered = match rows.insert(&jobs, now)? {
         Ok(answers) => answers,
         Err(error) => return Ok(Err(error)),
     };
     let mut answers = vec![Inserted::Created; insert.jobs.len()];
     let mut tally = Tally::default();
-    for ((place, arrival), answer) in new.iter().zip(answered) {
-        answers[*place] = answer;
+    for (tied, answer) in ties.iter().zip(answered) {
+        answers[tied.place] = answer;
         if answer != Inserted::Created {
             continue;
         }
-        write_one(rows, arrival)?;
-        if let Some(batch) = arrival.job.batch().and_then(|batch| batches.get(&batch)) {
-            tally.added(batch, arrival.job.id.0, counted_as(&arrival.job));
+        write_one(rows, tied)?;
+        if let Some(batch) = tied.batch.and_then(|batch| batches.get(&batch)) {
+            tally.added(batch, tied.id.0, tied.counted);
         }
     }
     for id in known.unmarked() {
@@ -78,23 +76,34 @@ pub(crate) fn insert_linked<R: NewRows>(
     Ok(Ok(answers))
 }
 
+/// What ties a new job to others.
+struct Tied {
+    /// Its place in the call.
+    place: usize,
+    id: JobId,
+    batch: Option<BatchId>,
+    /// As what it counts in the batch.
+    counted: MemberState,
+    edges: Vec<(Edge, EdgeState)>,
+    effects: Vec<Effect>,
+}
+
 /// Edges, and what follows from a cancel at once.
-fn write_one<R: NewRows>(rows: &mut R, arrival: &Arrival) -> Result<(), R::Fault> {
-    let id = arrival.job.id;
-    for (edge, state) in &arrival.edges {
+fn write_one<R: NewRows>(rows: &mut R, tied: &Tied) -> Result<(), R::Fault> {
+    for (edge, state) in &tied.edges {
         let (predecessor, on_failure) = (edge.predecessor, edge.on_failure);
-        rows.put_edge(&EdgeRow { dependant: id, predecessor, on_failure, state: *state })?;
+        rows.put_edge(&EdgeRow { dependant: tied.id, predecessor, on_failure, state: *state })?;
     }
-    if arrival.effects.is_empty() {
+    if tied.effects.is_empty() {
         return Ok(());
     }
-    let own: Vec<Effect> = arrival
+    let own: Vec<Effect> = tied
         .effects
         .iter()
         .filter(|effect| !matches!(effect, Effect::Link { effect, .. } if !matches!(**effect, LinkEffect::Child(_))))
         .cloned()
         .collect();
-    rows.carry_out_of_new(id, &own)
+    rows.carry_out_of_new(tied.id, &own)
 }
 
 /// The batches of the new jobs, each of which takes them.

@@ -7,7 +7,7 @@ mod batches;
 mod edges;
 mod insert;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque, btree_map::Entry};
 
 use backroom_core::{
     Change, Invalid, JobId, JobRow, LeaseId, State, Timestamp,
@@ -140,6 +140,8 @@ pub(crate) fn settle_left<R: LinkRows>(rows: &mut R, now: Timestamp) -> Result<b
 struct Work {
     edges: VecDeque<(Timestamp, Left)>,
     tally: Tally,
+    /// Batches of members, read once: what counts a member never changes.
+    batches: BTreeMap<BatchId, Option<Batch>>,
     at: Option<Timestamp>,
     /// How many edges may still be settled.
     budget: usize,
@@ -155,9 +157,13 @@ impl Work {
                 self.take_all(rows, effects)?;
             }
             LinkEffect::Member(member) => {
+                let batch = match self.batches.entry(member.batch) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => place.insert(rows.batch(member.batch)?),
+                };
                 // A batch that was deleted counts nothing.
-                if let Some(batch) = rows.batch(member.batch)? {
-                    self.tally.changed(&batch, member.job.0, member.from, member.to);
+                if let Some(batch) = batch {
+                    self.tally.changed(batch, member.job.0, member.from, member.to);
                 }
             }
             LinkEffect::Child(ended) => rows.child_ended(&ended, at)?,

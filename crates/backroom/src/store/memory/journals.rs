@@ -18,8 +18,8 @@ use super::{
 use crate::{
     Error,
     store::{
-        DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite,
-        Signal, Signalled, Wrote, linked,
+        DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalRecord, JournalVerbs,
+        JournalWrite, Signal, Signalled, Wrote, linked,
     },
 };
 
@@ -40,8 +40,12 @@ pub(super) struct Stored {
 impl Rows {
     fn journal_page(&self, workflow: JobId, after: &JournalAfter, limit: usize) -> JournalPage {
         let Some(stored) = self.journals.get(&workflow) else { return JournalPage::default() };
-        let head =
-            JournalHead { revision: stored.revision, header: stored.header.clone(), wake_at: stored.wake_at };
+        let head = JournalHead {
+            revision: stored.revision,
+            header: stored.header.clone(),
+            wake_at: stored.wake_at,
+            arrived: stored.arrived,
+        };
         let mut page = JournalPage { head: Some(head), ..JournalPage::default() };
         let mut bytes = 0;
         for (_, entry) in stored.entries.iter().filter(|(key, _)| **key > after.key) {
@@ -59,8 +63,25 @@ impl Rows {
             }
             bytes += arrival.bytes();
             page.arrivals.push(arrival.clone());
+            page.arrival_ids.extend(stored.ids.get(&arrival.n).copied());
         }
         page
+    }
+
+    /// Stores the journal of an imported job.
+    pub(super) fn import_journal(&mut self, workflow: JobId, record: &JournalRecord) {
+        let JournalRecord { head, entries, arrivals } = record;
+        let stored = Stored {
+            revision: head.revision,
+            header: head.header.clone(),
+            wake_at: head.wake_at,
+            entries: entries.iter().map(|entry| (entry.key.clone(), entry.clone())).collect(),
+            arrived: head.arrived,
+            arrivals: arrivals.iter().map(|(_, arrival)| (arrival.n, arrival.clone())).collect(),
+            known: arrivals.iter().map(|(id, _)| (*id, None)).collect(),
+            ids: arrivals.iter().map(|(id, arrival)| (arrival.n, *id)).collect(),
+        };
+        self.journals.insert(workflow, stored);
     }
 
     fn write_journal(&mut self, write: &JournalWrite) -> Result<Wrote, Error> {
@@ -145,7 +166,8 @@ impl Rows {
 
     /// A child has ended: its end waits in the journal of its workflow, and wakes it.
     pub(super) fn child_ended(&mut self, ended: &ChildEnded, now: Timestamp) {
-        let Some(job) = self.job(ended.workflow).filter(|job| ChildEnded::arrives_at(job.state)).cloned() else {
+        let Some(job) = self.job(ended.workflow).filter(|job| ChildEnded::arrives_at(job.state)).cloned()
+        else {
             return;
         };
         let what = Arrived::Child { key: ended.key.clone(), job: ended.child, end: ended.end.clone() };

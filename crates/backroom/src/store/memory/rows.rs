@@ -195,6 +195,9 @@ impl Rows {
                 .insert(id, places(record).into_iter().zip(record.attempts.iter().cloned()).collect());
             self.lines.insert(id, record.lines.clone());
             self.import_edges(record);
+            if let Some(journal) = &record.journal {
+                self.import_journal(id, journal);
+            }
             created += 1;
         }
         Ok(created)

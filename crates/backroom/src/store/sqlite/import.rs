@@ -8,7 +8,7 @@ use super::{
     error::{Fault, is_unique_violation},
     hints::Hints,
     insert::{holder_of, is_stored, name_queues},
-    links, row,
+    journals, links, row,
 };
 use crate::{
     Error, ErrorKind,
@@ -58,6 +58,9 @@ fn import_one(connection: &Connection, record: &Record, hints: &mut Hints) -> Re
         row::insert_attempt(connection, job.id, attempt, Some(after_lines))?;
     }
     links::import_edges(connection, record, hints)?;
+    if let Some(journal) = &record.journal {
+        journals::import(connection, job.id, journal)?;
+    }
     let mut position = 0;
     for line in &record.lines {
         position += u32::from(row::insert_line(connection, job.id, position, line)?);

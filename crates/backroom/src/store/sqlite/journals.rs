@@ -23,8 +23,8 @@ use super::{
 use crate::{
     Error, ErrorKind, Failure,
     store::{
-        DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite,
-        Signal, Signalled, Wrote, header_of,
+        DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalRecord, JournalVerbs,
+        JournalWrite, Signal, Signalled, Wrote, header_of, stored_header,
     },
     workflow::set_value,
 };
@@ -52,18 +52,20 @@ fn page(
 ) -> Result<JournalPage, Fault> {
     let id = workflow.0.as_bytes();
     let mut select = connection.prepare_cached(
-        "SELECT revision, header, published, wake_at FROM backroom_journals WHERE workflow = ?1",
+        "SELECT revision, header, published, wake_at, arrived FROM backroom_journals WHERE workflow = ?1",
     )?;
     let found = select.query_row([id], |found| {
         let header: Option<String> = found.get(1)?;
         let published: Option<String> = found.get(2)?;
-        Ok((found.get::<_, i64>(0)?, header, published, row::moment_or_none(found, 3)?))
+        let arrived: i64 = found.get(4)?;
+        Ok((found.get::<_, i64>(0)?, header, published, row::moment_or_none(found, 3)?, arrived))
     });
-    let Some((revision, header, published, wake_at)) = found.optional()? else {
+    let Some((revision, header, published, wake_at, arrived)) = found.optional()? else {
         return Ok(JournalPage::default());
     };
     let header = header_of(header.as_deref(), published)?;
-    let head = JournalHead { revision: revision.unsigned_abs(), header, wake_at };
+    let (revision, arrived) = (revision.unsigned_abs(), arrived.unsigned_abs());
+    let head = JournalHead { revision, header, wake_at, arrived };
     let mut page = JournalPage { head: Some(head), ..JournalPage::default() };
     let mut bytes = 0;
     // One more than asked for, to know whether there are more.
@@ -82,7 +84,7 @@ fn page(
         page.entries.push(Entry::from_stored(text).map_err(Error::from)?);
     }
     let mut select = connection.prepare_cached(
-        "SELECT arrival FROM backroom_arrivals WHERE workflow = ?1 AND n > ?2 AND taken_at IS NULL ORDER BY n LIMIT ?3",
+        "SELECT arrival, id FROM backroom_arrivals WHERE workflow = ?1 AND n > ?2 AND taken_at IS NULL ORDER BY n LIMIT ?3",
     )?;
     let mut rows = select.query(params![id, number(after.n), most])?;
     while let Some(found) = rows.next()? {
@@ -93,8 +95,32 @@ fn page(
         let text = found.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
         bytes += text.len();
         page.arrivals.push(Arrival::from_stored(text).map_err(Error::from)?);
+        page.arrival_ids.push(row::job_id(found, 1)?.0);
     }
     Ok(page)
+}
+
+/// Stores the journal of an imported job.
+pub(super) fn import(connection: &Connection, workflow: JobId, record: &JournalRecord) -> Result<(), Fault> {
+    let (id, JournalHead { revision, header, wake_at, arrived }) = (workflow.0.as_bytes(), &record.head);
+    let text = header.as_ref().map(stored_header).transpose()?;
+    let published = header.as_ref().and_then(|header| header.published.as_ref()).map(Json::as_str);
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO backroom_journals (workflow, revision, header, published, wake_at, arrived) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    insert.execute(params![id, number(*revision), text, published, wake_at.map(micros), number(*arrived)])?;
+    let mut put = connection
+        .prepare_cached("INSERT INTO backroom_journal (workflow, key, entry) VALUES (?1, ?2, ?3)")?;
+    for entry in &record.entries {
+        put.execute(params![id, entry.key, entry.stored().map_err(Error::from)?])?;
+    }
+    let mut arrive = connection
+        .prepare_cached("INSERT INTO backroom_arrivals (workflow, n, id, arrival) VALUES (?1, ?2, ?3, ?4)")?;
+    for (of, arrival) in &record.arrivals {
+        let text = arrival.stored().map_err(Error::from)?;
+        arrive.execute(params![id, number(arrival.n), of.as_bytes(), text])?;
+    }
+    Ok(())
 }
 
 /// Writes each under its guards.
@@ -309,7 +335,8 @@ pub(super) fn child_ended(
     now: Timestamp,
     hints: &mut Hints,
 ) -> Result<(), Fault> {
-    let Some(job) = row::find(connection, ended.workflow)?.filter(|job| ChildEnded::arrives_at(job.state)) else {
+    let Some(job) = row::find(connection, ended.workflow)?.filter(|job| ChildEnded::arrives_at(job.state))
+    else {
         return Ok(());
     };
     let what = Arrived::Child { key: ended.key.clone(), job: ended.child, end: ended.end.clone() };

@@ -9,6 +9,7 @@ use backroom_core::{
     draft::NewJob,
 };
 
+use super::JournalRecord;
 use crate::Error;
 
 /// Inserts, claims, commits and deletes jobs.
@@ -216,4 +217,6 @@ pub struct Record {
     pub lines: Vec<LogLine>,
     /// The edges that lead to it.
     pub edges: Vec<(Edge, EdgeState)>,
+    /// Its journal and what has arrived for it, if it is a workflow.
+    pub journal: Option<Box<JournalRecord>>,
 }

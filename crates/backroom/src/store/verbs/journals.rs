@@ -66,6 +66,8 @@ pub struct JournalPage {
     pub entries: Vec<Entry>,
     /// Arrivals by number.
     pub arrivals: Vec<Arrival>,
+    /// The ids of the arrivals, side by side.
+    pub arrival_ids: Vec<Uuid>,
     /// Whether there are more entries or arrivals.
     pub more: bool,
 }
@@ -79,6 +81,30 @@ pub struct JournalHead {
     pub header: Option<Header>,
     /// When the workflow is woken.
     pub wake_at: Option<Timestamp>,
+    /// How many signals and ends of children have arrived so far: the number of the last one.
+    pub arrived: u64,
+}
+
+/// A whole journal, on its way to another store. Which signals were taken is not part of it: one that is sent once more under the same id
+/// is a new one there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JournalRecord {
+    /// What is known of it as a whole.
+    pub head: JournalHead,
+    /// All entries.
+    pub entries: Vec<Entry>,
+    /// Arrivals that no entry has taken, with their ids.
+    pub arrivals: Vec<(Uuid, Arrival)>,
+}
+
+impl JournalRecord {
+    /// About how many bytes it has.
+    pub fn bytes(&self) -> usize {
+        let published = self.head.header.as_ref().and_then(|header| header.published.as_ref());
+        self.entries.iter().map(Entry::bytes).sum::<usize>()
+            + self.arrivals.iter().map(|(_, arrival)| arrival.bytes()).sum::<usize>()
+            + published.map_or(0, |value| value.as_str().len())
+    }
 }
 
 /// What one run writes to its journal at once.
@@ -187,21 +213,41 @@ impl JournalWrite {
         self.cancels.iter().map(|cancel| (self.at, LinkEffect::Cancel(cancel.clone()))).collect()
     }
 
-    /// The header as it is stored: without what is published, which has a place of its own.
+    /// The header as it is stored.
     #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn stored_header(&self) -> Result<String, Error> {
-        let Header { generation, version, began_at, phase, progress, published: _, blocked } = &self.header;
-        let header = Header {
-            generation: *generation,
-            version: version.clone(),
-            began_at: *began_at,
-            phase: phase.clone(),
-            progress: *progress,
-            published: None,
-            blocked: blocked.clone(),
-        };
-        Ok(header.stored()?)
+        stored_header(&self.header)
     }
+}
+
+/// A header as it is stored: without what is published, which has a place of its own.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn stored_header(header: &Header) -> Result<String, Error> {
+    let Header {
+        generation,
+        version,
+        began_at,
+        phase,
+        progress,
+        published: _,
+        failed,
+        resumed,
+        resumes,
+        blocked,
+    } = header;
+    let header = Header {
+        generation: *generation,
+        version: version.clone(),
+        began_at: *began_at,
+        phase: phase.clone(),
+        progress: *progress,
+        published: None,
+        failed: failed.clone(),
+        resumed: *resumed,
+        resumes: *resumes,
+        blocked: blocked.clone(),
+    };
+    Ok(header.stored()?)
 }
 
 /// Adds what is published to the header of a store.

@@ -29,12 +29,12 @@ pub(crate) use history::{in_order, places};
 pub use jobs::{
     Call, Claim, Committed, Deleted, Inserted, JobVerbs, LeaseStatus, Note, Prune, Record, Share,
 };
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-pub(crate) use journals::header_of;
 pub use journals::{
-    DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalVerbs, JournalWrite, Signal,
-    Signalled, Wrote,
+    DueWakes, JOURNAL_PAGE_BYTES, JournalAfter, JournalHead, JournalPage, JournalRecord, JournalVerbs,
+    JournalWrite, Signal, Signalled, Wrote,
 };
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) use journals::{header_of, stored_header};
 pub use links::{EdgesOfJob, InsertLinked, LinkVerbs, Neighbour, NeighbourState, NewLinked, Side};
 pub(crate) use queues::apply_setting;
 pub use queues::{QueueSetting, QueueVerbs};

@@ -381,7 +381,7 @@ pub(super) async fn edges_are_imported_with_their_jobs(env: Env) {
     let first = JobRow { links: links(Links { followed: true, ..Links::default() }), ..first };
     let held = Links { after: Some(After::Held), ..Links::default() };
     let second = JobRow { state: State::Waiting, links: links(held), ..env.new_job(draft()).job };
-    let record = |job: &JobRow, edges| Record { job: job.clone(), attempts: Vec::new(), lines: Vec::new(), edges };
+    let record = |job: &JobRow, edges| Record { job: job.clone(), attempts: Vec::new(), lines: Vec::new(), edges, journal: None };
     let edges = vec![(edge(first.id, OnFailure::Cancel), EdgeState::Open)];
     env.store.import(Arc::new(vec![record(&second, edges)])).await.expect("import");
     env.store.import(Arc::new(vec![record(&first, Vec::new())])).await.expect("import");

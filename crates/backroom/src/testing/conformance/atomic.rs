@@ -87,8 +87,13 @@ async fn prepare(env: &Env) -> Prepared {
         finished.push(env.drive(job, succeed(job), env.now).await);
     }
     let [one, other, third] = [2, 3, 4].map(|index: usize| taken[index].clone());
-    let record =
-        |new: NewJob| Record { job: new.job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() };
+    let record = |new: NewJob| Record {
+        job: new.job,
+        attempts: Vec::new(),
+        lines: Vec::new(),
+        edges: Vec::new(),
+        journal: None,
+    };
     let lease = one.lease_id.expect("it runs");
     let journals = vec![race_is_over(env, &taken[5]).await];
     Prepared {

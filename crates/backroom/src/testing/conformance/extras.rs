@@ -34,7 +34,7 @@ pub(super) async fn a_record_with_every_extra_is_imported_live_and_finished(env:
     let job = || env.new_job(Draft { extras: every_extra(), ..draft() }).job;
     let (live, mut finished) = (job(), job());
     decide(&finished, Event::Cancel { reason: "not wanted".into() }, env.now).write_to(&mut finished);
-    let record = |job: &_| Record { job: Clone::clone(job), attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() };
+    let record = |job: &_| Record { job: Clone::clone(job), attempts: Vec::new(), lines: Vec::new(), edges: Vec::new(), journal: None };
     env.store.import(Arc::new(vec![record(&live), record(&finished)])).await.expect("import");
     assert_eq!((env.read(live.id).await, env.read(finished.id).await), (live, finished));
 }

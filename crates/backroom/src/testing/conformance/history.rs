@@ -107,7 +107,7 @@ pub(super) async fn an_imported_job_has_the_history_that_it_had(env: Env) {
     let all = read_from(&env, job.id, Seen::default(), 100).await;
     let (attempts, lines) = (env.attempts(job.id).await, env.logs(job.id).await);
     let copy = JobRow { id: env.ids.job(env.now), ..env.read(job.id).await };
-    let record = Record { job: copy.clone(), attempts, lines, edges: Vec::new() };
+    let record = Record { job: copy.clone(), attempts, lines, edges: Vec::new(), journal: None };
     env.store.import(Arc::new(vec![record])).await.expect("import");
     assert_eq!(read_from(&env, copy.id, Seen::default(), 3).await, all);
     env.note(note(&copy, None, super::env::lines(&copy, 2, &["g"]))).await;

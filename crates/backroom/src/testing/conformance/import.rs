@@ -26,7 +26,7 @@ fn records(env: &Env) -> Vec<Record> {
         after(job, &transition::apply(job, event, env.now).expect("claimable").expect("a change"))
     };
     let fresh = || run(&env.new_job(draft()).job);
-    let plain = |job: JobRow| Record { job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() };
+    let plain = |job: JobRow| Record { job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new(), journal: None };
     let running = JobRow { progress: Some(progress(7, "on it")), woken: true, ..fresh() };
     let marked = after(&fresh(), &decide(&fresh(), cancel(), env.at(1)));
     let marked = JobRow { id: env.new_job(draft()).job.id, ..marked };
@@ -39,6 +39,7 @@ fn records(env: &Env) -> Vec<Record> {
         attempts: failure.attempt_ended().cloned().into_iter().collect(),
         lines: lines(&failed, 0, &["one", "two"]),
         edges: Vec::new(),
+        journal: None,
     };
     let parked = fresh();
     let lease = parked.lease_id.expect("it ran");
@@ -135,7 +136,7 @@ pub(super) async fn a_job_that_was_imported_and_pruned_does_not_come_back(env: E
 
 pub(super) async fn a_record_whose_key_is_held_refuses_the_whole_import(env: Env) {
     let keyed = || Draft { unique: Some(UniqueRule::by_key("k")), ..draft() };
-    let record = |draft| Record { job: env.new_job(draft).job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() };
+    let record = |draft| Record { job: env.new_job(draft).job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new(), journal: None };
     let holder = env.put(keyed()).await;
     let refused = env.store.import(Arc::new(vec![record(draft()), record(keyed())])).await;
     let error = refused.expect_err("the key is held");

@@ -7,13 +7,13 @@ use backroom_core::{
     dependency::{Edge, OnFailure},
     draft::NewJob,
     links::{ChildCancel, ChildPolicy, Parent},
-    workflow::{Answer, Arrived, Entry, EntryKind, EntryState, Header, Opened, Phase, SIGNALS_MAX, moved_on},
+    workflow::{Answer, Arrival, Arrived, Entry, EntryKind, EntryState, Header, Opened, Phase, SIGNALS_MAX, moved_on},
 };
 use uuid::Uuid;
 
 use super::env::{Env, cancel, decide, died, draft, json, lease, succeed};
 use crate::store::{
-    Call, Committed, InsertLinked, NewLinked, JournalAfter, JournalPage, JournalWrite, Signal, Signalled, Wrote,
+    Call, Committed, InsertLinked, NewLinked, Record, JournalAfter, JournalHead, JournalPage, JournalRecord, JournalWrite, Signal, Signalled, Wrote,
 };
 
 fn entry(key: &str, seq: u64, at: Timestamp, value: &str) -> Entry {
@@ -421,6 +421,51 @@ pub(super) async fn a_workflow_that_has_completed_hears_of_no_child(env: Env) {
     assert_eq!(running.id, child.id);
     env.drive(&running, succeed(&running), env.at(2)).await;
     assert_eq!(waiting(&journal(&env, workflow.id).await), []);
+}
+
+pub(super) async fn an_imported_job_brings_its_journal(env: Env) {
+    let stored = env.running().await;
+    let job = JobRow { id: env.new_job(draft()).job.id, ..stored };
+    let arrival = |n, id| {
+        let what = Arrived::Signal { name: "go".into(), value: json("1") };
+        (Uuid::from_u128(id), Arrival { n, at: env.now, what })
+    };
+    let published = Some(json(r#"{"state":"packing"}"#));
+    let header = Header { progress: 3, published, ..Header::begin(Some("2".into()), env.now) };
+    let head = JournalHead { revision: 4, header: Some(header), wake_at: Some(env.at(9)), arrived: 7 };
+    let entries = vec![entry("a", 1, env.now, "1"), timer("b", env.at(9))];
+    let journal = JournalRecord { head, entries, arrivals: vec![arrival(5, 50), arrival(7, 70)] };
+    let of_signal = JournalRecord {
+        head: JournalHead { revision: 0, header: None, wake_at: None, arrived: 1 },
+        entries: Vec::new(),
+        arrivals: vec![arrival(1, 10)],
+    };
+    let queued = env.new_job(draft()).job;
+    let record = |job: &JobRow, journal: &JournalRecord| Record {
+        job: job.clone(),
+        attempts: Vec::new(),
+        lines: Vec::new(),
+        edges: Vec::new(),
+        journal: Some(Box::new(journal.clone())),
+    };
+    let records = Arc::new(vec![record(&job, &journal), record(&queued, &of_signal)]);
+    env.store.import(Arc::clone(&records)).await.expect("import");
+    env.store.import(records).await.expect("import again");
+    for (job, journal) in [(&job, &journal), (&queued, &of_signal)] {
+        let page = self::journal(&env, job.id).await;
+        let (ids, arrivals): (Vec<Uuid>, Vec<Arrival>) = journal.arrivals.iter().cloned().unzip();
+        assert_eq!((page.head.as_ref(), &page.entries), (Some(&journal.head), &journal.entries));
+        assert_eq!((page.arrivals, page.arrival_ids, page.more), (arrivals, ids, false));
+    }
+    // It goes on as if it had always been here: a signal that waits is known, and the run knows its revision.
+    assert_eq!(signal(&env, signal_of(job.id, 50, "go", "1")).await, Signalled::Done);
+    assert_eq!(signal(&env, signal_of(job.id, 51, "go", "2")).await, Signalled::Done);
+    let numbers: Vec<u64> = self::journal(&env, job.id).await.arrivals.iter().map(|arrival| arrival.n).collect();
+    assert_eq!(numbers, [5, 7, 8]);
+    let next = JournalWrite { taken: vec![5], ..writing(&env, &job, 4, vec![entry("b", 2, env.now, "1")]) };
+    assert_eq!(write(&env, next).await, Wrote::Done);
+    let due = env.store.due_wakes(10, env.at(20)).await.expect("read wakes");
+    assert_eq!(due.due, [], "the write has changed the wake time");
 }
 
 /// Begins children of a running workflow under these keys; answers with the journal's revision and the children, queued.

@@ -408,6 +408,7 @@ behaviours! {
         a_child_is_inserted_with_the_entry_that_stands_for_it
         a_journal_goes_with_its_job
         the_end_of_a_child_arrives_once_and_wakes_its_workflow
+        an_imported_job_brings_its_journal
         the_end_of_a_child_waits_for_a_workflow_that_was_given_up
         a_workflow_that_has_completed_hears_of_no_child
         children_are_cancelled_with_the_write_or_not_at_all

@@ -104,7 +104,7 @@ pub(super) async fn extreme_times_come_back(env: Env) {
     // Years 1 to 9999: what a PostgreSQL timestamp and a Rust one can both say.
     let earliest = Timestamp::constant(-62_135_596_800, 0);
     let jobs = [at(before_1970, &job), at(Timestamp::MAX, &job), at(earliest, &job)];
-    let records = jobs.clone().map(|job| Record { job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new() });
+    let records = jobs.clone().map(|job| Record { job, attempts: Vec::new(), lines: Vec::new(), edges: Vec::new(), journal: None });
     env.store.import(Arc::new(records.to_vec())).await.expect("import");
     for job in jobs {
         assert_eq!(env.read(job.id).await, job);

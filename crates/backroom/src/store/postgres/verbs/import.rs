@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{
     insert::{INSERT, NAME_QUEUES, ROWS_MAX, STORED},
+    journals::import_journals,
     links::{import_edges, leave},
 };
 use crate::store::postgres::{
@@ -152,6 +153,8 @@ async fn import_chunk(transaction: &Transaction, records: &[Record]) -> Result<u
     }
     insert_attempts(transaction, &new).await?;
     insert_lines(transaction, &new).await?;
+    let journals = new.iter().filter_map(|record| Some((record.job.id, record.journal.as_deref()?)));
+    import_journals(transaction, journals).await?;
     let edges: Vec<_> =
         new.iter().flat_map(|record| record.edges.iter().map(|edge| (record.job.id, *edge))).collect();
     let session = &mut Session::Ours(transaction);

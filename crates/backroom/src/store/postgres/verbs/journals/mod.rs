@@ -1,5 +1,6 @@
 //! Journals of workflows, and what arrives for them.
 
+mod import;
 mod signals;
 mod writes;
 
@@ -14,6 +15,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 pub(crate) use self::{
+    import::import_journals,
     signals::{Signals, cancel_child, child_ended, send},
     writes::{write, write_theirs},
 };
@@ -36,7 +38,7 @@ use crate::{
 
 /// The journal as a whole. Parameter: the workflow.
 static HEAD: Sql = Sql {
-    text: "SELECT revision::bigint, header, published, wake_at FROM {schema}.journals WHERE workflow = $1",
+    text: "SELECT revision::bigint, header, published, wake_at, arrived::bigint FROM {schema}.journals WHERE workflow = $1",
     types: &[Type::UUID],
 };
 
@@ -51,9 +53,9 @@ static ENTRIES: Sql = Sql {
 
 /// Arrivals that no entry has taken, by number. Parameters: the workflow, the number before the first one, how many at most, bytes.
 static ARRIVALS: Sql = Sql {
-    text: "SELECT n, arrival FROM ( \
-             SELECT n, arrival, sum(octet_length(arrival)) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) - octet_length(arrival) AS bytes_before \
-             FROM (SELECT n, arrival FROM {schema}.arrivals WHERE workflow = $1 AND n > $2 AND taken_at IS NULL \
+    text: "SELECT n, arrival, id FROM ( \
+             SELECT n, arrival, id, sum(octet_length(arrival)) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) - octet_length(arrival) AS bytes_before \
+             FROM (SELECT n, arrival, id FROM {schema}.arrivals WHERE workflow = $1 AND n > $2 AND taken_at IS NULL \
                ORDER BY n LIMIT $3) AS page) AS summed \
            WHERE bytes_before < $4 ORDER BY n",
     types: &[Type::UUID, Type::INT8, Type::INT8, Type::INT8],
@@ -105,6 +107,7 @@ async fn page(
         revision: found.try_get::<_, i64>(0)?.unsigned_abs(),
         header: header_of(header, found.try_get(2)?)?,
         wake_at: row::moment_or_none(found, 3)?,
+        arrived: found.try_get::<_, i64>(4)?.unsigned_abs(),
     };
     let mut page = JournalPage { head: Some(head), ..JournalPage::default() };
     // One more than asked for, to know whether there are more.
@@ -117,6 +120,7 @@ async fn page(
         let n = found.try_get::<_, i64>(0)?.unsigned_abs();
         let arrival = Arrival::from_stored(found.try_get(1)?).map_err(Error::from)?;
         page.arrivals.push(Arrival { n, ..arrival });
+        page.arrival_ids.push(found.try_get(2)?);
     }
     let is_cut = |texts: usize| texts >= JOURNAL_PAGE_BYTES;
     page.more = page.entries.len() > limit
@@ -125,6 +129,7 @@ async fn page(
         || is_cut(page.arrivals.iter().map(Arrival::bytes).sum());
     page.entries.truncate(limit);
     page.arrivals.truncate(limit);
+    page.arrival_ids.truncate(limit);
     Ok(page)
 }
 

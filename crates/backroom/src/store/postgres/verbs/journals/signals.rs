@@ -77,10 +77,8 @@ pub(super) static LOCK_JOBS: Sql = Sql {
 };
 
 /// The state of a finished job, locked against a retry. Parameter: its id.
-static LOCK_FINISHED: Sql = Sql {
-    text: "SELECT state FROM {schema}.finished WHERE id = $1 FOR SHARE",
-    types: &[Type::UUID],
-};
+static LOCK_FINISHED: Sql =
+    Sql { text: "SELECT state FROM {schema}.finished WHERE id = $1 FOR SHARE", types: &[Type::UUID] };
 
 /// Which of these ids have arrived. Parameters: workflows, ids.
 static KNOWN: Sql = Sql {
@@ -99,7 +97,7 @@ static COUNT: Sql = Sql {
 };
 
 /// Appends arrivals. Parameters: workflows, numbers, ids, texts.
-static ARRIVE: Sql = Sql {
+pub(super) static ARRIVE: Sql = Sql {
     text: "INSERT INTO {schema}.arrivals (workflow, n, id, arrival) \
            SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[])",
     types: &[Type::UUID_ARRAY, Type::INT8_ARRAY, Type::UUID_ARRAY, Type::TEXT_ARRAY],
