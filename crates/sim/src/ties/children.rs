@@ -1,7 +1,7 @@
 //! What must hold for the children of workflows: each is started once per entry, its end is reported to its workflow once, the policy
 //! decides what becomes of it when the workflow ends first, and no workflow stays parked for a child that has ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use backroom::{
     Backroom, Error, Job as _, JobId, JobRow, State,
@@ -90,8 +90,8 @@ pub async fn account(office: &Office, client: &Backroom, rows: &[JobRow]) -> Res
         if !started.contains(&child.id) {
             office.model().wrong(format!("no journal has started child {child:?}"));
         }
-        if !journals.contains_key(&parent.workflow) {
-            journals.insert(parent.workflow, client.journal(parent.workflow).await?);
+        if let btree_map::Entry::Vacant(place) = journals.entry(parent.workflow) {
+            place.insert(client.journal(parent.workflow).await?);
         }
         let (Some(workflow), Some(Some(journal))) =
             (stored.get(&parent.workflow), journals.get(&parent.workflow))
@@ -102,10 +102,8 @@ pub async fn account(office: &Office, client: &Backroom, rows: &[JobRow]) -> Res
         office.model().tally.children += 1;
         let is_last = office.is_last(child.id, (parent.workflow, journal.header.generation), &parent.key);
         let told = told(child, is_last, workflow, journal);
-        for wrong in [policy(child, parent.policy, workflow, journal), told] {
-            if let Some(wrong) = wrong {
-                office.model().wrong(format!("{wrong}: {child:?} of {workflow:?} with {journal:?}"));
-            }
+        for wrong in [policy(child, parent.policy, workflow, journal), told].into_iter().flatten() {
+            office.model().wrong(format!("{wrong}: {child:?} of {workflow:?} with {journal:?}"));
         }
     }
     Ok(())
