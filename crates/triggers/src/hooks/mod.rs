@@ -91,7 +91,7 @@ impl Hook {
         Ok(self.read(headers, body))
     }
 
-    /// What a request asks for, whoever sent it. For tests.
+    /// What a request asks for, without a check of its sender. For tests.
     #[doc(hidden)]
     pub fn read(&self, headers: &[(String, String)], body: &[u8]) -> Content {
         events::read(self.scheme, &Headers(headers), body)

@@ -165,7 +165,7 @@ fn what_is_not_signed_neither_names_a_delivery_nor_says_what_it_is() {
     let all = [("ce-specversion", "1.0"), ("ce-id", "2"), ("ce-source", "/s"), ("ce-type", "t")];
     let Content::Malformed(refused) = read(&all, "{}") else { panic!("nothing signs its attributes") };
     assert!(refused.refused.unwrap().contains("structured form"));
-    // Whoever has the secret of these may say everything.
+    // A sender that has the secret of this scheme may say everything.
     let content =
         events::read(Scheme::Secret, &Headers(&all.map(|(name, value)| (name.into(), value.into()))), b"{}");
     assert_eq!(accepted(content)[0].identity, "/s 2");
