@@ -19,6 +19,14 @@ pub struct Process {
     pub started_ticks: u64,
 }
 
+/// Memory of this process that is in RAM, in bytes; none where the system does not say it.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    let status = fs::read_to_string(Path::new(PROC).join("self/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;
+    kib.checked_mul(1024)
+}
+
 impl Process {
     /// This process; all fields are empty where it cannot be distinguished from others.
     pub(crate) fn this() -> &'static Self {

@@ -135,6 +135,7 @@ fn row(shared: &Shared, stuck: u32, now: Timestamp) -> WorkerRow {
         details: WorkerDetails {
             process: Process::this().clone(),
             clock_ahead_ms: shared.engine.clock.wall_ahead_ms(),
+            memory_bytes: process::memory_bytes(),
             blocked: shared.watched.blocked(),
             threads: threads(shared),
             owner: None,

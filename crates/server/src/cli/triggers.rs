@@ -161,7 +161,7 @@ pub(crate) async fn run(args: TriggersArgs, settings: &Settings) -> Result<(), P
                 for id in ids {
                     target.delete_dead_letter(*id).await?;
                 }
-                deleted(&ids, &format!("deleted {}", words::count(ids.len() as u64, "dead letter")), settings)
+                deleted(ids, &format!("deleted {}", words::count(ids.len() as u64, "dead letter")), settings)
             }
             TriggersCommand::Forget { name } => {
                 target.forget_trigger(name).await?;

@@ -1,11 +1,11 @@
-//! `/workers`: what runs jobs, with its slots, its memory and what prevents it from working.
+//! `/workers`: what runs jobs, with its slots, the memory of its process and what prevents it from working.
 
 use axum::{Router, extract::State, response::IntoResponse as _, routing::get};
 use backroom::{Scope, WorkerRow};
 use maud::{Markup, html};
 
 use super::{Answer, Page, Section, Trouble, Visitor, kit};
-use crate::serve::AppState;
+use crate::{serve::AppState, terminal::words};
 
 /// Workers on the page; further ones are counted.
 const SHOWN_MAX: usize = 100;
@@ -44,6 +44,7 @@ pub(super) fn table(visitor: &Visitor, workers: &[WorkerRow]) -> Markup {
                 th scope="row" { (kit::shown(&worker.name)) }
                 td { (kit::shown(&worker.host)) " " span.muted { (worker.pid) } }
                 td.num { (worker.running) "/" (worker.slots) @if worker.stuck > 0 { " (" (worker.stuck) " stuck)" } }
+                td.num { @match worker.details.memory_bytes { Some(bytes) => (words::bytes(bytes)), None => "–" } }
                 td { (names(worker.queues.iter().map(|(name, slots)| format!("{name} ({slots})")))) }
                 td { (names(worker.kinds.iter().cloned())) }
                 td { (kit::moment(worker.started_at, visitor)) }
@@ -61,7 +62,7 @@ pub(super) fn table(visitor: &Visitor, workers: &[WorkerRow]) -> Markup {
     };
     kit::table(
         "Workers",
-        &["Worker", "Machine", "Busy slots", "Queues", "Kinds", "Alive since", "Heartbeat", "Condition"],
+        &["Worker", "Machine", "Busy slots", "Memory", "Queues", "Kinds", "Alive since", "Heartbeat", "Condition"],
         rows,
     )
 }

@@ -115,7 +115,7 @@ fn the_schema_of_a_worker_has_its_fields() {
         "name": "w", "incarnation": ID, "beats": 1, "dead": false, "host": "h", "pid": 1, "started_at": AT, "beat_at": AT,
         "lease_ms": 1, "queues": [["q", 1]], "kinds": [], "slots": 1, "running": 0, "stuck": 0, "stopping": false,
         "trials": {"on": trial, "passed": []}, "blocked": {"at": AT, "for_ms": 1, "now": false, "kinds": []},
-        "any_kind": true,
+        "any_kind": true, "memory_bytes": 1,
     }));
     let written = same::<WorkerSchema>(&worker);
     same::<TrialsSchema>(&written["trials"]);

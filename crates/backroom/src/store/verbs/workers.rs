@@ -119,6 +119,10 @@ pub struct WorkerDetails {
     /// How far the wall clock of its machine is ahead of the store's time, in milliseconds (behind, if negative); none where
     /// both are the same clock.
     pub clock_ahead_ms: Option<i64>,
+    /// Memory of its process that is in RAM at this heartbeat, in bytes: of all workers of one process together. None where the system does
+    /// not say it, as outside of Linux.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
     /// The last time that its runtime was blocked since it started.
     pub blocked: Option<Blocked>,
     /// The threads that its blocking handlers share.

@@ -47,6 +47,7 @@ fn worker(env: &Env, name: &str, secs: i64) -> WorkerRow {
         details: WorkerDetails {
             process,
             clock_ahead_ms: Some(-12),
+            memory_bytes: Some(1 << 30),
             blocked: Some(blocked),
             owner: Some("token".into()),
             any_kind: true,

@@ -48,6 +48,9 @@ pub(crate) struct WorkerSchema {
     process: ProcessSchema,
     /// How far the wall clock of its machine is ahead of the store's time, in milliseconds.
     clock_ahead_ms: Option<i64>,
+    /// Memory of its process that is in RAM at this heartbeat, in bytes: of all workers of one process together. Missing where the system does
+    /// not say it, as outside of Linux.
+    memory_bytes: Option<u64>,
     /// The last time that its runtime was blocked.
     blocked: Option<BlockedSchema>,
     /// The threads that its blocking handlers share.
