@@ -62,7 +62,17 @@ pub(super) fn table(visitor: &Visitor, workers: &[WorkerRow]) -> Markup {
     };
     kit::table(
         "Workers",
-        &["Worker", "Machine", "Busy slots", "Memory", "Queues", "Kinds", "Alive since", "Heartbeat", "Condition"],
+        &[
+            "Worker",
+            "Machine",
+            "Busy slots",
+            "Memory",
+            "Queues",
+            "Kinds",
+            "Alive since",
+            "Heartbeat",
+            "Condition",
+        ],
         rows,
     )
 }
