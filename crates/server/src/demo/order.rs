@@ -76,20 +76,23 @@ async fn charge(ctx: &WorkflowContext, account: PathBuf) -> Result<PathBuf, Fail
     /// The bank does not answer the first call of a process, so that a retry can be seen.
     static ANSWERS: AtomicBool = AtomicBool::new(false);
 
-    take_time(ctx, "asking the bank", 600).await;
+    take_time(ctx, "asking the bank", 400).await;
     if !ANSWERS.swap(true, Ordering::Relaxed) {
         return Err(Failure::retry("the bank does not answer"));
     }
     if !account.exists() {
         pictures::write_apart(account.clone(), "990 cents charged\n".into()).await?;
     }
+    // A process that is killed here has charged, and does not know it.
+    take_time(ctx, "waiting for the receipt", 400).await;
     Ok(account)
 }
 
 /// Undoes the charge. It may run twice as well, and then writes the same again.
 async fn pay_back(ctx: WorkflowContext, account: PathBuf) -> Result<(), Failure> {
+    pictures::write_apart(account, "990 cents charged, 990 cents paid back\n".into()).await?;
     take_time(&ctx, "paying back", 600).await;
-    pictures::write_apart(account, "990 cents charged, 990 cents paid back\n".into()).await
+    Ok(())
 }
 
 async fn pack(ctx: &WorkflowContext, order: &Order) -> Result<(), Failure> {
