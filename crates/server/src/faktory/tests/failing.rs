@@ -104,8 +104,9 @@ async fn fetch_in_vain(place: &Place, client: &mut Client) {
     tokio::pin!(answer);
     let refused = loop {
         tokio::select! {
+            biased;
             refused = &mut answer => break refused,
-            () = tokio::time::sleep(Duration::from_millis(2)) => place.clock.advance(Duration::from_millis(500)),
+            () = tokio::task::yield_now() => place.clock.advance(Duration::from_millis(20)),
         }
     };
     assert!(refused.starts_with("-ERR "), "{refused}");
@@ -140,8 +141,8 @@ async fn a_job_whose_claim_and_its_repeat_were_not_answered_is_fetched_when_the_
     let faktory = Arc::clone(&place.faktory);
     let tick = tokio::spawn(async move { faktory.tick().await });
     while !tick.is_finished() {
-        place.clock.advance(Duration::from_millis(500));
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        place.clock.advance(Duration::from_millis(20));
+        tokio::task::yield_now().await;
     }
     faults.heal();
     assert_eq!(place.job().await.state, State::Running);

@@ -373,8 +373,10 @@ impl Source for MqttTopics {
                 }
                 Event::Incoming(Packet::UnsubAck(_)) => answers = answers.map(|left| left.saturating_sub(1)),
                 Event::Incoming(Packet::Publish(message)) => {
-                    // The receiver is here.
-                    let _ = intake.see(message).map(|event| seen.send(event));
+                    if let Some(event) = intake.see(message) {
+                        // The receiver is here.
+                        let _ = seen.send(event);
+                    }
                 }
                 Event::Incoming(_) | Event::Outgoing(_) | Event::Auth(_) => {}
             }
