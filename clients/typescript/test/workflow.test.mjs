@@ -64,10 +64,12 @@ test("what is recorded runs once, and a parked workflow goes on with its signal"
   await parked(server, job);
   await client.signal(job, "shipped", "bicycle");
   assert.deepEqual(await client.result(job, PATIENCE), [990, ["left", "right"], "bicycle", 42, true]);
+  // The code itself runs again after it was parked; what it notes outside of steps then stands there again.
   assert.deepEqual(
-    notes.filter((note) => note !== "begin").sort(),
-    ["charge", "charge", "mail 0", "mail 1", "pack left", "pack right", "timed out"],
+    notes.filter((note) => note !== "begin" && note !== "timed out").sort(),
+    ["charge", "charge", "mail 0", "mail 1", "pack left", "pack right"],
   );
+  assert.ok(count(notes, "timed out") > 0);
   assert.ok(count(notes, "begin") > 1, "it was parked");
   const keys = (await journal(server, job)).entries.map((entry) => entry.key).sort();
   const expected = ["charge", "left/pack", "mail", "mail#2", "never", "now", "rest", "right/pack", "shipped", "twice"];

@@ -111,7 +111,9 @@ pub async fn replay(backroom: &Backroom, id: Uuid) -> Result<Outcome, Error> {
     };
     let Envelope { headers, at, order_key, by_source } = letter.delivery.decode()?;
     if by_source {
-        let why = format!("replay the dead letter {id}: its source refused it: {}", letter.reason);
+        let why = format!(
+            "replay the dead letter {id}: its source refused it, and it says why; send the event again at its source"
+        );
         return Err(Error::new(ErrorKind::Refused, why));
     }
     let delivery =

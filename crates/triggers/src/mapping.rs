@@ -206,8 +206,8 @@ impl Mapping {
         draft.check(backroom::JobId(Default::default()), backroom::Timestamp::UNIX_EPOCH, 1024).map(drop)
     }
 
-    /// The names of the headers that the kind depends on.
-    pub(crate) fn kind_headers(&self) -> Vec<String> {
+    /// The names of the headers on which depends what runs, where, and who gets its messages, each with the field that reads it.
+    pub(crate) fn steering_headers(&self) -> Vec<(&'static str, String)> {
         let names = RefCell::new(Vec::new());
         let read = |text: &str| {
             let place = Place::read(text)?;
@@ -216,9 +216,19 @@ impl Mapping {
             }
             Ok(place)
         };
-        // It was read before, without a mistake.
-        let _ = TextTemplate::parse(self.kind.source(), &read);
-        names.into_inner()
+        let fields = [
+            ("kind", Some(&self.kind)),
+            ("queue", self.queue.as_ref()),
+            ("reply_to", self.reply_to.as_ref()),
+        ];
+        let mut all = Vec::new();
+        for (field, template) in fields {
+            let Some(template) = template else { continue };
+            // It was read before, without a mistake.
+            let _ = TextTemplate::parse(template.source(), &read);
+            all.extend(names.take().into_iter().map(|name| (field, name)));
+        }
+        all
     }
 
     /// The rule that it was made of.

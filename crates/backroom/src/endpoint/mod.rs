@@ -84,12 +84,13 @@ impl Endpoint {
     /// One run.
     async fn run(&self, context: Context) -> Result<Json, Failure> {
         let clock = Arc::clone(&context.resources().engine.clock);
-        if let Err(wait) = self.breaker.admit(clock.monotonic()) {
-            return Err(Failure::not_begun(wait));
-        }
+        // First: a breaker that is tried out admits one run, which must then begin.
         let Some(turn) = self.turns.take(&self.url.host.to_string(), self.spec.connections) else {
             return Err(Failure::not_begun(CROWDED));
         };
+        if let Err(wait) = self.breaker.admit(clock.monotonic()) {
+            return Err(Failure::not_begun(wait));
+        }
         let body = event::body(&self.spec.source, context.job(), clock.now()).map_err(Failure::discard)?;
         let headers = self.headers(&context, &body);
         let sending = send(&*clock, &self.way, &self.tls, &self.url, &headers, body);

@@ -52,6 +52,8 @@ enum Topic {
     Schedules,
     /// A transaction has left edges for later ones.
     Edges,
+    /// A workflow has a wake time.
+    Wakes,
 }
 
 impl Notifier {
@@ -83,6 +85,11 @@ impl Notifier {
     /// Hints that edges may be left to settle.
     pub fn subscribe_edges(self: &Arc<Self>) -> Listener {
         self.subscribe(vec![Topic::Edges])
+    }
+
+    /// Hints that a workflow may have got a wake time.
+    pub fn subscribe_wakes(self: &Arc<Self>) -> Listener {
+        self.subscribe(vec![Topic::Wakes])
     }
 
     /// Whether this process has listeners. Without any, a store need not watch for changes by other processes.
@@ -169,6 +176,11 @@ impl Notifier {
     /// Edges may be left to settle.
     pub fn notify_edges(&self) {
         _ = self.notify(&Topic::Edges);
+    }
+
+    /// A workflow has got a wake time.
+    pub fn notify_wakes(&self) {
+        _ = self.notify(&Topic::Wakes);
     }
 
     /// Another process wrote, and it is not known what: notifies every listener.

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use backroom_core::Timestamp;
 
-use crate::{Error, engine::Engine, repeated::Repeated, store::is_outage};
+use crate::{
+    Error,
+    engine::Engine,
+    repeated::Repeated,
+    store::{Listener, is_outage},
+};
 
 /// Most rows per call, so that no tick occupies the store for long.
 pub(super) const ROWS_MAX: usize = 500;
@@ -22,6 +27,11 @@ pub(super) trait Duty {
         engine: &Engine,
         now: Timestamp,
     ) -> impl Future<Output = Result<Duration, Error>> + Send;
+
+    /// Hints after which it runs before its time, and the least time between two such runs.
+    fn hints(&self) -> Option<(&Listener, Duration)> {
+        None
+    }
 }
 
 /// Runs a duty until this future is dropped.
@@ -45,6 +55,17 @@ pub(super) async fn run<D: Duty>(engine: &Engine, mut duty: D) {
                 engine.clock.monotonic().saturating_add(PAUSE)
             }
         };
-        engine.clock.sleep_to(rest).await;
+        let Some((hints, pace)) = duty.hints() else {
+            engine.clock.sleep_to(rest).await;
+            continue;
+        };
+        let hinted = async {
+            hints.notified().await;
+            engine.clock.sleep_to(began.saturating_add(pace)).await;
+        };
+        tokio::select! {
+            () = engine.clock.sleep_to(rest) => {}
+            () = hinted => {}
+        }
     }
 }

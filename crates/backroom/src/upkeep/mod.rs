@@ -41,7 +41,7 @@ pub(crate) async fn keep_up(
     tokio::join!(
         duty::run(&engine, Rescue::new(lease, heartbeats, Arc::clone(&ends), crash_span)),
         Schedules::new(Arc::clone(&ends), news).run(&engine),
-        duty::run(&engine, Wakes::default()),
+        duty::run(&engine, Wakes::new(&engine)),
         duty::run(&engine, Expire { ends }),
         duty::run(&engine, Prune),
         duty::run(&engine, Replies),

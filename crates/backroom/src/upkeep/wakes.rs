@@ -9,11 +9,16 @@ use backroom_core::{
 };
 
 use super::duty::{Duty, ROWS_MAX};
-use crate::{Error, engine::Engine, store::Committed};
+use crate::{
+    Error,
+    engine::Engine,
+    store::{Committed, Listener},
+};
 
-/// How often wake times are read while workflows have some. A workflow parks for a second at least, so each is found in time.
+/// How often wake times are read while workflows have some, and how soon after a hint. A workflow parks for a second at least, so each is
+/// found in time.
 const SPAN: Duration = Duration::from_secs(1);
-/// The same while no workflow has one.
+/// The same while no workflow has one. Hints come for those that park in this process.
 const SPAN_IDLE: Duration = Duration::from_secs(5);
 /// The wait while other processes change workflows that are due.
 const WHILE_LOCKED: Duration = Duration::from_millis(40);
@@ -25,14 +30,18 @@ const TAKEN_KNOWN: Duration = Duration::from_secs(3600);
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 /// Wakes workflows.
-#[derive(Default)]
 pub(super) struct Wakes {
+    hints: Listener,
     /// Readings of the monotonic clock: when wake times were seen last, and when taken signals were forgotten last.
     seen: Option<Duration>,
     forgot: Option<Duration>,
 }
 
 impl Wakes {
+    pub(super) fn new(engine: &Engine) -> Self {
+        Self { hints: engine.store.notifier().subscribe_wakes(), seen: None, forgot: None }
+    }
+
     async fn forget(&mut self, engine: &Engine, now: Timestamp) -> Result<(), Error> {
         let reading = engine.clock.monotonic();
         if self.forgot.is_none_or(|at| reading.saturating_sub(at) >= FORGET_EVERY) {
@@ -79,6 +88,10 @@ async fn wake(
 
 impl Duty for Wakes {
     const NAME: &'static str = "wake workflows";
+
+    fn hints(&self) -> Option<(&Listener, Duration)> {
+        Some((&self.hints, SPAN))
+    }
 
     /// Wakes every workflow whose time has come.
     async fn tick(&mut self, engine: &Engine, _: Timestamp) -> Result<Duration, Error> {

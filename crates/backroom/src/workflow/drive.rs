@@ -431,6 +431,9 @@ impl<'a> Driver<'a> {
             Some(Wrote::Done) => {
                 place.revision += 1;
                 place.wake_at = wake_at;
+                if wake_at.is_some() {
+                    self.engine.store.notifier().notify_wakes();
+                }
                 Ok(())
             }
             Some(Wrote::Moved) => Err(Lost::Journal),

@@ -54,7 +54,7 @@ pub(super) async fn load(
         all.head.map_or((0, None, None), |head| (head.revision, head.header, head.wake_at));
     let header = header.unwrap_or_else(|| Header::begin(version, engine.clock.now()));
     let mut journal = Journal::load(header, all.entries)?;
-    let resumed = journal.resume(ended);
+    let resumed = journal.resume(ended, &all.arrivals);
     Ok(Loaded { resumed, revision, journal, arrivals: all.arrivals, wake_at })
 }
 

@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::{Answer, Cause, Entry, EntryState, Journal, Opened, Phase, Run, Undo, Write};
-use crate::{LeaseId, State, links::ChildEnd};
+use super::{Answer, Arrival, Arrived, Cause, Entry, EntryState, Journal, Opened, Phase, Run, Undo, Write};
+use crate::{JobId, LeaseId, State, links::ChildEnd};
 
 /// What a retry makes of a journal.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,11 +48,15 @@ impl Run {
 impl Journal {
     /// Decides what a run does whose journal says that the workflow undoes what it has done. `ended` is the run that ended the job last as
     /// failed or cancelled: if there is one that the journal does not know, a person has retried the job since.
-    pub fn resume(&mut self, ended: Option<LeaseId>) -> Resumed {
+    /// A child whose end has arrived as completed is not begun again.
+    pub fn resume(&mut self, ended: Option<LeaseId>, arrivals: &[Arrival]) -> Resumed {
         let Phase::Undoing { cause } = &self.header.phase else { return Resumed::AsItWas };
         let Some(ended) = ended.filter(|ended| self.header.resumed != Some(*ended)) else {
             return Resumed::AsItWas;
         };
+        if self.still_undoes() {
+            return Resumed::AsItWas;
+        }
         if let Some(refused) = self.undone() {
             return Resumed::Undone(match cause {
                 Cause::Failed { .. } => Cause::Failed { error: refused },
@@ -71,7 +75,12 @@ impl Journal {
                 writes.push(superseded(entry, error.to_owned()));
             }
         }
-        let cancelled = |entry: &&Entry| matches!(entry.state, EntryState::Open(Opened::Child { policy, .. }) if policy.cancels(end));
+        let has_completed = |child: JobId| {
+            arrivals.iter().any(|arrival| {
+                matches!(&arrival.what, Arrived::Child { job, end: ChildEnd::Completed { .. }, .. } if *job == child)
+            })
+        };
+        let cancelled = |entry: &&Entry| matches!(entry.state, EntryState::Open(Opened::Child { policy, job }) if policy.cancels(end) && !has_completed(job));
         let mut cancelled: Vec<_> = self.open().filter(cancelled).collect();
         cancelled.sort_by(|one, other| one.key.cmp(&other.key));
         writes.extend(
@@ -82,8 +91,16 @@ impl Journal {
         Resumed::Forward(writes)
     }
 
-    /// Why the workflow cannot go on after a retry: it has undone something, or has tried to. None if it can.
+    /// Whether something is left to undo. A workflow that undoes goes on with that first, whoever ended its last run.
+    fn still_undoes(&self) -> bool {
+        self.answered().any(|entry| matches!(entry.undo, Some(Undo::Due | Undo::Trying { .. })))
+    }
+
+    /// Why the workflow cannot go on after a retry: it has undone something, and nothing is left to undo. None if it can.
     pub fn undone(&self) -> Option<String> {
+        if self.still_undoes() {
+            return None;
+        }
         let is_undone = |entry: &&Entry| matches!(entry.undo, Some(Undo::Done { .. } | Undo::Trying { .. }));
         let entry = self.answered().rev().find(is_undone)?;
         Some(format!(

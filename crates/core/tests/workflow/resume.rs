@@ -62,8 +62,8 @@ fn the_step_that_failed_last_runs_again_and_the_others_answer_from_the_journal()
     let mut journal = fail(run, failed());
     assert_eq!(journal.header.failed, ["charge"]);
 
-    assert_eq!(journal.resume(None), Resumed::AsItWas, "its process died while it undid");
-    let resumed = journal.resume(Some(LEASE));
+    assert_eq!(journal.resume(None, &[]), Resumed::AsItWas, "its process died while it undid");
+    let resumed = journal.resume(Some(LEASE), &[]);
     assert_eq!(keys(&resumed), ["charge"]);
     assert_eq!((&journal.header.phase, journal.header.resumes), (&Phase::Forward, 1));
     assert!(journal.header.failed.is_empty());
@@ -78,8 +78,8 @@ fn the_step_that_failed_last_runs_again_and_the_others_answer_from_the_journal()
 
     // The same end is no second retry, and another one is.
     let mut journal = fail(again, failed());
-    assert_eq!(journal.resume(Some(LEASE)), Resumed::AsItWas);
-    assert_eq!(keys(&journal.resume(Some(LeaseId(Uuid::from_u128(8))))), Vec::<String>::new());
+    assert_eq!(journal.resume(Some(LEASE), &[]), Resumed::AsItWas);
+    assert_eq!(keys(&journal.resume(Some(LeaseId(Uuid::from_u128(8))), &[])), Vec::<String>::new());
     assert_eq!((journal.header.phase, journal.header.resumes), (Phase::Forward, 2));
 }
 
@@ -90,7 +90,7 @@ fn a_failure_that_the_code_dealt_with_stays() {
     run_step(&mut run, ScopeId::ROOT, "invoice", refused());
     let mut journal = fail(run, failed());
     assert_eq!(journal.header.failed, ["invoice"], "the code went on after the first one");
-    assert_eq!(keys(&journal.resume(Some(LEASE))), ["invoice"]);
+    assert_eq!(keys(&journal.resume(Some(LEASE), &[])), ["invoice"]);
     assert!(matches!(journal.entry("card").unwrap().state, EntryState::Closed { .. }));
 }
 
@@ -163,11 +163,33 @@ fn a_workflow_that_has_undone_something_ends_again_and_says_why() {
     run.wrote(&writes);
     let mut journal = run.journal().clone();
     assert!(matches!(journal.entry("reserve").unwrap().undo, Some(Undo::Done { .. })));
-    let Resumed::Undone(Cause::Failed { error }) = journal.clone().resume(Some(LEASE)) else {
+    let Resumed::Undone(Cause::Failed { error }) = journal.clone().resume(Some(LEASE), &[]) else {
         panic!("it cannot go on")
     };
     assert!(error.contains("has undone what it had done (step \"reserve\")"), "{error}");
-    assert_eq!(journal.resume(None), Resumed::AsItWas, "it goes on to undo after a crash");
+    assert_eq!(journal.resume(None, &[]), Resumed::AsItWas, "it goes on to undo after a crash");
+}
+
+#[test]
+fn a_workflow_with_something_left_to_undo_goes_on_with_that_after_a_retry() {
+    let closed = |key: &str, seq, undo| Entry {
+        key: key.into(),
+        kind: EntryKind::Step,
+        state: EntryState::Closed { seq, at: now(), answer: Answer::Value { value: json("1") } },
+        undo: Some(undo),
+        began_at: None,
+        tries: 1,
+    };
+    let trying = Undo::Trying { tries: 3, due_at: at(9), error: "no".into() };
+    for left in [Undo::Due, trying] {
+        let entries = vec![closed("a", 1, left), closed("b", 2, Undo::Done { at: at(3) })];
+        let mut run = run_over(entries, Vec::new());
+        let writes = run.fail(failed());
+        run.wrote(&writes);
+        let mut journal = run.journal().clone();
+        assert_eq!(journal.undone(), None);
+        assert_eq!(journal.resume(Some(LEASE), &[]), Resumed::AsItWas);
+    }
 }
 
 #[test]
@@ -187,7 +209,15 @@ fn children_that_failed_or_were_cancelled_with_the_workflow_begin_again_as_other
     write(&mut run, 0);
     assert_eq!(run.next(now()), Next::Poll);
     let mut journal = fail(run, failed());
-    let resumed = journal.resume(Some(LEASE));
+    let end = ChildEnd::Completed { output: json("1") };
+    let what = Arrived::Child { key: "c".into(), job: jobs[2], end };
+    let completed = [Arrival { n: 2, at: now(), what }];
+    assert_eq!(
+        keys(&journal.clone().resume(Some(LEASE), &completed)),
+        ["a"],
+        "it has completed although it was cancelled"
+    );
+    let resumed = journal.resume(Some(LEASE), &[]);
     assert_eq!(keys(&resumed), ["a", "c"], "the abandoned one runs on");
     let mut again = Run::begin(WORKFLOW, journal, Vec::new());
     for (name, policy) in policies {

@@ -275,5 +275,10 @@ async fn replay(
 ) -> Result<Json<OutcomeView>, Problem> {
     caller.require_everywhere(Scope::Operate)?;
     record(&state, &caller, "dead_letter.replay", &id.to_string(), None::<&()>).await?;
-    Ok(Json(admin::replay(&state.backroom, id).await?.into()))
+    let mut outcome: OutcomeView = admin::replay(&state.backroom, id).await?.into();
+    if let Some(letter) = outcome.dead_letter {
+        // The reason may have a part of the body.
+        outcome.reason = Some(letters::one(&state, &caller, letter).await?.reason);
+    }
+    Ok(Json(outcome))
 }

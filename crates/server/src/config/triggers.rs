@@ -390,7 +390,7 @@ pub(crate) fn make(trigger: &Trigger) -> Result<(Made, Mapping), (&'static str, 
         )
     })?;
     if let Made::Hook(hook) = &made {
-        hook.check_mapping(&mapping).map_err(|invalid| ("kind", invalid.why))?;
+        hook.check_mapping(&mapping).map_err(|invalid| (invalid.what, invalid.why))?;
     }
     Ok((made, mapping))
 }

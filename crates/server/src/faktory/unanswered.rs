@@ -4,7 +4,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use backroom::{ClaimOrder, Commit, ErrorKind, RunKey, RunOutcome};
+use backroom::{ClaimOrder, Commit, ErrorKind, RunKey, RunOutcome, Settled};
 
 use super::{Faktory, reply::Refusal};
 
@@ -22,6 +22,12 @@ struct Unanswered {
 enum Called {
     Claim(ClaimOrder),
     GiveBack(RunKey),
+}
+
+/// Whether a call that was repeated is over.
+enum Ended {
+    Yes,
+    RowLocked,
 }
 
 /// All of them, the oldest first.
@@ -58,30 +64,37 @@ impl Faktory {
     }
 
     /// Repeats the calls for one worker, or for all, and gives back what its claims took. Ends at the first that is not answered
-    /// again.
+    /// again. One whose row another transaction has locked waits for the next time.
     pub(super) async fn repeat_unanswered(&self, wid: Option<&str>) -> Result<(), backroom::Error> {
         let mut calls = VecDeque::from(self.unanswered().take(wid));
         while let Some(call) = calls.pop_front() {
-            if let Err(error) = self.repeat(&call).await {
-                calls.push_front(call);
-                self.unanswered().0.extend(calls);
-                return Err(error);
+            match self.repeat(&call).await {
+                Ok(Ended::Yes) => {}
+                Ok(Ended::RowLocked) => self.unanswered().0.push_back(call),
+                Err(error) => {
+                    calls.push_front(call);
+                    self.unanswered().0.extend(calls);
+                    return Err(error);
+                }
             }
         }
         Ok(())
     }
 
-    async fn repeat(&self, Unanswered { wid, call }: &Unanswered) -> Result<(), backroom::Error> {
+    async fn repeat(&self, Unanswered { wid, call }: &Unanswered) -> Result<Ended, backroom::Error> {
         let runs = match call {
             Called::GiveBack(run) => vec![*run],
             Called::Claim(order) => self.taken_by(wid, order).await?,
         };
         if !runs.is_empty() {
             let release = |run| Commit { run, outcome: RunOutcome::Release, ran: None };
-            self.state.leases.commit(None, runs.into_iter().map(release).collect()).await?;
+            let answers = self.state.leases.commit(None, runs.into_iter().map(release).collect()).await?;
+            if answers.contains(&Settled::Later) {
+                return Ok(Ended::RowLocked);
+            }
             tracing::info!(worker = &**wid, "a job that was not sent to its client was given back");
         }
-        Ok(())
+        Ok(Ended::Yes)
     }
 
     /// What a claim took whose answer was lost.

@@ -9,6 +9,7 @@ use super::{
     fields::escaped,
     kit, selection,
 };
+use crate::api::schedules::sees;
 
 /// Items that stand on the overview; a link leads to more.
 const SHOWN_MAX: usize = 20;
@@ -203,7 +204,7 @@ fn of_worker(worker: &WorkerRow) -> Vec<Item> {
 /// What needs attention beside queues and workers.
 fn elsewhere(visitor: &Visitor, seen: &Snapshot) -> Vec<Item> {
     let mut items = Vec::new();
-    for schedule in &seen.schedules {
+    for schedule in seen.schedules.iter().filter(|schedule| sees(&visitor.caller, schedule)) {
         let path = format!("/schedules/{}", escaped(&schedule.name));
         let why =
             schedule.failing.as_ref().map(|failing| failing.why.as_str()).unwrap_or("a success is overdue");
@@ -212,11 +213,11 @@ fn elsewhere(visitor: &Visitor, seen: &Snapshot) -> Vec<Item> {
             @if visitor.may(Scope::Enqueue) { (kit::button(visitor, &format!("{path}/trigger"), "Run now", None)) }
         }));
     }
-    for missed in &seen.missed {
-        let path = format!("/schedules/{}", escaped(&missed.schedule));
+    for missed in seen.missed.iter().filter(|missed| sees(&visitor.caller, &missed.schedule)) {
+        let path = format!("/schedules/{}", escaped(&missed.schedule.name));
         items.push(Item::new(Severity::Fails, missed.runs, html! {
             span {
-                "Schedule " a href=(path) { (kit::shown(&missed.schedule)) } " missed "
+                "Schedule " a href=(path) { (kit::shown(&missed.schedule.name)) } " missed "
                 @if missed.runs == 1 { "a run" } @else { (kit::number(missed.runs)) " runs" } " since yesterday."
             }
             a.button href=(path) { "Backfill" }

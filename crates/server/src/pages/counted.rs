@@ -73,7 +73,7 @@ pub(super) struct Discarded {
 /// A schedule that missed runs lately, and did not catch up.
 #[derive(Debug)]
 pub(super) struct Missed {
-    pub(super) schedule: String,
+    pub(super) schedule: ScheduleView,
     pub(super) runs: u64,
 }
 
@@ -206,7 +206,7 @@ async fn schedules(backroom: &Backroom) -> Result<(Vec<ScheduleView>, Vec<Missed
         after = page.last().map(|last| last.name.clone());
         for view in page.into_iter().map(|summary| ScheduleView::of(backroom, summary).0) {
             if view.counters.missed > 0 && have_missed.len() < MISSED_ASKED_MAX {
-                have_missed.push(view.name.clone());
+                have_missed.push(view.clone());
             }
             if (view.failing.is_some() || view.overdue_since.is_some()) && found.len() < SHOWN_MAX {
                 found.push(view);
@@ -218,7 +218,7 @@ async fn schedules(backroom: &Backroom) -> Result<(Vec<ScheduleView>, Vec<Missed
     }
     let mut missed = Vec::new();
     for schedule in have_missed {
-        let runs = missed_lately(backroom, &schedule).await?;
+        let runs = missed_lately(backroom, &schedule.name).await?;
         if runs > 0 && missed.len() < SHOWN_MAX {
             missed.push(Missed { schedule, runs });
         }

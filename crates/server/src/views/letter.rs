@@ -56,8 +56,11 @@ pub(crate) fn shown(
     };
     let body = letter.body.as_deref().and_then(|body| std::str::from_utf8(body).ok());
     let body = body.and_then(|body| Json::parse(body).ok());
+    let part = mapping.and_then(|mapping| mapping.pointer.as_deref()).unwrap_or_default();
     match (fields, body) {
-        (Some(fields), Some(body)) => (redacted(letter, fields, &body), false),
+        (Some(fields), Some(body)) if has_args(&letter, &body, part) => {
+            (redacted(letter, fields, &body), false)
+        }
         _ if reader.sees_whole => (letter.into(), true),
         _ => (withheld(letter), false),
     }
@@ -88,6 +91,12 @@ fn hiding(backroom: &Backroom, mapping: Option<&MappingRule>) -> Hiding {
     fields.collect::<Result<_, _>>().map_or(Hiding::Unknown, Hiding::Fields)
 }
 
+/// Whether the args stand in the body where the mapping says. What its source refused is stored as it came, which may be a whole event.
+fn has_args(letter: &DeadLetter, body: &Json, part: &str) -> bool {
+    let value = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+    value(letter.delivery.as_str())["by_source"] != true && value(body.as_str()).pointer(part).is_some()
+}
+
 fn redacted(mut letter: DeadLetter, fields: Vec<Pointer>, body: &Json) -> DeadLetterView {
     let mut redaction = Redaction::new(fields);
     letter.body = Some(redaction.json(body).as_str().as_bytes().to_vec());
@@ -100,6 +109,8 @@ fn redacted(mut letter: DeadLetter, fields: Vec<Pointer>, body: &Json) -> DeadLe
 /// That it is there, and nothing of what it carries.
 fn withheld(mut letter: DeadLetter) -> DeadLetterView {
     letter.body = None;
+    // It may be a hash of the body, or a field of it.
+    letter.identity = HIDDEN.into();
     letter.reason =
         format!("{HIDDEN}: its fields cannot be hidden one by one, so a reader needs the scope admin");
     let mut view = DeadLetterView::from(letter);
@@ -169,6 +180,14 @@ mod tests {
             let (view, is_whole) = see(rule, body, Reader::OF_STORE);
             assert!(view.body.unwrap().contains("4111") && is_whole);
         }
+        // Nor in what its source refused, nor where the args are missing.
+        let mut event = letter(r#"{"specversion":"1.0","data":{"card":"4111"}}"#);
+        event.identity = "4111".into();
+        event.delivery = Json::parse(r#"{"headers":[],"by_source":true}"#).unwrap();
+        let (view, _) = shown(&store, Some(&mapping(json!({"kind": "charge"}))), event, READER);
+        assert!(!serde_json::to_string(&view).unwrap().contains("4111"), "{view:?}");
+        let (view, _) = see(json!({"kind": "charge", "pointer": "/data"}), body, READER);
+        assert!(!serde_json::to_string(&view).unwrap().contains("4111"), "{view:?}");
         let (view, _) = see(json!({"kind": "charge"}), "no JSON 4111", READER);
         assert!(!serde_json::to_string(&view).unwrap().contains("4111"), "{view:?}");
         let (view, is_whole) = see(json!({"kind": "other"}), body, READER);

@@ -38,18 +38,19 @@ pub(super) fn read(scheme: Scheme, headers: &Headers<'_>, body: &[u8]) -> Conten
     let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_body_only = scheme.signs_body_only();
     if is_body_only {
-        // Other headers may be another's: the body alone says what it is.
+        // Other headers may be another's: the body alone says what it is, in a dead letter, too.
+        let signed = headers.0.iter().filter(|(name, _)| !name.to_ascii_lowercase().starts_with(CE));
+        let signed: Vec<_> = signed.cloned().collect();
+        let signed = Headers(&signed);
         if headers.get("ce-specversion").is_some() {
             let why = format!(
                 "the scheme `{}` does not sign the attributes of a CloudEvent in headers; send it in the structured form",
                 scheme.name()
             );
-            return malformed(headers, body, why);
+            return malformed(&signed, body, why);
         }
         // Without them, attributes in headers can only come from the body.
-        let signed = headers.0.iter().filter(|(name, _)| !name.to_ascii_lowercase().starts_with(CE));
-        let signed: Vec<_> = signed.cloned().collect();
-        return by_media_type(scheme, &media_type, &Headers(&signed), body);
+        return by_media_type(scheme, &media_type, &signed, body);
     }
     by_media_type(scheme, &media_type, headers, body)
 }

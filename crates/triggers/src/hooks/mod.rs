@@ -55,22 +55,22 @@ impl Hook {
         json!({ "scheme": self.scheme.name(), "tolerance_ms": u64::try_from(self.tolerance.as_millis()).unwrap_or(u64::MAX) })
     }
 
-    /// Checks that a mapping does not let anyone choose the kind who could not sign: a header may name it only where the scheme proves the
-    /// headers, or where the sender names the event nowhere else.
+    /// Checks that a mapping does not let anyone choose the kind, the queue or the receiver of messages who could not sign. A header may name
+    /// them only where the scheme proves the headers, or where the sender names the event nowhere else.
     pub fn check_mapping(&self, mapping: &Mapping) -> Result<(), Invalid> {
         if !self.scheme.signs_body_only() {
             return Ok(());
         }
         let is_signed =
             |name: &String| name.starts_with(CE) || self.scheme.event_headers().contains(&name.as_str());
-        match mapping.kind_headers().iter().find(|name| !is_signed(name)) {
+        match mapping.steering_headers().iter().find(|(_, name)| !is_signed(name)) {
             None => Ok(()),
-            Some(name) => {
+            Some((field, name)) => {
                 let why = format!(
                     "comes from the header {name:?}, which the scheme `{}` does not sign; take it from the body",
                     self.scheme.name()
                 );
-                Err(Invalid::new("kind", why))
+                Err(Invalid::new(field, why))
             }
         }
     }

@@ -114,7 +114,7 @@ fn table(name: &str) -> String {
 
 /// The SQL that removes what a trigger installed.
 fn remove(trigger: &str, name: &str) -> String {
-    let (row, truncate) = (named("backroom_", trigger), named("backroom_truncate_", trigger));
+    let (row, truncate) = (named("backroom_", trigger), named("truncate_backroom_", trigger));
     let (table, schema) = (table(name), schema(trigger));
     format!(
         "DROP TRIGGER IF EXISTS {row} ON {table}; DROP TRIGGER IF EXISTS {truncate} ON {table}; DROP SCHEMA IF EXISTS {schema} CASCADE;"
@@ -166,7 +166,7 @@ fn install(trigger: &str, name: &str, events: &[RowEvent]) -> String {
 /// changes of the transaction, and the lock is taken no earlier.
 fn install_truncation(trigger: &str, name: &str, is_wanted: bool) -> String {
     let (schema, table) = (schema(trigger), table(name));
-    let truncate = named("backroom_truncate_", trigger);
+    let truncate = named("truncate_backroom_", trigger);
     let dropped = format!("DROP TRIGGER IF EXISTS {truncate} ON {table};");
     if !is_wanted {
         return dropped;

@@ -66,13 +66,14 @@ impl Turn {
         let mark = header.blocked.take();
         let progress_before = header.progress;
         let mut journal = Journal::load(header, page.entries)?;
-        let resumed = match journal.resume(ended) {
+        let resumed = match journal.resume(ended, &page.arrivals) {
             Resumed::Forward(resumed) => resumed,
             // One that was undone has nothing more to undo, and ends again.
             Resumed::AsItWas | Resumed::Undone(_) => Vec::new(),
         };
         let recorded = if call.begins { journal.answered().cloned().collect() } else { Vec::new() };
         let mut run = Run::begin_by_key(job.id, journal, page.arrivals);
+        let resumed_writes = resumed.len();
         let mut writes = Writes(resumed);
         if has_continued {
             // The journal is written, and the end of the run is not recorded.
@@ -128,7 +129,8 @@ impl Turn {
         turn.is_header_new = mark.is_some() || pins_version;
         if call.begins && !turn.header.may_run_on(&call.versions) {
             let why = missing_version(&turn.header, &call.versions);
-            turn.writes.clear();
+            // The header says that the workflow was retried, so what that changed is written with it.
+            turn.writes.truncate(resumed_writes);
             turn.block(why, mark, now);
             return Ok(Some(turn));
         }

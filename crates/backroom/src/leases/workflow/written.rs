@@ -74,7 +74,11 @@ impl Turn {
             forgives: is_charged && self.header.progress > self.progress_before,
             ties,
         };
+        let is_timed = write.wake_at.is_some();
         let wrote = engine.store.write_journals(Arc::new(vec![write])).await?;
+        if is_timed {
+            engine.store.notifier().notify_wakes();
+        }
         Ok(wrote.first().copied().unwrap_or(Wrote::Fenced))
     }
 

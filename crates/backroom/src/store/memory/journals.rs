@@ -139,7 +139,8 @@ impl Rows {
         let Some(header) = &stored.header else { return false };
         let is_same = Header { published: None, ..header.clone() }
             == Header { published: None, ..write.header.clone() };
-        stored.revision == write.revision_before + 1
+        !write.only_cancels()
+            && stored.revision == write.revision_before + 1
             && is_same
             && stored.wake_at == write.wake_at
             && (!write.publishes || header.published == write.header.published)

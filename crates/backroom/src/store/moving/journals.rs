@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backroom_core::JobRow;
+use backroom_core::{JobRow, links::ChildEnded};
 
 use crate::{
     Error,
@@ -36,15 +36,15 @@ pub(super) async fn read(from: &dyn Store, job: &JobRow) -> Result<Option<Box<Jo
     }
 }
 
-/// Whether the target has an older copy of the job, or of its journal: a run writes to that and leaves the job as it is. Once the job has
-/// ended, no run does.
+/// Whether the target has an older copy of the job, or of its journal: a run, or the end of a child, writes to that and leaves the job as
+/// it is. Once the job has completed, nothing does.
 pub(super) async fn is_older(
     from: &dyn Store,
     to: &dyn Store,
     job: &JobRow,
     there: &JobRow,
 ) -> Result<bool, Error> {
-    let may_differ = there.revision == job.revision && !job.state.is_finished() && may_have_one(job);
+    let may_differ = there.revision == job.revision && ChildEnded::arrives_at(job.state) && may_have_one(job);
     if !may_differ {
         return Ok(there.revision < job.revision);
     }

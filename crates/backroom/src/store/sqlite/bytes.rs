@@ -19,7 +19,8 @@ pub(super) fn of_notes(notes: &[Note]) -> usize {
 pub(super) fn of_records(records: &[Record]) -> usize {
     let one = |record: &Record| {
         let attempts: usize = record.attempts.iter().map(of_attempt).sum();
-        record.job.bytes() + attempts + of_lines(&record.lines)
+        let journal = record.journal.as_ref().map_or(0, |journal| journal.bytes());
+        record.job.bytes() + attempts + of_lines(&record.lines) + journal
     };
     records.iter().map(one).sum()
 }

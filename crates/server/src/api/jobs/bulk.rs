@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::{Json, extract::State};
 use backroom::{Acted, Action};
+use serde::Serialize;
 
 use super::filter;
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
         codes::Code,
         problem::{Problem, Problems},
     },
-    bodies::Bulk,
+    bodies::{Bulk, Select},
     serve::AppState,
     views::{BulkAction, Matched},
 };
@@ -68,7 +69,9 @@ pub(super) async fn bulk(
             BulkAction::Move => "jobs.move",
             BulkAction::Priority => "jobs.priority",
         };
-        record(&state, &caller, act, "", Some(&select)).await?;
+        let to = if let Action::Move { queue } = &what { Some(queue.as_str()) } else { None };
+        let priority = if let Action::Prioritize { priority } = &what { Some(*priority) } else { None };
+        record(&state, &caller, act, "", Some(&Recorded { select: &select, to, priority })).await?;
     }
     let clock = state.backroom.clock();
     let until = clock.monotonic().saturating_add(TIME_MAX);
@@ -87,6 +90,17 @@ pub(super) async fn bulk(
         }
     }
     Ok(Json(Matched::new(action, dry_run, acted)))
+}
+
+/// What the audit log says of an action.
+#[derive(Serialize)]
+struct Recorded<'a> {
+    #[serde(flatten)]
+    select: &'a Select,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<u8>,
 }
 
 fn missing(field: &str) -> Problem {

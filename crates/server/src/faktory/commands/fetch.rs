@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use backroom::{
-    ClaimOrder, ErrorKind, JobRow, LeaseId, QueueOrder, RemoteWorker, RunOutcome,
+    ClaimOrder, ErrorKind, JobRow, LeaseId, QueueOrder, RemoteWorker, RunOutcome, Settled,
     core::{bounds::check_name, draft::SYSTEM_PREFIX},
 };
 
@@ -153,8 +153,13 @@ fn renamed(faktory: &Faktory, wid: &str, worker: &RemoteWorker) {
 pub(in super::super) async fn give_back(faktory: &Faktory, jid: &str, lease: LeaseId) {
     let taken = faktory.runs().drain_one(jid, lease);
     let Some(run) = taken else { return };
-    if let Err(error) = faktory.state.leases.commit(None, vec![commit(&run, RunOutcome::Release)]).await {
-        tracing::warn!(%error, jid, "a job that was not delivered was not given back; this is tried again");
-        faktory.give_back_unanswered(run.wid, run.key);
+    match faktory.state.leases.commit(None, vec![commit(&run, RunOutcome::Release)]).await {
+        // Another transaction has locked the row.
+        Ok(answers) if answers.contains(&Settled::Later) => faktory.give_back_unanswered(run.wid, run.key),
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(%error, jid, "a job that was not delivered was not given back; this is tried again");
+            faktory.give_back_unanswered(run.wid, run.key);
+        }
     }
 }

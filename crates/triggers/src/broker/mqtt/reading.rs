@@ -83,8 +83,16 @@ pub(super) fn locked(backlog: &Mutex<Backlog>) -> MutexGuard<'_, Backlog> {
 
 /// Roughly how many bytes a message takes in memory.
 pub(super) fn bytes(message: &Publish) -> usize {
-    let properties = message.properties.iter().flat_map(|properties| &properties.user_properties);
-    let properties: usize = properties.map(|(name, value)| name.len() + value.len() + 48).sum();
+    let properties = message.properties.iter().map(|properties| {
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let users = properties.user_properties.iter().map(|(name, value)| name.len() + value.len() + 48);
+        let correlation = properties.correlation_data.as_ref().map_or(0, |data| data.len());
+        length(&properties.response_topic)
+            + length(&properties.content_type)
+            + correlation
+            + users.sum::<usize>()
+    });
+    let properties: usize = properties.sum();
     message.topic.len() + message.payload.len() + properties + 256
 }
 

@@ -212,7 +212,8 @@ pub(crate) async fn insert_theirs_linked(
                 return Ok(done);
             }
             Ok(Err(ids)) => {
-                session.run(END).await?;
+                // It releases the locks of this try: two callers that both held them would wait for each other.
+                session.run(UNDO).await?;
                 mark_theirs(session, &ids).await?;
                 left = ids;
             }
