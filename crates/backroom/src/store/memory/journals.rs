@@ -139,8 +139,7 @@ impl Rows {
         let Some(header) = &stored.header else { return false };
         let is_same = Header { published: None, ..header.clone() }
             == Header { published: None, ..write.header.clone() };
-        !write.only_cancels()
-            && stored.revision == write.revision_before + 1
+        stored.revision == write.revision_before + 1
             && is_same
             && stored.wake_at == write.wake_at
             && (!write.publishes || header.published == write.header.published)

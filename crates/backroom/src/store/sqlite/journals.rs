@@ -267,7 +267,7 @@ fn unwritten(connection: &Connection, write: &JournalWrite, header: &str) -> Res
     let is_same = stored.as_deref() == Some(header)
         && wake_at == write.wake_at.map(micros)
         && (!write.publishes || published.as_deref() == write.header.published.as_ref().map(Json::as_str));
-    let is_next = revision == number(write.revision_before) + 1 && is_same && !write.only_cancels();
+    let is_next = revision == number(write.revision_before) + 1 && is_same;
     if !is_next {
         return Ok(Wrote::Moved);
     }

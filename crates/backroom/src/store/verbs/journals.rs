@@ -208,12 +208,6 @@ impl JournalWrite {
         1 + self.entries.len() + self.taken.len() + self.children.len() + self.cancels.len()
     }
 
-    /// Whether nothing in the journal shows that it was written, because it cancels children and writes no entry. Such a write is never taken
-    /// for a repeat of the last one: made again, it cancels what has ended already.
-    pub fn only_cancels(&self) -> bool {
-        self.entries.is_empty() && !self.cancels.is_empty()
-    }
-
     /// What follows for other jobs.
     pub(crate) fn effects(&self) -> Vec<(Timestamp, LinkEffect)> {
         self.cancels.iter().map(|cancel| (self.at, LinkEffect::Cancel(cancel.clone()))).collect()

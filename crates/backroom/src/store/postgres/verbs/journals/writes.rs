@@ -314,8 +314,7 @@ pub(crate) async fn write_theirs(session: &mut Session<'_>, write: &JournalWrite
 async fn is_written(core: &Core, write: &JournalWrite) -> Result<bool, Fault> {
     let rows = core.writer.query(&HEAD, &[&write.workflow.0]).await?;
     let Some(found) = rows.first() else { return Ok(false) };
-    let is_next = !write.only_cancels()
-        && found.try_get::<_, i64>(0)? == number(write.revision_before) + 1
+    let is_next = found.try_get::<_, i64>(0)? == number(write.revision_before) + 1
         && found.try_get::<_, Option<&str>>(1)? == Some(write.stored_header()?.as_str())
         // Two calls of a remote worker may write at once, under one lease: another write is no repeat of this one.
         && found.try_get::<_, Option<PgTimestamp>>(2)?.map(|at| at.0.as_microsecond())
