@@ -91,7 +91,7 @@ impl Journal {
         Resumed::Forward(writes)
     }
 
-    /// Whether something is left to undo. A workflow that undoes goes on with that first, whoever ended its last run.
+    /// Whether something is left to undo. A workflow that undoes goes on with that first, however its last run ended.
     fn still_undoes(&self) -> bool {
         self.answered().any(|entry| matches!(entry.undo, Some(Undo::Due | Undo::Trying { .. })))
     }

@@ -147,7 +147,7 @@ fn twenty_kills_lose_no_request_that_its_sender_repeats_and_make_none_twice() {
             sender.join().unwrap()
         });
     }
-    assert!(sent > 100, "there was load: {sent} requests");
+    assert!(sent > 40, "there was load: {sent} requests");
     let names = named(&place, "request", "n");
     each_once(&names, (0..sent).map(|n: usize| n.to_string()));
     // The last request may be a job without an answer.
