@@ -101,8 +101,8 @@ pub async fn account(office: &Office, client: &Backroom, rows: &[JobRow]) -> Res
         };
         office.model().tally.children += 1;
         let is_last = office.is_last(child.id, (parent.workflow, journal.header.generation), &parent.key);
-        let told = told(child, is_last, workflow, journal);
-        for wrong in [policy(child, parent.policy, workflow, journal), told].into_iter().flatten() {
+        let arrival = arrival(child, is_last, workflow, journal);
+        for wrong in [policy(child, parent.policy, workflow, journal), arrival].into_iter().flatten() {
             office.model().wrong(format!("{wrong}: {child:?} of {workflow:?} with {journal:?}"));
         }
     }
@@ -146,7 +146,12 @@ fn policy(
 }
 
 /// What is wrong with the way in which the end of a child was reported.
-fn told(child: &JobRow, is_last: bool, workflow: &JobRow, journal: &WorkflowJournal) -> Option<&'static str> {
+fn arrival(
+    child: &JobRow,
+    is_last: bool,
+    workflow: &JobRow,
+    journal: &WorkflowJournal,
+) -> Option<&'static str> {
     let is_of = |arrived: &Arrived| matches!(arrived, Arrived::Child { job, .. } if *job == child.id);
     let waiting = journal.arrivals.iter().filter(|arrival| is_of(&arrival.what)).count();
     if waiting > 1 {
